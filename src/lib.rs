@@ -1,0 +1,4 @@
+//! `service-center`: a microservice registry.
+
+pub mod clock;
+pub mod store;
