@@ -1,4 +1,6 @@
 //! `service-center`: a microservice registry.
 
 pub mod clock;
+pub mod domain;
+pub mod error;
 pub mod store;
