@@ -114,6 +114,7 @@ fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String>
         json: canonical(&entry.value, json::encode(&document)),
         mod_revision: entry.mod_revision,
         ttl_seconds: document.health_ttl_seconds(),
+        interval_seconds: document.interval_seconds(),
     };
     let kind = if entry.version == 1 { PutKind::Created } else { PutKind::Updated };
     Ok(RegistryEvent::InstancePut(at, kind, record))

@@ -8,6 +8,6 @@ pub mod keys;
 pub mod port;
 
 pub use port::{
-    Compare, Entry, Event, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store, StoreError,
-    Txn, TxnOutcome, WatchBatch, WatchError,
+    Compare, Entry, Event, GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store,
+    StoreError, Txn, TxnOutcome, WatchBatch, WatchError,
 };
