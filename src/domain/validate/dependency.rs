@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use super::rule::{self, Rule};
+use super::rule::{self, Elements, Rule};
 use super::{member, pattern};
 use crate::domain::ServiceKey;
 use crate::domain::dependency::{Dependency, same_partner};
@@ -34,7 +34,7 @@ const PROVIDER_VERSION: Rule = Rule::at_most(128).and_like(pattern::VERSION_RANG
 /// takes each consumer once, since two entries of one consumer contradict each other.
 pub fn request(write: DependencyWrite, dependencies: &[Dependency]) -> Result<(), Error> {
     let count = dependencies.len();
-    DEPENDENCIES.check_count(write, count, format_args!("[{count} elements]"))?;
+    DEPENDENCIES.check_count(write, count, Elements(count))?;
     for (index, dependency) in dependencies.iter().enumerate() {
         entry(write, &format_args!("{write}[{index}]"), dependency)?;
         if write == DependencyWrite::Replace {
@@ -58,7 +58,7 @@ fn entry(write: DependencyWrite, place: &dyn fmt::Display, entry: &Dependency) -
     let consumer_place = format_args!("{place}.Consumer");
     consumer(&consumer_place, rule::required(consumer_place, entry.consumer.as_ref())?)?;
     if write == DependencyWrite::Add {
-        rule::REQUIRED.check_count(format_args!("{place}.Providers"), entry.providers.len(), "[]")?;
+        rule::REQUIRED.check_count(format_args!("{place}.Providers"), entry.providers.len(), Elements(0))?;
     }
     for (index, key) in entry.providers.iter().enumerate() {
         provider(&format_args!("{place}.Providers[{index}]"), key)?;

@@ -1,6 +1,6 @@
 //! Looking things up: find, list, get, batch find, existence.
 
-use super::{member, rule};
+use super::member;
 use crate::domain::ServiceKey;
 use crate::error::Error;
 
@@ -75,9 +75,8 @@ pub fn batch(consumer_id: &str, services: usize, instances: usize) -> Result<(),
 }
 
 /// A service in a batch find, at its place in the body. Version, alias and tenant of the key do not count.
-pub fn batch_service(index: usize, key: Option<&ServiceKey>) -> Result<(), Error> {
+pub fn batch_service(index: usize, key: &ServiceKey) -> Result<(), Error> {
     let place = format_args!("BatchFindInstancesRequest.Services[{index}].Service");
-    let key = rule::required(place, key)?;
     member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
     member::APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
     member::FIND_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)
@@ -196,12 +195,11 @@ mod tests {
             version: "any text".to_owned(),
             ..ServiceKey::default()
         };
-        check(batch_service(0, Some(&key("", "default", "a:b"))), None);
-        check(batch_service(2, None), Some("BatchFindInstancesRequest.Services[2].Service"));
+        check(batch_service(0, &key("", "default", "a:b")), None);
         let field = |name: &str| format!("BatchFindInstancesRequest.Services[1].Service.{name}");
-        check(batch_service(1, Some(&key("no", "default", "x"))), Some(&field("Environment")));
-        check(batch_service(1, Some(&key("", "", "x"))), Some(&field("AppId")));
-        check(batch_service(1, Some(&key("", "default", &x(290)))), Some(&field("ServiceName")));
+        check(batch_service(1, &key("no", "default", "x")), Some(&field("Environment")));
+        check(batch_service(1, &key("", "", "x")), Some(&field("AppId")));
+        check(batch_service(1, &key("", "default", &x(290))), Some(&field("ServiceName")));
         check(batch_instance(0, "s", "i"), None);
         let field = |name: &str| format!("BatchFindInstancesRequest.Instances[3].Instance.{name}");
         check(batch_instance(3, "", "i"), Some(&field("ServiceId")));

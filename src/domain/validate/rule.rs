@@ -180,6 +180,19 @@ impl<T: AsRef<str>> Display for Texts<'_, T> {
     }
 }
 
+/// A number of elements that are no texts: how their list is shown.
+#[derive(Debug)]
+pub struct Elements(pub usize);
+
+impl Display for Elements {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            0 => f.write_str("[]"),
+            count => write!(f, "[{count} elements]"),
+        }
+    }
+}
+
 /// The member a result refuses.
 #[cfg(test)]
 pub fn refused_field(result: Result<(), Error>) -> Option<String> {

@@ -1,7 +1,7 @@
 //! Tags of services: all to replace, one to change, some to delete.
 
 use super::member;
-use super::rule::{Rule, Texts};
+use super::rule::{Elements, Rule, Texts};
 use crate::domain::json::TextMap;
 use crate::error::Error;
 
@@ -10,7 +10,7 @@ pub fn replace(service_id: &str, tags: &TextMap, tag_quota: usize) -> Result<(),
     const FIELD: &str = "AddServiceTagsRequest.Tags";
     member::SERVICE_ID.check("AddServiceTagsRequest.ServiceId", service_id)?;
     let count = tags.len();
-    Rule::at_most(tag_quota).check_count(FIELD, count, format_args!("[{count} elements]"))?;
+    Rule::at_most(tag_quota).check_count(FIELD, count, Elements(count))?;
     for (key, value) in tags {
         member::TAG.check(FIELD, key)?;
         member::TAG.check(format_args!("{FIELD}[{key}]"), value)?;
