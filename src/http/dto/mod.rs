@@ -15,6 +15,9 @@ pub mod schema;
 pub mod service;
 pub mod tag;
 
+#[cfg(test)]
+mod random;
+
 use serde::de::DeserializeOwned;
 
 use crate::domain::json::{self, FromJson};
