@@ -82,7 +82,8 @@ impl Rule {
 /// The parts that bind, `{Min: 1, Max: 128}`.
 impl Display for Rule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut before = "{";
+        let mut before = "";
+        f.write_str("{")?;
         if self.min > 0 {
             write!(f, "{before}Min: {}", self.min)?;
             before = ", ";
