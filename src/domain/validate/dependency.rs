@@ -120,7 +120,6 @@ mod tests {
         "x".repeat(count)
     }
 
-    /// Cases 234, 235, 240 and 244.
     #[test]
     fn how_many() {
         check(&BOTH, &[], Some(""));
@@ -135,7 +134,6 @@ mod tests {
         check(&[DependencyWrite::Add], &[entry(CONSUMER, "")], Some("[0].Providers"));
     }
 
-    /// Cases 237 and 238.
     #[test]
     fn consumers() {
         let bad = |member: &str, value: &str| {
@@ -158,7 +156,6 @@ mod tests {
         member.get(..1).unwrap().to_uppercase()
     }
 
-    /// Cases 239, 245 and 246.
     #[test]
     fn providers() {
         let good = |key: &str| check(&BOTH, &[entry(CONSUMER, key)], None);

@@ -116,7 +116,6 @@ mod tests {
         FindParameters { app_id, service_name, ..FindParameters::default() }
     }
 
-    /// Cases 173 and 174.
     #[test]
     fn app_and_name() {
         check(find(&asked("default", "x")), None);
@@ -146,7 +145,6 @@ mod tests {
         }
     }
 
-    /// Case 182.
     #[test]
     fn tags_are_a_list_with_commas() {
         let good = asked("default", "x");
@@ -161,7 +159,6 @@ mod tests {
         assert_eq!(tag_keys("").count(), 0);
     }
 
-    /// Case 199.
     #[test]
     fn list_and_instance() {
         let good = ListParameters { consumer_id: "", service_id: "s", tags: "a" };
@@ -181,7 +178,6 @@ mod tests {
         check(instance(&service, "i"), Some("GetOneInstanceRequest.ProviderServiceId"));
     }
 
-    /// Cases 205 to 208.
     #[test]
     fn batches() {
         assert_eq!(batch("", 0, 0).unwrap_err().detail, "Required services or instances");
@@ -206,7 +202,6 @@ mod tests {
         check(batch_instance(3, "s", "a@b"), Some(&field("InstanceId")));
     }
 
-    /// Cases 110 to 112.
     #[test]
     fn existence_of_a_service() {
         let key = |app_id: &str, service_name: &str, version: &str| ServiceKey {

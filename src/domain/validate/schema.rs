@@ -88,7 +88,6 @@ mod tests {
         "x".repeat(count)
     }
 
-    /// Cases 117, 270 and 277.
     #[test]
     fn ids_in_paths() {
         check(ids(SchemaRequest::Get, "s", &x(160)), None);
@@ -102,7 +101,6 @@ mod tests {
         }
     }
 
-    /// Cases 256, 257 and 258.
     #[test]
     fn one_to_write() {
         check(put("s", &schema(&x(160), " ", &x(128))), None);
@@ -122,7 +120,7 @@ mod tests {
         assert_eq!(replace("s", schemas, 100), expected);
     }
 
-    /// Cases 266 and 267; an id may not come twice, since it would leave open which text counts.
+    /// An id may not come twice, since it would leave open which text counts.
     #[test]
     fn all_to_replace() {
         let many =

@@ -53,7 +53,6 @@ mod tests {
         TextMap::from([(key.to_owned(), value.to_owned())])
     }
 
-    /// Cases 286, 288, 289 and 290.
     #[test]
     fn all_to_replace() {
         let many = |count| -> TextMap { (0..count).map(|at| (format!("t{at}"), "x".to_owned())).collect() };
@@ -70,7 +69,6 @@ mod tests {
         check(replace(" ", &TextMap::new(), 100), Some("AddServiceTagsRequest.ServiceId"));
     }
 
-    /// Case 293.
     #[test]
     fn one_to_change() {
         check(change("s", "a", "b"), None);
@@ -83,7 +81,6 @@ mod tests {
         check(change("", "a", "b"), Some("UpdateServiceTagRequest.ServiceId"));
     }
 
-    /// Case 296.
     #[test]
     fn some_to_delete() {
         let split = |keys: &'static str| keys.split(',').collect::<Vec<_>>();

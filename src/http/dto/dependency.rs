@@ -62,7 +62,6 @@ mod tests {
 
     const CONSUMER: &str = r#""consumer":{"appId":"default","serviceName":"c","version":"1"}"#;
 
-    /// Cases 234, 235, 244 and 245.
     #[test]
     fn bodies() {
         use DependencyWrite::{Add, Replace};

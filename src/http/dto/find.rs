@@ -106,7 +106,6 @@ mod tests {
         }
     }
 
-    /// Cases 205 to 208.
     #[test]
     fn bodies() {
         let service = r#"{"service":{"appId":"default","serviceName":"x"},"rev":"r"}"#;

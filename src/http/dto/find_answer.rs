@@ -165,7 +165,6 @@ mod tests {
         Error::new(code, "a <b>")
     }
 
-    /// Cases 209, 210 and 214 to 216.
     #[test]
     fn bytes() {
         let mut services = BatchFindResult::default();

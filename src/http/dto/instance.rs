@@ -135,7 +135,6 @@ mod tests {
         }
     }
 
-    /// Cases 118, 128 and 129.
     #[test]
     fn registrations() {
         let read =
@@ -155,7 +154,6 @@ mod tests {
         InstanceKey { service_id: service_id.to_owned(), instance_id: instance_id.to_owned() }
     }
 
-    /// Cases 152 to 155.
     #[test]
     fn heartbeats() {
         let read = |input: &str| body::<Heartbeats>(input.as_bytes()).and_then(Heartbeats::into_instances);
@@ -178,7 +176,7 @@ mod tests {
         check(read("[]"), Err("expected an object"));
     }
 
-    /// Cases 168 and 169; the status must be one.
+    /// The status must be one.
     #[test]
     fn many_statuses() {
         let read = |input: &str| body::<BulkStatus>(input.as_bytes()).and_then(BulkStatus::into_change);

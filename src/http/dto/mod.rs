@@ -57,7 +57,6 @@ mod tests {
         }
     }
 
-    /// Cases 23 to 25 and 27.
     #[test]
     fn bodies() {
         check(br#"{"PORT":5,"more":{"a":[1]}}"#, Ok(5));

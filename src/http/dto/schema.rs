@@ -75,7 +75,6 @@ mod tests {
         Schema { schema_id: schema_id.to_owned(), schema: schema.to_owned(), summary: summary.to_owned() }
     }
 
-    /// Cases 255 to 258.
     #[test]
     fn one() {
         let read =
@@ -91,7 +90,6 @@ mod tests {
         check(read(""), Err("unexpected end of JSON input"));
     }
 
-    /// Cases 264, 266 and 267.
     #[test]
     fn all() {
         let read =

@@ -127,7 +127,7 @@ mod tests {
         }
     }
 
-    /// Cases 24 to 26, 30 and 32; `rules` alone are answered like nothing.
+    /// `rules` alone are answered like nothing.
     #[test]
     fn creations() {
         let minimal =
@@ -146,7 +146,6 @@ mod tests {
         );
     }
 
-    /// Case 27.
     #[test]
     fn wrong_types() {
         for (member, path) in [
@@ -168,7 +167,7 @@ mod tests {
         check_create(r#"{"instances":{}}"#, Err("field 'instances'"));
     }
 
-    /// Cases 48 and 50: tags and instances are handed on as they are.
+    /// Tags and instances are handed on as they are.
     #[test]
     fn tags_and_instances_come_along() {
         let input = r#"{"service":{"serviceName":"x"},"tags":{"0":""},"instances":[{},{"hostName":"h"}]}"#;
@@ -195,7 +194,6 @@ mod tests {
         ids.iter().map(|id| (*id).to_owned()).collect()
     }
 
-    /// Cases 92, 95 and 96.
     #[test]
     fn deletions() {
         check_delete(r#"{"serviceIds":["b","a","b"],"force":true}"#, Ok((&["b", "a"], Force::Yes)));
@@ -208,7 +206,6 @@ mod tests {
         check_delete(r#"{"serviceIds":"a"}"#, Err("field 'serviceIds'"));
     }
 
-    /// Cases 97, 98 and 101.
     #[test]
     fn properties() {
         let input =

@@ -40,7 +40,6 @@ mod tests {
         }
     }
 
-    /// Cases 284, 286, 288 and 289.
     #[test]
     fn bodies() {
         check(r#"{"tags":{"a":"b","c":"d"}}"#, Ok(&[("a", "b"), ("c", "d")]));
