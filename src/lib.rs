@@ -5,5 +5,6 @@ pub mod cache;
 pub mod clock;
 pub mod domain;
 pub mod error;
+pub mod http;
 pub mod metrics;
 pub mod store;
