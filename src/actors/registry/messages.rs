@@ -9,6 +9,7 @@ use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
 use crate::domain::json::TextMap;
 use crate::domain::schema::Schema;
+use crate::domain::validate::flag::Force;
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::Error;
 
@@ -55,15 +56,6 @@ pub struct UnregisterService {
     pub service: ServiceId,
     /// Also with instances or consumers.
     pub force: Force,
-}
-
-/// Whether a deletion looks at who would be hurt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Force {
-    /// Refused while there are instances or consumers.
-    Careful,
-    /// Deleted whatever there is.
-    Forced,
 }
 
 /// Replaces the properties of a service.

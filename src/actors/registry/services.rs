@@ -6,9 +6,7 @@ use bytes::Bytes;
 
 use super::core::{RegistryCore, committed, unchanged};
 use super::dependencies;
-use super::messages::{
-    Force, QuotaCheck, RegisterService, ReplaceServiceProperties, Reply, UnregisterService,
-};
+use super::messages::{QuotaCheck, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
 use crate::actors::registry::core::DependencyMode;
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
@@ -17,6 +15,7 @@ use crate::domain::dependency::Dependency;
 use crate::domain::event::ServiceName;
 use crate::domain::json;
 use crate::domain::service::{Service, derived_id};
+use crate::domain::validate::flag::Force;
 use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
@@ -169,7 +168,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
     if tenant.is_default() && core.own_service.borrow().as_ref() == Some(&service) {
         return Err(Error::invalid("not allow to delete service center"));
     }
-    if force == Force::Careful {
+    if force == Force::No {
         // Who depends on it and what it runs is judged by what is true now.
         core.freshness.catch_up().await;
     }
@@ -177,7 +176,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
     let snapshot = core.reader.load_full();
     let instances = snapshot.tenant(&tenant).and_then(|tenant| tenant.node(service.as_str()));
     let instances = instances.map(|node| node.instances.clone()).unwrap_or_default();
-    if force == Force::Careful {
+    if force == Force::No {
         let others = PartnerFilter { same_tenant: false, not_self: true };
         if !snapshot.consumers(&tenant, &view, others).is_empty() {
             let detail = "Can not delete this service, other service rely it.";
@@ -214,7 +213,7 @@ fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, force: For
     let instances = keys::instance(tenant, id, "");
     let name = name_of(tenant, document);
     let mut compares = vec![Compare::Present(Key::clone(&key))];
-    if force == Force::Careful {
+    if force == Force::No {
         compares.push(Compare::NoneBelow(Key::clone(&instances)));
     }
     let mut then = vec![

@@ -78,11 +78,8 @@ pub fn registration(service_id: &str, instance: &Instance) -> Result<(), Error> 
 fn health_check(check: &HealthCheck) -> Result<(), Error> {
     MODE.check("HealthCheck.Mode", &check.mode)?;
     PORT.check_number("HealthCheck.Port", check.port)?;
-    // With `pull` the registry sets both itself, whatever was given.
-    if check.mode != "pull" {
-        INTERVAL.check_number("HealthCheck.Interval", check.interval)?;
-        TIMES.check_number("HealthCheck.Times", check.times)?;
-    }
+    INTERVAL.check_number("HealthCheck.Interval", check.interval)?;
+    TIMES.check_number("HealthCheck.Times", check.times)?;
     URL.check("HealthCheck.Url", &check.url)
 }
 
@@ -179,12 +176,12 @@ mod tests {
         }
     }
 
-    /// With `pull`, interval and times are not looked at.
+    /// With `pull` the registry sets interval and times itself, but what was given must be valid all the same.
     #[test]
     fn pull_checks() {
-        check(&with(r#""healthCheck":{"mode":"pull"}"#), None);
-        check(&with(r#""healthCheck":{"mode":"pull","interval":-5,"times":-1}"#), None);
-        check(&with(r#""healthCheck":{"mode":"pull","port":65536}"#), Some("HealthCheck.Port"));
+        check(&with(r#""healthCheck":{"mode":"pull","interval":1}"#), None);
+        check(&with(r#""healthCheck":{"mode":"pull"}"#), Some("HealthCheck.Interval"));
+        check(&with(r#""healthCheck":{"mode":"pull","port":65536,"interval":1}"#), Some("HealthCheck.Port"));
     }
 
     #[test]
