@@ -3,6 +3,7 @@
 pub mod actors;
 pub mod cache;
 pub mod clock;
+pub mod config;
 pub mod domain;
 pub mod error;
 pub mod http;
