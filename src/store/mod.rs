@@ -3,6 +3,7 @@
 //! Invariant: this layer knows etcd's semantics (revisions, leases, transactions, watches) and the registry's key forms,
 //! and no rule of the registry. It imports `domain` and nothing above; `cache` is its sibling and is not imported.
 
+pub mod conformance;
 pub mod port;
 
 pub use port::{
