@@ -5,7 +5,7 @@
 //! [`Subject::forget`] touches what others see, so cases that watch the past should not share an etcd with a running
 //! `watches::from_a_compacted_revision`.
 //!
-//! ```ignore
+//! ```text
 //! async fn make() -> service_center::store::conformance::Subject { … }
 //! service_center::store_conformance!(make);
 //! ```
