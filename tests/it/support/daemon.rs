@@ -26,6 +26,7 @@ pub struct Settings {
     conf: Vec<(String, String)>,
     yaml: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
+    program: Option<PathBuf>,
 }
 
 impl Settings {
@@ -44,6 +45,12 @@ impl Settings {
     /// With this environment variable.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs this program instead of the built daemon: another release of it, or a stand-in.
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -174,7 +181,8 @@ impl Daemon {
 }
 
 fn spawn_process(folder: &Path, settings: &Settings) -> std::io::Result<Process> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_service-center"));
+    let built = || PathBuf::from(env!("CARGO_BIN_EXE_service-center"));
+    let mut command = Command::new(settings.program.clone().unwrap_or_else(built));
     // Nothing of the environment the tests run in may configure the daemon.
     command.current_dir(folder).env_clear().env("RUST_BACKTRACE", "1");
     command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
@@ -186,6 +194,37 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::support::eventually::eventually;
+
+    fn stand_in() -> Settings {
+        let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/support/stand-in");
+        Settings::default().program(&program)
+    }
+
+    #[test]
+    fn a_daemon_is_started_ended_and_started_again() {
+        let mut daemon = Daemon::start(stand_in()).unwrap();
+        let address = daemon.address();
+        let starts = daemon.folder().join("starts");
+        assert_eq!(daemon.client().get("/").unwrap().status, 200);
+        daemon.kill9();
+        assert!(daemon.client().get("/").is_err());
+        daemon.restart().unwrap();
+        assert_eq!((daemon.address(), fs::read_to_string(&starts).unwrap().as_str()), (address, "xx"));
+        assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(3));
+        assert!(daemon.process().log().ends_with("bye\n"));
+        daemon.respawn().unwrap();
+        eventually(GENEROUS, || daemon.client().get("/").is_ok());
+        let folder = daemon.folder();
+        drop(daemon);
+        assert!(!folder.exists());
+    }
+
+    #[test]
+    fn a_daemon_that_ends_shows_its_output() {
+        let failure = Daemon::start(stand_in().environment("die", "1")).unwrap_err().to_string();
+        assert!(failure.contains("has ended") && failure.contains("no good configuration"), "{failure}");
+    }
 
     #[test]
     fn settings_become_files() {

@@ -194,3 +194,94 @@ fn instance_ids(answer: &Value) -> Result<Vec<String>, CallError> {
     ids.sort();
     Ok(ids)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What `call` sends, and what it makes of an answer; no answer at all with an empty status.
+    fn outcome<T>(
+        status: &'static str,
+        body: &'static str,
+        call: impl FnOnce(Registry) -> Result<T, CallError>,
+    ) -> (String, Result<T, CallError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = Registry::new(Client::new(listener.local_addr().unwrap()), "p");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = vec![0; 65536];
+            let count = stream.read(&mut buffer).unwrap();
+            if !status.is_empty() {
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        });
+        let result = call(registry);
+        (server.join().unwrap(), result)
+    }
+
+    #[test]
+    fn calls_send_what_the_api_wants() {
+        let (sent, id) = outcome("200 OK", "{\"serviceId\":\"s\"}", |r| r.create_service("a", "1.0.0"));
+        assert!(sent.starts_with("POST /v4/p/registry/microservices HTTP"), "{sent}");
+        assert!(sent.ends_with(r#"{"service":{"serviceName":"a","version":"1.0.0"}}"#), "{sent}");
+        assert_eq!(id.unwrap(), "s");
+
+        let instance = Instance::named("i").with_health_check(1, 0);
+        let (sent, id) = outcome("200 OK", "{\"instanceId\":\"i\"}", |r| r.register("s", &instance));
+        assert!(
+            sent.contains(r#""instanceId":"i""#)
+                && sent.contains(r#"{"interval":1,"mode":"push","times":0}"#),
+            "{sent}"
+        );
+        assert_eq!(id.unwrap(), "i");
+
+        for (begin, call) in [
+            (
+                "PUT /v4/p/registry/microservices/s/instances/i/heartbeat HTTP",
+                Registry::heartbeat as fn(&_, &_, &_) -> _,
+            ),
+            ("DELETE /v4/p/registry/microservices/s/instances/i HTTP", Registry::unregister),
+        ] {
+            let (sent, done) = outcome("200 OK", "", |r| call(&r, "s", "i"));
+            assert!(sent.starts_with(begin) && done.is_ok(), "{sent}");
+        }
+        let (sent, _) = outcome("200 OK", "", |r| r.delete_service("s"));
+        assert!(sent.starts_with("DELETE /v4/p/registry/microservices/s?force=1 HTTP"), "{sent}");
+    }
+
+    #[test]
+    fn finds_and_lists_are_sorted_ids() {
+        let two = "{\"instances\":[{\"instanceId\":\"b\"},{\"instanceId\":\"a\",\"x\":1}]}";
+        let (sent, ids) = outcome("200 OK", two, |r| r.find(Some("c"), "n", Freshness::Fresh));
+        assert!(
+            sent.starts_with("GET /v4/p/registry/instances?appId=default&serviceName=n&noCache=1 HTTP"),
+            "{sent}"
+        );
+        assert!(sent.contains("X-ConsumerId: c\r\n"), "{sent}");
+        assert_eq!(ids.unwrap(), ["a", "b"]);
+        let (sent, ids) = outcome("200 OK", "{}", |r| r.list("s", Freshness::Cached));
+        assert!(sent.starts_with("GET /v4/p/registry/microservices/s/instances HTTP"), "{sent}");
+        assert!(ids.unwrap().is_empty());
+        let registry = Registry::new(Client::new("127.0.0.1:1".parse().unwrap()), "p");
+        assert_eq!(registry.watch_target("c"), "/v4/p/registry/microservices/c/watcher");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_silence() {
+        let refusal = "{\"errorCode\":\"400017\"}";
+        let (_, refused) = outcome("400 Bad Request", refusal, |r| r.heartbeat("s", "i"));
+        assert!(
+            matches!(&refused, Err(CallError::Refused { status: 400, code, .. }) if code == "400017"),
+            "{refused:?}"
+        );
+        let (_, silent) = outcome("", "", |r| r.heartbeat("s", "i"));
+        assert!(matches!(silent, Err(CallError::NoAnswer(_))), "{silent:?}");
+        let (_, odd) = outcome("200 OK", "{}", |r| r.create_service("a", "1"));
+        assert!(matches!(odd, Err(CallError::Unexpected(_))), "{odd:?}");
+    }
+}

@@ -176,6 +176,15 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_can_be_cut() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let connection = Client::new(listener.local_addr().unwrap()).connect().unwrap();
+        let (mut stream, _) = listener.accept().unwrap();
+        connection.cut();
+        assert_eq!(stream.read(&mut [0; 1]).unwrap_or(0), 0);
+    }
+
+    #[test]
     fn an_early_answer_to_a_long_body_counts() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Client::new(listener.local_addr().unwrap());
