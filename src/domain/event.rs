@@ -32,6 +32,8 @@ pub struct InstanceRecord {
     pub mod_revision: Revision,
     /// TTL by its health check, seconds.
     pub ttl_seconds: i64,
+    /// Heartbeat interval by its health check, seconds.
+    pub interval_seconds: i64,
 }
 
 /// Identity of an instance.

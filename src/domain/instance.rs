@@ -128,6 +128,11 @@ impl Instance {
         (i64::from(interval) * (i64::from(times) + 1)).clamp(2, MAX_TTL_SECONDS)
     }
 
+    /// Seconds between heartbeats, as its document says.
+    pub fn interval_seconds(&self) -> i64 {
+        i64::from(self.health_check.as_ref().map_or(DEFAULT_INTERVAL, |check| check.interval)).max(1)
+    }
+
     /// Whether this is the same instance but for what the registry itself writes: the times.
     pub fn same_as_registered(&self, stored: &Self) -> bool {
         let untimed = |instance: &Self| Self {

@@ -23,4 +23,10 @@ impl SharedServices {
     pub fn contains(&self, tenant: &Tenant, app_id: &str, name: &str) -> bool {
         tenant.is_default() && app_id == DEFAULT_APP && self.names.iter().any(|shared| shared == name)
     }
+
+    /// The shared names, where the tenant is the one they live in.
+    pub fn names_in(&self, tenant: &Tenant) -> impl Iterator<Item = &str> {
+        let names = if tenant.is_default() { self.names.as_slice() } else { &[] };
+        names.iter().map(String::as_str)
+    }
 }
