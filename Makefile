@@ -3,6 +3,9 @@
 # Programs of packages and of rustup are found also where a bare environment does not look for them.
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/bin:/sbin
 
+# Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
+TEST_THREADS ?= 8
+
 .PHONY: help run test faults cluster
 
 help:
@@ -19,7 +22,7 @@ test:
 	@scripts/require.sh cc protoc etcd rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
-	cargo test --locked
+	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 faults:
 	@scripts/require.sh cc protoc etcd

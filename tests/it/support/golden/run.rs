@@ -27,6 +27,8 @@ pub struct Verdict {
     known: usize,
     wrong: Vec<String>,
     took: Duration,
+    /// The end of the daemon's output; empty if it never served.
+    log_tail: String,
 }
 
 impl Verdict {
@@ -41,7 +43,7 @@ impl Verdict {
     }
 
     fn summary(&self) -> String {
-        let Self { heading, passed, known, wrong, took } = self;
+        let Self { heading, passed, known, wrong, took, .. } = self;
         format!(
             "golden {heading}: {passed} passed, {known} not yet, {} wrong ({:.1} s)",
             wrong.len(),
@@ -64,7 +66,12 @@ impl Verdict {
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
-        self.wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))
+        self.wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))?;
+        if self.log_tail.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "\nthe daemon's output ends:\n{}", self.log_tail)
+        }
     }
 }
 
@@ -89,10 +96,11 @@ pub fn run(
     for (name, outcome) in outcomes {
         verdict.judge(name, outcome, not_yet.reason(name, store.name()));
     }
-    if let Ok(mut daemon) = ready
-        && let Some(status) = daemon.process().exit_status()
-    {
-        verdict.wrong.push(format!("the daemon ended on the way: {status}\n{}", daemon.process().log_tail()));
+    if let Ok(mut daemon) = ready {
+        if let Some(status) = daemon.process().exit_status() {
+            verdict.wrong.push(format!("the daemon ended on the way: {status}"));
+        }
+        verdict.log_tail = daemon.process().log_tail();
     }
     verdict.wrong.sort();
     verdict.took = began.elapsed();
