@@ -1,6 +1,7 @@
 //! `service-center`: a microservice registry.
 
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;
