@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod cache;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod domain;

@@ -22,11 +22,9 @@ pub struct Inputs {
 }
 
 impl Inputs {
-    /// The process' environment and working directory, with these flags.
-    pub fn from_process(flags: Vec<(String, String)>, conf_dir: Option<PathBuf>) -> Self {
+    /// The process' environment and working directory; no flags.
+    pub fn from_process() -> Self {
         let mut inputs = Self {
-            flags,
-            conf_dir,
             cores: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             ..Self::default()
         };

@@ -26,6 +26,8 @@ mod yaml;
 pub use cron::{Cron, LocalMinute};
 pub use endpoint::{Cluster, EtcdEndpoint, Scheme};
 pub use inputs::Inputs;
+pub(crate) use keys::{is_known_flag, nearest_flag};
+pub(crate) use nearest::nearest;
 pub use origin::{Mistake, Mistakes, Origin, Warning};
 pub use reader::Effective;
 pub use sections::{

@@ -26,6 +26,8 @@ pub(super) struct Reader {
     pub cores: usize,
     mistakes: Vec<Mistake>,
     pub warnings: Vec<Warning>,
+    /// What empty values came to, in the sections' judgement.
+    settled: HashMap<&'static str, String>,
     /// The keys asked for, so that a test finds one that nobody reads.
     asked: RefCell<BTreeSet<&'static str>>,
 }
@@ -35,8 +37,10 @@ pub(super) struct Reader {
 pub struct Effective {
     /// The dotted key, of a map with its entry.
     pub key: String,
-    /// The value; masked if it is secret. A default that is derived is said in words, in parentheses.
+    /// The value; masked if it is secret.
     pub value: String,
+    /// What the value was derived from, where no source gives one.
+    pub derived: Option<&'static str>,
     /// Where it stands.
     pub origin: Origin,
 }
@@ -58,7 +62,8 @@ impl Reader {
             }
         }
         let asked = RefCell::default();
-        let mut reader = Self { values, maps, variables, cores, mistakes, warnings, asked };
+        let settled = HashMap::new();
+        let mut reader = Self { values, maps, variables, cores, mistakes, warnings, settled, asked };
         reader.judge_foreign();
         reader
     }
@@ -79,6 +84,11 @@ impl Reader {
                 Standing::Read | Standing::Ours | Standing::Silent => {}
             }
         }
+    }
+
+    /// Notes what an empty value of a key comes to, for [`Reader::effective`].
+    pub fn settle(&mut self, key: &'static Key, value: impl ToString) {
+        self.settled.insert(key.name, value.to_string());
     }
 
     /// Whether some source gives the key a value that is not empty.
@@ -189,17 +199,20 @@ impl Reader {
                     all.push(Effective {
                         key: format!("{}.{name}", key.name),
                         value: shown(value.text.as_deref().unwrap_or_default()),
+                        derived: None,
                         origin: value.origin.clone(),
                     });
                 }
                 continue;
             }
             let text = self.text(key);
-            let value = match key.derived {
-                Some(derived) if text.is_empty() => format!("({derived})"),
-                _ => key.masked(&text),
+            let (value, derived) = match key.derived {
+                Some(derived) if text.is_empty() => {
+                    (self.settled.get(key.name).cloned().unwrap_or_default(), Some(derived))
+                }
+                _ => (key.masked(&text), None),
             };
-            all.push(Effective { key: key.name.to_owned(), value, origin: self.origin(key) });
+            all.push(Effective { key: key.name.to_owned(), value, derived, origin: self.origin(key) });
         }
         all
     }

@@ -260,11 +260,23 @@ pub(crate) fn find(name: &str, spelling: Spelling) -> Named {
     {
         return Named::Ignored;
     }
-    let mut known: Vec<String> = all().filter(|key| key.is_read()).map(|key| key.name.to_owned()).collect();
-    if spelling == Spelling::Either {
-        known.extend(all().filter(|key| key.is_read()).filter_map(|key| key.old.map(str::to_owned)));
-    }
-    Named::Unknown(super::nearest::nearest(name, known.iter().map(String::as_str)).map(str::to_owned))
+    Named::Unknown(super::nearest::nearest(name, names(spelling)).map(str::to_owned))
+}
+
+/// The names of the keys that are read, as a source spells them.
+fn names(spelling: Spelling) -> impl Iterator<Item = &'static str> {
+    let old = move |key: &'static Key| key.old.filter(|_| spelling == Spelling::Either);
+    all().filter(|key| key.is_read()).flat_map(move |key| [Some(key.name), old(key)].into_iter().flatten())
+}
+
+/// Whether `--name=value` sets something.
+pub(crate) fn is_known_flag(name: &str) -> bool {
+    !matches!(find(name, Spelling::Either), Named::Unknown(_))
+}
+
+/// The flag that was meant: a key, or one of these others.
+pub(crate) fn nearest_flag(name: &str, others: &[&'static str]) -> Option<&'static str> {
+    super::nearest::nearest(name, names(Spelling::Either).chain(others.iter().copied()))
 }
 
 #[cfg(test)]

@@ -69,7 +69,9 @@ fn endpoint(reader: &mut Reader, server: &ServerConfig, self_register: bool) -> 
                  they reach this node, or listen on one address",
             );
         }
-        return format!("{}:{}", bracketed(&server.host), server.port);
+        let endpoint = format!("{}:{}", bracketed(&server.host), server.port);
+        reader.settle(&table::INSTANCE_ENDPOINT, &endpoint);
+        return endpoint;
     };
     let port = match split_host_port(&given) {
         Some((_, None)) => Some(server.port),

@@ -82,6 +82,9 @@ pub struct RegistryConfig {
     pub self_register: bool,
 }
 
+/// Where etcd listens unless somebody says otherwise.
+const LOCAL_ETCD: &str = "127.0.0.1:2379";
+
 const INSTEAD: &str = "write etcd (a cluster; its addresses in registry.etcd.cluster.endpoints) or embedded_etcd (a durable store on this \
      machine, in registry.embedded.dir)";
 
@@ -123,6 +126,8 @@ impl RegistryConfig {
                 embedded
             }
         };
+        let name = if matches!(kind, StoreKind::Etcd(_)) { "etcd" } else { "embedded_etcd" };
+        reader.settle(&table::REGISTRY_KIND, name);
         Self { kind, version: read_version(reader), self_register: reader.switch(&table::SELF_REGISTER) }
     }
 }
@@ -156,9 +161,10 @@ fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
         &table::ETCD_ENDPOINTS
     };
     if chosen && clusters.is_empty() {
-        let text = "registry.kind is etcd and no endpoint is given: 127.0.0.1:2379 is used";
+        let text = format!("registry.kind is etcd and no endpoint is given: {LOCAL_ETCD} is used");
         reader.warn(&table::REGISTRY_KIND, text);
-        clusters.push(Cluster { name: cluster.clone(), endpoints: vec!["127.0.0.1:2379".to_owned()] });
+        reader.settle(&table::ETCD_ENDPOINTS, LOCAL_ETCD);
+        clusters.push(Cluster { name: cluster.clone(), endpoints: vec![LOCAL_ETCD.to_owned()] });
     }
     let own: &[String] =
         clusters.iter().find(|other| other.name == cluster).map_or(&[], |own| own.endpoints.as_slice());
@@ -227,6 +233,7 @@ fn read_login(reader: &mut Reader) -> Option<(String, Secret)> {
 
 fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
     let ca_file = reader.text_if_any(&table::ETCD_CA_FILE).map_or_else(|| tls.trust_file(), PathBuf::from);
+    reader.settle(&table::ETCD_CA_FILE, ca_file.display());
     let certificate = reader.text_if_any(&table::ETCD_CERT_FILE);
     let key = reader.text_if_any(&table::ETCD_KEY_FILE);
     let identity = match (certificate, key) {

@@ -37,7 +37,10 @@ impl ServerConfig {
         });
         let workers = match reader.text_if_any(&table::SERVER_WORKERS) {
             Some(_) => reader.integer(&table::SERVER_WORKERS),
-            None => reader.cores,
+            None => {
+                reader.settle(&table::SERVER_WORKERS, reader.cores);
+                reader.cores
+            }
         };
         Self {
             host,

@@ -73,7 +73,8 @@ impl TlsConfig {
 
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
         let enable = reader.switch(&table::SSL_ENABLE);
-        let dir = reader.text_if_any(&table::SSL_DIR).map_or_else(|| PathBuf::from("etc/ssl"), PathBuf::from);
+        let dir = reader.text_if_any(&table::SSL_DIR).unwrap_or_else(|| "etc/ssl".to_owned());
+        reader.settle(&table::SSL_DIR, &dir);
         let version = reader.choice(&table::SSL_MIN_VERSION);
         if enable && matches!(version, "TLSv1.0" | "TLSv1.1") {
             let text =
@@ -94,6 +95,7 @@ impl TlsConfig {
             let text = format!("ssl.ciphers: {} not offered, left out", left_out.join(","));
             reader.warn(&table::SSL_CIPHERS, text);
         }
+        let dir = PathBuf::from(dir);
         Self { enable, dir, min_version, verify_client: reader.switch(&table::SSL_VERIFY_CLIENT), ciphers }
     }
 }
