@@ -189,11 +189,9 @@ fn replay(
             let offset = frames.offset();
             match frames.next(next).map_err(|error| files.io(&name, error))? {
                 Next::Payload(payload) => {
-                    if next > held {
-                        replay_group(payload, keyspace).map_err(|expected| {
-                            files.damaged(&name, offset, format!("{expected} in group {next}"))
-                        })?;
-                    }
+                    replay_group(payload, keyspace).map_err(|expected| {
+                        files.damaged(&name, offset, format!("{expected} in group {next}"))
+                    })?;
                     next += 1;
                 }
                 Next::End => break,
