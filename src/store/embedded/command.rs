@@ -54,7 +54,7 @@ pub(super) enum Answer {
     List {
         reply: oneshot::Sender<(Items, Revision)>,
     },
-    /// Is answered elsewhere or not at all.
+    /// Was answered at once, or is elsewhere.
     None,
 }
 
@@ -91,11 +91,18 @@ pub(super) fn do_command(
             let ttl_seconds = clamp_ttl(ttl_seconds);
             // In memory only: the disk learns of it with its first key, so a registration waits for one sync and not two.
             let id = keyspace.leases.grant(ttl_seconds, now);
-            Answer::Grant { lease: Lease { id, ttl_seconds }, reply }
+            // At once, since it says nothing of the disk: its first key can then be in the very next group.
+            let _ = reply.send(Ok(Lease { id, ttl_seconds }));
+            Answer::None
         }
         Command::KeepAlive { leases, reply } => {
             let answers = renew(keyspace, &leases, now);
-            Answer::KeepAlive { leases, answers, reply }
+            if answers.contains(&KeepAlive::NotFound) {
+                // The end of that lease may not be on disk yet.
+                return Answer::KeepAlive { leases, answers, reply };
+            }
+            let _ = reply.send(answers);
+            Answer::None
         }
         Command::Revoke { lease, reply } => {
             let found = keyspace.end_lease(lease, End::Revoked, steps);
@@ -117,7 +124,6 @@ impl Answer {
     pub(super) fn send(self, keyspace: &Keyspace) {
         match self {
             Self::Batch { outcomes, reply, .. } => drop(reply.send(outcomes)),
-            Self::Grant { lease, reply } => drop(reply.send(Ok(lease))),
             Self::KeepAlive { answers, reply, .. } => drop(reply.send(answers)),
             Self::Revoke { found, reply, .. } => drop(reply.send(Ok(found))),
             Self::List { reply } => drop(reply.send((keyspace.items.clone(), keyspace.revision))),
@@ -145,7 +151,7 @@ impl Answer {
                 let there = keyspace.leases.ttl_seconds(lease).is_some();
                 let _ = reply.send(if there { Err(refusal.to_error()) } else { Ok(false) });
             }
-            Self::Grant { .. } | Self::List { .. } | Self::None => self.send(keyspace),
+            Self::List { .. } | Self::None => self.send(keyspace),
         }
     }
 
@@ -159,7 +165,7 @@ impl Answer {
                 let _ = reply.send(outcomes);
             }
             Self::Revoke { reply, .. } => drop(reply.send(Err(unknown()))),
-            Self::Grant { .. } | Self::KeepAlive { .. } | Self::List { .. } | Self::None => {}
+            Self::KeepAlive { .. } | Self::List { .. } | Self::None => {}
         }
     }
 }

@@ -123,7 +123,10 @@ impl Committer {
             match next.command {
                 Command::Close => return Turn::Close,
                 Command::Poke { reply } => group.pokes.push(reply),
-                command => group.answers.push(do_command(command, &mut self.keyspace, &mut group.steps, now)),
+                command => match do_command(command, &mut self.keyspace, &mut group.steps, now) {
+                    Answer::None => {}
+                    answer => group.answers.push(answer),
+                },
             }
             if group.steps.len() >= GROUP_STEPS || group.answers.len() >= GROUP_ANSWERS {
                 return Turn::Go;

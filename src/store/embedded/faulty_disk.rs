@@ -2,7 +2,7 @@
 //! syncs, power cuts. It models what a file system promises: bytes are durable after a sync of the file, names after a
 //! sync of the folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -92,16 +92,18 @@ impl FaultyDisk {
     /// What a power cut now leaves: durable names and bytes, and of the bytes not yet durable the first `kept` of each file.
     pub fn after_power_cut(&self, kept: usize) -> Self {
         let state = self.state();
-        let files = state.files.iter().map(|(id, contents)| {
-            let bytes: Vec<u8> = contents.bytes.iter().take(contents.durable + kept).copied().collect();
-            let durable = bytes.len();
-            (*id, Contents { bytes, durable })
-        });
+        let named = |(_, id): (&String, &u64)| {
+            let contents = state.files.get(id)?;
+            let left = contents.durable.saturating_add(kept).min(contents.bytes.len());
+            let bytes = contents.bytes.get(..left).unwrap_or_default().to_vec();
+            Some((*id, Contents { bytes, durable: left }))
+        };
         let names = state.durable_names.clone();
+        let files = names.iter().filter_map(named).collect();
         let left = State {
             durable_names: names.clone(),
             names,
-            files: files.collect(),
+            files,
             next_file: state.next_file,
             ..State::default()
         };
@@ -110,11 +112,13 @@ impl FaultyDisk {
 
     /// A copy of the disk as it is, all of it durable.
     pub fn copy(&self) -> Self {
-        let copy = self.after_power_cut(usize::MAX / 2);
-        {
-            let mut state = copy.state();
-            state.names.clone_from(&self.state().names);
-            state.durable_names = state.names.clone();
+        let copy = Self::new();
+        let state = self.state();
+        for (name, id) in &state.names {
+            copy.set_contents(
+                name,
+                state.files.get(id).map(|contents| contents.bytes.clone()).unwrap_or_default(),
+            );
         }
         copy
     }
@@ -206,6 +210,9 @@ impl Disk for FaultyDisk {
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.state();
         state.durable_names = state.names.clone();
+        // What has no name any more is gone.
+        let named: BTreeSet<u64> = state.names.values().copied().collect();
+        state.files.retain(|id, _| named.contains(id));
         Ok(())
     }
 }
