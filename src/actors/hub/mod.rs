@@ -1,0 +1,3 @@
+//! Fan-out of changes to watch sessions.
+
+pub mod outbox;
