@@ -190,7 +190,8 @@ fn welcome(config: &Config, address: SocketAddr) {
 fn listen_address(config: &Config) -> Result<SocketAddr, String> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let mut found = (host, port).to_socket_addrs().map_err(|error| format!("server.host '{host}': {error}"))?;
+    let mut found =
+        (host, port).to_socket_addrs().map_err(|error| format!("server.host '{host}': {error}"))?;
     found.next().ok_or_else(|| format!("server.host '{host}' has no address"))
 }
 
@@ -210,7 +211,8 @@ fn transfer(
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, String>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
-        let store = store::open(&config.registry, &Clock::system()).await.map_err(|error| error.to_string())?;
+        let store =
+            store::open(&config.registry, &Clock::system()).await.map_err(|error| error.to_string())?;
         let moved = work(&store).await;
         store.close().await;
         moved
@@ -229,7 +231,7 @@ fn transfer(
 
 fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
     let lifelines = Lifelines::default();
-    let (publisher, reader) = cell();
+    let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
     // Two threads: what builds and pushes snapshots, and what writes.
@@ -245,7 +247,8 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
     };
     let registry = {
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
-        let (freshness, rules, tie) = (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
+        let (freshness, rules, tie) =
+            (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
         let owner = format!("{}-{}", config.instance.host_name, std::process::id());
         RegistryActor::start_in_arbiter(&writing, move |_| {
             RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner, tie)
@@ -279,7 +282,10 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
         let tie = lifelines.tie("PeerActor");
         PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
     };
-    (Actors { registry, lease, watch, hub, peer }, Shared { reader, freshness, beats, contact, clock, lifelines })
+    (
+        Actors { registry, lease, watch, hub, peer },
+        Shared { reader, freshness, beats, contact, clock, lifelines },
+    )
 }
 
 /// The end of a stop: the last beats, then the store. From here on actors may end.

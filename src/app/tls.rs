@@ -59,8 +59,12 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     let pem = read(path)?;
     if String::from_utf8_lossy(&pem).contains("ENCRYPTED") {
-        return Err(format!("{}: the key is encrypted; write it without a password (openssl pkey -in … -out …)", path.display()));
+        return Err(format!(
+            "{}: the key is encrypted; write it without a password (openssl pkey -in … -out …)",
+            path.display()
+        ));
     }
-    let key = rustls_pemfile::private_key(&mut pem.as_slice()).map_err(|error| format!("{}: {error}", path.display()))?;
+    let key = rustls_pemfile::private_key(&mut pem.as_slice())
+        .map_err(|error| format!("{}: {error}", path.display()))?;
     key.ok_or_else(|| format!("{}: holds no private key", path.display()))
 }

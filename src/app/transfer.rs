@@ -104,8 +104,10 @@ pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, String
     let mut leases: HashMap<String, LeaseId> = HashMap::new();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for (number, line) in &lines {
-        let lease = if line.lease.is_empty() { None } else { Some(new_lease(store, &mut leases, line).await?) };
-        let value = value_of(line, lease).ok_or_else(|| format!("{}:{number}: 'hex' is no hex", path.display()))?;
+        let lease =
+            if line.lease.is_empty() { None } else { Some(new_lease(store, &mut leases, line).await?) };
+        let value =
+            value_of(line, lease).ok_or_else(|| format!("{}:{number}: 'hex' is no hex", path.display()))?;
         bytes += line.key.len() + value.len();
         let key = Key::from(line.key.as_str());
         let then = vec![Op::Put { key: Key::clone(&key), value, lease }];
@@ -152,7 +154,8 @@ async fn commit(store: &Arc<dyn Store>, batch: Vec<Txn>) -> Result<(), String> {
         return Ok(());
     }
     for outcome in store.batch(batch).await {
-        let outcome = outcome.map_err(|error| format!("the store refused, the import is not complete: {error}"))?;
+        let outcome =
+            outcome.map_err(|error| format!("the store refused, the import is not complete: {error}"))?;
         if !outcome.succeeded {
             return Err("somebody else writes to the store, the import is not complete".to_owned());
         }
@@ -189,7 +192,9 @@ fn read(path: &Path) -> Result<Vec<(usize, Line)>, String> {
     }
     match closing {
         Some(entries) if entries == lines.len() => Ok(lines),
-        Some(entries) => Err(format!("{}: {entries} entries are announced, {} are there", path.display(), lines.len())),
+        Some(entries) => {
+            Err(format!("{}: {entries} entries are announced, {} are there", path.display(), lines.len()))
+        }
         None => Err(format!("{}: the closing line is missing, the file was cut", path.display())),
     }
 }

@@ -6,7 +6,6 @@ pub mod outbox;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::prelude::{Actor, Context, Handler};
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
 use self::outbox::{Action as Told, EventFrame, Outbox};
 use super::lifeline::Lifeline;
@@ -14,6 +13,7 @@ use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
+use actix::prelude::{Actor, Context, Handler};
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 1024;
@@ -38,7 +38,8 @@ impl HubActor {
         let Some(provider) = &change.service else { return };
         let mut event = None;
         for watchers in self.receivers(snapshot, &change.at.tenant, provider) {
-            let (at, frame) = event.get_or_insert_with(|| (Arc::new(change.at.clone()), encode(change, provider)));
+            let (at, frame) =
+                event.get_or_insert_with(|| (Arc::new(change.at.clone()), encode(change, provider)));
             for (_, outbox) in watchers {
                 outbox.push(at, frame);
             }

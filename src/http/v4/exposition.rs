@@ -28,11 +28,23 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
     let snapshot = api.reader.load_full();
     let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
     let revision = u64::try_from(snapshot.revision).unwrap_or(0);
-    family(&mut text, "snapshot_revision", "gauge", "Revision of the store that this node's snapshot holds.", revision);
+    family(
+        &mut text,
+        "snapshot_revision",
+        "gauge",
+        "Revision of the store that this node's snapshot holds.",
+        revision,
+    );
     let services = snapshot.tenants().map(|(_, view)| view.service_count).sum();
     family(&mut text, "services", "gauge", "Service versions of all tenants.", count(services));
     family(&mut text, "instances", "gauge", "Instances of all tenants.", count(snapshot.instance_count));
-    family(&mut text, "beats_waiting", "gauge", "Heartbeats taken and not sent to the store yet.", count(api.beats.len()));
+    family(
+        &mut text,
+        "beats_waiting",
+        "gauge",
+        "Heartbeats taken and not sent to the store yet.",
+        count(api.beats.len()),
+    );
     for (name, depth) in metrics::mailboxes() {
         labelled(&mut text, "mailbox_messages", "Messages an actor has not finished.", "actor", name, depth);
     }
@@ -46,7 +58,8 @@ const PREFIX: &str = "service_center_";
 
 fn family(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
     // Writing to a String cannot fail.
-    let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}\n");
+    let _ =
+        write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}\n");
 }
 
 fn labelled(text: &mut String, name: &str, help: &str, label: &str, label_value: &str, value: u64) {

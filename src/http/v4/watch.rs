@@ -26,8 +26,12 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
     let (outbox, reader) = outbox(MOST_PENDING);
     let consumer = ServiceId::from(id);
     let subscription = SubscriptionId::next();
-    let message =
-        Subscribe { id: subscription, tenant: tenant.clone(), consumer: consumer.clone(), outbox: outbox.clone() };
+    let message = Subscribe {
+        id: subscription,
+        tenant: tenant.clone(),
+        consumer: consumer.clone(),
+        outbox: outbox.clone(),
+    };
     if tell(&api.hub, message).is_err() {
         return Start::Refuse(Error::new(Code::Overloaded, "").into());
     }
