@@ -174,9 +174,10 @@ impl Sources {
                 Err(error) => {
                     // The line may hold a password: its number is enough.
                     let line = match &error {
-                        dotenvy::Error::LineParse(line, _) => text
-                            .lines()
-                            .position(|l| l.trim_end() == line.lines().next().unwrap_or("").trim_end()),
+                        dotenvy::Error::LineParse(rest, _) => {
+                            let rest = rest.lines().next().unwrap_or_default().trim_end();
+                            text.lines().position(|line| !rest.is_empty() && line.trim_end().ends_with(rest))
+                        }
                         _ => None,
                     };
                     let line = line.map(|at| at + 1);
@@ -345,6 +346,8 @@ impl Sources {
                 Named::Key(key) => (key, String::new()),
                 Named::Entry(key, entry) => (key, entry),
                 Named::Ignored => continue,
+                // `cluster:` with nothing below it.
+                Named::Unknown(_) if leaf.value.is_none() && keys::is_parent(&leaf.key) => continue,
                 Named::Unknown(near) => {
                     self.warn_unknown(&mut unknown, origin, &leaf.key, near);
                     continue;

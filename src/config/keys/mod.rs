@@ -263,6 +263,12 @@ pub(crate) fn find(name: &str, spelling: Spelling) -> Named {
     Named::Unknown(super::nearest::nearest(name, names(spelling)).map(str::to_owned))
 }
 
+/// Whether keys stand below this one.
+pub(crate) fn is_parent(name: &str) -> bool {
+    let below = |other: &str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    all().any(|key| below(key.name)) || foreign::PREFIXES.iter().any(|prefix| below(prefix))
+}
+
 /// The names of the keys that are read, as a source spells them.
 fn names(spelling: Spelling) -> impl Iterator<Item = &'static str> {
     let old = move |key: &'static Key| key.old.filter(|_| spelling == Spelling::Either);
