@@ -640,7 +640,7 @@ fn all_mistakes_at_once() {
         &["environment SERVER_REQUEST_TIMEOUT: server.request.timeout", "\"60\"", "30s"],
         &[".env", "METRICS_ENABLE (metrics.enable)", "\"perhaps\"", "true or false"],
         &["conf/app.conf line 1: httpport (server.port)", "\"99999\"", "from 1 to 65535"],
-        &["conf/app.conf line 2", "this is no setting", "key = value"],
+        &["conf/app.conf line 2", "\"this …\"", "key = value"],
         &["conf/app.conf line 3", "log.format", "xml", "text, json"],
         &["conf/app.yaml line 2: server.host", "server.port"],
         &["conf/app.yaml line 4: registry.kind", "mongo", "embedded_etcd"],
@@ -1042,6 +1042,7 @@ impl Random {
 }
 
 #[test]
+#[expect(clippy::print_stdout, reason = "the seed, shown if it fails")]
 fn no_bytes_make_it_panic() {
     let seed: u64 = rand::random();
     println!("seed {seed}");

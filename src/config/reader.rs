@@ -25,7 +25,7 @@ pub(super) struct Reader {
     pub variables: Variables,
     pub cores: usize,
     mistakes: Vec<Mistake>,
-    pub warnings: Vec<Warning>,
+    warnings: Vec<Warning>,
     /// What empty values came to, in the sections' judgement.
     settled: HashMap<&'static str, String>,
     /// The keys asked for, so that a test finds one that nobody reads.
