@@ -229,7 +229,7 @@ impl Reader {
     }
 
     pub fn finish(mut self) -> (Vec<Mistake>, Vec<Warning>) {
-        // Mistakes of whole sources stand first, then those of keys, each once, in the order of the table.
+        // Each once: a key that two rules ask for is parsed twice.
         let mut unique: Vec<Mistake> = Vec::new();
         for mistake in self.mistakes.drain(..) {
             if !unique.contains(&mistake) {
