@@ -20,13 +20,13 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc protoc etcd rustfmt clippy
+	@scripts/require.sh cc protoc etcd etcdctl rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 faults:
-	@scripts/require.sh cc protoc etcd
+	@scripts/require.sh cc protoc etcd etcdctl
 	SC_FAULTS=long cargo test --locked --test it -- fault:: property::
 
 bench:
