@@ -1,4 +1,7 @@
 //! `service-center`: a microservice registry.
 
+pub mod cache;
 pub mod clock;
+pub mod domain;
+pub mod error;
 pub mod store;

@@ -3,9 +3,11 @@
 //! Invariant: this layer knows etcd's semantics (revisions, leases, transactions, watches) and the registry's key forms,
 //! and no rule of the registry. It imports `domain` and nothing above; `cache` is its sibling and is not imported.
 
+pub mod codec;
+pub mod keys;
 pub mod port;
 
 pub use port::{
-    Compare, Entry, Event, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store, StoreError,
-    Txn, TxnOutcome, WatchBatch, WatchError,
+    Compare, Entry, Event, GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store,
+    StoreError, Txn, TxnOutcome, WatchBatch, WatchError,
 };

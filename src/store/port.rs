@@ -55,6 +55,8 @@ pub enum Compare {
         /// Its `mod_revision`.
         mod_revision: Revision,
     },
+    /// No key starts with this text (etcd: `create_revision = 0` over the range).
+    NoneBelow(Key),
     /// The key exists with exactly this value.
     ValueIs {
         /// The key.
@@ -155,6 +157,15 @@ pub enum StoreError {
     },
 }
 
+/// What a grant costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GrantCost {
+    /// Memory only: grant when needed.
+    Free,
+    /// A consensus round: worth granting ahead.
+    RoundTrip,
+}
+
 /// A granted lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
@@ -235,6 +246,9 @@ pub trait Store: Send + Sync + 'static {
 
     /// Grants a lease. A TTL outside 2..=9_000_000_000 is moved to the nearest bound.
     fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>>;
+
+    /// What [`Store::grant`] costs here.
+    fn grant_cost(&self) -> GrantCost;
 
     /// Renews leases; one answer for each in the same order. Renewals of other leases are not delayed by a dead one.
     fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>>;

@@ -1,0 +1,104 @@
+//! Ready answers of finds: the body joined once from ready pieces and kept until something in it changes.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::snapshot::Instances;
+use crate::domain::revision::find_revision;
+
+/// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.
+const KEPT_SUBSETS: usize = 8;
+
+/// What a find answers.
+#[derive(Debug)]
+pub struct FindAnswer {
+    /// `X-Resource-Revision`.
+    pub revision: Box<str>,
+    /// `{"instances":[…]}`, or `{}` where there are none.
+    pub body: Bytes,
+    /// Instances in it.
+    pub count: usize,
+    gzip: OnceLock<Bytes>,
+    first_served: OnceLock<Duration>,
+}
+
+impl FindAnswer {
+    /// Joins the instances of services.
+    pub fn join<'a>(parts: impl Iterator<Item = &'a Instances> + Clone) -> Self {
+        let (mut count, mut highest, mut size) = (0, 0, 0);
+        for entry in parts.clone().flat_map(Instances::iter) {
+            count += 1;
+            highest = highest.max(entry.record.mod_revision);
+            size += entry.record.json.len() + 1;
+        }
+        let revision = find_revision(highest, count).into_boxed_str();
+        let (gzip, first_served) = (OnceLock::new(), OnceLock::new());
+        if count == 0 {
+            return Self { revision, body: Bytes::from_static(b"{}"), count, gzip, first_served };
+        }
+        let mut body = Vec::with_capacity(size + 16);
+        body.extend_from_slice(b"{\"instances\":[");
+        for entry in parts.flat_map(Instances::iter) {
+            body.extend_from_slice(&entry.record.json);
+            body.push(b',');
+        }
+        body.pop();
+        body.extend_from_slice(b"]}");
+        Self { revision, body: Bytes::from(body), count, gzip, first_served }
+    }
+
+    /// The compressed body, if it was made.
+    pub fn gzip(&self) -> Option<Bytes> {
+        self.gzip.get().cloned()
+    }
+
+    /// Keeps a compressed body.
+    pub fn keep_gzip(&self, gzip: Bytes) {
+        // A second one compressed at the same time is the same.
+        let _ = self.gzip.set(gzip);
+    }
+
+    /// Whether the answer has stood for a while: it pays to compress it, and the next reader has use of it.
+    pub fn has_settled(&self, now: Duration) -> bool {
+        now.saturating_sub(*self.first_served.get_or_init(|| now)) >= Duration::from_secs(1)
+    }
+}
+
+/// Which versions of a provider are visible: their positions, ascending.
+pub type Visible = Box<[u32]>;
+
+/// Keeps the answers of one provider. A clone starts empty: it is made only to be changed.
+#[derive(Debug, Default)]
+pub struct AnswerCell {
+    all: OnceLock<Arc<FindAnswer>>,
+    subsets: Mutex<Vec<(Visible, Arc<FindAnswer>)>>,
+}
+
+impl Clone for AnswerCell {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl AnswerCell {
+    /// The answer with all versions.
+    pub fn all(&self, make: impl FnOnce() -> FindAnswer) -> &Arc<FindAnswer> {
+        self.all.get_or_init(|| Arc::new(make()))
+    }
+
+    /// The answer with some versions.
+    pub fn subset(&self, visible: &[u32], make: impl FnOnce() -> FindAnswer) -> Arc<FindAnswer> {
+        let mut kept = self.subsets.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, answer)) = kept.iter().find(|(set, _)| **set == *visible) {
+            return Arc::clone(answer);
+        }
+        let answer = Arc::new(make());
+        if kept.len() >= KEPT_SUBSETS {
+            kept.remove(0);
+        }
+        kept.push((visible.into(), Arc::clone(&answer)));
+        answer
+    }
+}

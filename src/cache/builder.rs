@@ -1,0 +1,394 @@
+//! Applies events to a working copy of the snapshot and says what changed for watchers. A publish costs by the size of
+//! the change: all maps are persistent.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::lease_mark::LeaseMark;
+use super::snapshot::{
+    ConsumerRule, InstanceEntry, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+};
+use crate::domain::dependency::Partners;
+use crate::domain::event::{
+    InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
+};
+use crate::domain::{ServiceId, Tenant};
+
+/// What watchers are told about an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is new.
+    Create,
+    /// It changed.
+    Update,
+    /// It is gone.
+    Delete,
+}
+
+/// A change of an instance, for watchers.
+#[derive(Clone, Debug)]
+pub struct InstanceChange {
+    /// Which instance.
+    pub at: InstanceRef,
+    /// What happened.
+    pub action: Action,
+    /// The service it belongs to; `None` if the service is unknown, and then nobody watches it.
+    pub service: Option<Arc<ServiceView>>,
+    /// The instance document; of a deleted one the last.
+    pub json: Bytes,
+}
+
+/// The working copy.
+#[derive(Debug, Default)]
+pub struct SnapshotBuilder {
+    next: Snapshot,
+    changes: Vec<InstanceChange>,
+}
+
+impl SnapshotBuilder {
+    /// Goes on from a snapshot.
+    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
+        Self { next: snapshot.clone(), changes: Vec::new() }
+    }
+
+    /// The snapshot with all applied so far, as of a revision, and the changes since the last call.
+    pub fn publish(&mut self, revision: Revision) -> (Arc<Snapshot>, Vec<InstanceChange>) {
+        self.next.revision = self.next.revision.max(revision);
+        (Arc::new(self.next.clone()), std::mem::take(&mut self.changes))
+    }
+
+    /// The working copy as it is.
+    pub fn current(&self) -> &Snapshot {
+        &self.next
+    }
+
+    /// Applies one event.
+    pub fn apply(&mut self, event: RegistryEvent) {
+        match event {
+            RegistryEvent::ServicePut(tenant, id, record) => self.put_service(&tenant, id, record),
+            RegistryEvent::ServiceDeleted(tenant, id) => self.delete_service(&tenant, &id),
+            RegistryEvent::IndexPut(name, version, id) => self.put_name(&name, version, id, Listed::Name),
+            RegistryEvent::IndexDeleted(name, version) => self.delete_name(&name, &version, Listed::Name),
+            RegistryEvent::AliasPut(name, version, id) => self.put_name(&name, version, id, Listed::Alias),
+            RegistryEvent::AliasDeleted(name, version) => self.delete_name(&name, &version, Listed::Alias),
+            RegistryEvent::TagsPut(tenant, id, tags, revision) => {
+                self.with_node(&tenant, id, |node| node.tags = Some((tags, revision)));
+            }
+            RegistryEvent::TagsDeleted(tenant, id) => {
+                self.with_known_node(&tenant, &id, |node| node.tags = None)
+            }
+            RegistryEvent::SchemaRefPut(tenant, id, schema, hash) => {
+                self.with_node(&tenant, id, |node| drop(node.schema_refs.insert(schema, hash)));
+            }
+            RegistryEvent::SchemaRefDeleted(tenant, id, schema) => {
+                self.with_known_node(&tenant, &id, |node| drop(node.schema_refs.remove(&schema)));
+            }
+            RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary) => {
+                self.with_node(&tenant, id, |node| drop(node.schema_summaries.insert(schema, summary)));
+            }
+            RegistryEvent::SchemaSummaryDeleted(tenant, id, schema) => {
+                self.with_known_node(&tenant, &id, |node| drop(node.schema_summaries.remove(&schema)));
+            }
+            RegistryEvent::ConsumerRulePut(name, version, partners) => {
+                let key = versioned(&name, &version);
+                let rule = Arc::new(ConsumerRule { paths: partner_paths(&partners), partners });
+                self.with_tenant(&name.tenant, |tenant| drop(tenant.consumer_rules.insert(key, rule)));
+            }
+            RegistryEvent::ConsumerRuleDeleted(name, version) => {
+                let key = versioned(&name, &version);
+                self.with_known_tenant(&name.tenant, |tenant| drop(tenant.consumer_rules.remove(&key)));
+            }
+            RegistryEvent::ProviderRulePut(name, version, partners) => {
+                self.with_tenant(&name.tenant, |tenant| {
+                    tenant.provider_rules.entry(path_of(&name)).or_default().insert(version, partners);
+                })
+            }
+            RegistryEvent::ProviderRuleDeleted(name, version) => {
+                let path = path_of(&name);
+                self.with_known_tenant(&name.tenant, |tenant| {
+                    let Some(mut rules) = tenant.provider_rules.get(&path).cloned() else { return };
+                    rules.remove(&version);
+                    if rules.is_empty() {
+                        tenant.provider_rules.remove(&path);
+                    } else {
+                        tenant.provider_rules.insert(path, rules);
+                    }
+                });
+            }
+            RegistryEvent::DependencyQueued(key) => drop(self.next.dependency_queue.insert(key)),
+            RegistryEvent::DependencyTaken(key) => drop(self.next.dependency_queue.remove(&key)),
+            RegistryEvent::InstancePut(at, kind, record) => self.put_instance(at, kind, record),
+            RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
+            RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
+            RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
+            RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
+            RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
+        }
+    }
+
+    fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
+        let view = Arc::new(ServiceView::new(id.clone(), record));
+        self.with_tenant(tenant, |tenant| {
+            let node = Arc::make_mut(tenant.services.entry(id).or_default());
+            let is_new = node.view.replace(view).is_none();
+            tenant.service_count += usize::from(is_new);
+        });
+    }
+
+    fn delete_service(&mut self, tenant: &Tenant, id: &ServiceId) {
+        self.with_known_tenant(tenant, |tenant| {
+            let Some(node) = tenant.services.get_mut(id) else { return };
+            if Arc::make_mut(node).view.take().is_some() {
+                tenant.service_count = tenant.service_count.saturating_sub(1);
+            }
+            tenant.drop_if_unused(id);
+        });
+    }
+
+    fn put_name(
+        &mut self,
+        name: &ServiceName,
+        version: Arc<str>,
+        id: ServiceId,
+        listed: fn(Arc<str>) -> Listed,
+    ) {
+        let path = path_of(name);
+        self.with_tenant(&name.tenant, |tenant| {
+            let way = listed(Arc::clone(&path));
+            let node = Arc::make_mut(tenant.tree(&way).entry(path).or_default());
+            let former = node.versions.iter().position(|(known, _)| *known == version);
+            let former = former.map(|at| node.versions.remove(at).1);
+            node.versions.push((version, id.clone()));
+            node.versions.sort();
+            if let Some(former) = former.filter(|former| *former != id) {
+                tenant.unlist(&former, &way);
+            }
+            let owner = Arc::make_mut(tenant.services.entry(id).or_default());
+            owner.listed.push(way);
+        });
+    }
+
+    fn delete_name(&mut self, name: &ServiceName, version: &str, listed: fn(Arc<str>) -> Listed) {
+        let path = path_of(name);
+        self.with_known_tenant(&name.tenant, |tenant| {
+            let way = listed(Arc::clone(&path));
+            let tree = tenant.tree(&way);
+            let Some(node) = tree.get_mut(&path) else { return };
+            let node = Arc::make_mut(node);
+            let Some(at) = node.versions.iter().position(|(known, _)| **known == *version) else { return };
+            let (_, owner) = node.versions.remove(at);
+            if node.versions.is_empty() {
+                tree.remove(&path);
+            }
+            tenant.unlist(&owner, &way);
+        });
+    }
+
+    fn put_instance(&mut self, at: InstanceRef, kind: PutKind, record: InstanceRecord) {
+        let json = record.json.clone();
+        let mut is_new = false;
+        let mut service = None;
+        self.with_tenant(&at.tenant, |tenant| {
+            let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
+            let former = node.instances.0.get(&at.instance);
+            is_new = former.is_none();
+            let lease = match former {
+                Some(former) => former.lease.clone(),
+                None => node.early_leases.remove(&at.instance).map(|lease| Arc::new(LeaseMark::new(lease))),
+            };
+            node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
+            service.clone_from(&node.view);
+            tenant.instance_count += usize::from(is_new);
+            tenant.drop_answers(&at.service);
+        });
+        self.next.instance_count += usize::from(is_new);
+        let action = if kind == PutKind::Created { Action::Create } else { Action::Update };
+        self.changes.push(InstanceChange { at, action, service, json });
+    }
+
+    fn delete_instance(&mut self, at: InstanceRef) {
+        let mut gone = None;
+        self.with_known_tenant(&at.tenant, |tenant| {
+            let Some(node) = tenant.services.get_mut(&at.service) else { return };
+            if !node.instances.0.contains_key(&at.instance) {
+                return;
+            }
+            let node = Arc::make_mut(node);
+            gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
+            tenant.instance_count = tenant.instance_count.saturating_sub(1);
+            tenant.drop_answers(&at.service);
+            tenant.drop_if_unused(&at.service);
+        });
+        if let Some((service, entry)) = gone {
+            self.next.instance_count = self.next.instance_count.saturating_sub(1);
+            self.changes.push(InstanceChange {
+                at,
+                action: Action::Delete,
+                service,
+                json: entry.record.json.clone(),
+            });
+        }
+    }
+
+    fn put_lease(&mut self, at: &InstanceRef, lease: i64) {
+        self.with_node(&at.tenant, at.service.clone(), |node| {
+            match node.instances.0.get(&at.instance) {
+                Some(entry) if entry.lease.as_ref().is_some_and(|mark| mark.lease() == lease) => {}
+                Some(entry) => {
+                    let lease = Some(Arc::new(LeaseMark::new(lease)));
+                    let entry = InstanceEntry { record: entry.record.clone(), lease };
+                    node.instances.0.insert(at.instance.clone(), Arc::new(entry));
+                }
+                None => drop(node.early_leases.insert(at.instance.clone(), lease)),
+            };
+        });
+    }
+
+    fn delete_lease(&mut self, at: &InstanceRef) {
+        self.with_known_node(&at.tenant, &at.service, |node| {
+            node.early_leases.remove(&at.instance);
+            if let Some(entry) = node.instances.0.get(&at.instance).filter(|entry| entry.lease.is_some()) {
+                let entry = InstanceEntry { record: entry.record.clone(), lease: None };
+                node.instances.0.insert(at.instance.clone(), Arc::new(entry));
+            }
+        });
+    }
+
+    fn with_tenant(&mut self, tenant: &Tenant, change: impl FnOnce(&mut TenantView)) {
+        change(Arc::make_mut(self.next.tenants.entry(tenant.clone()).or_default()));
+    }
+
+    fn with_known_tenant(&mut self, tenant: &Tenant, change: impl FnOnce(&mut TenantView)) {
+        let Some(view) = self.next.tenants.get_mut(tenant) else { return };
+        let view = Arc::make_mut(view);
+        change(view);
+        if view.is_empty() {
+            self.next.tenants.remove(tenant);
+        }
+    }
+
+    fn with_node(&mut self, tenant: &Tenant, id: ServiceId, change: impl FnOnce(&mut ServiceNode)) {
+        self.with_tenant(tenant, |tenant| change(Arc::make_mut(tenant.services.entry(id).or_default())));
+    }
+
+    fn with_known_node(&mut self, tenant: &Tenant, id: &ServiceId, change: impl FnOnce(&mut ServiceNode)) {
+        self.with_known_tenant(tenant, |tenant| {
+            if let Some(node) = tenant.services.get_mut(id) {
+                change(Arc::make_mut(node));
+                tenant.drop_if_unused(id);
+            }
+        });
+    }
+}
+
+impl TenantView {
+    fn tree(&mut self, way: &Listed) -> &mut imbl::HashMap<Arc<str>, Arc<NameNode>> {
+        match way {
+            Listed::Name(_) => &mut self.names,
+            Listed::Alias(_) => &mut self.aliases,
+        }
+    }
+
+    fn unlist(&mut self, id: &ServiceId, way: &Listed) {
+        if let Some(node) = self.services.get_mut(id) {
+            let node = Arc::make_mut(node);
+            if let Some(at) = node.listed.iter().position(|known| known == way) {
+                node.listed.remove(at);
+            }
+            self.drop_if_unused(id);
+        }
+    }
+
+    /// Ready answers that hold instances of this service are out of date.
+    fn drop_answers(&mut self, id: &ServiceId) {
+        let ways = self.services.get(id).map(|node| node.listed.clone()).unwrap_or_default();
+        for way in ways {
+            let (Listed::Name(path) | Listed::Alias(path)) = &way;
+            if let Some(node) = self.tree(&way).get_mut(path) {
+                // A clone starts without answers.
+                *node = Arc::new(NameNode::clone(node));
+            }
+        }
+    }
+
+    fn drop_if_unused(&mut self, id: &ServiceId) {
+        let unused = self.services.get(id).is_some_and(|node| {
+            node.view.is_none()
+                && node.tags.is_none()
+                && node.schema_refs.is_empty()
+                && node.schema_summaries.is_empty()
+                && node.instances.is_empty()
+                && node.listed.is_empty()
+                && node.early_leases.is_empty()
+        });
+        if unused {
+            self.services.remove(id);
+        }
+    }
+}
+
+impl ServiceView {
+    fn new(id: ServiceId, record: Arc<ServiceRecord>) -> Self {
+        let document = &record.document;
+        let path = name_path(&document.environment, &document.app_id, &document.service_name);
+        let versioned_path = format!("{path}/{}", document.version).into();
+        let allows_cross_app = document.allows_cross_app();
+        Self { id, path: path.into(), versioned_path, allows_cross_app, record }
+    }
+}
+
+fn path_of(name: &ServiceName) -> Arc<str> {
+    name_path(&name.environment, &name.app_id, &name.name).into()
+}
+
+fn versioned(name: &ServiceName, version: &str) -> Arc<str> {
+    format!("{}/{version}", name_path(&name.environment, &name.app_id, &name.name)).into()
+}
+
+fn partner_paths(partners: &Partners) -> HashSet<Box<str>> {
+    let path = |key: &crate::domain::ServiceKey| {
+        format!("{}/{}", key.tenant, name_path(&key.environment, &key.app_id, &key.service_name))
+            .into_boxed_str()
+    };
+    partners.keys.iter().map(path).collect()
+}
+
+/// What changed for watchers between two snapshots: after a relist, when events were missed.
+pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
+    let mut changes = Vec::new();
+    for (at, service, entry) in instances(new) {
+        let former = old.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
+        let action = match former {
+            None => Action::Create,
+            Some(former) if former.record.mod_revision != entry.record.mod_revision => Action::Update,
+            Some(_) => continue,
+        };
+        changes.push(InstanceChange { at, action, service, json: entry.record.json.clone() });
+    }
+    for (at, service, entry) in instances(old) {
+        if new.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none() {
+            let json = entry.record.json.clone();
+            changes.push(InstanceChange { at, action: Action::Delete, service, json });
+        }
+    }
+    changes
+}
+
+fn instances(
+    snapshot: &Snapshot,
+) -> impl Iterator<Item = (InstanceRef, Option<Arc<ServiceView>>, &Arc<InstanceEntry>)> {
+    snapshot.tenants().flat_map(|(tenant, view)| {
+        view.nodes().flat_map(move |(service, node)| {
+            node.instances.entries().map(move |(instance, entry)| {
+                let at = InstanceRef {
+                    tenant: tenant.clone(),
+                    service: service.clone(),
+                    instance: instance.clone(),
+                };
+                (at, node.view.clone(), entry)
+            })
+        })
+    })
+}

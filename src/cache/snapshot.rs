@@ -1,0 +1,289 @@
+//! The snapshot: everything readers ask for, indexed by what they ask with. Immutable and cheap to copy: persistent maps
+//! share all that a publish did not touch.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{HashMap, OrdMap, OrdSet};
+
+use super::answer::AnswerCell;
+use super::lease_mark::LeaseMark;
+use crate::domain::dependency::Partners;
+use crate::domain::event::{InstanceRecord, Revision, ServiceRecord};
+use crate::domain::json::TextMap;
+use crate::domain::shared::SharedServices;
+use crate::domain::{InstanceId, ServiceId, Tenant};
+
+/// `<environment>/<app>/<name>`: the part of index keys that says what a service is looked for under. The parts cannot
+/// hold a slash, so one text can be looked up without building a key of parts.
+pub type NamePath = Arc<str>;
+
+/// Builds a [`NamePath`] text.
+pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
+    let mut path = String::with_capacity(environment.len() + app_id.len() + name.len() + 2);
+    path.push_str(environment);
+    path.push('/');
+    path.push_str(app_id);
+    path.push('/');
+    path.push_str(name);
+    path
+}
+
+/// The registry as of a revision.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// All events up to this revision are in it.
+    pub revision: Revision,
+    /// Instances of all tenants.
+    pub instance_count: usize,
+    /// Keys of waiting dependency requests.
+    pub dependency_queue: OrdSet<Arc<str>>,
+    /// Domains that have a key.
+    pub domains: OrdSet<Arc<str>>,
+    /// Projects that have a key.
+    pub projects: OrdSet<Tenant>,
+    pub(super) tenants: OrdMap<Tenant, Arc<TenantView>>,
+}
+
+/// One tenant's part.
+#[derive(Clone, Debug, Default)]
+pub struct TenantView {
+    /// Instances of the tenant.
+    pub instance_count: usize,
+    /// Service documents of the tenant.
+    pub service_count: usize,
+    pub(super) services: HashMap<ServiceId, Arc<ServiceNode>>,
+    pub(super) names: HashMap<NamePath, Arc<NameNode>>,
+    pub(super) aliases: HashMap<NamePath, Arc<NameNode>>,
+    /// By `<name path>/<version>` of the consumer.
+    pub(super) consumer_rules: HashMap<Arc<str>, Arc<ConsumerRule>>,
+    /// By name path of the provider, then version key.
+    pub(super) provider_rules: HashMap<NamePath, OrdMap<Arc<str>, Arc<Partners>>>,
+}
+
+/// What is known under a service id. Its parts come and go one by one, in the store's order.
+#[derive(Clone, Debug, Default)]
+pub struct ServiceNode {
+    /// The document.
+    pub view: Option<Arc<ServiceView>>,
+    /// Tags and the revision of their last write.
+    pub tags: Option<(Arc<TextMap>, Revision)>,
+    /// Content hash by schema id.
+    pub schema_refs: OrdMap<Arc<str>, Arc<str>>,
+    /// Summary by schema id.
+    pub schema_summaries: OrdMap<Arc<str>, Arc<str>>,
+    /// Its instances.
+    pub instances: Instances,
+    /// Answer of the list of its instances.
+    pub list_answer: AnswerCell,
+    /// Names and aliases that lead here: their answers fall with it.
+    pub(super) listed: Vec<Listed>,
+    /// Leases that came before their instance.
+    pub(super) early_leases: OrdMap<InstanceId, i64>,
+}
+
+/// A way to a service.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Listed {
+    Name(NamePath),
+    Alias(NamePath),
+}
+
+/// A service document with what finds need of it.
+#[derive(Debug)]
+pub struct ServiceView {
+    /// The document as stored.
+    pub record: Arc<ServiceRecord>,
+    /// Its id.
+    pub id: ServiceId,
+    /// Its name path.
+    pub path: NamePath,
+    /// `<name path>/<version>`.
+    pub versioned_path: Arc<str>,
+    /// Whether consumers of other applications may see it.
+    pub allows_cross_app: bool,
+}
+
+/// The instances of a service, by id.
+#[derive(Clone, Debug, Default)]
+pub struct Instances(pub(super) OrdMap<InstanceId, Arc<InstanceEntry>>);
+
+/// An instance with what it hangs on.
+#[derive(Clone, Debug)]
+pub struct InstanceEntry {
+    /// The document as stored.
+    pub record: InstanceRecord,
+    /// Its lease; `None` if it has no lease key.
+    pub lease: Option<Arc<LeaseMark>>,
+}
+
+/// All versions known under a name or an alias.
+#[derive(Clone, Debug, Default)]
+pub struct NameNode {
+    pub(super) versions: Vec<(Arc<str>, ServiceId)>,
+    pub(super) answers: AnswerCell,
+}
+
+/// Providers of a consumer version.
+#[derive(Debug)]
+pub struct ConsumerRule {
+    /// As stored.
+    pub partners: Arc<Partners>,
+    /// `<tenant>/<name path>` of each, for a quick look.
+    pub(super) paths: std::collections::HashSet<Box<str>>,
+}
+
+impl Instances {
+    /// All, in order of their ids.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<InstanceEntry>> {
+        self.0.values()
+    }
+
+    /// All with their ids.
+    pub fn entries(&self) -> impl Iterator<Item = (&InstanceId, &Arc<InstanceEntry>)> {
+        self.0.iter()
+    }
+
+    /// One by id.
+    pub fn find(&self, id: &str) -> Option<&Arc<InstanceEntry>> {
+        self.0.get(id)
+    }
+
+    /// How many.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl NameNode {
+    /// Versions and whom they belong to.
+    pub fn versions(&self) -> &[(Arc<str>, ServiceId)] {
+        &self.versions
+    }
+
+    /// Owner of a version.
+    pub fn version(&self, version: &str) -> Option<&ServiceId> {
+        self.versions.iter().find(|(known, _)| **known == *version).map(|(_, id)| id)
+    }
+}
+
+impl TenantView {
+    /// What is known under a service id.
+    pub fn node(&self, id: &str) -> Option<&Arc<ServiceNode>> {
+        self.services.get(id)
+    }
+
+    /// A service by id.
+    pub fn service(&self, id: &str) -> Option<&Arc<ServiceView>> {
+        self.node(id)?.view.as_ref()
+    }
+
+    /// All services.
+    pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceView>> {
+        self.services.values().filter_map(|node| node.view.as_ref())
+    }
+
+    /// All that is known, by service id.
+    pub fn nodes(&self) -> impl Iterator<Item = (&ServiceId, &Arc<ServiceNode>)> {
+        self.services.iter()
+    }
+
+    /// A name.
+    pub fn name(&self, path: &str) -> Option<&Arc<NameNode>> {
+        self.names.get(path)
+    }
+
+    /// An alias.
+    pub fn alias(&self, path: &str) -> Option<&Arc<NameNode>> {
+        self.aliases.get(path)
+    }
+
+    /// Providers of a consumer, by its versioned path.
+    pub fn consumer_rule(&self, versioned_path: &str) -> Option<&Arc<ConsumerRule>> {
+        self.consumer_rules.get(versioned_path)
+    }
+
+    /// Consumers of a provider, of each version key.
+    pub fn provider_rules(&self, path: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Partners>)> {
+        self.provider_rules.get(path).into_iter().flatten()
+    }
+
+    /// An instance.
+    pub fn instance(&self, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
+        self.node(service)?.instances.find(instance)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.services.is_empty()
+            && self.names.is_empty()
+            && self.aliases.is_empty()
+            && self.consumer_rules.is_empty()
+            && self.provider_rules.is_empty()
+    }
+}
+
+impl Snapshot {
+    /// A tenant's part; `None` if nothing was ever registered there.
+    pub fn tenant(&self, tenant: &Tenant) -> Option<&Arc<TenantView>> {
+        self.tenants.get(tenant)
+    }
+
+    /// All tenants.
+    pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, &Arc<TenantView>)> {
+        self.tenants.iter()
+    }
+
+    /// A service by id.
+    pub fn service(&self, tenant: &Tenant, id: &str) -> Option<&Arc<ServiceView>> {
+        self.tenant(tenant)?.service(id)
+    }
+
+    /// An instance.
+    pub fn instance(&self, tenant: &Tenant, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
+        self.tenant(tenant)?.instance(service, instance)
+    }
+
+    /// Services and instances of a tenant that count against its quotas: the shared ones do not.
+    pub fn usage(&self, tenant: &Tenant, shared: &SharedServices) -> Usage {
+        let Some(view) = self.tenant(tenant) else { return Usage::default() };
+        let mut usage = Usage { services: view.service_count, instances: view.instance_count };
+        for service in shared.names_in(tenant).flat_map(|name| view.shared_ids(name)) {
+            usage.services = usage.services.saturating_sub(1);
+            usage.instances =
+                usage.instances.saturating_sub(view.node(service.as_str()).map_or(0, |n| n.instances.len()));
+        }
+        usage
+    }
+}
+
+/// What counts against quotas.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Service versions.
+    pub services: usize,
+    /// Instances.
+    pub instances: usize,
+}
+
+impl TenantView {
+    /// Ids of all versions of a shared name, in any environment.
+    fn shared_ids<'a>(&'a self, name: &str) -> Vec<&'a ServiceId> {
+        const ENVIRONMENTS: [&str; 5] = ["", "development", "testing", "acceptance", "production"];
+        let paths =
+            ENVIRONMENTS.map(|environment| name_path(environment, crate::domain::service::DEFAULT_APP, name));
+        let nodes = paths.iter().filter_map(|path| self.name(path));
+        nodes.flat_map(|node| node.versions().iter().map(|(_, id)| id)).collect()
+    }
+}
+
+impl InstanceEntry {
+    /// The document as JSON.
+    pub fn json(&self) -> &Bytes {
+        &self.record.json
+    }
+}

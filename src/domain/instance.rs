@@ -1,0 +1,197 @@
+//! The instance document: its health check, its TTL and what a registration fills in.
+
+use super::json::TextMap;
+use super::service::Service;
+use crate::json_object;
+
+/// Interval of a health check when none is given, seconds.
+pub const DEFAULT_INTERVAL: i32 = 30;
+/// Missed heartbeats allowed when none are given.
+pub const DEFAULT_TIMES: i32 = 3;
+/// etcd's longest lease, seconds.
+pub const MAX_TTL_SECONDS: i64 = 9_000_000_000;
+
+json_object! {
+    /// A running instance of a service: the document clients send and get and the store holds. Members in wire order.
+    pub struct Instance {
+        /// Unique within the service.
+        "instanceId" => instance_id: String,
+        /// The service.
+        "serviceId" => service_id: String,
+        /// URLs; may be empty, may lack a scheme.
+        "endpoints" => endpoints: Vec<String>,
+        /// Host.
+        "hostName" => host_name: String,
+        /// `UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`; any of them is found.
+        "status" => status: String,
+        /// Free pairs.
+        "properties" => properties: TextMap,
+        /// How it shows that it lives.
+        "healthCheck" => health_check: Option<HealthCheck>,
+        /// When it was registered, Unix seconds.
+        "timestamp" => timestamp: String,
+        /// Where it runs.
+        "dataCenterInfo" => data_center: Option<DataCenter>,
+        /// When its status or properties were last written, Unix seconds.
+        "modTimestamp" => mod_timestamp: String,
+        /// The service's version.
+        "version" => version: String,
+    }
+}
+
+json_object! {
+    /// A health check: with `push` the instance sends heartbeats.
+    pub struct HealthCheck {
+        /// `push` or `pull`.
+        "mode" => mode: String,
+        /// 0 to 65535.
+        "port" => port: i32,
+        /// Seconds between heartbeats.
+        "interval" => interval: i32,
+        /// Heartbeats that may be missed.
+        "times" => times: i32,
+        /// Free text without blanks.
+        "url" => url: String,
+    }
+}
+
+json_object! {
+    /// A place.
+    pub struct DataCenter {
+        /// Name.
+        "name" => name: String,
+        /// Region.
+        "region" => region: String,
+        /// Availability zone.
+        "availableZone" => available_zone: String,
+    }
+}
+
+/// What configuration says about instances.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceRules {
+    /// Lower bound of a push interval, seconds.
+    pub min_interval: i32,
+    /// Lower bound of the heartbeats that may be missed.
+    pub min_times: i32,
+    /// If positive, the TTL of every lease, whatever the health check says.
+    pub fixed_ttl_seconds: i64,
+    /// Pairs added to each instance; they win over the client's.
+    pub properties: TextMap,
+}
+
+impl Default for InstanceRules {
+    fn default() -> Self {
+        Self { min_interval: 5, min_times: 3, fixed_ttl_seconds: 0, properties: TextMap::new() }
+    }
+}
+
+impl Instance {
+    /// Fills in what the registry decides at registration: ids, status, health check, times, version, configured pairs.
+    pub fn complete(&mut self, service: &Service, instance_id: String, now: u64, rules: &InstanceRules) {
+        self.instance_id = instance_id;
+        self.service_id.clone_from(&service.service_id);
+        self.version.clone_from(&service.version);
+        if self.status.is_empty() {
+            "UP".clone_into(&mut self.status);
+        }
+        self.timestamp = now.to_string();
+        self.mod_timestamp.clone_from(&self.timestamp);
+        self.add_configured(&rules.properties);
+        let given = self.health_check.take();
+        self.health_check = Some(settled_health_check(given, rules));
+    }
+
+    /// Adds the configured pairs; `true` if that changed anything.
+    pub fn add_configured(&mut self, properties: &TextMap) -> bool {
+        let mut changed = false;
+        for (key, value) in properties {
+            changed |= self.properties.insert(key.clone(), value.clone()).as_ref() != Some(value);
+        }
+        changed
+    }
+
+    /// TTL of its lease, seconds: interval × (times + 1), or the configured one.
+    pub fn ttl_seconds(&self, rules: &InstanceRules) -> i64 {
+        if rules.fixed_ttl_seconds > 0 {
+            return rules.fixed_ttl_seconds.min(MAX_TTL_SECONDS);
+        }
+        self.health_ttl_seconds()
+    }
+
+    /// interval × (times + 1), as its document says; the default where it says nothing.
+    pub fn health_ttl_seconds(&self) -> i64 {
+        let (interval, times) = self
+            .health_check
+            .as_ref()
+            .map_or((DEFAULT_INTERVAL, DEFAULT_TIMES), |check| (check.interval, check.times));
+        (i64::from(interval) * (i64::from(times) + 1)).clamp(2, MAX_TTL_SECONDS)
+    }
+
+    /// Seconds between heartbeats, as its document says.
+    pub fn interval_seconds(&self) -> i64 {
+        i64::from(self.health_check.as_ref().map_or(DEFAULT_INTERVAL, |check| check.interval)).max(1)
+    }
+
+    /// Whether this is the same instance but for what the registry itself writes: the times.
+    pub fn same_as_registered(&self, stored: &Self) -> bool {
+        let untimed = |instance: &Self| Self {
+            timestamp: String::new(),
+            mod_timestamp: String::new(),
+            ..instance.clone()
+        };
+        untimed(self) == untimed(stored)
+    }
+}
+
+fn settled_health_check(given: Option<HealthCheck>, rules: &InstanceRules) -> HealthCheck {
+    match given {
+        None => HealthCheck {
+            mode: "push".to_owned(),
+            interval: DEFAULT_INTERVAL,
+            times: DEFAULT_TIMES,
+            ..HealthCheck::default()
+        },
+        Some(check) if check.mode == "pull" => {
+            HealthCheck { interval: DEFAULT_INTERVAL, times: DEFAULT_TIMES, ..check }
+        }
+        Some(check) => HealthCheck {
+            interval: check.interval.max(rules.min_interval),
+            times: check.times.max(rules.min_times),
+            ..check
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settle(mode: &str, interval: i32, times: i32) -> (i32, i32) {
+        let given = HealthCheck { mode: mode.to_owned(), interval, times, ..HealthCheck::default() };
+        let check = settled_health_check(Some(given), &InstanceRules::default());
+        (check.interval, check.times)
+    }
+
+    #[test]
+    fn push_is_raised_to_the_minimum_and_pull_is_fixed() {
+        assert_eq!(settle("push", 1, 0), (5, 3));
+        assert_eq!(settle("push", 40, 4), (40, 4));
+        assert_eq!(settle("pull", 7, 9), (30, 3));
+    }
+
+    #[test]
+    fn the_ttl_does_not_overflow() {
+        let mut instance = Instance::default();
+        assert_eq!(instance.ttl_seconds(&InstanceRules::default()), 120);
+        instance.health_check = Some(HealthCheck {
+            mode: "push".into(),
+            interval: i32::MAX,
+            times: i32::MAX,
+            ..HealthCheck::default()
+        });
+        assert_eq!(instance.ttl_seconds(&InstanceRules::default()), MAX_TTL_SECONDS);
+        let fixed = InstanceRules { fixed_ttl_seconds: 40, ..InstanceRules::default() };
+        assert_eq!(instance.ttl_seconds(&fixed), 40);
+    }
+}

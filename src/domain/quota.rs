@@ -1,0 +1,32 @@
+//! Quotas: how much a tenant may hold. Checked only for what is new, so that a full registry keeps its members.
+
+use crate::error::{Code, Error};
+
+/// The limits in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Service versions a tenant.
+    pub services: usize,
+    /// Instances a tenant.
+    pub instances: usize,
+    /// Schemas a service.
+    pub schemas: usize,
+    /// Tags a service.
+    pub tags: usize,
+}
+
+impl Default for Quotas {
+    fn default() -> Self {
+        Self { services: 50_000, instances: 150_000, schemas: 100, tags: 100 }
+    }
+}
+
+/// 400100 unless one more fits. `what` is `SERVICE`, `INSTANCE` or `SCHEMA`.
+pub fn check(what: &str, limit: usize, current: usize) -> Result<(), Error> {
+    if current < limit {
+        return Ok(());
+    }
+    let detail =
+        format!("no quota to create {what}, max num is {limit}, curNum is {current}, apply num is 1");
+    Err(Error::new(Code::NotEnoughQuota, detail))
+}

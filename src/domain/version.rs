@@ -1,0 +1,28 @@
+//! Versions of services: one to four numbers.
+
+/// A version as four 16-bit numbers, for ordering; `None` if it has another form.
+pub fn parse(text: &str) -> Option<[u16; 4]> {
+    let mut parts = [0; 4];
+    let mut count = 0;
+    for part in text.split('.') {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        *parts.get_mut(count)? =
+            digits.then(|| part.parse::<u16>().ok())?.filter(|number| *number <= 32767)?;
+        count += 1;
+    }
+    Some(parts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn forms() {
+        assert_eq!(parse("1"), Some([1, 0, 0, 0]));
+        assert_eq!(parse("32767.32767.32767.32767"), Some([32767; 4]));
+        for bad in ["", "1.", "1.a", "1.32768", "1.2.3.4.5", "+1", "1.-1", "99999999999"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+}

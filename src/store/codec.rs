@@ -1,0 +1,177 @@
+//! From the store's events to the registry's: parses keys and values, once, for every backend.
+//!
+//! A value that cannot be read (something foreign in a shared etcd) must not stop the watch: it is skipped, and the
+//! caller counts and logs it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::keys::{self, Subject};
+use super::port::{Entry, Event};
+use crate::domain::dependency::Partners;
+use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceRecord};
+use crate::domain::json::{self, TextMap};
+use crate::domain::{Instance, Service, ServiceId};
+
+/// What a change of the store means.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Decoded {
+    /// A change of the registry.
+    Event(RegistryEvent),
+    /// Nothing the read model holds.
+    Unread,
+    /// A key or value of another form: the key, and what is wrong.
+    Foreign(String),
+}
+
+/// Decodes a change.
+pub fn decode(event: &Event) -> Decoded {
+    match event {
+        Event::Put(entry) => decode_put(entry),
+        Event::Delete { key, .. } => decode_delete(key),
+    }
+}
+
+/// Decodes an entry: of a listing, or of a put.
+pub fn decode_put(entry: &Entry) -> Decoded {
+    let event = match keys::parse(&entry.key) {
+        Subject::Unread => return Decoded::Unread,
+        Subject::Malformed => return Decoded::Foreign(format!("{}: the key has another form", entry.key)),
+        Subject::Service(tenant, id) => {
+            service_record(entry).map(|record| RegistryEvent::ServicePut(tenant, id, Arc::new(record)))
+        }
+        Subject::Index(name, version) => {
+            text(entry).map(|id| RegistryEvent::IndexPut(name, version, ServiceId::from(id)))
+        }
+        Subject::Alias(name, version) => {
+            text(entry).map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id)))
+        }
+        Subject::Tags(tenant, id) => value::<TextMap>(entry)
+            .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
+        Subject::SchemaRef(tenant, id, schema) => {
+            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
+        }
+        Subject::SchemaSummary(tenant, id, schema) => {
+            text(entry).map(|summary| RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into()))
+        }
+        Subject::ConsumerRule(name, version) => {
+            value::<Partners>(entry).map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule)))
+        }
+        Subject::ProviderRule(name, version) => {
+            value::<Partners>(entry).map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule)))
+        }
+        Subject::DependencyRequest => Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key))),
+        Subject::Instance(at) => instance_put(entry, at),
+        Subject::Lease(at) => text(entry).and_then(|id| {
+            let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
+            Ok(RegistryEvent::LeasePut(at, id))
+        }),
+        Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
+        Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
+    };
+    event.map_or_else(|why| Decoded::Foreign(format!("{}: {why}", entry.key)), Decoded::Event)
+}
+
+fn decode_delete(key: &Arc<str>) -> Decoded {
+    Decoded::Event(match keys::parse(key) {
+        Subject::Unread | Subject::Domain(_) | Subject::Project(_) => return Decoded::Unread,
+        Subject::Malformed => return Decoded::Foreign(format!("{key}: the key has another form")),
+        Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
+        Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),
+        Subject::Alias(name, version) => RegistryEvent::AliasDeleted(name, version),
+        Subject::Tags(tenant, id) => RegistryEvent::TagsDeleted(tenant, id),
+        Subject::SchemaRef(tenant, id, schema) => RegistryEvent::SchemaRefDeleted(tenant, id, schema),
+        Subject::SchemaSummary(tenant, id, schema) => RegistryEvent::SchemaSummaryDeleted(tenant, id, schema),
+        Subject::ConsumerRule(name, version) => RegistryEvent::ConsumerRuleDeleted(name, version),
+        Subject::ProviderRule(name, version) => RegistryEvent::ProviderRuleDeleted(name, version),
+        Subject::DependencyRequest => RegistryEvent::DependencyTaken(Arc::clone(key)),
+        Subject::Instance(at) => RegistryEvent::InstanceDeleted(at),
+        Subject::Lease(at) => RegistryEvent::LeaseDeleted(at),
+    })
+}
+
+fn text(entry: &Entry) -> Result<&str, String> {
+    std::str::from_utf8(&entry.value).map_err(|error| error.to_string())
+}
+
+fn value<T>(entry: &Entry) -> Result<T, String>
+where
+    T: serde::de::DeserializeOwned + Default + for<'de> json::FromJson<'de>,
+{
+    json::decode::<T>(&entry.value).map_err(|error| error.to_string())
+}
+
+fn service_record(entry: &Entry) -> Result<ServiceRecord, String> {
+    let document = value::<Service>(entry)?;
+    let json = canonical(&entry.value, json::encode(&document));
+    Ok(ServiceRecord { document, json, mod_revision: entry.mod_revision })
+}
+
+fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String> {
+    let document = value::<Instance>(entry)?;
+    let record = InstanceRecord {
+        json: canonical(&entry.value, json::encode(&document)),
+        mod_revision: entry.mod_revision,
+        ttl_seconds: document.health_ttl_seconds(),
+        interval_seconds: document.interval_seconds(),
+    };
+    let kind = if entry.version == 1 { PutKind::Created } else { PutKind::Updated };
+    Ok(RegistryEvent::InstancePut(at, kind, record))
+}
+
+/// The stored bytes where they have the API's form (then store and read model share them), else the encoded ones.
+fn canonical(stored: &Bytes, encoded: Vec<u8>) -> Bytes {
+    if *stored == encoded { stored.clone() } else { Bytes::from(encoded) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &str, value: &'static str) -> Decoded {
+        decode(&Event::Put(Entry {
+            key: key.into(),
+            value: Bytes::from_static(value.as_bytes()),
+            create_revision: 7,
+            mod_revision: 7,
+            version: 1,
+            lease: None,
+        }))
+    }
+
+    #[test]
+    fn foreign_values_are_named_and_skipped() {
+        for (key, value) in [
+            ("/cse-sr/inst/files/d/p/s/i", "no json"),
+            ("/cse-sr/inst/files/d/p/s/i", "[]"),
+            ("/cse-sr/inst/files/d/p/s/i", ""),
+            ("/cse-sr/inst/leases/d/p/s/i", "12x"),
+            ("/cse-sr/ms/files/d/p/s", "{\"version\":1}"),
+            ("/cse-sr/ms/files/d/p", "{}"),
+        ] {
+            match put(key, value) {
+                Decoded::Foreign(why) => assert!(why.contains(key), "{why}"),
+                other => panic!("{key} {value}: {other:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_members_are_dropped_from_what_is_answered() {
+        let Decoded::Event(RegistryEvent::InstancePut(_, kind, record)) =
+            put("/cse-sr/inst/files/d/p/s/i", "{\"instanceId\":\"i\", \"x\":1}")
+        else {
+            panic!("an instance")
+        };
+        assert_eq!((kind, &record.json[..]), (PutKind::Created, &b"{\"instanceId\":\"i\"}"[..]));
+    }
+
+    #[test]
+    fn null_tags_are_none() {
+        match put("/cse-sr/ms/tags/d/p/s", "null") {
+            Decoded::Event(RegistryEvent::TagsPut(_, _, tags, 7)) => assert!(tags.is_empty()),
+            other => panic!("{other:?}"),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! The key forms of the registry in the store: built here, taken apart here, nowhere else.
+//!
+//! They are those of the original server, byte for byte: both may share one etcd. Empty segments are kept (an empty
+//! environment leaves `//`), no key ends with a slash, prefixes do.
+
+use std::sync::Arc;
+
+use super::port::Key;
+use crate::domain::event::{InstanceRef, ServiceName};
+use crate::domain::{InstanceId, ServiceId, Tenant};
+
+/// Everything the registry owns and watches.
+pub const ROOT: &str = "/cse-sr/";
+
+/// The highest server version that ran, and its environment.
+pub const SERVER_RECORD: &str = "/cse-sr/sys";
+
+/// Held by the node that applies dependency requests.
+pub const DEPENDENCY_LOCK: &str = "/lock//dep-queue";
+/// Held by the node that compares versions at its start.
+pub const VERSION_LOCK: &str = "/lock//version-upgrade";
+/// Held by the node that retires service versions.
+pub const RETIRE_SERVICES_LOCK: &str = "/lock/retire-service-job";
+/// Held by the node that retires schema contents.
+pub const RETIRE_SCHEMAS_LOCK: &str = "/lock/retire-schema-job";
+
+/// The service document.
+pub fn service(tenant: &Tenant, id: &str) -> Key {
+    format!("/cse-sr/ms/files/{tenant}/{id}").into()
+}
+
+/// Owner of a version of a name.
+pub fn index(name: &ServiceName, version: &str) -> Key {
+    named("indexes", name, version)
+}
+
+/// Owner of a version of an alias.
+pub fn alias(name: &ServiceName, version: &str) -> Key {
+    named("alias", name, version)
+}
+
+/// All versions of a name.
+pub fn index_prefix(name: &ServiceName) -> Key {
+    named("indexes", name, "")
+}
+
+/// All versions of an alias.
+pub fn alias_prefix(name: &ServiceName) -> Key {
+    named("alias", name, "")
+}
+
+fn named(tree: &str, name: &ServiceName, version: &str) -> Key {
+    let ServiceName { tenant, environment, app_id, name } = name;
+    format!("/cse-sr/ms/{tree}/{tenant}/{environment}/{app_id}/{name}/{version}").into()
+}
+
+/// Tags of a service.
+pub fn tags(tenant: &Tenant, service: &str) -> Key {
+    format!("/cse-sr/ms/tags/{tenant}/{service}").into()
+}
+
+/// Content hash of a schema; with an empty schema id the prefix of all of a service.
+pub fn schema_ref(tenant: &Tenant, service: &str, schema: &str) -> Key {
+    format!("/cse-sr/ms/schema-ref/{tenant}/{service}/{schema}").into()
+}
+
+/// Summary of a schema; with an empty schema id the prefix of all of a service.
+pub fn schema_summary(tenant: &Tenant, service: &str, schema: &str) -> Key {
+    format!("/cse-sr/ms/schema-sum/{tenant}/{service}/{schema}").into()
+}
+
+/// Content by hash; with an empty hash the prefix of all of a tenant.
+pub fn schema_content(tenant: &Tenant, hash: &str) -> Key {
+    format!("/cse-sr/ms/schema-content/{tenant}/{hash}").into()
+}
+
+/// Content of a schema in the layout of 2.0 and before: read and deleted, never written. With an empty schema id the
+/// prefix of all of a service.
+pub fn old_schema(tenant: &Tenant, service: &str, schema: &str) -> Key {
+    format!("/cse-sr/ms/schemas/{tenant}/{service}/{schema}").into()
+}
+
+/// Providers of a consumer version.
+pub fn consumer_rule(name: &ServiceName, version: &str) -> Key {
+    rule("c", name, version)
+}
+
+/// Consumers of a provider; the version is `0.0.0+`.
+pub fn provider_rule(name: &ServiceName, version: &str) -> Key {
+    rule("p", name, version)
+}
+
+fn rule(side: &str, name: &ServiceName, version: &str) -> Key {
+    let ServiceName { tenant, environment, app_id, name } = name;
+    format!("/cse-sr/ms/dep-rules/{tenant}/{side}/{environment}/{app_id}/{name}/{version}").into()
+}
+
+/// A waiting dependency request.
+pub fn dependency_request(tenant: &Tenant, consumer: &str, id: &str) -> Key {
+    format!("/cse-sr/ms/dep-queue/{tenant}/{consumer}/{id}").into()
+}
+
+/// All waiting dependency requests.
+pub const DEPENDENCY_QUEUE: &str = "/cse-sr/ms/dep-queue/";
+
+/// Instance document; with an empty instance id the prefix of all of a service.
+pub fn instance(tenant: &Tenant, service: &str, instance: &str) -> Key {
+    format!("/cse-sr/inst/files/{tenant}/{service}/{instance}").into()
+}
+
+/// Lease of an instance; with an empty instance id the prefix of all of a service.
+pub fn lease(tenant: &Tenant, service: &str, instance: &str) -> Key {
+    format!("/cse-sr/inst/leases/{tenant}/{service}/{instance}").into()
+}
+
+/// A domain.
+pub fn domain(domain: &str) -> Key {
+    format!("/cse-sr/domains/{domain}").into()
+}
+
+/// A project.
+pub fn project(tenant: &Tenant) -> Key {
+    format!("/cse-sr/projects/{tenant}").into()
+}
+
+/// What a key below [`ROOT`] is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Subject {
+    /// A service document.
+    Service(Tenant, ServiceId),
+    /// A version of a name.
+    Index(ServiceName, Arc<str>),
+    /// A version of an alias.
+    Alias(ServiceName, Arc<str>),
+    /// Tags of a service.
+    Tags(Tenant, ServiceId),
+    /// A schema's reference to its content.
+    SchemaRef(Tenant, ServiceId, Arc<str>),
+    /// A schema's summary.
+    SchemaSummary(Tenant, ServiceId, Arc<str>),
+    /// Providers of a consumer version.
+    ConsumerRule(ServiceName, Arc<str>),
+    /// Consumers of a provider.
+    ProviderRule(ServiceName, Arc<str>),
+    /// A waiting dependency request.
+    DependencyRequest,
+    /// An instance document.
+    Instance(InstanceRef),
+    /// The lease of an instance.
+    Lease(InstanceRef),
+    /// A domain.
+    Domain(Arc<str>),
+    /// A project.
+    Project(Tenant),
+    /// Known, and not part of the read model: schema contents, the server record, other parts' trees.
+    Unread,
+    /// In one of the trees above, but not of its form.
+    Malformed,
+}
+
+/// Takes a key apart.
+pub fn parse(key: &str) -> Subject {
+    let Some(path) = key.strip_prefix(ROOT) else { return Subject::Unread };
+    parse_path(path).unwrap_or(Subject::Malformed)
+}
+
+fn parse_path(path: &str) -> Option<Subject> {
+    let mut segments = path.split('/');
+    let mut tree = segments.next()?;
+    if matches!(tree, "ms" | "inst") {
+        tree = segments.next()?;
+    }
+    let subject = match tree {
+        "files" if path.starts_with("ms/") => Subject::Service(tenant(&mut segments)?, id(&mut segments)?),
+        "indexes" => {
+            let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
+            Subject::Index(name, version)
+        }
+        "alias" => {
+            let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
+            Subject::Alias(name, version)
+        }
+        "tags" => Subject::Tags(tenant(&mut segments)?, id(&mut segments)?),
+        "schema-ref" => {
+            Subject::SchemaRef(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
+        }
+        "schema-sum" => {
+            Subject::SchemaSummary(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
+        }
+        "dep-rules" => {
+            let tenant = tenant(&mut segments)?;
+            let side = segments.next()?;
+            let (name, version) = name_and_version(tenant, &mut segments)?;
+            match side {
+                "c" => Subject::ConsumerRule(name, version),
+                "p" => Subject::ProviderRule(name, version),
+                _ => return None,
+            }
+        }
+        "dep-queue" => return Some(Subject::DependencyRequest),
+        "files" => Subject::Instance(instance_ref(&mut segments)?),
+        "leases" => Subject::Lease(instance_ref(&mut segments)?),
+        "domains" => Subject::Domain(segments.next()?.into()),
+        "projects" => Subject::Project(tenant(&mut segments)?),
+        _ => return Some(Subject::Unread),
+    };
+    segments.next().is_none().then_some(subject)
+}
+
+fn tenant<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<Tenant> {
+    Some(Tenant::new(segments.next()?, segments.next()?))
+}
+
+fn id<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<ServiceId> {
+    segments.next().filter(|id| !id.is_empty()).map(ServiceId::from)
+}
+
+fn instance_ref<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<InstanceRef> {
+    let (tenant, service) = (tenant(segments)?, id(segments)?);
+    let instance = segments.next().filter(|id| !id.is_empty()).map(InstanceId::from)?;
+    Some(InstanceRef { tenant, service, instance })
+}
+
+fn name_and_version<'a>(
+    tenant: Tenant,
+    segments: &mut impl Iterator<Item = &'a str>,
+) -> Option<(ServiceName, Arc<str>)> {
+    let name = ServiceName::new(tenant, segments.next()?, segments.next()?, segments.next()?);
+    Some((name, segments.next()?.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(key: &Key, expected: &Subject) {
+        assert_eq!(&parse(key), expected, "{key}");
+    }
+
+    #[test]
+    fn parsing_inverts_building() {
+        let tenant = Tenant::new("default", "p");
+        let name = ServiceName::new(tenant.clone(), "", "shop", "orders");
+        let (sid, iid) = (ServiceId::from("s1"), InstanceId::from("i1"));
+        let at = InstanceRef { tenant: tenant.clone(), service: sid.clone(), instance: iid };
+        check(&service(&tenant, "s1"), &Subject::Service(tenant.clone(), sid.clone()));
+        check(&index(&name, "1.0"), &Subject::Index(name.clone(), "1.0".into()));
+        check(&alias(&name, "1.0"), &Subject::Alias(name.clone(), "1.0".into()));
+        check(&tags(&tenant, "s1"), &Subject::Tags(tenant.clone(), sid.clone()));
+        check(&schema_ref(&tenant, "s1", "a"), &Subject::SchemaRef(tenant.clone(), sid.clone(), "a".into()));
+        check(&schema_summary(&tenant, "s1", "a"), &Subject::SchemaSummary(tenant.clone(), sid, "a".into()));
+        check(&consumer_rule(&name, "1.0"), &Subject::ConsumerRule(name.clone(), "1.0".into()));
+        check(&provider_rule(&name, "0.0.0+"), &Subject::ProviderRule(name, "0.0.0+".into()));
+        check(&dependency_request(&tenant, "s1", "0"), &Subject::DependencyRequest);
+        check(&instance(&tenant, "s1", "i1"), &Subject::Instance(at.clone()));
+        check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at));
+        check(&domain("default"), &Subject::Domain("default".into()));
+        check(&project(&tenant), &Subject::Project(tenant));
+    }
+
+    #[test]
+    fn an_empty_environment_keeps_its_segment() {
+        let name = ServiceName::new(Tenant::default_tenant(), "", "default", "svc");
+        assert_eq!(&*index(&name, "1.0.0"), "/cse-sr/ms/indexes/default/default//default/svc/1.0.0");
+    }
+
+    #[test]
+    fn foreign_keys_are_told_apart() {
+        for unread in
+            ["/lock//dep-queue", "/cse-sr/sys", "/cse-sr/accounts/root", "/cse-sr/ms/schema-content/d/p/h"]
+        {
+            assert_eq!(parse(unread), Subject::Unread, "{unread}");
+        }
+        for malformed in [
+            "/cse-sr/inst/files/a/b/c",
+            "/cse-sr/ms/files/a",
+            "/cse-sr/inst/files/a/b/c/d/e",
+            "/cse-sr/ms/dep-rules/a/b/x/e/a/n/v",
+        ] {
+            assert_eq!(parse(malformed), Subject::Malformed, "{malformed}");
+        }
+    }
+}
