@@ -11,6 +11,9 @@ use crate::domain::revision::find_revision;
 /// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.
 const KEPT_SUBSETS: usize = 8;
 
+const HEAD: &[u8] = b"{\"instances\":[";
+const TAIL: &[u8] = b"]}";
+
 /// What a find answers.
 #[derive(Debug)]
 pub struct FindAnswer {
@@ -39,14 +42,20 @@ impl FindAnswer {
             return Self { revision, body: Bytes::from_static(b"{}"), count, gzip, first_served };
         }
         let mut body = Vec::with_capacity(size + 16);
-        body.extend_from_slice(b"{\"instances\":[");
+        body.extend_from_slice(HEAD);
         for entry in parts.flat_map(Instances::iter) {
             body.extend_from_slice(&entry.record.json);
             body.push(b',');
         }
         body.pop();
-        body.extend_from_slice(b"]}");
+        body.extend_from_slice(TAIL);
         Self { revision, body: Bytes::from(body), count, gzip, first_served }
+    }
+
+    /// The instances as they stand in the body, with commas between; empty if there are none.
+    pub fn instances(&self) -> Bytes {
+        let inside = HEAD.len()..self.body.len().saturating_sub(TAIL.len());
+        if self.count == 0 { Bytes::new() } else { self.body.slice(inside) }
     }
 
     /// The compressed body, if it was made.

@@ -1,18 +1,20 @@
 //! The mark a heartbeat leaves on a lease: set by whoever takes the beat, cleared by whoever renews.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 /// One for each lease an instance hangs on, shared by all snapshots that hold the instance.
 #[derive(Debug)]
 pub struct LeaseMark {
     lease: i64,
     marked: AtomicBool,
+    renewed_millis: AtomicU64,
 }
 
 impl LeaseMark {
     /// An unmarked one.
     pub fn new(lease: i64) -> Self {
-        Self { lease, marked: AtomicBool::new(false) }
+        Self { lease, marked: AtomicBool::new(false), renewed_millis: AtomicU64::new(0) }
     }
 
     /// The lease.
@@ -29,5 +31,16 @@ impl LeaseMark {
     /// Clears it, before the renewal is sent: a beat that comes while it is on its way counts for the next.
     pub fn clear(&self) {
         self.marked.store(false, Ordering::Release);
+    }
+
+    /// Notes a renewal that was sent at this monotonic time, or the receipt of the put.
+    pub fn renewed(&self, sent: Duration) {
+        let millis = u64::try_from(sent.as_millis()).unwrap_or(u64::MAX);
+        self.renewed_millis.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// When this node last knew the lease to be full; zero if it never did.
+    pub fn last_renewed(&self) -> Duration {
+        Duration::from_millis(self.renewed_millis.load(Ordering::Relaxed))
     }
 }

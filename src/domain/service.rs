@@ -32,16 +32,16 @@ json_object! {
         "level" => level: String,
         /// Ids of its schemas; kept by the schema routes.
         "schemas" => schemas: Vec<String>,
-        /// REST paths.
-        "paths" => paths: Vec<ServicePath>,
+        /// REST paths; a registration with a `null` among them is refused.
+        "paths" => paths: Vec<Option<ServicePath>>,
         /// `UP` or `DOWN`.
         "status" => status: String,
         /// Free pairs; [`ALLOW_CROSS_APP`] has a meaning.
         "properties" => properties: TextMap,
         /// When it was registered, Unix seconds.
         "timestamp" => timestamp: String,
-        /// Stored as given, never used.
-        "providers" => providers: Vec<ServiceKey>,
+        /// Stored as given, never used; a registration with a `null` among them is refused.
+        "providers" => providers: Vec<Option<ServiceKey>>,
         /// A second name.
         "alias" => alias: String,
         /// Stored as given.

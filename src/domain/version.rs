@@ -3,12 +3,9 @@
 /// A version as four 16-bit numbers, for ordering; `None` if it has another form.
 pub fn parse(text: &str) -> Option<[u16; 4]> {
     let mut parts = [0; 4];
-    let mut count = 0;
-    for part in text.split('.') {
+    for (at, part) in text.split('.').enumerate() {
         let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        *parts.get_mut(count)? =
-            digits.then(|| part.parse::<u16>().ok())?.filter(|number| *number <= 32767)?;
-        count += 1;
+        *parts.get_mut(at)? = digits.then(|| part.parse::<u16>().ok())?.filter(|number| *number <= 32767)?;
     }
     Some(parts)
 }

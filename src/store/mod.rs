@@ -4,6 +4,8 @@
 //! and no rule of the registry. It imports `domain` and nothing above; `cache` is its sibling and is not imported.
 
 pub mod codec;
+pub mod conformance;
+pub mod embedded;
 pub mod etcd;
 pub mod keys;
 pub mod port;

@@ -1,0 +1,34 @@
+# What one does with this project. Each target installs what it lacks (scripts/require.sh), and nothing where all is there.
+
+# Programs of packages and of rustup are found also where a bare environment does not look for them.
+export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/bin:/sbin
+
+# Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
+TEST_THREADS ?= 8
+
+.PHONY: help run test faults cluster
+
+help:
+	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
+	@echo "make test     format, lints and all tests"
+	@echo "make faults   the fault and property tests, longer and wider"
+	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
+
+run:
+	@scripts/require.sh cc protoc
+	cargo run --locked --release
+
+test:
+	@scripts/require.sh cc protoc etcd rustfmt clippy
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	cargo test --locked -- --test-threads=$(TEST_THREADS)
+
+faults:
+	@scripts/require.sh cc protoc etcd
+	SC_FAULTS=long cargo test --locked --test it -- fault:: property::
+
+cluster:
+	@scripts/require.sh cc protoc etcd
+	cargo build --locked --release
+	@scripts/cluster.sh

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Two nodes on one etcd, all on this machine, until Ctrl-C: nodes on 127.0.0.1:30100 and 127.0.0.2:30100, etcd on
+# 127.0.0.3:2379. Everything they write lies in .local/cluster, which is made anew each time.
+# SERVICE_CENTER names another program than the release build.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=$(realpath "${SERVICE_CENTER:-${CARGO_TARGET_DIR:-target}/release/service-center}")
+here=$PWD/.local/cluster
+etcd_address=127.0.0.3
+nodes=(127.0.0.1 127.0.0.2)
+port=30100
+start_limit_s=30
+stop_limit_s=10
+pids=()
+declare -A name_of
+
+# SIGTERM, nodes before etcd so that they can unregister; what has not ended in time is killed.
+stop_all() {
+    trap - EXIT
+    local i pid end
+    for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+        pid=${pids[i]}
+        kill -TERM "$pid" 2>/dev/null || continue
+        end=$((SECONDS + stop_limit_s))
+        while kill -0 "$pid" 2>/dev/null && ((SECONDS < end)); do sleep 0.1; done
+        kill -KILL "$pid" 2>/dev/null || true
+    done
+}
+trap stop_all EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
+
+# launch NAME DIR COMMAND...: in a session of its own, so that Ctrl-C reaches this script only.
+launch() {
+    local name=$1 dir=$2
+    shift 2
+    (cd "$dir" && exec setsid "$@" >output.log 2>&1 </dev/null) &
+    pids+=("$!")
+    name_of[$!]=$name
+}
+
+fetch() { # ADDRESS PORT PATH: prints the answer, status line first
+    timeout 2 bash -c '
+        exec 3<>"/dev/tcp/$0/$1" || exit 1
+        printf "GET %s HTTP/1.1\r\nHost: %s:%s\r\nConnection: close\r\n\r\n" "$2" "$0" "$1" >&3
+        cat <&3' "$@" 2>/dev/null
+}
+
+await() { # PID DIR ADDRESS PORT PATH
+    local pid=$1 dir=$2 end=$((SECONDS + start_limit_s))
+    shift 2
+    until [[ $(fetch "$@") == HTTP/1.1\ 200* ]]; do
+        if ! kill -0 "$pid" 2>/dev/null || ((SECONDS >= end)); then
+            echo "${name_of[$pid]} does not serve on $1:$2; $dir/output.log ends:" >&2
+            tail -n 20 "$dir/output.log" >&2
+            exit 1
+        fi
+        sleep 0.1
+    done
+}
+
+health=/v4/default/registry/health
+rm -rf "$here"
+mkdir -p "$here/etcd"
+launch etcd "$here/etcd" etcd --name local --data-dir data \
+    --listen-client-urls "http://$etcd_address:2379" --advertise-client-urls "http://$etcd_address:2379" \
+    --listen-peer-urls "http://$etcd_address:2380" --initial-advertise-peer-urls "http://$etcd_address:2380" \
+    --initial-cluster "local=http://$etcd_address:2380"
+await "${pids[-1]}" "$here/etcd" "$etcd_address" 2379 /health
+
+for node in "${nodes[@]}"; do
+    mkdir -p "$here/$node/conf"
+    printf 'httpaddr = %s\nmanager_cluster = "%s:2379"\n' "$node" "$etcd_address" >"$here/$node/conf/app.conf"
+    launch "node $node" "$here/$node" "$program"
+    await "${pids[-1]}" "$here/$node" "$node" "$port" "$health"
+done
+
+for node in "${nodes[@]}"; do
+    echo "http://$node:$port$health:"
+    fetch "$node" "$port" "$health" | sed '1,/^\r*$/d'
+    echo
+done
+echo "Running until Ctrl-C. Process ids:"
+for pid in "${pids[@]}"; do echo "  $pid  ${name_of[$pid]}"; done
+echo "Files and logs: $here"
+
+# A node may be killed to see what the other does.
+while ((${#pids[@]})); do
+    wait -n "${pids[@]}" || true
+    running=()
+    for pid in "${pids[@]}"; do
+        if kill -0 "$pid" 2>/dev/null; then running+=("$pid"); else echo "${name_of[$pid]} (process $pid) has ended."; fi
+    done
+    pids=("${running[@]}")
+done

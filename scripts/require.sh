@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# Installs what is missing of the tools named: cc, protoc, etcd, rustfmt, clippy. Says nothing and changes nothing where
+# all are there. Needs Debian's package manager (for etcd, protoc, cc) or rustup (for rustfmt, clippy).
+set -euo pipefail
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
+
+fail() {
+    printf '%s\n' "$@" >&2
+    exit 1
+}
+
+have() {
+    command -v "$1" >/dev/null 2>&1
+}
+
+# protoc alone is not enough: etcd's protocol imports files that belong to another package.
+have_protoc() {
+    have protoc || return 1
+    local dir status=0
+    dir=$(mktemp -d)
+    printf 'syntax = "proto3"; import "google/protobuf/descriptor.proto"; import "google/protobuf/struct.proto";\n' \
+        >"$dir/probe.proto"
+    protoc -I "$dir" --descriptor_set_out="$dir/out" "$dir/probe.proto" >/dev/null 2>&1 || status=1
+    rm -rf "$dir"
+    return "$status"
+}
+
+packages=()
+components=()
+for tool in "$@"; do
+    case $tool in
+        cc) have cc || packages+=(gcc libc6-dev) ;;
+        protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
+        etcd) have etcd || packages+=(etcd-server) ;;
+        rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
+        clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;
+        *) fail "$0: unknown tool: $tool" ;;
+    esac
+done
+
+have cargo || fail "cargo is not there: install Rust 1.85 or newer (https://rustup.rs), then try again."
+
+if ((${#components[@]})); then
+    have rustup || fail "missing: ${components[*]}. Without rustup they have to be installed the way Rust was."
+    rustup component add "${components[@]}"
+fi
+
+((${#packages[@]})) || exit 0
+
+by_hand="Install these packages, or put their programs into PATH by other means: ${packages[*]}"
+have apt-get || fail "No apt-get on this machine." "$by_hand"
+
+as_root=()
+if (($(id -u) != 0)); then
+    have sudo || fail "Neither root nor sudo." "$by_hand"
+    as_root=(sudo)
+    [[ -t 0 ]] || as_root+=(-n) # nobody is there to type a password
+    "${as_root[@]}" true || fail "sudo refuses." "$by_hand"
+fi
+
+# The etcd package starts etcd on 127.0.0.1:2379 as a service. Only the program is wanted here, so for the length of the
+# installation a policy forbids the start of services, unless the machine has a policy of its own.
+policy=/usr/sbin/policy-rc.d
+forbid_services() {
+    [[ -e $policy ]] && return
+    printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+    "${as_root[@]}" chmod 755 "$policy"
+    trap '"${as_root[@]}" rm -f "$policy"' EXIT
+}
+
+install() {
+    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${packages[@]}" </dev/null
+}
+
+echo "installing: ${packages[*]}"
+new_etcd=
+if [[ " ${packages[*]} " == *" etcd-server "* ]]; then
+    new_etcd=1
+    forbid_services
+fi
+# The package lists may be missing or old: then once more with new ones.
+install || { "${as_root[@]}" apt-get update </dev/null && install; } || fail "The installation failed." "$by_hand"
+
+if [[ -n $new_etcd ]]; then
+    # Not at the next boot either.
+    if [[ -d /run/systemd/system ]]; then
+        "${as_root[@]}" systemctl disable --now etcd.service || true
+    elif have update-rc.d; then
+        "${as_root[@]}" update-rc.d etcd disable || true
+    fi
+fi

@@ -1,0 +1,54 @@
+//! Whether the store answers: kept by the PeerActor's probe, read by `/health`.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Monotonic};
+
+/// How long the store may be away until `/health` says so: clients then move to a node that can write.
+pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(50);
+
+/// Stands for "it answers".
+const IN_TOUCH: u64 = u64::MAX;
+
+/// The state of the contact. Clones share it.
+#[derive(Clone, Debug)]
+pub struct Contact(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    /// Monotonic milliseconds of the last answer before it went away, or [`IN_TOUCH`].
+    away_since: AtomicU64,
+    why: Mutex<String>,
+}
+
+impl Default for Contact {
+    fn default() -> Self {
+        Self(Arc::new(Inner { away_since: AtomicU64::new(IN_TOUCH), why: Mutex::default() }))
+    }
+}
+
+impl Contact {
+    /// The store answered. `true` if it was away.
+    pub fn restored(&self) -> bool {
+        self.0.away_since.swap(IN_TOUCH, Ordering::Relaxed) != IN_TOUCH
+    }
+
+    /// The store did not answer. `true` if it did before.
+    pub fn lost(&self, now: Monotonic, why: String) -> bool {
+        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        let now = u64::try_from(now.as_millis()).unwrap_or(IN_TOUCH - 1);
+        self.0.away_since.compare_exchange(IN_TOUCH, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Why the store has been away for so long that clients should know.
+    pub fn complaint(&self, clock: &Clock) -> Option<String> {
+        let since = self.0.away_since.load(Ordering::Relaxed);
+        if since == IN_TOUCH {
+            return None;
+        }
+        let away = clock.monotonic().saturating_sub(Duration::from_millis(since));
+        (away >= UNHEALTHY_AFTER).then(|| self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}

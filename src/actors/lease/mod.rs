@@ -1,0 +1,203 @@
+//! LeaseActor: renews leases. Beats are queued in [`Beats`]; the actor sends what is marked each [`GATHER`], and makes
+//! good what the store did not answer or let expire.
+
+pub mod messages;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::Semaphore;
+
+use self::messages::FlushBeats;
+use super::beats::{Beat, Beats};
+use super::freshness::Freshness;
+use super::goodbyes::Goodbyes;
+use super::lifeline::Lifeline;
+use super::mailbox::ask;
+use super::registry::RegistryActor;
+use super::registry::messages::RestoreInstance;
+use crate::cache::SnapshotReader;
+use crate::clock::Clock;
+use crate::error::Code;
+use crate::metrics;
+use crate::store::{KeepAlive, LeaseId, Store};
+
+/// Messages that may wait.
+pub const MAILBOX: usize = 16;
+/// How long beats gather before they are sent.
+const GATHER: Duration = Duration::from_millis(100);
+/// Batches on their way at once: one that waits for a slow lease must not hold the others.
+const MAX_IN_FLIGHT: usize = 16;
+/// When an unanswered renewal is tried again.
+const RETRY: Duration = Duration::from_millis(500);
+/// Instances written again at once.
+const MAX_RESTORES: usize = 64;
+/// How long the RegistryActor may take to write one again.
+const RESTORE_LIMIT: Duration = Duration::from_secs(5);
+
+/// The actor.
+pub struct LeaseActor {
+    core: Rc<LeaseCore>,
+    _lifeline: Lifeline,
+}
+
+/// What the actor works with.
+pub struct LeaseCore {
+    /// Renews.
+    pub store: Arc<dyn Store>,
+    /// Beats to send.
+    pub beats: Beats,
+    /// Says what became of an instance whose lease is gone.
+    pub reader: SnapshotReader,
+    /// Makes sure the reader knows.
+    pub freshness: Freshness,
+    /// Instances not to write again.
+    pub goodbyes: Goodbyes,
+    /// Writes instances again.
+    pub registry: Addr<RegistryActor>,
+    /// Time.
+    pub clock: Clock,
+}
+
+impl LeaseActor {
+    /// An actor over a core.
+    pub fn new(core: LeaseCore, lifeline: Lifeline) -> Self {
+        Self { core: Rc::new(core), _lifeline: lifeline }
+    }
+}
+
+impl Actor for LeaseActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::fut::ActorFutureExt;
+        ctx.set_mailbox_capacity(MAILBOX);
+        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
+        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+    }
+}
+
+impl Handler<FlushBeats> for LeaseActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: FlushBeats, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move { renew(&core, core.beats.drain()).await })
+    }
+}
+
+async fn work(core: Rc<LeaseCore>) {
+    let turns = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
+    loop {
+        core.beats.wait().await;
+        tokio::time::sleep(GATHER).await;
+        // While all turns are taken beats go on gathering: none is dropped.
+        let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
+        let batch = core.beats.drain();
+        let core = Rc::clone(&core);
+        actix::spawn(async move {
+            renew(&core, batch).await;
+            drop(turn);
+        });
+    }
+}
+
+async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
+    if batch.is_empty() {
+        return;
+    }
+    let sent = core.clock.monotonic();
+    let leases = batch.iter().map(|beat| LeaseId(beat.mark.lease())).collect();
+    let answers = core.store.keep_alive(leases).await;
+    let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
+    for (beat, answer) in batch.into_iter().zip(answers) {
+        match answer {
+            KeepAlive::Renewed(_) => beat.mark.renewed(sent),
+            KeepAlive::NotFound => lost.push(beat),
+            KeepAlive::Unanswered(why) => {
+                log::trace!("lease {}: {why}", beat.mark.lease());
+                unanswered.push(beat);
+            }
+        }
+    }
+    metrics::LEASES_UNANSWERED.add(unanswered.len());
+    if !lost.is_empty() {
+        unanswered.extend(restore(core, lost).await);
+    }
+    if !unanswered.is_empty() {
+        let core = Rc::clone(core);
+        actix::spawn(async move {
+            tokio::time::sleep(RETRY).await;
+            unanswered.into_iter().for_each(|beat| core.beats.retry(beat));
+        });
+    }
+}
+
+/// Leases that are gone though their instances beat: written again with the same id and document, unless they said
+/// goodbye or registered anew. Returns those to try again.
+async fn restore(core: &Rc<LeaseCore>, lost: Vec<Beat>) -> Vec<Beat> {
+    // What the watch has not brought yet must not look like an expiry.
+    core.freshness.catch_up().await;
+    let mut again = Vec::new();
+    let mut waiting = lost.into_iter().filter(|beat| is_lost(core, beat));
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < MAX_RESTORES
+            && let Some(beat) = waiting.next()
+        {
+            running.push(restore_one(core, beat));
+        }
+        match running.next().await {
+            Some(Some(beat)) => again.push(beat),
+            Some(None) => {}
+            None => return again,
+        }
+    }
+}
+
+fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
+    if core.goodbyes.contains(&beat.at) {
+        return false;
+    }
+    let snapshot = core.reader.load();
+    match snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str()) {
+        Some(entry) => entry.lease.as_ref().is_none_or(|mark| mark.lease() == beat.mark.lease()),
+        None => true,
+    }
+}
+
+async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
+    let message = RestoreInstance {
+        tenant: beat.at.tenant.clone(),
+        service: beat.at.service.clone(),
+        instance: beat.at.instance.clone(),
+        json: beat.entry.json().clone(),
+    };
+    match ask(&core.registry, message, RESTORE_LIMIT).await {
+        Ok(Ok(_)) => {
+            metrics::INSTANCES_RESTORED.add(1);
+            log::info!(
+                "instance {}/{} was written again: it kept beating",
+                beat.at.service,
+                beat.at.instance
+            );
+            None
+        }
+        Ok(Err(error)) if error.code == Code::Unavailable => Some(beat),
+        Ok(Err(error)) => {
+            log::info!("instance {}/{} is gone: {error}", beat.at.service, beat.at.instance);
+            None
+        }
+        Err(refused) => {
+            log::warn!(
+                "instance {}/{} waits to be written again: {refused}",
+                beat.at.service,
+                beat.at.instance
+            );
+            Some(beat)
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! PeerActor: registers this node as an instance of SERVICECENTER, keeps it alive, and probes the store.
+//!
+//! Peers are ordinary instances: whoever lists the service lists the cluster. A node finds its former entry by host and
+//! port and takes it over, so a restart leaves no double.
+
+pub mod messages;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+
+use self::messages::{JoinCluster, LeaveCluster};
+use super::beats::Beats;
+use super::contact::Contact;
+use super::freshness::Freshness;
+use super::lifeline::Lifeline;
+use super::mailbox::ask;
+use super::registry::RegistryActor;
+use super::registry::messages::{
+    QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
+};
+use crate::cache::{SnapshotReader, snapshot::name_path};
+use crate::clock::Clock;
+use crate::domain::event::InstanceRef;
+use crate::domain::instance::DataCenter;
+use crate::domain::json::{self, TextMap};
+use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
+use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
+use crate::error::{Code, Error};
+use crate::store::Store;
+
+/// Messages that may wait.
+pub const MAILBOX: usize = 16;
+/// How often the node beats: more often than its health check says (30 s), so that a miss costs nothing.
+const BEAT: Duration = Duration::from_secs(10);
+/// How often the store is probed.
+const PROBE: Duration = Duration::from_secs(1);
+/// How long one request to the RegistryActor may take.
+const LIMIT: Duration = Duration::from_secs(10);
+/// How long leaving may take.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+
+/// How this node presents itself.
+#[derive(Clone, Debug)]
+pub struct NodeIdentity {
+    /// Version it registers under: the level of the API, as the original's.
+    pub version: String,
+    /// Environment of the own service: `development` or `production`.
+    pub environment: String,
+    /// Environment as configured, for the server record.
+    pub configured_environment: String,
+    /// `service_center_10_12_0_1`.
+    pub host_name: String,
+    /// `rest://10.12.0.1:30100`.
+    pub endpoint: String,
+    /// Where it runs.
+    pub data_center: Option<DataCenter>,
+    /// Whether it registers itself at all.
+    pub registers: Registers,
+}
+
+/// Whether the node shows itself to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registers {
+    /// As an instance of SERVICECENTER.
+    Itself,
+    /// Not at all.
+    Nothing,
+}
+
+/// The actor.
+pub struct PeerActor {
+    core: Rc<PeerCore>,
+    _lifeline: Lifeline,
+}
+
+/// What the actor works with.
+pub struct PeerCore {
+    /// Probed.
+    pub store: Arc<dyn Store>,
+    /// Registers.
+    pub registry: Addr<RegistryActor>,
+    /// Takes the node's own beats.
+    pub beats: Beats,
+    /// Shows the cluster.
+    pub reader: SnapshotReader,
+    /// Makes sure it does.
+    pub freshness: Freshness,
+    /// Told what the probe finds.
+    pub contact: Contact,
+    /// Time.
+    pub clock: Clock,
+    /// Who this node is.
+    pub identity: NodeIdentity,
+    /// Where it is registered.
+    pub registered: std::cell::RefCell<Option<InstanceRef>>,
+}
+
+impl PeerActor {
+    /// An actor over a core.
+    pub fn new(core: PeerCore, lifeline: Lifeline) -> Self {
+        Self { core: Rc::new(core), _lifeline: lifeline }
+    }
+}
+
+impl Actor for PeerActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::fut::ActorFutureExt;
+        ctx.set_mailbox_capacity(MAILBOX);
+        for work in [Work::Probe, Work::Beat] {
+            let work = actix::fut::wrap_future::<_, Self>(work.run(Rc::clone(&self.core)));
+            ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+        }
+    }
+}
+
+impl Handler<JoinCluster> for PeerActor {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, _: JoinCluster, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move { join(&core).await })
+    }
+}
+
+impl Handler<LeaveCluster> for PeerActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, _: LeaveCluster, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move {
+            let Some(at) = core.registered.borrow_mut().take() else { return };
+            let message =
+                UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+            match ask(&core.registry, message, LEAVE_LIMIT).await {
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
+                Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
+            }
+        })
+    }
+}
+
+/// What runs beside the mailbox.
+enum Work {
+    Probe,
+    Beat,
+}
+
+impl Work {
+    async fn run(self, core: Rc<PeerCore>) {
+        match self {
+            Self::Probe => probe(core).await,
+            Self::Beat => beat(core).await,
+        }
+    }
+}
+
+async fn probe(core: Rc<PeerCore>) {
+    loop {
+        match core.store.revision().await {
+            Ok(_) => {
+                if core.contact.restored() {
+                    log::info!("the store answers again");
+                }
+            }
+            Err(error) => {
+                if core.contact.lost(core.clock.monotonic(), error.to_string()) {
+                    log::warn!("the store does not answer: {error}; reads go on from the snapshot");
+                }
+            }
+        }
+        tokio::time::sleep(PROBE).await;
+    }
+}
+
+async fn beat(core: Rc<PeerCore>) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        let Some(at) = core.registered.borrow().clone() else { continue };
+        let entry = {
+            let snapshot = core.reader.load();
+            snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).cloned()
+        };
+        match entry {
+            Some(entry) => drop(core.beats.take(|| at, &entry)),
+            None => {
+                log::warn!("this node is no longer registered; registering again");
+                if let Err(error) = join(&core).await {
+                    log::warn!("this node could not register itself, trying again: {error}");
+                }
+            }
+        }
+    }
+}
+
+async fn join(core: &PeerCore) -> Result<(), Error> {
+    if core.identity.registers == Registers::Nothing {
+        return Ok(());
+    }
+    let identity = &core.identity;
+    let tenant = Tenant::default_tenant();
+    let record = RecordServerVersion {
+        version: identity.version.clone(),
+        environment: identity.configured_environment.clone(),
+    };
+    call(ask(&core.registry, record, LIMIT).await)?;
+    let service =
+        RegisterService { tenant: tenant.clone(), service: own_service(identity), quota: QuotaCheck::Exempt };
+    let service = call(ask(&core.registry, service, LIMIT).await)?;
+    if let Some(revision) = service.revision {
+        // The instance below needs the service in the snapshot; late, it is looked for in the store.
+        let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
+    }
+    let service = service.value;
+    core.freshness.catch_up().await;
+    let mut former = former_entries(core, &tenant);
+    let own = former.iter().position(|at| at.service == service).map(|at| former.remove(at));
+    // Entries of the same address under another version's service, or doubles: this node stands there now.
+    let id = own.as_ref().or(former.first()).map(|at| at.instance.clone());
+    for at in former {
+        let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+        if let Err(error) = call(ask(&core.registry, message, LIMIT).await) {
+            log::warn!("a former entry of this node was not removed: {error}");
+        }
+    }
+    let instance = own_instance(identity, id.as_ref());
+    let message = RegisterInstance {
+        tenant: tenant.clone(),
+        service: service.clone(),
+        instance,
+        quota: QuotaCheck::Exempt,
+    };
+    let instance = call(ask(&core.registry, message, LIMIT).await)?;
+    if let Some(revision) = instance.revision {
+        let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
+    }
+    *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
+    Ok(())
+}
+
+fn call<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {
+    answer.unwrap_or_else(|refused| Err(Error::new(Code::Unavailable, refused.to_string())))
+}
+
+fn own_service(identity: &NodeIdentity) -> Service {
+    let mut service = Service {
+        service_name: REGISTRY_SERVICE.to_owned(),
+        alias: REGISTRY_SERVICE.to_owned(),
+        version: identity.version.clone(),
+        environment: identity.environment.clone(),
+        properties: TextMap::from([(ALLOW_CROSS_APP.to_owned(), "true".to_owned())]),
+        ..Service::default()
+    };
+    service.apply_defaults();
+    service
+}
+
+fn own_instance(identity: &NodeIdentity, id: Option<&InstanceId>) -> Instance {
+    Instance {
+        instance_id: id.map(ToString::to_string).unwrap_or_default(),
+        endpoints: vec![identity.endpoint.clone()],
+        host_name: identity.host_name.clone(),
+        data_center: identity.data_center.clone(),
+        ..Instance::default()
+    }
+}
+
+/// Entries of any version in this environment whose endpoint is this node's host and port.
+fn former_entries(core: &PeerCore, tenant: &Tenant) -> Vec<InstanceRef> {
+    let snapshot = core.reader.load();
+    let own = address(&core.identity.endpoint);
+    let path = name_path(&core.identity.environment, DEFAULT_APP, REGISTRY_SERVICE);
+    let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
+    let ids: Vec<ServiceId> = view
+        .name(&path)
+        .map(|node| node.versions().iter().map(|(_, id)| id.clone()).collect())
+        .unwrap_or_default();
+    let mut found = Vec::new();
+    for service in ids {
+        let Some(node) = view.node(service.as_str()) else { continue };
+        for (instance, entry) in node.instances.entries() {
+            let document: Instance = json::decode(entry.json()).unwrap_or_default();
+            if document.endpoints.iter().any(|endpoint| address(endpoint) == own) {
+                let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
+                found.push(InstanceRef { tenant, service, instance });
+            }
+        }
+    }
+    found
+}
+
+/// `host:port` of an endpoint, without scheme, path and query.
+fn address(endpoint: &str) -> &str {
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    rest.split(['/', '?']).next().unwrap_or(rest)
+}

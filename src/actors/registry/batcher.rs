@@ -1,0 +1,167 @@
+//! Group commit: transactions that wait are handed to the store as one batch.
+//!
+//! The first goes at once; while batches are on their way others gather, and the more are on their way the more must
+//! have gathered before the next one leaves. So an idle registry answers after one round, and a busy one fills batches.
+
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+use crate::store::{Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
+
+/// Batches on their way at once.
+const MAX_IN_FLIGHT: usize = 8;
+/// How many must have gathered for each batch already on its way.
+const GATHER_PER_FLIGHT: usize = 16;
+/// Transactions in one batch.
+const MAX_TXNS: usize = 120;
+/// Bytes in one batch.
+const MAX_BYTES: usize = 1_000_000;
+/// Transactions that may wait; a further one is refused.
+pub const MAX_WAITING: usize = 20_000;
+
+type Outcome = Result<TxnOutcome, StoreError>;
+
+struct Waiting {
+    txn: Txn,
+    size: usize,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// Gathers and submits. Lives on one thread; clones share one queue.
+#[derive(Clone)]
+pub struct Batcher {
+    store: Arc<dyn Store>,
+    state: Rc<RefCell<State>>,
+}
+
+#[derive(Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    in_flight: usize,
+}
+
+impl Batcher {
+    /// A batcher in front of a store.
+    pub fn new(store: Arc<dyn Store>) -> Self {
+        Self { store, state: Rc::default() }
+    }
+
+    /// Commits a transaction with whatever else waits.
+    pub async fn submit(&self, txn: Txn) -> Outcome {
+        let (reply, outcome) = oneshot::channel();
+        let size = txn_size(&txn);
+        {
+            let mut state = self.state.borrow_mut();
+            if state.waiting.len() >= MAX_WAITING {
+                let message = format!("{MAX_WAITING} transactions wait already");
+                return Err(StoreError::Aborted { reason: Reason::Unavailable, message });
+            }
+            state.waiting.push_back(Waiting { txn, size, reply });
+        }
+        self.depart();
+        outcome
+            .await
+            .unwrap_or_else(|_| Err(StoreError::Unknown { message: "the batch was dropped".to_owned() }))
+    }
+
+    fn depart(&self) {
+        loop {
+            let batch = {
+                let mut state = self.state.borrow_mut();
+                let gathered = state.waiting.len();
+                let enough = gathered > state.in_flight * GATHER_PER_FLIGHT || gathered >= MAX_TXNS;
+                if gathered == 0 || state.in_flight >= MAX_IN_FLIGHT || !enough {
+                    return;
+                }
+                state.in_flight += 1;
+                take_batch(&mut state.waiting)
+            };
+            let batcher = self.clone();
+            actix::spawn(async move {
+                let (txns, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.txn, w.reply)).unzip();
+                let outcomes = batcher.store.batch(txns).await;
+                for (reply, outcome) in replies.into_iter().zip(outcomes) {
+                    // Nobody waits any more: the request was given up.
+                    let _ = reply.send(outcome);
+                }
+                batcher.state.borrow_mut().in_flight -= 1;
+                batcher.depart();
+            });
+        }
+    }
+}
+
+/// As many from the front as fit; one that writes a key already in the batch waits for the next, in its place.
+fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
+    let mut batch: Vec<Waiting> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
+    let mut written = Written::default();
+    let mut left = VecDeque::new();
+    let mut bytes = 0;
+    while let Some(next) = waiting.pop_front() {
+        let fits = batch.is_empty() || batch.len() < MAX_TXNS && bytes + next.size <= MAX_BYTES;
+        if !fits {
+            waiting.push_front(next);
+            break;
+        }
+        let clashes = writes(&next.txn).any(|key| written.touches(key));
+        writes(&next.txn).for_each(|key| written.add(key));
+        if clashes {
+            left.push_back(next);
+        } else {
+            bytes += next.size;
+            batch.push(next);
+        }
+    }
+    while let Some(next) = left.pop_back() {
+        waiting.push_front(next);
+    }
+    batch
+}
+
+/// Keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only they are scanned.
+#[derive(Default)]
+struct Written {
+    keys: HashSet<Key>,
+    prefixes: Vec<Key>,
+}
+
+impl Written {
+    fn add(&mut self, key: &Key) {
+        if is_prefix(key) {
+            self.prefixes.push(Key::clone(key));
+        } else {
+            self.keys.insert(Key::clone(key));
+        }
+    }
+
+    fn touches(&self, key: &Key) -> bool {
+        self.keys.contains(key)
+            || self.prefixes.iter().any(|prefix| key.starts_with(&**prefix) || prefix.starts_with(&**key))
+            || is_prefix(key) && self.keys.iter().any(|known| known.starts_with(&**key))
+    }
+}
+
+/// Keys have no trailing slash, prefixes do.
+fn is_prefix(key: &Key) -> bool {
+    key.ends_with('/')
+}
+
+fn writes(txn: &Txn) -> impl Iterator<Item = &Key> {
+    txn.then.iter().chain(&txn.otherwise).filter_map(|op| match op {
+        Op::Put { key, .. } | Op::Delete(key) | Op::DeletePrefix(key) => Some(key),
+        Op::Get(_) | Op::GetPrefix(_) => None,
+    })
+}
+
+fn txn_size(txn: &Txn) -> usize {
+    let op_size = |op: &Op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len() + 24,
+        Op::Delete(key) | Op::DeletePrefix(key) | Op::Get(key) | Op::GetPrefix(key) => key.len() + 16,
+    };
+    let compares = txn.compares.len() * 160;
+    compares + txn.then.iter().chain(&txn.otherwise).map(op_size).sum::<usize>()
+}

@@ -1,0 +1,165 @@
+//! What every operation of the RegistryActor works with: the store behind a batcher, the snapshot, the rules.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::batcher::Batcher;
+use super::lease_pool::LeasePool;
+use super::messages::Committed;
+use crate::actors::freshness::Freshness;
+use crate::cache::{ServiceView, SnapshotReader};
+use crate::clock::{Clock, Monotonic};
+use crate::domain::Tenant;
+use crate::domain::event::Revision;
+use crate::domain::instance::InstanceRules;
+use crate::domain::quota::Quotas;
+use crate::domain::shared::SharedServices;
+use crate::error::{Code, Error};
+use crate::store::{Reason, Store, StoreError, Txn, TxnOutcome};
+
+/// Tries of an optimistic write whose compares keep failing because others write the same keys.
+pub(super) const MAX_TRIES: usize = 16;
+/// How long an operation goes on trying.
+pub(super) const MAX_DURATION: Duration = Duration::from_millis(1_500);
+/// How long an operation waits for the snapshot to learn of somebody else's write.
+pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
+
+/// The registry's rules as configured.
+#[derive(Clone, Debug)]
+pub struct RegistryRules {
+    /// Quotas.
+    pub quotas: Quotas,
+    /// Health checks, TTLs, configured properties.
+    pub instances: InstanceRules,
+    /// Shared services.
+    pub shared: SharedServices,
+    /// Where dependency requests are applied.
+    pub dependencies: DependencyMode,
+}
+
+/// How dependency requests become rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DependencyMode {
+    /// At once, by this node: it is the only one.
+    Direct,
+    /// Through the queue in the store, by whichever node holds the lock.
+    Queued,
+}
+
+/// Shared by the operations under way. Lives on the actor's thread.
+pub struct RegistryCore {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) batcher: Batcher,
+    pub(super) leases: LeasePool,
+    pub(super) reader: SnapshotReader,
+    pub(super) freshness: Freshness,
+    pub(super) clock: Clock,
+    pub(super) rules: RegistryRules,
+    /// One change of dependency rules at a time on this node.
+    pub(super) dependency_turn: tokio::sync::Mutex<()>,
+    /// Id of the service this node runs as, once it is registered.
+    pub(super) own_service: std::cell::RefCell<Option<crate::domain::ServiceId>>,
+}
+
+impl RegistryCore {
+    /// A core in front of a store.
+    pub fn new(
+        store: Arc<dyn Store>,
+        reader: SnapshotReader,
+        freshness: Freshness,
+        clock: Clock,
+        rules: RegistryRules,
+    ) -> Rc<Self> {
+        Rc::new(Self {
+            batcher: Batcher::new(Arc::clone(&store)),
+            leases: LeasePool::new(Arc::clone(&store), clock.clone()),
+            store,
+            reader,
+            freshness,
+            clock,
+            rules,
+            dependency_turn: tokio::sync::Mutex::new(()),
+            own_service: std::cell::RefCell::default(),
+        })
+    }
+
+    /// Commits a transaction; a failure becomes the error a client is told.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, Error> {
+        self.batcher.submit(txn).await.map_err(|error| store_error(&error))
+    }
+
+    /// Waits for somebody else's write to reach the snapshot, within a limit.
+    pub(super) async fn catch_up(&self, revision: Revision) {
+        // Late is no error: the next try compares again.
+        let _ = tokio::time::timeout(MAX_SNAPSHOT_WAIT, self.reader.wait_for(revision)).await;
+    }
+
+    /// A service, exactly: one the snapshot does not hold is looked for again once it is up to date.
+    pub(super) async fn service(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        detail: &'static str,
+    ) -> Result<Arc<ServiceView>, Error> {
+        if let Some(service) = self.reader.load().service(tenant, id) {
+            return Ok(Arc::clone(service));
+        }
+        self.freshness.catch_up().await;
+        let snapshot = self.reader.load();
+        snapshot.service(tenant, id).cloned().ok_or_else(|| Error::new(Code::ServiceNotExists, detail))
+    }
+
+    pub(super) fn now(&self) -> u64 {
+        self.clock.unix_seconds()
+    }
+
+    pub(super) fn deadline(&self) -> Deadline {
+        Deadline { clock: self.clock.clone(), end: self.clock.monotonic() + MAX_DURATION, tries: MAX_TRIES }
+    }
+}
+
+/// Bounds the tries of one operation in number and time.
+pub(super) struct Deadline {
+    clock: Clock,
+    end: Monotonic,
+    tries: usize,
+}
+
+impl Deadline {
+    /// Counts a try.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        if self.tries == 0 || self.is_over() {
+            return Err(Error::new(Code::Unavailable, "others keep writing the same data, try again"));
+        }
+        self.tries -= 1;
+        Ok(())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.monotonic() >= self.end
+    }
+}
+
+/// What a client is told of a store's failure.
+pub(super) fn store_error(error: &StoreError) -> Error {
+    match error {
+        StoreError::Aborted {
+            reason: Reason::TooLarge | Reason::TooManyOps | Reason::DuplicateKey,
+            message,
+        } => Error::new(Code::Internal, message.clone()),
+        StoreError::Aborted { message, .. } | StoreError::Unknown { message } => {
+            Error::new(Code::Unavailable, message.clone())
+        }
+    }
+}
+
+/// A write that is in the store.
+pub(super) fn committed<T>(value: T, outcome: &TxnOutcome) -> Committed<T> {
+    Committed { value, revision: outcome.changed.then_some(outcome.revision) }
+}
+
+/// An answer without a write.
+pub(super) fn unchanged<T>(value: T) -> Committed<T> {
+    Committed { value, revision: None }
+}

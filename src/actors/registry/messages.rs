@@ -1,0 +1,276 @@
+//! What the RegistryActor takes: one message and one reply type an operation.
+
+use std::sync::Arc;
+
+use actix::Message;
+
+use crate::cache::find::NewDependency;
+use crate::domain::dependency::Dependency;
+use crate::domain::event::Revision;
+use crate::domain::json::TextMap;
+use crate::domain::schema::Schema;
+use crate::domain::validate::flag::Force;
+use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
+use crate::error::Error;
+
+/// An answered write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// The reply.
+    pub value: T,
+    /// The snapshot holds the write once it holds this revision; `None` if nothing was written.
+    pub revision: Option<Revision>,
+}
+
+/// What every operation answers.
+pub type Reply<T> = Result<Committed<T>, Error>;
+
+/// Whether quotas are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QuotaCheck {
+    /// As for every client.
+    Enforced,
+    /// The registry's own service and instance do not count.
+    Exempt,
+}
+
+/// Registers a service; an existing one is answered as it is.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<ServiceId>")]
+pub struct RegisterService {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// The valid document, defaults applied.
+    pub service: Service,
+    /// Quotas.
+    pub quota: QuotaCheck,
+}
+
+/// Deletes a service with all that belongs to it.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct UnregisterService {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Which.
+    pub service: ServiceId,
+    /// Also with instances or consumers.
+    pub force: Force,
+}
+
+/// Replaces the properties of a service.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct ReplaceServiceProperties {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Which.
+    pub service: ServiceId,
+    /// All of them.
+    pub properties: TextMap,
+}
+
+/// A change of a service's tags.
+#[derive(Debug)]
+pub enum TagChange {
+    /// Exactly these.
+    Replace(TextMap),
+    /// Another value for a tag that exists.
+    Set {
+        /// The tag.
+        key: String,
+        /// Its value.
+        value: String,
+    },
+    /// Without these, which must all exist.
+    Remove(Vec<String>),
+}
+
+/// Changes the tags of a service.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct ChangeTags {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Which.
+    pub service: ServiceId,
+    /// How.
+    pub change: TagChange,
+}
+
+/// Registers an instance, or takes a changed document of a known one.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<InstanceId>")]
+pub struct RegisterInstance {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// The valid document as sent.
+    pub instance: Instance,
+    /// Quotas.
+    pub quota: QuotaCheck,
+}
+
+/// Writes an instance again that its store let expire although it kept beating: same id, same document.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct RestoreInstance {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Instance.
+    pub instance: InstanceId,
+    /// The document as it was stored.
+    pub json: bytes::Bytes,
+}
+
+/// An owner says goodbye.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct UnregisterInstance {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Instance.
+    pub instance: InstanceId,
+}
+
+/// A change of an instance document.
+#[derive(Clone, Debug)]
+pub enum InstanceChange {
+    /// Another status.
+    Status(String),
+    /// Another status by a change of many, which leaves `modTimestamp` alone.
+    BulkStatus(String),
+    /// Exactly these properties, and the configured ones.
+    Properties(TextMap),
+    /// The configured properties that are missing.
+    AddConfigured,
+}
+
+/// Changes an instance document; its lease stays.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct ChangeInstance {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Instance.
+    pub instance: InstanceId,
+    /// How.
+    pub change: InstanceChange,
+}
+
+/// Sets the status of every instance of a tenant that has all of these properties.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<usize>")]
+pub struct ChangeStatusWhere {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Properties to have; none: every instance.
+    pub properties: TextMap,
+    /// The status.
+    pub status: String,
+}
+
+/// Writes one schema of a service.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct PutSchema {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Id, summary and text.
+    pub schema: Schema,
+}
+
+/// Replaces all schemas of a service.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct ReplaceSchemas {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// All of them.
+    pub schemas: Vec<Schema>,
+}
+
+/// Deletes a schema of a service.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct DeleteSchema {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Schema id.
+    pub schema: Arc<str>,
+}
+
+/// Which schemas of a service to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SchemaSelection {
+    /// One.
+    One(Arc<str>),
+    /// All, with their texts.
+    All,
+}
+
+/// Reads schema texts, which no snapshot holds.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<Vec<Schema>, Error>")]
+pub struct ReadSchemas {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Service.
+    pub service: ServiceId,
+    /// Which.
+    pub selection: SchemaSelection,
+}
+
+/// Whether providers are added to those there are, or take their place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Merge {
+    /// These too.
+    Add,
+    /// Exactly these.
+    Replace,
+}
+
+/// Adds or replaces dependencies of consumers.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct ChangeDependencies {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Requests with valid members, as sent.
+    pub requests: Vec<Dependency>,
+    /// How they go with the providers there are.
+    pub merge: Merge,
+}
+
+/// Records a dependency a find has shown.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct RecordDependency {
+    /// Tenant of the consumer.
+    pub tenant: Tenant,
+    /// The dependency.
+    pub dependency: NewDependency,
+}
+
+/// Writes the server record if it says less than this version.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), Error>")]
+pub struct RecordServerVersion {
+    /// Version the node registers itself under.
+    pub version: String,
+    /// Configured environment.
+    pub environment: String,
+}

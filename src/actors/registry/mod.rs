@@ -1,0 +1,99 @@
+//! RegistryActor: every write of the registry. Keeps the rules, hands what waits to the store as one batch, answers
+//! when the store has committed.
+//!
+//! Each operation is an async function over [`core::RegistryCore`] that runs on the actor's thread beside the others;
+//! exact checks are compares inside the store's transaction, never a look at the snapshot.
+
+mod batcher;
+pub mod core;
+mod dependencies;
+mod dependency_queue;
+mod instances;
+mod lease_pool;
+pub mod messages;
+mod schemas;
+mod server_record;
+mod services;
+mod tags;
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture};
+
+use self::core::{DependencyMode, RegistryCore};
+use self::messages::Reply;
+use self::messages::{
+    ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
+    RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
+    ReplaceServiceProperties, RestoreInstance, UnregisterInstance, UnregisterService,
+};
+use super::lifeline::Lifeline;
+use crate::domain::schema::Schema;
+use crate::domain::{InstanceId, ServiceId};
+use crate::error::Error;
+
+/// Messages that may wait.
+pub const MAILBOX: usize = 4096;
+
+/// The actor.
+pub struct RegistryActor {
+    core: Rc<RegistryCore>,
+    owner: String,
+    _lifeline: Lifeline,
+}
+
+impl RegistryActor {
+    /// An actor over a core; `owner` names this process in locks (`<host>-<pid>`).
+    pub fn new(core: Rc<RegistryCore>, owner: String, lifeline: Lifeline) -> Self {
+        Self { core, owner, _lifeline: lifeline }
+    }
+}
+
+impl Actor for RegistryActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::fut::ActorFutureExt;
+        ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.core.leases.sweep());
+        if self.core.rules.dependencies == DependencyMode::Queued {
+            let work = dependency_queue::work(Rc::clone(&self.core), self.owner.clone());
+            ctx.spawn(
+                actix::fut::wrap_future::<_, Self>(work).map(|(), _, ctx: &mut Context<Self>| ctx.stop()),
+            );
+        }
+    }
+}
+
+/// Runs an operation when its message comes.
+macro_rules! operations {
+    ($($message:ident => $operation:path => $reply:ty,)*) => {$(
+        impl Handler<$message> for RegistryActor {
+            type Result = ResponseFuture<$reply>;
+
+            fn handle(&mut self, message: $message, _: &mut Self::Context) -> Self::Result {
+                Box::pin($operation(Rc::clone(&self.core), message))
+            }
+        }
+    )*};
+}
+
+operations! {
+    RegisterService => services::register => Reply<ServiceId>,
+    ReplaceServiceProperties => services::replace_properties => Reply<()>,
+    UnregisterService => services::unregister => Reply<()>,
+    ChangeTags => tags::change => Reply<()>,
+    RegisterInstance => instances::register => Reply<InstanceId>,
+    RestoreInstance => instances::restore => Reply<()>,
+    UnregisterInstance => instances::unregister => Reply<()>,
+    ChangeInstance => instances::change => Reply<()>,
+    ChangeStatusWhere => instances::change_status_where => Reply<usize>,
+    PutSchema => schemas::put_one => Reply<()>,
+    ReplaceSchemas => schemas::replace_all => Reply<()>,
+    DeleteSchema => schemas::delete => Reply<()>,
+    ReadSchemas => schemas::read => Result<Vec<Schema>, Error>,
+    ChangeDependencies => dependencies::change => Reply<()>,
+    RecordDependency => dependencies::record => Reply<()>,
+    RecordServerVersion => server_record::record => Result<(), Error>,
+}

@@ -1,0 +1,276 @@
+//! Writes and reads of schemas. Texts are stored once by content hash; a service refers to them.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::core::{RegistryCore, committed};
+use super::messages::{DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection};
+use super::services::{self, NO_SERVICE};
+use crate::domain::json;
+use crate::domain::schema::{Schema, content_hash};
+use crate::domain::{ServiceId, Tenant, quota};
+use crate::error::{Code, Error};
+use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
+
+const NO_REF: &str = "schema ref not found.";
+const NO_CONTENT: &str = "schema content not found.";
+/// Operations of one transaction, below the store's limit of 128.
+const MAX_OPS: usize = 120;
+/// Bytes of one transaction, below the store's limit of 1.5 MiB; a single larger text goes alone.
+const MAX_BYTES: usize = 1_000_000;
+
+fn put(key: Key, value: impl Into<Bytes>) -> Op {
+    Op::Put { key, value: value.into(), lease: None }
+}
+
+fn text(value: &str) -> Bytes {
+    Bytes::copy_from_slice(value.as_bytes())
+}
+
+/// Writes one schema; a new id is added to the service's list.
+pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply<()> {
+    let PutSchema { tenant, service, schema } = message;
+    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
+    let hash = content_hash(&schema.schema_id, &schema.schema);
+    let content = keys::schema_content(&tenant, &hash);
+    let document_key = keys::service(&tenant, service.as_str());
+    let mut has_content = {
+        let snapshot = core.reader.load();
+        let node = snapshot.tenant(&tenant).and_then(|view| view.node(service.as_str()));
+        node.and_then(|node| node.schema_refs.get(schema.schema_id.as_str()))
+            .is_some_and(|known| **known == *hash)
+    };
+    let mut deadline = core.deadline();
+    loop {
+        deadline.check()?;
+        let is_new = !document.schemas.contains(&schema.schema_id);
+        let mut then = vec![
+            put(keys::schema_ref(&tenant, service.as_str(), &schema.schema_id), text(&hash)),
+            put(keys::schema_summary(&tenant, service.as_str(), &schema.schema_id), text(&schema.summary)),
+        ];
+        let mut compares = Vec::new();
+        if is_new {
+            quota::check("SCHEMA", core.rules.quotas.schemas, document.schemas.len())?;
+            let mut longer = document.clone();
+            longer.schemas.push(schema.schema_id.clone());
+            then.push(put(Key::clone(&document_key), json::encode(&longer)));
+            compares.push(Compare::Unchanged { key: Key::clone(&document_key), mod_revision });
+        } else {
+            compares.push(Compare::Present(Key::clone(&document_key)));
+        }
+        if has_content {
+            compares.push(Compare::Present(Key::clone(&content)));
+        } else {
+            compares.push(Compare::Absent(Key::clone(&content)));
+            then.push(put(Key::clone(&content), text(&schema.schema)));
+        }
+        // The content itself is not read back: a service that refers to it is as good a sign, and contents are large.
+        let otherwise = vec![Op::Get(Key::clone(&document_key))];
+        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
+        if outcome.succeeded {
+            return Ok(committed((), &outcome));
+        }
+        let entry = outcome.reads.into_iter().flatten().next();
+        let entry = entry.ok_or_else(|| Error::new(Code::ServiceNotExists, NO_SERVICE))?;
+        if entry.mod_revision == mod_revision || !is_new {
+            has_content = !has_content;
+        }
+        (document, mod_revision) = (services::parse(&entry.value)?, entry.mod_revision);
+    }
+}
+
+/// Replaces all schemas of a service: texts first, then what refers to them, the service's list last, so that a cut
+/// between two transactions leaves nothing that points nowhere.
+pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> Reply<()> {
+    let ReplaceSchemas { tenant, service, schemas } = message;
+    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
+    let document_key = keys::service(&tenant, service.as_str());
+    let mut deadline = core.deadline();
+    loop {
+        deadline.check()?;
+        let mut ops = replacement(&tenant, &service, &schemas, &document.schemas);
+        document.schemas = schemas.iter().map(|schema| schema.schema_id.clone()).collect();
+        let last = ops.pop().unwrap_or_default();
+        for chunk in ops {
+            let compares = vec![Compare::Present(Key::clone(&document_key))];
+            if !core.commit(Txn { compares, then: chunk, otherwise: Vec::new() }).await?.succeeded {
+                return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
+            }
+        }
+        let mut then = last;
+        then.push(put(Key::clone(&document_key), json::encode(&document)));
+        let compares = vec![Compare::Unchanged { key: Key::clone(&document_key), mod_revision }];
+        let otherwise = vec![Op::Get(Key::clone(&document_key))];
+        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
+        if outcome.succeeded {
+            return Ok(committed((), &outcome));
+        }
+        let entry = outcome.reads.into_iter().flatten().next();
+        let entry = entry.ok_or_else(|| Error::new(Code::ServiceNotExists, NO_SERVICE))?;
+        (document, mod_revision) = (services::parse(&entry.value)?, entry.mod_revision);
+    }
+}
+
+/// The operations of a replacement in their order, cut where a transaction would be too large.
+fn replacement(tenant: &Tenant, service: &ServiceId, schemas: &[Schema], former: &[String]) -> Vec<Vec<Op>> {
+    let id = service.as_str();
+    let mut ops = Vec::new();
+    for schema in schemas {
+        let hash = content_hash(&schema.schema_id, &schema.schema);
+        ops.push(put(keys::schema_content(tenant, &hash), text(&schema.schema)));
+    }
+    for schema in schemas {
+        let hash = content_hash(&schema.schema_id, &schema.schema);
+        ops.push(put(keys::schema_ref(tenant, id, &schema.schema_id), text(&hash)));
+        ops.push(put(keys::schema_summary(tenant, id, &schema.schema_id), text(&schema.summary)));
+    }
+    let mut dropped: Vec<&String> =
+        former.iter().filter(|id| !schemas.iter().any(|s| s.schema_id == **id)).collect();
+    dropped.sort();
+    dropped.dedup();
+    for schema in dropped {
+        ops.push(Op::Delete(keys::schema_ref(tenant, id, schema)));
+        ops.push(Op::Delete(keys::schema_summary(tenant, id, schema)));
+    }
+    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
+    for op in ops {
+        let size = if let Op::Put { key, value, .. } = &op { key.len() + value.len() } else { 128 };
+        if !chunk.is_empty() && (chunk.len() >= MAX_OPS || bytes + size > MAX_BYTES) {
+            chunks.push(std::mem::take(&mut chunk));
+            bytes = 0;
+        }
+        bytes += size;
+        chunk.push(op);
+    }
+    chunks.push(chunk);
+    chunks
+}
+
+/// Deletes a schema's reference and summary, in both layouts. The text stays until it is retired.
+pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Reply<()> {
+    let DeleteSchema { tenant, service, schema } = message;
+    let document = keys::service(&tenant, service.as_str());
+    let reference = keys::schema_ref(&tenant, service.as_str(), &schema);
+    let old = keys::old_schema(&tenant, service.as_str(), &schema);
+    let deletion = |present: &Key| Txn {
+        compares: vec![Compare::Present(Key::clone(&document)), Compare::Present(Key::clone(present))],
+        then: vec![
+            Op::Delete(Key::clone(&reference)),
+            Op::Delete(keys::schema_summary(&tenant, service.as_str(), &schema)),
+            Op::Delete(Key::clone(&old)),
+        ],
+        otherwise: vec![Op::Get(Key::clone(&document))],
+    };
+    for present in [&reference, &old] {
+        let outcome = core.commit(deletion(present)).await?;
+        if outcome.succeeded {
+            return Ok(committed((), &outcome));
+        }
+        if outcome.reads.iter().flatten().next().is_none() {
+            return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
+        }
+    }
+    Err(Error::new(Code::SchemaNotExists, NO_REF))
+}
+
+/// Reads schemas with their texts, exactly: references, summaries and texts come from the store.
+pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<Vec<Schema>, Error> {
+    let ReadSchemas { tenant, service, selection } = message;
+    match selection {
+        SchemaSelection::One(schema) => {
+            read_one(&core, &tenant, &service, schema).await.map(|schema| vec![schema])
+        }
+        SchemaSelection::All => read_all(&core, &tenant, &service).await,
+    }
+}
+
+async fn read_keys(core: &RegistryCore, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
+    core.commit(Txn { then: ops, ..Txn::default() }).await.map(|outcome: TxnOutcome| outcome.reads)
+}
+
+async fn read_one(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &ServiceId,
+    id: Arc<str>,
+) -> Result<Schema, Error> {
+    let ops = vec![
+        Op::Get(keys::service(tenant, service.as_str())),
+        Op::Get(keys::schema_ref(tenant, service.as_str(), &id)),
+        Op::Get(keys::schema_summary(tenant, service.as_str(), &id)),
+        Op::Get(keys::old_schema(tenant, service.as_str(), &id)),
+    ];
+    let mut reads = read_keys(core, ops).await?.into_iter().map(|mut entries| entries.pop());
+    let mut next = || reads.next().flatten();
+    if next().is_none() {
+        return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
+    }
+    let (reference, summary, old) = (next(), next(), next());
+    let summary = summary.map(|entry| lossy(&entry)).unwrap_or_default();
+    let schema = match (reference, old) {
+        (Some(reference), _) => {
+            let content = keys::schema_content(tenant, &lossy(&reference));
+            let content = read_keys(core, vec![Op::Get(content)]).await?.into_iter().flatten().next();
+            lossy(&content.ok_or_else(|| Error::new(Code::SchemaNotExists, NO_CONTENT))?)
+        }
+        (None, Some(old)) => lossy(&old),
+        (None, None) => return Err(Error::new(Code::SchemaNotExists, NO_REF)),
+    };
+    Ok(Schema { schema_id: id.to_string(), summary, schema })
+}
+
+async fn read_all(core: &RegistryCore, tenant: &Tenant, service: &ServiceId) -> Result<Vec<Schema>, Error> {
+    let prefixes = [keys::schema_ref, keys::schema_summary, keys::old_schema];
+    let (ref_prefix, sum_prefix, old_prefix) = (
+        keys::schema_ref(tenant, service.as_str(), ""),
+        keys::schema_summary(tenant, service.as_str(), ""),
+        keys::old_schema(tenant, service.as_str(), ""),
+    );
+    let ops = prefixes.map(|key| Op::GetPrefix(key(tenant, service.as_str(), "")));
+    let mut reads = read_keys(core, ops.into()).await?.into_iter();
+    let mut next = || reads.next().unwrap_or_default();
+    let (references, summaries, old) = (next(), next(), next());
+    let mut schemas = std::collections::BTreeMap::<String, Schema>::new();
+    for entry in &old {
+        let Some(id) = entry.key.strip_prefix(&*old_prefix) else { continue };
+        schemas.insert(
+            id.to_owned(),
+            Schema { schema_id: id.to_owned(), schema: lossy(entry), ..Schema::default() },
+        );
+    }
+    let contents = read_contents(core, tenant, &references).await?;
+    for (entry, content) in references.iter().zip(contents) {
+        let Some(id) = entry.key.strip_prefix(&*ref_prefix) else { continue };
+        let schema = content.map(|content| lossy(&content)).unwrap_or_default();
+        schemas.insert(id.to_owned(), Schema { schema_id: id.to_owned(), schema, ..Schema::default() });
+    }
+    for entry in &summaries {
+        let id = entry.key.strip_prefix(&*sum_prefix).unwrap_or_default();
+        if let Some(schema) = schemas.get_mut(id) {
+            schema.summary = lossy(entry);
+        }
+    }
+    Ok(schemas.into_values().collect())
+}
+
+async fn read_contents(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    references: &[Entry],
+) -> Result<Vec<Option<Entry>>, Error> {
+    let mut contents = Vec::with_capacity(references.len());
+    // Few at a time: each text may have more than a megabyte, and answers of the store are limited.
+    for chunk in references.chunks(8) {
+        let ops = chunk.iter().map(|entry| Op::Get(keys::schema_content(tenant, &lossy(entry)))).collect();
+        contents.extend(read_keys(core, ops).await?.into_iter().map(|mut entries| entries.pop()));
+    }
+    Ok(contents)
+}
+
+fn lossy(entry: &Entry) -> String {
+    String::from_utf8_lossy(&entry.value).into_owned()
+}

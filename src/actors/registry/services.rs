@@ -1,0 +1,240 @@
+//! Writes of services: register, properties, delete.
+
+use std::rc::Rc;
+
+use bytes::Bytes;
+
+use super::core::{RegistryCore, committed, unchanged};
+use super::dependencies;
+use super::messages::{QuotaCheck, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
+use crate::actors::registry::core::DependencyMode;
+use crate::cache::ServiceView;
+use crate::cache::dependency::PartnerFilter;
+use crate::cache::snapshot::name_path;
+use crate::domain::dependency::Dependency;
+use crate::domain::event::ServiceName;
+use crate::domain::json;
+use crate::domain::service::{Service, derived_id};
+use crate::domain::validate::flag::Force;
+use crate::domain::{ServiceId, Tenant, quota};
+use crate::error::{Code, Error};
+use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
+
+pub(super) const NO_SERVICE: &str = "Service does not exist.";
+
+/// Registers a service; one transaction decides whether it, its name or its alias is taken.
+pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> Reply<ServiceId> {
+    let RegisterService { tenant, mut service, quota } = message;
+    let name = name_of(&tenant, &service);
+    let index = keys::index(&name, &service.version);
+    let alias = (!service.alias.is_empty()).then(|| {
+        let name = ServiceName { name: service.alias.as_str().into(), ..name.clone() };
+        keys::alias(&name, &service.version)
+    });
+    let given = std::mem::take(&mut service.service_id);
+    let id = if given.is_empty() { derived_id(&index) } else { given.clone() };
+    if quota == QuotaCheck::Enforced {
+        check_quota(&core, &tenant, &service)?;
+    }
+    service.service_id.clone_from(&id);
+    service.timestamp = core.now().to_string();
+    service.mod_timestamp.clone_from(&service.timestamp);
+    let document = keys::service(&tenant, &id);
+    let taken = [Some(&document), Some(&index), alias.as_ref()].into_iter().flatten();
+    let compares = taken.map(|key| Compare::Absent(Key::clone(key))).collect();
+    let owner = Bytes::from(id.clone().into_bytes());
+    let mut then = vec![put(&document, Bytes::from(json::encode(&service))), put(&index, owner.clone())];
+    then.extend(alias.as_ref().map(|alias| put(alias, owner)));
+    let mut otherwise = vec![Op::Get(Key::clone(&index))];
+    otherwise.extend(alias.as_ref().map(|alias| Op::Get(Key::clone(alias))));
+    let outcome = core.commit(Txn { compares, then, otherwise }).await?;
+    let id = ServiceId::from(id);
+    if quota == QuotaCheck::Exempt {
+        *core.own_service.borrow_mut() = Some(id.clone());
+    }
+    if outcome.succeeded {
+        announce_tenant(&core, &tenant);
+        return Ok(committed(id, &outcome));
+    }
+    // The owner of the name comes before that of the alias.
+    let owner = outcome.reads.iter().flatten().next().and_then(owner_of);
+    match owner {
+        Some(owner) if given.is_empty() || owner.as_str() == given => {
+            if quota == QuotaCheck::Exempt {
+                *core.own_service.borrow_mut() = Some(owner.clone());
+            }
+            core.catch_up(outcome.revision).await;
+            Ok(unchanged(owner))
+        }
+        None if given.is_empty() => Err(Error::new(Code::Internal, "Unexpected txn response.")),
+        _ => Err(Error::new(
+            Code::ServiceExists,
+            "ServiceID conflict or found the same service with different id.",
+        )),
+    }
+}
+
+fn owner_of(entry: &Entry) -> Option<ServiceId> {
+    std::str::from_utf8(&entry.value).ok().map(ServiceId::from)
+}
+
+fn put(key: &Key, value: Bytes) -> Op {
+    Op::Put { key: Key::clone(key), value, lease: None }
+}
+
+fn name_of(tenant: &Tenant, service: &Service) -> ServiceName {
+    ServiceName::new(tenant.clone(), &service.environment, &service.app_id, &service.service_name)
+}
+
+/// Only for what is new: a full registry keeps its members.
+fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
+    let snapshot = core.reader.load();
+    let is_known = snapshot.tenant(tenant).is_some_and(|view| {
+        let path = |name: &str| name_path(&service.environment, &service.app_id, name);
+        let named = view.name(&path(&service.service_name)).and_then(|node| node.version(&service.version));
+        let aliased = view.alias(&path(&service.alias)).and_then(|node| node.version(&service.version));
+        named.or(aliased).is_some()
+    });
+    if is_known {
+        return Ok(());
+    }
+    quota::check("SERVICE", core.rules.quotas.services, snapshot.usage(tenant, &core.rules.shared).services)
+}
+
+/// Puts the keys of a domain and a project that have none yet. Nobody waits for them.
+fn announce_tenant(core: &Rc<RegistryCore>, tenant: &Tenant) {
+    let snapshot = core.reader.load();
+    let domain = (!snapshot.domains.contains(tenant.domain())).then(|| keys::domain(tenant.domain()));
+    let project = (!snapshot.projects.contains(tenant.as_str())).then(|| keys::project(tenant));
+    for key in [domain, project].into_iter().flatten() {
+        let core = Rc::clone(core);
+        actix::spawn(async move {
+            let compares = vec![Compare::Absent(Key::clone(&key))];
+            let txn = Txn { compares, then: vec![put(&key, Bytes::new())], otherwise: Vec::new() };
+            if let Err(error) = core.commit(txn).await {
+                log::debug!("{key} was not written: {error}; the next new service writes it");
+            }
+        });
+    }
+}
+
+/// Replaces the properties of a service.
+pub(super) async fn replace_properties(
+    core: Rc<RegistryCore>,
+    message: ReplaceServiceProperties,
+) -> Reply<()> {
+    let ReplaceServiceProperties { tenant, service, properties } = message;
+    let now = core.now().to_string();
+    change_document(&core, &tenant, &service, |document| {
+        document.properties.clone_from(&properties);
+        document.mod_timestamp.clone_from(&now);
+    })
+    .await
+}
+
+/// Reads, changes and writes a service document under a compare.
+async fn change_document(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &ServiceId,
+    change: impl Fn(&mut Service),
+) -> Reply<()> {
+    let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
+    let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
+    let key = keys::service(tenant, service.as_str());
+    let mut deadline = core.deadline();
+    loop {
+        deadline.check()?;
+        change(&mut document);
+        let compares = vec![Compare::Unchanged { key: Key::clone(&key), mod_revision }];
+        let then = vec![put(&key, Bytes::from(json::encode(&document)))];
+        let outcome = core.commit(Txn { compares, then, otherwise: vec![Op::Get(Key::clone(&key))] }).await?;
+        if outcome.succeeded {
+            return Ok(committed((), &outcome));
+        }
+        let entry = outcome.reads.into_iter().flatten().next();
+        let entry = entry.ok_or_else(|| Error::new(Code::ServiceNotExists, NO_SERVICE))?;
+        (document, mod_revision) = (parse(&entry.value)?, entry.mod_revision);
+    }
+}
+
+pub(super) fn parse(stored: &[u8]) -> Result<Service, Error> {
+    json::decode(stored).map_err(|error| Error::new(Code::Internal, format!("a stored service: {error}")))
+}
+
+/// Deletes a service with everything under its id, and queues the end of its dependencies.
+pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
+    let UnregisterService { tenant, service, force } = message;
+    if tenant.is_default() && core.own_service.borrow().as_ref() == Some(&service) {
+        return Err(Error::invalid("not allow to delete service center"));
+    }
+    if force == Force::No {
+        // Who depends on it and what it runs is judged by what is true now.
+        core.freshness.catch_up().await;
+    }
+    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    let snapshot = core.reader.load_full();
+    let instances = snapshot.tenant(&tenant).and_then(|tenant| tenant.node(service.as_str()));
+    let instances = instances.map(|node| node.instances.clone()).unwrap_or_default();
+    if force == Force::No {
+        let others = PartnerFilter { same_tenant: false, not_self: true };
+        if !snapshot.consumers(&tenant, &view, others).is_empty() {
+            let detail = "Can not delete this service, other service rely it.";
+            return Err(Error::new(Code::ServiceHasConsumers, detail));
+        }
+        if !instances.is_empty() {
+            return Err(has_instances());
+        }
+    }
+    let outcome = core.commit(deletion(&core, &tenant, &view, force)).await?;
+    if !outcome.succeeded {
+        let is_gone = outcome.reads.iter().flatten().next().is_none();
+        return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });
+    }
+    let leases = instances.iter().filter_map(|entry| entry.lease.as_ref()).map(|mark| LeaseId(mark.lease()));
+    core.leases.discard(leases.collect());
+    if core.rules.dependencies == DependencyMode::Direct {
+        let consumer = Some(view.record.document.key(&tenant));
+        core.catch_up(outcome.revision).await;
+        let ended = Dependency { consumer, providers: Vec::new(), replace: true };
+        dependencies::apply_directly(&core, &tenant, ended).await?;
+    }
+    Ok(committed((), &outcome))
+}
+
+fn has_instances() -> Error {
+    Error::new(Code::ServiceHasInstances, "Can not delete the service deployed instance(s).")
+}
+
+/// Leases go before documents: to every node this is a goodbye of each instance.
+fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, force: Force) -> Txn {
+    let (id, document) = (view.id.as_str(), &view.record.document);
+    let key = keys::service(tenant, id);
+    let instances = keys::instance(tenant, id, "");
+    let name = name_of(tenant, document);
+    let mut compares = vec![Compare::Present(Key::clone(&key))];
+    if force == Force::No {
+        compares.push(Compare::NoneBelow(Key::clone(&instances)));
+    }
+    let mut then = vec![
+        Op::DeletePrefix(keys::lease(tenant, id, "")),
+        Op::DeletePrefix(instances),
+        Op::Delete(keys::index(&name, &document.version)),
+    ];
+    if !document.alias.is_empty() {
+        let alias = ServiceName { name: document.alias.as_str().into(), ..name };
+        then.push(Op::Delete(keys::alias(&alias, &document.version)));
+    }
+    then.push(Op::Delete(Key::clone(&key)));
+    if core.rules.dependencies == DependencyMode::Queued {
+        let ended = Dependency { consumer: Some(document.key(tenant)), providers: Vec::new(), replace: true };
+        then.push(put(&keys::dependency_request(tenant, id, "0"), Bytes::from(json::encode(&ended))));
+    }
+    then.extend([
+        Op::DeletePrefix(keys::old_schema(tenant, id, "")),
+        Op::DeletePrefix(keys::schema_summary(tenant, id, "")),
+        Op::DeletePrefix(keys::schema_ref(tenant, id, "")),
+        Op::Delete(keys::tags(tenant, id)),
+    ]);
+    Txn { compares, then, otherwise: vec![Op::Get(key)] }
+}

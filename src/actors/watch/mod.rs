@@ -1,0 +1,267 @@
+//! WatchActor: the one publisher. Lists the store, watches it from there, builds snapshots and publishes them.
+//!
+//! An explicit state machine: list → watch; a lost stream is watched again from the last revision, a compacted one is
+//! listed again into a fresh builder that is swapped in at its end, so readers never see half a list.
+
+pub mod guard;
+pub mod messages;
+pub mod state;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult};
+use futures_util::stream::StreamExt;
+
+use self::guard::{ExpiryGuard, Rule};
+use self::messages::{HeldInstance, ListHeld};
+use self::state::{Fate, Step, WatchState};
+use super::goodbyes::Goodbyes;
+use super::hub::HubActor;
+use super::hub::messages::SnapshotPublished;
+use super::lifeline::Lifeline;
+use super::mailbox::{Refused, ask, tell};
+use crate::cache::{SnapshotBuilder, SnapshotPublisher};
+use crate::clock::Clock;
+use crate::metrics;
+use crate::store::{Store, StoreError, WatchError, keys};
+
+/// Messages that may wait.
+pub const MAILBOX: usize = 64;
+/// Batches of the watch taken into one publish.
+const BATCHES_PER_PUBLISH: usize = 256;
+/// First pause after a failure; doubled up to the last.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Last pause after a failure.
+const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// How long the hub may take when its mailbox is full. The snapshot is published already; only pushes wait.
+const HUB_LIMIT: Duration = Duration::from_secs(5);
+
+/// The actor.
+pub struct WatchActor {
+    core: Rc<WatchCore>,
+    _lifeline: Lifeline,
+}
+
+/// What the actor works with.
+pub struct WatchCore {
+    store: Arc<dyn Store>,
+    publisher: SnapshotPublisher,
+    goodbyes: Goodbyes,
+    hub: Addr<HubActor>,
+    clock: Clock,
+    share: f64,
+    state: RefCell<WatchState>,
+}
+
+/// How expiries are judged.
+#[derive(Clone, Copy, Debug)]
+pub struct ExpiryRules {
+    /// Share of the wide guard, 0 to 1.
+    pub share: f64,
+    /// TTL of every lease if positive, seconds.
+    pub fixed_ttl_seconds: i64,
+}
+
+impl WatchActor {
+    /// The publisher of a snapshot.
+    pub fn new(
+        store: Arc<dyn Store>,
+        publisher: SnapshotPublisher,
+        goodbyes: Goodbyes,
+        hub: Addr<HubActor>,
+        clock: Clock,
+        rules: ExpiryRules,
+        lifeline: Lifeline,
+    ) -> Self {
+        let state = WatchState::new(ExpiryGuard::new(rules.share), rules.fixed_ttl_seconds);
+        let core = WatchCore {
+            store,
+            publisher,
+            goodbyes,
+            hub,
+            clock,
+            share: rules.share,
+            state: RefCell::new(state),
+        };
+        Self { core: Rc::new(core), _lifeline: lifeline }
+    }
+}
+
+impl Actor for WatchActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::fut::ActorFutureExt;
+        ctx.set_mailbox_capacity(MAILBOX);
+        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
+        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+    }
+}
+
+impl Handler<ListHeld> for WatchActor {
+    type Result = MessageResult<ListHeld>;
+
+    fn handle(&mut self, _: ListHeld, _: &mut Self::Context) -> Self::Result {
+        let now = self.core.clock.monotonic();
+        let state = self.core.state.borrow();
+        let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {
+            at: at.clone(),
+            rule: match rule {
+                Rule::Window => "window",
+                Rule::Preservation => "preservation",
+                Rule::Share => "share",
+            },
+            held_seconds: now.saturating_sub(since).as_secs(),
+            released_in_seconds: due.saturating_sub(now).as_secs(),
+        });
+        MessageResult(held.collect())
+    }
+}
+
+/// Where the work stands.
+enum Phase {
+    /// Everything is to be listed.
+    List,
+    /// The watch goes on behind what is known.
+    Watch,
+}
+
+async fn work(core: Rc<WatchCore>) {
+    let mut phase = Phase::List;
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = core.clock.monotonic();
+        phase = match phase {
+            Phase::List => match list(&core).await {
+                Ok(()) => Phase::Watch,
+                Err(error) => {
+                    log::warn!("the store cannot be listed, trying again: {error}");
+                    Phase::List
+                }
+            },
+            Phase::Watch => match watch(&core).await {
+                WatchError::Compacted => {
+                    log::warn!("the watch fell behind what the store keeps; listing again");
+                    Phase::List
+                }
+                WatchError::Lost(why) => {
+                    log::warn!("the watch was lost, watching again: {why}");
+                    Phase::Watch
+                }
+            },
+        };
+        if core.clock.monotonic().saturating_sub(began) > LAST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        if core.state.borrow().revision() > 0 && matches!(phase, Phase::Watch) && pause == FIRST_PAUSE {
+            pause *= 2;
+            continue;
+        }
+        wait_and_judge(&core, pause).await;
+        pause = (pause * 2).min(LAST_PAUSE);
+    }
+}
+
+async fn list(core: &WatchCore) -> Result<(), StoreError> {
+    let mut pages = core.store.list(keys::ROOT);
+    let mut listed = SnapshotBuilder::default();
+    let mut revision = 0;
+    while let Some(page) = pages.next().await {
+        let page = page?;
+        revision = page.revision;
+        for entry in &page.entries {
+            state::list(&mut listed, entry);
+        }
+        // A long list must not keep the actor's thread from its messages.
+        tokio::task::yield_now().await;
+    }
+    metrics::RELISTS.add(1);
+    let step = core.state.borrow_mut().replace(listed, revision, core.share);
+    publish(core, step).await;
+    Ok(())
+}
+
+async fn watch(core: &WatchCore) -> WatchError {
+    let from = core.state.borrow().revision() + 1;
+    let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
+    loop {
+        let due = core.state.borrow().guard().next_due();
+        let now = core.clock.monotonic();
+        let ready = match due.map(|due| due.saturating_sub(now)) {
+            None => batches.next().await,
+            Some(left) => match tokio::time::timeout(left, batches.next()).await {
+                Ok(ready) => ready,
+                Err(_) => {
+                    judge(core).await;
+                    continue;
+                }
+            },
+        };
+        let Some(ready) = ready else { return WatchError::Lost("the stream ended".to_owned()) };
+        let now = core.clock.monotonic();
+        let mut end = None;
+        {
+            let mut state = core.state.borrow_mut();
+            for batch in ready {
+                match batch {
+                    Ok(batch) => state.apply(batch, now),
+                    Err(error) => end = Some(error),
+                }
+            }
+            state.judge(now);
+        }
+        let step = core.state.borrow_mut().step();
+        publish(core, step).await;
+        if let Some(error) = end {
+            return error;
+        }
+    }
+}
+
+/// While there is no watch, expiries seen before are let go all the same.
+async fn wait_and_judge(core: &WatchCore, pause: Duration) {
+    tokio::time::sleep(pause).await;
+    judge(core).await;
+}
+
+async fn judge(core: &WatchCore) {
+    let now = core.clock.monotonic();
+    let is_due = core.state.borrow().guard().next_due().is_some_and(|due| due <= now);
+    if is_due {
+        let step = {
+            let mut state = core.state.borrow_mut();
+            state.judge(now);
+            state.step()
+        };
+        publish(core, step).await;
+    }
+}
+
+/// Publishes, then tells the hub: a find shows a change before its frame leaves.
+async fn publish(core: &WatchCore, step: Step) {
+    let now = core.clock.monotonic();
+    for (at, fate) in step.fates {
+        match fate {
+            Fate::Gone => core.goodbyes.remember(at, now),
+            Fate::Back => core.goodbyes.forget(&at),
+        }
+    }
+    core.publisher.publish(Arc::clone(&step.snapshot));
+    if step.changes.is_empty() {
+        return;
+    }
+    let message = SnapshotPublished { snapshot: step.snapshot, changes: step.changes.into() };
+    match tell(&core.hub, message.clone()) {
+        Ok(()) => {}
+        Err(Refused::Full) => {
+            // Waiting slows the next publish down, and so what comes next: the events are not dropped.
+            if let Err(refused) = ask(&core.hub, message, HUB_LIMIT).await {
+                log::error!("changes were not pushed to watchers: {refused}");
+            }
+        }
+        Err(refused) => log::error!("changes were not pushed to watchers: {refused}"),
+    }
+}

@@ -1,0 +1,265 @@
+//! Arguments to a command and flags. Every key of the configuration is a flag; all mistakes are found at once.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::config::{is_known_flag, nearest_flag};
+
+/// What is printed for `--help`.
+pub(super) const HELP: &str = "\
+service-center: a microservice registry
+
+usage: service-center [COMMAND] [OPTION]... [--KEY=VALUE]...
+
+commands
+  serve                 run the registry (the default)
+  check-config          print each setting that counts and where it comes from
+  export --to FILE      write everything the store holds to a file
+  import --from FILE    read such a file into an empty store
+
+options
+  --conf DIR            the folder with app.conf and app.yaml (default: conf, or $APP_ROOT/conf)
+  --KEY=VALUE           set a key of the configuration, such as --server.port=30101 or --httpaddr 10.12.0.1
+  -h, --help            print this and end
+  -v, --version         print the version and end
+
+A setting is taken from the first of: option, environment (SERVER_PORT), .env, conf/app.conf, conf/app.yaml, default.
+docs/configuration.md lists every key.
+
+exit codes: 0 done or stopped; 64 the command line or the configuration is wrong
+";
+
+/// What is asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Needs a configuration without mistakes.
+    Run(Task),
+    /// Print the configuration.
+    CheckConfig,
+    /// Print the usage.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// What works on the registry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// The daemon.
+    Serve,
+    /// Write what the store holds to a file.
+    Export {
+        /// The file.
+        to: PathBuf,
+    },
+    /// Read such a file into the store.
+    Import {
+        /// The file.
+        from: PathBuf,
+    },
+}
+
+/// The arguments, understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// What is asked for.
+    pub command: Command,
+    /// Keys of the configuration and their values, in order.
+    pub flags: Vec<(String, String)>,
+    /// `--conf`.
+    pub conf_dir: Option<PathBuf>,
+}
+
+const COMMANDS: [&str; 4] = ["serve", "check-config", "export", "import"];
+const OPTIONS: [&str; 5] = ["conf", "to", "from", "help", "version"];
+
+/// Understands the arguments (without the program's name), or says all that is wrong with them.
+///
+/// `--help` and `--version` win over everything else, so that they work beside a mistake.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec<String>> {
+    let mut errors = Vec::new();
+    let mut words: Vec<String> = Vec::new();
+    let (mut flags, mut conf_dir, mut to, mut from) = (Vec::new(), None, None, None);
+    let (mut help, mut version) = (false, false);
+    let mut args = args.into_iter().peekable();
+    while let Some(arg) = args.next() {
+        let arg = match arg.into_string() {
+            Ok(arg) => arg,
+            Err(arg) => {
+                errors.push(format!("the argument {:?} is not UTF-8", arg.to_string_lossy()));
+                continue;
+            }
+        };
+        match arg.as_str() {
+            "-h" | "--help" => help = true,
+            "-v" | "-V" | "--version" => version = true,
+            _ => match arg.strip_prefix("--") {
+                Some(option) => {
+                    let (name, value) = match option.split_once('=') {
+                        Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+                        None => (option.to_owned(), None),
+                    };
+                    if !OPTIONS.contains(&name.as_str()) && !is_known_flag(&name) {
+                        errors.push(unknown_option(&name));
+                        continue;
+                    }
+                    let follows = |arg: &OsString| !arg.to_string_lossy().starts_with("--");
+                    let value =
+                        value.or_else(|| args.next_if(follows).and_then(|arg| arg.into_string().ok()));
+                    match (name.as_str(), value) {
+                        ("help" | "version", _) => errors.push(format!("--{name} takes no value")),
+                        (_, None) => errors.push(format!("--{name} needs a value: --{name}=VALUE")),
+                        ("conf" | "to" | "from", Some(path)) if path.is_empty() => {
+                            errors.push(format!("--{name} needs a path"));
+                        }
+                        ("conf", Some(path)) => conf_dir = Some(PathBuf::from(path)),
+                        ("to", Some(path)) => to = Some(PathBuf::from(path)),
+                        ("from", Some(path)) => from = Some(PathBuf::from(path)),
+                        (_, Some(value)) => flags.push((name, value)),
+                    }
+                }
+                None if arg.starts_with('-') && arg.len() > 1 => {
+                    errors.push(format!("unknown option {arg}; options begin with two dashes"));
+                }
+                None => words.push(arg),
+            },
+        }
+    }
+    if help || version {
+        let command = if help { Command::Help } else { Command::Version };
+        return Ok(Invocation { command, flags, conf_dir });
+    }
+    let command = command(&words, to, from, &mut errors);
+    match command {
+        Some(command) if errors.is_empty() => Ok(Invocation { command, flags, conf_dir }),
+        _ => Err(errors),
+    }
+}
+
+fn command(
+    words: &[String],
+    to: Option<PathBuf>,
+    from: Option<PathBuf>,
+    errors: &mut Vec<String>,
+) -> Option<Command> {
+    if let Some(extra) = words.get(1) {
+        errors.push(format!("unexpected argument {extra:?}"));
+    }
+    let word = words.first().map_or("serve", String::as_str);
+    if to.is_some() && word != "export" {
+        errors.push("--to belongs to export".to_owned());
+    }
+    if from.is_some() && word != "import" {
+        errors.push("--from belongs to import".to_owned());
+    }
+    match word {
+        "serve" => Some(Command::Run(Task::Serve)),
+        "check-config" => Some(Command::CheckConfig),
+        "help" => Some(Command::Help),
+        "version" => Some(Command::Version),
+        "export" => match to {
+            Some(to) => Some(Command::Run(Task::Export { to })),
+            None => {
+                errors.push("export needs --to FILE".to_owned());
+                None
+            }
+        },
+        "import" => match from {
+            Some(from) => Some(Command::Run(Task::Import { from })),
+            None => {
+                errors.push("import needs --from FILE".to_owned());
+                None
+            }
+        },
+        other => {
+            let near = crate::config::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
+            errors.push(format!("unknown command {other:?}{}", near.unwrap_or_default()));
+            None
+        }
+    }
+}
+
+fn unknown_option(name: &str) -> String {
+    let near = nearest_flag(name, &OPTIONS).map(|near| format!("; did you mean --{near}?"));
+    format!("unknown option --{name}{}", near.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Invocation, Vec<String>> {
+        parse(line.split_whitespace().map(OsString::from))
+    }
+
+    fn check(line: &str, command: Command, flags: &[(&str, &str)], conf: Option<&str>) {
+        let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let expected = Invocation { command, flags, conf_dir: conf.map(PathBuf::from) };
+        assert_eq!(parsed(line), Ok(expected), "{line:?}");
+    }
+
+    #[test]
+    fn understands() {
+        let serve = || Command::Run(Task::Serve);
+        check("", serve(), &[], None);
+        check("serve", serve(), &[], None);
+        check("--server.port=30101", serve(), &[("server.port", "30101")], None);
+        check("--httpaddr 10.12.0.1 serve", serve(), &[("httpaddr", "10.12.0.1")], None);
+        check("--log.file= --conf /etc/sc", serve(), &[("log.file", "")], Some("/etc/sc"));
+        check("--conf=a=b", serve(), &[], Some("a=b"));
+        check("--registry.instance.ttl -1", serve(), &[("registry.instance.ttl", "-1")], None);
+        check(
+            "check-config --registry.instance.properties.zone=z1",
+            Command::CheckConfig,
+            &[("registry.instance.properties.zone", "z1")],
+            None,
+        );
+        check("export --to x.json", Command::Run(Task::Export { to: "x.json".into() }), &[], None);
+        check("import --from=x.json", Command::Run(Task::Import { from: "x.json".into() }), &[], None);
+        for line in ["--help", "-h", "help", "serve --help", "--nonsense --help", "-v -h"] {
+            assert_eq!(parsed(line).map(|i| i.command), Ok(Command::Help), "{line}");
+        }
+        for line in ["--version", "-v", "-V", "version"] {
+            assert_eq!(parsed(line).map(|i| i.command), Ok(Command::Version), "{line}");
+        }
+    }
+
+    fn check_errors(line: &str, expected: &[&str]) {
+        let expected: Vec<String> = expected.iter().map(|text| (*text).to_owned()).collect();
+        assert_eq!(parsed(line), Err(expected), "{line:?}");
+    }
+
+    #[test]
+    fn says_all_that_is_wrong() {
+        check_errors("sevre", &["unknown command \"sevre\"; did you mean serve?"]);
+        check_errors("serve now", &["unexpected argument \"now\""]);
+        check_errors("--server.prot=1", &["unknown option --server.prot; did you mean --server.port?"]);
+        check_errors(
+            "--htpaddr x",
+            &["unknown option --htpaddr; did you mean --httpaddr?", "unknown command \"x\""],
+        );
+        check_errors("--cnf=x", &["unknown option --cnf; did you mean --conf?"]);
+        check_errors("--server.port", &["--server.port needs a value: --server.port=VALUE"]);
+        check_errors("--conf --server.port=1", &["--conf needs a value: --conf=VALUE"]);
+        check_errors("--conf=", &["--conf needs a path"]);
+        check_errors("--help=all", &["--help takes no value"]);
+        check_errors("-x", &["unknown option -x; options begin with two dashes"]);
+        check_errors("export", &["export needs --to FILE"]);
+        check_errors("import --to x", &["--to belongs to export", "import needs --from FILE"]);
+        check_errors(
+            "--zzzzzzzzzzzz=1 --server.hots=2 import",
+            &[
+                "unknown option --zzzzzzzzzzzz",
+                "unknown option --server.hots; did you mean --server.host?",
+                "import needs --from FILE",
+            ],
+        );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn refuses_what_is_no_text() {
+        use std::os::unix::ffi::OsStringExt;
+        assert!(parse([OsString::from_vec(vec![b'-', b'-', 0xff])]).is_err());
+    }
+}

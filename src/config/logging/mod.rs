@@ -1,0 +1,174 @@
+//! The log: env_logger set up from [`LogConfig`]. One line an event, UTC, to standard output or a file that rotates.
+//!
+//! `RUST_LOG` decides the levels, if it is set. Else `log.level` does for this program, and other crates say no more than
+//! INFO: the details of HTTP/2 frames do not help an operator who asked for DEBUG.
+
+mod rotate;
+
+use std::io::Write;
+
+use env_logger::{Builder, Target, WriteStyle};
+use log::{LevelFilter, Record};
+
+use super::sections::{LogConfig, LogFormat};
+use rotate::RotatingFile;
+
+/// Why there is no log.
+#[derive(Debug, thiserror::Error)]
+pub enum LoggingError {
+    /// The file cannot be opened.
+    #[error(
+        "log.file = {path:?}: cannot be opened: {source}; name a file that this user may write, or an empty value for standard output"
+    )]
+    File {
+        /// The file.
+        path: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+    /// There is one already.
+    #[error("the log is set up already")]
+    Twice,
+}
+
+/// Sets up the log of the process. Once.
+pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
+    let target = match &config.file {
+        None => Target::Stdout,
+        Some(file) => {
+            let opened = RotatingFile::open(file)
+                .map_err(|source| LoggingError::File { path: file.path.display().to_string(), source })?;
+            Target::Pipe(Box::new(opened))
+        }
+    };
+    builder(config, target).try_init().map_err(|_| LoggingError::Twice)
+}
+
+fn builder(config: &LogConfig, target: Target) -> Builder {
+    let mut builder = Builder::new();
+    match &config.filter {
+        Some(filter) => drop(builder.parse_filters(filter)),
+        None => {
+            builder.filter_level(config.level.min(LevelFilter::Info));
+            builder.filter_module("service_center", config.level);
+        }
+    }
+    let format = config.format;
+    builder.format(move |out, record| {
+        let time = out.timestamp_millis();
+        writeln!(out, "{}", line(format, &time.to_string(), record))
+    });
+    builder.write_style(WriteStyle::Never).target(target);
+    builder
+}
+
+/// A line without its end. Line breaks inside the message are escaped: an event is a line.
+fn line(format: LogFormat, time: &str, record: &Record<'_>) -> String {
+    let message = record.args().to_string();
+    match format {
+        LogFormat::Text => {
+            let message = message.replace('\r', "\\r").replace('\n', "\\n");
+            format!("{time} {} {}: {message}", record.level(), record.target())
+        }
+        LogFormat::Json => serde_json::json!({
+            "level": record.level().as_str(),
+            "time": time,
+            "logger": record.target(),
+            "caller": record.file().map(|file| format!("{file}:{}", record.line().unwrap_or_default())),
+            "message": message,
+        })
+        .to_string(),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use log::{Level, Log};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Captured(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Captured {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is written of one event of each level of this program and of another crate.
+    fn written(level: LevelFilter, filter: Option<&str>, format: LogFormat) -> String {
+        let captured = Captured::default();
+        let config = LogConfig { level, filter: filter.map(str::to_owned), file: None, format };
+        let logger = builder(&config, Target::Pipe(Box::new(captured.clone()))).build();
+        for target in ["service_center::app", "h2::codec"] {
+            for level in Level::iter() {
+                let record = Record::builder()
+                    .level(level)
+                    .target(target)
+                    .file(Some("app.rs"))
+                    .line(Some(7))
+                    .args(format_args!("two\nlines"))
+                    .build();
+                logger.log(&record);
+            }
+        }
+        let bytes = captured.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    fn levels(text: &str, target: &str) -> Vec<String> {
+        let lines = text.lines().filter(|line| line.contains(target));
+        lines.filter_map(|line| line.split(' ').nth(1).map(str::to_owned)).collect()
+    }
+
+    #[test]
+    fn the_level_is_this_programs_and_others_say_no_more_than_info() {
+        let text = written(LevelFilter::Debug, None, LogFormat::Text);
+        assert_eq!(levels(&text, "service_center"), ["ERROR", "WARN", "INFO", "DEBUG"]);
+        assert_eq!(levels(&text, "h2"), ["ERROR", "WARN", "INFO"]);
+        let text = written(LevelFilter::Error, None, LogFormat::Text);
+        assert_eq!(
+            (levels(&text, "service_center"), levels(&text, "h2")),
+            (vec!["ERROR".to_owned()], vec!["ERROR".to_owned()])
+        );
+    }
+
+    #[test]
+    fn rust_log_decides() {
+        let text = written(LevelFilter::Error, Some("warn,h2=trace"), LogFormat::Text);
+        assert_eq!(levels(&text, "service_center"), ["ERROR", "WARN"]);
+        assert_eq!(levels(&text, "h2").len(), 5);
+    }
+
+    #[test]
+    fn an_event_is_a_line() {
+        let text = written(LevelFilter::Error, Some("service_center=error"), LogFormat::Text);
+        assert_eq!(text.lines().count(), 1);
+        let (time, rest) = text.split_once(' ').unwrap();
+        assert_eq!(rest, "ERROR service_center::app: two\\nlines\n");
+        assert!(time.ends_with('Z') && time.len() == "2026-01-02T03:04:05.678Z".len(), "{time}");
+    }
+
+    #[test]
+    fn json() {
+        let text = written(LevelFilter::Error, Some("service_center=error"), LogFormat::Json);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(text.lines().count(), 1);
+        assert_eq!(
+            (value["level"].as_str(), value["logger"].as_str()),
+            (Some("ERROR"), Some("service_center::app"))
+        );
+        assert_eq!(
+            (value["message"].as_str(), value["caller"].as_str()),
+            (Some("two\nlines"), Some("app.rs:7"))
+        );
+    }
+}

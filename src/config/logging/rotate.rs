@@ -1,0 +1,123 @@
+//! A log file that is put aside when it is full: `service-center.log` becomes `service-center.log.1`, the former `.1` becomes
+//! `.2`, and so on; what would go beyond the last one kept is deleted.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::super::sections::LogFile;
+
+/// The file being written.
+#[derive(Debug)]
+pub(super) struct RotatingFile {
+    settings: LogFile,
+    file: File,
+    bytes: u64,
+}
+
+impl RotatingFile {
+    /// Opens the file at its end; makes it and its folder if they are absent.
+    pub fn open(settings: &LogFile) -> io::Result<Self> {
+        if let Some(folder) = settings.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+            std::fs::create_dir_all(folder)?;
+        }
+        let file = OpenOptions::new().create(true).append(true).open(&settings.path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { settings: settings.clone(), file, bytes })
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let path = |number| numbered(&self.settings.path, number);
+        for number in (0..self.settings.backups).rev() {
+            match std::fs::rename(path(number), path(number + 1)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        if self.settings.backups == 0 {
+            std::fs::remove_file(&self.settings.path)?;
+        }
+        *self = Self::open(&self.settings)?;
+        Ok(())
+    }
+}
+
+/// `path` itself for 0, else `path.<number>`.
+fn numbered(path: &Path, number: usize) -> PathBuf {
+    if number == 0 {
+        return path.to_owned();
+    }
+    let mut name = path.as_os_str().to_owned();
+    name.push(format!(".{number}"));
+    PathBuf::from(name)
+}
+
+impl Write for RotatingFile {
+    /// Writes whole: the logger hands over one line at a time, and a line is never split over two files.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let length = line.len() as u64;
+        if self.bytes > 0 && self.bytes + length > self.settings.rotate_bytes && self.rotate().is_err() {
+            // A folder that cannot be renamed in: better a file too large than no log. Tried again a file's length later.
+            self.bytes = 0;
+        }
+        self.file.write_all(line)?;
+        self.bytes += length;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn contents(folder: &Path) -> Vec<(String, String)> {
+        let mut all: Vec<_> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .map(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+                (name, std::fs::read_to_string(path).unwrap())
+            })
+            .collect();
+        all.sort();
+        all
+    }
+
+    fn check(backups: usize, expected: &[(&str, &str)]) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sc.log");
+        std::fs::write(&path, "old-\n").unwrap();
+        let mut file = RotatingFile::open(&LogFile { path, rotate_bytes: 10, backups }).unwrap();
+        for line in ["aaa\n", "bbb\n", "a line longer than the file\n", "ccc\n"] {
+            file.write_all(line.as_bytes()).unwrap();
+        }
+        let expected: Vec<_> =
+            expected.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        assert_eq!(contents(folder.path()), expected);
+    }
+
+    #[test]
+    fn rotates() {
+        let last = "a line longer than the file\n";
+        check(
+            5,
+            &[("sc.log", "ccc\n"), ("sc.log.1", last), ("sc.log.2", "bbb\n"), ("sc.log.3", "old-\naaa\n")],
+        );
+        check(1, &[("sc.log", "ccc\n"), ("sc.log.1", last)]);
+        check(0, &[("sc.log", "ccc\n")]);
+    }
+
+    #[test]
+    fn makes_the_folder() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/sc.log");
+        RotatingFile::open(&LogFile { path: path.clone(), rotate_bytes: 10, backups: 1 }).unwrap();
+        assert!(path.is_file());
+        assert!(RotatingFile::open(&LogFile { path: path.join("x"), rotate_bytes: 10, backups: 1 }).is_err());
+    }
+}

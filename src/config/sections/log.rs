@@ -1,0 +1,67 @@
+//! What is logged, and where to.
+
+use std::path::PathBuf;
+
+use log::LevelFilter;
+
+use super::super::expand::expand_path;
+use super::super::keys::table;
+use super::super::reader::Reader;
+
+/// The look of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// `2026-01-02T03:04:05.678Z INFO service_center::app: text`
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A log file and its rotation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Bytes after which it is put aside.
+    pub rotate_bytes: u64,
+    /// Old files kept.
+    pub backups: usize,
+}
+
+/// What is logged, and where to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    /// Least level written.
+    pub level: LevelFilter,
+    /// `RUST_LOG`: decides in place of `level`.
+    pub filter: Option<String>,
+    /// `None`: standard output.
+    pub file: Option<LogFile>,
+    /// The look of a line.
+    pub format: LogFormat,
+}
+
+impl LogConfig {
+    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        let level = match reader.choice(&table::LOG_LEVEL) {
+            "TRACE" => LevelFilter::Trace,
+            "DEBUG" => LevelFilter::Debug,
+            "WARN" => LevelFilter::Warn,
+            "ERROR" | "FATAL" => LevelFilter::Error,
+            _ => LevelFilter::Info,
+        };
+        let megabytes: u64 = reader.integer(&table::LOG_ROTATE_SIZE);
+        let backups = reader.integer(&table::LOG_BACKUP_COUNT);
+        let file = reader.text_if_any(&table::LOG_FILE).map(|path| LogFile {
+            path: PathBuf::from(expand_path(&path, &|name| reader.variables.find(name))),
+            rotate_bytes: megabytes * 1024 * 1024,
+            backups,
+        });
+        let format = match reader.choice(&table::LOG_FORMAT) {
+            "json" => LogFormat::Json,
+            _ => LogFormat::Text,
+        };
+        let filter = reader.variables.find("RUST_LOG").filter(|filter| !filter.trim().is_empty());
+        Self { level, filter, file, format }
+    }
+}

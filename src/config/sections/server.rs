@@ -1,0 +1,93 @@
+//! The HTTP server, the watches' pings and the metrics.
+
+use std::time::Duration;
+
+use super::super::endpoint::parse_listen_host;
+use super::super::keys::table;
+use super::super::reader::Reader;
+
+/// Where and how requests are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// An address or a name, IPv6 without brackets; empty or unspecified: every address.
+    pub host: String,
+    /// 1 to 65535.
+    pub port: u16,
+    /// Threads that serve requests; at least 1.
+    pub workers: usize,
+    /// Limit of a request's header block, bytes.
+    pub max_header_bytes: usize,
+    /// Limit of a body for which no smaller one holds, bytes.
+    pub max_body_bytes: usize,
+    /// Limit of the arrival of the headers.
+    pub header_timeout: Duration,
+    /// Limit of the arrival of the body.
+    pub body_timeout: Duration,
+    /// How long an idle connection is kept.
+    pub idle_timeout: Duration,
+    /// Limit of writing a response.
+    pub response_timeout: Duration,
+}
+
+impl ServerConfig {
+    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        let host = parse_listen_host(&reader.text(&table::SERVER_HOST)).unwrap_or_else(|expected| {
+            reader.refuse(&table::SERVER_HOST, expected);
+            table::SERVER_HOST.default.to_owned()
+        });
+        let workers = match reader.text_if_any(&table::SERVER_WORKERS) {
+            Some(_) => reader.integer(&table::SERVER_WORKERS),
+            None => {
+                reader.settle(&table::SERVER_WORKERS, reader.cores);
+                reader.cores
+            }
+        };
+        Self {
+            host,
+            port: reader.integer(&table::SERVER_PORT),
+            workers: workers.max(1),
+            max_header_bytes: reader.integer(&table::MAX_HEADER_BYTES),
+            max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
+            header_timeout: reader.duration(&table::HEADER_TIMEOUT),
+            body_timeout: reader.duration(&table::BODY_TIMEOUT),
+            idle_timeout: reader.duration(&table::IDLE_TIMEOUT),
+            response_timeout: reader.duration(&table::RESPONSE_TIMEOUT),
+        }
+    }
+}
+
+/// The connections of watching clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeartbeatConfig {
+    /// How often a watching client is pinged: 1 s to 1 h.
+    pub ping_interval: Duration,
+}
+
+impl HeartbeatConfig {
+    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        Self { ping_interval: reader.duration(&table::PING_INTERVAL) }
+    }
+}
+
+/// What is measured and shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MetricsConfig {
+    /// Whether the registry's own metrics are gathered.
+    pub enable: bool,
+    /// Whether `GET /metrics` is answered.
+    pub endpoint: bool,
+}
+
+impl MetricsConfig {
+    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        let exporter = reader.text(&table::METRICS_EXPORTER);
+        let endpoint = exporter.eq_ignore_ascii_case("prometheus");
+        if !endpoint && !exporter.is_empty() {
+            reader.warn(
+                &table::METRICS_EXPORTER,
+                format!("metrics.exporter = {exporter:?} is not known: GET /metrics is not answered; write prometheus"),
+            );
+        }
+        Self { enable: reader.switch(&table::METRICS_ENABLE), endpoint }
+    }
+}

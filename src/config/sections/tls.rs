@@ -1,0 +1,101 @@
+//! TLS of the listening port. Names files and rules; opens none.
+
+use std::path::PathBuf;
+
+use super::super::keys::table;
+use super::super::reader::Reader;
+
+/// TLS versions offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// A TLS 1.2 suite that this server offers. ECDSA ones have no name in the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are IANA's, in another case")]
+pub enum Cipher {
+    EcdheRsaAes128GcmSha256,
+    EcdheRsaAes256GcmSha384,
+    EcdheRsaChacha20Poly1305,
+    EcdheEcdsaAes128GcmSha256,
+    EcdheEcdsaAes256GcmSha384,
+    EcdheEcdsaChacha20Poly1305,
+}
+
+const CIPHERS: [(&str, Cipher); 6] = [
+    ("TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256", Cipher::EcdheRsaAes128GcmSha256),
+    ("TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384", Cipher::EcdheRsaAes256GcmSha384),
+    ("TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256", Cipher::EcdheRsaChacha20Poly1305),
+    ("TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", Cipher::EcdheEcdsaAes128GcmSha256),
+    ("TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384", Cipher::EcdheEcdsaAes256GcmSha384),
+    ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Cipher::EcdheEcdsaChacha20Poly1305),
+];
+
+/// HTTPS on the listening port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// Whether the port speaks HTTPS.
+    pub enable: bool,
+    /// The folder with `trust.cer`, `server.cer`, `server_key.pem` and `cert_pwd`.
+    pub dir: PathBuf,
+    /// Lowest version accepted.
+    pub min_version: TlsVersion,
+    /// Whether clients must show a certificate signed by `trust.cer`.
+    pub verify_client: bool,
+    /// TLS 1.2 suites in order of preference; empty: all that are offered.
+    pub ciphers: Vec<Cipher>,
+}
+
+impl TlsConfig {
+    /// The CA bundle.
+    pub fn trust_file(&self) -> PathBuf {
+        self.dir.join("trust.cer")
+    }
+
+    /// This server's certificate chain.
+    pub fn certificate_file(&self) -> PathBuf {
+        self.dir.join("server.cer")
+    }
+
+    /// Its private key; may be encrypted.
+    pub fn key_file(&self) -> PathBuf {
+        self.dir.join("server_key.pem")
+    }
+
+    /// The key's password; may be absent.
+    pub fn password_file(&self) -> PathBuf {
+        self.dir.join("cert_pwd")
+    }
+
+    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        let enable = reader.switch(&table::SSL_ENABLE);
+        let dir = reader.text_if_any(&table::SSL_DIR).unwrap_or_else(|| "etc/ssl".to_owned());
+        reader.settle(&table::SSL_DIR, &dir);
+        let version = reader.choice(&table::SSL_MIN_VERSION);
+        if enable && matches!(version, "TLSv1.0" | "TLSv1.1") {
+            let text =
+                format!("ssl.minVersion = {version:?} acts as TLSv1.2: the older versions are not offered");
+            reader.warn(&table::SSL_MIN_VERSION, text);
+        }
+        let min_version = if version == "TLSv1.3" { TlsVersion::Tls13 } else { TlsVersion::Tls12 };
+        let names = reader.list(&table::SSL_CIPHERS);
+        let known = |name: &String| CIPHERS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        let ciphers: Vec<Cipher> = names.iter().filter_map(known).map(|(_, cipher)| *cipher).collect();
+        let left_out: Vec<&str> =
+            names.iter().filter(|name| known(name).is_none()).map(String::as_str).collect();
+        if enable && !names.is_empty() && ciphers.is_empty() && min_version == TlsVersion::Tls12 {
+            let all: Vec<&str> = CIPHERS.iter().map(|(name, _)| *name).collect();
+            let expected = format!("none of these suites is offered; write some of {}", all.join(","));
+            reader.refuse(&table::SSL_CIPHERS, expected);
+        } else if enable && !left_out.is_empty() {
+            let text = format!("ssl.ciphers: {} not offered, left out", left_out.join(","));
+            reader.warn(&table::SSL_CIPHERS, text);
+        }
+        let dir = PathBuf::from(dir);
+        Self { enable, dir, min_version, verify_client: reader.switch(&table::SSL_VERIFY_CLIENT), ciphers }
+    }
+}

@@ -1,0 +1,190 @@
+//! Dependency requests: the rules of their fields. Filling in tenant, application and version, and what the consumer
+//! is, comes later.
+
+use std::fmt;
+
+use super::rule::{self, Elements, Rule};
+use super::{member, pattern};
+use crate::domain::ServiceKey;
+use crate::domain::dependency::{Dependency, same_partner};
+use crate::error::Error;
+
+/// What a dependency request does with the providers a consumer has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DependencyWrite {
+    /// `POST`: these too.
+    Add,
+    /// `PUT`: exactly these.
+    Replace,
+}
+
+impl fmt::Display for DependencyWrite {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Add => "AddDependenciesRequest.Dependencies",
+            Self::Replace => "CreateDependenciesRequest.Dependencies",
+        })
+    }
+}
+
+const DEPENDENCIES: Rule = Rule::between(1, 100);
+const PROVIDER_VERSION: Rule = Rule::at_most(128).and_like(pattern::VERSION_RANGE);
+
+/// A dependency request: 1 to 100 entries. To add needs a provider in each; to replace does not (none clears), but
+/// takes each consumer once, since two entries of one consumer contradict each other.
+pub fn request(write: DependencyWrite, dependencies: &[Dependency]) -> Result<(), Error> {
+    let count = dependencies.len();
+    DEPENDENCIES.check_count(write, count, Elements(count))?;
+    for (index, dependency) in dependencies.iter().enumerate() {
+        entry(write, &format_args!("{write}[{index}]"), dependency)?;
+        if write == DependencyWrite::Replace {
+            let earlier = dependencies.iter().take(index);
+            if let Some(first) = earlier.enumerate().find(|(_, other)| same_consumer(other, dependency)) {
+                return Err(Error::invalid(format!(
+                    "field '{write}[{index}].Consumer' names the same consumer as '{write}[{}].Consumer'",
+                    first.0
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn same_consumer(a: &Dependency, b: &Dependency) -> bool {
+    matches!((&a.consumer, &b.consumer), (Some(a), Some(b)) if same_partner(a, b))
+}
+
+fn entry(write: DependencyWrite, place: &dyn fmt::Display, entry: &Dependency) -> Result<(), Error> {
+    let consumer_place = format_args!("{place}.Consumer");
+    consumer(&consumer_place, rule::required(consumer_place, entry.consumer.as_ref())?)?;
+    if write == DependencyWrite::Add {
+        rule::REQUIRED.check_count(format_args!("{place}.Providers"), entry.providers.len(), Elements(0))?;
+    }
+    for (index, key) in entry.providers.iter().enumerate() {
+        provider(&format_args!("{place}.Providers[{index}]"), key)?;
+    }
+    Ok(())
+}
+
+fn consumer(place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+    member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
+    member::APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
+    member::SERVICE_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)?;
+    member::VERSION.check(format_args!("{place}.Version"), &key.version)
+}
+
+fn provider(place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+    member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
+    member::OPTIONAL_APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
+    member::SERVICE_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)?;
+    PROVIDER_VERSION.check(format_args!("{place}.Version"), &key.version)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::rule::refused_field;
+    use super::*;
+    use crate::domain::json;
+
+    const CONSUMER: &str = r#"{"appId":"default","serviceName":"c","version":"0.0.1"}"#;
+    const PROVIDER: &str = r#"{"appId":"default","serviceName":"p","version":"1.0.0"}"#;
+    const BOTH: [DependencyWrite; 2] = [DependencyWrite::Add, DependencyWrite::Replace];
+
+    /// Validates entries given as JSON; `field` is the member that must be refused, without the request's name.
+    fn check(writes: &[DependencyWrite], entries: &[String], field: Option<&str>) {
+        let entries: Vec<Dependency> =
+            entries.iter().map(|entry| json::decode(entry.as_bytes()).unwrap()).collect();
+        for write in writes {
+            let refused = refused_field(request(*write, &entries));
+            let refused = refused.as_deref().map(|name| name.strip_prefix(&write.to_string()).unwrap());
+            assert_eq!(refused, field, "{write} {entries:?}");
+        }
+    }
+
+    fn entry(consumer: &str, providers: &str) -> String {
+        format!(r#"{{"consumer":{consumer},"providers":[{providers}]}}"#)
+    }
+
+    fn key(member: &str, value: &str) -> String {
+        let mut key: serde_json::Value = json_value(CONSUMER);
+        key.as_object_mut().unwrap().insert(member.to_owned(), value.into());
+        key.to_string()
+    }
+
+    fn json_value(text: &str) -> serde_json::Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    fn x(count: usize) -> String {
+        "x".repeat(count)
+    }
+
+    #[test]
+    fn how_many() {
+        check(&BOTH, &[], Some(""));
+        check(&BOTH, &["{}".to_owned()], Some("[0].Consumer"));
+        check(&BOTH, &[entry("null", PROVIDER)], Some("[0].Consumer"));
+        let consumers = |count| -> Vec<String> {
+            (0..count).map(|at| entry(&key("serviceName", &format!("c{at}")), PROVIDER)).collect()
+        };
+        check(&BOTH, &consumers(100), None);
+        check(&BOTH, &consumers(101), Some(""));
+        check(&[DependencyWrite::Replace], &[entry(CONSUMER, "")], None);
+        check(&[DependencyWrite::Add], &[entry(CONSUMER, "")], Some("[0].Providers"));
+    }
+
+    #[test]
+    fn consumers() {
+        let bad = |member: &str, value: &str| {
+            let field = format!("[1].Consumer.{}{}", member_start(member), member.get(1..).unwrap());
+            check(&BOTH, &[entry(CONSUMER, PROVIDER), entry(&key(member, value), PROVIDER)], Some(&field));
+        };
+        for version in ["1.0.0+", "1.0.0-1.0.1", "latest", "", "1.0.32768"] {
+            bad("version", version);
+        }
+        for name in ["*", "", &x(129)] {
+            bad("serviceName", name);
+        }
+        for app in ["", "*", &x(161)] {
+            bad("appId", app);
+        }
+        bad("environment", "no");
+    }
+
+    fn member_start(member: &str) -> String {
+        member.get(..1).unwrap().to_uppercase()
+    }
+
+    #[test]
+    fn providers() {
+        let good = |key: &str| check(&BOTH, &[entry(CONSUMER, key)], None);
+        let bad = |member: &str, value: &str| {
+            let field = format!("[0].Providers[1].{}{}", member_start(member), member.get(1..).unwrap());
+            check(&BOTH, &[entry(CONSUMER, &format!("{PROVIDER},{}", key(member, value)))], Some(&field));
+        };
+        good(r#"{"serviceName":"p"}"#);
+        for version in ["", "latest", "1", "1.0.0+", "1.0-2.0"] {
+            good(&key("version", version));
+        }
+        good(&key("environment", "testing"));
+        for version in ["32768", "1.0-", "1.0.0.0.0", "1.0.0.0+"] {
+            bad("version", version);
+        }
+        for name in ["", "-", &x(129)] {
+            bad("serviceName", name);
+        }
+        bad("appId", "*");
+        bad("environment", "no");
+    }
+
+    /// Adding twice is one addition after the other; replacing twice leaves open which entry counts.
+    #[test]
+    fn one_consumer_twice() {
+        let twice = [entry(CONSUMER, PROVIDER), entry(CONSUMER, PROVIDER)];
+        check(&[DependencyWrite::Add], &twice, None);
+        check(&[DependencyWrite::Replace], &twice, Some("[1].Consumer"));
+        let versions = [entry(CONSUMER, PROVIDER), entry(&key("version", "0.0.2"), PROVIDER)];
+        check(&BOTH, &versions, None);
+    }
+}

@@ -1,0 +1,227 @@
+//! Looking things up: find, list, get, batch find, existence.
+
+use super::member;
+use crate::domain::ServiceKey;
+use crate::error::Error;
+
+/// What a find asks for, as it stands in header and query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct FindParameters<'a> {
+    /// The consumer's service id, or empty.
+    pub consumer_id: &'a str,
+    /// Environment, or empty.
+    pub environment: &'a str,
+    /// Application.
+    pub app_id: &'a str,
+    /// Name or alias.
+    pub service_name: &'a str,
+    /// Tag keys with commas between, or empty; see [`tag_keys`].
+    pub tags: &'a str,
+}
+
+/// A find. Runs on every poll of every client: it allocates only to refuse.
+pub fn find(parameters: &FindParameters<'_>) -> Result<(), Error> {
+    member::CONSUMER_ID.check("FindInstancesRequest.ConsumerServiceId", parameters.consumer_id)?;
+    member::ENVIRONMENT.check("FindInstancesRequest.Environment", parameters.environment)?;
+    member::APP_ID.check("FindInstancesRequest.AppId", parameters.app_id)?;
+    member::FIND_NAME.check("FindInstancesRequest.ServiceName", parameters.service_name)?;
+    tags("FindInstancesRequest.Tags", parameters.tags)
+}
+
+/// What a list of one service's instances asks for, as it stands in header, path and query.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ListParameters<'a> {
+    /// The consumer's service id, or empty.
+    pub consumer_id: &'a str,
+    /// The provider's service id.
+    pub service_id: &'a str,
+    /// Tag keys with commas between, or empty; see [`tag_keys`].
+    pub tags: &'a str,
+}
+
+/// A list of a service's instances.
+pub fn list(parameters: &ListParameters<'_>) -> Result<(), Error> {
+    member::CONSUMER_ID.check("GetInstancesRequest.ConsumerServiceId", parameters.consumer_id)?;
+    member::SERVICE_ID.check("GetInstancesRequest.ProviderServiceId", parameters.service_id)?;
+    tags("GetInstancesRequest.Tags", parameters.tags)
+}
+
+/// One instance of a service.
+pub fn instance(parameters: &ListParameters<'_>, instance_id: &str) -> Result<(), Error> {
+    member::CONSUMER_ID.check("GetOneInstanceRequest.ConsumerServiceId", parameters.consumer_id)?;
+    member::SERVICE_ID.check("GetOneInstanceRequest.ProviderServiceId", parameters.service_id)?;
+    member::INSTANCE_ID.check("GetOneInstanceRequest.ProviderInstanceId", instance_id)?;
+    tags("GetOneInstanceRequest.Tags", parameters.tags)
+}
+
+/// The keys in a `tags` parameter: none in an empty one; a comma at an end leaves an empty key, which is refused.
+pub fn tag_keys(tags: &str) -> impl Iterator<Item = &str> {
+    tags.split(',').filter(move |_| !tags.is_empty())
+}
+
+fn tags(field: &str, tags: &str) -> Result<(), Error> {
+    for (index, key) in tag_keys(tags).enumerate() {
+        member::TAG.check(format_args!("{field}[{index}]"), key)?;
+    }
+    Ok(())
+}
+
+/// The consumer of a batch find, as it stands in the header, and how many services and instances the body asks for.
+pub fn batch(consumer_id: &str, services: usize, instances: usize) -> Result<(), Error> {
+    if services == 0 && instances == 0 {
+        return Err(Error::invalid("Required services or instances"));
+    }
+    member::CONSUMER_ID.check("BatchFindInstancesRequest.ConsumerServiceId", consumer_id)
+}
+
+/// A service in a batch find, at its place in the body. Version, alias and tenant of the key do not count.
+pub fn batch_service(index: usize, key: &ServiceKey) -> Result<(), Error> {
+    let place = format_args!("BatchFindInstancesRequest.Services[{index}].Service");
+    member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
+    member::APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
+    member::FIND_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)
+}
+
+/// An instance in a batch find, at its place in the body.
+pub fn batch_instance(index: usize, service_id: &str, instance_id: &str) -> Result<(), Error> {
+    let place = format_args!("BatchFindInstancesRequest.Instances[{index}].Instance");
+    member::SERVICE_ID.check(format_args!("{place}.ServiceId"), service_id)?;
+    member::INSTANCE_ID.check(format_args!("{place}.InstanceId"), instance_id)
+}
+
+/// Whether a service exists: environment, application, name or alias, and one version. (Whether a schema does:
+/// [`super::schema::ids`].)
+pub fn existence(key: &ServiceKey) -> Result<(), Error> {
+    member::ENVIRONMENT.check("GetExistenceRequest.Environment", &key.environment)?;
+    member::APP_ID.check("GetExistenceRequest.AppId", &key.app_id)?;
+    member::FIND_NAME.check("GetExistenceRequest.ServiceName", &key.service_name)?;
+    member::VERSION.check("GetExistenceRequest.Version", &key.version)
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::rule::refused_field;
+    use super::*;
+
+    fn check(result: Result<(), Error>, field: Option<&str>) {
+        assert_eq!(refused_field(result).as_deref(), field);
+    }
+
+    fn x(count: usize) -> String {
+        "x".repeat(count)
+    }
+
+    fn asked<'a>(app_id: &'a str, service_name: &'a str) -> FindParameters<'a> {
+        FindParameters { app_id, service_name, ..FindParameters::default() }
+    }
+
+    #[test]
+    fn app_and_name() {
+        check(find(&asked("default", "x")), None);
+        check(find(&asked(&x(160), &x(289))), None);
+        check(find(&asked("default", "a:b")), None);
+        for bad in ["", " ", "*", &x(161)] {
+            check(find(&asked(bad, "x")), Some("FindInstancesRequest.AppId"));
+        }
+        for bad in ["", " ", "-", &x(290)] {
+            check(find(&asked("default", bad)), Some("FindInstancesRequest.ServiceName"));
+        }
+    }
+
+    #[test]
+    fn environment_and_consumer() {
+        let good = asked("default", "x");
+        check(find(&FindParameters { environment: "testing", consumer_id: &x(64), ..good }), None);
+        for bad in ["prod", " ", "testingtesting"] {
+            check(
+                find(&FindParameters { environment: bad, ..good }),
+                Some("FindInstancesRequest.Environment"),
+            );
+        }
+        for bad in ["a b", &x(65)] {
+            let field = "FindInstancesRequest.ConsumerServiceId";
+            check(find(&FindParameters { consumer_id: bad, ..good }), Some(field));
+        }
+    }
+
+    #[test]
+    fn tags_are_a_list_with_commas() {
+        let good = asked("default", "x");
+        for tags in ["", "a", "a,b", "a,a"] {
+            check(find(&FindParameters { tags, ..good }), None);
+        }
+        for (tags, index) in [("a,", 1), (",", 0), ("0a", 0), (" ", 0), ("a,b,-", 2), (",a", 0)] {
+            let field = format!("FindInstancesRequest.Tags[{index}]");
+            check(find(&FindParameters { tags, ..good }), Some(&field));
+        }
+        assert_eq!(tag_keys("a,b").collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(tag_keys("").count(), 0);
+    }
+
+    #[test]
+    fn list_and_instance() {
+        let good = ListParameters { consumer_id: "", service_id: "s", tags: "a" };
+        check(list(&good), None);
+        check(instance(&good, "i"), None);
+        check(
+            list(&ListParameters { service_id: "", ..good }),
+            Some("GetInstancesRequest.ProviderServiceId"),
+        );
+        let long = x(65);
+        let consumer = ListParameters { consumer_id: &long, ..good };
+        check(list(&consumer), Some("GetInstancesRequest.ConsumerServiceId"));
+        check(instance(&consumer, "i"), Some("GetOneInstanceRequest.ConsumerServiceId"));
+        check(list(&ListParameters { tags: "a,", ..good }), Some("GetInstancesRequest.Tags[1]"));
+        check(instance(&good, ""), Some("GetOneInstanceRequest.ProviderInstanceId"));
+        let service = ListParameters { service_id: " ", ..good };
+        check(instance(&service, "i"), Some("GetOneInstanceRequest.ProviderServiceId"));
+    }
+
+    #[test]
+    fn batches() {
+        assert_eq!(batch("", 0, 0).unwrap_err().detail, "Required services or instances");
+        check(batch("c", 1, 0), None);
+        check(batch("c", 0, 1), None);
+        check(batch(&x(65), 1, 0), Some("BatchFindInstancesRequest.ConsumerServiceId"));
+        let key = |environment: &str, app_id: &str, service_name: &str| ServiceKey {
+            environment: environment.to_owned(),
+            app_id: app_id.to_owned(),
+            service_name: service_name.to_owned(),
+            version: "any text".to_owned(),
+            ..ServiceKey::default()
+        };
+        check(batch_service(0, &key("", "default", "a:b")), None);
+        let field = |name: &str| format!("BatchFindInstancesRequest.Services[1].Service.{name}");
+        check(batch_service(1, &key("no", "default", "x")), Some(&field("Environment")));
+        check(batch_service(1, &key("", "", "x")), Some(&field("AppId")));
+        check(batch_service(1, &key("", "default", &x(290))), Some(&field("ServiceName")));
+        check(batch_instance(0, "s", "i"), None);
+        let field = |name: &str| format!("BatchFindInstancesRequest.Instances[3].Instance.{name}");
+        check(batch_instance(3, "", "i"), Some(&field("ServiceId")));
+        check(batch_instance(3, "s", "a@b"), Some(&field("InstanceId")));
+    }
+
+    #[test]
+    fn existence_of_a_service() {
+        let key = |app_id: &str, service_name: &str, version: &str| ServiceKey {
+            app_id: app_id.to_owned(),
+            service_name: service_name.to_owned(),
+            version: version.to_owned(),
+            ..ServiceKey::default()
+        };
+        check(existence(&key(&x(160), &x(289), "1.0.0")), None);
+        for bad in ["", " ", "*", &x(161)] {
+            check(existence(&key(bad, "x", "1")), Some("GetExistenceRequest.AppId"));
+        }
+        for bad in ["", " ", "-", &x(290)] {
+            check(existence(&key("a", bad, "1")), Some("GetExistenceRequest.ServiceName"));
+        }
+        let zeros = "0".repeat(65);
+        for bad in ["", "latest", "0.0.0+", "0.0.0-1.0.0", "3.32768.0", "3.0.0.0.0", "1.", " 1", &zeros] {
+            check(existence(&key("a", "x", bad)), Some("GetExistenceRequest.Version"));
+        }
+        let environment = ServiceKey { environment: "no".to_owned(), ..key("a", "x", "1") };
+        check(existence(&environment), Some("GetExistenceRequest.Environment"));
+    }
+}

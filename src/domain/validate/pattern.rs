@@ -1,0 +1,284 @@
+//! The shapes texts may have: one matcher a pattern, written by hand, beside the text a refusal shows. Nothing here
+//! knows which member a pattern belongs to.
+//!
+//! The texts are the regular expressions operators know from the original server. Where a rule is stricter than there
+//! (repeated words, a `/` in a service id), the text says what is in force. "Blank" is ASCII white space.
+
+use std::fmt;
+
+use crate::domain::version;
+
+/// A shape and its text.
+#[derive(Clone, Copy)]
+pub struct Pattern {
+    text: &'static str,
+    matches: fn(&str) -> bool,
+}
+
+impl Pattern {
+    /// Whether the whole text has this shape.
+    pub fn matches(&self, text: &str) -> bool {
+        (self.matches)(text)
+    }
+}
+
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+impl fmt::Debug for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text)
+    }
+}
+
+/// Names of applications, services, frameworks.
+pub const NAME: Pattern = Pattern {
+    text: r"^[a-zA-Z0-9]*$|^[a-zA-Z0-9][a-zA-Z0-9_\-.]*[a-zA-Z0-9]$",
+    matches: |text| framed(text, is_name_byte),
+};
+
+/// What services are looked for by: names, and aliases with their colons.
+pub const FIND_NAME: Pattern = Pattern {
+    text: r"^[a-zA-Z0-9]*$|^[a-zA-Z0-9][a-zA-Z0-9_\-.:]*[a-zA-Z0-9]$",
+    matches: |text| framed(text, |byte| is_name_byte(byte) || byte == b':'),
+};
+
+/// Ids: no blanks.
+pub const ID: Pattern = Pattern { text: r"^\S*$", matches: |text| !text.bytes().any(is_blank) };
+
+/// The id a new service brings: no blanks, and no `/`, with which no URL would reach it and its keys would be taken for
+/// those of another project.
+pub const NEW_SERVICE_ID: Pattern =
+    Pattern { text: r"^[^\s/]*$", matches: |text| !text.bytes().any(|byte| is_blank(byte) || byte == b'/') };
+
+/// An id in a list of ids, with its length.
+pub const LISTED_ID: Pattern = Pattern {
+    text: r"^\S{1,64}$",
+    matches: |text| (1..=64).contains(&text.chars().count()) && !text.bytes().any(is_blank),
+};
+
+/// One version, or nothing.
+pub const VERSION: Pattern = Pattern {
+    text: "the form x[.y[.z]] where x y and z are 0-32767 range",
+    matches: |text| text.is_empty() || version::parse(text).is_some(),
+};
+
+/// One version, a range of versions, `latest`, or nothing; three numbers a version at most.
+pub const VERSION_RANGE: Pattern = Pattern {
+    text: "the form x[.y[.z]] or x[.y[.z]]+ or x[.y[.z]]-x[.y[.z]] or 'latest' where x y and z are 0-32767 range",
+    matches: is_version_range,
+};
+
+/// Level of a service.
+pub const LEVEL: Pattern =
+    Pattern { text: "^(FRONT|MIDDLE|BACK)$", matches: |text| matches!(text, "FRONT" | "MIDDLE" | "BACK") };
+
+/// Status of a service, or nothing.
+pub const SERVICE_STATUS: Pattern =
+    Pattern { text: "^(UP|DOWN)?$", matches: |text| matches!(text, "" | "UP" | "DOWN") };
+
+/// Environment, or nothing.
+pub const ENVIRONMENT: Pattern = Pattern {
+    text: "^(development|testing|acceptance|production)?$",
+    matches: |text| matches!(text, "" | "development" | "testing" | "acceptance" | "production"),
+};
+
+/// Who registered a service, or nothing.
+pub const REGISTER_BY: Pattern = Pattern {
+    text: "^(SDK|SIDECAR|PLATFORM)?$",
+    matches: |text| matches!(text, "" | "SDK" | "SIDECAR" | "PLATFORM"),
+};
+
+/// Second name of a service.
+pub const ALIAS: Pattern = Pattern {
+    text: r"^[a-zA-Z0-9_\-.:]*$",
+    matches: |text| text.bytes().all(|byte| is_name_byte(byte) || byte == b':'),
+};
+
+/// A REST path.
+pub const PATH: Pattern = Pattern {
+    text: r"^[A-Za-z0-9.,?'\\/+&amp;%$#=~_\-@{}]*$",
+    matches: |text| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || br".,?'\/+&;%$#=~_-@{}".contains(&byte))
+    },
+};
+
+/// Schema id in the list of a service, with its length.
+pub const LISTED_SCHEMA_ID: Pattern = Pattern {
+    text: r"^[a-zA-Z0-9]{1,160}$|^[a-zA-Z0-9][a-zA-Z0-9_\-.]{0,158}[a-zA-Z0-9]$",
+    matches: |text| (1..=160).contains(&text.len()) && framed(text, is_name_byte),
+};
+
+/// Schema id.
+pub const SCHEMA_ID: Pattern = Pattern {
+    text: r"^[a-zA-Z0-9]+$|^[a-zA-Z0-9][a-zA-Z0-9_\-.]*[a-zA-Z0-9]$",
+    matches: |text| !text.is_empty() && framed(text, is_name_byte),
+};
+
+/// Summary of a schema.
+pub const SUMMARY: Pattern =
+    Pattern { text: "^[a-zA-Z0-9]*$", matches: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric()) };
+
+/// Key or value of a tag, with its length.
+pub const TAG: Pattern = Pattern {
+    text: r"^[a-zA-Z][a-zA-Z0-9_\-.]{0,63}$",
+    matches: |text| {
+        text.len() <= 64
+            && text.bytes().next().is_some_and(|first| first.is_ascii_alphabetic())
+            && text.bytes().all(is_name_byte)
+    },
+};
+
+/// Instance id, or nothing.
+pub const INSTANCE_ID: Pattern =
+    Pattern { text: "^[A-Za-z0-9_.-]*$", matches: |text| text.bytes().all(is_name_byte) };
+
+/// Part of a place.
+pub const PLACE: Pattern =
+    Pattern { text: "^[A-Za-z0-9_.-]+$", matches: |text| !text.is_empty() && text.bytes().all(is_name_byte) };
+
+/// Anything with a character that is no blank.
+pub const ANY: Pattern = Pattern { text: r"\S+", matches: |text| !text.bytes().all(is_blank) };
+
+/// Status of a new instance, or nothing.
+pub const NEW_INSTANCE_STATUS: Pattern = Pattern {
+    text: "^(UP|DOWN|STARTING|TESTING|OUTOFSERVICE)?$",
+    matches: |text| text.is_empty() || is_instance_status(text),
+};
+
+/// Status of an instance.
+pub const INSTANCE_STATUS: Pattern =
+    Pattern { text: "^(UP|DOWN|STARTING|TESTING|OUTOFSERVICE)$", matches: is_instance_status };
+
+/// Mode of a health check.
+pub const HEALTH_MODE: Pattern =
+    Pattern { text: "^(push|pull)$", matches: |text| matches!(text, "push" | "pull") };
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte.is_ascii_whitespace()
+}
+
+/// Nothing; or a letter or digit at both ends and only allowed bytes in between.
+fn framed(text: &str, allowed: fn(u8) -> bool) -> bool {
+    let at_end = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
+    at_end(text.bytes().next()) && at_end(text.bytes().next_back()) && text.bytes().all(allowed)
+}
+
+fn is_instance_status(text: &str) -> bool {
+    matches!(text, "UP" | "DOWN" | "STARTING" | "TESTING" | "OUTOFSERVICE")
+}
+
+fn is_version_range(text: &str) -> bool {
+    let version = |part: &str| version::parse(part).is_some() && part.matches('.').count() <= 2;
+    match text {
+        "" | "latest" => true,
+        _ => match text.split_once('-') {
+            Some((from, to)) => version(from) && version(to),
+            None => version(text.strip_suffix('+').unwrap_or(text)),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: Pattern, fitting: &[&str], other: &[&str]) {
+        for text in fitting {
+            assert!(pattern.matches(text), "{pattern} must take {text:?}");
+        }
+        for text in other {
+            assert!(!pattern.matches(text), "{pattern} must refuse {text:?}");
+        }
+    }
+
+    #[test]
+    fn names() {
+        let bad =
+            ["*", "-", ".", "_", "-a", "a-", ".a", "a.", "_a", "a_", "a b", "a/b", "ä", "a\n", "\n", "a@b"];
+        check(NAME, &["", "a", "0", "A1", "a-b_c.d", "a--b..c__d"], &bad);
+        check(NAME, &[], &["a:b", "a+b", "a,b"]);
+        check(FIND_NAME, &["", "a", "a:b", "a-b_c.d:e"], &bad);
+        check(FIND_NAME, &[], &[":", "a:", ":a"]);
+        check(SCHEMA_ID, &["a", "a-b_c.d"], &bad);
+        check(SCHEMA_ID, &[&"x".repeat(999)], &["", "a:b"]);
+        check(LISTED_SCHEMA_ID, &["a", "a-b_c.d", &"x".repeat(160)], &bad);
+        check(LISTED_SCHEMA_ID, &[], &["", &"x".repeat(161)]);
+        check(ALIAS, &["", "aA:-_.1", "-", ":x:", "._-"], &["@$#%", "a b", "a/b", "ä", "a,b"]);
+        check(INSTANCE_ID, &["", "a", "-._", "A9"], &["a@b", "a b", "ä", "a/b"]);
+        check(PLACE, &["a", "_.-", "Z1"], &["", "a b", "ä"]);
+        check(
+            TAG,
+            &["a", "A-_.9", &"x".repeat(64)],
+            &["", " ", "0a", "_a", "a b", "b/c", "ä", &"x".repeat(65)],
+        );
+        check(SUMMARY, &["", "aZ9"], &["_", "a b", "ä"]);
+    }
+
+    #[test]
+    fn ids() {
+        check(
+            ID,
+            &["", "a", "äöü:;,@!$*()=~%", "a/b", "\u{b}", "\u{a0}"],
+            &[" ", "a b", "a\t", "\n", "\r", "\u{c}"],
+        );
+        check(NEW_SERVICE_ID, &["", "a", "äöü:;,@!$*()=~%\\"], &[" ", "a\t", "a/b", "/"]);
+        check(LISTED_ID, &["a", &"ä".repeat(64)], &["", "a b", &"x".repeat(65)]);
+        check(ANY, &["a", " a ", "ä", "\u{b}"], &["", " ", "\t\n\r\u{c} "]);
+    }
+
+    #[test]
+    fn versions() {
+        check(VERSION, &["", "1", "1.0", "1.0.0", "1.0.0.0", "00.0.1", "32767.32767.32767.32767"], &[]);
+        let bad = ["1.", "1.a.0", "1.32768.0", "1.1.0.0.0", ".", "+", "-", " 1", "1-", "-1", "1.0-", "٣"];
+        check(VERSION, &[], &bad);
+        check(VERSION, &[], &["latest", "0.0.0+", "0.0.0-1.0.0"]);
+        check(VERSION_RANGE, &["", "latest", "1", "1.0.0", "1.0+", "0.0.0-1.0.0", "1-2"], &bad);
+        check(
+            VERSION_RANGE,
+            &[],
+            &["1.0.0.0", "1.0.0.0+", "1-2+", "1+-2", "1-2-3", "1++", "Latest", "1-32768"],
+        );
+    }
+
+    #[test]
+    fn words() {
+        let stages = ["development", "testing", "acceptance", "production"];
+        check(
+            ENVIRONMENT,
+            &["", stages[0], stages[1], stages[2], stages[3]],
+            &["Development", "dev", "prod", " "],
+        );
+        check(ENVIRONMENT, &[], &["testing ", "developmenttesting", "testingtesting"]);
+        check(
+            REGISTER_BY,
+            &["", "SDK", "SIDECAR", "PLATFORM"],
+            &["sdk", "InValid", "SDKSIDECAR", "SDK,SIDECAR", " "],
+        );
+        check(LEVEL, &["FRONT", "MIDDLE", "BACK"], &["", "front", "FRONTMIDDLE", " BACK"]);
+        check(SERVICE_STATUS, &["", "UP", "DOWN"], &["up", "UPDOWN", "STARTING", "TESTING", "OUTOFSERVICE"]);
+        check(
+            NEW_INSTANCE_STATUS,
+            &["", "UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"],
+            &["up", "Invalid"],
+        );
+        check(INSTANCE_STATUS, &["UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"], &["", "up", "DOWN "]);
+        check(HEALTH_MODE, &["push", "pull"], &["", "PUSH", "poll", "pushpull"]);
+    }
+
+    #[test]
+    fn rest_paths() {
+        check(
+            PATH,
+            &["", "/a/{b}?c=d&e=f,g;h", r"\'+%$#=~_-@"],
+            &[" ", "ä", "a:b", "(", "*", "\"", "<", "!", "a\n"],
+        );
+    }
+}

@@ -1,0 +1,127 @@
+//! What handlers work with: the snapshot, the actors' addresses, the rules as configured.
+
+use std::time::Duration;
+
+use actix::dev::ToEnvelope;
+use actix::prelude::{Addr, Handler, Message};
+
+use crate::actors::beats::Beats;
+use crate::actors::contact::Contact;
+use crate::actors::freshness::Freshness;
+use crate::actors::hub::HubActor;
+use crate::actors::mailbox::{Refused, ask, tell};
+use crate::actors::registry::RegistryActor;
+use crate::actors::registry::messages::Reply as WriteReply;
+use crate::actors::watch::WatchActor;
+use crate::cache::SnapshotReader;
+use crate::clock::Clock;
+use crate::domain::json::TextMap;
+use crate::domain::quota::Quotas;
+use crate::domain::shared::SharedServices;
+use crate::error::{Code, Error};
+use crate::metrics;
+
+/// How long a write may take in all before the client is told that its outcome is unknown.
+const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// How long an answer to a write waits for the snapshot to hold it.
+const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
+
+/// Shared by all handlers.
+pub struct Api {
+    /// Reads.
+    pub reader: SnapshotReader,
+    /// Writes.
+    pub registry: Addr<RegistryActor>,
+    /// Watchers.
+    pub hub: Addr<HubActor>,
+    /// Held expiries.
+    pub watch: Addr<WatchActor>,
+    /// Heartbeats.
+    pub beats: Beats,
+    /// Reads that must not be stale.
+    pub freshness: Freshness,
+    /// Whether the store answers.
+    pub contact: Contact,
+    /// Time.
+    pub clock: Clock,
+    /// Rules.
+    pub rules: ApiRules,
+}
+
+/// What configuration says to handlers.
+#[derive(Clone, Debug)]
+pub struct ApiRules {
+    /// Quotas.
+    pub quotas: Quotas,
+    /// Shared services and the node's environment.
+    pub shared: SharedServices,
+    /// Pairs every instance must have.
+    pub instance_properties: TextMap,
+    /// Whether schemas may be written.
+    pub schema_writes: SchemaWrites,
+    /// Version the node registers under.
+    pub api_version: String,
+    /// How often websockets are pinged.
+    pub ping_interval: Duration,
+}
+
+/// Whether schemas may be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SchemaWrites {
+    /// By everyone.
+    Enabled,
+    /// By nobody: `registry.schema.disable`.
+    Disabled,
+}
+
+impl Api {
+    /// Has the RegistryActor do something, and waits until this node's own reads show it.
+    pub async fn write<M, T>(&self, message: M) -> Result<T, Error>
+    where
+        RegistryActor: Handler<M>,
+        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        M: Message<Result = WriteReply<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        let reply = self.ask_registry(message).await??;
+        if let Some(revision) = reply.revision
+            && tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err()
+        {
+            // Committed all the same.
+            metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
+        }
+        Ok(reply.value)
+    }
+
+    /// Asks the RegistryActor within a limit.
+    pub async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Error>
+    where
+        RegistryActor: Handler<M>,
+        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        ask(&self.registry, message, WRITE_LIMIT).await.map_err(refused)
+    }
+
+    /// Has the RegistryActor do something nobody waits for; it is left out when the actor is busy.
+    pub fn tell_registry<M>(&self, message: M)
+    where
+        RegistryActor: Handler<M>,
+        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        if let Err(why) = tell(&self.registry, message) {
+            log::debug!("left out: {why}");
+        }
+    }
+}
+
+fn refused(why: Refused) -> Error {
+    match why {
+        Refused::Full => Error::new(Code::Overloaded, ""),
+        Refused::Late => Error::new(Code::Unavailable, "the store did not answer in time"),
+        Refused::Gone => Error::new(Code::Unavailable, "the node is stopping"),
+    }
+}

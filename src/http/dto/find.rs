@@ -1,0 +1,148 @@
+//! Batch find: its body. The answer is in [`super::find_answer`].
+
+use super::instance::InstanceKey;
+use crate::domain::ServiceKey;
+use crate::domain::validate::{self, rule};
+use crate::error::Error;
+use crate::json_object;
+
+json_object! {
+    /// Body of a batch find.
+    pub struct BatchFind {
+        /// Services to find instances of.
+        "services" => services: Vec<Option<FindService>>,
+        /// Instances to get.
+        "instances" => instances: Vec<Option<FindInstance>>,
+        /// Never used: the consumer is the header's, and nobody if there is none.
+        "consumerServiceId" => consumer_service_id: String,
+    }
+}
+
+json_object! {
+    /// A service to find.
+    pub struct FindService {
+        /// Its key; environment, application and name count.
+        "service" => service: Option<ServiceKey>,
+        /// The revision the client has.
+        "rev" => revision: String,
+    }
+}
+
+json_object! {
+    /// An instance to get.
+    pub struct FindInstance {
+        /// Which.
+        "instance" => instance: Option<InstanceKey>,
+        /// The revision the client has.
+        "rev" => revision: String,
+    }
+}
+
+/// A valid batch find: something is asked for. An element's place is its index in the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BatchQuery {
+    /// Services to find instances of.
+    pub services: Vec<ServiceQuery>,
+    /// Instances to get.
+    pub instances: Vec<InstanceQuery>,
+}
+
+/// One service of a batch find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServiceQuery {
+    /// Its key; version, alias and tenant do not count.
+    pub key: ServiceKey,
+    /// The revision the client has, or empty.
+    pub revision: String,
+}
+
+/// One instance of a batch find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceQuery {
+    /// Which.
+    pub key: InstanceKey,
+    /// The revision the client has, or empty.
+    pub revision: String,
+}
+
+impl BatchFind {
+    /// 400001 if nothing is asked for, for an invalid element, and for an invalid consumer (as in the header).
+    pub fn into_query(self, consumer_id: &str) -> Result<BatchQuery, Error> {
+        validate::find::batch(consumer_id, self.services.len(), self.instances.len())?;
+        let services = self.services.into_iter().enumerate().map(service_query).collect::<Result<_, _>>()?;
+        let instances =
+            self.instances.into_iter().enumerate().map(instance_query).collect::<Result<_, _>>()?;
+        Ok(BatchQuery { services, instances })
+    }
+}
+
+fn service_query((index, element): (usize, Option<FindService>)) -> Result<ServiceQuery, Error> {
+    let element = rule::required(format_args!("BatchFindInstancesRequest.Services[{index}]"), element)?;
+    let key = element.service;
+    let key = rule::required(format_args!("BatchFindInstancesRequest.Services[{index}].Service"), key)?;
+    validate::find::batch_service(index, &key)?;
+    Ok(ServiceQuery { key, revision: element.revision })
+}
+
+fn instance_query((index, element): (usize, Option<FindInstance>)) -> Result<InstanceQuery, Error> {
+    let element = rule::required(format_args!("BatchFindInstancesRequest.Instances[{index}]"), element)?;
+    let key = element.instance;
+    let key = rule::required(format_args!("BatchFindInstancesRequest.Instances[{index}].Instance"), key)?;
+    validate::find::batch_instance(index, &key.service_id, &key.instance_id)?;
+    Ok(InstanceQuery { key, revision: element.revision })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::body;
+    use super::*;
+
+    fn check(input: &str, expected: Result<(usize, usize), &str>) {
+        let query = body::<BatchFind>(input.as_bytes()).and_then(|body| body.into_query(""));
+        match (query, expected) {
+            (Ok(query), Ok(counts)) => assert_eq!((query.services.len(), query.instances.len()), counts),
+            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+            (query, _) => panic!("{input}: {query:?}"),
+        }
+    }
+
+    #[test]
+    fn bodies() {
+        let service = r#"{"service":{"appId":"default","serviceName":"x"},"rev":"r"}"#;
+        let instance = r#"{"instance":{"serviceId":"s","instanceId":"i"}}"#;
+        check(&format!(r#"{{"Services":[{service}],"instances":[{instance},{instance}]}}"#), Ok((1, 2)));
+        for none in ["{}", "null", r#"{"services":null}"#, r#"{"services":[],"instances":[]}"#] {
+            check(none, Err("Required services or instances"));
+        }
+        let services = "BatchFindInstancesRequest.Services[1]";
+        let instances = "BatchFindInstancesRequest.Instances[1]";
+        for (element, field) in [
+            ("null", format!("{services}'")),
+            ("{}", format!("{services}.Service'")),
+            (r#"{"service":null}"#, format!("{services}.Service'")),
+            (r#"{"service":{"appId":"a"}}"#, format!("{services}.Service.ServiceName'")),
+            (r#"{"service":{"serviceName":"a"}}"#, format!("{services}.Service.AppId'")),
+            (r#"{"service":{"appId":5}}"#, "'services[1].service.appId'".to_owned()),
+        ] {
+            check(&format!(r#"{{"services":[{service},{element}]}}"#), Err(&field));
+        }
+        for (element, field) in [
+            ("null", format!("{instances}'")),
+            ("{}", format!("{instances}.Instance'")),
+            (r#"{"instance":null}"#, format!("{instances}.Instance'")),
+            (r#"{"instance":{"serviceId":"s"}}"#, format!("{instances}.Instance.InstanceId'")),
+            (r#"{"instance":{"instanceId":"i"}}"#, format!("{instances}.Instance.ServiceId'")),
+        ] {
+            check(&format!(r#"{{"instances":[{instance},{element}]}}"#), Err(&field));
+        }
+    }
+
+    #[test]
+    fn the_consumer_is_the_headers() {
+        let input =
+            br#"{"services":[{"service":{"appId":"a","serviceName":"b"}}],"consumerServiceId":"a b"}"#;
+        let read = |consumer| body::<BatchFind>(input).and_then(|body| body.into_query(consumer));
+        assert!(read("c").is_ok());
+        assert!(read("a b").is_err_and(|error| error.detail.contains("ConsumerServiceId")));
+    }
+}

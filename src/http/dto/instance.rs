@@ -1,0 +1,211 @@
+//! Instances: bodies of registration, heartbeats and the change of many statuses, and answers.
+
+use std::collections::HashSet;
+
+use crate::domain::Instance;
+use crate::domain::json::TextMap;
+use crate::domain::validate::{self, rule};
+use crate::error::Error;
+use crate::json_object;
+
+json_object! {
+    /// Body of a registration.
+    pub struct RegisterInstance {
+        /// The instance; required.
+        "instance" => instance: Option<Instance>,
+    }
+}
+
+impl RegisterInstance {
+    /// The instance, valid for the service of the path but without defaults; 400001 otherwise.
+    pub fn into_instance(self, service_id: &str) -> Result<Instance, Error> {
+        let instance = rule::required("RegisterInstanceRequest.Instance", self.instance)?;
+        validate::instance::registration(service_id, &instance)?;
+        Ok(instance)
+    }
+}
+
+json_object! {
+    /// Answer to a registration.
+    pub struct InstanceRegistered {
+        /// Its id.
+        "instanceId" => instance_id: String,
+    }
+}
+
+json_object! {
+    /// An instance in a list of a body.
+    pub struct InstanceKey {
+        /// Its service.
+        "serviceId" => service_id: String,
+        /// Its id.
+        "instanceId" => instance_id: String,
+    }
+}
+
+json_object! {
+    /// Body of a batch of heartbeats.
+    pub struct Heartbeats {
+        /// Whose; required.
+        "instances" => instances: Vec<Option<InstanceKey>>,
+    }
+}
+
+impl Heartbeats {
+    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not
+    /// validated, an impossible one is as unknown as any other.
+    pub fn into_instances(self) -> Result<Vec<InstanceKey>, Error> {
+        if self.instances.is_empty() {
+            return Err(Error::invalid("Request format invalid."));
+        }
+        let mut instances = rule::all_present("HeartbeatSetRequest.Instances", self.instances)?;
+        let mut seen = HashSet::new();
+        instances.retain(|key| seen.insert((key.service_id.clone(), key.instance_id.clone())));
+        Ok(instances)
+    }
+}
+
+json_object! {
+    /// Answer to a batch of heartbeats.
+    pub struct HeartbeatsResult {
+        /// One an instance.
+        "instances" => instances: Vec<HeartbeatResult>,
+    }
+}
+
+json_object! {
+    /// What became of one heartbeat of a batch.
+    pub struct HeartbeatResult {
+        /// The service.
+        "serviceId" => service_id: String,
+        /// The instance.
+        "instanceId" => instance_id: String,
+        /// Why it was not renewed; empty if it was.
+        "errMessage" => error: String,
+    }
+}
+
+json_object! {
+    /// Body of a change of many statuses.
+    pub struct BulkStatus {
+        /// Whose.
+        "matches" => matches: Option<Matches>,
+        /// The new status; required.
+        "status" => status: String,
+    }
+}
+
+json_object! {
+    /// What an instance must have.
+    pub struct Matches {
+        /// All these pairs; none takes every instance.
+        "properties" => properties: TextMap,
+    }
+}
+
+/// A new status for all instances that have some properties.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusChange {
+    /// Pairs an instance must have, all of them.
+    pub properties: TextMap,
+    /// A valid status.
+    pub status: String,
+}
+
+impl BulkStatus {
+    /// 400001 for an invalid status, also a missing one.
+    pub fn into_change(self) -> Result<StatusChange, Error> {
+        validate::instance::bulk_status(&self.status)?;
+        Ok(StatusChange { properties: self.matches.unwrap_or_default().properties, status: self.status })
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::body;
+    use super::*;
+    use crate::domain::json;
+
+    fn check<T: std::fmt::Debug + PartialEq>(result: Result<T, Error>, expected: Result<T, &str>) {
+        match (result, expected) {
+            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
+            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+            (result, expected) => panic!("{result:?}, not {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn registrations() {
+        let read =
+            |input: &str| body::<RegisterInstance>(input.as_bytes()).and_then(|body| body.into_instance("s"));
+        let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
+        check(read(r#"{"INSTANCE":{"HostName":"h"},"x":1}"#), Ok(instance));
+        for none in ["{}", "null", r#"{"instance":null}"#, r#"{"instancse":{"hostName":"h"}}"#] {
+            let detail = "field 'RegisterInstanceRequest.Instance' invalid value '<nil>' does not match rule: {Min: 1}";
+            check(read(none), Err(detail));
+        }
+        check(read(r#"{"instance":{}}"#), Err("MicroServiceInstance.HostName"));
+        check(read(r#"{"instance":{"healthCheck":{"interval":1.5}}}"#), Err("instance.healthCheck.interval"));
+        check(read("{"), Err("EOF"));
+    }
+
+    fn key(service_id: &str, instance_id: &str) -> InstanceKey {
+        InstanceKey { service_id: service_id.to_owned(), instance_id: instance_id.to_owned() }
+    }
+
+    #[test]
+    fn heartbeats() {
+        let read = |input: &str| body::<Heartbeats>(input.as_bytes()).and_then(Heartbeats::into_instances);
+        check(
+            read(
+                r#"{"Instances":[{"serviceId":"a","instanceId":"b c"},{"instanceId":"b c","serviceId":"a"},{}]}"#,
+            ),
+            Ok(vec![key("a", "b c"), key("", "")]),
+        );
+        // Joined, these two pairs would be equal.
+        let pairs =
+            r#"{"instances":[{"serviceId":"ab","instanceId":"c"},{"serviceId":"a","instanceId":"bc"}]}"#;
+        check(read(pairs), Ok(vec![key("ab", "c"), key("a", "bc")]));
+        for none in ["{}", "null", r#"{"instances":[]}"#, r#"{"instances":null}"#] {
+            check(read(none), Err("Request format invalid."));
+        }
+        check(read(r#"{"instances":[null]}"#), Err("HeartbeatSetRequest.Instances[0]"));
+        check(read(r#"{"instances":[{"serviceId":5}]}"#), Err("instances[0].serviceId"));
+        check(read(r#"{"instances":{}}"#), Err("field 'instances'"));
+        check(read("[]"), Err("expected an object"));
+    }
+
+    /// The status must be one.
+    #[test]
+    fn many_statuses() {
+        let read = |input: &str| body::<BulkStatus>(input.as_bytes()).and_then(BulkStatus::into_change);
+        let change = |properties: &[(&str, &str)], status: &str| StatusChange {
+            properties: properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect(),
+            status: status.to_owned(),
+        };
+        check(
+            read(r#"{"matches":{"properties":{"a":"b"}},"status":"DOWN"}"#),
+            Ok(change(&[("a", "b")], "DOWN")),
+        );
+        check(read(r#"{"matches":null,"status":"UP"}"#), Ok(change(&[], "UP")));
+        check(read(r#"{"status":"UP"}"#), Ok(change(&[], "UP")));
+        check(read(r#"{"status":"nonsense"}"#), Err("UpdateManyInstanceStatusRequest.Status"));
+        check(read("{}"), Err("UpdateManyInstanceStatusRequest.Status"));
+        check(read(r#"{"matches":{"properties":{"a":5}},"status":"UP"}"#), Err("matches.properties.a"));
+    }
+
+    #[test]
+    fn answers() {
+        let result = |error: &str| HeartbeatResult {
+            service_id: "a".to_owned(),
+            instance_id: "b".to_owned(),
+            error: error.to_owned(),
+        };
+        let answer = HeartbeatsResult { instances: vec![result(""), result("why")] };
+        assert_eq!(
+            String::from_utf8(json::encode(&answer)).unwrap(),
+            r#"{"instances":[{"serviceId":"a","instanceId":"b"},{"serviceId":"a","instanceId":"b","errMessage":"why"}]}"#
+        );
+    }
+}

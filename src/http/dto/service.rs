@@ -1,0 +1,228 @@
+//! Services: bodies of creation and batch deletion, and answers.
+
+use std::collections::HashSet;
+
+use crate::domain::json::TextMap;
+use crate::domain::validate::{self, Force, rule};
+use crate::domain::{Instance, Service};
+use crate::error::Error;
+use crate::json_object;
+
+json_object! {
+    /// Body of a creation. `rules`, which old clients send, are ignored.
+    pub struct CreateService {
+        /// The service; required.
+        "service" => service: Option<Service>,
+        /// Tags it gets; none leaves those it has.
+        "tags" => tags: TextMap,
+        /// Instances to register with it.
+        "instances" => instances: Vec<Option<Instance>>,
+    }
+}
+
+/// A service to register: defaults filled in, valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Registration {
+    /// The service.
+    pub service: Service,
+    /// Its tags, not validated yet: a refusal comes after the service is stored, among the errors of the rest.
+    pub tags: TextMap,
+    /// Its instances, not validated yet, for the same reason.
+    pub instances: Vec<Instance>,
+}
+
+impl CreateService {
+    /// 400001 without a service, for an invalid one, and for a `null` among the instances.
+    pub fn into_registration(self, schema_quota: usize) -> Result<Registration, Error> {
+        let mut service = self.service.ok_or_else(|| Error::invalid("Request body is empty"))?;
+        service.apply_defaults();
+        validate::service::registration(&service, schema_quota)?;
+        let instances = rule::all_present("CreateServiceRequest.Instances", self.instances)?;
+        Ok(Registration { service, tags: self.tags, instances })
+    }
+}
+
+json_object! {
+    /// Body of a batch deletion.
+    pub struct DeleteServices {
+        /// Which; required.
+        "serviceIds" => service_ids: Vec<String>,
+        /// Although they have instances or consumers.
+        "force" => force: bool,
+    }
+}
+
+/// Services to delete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Deletion {
+    /// Valid ids, each once, in the order given.
+    pub service_ids: Vec<String>,
+    /// Whether instances and consumers stop it.
+    pub force: Force,
+}
+
+impl DeleteServices {
+    /// 400001 without ids and for an invalid one.
+    pub fn into_deletion(self) -> Result<Deletion, Error> {
+        validate::service::batch_deletion(&self.service_ids)?;
+        let mut seen = HashSet::new();
+        let service_ids = self.service_ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+        Ok(Deletion { service_ids, force: if self.force { Force::Yes } else { Force::No } })
+    }
+}
+
+json_object! {
+    /// Body of a replacement of properties, of a service or an instance. Clients send whole documents; the ids are the
+    /// path's, whatever the body says.
+    pub struct Properties {
+        /// The new ones; none clears.
+        "properties" => properties: TextMap,
+    }
+}
+
+json_object! {
+    /// Answer to a creation or an existence request.
+    pub struct Existence {
+        /// The service.
+        "serviceId" => service_id: String,
+        /// The schema, if one was asked for.
+        "schemaId" => schema_id: String,
+    }
+}
+
+json_object! {
+    /// Answer to a batch deletion.
+    pub struct DeleteServicesResult {
+        /// One a service.
+        "services" => services: Vec<DeleteServiceResult>,
+    }
+}
+
+json_object! {
+    /// What became of one service of a batch deletion.
+    pub struct DeleteServiceResult {
+        /// Why it is still there; empty if it is not.
+        "errMessage" => error: String,
+        /// The service.
+        "serviceId" => service_id: String,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::super::body;
+    use super::*;
+    use crate::domain::json;
+
+    fn check_create(input: &str, expected: Result<&str, &str>) {
+        let registration =
+            body::<CreateService>(input.as_bytes()).and_then(|body| body.into_registration(100));
+        match (registration, expected) {
+            (Ok(registration), Ok(service)) => {
+                assert_eq!(String::from_utf8(json::encode(&registration.service)).unwrap(), service);
+            }
+            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+            (registration, _) => panic!("{input}: {registration:?}"),
+        }
+    }
+
+    /// `rules` alone are answered like nothing.
+    #[test]
+    fn creations() {
+        let minimal =
+            r#"{"appId":"default","serviceName":"x","version":"0.0.1","level":"BACK","status":"UP"}"#;
+        check_create(r#"{"service":{"serviceName":"x"}}"#, Ok(minimal));
+        check_create(r#"{"SERVICE":{"serviceNAME":"x"},"rules":[{"ruleType":"BLACK"}]}"#, Ok(minimal));
+        for empty in ["{}", "null", r#"{"service":null}"#, r#"{"tags":{"a":"b"}}"#, r#"{"rules":[{}]}"#] {
+            check_create(empty, Err("Request body is empty"));
+        }
+        check_create("", Err("unexpected end of JSON input"));
+        check_create(r#"{"service":{}}"#, Err("MicroService.ServiceName"));
+        check_create(r#"{"service":{"serviceName":"x","paths":[null]}}"#, Err("MicroService.Paths[0]"));
+        check_create(
+            r#"{"service":{"serviceName":"x"},"instances":[{},null]}"#,
+            Err("CreateServiceRequest.Instances[1]"),
+        );
+    }
+
+    #[test]
+    fn wrong_types() {
+        for (member, path) in [
+            (r#""serviceName":5"#, "service.serviceName"),
+            (r#""properties":{"a":1}"#, "service.properties.a"),
+            (r#""properties":[]"#, "service.properties"),
+            (r#""schemas":"x""#, "service.schemas"),
+            (r#""schemas":[1]"#, "service.schemas[0]"),
+            (r#""framework":"x""#, "service.framework"),
+            (r#""paths":{}"#, "service.paths"),
+            (r#""version":1.0"#, "service.version"),
+            (r#""timestamp":12"#, "service.timestamp"),
+        ] {
+            check_create(&format!(r#"{{"service":{{{member}}}}}"#), Err(&format!("field '{path}'")));
+        }
+        check_create(r#"{"service":"x"}"#, Err("field 'service'"));
+        check_create(r#"{"service":[]}"#, Err("field 'service'"));
+        check_create(r#"{"tags":[]}"#, Err("field 'tags'"));
+        check_create(r#"{"instances":{}}"#, Err("field 'instances'"));
+    }
+
+    /// Tags and instances are handed on as they are.
+    #[test]
+    fn tags_and_instances_come_along() {
+        let input = r#"{"service":{"serviceName":"x"},"tags":{"0":""},"instances":[{},{"hostName":"h"}]}"#;
+        let registration = body::<CreateService>(input.as_bytes()).unwrap().into_registration(100).unwrap();
+        assert_eq!(registration.tags.len(), 1);
+        assert_eq!(registration.instances[1].host_name, "h");
+    }
+
+    fn check_delete(input: &str, expected: Result<(&[&str], Force), &str>) {
+        let deletion = body::<DeleteServices>(input.as_bytes()).and_then(DeleteServices::into_deletion);
+        match (deletion, expected) {
+            (Ok(deletion), Ok((ids, force))) => {
+                assert_eq!(
+                    (deletion.service_ids.as_slice(), deletion.force),
+                    (ids_of(ids).as_slice(), force)
+                );
+            }
+            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+            (deletion, _) => panic!("{input}: {deletion:?}"),
+        }
+    }
+
+    fn ids_of(ids: &[&str]) -> Vec<String> {
+        ids.iter().map(|id| (*id).to_owned()).collect()
+    }
+
+    #[test]
+    fn deletions() {
+        check_delete(r#"{"serviceIds":["b","a","b"],"force":true}"#, Ok((&["b", "a"], Force::Yes)));
+        check_delete(r#"{"serviceIds":["a"]}"#, Ok((&["a"], Force::No)));
+        for none in ["{}", r#"{"serviceIds":[]}"#, r#"{"serviceIds":null}"#] {
+            check_delete(none, Err("'DelServicesRequest.ServiceIds' invalid value '[]'"));
+        }
+        check_delete(r#"{"serviceIds":["a",null]}"#, Err("DelServicesRequest.ServiceIds[1]"));
+        check_delete(r#"{"serviceIds":["a"],"force":"true"}"#, Err("field 'force'"));
+        check_delete(r#"{"serviceIds":"a"}"#, Err("field 'serviceIds'"));
+    }
+
+    #[test]
+    fn properties() {
+        let input =
+            br#"{"serviceId":"other","Properties":{"k":"v","n":null},"framework":{"name":"B"},"version":9}"#;
+        let properties = body::<Properties>(input).unwrap().properties;
+        assert_eq!(properties, TextMap::from([("k".into(), "v".into()), ("n".into(), String::new())]));
+        assert!(body::<Properties>(br#"{"properties":null}"#).unwrap().properties.is_empty());
+    }
+
+    #[test]
+    fn answers() {
+        let result =
+            |id: &str, error: &str| DeleteServiceResult { error: error.into(), service_id: id.into() };
+        let answer = DeleteServicesResult { services: vec![result("a", ""), result("b", "why")] };
+        assert_eq!(
+            String::from_utf8(json::encode(&answer)).unwrap(),
+            r#"{"services":[{"serviceId":"a"},{"errMessage":"why","serviceId":"b"}]}"#
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Dependencies: add, replace, show in both directions.
+
+use std::sync::Arc;
+
+use super::services::join_services;
+use crate::actors::registry::messages::{ChangeDependencies, Merge};
+use crate::cache::ServiceView;
+use crate::cache::dependency::PartnerFilter;
+use crate::cache::snapshot::Snapshot;
+use crate::domain::Tenant;
+use crate::domain::validate::dependency::DependencyWrite;
+use crate::domain::validate::{self, service::ServiceRequest};
+use crate::error::Error;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::body;
+use crate::http::dto::dependency::Dependencies;
+use crate::http::reply::Reply;
+
+/// `POST /dependencies`: these too.
+pub async fn add(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    change(&api, &call, DependencyWrite::Add, Merge::Add).await
+}
+
+/// `PUT /dependencies`: exactly these.
+pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    change(&api, &call, DependencyWrite::Replace, Merge::Replace).await
+}
+
+async fn change(api: &Api, call: &Call, write: DependencyWrite, merge: Merge) -> Result<Reply, Error> {
+    let body: Dependencies = body(call.body())?;
+    let requests = body.into_dependencies(write)?;
+    api.write(ChangeDependencies { tenant: call.tenant().clone(), requests, merge }).await?;
+    Ok(Reply::empty().deprecated())
+}
+
+/// `GET …/providers` of a consumer.
+pub async fn providers(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    show(&api, &call, "consumerId", "providers", "Consumer does not exist", Snapshot::providers).await
+}
+
+/// `GET …/consumers` of a provider.
+pub async fn consumers(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    show(&api, &call, "providerId", "consumers", "Provider does not exist", Snapshot::consumers).await
+}
+
+async fn show(
+    api: &Api,
+    call: &Call,
+    parameter: &str,
+    member: &str,
+    missing: &'static str,
+    partners: impl Fn(&Snapshot, &Tenant, &ServiceView, PartnerFilter) -> Vec<Arc<ServiceView>>,
+) -> Result<Reply, Error> {
+    let id = call.param(parameter);
+    validate::service::id(ServiceRequest::GetDependencies, id)?;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    let service = super::find::service(api, call.tenant(), id, missing).await?;
+    let filter =
+        PartnerFilter { same_tenant: call.query_text("sameDomain") == "1", not_self: call.query_text("noSelf") == "1" };
+    let found = partners(&api.reader.load(), call.tenant(), &service, filter);
+    Ok(Reply::json(join_services(member, found.iter())))
+}

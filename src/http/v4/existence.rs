@@ -1,0 +1,58 @@
+//! Existence of a service by its key, or of a schema.
+
+use std::sync::Arc;
+
+use super::find::{Wanted, read};
+use crate::cache::snapshot::{Snapshot, name_path};
+use crate::domain::ServiceKey;
+use crate::domain::validate::flag::ExistenceKind;
+use crate::domain::validate::schema::SchemaRequest;
+use crate::domain::validate;
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::service::Existence;
+use crate::http::reply::Reply;
+
+/// `GET /existence`.
+pub async fn existence(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    match ExistenceKind::parse(&call.query_text("type"))? {
+        ExistenceKind::Microservice => service(&api, &call).await,
+        ExistenceKind::Schema => schema(&api, &call).await,
+    }
+}
+
+async fn service(api: &Api, call: &Call) -> Result<Reply, Error> {
+    let key = ServiceKey {
+        environment: call.query_text("env").into_owned(),
+        app_id: call.query_text("appId").into_owned(),
+        service_name: call.query_text("serviceName").into_owned(),
+        version: call.query_text("version").into_owned(),
+        ..ServiceKey::default()
+    };
+    validate::find::existence(&key)?;
+    let path = name_path(&key.environment, &key.app_id, &key.service_name);
+    let look = |snapshot: &Snapshot| {
+        let view = snapshot.tenant(call.tenant());
+        let node = view.and_then(|view| view.name(&path).or_else(|| view.alias(&path)));
+        let missing = |code, what: &str| Error::new(code, format!("{path}/{} {what}", key.version));
+        let node = node.ok_or_else(|| missing(Code::ServiceNotExists, "does not exist."))?;
+        let id = node.version(&key.version);
+        id.cloned().ok_or_else(|| missing(Code::ServiceVersionNotExists, "version mismatch."))
+    };
+    let wanted = if call.wants_current() { Wanted::Fresh } else { Wanted::AsItIs };
+    let id = read(api, &wanted, look, |_| "").await?;
+    Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
+}
+
+async fn schema(api: &Api, call: &Call) -> Result<Reply, Error> {
+    let (service, schema) = (call.query_text("serviceId"), call.query_text("schemaId"));
+    validate::schema::ids(SchemaRequest::Get, &service, &schema)?;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    super::find::service(api, call.tenant(), &service, "service does not exist.").await?;
+    let found = super::schemas::read_one(api, call, &service, &schema).await?;
+    let exists = Existence { service_id: service.into_owned(), schema_id: schema.into_owned() };
+    Ok(Reply::encoded(&exists).schema_summary(&found.summary))
+}

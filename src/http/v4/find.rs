@@ -1,0 +1,192 @@
+//! Finding instances: by name, of a service, one.
+
+use std::sync::Arc;
+
+use crate::actors::registry::messages::RecordDependency;
+use crate::cache::FindAnswer;
+use crate::cache::find::{FindQuery, Found, ListQuery};
+use crate::cache::snapshot::Snapshot;
+use crate::domain::revision::find_revision;
+use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
+use crate::domain::Tenant;
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::{Call, Surface, X_DOMAIN_NAME};
+use crate::http::reply::{Gzip, Reply};
+
+/// Bodies below this are compressed for each answer: that costs less than keeping them twice.
+const COMPRESS_AT_ONCE: usize = 16 * 1024;
+
+/// `GET /instances`: instances of all versions of a provider.
+pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let target = target_of(&call);
+    let (app_id, name) = (call.query_text("appId"), call.query_text("serviceName"));
+    let (environment, tags) = (call.query_text("env"), call.query_text("tags"));
+    let consumer = call.consumer_id();
+    valid::find(&FindParameters {
+        consumer_id: &consumer,
+        environment: &environment,
+        app_id: &app_id,
+        service_name: &name,
+        tags: &tags,
+    })?;
+    let tags: Vec<&str> = valid::tag_keys(&tags).collect();
+    let find = FindQuery {
+        tenant: call.tenant(),
+        target: &target,
+        environment: &environment,
+        app_id: &app_id,
+        name: &name,
+        tags: &tags,
+        consumer: &consumer,
+    };
+    let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
+    let freshness = Wanted::of(&call);
+    let found = read(&api, &freshness, look, |found| &found.answer.revision).await?;
+    let Found { answer, dependency } = found;
+    if let Some(dependency) = dependency {
+        api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
+    }
+    if freshness.is_known(&answer.revision) {
+        return Ok(Reply::not_modified(&answer.revision));
+    }
+    Ok(found_reply(&api, &call, &answer))
+}
+
+/// Where shared services are looked for: on v4 the caller's own tenant; on v3 a caller has its tenant from one header
+/// and its target from another.
+pub fn target_of(call: &Call) -> Tenant {
+    if call.surface() != Surface::V3 {
+        return call.tenant().clone();
+    }
+    match call.header(&X_DOMAIN_NAME) {
+        domain if domain.is_empty() => Tenant::default_tenant(),
+        domain => Tenant::new(&domain, "default"),
+    }
+}
+
+/// `GET /microservices/{serviceId}/instances`.
+pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let tags = call.query_text("tags");
+    let (consumer, service) = (call.consumer_id(), call.param("serviceId"));
+    valid::list(&ListParameters { consumer_id: &consumer, service_id: service, tags: &tags })?;
+    let tags: Vec<&str> = valid::tag_keys(&tags).collect();
+    let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };
+    let freshness = Wanted::of(&call);
+    let look = |snapshot: &Snapshot| snapshot.list_instances(&list);
+    let answer = read(&api, &freshness, look, |answer| &answer.revision).await?;
+    if freshness.is_known(&answer.revision) {
+        return Ok(Reply::not_modified(&answer.revision));
+    }
+    Ok(found_reply(&api, &call, &answer))
+}
+
+/// `GET /microservices/{serviceId}/instances/{instanceId}`.
+pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let tags = call.query_text("tags");
+    let (consumer, service, instance) = (call.consumer_id(), call.param("serviceId"), call.param("instanceId"));
+    valid::instance(&ListParameters { consumer_id: &consumer, service_id: service, tags: &tags }, instance)?;
+    let tags: Vec<&str> = valid::tag_keys(&tags).collect();
+    let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };
+    let freshness = Wanted::of(&call);
+    let look = |snapshot: &Snapshot| {
+        let entry = snapshot.find_instance(&one, instance)?;
+        Ok((find_revision(entry.record.mod_revision, 1), entry))
+    };
+    let (revision, entry) = read(&api, &freshness, look, |(revision, _)| revision).await?;
+    if freshness.is_known(&revision) {
+        return Ok(Reply::not_modified(&revision));
+    }
+    let json = entry.json();
+    let mut body = Vec::with_capacity(json.len() + 16);
+    body.extend_from_slice(b"{\"instance\":");
+    body.extend_from_slice(json);
+    body.push(b'}');
+    Ok(Reply::json(body).revision(&revision))
+}
+
+/// A ready body. Large ones are compressed once they have stood for a while, and then kept compressed.
+pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Reply {
+    let reply = Reply::json(answer.body.clone()).revision(&answer.revision);
+    if answer.body.len() < COMPRESS_AT_ONCE || !call.accepts_gzip() {
+        return reply;
+    }
+    if let Some(gzip) = answer.gzip() {
+        return reply.gzip(Gzip::Ready(gzip));
+    }
+    if answer.has_settled(api.clock.monotonic()) {
+        let answer = Arc::clone(answer);
+        return reply.gzip(Gzip::CompressAndKeep(Box::new(move |gzip| answer.keep_gzip(gzip))));
+    }
+    reply.gzip(Gzip::Never)
+}
+
+/// How fresh an answer must be, and what the client knows already.
+pub enum Wanted {
+    /// As it is; the client knows nothing.
+    AsItIs,
+    /// At least what the store holds now; the client's revision does not count.
+    Fresh,
+    /// The client knows this revision.
+    Newer(String),
+}
+
+impl Wanted {
+    /// What flags and `rev` of a request ask for.
+    pub fn of(call: &Call) -> Self {
+        if call.wants_current() {
+            return Self::Fresh;
+        }
+        match call.rev() {
+            rev if rev.is_empty() => Self::AsItIs,
+            rev => Self::Newer(rev.into_owned()),
+        }
+    }
+
+    /// Whether the client has this revision.
+    pub fn is_known(&self, revision: &str) -> bool {
+        matches!(self, Self::Newer(known) if known == revision)
+    }
+}
+
+/// Looks in the snapshot, once it is fresh enough. A revision the node does not know may come from one that is ahead,
+/// and a refusal must be exact: both look again once this node has caught up.
+pub async fn read<T>(
+    api: &Api,
+    wanted: &Wanted,
+    look: impl Fn(&Snapshot) -> Result<T, Error>,
+    revision: impl Fn(&T) -> &str,
+) -> Result<T, Error> {
+    if !matches!(wanted, Wanted::Fresh) {
+        let found = look(&api.reader.load());
+        let is_good = match (&found, wanted) {
+            (Ok(found), Wanted::Newer(known)) => revision(found) == known,
+            (Ok(_), _) => true,
+            (Err(error), _) => !is_missing(error),
+        };
+        if is_good {
+            return found;
+        }
+    }
+    api.freshness.catch_up().await;
+    look(&api.reader.load())
+}
+
+/// Whether another node may know what is missing here.
+pub fn is_missing(error: &Error) -> bool {
+    matches!(error.code, Code::ServiceNotExists | Code::InstanceNotExists)
+}
+
+/// A service that must exist, or the error of a read.
+pub async fn service(
+    api: &Api,
+    tenant: &Tenant,
+    id: &str,
+    missing: &'static str,
+) -> Result<Arc<crate::cache::ServiceView>, Error> {
+    let look = |snapshot: &Snapshot| {
+        let service = snapshot.service(tenant, id).cloned();
+        service.ok_or_else(|| Error::new(Code::ServiceNotExists, missing))
+    };
+    read(api, &Wanted::AsItIs, look, |_| "").await
+}

@@ -1,0 +1,34 @@
+//! The cluster, and whether this node is fit.
+
+use std::sync::Arc;
+
+use crate::cache::find::FindQuery;
+use crate::domain::Tenant;
+use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+
+/// `GET /health`: the instances of the registry itself, of every version, in this node's environment; 400002 once the
+/// store has been away for long, so that clients move to a node that can write.
+pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    if let Some(why) = api.contact.complaint(&api.clock) {
+        return Err(Error::new(Code::Unhealthy, why));
+    }
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    let tenant = Tenant::default_tenant();
+    let find = FindQuery {
+        tenant: &tenant,
+        target: &tenant,
+        environment: "",
+        app_id: DEFAULT_APP,
+        name: REGISTRY_SERVICE,
+        tags: &[],
+        consumer: "",
+    };
+    let found = api.reader.load().find(&find, &api.rules.shared)?;
+    Ok(Reply::json(found.answer.body.clone()))
+}

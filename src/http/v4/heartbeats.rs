@@ -1,0 +1,82 @@
+//! Heartbeats: one, many. A beat marks the lease of an instance in the snapshot and is answered; the LeaseActor renews.
+
+use std::sync::Arc;
+
+use crate::actors::beats::Taken;
+use crate::actors::registry::messages::{ChangeInstance, InstanceChange};
+use crate::cache::snapshot::Snapshot;
+use crate::domain::event::InstanceRef;
+use crate::domain::json;
+use crate::domain::validate::instance::{self as valid, InstanceRequest};
+use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::body;
+use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult};
+use crate::http::reply::Reply;
+
+/// `PUT …/heartbeat`, and `POST`.
+pub async fn beat(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
+    valid::ids(InstanceRequest::Heartbeat, service, instance)?;
+    let tenant = call.tenant();
+    if take(&api, tenant, service, instance).is_err() {
+        // Registered on another node a moment ago?
+        api.freshness.catch_up().await;
+        take(&api, tenant, service, instance)?;
+    }
+    Ok(Reply::empty())
+}
+
+/// `PUT /heartbeats`: many, each on its own.
+pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: Heartbeats = body(call.body())?;
+    let keys = body.into_instances()?;
+    let tenant = call.tenant();
+    let try_all = || keys.iter().map(|key| take(&api, tenant, &key.service_id, &key.instance_id)).collect::<Vec<_>>();
+    let mut taken = try_all();
+    if taken.iter().any(Result::is_err) {
+        api.freshness.catch_up().await;
+        taken = try_all();
+    }
+    let instances = keys.into_iter().zip(taken).map(|(key, taken)| HeartbeatResult {
+        service_id: key.service_id,
+        instance_id: key.instance_id,
+        error: taken.err().map(|error| error.to_string()).unwrap_or_default(),
+    });
+    Ok(Reply::encoded(&HeartbeatsResult { instances: instances.collect() }))
+}
+
+/// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease.
+pub fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
+    let snapshot = api.reader.load();
+    let missing = || Error::new(Code::InstanceNotExists, "leaseId not exist, instance not exist");
+    let entry = snapshot.instance(tenant, service, instance).ok_or_else(missing)?;
+    let at = || InstanceRef {
+        tenant: tenant.clone(),
+        service: ServiceId::from(service),
+        instance: InstanceId::from(instance),
+    };
+    if api.beats.take(at, entry) == Taken::NoLease {
+        return Err(missing());
+    }
+    if !api.rules.instance_properties.is_empty() {
+        add_configured(api, &snapshot, &at());
+    }
+    Ok(())
+}
+
+/// An instance registered before the configuration had a pair gets it with its next beat.
+fn add_configured(api: &Api, snapshot: &Snapshot, at: &InstanceRef) {
+    let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
+    let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(entry.json()).ok()) else { return };
+    if document.add_configured(&api.rules.instance_properties) {
+        api.tell_registry(ChangeInstance {
+            tenant: at.tenant.clone(),
+            service: at.service.clone(),
+            instance: at.instance.clone(),
+            change: InstanceChange::AddConfigured,
+        });
+    }
+}

@@ -1,0 +1,68 @@
+//! Instances: register, unregister, status, properties.
+
+use std::sync::Arc;
+
+use crate::actors::registry::messages::{
+    ChangeInstance, ChangeStatusWhere, InstanceChange, QuotaCheck, RegisterInstance, UnregisterInstance,
+};
+use crate::domain::validate::instance::{self as valid, InstanceRequest};
+use crate::domain::{InstanceId, ServiceId};
+use crate::error::Error;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::body;
+use crate::http::dto::instance::{BulkStatus, InstanceRegistered, RegisterInstance as Body};
+use crate::http::dto::service::Properties;
+use crate::http::reply::Reply;
+
+/// `POST /microservices/{serviceId}/instances`.
+pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: Body = body(call.body())?;
+    let id = call.param("serviceId");
+    let instance = body.into_instance(id)?;
+    let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
+    let id = api.write(RegisterInstance { tenant, service, instance, quota: QuotaCheck::Enforced }).await?;
+    Ok(Reply::encoded(&InstanceRegistered { instance_id: id.to_string() }))
+}
+
+/// `DELETE /microservices/{serviceId}/instances/{instanceId}`.
+pub async fn unregister(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (service, instance) = ids(&call, InstanceRequest::Unregister)?;
+    api.write(UnregisterInstance { tenant: call.tenant().clone(), service, instance }).await?;
+    Ok(Reply::empty())
+}
+
+/// `PUT …/status?value=`.
+pub async fn put_status(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let status = call.query_text("value").into_owned();
+    let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
+    valid::status(service, instance, &status)?;
+    let (service, instance) = (ServiceId::from(service), InstanceId::from(instance));
+    let change = InstanceChange::Status(status);
+    api.write(ChangeInstance { tenant: call.tenant().clone(), service, instance, change }).await?;
+    Ok(Reply::empty())
+}
+
+/// `PUT …/properties`.
+pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: Properties = body(call.body())?;
+    let (service, instance) = ids(&call, InstanceRequest::PutProperties)?;
+    let change = InstanceChange::Properties(body.properties);
+    api.write(ChangeInstance { tenant: call.tenant().clone(), service, instance, change }).await?;
+    Ok(Reply::empty())
+}
+
+/// `PUT /instances/status`: of all that have the properties.
+pub async fn put_status_where(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: BulkStatus = body(call.body())?;
+    let change = body.into_change()?;
+    let tenant = call.tenant().clone();
+    api.write(ChangeStatusWhere { tenant, properties: change.properties, status: change.status }).await?;
+    Ok(Reply::empty())
+}
+
+fn ids(call: &Call, request: InstanceRequest) -> Result<(ServiceId, InstanceId), Error> {
+    let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
+    valid::ids(request, service, instance)?;
+    Ok((ServiceId::from(service), InstanceId::from(instance)))
+}

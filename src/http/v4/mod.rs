@@ -1,0 +1,12 @@
+//! Handlers, a file a resource: translation between HTTP and the registry, no rules.
+
+pub mod batch_find;
+pub mod dependencies;
+pub mod existence;
+pub mod find;
+pub mod health;
+pub mod heartbeats;
+pub mod instances;
+pub mod schemas;
+pub mod services;
+pub mod tags;

@@ -1,0 +1,108 @@
+//! Schemas of a service. Texts are read from the store: the snapshot holds only who refers to what.
+
+use std::sync::Arc;
+
+use super::find::service;
+use super::services::NO_SERVICE;
+use crate::actors::registry::messages::{DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection};
+use crate::domain::ServiceId;
+use crate::domain::schema::Schema;
+use crate::domain::validate::flag::SchemaTexts;
+use crate::domain::validate::schema::{self as valid, SchemaRequest};
+use crate::domain::validate::{self, service::ServiceRequest};
+use crate::error::{Code, Error};
+use crate::http::api::{Api, SchemaWrites};
+use crate::http::call::Call;
+use crate::http::dto::body;
+use crate::http::dto::schema::{PutSchema as PutBody, PutSchemas, SchemaList, SchemaText};
+use crate::http::reply::Reply;
+
+fn check_writes(api: &Api) -> Result<(), Error> {
+    match api.rules.schema_writes {
+        SchemaWrites::Enabled => Ok(()),
+        SchemaWrites::Disabled => Err(Error::new(Code::Forbidden, "schema modify is disabled")),
+    }
+}
+
+/// `PUT …/schemas/{schemaId}`.
+pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    check_writes(&api)?;
+    let body: PutBody = body(call.body())?;
+    let id = call.param("serviceId");
+    let schema = body.into_schema(id, call.param("schemaId"))?;
+    api.write(PutSchema { tenant: call.tenant().clone(), service: ServiceId::from(id), schema }).await?;
+    Ok(Reply::empty())
+}
+
+/// `POST …/schemas`: exactly these.
+pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    check_writes(&api)?;
+    let body: PutSchemas = body(call.body())?;
+    let id = call.param("serviceId");
+    let schemas = body.into_schemas(id, api.rules.quotas.schemas)?;
+    api.write(ReplaceSchemas { tenant: call.tenant().clone(), service: ServiceId::from(id), schemas }).await?;
+    Ok(Reply::empty())
+}
+
+/// `DELETE …/schemas/{schemaId}`.
+pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
+    valid::ids(SchemaRequest::Delete, id, schema)?;
+    let (tenant, service, schema) = (call.tenant().clone(), ServiceId::from(id), schema.into());
+    api.write(DeleteSchema { tenant, service, schema }).await?;
+    Ok(Reply::empty())
+}
+
+/// `GET …/schemas/{schemaId}`: the text; the summary goes in a header.
+pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
+    valid::ids(SchemaRequest::Get, id, schema)?;
+    let schema = read_one(&api, &call, id, schema).await?;
+    Ok(Reply::encoded(&SchemaText { schema: schema.schema }).schema_summary(&schema.summary))
+}
+
+/// One schema with its text, from the store.
+pub(super) async fn read_one(api: &Api, call: &Call, service: &str, schema: &str) -> Result<Schema, Error> {
+    let (tenant, service) = (call.tenant().clone(), ServiceId::from(service));
+    let message = ReadSchemas { tenant, service, selection: SchemaSelection::One(schema.into()) };
+    let found = api.ask_registry(message).await??;
+    found.into_iter().next().ok_or_else(|| Error::new(Code::SchemaNotExists, "schema ref not found."))
+}
+
+/// `GET …/schemas`: the service's list and whatever else refers to a text.
+pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let texts = SchemaTexts::parse(&call.query_text("withSchema"))?;
+    let id = call.param("serviceId");
+    validate::service::id(ServiceRequest::ListSchemas, id)?;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    let view = service(&api, call.tenant(), id, NO_SERVICE).await?;
+    let mut known: Vec<Schema> = match texts {
+        SchemaTexts::Included => {
+            let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
+            api.ask_registry(ReadSchemas { tenant, service, selection: SchemaSelection::All }).await??
+        }
+        SchemaTexts::LeftOut => {
+            let snapshot = api.reader.load();
+            let node = snapshot.tenant(call.tenant()).and_then(|tenant| tenant.node(id));
+            node.map(|node| {
+                let ids = node.schema_refs.keys().chain(node.schema_summaries.keys());
+                let mut ids: Vec<_> = ids.collect();
+                ids.sort();
+                ids.dedup();
+                let summary = |id| node.schema_summaries.get(id).map(ToString::to_string).unwrap_or_default();
+                ids.into_iter()
+                    .map(|id| Schema { schema_id: id.to_string(), summary: summary(id), schema: String::new() })
+                    .collect()
+            })
+            .unwrap_or_default()
+        }
+    };
+    for id in &view.record.document.schemas {
+        if !known.iter().any(|schema| schema.schema_id == *id) {
+            known.push(Schema { schema_id: id.clone(), ..Schema::default() });
+        }
+    }
+    Ok(Reply::encoded(&SchemaList { schemas: known }))
+}

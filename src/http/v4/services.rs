@@ -1,0 +1,150 @@
+//! Services: create, list, get, properties, delete.
+
+use std::sync::Arc;
+
+use futures_util::stream::{self, StreamExt};
+
+use super::find::service;
+use crate::actors::registry::messages::{
+    ChangeTags, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange, UnregisterService,
+};
+use crate::cache::ServiceView;
+use crate::cache::snapshot::Snapshot;
+use crate::domain::validate::flag::Force;
+use crate::domain::validate::{self, service::ServiceRequest};
+use crate::domain::{Instance, ServiceId, Tenant};
+use crate::error::Error;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::service::{
+    CreateService, DeleteServiceResult, DeleteServices, DeleteServicesResult, Existence, Properties, Registration,
+};
+use crate::http::dto::body;
+use crate::http::reply::Reply;
+
+/// Writes of one request under way at once.
+const AT_ONCE: usize = 64;
+
+pub(super) const NO_SERVICE: &str = "Service does not exist.";
+
+/// `POST /microservices`: the service, and with it tags and instances.
+pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: CreateService = body(call.body())?;
+    let Registration { service, tags, instances } = body.into_registration(api.rules.quotas.schemas)?;
+    let tenant = call.tenant();
+    let message = RegisterService { tenant: tenant.clone(), service, quota: QuotaCheck::Enforced };
+    let id = api.write(message).await?;
+    let mut errors = Vec::new();
+    if !tags.is_empty() {
+        let replaced = async {
+            validate::tag::replace(id.as_str(), &tags, api.rules.quotas.tags)?;
+            let change = TagChange::Replace(tags.clone());
+            api.write(ChangeTags { tenant: tenant.clone(), service: id.clone(), change }).await
+        };
+        errors.extend(replaced.await.err());
+    }
+    let registered = instances.into_iter().map(|instance| register_with(&api, tenant, &id, instance));
+    let registered: Vec<_> = stream::iter(registered).buffered(AT_ONCE).collect().await;
+    errors.extend(registered.into_iter().filter_map(Result::err));
+    if !errors.is_empty() {
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        return Err(Error::invalid(format!("errMessages: [{}]", texts.join(" "))));
+    }
+    Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
+}
+
+async fn register_with(api: &Api, tenant: &Tenant, service: &ServiceId, instance: Instance) -> Result<(), Error> {
+    validate::instance::registration(service.as_str(), &instance)?;
+    let (tenant, service) = (tenant.clone(), service.clone());
+    api.write(RegisterInstance { tenant, service, instance, quota: QuotaCheck::Enforced }).await.map(drop)
+}
+
+/// `GET /microservices`: all of the tenant.
+pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let with_shared = call.flag("withShared");
+    let snapshot = snapshot(&api, &call).await;
+    let tenant = call.tenant();
+    let shown = |service: &&Arc<ServiceView>| {
+        let document = &service.record.document;
+        with_shared || !api.rules.shared.contains(tenant, &document.app_id, &document.service_name)
+    };
+    let services = snapshot.tenant(tenant).into_iter().flat_map(|view| view.services());
+    Ok(Reply::json(join_services("services", services.filter(shown))))
+}
+
+/// `{"<member>":[…]}` of stored documents, `{}` of none.
+pub(super) fn join_services<'a>(member: &str, services: impl Iterator<Item = &'a Arc<ServiceView>>) -> Vec<u8> {
+    let mut body = format!("{{\"{member}\":[").into_bytes();
+    let empty = body.len();
+    for service in services {
+        body.extend_from_slice(&service.record.json);
+        body.push(b',');
+    }
+    if body.len() == empty {
+        return b"{}".to_vec();
+    }
+    body.pop();
+    body.extend_from_slice(b"]}");
+    body
+}
+
+/// `GET /microservices/{serviceId}`.
+pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let id = call.param("serviceId");
+    validate::service::id(ServiceRequest::Get, id)?;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    let found = service(&api, call.tenant(), id, NO_SERVICE).await?;
+    let json = &found.record.json;
+    let mut body = Vec::with_capacity(json.len() + 16);
+    body.extend_from_slice(b"{\"service\":");
+    body.extend_from_slice(json);
+    body.push(b'}');
+    Ok(Reply::json(body))
+}
+
+/// `PUT /microservices/{serviceId}/properties`.
+pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: Properties = body(call.body())?;
+    let id = call.param("serviceId");
+    validate::service::id(ServiceRequest::PutProperties, id)?;
+    let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
+    api.write(ReplaceServiceProperties { tenant, service, properties: body.properties }).await?;
+    Ok(Reply::empty())
+}
+
+/// `DELETE /microservices/{serviceId}`.
+pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let force = Force::parse(&call.query_text("force"))?;
+    let id = call.param("serviceId");
+    validate::service::id(ServiceRequest::Delete, id)?;
+    let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
+    api.write(UnregisterService { tenant, service, force }).await?;
+    Ok(Reply::empty())
+}
+
+/// `DELETE /microservices`: many, each on its own.
+pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let body: DeleteServices = body(call.body())?;
+    let deletion = body.into_deletion()?;
+    let deleted = deletion.service_ids.iter().map(|id| {
+        let (tenant, service) = (call.tenant().clone(), ServiceId::from(id.as_str()));
+        let api = Arc::clone(&api);
+        let force = deletion.force;
+        async move {
+            let error = api.write(UnregisterService { tenant, service, force }).await.err();
+            DeleteServiceResult { error: error.map(|e| e.to_string()).unwrap_or_default(), service_id: id.clone() }
+        }
+    });
+    let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;
+    Ok(Reply::encoded(&DeleteServicesResult { services }))
+}
+
+/// A snapshot to answer from, as fresh as the request wants.
+pub(super) async fn snapshot(api: &Api, call: &Call) -> Arc<Snapshot> {
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    api.reader.load_full()
+}

@@ -1,0 +1,58 @@
+//! Tags of a service.
+
+use std::sync::Arc;
+
+use super::find::service;
+use super::services::NO_SERVICE;
+use crate::actors::registry::messages::{ChangeTags, TagChange};
+use crate::domain::ServiceId;
+use crate::domain::validate::{self, service::ServiceRequest};
+use crate::error::Error;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto::tag::{Tags, replacement};
+use crate::http::reply::Reply;
+
+/// `POST …/tags`: exactly these.
+pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let id = call.param("serviceId");
+    let tags = replacement(call.body(), id, api.rules.quotas.tags)?;
+    change(&api, &call, TagChange::Replace(tags)).await
+}
+
+/// `GET …/tags`.
+pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let id = call.param("serviceId");
+    validate::service::id(ServiceRequest::GetTags, id)?;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    service(&api, call.tenant(), id, NO_SERVICE).await?;
+    let snapshot = api.reader.load();
+    let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
+    let tags = node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone());
+    Ok(Reply::encoded(&Tags { tags: tags.unwrap_or_default() }))
+}
+
+/// `PUT …/tags/{key}?value=`.
+pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (id, key) = (call.param("serviceId"), call.param("key"));
+    let value = call.query_text("value").into_owned();
+    validate::tag::change(id, key, &value)?;
+    let key = key.to_owned();
+    change(&api, &call, TagChange::Set { key, value }).await
+}
+
+/// `DELETE …/tags/{key}`: a comma list.
+pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (id, key) = (call.param("serviceId"), call.param("key"));
+    let keys: Vec<String> = key.split(',').map(str::to_owned).collect();
+    validate::tag::delete(id, &keys, api.rules.quotas.tags)?;
+    change(&api, &call, TagChange::Remove(keys)).await
+}
+
+async fn change(api: &Api, call: &Call, change: TagChange) -> Result<Reply, Error> {
+    let (tenant, service) = (call.tenant().clone(), ServiceId::from(call.param("serviceId")));
+    api.write(ChangeTags { tenant, service, change }).await?;
+    Ok(Reply::empty())
+}

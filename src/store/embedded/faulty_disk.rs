@@ -1,0 +1,272 @@
+//! A disk in memory that fails on demand, for tests of the store and of what is built on it: no space, failing syncs, held
+//! syncs, power cuts. It models what a file system promises: bytes are durable after a sync of the file, names after a
+//! sync of the folder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::disk::{Disk, DiskFile};
+
+/// The disk; clones are the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct FaultyDisk(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    names: BTreeMap<String, u64>,
+    durable_names: BTreeMap<String, u64>,
+    files: BTreeMap<u64, Contents>,
+    next_file: u64,
+    space: Option<usize>,
+    fail_sync: bool,
+    fail_write: bool,
+    fail_truncate: bool,
+    hold_syncs: bool,
+    syncs: u64,
+    syncs_held: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Contents {
+    bytes: Vec<u8>,
+    /// How much of it a power cut leaves for sure.
+    durable: usize,
+}
+
+/// What fails from now on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// Nothing, and all held syncs go on.
+    None,
+    /// After so many more bytes the disk is full: a write stores what fits, then fails.
+    NoSpaceAfter(usize),
+    /// Writes fail with an I/O error, storing half.
+    Writes,
+    /// Syncs fail with an I/O error.
+    Syncs,
+    /// Writes and truncations fail with an I/O error.
+    WritesAndTruncations,
+    /// Syncs wait until another fault is set.
+    HoldSyncs,
+}
+
+impl FaultyDisk {
+    /// An empty disk without faults.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Replaces the present fault.
+    pub fn fail(&self, fault: Fault) {
+        let mut state = self.state();
+        state.space = if let Fault::NoSpaceAfter(bytes) = fault { Some(bytes) } else { None };
+        state.fail_write = matches!(fault, Fault::Writes | Fault::WritesAndTruncations);
+        state.fail_truncate = fault == Fault::WritesAndTruncations;
+        state.fail_sync = fault == Fault::Syncs;
+        state.hold_syncs = fault == Fault::HoldSyncs;
+        self.0.changed.notify_all();
+    }
+
+    /// How many syncs of files were finished.
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// How many syncs wait because of [`Fault::HoldSyncs`].
+    pub fn syncs_held(&self) -> u64 {
+        self.state().syncs_held
+    }
+
+    /// What a power cut now leaves: durable names and bytes, and of the bytes not yet durable the first `kept` of each file.
+    pub fn after_power_cut(&self, kept: usize) -> Self {
+        let state = self.state();
+        let named = |(_, id): (&String, &u64)| {
+            let contents = state.files.get(id)?;
+            let left = contents.durable.saturating_add(kept).min(contents.bytes.len());
+            let bytes = contents.bytes.get(..left).unwrap_or_default().to_vec();
+            Some((*id, Contents { bytes, durable: left }))
+        };
+        let names = state.durable_names.clone();
+        let files = names.iter().filter_map(named).collect();
+        let left = State {
+            durable_names: names.clone(),
+            names,
+            files,
+            next_file: state.next_file,
+            ..State::default()
+        };
+        Self(Arc::new(Shared { state: Mutex::new(left), changed: Condvar::new() }))
+    }
+
+    /// A copy of the disk as it is, all of it durable.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        let state = self.state();
+        for (name, id) in &state.names {
+            copy.set_contents(
+                name,
+                state.files.get(id).map(|contents| contents.bytes.clone()).unwrap_or_default(),
+            );
+        }
+        copy
+    }
+
+    /// The bytes of a file; none if it is not there.
+    pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
+        let state = self.state();
+        let contents = state.files.get(state.names.get(name)?)?;
+        Some(contents.bytes.clone())
+    }
+
+    /// Puts a file of these bytes, durable.
+    pub fn set_contents(&self, name: &str, bytes: Vec<u8>) {
+        let mut state = self.state();
+        let id = state.new_file();
+        state.files.insert(id, Contents { durable: bytes.len(), bytes });
+        state.names.insert(name.to_owned(), id);
+        state.durable_names.insert(name.to_owned(), id);
+    }
+}
+
+impl State {
+    fn new_file(&mut self) -> u64 {
+        self.next_file += 1;
+        self.files.insert(self.next_file, Contents::default());
+        self.next_file
+    }
+
+    fn find(&self, name: &str) -> io::Result<u64> {
+        self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn contents(&mut self, id: u64) -> io::Result<&mut Contents> {
+        self.files.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+impl Disk for FaultyDisk {
+    fn path(&self, name: &str) -> PathBuf {
+        PathBuf::from("memory").join(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        Ok(self.state().names.keys().cloned().collect())
+    }
+
+    fn length(&self, name: &str) -> io::Result<u64> {
+        let mut state = self.state();
+        let id = state.find(name)?;
+        Ok(state.contents(id)?.bytes.len() as u64)
+    }
+
+    fn read(&self, name: &str, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
+        let mut state = self.state();
+        let id = state.find(name)?;
+        let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+        Ok(state.contents(id)?.bytes.iter().skip(offset).take(limit).copied().collect())
+    }
+
+    fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        let mut state = self.state();
+        if state.space == Some(0) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        let id = state.new_file();
+        state.names.insert(name.to_owned(), id);
+        Ok(Box::new(FaultyFile { disk: self.clone(), id }))
+    }
+
+    fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(FaultyFile { disk: self.clone(), id: self.state().find(name)? }))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> io::Result<()> {
+        let mut state = self.state();
+        let id = state.find(from)?;
+        state.names.remove(from);
+        state.names.insert(to.to_owned(), id);
+        Ok(())
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        let mut state = self.state();
+        state.find(name)?;
+        state.names.remove(name);
+        Ok(())
+    }
+
+    fn sync_folder(&self) -> io::Result<()> {
+        let mut state = self.state();
+        state.durable_names = state.names.clone();
+        // What has no name any more is gone.
+        let named: BTreeSet<u64> = state.names.values().copied().collect();
+        state.files.retain(|id, _| named.contains(id));
+        Ok(())
+    }
+}
+
+struct FaultyFile {
+    disk: FaultyDisk,
+    id: u64,
+}
+
+impl DiskFile for FaultyFile {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut state = self.disk.state();
+        let room = match (state.space, state.fail_write) {
+            (_, true) => bytes.len() / 2,
+            (Some(space), _) => space.min(bytes.len()),
+            (None, _) => bytes.len(),
+        };
+        if let Some(space) = &mut state.space {
+            *space -= room.min(*space);
+        }
+        let failed = if state.fail_write {
+            io::Error::from_raw_os_error(5)
+        } else {
+            io::ErrorKind::StorageFull.into()
+        };
+        let (stored, lost) = bytes.split_at(room);
+        state.contents(self.id)?.bytes.extend_from_slice(stored);
+        if lost.is_empty() { Ok(()) } else { Err(failed) }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        let mut state = self.disk.state();
+        state.syncs_held += 1;
+        while state.hold_syncs {
+            state = self.disk.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        state.syncs_held -= 1;
+        if state.fail_sync {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        state.syncs += 1;
+        let contents = state.contents(self.id)?;
+        contents.durable = contents.bytes.len();
+        Ok(())
+    }
+
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
+        let mut state = self.disk.state();
+        if state.fail_truncate {
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        let contents = state.contents(self.id)?;
+        contents.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
+        contents.durable = contents.durable.min(contents.bytes.len());
+        Ok(())
+    }
+}

@@ -1,0 +1,467 @@
+//! How files look: headers, checksummed frames, and the two kinds of frame contents (groups of the log, blocks of a
+//! snapshot). Pure: bytes in, bytes out. Numbers are little-endian; counts and lengths are LEB128.
+//!
+//! ```text
+//! file     header frame*
+//! header   magic[8] format:u32 store id[16] number:u64 crc32:u32
+//! frame    length:u32 crc32:u32 number:u64 payload[length]
+//! ```
+//! A frame's checksum covers the file's magic, the store's id, the number and the payload, so that a frame of another
+//! store, another kind of file or another place is not taken for one of this.
+
+use std::num::NonZeroI64;
+use std::sync::Arc;
+
+use super::super::port::{LeaseId, Revision};
+use super::item::{Item, Value};
+use super::key::KeyText;
+use super::keyspace::{Keyspace, Step};
+
+/// The format this version writes and reads.
+pub(super) const FORMAT: u32 = 1;
+
+pub(super) const HEADER: usize = 40;
+pub(super) const FRAME_HEADER: usize = 16;
+
+/// Written at creation and carried by every file of a store.
+pub(super) type StoreId = [u8; 16];
+
+/// What a file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Says which store lives here; a header only.
+    Identity,
+    /// A segment of the log; its number is that of its first group.
+    Log,
+    /// A snapshot; its number is that of the last group it holds.
+    Snapshot,
+}
+
+impl Kind {
+    fn magic(self) -> &'static [u8; 8] {
+        match self {
+            Self::Identity => b"scstore\n",
+            Self::Log => b"sclog\r\n\x1a",
+            Self::Snapshot => b"scsnap\n\x1a",
+        }
+    }
+}
+
+/// A file's header, read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Header {
+    pub store: StoreId,
+    pub number: u64,
+}
+
+/// What is wrong with a header.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BadHeader {
+    /// Not a file of this kind, or damaged.
+    Damaged,
+    /// Of another format.
+    Format(u32),
+}
+
+pub(super) fn header(kind: Kind, header: Header) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(HEADER);
+    bytes.extend_from_slice(kind.magic());
+    bytes.extend_from_slice(&FORMAT.to_le_bytes());
+    bytes.extend_from_slice(&header.store);
+    bytes.extend_from_slice(&header.number.to_le_bytes());
+    bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+    bytes
+}
+
+pub(super) fn read_header(kind: Kind, bytes: &[u8]) -> Result<Header, BadHeader> {
+    let mut reader = Reader(bytes);
+    if reader.take(8) != Some(kind.magic()) {
+        return Err(BadHeader::Damaged);
+    }
+    // Before the checksum: another format may end its header elsewhere.
+    match reader.array().map(u32::from_le_bytes) {
+        Some(FORMAT) => {}
+        Some(format) => return Err(BadHeader::Format(format)),
+        None => return Err(BadHeader::Damaged),
+    }
+    let read =
+        (reader.array(), reader.array().map(u64::from_le_bytes), reader.array().map(u32::from_le_bytes));
+    match (read, bytes.get(..HEADER - 4)) {
+        ((Some(store), Some(number), Some(checksum)), Some(covered))
+            if crc32fast::hash(covered) == checksum =>
+        {
+            Ok(Header { store, number })
+        }
+        _ => Err(BadHeader::Damaged),
+    }
+}
+
+/// Makes and checks the checksums of a file's frames.
+#[derive(Clone, Debug)]
+pub(super) struct Seal(crc32fast::Hasher);
+
+impl Seal {
+    pub(super) fn new(kind: Kind, store: StoreId) -> Self {
+        let mut hasher = crc32fast::Hasher::new();
+        hasher.update(kind.magic());
+        hasher.update(&store);
+        Self(hasher)
+    }
+
+    fn checksum(&self, number: u64, payload: &[u8]) -> u32 {
+        let mut hasher = self.0.clone();
+        hasher.update(&number.to_le_bytes());
+        hasher.update(payload);
+        hasher.finalize()
+    }
+
+    /// Starts a frame in an empty buffer; the payload is appended by the caller.
+    pub(super) fn start(frame: &mut Vec<u8>) {
+        frame.clear();
+        frame.resize(FRAME_HEADER, 0);
+    }
+
+    /// Fills in the header of a frame. `None`: the payload is over 4 GiB.
+    pub(super) fn finish(&self, frame: &mut [u8], number: u64) -> Option<()> {
+        let (header, payload) = frame.split_at_mut_checked(FRAME_HEADER)?;
+        let length = u32::try_from(payload.len()).ok()?;
+        let checksum = self.checksum(number, payload);
+        for (space, byte) in header.iter_mut().zip(frame_header(length, checksum, number)) {
+            *space = byte;
+        }
+        Some(())
+    }
+
+    /// Whether a frame starts here, is whole, and carries this number or up to `above` more; its whole length.
+    pub(super) fn check(&self, bytes: &[u8], number: u64, above: u64) -> Option<usize> {
+        let mut reader = Reader(bytes);
+        let length = u32::from_le_bytes(reader.array()?);
+        let checksum = u32::from_le_bytes(reader.array()?);
+        let found = u64::from_le_bytes(reader.array()?);
+        if !(number..=number.saturating_add(above)).contains(&found) {
+            return None;
+        }
+        let length = usize::try_from(length).ok()?;
+        let payload = reader.take(length)?;
+        (self.checksum(found, payload) == checksum).then_some(FRAME_HEADER + length)
+    }
+}
+
+fn frame_header(length: u32, checksum: u32, number: u64) -> impl Iterator<Item = u8> {
+    length.to_le_bytes().into_iter().chain(checksum.to_le_bytes()).chain(number.to_le_bytes())
+}
+
+// A group: the revision before it, then records. Each record starts with one of these.
+const NEXT_REVISION: u8 = 1;
+const PUT: u8 = 2;
+const PUT_LEASED: u8 = 3;
+const DELETE: u8 = 4;
+
+/// Appends what steps did to the keys. The end of a lease needs no record: its keys' deletions are there, and a lease
+/// without keys does not outlive the process.
+pub(super) fn encode_group(
+    out: &mut Vec<u8>,
+    revision_before: Revision,
+    steps: &[Step],
+    ttl: impl Fn(LeaseId) -> i64,
+) {
+    out.extend_from_slice(&revision_before.to_le_bytes());
+    let mut current = revision_before;
+    for step in steps {
+        let Step::Key { revision, before, after } = step else { continue };
+        while current < *revision {
+            current += 1;
+            out.push(NEXT_REVISION);
+        }
+        match (after, before) {
+            (Some(item), _) => {
+                out.push(if item.lease.is_some() { PUT_LEASED } else { PUT });
+                put_key(out, &item.key);
+                put_bytes(out, item.value.as_slice());
+                if let Some(lease) = item.lease_id() {
+                    out.extend_from_slice(&lease.0.to_le_bytes());
+                    put_varint(out, ttl(lease).unsigned_abs());
+                }
+            }
+            (None, Some(item)) => {
+                out.push(DELETE);
+                put_key(out, &item.key);
+            }
+            (None, None) => {}
+        }
+    }
+}
+
+/// Does a group again. The error says what is wrong with it, though its checksum was right.
+pub(super) fn replay_group(payload: &[u8], keyspace: &mut Keyspace) -> Result<(), &'static str> {
+    let mut reader = Reader(payload);
+    let mut revision = reader.array().map(Revision::from_le_bytes).ok_or("a revision")?;
+    if revision != keyspace.revision {
+        return Err("the revision that follows the group before it");
+    }
+    while let Some(tag) = reader.byte() {
+        match tag {
+            NEXT_REVISION => revision += 1,
+            PUT | PUT_LEASED => {
+                let key = reader.text().ok_or("a key")?;
+                let value = reader.bytes().ok_or("a value")?;
+                let lease = if tag == PUT_LEASED { Some(reader.lease().ok_or("a lease")?) } else { None };
+                keyspace.replay_put(key, value, lease, revision);
+            }
+            DELETE => {
+                let key = reader.text().ok_or("a key")?;
+                if !keyspace.replay_deletion(key, revision) {
+                    return Err("a deletion of a key that is there");
+                }
+            }
+            _ => return Err("a known kind of record"),
+        }
+    }
+    keyspace.revision = revision;
+    Ok(())
+}
+
+// A block of a snapshot: one of these, then its contents.
+const LEASES: u8 = 1;
+const ITEMS: u8 = 2;
+const END: u8 = 3;
+
+/// Appends a block of leases.
+pub(super) fn encode_leases(out: &mut Vec<u8>, leases: &[(LeaseId, i64)]) {
+    out.push(LEASES);
+    for (lease, ttl_seconds) in leases {
+        out.extend_from_slice(&lease.0.to_le_bytes());
+        put_varint(out, ttl_seconds.unsigned_abs());
+    }
+}
+
+/// Appends items to a block, each key as what it shares with the one before and the rest.
+#[derive(Debug)]
+pub(super) struct ItemsEncoder {
+    key: Vec<u8>,
+    previous: Vec<u8>,
+}
+
+impl ItemsEncoder {
+    pub(super) fn start(out: &mut Vec<u8>) -> Self {
+        out.push(ITEMS);
+        Self { key: Vec::new(), previous: Vec::new() }
+    }
+
+    pub(super) fn push(&mut self, out: &mut Vec<u8>, item: &Item) {
+        self.key.clear();
+        item.key.append_to(&mut self.key);
+        let shared = self.key.iter().zip(&self.previous).take_while(|(one, other)| one == other).count();
+        put_varint(out, shared as u64);
+        put_bytes(out, self.key.get(shared..).unwrap_or_default());
+        put_bytes(out, item.value.as_slice());
+        out.extend_from_slice(&item.lease.map_or(0, NonZeroI64::get).to_le_bytes());
+        put_varint(out, item.create_revision.unsigned_abs());
+        put_varint(out, item.mod_revision.unsigned_abs());
+        put_varint(out, item.version.unsigned_abs());
+        std::mem::swap(&mut self.key, &mut self.previous);
+    }
+}
+
+/// Appends the last block.
+pub(super) fn encode_end(out: &mut Vec<u8>, revision: Revision, items: usize) {
+    out.push(END);
+    out.extend_from_slice(&revision.to_le_bytes());
+    put_varint(out, items as u64);
+}
+
+/// What a block was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Block {
+    Contents,
+    End,
+}
+
+/// Takes a block over. The error says what was expected.
+pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Block, &'static str> {
+    let mut reader = Reader(payload);
+    match reader.byte() {
+        Some(LEASES) => {
+            while !reader.0.is_empty() {
+                let (lease, ttl_seconds) = reader.lease().ok_or("a lease")?;
+                keyspace.leases.restore(lease, ttl_seconds);
+            }
+            Ok(Block::Contents)
+        }
+        Some(ITEMS) => load_items(reader, keyspace).ok_or("an item").map(|()| Block::Contents),
+        Some(END) => {
+            let revision = reader.array().map(Revision::from_le_bytes).ok_or("a revision")?;
+            if reader.varint() != Some(keyspace.items.len() as u64) {
+                return Err("the number of keys the snapshot holds");
+            }
+            keyspace.revision = revision;
+            Ok(Block::End)
+        }
+        _ => Err("a known kind of block"),
+    }
+}
+
+fn load_items(mut reader: Reader<'_>, keyspace: &mut Keyspace) -> Option<()> {
+    let mut key = Vec::new();
+    let mut previous: Option<Arc<Item>> = None;
+    while !reader.0.is_empty() {
+        let shared = usize::try_from(reader.varint()?).ok()?;
+        let rest = reader.bytes()?;
+        if shared > key.len() {
+            return None;
+        }
+        key.truncate(shared);
+        key.extend_from_slice(rest);
+        let text = std::str::from_utf8(&key).ok()?;
+        let item = Item {
+            key: KeyText::new(text, previous.as_deref().map(|item| &item.key)),
+            value: Value::new(reader.bytes()?),
+            lease: NonZeroI64::new(i64::from_le_bytes(reader.array()?)),
+            create_revision: reader.signed()?,
+            mod_revision: reader.signed()?,
+            version: reader.signed()?,
+        };
+        previous = Some(keyspace.restore(item));
+    }
+    Some(())
+}
+
+fn put_varint(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_varint(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_key(out: &mut Vec<u8>, key: &KeyText) {
+    put_varint(out, key.len() as u64);
+    key.append_to(out);
+}
+
+/// Takes bytes off the front; `None` where there are too few.
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(length)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
+        self.take(N)?.try_into().ok()
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let [byte] = self.array()?;
+        Some(byte)
+    }
+
+    fn varint(&mut self) -> Option<u64> {
+        let mut number = 0u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        i64::try_from(self.varint()?).ok()
+    }
+
+    fn bytes(&mut self) -> Option<&'a [u8]> {
+        let length = usize::try_from(self.varint()?).ok()?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Option<&'a str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+
+    fn lease(&mut self) -> Option<(LeaseId, i64)> {
+        Some((LeaseId(i64::from_le_bytes(self.array()?)), self.signed()?))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    const STORE: StoreId = [7; 16];
+
+    #[test]
+    fn numbers_survive() {
+        for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
+            let mut bytes = Vec::new();
+            put_varint(&mut bytes, number);
+            assert_eq!(Reader(&bytes).varint(), Some(number));
+            assert_eq!(Reader(&bytes[..bytes.len() - 1]).varint(), None);
+        }
+        assert_eq!(Reader(&[0xff; 11]).varint(), None);
+    }
+
+    #[test]
+    fn a_header_is_known_by_every_byte() {
+        let good = header(Kind::Log, Header { store: STORE, number: 9 });
+        assert_eq!(good.len(), HEADER);
+        assert_eq!(read_header(Kind::Log, &good), Ok(Header { store: STORE, number: 9 }));
+        assert_eq!(read_header(Kind::Snapshot, &good), Err(BadHeader::Damaged));
+        for at in 0..HEADER {
+            let mut bad = good.clone();
+            bad[at] ^= 1;
+            assert!(read_header(Kind::Log, &bad).is_err(), "byte {at}");
+            assert!(read_header(Kind::Log, &good[..at]).is_err(), "cut at {at}");
+        }
+        let mut newer = good;
+        newer[8] = 2;
+        assert_eq!(read_header(Kind::Log, &newer), Err(BadHeader::Format(2)));
+    }
+
+    #[test]
+    fn a_frame_is_known_by_every_byte() {
+        let seal = Seal::new(Kind::Log, STORE);
+        let mut frame = Vec::new();
+        Seal::start(&mut frame);
+        frame.extend_from_slice(b"payload");
+        seal.finish(&mut frame, 5).unwrap();
+        assert_eq!(seal.check(&frame, 5, 0), Some(frame.len()));
+        assert_eq!(seal.check(&frame, 3, 10), Some(frame.len()), "a range of numbers");
+        assert_eq!(seal.check(&frame, 4, 0), None, "another place");
+        assert_eq!(Seal::new(Kind::Snapshot, STORE).check(&frame, 5, 0), None, "another kind");
+        assert_eq!(Seal::new(Kind::Log, [8; 16]).check(&frame, 5, 0), None, "another store");
+        for at in 0..frame.len() {
+            let mut bad = frame.clone();
+            bad[at] ^= 1;
+            assert_eq!(seal.check(&bad, 5, 0), None, "byte {at}");
+            assert_eq!(seal.check(&frame[..at], 5, 0), None, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn nonsense_with_a_right_checksum_is_refused() {
+        let mut keyspace = Keyspace::new();
+        let revision = 1i64.to_le_bytes();
+        for records in
+            [&[9u8][..], &[PUT], &[PUT, 1], &[PUT, 1, b'k', 5, 1], &[DELETE, 1, b'k'], &[PUT, 1, 0xff, 0]]
+        {
+            let payload = [&revision[..], records].concat();
+            assert!(replay_group(&payload, &mut keyspace).is_err(), "{records:?}");
+        }
+        assert!(replay_group(&2i64.to_le_bytes(), &mut keyspace).is_err(), "another revision");
+        assert!(replay_group(&[1], &mut keyspace).is_err());
+        for block in [&[][..], &[9], &[ITEMS, 1, 0], &[ITEMS, 0], &[LEASES, 1], &[END, 1]] {
+            assert!(load_block(block, &mut keyspace).is_err(), "{block:?}");
+        }
+    }
+}

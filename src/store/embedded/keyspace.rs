@@ -1,0 +1,311 @@
+//! The store's state, and the one place that changes it: keys, leases and the revision, under etcd's rules. Pure: no I/O,
+//! no clock. What is done is noted in [`Steps`], from which the log's record, the watch's events and the undoing are made.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use imbl::OrdSet;
+
+use super::super::port::{Compare, Entry, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
+use super::item::{ByText, Item, Value};
+use super::key::KeyText;
+use super::lease::{Held, LeaseTime, Leases};
+
+/// All keys, ordered; a clone costs nothing and stays as it is.
+///
+/// Inner nodes of the tree may keep a replaced item alive until they are rebuilt (one key in sixteen at most).
+pub(super) type Items = OrdSet<Arc<Item>>;
+
+/// Keys, leases and the revision.
+#[derive(Debug)]
+pub(super) struct Keyspace {
+    pub items: Items,
+    pub leases: Leases,
+    pub revision: Revision,
+}
+
+/// Something done and not yet on disk.
+#[derive(Debug)]
+pub(super) enum Step {
+    /// A key changed at a revision; at least one side is there.
+    Key { revision: Revision, before: Option<Arc<Item>>, after: Option<Arc<Item>> },
+    /// A lease ended; its keys were deleted in the steps after this.
+    LeaseEnded(Box<EndedLease>),
+}
+
+#[derive(Debug)]
+pub(super) struct EndedLease {
+    id: LeaseId,
+    held: Held,
+    cause: End,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Expired,
+    Revoked,
+}
+
+/// What was done since the last write to disk, in order.
+pub(super) type Steps = Vec<Step>;
+
+impl Keyspace {
+    /// Empty, at revision 1 as etcd.
+    pub(super) fn new() -> Self {
+        Self { items: Items::new(), leases: Leases::default(), revision: 1 }
+    }
+
+    pub(super) fn find(&self, key: &str) -> Option<&Arc<Item>> {
+        self.items.get(&ByText(key))
+    }
+
+    fn below<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a Arc<Item>> {
+        below(&self.items, Bound::Included(prefix), prefix)
+    }
+
+    /// Does a transaction. An error has changed nothing.
+    pub(super) fn apply(&mut self, txn: &Txn, steps: &mut Steps) -> Result<TxnOutcome, StoreError> {
+        let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
+        let branch = if succeeded { &txn.then } else { &txn.otherwise };
+        for op in branch {
+            if let Op::Put { lease: Some(lease), .. } = op {
+                if self.leases.ttl_seconds(*lease).is_none() {
+                    return Err(StoreError::Aborted {
+                        reason: Reason::LeaseNotFound,
+                        message: format!("requested lease not found: {lease}"),
+                    });
+                }
+            }
+        }
+        let revision = self.revision + 1;
+        let done_before = steps.len();
+        let mut reads = Vec::new();
+        for op in branch {
+            match op {
+                Op::Put { key, value, lease } => self.put(key, Value::new(value), *lease, revision, steps),
+                Op::Delete(key) => {
+                    if let Some(item) = self.items.remove(&ByText(key)) {
+                        self.note_deletion(item, revision, steps);
+                    }
+                }
+                Op::DeletePrefix(prefix) => {
+                    let doomed: Vec<Arc<Item>> = self.below(prefix).cloned().collect();
+                    for item in doomed {
+                        self.items.remove(&item);
+                        self.note_deletion(item, revision, steps);
+                    }
+                }
+                Op::Get(key) => {
+                    reads.push(
+                        self.find(key).map(|item| item.to_entry_named(key.clone())).into_iter().collect(),
+                    );
+                }
+                Op::GetPrefix(prefix) => reads.push(self.below(prefix).map(|item| item.to_entry()).collect()),
+            }
+        }
+        let changed = steps.len() > done_before;
+        if changed {
+            self.revision = revision;
+        }
+        Ok(TxnOutcome { succeeded, revision: self.revision, changed, reads })
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        match compare {
+            Compare::Absent(key) => self.find(key).is_none(),
+            Compare::Present(key) => self.find(key).is_some(),
+            Compare::NoneBelow(prefix) => self.below(prefix).next().is_none(),
+            Compare::Unchanged { key, mod_revision } => {
+                self.find(key).is_some_and(|item| item.mod_revision == *mod_revision)
+            }
+            Compare::ValueIs { key, value } => {
+                self.find(key).is_some_and(|item| item.value.as_slice() == value)
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: &str,
+        value: Value,
+        lease: Option<LeaseId>,
+        revision: Revision,
+        steps: &mut Steps,
+    ) {
+        let before = self.find(key).cloned();
+        let (key, create_revision, version) = match &before {
+            Some(before) => (before.key.clone(), before.create_revision, before.version + 1),
+            None => (KeyText::new(key, self.neighbours(key)), revision, 1),
+        };
+        let lease = lease.and_then(|lease| std::num::NonZeroI64::new(lease.0));
+        let after = Arc::new(Item { key, value, create_revision, mod_revision: revision, version, lease });
+        self.change(before.as_ref(), Some(&after));
+        steps.push(Step::Key { revision, before, after: Some(after) });
+    }
+
+    /// The keys before and after where this one belongs: where a key of its folder would be.
+    fn neighbours(&self, key: &str) -> impl Iterator<Item = &KeyText> {
+        let before = self.items.get_prev(&ByText(key));
+        let after = std::iter::once_with(|| ()).filter_map(move |()| self.items.get_next(&ByText(key)));
+        before.into_iter().chain(after).map(|item| &item.key)
+    }
+
+    fn note_deletion(&mut self, item: Arc<Item>, revision: Revision, steps: &mut Steps) {
+        self.leases.detach(&item);
+        steps.push(Step::Key { revision, before: Some(item), after: None });
+    }
+
+    /// Ends a lease: its keys go at one revision, in key order. `false`: there is no such lease.
+    pub(super) fn end_lease(&mut self, id: LeaseId, cause: End, steps: &mut Steps) -> bool {
+        let Some(held) = self.leases.remove(id) else { return false };
+        let items = held.items.clone();
+        steps.push(Step::LeaseEnded(Box::new(EndedLease { id, held, cause })));
+        if !items.is_empty() {
+            self.revision += 1;
+        }
+        for item in items {
+            self.items.remove(&item);
+            steps.push(Step::Key { revision: self.revision, before: Some(item), after: None });
+        }
+        true
+    }
+
+    fn change(&mut self, before: Option<&Arc<Item>>, after: Option<&Arc<Item>>) {
+        if let Some(before) = before {
+            self.leases.detach(before);
+            if after.is_none() {
+                self.items.remove(before);
+            }
+        }
+        if let Some(after) = after {
+            self.items.insert(after.clone());
+            self.leases.attach(after);
+        }
+    }
+
+    /// Undoes steps, the last first: they could not be written.
+    pub(super) fn undo(&mut self, steps: &mut Steps, revision_before: Revision, now: LeaseTime) {
+        while let Some(step) = steps.pop() {
+            match step {
+                Step::Key { before, after, .. } => self.change(after.as_ref(), before.as_ref()),
+                Step::LeaseEnded(ended) => {
+                    self.leases.put_back(ended.id, ended.held);
+                    if ended.cause == End::Expired {
+                        self.leases.look_again(ended.id, now);
+                    }
+                }
+            }
+        }
+        self.revision = revision_before;
+    }
+
+    /// Does again what the log says was done: a put.
+    pub(super) fn replay_put(
+        &mut self,
+        key: &str,
+        value: &[u8],
+        lease: Option<(LeaseId, i64)>,
+        revision: Revision,
+    ) {
+        if let Some((id, ttl_seconds)) = lease {
+            self.leases.restore(id, ttl_seconds);
+        }
+        let mut steps = Steps::new();
+        self.put(key, Value::new(value), lease.map(|(id, _)| id), revision, &mut steps);
+        self.revision = revision;
+    }
+
+    /// Does again what the log says was done: a deletion. `false`: there was no such key.
+    pub(super) fn replay_deletion(&mut self, key: &str, revision: Revision) -> bool {
+        let Some(item) = self.items.remove(&ByText(key)) else { return false };
+        self.leases.detach(&item);
+        self.revision = revision;
+        true
+    }
+
+    /// Takes an item over from a snapshot.
+    pub(super) fn restore(&mut self, item: Item) -> Arc<Item> {
+        let item = Arc::new(item);
+        self.change(None, Some(&item));
+        item
+    }
+}
+
+/// The items whose key starts with `prefix`, from a key on (the prefix itself, or the last one seen), in key order.
+pub(super) fn below<'a>(
+    items: &'a Items,
+    from: Bound<&'a str>,
+    prefix: &'a str,
+) -> impl Iterator<Item = &'a Arc<Item>> {
+    let range: (Bound<ByText<'a>>, Bound<ByText<'a>>) = (from.map(ByText), Bound::Unbounded);
+    items.range(range).take_while(move |item| item.key.starts_with(prefix))
+}
+
+/// Up to `limit` entries below a prefix, after a key (or from the first on).
+pub(super) fn page(items: &Items, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Entry> {
+    let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+    below(items, from, prefix).take(limit).map(|item| item.to_entry()).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::store::port::Key;
+
+    fn put(key: &str, lease: Option<LeaseId>) -> Op {
+        Op::Put { key: Key::from(key), value: bytes::Bytes::from_static(b"x"), lease }
+    }
+
+    fn fingerprint(keyspace: &Keyspace) -> String {
+        let mut leases = keyspace.leases.contents();
+        leases.sort();
+        format!("{:?} {} {leases:?}", page(&keyspace.items, "", None, usize::MAX), keyspace.revision)
+    }
+
+    #[test]
+    fn undoing_restores_keys_leases_and_revision() {
+        let mut keyspace = Keyspace::new();
+        let mut steps = Steps::new();
+        let (first, second) = (keyspace.leases.grant(10, 0), keyspace.leases.grant(10, 0));
+        let ops =
+            vec![put("a/1", Some(first)), put("a/2", Some(first)), put("b/1", Some(second)), put("c", None)];
+        keyspace.apply(&Txn { then: ops, ..Txn::default() }, &mut steps).unwrap();
+        steps.clear();
+        let before = fingerprint(&keyspace);
+        let revision = keyspace.revision;
+        let groups = [
+            vec![put("a/1", None), put("d", Some(second))],
+            vec![put("a/2", Some(second)), Op::Delete("b/1".into())],
+            vec![Op::DeletePrefix("a/".into())],
+            vec![put("a/1", Some(first)), put("a/3", Some(first))],
+        ];
+        for ops in groups {
+            keyspace.apply(&Txn { then: ops, ..Txn::default() }, &mut steps).unwrap();
+        }
+        assert!(keyspace.end_lease(first, End::Expired, &mut steps));
+        assert!(keyspace.end_lease(second, End::Revoked, &mut steps));
+        assert_ne!(fingerprint(&keyspace), before);
+        keyspace.undo(&mut steps, revision, 0);
+        assert_eq!(fingerprint(&keyspace), before);
+    }
+
+    #[test]
+    fn a_clone_of_the_items_stays_as_it_is() {
+        let mut keyspace = Keyspace::new();
+        let mut steps = Steps::new();
+        for n in 0..1_000 {
+            let txn = Txn { then: vec![put(&format!("k/{n:04}"), None)], ..Txn::default() };
+            keyspace.apply(&txn, &mut steps).unwrap();
+        }
+        let clone = keyspace.items.clone();
+        let listed = page(&clone, "k/", None, usize::MAX);
+        keyspace
+            .apply(&Txn { then: vec![Op::DeletePrefix("k/".into())], ..Txn::default() }, &mut steps)
+            .unwrap();
+        assert!(keyspace.items.is_empty());
+        assert_eq!(page(&clone, "k/", None, usize::MAX), listed);
+        assert_eq!(page(&clone, "k/", Some("k/0997"), 10).len(), 2);
+        assert_eq!(page(&clone, "k/", Some("k/0997x"), 10).len(), 2);
+    }
+}

@@ -1,0 +1,354 @@
+//! Leases: who is alive until when, and which keys go with each. Pure: time is an argument. Deletes no keys itself.
+//!
+//! A renewal only moves a deadline. Each lease stands in one slot of the schedule, that of a deadline it once had; when
+//! the slot comes up the lease has either ended or moves to the slot of its present deadline. So a beat costs one look-up,
+//! and nothing ever walks over all leases.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::super::port::LeaseId;
+use super::item::Item;
+use crate::clock::{Clock, Monotonic};
+
+/// The shortest and the longest TTL, seconds; etcd's.
+const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
+
+/// The width of a slot of the schedule: leases end at most this late.
+pub(super) const TICK: Duration = Duration::from_millis(250);
+
+/// A lease is looked at this often, however long it lives, so that a revoked one does not stay in the schedule for years.
+const LONGEST_SLOT: Duration = Duration::from_secs(3600);
+
+/// Time as leases see it, in milliseconds: it stands still while nobody could renew them.
+pub(super) type LeaseTime = u64;
+
+/// Turns the clock into lease time.
+#[derive(Debug)]
+pub(super) struct LeaseClock {
+    clock: Clock,
+    last_look: Monotonic,
+    stalled: Duration,
+    late_tolerance: Duration,
+}
+
+impl LeaseClock {
+    pub(super) fn new(clock: Clock, late_tolerance: Duration) -> Self {
+        let last_look = clock.monotonic();
+        Self { clock, last_look, stalled: Duration::ZERO, late_tolerance }
+    }
+
+    /// The time now. Called at least once a [`TICK`]; if that did not happen, because the thread or the whole machine
+    /// stood still, renewals were not taken either: all deadlines move by as much (seen as time that did not pass).
+    pub(super) fn look(&mut self) -> LeaseTime {
+        let now = self.clock.monotonic();
+        let late = now.saturating_sub(self.last_look).saturating_sub(TICK);
+        self.last_look = now;
+        if late > self.late_tolerance {
+            log::warn!(
+                "the lease clock was not looked at for {late:?} too long: all leases live longer by as much"
+            );
+            self.stalled += late;
+        }
+        millis(now.saturating_sub(self.stalled))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// A lease that is alive.
+#[derive(Debug)]
+pub(super) struct Held {
+    pub ttl_seconds: i64,
+    deadline: LeaseTime,
+    /// In key order: what an expiry deletes, in that order.
+    pub items: Vec<Arc<Item>>,
+}
+
+/// All leases that are alive.
+#[derive(Debug, Default)]
+pub(super) struct Leases {
+    held: HashMap<LeaseId, Held>,
+    schedule: BTreeMap<u64, Vec<LeaseId>>,
+}
+
+/// Moves a TTL into its bounds.
+pub(super) fn clamp_ttl(ttl_seconds: i64) -> i64 {
+    ttl_seconds.clamp(*TTL_SECONDS.start(), *TTL_SECONDS.end())
+}
+
+fn deadline(now: LeaseTime, ttl_seconds: i64) -> LeaseTime {
+    now.saturating_add(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(1000))
+}
+
+impl Leases {
+    /// A new lease. Its id is random, so that it is none of an earlier life of the store either.
+    pub(super) fn grant(&mut self, ttl_seconds: i64, now: LeaseTime) -> LeaseId {
+        let id = loop {
+            let id = LeaseId(rand::random::<i64>() & i64::MAX);
+            if id.0 != 0 && !self.held.contains_key(&id) {
+                break id;
+            }
+        };
+        self.admit(id, ttl_seconds, now);
+        id
+    }
+
+    /// Adds a lease that is known from the disk, unless it is here already. [`Leases::restart`] gives it its time.
+    pub(super) fn restore(&mut self, id: LeaseId, ttl_seconds: i64) {
+        self.held.entry(id).or_insert(Held { ttl_seconds, deadline: 0, items: Vec::new() });
+    }
+
+    /// After reading from the disk: leases with keys get their full TTL, those without are forgotten.
+    pub(super) fn restart(&mut self, now: LeaseTime) {
+        self.held.retain(|_, held| !held.items.is_empty());
+        self.schedule.clear();
+        for (id, held) in &mut self.held {
+            held.deadline = deadline(now, held.ttl_seconds);
+            schedule(&mut self.schedule, *id, held.deadline, now);
+        }
+    }
+
+    fn admit(&mut self, id: LeaseId, ttl_seconds: i64, now: LeaseTime) {
+        let deadline = deadline(now, ttl_seconds);
+        self.held.insert(id, Held { ttl_seconds, deadline, items: Vec::new() });
+        schedule(&mut self.schedule, id, deadline, now);
+    }
+
+    /// Renews to the full TTL and answers it; `None`: no such lease.
+    pub(super) fn renew(&mut self, id: LeaseId, now: LeaseTime) -> Option<i64> {
+        let held = self.held.get_mut(&id)?;
+        held.deadline = deadline(now, held.ttl_seconds);
+        Some(held.ttl_seconds)
+    }
+
+    pub(super) fn ttl_seconds(&self, id: LeaseId) -> Option<i64> {
+        self.held.get(&id).map(|held| held.ttl_seconds)
+    }
+
+    /// Ids and TTLs of the leases that have keys.
+    pub(super) fn with_keys(&self) -> Vec<(LeaseId, i64)> {
+        let with_keys = self.held.iter().filter(|(_, held)| !held.items.is_empty());
+        with_keys.map(|(id, held)| (*id, held.ttl_seconds)).collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held.len()
+    }
+
+    #[cfg(test)]
+    pub(super) fn contents(&self) -> Vec<(LeaseId, Vec<String>)> {
+        let keys = |held: &Held| held.items.iter().map(|item| item.key.to_string()).collect();
+        self.held.iter().map(|(id, held)| (*id, keys(held))).collect()
+    }
+
+    /// Notes that an item hangs on its lease, in place of a former one of the same key.
+    pub(super) fn attach(&mut self, item: &Arc<Item>) {
+        let Some(held) = item.lease_id().and_then(|id| self.held.get_mut(&id)) else { return };
+        match held.items.binary_search(item) {
+            Ok(at) => {
+                if let Some(former) = held.items.get_mut(at) {
+                    *former = item.clone();
+                }
+            }
+            Err(at) => {
+                // Most leases have two keys; a doubling vector would hold room for four.
+                if held.items.len() < 4 {
+                    held.items.reserve_exact(1);
+                }
+                held.items.insert(at, item.clone());
+            }
+        }
+    }
+
+    /// Notes that an item no longer hangs on its lease.
+    pub(super) fn detach(&mut self, item: &Arc<Item>) {
+        let Some(held) = item.lease_id().and_then(|id| self.held.get_mut(&id)) else { return };
+        if let Ok(at) = held.items.binary_search(item) {
+            held.items.remove(at);
+        }
+    }
+
+    /// Takes a lease out, to be ended.
+    pub(super) fn remove(&mut self, id: LeaseId) -> Option<Held> {
+        self.held.remove(&id)
+    }
+
+    /// Puts back what [`Leases::remove`] took, because its end could not be written.
+    pub(super) fn put_back(&mut self, id: LeaseId, held: Held) {
+        self.held.insert(id, held);
+    }
+
+    /// Looks at a lease again in a while: its end could not be written.
+    pub(super) fn look_again(&mut self, id: LeaseId, now: LeaseTime) {
+        schedule(&mut self.schedule, id, now.saturating_add(1000), now);
+    }
+
+    /// Up to `limit` leases whose time is over. Each is named once: it is ended or [`Leases::look_again`].
+    pub(super) fn due(&mut self, now: LeaseTime, limit: usize) -> Vec<LeaseId> {
+        let mut due = Vec::new();
+        while due.len() < limit {
+            let Some(mut slot) = self.schedule.first_entry().filter(|slot| *slot.key() <= slot_of(now))
+            else {
+                break;
+            };
+            let mut moved = Vec::new();
+            while let Some(id) = slot.get_mut().pop() {
+                match self.held.get(&id) {
+                    None => {}
+                    Some(held) if held.deadline <= now => due.push(id),
+                    Some(held) => moved.push((id, held.deadline)),
+                }
+                if due.len() == limit {
+                    break;
+                }
+            }
+            if slot.get().is_empty() {
+                slot.remove();
+            }
+            for (id, deadline) in moved {
+                schedule(&mut self.schedule, id, deadline, now);
+            }
+        }
+        if self.held.capacity() > 1024 && self.held.capacity() / 8 > self.held.len() {
+            self.held.shrink_to(self.held.len() * 2);
+        }
+        due
+    }
+
+    /// Whether [`Leases::due`] has more to say at this time.
+    pub(super) fn is_due(&self, now: LeaseTime) -> bool {
+        self.schedule.first_key_value().is_some_and(|(slot, _)| *slot <= slot_of(now))
+    }
+}
+
+/// The last slot that is over.
+fn slot_of(now: LeaseTime) -> u64 {
+    now / millis(TICK)
+}
+
+fn schedule(slots: &mut BTreeMap<u64, Vec<LeaseId>>, id: LeaseId, deadline: LeaseTime, now: LeaseTime) {
+    let at = deadline.min(now.saturating_add(millis(LONGEST_SLOT)));
+    // The first slot that is over only after the deadline; later than the one being emptied.
+    let slot = at.div_ceil(millis(TICK)).max(slot_of(now) + 1);
+    slots.entry(slot).or_default().push(id);
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::store::embedded::item::Value;
+    use crate::store::embedded::key::KeyText;
+
+    fn item(key: &str, lease: LeaseId) -> Arc<Item> {
+        let lease = std::num::NonZeroI64::new(lease.0);
+        let key = KeyText::new(key, []);
+        Arc::new(Item { key, value: Value::new(b""), create_revision: 1, mod_revision: 1, version: 1, lease })
+    }
+
+    #[test]
+    fn a_lease_ends_at_its_deadline_and_not_before() {
+        let mut leases = Leases::default();
+        let id = leases.grant(10, 0);
+        assert!(leases.due(9_999, 100).is_empty());
+        assert!(!leases.is_due(9_999));
+        assert_eq!(leases.due(10_000, 100), [id]);
+        assert!(leases.due(20_000, 100).is_empty(), "named once");
+    }
+
+    #[test]
+    fn a_renewal_moves_the_deadline() {
+        let mut leases = Leases::default();
+        let id = leases.grant(10, 0);
+        for now in (0..100_000).step_by(3_000) {
+            assert!(leases.due(now, 100).is_empty());
+            assert_eq!(leases.renew(id, now), Some(10));
+        }
+        assert!(leases.due(108_999, 100).is_empty());
+        assert_eq!(leases.due(109_250, 100), [id]);
+    }
+
+    #[test]
+    fn long_leases_are_looked_at_and_kept() {
+        let mut leases = Leases::default();
+        let id = leases.grant(9_000_000_000, 0);
+        for hour in 1..100 {
+            assert!(leases.due(hour * 3_600_000, 100).is_empty());
+        }
+        assert!(leases.remove(id).is_some());
+        assert!(leases.due(200 * 3_600_000, 100).is_empty());
+        assert!(leases.schedule.is_empty(), "a removed lease leaves the schedule");
+    }
+
+    #[test]
+    fn no_more_than_the_limit_at_once() {
+        let mut leases = Leases::default();
+        let mut granted: Vec<LeaseId> = (0..250).map(|_| leases.grant(5, 0)).collect();
+        let mut ended = Vec::new();
+        for expected in [100, 100, 50, 0] {
+            let due = leases.due(5_000, 100);
+            assert_eq!(due.len(), expected);
+            ended.extend(due);
+        }
+        granted.sort();
+        ended.sort();
+        assert_eq!(ended, granted);
+    }
+
+    #[test]
+    fn an_end_that_could_not_be_written_comes_up_again() {
+        let mut leases = Leases::default();
+        let id = leases.grant(5, 0);
+        assert_eq!(leases.due(5_000, 100), [id]);
+        let held = leases.remove(id).unwrap();
+        leases.put_back(id, held);
+        leases.look_again(id, 5_000);
+        assert!(leases.due(5_500, 100).is_empty());
+        assert_eq!(leases.due(6_000, 100), [id]);
+    }
+
+    #[test]
+    fn items_are_kept_in_key_order_one_a_key() {
+        let mut leases = Leases::default();
+        let id = leases.grant(5, 0);
+        for key in ["b", "a", "d", "c", "b", "e"] {
+            leases.attach(&item(key, id));
+        }
+        leases.detach(&item("d", id));
+        leases.detach(&item("nothing", id));
+        leases.attach(&item("x", LeaseId(7)));
+        let keys: Vec<String> = leases.held[&id].items.iter().map(|item| item.key.to_string()).collect();
+        assert_eq!(keys, ["a", "b", "c", "e"]);
+        assert_eq!(leases.with_keys(), [(id, 5)]);
+    }
+
+    #[test]
+    fn after_a_restart_leases_with_keys_get_their_full_time() {
+        let mut leases = Leases::default();
+        leases.restore(LeaseId(1), 10);
+        leases.restore(LeaseId(2), 10);
+        leases.restore(LeaseId(1), 10);
+        leases.attach(&item("a", LeaseId(1)));
+        leases.restart(50_000);
+        assert_eq!(leases.len(), 1);
+        assert!(leases.due(59_999, 100).is_empty());
+        assert_eq!(leases.due(60_000, 100), [LeaseId(1)]);
+    }
+
+    #[test]
+    fn a_late_look_moves_all_deadlines() {
+        let clock = Clock::manual(0);
+        let mut time = LeaseClock::new(clock.clone(), Duration::from_secs(1));
+        assert_eq!(time.look(), 0);
+        clock.advance(Duration::from_millis(1_200));
+        assert_eq!(time.look(), 1_200, "a little late is no stall");
+        clock.advance(Duration::from_millis(60_250));
+        assert_eq!(time.look(), 1_450, "a minute nobody looked did not pass");
+        clock.advance(Duration::from_millis(250));
+        assert_eq!(time.look(), 1_700);
+    }
+}

@@ -1,0 +1,402 @@
+//! The embedded durable store: one machine, one process, a folder of files.
+//!
+//! Everything is in memory; the disk holds a log of what was done and now and then a snapshot of all. One thread, the
+//! committer, owns the state. Callers put commands into its bounded queue and wait for the reply; it does all that wait,
+//! writes them to the log as one group, syncs, and only then publishes and answers: **nothing is shown before it is on
+//! disk**. A failed sync ends the process, since nobody can know what the disk holds then.
+//!
+//! One command's way: `mod.rs` (queue) → `committer` → `command` → `keyspace` (the rules) → `log` (via `format`) →
+//! `history` (watchers) → reply. At start: `recovery`. It must not know any rule of the registry.
+
+mod command;
+mod committer;
+mod disk;
+pub mod faulty_disk;
+mod format;
+mod history;
+mod item;
+mod key;
+mod keyspace;
+mod lease;
+mod limits;
+mod log;
+mod recovery;
+mod snapshot;
+mod stats;
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::sync::{Semaphore, oneshot, watch};
+
+use self::command::{Command, Queued};
+use self::committer::Committer;
+pub use self::disk::{Disk, DiskFile};
+use self::disk::{Folder, FolderError};
+use self::history::{Bounds, History, Published, REGISTRY};
+use self::keyspace::page;
+use self::lease::LeaseClock;
+pub use self::recovery::OpenError;
+use self::recovery::{Recovered, recover};
+use self::snapshot::Snapshots;
+use self::stats::Counters;
+pub use self::stats::Stats;
+use super::port::{
+    GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store, StoreError, Txn,
+    TxnOutcome, WatchBatch, WatchError,
+};
+use crate::clock::Clock;
+
+/// How a store behaves; the defaults are for production.
+#[derive(Clone)]
+pub struct Options {
+    /// Events kept for watches that start in the past or lag behind. A registration is two.
+    pub history_events: usize,
+    /// The same in bytes, by estimate. Most of it is shared with what is stored anyway.
+    pub history_bytes: usize,
+    /// A snapshot is made when the log is longer than this and longer than the last snapshot, bytes.
+    pub snapshot_log_bytes: u64,
+    /// If leases were not looked at for longer than this, nobody could renew them: all deadlines move by as much. A test
+    /// that moves a manual clock in larger strides than this sets it higher.
+    pub late_tolerance: Duration,
+    /// How long a caller waits for room in the queue (64 MiB) before it gets [`Reason::Unavailable`].
+    pub queue_wait: Duration,
+    /// How long a caller waits for its answer, once queued, before the outcome is called unknown.
+    pub answer_wait: Duration,
+    /// Told when nobody knows what is on the disk, and must end the process. If it returns (in tests), the store is closed.
+    pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            history_events: 65_536,
+            history_bytes: 32 << 20,
+            snapshot_log_bytes: 32 << 20,
+            late_tolerance: Duration::from_secs(1),
+            queue_wait: Duration::from_secs(5),
+            answer_wait: Duration::from_secs(10),
+            on_fatal: Arc::new(|message| {
+                ::log::error!("{message}: what the disk holds is unknown, ending the process");
+                ::log::logger().flush();
+                std::process::exit(FATAL_EXIT_CODE);
+            }),
+        }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").finish_non_exhaustive()
+    }
+}
+
+/// The process's exit code after a fatal error of the disk (`EX_SOFTWARE` of sysexits).
+const FATAL_EXIT_CODE: i32 = 70;
+
+/// Room in the queue, in KiB of requests.
+const QUEUE_ROOM: u32 = 64 << 10;
+
+/// Entries of a page of a listing; the port's limit.
+const PAGE: usize = 2_000;
+
+/// No close waits longer, e.g. for a snapshot that is being written.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
+/// The embedded store. Dropping it lets the committer finish what it has; [`Store::close`] also waits for that.
+#[derive(Debug)]
+pub struct EmbeddedStore {
+    caller: Arc<Caller>,
+}
+
+/// What callers share.
+#[derive(Debug)]
+struct Caller {
+    queue: mpsc::Sender<Queued>,
+    /// Bounds the queue; closed when the store is.
+    permits: Arc<Semaphore>,
+    published: watch::Receiver<Published>,
+    history: Arc<History>,
+    counters: Arc<Counters>,
+    queue_wait: Duration,
+    answer_wait: Duration,
+}
+
+/// Why a command was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unanswered {
+    /// It was never begun.
+    Full,
+    /// It was never begun, or only looked.
+    Closed,
+    /// It may have been done.
+    Late,
+}
+
+impl Unanswered {
+    fn message(self) -> &'static str {
+        match self {
+            Self::Full => "the store is busy: no room in its queue",
+            Self::Closed => "the store is closed",
+            Self::Late => "the store did not answer in time",
+        }
+    }
+
+    fn to_error(self) -> StoreError {
+        let message = self.message().to_owned();
+        match self {
+            Self::Full | Self::Closed => StoreError::Aborted { reason: Reason::Unavailable, message },
+            Self::Late => StoreError::Unknown { message },
+        }
+    }
+}
+
+impl EmbeddedStore {
+    /// Opens the store in a folder, which is made if it is not there and locked against other processes. Blocks while it
+    /// reads what is there (about 0.3 s with 100,000 instances).
+    pub fn open(dir: &Path, options: Options, clock: Clock) -> Result<Self, OpenError> {
+        let folder = Folder::open(dir).map_err(|error| match error {
+            FolderError::Locked(pid) => OpenError::Locked { folder: dir.to_owned(), pid },
+            FolderError::Io(error) => OpenError::Io { path: dir.to_owned(), error },
+        })?;
+        Self::open_on(Arc::new(folder), options, clock)
+    }
+
+    /// Opens the store on a disk of the caller's.
+    pub fn open_on(disk: Arc<dyn Disk>, options: Options, clock: Clock) -> Result<Self, OpenError> {
+        let Recovered { mut keyspace, log, store, snapshot_length } = recover(&disk)?;
+        let mut time = LeaseClock::new(clock, options.late_tolerance);
+        keyspace.leases.restart(time.look());
+        let revision = keyspace.revision;
+        let counters = Arc::new(Counters::default());
+        counters.note(&keyspace, &log);
+        counters.note_snapshot_length(snapshot_length);
+        let bounds = Bounds { events: options.history_events, bytes: options.history_bytes };
+        // A new store's revision 1 has no events; of an older one's past none are kept.
+        let dropped = if revision == 1 { 0 } else { revision };
+        let history = Arc::new(History::new(bounds, dropped));
+        let (publisher, published) = watch::channel(Published { revision, registry_revision: revision });
+        let (queue, inbox) = mpsc::channel();
+        let permits = Arc::new(Semaphore::new(QUEUE_ROOM as usize));
+        let path = disk.path("");
+        let committer = Committer {
+            disk,
+            keyspace,
+            log,
+            time,
+            inbox,
+            permits: permits.clone(),
+            history: history.clone(),
+            published: publisher,
+            counters: counters.clone(),
+            snapshots: Snapshots::new(store, options.snapshot_log_bytes, snapshot_length),
+            on_fatal: options.on_fatal.clone(),
+        };
+        let run = move || {
+            if catch_unwind(AssertUnwindSafe(|| committer.run())).is_err() {
+                (options.on_fatal)("the store's committer panicked");
+            }
+        };
+        let spawned = std::thread::Builder::new().name("store-committer".to_owned()).spawn(run);
+        spawned.map_err(|error| OpenError::Io { path, error })?;
+        let (queue_wait, answer_wait) = (options.queue_wait, options.answer_wait);
+        let caller = Caller { queue, permits, published, history, counters, queue_wait, answer_wait };
+        Ok(Self { caller: Arc::new(caller) })
+    }
+
+    /// What the store holds and has done.
+    pub fn stats(&self) -> Stats {
+        self.caller.counters.read()
+    }
+
+    /// Looks at the clock now and returns when every lease that is over has been ended (or could not be, because the disk
+    /// is full). For tests that move the clock; a store looks by itself four times a second.
+    pub fn poke(&self) -> BoxFuture<'static, ()> {
+        let caller = self.caller.clone();
+        async move {
+            let _ = caller.ask(1, |reply| Command::Poke { reply }).await;
+        }
+        .boxed()
+    }
+}
+
+impl Caller {
+    async fn ask<T>(
+        &self,
+        bytes: usize,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let room = u32::try_from(bytes / 1024).unwrap_or(QUEUE_ROOM).saturating_add(1).min(QUEUE_ROOM);
+        let permit = match self.permits.try_acquire_many(room) {
+            Ok(permit) => permit,
+            Err(tokio::sync::TryAcquireError::Closed) => return Err(Unanswered::Closed),
+            Err(tokio::sync::TryAcquireError::NoPermits) => {
+                let room = self.permits.acquire_many(room);
+                match tokio::time::timeout(self.queue_wait, room).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) => return Err(Unanswered::Closed),
+                    Err(_) => return Err(Unanswered::Full),
+                }
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Queued { command: command(reply), room }).map_err(|_| Unanswered::Closed)?;
+        // The committer gives the room back.
+        permit.forget();
+        match tokio::time::timeout(self.answer_wait, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unanswered::Closed),
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    fn published(&self) -> Result<Published, StoreError> {
+        match self.published.has_changed() {
+            Ok(_) if !self.permits.is_closed() => Ok(*self.published.borrow()),
+            _ => Err(Unanswered::Closed.to_error()),
+        }
+    }
+
+    async fn batch(&self, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+        let asked = txns.len();
+        let mut bytes = 0;
+        let check = |txn: Txn| {
+            bytes += limits::check(&txn)?;
+            Ok(txn)
+        };
+        let txns: Vec<_> = txns.into_iter().map(check).collect();
+        if asked == 0 {
+            return Vec::new();
+        }
+        match self.ask(bytes, |reply| Command::Batch { txns, reply }).await {
+            Ok(outcomes) => outcomes,
+            Err(unanswered) => vec![Err(unanswered.to_error()); asked],
+        }
+    }
+
+    async fn single(&self, op: Op) -> Result<Revision, StoreError> {
+        let txn = Txn { then: vec![op], ..Txn::default() };
+        match self.batch(vec![txn]).await.pop() {
+            Some(outcome) => outcome.map(|outcome| outcome.revision),
+            None => Err(Unanswered::Closed.to_error()),
+        }
+    }
+
+    async fn bookmark(&self) -> Result<Revision, StoreError> {
+        let published = self.published()?;
+        if published.revision == published.registry_revision {
+            return Ok(published.revision);
+        }
+        // The last write was not the registry's, so its watch would never reach this revision.
+        let key = Key::from(format!("{REGISTRY}bookmarks/{:016x}", rand::random::<u64>()));
+        let bytes = bytes::Bytes::new();
+        let put = self.single(Op::Put { key: key.clone(), value: bytes, lease: None }).await?;
+        // If it stays, it harms nobody.
+        Ok(self.single(Op::Delete(key)).await.unwrap_or(put))
+    }
+
+    async fn close(&self) {
+        // No new ones; what has its place in the queue is done before.
+        self.permits.close();
+        let _ = self.queue.send(Queued { command: Command::Close, room: 0 });
+        let mut published = self.published.clone();
+        let closed = async { while published.changed().await.is_ok() {} };
+        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
+            ::log::warn!("the store did not close within {CLOSE_WAIT:?}");
+        }
+    }
+}
+
+impl Store for EmbeddedStore {
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>> {
+        let caller = self.caller.clone();
+        let prefix = prefix.to_owned();
+        let pages = async move {
+            let (items, revision) = match caller.ask(1, |reply| Command::List { reply }).await {
+                Ok(listed) => listed,
+                Err(unanswered) => return stream::iter([Err(unanswered.to_error())]).boxed(),
+            };
+            // The items are a clone that stays as it is: pages are cut from it as they are asked for.
+            let first = page(&items, &prefix, None, PAGE);
+            stream::unfold(Some((items, first)), move |state| {
+                let next = state.map(|(items, entries)| {
+                    let last =
+                        entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.key.clone());
+                    let more = last.map(|last| page(&items, &prefix, Some(&last), PAGE));
+                    let rest = more.filter(|more| !more.is_empty()).map(|more| (items, more));
+                    (Ok(Page { entries, revision }), rest)
+                });
+                std::future::ready(next)
+            })
+            .boxed()
+        };
+        pages.flatten_stream().boxed()
+    }
+
+    fn grant_cost(&self) -> GrantCost {
+        GrantCost::Free
+    }
+
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
+        let caller = self.caller.clone();
+        async move { caller.batch(txns).await }.boxed()
+    }
+
+    fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>> {
+        let caller = self.caller.clone();
+        async move {
+            let granted = caller.ask(1, |reply| Command::Grant { ttl_seconds, reply }).await;
+            granted.unwrap_or_else(|unanswered| Err(unanswered.to_error()))
+        }
+        .boxed()
+    }
+
+    fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>> {
+        let caller = self.caller.clone();
+        async move {
+            let asked = leases.len();
+            if asked == 0 {
+                return Vec::new();
+            }
+            let bytes = asked * size_of::<LeaseId>();
+            match caller.ask(bytes, |reply| Command::KeepAlive { leases, reply }).await {
+                Ok(answers) => answers,
+                Err(unanswered) => vec![KeepAlive::Unanswered(unanswered.message().to_owned()); asked],
+            }
+        }
+        .boxed()
+    }
+
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'static, Result<bool, StoreError>> {
+        let caller = self.caller.clone();
+        async move {
+            let revoked = caller.ask(1, |reply| Command::Revoke { lease, reply }).await;
+            revoked.unwrap_or_else(|unanswered| Err(unanswered.to_error()))
+        }
+        .boxed()
+    }
+
+    fn watch(&self, prefix: &str, from: Revision) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
+        history::watch(self.caller.history.clone(), self.caller.published.clone(), prefix.to_owned(), from)
+    }
+
+    fn revision(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
+        // A write is published before it is answered, so this is at least the revision of every write answered.
+        std::future::ready(self.caller.published().map(|published| published.revision)).boxed()
+    }
+
+    fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
+        let caller = self.caller.clone();
+        async move { caller.bookmark().await }.boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let caller = self.caller.clone();
+        async move { caller.close().await }.boxed()
+    }
+}

@@ -1,0 +1,304 @@
+//! Opening a folder: from its files to the state they say, or to a sentence about what is wrong with them. Never an empty
+//! registry in place of a damaged one: only a torn end of the last segment, which was never answered to anybody, is cut.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::disk::Disk;
+use super::format::{
+    BadHeader, Block, FORMAT, HEADER, Header, Kind, StoreId, load_block, read_header, replay_group,
+};
+use super::keyspace::Keyspace;
+use super::log::{Frames, Log, Next, UNFINISHED, create_file, number_in, segment_name};
+use super::snapshot::{remove_superfluous, snapshot_name};
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process has the folder.
+    #[error("{folder}: in use by another service-center{}; stop it or choose another folder", holder(*.pid))]
+    Locked {
+        /// The folder.
+        folder: PathBuf,
+        /// Who has it, if that is known.
+        pid: Option<u32>,
+    },
+    /// The operating system refused.
+    #[error("{path}: {error}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it said.
+        error: io::Error,
+    },
+    /// Of another version.
+    #[error(
+        "{path}: written in format {found}, this version knows format {FORMAT}: start the version that wrote it, or \
+         move the folder away and let the instances register again"
+    )]
+    Format {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// Not what was written.
+    #[error(
+        "{path}: damaged at byte {offset}: expected {expected}; restore the folder from a copy, or move it away and let \
+         the instances register again"
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where in it.
+        offset: u64,
+        /// What should have been there.
+        expected: String,
+    },
+    /// A file that the others need is not there.
+    #[error(
+        "{path}: missing: {why}; restore the folder from a copy, or move it away and let the instances register again"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// What needs it.
+        why: String,
+    },
+    /// Files of two stores in one folder.
+    #[error("{path}: belongs to another store than the rest of the folder; move it away")]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+fn holder(pid: Option<u32>) -> String {
+    pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
+}
+
+const IDENTITY: &str = "identity";
+
+/// What a folder held.
+pub(super) struct Recovered {
+    pub keyspace: Keyspace,
+    pub log: Log,
+    pub store: StoreId,
+    /// Length of the snapshot it started from, bytes.
+    pub snapshot_length: u64,
+}
+
+/// Reads a folder, or starts a new store in an empty one.
+pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
+    let files = Files { disk: &**disk };
+    let names = disk.list().map_err(|error| files.io("", error))?;
+    for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
+        disk.remove(name).map_err(|error| files.io(name, error))?;
+    }
+    let numbers = |prefix: &str| {
+        let mut numbers: Vec<u64> = names.iter().filter_map(|name| number_in(name, prefix)).collect();
+        numbers.sort_unstable();
+        numbers
+    };
+    let (segments, snapshots) = (numbers("log-"), numbers("snapshot-"));
+    let identity = names.iter().any(|name| name == IDENTITY);
+    if segments.is_empty() && (identity || !snapshots.is_empty()) {
+        return Err(
+            files.missing(&segment_name(1), "the folder held a store, but no log is there".to_owned())
+        );
+    }
+    let Some(newest_segment) = segments.last() else { return create(disk, &files) };
+    let store = if identity {
+        files.header(IDENTITY, Kind::Identity)?.store
+    } else {
+        // The folder was begun and the machine stopped, or only logs and snapshots were copied.
+        let name = segment_name(*newest_segment);
+        let store = files.header(&name, Kind::Log)?.store;
+        files.create_identity(store)?;
+        store
+    };
+
+    let mut keyspace = Keyspace::new();
+    let mut snapshot_length = 0;
+    let snapshot = snapshots.last().copied();
+    if let Some(last_group) = snapshot {
+        snapshot_length = files.load_snapshot(last_group, store, &mut keyspace)?;
+    }
+    let log = replay(disk, &files, store, &segments, snapshot, &mut keyspace)?;
+    if let Some(last_group) = snapshot {
+        // The machine may have stopped while they were removed.
+        remove_superfluous(&**disk, last_group).map_err(|error| files.io("", error))?;
+    }
+    Ok(Recovered { keyspace, log, store, snapshot_length })
+}
+
+fn create(disk: &Arc<dyn Disk>, files: &Files<'_>) -> Result<Recovered, OpenError> {
+    let store: StoreId = rand::random();
+    // The log first: a folder with an identity had a log.
+    let log =
+        Log::create(disk.clone(), store, 1).map_err(|error| files.io(&segment_name(1), error.into()))?;
+    files.create_identity(store)?;
+    log::info!("{}: a new store", files.path("").display());
+    Ok(Recovered { keyspace: Keyspace::new(), log, store, snapshot_length: 0 })
+}
+
+fn replay(
+    disk: &Arc<dyn Disk>,
+    files: &Files<'_>,
+    store: StoreId,
+    segments: &[u64],
+    snapshot: Option<u64>,
+    keyspace: &mut Keyspace,
+) -> Result<Log, OpenError> {
+    // When a snapshot is begun the log goes on in a new segment, which is not removed before the next snapshot is done. So
+    // the segment behind the newest snapshot is there, and those before it are not needed.
+    let mut next = snapshot.map_or(1, |last_group| last_group + 1);
+    let needed =
+        segments.iter().position(|first| *first >= next).and_then(|at| segments.get(at..)).unwrap_or(&[]);
+    if needed.first() != Some(&next) {
+        return Err(match (snapshot, needed.first()) {
+            (None, Some(first)) => files.missing(
+                &snapshot_name(first - 1),
+                format!("the log starts at group {first}, and there is no snapshot of what was before"),
+            ),
+            _ => {
+                files.missing(&segment_name(next), format!("the newest snapshot ends at group {}", next - 1))
+            }
+        });
+    }
+    let (mut total, mut end) = (0, HEADER as u64);
+    for (at, first) in needed.iter().enumerate() {
+        let name = segment_name(*first);
+        if *first != next {
+            return Err(files.missing(
+                &segment_name(next),
+                format!("the log ends at group {} and goes on at group {first} in {name}", next - 1),
+            ));
+        }
+        let header = files.header(&name, Kind::Log)?;
+        if header.store != store {
+            return Err(OpenError::Foreign { path: files.path(&name) });
+        }
+        if header.number != *first {
+            return Err(files.damaged(&name, 0, format!("a log that starts at group {first}")));
+        }
+        let mut frames =
+            Frames::new(&**disk, &name, Kind::Log, store).map_err(|error| files.io(&name, error))?;
+        loop {
+            let offset = frames.offset();
+            match frames.next(next).map_err(|error| files.io(&name, error))? {
+                Next::Payload(payload) => {
+                    replay_group(payload, keyspace).map_err(|expected| {
+                        files.damaged(&name, offset, format!("{expected} in group {next}"))
+                    })?;
+                    next += 1;
+                }
+                Next::End => break,
+                Next::Bad => {
+                    if at + 1 < needed.len() {
+                        return Err(files.damaged(&name, offset, format!("group {next}")));
+                    }
+                    files.cut_torn_end(&name, &frames, next)?;
+                    break;
+                }
+            }
+        }
+        end = frames.offset();
+        total += end;
+    }
+    let name = segment_name(needed.last().copied().unwrap_or(1));
+    Log::resume(disk.clone(), store, name.clone(), end, total, next).map_err(|error| files.io(&name, error))
+}
+
+/// Reading with errors that name the file.
+struct Files<'a> {
+    disk: &'a dyn Disk,
+}
+
+impl Files<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.disk.path(name)
+    }
+
+    fn io(&self, name: &str, error: io::Error) -> OpenError {
+        OpenError::Io { path: self.path(name), error }
+    }
+
+    fn damaged(&self, name: &str, offset: u64, expected: String) -> OpenError {
+        OpenError::Damaged { path: self.path(name), offset, expected }
+    }
+
+    fn missing(&self, name: &str, why: String) -> OpenError {
+        OpenError::Missing { path: self.path(name), why }
+    }
+
+    fn header(&self, name: &str, kind: Kind) -> Result<Header, OpenError> {
+        let bytes = self.disk.read(name, 0, HEADER).map_err(|error| self.io(name, error))?;
+        read_header(kind, &bytes).map_err(|bad| match bad {
+            BadHeader::Format(found) => OpenError::Format { path: self.path(name), found },
+            BadHeader::Damaged => self.damaged(name, 0, "the header of a file of this kind".to_owned()),
+        })
+    }
+
+    fn create_identity(&self, store: StoreId) -> Result<(), OpenError> {
+        create_file(self.disk, IDENTITY, Kind::Identity, Header { store, number: 0 })
+            .map(drop)
+            .map_err(|error| self.io(IDENTITY, error.into()))
+    }
+
+    fn load_snapshot(
+        &self,
+        last_group: u64,
+        store: StoreId,
+        keyspace: &mut Keyspace,
+    ) -> Result<u64, OpenError> {
+        let name = snapshot_name(last_group);
+        let header = self.header(&name, Kind::Snapshot)?;
+        if header.store != store {
+            return Err(OpenError::Foreign { path: self.path(&name) });
+        }
+        if header.number != last_group {
+            return Err(self.damaged(&name, 0, format!("a snapshot of the groups up to {last_group}")));
+        }
+        let mut frames =
+            Frames::new(self.disk, &name, Kind::Snapshot, store).map_err(|error| self.io(&name, error))?;
+        let mut number = 0;
+        loop {
+            let offset = frames.offset();
+            match frames.next(number).map_err(|error| self.io(&name, error))? {
+                Next::Payload(payload) => {
+                    let block = load_block(payload, keyspace).map_err(|expected| {
+                        self.damaged(&name, offset, format!("{expected} in block {number}"))
+                    })?;
+                    if block == Block::End {
+                        return Ok(frames.offset());
+                    }
+                }
+                Next::Bad | Next::End => return Err(self.damaged(&name, offset, format!("block {number}"))),
+            }
+            number += 1;
+        }
+    }
+
+    fn cut_torn_end(&self, name: &str, frames: &Frames<'_>, next: u64) -> Result<(), OpenError> {
+        let offset = frames.offset();
+        let behind = frames.anything_valid_behind(next).map_err(|error| self.io(name, error))?;
+        if let Some(behind) = behind {
+            let expected =
+                format!("group {next} (a later one is whole at byte {behind}, so this is no torn end)");
+            return Err(self.damaged(name, offset, expected));
+        }
+        log::warn!(
+            "{}: cut a torn end at byte {offset}: group {next} was not fully written when the machine or the process \
+             stopped, and was answered to nobody",
+            self.path(name).display()
+        );
+        let cut = || {
+            let mut file = self.disk.append(name)?;
+            file.truncate(offset)?;
+            file.sync()
+        };
+        cut().map_err(|error| self.io(name, error))
+    }
+}

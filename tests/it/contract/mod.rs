@@ -1,0 +1,3 @@
+//! What the API answers, seen by a client.
+
+mod golden;

@@ -1,0 +1,4 @@
+//! What is left after a fault: a killed process, a cut connection, a store that goes away.
+//!
+//! Every test here runs against loopback addresses, is bounded, and ends what it started by process id.
+//! How long and how wide they run is [`crate::support::scale`]'s to say.

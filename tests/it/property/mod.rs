@@ -1,0 +1,1 @@
+//! Random operations against a naive model, and one way of doing a thing against another way of doing it.

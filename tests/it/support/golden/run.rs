@@ -1,0 +1,158 @@
+//! Runs a profile's scenarios on one daemon, side by side, and judges the outcome by the list of those not yet passing.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::sync::Mutex;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::not_yet::NotYet;
+use super::replay::{hold_ballast, replay};
+use super::scenario::Scenario;
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::store::Backing;
+
+/// Scenarios at a time. Most of them sleep most of the time.
+const WORKERS: usize = 24;
+/// The topics whose scenarios run one at a time: they look at what is there once in a server.
+const ONE_AT_A_TIME: [&str; 2] = ["dependencies", "health"];
+
+/// How the scenarios of a profile went.
+#[derive(Debug, Default)]
+pub struct Verdict {
+    heading: String,
+    passed: usize,
+    known: usize,
+    wrong: Vec<String>,
+    took: Duration,
+    /// The end of the daemon's output; empty if it never served.
+    log_tail: String,
+}
+
+impl Verdict {
+    /// Whether each scenario did what the list says.
+    pub fn is_good(&self) -> bool {
+        self.wrong.is_empty()
+    }
+
+    /// Writes the first line to standard error, past the capture of the test's output.
+    pub fn announce(&self) {
+        writeln!(std::io::stderr(), "{}", self.summary()).ok();
+    }
+
+    fn summary(&self) -> String {
+        let Self { heading, passed, known, wrong, took, .. } = self;
+        format!(
+            "golden {heading}: {passed} passed, {known} not yet, {} wrong ({:.1} s)",
+            wrong.len(),
+            took.as_secs_f32()
+        )
+    }
+
+    fn judge(&mut self, name: &str, outcome: Result<(), String>, reason: Option<&str>) {
+        match (outcome, reason) {
+            (Ok(()), None) => self.passed += 1,
+            (Err(_), Some(_)) => self.known += 1,
+            (Ok(()), Some(reason)) => {
+                self.wrong.push(format!("{name} passes: take it off the list (\"{reason}\")"))
+            }
+            (Err(difference), None) => self.wrong.push(format!("{name} {difference}")),
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.summary())?;
+        self.wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))?;
+        if self.log_tail.is_empty() {
+            Ok(())
+        } else {
+            write!(f, "\nthe daemon's output ends:\n{}", self.log_tail)
+        }
+    }
+}
+
+/// Starts a daemon with the profile's settings on the store and replays the scenarios.
+///
+/// A daemon that does not start makes every scenario differ, so it is no failure while all of them are listed.
+pub fn run(
+    profile: &str,
+    scenarios: &[&Scenario],
+    settings: Settings,
+    store: &dyn Backing,
+    not_yet: &NotYet,
+) -> Verdict {
+    let began = Instant::now();
+    let mut verdict = Verdict { heading: format!("{profile} on {}", store.name()), ..Verdict::default() };
+    let started = Daemon::start(store.chosen_in(settings)).map_err(|error| error.to_string());
+    let ready = started.and_then(|daemon| hold_ballast(daemon.address()).map(|()| daemon));
+    let outcomes = match &ready {
+        Ok(daemon) => replay_all(daemon.address(), scenarios),
+        Err(why) => scenarios.iter().map(|scenario| (scenario.name.as_str(), Err(why.clone()))).collect(),
+    };
+    for (name, outcome) in outcomes {
+        verdict.judge(name, outcome, not_yet.reason(name, store.name()));
+    }
+    if let Ok(mut daemon) = ready {
+        if let Some(status) = daemon.process().exit_status() {
+            verdict.wrong.push(format!("the daemon ended on the way: {status}"));
+        }
+        verdict.log_tail = daemon.process().log_tail();
+    }
+    verdict.wrong.sort();
+    verdict.took = began.elapsed();
+    verdict
+}
+
+/// Replays all, in no particular order; the outcomes by name.
+pub fn replay_all<'a>(server: SocketAddr, scenarios: &[&'a Scenario]) -> Vec<(&'a str, Result<(), String>)> {
+    let one_at_a_time = |scenario: &&&Scenario| ONE_AT_A_TIME.contains(&scenario.topic.as_str());
+    let lane: Vec<&Scenario> = scenarios.iter().filter(one_at_a_time).copied().collect();
+    let mut free: Vec<&Scenario> =
+        scenarios.iter().filter(|scenario| !one_at_a_time(scenario)).copied().collect();
+    free.sort_by_key(|scenario| std::cmp::Reverse(scenario.waits())); // the longest first, so that none is left at the end
+    let free = Mutex::new(VecDeque::from(free));
+    let outcomes = Mutex::new(Vec::new());
+    let run_one = |scenario: &'a Scenario| {
+        let outcome = replay(server, scenario).map_err(|difference| difference.to_string());
+        outcomes.lock().unwrap().push((scenario.name.as_str(), outcome));
+    };
+    thread::scope(|scope| {
+        scope.spawn(|| lane.iter().copied().for_each(run_one));
+        for _ in 0..WORKERS {
+            scope.spawn(|| {
+                loop {
+                    let next = free.lock().unwrap().pop_front();
+                    let Some(scenario) = next else { return };
+                    run_one(scenario);
+                }
+            });
+        }
+    });
+    outcomes.into_inner().unwrap()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_only_shrinks() {
+        let mut verdict = Verdict { heading: "plain on embedded".to_owned(), ..Verdict::default() };
+        verdict.judge("a", Ok(()), None);
+        verdict.judge("b", Err("step 0: x".to_owned()), Some("not built"));
+        assert!(verdict.is_good());
+        assert_eq!(verdict.to_string(), "golden plain on embedded: 1 passed, 1 not yet, 0 wrong (0.0 s)");
+        verdict.judge("c", Err("step 1: y".to_owned()), None);
+        verdict.judge("d", Ok(()), Some("not built"));
+        assert!(!verdict.is_good());
+        let text = verdict.to_string();
+        assert!(
+            text.ends_with("2 wrong (0.0 s)\nc step 1: y\nd passes: take it off the list (\"not built\")"),
+            "{text}"
+        );
+    }
+}

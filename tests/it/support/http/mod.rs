@@ -1,0 +1,35 @@
+//! A small HTTP/1.1 client that hides nothing: header names keep their case, a header sent twice is there twice, and
+//! what is sent is what the test wrote. Blocking; every exchange has a limit.
+
+mod client;
+mod connection;
+mod message;
+
+pub use client::Client;
+pub use connection::Connection;
+pub use message::{Request, Response};
+
+use std::io;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// No connection came about.
+    #[error("cannot connect: {0}")]
+    Connect(io::Error),
+    /// The request could not be sent whole, and no answer came either.
+    #[error("cannot send: {0}")]
+    Send(io::Error),
+    /// The connection broke while the answer was awaited or read.
+    #[error("cannot receive: {0}")]
+    Receive(io::Error),
+    /// The other side closed the connection before the answer was whole.
+    #[error("closed after {0} bytes of an answer that was not whole")]
+    Closed(usize),
+    /// The limit ran out.
+    #[error("no whole answer in time")]
+    TimedOut,
+    /// What came is no HTTP.
+    #[error("not an HTTP answer: {0}")]
+    Malformed(String),
+}

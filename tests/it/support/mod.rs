@@ -1,0 +1,14 @@
+//! What the tests start, send and wait with. Blocking I/O on plain threads; every wait has a limit.
+//!
+//! Nothing here asserts a rule of the registry: a helper reports what it saw, the test judges.
+
+pub mod daemon;
+pub mod eventually;
+pub mod golden;
+pub mod http;
+pub mod net;
+pub mod process;
+pub mod registry;
+pub mod scale;
+pub mod store;
+pub mod ws;

@@ -1,0 +1,142 @@
+//! One child process: its output in a file, ended by its id, never left behind.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::eventually::try_eventually;
+
+/// How much of the log a failing test prints.
+const SHOWN_LOG_BYTES: usize = 16 * 1024;
+
+/// A child process. Dropping it kills it; when the test is failing, the end of its output is printed first.
+#[derive(Debug)]
+pub struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts `command` without input; both outputs are appended to `log`.
+    pub fn spawn(name: &str, command: &mut Command, log: &Path) -> io::Result<Self> {
+        let out = OpenOptions::new().create(true).append(true).open(log)?;
+        let err = out.try_clone()?;
+        let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?;
+        Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
+    }
+
+    /// The process id.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn exit_status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
+    /// SIGKILL, and waits until it is gone.
+    pub fn kill9(&mut self) -> ExitStatus {
+        self.child.kill().expect("a child of ours can be killed");
+        self.child.wait().expect("a child of ours can be waited for")
+    }
+
+    /// Sends `signal`.
+    pub fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(id, signal).expect("a child of ours takes signals");
+    }
+
+    /// How it ends within `limit`; `Err` if it runs on.
+    pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        let name = self.name.clone();
+        try_eventually(limit, || self.exit_status())
+            .map_err(|_| format!("{name} has not ended within {limit:?}"))
+    }
+
+    /// SIGTERM, then how it ends within `limit`; `Err` if it runs on.
+    pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, String> {
+        self.signal(Signal::TERM);
+        self.wait(limit)
+    }
+
+    /// What it has written so far, both outputs.
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// The end of what it has written.
+    pub fn log_tail(&self) -> String {
+        let log = self.log();
+        let mut start = log.len().saturating_sub(SHOWN_LOG_BYTES);
+        while !log.is_char_boundary(start) {
+            start += 1;
+        }
+        log[start..].to_owned()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let ended = self.exit_status();
+        if ended.is_none() {
+            self.child.kill().and_then(|()| self.child.wait()).ok();
+        }
+        if thread::panicking() {
+            let state =
+                ended.map_or_else(|| "was running".to_owned(), |status| format!("had ended: {status}"));
+            let text = format!(
+                "--- {} (process {}) {state}; its output ends:\n{}\n---\n",
+                self.name,
+                self.child.id(),
+                self.log_tail()
+            );
+            io::stderr().write_all(text.as_bytes()).ok();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::eventually::{GENEROUS, eventually};
+
+    fn shell(script: &str) -> (Process, tempfile::TempDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let process =
+            Process::spawn("sh", Command::new("sh").args(["-c", script]), &dir.path().join("log")).unwrap();
+        (process, dir)
+    }
+
+    #[test]
+    fn terminate_returns_the_exit_code_and_the_log_is_kept() {
+        let (mut process, _dir) =
+            shell("trap 'echo bye >&2; exit 7' TERM; echo ready; while :; do sleep 0.05; done");
+        eventually(GENEROUS, || process.log().contains("ready"));
+        assert_eq!(process.terminate(GENEROUS).unwrap().code(), Some(7));
+        assert_eq!(process.log_tail(), "ready\nbye\n");
+    }
+
+    #[test]
+    fn kill9_leaves_no_exit_code() {
+        let (mut process, _dir) = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        eventually(GENEROUS, || process.log().contains("ready"));
+        assert!(process.terminate(Duration::from_millis(100)).unwrap_err().contains("sh has not ended"));
+        assert_eq!(process.exit_status(), None);
+        assert_eq!(process.kill9().code(), None);
+    }
+
+    #[test]
+    fn drop_ends_the_process() {
+        let (process, _dir) = shell("while :; do sleep 0.05; done");
+        let id = process.id();
+        drop(process);
+        assert!(!Path::new(&format!("/proc/{id}")).exists());
+    }
+}

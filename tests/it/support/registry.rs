@@ -1,0 +1,287 @@
+//! The registry's API as typed calls, for tests that are about faults and not about the API's form.
+
+use serde_json::{Value, json};
+
+use super::http::{Client, HttpError, Request, Response};
+
+/// Why a call has no result. What was sent may have happened all the same unless the server refused it.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// No answer: the outcome is unknown.
+    #[error("no answer: {0}")]
+    NoAnswer(#[from] HttpError),
+    /// An answer other than 200.
+    #[error("status {status}: {body}")]
+    Refused {
+        /// The status.
+        status: u16,
+        /// The member `errorCode`, or empty.
+        code: String,
+        /// The body.
+        body: String,
+    },
+    /// A 200 whose body is not what it should be.
+    #[error("unexpected answer: {0}")]
+    Unexpected(String),
+}
+
+/// An instance to register.
+#[derive(Clone, Debug)]
+pub struct Instance {
+    /// Its id; `None` lets the server choose.
+    pub id: Option<String>,
+    /// Its endpoint.
+    pub endpoint: String,
+    /// Seconds between its heartbeats.
+    pub interval: u32,
+    /// How many it may miss: its lease lives `interval × (times + 1)` seconds.
+    pub times: u32,
+}
+
+impl Instance {
+    /// An instance with this id, a lease of two minutes, and an endpoint nobody connects to.
+    pub fn named(id: &str) -> Self {
+        Self { id: Some(id.to_owned()), endpoint: "rest://127.0.0.1:1".to_owned(), interval: 30, times: 3 }
+    }
+
+    /// The same with a lease of `interval × (times + 1)` seconds.
+    pub fn with_health_check(mut self, interval: u32, times: u32) -> Self {
+        (self.interval, self.times) = (interval, times);
+        self
+    }
+
+    fn document(&self) -> Value {
+        let check = json!({"mode": "push", "interval": self.interval, "times": self.times});
+        let mut instance = json!({"hostName": "test", "endpoints": [self.endpoint], "healthCheck": check});
+        if let Some(id) = &self.id {
+            instance["instanceId"] = json!(id);
+        }
+        json!({ "instance": instance })
+    }
+}
+
+/// The registry of one project, in the default domain and app.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    client: Client,
+    base: String,
+}
+
+impl Registry {
+    /// The project `project` on the server of this client.
+    pub fn new(client: Client, project: &str) -> Self {
+        Self { client, base: format!("/v4/{project}/registry") }
+    }
+
+    /// Where a websocket asks for the events of `consumer`.
+    pub fn watch_target(&self, consumer: &str) -> String {
+        format!("{}/microservices/{consumer}/watcher", self.base)
+    }
+
+    /// Creates a service, or finds it if it is there; its id.
+    pub fn create_service(&self, name: &str, version: &str) -> Result<String, CallError> {
+        let service = json!({"service": {"serviceName": name, "version": version}});
+        let answer = self.call("POST", "/microservices", &[], Some(&service))?;
+        text_member(&answer, "serviceId")
+    }
+
+    /// Deletes a service and its instances.
+    pub fn delete_service(&self, service: &str) -> Result<(), CallError> {
+        self.call("DELETE", &format!("/microservices/{service}?force=1"), &[], None).map(drop)
+    }
+
+    /// Registers an instance; its id.
+    pub fn register(&self, service: &str, instance: &Instance) -> Result<String, CallError> {
+        let target = format!("/microservices/{service}/instances");
+        let answer = self.call("POST", &target, &[], Some(&instance.document()))?;
+        text_member(&answer, "instanceId")
+    }
+
+    /// Sends a heartbeat.
+    pub fn heartbeat(&self, service: &str, instance: &str) -> Result<(), CallError> {
+        self.call("PUT", &format!("/microservices/{service}/instances/{instance}/heartbeat"), &[], None)
+            .map(drop)
+    }
+
+    /// Unregisters an instance.
+    pub fn unregister(&self, service: &str, instance: &str) -> Result<(), CallError> {
+        self.call("DELETE", &format!("/microservices/{service}/instances/{instance}"), &[], None).map(drop)
+    }
+
+    /// The ids of a service's instances, sorted. `fresh` knows what the store knows now, `cached` what the node knows.
+    pub fn list(&self, service: &str, freshness: Freshness) -> Result<Vec<String>, CallError> {
+        let target = format!("/microservices/{service}/instances{}", freshness.query('?'));
+        instance_ids(&self.call("GET", &target, &[("X-ConsumerId", service)], None)?)
+    }
+
+    /// The ids of the instances of all versions of the service with this name, sorted. With a consumer, its dependency is
+    /// recorded: from then on it gets the provider's events.
+    pub fn find(
+        &self,
+        consumer: Option<&str>,
+        name: &str,
+        freshness: Freshness,
+    ) -> Result<Vec<String>, CallError> {
+        let target = format!("/instances?appId=default&serviceName={name}{}", freshness.query('&'));
+        let consumer: Vec<(&str, &str)> = consumer.iter().map(|&id| ("X-ConsumerId", id)).collect();
+        instance_ids(&self.call("GET", &target, &consumer, None)?)
+    }
+
+    fn call(
+        &self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> Result<Value, CallError> {
+        let mut request = Request::new(method, &format!("{}{target}", self.base));
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        if let Some(body) = body {
+            request = request.json(body);
+        }
+        let response = self.client.send(&request)?;
+        if response.status != 200 {
+            return Err(refused(&response));
+        }
+        if response.body.is_empty() {
+            return Ok(Value::Null);
+        }
+        let text = response.text();
+        serde_json::from_str(&text).map_err(|error| CallError::Unexpected(format!("{error}: {text}")))
+    }
+}
+
+/// What an answer may be made from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// What the node knows.
+    Cached,
+    /// What the store held when the request came.
+    Fresh,
+}
+
+impl Freshness {
+    fn query(self, joint: char) -> String {
+        match self {
+            Self::Cached => String::new(),
+            Self::Fresh => format!("{joint}noCache=1"),
+        }
+    }
+}
+
+fn refused(response: &Response) -> CallError {
+    let body = response.text();
+    let code = serde_json::from_str::<Value>(&body)
+        .ok()
+        .and_then(|body| body["errorCode"].as_str().map(str::to_owned));
+    CallError::Refused { status: response.status, code: code.unwrap_or_default(), body }
+}
+
+fn text_member(answer: &Value, name: &str) -> Result<String, CallError> {
+    let member = answer[name].as_str().map(str::to_owned);
+    member.ok_or_else(|| CallError::Unexpected(format!("no text member {name} in {answer}")))
+}
+
+/// An answer without the member `instances` lists none.
+fn instance_ids(answer: &Value) -> Result<Vec<String>, CallError> {
+    let Some(instances) = answer["instances"].as_array() else { return Ok(Vec::new()) };
+    let mut ids = instances
+        .iter()
+        .map(|instance| text_member(instance, "instanceId"))
+        .collect::<Result<Vec<String>, _>>()?;
+    ids.sort();
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What `call` sends, and what it makes of an answer; no answer at all with an empty status.
+    fn outcome<T>(
+        status: &'static str,
+        body: &'static str,
+        call: impl FnOnce(Registry) -> Result<T, CallError>,
+    ) -> (String, Result<T, CallError>) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = Registry::new(Client::new(listener.local_addr().unwrap()), "p");
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut buffer = vec![0; 65536];
+            let count = stream.read(&mut buffer).unwrap();
+            if !status.is_empty() {
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+            String::from_utf8_lossy(&buffer[..count]).into_owned()
+        });
+        let result = call(registry);
+        (server.join().unwrap(), result)
+    }
+
+    #[test]
+    fn calls_send_what_the_api_wants() {
+        let (sent, id) = outcome("200 OK", "{\"serviceId\":\"s\"}", |r| r.create_service("a", "1.0.0"));
+        assert!(sent.starts_with("POST /v4/p/registry/microservices HTTP"), "{sent}");
+        assert!(sent.ends_with(r#"{"service":{"serviceName":"a","version":"1.0.0"}}"#), "{sent}");
+        assert_eq!(id.unwrap(), "s");
+
+        let instance = Instance::named("i").with_health_check(1, 0);
+        let (sent, id) = outcome("200 OK", "{\"instanceId\":\"i\"}", |r| r.register("s", &instance));
+        assert!(
+            sent.contains(r#""instanceId":"i""#)
+                && sent.contains(r#"{"interval":1,"mode":"push","times":0}"#),
+            "{sent}"
+        );
+        assert_eq!(id.unwrap(), "i");
+
+        for (begin, call) in [
+            (
+                "PUT /v4/p/registry/microservices/s/instances/i/heartbeat HTTP",
+                Registry::heartbeat as fn(&_, &_, &_) -> _,
+            ),
+            ("DELETE /v4/p/registry/microservices/s/instances/i HTTP", Registry::unregister),
+        ] {
+            let (sent, done) = outcome("200 OK", "", |r| call(&r, "s", "i"));
+            assert!(sent.starts_with(begin) && done.is_ok(), "{sent}");
+        }
+        let (sent, _) = outcome("200 OK", "", |r| r.delete_service("s"));
+        assert!(sent.starts_with("DELETE /v4/p/registry/microservices/s?force=1 HTTP"), "{sent}");
+    }
+
+    #[test]
+    fn finds_and_lists_are_sorted_ids() {
+        let two = "{\"instances\":[{\"instanceId\":\"b\"},{\"instanceId\":\"a\",\"x\":1}]}";
+        let (sent, ids) = outcome("200 OK", two, |r| r.find(Some("c"), "n", Freshness::Fresh));
+        assert!(
+            sent.starts_with("GET /v4/p/registry/instances?appId=default&serviceName=n&noCache=1 HTTP"),
+            "{sent}"
+        );
+        assert!(sent.contains("X-ConsumerId: c\r\n"), "{sent}");
+        assert_eq!(ids.unwrap(), ["a", "b"]);
+        let (sent, ids) = outcome("200 OK", "{}", |r| r.list("s", Freshness::Cached));
+        assert!(sent.starts_with("GET /v4/p/registry/microservices/s/instances HTTP"), "{sent}");
+        assert!(ids.unwrap().is_empty());
+        let registry = Registry::new(Client::new("127.0.0.1:1".parse().unwrap()), "p");
+        assert_eq!(registry.watch_target("c"), "/v4/p/registry/microservices/c/watcher");
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_silence() {
+        let refusal = "{\"errorCode\":\"400017\"}";
+        let (_, refused) = outcome("400 Bad Request", refusal, |r| r.heartbeat("s", "i"));
+        assert!(
+            matches!(&refused, Err(CallError::Refused { status: 400, code, .. }) if code == "400017"),
+            "{refused:?}"
+        );
+        let (_, silent) = outcome("", "", |r| r.heartbeat("s", "i"));
+        assert!(matches!(silent, Err(CallError::NoAnswer(_))), "{silent:?}");
+        let (_, odd) = outcome("200 OK", "{}", |r| r.create_service("a", "1"));
+        assert!(matches!(odd, Err(CallError::Unexpected(_))), "{odd:?}");
+    }
+}

@@ -1,0 +1,182 @@
+//! Leases under a clock that the test moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use service_center::clock::Clock;
+use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::{EmbeddedStore, Options};
+use service_center::store::{KeepAlive, LeaseId, Reason, Store, StoreError};
+
+use super::{attempt, grant, list, options, put, put_leased, within, write};
+
+struct Scene {
+    disk: FaultyDisk,
+    clock: Clock,
+    store: EmbeddedStore,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::on(FaultyDisk::new())
+    }
+
+    fn on(disk: FaultyDisk) -> Self {
+        let clock = Clock::manual(1_700_000_000);
+        let store = EmbeddedStore::open_on(Arc::new(disk.clone()), options(), clock.clone()).unwrap();
+        Self { disk, clock, store }
+    }
+
+    /// Time passes, and the store is awake.
+    async fn pass(&self, mut time: Duration) {
+        while !time.is_zero() {
+            let stride = time.min(Duration::from_millis(500));
+            self.clock.advance(stride);
+            within("a look", self.store.poke()).await;
+            time -= stride;
+        }
+    }
+
+    async fn keys(&self) -> Vec<String> {
+        list(&self.store).await.0.iter().map(|entry| entry.key.to_string()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_lease_ends_when_its_time_is_over() {
+    let scene = Scene::new();
+    let (short, long) = (grant(&scene.store, 30).await, grant(&scene.store, 90).await);
+    write(&scene.store, vec![put_leased("/short", "x", short), put_leased("/long", "x", long)]).await;
+    scene.pass(Duration::from_secs(29)).await;
+    assert_eq!(scene.keys().await, ["/long", "/short"]);
+    scene.pass(Duration::from_millis(1_500)).await;
+    assert_eq!(scene.keys().await, ["/long"]);
+    scene.pass(Duration::from_secs(58)).await;
+    assert_eq!(scene.keys().await, ["/long"]);
+    scene.pass(Duration::from_secs(2)).await;
+    assert!(scene.keys().await.is_empty());
+    assert_eq!(scene.store.stats().leases, 0);
+}
+
+#[tokio::test]
+async fn thousands_of_leases_end_together_while_others_beat() {
+    let scene = Scene::new();
+    let mut beating = Vec::new();
+    for n in 0..3_000 {
+        let lease = grant(&scene.store, 30).await;
+        write(&scene.store, vec![put_leased(&format!("/{n:04}"), "x", lease)]).await;
+        if n % 100 == 0 {
+            beating.push(lease);
+        }
+    }
+    for _ in 0..12 {
+        scene.pass(Duration::from_secs(10)).await;
+        let answers = scene.store.keep_alive(beating.clone()).await;
+        assert!(answers.iter().all(|answer| *answer == KeepAlive::Renewed(30)), "{answers:?}");
+    }
+    let keys = scene.keys().await;
+    assert_eq!(keys.len(), 30);
+    assert!(keys.iter().all(|key| key.ends_with("00")), "{keys:?}");
+}
+
+#[tokio::test]
+async fn a_stall_ends_no_lease() {
+    let scene = Scene::new();
+    let lease = grant(&scene.store, 30).await;
+    write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
+    scene.pass(Duration::from_secs(20)).await;
+    // The machine stands still for an hour: nobody could beat.
+    scene.clock.advance(Duration::from_secs(3_600));
+    within("a look", scene.store.poke()).await;
+    scene.pass(Duration::from_secs(8)).await;
+    assert_eq!(scene.keys().await, ["/a"]);
+    scene.pass(Duration::from_secs(3)).await;
+    assert!(scene.keys().await.is_empty(), "it goes on where it stood");
+}
+
+#[tokio::test]
+async fn a_jump_of_the_wall_clock_does_not_matter() {
+    let scene = Scene::new();
+    let lease = grant(&scene.store, 30).await;
+    write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
+    scene.clock.jump(2_000_000_000);
+    scene.pass(Duration::from_secs(29)).await;
+    scene.clock.jump(1_000_000_000);
+    assert_eq!(scene.keys().await, ["/a"]);
+    scene.pass(Duration::from_secs(2)).await;
+    assert!(scene.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn after_a_restart_each_lease_has_its_full_time() {
+    let scene = Scene::new();
+    let (used, unused) = (grant(&scene.store, 30).await, grant(&scene.store, 30).await);
+    let emptied = grant(&scene.store, 30).await;
+    write(&scene.store, vec![put_leased("/a", "x", used), put_leased("/b", "x", emptied)]).await;
+    write(&scene.store, vec![put("/b", "x")]).await;
+    scene.pass(Duration::from_secs(25)).await;
+    within("closing", scene.store.close()).await;
+
+    let scene = Scene::on(scene.disk);
+    let answers = scene.store.keep_alive(vec![unused, emptied]).await;
+    assert_eq!(answers, [KeepAlive::NotFound, KeepAlive::NotFound], "leases without keys are forgotten");
+    scene.pass(Duration::from_secs(28)).await;
+    assert_eq!(scene.keys().await, ["/a", "/b"]);
+    scene.pass(Duration::from_secs(3)).await;
+    assert_eq!(scene.keys().await, ["/b"]);
+    assert_eq!(scene.store.keep_alive(vec![used]).await, [KeepAlive::NotFound]);
+}
+
+#[tokio::test]
+async fn a_write_on_an_ended_lease_is_refused() {
+    let scene = Scene::new();
+    let lease = grant(&scene.store, 30).await;
+    scene.pass(Duration::from_secs(31)).await;
+    for lease in [lease, LeaseId(12_345), LeaseId(0), LeaseId(-1)] {
+        let outcome = attempt(&scene.store, vec![put_leased("/a", "x", lease)]).await;
+        assert!(
+            matches!(outcome, Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. })),
+            "{outcome:?}"
+        );
+    }
+    assert!(scene.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn on_a_full_disk_leases_end_later() {
+    let scene = Scene::new();
+    let lease = grant(&scene.store, 30).await;
+    write(&scene.store, vec![put_leased("/a", "x", lease), put_leased("/b", "x", lease)]).await;
+    scene.disk.fail(Fault::NoSpaceAfter(10));
+    scene.pass(Duration::from_secs(40)).await;
+    assert_eq!(scene.keys().await, ["/a", "/b"], "an end that cannot be written is not shown");
+    scene.disk.fail(Fault::None);
+    scene.pass(Duration::from_secs(2)).await;
+    assert!(scene.keys().await.is_empty());
+}
+
+#[tokio::test]
+async fn a_beat_in_time_is_enough_on_a_full_disk() {
+    let scene = Scene::new();
+    let lease = grant(&scene.store, 30).await;
+    write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
+    scene.disk.fail(Fault::NoSpaceAfter(0));
+    scene.pass(Duration::from_secs(40)).await;
+    assert_eq!(scene.store.keep_alive(vec![lease]).await, [KeepAlive::Renewed(30)], "it never ended");
+    scene.disk.fail(Fault::None);
+    scene.pass(Duration::from_secs(28)).await;
+    assert_eq!(scene.keys().await, ["/a"]);
+}
+
+/// A test that moves the clock in one stride says so.
+#[tokio::test]
+async fn a_larger_tolerance_takes_large_strides() {
+    let clock = Clock::manual(0);
+    let options = Options { late_tolerance: Duration::from_secs(1_000_000), ..options() };
+    let store = EmbeddedStore::open_on(Arc::new(FaultyDisk::new()), options, clock.clone()).unwrap();
+    let lease = grant(&store, 30).await;
+    write(&store, vec![put_leased("/a", "x", lease)]).await;
+    clock.advance(Duration::from_secs(31));
+    within("a look", store.poke()).await;
+    assert!(list(&store).await.0.is_empty());
+}
