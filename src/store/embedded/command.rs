@@ -37,10 +37,6 @@ pub(super) enum Answer {
         outcomes: Outcomes,
         reply: oneshot::Sender<Outcomes>,
     },
-    Grant {
-        lease: Lease,
-        reply: oneshot::Sender<Result<Lease, StoreError>>,
-    },
     KeepAlive {
         leases: Vec<LeaseId>,
         answers: Vec<KeepAlive>,

@@ -105,6 +105,11 @@ impl Log {
         self.total
     }
 
+    /// Whether the open segment has no group yet.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.length == HEADER as u64
+    }
+
     /// The number of the last group.
     pub(super) fn last_group(&self) -> u64 {
         self.next - 1

@@ -47,7 +47,9 @@ impl Snapshots {
             Some(_) => return Ok(()),
             None => {}
         }
-        if log.total() <= self.least_log_bytes.max(self.length).max(self.not_below) {
+        let long = log.total() > self.least_log_bytes.max(self.length).max(self.not_below);
+        // Without a group since the last one, a new segment would take the open one's name.
+        if !long || log.is_fresh() {
             return Ok(());
         }
         match log.rotate() {
