@@ -113,7 +113,9 @@ impl Etcd {
             // A test certificate may name another host on purpose.
             command.arg("--insecure-skip-tls-verify");
             if let Some((certificate, key)) = &tls.client {
-                command.arg(format!("--cert={}", certificate.display())).arg(format!("--key={}", key.display()));
+                command
+                    .arg(format!("--cert={}", certificate.display()))
+                    .arg(format!("--key={}", key.display()));
             }
         }
         let output = command.args(arguments).output().map_err(|error| error.to_string())?;
