@@ -6,6 +6,7 @@
 pub mod codec;
 pub mod conformance;
 pub mod embedded;
+pub mod etcd;
 pub mod keys;
 pub mod port;
 

@@ -1,0 +1,198 @@
+//! Many transactions in few requests. Each is nested into one of etcd's transactions, so that its compares decide about
+//! it alone. What etcd refuses as a whole because of one (it does not say which) is halved until that one is alone.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+
+use super::entries::Skipped;
+use super::failure::unavailable;
+use super::nodes::{Effect, Nodes};
+use super::txn::{MAX_OPS, batch_outcomes, batch_request, outcome, puts, request, revision, weight, width};
+use crate::store::port::{Reason, StoreError, Txn, TxnOutcome};
+
+/// Transactions in one request. Leaves each 8 operations a list, see [`width`].
+const MAX_TXNS: usize = 120;
+/// Bytes in one request; etcd takes 1.5 MiB.
+const MAX_BYTES: usize = 1_000_000;
+/// Requests of one call under way at once, where it does not fit into one.
+const IN_FLIGHT: usize = 4;
+
+type Outcome = Result<TxnOutcome, StoreError>;
+
+/// Submits transactions that do not depend on each other; one outcome for each in order. Takes at most twice the limit
+/// of a call: what is left to halve then was not done, and is told so.
+pub(super) async fn submit(nodes: Nodes, skipped: Arc<Skipped>, txns: Vec<Txn>) -> Vec<Outcome> {
+    let limit = nodes.call_limit();
+    let batch =
+        Batch { nodes: &nodes, skipped: &skipped, txns: &txns, limit, deadline: Instant::now() + limit * 2 };
+    let mut outcomes: Vec<Option<Outcome>> = txns.iter().map(|_| None).collect();
+    let requests = requests(&txns);
+    let mut answers = futures_util::stream::iter(requests.into_iter().map(|indices| batch.settle(indices)))
+        .buffer_unordered(IN_FLIGHT);
+    while let Some(settled) = answers.next().await {
+        for (index, outcome) in settled {
+            if let Some(slot) = outcomes.get_mut(index) {
+                *slot = Some(outcome);
+            }
+        }
+    }
+    outcomes
+        .into_iter()
+        .map(|outcome| outcome.unwrap_or_else(|| Err(unavailable("the transaction was not submitted"))))
+        .collect()
+}
+
+/// The transactions of each request, by index.
+fn requests(txns: &[Txn]) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..txns.len()).collect();
+    // One wide transaction narrows the request it is in, so the wide ones go together. Stable: equals keep their order.
+    order.sort_by_key(|index| txns.get(*index).map_or(0, width) > MAX_OPS - MAX_TXNS);
+    let mut requests: Vec<Vec<usize>> = Vec::new();
+    let mut current: Vec<usize> = Vec::new();
+    let (mut bytes, mut widest) = (0, 0);
+    for index in order {
+        let Some(txn) = txns.get(index) else { continue };
+        let (txn_bytes, txn_width) = (weight(txn), width(txn));
+        let fits = current.len() < MAX_TXNS
+            && bytes + txn_bytes <= MAX_BYTES
+            && current.len() + 1 + widest.max(txn_width) <= MAX_OPS;
+        if !fits && !current.is_empty() {
+            requests.push(std::mem::take(&mut current));
+            (bytes, widest) = (0, 0);
+        }
+        current.push(index);
+        bytes += txn_bytes;
+        widest = widest.max(txn_width);
+    }
+    if !current.is_empty() {
+        requests.push(current);
+    }
+    requests
+}
+
+struct Batch<'a> {
+    nodes: &'a Nodes,
+    skipped: &'a Skipped,
+    txns: &'a [Txn],
+    limit: Duration,
+    deadline: Instant,
+}
+
+impl Batch<'_> {
+    async fn settle(&self, indices: Vec<usize>) -> Vec<(usize, Outcome)> {
+        let mut settled = Vec::with_capacity(indices.len());
+        // In order: the left half before the right one, so that the first of two that collide wins.
+        let mut waiting = vec![indices];
+        while let Some(indices) = waiting.pop() {
+            match self.request(&indices).await {
+                Ok(outcomes) => settled.extend(indices.into_iter().zip(outcomes.into_iter().map(Ok))),
+                Err(error) => match self.parts(&indices, &error) {
+                    Some((first, second)) => {
+                        waiting.push(second);
+                        waiting.push(first);
+                    }
+                    None => settled.extend(indices.into_iter().map(|index| (index, Err(error.clone())))),
+                },
+            }
+        }
+        settled
+    }
+
+    /// How to go on after an error of all; none if it is each one's.
+    fn parts(&self, indices: &[usize], error: &StoreError) -> Option<(Vec<usize>, Vec<usize>)> {
+        let StoreError::Aborted { reason, .. } = error else { return None };
+        if indices.len() < 2 {
+            return None;
+        }
+        match reason {
+            Reason::LeaseNotFound
+            | Reason::DuplicateKey
+            | Reason::TooLarge
+            | Reason::TooManyOps
+            | Reason::Denied
+            | Reason::Refused => {
+                let (first, second) = indices.split_at(indices.len() / 2);
+                Some((first.to_vec(), second.to_vec()))
+            }
+            // A full etcd still deletes: instances can go, and compaction can be made to help.
+            Reason::NoSpace => {
+                let needs_space = |index: &usize| self.txns.get(*index).is_some_and(puts);
+                let (full, free): (Vec<usize>, Vec<usize>) =
+                    indices.iter().partition(|index| needs_space(index));
+                (!full.is_empty() && !free.is_empty()).then_some((free, full))
+            }
+            Reason::Unavailable => None,
+        }
+    }
+
+    async fn request(&self, indices: &[usize]) -> Result<Vec<TxnOutcome>, StoreError> {
+        let limit = self.limit.min(self.deadline.saturating_duration_since(Instant::now()));
+        if limit.is_zero() {
+            return Err(unavailable("the time limit was reached before the transaction was submitted alone"));
+        }
+        let txns: Vec<&Txn> = indices.iter().filter_map(|index| self.txns.get(*index)).collect();
+        let answer = self
+            .nodes
+            .call(Effect::Writes, limit, |mut clients| {
+                let request = match txns.as_slice() {
+                    [single] => request(single),
+                    many => batch_request(many.iter().copied()),
+                };
+                async move { clients.kv.txn(request).await }
+            })
+            .await?;
+        if txns.len() == 1 {
+            return Ok(vec![outcome(&answer, revision(&answer), self.skipped)]);
+        }
+        batch_outcomes(&answer, txns.len(), self.skipped).ok_or_else(|| StoreError::Unknown {
+            message: format!("etcd's answer to {} transactions has another form", txns.len()),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::store::port::Op;
+
+    fn wide(ops: usize, value_bytes: usize) -> Txn {
+        let put = |n: usize| Op::Put {
+            key: format!("/{n}").into(),
+            value: Bytes::from(vec![0; value_bytes]),
+            lease: None,
+        };
+        Txn { compares: Vec::new(), then: (0..ops).map(put).collect(), otherwise: Vec::new() }
+    }
+
+    fn check(txns: &[Txn], expected: &[usize]) {
+        let requests = requests(txns);
+        assert_eq!(requests.iter().map(Vec::len).collect::<Vec<_>>(), expected);
+        let mut all: Vec<usize> = requests.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..txns.len()).collect::<Vec<_>>(), "each exactly once");
+        for indices in &requests {
+            let widest = indices.iter().map(|index| width(&txns[*index])).max().unwrap();
+            assert!(indices.len() == 1 || indices.len() + widest <= MAX_OPS);
+        }
+    }
+
+    #[test]
+    fn requests_keep_to_what_etcd_takes() {
+        check(&[], &[]);
+        check(&vec![wide(2, 10); 250], &[120, 120, 10]);
+        check(&vec![wide(8, 10); 121], &[120, 1]);
+        check(&vec![wide(9, 10); 121], &[119, 2]);
+        check(&[wide(127, 1), wide(128, 1), wide(2, 1), wide(2, 1)], &[2, 1, 1]);
+        check(&vec![wide(1, 300_000); 7], &[3, 3, 1]);
+        check(&[wide(1, 10), wide(1, 2_000_000), wide(1, 10)], &[1, 1, 1]);
+        let mut mixed = vec![wide(2, 1); 100];
+        mixed.insert(50, wide(60, 1));
+        check(&mixed, &[100, 1]);
+    }
+}

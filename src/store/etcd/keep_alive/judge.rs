@@ -1,0 +1,95 @@
+//! A lease that held up its stream, looked at on its own. Two ways at once: its renewal alone on a stream, which is
+//! answered when etcd has revoked the lease or found it alive, and the question for its remaining time, which is answered
+//! at once.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{sleep, timeout};
+use tonic::transport::Channel;
+
+use super::lane::News;
+use crate::store::etcd::nodes::{Effect, Nodes};
+use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+use crate::store::port::LeaseId;
+
+/// The renewal may take this long; an expired lease is revoked sooner unless thousands expired with it.
+const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
+/// The first question comes only after the renewal had this time: a stream that was merely slow answers by then.
+const QUESTION_AFTER: Duration = Duration::from_millis(100);
+const QUESTION_AGAIN: Duration = Duration::from_millis(300);
+const QUESTION_LIMIT: Duration = Duration::from_secs(1);
+
+/// What is known of the lease now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Its own renewal was answered.
+    Renewed(i64),
+    /// It has time left: it goes back among the others.
+    Alive,
+    /// Revoked.
+    Gone,
+    /// Past its time, not yet revoked. Not the end: a new leader would give it its time again. More verdicts follow.
+    Expired,
+    /// Nothing is known.
+    NoAnswer(String),
+}
+
+/// Tells the lane what it finds, until that is final.
+pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: mpsc::Sender<News>) {
+    let tell = |verdict: Verdict| news.send(News::Judged { lease, verdict });
+    let last = tokio::select! {
+        verdict = renew(&nodes, channel, lease) => verdict,
+        verdict = async {
+            sleep(QUESTION_AFTER).await;
+            let mut told = false;
+            loop {
+                match ask(&nodes, lease).await {
+                    Verdict::Expired => {
+                        if !told && tell(Verdict::Expired).await.is_err() {
+                            return Verdict::NoAnswer(String::new());
+                        }
+                        told = true;
+                    }
+                    verdict => return verdict,
+                }
+                sleep(QUESTION_AGAIN).await;
+            }
+        } => verdict,
+    };
+    drop(tell(last).await);
+}
+
+async fn renew(nodes: &Nodes, channel: Channel, lease: LeaseId) -> Verdict {
+    let (requests, queue) = mpsc::channel(1);
+    drop(requests.try_send(LeaseKeepAliveRequest { id: lease.0 }));
+    let attempt = async {
+        let token = nodes.stream_token().await.map_err(|error| error.to_string())?;
+        let mut answers = wire::open::<_, LeaseKeepAliveResponse>(channel, wire::KEEP_ALIVE, token, queue)
+            .await
+            .map_err(|status| status.message().to_owned())?;
+        answers.message().await.map_err(|status| status.message().to_owned())
+    };
+    match timeout(RENEWAL_LIMIT, attempt).await {
+        Ok(Ok(Some(answer))) if answer.ttl > 0 => Verdict::Renewed(answer.ttl),
+        Ok(Ok(Some(_))) => Verdict::Gone,
+        Ok(Ok(None)) => Verdict::NoAnswer("etcd ended the stream of the renewal".to_owned()),
+        Ok(Err(why)) => Verdict::NoAnswer(why),
+        Err(_) => Verdict::NoAnswer(format!("the renewal was not answered within {RENEWAL_LIMIT:?}")),
+    }
+}
+
+async fn ask(nodes: &Nodes, lease: LeaseId) -> Verdict {
+    let question = nodes
+        .call(Effect::Reads, QUESTION_LIMIT, |mut clients| async move {
+            clients.lease.time_to_live(lease.0, None).await
+        })
+        .await;
+    match question {
+        // A lease that is not there has no granted TTL; an expired one may show the same -1 of remaining seconds.
+        Ok(answer) if answer.granted_ttl() == 0 => Verdict::Gone,
+        Ok(answer) if answer.ttl() > 0 => Verdict::Alive,
+        Ok(_) => Verdict::Expired,
+        Err(error) => Verdict::NoAnswer(error.to_string()),
+    }
+}

@@ -1,0 +1,417 @@
+//! One lane: its streams, what was sent on them and who waits for it.
+//!
+//! etcd answers a stream's renewals in order, and a renewal of a lease that has expired but was not yet revoked is
+//! answered only when it is (seconds later; thousands wait so after a network cut). So: if a stream has not answered for
+//! half a second, the lease at its head is set aside and judged on its own (see `judge`), and what stood behind it is
+//! sent again on fresh streams, four times as many as before, so that many such leases are found in few rounds.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tokio::time::Instant;
+use tonic::transport::Channel;
+
+use super::judge::{Verdict, judge};
+use super::{Answer, stream_of};
+use crate::store::etcd::nodes::Nodes;
+use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
+use crate::store::port::{KeepAlive, LeaseId};
+
+/// A stream that has not answered for this long is held up by the lease at its head.
+const WATCHDOG: Duration = Duration::from_millis(500);
+/// A lane that got no answer at all for this long gives up what waits: etcd is away, not a lease expired.
+const GIVE_UP: Duration = Duration::from_secs(2);
+/// How often both are looked at.
+const TICK: Duration = Duration::from_millis(50);
+/// Sent and not answered, on one stream; the rest waits here.
+const WINDOW: usize = 512;
+/// Streams of a lane at most.
+const MAX_STREAMS: usize = 64;
+/// Without a stream held up for this long, a lane goes back to one stream.
+const CALM: Duration = Duration::from_secs(5);
+/// Leases waiting in a lane at most.
+const MAX_PENDING: usize = 200_000;
+/// Leases set aside in a lane at most.
+const MAX_ASIDE: usize = 1_024;
+/// Before a lane opens streams again after one broke; doubled each time up to the last.
+const RETRY: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
+
+/// Leases to renew and where the answers go.
+pub(super) struct Renewals {
+    pub leases: Vec<(usize, LeaseId)>,
+    /// Has room for all answers of its call.
+    pub reply: mpsc::Sender<Answer>,
+}
+
+struct Waiter {
+    index: usize,
+    reply: mpsc::Sender<Answer>,
+}
+
+/// What the lane's own tasks tell it.
+pub(super) enum News {
+    Answered { stream: u64, answer: LeaseKeepAliveResponse },
+    Broken { stream: u64, why: String },
+    Judged { lease: LeaseId, verdict: Verdict },
+}
+
+struct Stream {
+    id: u64,
+    requests: mpsc::Sender<LeaseKeepAliveRequest>,
+    /// In the order sent.
+    sent: VecDeque<LeaseId>,
+    queue: VecDeque<LeaseId>,
+    /// When the lease at the head came to stand there.
+    head_since: Instant,
+    task: AbortHandle,
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+#[derive(Default)]
+struct Aside {
+    /// Those who asked before the first verdict.
+    waiters: Vec<Waiter>,
+    /// etcd said it has expired: whoever asks is told at once.
+    expired: bool,
+}
+
+pub(super) struct Lane {
+    nodes: Nodes,
+    pending: HashMap<LeaseId, Vec<Waiter>>,
+    aside: HashMap<LeaseId, Aside>,
+    streams: Vec<Stream>,
+    /// Leases of broken streams.
+    homeless: Vec<LeaseId>,
+    width: usize,
+    held_up_at: Instant,
+    progress_at: Instant,
+    failures: usize,
+    open_after: Instant,
+    /// The connection all streams share, with its node.
+    channel: Option<(usize, Channel)>,
+    next_stream: u64,
+    news: mpsc::Sender<News>,
+    inbox: Option<mpsc::Receiver<News>>,
+}
+
+impl Lane {
+    pub fn new(nodes: Nodes) -> Self {
+        let (news, inbox) = mpsc::channel(4_096);
+        let now = Instant::now();
+        Self {
+            nodes,
+            pending: HashMap::new(),
+            aside: HashMap::new(),
+            streams: Vec::new(),
+            homeless: Vec::new(),
+            width: 1,
+            held_up_at: now,
+            progress_at: now,
+            failures: 0,
+            open_after: now,
+            channel: None,
+            next_stream: 0,
+            news,
+            inbox: Some(inbox),
+        }
+    }
+
+    /// Serves until nobody can ask any more.
+    pub async fn run(mut self, mut calls: mpsc::Receiver<Renewals>) {
+        let Some(mut inbox) = self.inbox.take() else { return };
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                count = inbox.recv_many(&mut batch, 512) => {
+                    if count == 0 {
+                        return;
+                    }
+                    for news in batch.drain(..) {
+                        self.hear(news);
+                    }
+                }
+                _ = tick.tick(), if !self.pending.is_empty() => self.look_around(),
+                call = calls.recv() => {
+                    let Some(call) = call else { return };
+                    self.take(call);
+                }
+            }
+            self.pump();
+        }
+    }
+
+    fn take(&mut self, call: Renewals) {
+        if let Some(why) = self.nodes.away() {
+            for (index, _) in call.leases {
+                answer(&Waiter { index, reply: call.reply.clone() }, KeepAlive::Unanswered(why.clone()));
+            }
+            return;
+        }
+        for (index, lease) in call.leases {
+            self.enqueue(lease, Waiter { index, reply: call.reply.clone() });
+        }
+    }
+
+    fn enqueue(&mut self, lease: LeaseId, waiter: Waiter) {
+        if let Some(aside) = self.aside.get_mut(&lease) {
+            if aside.expired {
+                answer(&waiter, expired());
+            } else {
+                aside.waiters.push(waiter);
+            }
+            return;
+        }
+        if let Some(waiters) = self.pending.get_mut(&lease) {
+            waiters.push(waiter);
+            return;
+        }
+        if self.pending.len() >= MAX_PENDING {
+            answer(&waiter, KeepAlive::Unanswered("too many renewals wait".to_owned()));
+            return;
+        }
+        if self.pending.is_empty() {
+            self.progress_at = Instant::now();
+        }
+        self.pending.insert(lease, vec![waiter]);
+        self.place(lease);
+    }
+
+    /// Puts a lease into a stream's queue.
+    fn place(&mut self, lease: LeaseId) {
+        let now = Instant::now();
+        if self.streams.len() < self.width && now >= self.open_after {
+            self.open();
+        }
+        let position = stream_of(lease, self.streams.len());
+        match self.streams.get_mut(position) {
+            Some(stream) => stream.queue.push_back(lease),
+            None => self.homeless.push(lease),
+        }
+    }
+
+    /// Opens streams up to the width.
+    fn open(&mut self) {
+        if self.channel.is_none() {
+            let (index, connector) = self.nodes.connector();
+            self.channel = connector.channel().ok().map(|channel| (index, channel));
+        }
+        let Some((_, channel)) = &self.channel else { return };
+        while self.streams.len() < self.width {
+            self.next_stream += 1;
+            let id = self.next_stream;
+            let (requests, queue) = mpsc::channel(WINDOW);
+            let reader = read(self.nodes.clone(), channel.clone(), id, queue, self.news.clone());
+            let task = tokio::spawn(reader).abort_handle();
+            let (sent, queue) = (VecDeque::new(), VecDeque::new());
+            self.streams.push(Stream { id, requests, sent, queue, head_since: Instant::now(), task });
+        }
+    }
+
+    /// Sends what the windows allow.
+    fn pump(&mut self) {
+        if !self.homeless.is_empty() && Instant::now() >= self.open_after {
+            for lease in std::mem::take(&mut self.homeless) {
+                self.place(lease);
+            }
+        }
+        for stream in &mut self.streams {
+            while stream.sent.len() < WINDOW {
+                let Some(lease) = stream.queue.pop_front() else { break };
+                // Answered meanwhile, on a stream that was given up.
+                if !self.pending.contains_key(&lease) {
+                    continue;
+                }
+                if stream.requests.try_send(LeaseKeepAliveRequest { id: lease.0 }).is_err() {
+                    stream.queue.push_front(lease);
+                    break;
+                }
+                if stream.sent.is_empty() {
+                    stream.head_since = Instant::now();
+                }
+                stream.sent.push_back(lease);
+            }
+        }
+    }
+
+    fn hear(&mut self, news: News) {
+        let now = Instant::now();
+        match news {
+            News::Answered { stream, answer: LeaseKeepAliveResponse { id, ttl } } => {
+                let lease = LeaseId(id);
+                self.progress_at = now;
+                self.failures = 0;
+                if let Some(stream) = self.streams.iter_mut().find(|known| known.id == stream) {
+                    stream.head_since = now;
+                    if let Some(position) = stream.sent.iter().position(|sent| *sent == lease) {
+                        stream.sent.remove(position);
+                    }
+                }
+                self.settle(lease, if ttl > 0 { KeepAlive::Renewed(ttl) } else { KeepAlive::NotFound });
+            }
+            News::Broken { stream, why } => self.broken(stream, &why),
+            News::Judged { lease, verdict } => self.judged(lease, verdict),
+        }
+    }
+
+    fn settle(&mut self, lease: LeaseId, verdict: KeepAlive) {
+        for waiter in self.pending.remove(&lease).unwrap_or_default() {
+            answer(&waiter, verdict.clone());
+        }
+    }
+
+    fn broken(&mut self, id: u64, why: &str) {
+        let Some(position) = self.streams.iter().position(|stream| stream.id == id) else { return };
+        let mut stream = self.streams.swap_remove(position);
+        self.homeless.extend(stream.sent.drain(..));
+        self.homeless.extend(stream.queue.drain(..));
+        self.nodes.forget_stream_token();
+        if let Some((node, _)) = &self.channel {
+            self.nodes.suspect(*node, why);
+        }
+        if self.streams.is_empty() {
+            self.channel = None;
+        }
+        let wait = RETRY.get(self.failures).or(RETRY.last()).copied().unwrap_or_default();
+        self.failures += 1;
+        self.open_after = Instant::now() + wait;
+    }
+
+    /// Looks for streams that are held up, and for an etcd that is away.
+    fn look_around(&mut self) {
+        let now = Instant::now();
+        let away = self.nodes.away();
+        if away.is_some() || now.duration_since(self.progress_at) >= GIVE_UP {
+            self.give_up(&away.unwrap_or_else(|| format!("no renewal was answered for {GIVE_UP:?}")));
+            return;
+        }
+        let held_up =
+            |stream: &Stream| !stream.sent.is_empty() && now.duration_since(stream.head_since) >= WATCHDOG;
+        let (stuck, fine): (Vec<Stream>, Vec<Stream>) =
+            std::mem::take(&mut self.streams).into_iter().partition(held_up);
+        self.streams = fine;
+        if stuck.is_empty() {
+            let idle = self.streams.iter().all(|stream| stream.sent.is_empty() && stream.queue.is_empty());
+            if self.width > 1 && idle && now.duration_since(self.held_up_at) >= CALM {
+                self.width = 1;
+                self.streams.truncate(1);
+            }
+            return;
+        }
+        self.width = (self.width * 4).min(MAX_STREAMS);
+        self.held_up_at = now;
+        for mut stream in stuck {
+            if let Some(head) = stream.sent.pop_front() {
+                self.set_aside(head);
+            }
+            self.homeless.extend(stream.sent.drain(..));
+            self.homeless.extend(stream.queue.drain(..));
+        }
+    }
+
+    fn set_aside(&mut self, lease: LeaseId) {
+        let Some(waiters) = self.pending.remove(&lease) else { return };
+        let channel = self.channel.as_ref().map(|(_, channel)| channel.clone());
+        match channel {
+            Some(channel) if self.aside.len() < MAX_ASIDE => {
+                log::debug!("renewal of lease {lease} holds up its stream: it is set aside");
+                self.aside.insert(lease, Aside { waiters, expired: false });
+                tokio::spawn(judge(self.nodes.clone(), channel, lease, self.news.clone()));
+            }
+            _ => {
+                for waiter in waiters {
+                    answer(
+                        &waiter,
+                        KeepAlive::Unanswered("too many renewals hold up their streams".to_owned()),
+                    );
+                }
+            }
+        }
+    }
+
+    fn judged(&mut self, lease: LeaseId, verdict: Verdict) {
+        let Some(mut aside) = self.aside.remove(&lease) else { return };
+        let is_expired = verdict == Verdict::Expired;
+        let said = match verdict {
+            Verdict::Alive => {
+                for waiter in aside.waiters {
+                    self.enqueue(lease, waiter);
+                }
+                return;
+            }
+            Verdict::Renewed(ttl) => KeepAlive::Renewed(ttl),
+            Verdict::Gone => KeepAlive::NotFound,
+            Verdict::Expired => expired(),
+            Verdict::NoAnswer(why) => KeepAlive::Unanswered(why),
+        };
+        self.progress_at = Instant::now();
+        for waiter in aside.waiters.drain(..) {
+            answer(&waiter, said.clone());
+        }
+        if is_expired {
+            aside.expired = true;
+            self.aside.insert(lease, aside);
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        if let Some((node, _)) = self.channel.take() {
+            self.nodes.suspect(node, why);
+        }
+        self.streams.clear();
+        self.homeless.clear();
+        self.width = 1;
+        for (_, waiters) in self.pending.drain() {
+            for waiter in waiters {
+                answer(&waiter, KeepAlive::Unanswered(why.to_owned()));
+            }
+        }
+    }
+}
+
+fn expired() -> KeepAlive {
+    KeepAlive::Unanswered("the lease has expired and is about to be revoked".to_owned())
+}
+
+fn answer(waiter: &Waiter, answer: KeepAlive) {
+    // There is room; a caller that is gone does not care.
+    drop(waiter.reply.try_send((waiter.index, answer)));
+}
+
+/// Opens a stream and tells the lane what comes of it.
+async fn read(
+    nodes: Nodes,
+    channel: Channel,
+    id: u64,
+    requests: mpsc::Receiver<LeaseKeepAliveRequest>,
+    news: mpsc::Sender<News>,
+) {
+    let why = match nodes.stream_token().await {
+        Err(error) => error.to_string(),
+        Ok(token) => match wire::open(channel, wire::KEEP_ALIVE, token, requests).await {
+            Err(status) => status.message().to_owned(),
+            Ok(mut answers) => loop {
+                match answers.message().await {
+                    Ok(Some(answer)) => {
+                        if news.send(News::Answered { stream: id, answer }).await.is_err() {
+                            return;
+                        }
+                    }
+                    Ok(None) => break "etcd ended the stream of renewals".to_owned(),
+                    Err(status) => break status.message().to_owned(),
+                }
+            },
+        },
+    };
+    drop(news.send(News::Broken { stream: id, why }).await);
+}

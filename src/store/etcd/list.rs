@@ -1,0 +1,130 @@
+//! Listings: pages of one revision, small in number and in bytes. It keeps at most two pages that were not asked for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use etcd_client::GetOptions;
+use tokio::sync::mpsc;
+
+use super::entries::{Skipped, entry, prefix_end, prefix_start};
+use super::nodes::{Effect, Nodes};
+use crate::store::port::{Entry, Page, Revision, StoreError};
+
+/// Keys in a page.
+const MAX_KEYS: i64 = 2_000;
+/// Keys in the first page, before anything is known about their size.
+const FIRST_KEYS: i64 = 250;
+/// The size pages are steered to. etcd limits a page by keys only, so it is guessed from the page before; values differ
+/// (an instance has some hundred bytes, a schema may have a megabyte).
+const PAGE_BYTES: usize = 2 << 20;
+/// Pages made ahead of the reader.
+pub(super) const PAGES_AHEAD: usize = 2;
+
+/// A step of a listing.
+pub(super) enum Step {
+    Page(Page),
+    Failed(StoreError),
+    /// All pages came. A listing that ends without it was cut off.
+    Done,
+}
+
+/// Lists all keys below a prefix; ends early if nobody listens.
+pub(super) async fn list(
+    nodes: Nodes,
+    skipped: Arc<Skipped>,
+    prefix: String,
+    limit: Duration,
+    to: mpsc::Sender<Step>,
+) {
+    let end = match pages(&nodes, &skipped, &prefix, limit, &to).await {
+        Ok(()) => Step::Done,
+        Err(error) => Step::Failed(error),
+    };
+    // A reader that is gone does not care.
+    drop(to.send(end).await);
+}
+
+async fn pages(
+    nodes: &Nodes,
+    skipped: &Skipped,
+    prefix: &str,
+    limit: Duration,
+    to: &mpsc::Sender<Step>,
+) -> Result<(), StoreError> {
+    let mut start = prefix_start(prefix);
+    let end = prefix_end(prefix.as_bytes());
+    let mut at: Option<Revision> = None;
+    let mut keys = FIRST_KEYS;
+    let mut sent = false;
+    loop {
+        let answer = nodes
+            .call(Effect::Reads, limit, |mut clients| {
+                let mut options = GetOptions::new().with_range(end.clone()).with_limit(keys);
+                if let Some(at) = at {
+                    options = options.with_revision(at);
+                }
+                let start = start.clone();
+                async move { clients.kv.get(start, Some(options)).await }
+            })
+            .await;
+        let mut answer = match answer {
+            Err(error) if keys > 1 && is_answer_too_large(&error) => {
+                keys = (keys / 16).max(1);
+                continue;
+            }
+            answer => answer?,
+        };
+        let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+        let revision = *at.get_or_insert(revision);
+        let more = answer.more();
+        let pairs = answer.take_kvs();
+        if let Some(last) = pairs.last() {
+            start = last.key().to_vec();
+            start.push(0);
+        }
+        let bytes: usize = pairs.iter().map(|pair| pair.key().len() + pair.value().len()).sum();
+        keys = next_page(keys, pairs.len(), bytes);
+        let is_last = !more || pairs.is_empty();
+        let entries: Vec<Entry> = pairs.into_iter().filter_map(|pair| entry(pair, skipped)).collect();
+        if !entries.is_empty() || (is_last && !sent) {
+            sent = true;
+            if to.send(Step::Page(Page { entries, revision })).await.is_err() {
+                return Ok(());
+            }
+        }
+        if is_last {
+            return Ok(());
+        }
+    }
+}
+
+/// Keys to ask for after a page: as many as fill one by the sizes seen, but growing slowly, since what comes next may be
+/// larger.
+fn next_page(asked: i64, keys: usize, bytes: usize) -> i64 {
+    if keys == 0 {
+        return asked;
+    }
+    let average = (bytes / keys).max(1);
+    let fitting = i64::try_from(PAGE_BYTES / average).unwrap_or(MAX_KEYS);
+    fitting.min(asked.saturating_mul(4)).clamp(1, MAX_KEYS)
+}
+
+fn is_answer_too_large(error: &StoreError) -> bool {
+    matches!(error, StoreError::Aborted { message, .. } if message.contains("decoded message length too large"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_follow_the_size_of_what_came() {
+        assert_eq!(next_page(250, 250, 250 * 500), 1_000);
+        assert_eq!(next_page(1_000, 1_000, 1_000 * 500), 2_000);
+        assert_eq!(next_page(2_000, 2_000, 2_000 * 100_000), 20);
+        assert_eq!(next_page(20, 20, 20 * 3_000_000), 1);
+        assert_eq!(next_page(1, 1, 10), 4);
+        assert_eq!(next_page(100, 0, 0), 100);
+        assert_eq!(next_page(100, 100, 0), 400);
+    }
+}

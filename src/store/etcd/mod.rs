@@ -1,0 +1,352 @@
+//! The store on etcd.
+//!
+//! All I/O lies on one thread of its own with a single-threaded tokio runtime: renewals must go out in time whatever a
+//! busy worker of the server does meanwhile, and a call's future may be awaited on any runtime, or dropped (what was
+//! submitted is then finished all the same). Unary requests go through `etcd_client`; renewals and watches, which it
+//! cannot do as needed, through tonic with the few messages in `wire`.
+//!
+//! It holds no state of the registry and knows no key but that of bookmarks.
+
+mod batch;
+mod bookmark;
+mod connector;
+mod entries;
+mod failure;
+mod keep_alive;
+mod list;
+mod nodes;
+mod options;
+mod txn;
+mod watch;
+mod wire;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, StreamExt};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, watch as state};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+pub use options::{
+    ClientIdentity, Credentials, EtcdOptions, LONGEST_CALL, LONGEST_PAGE, OptionsError, TlsOptions,
+    Verification,
+};
+
+use self::bookmark::Bookmarks;
+use self::entries::Skipped;
+use self::failure::{closed, unavailable};
+use self::keep_alive::Lanes;
+use self::list::Step;
+use self::nodes::{Effect, Nodes};
+use super::port::{
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
+    WatchBatch, WatchError,
+};
+
+/// TTLs etcd takes; it moves shorter ones up to its election time by itself.
+const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
+/// Closing waits this long for what is under way, beyond the limit of a call.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// Why there is no store.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// It will never work: an option is wrong.
+    #[error(transparent)]
+    Options(#[from] OptionsError),
+    /// etcd answered and said no: user, password or rights.
+    #[error("etcd refuses: {0}")]
+    Denied(String),
+    /// No node answered within the limit: try again later.
+    #[error("{0}")]
+    Unreachable(String),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Open,
+    /// Takes nothing new, finishes what runs.
+    Closing,
+    Closed,
+}
+
+/// A connection to an etcd cluster, kept up by itself: after [`EtcdStore::connect`] it survives whatever happens to
+/// etcd, and answers with errors meanwhile.
+pub struct EtcdStore {
+    io: Handle,
+    nodes: Nodes,
+    skipped: Arc<Skipped>,
+    lanes: Lanes,
+    bookmarks: Bookmarks,
+    page_limit: Duration,
+    life: Arc<state::Sender<Life>>,
+    /// Every call under way holds a receiver.
+    under_way: Arc<state::Sender<()>>,
+}
+
+impl fmt::Debug for EtcdStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EtcdStore").finish_non_exhaustive()
+    }
+}
+
+impl Drop for EtcdStore {
+    fn drop(&mut self) {
+        self.life.send_replace(Life::Closed);
+    }
+}
+
+impl EtcdStore {
+    /// Tries once to reach etcd, at most for the connect timeout. Whoever wants to wait for etcd calls it again.
+    pub async fn connect(options: EtcdOptions) -> Result<Self, ConnectError> {
+        let nodes = Nodes::new(&options)?;
+        let (life, mut lives) = state::channel(Life::Open);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| ConnectError::Unreachable(format!("no runtime for etcd: {error}")))?;
+        let io = runtime.handle().clone();
+        let life = Arc::new(life);
+        std::thread::Builder::new()
+            .name("etcd-io".to_owned())
+            .spawn(move || {
+                // An error means that the store is gone, which ends it as well.
+                drop(runtime.block_on(lives.wait_for(|life| *life == Life::Closed)));
+                // Does not wait for a name that is being looked up.
+                runtime.shutdown_background();
+            })
+            .map_err(|error| ConnectError::Unreachable(format!("no thread for etcd: {error}")))?;
+        let skipped = Arc::new(Skipped::default());
+        let (lanes, bookmarks) = {
+            let _entered = io.enter();
+            tokio::spawn(nodes.clone().patrol());
+            (Lanes::start(&nodes), Bookmarks::start(nodes.clone(), skipped.clone()))
+        };
+        let store = Self {
+            io,
+            nodes: nodes.clone(),
+            skipped,
+            lanes,
+            bookmarks,
+            page_limit: options.page_limit(),
+            life,
+            under_way: Arc::new(state::channel(()).0),
+        };
+        let limit = options.connect_timeout;
+        let asked = store.io.spawn(async move { nodes.revision(limit).await });
+        match timeout(limit + CLOSE_GRACE, asked).await {
+            Ok(Ok(Ok(_))) => Ok(store),
+            Ok(Ok(Err(StoreError::Aborted { reason: Reason::Denied, message }))) => {
+                Err(ConnectError::Denied(message))
+            }
+            Ok(Ok(Err(error))) => Err(ConnectError::Unreachable(error.to_string())),
+            Ok(Err(_)) | Err(_) => Err(ConnectError::Unreachable("etcd did not answer".to_owned())),
+        }
+    }
+
+    /// How often a key was left out because it is not UTF-8, over all listings, reads and watches.
+    pub fn skipped_keys(&self) -> u64 {
+        self.skipped.count()
+    }
+
+    /// Why etcd is taken to be away now; none if some node answers.
+    pub fn away(&self) -> Option<String> {
+        self.nodes.away()
+    }
+
+    fn is_open(&self) -> bool {
+        *self.life.borrow() == Life::Open
+    }
+
+    /// Runs on the store's own thread, to its end even if nobody waits.
+    fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> impl Future<Output = Option<T>> + Send + 'static {
+        let mark = self.under_way.subscribe();
+        let task = self.io.spawn(async move {
+            let done = work.await;
+            drop(mark);
+            done
+        });
+        async move { task.await.ok() }
+    }
+
+    fn ask<T: Send + 'static>(
+        &self,
+        effect: Effect,
+        work: impl Future<Output = Result<T, StoreError>> + Send + 'static,
+    ) -> BoxFuture<'static, Result<T, StoreError>> {
+        if !self.is_open() {
+            return std::future::ready(Err(closed())).boxed();
+        }
+        let done = self.run(work);
+        async move {
+            match done.await {
+                Some(answer) => answer,
+                None => Err(cut_off(effect)),
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The store was closed while a call was under way, and the grace ran out.
+fn cut_off(effect: Effect) -> StoreError {
+    match effect {
+        Effect::Reads => closed(),
+        Effect::Writes => {
+            StoreError::Unknown { message: "the store was closed before etcd answered".to_owned() }
+        }
+    }
+}
+
+impl Store for EtcdStore {
+    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>> {
+        if !self.is_open() {
+            return stream::iter([Err(closed())]).boxed();
+        }
+        let (to, steps) = mpsc::channel(list::PAGES_AHEAD);
+        let work =
+            list::list(self.nodes.clone(), self.skipped.clone(), prefix.to_owned(), self.page_limit, to);
+        self.io.spawn(work);
+        stream::unfold(Some(steps), |steps| async move {
+            let mut steps = steps?;
+            match steps.recv().await {
+                Some(Step::Page(page)) => Some((Ok(page), Some(steps))),
+                Some(Step::Failed(error)) => Some((Err(error), None)),
+                Some(Step::Done) => None,
+                None => Some((Err(closed()), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
+        let count = txns.len();
+        if !self.is_open() {
+            return std::future::ready(vec![Err(closed()); count]).boxed();
+        }
+        let done = self.run(batch::submit(self.nodes.clone(), self.skipped.clone(), txns));
+        async move { done.await.unwrap_or_else(|| vec![Err(cut_off(Effect::Writes)); count]) }.boxed()
+    }
+
+    fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>> {
+        let ttl = ttl_seconds.clamp(*TTL_SECONDS.start(), *TTL_SECONDS.end());
+        let nodes = self.nodes.clone();
+        self.ask(Effect::Writes, async move {
+            let granted = nodes
+                .call(Effect::Writes, nodes.call_limit(), |mut clients| async move {
+                    clients.lease.grant(ttl, None).await
+                })
+                .await?;
+            Ok(Lease { id: LeaseId(granted.id()), ttl_seconds: granted.ttl() })
+        })
+    }
+
+    fn grant_cost(&self) -> GrantCost {
+        GrantCost::RoundTrip
+    }
+
+    fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>> {
+        let count = leases.len();
+        let unanswered = move || vec![KeepAlive::Unanswered("the store is closed".to_owned()); count];
+        if !self.is_open() {
+            return std::future::ready(unanswered()).boxed();
+        }
+        let done = self.run(self.lanes.clone().renew(leases));
+        async move { done.await.unwrap_or_else(unanswered) }.boxed()
+    }
+
+    fn revoke(&self, lease: LeaseId) -> BoxFuture<'static, Result<bool, StoreError>> {
+        let nodes = self.nodes.clone();
+        self.ask(Effect::Writes, async move {
+            let revoked = nodes
+                .call(Effect::Writes, nodes.call_limit(), |mut clients| async move {
+                    clients.lease.revoke(lease.0).await
+                })
+                .await;
+            match revoked {
+                Ok(_) => Ok(true),
+                Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    fn watch(&self, prefix: &str, from: Revision) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
+        let buffer = Arc::new(watch::Buffer::default());
+        let writer = watch::Writer(buffer.clone());
+        if !self.is_open() {
+            buffer.end(WatchError::Lost("the store is closed".to_owned()));
+        }
+        let reader = watch::read(self.nodes.clone(), self.skipped.clone(), prefix.to_owned(), from, writer);
+        let reader = self.io.spawn(reader).abort_handle();
+        let consumer = Consumer { buffer, reader };
+        stream::unfold(Some(consumer), |consumer| async move {
+            let consumer = consumer?;
+            match consumer.buffer.next().await {
+                Ok(batch) => Some((Ok(batch), Some(consumer))),
+                Err(end) => Some((Err(end), None)),
+            }
+        })
+        .boxed()
+    }
+
+    fn revision(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
+        let nodes = self.nodes.clone();
+        self.ask(Effect::Reads, async move { nodes.revision(nodes.call_limit()).await })
+    }
+
+    fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
+        let bookmarks = self.bookmarks.clone();
+        let limit = self.nodes.call_limit() * 2;
+        self.ask(Effect::Reads, async move {
+            // A round that is under way may take as long as a call.
+            match timeout(limit, bookmarks.next()).await {
+                Ok(answer) => answer,
+                Err(_) => Err(unavailable("no bookmark within the limit")),
+            }
+        })
+    }
+
+    fn close(&self) -> BoxFuture<'static, ()> {
+        let (life, under_way) = (self.life.clone(), self.under_way.clone());
+        let limit = self.nodes.call_limit() + CLOSE_GRACE;
+        async move {
+            let first = life.send_if_modified(|life| {
+                let first = *life == Life::Open;
+                if first {
+                    *life = Life::Closing;
+                }
+                first
+            });
+            if first {
+                drop(timeout(limit, under_way.closed()).await);
+                life.send_replace(Life::Closed);
+            } else {
+                drop(timeout(limit, life.subscribe().wait_for(|life| *life == Life::Closed)).await);
+            }
+        }
+        .boxed()
+    }
+}
+
+/// The consumer's end of a watch; ends the reader when dropped.
+struct Consumer {
+    buffer: Arc<watch::Buffer>,
+    reader: AbortHandle,
+}
+
+impl Drop for Consumer {
+    fn drop(&mut self) {
+        self.reader.abort();
+        self.buffer.abandon();
+    }
+}

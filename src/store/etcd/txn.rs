@@ -1,0 +1,127 @@
+//! Transactions in etcd's form and back: pure translation, and what a transaction weighs by etcd's counting.
+
+use etcd_client as etcd;
+use etcd_client::{CompareOp, DeleteOptions, GetOptions, PutOptions, TxnOp, TxnOpResponse, TxnResponse};
+
+use super::entries::{Skipped, entry, prefix_start};
+use crate::store::port::{Compare, Op, Revision, Txn, TxnOutcome};
+
+/// etcd takes this many operations in one list of a transaction (its default for `--max-txn-ops`).
+pub(super) const MAX_OPS: usize = 128;
+
+/// What framing an operation or a compare costs beside its key and its value, rounded up.
+const FRAME_BYTES: usize = 48;
+
+/// The length of the longest of a transaction's lists. etcd allows a nested transaction what the lists around it leave
+/// of [`MAX_OPS`]: `n` transactions in one batch may be at most `128 - n` wide.
+pub(super) fn width(txn: &Txn) -> usize {
+    txn.compares.len().max(txn.then.len()).max(txn.otherwise.len())
+}
+
+/// About the bytes it takes in a request.
+pub(super) fn weight(txn: &Txn) -> usize {
+    let compares = txn.compares.iter().map(|compare| match compare {
+        Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key.len() * 2,
+        Compare::Unchanged { key, .. } => key.len(),
+        Compare::ValueIs { key, value } => key.len() + value.len(),
+    });
+    let ops = txn.then.iter().chain(&txn.otherwise).map(|op| match op {
+        Op::Put { key, value, .. } => key.len() + value.len(),
+        Op::Delete(key) | Op::Get(key) => key.len(),
+        Op::DeletePrefix(key) | Op::GetPrefix(key) => key.len() * 2,
+    });
+    FRAME_BYTES + compares.chain(ops).map(|bytes| bytes + FRAME_BYTES).sum::<usize>()
+}
+
+/// Whether it can write something whatever the compares say; deletions do not count (etcd allows them when it is full).
+pub(super) fn puts(txn: &Txn) -> bool {
+    txn.then.iter().chain(&txn.otherwise).any(|op| matches!(op, Op::Put { .. }))
+}
+
+/// The request.
+pub(super) fn request(txn: &Txn) -> etcd::Txn {
+    etcd::Txn::new()
+        .when(txn.compares.iter().map(compare).collect::<Vec<_>>())
+        .and_then(txn.then.iter().map(op).collect::<Vec<_>>())
+        .or_else(txn.otherwise.iter().map(op).collect::<Vec<_>>())
+}
+
+/// The request for many at once.
+pub(super) fn batch_request<'a>(txns: impl Iterator<Item = &'a Txn>) -> etcd::Txn {
+    etcd::Txn::new().and_then(txns.map(|txn| TxnOp::txn(request(txn))).collect::<Vec<_>>())
+}
+
+fn compare(compare: &Compare) -> etcd::Compare {
+    match compare {
+        Compare::Absent(key) => etcd::Compare::create_revision(&**key, CompareOp::Equal, 0),
+        Compare::Present(key) => etcd::Compare::version(&**key, CompareOp::NotEqual, 0),
+        Compare::Unchanged { key, mod_revision } => {
+            etcd::Compare::mod_revision(&**key, CompareOp::Equal, *mod_revision)
+        }
+        Compare::NoneBelow(prefix) => {
+            etcd::Compare::create_revision(prefix_start(prefix), CompareOp::Equal, 0)
+                .with_range(super::entries::prefix_end(prefix.as_bytes()))
+        }
+        Compare::ValueIs { key, value } => etcd::Compare::value(&**key, CompareOp::Equal, &**value),
+    }
+}
+
+fn op(op: &Op) -> TxnOp {
+    match op {
+        Op::Put { key, value, lease } => {
+            let options = lease.map(|lease| PutOptions::new().with_lease(lease.0));
+            TxnOp::put(&**key, &**value, options)
+        }
+        Op::Delete(key) => TxnOp::delete(&**key, None),
+        Op::DeletePrefix(prefix) => {
+            let end = super::entries::prefix_end(prefix.as_bytes());
+            TxnOp::delete(prefix_start(prefix), Some(DeleteOptions::new().with_range(end)))
+        }
+        Op::Get(key) => TxnOp::get(&**key, None),
+        Op::GetPrefix(prefix) => {
+            let end = super::entries::prefix_end(prefix.as_bytes());
+            TxnOp::get(prefix_start(prefix), Some(GetOptions::new().with_range(end)))
+        }
+    }
+}
+
+/// What etcd's answer to a single transaction says. The revision is that of the whole request.
+pub(super) fn outcome(answer: &TxnResponse, revision: Revision, skipped: &Skipped) -> TxnOutcome {
+    let mut changed = false;
+    let mut reads = Vec::new();
+    for response in answer.op_responses() {
+        match response {
+            TxnOpResponse::Put(_) => changed = true,
+            TxnOpResponse::Delete(delete) => changed |= delete.deleted() > 0,
+            TxnOpResponse::Get(mut get) => {
+                reads.push(get.take_kvs().into_iter().filter_map(|pair| entry(pair, skipped)).collect());
+            }
+            // Ours hold no transactions.
+            TxnOpResponse::Txn(_) => {}
+        }
+    }
+    TxnOutcome { succeeded: answer.succeeded(), revision, changed, reads }
+}
+
+/// What etcd's answer to a batch says, one outcome for each in order; none if it has another form.
+pub(super) fn batch_outcomes(
+    answer: &TxnResponse,
+    asked: usize,
+    skipped: &Skipped,
+) -> Option<Vec<TxnOutcome>> {
+    let revision = revision(answer);
+    let outcomes: Vec<TxnOutcome> = answer
+        .op_responses()
+        .iter()
+        .filter_map(|response| match response {
+            TxnOpResponse::Txn(nested) => Some(outcome(nested, revision, skipped)),
+            _ => None,
+        })
+        .collect();
+    (outcomes.len() == asked).then_some(outcomes)
+}
+
+/// The store's revision after a request.
+pub(super) fn revision(answer: &TxnResponse) -> Revision {
+    answer.header().map_or(0, etcd::ResponseHeader::revision)
+}

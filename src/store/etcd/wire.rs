@@ -1,0 +1,132 @@
+//! The few messages of etcd's API that `etcd_client` has no use for us for: renewals pipelined on one stream (its keeper
+//! is bound to one lease) and watches (it does not say which answers are fragments). Field numbers are those of etcd's
+//! `rpc.proto` and `kv.proto`; what is not read is left out.
+
+use std::str::FromStr;
+
+use http::uri::PathAndQuery;
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::client::Grpc;
+use tonic::metadata::{AsciiMetadataValue, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Request, Status, Streaming};
+use tonic_prost::ProstCodec;
+
+use super::nodes::LARGEST_ANSWER;
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LeaseKeepAliveRequest {
+    #[prost(int64, tag = "1")]
+    pub id: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct LeaseKeepAliveResponse {
+    #[prost(int64, tag = "2")]
+    pub id: i64,
+    /// 0: the lease is gone.
+    #[prost(int64, tag = "3")]
+    pub ttl: i64,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WatchRequest {
+    #[prost(oneof = "WatchRequestUnion", tags = "1, 3")]
+    pub request: Option<WatchRequestUnion>,
+}
+
+#[derive(Clone, PartialEq, prost::Oneof)]
+pub(super) enum WatchRequestUnion {
+    #[prost(message, tag = "1")]
+    Create(WatchCreateRequest),
+    #[prost(message, tag = "3")]
+    Progress(WatchProgressRequest),
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WatchCreateRequest {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(bytes = "vec", tag = "2")]
+    pub range_end: Vec<u8>,
+    #[prost(int64, tag = "3")]
+    pub start_revision: i64,
+    #[prost(bool, tag = "4")]
+    pub progress_notify: bool,
+    #[prost(bool, tag = "8")]
+    pub fragment: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct WatchProgressRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WatchResponse {
+    #[prost(bool, tag = "3")]
+    pub created: bool,
+    #[prost(bool, tag = "4")]
+    pub canceled: bool,
+    /// Not 0: the start is no longer kept.
+    #[prost(int64, tag = "5")]
+    pub compact_revision: i64,
+    #[prost(string, tag = "6")]
+    pub cancel_reason: String,
+    /// More of the same answer follows.
+    #[prost(bool, tag = "7")]
+    pub fragment: bool,
+    #[prost(message, repeated, tag = "11")]
+    pub events: Vec<WatchEvent>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct WatchEvent {
+    /// 0 put, 1 delete.
+    #[prost(int32, tag = "1")]
+    pub kind: i32,
+    #[prost(message, optional, tag = "2")]
+    pub kv: Option<KeyValue>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub(super) struct KeyValue {
+    #[prost(bytes = "vec", tag = "1")]
+    pub key: Vec<u8>,
+    #[prost(int64, tag = "2")]
+    pub create_revision: i64,
+    #[prost(int64, tag = "3")]
+    pub mod_revision: i64,
+    #[prost(int64, tag = "4")]
+    pub version: i64,
+    #[prost(bytes = "vec", tag = "5")]
+    pub value: Vec<u8>,
+    #[prost(int64, tag = "6")]
+    pub lease: i64,
+}
+
+pub(super) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// Opens a stream both ways. Comes back only with the first answer (the server sends its headers with it), so the first
+/// request must be in the queue.
+pub(super) async fn open<Q, A>(
+    channel: Channel,
+    method: &'static str,
+    token: Option<AsciiMetadataValue>,
+    requests: mpsc::Receiver<Q>,
+) -> Result<Streaming<A>, Status>
+where
+    Q: prost::Message + Send + Sync + 'static,
+    A: prost::Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
+    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    let mut request = Request::new(ReceiverStream::new(requests));
+    // A node cut off from its leader would renew nothing and see nothing new: it shall say so.
+    request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
+    if let Some(token) = token {
+        request.metadata_mut().insert("token", token);
+    }
+    let path = PathAndQuery::from_str(method).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(grpc.streaming(request, path, ProstCodec::<Q, A>::default()).await?.into_inner())
+}

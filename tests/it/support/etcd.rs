@@ -1,0 +1,226 @@
+//! Real etcd processes: one alone or a cluster, on loopback addresses of their own, with data that goes when they go.
+//!
+//! A server is stopped, gone on with, killed and started again on the same ports and data; all are killed when dropped.
+
+use std::env;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use super::eventually::{GENEROUS, eventually};
+use super::net::free_address;
+use super::process::Process;
+
+/// Files of a server that speaks TLS.
+#[derive(Clone, Debug)]
+pub struct TlsFiles {
+    /// The authority of both sides.
+    pub ca: PathBuf,
+    /// The server's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// A certificate and key of a client, if the server is to demand one.
+    pub client: Option<(PathBuf, PathBuf)>,
+}
+
+/// How servers are started.
+#[derive(Clone, Debug, Default)]
+pub struct EtcdSetup {
+    /// Plain without.
+    pub tls: Option<TlsFiles>,
+    /// More of etcd's own flags, `--quota-backend-bytes=…`.
+    pub flags: Vec<String>,
+}
+
+/// One etcd server.
+#[derive(Debug)]
+pub struct Etcd {
+    process: Option<Process>,
+    name: String,
+    client: SocketAddr,
+    peer: SocketAddr,
+    /// `name=http://peer` of every member.
+    members: String,
+    setup: EtcdSetup,
+    dir: TempDir,
+}
+
+impl Etcd {
+    /// Starts a server and waits until it answers.
+    pub fn start() -> Self {
+        Self::start_with(EtcdSetup::default())
+    }
+
+    /// As [`Etcd::start`], with a setup.
+    pub fn start_with(setup: EtcdSetup) -> Self {
+        cluster_with(1, &setup).remove(0)
+    }
+
+    /// Where clients connect: `http://127.1.2.3:4567`.
+    pub fn endpoint(&self) -> String {
+        let scheme = if self.setup.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.client)
+    }
+
+    /// The address alone.
+    pub fn address(&self) -> SocketAddr {
+        self.client
+    }
+
+    /// SIGSTOP: connections stay, nothing answers.
+    pub fn freeze(&self) {
+        self.running().signal(Signal::STOP);
+    }
+
+    /// SIGCONT after [`Etcd::freeze`].
+    pub fn thaw(&self) {
+        self.running().signal(Signal::CONT);
+    }
+
+    /// SIGKILL; the data stays.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill9();
+        }
+    }
+
+    /// Starts it again after [`Etcd::kill`], on the same ports and data, and waits until it answers.
+    pub fn restart(&mut self) {
+        self.launch();
+        self.wait_until_it_answers();
+    }
+
+    /// Runs `etcdctl` against this server and returns what it prints; fails the test if it fails.
+    pub fn ctl(&self, arguments: &[&str]) -> String {
+        match self.try_ctl(arguments) {
+            Ok(output) => output,
+            Err(why) => panic!("etcdctl {arguments:?}: {why}"),
+        }
+    }
+
+    /// As [`Etcd::ctl`], with the error as text.
+    pub fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let mut command = Command::new(program("etcdctl"));
+        command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.endpoint()));
+        if let Some(tls) = &self.setup.tls {
+            command.arg(format!("--cacert={}", tls.ca.display()));
+            // A test certificate may name another host on purpose.
+            command.arg("--insecure-skip-tls-verify");
+            if let Some((certificate, key)) = &tls.client {
+                command
+                    .arg(format!("--cert={}", certificate.display()))
+                    .arg(format!("--key={}", key.display()));
+            }
+        }
+        let output = command.args(arguments).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("the server is running")
+    }
+
+    fn launch(&mut self) {
+        let scheme = if self.setup.tls.is_some() { "https" } else { "http" };
+        let (client, peer) = (self.client, self.peer);
+        let mut command = Command::new(program("etcd"));
+        command
+            .arg(format!("--name={}", self.name))
+            .arg(format!("--data-dir={}", self.dir.path().join("data").display()))
+            .arg(format!("--listen-client-urls={scheme}://{client}"))
+            .arg(format!("--advertise-client-urls={scheme}://{client}"))
+            .arg(format!("--listen-peer-urls=http://{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://{peer}"))
+            .arg(format!("--initial-cluster={}", self.members))
+            .arg("--initial-cluster-state=new")
+            .arg("--logger=zap")
+            .arg("--log-level=warn");
+        if !self.members.contains(',') {
+            // Alone it has nobody to wait for.
+            command.args(["--heartbeat-interval=20", "--election-timeout=200"]);
+        }
+        if has_flag("--unsafe-no-fsync") {
+            command.arg("--unsafe-no-fsync");
+        }
+        if let Some(tls) = &self.setup.tls {
+            command.arg(format!("--cert-file={}", tls.certificate.display()));
+            command.arg(format!("--key-file={}", tls.key.display()));
+            if tls.client.is_some() {
+                command.arg("--client-cert-auth").arg(format!("--trusted-ca-file={}", tls.ca.display()));
+            }
+        }
+        command.args(&self.setup.flags);
+        let log = self.dir.path().join("log");
+        self.process = Some(Process::spawn(&self.name, &mut command, &log).expect("etcd starts"));
+    }
+
+    fn wait_until_it_answers(&mut self) {
+        eventually(GENEROUS, || {
+            if let Some(status) = self.process.as_mut().and_then(Process::exit_status) {
+                panic!("etcd has ended: {status}");
+            }
+            self.try_ctl(&["--command-timeout=2s", "endpoint", "health"])
+        });
+    }
+}
+
+/// A cluster of servers, all running and answering. Their data lies in one place each.
+pub fn cluster(size: usize) -> Vec<Etcd> {
+    cluster_with(size, &EtcdSetup::default())
+}
+
+fn cluster_with(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
+    let address = || free_address().expect("a free loopback address");
+    let peers: Vec<(String, SocketAddr)> =
+        (0..size).map(|number| (format!("etcd{number}"), address())).collect();
+    let members: Vec<String> = peers.iter().map(|(name, peer)| format!("{name}=http://{peer}")).collect();
+    let mut servers: Vec<Etcd> = peers
+        .into_iter()
+        .map(|(name, peer)| Etcd {
+            process: None,
+            name,
+            client: address(),
+            peer,
+            members: members.join(","),
+            setup: setup.clone(),
+            dir: tempfile::tempdir().expect("a temporary folder"),
+        })
+        .collect();
+    for server in &mut servers {
+        server.launch();
+    }
+    for server in &mut servers {
+        server.wait_until_it_answers();
+    }
+    servers
+}
+
+/// Where a program lies: on the path, or where a package or an installation without rights puts it.
+fn program(name: &str) -> PathBuf {
+    let paths = env::var_os("PATH").unwrap_or_default();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join(".local/bin");
+    let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/bin"));
+    env::split_paths(&paths)
+        .chain([project])
+        .chain(home)
+        .chain(["/usr/local/bin".into(), "/usr/bin".into()])
+        .map(|folder| folder.join(name))
+        .find(|path| fs::metadata(path).is_ok_and(|file| file.is_file()))
+        .unwrap_or_else(|| panic!("{name} is neither on the path nor in .local/bin nor in /usr/bin"))
+}
+
+fn has_flag(flag: &str) -> bool {
+    static HELP: OnceLock<String> = OnceLock::new();
+    let help = HELP.get_or_init(|| {
+        let output = Command::new(program("etcd")).arg("--help").output().expect("etcd runs");
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
+    });
+    help.contains(flag)
+}

@@ -1,0 +1,24 @@
+//! The suite every store passes, each case on an etcd of its own: some compact its history.
+
+use std::sync::Arc;
+
+use service_center::store::conformance::Subject;
+use service_center::store::etcd::{EtcdOptions, EtcdStore};
+
+use crate::support::etcd::Etcd;
+
+async fn make() -> Subject {
+    let etcd = Arc::new(Etcd::start());
+    let store = EtcdStore::connect(EtcdOptions::plain([etcd.endpoint()])).await.unwrap();
+    let compacted = etcd.clone();
+    Subject {
+        store: Arc::new(store),
+        forget: Box::new(move |revision| {
+            compacted.ctl(&["compact", &revision.to_string()]);
+            Box::pin(std::future::ready(()))
+        }),
+        keep: Box::new(etcd),
+    }
+}
+
+service_center::store_conformance!(make);
