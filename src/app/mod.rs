@@ -109,7 +109,7 @@ async fn run(config: Config) -> Result<(), String> {
     );
     let clock = Clock::system();
     let store = tokio::select! {
-        store = store::open(&config.registry, &clock) => store.map_err(|error| error.to_string())?,
+        store = store::open(&config.registry, &clock) => store?,
         signal = stop.wait() => {
             log::info!("{signal} while waiting for the store");
             return Ok(());
@@ -211,8 +211,7 @@ fn transfer(
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, String>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
-        let store =
-            store::open(&config.registry, &Clock::system()).await.map_err(|error| error.to_string())?;
+        let store = store::open(&config.registry, &Clock::system()).await?;
         let moved = work(&store).await;
         store.close().await;
         moved
