@@ -56,7 +56,7 @@ pub(super) struct Writer(pub Arc<Buffer>);
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.end(WatchError::Lost("the store is closed".to_owned()));
+        self.0.end(WatchError::Closed);
     }
 }
 
