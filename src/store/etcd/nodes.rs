@@ -3,11 +3,11 @@
 //! once, since they would otherwise each wait for their limit and end with an unknown outcome.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions, KvClient, LeaseClient};
+use etcd_client::{Client, ConnectOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -48,6 +48,7 @@ pub(super) enum Effect {
 pub(super) struct Clients {
     pub kv: KvClient,
     pub lease: LeaseClient,
+    pub maintenance: MaintenanceClient,
     whole: Client,
 }
 
@@ -80,6 +81,8 @@ struct Shared {
     /// Of the streams that do not go through `etcd_client`.
     stream_token: RwLock<Option<AsciiMetadataValue>>,
     call_limit: Duration,
+    /// The highest revision any answer has shown.
+    seen: AtomicI64,
 }
 
 impl Nodes {
@@ -105,6 +108,7 @@ impl Nodes {
             credentials: options.credentials.clone(),
             stream_token: RwLock::new(None),
             call_limit: options.call_limit(),
+            seen: AtomicI64::new(0),
         })))
     }
 
@@ -125,7 +129,19 @@ impl Nodes {
 
     /// The current revision, linearizable.
     pub async fn revision(&self, limit: Duration) -> Result<i64, StoreError> {
-        self.call(Effect::Reads, limit, probe).await
+        let revision = self.call(Effect::Reads, limit, probe).await?;
+        self.saw(revision);
+        Ok(revision)
+    }
+
+    /// A revision the store surely has reached.
+    pub fn seen(&self) -> i64 {
+        self.0.seen.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a revision from an answer.
+    pub fn saw(&self, revision: i64) {
+        self.0.seen.fetch_max(revision, Ordering::Relaxed);
     }
 
     /// Limit of everything but a page of a listing.
@@ -297,7 +313,7 @@ impl Nodes {
         match self.attempt(index, Instant::now() + PROBE_LIMIT, &probe).await {
             // It answers; what it thinks of our rights is for the requests to find out.
             Err(Failure::Refused { .. }) => Ok(0),
-            answer => answer,
+            answer => answer.inspect(|revision| self.saw(*revision)),
         }
     }
 
@@ -325,6 +341,7 @@ impl Nodes {
         let clients = Clients {
             kv: whole.kv_client().max_decoding_message_size(LARGEST_ANSWER),
             lease: whole.lease_client(),
+            maintenance: whole.maintenance_client(),
             whole,
         };
         *slot = Some(clients.clone());

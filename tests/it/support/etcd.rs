@@ -106,6 +106,13 @@ impl Etcd {
 
     /// As [`Etcd::ctl`], with the error as text.
     pub fn try_ctl(&self, arguments: &[&str]) -> Result<String, String> {
+        let output = self.command(arguments).output().map_err(|error| error.to_string())?;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    }
+
+    /// `etcdctl` for this server, to be given more and run.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("etcdctl"));
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.endpoint()));
         if let Some(tls) = &self.setup.tls {
@@ -113,12 +120,13 @@ impl Etcd {
             // A test certificate may name another host on purpose.
             command.arg("--insecure-skip-tls-verify");
             if let Some((certificate, key)) = &tls.client {
-                command.arg(format!("--cert={}", certificate.display())).arg(format!("--key={}", key.display()));
+                command
+                    .arg(format!("--cert={}", certificate.display()))
+                    .arg(format!("--key={}", key.display()));
             }
         }
-        let output = command.args(arguments).output().map_err(|error| error.to_string())?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+        command.args(arguments);
+        command
     }
 
     fn running(&self) -> &Process {
