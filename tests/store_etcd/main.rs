@@ -8,7 +8,7 @@
     reason = "tests fail by panicking, and look at the real clock"
 )]
 
-#[expect(dead_code, reason = "shared with another binary, which uses the rest")]
+#[allow(dead_code, reason = "shared with another binary, which uses the rest")]
 #[path = "../it/support"]
 mod support {
     pub mod etcd;
@@ -19,10 +19,12 @@ mod support {
 
 mod conformance;
 
+mod auth;
 mod batches;
 mod outages;
 mod renewals;
 mod streams;
+mod tls;
 
 use std::future::Future;
 use std::sync::Arc;
