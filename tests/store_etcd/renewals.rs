@@ -92,3 +92,39 @@ async fn renewals_end_while_etcd_is_frozen() {
     })
     .await;
 }
+
+/// Through followers too, which forward each renewal to the leader and are held up there.
+#[tokio::test]
+async fn followers_forward_renewals() {
+    let members = crate::support::etcd::cluster(3);
+    for member in &members {
+        let store = connect(member).await;
+        let living = grant_many(&store, 300, 600).await;
+        let dead = grant_many(&store, 1, 600).await[0];
+        assert!(store.revoke(dead).await.unwrap());
+        let mut mixed = living.clone();
+        mixed.insert(100, dead);
+        let mut expected = vec![KeepAlive::Renewed(600); 300];
+        expected.insert(100, KeepAlive::NotFound);
+        assert_eq!(within("renewals", store.keep_alive(mixed)).await, expected);
+    }
+    // All servers stand still until leases are over, so that many are at their end at once.
+    let store = connect(&members[0]).await;
+    let living = grant_many(&store, 300, 600).await;
+    let doomed = grant_many(&store, 2_000, 15).await;
+    for member in &members {
+        member.freeze();
+    }
+    tokio::time::sleep(std::time::Duration::from_secs(17)).await;
+    for member in &members {
+        member.thaw();
+    }
+    let mixed = [&living[..150], &doomed[1_990..], &living[150..]].concat();
+    // A new leader may give all of them their time again; then nothing holds up anything.
+    eventually("the living to be renewed", || async {
+        let answers = store.keep_alive(mixed.clone()).await;
+        let is_renewed = |answer: &KeepAlive| *answer == KeepAlive::Renewed(600);
+        answers[..150].iter().all(is_renewed) && answers[160..].iter().all(is_renewed)
+    })
+    .await;
+}

@@ -128,7 +128,7 @@ impl EtcdStore {
         let batches = batch::Shared { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
         let (lanes, bookmarks) = {
             let _entered = io.enter();
-            tokio::spawn(nodes.clone().patrol());
+            nodes.patrol();
             (Lanes::start(&nodes), Bookmarks::start(batches.clone()))
         };
         let store = Self {

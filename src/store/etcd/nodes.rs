@@ -27,6 +27,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const PROBE_AGAIN: Duration = Duration::from_millis(300);
 /// Between two looks at a node that is well; without them a stopped node is noticed by the first request that fails.
 const PATROL_EVERY: Duration = Duration::from_secs(5);
+/// One of several nodes is waited for at most this long by what may be tried at another one.
+const LONGEST_TRY: Duration = Duration::from_secs(3);
 /// A connection within a call is given up after this long, so that another node can be tried within the call's limit.
 const CONNECT_WITHIN_CALL: Duration = Duration::from_millis(1200);
 
@@ -112,18 +114,20 @@ impl Nodes {
         })))
     }
 
-    /// Looks at every node every few seconds. To be spawned once.
-    pub async fn patrol(self) {
-        loop {
-            tokio::time::sleep(PATROL_EVERY).await;
-            for index in 0..self.0.nodes.len() {
-                if self.health(index) != Health::Up {
-                    continue;
+    /// Looks at every node every few seconds, at once to begin with.
+    pub fn patrol(&self) {
+        for index in 0..self.0.nodes.len() {
+            let nodes = self.clone();
+            tokio::spawn(async move {
+                loop {
+                    if nodes.health(index) == Health::Up
+                        && let Err(failure) = nodes.probe(index).await
+                    {
+                        nodes.suspect(index, &describe(&failure));
+                    }
+                    tokio::time::sleep(PATROL_EVERY).await;
                 }
-                if let Err(failure) = self.probe(index).await {
-                    self.suspect(index, &describe(&failure));
-                }
-            }
+            });
         }
     }
 
@@ -171,7 +175,7 @@ impl Nodes {
             }
             // A read leaves time for another node; a write must not be repeated, so it may take all there is.
             let is_last = position + 1 == candidates.len();
-            let share = if effect == Effect::Reads && !is_last { left / 2 } else { left };
+            let share = if effect == Effect::Reads && !is_last { (left / 2).min(LONGEST_TRY) } else { left };
             let failure = match self.attempt(index, Instant::now() + share, &request).await {
                 Ok(answer) => {
                     self.well(index);
