@@ -6,12 +6,13 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbi
 # Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
 TEST_THREADS ?= 8
 
-.PHONY: help run test faults cluster
+.PHONY: help run test faults bench cluster
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
+	@echo "make bench    what the embedded store does on this machine"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 
 run:
@@ -19,14 +20,18 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc protoc etcd rustfmt clippy
+	@scripts/require.sh cc protoc etcd etcdctl rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 faults:
-	@scripts/require.sh cc protoc etcd
+	@scripts/require.sh cc protoc etcd etcdctl
 	SC_FAULTS=long cargo test --locked --test it -- fault:: property::
+
+bench:
+	@scripts/require.sh cc protoc
+	cargo bench --locked --bench '*'
 
 cluster:
 	@scripts/require.sh cc protoc etcd

@@ -1,6 +1,7 @@
 //! `service-center`: a microservice registry.
 
 pub mod actors;
+pub mod app;
 pub mod cache;
 pub mod cli;
 pub mod clock;

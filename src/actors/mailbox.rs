@@ -5,6 +5,14 @@ use std::time::Duration;
 use actix::dev::ToEnvelope;
 use actix::prelude::{Actor, Addr, Handler, MailboxError, Message, SendError};
 
+use crate::metrics::Depth;
+
+/// An actor whose unfinished messages are counted.
+pub trait Measured {
+    /// The count.
+    const DEPTH: &'static Depth;
+}
+
 /// Why a message was not handled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
@@ -22,11 +30,12 @@ pub enum Refused {
 /// Sends and waits for the answer, both within a limit. A full mailbox makes the sender wait.
 pub async fn ask<A, M>(actor: &Addr<A>, message: M, limit: Duration) -> Result<M::Result, Refused>
 where
-    A: Actor + Handler<M>,
+    A: Actor + Handler<M> + Measured,
     A::Context: ToEnvelope<A, M>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
+    let _counted = A::DEPTH.enter();
     match tokio::time::timeout(limit, actor.send(message)).await {
         Ok(Ok(answer)) => Ok(answer),
         Ok(Err(MailboxError::Closed)) => Err(Refused::Gone),

@@ -24,9 +24,13 @@ pub struct SnapshotPublisher(Arc<Cell>);
 #[derive(Clone, Debug)]
 pub struct SnapshotReader(Arc<Cell>);
 
-/// A cell that holds an empty snapshot of revision 0.
+/// Revision of the snapshot a cell starts with: nothing was listed yet, not even an empty store.
+const NOTHING: Revision = -1;
+
+/// A cell that holds an empty snapshot; [`SnapshotReader::wait_until_complete`] tells it from an empty store.
 pub fn cell() -> (SnapshotPublisher, SnapshotReader) {
     let cell = Arc::new(Cell::default());
+    cell.current.store(Arc::new(Snapshot { revision: NOTHING, ..Snapshot::default() }));
     (SnapshotPublisher(Arc::clone(&cell)), SnapshotReader(cell))
 }
 
@@ -58,6 +62,11 @@ impl SnapshotReader {
     /// The current snapshot, to keep.
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.0.current.load_full()
+    }
+
+    /// Returns when the store was listed once.
+    pub async fn wait_until_complete(&self) {
+        self.wait_for(NOTHING + 1).await;
     }
 
     /// Returns when the snapshot holds a revision. The caller bounds the wait; dropping it is fine.

@@ -4,11 +4,14 @@
 //! the registry; the rest of the program is handed the plain structs of [`Config`]. First found wins: flag, environment,
 //! `.env`, `conf/app.conf`, `conf/app.yaml`, default; the one exception is told in `precedence`.
 //!
+//! "The reference" is Apache ServiceComb Service-Center, whose files and variables mean here what they mean there.
+//!
 //! Way in: [`keys`] (the table), [`Sources::gather`] (what is said where), [`Sources::load`] (what it means).
 
 mod cron;
 mod endpoint;
 mod expand;
+mod files;
 mod ini;
 mod inputs;
 pub(crate) mod keys;

@@ -89,7 +89,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong, in the order of the key table.
+/// All that is wrong: whole sources first, then key by key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has {} mistake(s)", .0.len())]
 pub struct Mistakes(pub Vec<Mistake>);

@@ -25,7 +25,7 @@ pub(super) struct Reader {
     pub variables: Variables,
     pub cores: usize,
     mistakes: Vec<Mistake>,
-    pub warnings: Vec<Warning>,
+    warnings: Vec<Warning>,
     /// What empty values came to, in the sections' judgement.
     settled: HashMap<&'static str, String>,
     /// The keys asked for, so that a test finds one that nobody reads.
@@ -229,7 +229,7 @@ impl Reader {
     }
 
     pub fn finish(mut self) -> (Vec<Mistake>, Vec<Warning>) {
-        // Mistakes of whole sources stand first, then those of keys, each once, in the order of the table.
+        // Each once: a key that two rules ask for is parsed twice.
         let mut unique: Vec<Mistake> = Vec::new();
         for mistake in self.mistakes.drain(..) {
             if !unique.contains(&mistake) {

@@ -12,7 +12,8 @@ pub const TABLES_END: &str = "<!-- end of tables -->";
 
 const APP_CONF_HEAD: &str = r#"# Configuration of service-center. Every line is a default, commented out: a key that is not set has the value shown.
 # Format: key = value; a comment begins a line; quotes around a value are dropped; ${NAME} and ${NAME||value} are replaced by
-# the environment's. `service-center check-config` shows what counts, and where it comes from.
+# the environment's. `service-center check-config` shows what counts, and where it comes from; docs/configuration.md says more.
+# "The reference" is Apache ServiceComb Service-Center, whose files this server reads as they are.
 #
 # A cluster: on each node remove the # of these two lines, with that node's address and with those of etcd.
 # Nothing else is needed.

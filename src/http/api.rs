@@ -19,6 +19,7 @@ use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::error::{Code, Error};
+use crate::http::node::Node;
 use crate::metrics;
 
 /// How long a write may take in all before the client is told that its outcome is unknown.
@@ -42,6 +43,8 @@ pub struct Api {
     pub freshness: Freshness,
     /// Whether the store answers.
     pub contact: Contact,
+    /// What this node says of itself.
+    pub node: Node,
     /// Time.
     pub clock: Clock,
     /// Rules.
@@ -59,10 +62,8 @@ pub struct ApiRules {
     pub instance_properties: TextMap,
     /// Whether schemas may be written.
     pub schema_writes: SchemaWrites,
-    /// Version the node registers under.
-    pub api_version: String,
-    /// How often websockets are pinged.
-    pub ping_interval: Duration,
+    /// How often a websocket that is a heartbeat is pinged.
+    pub heartbeat_ping: Duration,
 }
 
 /// Whether schemas may be written.

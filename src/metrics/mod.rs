@@ -57,3 +57,50 @@ counters! {
     /// Requests.
     REQUESTS = "http_requests_total", "Requests answered.";
 }
+
+/// Messages sent to an actor and not answered yet: its mailbox and what it works on.
+#[derive(Debug)]
+pub struct Depth {
+    actor: &'static str,
+    messages: std::sync::atomic::AtomicI64,
+}
+
+impl Depth {
+    const fn new(actor: &'static str) -> Self {
+        Self { actor, messages: std::sync::atomic::AtomicI64::new(0) }
+    }
+
+    /// A message was sent; it counts until what is returned is dropped.
+    pub fn enter(&'static self) -> InMailbox {
+        self.messages.fetch_add(1, Ordering::Relaxed);
+        InMailbox(self)
+    }
+}
+
+/// A message on its way.
+#[derive(Debug)]
+pub struct InMailbox(&'static Depth);
+
+impl Drop for InMailbox {
+    fn drop(&mut self) {
+        self.0.messages.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Of the RegistryActor.
+pub static REGISTRY_MAILBOX: Depth = Depth::new("RegistryActor");
+/// Of the HubActor.
+pub static HUB_MAILBOX: Depth = Depth::new("HubActor");
+/// Of the WatchActor.
+pub static WATCH_MAILBOX: Depth = Depth::new("WatchActor");
+/// Of the LeaseActor.
+pub static LEASE_MAILBOX: Depth = Depth::new("LeaseActor");
+/// Of the PeerActor.
+pub static PEER_MAILBOX: Depth = Depth::new("PeerActor");
+
+/// Each actor with the messages it has not finished.
+pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
+    [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX]
+        .into_iter()
+        .map(|depth| (depth.actor, u64::try_from(depth.messages.load(Ordering::Relaxed)).unwrap_or(0)))
+}

@@ -1,6 +1,7 @@
 //! What the HubActor takes.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Message;
 
@@ -18,20 +19,30 @@ pub struct SnapshotPublished {
     pub changes: Arc<[InstanceChange]>,
 }
 
-/// Names a subscription.
+/// Names a subscription. The subscriber chooses it, so that it need not wait for the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SubscriptionId(pub u64);
+pub struct SubscriptionId(u64);
+
+impl SubscriptionId {
+    /// One that no other subscription of this process has.
+    pub fn next() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// A consumer watches the providers it depends on.
 #[derive(Debug, Message)]
-#[rtype(result = "SubscriptionId")]
+#[rtype(result = "()")]
 pub struct Subscribe {
+    /// Its name.
+    pub id: SubscriptionId,
     /// Tenant of the consumer.
     pub tenant: Tenant,
     /// The consumer.
     pub consumer: ServiceId,
     /// Where its events go.
-    pub outbox: Arc<Outbox>,
+    pub outbox: Outbox,
 }
 
 /// A watcher is gone.

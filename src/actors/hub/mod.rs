@@ -6,44 +6,42 @@ pub mod outbox;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use actix::prelude::{Actor, Context, Handler, MessageResult};
-use bytes::Bytes;
-
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
-use self::outbox::Outbox;
+use self::outbox::{Action as Told, EventFrame, Outbox};
 use super::lifeline::Lifeline;
 use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
+use actix::prelude::{Actor, Context, Handler};
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 1024;
 
 /// Watchers of one consumer.
-type Watchers = Vec<(SubscriptionId, Arc<Outbox>)>;
+type Watchers = Vec<(SubscriptionId, Outbox)>;
 
 /// The actor.
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
     count: usize,
-    last_id: u64,
     _lifeline: Lifeline,
 }
 
 impl HubActor {
     /// A hub nobody watches yet.
     pub fn new(lifeline: Lifeline) -> Self {
-        Self { watchers: HashMap::new(), count: 0, last_id: 0, _lifeline: lifeline }
+        Self { watchers: HashMap::new(), count: 0, _lifeline: lifeline }
     }
 
     fn push(&self, snapshot: &Snapshot, change: &InstanceChange) {
         let Some(provider) = &change.service else { return };
-        let mut frame = None;
+        let mut event = None;
         for watchers in self.receivers(snapshot, &change.at.tenant, provider) {
-            let frame = frame.get_or_insert_with(|| encode(change, provider));
+            let (at, frame) =
+                event.get_or_insert_with(|| (Arc::new(change.at.clone()), encode(change, provider)));
             for (_, outbox) in watchers {
-                outbox.push(change.at.clone(), change.action, frame.clone());
+                outbox.push(at, frame);
             }
             metrics::EVENTS_PUSHED.add(watchers.len());
         }
@@ -77,22 +75,18 @@ impl HubActor {
     }
 }
 
-/// `{"action":…,"key":…,"instance":…}`.
-fn encode(change: &InstanceChange, provider: &ServiceView) -> Bytes {
-    let action = match change.action {
-        Action::Create => "CREATE",
-        Action::Update => "UPDATE",
-        Action::Delete => "DELETE",
+fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
+    let told = match change.action {
+        Action::Create => Told::Create,
+        Action::Update => Told::Update,
+        Action::Delete => Told::Delete,
     };
-    let mut text = Vec::with_capacity(change.json.len() + 256);
-    text.extend_from_slice(b"{\"action\":\"");
-    text.extend_from_slice(action.as_bytes());
-    text.extend_from_slice(b"\",\"key\":");
-    json::encode_into(&provider.record.document.key(&change.at.tenant), &mut text);
-    text.extend_from_slice(b",\"instance\":");
-    text.extend_from_slice(&change.json);
-    text.push(b'}');
-    outbox::text_frame(&text)
+    let key = json::encode(&provider.record.document.key(&change.at.tenant));
+    EventFrame::new(told, &key, &change.json)
+}
+
+impl super::mailbox::Measured for HubActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::HUB_MAILBOX;
 }
 
 impl Actor for HubActor {
@@ -114,14 +108,15 @@ impl Handler<SnapshotPublished> for HubActor {
 }
 
 impl Handler<Subscribe> for HubActor {
-    type Result = MessageResult<Subscribe>;
+    type Result = ();
 
-    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) -> Self::Result {
-        self.last_id += 1;
-        let id = SubscriptionId(self.last_id);
-        self.watchers.entry((message.tenant, message.consumer)).or_default().push((id, message.outbox));
-        self.count += 1;
-        MessageResult(id)
+    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
+        let watchers = self.watchers.entry((message.tenant, message.consumer)).or_default();
+        // Sessions whose end was not told: the mailbox was full.
+        let before = watchers.len();
+        watchers.retain(|(_, outbox)| !outbox.is_closed());
+        self.count = self.count + 1 + watchers.len() - before;
+        watchers.push((message.id, message.outbox));
     }
 }
 

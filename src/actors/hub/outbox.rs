@@ -1,15 +1,543 @@
-//! placeholder until the session's own lands.
-use crate::cache::Action;
+//! What one watch session has still to be sent: bounded, the latest state of each instance, nothing lost.
+//!
+//! The hub pushes from its thread, the session takes on its own. A frame is encoded once and shared by all sessions it goes
+//! to. While a session is slow, events of one instance become one, so what waits is bounded by the number of instances and
+//! not by how often they change. This file holds no I/O.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{BufMut as _, Bytes, BytesMut};
+
 use crate::domain::event::InstanceRef;
-use bytes::Bytes;
-/// x
-#[derive(Debug, Default)]
-pub struct Outbox;
-impl Outbox {
-    /// x
-    pub fn push(&self, _at: InstanceRef, _action: Action, _frame: Bytes) {}
+
+/// Most instances that may wait for one session. More, and it is so far behind that it has to begin anew.
+pub const MOST_PENDING: usize = 65_536;
+
+/// What happened to an instance, as watchers are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Action {
+    /// It is new to the watcher.
+    Create,
+    /// It changed.
+    Update,
+    /// It is gone.
+    Delete,
 }
-/// x
+
+impl Action {
+    /// The word in the message. All are of one length, so a frame can be changed from one to another in place.
+    const fn word(self) -> &'static [u8; 6] {
+        match self {
+            Self::Create => b"CREATE",
+            Self::Update => b"UPDATE",
+            Self::Delete => b"DELETE",
+        }
+    }
+}
+
+/// An event as it goes over the wire: a whole unfragmented text frame, header included. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventFrame {
+    action: Action,
+    bytes: Bytes,
+    /// Where in `bytes` the action's word is.
+    word_at: usize,
+}
+
+impl EventFrame {
+    /// The frame of `{"action":"CREATE","key":…,"instance":…}`. `key` and `instance` are JSON values.
+    pub fn new(action: Action, key: &[u8], instance: &[u8]) -> Self {
+        const BEFORE_WORD: &[u8] = br#"{"action":""#;
+        const BEFORE_KEY: &[u8] = br#"","key":"#;
+        const BEFORE_INSTANCE: &[u8] = br#","instance":"#;
+        let word = action.word();
+        let length = BEFORE_WORD.len()
+            + word.len()
+            + BEFORE_KEY.len()
+            + key.len()
+            + BEFORE_INSTANCE.len()
+            + instance.len()
+            + 1;
+        let mut frame = start_text_frame(length);
+        let word_at = frame.len() + BEFORE_WORD.len();
+        for part in [BEFORE_WORD, word, BEFORE_KEY, key, BEFORE_INSTANCE, instance, b"}"] {
+            frame.put_slice(part);
+        }
+        Self { action, bytes: frame.freeze(), word_at }
+    }
+
+    /// The frame with another action: a copy, unless it is the same.
+    fn into_bytes(self, action: Action) -> Bytes {
+        if action == self.action {
+            return self.bytes;
+        }
+        let mut copy = BytesMut::from(self.bytes.as_ref());
+        if let Some(word) = copy.get_mut(self.word_at..self.word_at + action.word().len()) {
+            word.copy_from_slice(action.word());
+        }
+        copy.freeze()
+    }
+}
+
+/// The whole frame of a text message as a server sends it: unmasked, unfragmented.
 pub fn text_frame(text: &[u8]) -> Bytes {
-    Bytes::copy_from_slice(text)
+    let mut frame = start_text_frame(text.len());
+    frame.put_slice(text);
+    frame.freeze()
+}
+
+fn start_text_frame(length: usize) -> BytesMut {
+    const FINAL_TEXT: u8 = 0x81;
+    let mut frame = BytesMut::with_capacity(length + 10);
+    frame.put_u8(FINAL_TEXT);
+    // Lengths up to 125 stand in the second byte; 126 and 127 say that 2 or 8 bytes follow.
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => frame.put_u8(short),
+        (_, Ok(medium)) => {
+            frame.put_u8(126);
+            frame.put_u16(medium);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+    frame
+}
+
+/// How a session ends from our side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum End {
+    /// With a close frame.
+    Close {
+        /// Close code.
+        code: u16,
+        /// Reason, at most 123 bytes.
+        reason: Cow<'static, str>,
+    },
+    /// With one text message, and then the end of the connection without a close frame.
+    Say(Cow<'static, str>),
+    /// With a reset: the watcher is too slow, or gone. It sees an error and connects anew, which a clean close would not
+    /// make every client do.
+    Abort,
+}
+
+/// What the session takes.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Taken {
+    /// Whole frames to be sent, one behind the other.
+    Frames(Bytes),
+    /// Nothing more will come: how to end. Pending events are dropped; who reconnects lists anew.
+    End(End),
+}
+
+/// The hub's side. Clones push into the same session.
+#[derive(Clone, Debug)]
+pub struct Outbox(Arc<Mutex<State>>);
+
+/// The session's side.
+#[derive(Debug)]
+pub struct OutboxReader(Arc<Mutex<State>>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// By the order of each instance's first pending event.
+    pending: BTreeMap<u64, (Arc<InstanceRef>, Pending)>,
+    places: HashMap<Arc<InstanceRef>, u64>,
+    next_place: u64,
+    most: usize,
+    end: Option<End>,
+    reader_gone: bool,
+    waker: Option<Waker>,
+}
+
+/// What an instance's events since the last sent one amount to.
+#[derive(Debug)]
+struct Pending {
+    /// Whether the watcher knows the instance: then its end must be told, else it never was.
+    known: bool,
+    action: Action,
+    frame: EventFrame,
+}
+
+/// An outbox for `most` pending instances, usually [`MOST_PENDING`].
+pub fn outbox(most: usize) -> (Outbox, OutboxReader) {
+    let state = Arc::new(Mutex::new(State { most, ..State::default() }));
+    (Outbox(Arc::clone(&state)), OutboxReader(state))
+}
+
+impl Outbox {
+    /// Adds an event. If more instances wait than may, the session is aborted.
+    pub fn push(&self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
+        let waker = {
+            let mut state = lock(&self.0);
+            if state.end.is_some() || state.reader_gone {
+                return;
+            }
+            state.add(instance, frame);
+            if state.pending.len() > state.most {
+                state.finish(End::Abort);
+            }
+            state.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// Ends the session. A second end is ignored.
+    pub fn finish(&self, end: End) {
+        let waker = {
+            let mut state = lock(&self.0);
+            if state.end.is_some() {
+                return;
+            }
+            state.finish(end);
+            state.waker.take()
+        };
+        wake(waker);
+    }
+
+    /// Whether the session is over: nothing pushed will be sent.
+    pub fn is_closed(&self) -> bool {
+        let state = lock(&self.0);
+        state.reader_gone || state.end.is_some()
+    }
+
+    /// Instances that have an event waiting.
+    pub fn pending(&self) -> usize {
+        lock(&self.0).pending.len()
+    }
+}
+
+impl OutboxReader {
+    /// Takes what waits, oldest first: as many frames as fit in `most_bytes`, but one at least.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<Taken> {
+        let mut frames: Vec<Bytes> = Vec::new();
+        let mut state = lock(&self.0);
+        if let Some(end) = &state.end {
+            return Poll::Ready(Taken::End(end.clone()));
+        }
+        let mut size = 0;
+        while let Some(entry) = state.pending.first_entry() {
+            let (_, waiting) = entry.get();
+            if !frames.is_empty() && size + waiting.frame.bytes.len() > most_bytes {
+                break;
+            }
+            let (instance, waiting) = entry.remove();
+            state.places.remove(&instance);
+            size += waiting.frame.bytes.len();
+            frames.push(waiting.frame.into_bytes(waiting.action));
+        }
+        if state.pending.is_empty() && state.places.capacity() > IDLE_CAPACITY {
+            state.places = HashMap::new();
+        }
+        match frames.as_slice() {
+            [] => {
+                // A session polls again for each of its own events; its waker stays the same.
+                if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    state.waker = Some(cx.waker().clone());
+                }
+                Poll::Pending
+            }
+            [one] => Poll::Ready(Taken::Frames(one.clone())),
+            many => {
+                drop(state);
+                let mut joined = BytesMut::with_capacity(size);
+                for frame in many {
+                    joined.extend_from_slice(frame);
+                }
+                Poll::Ready(Taken::Frames(joined.freeze()))
+            }
+        }
+    }
+}
+
+/// Places an idle session keeps room for.
+const IDLE_CAPACITY: usize = 16;
+
+impl Drop for OutboxReader {
+    fn drop(&mut self) {
+        let mut state = lock(&self.0);
+        state.reader_gone = true;
+        state.forget();
+    }
+}
+
+impl State {
+    fn add(&mut self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
+        let Some(place) = self.places.get(instance).copied() else {
+            let pending =
+                Pending { known: frame.action != Action::Create, action: frame.action, frame: frame.clone() };
+            self.pending.insert(self.next_place, (Arc::clone(instance), pending));
+            self.places.insert(Arc::clone(instance), self.next_place);
+            self.next_place += 1;
+            return;
+        };
+        let Some((_, pending)) = self.pending.get_mut(&place) else { return };
+        pending.action = match (pending.known, pending.action, frame.action) {
+            // Came and went unseen.
+            (false, _, Action::Delete) => {
+                self.pending.remove(&place);
+                self.places.remove(instance);
+                return;
+            }
+            (true, _, Action::Delete) => Action::Delete,
+            (false, ..) | (true, Action::Create, _) | (true, _, Action::Create) => Action::Create,
+            (true, _, Action::Update) => Action::Update,
+        };
+        pending.frame = frame.clone();
+    }
+
+    fn finish(&mut self, end: End) {
+        self.end = Some(end);
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        self.pending = BTreeMap::new();
+        self.places = HashMap::new();
+    }
+}
+
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    // Nothing that can panic runs under the lock.
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn wake(waker: Option<Waker>) {
+    if let Some(waker) = waker {
+        waker.wake();
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+    use crate::domain::{InstanceId, ServiceId, Tenant};
+
+    fn instance(id: &str) -> Arc<InstanceRef> {
+        Arc::new(InstanceRef {
+            tenant: Tenant::default_tenant(),
+            service: ServiceId::from("s"),
+            instance: InstanceId::from(id),
+        })
+    }
+
+    fn frame(action: Action, document: &str) -> EventFrame {
+        EventFrame::new(action, b"{}", format!("\"{document}\"").as_bytes())
+    }
+
+    /// The messages in a run of frames, as `CREATE a1`.
+    fn messages(mut frames: &[u8]) -> Vec<String> {
+        let mut out = Vec::new();
+        while let [0x81, length, rest @ ..] = frames {
+            let (text, next) = rest.split_at(usize::from(*length));
+            let text = std::str::from_utf8(text).expect("text");
+            let value: serde_json::Value = serde_json::from_str(text).expect("JSON");
+            let part = |name: &str| value[name].as_str().expect("a text").to_owned();
+            out.push(format!("{} {}", part("action"), part("instance")));
+            frames = next;
+        }
+        assert!(frames.is_empty(), "whole frames");
+        out
+    }
+
+    fn take(reader: &mut OutboxReader) -> Vec<String> {
+        let mut out = Vec::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        while let Poll::Ready(taken) = reader.poll_take(&mut cx, 300) {
+            match taken {
+                Taken::Frames(frames) => out.extend(messages(&frames)),
+                Taken::End(end) => {
+                    out.push(format!("{end:?}"));
+                    break;
+                }
+            }
+        }
+        out
+    }
+
+    /// Events as `C1` (CREATE with document 1), all of one instance, and what is sent for them.
+    fn check(events: &str, expected: &[&str]) {
+        let (outbox, mut reader) = outbox(10);
+        let one = instance("a");
+        for event in events.split(' ') {
+            let (action, document) = event.split_at(1);
+            let action = match action {
+                "C" => Action::Create,
+                "U" => Action::Update,
+                _ => Action::Delete,
+            };
+            outbox.push(&one, &frame(action, document));
+        }
+        assert_eq!(take(&mut reader), expected, "{events}");
+        assert_eq!(outbox.pending(), 0);
+    }
+
+    #[test]
+    fn events_of_one_instance_become_one() {
+        check("C1", &["CREATE 1"]);
+        check("C1 U2", &["CREATE 2"]);
+        check("C1 U2 U3", &["CREATE 3"]);
+        check("C1 D2", &[]);
+        check("C1 U2 D3", &[]);
+        check("C1 D2 C3", &["CREATE 3"]);
+        check("U1 U2", &["UPDATE 2"]);
+        check("U1 D2", &["DELETE 2"]);
+        check("D1 C2", &["CREATE 2"]);
+        check("D1 C2 U3", &["CREATE 3"]);
+        check("U1 D2 C3 U4", &["CREATE 4"]);
+        // The watcher knew it before, so it must hear of its end.
+        check("D1 C2 D3", &["DELETE 3"]);
+        check("D1 D2", &["DELETE 2"]);
+        check("C1 C2", &["CREATE 2"]);
+    }
+
+    #[test]
+    fn the_first_pending_event_decides_the_order() {
+        let (outbox, mut reader) = outbox(10);
+        let (a, b, c) = (instance("a"), instance("b"), instance("c"));
+        outbox.push(&a, &frame(Action::Update, "a1"));
+        outbox.push(&b, &frame(Action::Create, "b1"));
+        outbox.push(&c, &frame(Action::Create, "c1"));
+        outbox.push(&a, &frame(Action::Update, "a2"));
+        outbox.push(&b, &frame(Action::Delete, "b2"));
+        outbox.push(&b, &frame(Action::Create, "b3"));
+        assert_eq!(take(&mut reader), ["UPDATE a2", "CREATE c1", "CREATE b3"]);
+    }
+
+    #[test]
+    fn too_many_pending_instances_abort_the_session() {
+        let (outbox, mut reader) = outbox(2);
+        for id in ["a", "b", "a", "c", "d"] {
+            outbox.push(&instance(id), &frame(Action::Update, id));
+        }
+        assert!(outbox.is_closed());
+        assert_eq!(outbox.pending(), 0, "what waits for an aborted session is freed");
+        assert_eq!(take(&mut reader), ["Abort"]);
+    }
+
+    #[test]
+    fn the_first_end_counts_and_drops_what_waits() {
+        let (outbox, mut reader) = outbox(2);
+        outbox.push(&instance("a"), &frame(Action::Create, "a"));
+        outbox.finish(End::Close { code: 1001, reason: "".into() });
+        outbox.finish(End::Abort);
+        assert_eq!(take(&mut reader), ["Close { code: 1001, reason: \"\" }"]);
+    }
+
+    #[test]
+    fn a_gone_reader_frees_what_waits() {
+        let (outbox, reader) = outbox(2);
+        outbox.push(&instance("a"), &frame(Action::Create, "a"));
+        drop(reader);
+        outbox.push(&instance("b"), &frame(Action::Create, "b"));
+        assert!(outbox.is_closed());
+        assert_eq!(outbox.pending(), 0);
+    }
+
+    #[test]
+    fn a_batch_is_bounded_but_never_empty() {
+        let (outbox, mut reader) = outbox(10);
+        for id in ["a", "b", "c"] {
+            outbox.push(&instance(id), &frame(Action::Create, id));
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut sizes = Vec::new();
+        while let Poll::Ready(Taken::Frames(frames)) = reader.poll_take(&mut cx, 1) {
+            sizes.push(messages(&frames).len());
+        }
+        assert_eq!(sizes, [1, 1, 1]);
+    }
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_waiting_reader_is_woken_from_another_thread() {
+        let (outbox, mut reader) = outbox(10);
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        let waker = Waker::from(Arc::clone(&count));
+        let mut cx = Context::from_waker(&waker);
+        assert!(reader.poll_take(&mut cx, 100).is_pending());
+        let pusher = outbox.clone();
+        std::thread::spawn(move || pusher.push(&instance("a"), &frame(Action::Create, "a")))
+            .join()
+            .expect("pushed");
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        outbox.push(&instance("b"), &frame(Action::Create, "b"));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1, "once awake, it is not woken again");
+        assert_eq!(take(&mut reader), ["CREATE a", "CREATE b"]);
+    }
+
+    #[test]
+    fn frames_of_all_lengths_have_the_shortest_header() {
+        fn header(length: usize) -> Vec<u8> {
+            let frame = text_frame(&vec![b'x'; length]);
+            frame[..frame.len() - length].to_vec()
+        }
+        assert_eq!(header(0), [0x81, 0]);
+        assert_eq!(header(125), [0x81, 125]);
+        assert_eq!(header(126), [0x81, 126, 0, 126]);
+        assert_eq!(header(65_535), [0x81, 126, 0xff, 0xff]);
+        assert_eq!(header(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
+    }
+
+    /// Whatever the order of events and takings, a watcher that applies what it is sent ends with what is.
+    #[test]
+    fn a_watcher_always_ends_with_the_truth() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..200 {
+            let (outbox, mut reader) = outbox(10);
+            let (mut truth, mut seen) = (BTreeSet::new(), BTreeSet::new());
+            let mut apply = |messages: Vec<String>| {
+                for message in messages {
+                    let (action, id) = message.split_once(' ').expect("two words");
+                    match action {
+                        // Of an instance it knows: gone and registered anew.
+                        "CREATE" => {
+                            seen.insert(id.to_owned());
+                        }
+                        "UPDATE" => assert!(seen.contains(id)),
+                        _ => assert!(seen.remove(id), "{message}"),
+                    }
+                }
+                seen.clone()
+            };
+            for _ in 0..60 {
+                let id = ["a", "b", "c"][random(3) as usize];
+                let action = match (truth.contains(id), random(2)) {
+                    (false, _) => Action::Create,
+                    (true, 0) => Action::Update,
+                    (true, _) => Action::Delete,
+                };
+                if action == Action::Delete {
+                    truth.remove(id);
+                } else {
+                    truth.insert(id.to_owned());
+                }
+                outbox.push(&instance(id), &frame(action, id));
+                if random(4) == 0 {
+                    assert_eq!(apply(take(&mut reader)), truth);
+                }
+            }
+            assert_eq!(apply(take(&mut reader)), truth);
+        }
+    }
 }

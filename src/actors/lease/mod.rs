@@ -69,6 +69,10 @@ impl LeaseActor {
     }
 }
 
+impl super::mailbox::Measured for LeaseActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::LEASE_MAILBOX;
+}
+
 impl Actor for LeaseActor {
     type Context = Context<Self>;
 

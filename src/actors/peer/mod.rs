@@ -105,6 +105,10 @@ impl PeerActor {
     }
 }
 
+impl super::mailbox::Measured for PeerActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::PEER_MAILBOX;
+}
+
 impl Actor for PeerActor {
     type Context = Context<Self>;
 

@@ -50,6 +50,10 @@ impl RegistryActor {
     }
 }
 
+impl super::mailbox::Measured for RegistryActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::REGISTRY_MAILBOX;
+}
+
 impl Actor for RegistryActor {
     type Context = Context<Self>;
 

@@ -88,12 +88,12 @@ fn changed(current: Option<&TextMap>, change: &TagChange) -> Result<(TextMap, bo
             value.clone_into(tag.ok_or_else(missing)?);
         }
         TagChange::Remove(keys) => {
-            if let Some(key) = keys.iter().find(|key| !tags.contains_key(*key)) {
-                let detail = format!("Delete tags failed for this key {key} does not exist.");
-                return Err(Error::new(Code::TagNotExists, detail));
-            }
             for key in keys {
-                tags.remove(key);
+                // A key given twice is missing the second time.
+                if tags.remove(key).is_none() {
+                    let detail = format!("Delete tags failed for this key {key} does not exist.");
+                    return Err(Error::new(Code::TagNotExists, detail));
+                }
             }
         }
     }

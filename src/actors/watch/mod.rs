@@ -90,6 +90,10 @@ impl WatchActor {
     }
 }
 
+impl super::mailbox::Measured for WatchActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::WATCH_MAILBOX;
+}
+
 impl Actor for WatchActor {
     type Context = Context<Self>;
 

@@ -223,8 +223,8 @@ pub(crate) enum Named {
     Entry(&'static Key, String),
     /// The reference's, of no interest here.
     Ignored,
-    /// Nobody's; the nearest known name.
-    Unknown(Option<String>),
+    /// Nobody's.
+    Unknown,
 }
 
 /// Which of the two kinds of names a source uses.
@@ -260,7 +260,18 @@ pub(crate) fn find(name: &str, spelling: Spelling) -> Named {
     {
         return Named::Ignored;
     }
-    Named::Unknown(super::nearest::nearest(name, names(spelling)).map(str::to_owned))
+    Named::Unknown
+}
+
+/// The key that was meant by an unknown name.
+pub(crate) fn nearest_key(name: &str, spelling: Spelling) -> Option<&'static str> {
+    super::nearest::nearest(name, names(spelling))
+}
+
+/// Whether keys stand below this one.
+pub(crate) fn is_parent(name: &str) -> bool {
+    let below = |other: &str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
+    all().any(|key| below(key.name)) || foreign::PREFIXES.iter().any(|prefix| below(prefix))
 }
 
 /// The names of the keys that are read, as a source spells them.
@@ -271,7 +282,7 @@ fn names(spelling: Spelling) -> impl Iterator<Item = &'static str> {
 
 /// Whether `--name=value` sets something.
 pub(crate) fn is_known_flag(name: &str) -> bool {
-    !matches!(find(name, Spelling::Either), Named::Unknown(_))
+    !matches!(find(name, Spelling::Either), Named::Unknown)
 }
 
 /// The flag that was meant: a key, or one of these others.
@@ -346,7 +357,7 @@ mod tests {
             Named::Key(key) => key.name.to_owned(),
             Named::Entry(key, entry) => format!("{} of {}", entry, key.name),
             Named::Ignored => "ignored".to_owned(),
-            Named::Unknown(near) => format!("unknown, near {near:?}"),
+            Named::Unknown => format!("unknown, near {:?}", nearest_key(name, spelling)),
         }
     }
 

@@ -69,11 +69,13 @@ pub struct QuotaConfig {
 
 impl QuotaConfig {
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
+        // More than a machine can count is as good as no limit.
+        let mut limit = |key| usize::try_from(reader.integer::<u64>(key)).unwrap_or(usize::MAX);
         Self {
-            services: reader.integer(&table::QUOTA_SERVICE),
-            instances: reader.integer(&table::QUOTA_INSTANCE),
-            schemas: reader.integer(&table::QUOTA_SCHEMA),
-            tags: reader.integer(&table::QUOTA_TAG),
+            services: limit(&table::QUOTA_SERVICE),
+            instances: limit(&table::QUOTA_INSTANCE),
+            schemas: limit(&table::QUOTA_SCHEMA),
+            tags: limit(&table::QUOTA_TAG),
         }
     }
 }

@@ -73,6 +73,15 @@ impl TlsConfig {
 
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
         let enable = reader.switch(&table::SSL_ENABLE);
+        let others =
+            [&table::SSL_DIR, &table::SSL_MIN_VERSION, &table::SSL_VERIFY_CLIENT, &table::SSL_CIPHERS];
+        let given = others.into_iter().find(|key| !key.is_untouched(&reader.text(key)));
+        if let Some(key) = given.filter(|_| !reader.is_given(&table::SSL_ENABLE)) {
+            // Somebody who relied on the reference's default would else be served without TLS and not know it.
+            let text = "ssl.enable is not set, so the port speaks plain HTTP (in the reference: HTTPS); set ssl.enable to \
+                        true or false";
+            reader.warn(key, text);
+        }
         let dir = reader.text_if_any(&table::SSL_DIR).unwrap_or_else(|| "etc/ssl".to_owned());
         reader.settle(&table::SSL_DIR, &dir);
         let version = reader.choice(&table::SSL_MIN_VERSION);

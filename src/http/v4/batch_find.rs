@@ -47,7 +47,12 @@ pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 type Found = (String, Vec<Bytes>);
 
 /// Failures of the registry itself are those of the whole request.
-fn add(part: &mut BatchFindResult, index: usize, known: &str, found: Result<Found, Error>) -> Result<(), Error> {
+fn add(
+    part: &mut BatchFindResult,
+    index: usize,
+    known: &str,
+    found: Result<Found, Error>,
+) -> Result<(), Error> {
     match found {
         Ok((revision, _)) if revision == known => part.add_not_modified(index),
         Ok((revision, instances)) => part.add_updated(index, revision, instances),
@@ -68,7 +73,8 @@ async fn find_service(api: &Api, call: &Call, query: &ServiceQuery) -> Result<Fo
         tags: &[],
         consumer: &consumer,
     };
-    let wanted = if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
+    let wanted =
+        if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
     let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
     let found = read(api, &wanted, look, |found| &found.answer.revision).await?;
     if let Some(dependency) = found.dependency {
@@ -81,13 +87,10 @@ async fn find_service(api: &Api, call: &Call, query: &ServiceQuery) -> Result<Fo
 
 async fn find_instance(api: &Api, call: &Call, query: &InstanceQuery) -> Result<Found, Error> {
     let consumer = call.consumer_id();
-    let one = ListQuery {
-        tenant: call.tenant(),
-        provider: &query.key.service_id,
-        tags: &[],
-        consumer: &consumer,
-    };
-    let wanted = if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
+    let one =
+        ListQuery { tenant: call.tenant(), provider: &query.key.service_id, tags: &[], consumer: &consumer };
+    let wanted =
+        if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
     let look = |snapshot: &Snapshot| {
         let entry = snapshot.find_instance(&one, &query.key.instance_id)?;
         Ok((find_revision(entry.record.mod_revision, 1), entry))

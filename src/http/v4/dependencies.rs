@@ -58,8 +58,10 @@ async fn show(
         api.freshness.catch_up().await;
     }
     let service = super::find::service(api, call.tenant(), id, missing).await?;
-    let filter =
-        PartnerFilter { same_tenant: call.query_text("sameDomain") == "1", not_self: call.query_text("noSelf") == "1" };
+    let filter = PartnerFilter {
+        same_tenant: call.query_text("sameDomain") == "1",
+        not_self: call.query_text("noSelf") == "1",
+    };
     let found = partners(&api.reader.load(), call.tenant(), &service, filter);
     Ok(Reply::json(join_services(member, found.iter())))
 }

@@ -6,9 +6,9 @@ use crate::actors::registry::messages::RecordDependency;
 use crate::cache::FindAnswer;
 use crate::cache::find::{FindQuery, Found, ListQuery};
 use crate::cache::snapshot::Snapshot;
+use crate::domain::Tenant;
 use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
-use crate::domain::Tenant;
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::{Call, Surface, X_DOMAIN_NAME};
@@ -60,7 +60,7 @@ pub fn target_of(call: &Call) -> Tenant {
         return call.tenant().clone();
     }
     match call.header(&X_DOMAIN_NAME) {
-        domain if domain.is_empty() => Tenant::default_tenant(),
+        domain if domain.is_empty() => call.tenant().clone(),
         domain => Tenant::new(&domain, "default"),
     }
 }
@@ -84,7 +84,8 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 /// `GET /microservices/{serviceId}/instances/{instanceId}`.
 pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tags = call.query_text("tags");
-    let (consumer, service, instance) = (call.consumer_id(), call.param("serviceId"), call.param("instanceId"));
+    let (consumer, service, instance) =
+        (call.consumer_id(), call.param("serviceId"), call.param("instanceId"));
     valid::instance(&ListParameters { consumer_id: &consumer, service_id: service, tags: &tags }, instance)?;
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
     let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };

@@ -34,7 +34,8 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Heartbeats = body(call.body())?;
     let keys = body.into_instances()?;
     let tenant = call.tenant();
-    let try_all = || keys.iter().map(|key| take(&api, tenant, &key.service_id, &key.instance_id)).collect::<Vec<_>>();
+    let try_all =
+        || keys.iter().map(|key| take(&api, tenant, &key.service_id, &key.instance_id)).collect::<Vec<_>>();
     let mut taken = try_all();
     if taken.iter().any(Result::is_err) {
         api.freshness.catch_up().await;
@@ -70,7 +71,9 @@ pub fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result
 /// An instance registered before the configuration had a pair gets it with its next beat.
 fn add_configured(api: &Api, snapshot: &Snapshot, at: &InstanceRef) {
     let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
-    let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(entry.json()).ok()) else { return };
+    let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(entry.json()).ok()) else {
+        return;
+    };
     if document.add_configured(&api.rules.instance_properties) {
         api.tell_registry(ChangeInstance {
             tenant: at.tenant.clone(),

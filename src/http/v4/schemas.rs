@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::find::service;
 use super::services::NO_SERVICE;
-use crate::actors::registry::messages::{DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection};
+use crate::actors::registry::messages::{
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection,
+};
 use crate::domain::ServiceId;
 use crate::domain::schema::Schema;
 use crate::domain::validate::flag::SchemaTexts;
@@ -40,7 +42,8 @@ pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: PutSchemas = body(call.body())?;
     let id = call.param("serviceId");
     let schemas = body.into_schemas(id, api.rules.quotas.schemas)?;
-    api.write(ReplaceSchemas { tenant: call.tenant().clone(), service: ServiceId::from(id), schemas }).await?;
+    api.write(ReplaceSchemas { tenant: call.tenant().clone(), service: ServiceId::from(id), schemas })
+        .await?;
     Ok(Reply::empty())
 }
 
@@ -93,7 +96,11 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
                 ids.dedup();
                 let summary = |id| node.schema_summaries.get(id).map(ToString::to_string).unwrap_or_default();
                 ids.into_iter()
-                    .map(|id| Schema { schema_id: id.to_string(), summary: summary(id), schema: String::new() })
+                    .map(|id| Schema {
+                        schema_id: id.to_string(),
+                        summary: summary(id),
+                        schema: String::new(),
+                    })
                     .collect()
             })
             .unwrap_or_default()

@@ -6,7 +6,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::find::service;
 use crate::actors::registry::messages::{
-    ChangeTags, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange, UnregisterService,
+    ChangeTags, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange,
+    UnregisterService,
 };
 use crate::cache::ServiceView;
 use crate::cache::snapshot::Snapshot;
@@ -16,10 +17,11 @@ use crate::domain::{Instance, ServiceId, Tenant};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
-use crate::http::dto::service::{
-    CreateService, DeleteServiceResult, DeleteServices, DeleteServicesResult, Existence, Properties, Registration,
-};
 use crate::http::dto::body;
+use crate::http::dto::service::{
+    CreateService, DeleteServiceResult, DeleteServices, DeleteServicesResult, Existence, Properties,
+    Registration,
+};
 use crate::http::reply::Reply;
 
 /// Writes of one request under way at once.
@@ -53,7 +55,12 @@ pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
 }
 
-async fn register_with(api: &Api, tenant: &Tenant, service: &ServiceId, instance: Instance) -> Result<(), Error> {
+async fn register_with(
+    api: &Api,
+    tenant: &Tenant,
+    service: &ServiceId,
+    instance: Instance,
+) -> Result<(), Error> {
     validate::instance::registration(service.as_str(), &instance)?;
     let (tenant, service) = (tenant.clone(), service.clone());
     api.write(RegisterInstance { tenant, service, instance, quota: QuotaCheck::Enforced }).await.map(drop)
@@ -73,7 +80,10 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 }
 
 /// `{"<member>":[…]}` of stored documents, `{}` of none.
-pub(super) fn join_services<'a>(member: &str, services: impl Iterator<Item = &'a Arc<ServiceView>>) -> Vec<u8> {
+pub(super) fn join_services<'a>(
+    member: &str,
+    services: impl Iterator<Item = &'a Arc<ServiceView>>,
+) -> Vec<u8> {
     let mut body = format!("{{\"{member}\":[").into_bytes();
     let empty = body.len();
     for service in services {
@@ -134,7 +144,10 @@ pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let force = deletion.force;
         async move {
             let error = api.write(UnregisterService { tenant, service, force }).await.err();
-            DeleteServiceResult { error: error.map(|e| e.to_string()).unwrap_or_default(), service_id: id.clone() }
+            DeleteServiceResult {
+                error: error.map(|e| e.to_string()).unwrap_or_default(),
+                service_id: id.clone(),
+            }
         }
     });
     let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;

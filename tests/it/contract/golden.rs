@@ -6,7 +6,7 @@ use crate::support::golden::not_yet::NotYet;
 use crate::support::golden::profile;
 use crate::support::golden::run;
 use crate::support::golden::scenario::{Scenario, load_set};
-use crate::support::store::{Backing, Embedded};
+use crate::support::store::{Backing, Embedded, OwnEtcd};
 
 fn golden() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
@@ -40,35 +40,36 @@ fn check(profile: &str, store: &dyn Backing) {
     assert!(verdict.is_good(), "{verdict}");
 }
 
-#[test]
-fn plain_on_embedded() {
-    check("plain", &Embedded);
+/// A test for each profile and store, each with a daemon, and an etcd, of its own.
+macro_rules! replay {
+    ($($profile:literal: $on_embedded:ident, $on_etcd:ident;)*) => {
+        $(
+            #[test]
+            fn $on_embedded() {
+                check($profile, &Embedded);
+            }
+
+            #[test]
+            fn $on_etcd() {
+                check($profile, &OwnEtcd::start());
+            }
+        )*
+
+        const REPLAYED: &[&str] = &[$($profile),*];
+    };
 }
 
-#[test]
-fn quota_on_embedded() {
-    check("quota", &Embedded);
-}
-
-#[test]
-fn schema_disabled_on_embedded() {
-    check("schema-disabled", &Embedded);
-}
-
-#[test]
-fn shared_on_embedded() {
-    check("shared", &Embedded);
-}
-
-#[test]
-fn retire_on_embedded() {
-    check("retire", &Embedded);
+replay! {
+    "plain": plain_on_embedded, plain_on_etcd;
+    "quota": quota_on_embedded, quota_on_etcd;
+    "schema-disabled": schema_disabled_on_embedded, schema_disabled_on_etcd;
+    "shared": shared_on_embedded, shared_on_etcd;
+    "retire": retire_on_embedded, retire_on_etcd;
 }
 
 /// A profile without a test of its own would be passed over in silence.
 #[test]
 fn every_scenario_is_replayed() {
-    const REPLAYED: [&str; 5] = ["plain", "quota", "schema-disabled", "shared", "retire"];
     let scenarios = scenarios();
     for scenario in &scenarios {
         assert!(

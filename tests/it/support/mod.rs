@@ -3,6 +3,8 @@
 //! Nothing here asserts a rule of the registry: a helper reports what it saw, the test judges.
 
 pub mod daemon;
+#[allow(dead_code, reason = "the tests of the etcd store use the rest")]
+pub mod etcd;
 pub mod eventually;
 pub mod golden;
 pub mod http;

@@ -1,6 +1,7 @@
 //! The stores a daemon can be run on, seen from outside: what must run beside it, and the settings that choose it.
 
 use super::daemon::Settings;
+use super::etcd::Etcd;
 
 /// A store, with whatever process it needs. Dropping it ends that process; drop the daemon first.
 pub trait Backing: Send + Sync {
@@ -22,5 +23,26 @@ impl Backing for Embedded {
 
     fn chosen_in(&self, settings: Settings) -> Settings {
         settings
+    }
+}
+
+/// An etcd of its own.
+#[derive(Debug)]
+pub struct OwnEtcd(Etcd);
+
+impl OwnEtcd {
+    /// Starts an etcd and waits until it answers.
+    pub fn start() -> Self {
+        Self(Etcd::start())
+    }
+}
+
+impl Backing for OwnEtcd {
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
+    fn chosen_in(&self, settings: Settings) -> Settings {
+        settings.conf("manager_cluster", &format!("\"{}\"", self.0.address()))
     }
 }

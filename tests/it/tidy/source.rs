@@ -20,7 +20,10 @@ impl SourceFile {
     /// A file with this path and text.
     pub fn new(path: &str, text: &str) -> Self {
         let code = blank_comments_and_literals(text);
-        let is_tests = path.ends_with("/tests.rs") || path.contains("/tests/") || path.starts_with("tests/");
+        let is_tests = path.ends_with("/tests.rs")
+            || path.contains("/tests/")
+            || path.starts_with("tests/")
+            || path.starts_with("benches/");
         let shipped_code = if is_tests { String::new() } else { blank_test_modules(&code) };
         Self { path: path.to_owned(), text: text.to_owned(), code, shipped_code }
     }

@@ -17,7 +17,7 @@ use crate::support::store::Backing;
 /// Scenarios at a time. Most of them sleep most of the time.
 const WORKERS: usize = 24;
 /// The topics whose scenarios run one at a time: they look at what is there once in a server.
-const ONE_AT_A_TIME: [&str; 2] = ["dependencies", "health"];
+const ONE_AT_A_TIME: [&str; 3] = ["dependencies", "health", "shared"];
 
 /// How the scenarios of a profile went.
 #[derive(Debug, Default)]

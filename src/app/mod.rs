@@ -1,0 +1,299 @@
+//! The composition root: builds everything once, in the order of the data flow, and drains it in reverse.
+
+mod identity;
+mod limits;
+mod rules;
+mod store;
+mod tls;
+mod transfer;
+
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, Addr, Arbiter};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::actors::beats::Beats;
+use crate::actors::contact::Contact;
+use crate::actors::freshness::Freshness;
+use crate::actors::goodbyes::Goodbyes;
+use crate::actors::hub::HubActor;
+use crate::actors::lease::messages::FlushBeats;
+use crate::actors::lease::{LeaseActor, LeaseCore};
+use crate::actors::lifeline::Lifelines;
+use crate::actors::mailbox::ask;
+use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
+use crate::actors::peer::{PeerActor, PeerCore};
+use crate::actors::registry::RegistryActor;
+use crate::actors::registry::core::RegistryCore;
+use crate::actors::watch::WatchActor;
+use crate::cache::{SnapshotReader, cell};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::http::api::Api;
+use crate::http::node::Node;
+use crate::http::routes::ROUTES;
+use crate::http::server::{self, Bound, Settings};
+use crate::store::Store;
+
+/// Exit code when the daemon cannot start for a reason outside its configuration (`EX_UNAVAILABLE`).
+const EXIT_UNAVAILABLE: u8 = 69;
+/// How long this node may take to register itself.
+const JOIN_LIMIT: Duration = Duration::from_secs(30);
+/// How long it may take to unregister itself, and the last beats to be sent.
+const LEAVE_LIMIT: Duration = Duration::from_secs(3);
+/// How long requests under way may take when the daemon stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(4);
+
+/// The actors of a process.
+struct Actors {
+    registry: Addr<RegistryActor>,
+    lease: Addr<LeaseActor>,
+    watch: Addr<WatchActor>,
+    hub: Addr<HubActor>,
+    peer: Addr<PeerActor>,
+}
+
+/// What actors and handlers share.
+struct Shared {
+    reader: SnapshotReader,
+    freshness: Freshness,
+    beats: Beats,
+    contact: Contact,
+    clock: Clock,
+    lifelines: Lifelines,
+}
+
+/// Runs the daemon until it is told to stop.
+pub fn serve(config: Config) -> ExitCode {
+    match actix::System::new().block_on(run(config)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            log::error!("{why}");
+            log::logger().flush();
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+    }
+}
+
+/// SIGTERM and SIGINT.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    fn listen() -> Result<Self, String> {
+        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be handled: {error}"));
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn wait(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+async fn run(config: Config) -> Result<(), String> {
+    let mut stop = Stop::listen()?;
+    let files = limits::raise_open_files().map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    log::info!(
+        "service-center {} (API of {}), open files: {files}",
+        env!("CARGO_PKG_VERSION"),
+        config.registry.version
+    );
+    let clock = Clock::system();
+    let store = tokio::select! {
+        store = store::open(&config.registry, &clock) => store?,
+        signal = stop.wait() => {
+            log::info!("{signal} while waiting for the store");
+            return Ok(());
+        }
+    };
+    let (actors, shared) = start_actors(&config, &store, clock);
+    tokio::select! {
+        () = shared.reader.wait_until_complete() => {}
+        signal = stop.wait() => {
+            log::info!("{signal} while listing the store");
+            return leave(&actors, &shared, &store).await;
+        }
+    }
+    let api = Arc::new(Api {
+        reader: shared.reader.clone(),
+        registry: actors.registry.clone(),
+        hub: actors.hub.clone(),
+        watch: actors.watch.clone(),
+        beats: shared.beats.clone(),
+        freshness: shared.freshness.clone(),
+        contact: shared.contact.clone(),
+        node: Node::new(&config.registry.version),
+        clock: shared.clock.clone(),
+        rules: rules::api(&config),
+    });
+    let tls = if config.tls.enable { Some(tls::server(&config.tls)?) } else { None };
+    let address = listen_address(&config)?;
+    let bound = Bound::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    let settings = Settings {
+        version: config.registry.version.clone(),
+        workers: config.server.workers,
+        max_header_bytes: config.server.max_header_bytes,
+        max_body_bytes: config.server.max_body_bytes,
+        head_time: config.server.header_timeout,
+        body_time: config.server.body_timeout,
+        keep_alive: config.server.idle_timeout,
+        write_stall: config.server.response_timeout,
+        tls,
+        ..Settings::default()
+    };
+    let server = server::start(vec![bound], Arc::clone(&api), ROUTES, settings).await;
+    let server = server.map_err(|error| format!("{address}: {error}"))?;
+    let joined = tokio::select! {
+        joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
+        signal = stop.wait() => {
+            log::info!("{signal} while registering this node");
+            server.stop(DRAIN_LIMIT).await;
+            return leave(&actors, &shared, &store).await;
+        }
+    };
+    match joined {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => return Err(format!("this node cannot register itself: {error}")),
+        Err(refused) => return Err(format!("this node cannot register itself: {refused}")),
+    }
+    api.node.set_ready();
+    welcome(&config, address);
+    let signal = stop.wait().await;
+    log::info!("{signal}: stopping");
+    api.node.set_draining();
+    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
+        log::warn!("this node could not unregister itself: {refused}");
+    }
+    let stopped = server.stop(DRAIN_LIMIT).await;
+    if stopped.cut > 0 {
+        log::warn!("{} connections were cut", stopped.cut);
+    }
+    leave(&actors, &shared, &store).await
+}
+
+/// A few lines for whoever started it by hand.
+fn welcome(config: &Config, address: SocketAddr) {
+    let scheme = if config.tls.enable { "https" } else { "http" };
+    log::info!("listening on {scheme}://{address}");
+    log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
+}
+
+fn listen_address(config: &Config) -> Result<SocketAddr, String> {
+    let (host, port) = (config.server.host.as_str(), config.server.port);
+    let host = if host.is_empty() { "0.0.0.0" } else { host };
+    let mut found =
+        (host, port).to_socket_addrs().map_err(|error| format!("server.host '{host}': {error}"))?;
+    found.next().ok_or_else(|| format!("server.host '{host}' has no address"))
+}
+
+/// Writes everything the store holds to a file.
+pub fn export(config: &Config, to: &Path) -> ExitCode {
+    transfer(config, "exported", async |store| transfer::export(store, to).await)
+}
+
+/// Reads such a file into an empty store.
+pub fn import(config: &Config, from: &Path) -> ExitCode {
+    transfer(config, "imported", async |store| transfer::import(store, from).await)
+}
+
+fn transfer(
+    config: &Config,
+    done: &str,
+    work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, String>,
+) -> ExitCode {
+    let moved = actix::System::new().block_on(async {
+        let store = store::open(&config.registry, &Clock::system()).await?;
+        let moved = work(&store).await;
+        store.close().await;
+        moved
+    });
+    match moved {
+        Ok(entries) => {
+            log::info!("{entries} entries {done}");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            log::error!("{why}");
+            ExitCode::from(EXIT_UNAVAILABLE)
+        }
+    }
+}
+
+fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
+    let lifelines = Lifelines::default();
+    let (publisher, reader) = cell::cell();
+    let freshness = Freshness::new(Arc::clone(store), reader.clone());
+    let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
+    // Two threads: what builds and pushes snapshots, and what writes.
+    let (reading, writing) = (Arbiter::new().handle(), Arbiter::new().handle());
+    let tie = lifelines.tie("HubActor");
+    let hub = HubActor::start_in_arbiter(&reading, |_| HubActor::new(tie));
+    let watch = {
+        let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
+        let (rules, tie) = (rules::expiry(config), lifelines.tie("WatchActor"));
+        WatchActor::start_in_arbiter(&reading, move |_| {
+            WatchActor::new(store, publisher, goodbyes, hub, clock, rules, tie)
+        })
+    };
+    let registry = {
+        let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
+        let (freshness, rules, tie) =
+            (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
+        let owner = format!("{}-{}", config.instance.host_name, std::process::id());
+        RegistryActor::start_in_arbiter(&writing, move |_| {
+            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner, tie)
+        })
+    };
+    let lease = {
+        let core = LeaseCore {
+            store: Arc::clone(store),
+            beats: beats.clone(),
+            reader: reader.clone(),
+            freshness: freshness.clone(),
+            goodbyes,
+            registry: registry.clone(),
+            clock: clock.clone(),
+        };
+        let tie = lifelines.tie("LeaseActor");
+        LeaseActor::start_in_arbiter(&writing, move |_| LeaseActor::new(core, tie))
+    };
+    let peer = {
+        let core = PeerCore {
+            store: Arc::clone(store),
+            registry: registry.clone(),
+            beats: beats.clone(),
+            reader: reader.clone(),
+            freshness: freshness.clone(),
+            contact: contact.clone(),
+            clock: clock.clone(),
+            identity: identity::of(config),
+            registered: std::cell::RefCell::default(),
+        };
+        let tie = lifelines.tie("PeerActor");
+        PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
+    };
+    (
+        Actors { registry, lease, watch, hub, peer },
+        Shared { reader, freshness, beats, contact, clock, lifelines },
+    )
+}
+
+/// The end of a stop: the last beats, then the store. From here on actors may end.
+async fn leave(actors: &Actors, shared: &Shared, store: &Arc<dyn Store>) -> Result<(), String> {
+    if let Err(refused) = ask(&actors.lease, FlushBeats, LEAVE_LIMIT).await {
+        log::warn!("the last heartbeats were not sent: {refused}");
+    }
+    shared.lifelines.release();
+    store.close().await;
+    log::info!("stopped");
+    Ok(())
+}

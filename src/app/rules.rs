@@ -1,0 +1,55 @@
+//! From configuration to the rules each layer works by.
+
+use crate::actors::registry::core::{DependencyMode, RegistryRules};
+use crate::actors::watch::ExpiryRules;
+use crate::config::{Config, StoreKind};
+use crate::domain::instance::InstanceRules;
+use crate::domain::quota::Quotas;
+use crate::domain::shared::SharedServices;
+use crate::http::api::{ApiRules, SchemaWrites};
+
+/// Rules of the RegistryActor.
+pub fn registry(config: &Config) -> RegistryRules {
+    RegistryRules {
+        quotas: quotas(config),
+        instances: InstanceRules {
+            min_interval: i32::try_from(config.instance.min_interval.as_secs()).unwrap_or(i32::MAX),
+            min_times: i32::try_from(config.instance.min_times).unwrap_or(i32::MAX),
+            fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
+            properties: config.instance.properties.clone(),
+        },
+        shared: shared(config),
+        dependencies: match config.registry.kind {
+            StoreKind::Embedded { .. } => DependencyMode::Direct,
+            StoreKind::Etcd(_) => DependencyMode::Queued,
+        },
+    }
+}
+
+/// Rules of handlers.
+pub fn api(config: &Config) -> ApiRules {
+    ApiRules {
+        quotas: quotas(config),
+        shared: shared(config),
+        instance_properties: config.instance.properties.clone(),
+        heartbeat_ping: config.heartbeat.ping_interval,
+        schema_writes: if config.schema.disable { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
+    }
+}
+
+/// How the WatchActor judges expiries.
+pub fn expiry(config: &Config) -> ExpiryRules {
+    ExpiryRules {
+        share: config.instance.expiry_guard_share,
+        fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
+    }
+}
+
+fn quotas(config: &Config) -> Quotas {
+    let quota = &config.quota;
+    Quotas { services: quota.services, instances: quota.instances, schemas: quota.schemas, tags: quota.tags }
+}
+
+fn shared(config: &Config) -> SharedServices {
+    SharedServices::new(config.service.global_visible.iter().cloned(), config.own_environment())
+}

@@ -1,0 +1,246 @@
+//! The files among the sources: `.env`, `app.conf`, `app.yaml`, `syncer.yaml`. Opens them, takes them apart, and names the keys
+//! that nobody knows.
+
+use std::collections::HashSet;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use super::expand::expand;
+use super::inputs::Inputs;
+use super::keys::{self, Key, Kind, Named, Spelling};
+use super::origin::{Mistake, Origin, shown};
+use super::sources::{Found, Layer, Sources, explicit, suggestion};
+use super::{ini, yaml};
+
+/// A configuration file is a page or two; what is larger is the wrong file.
+const MAX_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Unknown names reported of one file.
+const MAX_UNKNOWN: usize = 20;
+
+/// The run mode that beego takes where nothing says one: it decides which section of `app.conf` counts.
+const DEFAULT_RUN_MODE: &str = "prod";
+
+impl Sources {
+    pub(super) fn read_dot_env(&mut self, inputs: &Inputs) {
+        let path = inputs.working_dir.join(".env");
+        let Some(text) = self.read_file(&path, inputs) else { return };
+        let text = text.trim_start_matches('\u{feff}');
+        for item in dotenvy::from_read_iter(text.as_bytes()) {
+            match item {
+                // As dotenvy itself does: of a variable given twice the first counts.
+                Ok((name, value)) => drop(self.variables.dot_env.entry(name).or_insert(value)),
+                Err(error) => {
+                    // The line may hold a password: its number is enough.
+                    let line = match &error {
+                        dotenvy::Error::LineParse(rest, _) => {
+                            let rest = rest.lines().next().unwrap_or_default().trim_end();
+                            text.lines().position(|line| !rest.is_empty() && line.trim_end().ends_with(rest))
+                        }
+                        _ => None,
+                    };
+                    let line = line.map(|at| at + 1);
+                    let origin = Origin::File { path: displayed(&path, inputs), line, name: String::new() };
+                    self.refuse_source(origin, "write NAME=value; a value with spaces or # stands in quotes");
+                }
+            }
+        }
+        let names: Vec<String> = keys::all().filter(|key| key.is_read()).map(Key::env_name).collect();
+        let unknown: Vec<(String, String)> = self
+            .variables
+            .dot_env
+            .keys()
+            .filter(|name| {
+                !keys::all().any(|key| key.env_name() == **name || key.dotted_env_name() == **name)
+            })
+            .filter_map(|name| {
+                // .env may hold variables of other programs: only a near miss is worth a word.
+                let near = super::nearest::nearest(name, names.iter().map(String::as_str))?;
+                (near.len() > 6 && near.len().abs_diff(name.len()) <= 2)
+                    .then(|| (name.clone(), near.to_owned()))
+            })
+            .take(MAX_UNKNOWN)
+            .collect();
+        for (name, near) in unknown {
+            let origin = Origin::File { path: displayed(&path, inputs), line: None, name: name.clone() };
+            self.warn(origin, format!("{name} is no known variable; did you mean {near}?"));
+        }
+    }
+
+    pub(super) fn read_app_conf(&mut self, conf: &Path, inputs: &Inputs) {
+        let mode = self.variables.find("BEEGO_RUNMODE").filter(|mode| !mode.is_empty());
+        let own =
+            mode.as_ref().map(|mode| conf.join(format!("{mode}.app.conf"))).filter(|path| path.is_file());
+        let path = own.unwrap_or_else(|| conf.join("app.conf"));
+        let Some(text) = self.read_file(&path, inputs) else { return };
+        let origin = |line, name: &str| Origin::File {
+            path: displayed(&path, inputs),
+            line: Some(line),
+            name: name.to_owned(),
+        };
+        let (lines, bad) = ini::parse(&text);
+        for bad in bad {
+            // Its first word: the rest may be a password.
+            let word = bad.text.split([' ', '\t', ':']).next().unwrap_or_default();
+            self.refuse_source(origin(bad.number, ""), format!("\"{} …\": {}", shown(word), bad.expected));
+        }
+        let stated = lines.iter().find(|l| l.section == ini::GLOBAL && l.key.eq_ignore_ascii_case("runmode"));
+        let mode = mode
+            .or_else(|| stated.map(|line| self.expanded(&line.value).0))
+            .map_or_else(|| DEFAULT_RUN_MODE.to_owned(), |mode| mode.to_lowercase());
+        let counted = |section: &str| section == ini::GLOBAL || section == mode;
+        let mut foreign = HashSet::new();
+        for line in lines.iter().filter(|line| !counted(&line.section)) {
+            if !["dev", "prod", "test"].contains(&line.section.as_str())
+                && foreign.insert(line.section.as_str())
+            {
+                let text = format!("section [{}] is not read: the run mode is {mode}", shown(&line.section));
+                self.warn(origin(line.number, ""), text);
+            }
+        }
+        let mut unknown = 0;
+        // The section of the run mode after the global part, wherever it stands.
+        let global = lines.iter().filter(|line| line.section == ini::GLOBAL);
+        let sectioned = lines.iter().filter(|line| line.section == mode && mode != ini::GLOBAL);
+        for line in global.chain(sectioned) {
+            let origin = origin(line.number, &line.key);
+            match keys::find(&line.key, Spelling::Either) {
+                Named::Key(key) => self.add_line(key, String::new(), line, origin),
+                Named::Entry(key, entry) => self.add_line(key, entry, line, origin),
+                Named::Ignored => {}
+                Named::Unknown => self.warn_unknown(&mut unknown, origin, &line.key, Spelling::Either),
+            }
+        }
+    }
+
+    /// A line of `app.conf`; replaces an earlier one. Without a value it says nothing, as in beego.
+    fn add_line(&mut self, key: &'static Key, entry: String, line: &ini::Line, origin: Origin) {
+        let (value, unset) = self.expanded(&line.value);
+        let value = value.trim().to_owned();
+        self.warn_unset(&unset, &origin, key);
+        if value.is_empty() {
+            return;
+        }
+        let all = self.found.entry(key.name).or_default().entry(entry).or_default();
+        let earlier = all.iter().position(|found| found.layer == Layer::AppConf).map(|at| all.remove(at));
+        all.push(Found { layer: Layer::AppConf, value: Some(value.clone()), origin: origin.clone() });
+        let differs = |found: &Found| !key.same(found.value.as_deref().unwrap_or_default(), &value);
+        // A section overrides the global part on purpose; twice in one part is a slip.
+        if let Some(earlier) = earlier.filter(|_| line.section == ini::GLOBAL).filter(differs) {
+            let text = format!(
+                "{} is set a second time; this one counts, not the one of {}",
+                line.key, earlier.origin
+            );
+            self.warn(origin, text);
+        }
+    }
+
+    pub(super) fn read_yaml(&mut self, path: &Path, layer: Layer, inputs: &Inputs) {
+        let Some(text) = self.read_file(path, inputs) else { return };
+        let origin =
+            |line, name: &str| Origin::File { path: displayed(path, inputs), line, name: name.to_owned() };
+        let leaves = match yaml::parse(&text) {
+            Ok(leaves) => leaves,
+            Err(broken) => return self.refuse_source(origin(broken.line, ""), broken.message),
+        };
+        let mut unknown = 0;
+        for leaf in leaves {
+            let origin = origin(leaf.line, &leaf.key);
+            let (key, entry) = match keys::find(&leaf.key, Spelling::Dotted) {
+                Named::Key(key)
+                    if key.kind == Kind::Map && leaf.value.as_deref().is_none_or(str::is_empty) =>
+                {
+                    continue;
+                }
+                Named::Key(key) if key.kind == Kind::Map => {
+                    self.mistakes.push(Mistake {
+                        origin,
+                        key: key.name.to_owned(),
+                        value: shown(&leaf.value.unwrap_or_default()),
+                        expected: "write pairs below the key, one a line: zone: z1".to_owned(),
+                    });
+                    continue;
+                }
+                Named::Key(key) => (key, String::new()),
+                Named::Entry(key, entry) => (key, entry),
+                Named::Ignored => continue,
+                // `cluster:` with nothing below it.
+                Named::Unknown if leaf.value.is_none() && keys::is_parent(&leaf.key) => continue,
+                Named::Unknown => {
+                    self.warn_unknown(&mut unknown, origin, &leaf.key, Spelling::Dotted);
+                    continue;
+                }
+            };
+            let value = leaf.value.map(|value| {
+                let (value, unset) = self.expanded(&value);
+                self.warn_unset(&unset, &origin, key);
+                value
+            });
+            let value = value.and_then(|value| explicit(key, &value));
+            self.add(key, entry, Found { layer, value, origin });
+        }
+    }
+
+    fn expanded(&self, value: &str) -> (String, Vec<String>) {
+        expand(value, &|name| self.variables.find(name))
+    }
+
+    fn warn_unset(&mut self, unset: &[String], origin: &Origin, key: &Key) {
+        for name in unset {
+            let text = format!(
+                "{}: the variable {name:?} is not set and has no default (${{{name}||value}})",
+                key.name
+            );
+            self.warn(origin.clone(), text);
+        }
+    }
+
+    fn warn_unknown(&mut self, count: &mut usize, origin: Origin, name: &str, spelling: Spelling) {
+        *count += 1;
+        match (*count).cmp(&(MAX_UNKNOWN + 1)) {
+            std::cmp::Ordering::Less => {
+                let near = suggestion(keys::nearest_key(name, spelling), "");
+                self.warn(origin, format!("{} is no known key{near}", shown(name)));
+            }
+            std::cmp::Ordering::Equal => self.warn(origin, "more unknown keys follow; they are not listed"),
+            std::cmp::Ordering::Greater => {}
+        }
+    }
+
+    fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<String> {
+        let origin = |line| Origin::File { path: displayed(path, inputs), line, name: String::new() };
+        let mut bytes = Vec::new();
+        let read =
+            std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
+                self.refuse_source(
+                    origin(None),
+                    "the file is larger than 1 MiB: this is no configuration file",
+                );
+                None
+            }
+            Ok(_) => match String::from_utf8(bytes) {
+                Ok(text) => Some(text),
+                Err(error) => {
+                    let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
+                    let line = good.filter(|byte| **byte == b'\n').count() + 1;
+                    self.refuse_source(origin(Some(line)), "the file is not UTF-8");
+                    None
+                }
+            },
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+            // Part of the path is a file: the same as not there.
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => None,
+            Err(error) => {
+                self.refuse_source(origin(None), format!("cannot be read: {error}"));
+                None
+            }
+        }
+    }
+}
+
+/// A path as an operator would write it: below the working directory, relative to it.
+pub(super) fn displayed(path: &Path, inputs: &Inputs) -> PathBuf {
+    path.strip_prefix(&inputs.working_dir).map_or_else(|_| path.to_owned(), Path::to_owned)
+}

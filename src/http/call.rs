@@ -1,0 +1,307 @@
+//! One request as a handler sees it: matched, its tenant checked, its body read. What a request may not need (query,
+//! headers) is decoded when asked for.
+
+use std::borrow::Cow;
+use std::cell::OnceCell;
+use std::fmt;
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::rc::Rc;
+
+use actix_http::RequestHead;
+use actix_http::header::{self, HeaderMap, HeaderName};
+use actix_web::HttpRequest;
+use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
+
+use super::middleware::compress;
+use super::query::{Query, is_true};
+use super::reply::Reply;
+use super::routes::Permission;
+use crate::domain::Tenant;
+use crate::error::Error;
+
+/// The service on whose behalf a consumer asks.
+pub const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumerid");
+/// The caller's domain.
+pub const X_DOMAIN_NAME: HeaderName = HeaderName::from_static("x-domain-name");
+/// The caller's domain on the v3 API, where it wins over [`X_DOMAIN_NAME`].
+pub const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
+
+/// Which API a path belongs to; it decides where the tenant stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// `/v4/…`: domain from the header, project from the path.
+    V4,
+    /// `/registry/v3/…`: domain from a header, project `default`.
+    V3,
+    /// Any other path: `default/default`.
+    Plain,
+}
+
+impl Surface {
+    /// The API a path pattern belongs to.
+    pub fn of(path: &str) -> Self {
+        if path.starts_with("/v4/") {
+            Self::V4
+        } else if path.starts_with("/registry/v3/") {
+            Self::V3
+        } else {
+            Self::Plain
+        }
+    }
+}
+
+/// What a handler gives back.
+#[must_use]
+pub enum Answer {
+    /// The reply: costs no allocation and no wake-up. What reads the snapshot answers so.
+    Ready(Reply),
+    /// The reply, later.
+    Later(LocalBoxFuture<'static, Reply>),
+}
+
+impl Answer {
+    /// The reply of a handler that usually need not wait: it is tried once right here.
+    pub fn soon<R: Into<Reply>>(future: impl Future<Output = R> + 'static) -> Self {
+        let mut future = Box::pin(async move { future.await.into() });
+        match futures_util::FutureExt::now_or_never(&mut future) {
+            Some(reply) => Self::Ready(reply),
+            None => Self::Later(future),
+        }
+    }
+
+    /// A reply that has to wait for something; the future brings its own limit.
+    pub fn later<R: Into<Reply>>(future: impl Future<Output = R> + 'static) -> Self {
+        Self::Later(Box::pin(async move { future.await.into() }))
+    }
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Ready(reply)
+    }
+}
+
+impl From<Error> for Answer {
+    fn from(error: Error) -> Self {
+        Self::Ready(error.into())
+    }
+}
+
+impl<E: Into<Reply>> From<Result<Reply, E>> for Answer {
+    fn from(result: Result<Reply, E>) -> Self {
+        Self::Ready(result.into())
+    }
+}
+
+/// A request line with its headers, from whichever side of an upgrade it comes.
+pub(super) enum Head {
+    Web(HttpRequest),
+    Upgrade(Rc<actix_http::Request>),
+}
+
+impl Head {
+    pub(super) fn get(&self) -> &RequestHead {
+        match self {
+            Self::Web(request) => request.head(),
+            Self::Upgrade(request) => request.head(),
+        }
+    }
+
+    /// The same head once more.
+    pub(super) fn share(&self) -> Self {
+        match self {
+            Self::Web(request) => Self::Web(request.clone()),
+            Self::Upgrade(request) => Self::Upgrade(Rc::clone(request)),
+        }
+    }
+}
+
+/// What the router found: the decoded path where it differs from the raw one, and where in it the parameters are.
+#[derive(Debug)]
+pub(super) struct Matched {
+    pub(super) pattern: &'static str,
+    pub(super) permission: Permission,
+    pub(super) surface: Surface,
+    pub(super) names: Rc<[&'static str]>,
+    pub(super) values: [Range<u16>; MAX_PARAMS],
+    pub(super) decoded: Option<Box<str>>,
+}
+
+/// Most parameters a path has.
+pub(super) const MAX_PARAMS: usize = 4;
+
+/// How fresh a read has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Freshness {
+    /// The snapshot as it is.
+    Snapshot,
+    /// `noCache`: at least as fresh as the store is now.
+    Current,
+    /// `cacheOnly`: the snapshot, whatever else there is.
+    CacheOnly,
+}
+
+/// A request.
+pub struct Call {
+    head: Head,
+    matched: Matched,
+    tenant: Tenant,
+    body: Bytes,
+    query: OnceCell<Query>,
+}
+
+impl Call {
+    pub(super) fn new(head: Head, matched: Matched, tenant: Tenant, body: Bytes) -> Self {
+        Self { head, matched, tenant, body, query: OnceCell::new() }
+    }
+
+    /// Method, URI and headers as they came.
+    pub fn head(&self) -> &RequestHead {
+        self.head.get()
+    }
+
+    /// The pattern of the row that matched, in its v4 spelling.
+    pub fn pattern(&self) -> &'static str {
+        self.matched.pattern
+    }
+
+    /// What the row that matched asks of the caller.
+    pub fn permission(&self) -> Permission {
+        self.matched.permission
+    }
+
+    /// The API that was called.
+    pub fn surface(&self) -> Surface {
+        self.matched.surface
+    }
+
+    /// A path parameter, decoded; empty if the path has none of that name (the older spelling has no project).
+    pub fn param(&self, name: &str) -> &str {
+        self.matched.find(self.head.get().uri.path(), name)
+    }
+
+    /// Domain and project of the caller.
+    pub fn tenant(&self) -> &Tenant {
+        &self.tenant
+    }
+
+    /// A header's value; empty if it is not there. Of several the first.
+    pub fn header(&self, name: &HeaderName) -> Cow<'_, str> {
+        header_text(&self.head.get().headers, name)
+    }
+
+    /// All headers.
+    pub fn headers(&self) -> &HeaderMap {
+        &self.head.get().headers
+    }
+
+    /// `X-ConsumerId`, empty if it is not there.
+    pub fn consumer_id(&self) -> Cow<'_, str> {
+        self.header(&X_CONSUMER_ID)
+    }
+
+    /// `Authorization`, empty if it is not there.
+    pub fn authorization(&self) -> Cow<'_, str> {
+        self.header(&header::AUTHORIZATION)
+    }
+
+    /// A query parameter's first value, decoded.
+    pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
+        let raw = self.raw_query();
+        if raw.is_empty() {
+            return None;
+        }
+        self.query.get_or_init(|| Query::split(raw)).find(raw, name)
+    }
+
+    /// A query parameter's first value, decoded; empty if it is not there.
+    pub fn query_text(&self, name: &str) -> Cow<'_, str> {
+        self.query(name).unwrap_or_default()
+    }
+
+    /// Whether a query flag is on: `1` or `true`.
+    pub fn flag(&self, name: &str) -> bool {
+        self.query(name).is_some_and(|value| is_true(&value))
+    }
+
+    /// How fresh the answer has to be. `cacheOnly` counts only without `noCache`.
+    pub fn freshness(&self) -> Freshness {
+        if self.flag("noCache") {
+            Freshness::Current
+        } else if self.flag("cacheOnly") {
+            Freshness::CacheOnly
+        } else {
+            Freshness::Snapshot
+        }
+    }
+
+    /// `noCache`: the answer must be as fresh as the store is now.
+    pub fn wants_current(&self) -> bool {
+        self.freshness() == Freshness::Current
+    }
+
+    /// `global`: look in every aggregated cluster.
+    pub fn is_global(&self) -> bool {
+        self.flag("global")
+    }
+
+    /// The client's last revision. Empty means none; `noCache` and `cacheOnly` switch it off.
+    pub fn rev(&self) -> Cow<'_, str> {
+        match self.freshness() {
+            Freshness::Snapshot => self.query_text("rev"),
+            Freshness::Current | Freshness::CacheOnly => Cow::Borrowed(""),
+        }
+    }
+
+    /// What follows `?`, as it came.
+    pub fn raw_query(&self) -> &str {
+        self.head.get().uri.query().unwrap_or_default()
+    }
+
+    /// The body; empty on routes that take none.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    /// The other end of the connection.
+    pub fn peer(&self) -> Option<SocketAddr> {
+        self.head.get().peer_addr
+    }
+
+    /// Whether the client takes gzip: worth asking before a compressed body is looked for.
+    pub fn accepts_gzip(&self) -> bool {
+        compress::accepts_gzip(&self.head.get().headers)
+    }
+}
+
+impl fmt::Debug for Call {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = self.head.get();
+        f.debug_struct("Call")
+            .field("method", &head.method)
+            .field("uri", &head.uri)
+            .field("tenant", &self.tenant)
+            .field("body", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Matched {
+    /// A path parameter, given the request's raw path.
+    pub(super) fn find<'m>(&'m self, raw_path: &'m str, name: &str) -> &'m str {
+        let path = self.decoded.as_deref().unwrap_or(raw_path);
+        self.names
+            .iter()
+            .zip(&self.values)
+            .find(|(known, _)| **known == name)
+            .and_then(|(_, range)| path.get(usize::from(range.start)..usize::from(range.end)))
+            .unwrap_or_default()
+    }
+}
+
+/// A header's first value, empty if it is not there. Bytes that are no UTF-8 become U+FFFD.
+pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Cow<'h, str> {
+    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+}

@@ -1,0 +1,215 @@
+//! What a handler answers: status, body and the headers that are the handler's business. Everything every answer carries
+//! (`Server`, `Vary`, CORS, compression) is added when the reply is sent.
+
+use std::fmt;
+
+use actix_http::StatusCode;
+use actix_http::header::{self, HeaderName, HeaderValue};
+use bytes::Bytes;
+
+use crate::domain::json;
+use crate::error::{Code, Error};
+
+/// The revision a find's answer is of, on 200 and 304.
+pub const X_RESOURCE_REVISION: HeaderName = HeaderName::from_static("x-resource-revision");
+/// A schema's summary.
+pub const X_SCHEMA_SUMMARY: HeaderName = HeaderName::from_static("x-schema-summary");
+
+const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
+const DEPRECATED_V4: HeaderValue = HeaderValue::from_static("version=\"v4\"");
+const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
+// What Go's library writes by itself differs from what the registry's handlers write; clients see both.
+const LIBRARY_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
+const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const ONE: HeaderValue = HeaderValue::from_static("1");
+
+/// An answer.
+#[must_use]
+#[derive(Debug)]
+pub struct Reply {
+    pub(super) status: StatusCode,
+    pub(super) content_type: Option<HeaderValue>,
+    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(super) body: Bytes,
+    pub(super) gzip: Gzip,
+}
+
+/// What to do for a client that takes gzip and a body of at least 1400 bytes.
+#[derive(Default)]
+pub enum Gzip {
+    /// Compress the body for this answer.
+    #[default]
+    Compress,
+    /// Compress it and hand the result over, so that the next answer can be [`Gzip::Ready`].
+    CompressAndKeep(Box<dyn FnOnce(Bytes)>),
+    /// This is the body, compressed before.
+    Ready(Bytes),
+    /// Send it as it is: compressing a body that changes all the time costs more than it saves.
+    Never,
+}
+
+impl fmt::Debug for Gzip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Compress => "Compress",
+            Self::CompressAndKeep(_) => "CompressAndKeep",
+            Self::Ready(_) => "Ready",
+            Self::Never => "Never",
+        })
+    }
+}
+
+impl Reply {
+    fn with(status: StatusCode, content_type: Option<HeaderValue>, body: Bytes) -> Self {
+        Self { status, content_type, headers: Vec::new(), body, gzip: Gzip::Compress }
+    }
+
+    /// 200 with a JSON document.
+    pub fn json(body: impl Into<Bytes>) -> Self {
+        Self::with(StatusCode::OK, Some(JSON), body.into())
+    }
+
+    /// 200 with a value as JSON.
+    pub fn encoded(value: &impl serde::Serialize) -> Self {
+        Self::json(json::encode(value))
+    }
+
+    /// 200 without a body: what every successful write without a result answers (never 201 or 204).
+    pub fn empty() -> Self {
+        Self::with(StatusCode::OK, Some(TEXT), Bytes::new())
+    }
+
+    /// 200 without body and content type.
+    pub fn bare() -> Self {
+        Self::with(StatusCode::OK, None, Bytes::new())
+    }
+
+    /// 304: the client has this revision already.
+    pub fn not_modified(revision: &str) -> Self {
+        Self::with(StatusCode::NOT_MODIFIED, None, Bytes::new()).revision(revision)
+    }
+
+    /// A plain text of the registry's own.
+    pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        Self::with(status, Some(TEXT), text.into())
+    }
+
+    /// A refusal in the words of Go's HTTP library, which browsers must not take for anything but text.
+    pub fn library_text(status: StatusCode, text: impl Into<Bytes>) -> Self {
+        Self::with(status, Some(LIBRARY_TEXT), text.into()).header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)
+    }
+
+    /// Any content type.
+    pub fn bytes(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
+        Self::with(status, Some(content_type), body.into())
+    }
+
+    /// `{"errorCode":"400012","errorMessage":"…","detail":"…"}` with the status of the code. `errorCode` stands first and
+    /// is quoted: clients search the bytes for it. A refusal for load says when to come back.
+    pub fn error(error: &Error) -> Self {
+        let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut body =
+            format!(r#"{{"errorCode":"{}","errorMessage":"{}""#, error.code.number(), error.code.message())
+                .into_bytes();
+        if !error.detail.is_empty() {
+            body.extend_from_slice(br#","detail":"#);
+            json::encode_into(&error.detail, &mut body);
+        }
+        body.push(b'}');
+        let reply = Self::with(status, Some(JSON), body.into());
+        match error.code {
+            Code::Overloaded | Code::TooManyRequests => reply.header(header::RETRY_AFTER, ONE),
+            _ => reply,
+        }
+    }
+
+    /// Adds a header.
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Adds a header whose value is text; one that no header can carry is left out.
+    pub fn text_header(self, name: HeaderName, value: &str) -> Self {
+        match HeaderValue::from_str(value) {
+            Ok(value) => self.header(name, value),
+            Err(_) => self,
+        }
+    }
+
+    /// Adds `X-Resource-Revision`.
+    pub fn revision(self, revision: &str) -> Self {
+        self.text_header(X_RESOURCE_REVISION, revision)
+    }
+
+    /// Adds `X-Schema-Summary`, also when it is empty.
+    pub fn schema_summary(self, summary: &str) -> Self {
+        self.text_header(X_SCHEMA_SUMMARY, summary)
+    }
+
+    /// Says that the route is deprecated.
+    pub fn deprecated(self) -> Self {
+        self.header(DEPRECATION, DEPRECATED_V4)
+    }
+
+    /// Says how to compress the body.
+    pub fn gzip(mut self, gzip: Gzip) -> Self {
+        self.gzip = gzip;
+        self
+    }
+
+    /// The status.
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    /// The body.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+impl From<Error> for Reply {
+    fn from(error: Error) -> Self {
+        Self::error(&error)
+    }
+}
+
+impl<E: Into<Reply>> From<Result<Reply, E>> for Reply {
+    fn from(result: Result<Reply, E>) -> Self {
+        result.unwrap_or_else(Into::into)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_are_compact_json_with_the_code_first() {
+        let reply = Reply::error(&Error::new(Code::ServiceNotExists, "a \"b\" <c>"));
+        assert_eq!(reply.status(), StatusCode::BAD_REQUEST);
+        assert_eq!(
+            reply.body().as_ref(),
+            br#"{"errorCode":"400012","errorMessage":"Micro-service does not exist","detail":"a \"b\" \u003cc\u003e"}"#
+        );
+    }
+
+    #[test]
+    fn an_empty_detail_is_left_out() {
+        let reply = Reply::error(&Error::new(Code::Internal, ""));
+        assert_eq!(reply.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            reply.body().as_ref(),
+            br#"{"errorCode":"500003","errorMessage":"Internal server error"}"#
+        );
+    }
+
+    #[test]
+    fn overload_says_when_to_come_back() {
+        let reply = Reply::error(&Error::new(Code::Overloaded, ""));
+        assert_eq!(reply.status(), StatusCode::SERVICE_UNAVAILABLE);
+        assert!(reply.headers.iter().any(|(name, value)| *name == header::RETRY_AFTER && value == "1"));
+    }
+}

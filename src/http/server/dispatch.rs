@@ -1,0 +1,446 @@
+//! One request, from its head to its answer.
+//!
+//! What needs no waiting (no body, an answer from memory) is done in one call without a task, a lock or an allocation of
+//! its own. A panic in a handler is an answer, 500003, and a line in the log.
+
+use std::any::Any;
+use std::future::{Ready, ready};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::header::{self, HeaderValue};
+use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
+use actix_web::HttpResponse;
+use actix_web::body::{BoxBody, MessageBody as _};
+use actix_web::dev::Payload;
+use bytes::Bytes;
+use futures_util::FutureExt as _;
+use futures_util::future::{Either, LocalBoxFuture};
+use tokio::time::Instant;
+
+use super::body::{self, BodyError, Holding};
+use super::connection::Exchange;
+use super::router::{Found, Router, shown};
+use super::signal::Signal;
+use crate::domain::Tenant;
+use crate::error::{Code, Error};
+use crate::http::call::{Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text};
+use crate::http::middleware::{compress, cors};
+use crate::http::reply::{Gzip, Reply};
+use crate::http::routes::{Body, Handler, Route};
+use crate::http::ws;
+
+const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
+const GZIP: HeaderValue = HeaderValue::from_static("gzip");
+
+/// Domain or project of who names none.
+const DEFAULT: &str = "default";
+
+/// What the answers of a server have in common.
+pub(super) struct Terms {
+    /// `Server`.
+    pub(super) server: HeaderValue,
+    /// Bytes of a request's head.
+    pub(super) max_head: usize,
+    /// Bytes of a body where the route says nothing else.
+    pub(super) max_body: usize,
+    /// For a body, from the end of the head.
+    pub(super) body_time: Duration,
+    /// Raised when the server stops.
+    pub(super) stop: Arc<Signal>,
+    /// Told of every answer.
+    pub(super) observer: Option<Arc<dyn Observer>>,
+}
+
+/// Is told of every answer: metrics, access log. Called where requests are served, so it must neither wait nor panic.
+pub trait Observer: Send + Sync {
+    /// A request was answered.
+    fn answered(&self, answered: &Answered<'_>);
+}
+
+/// An answered request.
+#[derive(Debug)]
+pub struct Answered<'a> {
+    /// The request's head.
+    pub head: &'a RequestHead,
+    /// The pattern of its row; `None` where no row matched.
+    pub pattern: Option<&'static str>,
+    /// The caller's tenant, where the request got as far.
+    pub tenant: Option<&'a Tenant>,
+    /// The answer's status.
+    pub status: u16,
+    /// From the head's end to the answer.
+    pub elapsed: Duration,
+}
+
+/// Serves the requests of one worker.
+pub(super) struct Dispatcher<S: 'static> {
+    state: Arc<S>,
+    router: Router<S>,
+    terms: Terms,
+    /// `default/default`, which nearly all requests are of.
+    default_tenant: Tenant,
+}
+
+/// What routing made of a request.
+enum Step<S: 'static> {
+    Answered(Reply),
+    Run(&'static Route<S>, Matched, Tenant),
+}
+
+/// The answer to a request, now or later.
+pub(super) type Served = Either<Ready<HttpResponse>, LocalBoxFuture<'static, HttpResponse>>;
+
+/// A request that wants to leave HTTP.
+pub(super) enum Upgrade {
+    /// The answer is an ordinary one after all.
+    Refused(HttpResponse),
+    /// The session to be run.
+    Start(Head, Box<ws::Session>),
+}
+
+impl<S: Send + Sync + 'static> Dispatcher<S> {
+    pub(super) fn new(state: Arc<S>, router: Router<S>, terms: Terms) -> Self {
+        Self { state, router, terms, default_tenant: Tenant::default_tenant() }
+    }
+
+    /// Serves a request.
+    pub(super) fn serve(
+        self: &Rc<Self>,
+        head: Head,
+        payload: Payload,
+        exchange: Option<Rc<Exchange>>,
+    ) -> Served {
+        let started = self.terms.observer.is_some().then(Instant::now);
+        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), exchange)) {
+            return Either::Left(ready(too_large_head()));
+        }
+        let step = self.route(head.get());
+        if !matches!(payload, Payload::None) {
+            let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
+            return Either::Right(Box::pin(async move {
+                let _running = running;
+                this.serve_with_body(head, payload, step, started).await
+            }));
+        }
+        let (answer, head, seen) = match step {
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started)),
+            Step::Run(route, matched, tenant) => {
+                let seen = Seen::matched(started, &matched, &tenant);
+                // The handler takes the head along, and the answer still needs it: it is shared, not copied.
+                let kept = head.share();
+                (self.run(route, Call::new(head, matched, tenant, Bytes::new())), kept, seen)
+            }
+        };
+        match answer {
+            Answer::Ready(reply) if !must_wait(&reply, head.get()) => {
+                Either::Left(ready(self.send(head.get(), reply, &seen)))
+            }
+            answer => {
+                let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
+                Either::Right(Box::pin(async move {
+                    let _running = running;
+                    let reply = wait(answer, head.get(), seen.pattern).await;
+                    this.send(head.get(), reply, &seen)
+                }))
+            }
+        }
+    }
+
+    /// Serves a request that has a body, whether or not it is wanted.
+    async fn serve_with_body(
+        &self,
+        head: Head,
+        mut payload: Payload,
+        step: Step<S>,
+        started: Option<Instant>,
+    ) -> HttpResponse {
+        let (route, matched, tenant) = match step {
+            Step::Run(route, matched, tenant) => (route, matched, tenant),
+            Step::Answered(reply) => {
+                let emptied = body::drop_rest(head.get(), &mut payload).await;
+                let reply = packed(reply, head.get()).await;
+                let response = self.send(head.get(), reply, &Seen::unmatched(started));
+                return if emptied { response } else { hold(response, payload) };
+            }
+        };
+        let seen = Seen::matched(started, &matched, &tenant);
+        let kept = head.share();
+        let terms = &self.terms;
+        let most = match route.body {
+            Body::Ignored => None,
+            Body::UpTo(most) => Some(most),
+            Body::Configured => Some(terms.max_body),
+        };
+        let read = match most {
+            Some(most) => {
+                body::read(kept.get(), &mut payload, most, terms.body_time).await.map(|body| (body, true))
+            }
+            None => Ok((Bytes::new(), body::drop_rest(kept.get(), &mut payload).await)),
+        };
+        let (answer, emptied) = match read {
+            Ok((body, emptied)) => (self.run(route, Call::new(head, matched, tenant, body)), emptied),
+            Err(BodyError::TooLarge) => {
+                let emptied = body::drop_rest(kept.get(), &mut payload).await;
+                (Error::invalid("http: request body too large").into(), emptied)
+            }
+            Err(BodyError::Slow) => {
+                let detail = format!("the body did not arrive within {} s", terms.body_time.as_secs());
+                (Error::invalid(detail).into(), false)
+            }
+            Err(BodyError::Broken(why)) => {
+                (Error::invalid(format!("the body broke off: {why}")).into(), false)
+            }
+        };
+        let reply = wait(answer, kept.get(), seen.pattern).await;
+        let response = self.send(kept.get(), reply, &seen);
+        if emptied { response } else { hold(response, payload) }
+    }
+
+    /// Serves a request that asks for an upgrade to websocket. Its body, if it has one, cannot be told from the stream any
+    /// more.
+    pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
+        let started = self.terms.observer.is_some().then(Instant::now);
+        let head = Head::Upgrade(Rc::new(request));
+        if self.head_is_too_large(head.get(), exchange) {
+            return Upgrade::Refused(too_large_head());
+        }
+        let (answer, head, seen) = match self.route(head.get()) {
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started)),
+            Step::Run(route, matched, tenant) => {
+                let seen = Seen::matched(started, &matched, &tenant);
+                let kept = head.share();
+                let call = Call::new(head, matched, tenant, Bytes::new());
+                let answer = match route.handler {
+                    Handler::Websocket(_) if !ws::is_handshake(kept.get()) => ws::refusal().into(),
+                    Handler::Websocket(start) => match caught(route.path, || start(&self.state, call)) {
+                        ws::Start::Session(session) => {
+                            self.observe(kept.get(), StatusCode::SWITCHING_PROTOCOLS, &seen);
+                            return Upgrade::Start(kept, session);
+                        }
+                        ws::Start::Refuse(reply) => reply.into(),
+                    },
+                    // On any other route the header means nothing, as long as there is no body.
+                    Handler::Answer(_) if route.body == Body::Ignored => self.run(route, call),
+                    Handler::Answer(_) => Error::invalid("header Upgrade: this path is no websocket").into(),
+                };
+                (answer, kept, seen)
+            }
+        };
+        let reply = wait(answer, head.get(), seen.pattern).await;
+        let mut response = self.send(head.get(), reply, &seen);
+        response.head_mut().set_connection_type(ConnectionType::Close);
+        Upgrade::Refused(response)
+    }
+
+    /// Whether a head has more bytes than configured. Counted only if that many came at all.
+    fn head_is_too_large(&self, head: &RequestHead, exchange: &Exchange) -> bool {
+        let received = exchange.head_complete();
+        if received <= self.terms.max_head {
+            return false;
+        }
+        let line = shown(&head.uri).len() + head.method.as_str().len() + "  HTTP/1.1\r\n".len();
+        let size = head
+            .headers
+            .iter()
+            .fold(line + 2, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len());
+        exchange.carry_over(received.saturating_sub(size));
+        size > self.terms.max_head
+    }
+
+    fn route(&self, head: &RequestHead) -> Step<S> {
+        let found = self.router.find(&head.method, &head.uri);
+        let refuse = |status, text: &'static str| Step::Answered(Reply::library_text(status, text));
+        match found {
+            Found::BadUri => {
+                let text = format!("Invalid Request URI {}", shown(&head.uri));
+                Step::Answered(Reply::library_text(StatusCode::BAD_REQUEST, text))
+            }
+            _ if head.method == Method::OPTIONS => Step::Answered(cors::options(&head.headers)),
+            Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
+            Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
+            Found::WrongMethod(allow) => {
+                let reply = Reply::library_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
+                Step::Answered(reply.header(header::ALLOW, allow))
+            }
+            Found::Route(route, matched) => match self.tenant(head, &matched) {
+                Ok(tenant) => Step::Run(route, matched, tenant),
+                Err(error) => Step::Answered(Reply::error(&error)),
+            },
+        }
+    }
+
+    /// Domain and project. They become part of keys, so they are checked before anything else.
+    fn tenant(&self, head: &RequestHead, matched: &Matched) -> Result<Tenant, Error> {
+        let or_default = |value: &str| if value.is_empty() { DEFAULT.to_owned() } else { value.to_owned() };
+        let project = match matched.surface {
+            Surface::Plain => return Ok(self.default_tenant.clone()),
+            Surface::V4 => matched.find(head.uri.path(), "project"),
+            Surface::V3 => DEFAULT,
+        };
+        let (mut part, mut domain) = ("header X-Domain-Name", header_text(&head.headers, &X_DOMAIN_NAME));
+        if matched.surface == Surface::V3 {
+            let named = header_text(&head.headers, &X_TENANT_NAME);
+            if !named.is_empty() {
+                (part, domain) = ("header X-Tenant-Name", named);
+            }
+        }
+        if matches!(&*domain, "" | DEFAULT) && matches!(project, "" | DEFAULT) {
+            return Ok(self.default_tenant.clone());
+        }
+        let (domain, project) = (or_default(&domain), or_default(project));
+        let refusal = Tenant::refusal(part, &domain).or_else(|| Tenant::refusal("project", &project));
+        match refusal {
+            Some(refusal) => Err(Error::invalid(refusal)),
+            None => Ok(Tenant::new(&domain, &project)),
+        }
+    }
+
+    fn run(&self, route: &Route<S>, call: Call) -> Answer {
+        match route.handler {
+            Handler::Answer(handler) => caught(route.path, || handler(&self.state, call)),
+            // Reached without an upgrade.
+            Handler::Websocket(_) => ws::refusal().into(),
+        }
+    }
+
+    /// Makes the response: the reply's own headers and those every answer has.
+    fn send(&self, head: &RequestHead, reply: Reply, seen: &Seen) -> HttpResponse {
+        let Reply { status, content_type, headers, mut body, gzip } = reply;
+        let mut response = HttpResponse::new(status);
+        let out = response.headers_mut();
+        if let Some(content_type) = content_type {
+            out.insert(header::CONTENT_TYPE, content_type);
+        }
+        out.insert(header::SERVER, self.terms.server.clone());
+        out.insert(header::VARY, VARY);
+        if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
+            let packed = match gzip {
+                Gzip::Never => None,
+                Gzip::Ready(packed) => Some(packed),
+                Gzip::Compress => compress::gzip(&body),
+                Gzip::CompressAndKeep(keep) => compress::gzip(&body).inspect(|packed| keep(packed.clone())),
+            };
+            if let Some(packed) = packed {
+                body = packed;
+                out.insert(header::CONTENT_ENCODING, GZIP);
+            }
+        }
+        if head.method != Method::OPTIONS {
+            cors::allow(&head.method, &head.headers, out);
+        }
+        for (name, value) in headers {
+            out.insert(name, value);
+        }
+        // A client that offered another protocol would take the library's answer for a switch to it.
+        let ends = head.connection_type() == ConnectionType::Upgrade || self.terms.stop.is_raised();
+        let response_head = response.head_mut();
+        response_head.set_camel_case_headers(true);
+        if ends {
+            response_head.set_connection_type(ConnectionType::Close);
+        }
+        self.observe(head, status, seen);
+        response.set_body(BoxBody::new(body))
+    }
+
+    fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
+        if let (Some(observer), Some(started)) = (&self.terms.observer, seen.started) {
+            observer.answered(&Answered {
+                head,
+                pattern: seen.pattern,
+                tenant: seen.tenant.as_ref(),
+                status: status.as_u16(),
+                elapsed: started.elapsed(),
+            });
+        }
+    }
+}
+
+/// What an observer is told beside head and status.
+struct Seen {
+    started: Option<Instant>,
+    pattern: Option<&'static str>,
+    tenant: Option<Tenant>,
+}
+
+impl Seen {
+    fn unmatched(started: Option<Instant>) -> Self {
+        Self { started, pattern: None, tenant: None }
+    }
+
+    fn matched(started: Option<Instant>, matched: &Matched, tenant: &Tenant) -> Self {
+        Self { started, pattern: Some(matched.pattern), tenant: started.map(|_| tenant.clone()) }
+    }
+}
+
+/// Waits for an answer, and for its compression where that takes long.
+async fn wait(answer: Answer, head: &RequestHead, pattern: Option<&'static str>) -> Reply {
+    let reply = match answer {
+        Answer::Ready(reply) => reply,
+        Answer::Later(future) => AssertUnwindSafe(future)
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|panic| panicked(pattern.unwrap_or_default(), &*panic)),
+    };
+    packed(reply, head).await
+}
+
+/// Whether compressing this reply takes so long that other requests must not wait for it.
+fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
+    reply.body.len() > compress::LARGEST_INLINE
+        && matches!(reply.gzip, Gzip::Compress | Gzip::CompressAndKeep(_))
+        && compress::accepts_gzip(&head.headers)
+}
+
+/// The reply, with a large body compressed on a thread of its own.
+async fn packed(mut reply: Reply, head: &RequestHead) -> Reply {
+    if !must_wait(&reply, head) {
+        return reply;
+    }
+    let body = reply.body.clone();
+    let packed = tokio::task::spawn_blocking(move || compress::gzip(&body)).await.ok().flatten();
+    let keep = std::mem::replace(&mut reply.gzip, Gzip::Never);
+    if let Some(packed) = packed {
+        if let Gzip::CompressAndKeep(keep) = keep {
+            keep(packed.clone());
+        }
+        reply.gzip = Gzip::Ready(packed);
+    }
+    reply
+}
+
+/// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
+fn hold(response: HttpResponse, unread: Payload) -> HttpResponse {
+    response.map_body(|_, body| match body.try_into_bytes() {
+        Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
+        Err(body) => body,
+    })
+}
+
+/// What Go's library answers to a head of more bytes than configured: nothing of ours is in it.
+fn too_large_head() -> HttpResponse {
+    let mut response = HttpResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.head_mut().set_camel_case_headers(true);
+    response.head_mut().set_connection_type(ConnectionType::Close);
+    response.set_body(BoxBody::new("431 Request Header Fields Too Large"))
+}
+
+/// Runs a handler; a panic becomes an answer.
+fn caught<T: From<Reply>>(pattern: &'static str, handler: impl FnOnce() -> T) -> T {
+    catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|panic| panicked(pattern, &*panic).into())
+}
+
+fn panicked(pattern: &str, panic: &(dyn Any + Send)) -> Reply {
+    let what = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("no message");
+    log::error!("a handler of {pattern} panicked: {what}");
+    Reply::error(&Error::new(Code::Internal, ""))
+}

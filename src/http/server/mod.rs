@@ -1,0 +1,283 @@
+//! The listening side: sockets, workers, the way from a connection to the dispatcher, and the stop.
+//!
+//! An address is bound early, so that a mistake is known before anything else starts, and the port opens only when
+//! [`start`] is called: until then clients are refused, not kept waiting. A stop first closes the listening sockets, ends
+//! idle connections and gives running requests their time.
+
+mod accept;
+mod body;
+mod connection;
+mod dispatch;
+mod router;
+mod signal;
+mod upgrade;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::header::HeaderValue;
+use actix_http::{HttpService, KeepAlive};
+use actix_server::{Server, ServerHandle};
+use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_web::dev::AppConfig;
+use actix_web::{App, HttpRequest, web};
+use futures_util::FutureExt as _;
+use tokio::net::{TcpSocket, TcpStream};
+
+use self::accept::Acceptor;
+use self::connection::{Connection, Exchange, Gauge, IoLimits};
+use self::dispatch::{Dispatcher, Terms};
+use self::router::Router;
+use self::upgrade::Upgrades;
+use super::call::Head;
+use super::routes::Route;
+use super::ws;
+
+pub(crate) use self::connection::Connection as Socket;
+pub use self::dispatch::{Answered, Observer};
+pub use self::signal::Signal;
+
+/// What Go's server adds to the configured limit of a request's head.
+const HEAD_SLACK: usize = 4096;
+
+/// How long a connection that is being closed may take to say goodbye.
+const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
+
+/// How many connections the kernel keeps for us to accept.
+const BACKLOG: u32 = 2048;
+
+/// Threads a worker may use to compress large answers.
+const BLOCKING_THREADS: usize = 4;
+
+/// How a server behaves.
+#[derive(Clone)]
+pub struct Settings {
+    /// What stands behind `SERVICECENTER/` in the header `Server`.
+    pub version: String,
+    /// Threads that serve requests.
+    pub workers: usize,
+    /// Connections, watches among them; a further one is answered 503 and closed.
+    pub max_connections: usize,
+    /// Bytes of a request's head; 4 KiB more pass, as they do with the original server. At most 128 KiB.
+    pub max_header_bytes: usize,
+    /// Bytes of a body on routes that say nothing else.
+    pub max_body_bytes: usize,
+    /// For a request's head, from its first byte (the first one's from the connection's begin).
+    pub head_time: Duration,
+    /// For a request's body, from the end of its head.
+    pub body_time: Duration,
+    /// How long a connection may be idle between requests.
+    pub keep_alive: Duration,
+    /// For a client that takes none of its answer.
+    pub write_stall: Duration,
+    /// TLS, if any. Protocols are negotiated here: `h2`, `http/1.1`.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Websocket sessions.
+    pub websocket: ws::Limits,
+    /// Told of every answer.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            workers: std::thread::available_parallelism().map_or(2, usize::from),
+            max_connections: 65_536,
+            max_header_bytes: 16 * 1024,
+            max_body_bytes: 2 * 1024 * 1024,
+            head_time: Duration::from_secs(60),
+            body_time: Duration::from_secs(60),
+            keep_alive: Duration::from_secs(90),
+            write_stall: Duration::from_secs(60),
+            tls: None,
+            websocket: ws::Limits::default(),
+            observer: None,
+        }
+    }
+}
+
+/// An address that is taken but does not listen yet: who connects is refused.
+#[derive(Debug)]
+pub struct Bound {
+    socket: TcpSocket,
+    address: SocketAddr,
+}
+
+impl Bound {
+    /// Takes an address. Port 0 takes a free one.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restarted server must not wait for the last one's connections to be forgotten.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let address = socket.local_addr()?;
+        Ok(Self { socket, address })
+    }
+
+    /// The address, with the port that was found for port 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+}
+
+/// A server that accepts connections.
+#[derive(Debug)]
+pub struct Running {
+    handle: ServerHandle,
+    connections: Arc<Gauge>,
+    stop: Arc<Signal>,
+    end_sessions: Arc<Signal>,
+    addresses: Vec<SocketAddr>,
+    /// The listening sockets once more, to be closed before the library closes them.
+    listeners: Vec<TcpListener>,
+}
+
+/// What a stop left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// Connections that were cut when the limit was reached.
+    pub cut: usize,
+}
+
+/// Opens the ports and serves `table` with `state`. To be called inside an actix system. Fails if a socket cannot listen,
+/// a worker cannot start or the table is unsound; nothing is left running then.
+pub async fn start<S: Send + Sync + 'static>(
+    listeners: Vec<Bound>,
+    state: Arc<S>,
+    table: &'static [Route<S>],
+    settings: Settings,
+) -> io::Result<Running> {
+    Router::new(table).map_err(io::Error::other)?;
+    let server_header =
+        HeaderValue::from_str(&format!("SERVICECENTER/{}", settings.version)).map_err(io::Error::other)?;
+    let connections = Gauge::new(settings.max_connections);
+    let stop = Arc::new(Signal::default());
+    let end_sessions = Arc::new(Signal::default());
+    let tls = settings.tls.as_deref().map(accept::with_protocols);
+    let factory = {
+        let (connections, stop, end_sessions) =
+            (Arc::clone(&connections), Arc::clone(&stop), Arc::clone(&end_sessions));
+        move || {
+            let terms = Terms {
+                server: server_header.clone(),
+                max_head: settings.max_header_bytes.saturating_add(HEAD_SLACK),
+                max_body: settings.max_body_bytes,
+                body_time: settings.body_time,
+                stop: Arc::clone(&stop),
+                observer: settings.observer.clone(),
+            };
+            // The table was found sound above, so the empty router is never used.
+            let router = Router::new(table).unwrap_or_default();
+            let dispatcher = Rc::new(Dispatcher::new(Arc::clone(&state), router, terms));
+            let acceptor = Rc::new(Acceptor {
+                limits: IoLimits { head: settings.head_time, write_stall: settings.write_stall },
+                tls: tls.clone(),
+                connections: Arc::clone(&connections),
+                stop: Arc::clone(&stop),
+            });
+            let upgrades = Upgrades {
+                dispatcher: Rc::clone(&dispatcher),
+                limits: settings.websocket,
+                end: Arc::clone(&end_sessions),
+            };
+            let app =
+                App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
+                    let exchange = request.conn_data::<Rc<Exchange>>().cloned();
+                    dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
+                }));
+            let http = HttpService::<Connection, _, _>::build()
+                .keep_alive(KeepAlive::Timeout(settings.keep_alive))
+                .client_request_timeout(settings.head_time)
+                .client_disconnect_timeout(DISCONNECT_LIMIT)
+                .on_connect_ext(|connection: &Connection, data| {
+                    data.insert(Rc::clone(connection.exchange()));
+                })
+                .upgrade(fn_service(move |(request, framed)| upgrades.clone().serve(request, framed)))
+                .finish(map_config(app, |()| AppConfig::default()));
+            fn_service(move |tcp: TcpStream| Rc::clone(&acceptor).accept(tcp)).and_then(http)
+        }
+    };
+    let mut builder = Server::build()
+        .workers(settings.workers.max(1))
+        .worker_max_blocking_threads(BLOCKING_THREADS)
+        // Connections are counted by the acceptor, for all workers and with an answer; this is far above it.
+        .max_concurrent_connections(settings.max_connections.saturating_mul(2).max(1024))
+        .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
+        .disable_signals();
+    let mut addresses = Vec::new();
+    let mut listening = Vec::new();
+    for bound in listeners {
+        addresses.push(bound.address);
+        let listener = bound.socket.listen(BACKLOG)?.into_std()?;
+        listening.push(listener.try_clone()?);
+        builder = builder.listen("http", listener, factory.clone())?;
+    }
+    if addresses.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no address to listen on"));
+    }
+    let mut server = builder.run();
+    let handle = server.handle();
+    // The first poll starts the workers, and says so if one cannot start.
+    if let Some(ended) = (&mut server).now_or_never() {
+        return Err(ended.err().unwrap_or_else(|| io::Error::other("the server ended at once")));
+    }
+    actix_rt::spawn(async move {
+        if let Err(error) = server.await {
+            log::error!("the HTTP server ended: {error}");
+        }
+    });
+    Ok(Running { handle, connections, stop, end_sessions, addresses, listeners: listening })
+}
+
+impl Running {
+    /// Where it listens.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
+    }
+
+    /// Connections that are open now, websocket sessions among them.
+    pub fn connections(&self) -> usize {
+        self.connections.open()
+    }
+
+    /// Closes every websocket session with 1001, and those that open from now on.
+    pub fn end_sessions(&self) {
+        self.end_sessions.raise();
+    }
+
+    /// Stops: new connections are refused, websocket sessions are closed, idle connections end, running requests have
+    /// until `limit`. What is left then is cut.
+    pub async fn stop(self, limit: Duration) -> Stopped {
+        // The library's own stop drops its workers, and with them the requests that run, if they learn of the closed
+        // listener before they learn of the stop. So it is told only when nothing runs any more.
+        self.handle.pause().await;
+        for listener in &self.listeners {
+            if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
+                log::warn!("closing a listening socket: {error}");
+            }
+        }
+        self.end_sessions.raise();
+        self.stop.raise();
+        let drained = async {
+            while self.connections.open() > 0 {
+                tokio::time::sleep(DRAIN_POLL).await;
+            }
+        };
+        let cut = match tokio::time::timeout(limit, drained).await {
+            Ok(()) => 0,
+            Err(_) => self.connections.open(),
+        };
+        if cut > 0 {
+            log::warn!("{cut} connections were still busy after {limit:?} and are cut");
+        }
+        self.handle.stop(false).await;
+        Stopped { cut }
+    }
+}
+
+/// How often a stop looks whether the last connection is gone.
+const DRAIN_POLL: Duration = Duration::from_millis(10);

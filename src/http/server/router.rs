@@ -1,0 +1,289 @@
+//! From a request's URI to a row of the table.
+//!
+//! A path is decoded, cleaned and matched, in this order: `%2F` is a separator, `//` and `..` are routed at once and never
+//! redirected (a redirect loses the method and body of a write). Matching is a radix tree: it costs the same however many
+//! rows there are.
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::rc::Rc;
+
+use actix_http::header::HeaderValue;
+use actix_http::uri::Uri;
+
+use crate::http::call::{MAX_PARAMS, Matched, Surface};
+use crate::http::escape::{clean_path, decode_path};
+use crate::http::routes::{Method, Route, V3};
+
+/// Bytes a request URI must stay below.
+const URI_LIMIT: usize = 2048;
+
+/// What a URI leads to.
+pub(super) enum Found<S: 'static> {
+    /// A row, and what it matched.
+    Route(&'static Route<S>, Matched),
+    /// A path that takes other methods: the value of `Allow`.
+    WrongMethod(HeaderValue),
+    /// No path of ours.
+    NoRoute,
+    /// A URI that is refused whatever it asks for; it is shown in the answer.
+    BadUri,
+    /// A path with a broken escape.
+    BadEscape,
+}
+
+/// The rows of a table, by path.
+pub(super) struct Router<S: 'static> {
+    paths: matchit::Router<PathRows<S>>,
+}
+
+struct PathRows<S: 'static> {
+    surface: Surface,
+    names: Rc<[&'static str]>,
+    rows: [Option<&'static Route<S>>; 4],
+    allow: HeaderValue,
+}
+
+impl<S: 'static> Default for Router<S> {
+    fn default() -> Self {
+        Self { paths: matchit::Router::new() }
+    }
+}
+
+const METHODS: [(Method, &str); 4] =
+    [(Method::Get, "GET"), (Method::Post, "POST"), (Method::Put, "PUT"), (Method::Delete, "DELETE")];
+
+impl<S: 'static> Router<S> {
+    /// Builds the tree. Fails if two rows claim one method of one path, or a pattern cannot be matched.
+    pub(super) fn new(table: &'static [Route<S>]) -> Result<Self, String> {
+        let mut paths: Vec<(String, Vec<&'static Route<S>>)> = Vec::new();
+        for row in table {
+            for path in std::iter::once(row.path.to_owned()).chain(older_spelling(row)?) {
+                match paths.iter_mut().find(|(known, _)| *known == path) {
+                    Some((_, rows)) if rows.iter().any(|known| known.method == row.method) => {
+                        return Err(format!("two rows for {:?} {path}", row.method));
+                    }
+                    Some((_, rows)) => rows.push(row),
+                    None => paths.push((path, vec![row])),
+                }
+            }
+        }
+        let mut router = matchit::Router::new();
+        for (path, rows) in paths {
+            router
+                .insert(path.clone(), PathRows::new(&path, &rows)?)
+                .map_err(|error| format!("{path}: {error}"))?;
+        }
+        Ok(Self { paths: router })
+    }
+
+    /// Looks a request up.
+    pub(super) fn find(&self, method: &actix_http::Method, uri: &Uri) -> Found<S> {
+        if is_bad(uri) {
+            return Found::BadUri;
+        }
+        let Some(path) = decode_path(uri.path()) else { return Found::BadEscape };
+        let path = match clean_path(&path) {
+            Some(clean) => Cow::Owned(clean),
+            None => path,
+        };
+        let Ok(found) = self.paths.at(&path) else { return Found::NoRoute };
+        let rows = found.value;
+        let row = METHODS
+            .iter()
+            .zip(rows.rows)
+            .find(|((_, name), _)| method.as_str() == *name)
+            .and_then(|(_, row)| row);
+        let Some(row) = row else { return Found::WrongMethod(rows.allow.clone()) };
+        let mut values: [Range<u16>; MAX_PARAMS] = [0..0, 0..0, 0..0, 0..0];
+        for ((_, value), slot) in found.params.iter().zip(&mut values) {
+            // A parameter is a part of the path it was found in, and a path is shorter than `URI_LIMIT`.
+            let start = value.as_ptr() as usize - path.as_ptr() as usize;
+            let place = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
+            *slot = place(start)..place(start + value.len());
+        }
+        let matched = Matched {
+            pattern: row.path,
+            permission: row.permission,
+            surface: rows.surface,
+            names: Rc::clone(&rows.names),
+            values,
+            decoded: match path {
+                Cow::Owned(path) => Some(path.into_boxed_str()),
+                Cow::Borrowed(_) => None,
+            },
+        };
+        Found::Route(row, matched)
+    }
+}
+
+impl<S: 'static> PathRows<S> {
+    fn new(path: &str, rows: &[&'static Route<S>]) -> Result<Self, String> {
+        // All rows of a path name its parameters alike, but for the project, which the older spelling lacks.
+        let names = rows.first().map(|row| names_of(row.path, path)).unwrap_or_default();
+        if names.len() > MAX_PARAMS {
+            return Err(format!("{path}: more than {MAX_PARAMS} parameters"));
+        }
+        if rows.iter().any(|row| names_of(row.path, path) != names) {
+            return Err(format!("{path}: its rows name the parameters differently"));
+        }
+        let of = |method: Method| rows.iter().find(|row| row.method == method).copied();
+        let allow: Vec<&str> =
+            METHODS.iter().filter(|(method, _)| of(*method).is_some()).map(|(_, name)| *name).collect();
+        Ok(Self {
+            surface: Surface::of(path),
+            names: names.into(),
+            rows: METHODS.map(|(method, _)| of(method)),
+            allow: HeaderValue::from_str(&allow.join(", ")).map_err(|error| format!("{path}: {error}"))?,
+        })
+    }
+}
+
+/// The parameters of `pattern` that `path`, one of its spellings, has.
+fn names_of(pattern: &'static str, path: &str) -> Vec<&'static str> {
+    pattern
+        .split('/')
+        .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
+        .filter(|name| path.contains(&format!("{{{name}}}")))
+        .collect()
+}
+
+/// The path of the older API.
+fn older_spelling<S>(row: &Route<S>) -> Result<Option<String>, String> {
+    let rest = || {
+        row.path
+            .strip_prefix("/v4/{project}/registry")
+            .ok_or_else(|| format!("{}: only /v4/{{project}}/registry has an older spelling", row.path))
+    };
+    Ok(match row.v3 {
+        V3::None => None,
+        V3::Prefixed => Some(format!("/registry/v3{}", rest()?)),
+        V3::Bare => Some(rest()?.to_owned()),
+    })
+}
+
+/// Whether a URI is refused unseen. An absolute one is judged by its path and query.
+fn is_bad(uri: &Uri) -> bool {
+    let text = shown(uri);
+    text.len() >= URI_LIMIT
+        || matches!(text.as_bytes().last(), Some(b';' | b'&' | b'?' | b'+' | b'@'))
+        || text.starts_with('.')
+        || uri.query().is_some_and(|query| query.contains("//"))
+}
+
+/// Path and query as they came.
+pub(super) fn shown(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", |text| text.as_str())
+}
+
+#[cfg(test)]
+#[expect(clippy::expect_used, reason = "tests")]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::http::call::{Answer, Call};
+    use crate::http::reply::Reply;
+    use crate::http::routes::{Body, Handler, Permission, route};
+
+    fn nothing(_: &Arc<()>, _: Call) -> Answer {
+        Reply::empty().into()
+    }
+
+    const fn row(method: Method, path: &'static str, v3: V3) -> Route<()> {
+        route(method, path, v3, Body::Ignored, Permission::Open, Handler::Answer(nothing))
+    }
+
+    static TABLE: &[Route<()>] = &[
+        row(Method::Get, "/v4/{project}/registry/version", V3::Bare),
+        row(Method::Get, "/v4/{project}/registry/microservices/{serviceId}", V3::Prefixed),
+        row(Method::Delete, "/v4/{project}/registry/microservices/{serviceId}", V3::Prefixed),
+        row(Method::Get, "/v4/{project}/registry/microservices/{consumerId}/providers", V3::Prefixed),
+        row(Method::Put, "/v4/{project}/registry/instances/status", V3::None),
+        row(Method::Post, "/v4/{project}/registry/instances/action", V3::None),
+        row(Method::Get, "/v4/token", V3::None),
+    ];
+
+    fn check(method: &str, uri: &str, expected: &str) {
+        let router = Router::new(TABLE).expect("a sound table");
+        let method = actix_http::Method::from_bytes(method.as_bytes()).expect("a method");
+        let uri: Uri = uri.parse().expect("a URI");
+        let found = match router.find(&method, &uri) {
+            Found::Route(row, matched) => {
+                let params: Vec<String> = matched
+                    .names
+                    .iter()
+                    .map(|name| format!("{name}={}", matched.find(uri.path(), name)))
+                    .collect();
+                format!(
+                    "{:?} {} {}",
+                    matched.surface,
+                    row.path.rsplit('/').next().unwrap_or(""),
+                    params.join(" ")
+                )
+            }
+            Found::WrongMethod(allow) => format!("405 {}", allow.to_str().expect("text")),
+            Found::NoRoute => "404".to_owned(),
+            Found::BadUri => "bad URI".to_owned(),
+            Found::BadEscape => "bad escape".to_owned(),
+        };
+        assert_eq!(found, expected, "{method} {uri}");
+    }
+
+    #[test]
+    fn paths_are_matched_decoded_and_clean() {
+        check("GET", "/v4/p/registry/version", "V4 version project=p");
+        check("GET", "/version", "Plain version ");
+        check("GET", "/registry/v3/microservices/s1", "V3 {serviceId} serviceId=s1");
+        check("GET", "/v4/p%20q/registry/microservices/%C3%A4", "V4 {serviceId} project=p q serviceId=ä");
+        check("DELETE", "/v4//p/./registry/x/../microservices/s", "V4 {serviceId} project=p serviceId=s");
+        check("GET", "/registry/v3/microservices/c/providers?x=1", "V3 providers consumerId=c");
+        check("GET", "http://host:1/v4/p/registry/version", "V4 version project=p");
+        check("GET", "/v4/token", "V4 token ");
+    }
+
+    #[test]
+    fn what_is_no_path_of_ours() {
+        for path in [
+            "/",
+            "/v4",
+            "/V4/p/registry/version",
+            "/v4/p/registry/version/",
+            "/registry/v3/version",
+            "/v4/p/registry/microservices/a%2Fb",
+            "/v4/p/registry/microservices//watcher/x",
+            "/v4/p/registry/microservices/",
+            "/registry/v3/instances/status",
+        ] {
+            check("GET", path, "404");
+        }
+        check("HEAD", "/v4/p/registry/microservices/s", "405 GET, DELETE");
+        check("get", "/version", "405 GET");
+        check("GET", "/v4/p/registry/instances/action", "405 POST");
+        check("GET", "/v4/%zz/registry/version", "bad escape");
+    }
+
+    #[test]
+    fn uris_that_are_refused_unseen() {
+        for ending in [";", "&", "?", "+", "@", "?a=b//c", "?", "??", "?a=1;"] {
+            check("GET", &format!("/version{ending}"), "bad URI");
+        }
+        check("GET", &format!("/version?a={}", "x".repeat(2048 - 11)), "bad URI");
+        check("GET", &format!("/version?a={}", "x".repeat(2047 - 11)), "Plain version ");
+        check("GET", "/version?a=.", "Plain version ");
+        check("GET", "/version?a=1%3B", "Plain version ");
+    }
+
+    #[test]
+    fn unsound_tables_are_refused() {
+        static TWICE: &[Route<()>] = &[row(Method::Get, "/a", V3::None), row(Method::Get, "/a", V3::None)];
+        assert!(Router::new(TWICE).is_err());
+        static NO_PREFIX: &[Route<()>] = &[row(Method::Get, "/v1/a", V3::Prefixed)];
+        assert!(Router::new(NO_PREFIX).is_err());
+    }
+
+    #[test]
+    fn the_servers_table_is_sound() {
+        assert!(Router::new(crate::http::routes::ROUTES).is_ok());
+    }
+}

@@ -1,0 +1,58 @@
+//! What an operator asks a node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::actors::mailbox::ask;
+use crate::actors::watch::messages::ListHeld;
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::json_object;
+
+/// How long the WatchActor may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
+json_object! {
+    /// The expired instances this node still shows.
+    pub struct Expiries {
+        /// One each.
+        "expiries" => expiries: Vec<Expiry>,
+    }
+}
+
+json_object! {
+    /// An expired instance.
+    pub struct Expiry {
+        /// Its tenant.
+        "tenant" => tenant: String,
+        /// Its service.
+        "serviceId" => service_id: String,
+        /// Its id.
+        "instanceId" => instance_id: String,
+        /// Why it is still shown: `window` (each waits 2 s), `preservation` (80 % and more expired at once), `share` (more
+        /// than the configured share expired within a heartbeat interval).
+        "rule" => rule: String,
+        /// For how long it has been held, seconds.
+        "heldSeconds" => held: i32,
+        /// When it is let go at the latest, seconds from now.
+        "releasedInSeconds" => released_in: i32,
+    }
+}
+
+/// `GET /v4/{project}/admin/expiries`.
+pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
+    let held = ask(&api.watch, ListHeld, LIMIT).await;
+    let held = held.map_err(|refused| Error::new(Code::Unavailable, refused.to_string()))?;
+    let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
+    let expiries = held.into_iter().map(|held| Expiry {
+        tenant: held.at.tenant.to_string(),
+        service_id: held.at.service.to_string(),
+        instance_id: held.at.instance.to_string(),
+        rule: held.rule.to_owned(),
+        held: seconds(held.held_seconds),
+        released_in: seconds(held.released_in_seconds),
+    });
+    Ok(Reply::encoded(&Expiries { expiries: expiries.collect() }))
+}

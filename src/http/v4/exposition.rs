@@ -1,0 +1,70 @@
+//! `/metrics`: what the process counts, in the text format of Prometheus.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_http::StatusCode;
+use actix_http::header::HeaderValue;
+
+use crate::actors::hub::messages::CountWatchers;
+use crate::actors::mailbox::ask;
+use crate::error::Error;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::reply::Reply;
+use crate::metrics;
+
+const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+/// How long an actor may take to answer.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// `GET /metrics`.
+pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
+    let mut text = String::with_capacity(4096);
+    for counter in metrics::ALL {
+        family(&mut text, counter.name, "counter", counter.help, counter.value());
+    }
+    let snapshot = api.reader.load_full();
+    let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
+    let revision = u64::try_from(snapshot.revision).unwrap_or(0);
+    family(
+        &mut text,
+        "snapshot_revision",
+        "gauge",
+        "Revision of the store that this node's snapshot holds.",
+        revision,
+    );
+    let services = snapshot.tenants().map(|(_, view)| view.service_count).sum();
+    family(&mut text, "services", "gauge", "Service versions of all tenants.", count(services));
+    family(&mut text, "instances", "gauge", "Instances of all tenants.", count(snapshot.instance_count));
+    family(
+        &mut text,
+        "beats_waiting",
+        "gauge",
+        "Heartbeats taken and not sent to the store yet.",
+        count(api.beats.len()),
+    );
+    for (name, depth) in metrics::mailboxes() {
+        labelled(&mut text, "mailbox_messages", "Messages an actor has not finished.", "actor", name, depth);
+    }
+    if let Ok(watchers) = ask(&api.hub, CountWatchers, LIMIT).await {
+        family(&mut text, "watchers", "gauge", "Websocket sessions that watch.", count(watchers));
+    }
+    Ok(Reply::bytes(StatusCode::OK, FORMAT, text))
+}
+
+const PREFIX: &str = "service_center_";
+
+fn family(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
+    // Writing to a String cannot fail.
+    let _ =
+        write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}\n");
+}
+
+fn labelled(text: &mut String, name: &str, help: &str, label: &str, label_value: &str, value: u64) {
+    if !text.contains(&format!("# TYPE {PREFIX}{name} ")) {
+        let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} gauge\n");
+    }
+    let _ = writeln!(text, "{PREFIX}{name}{{{label}=\"{label_value}\"}} {value}");
+}

@@ -1,0 +1,86 @@
+//! Websockets: the watch of a consumer, the heartbeat of an instance.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::actors::hub::HubActor;
+use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
+use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
+use crate::actors::mailbox::tell;
+use crate::domain::{ServiceId, Tenant};
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::v4::heartbeats::take;
+use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
+
+/// Clients look for this text: they register anew.
+const NO_SERVICE: &str = "service does not exist";
+const NO_INSTANCE: &str = "heartbeat reporting failed because the instance does not exist";
+
+/// `GET …/watcher`: events of the providers a consumer depends on.
+///
+/// The subscription is in the hub's mailbox before the handshake is answered: whatever changes from there on is pushed.
+pub fn watch(api: &Arc<Api>, call: Call) -> Start {
+    let (tenant, id) = (call.tenant().clone(), call.param("serviceId"));
+    let (outbox, reader) = outbox(MOST_PENDING);
+    let consumer = ServiceId::from(id);
+    let subscription = SubscriptionId::next();
+    let message = Subscribe {
+        id: subscription,
+        tenant: tenant.clone(),
+        consumer: consumer.clone(),
+        outbox: outbox.clone(),
+    };
+    if tell(&api.hub, message).is_err() {
+        return Start::Refuse(Error::new(Code::Overloaded, "").into());
+    }
+    let guard = Guard { hub: api.hub.clone(), tenant: tenant.clone(), consumer, subscription };
+    if api.reader.load().service(&tenant, id).is_none() {
+        // Registered on another node a moment ago?
+        let (api, id) = (Arc::clone(api), id.to_owned());
+        actix::spawn(async move {
+            api.freshness.catch_up().await;
+            if api.reader.load().service(&tenant, &id).is_none() {
+                outbox.finish(End::Say(Cow::Borrowed(NO_SERVICE)));
+            }
+        });
+    }
+    Session::watch(reader, guard).into()
+}
+
+/// Ends the subscription with the session.
+struct Guard {
+    hub: actix::Addr<HubActor>,
+    tenant: Tenant,
+    consumer: ServiceId,
+    subscription: SubscriptionId,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        let (tenant, consumer) = (self.tenant.clone(), self.consumer.clone());
+        // A hub too busy to take this finds the session's outbox closed with the next event.
+        let _ = tell(&self.hub, Unsubscribe { tenant, consumer, subscription: self.subscription });
+    }
+}
+
+/// `GET …/heartbeat` as a websocket: every pong is a heartbeat.
+pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
+    let tenant = call.tenant().clone();
+    let (service, instance) = (call.param("serviceId").to_owned(), call.param("instanceId").to_owned());
+    if api.reader.load().instance(&tenant, &service, &instance).is_none() {
+        return Session::ended(gone()).into();
+    }
+    let ping_every = api.rules.heartbeat_ping;
+    let api = Arc::clone(api);
+    let on_pong = move || {
+        let verdict = take(&api, &tenant, &service, &instance).err().map(|_| gone());
+        Box::pin(std::future::ready(verdict)) as _
+    };
+    Session::heartbeat(ping_every, Box::new(on_pong)).into()
+}
+
+fn gone() -> End {
+    End::Close { code: INSTANCE_NOT_EXISTS, reason: Cow::Borrowed(NO_INSTANCE) }
+}

@@ -1,0 +1,31 @@
+//! The opening handshake: RFC 6455, version 13, any origin, no subprotocol, no extension.
+
+use actix_http::header::{self, HeaderName, HeaderValue};
+use actix_http::{RequestHead, StatusCode, ws};
+
+use crate::http::reply::Reply;
+
+const SEC_WEBSOCKET_VERSION: HeaderName = header::SEC_WEBSOCKET_VERSION;
+
+/// Whether a request is a valid handshake.
+pub(in crate::http) fn is_handshake(head: &RequestHead) -> bool {
+    ws::verify_handshake(head).is_ok()
+}
+
+/// The answer to everything else on a websocket route.
+pub fn refusal() -> Reply {
+    Reply::library_text(StatusCode::BAD_REQUEST, "Bad Request\n")
+        .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
+}
+
+/// The answer to a valid handshake, as bytes.
+pub(in crate::http) fn accept_line(head: &RequestHead) -> Vec<u8> {
+    let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
+    let mut answer = Vec::with_capacity(160);
+    answer.extend_from_slice(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
+    );
+    answer.extend_from_slice(&ws::hash_key(key));
+    answer.extend_from_slice(b"\r\n\r\n");
+    answer
+}
