@@ -2,6 +2,7 @@
 //! sign themselves, and are used nowhere else.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -76,6 +77,43 @@ async fn the_protocol_is_negotiated() {
         let stream = connect(&fixture, config).await.unwrap();
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
     }
+}
+
+#[actix_web::test]
+async fn http_2_is_served() {
+    let fixture = serving(plain_server()).await;
+    let mut config = client();
+    config.alpn_protocols = vec!["h2".into()];
+    let (client, connection) = h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
+    actix_web::rt::spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    let mut ask = async |method: &str, path: &str, body: Vec<u8>| {
+        let uri = format!("https://127.0.0.1{path}");
+        let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+        let (response, mut sender) = client.send_request(request, body.is_empty()).unwrap();
+        if !body.is_empty() {
+            sender.send_data(body.into(), true).unwrap();
+        }
+        let (head, mut stream) = response.await.unwrap().into_parts();
+        let mut length = 0;
+        while let Some(chunk) = stream.data().await {
+            let chunk = chunk.unwrap();
+            length += chunk.len();
+            stream.flow_control().release_capacity(chunk.len()).unwrap();
+        }
+        let revision =
+            head.headers.get("x-resource-revision").map(|value| value.to_str().unwrap().to_owned());
+        (head.status.as_u16(), revision.unwrap_or_default(), length)
+    };
+    assert_eq!(ask("GET", "/unchanged", Vec::new()).await, (304, "abc".to_owned(), 0));
+    assert_eq!(ask("GET", "/bytes/3000000", Vec::new()).await, (200, String::new(), 3_000_000));
+    assert_eq!(ask("GET", "/watch", Vec::new()).await.0, 400);
+    let show = "/v4/default/registry/show/x";
+    assert_eq!(ask("PUT", show, vec![b' '; 2 * 1024 * 1024]).await.0, 200);
+    assert_eq!(ask("PUT", show, vec![b' '; 3 * 1024 * 1024]).await.0, 400);
+    assert_eq!(ask("GET", show, Vec::new()).await.0, 200);
+    // What HTTP/2 exchanges beside requests does not make the connection busy.
+    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
 }
 
 #[actix_web::test]

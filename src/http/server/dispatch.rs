@@ -342,7 +342,12 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             response_head.set_connection_type(ConnectionType::Close);
         }
         self.observe(head, status, seen);
-        response.set_body(BoxBody::new(body))
+        if status == StatusCode::NOT_MODIFIED {
+            // No length either: a 304's would be that of what the client has.
+            response.set_body(BoxBody::new(actix_http::body::None::new()))
+        } else {
+            response.set_body(BoxBody::new(body))
+        }
     }
 
     fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
