@@ -181,6 +181,9 @@ impl Assembler {
                 self.pending_revision = revision;
             }
             self.pending.extend(event);
+            if self.pending.len() > BUFFER_EVENTS {
+                return Err(WatchError::Compacted);
+            }
         }
         if !fragment {
             self.complete(&mut whole);
