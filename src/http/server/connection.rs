@@ -196,9 +196,10 @@ impl Connection {
     /// Whether an idle connection must end now.
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stop) = &mut self.stop else { return false };
-        if !stop.in_line {
+        if !stop.in_line && !stop.signal.is_raised() {
             // Once is enough: a connection stays in one task.
-            stop.in_line = stop.wait.as_mut().poll(cx).is_pending();
+            let _ = stop.wait.as_mut().poll(cx);
+            stop.in_line = true;
         }
         stop.signal.is_raised() && self.exchange.is_idle()
     }

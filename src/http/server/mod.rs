@@ -13,7 +13,7 @@ mod signal;
 mod upgrade;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -132,6 +132,8 @@ pub struct Running {
     stop: Arc<Signal>,
     end_sessions: Arc<Signal>,
     addresses: Vec<SocketAddr>,
+    /// The listening sockets once more, to be closed before the library closes them.
+    listeners: Vec<TcpListener>,
 }
 
 /// What a stop left behind.
@@ -207,9 +209,11 @@ pub async fn start<S: Send + Sync + 'static>(
         .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
         .disable_signals();
     let mut addresses = Vec::new();
+    let mut listening = Vec::new();
     for bound in listeners {
         addresses.push(bound.address);
         let listener = bound.socket.listen(BACKLOG)?.into_std()?;
+        listening.push(listener.try_clone()?);
         builder = builder.listen("http", listener, factory.clone())?;
     }
     if addresses.is_empty() {
@@ -226,7 +230,7 @@ pub async fn start<S: Send + Sync + 'static>(
             log::error!("the HTTP server ended: {error}");
         }
     });
-    Ok(Running { handle, connections, stop, end_sessions, addresses })
+    Ok(Running { handle, connections, stop, end_sessions, addresses, listeners: listening })
 }
 
 impl Running {
@@ -245,14 +249,19 @@ impl Running {
         self.end_sessions.raise();
     }
 
-    /// Stops: no new connections, websocket sessions are closed, idle connections end, running requests have until
-    /// `limit`. What is left then is cut.
+    /// Stops: new connections are refused, websocket sessions are closed, idle connections end, running requests have
+    /// until `limit`. What is left then is cut.
     pub async fn stop(self, limit: Duration) -> Stopped {
+        // The library's own stop drops its workers, and with them the requests that run, if they learn of the closed
+        // listener before they learn of the stop. So it is told only when nothing runs any more.
+        self.handle.pause().await;
+        for listener in &self.listeners {
+            if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
+                log::warn!("closing a listening socket: {error}");
+            }
+        }
         self.end_sessions.raise();
         self.stop.raise();
-        // Closes the listening sockets at once. The workers look for their last connection only once a second, so it is
-        // not them we wait for.
-        let stopping = actix_rt::spawn(self.handle.stop(true));
         let drained = async {
             while self.connections.open() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
@@ -264,9 +273,8 @@ impl Running {
         };
         if cut > 0 {
             log::warn!("{cut} connections were still busy after {limit:?} and are cut");
-            stopping.abort();
-            self.handle.stop(false).await;
         }
+        self.handle.stop(false).await;
         Stopped { cut }
     }
 }

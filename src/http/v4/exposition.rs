@@ -10,7 +10,7 @@ use actix_http::header::HeaderValue;
 use crate::actors::hub::messages::CountWatchers;
 use crate::actors::mailbox::ask;
 use crate::error::Error;
-use crate::http::api::Api;
+use crate::http::api::{Api, MetricsEndpoint};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::metrics;
@@ -21,6 +21,9 @@ const LIMIT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`.
 pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
+    if api.rules.metrics == MetricsEndpoint::Closed {
+        return Ok(Reply::library_text(StatusCode::NOT_FOUND, "404 page not found\n"));
+    }
     let mut text = String::with_capacity(4096);
     for counter in metrics::ALL {
         family(&mut text, counter.name, "counter", counter.help, counter.value());

@@ -60,7 +60,7 @@ pub fn target_of(call: &Call) -> Tenant {
         return call.tenant().clone();
     }
     match call.header(&X_DOMAIN_NAME) {
-        domain if domain.is_empty() => Tenant::default_tenant(),
+        domain if domain.is_empty() => call.tenant().clone(),
         domain => Tenant::new(&domain, "default"),
     }
 }

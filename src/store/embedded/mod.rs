@@ -5,9 +5,10 @@
 //! writes them to the log as one group, syncs, and only then publishes and answers: **nothing is shown before it is on
 //! disk**. A failed sync ends the process, since nobody can know what the disk holds then.
 //!
-//! One command's way: `mod.rs` (queue) → `committer` → `command` → `keyspace` (the rules) → `log` (via `format`) →
+//! One command's way: `caller` (queue) → `committer` → `command` → `keyspace` (the rules) → `log` (via `format`) →
 //! `history` (watchers) → reply. At start: `recovery`. It must not know any rule of the registry.
 
+mod caller;
 mod command;
 mod committer;
 mod disk;
@@ -32,13 +33,14 @@ use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 
-use self::command::{Command, Queued};
+use self::caller::{Caller, QUEUE_ROOM};
+use self::command::Command;
 use self::committer::Committer;
 pub use self::disk::{Disk, DiskFile};
 use self::disk::{Folder, FolderError};
-use self::history::{Bounds, History, Published, REGISTRY};
+use self::history::{Bounds, History, Published};
 use self::keyspace::page;
 use self::lease::LeaseClock;
 pub use self::recovery::OpenError;
@@ -47,8 +49,8 @@ use self::snapshot::Snapshots;
 use self::stats::Counters;
 pub use self::stats::Stats;
 use super::port::{
-    GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store, StoreError, Txn,
-    TxnOutcome, WatchBatch, WatchError,
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnOutcome, WatchBatch,
+    WatchError,
 };
 use crate::clock::Clock;
 
@@ -64,7 +66,7 @@ pub struct Options {
     /// If leases were not looked at for longer than this, nobody could renew them: all deadlines move by as much. A test
     /// that moves a manual clock in larger strides than this sets it higher.
     pub late_tolerance: Duration,
-    /// How long a caller waits for room in the queue (64 MiB) before it gets [`Reason::Unavailable`].
+    /// How long a caller waits for room in the queue (64 MiB) before it gets [`Unavailable`](super::Reason::Unavailable).
     pub queue_wait: Duration,
     /// How long a caller waits for its answer, once queued, before the outcome is called unknown.
     pub answer_wait: Duration,
@@ -99,61 +101,13 @@ impl fmt::Debug for Options {
 /// The process's exit code after a fatal error of the disk (`EX_SOFTWARE` of sysexits).
 const FATAL_EXIT_CODE: i32 = 70;
 
-/// Room in the queue, in KiB of requests.
-const QUEUE_ROOM: u32 = 64 << 10;
-
 /// Entries of a page of a listing; the port's limit.
 const PAGE: usize = 2_000;
-
-/// No close waits longer, e.g. for a snapshot that is being written.
-const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
 /// The embedded store. Dropping it lets the committer finish what it has; [`Store::close`] also waits for that.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     caller: Arc<Caller>,
-}
-
-/// What callers share.
-#[derive(Debug)]
-struct Caller {
-    queue: mpsc::Sender<Queued>,
-    /// Bounds the queue; closed when the store is.
-    permits: Arc<Semaphore>,
-    published: watch::Receiver<Published>,
-    history: Arc<History>,
-    counters: Arc<Counters>,
-    queue_wait: Duration,
-    answer_wait: Duration,
-}
-
-/// Why a command was not answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Unanswered {
-    /// It was never begun.
-    Full,
-    /// It was never begun, or only looked.
-    Closed,
-    /// It may have been done.
-    Late,
-}
-
-impl Unanswered {
-    fn message(self) -> &'static str {
-        match self {
-            Self::Full => "the store is busy: no room in its queue",
-            Self::Closed => "the store is closed",
-            Self::Late => "the store did not answer in time",
-        }
-    }
-
-    fn to_error(self) -> StoreError {
-        let message = self.message().to_owned();
-        match self {
-            Self::Full | Self::Closed => StoreError::Aborted { reason: Reason::Unavailable, message },
-            Self::Late => StoreError::Unknown { message },
-        }
-    }
 }
 
 impl EmbeddedStore {
@@ -222,93 +176,6 @@ impl EmbeddedStore {
             let _ = caller.ask(1, |reply| Command::Poke { reply }).await;
         }
         .boxed()
-    }
-}
-
-impl Caller {
-    async fn ask<T>(
-        &self,
-        bytes: usize,
-        command: impl FnOnce(oneshot::Sender<T>) -> Command,
-    ) -> Result<T, Unanswered> {
-        let room = u32::try_from(bytes / 1024).unwrap_or(QUEUE_ROOM).saturating_add(1).min(QUEUE_ROOM);
-        let permit = match self.permits.try_acquire_many(room) {
-            Ok(permit) => permit,
-            Err(tokio::sync::TryAcquireError::Closed) => return Err(Unanswered::Closed),
-            Err(tokio::sync::TryAcquireError::NoPermits) => {
-                let room = self.permits.acquire_many(room);
-                match tokio::time::timeout(self.queue_wait, room).await {
-                    Ok(Ok(permit)) => permit,
-                    Ok(Err(_)) => return Err(Unanswered::Closed),
-                    Err(_) => return Err(Unanswered::Full),
-                }
-            }
-        };
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Queued { command: command(reply), room }).map_err(|_| Unanswered::Closed)?;
-        // The committer gives the room back.
-        permit.forget();
-        match tokio::time::timeout(self.answer_wait, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Unanswered::Closed),
-            Err(_) => Err(Unanswered::Late),
-        }
-    }
-
-    fn published(&self) -> Result<Published, StoreError> {
-        match self.published.has_changed() {
-            Ok(_) if !self.permits.is_closed() => Ok(*self.published.borrow()),
-            _ => Err(Unanswered::Closed.to_error()),
-        }
-    }
-
-    async fn batch(&self, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
-        let asked = txns.len();
-        let mut bytes = 0;
-        let check = |txn: Txn| {
-            bytes += limits::check(&txn)?;
-            Ok(txn)
-        };
-        let txns: Vec<_> = txns.into_iter().map(check).collect();
-        if asked == 0 {
-            return Vec::new();
-        }
-        match self.ask(bytes, |reply| Command::Batch { txns, reply }).await {
-            Ok(outcomes) => outcomes,
-            Err(unanswered) => vec![Err(unanswered.to_error()); asked],
-        }
-    }
-
-    async fn single(&self, op: Op) -> Result<Revision, StoreError> {
-        let txn = Txn { then: vec![op], ..Txn::default() };
-        match self.batch(vec![txn]).await.pop() {
-            Some(outcome) => outcome.map(|outcome| outcome.revision),
-            None => Err(Unanswered::Closed.to_error()),
-        }
-    }
-
-    async fn bookmark(&self) -> Result<Revision, StoreError> {
-        let published = self.published()?;
-        if published.revision == published.registry_revision {
-            return Ok(published.revision);
-        }
-        // The last write was not the registry's, so its watch would never reach this revision.
-        let key = Key::from(format!("{REGISTRY}bookmarks/{:016x}", rand::random::<u64>()));
-        let bytes = bytes::Bytes::new();
-        let put = self.single(Op::Put { key: key.clone(), value: bytes, lease: None }).await?;
-        // If it stays, it harms nobody.
-        Ok(self.single(Op::Delete(key)).await.unwrap_or(put))
-    }
-
-    async fn close(&self) {
-        // No new ones; what has its place in the queue is done before.
-        self.permits.close();
-        let _ = self.queue.send(Queued { command: Command::Close, room: 0 });
-        let mut published = self.published.clone();
-        let closed = async { while published.changed().await.is_ok() {} };
-        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
-            ::log::warn!("the store did not close within {CLOSE_WAIT:?}");
-        }
     }
 }
 

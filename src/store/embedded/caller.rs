@@ -1,0 +1,148 @@
+//! The callers' side of the queue: waiting for room, sending a command, waiting for its answer, each with a limit. It
+//! checks what needs no state, so that the committer does not have to.
+
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
+
+use super::super::port::{Key, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
+use super::command::{Command, Queued};
+use super::history::{History, Published, REGISTRY};
+use super::limits;
+use super::stats::Counters;
+
+/// Room in the queue, in KiB of requests.
+pub(super) const QUEUE_ROOM: u32 = 64 << 10;
+
+/// No close waits longer, e.g. for a snapshot that is being written.
+const CLOSE_WAIT: Duration = Duration::from_secs(30);
+
+/// What callers share.
+#[derive(Debug)]
+pub(super) struct Caller {
+    pub queue: mpsc::Sender<Queued>,
+    /// Bounds the queue; closed when the store is.
+    pub permits: Arc<Semaphore>,
+    pub published: watch::Receiver<Published>,
+    pub history: Arc<History>,
+    pub counters: Arc<Counters>,
+    pub queue_wait: Duration,
+    pub answer_wait: Duration,
+}
+
+/// Why a command was not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// It was never begun.
+    Full,
+    /// It was never begun, or only looked.
+    Closed,
+    /// It may have been done.
+    Late,
+}
+
+impl Unanswered {
+    pub(super) fn message(self) -> &'static str {
+        match self {
+            Self::Full => "the store is busy: no room in its queue",
+            Self::Closed => "the store is closed",
+            Self::Late => "the store did not answer in time",
+        }
+    }
+
+    pub(super) fn to_error(self) -> StoreError {
+        let message = self.message().to_owned();
+        match self {
+            Self::Full | Self::Closed => StoreError::Aborted { reason: Reason::Unavailable, message },
+            Self::Late => StoreError::Unknown { message },
+        }
+    }
+}
+
+impl Caller {
+    pub(super) async fn ask<T>(
+        &self,
+        bytes: usize,
+        command: impl FnOnce(oneshot::Sender<T>) -> Command,
+    ) -> Result<T, Unanswered> {
+        let room = u32::try_from(bytes / 1024).unwrap_or(QUEUE_ROOM).saturating_add(1).min(QUEUE_ROOM);
+        let permit = match self.permits.try_acquire_many(room) {
+            Ok(permit) => permit,
+            Err(TryAcquireError::Closed) => return Err(Unanswered::Closed),
+            Err(TryAcquireError::NoPermits) => {
+                let room = self.permits.acquire_many(room);
+                match tokio::time::timeout(self.queue_wait, room).await {
+                    Ok(Ok(permit)) => permit,
+                    Ok(Err(_)) => return Err(Unanswered::Closed),
+                    Err(_) => return Err(Unanswered::Full),
+                }
+            }
+        };
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(Queued { command: command(reply), room }).map_err(|_| Unanswered::Closed)?;
+        // The committer gives the room back.
+        permit.forget();
+        match tokio::time::timeout(self.answer_wait, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unanswered::Closed),
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    pub(super) fn published(&self) -> Result<Published, StoreError> {
+        match self.published.has_changed() {
+            Ok(_) if !self.permits.is_closed() => Ok(*self.published.borrow()),
+            _ => Err(Unanswered::Closed.to_error()),
+        }
+    }
+
+    pub(super) async fn batch(&self, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+        let asked = txns.len();
+        let mut bytes = 0;
+        let check = |txn: Txn| {
+            bytes += limits::check(&txn)?;
+            Ok(txn)
+        };
+        let txns: Vec<_> = txns.into_iter().map(check).collect();
+        if asked == 0 {
+            return Vec::new();
+        }
+        match self.ask(bytes, |reply| Command::Batch { txns, reply }).await {
+            Ok(outcomes) => outcomes,
+            Err(unanswered) => vec![Err(unanswered.to_error()); asked],
+        }
+    }
+
+    async fn single(&self, op: Op) -> Result<Revision, StoreError> {
+        let txn = Txn { then: vec![op], ..Txn::default() };
+        match self.batch(vec![txn]).await.pop() {
+            Some(outcome) => outcome.map(|outcome| outcome.revision),
+            None => Err(Unanswered::Closed.to_error()),
+        }
+    }
+
+    pub(super) async fn bookmark(&self) -> Result<Revision, StoreError> {
+        let published = self.published()?;
+        if published.revision == published.registry_revision {
+            return Ok(published.revision);
+        }
+        // The last write was not the registry's, so its watch would never reach this revision.
+        let key = Key::from(format!("{REGISTRY}bookmarks/{:016x}", rand::random::<u64>()));
+        let bytes = bytes::Bytes::new();
+        let put = self.single(Op::Put { key: key.clone(), value: bytes, lease: None }).await?;
+        // If it stays, it harms nobody.
+        Ok(self.single(Op::Delete(key)).await.unwrap_or(put))
+    }
+
+    pub(super) async fn close(&self) {
+        // No new ones; what has its place in the queue is done before.
+        self.permits.close();
+        let _ = self.queue.send(Queued { command: Command::Close, room: 0 });
+        let mut published = self.published.clone();
+        let closed = async { while published.changed().await.is_ok() {} };
+        if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
+            log::warn!("the store did not close within {CLOSE_WAIT:?}");
+        }
+    }
+}

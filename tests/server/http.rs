@@ -1,0 +1,247 @@
+//! Answers: routing, headers, tenants, query, compression.
+
+use std::io::Read as _;
+use std::sync::atomic::Ordering;
+
+use service_center::http::server::Settings;
+
+use crate::client::Client;
+use crate::table::{Fixture, serve, settings};
+
+async fn connected() -> (Fixture, Client) {
+    let fixture = serve(Settings { version: "2.2.0".to_owned(), ..settings() }).await;
+    let client = Client::connect(fixture.server.addresses()[0]).await;
+    (fixture, client)
+}
+
+/// Header names of an answer, as they are spelled, in order of the alphabet.
+fn names(head: &str) -> Vec<&str> {
+    let mut names: Vec<&str> =
+        head.lines().skip(1).filter_map(|line| Some(line.split_once(':')?.0)).collect();
+    names.sort_unstable();
+    names
+}
+
+#[actix_web::test]
+async fn headers_are_spelled_as_clients_expect() {
+    let (_fixture, mut client) = connected().await;
+    let found = client.get("/v4/default/registry/show/x").await;
+    assert!(found.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", found.head);
+    assert_eq!(
+        names(&found.head),
+        ["Content-Length", "Content-Type", "Date", "Server", "Vary", "X-Resource-Revision"]
+    );
+    assert_eq!(found.header("Content-Type"), Some("application/json; charset=UTF-8"));
+    assert_eq!(found.header("Server"), Some("SERVICECENTER/2.2.0"));
+    assert_eq!(found.header("Vary"), Some("Accept-Encoding, Origin"));
+
+    let unchanged = client.get("/unchanged").await;
+    assert_eq!(unchanged.status(), 304);
+    assert_eq!(names(&unchanged.head), ["Date", "Server", "Vary", "X-Resource-Revision"]);
+
+    let empty = client.get("/empty").await;
+    assert_eq!(empty.status(), 200);
+    assert_eq!(names(&empty.head), ["Content-Length", "Content-Type", "Date", "Server", "Vary"]);
+    assert_eq!(empty.header("Content-Type"), Some("text/plain; charset=UTF-8"));
+    assert_eq!(empty.header("Content-Length"), Some("0"));
+
+    let refused = client.get("/refused").await;
+    assert_eq!(refused.status(), 400);
+    assert_eq!(
+        refused.text(),
+        r#"{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"a detail"}"#
+    );
+}
+
+#[actix_web::test]
+async fn unknown_paths_and_wrong_methods() {
+    let (fixture, mut client) = connected().await;
+    let unknown = client.get("/nope").await;
+    assert_eq!((unknown.status(), unknown.text()), (404, "404 page not found\n"));
+    assert_eq!(unknown.header("Content-Type"), Some("text/plain; charset=utf-8"));
+    assert_eq!(unknown.header("X-Content-Type-Options"), Some("nosniff"));
+    assert_eq!(unknown.header("Server"), Some("SERVICECENTER/2.2.0"));
+    for method in ["POST", "PATCH", "BREW"] {
+        let wrong = client.ask(&format!("{method} /v4/p/registry/show/x"), "").await;
+        assert_eq!((wrong.status(), wrong.text()), (405, "Method Not Allowed\n"), "{method}");
+        assert_eq!(wrong.header("Allow"), Some("GET, PUT, DELETE"));
+        assert_eq!(wrong.header("X-Content-Type-Options"), Some("nosniff"));
+    }
+    let head = client.ask("HEAD /v4/p/registry/show/x", "").await;
+    assert_eq!(head.status(), 405);
+    assert_eq!(client.ask("HEAD /nope", "").await.status(), 404);
+    assert_eq!(client.get("/v4/p/registry/show/%zz").await.status(), 400);
+    assert_eq!(fixture.state.ran.load(Ordering::SeqCst), 0);
+    // The connection was in step all the time.
+    assert_eq!(client.get("/empty").await.status(), 200);
+}
+
+#[actix_web::test]
+async fn paths_are_cleaned_and_decoded_and_absolute_targets_are_taken() {
+    let (_fixture, mut client) = connected().await;
+    for target in [
+        "/v4/default/registry/show/a%20b",
+        "/v4/default//registry/./x/../show/a%20b",
+        "http://other:1/v4/default/registry/show/a%20b",
+    ] {
+        let answer = client.get(target).await;
+        assert_eq!(answer.status(), 200, "{target}");
+        assert!(answer.text().starts_with("id=a b tenant=default/default surface=V4"), "{}", answer.text());
+    }
+    assert_eq!(client.get("/v4/default/registry/show/a%2Fb").await.status(), 404);
+}
+
+#[actix_web::test]
+async fn bad_uris_are_refused_and_not_run() {
+    let (fixture, mut client) = connected().await;
+    let base = "/v4/default/registry/show/x";
+    for target in ["?a=b//c", "?a=http://x", "?a=1;", "?a=1&", "?", "??", "?a=+", "?a=x@", "@"] {
+        let target = format!("{base}{target}");
+        let answer = client.get(&target).await;
+        assert_eq!(answer.status(), 400, "{target}");
+        assert_eq!(answer.text(), format!("Invalid Request URI {target}"));
+        assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
+        assert_eq!(answer.header("Server"), Some("SERVICECENTER/2.2.0"));
+    }
+    let long = |length: usize| format!("{base}?a={}", "x".repeat(length - base.len() - 3));
+    assert_eq!(client.get(&long(2048)).await.status(), 400);
+    assert_eq!(client.get(&long(10_000)).await.status(), 400);
+    assert_eq!(fixture.state.ran.load(Ordering::SeqCst), 0);
+    assert_eq!(client.get(&long(2047)).await.status(), 200);
+    assert_eq!(client.get(&format!("{base}?a=1%3B")).await.status(), 200);
+}
+
+#[actix_web::test]
+async fn the_tenant_stands_in_header_and_path() {
+    let (_fixture, mut client) = connected().await;
+    let mut check = async |target: &str, headers: &str, expected: &str| {
+        let answer = client.ask(&format!("GET {target}"), headers).await;
+        let text = answer.text();
+        let tenant = text.split(' ').find_map(|part| part.strip_prefix("tenant="));
+        assert_eq!(tenant.unwrap_or(text), expected, "{target} {headers}");
+    };
+    check("/v4/default/registry/show/x", "", "default/default").await;
+    check("/v4/p1/registry/show/x", "X-Domain-Name: d1\r\n", "d1/p1").await;
+    check("/v4/p1/registry/show/x", "x-domain-name:\r\n", "default/p1").await;
+    check("/v4/p1/registry/show/x", "X-Tenant-Name: t1\r\n", "default/p1").await;
+    check("/registry/v3/show/x", "X-Tenant-Name: t1\r\nX-Domain-Name: d1\r\n", "t1/default").await;
+    check("/registry/v3/show/x", "X-Domain-Name: d1\r\n", "d1/default").await;
+    check("/version", "X-Domain-Name: d1\r\n", "Plain default/default").await;
+    check("/v4/p1/registry/version", "X-Domain-Name: d1\r\n", "V4 d1/p1").await;
+    let refusal = |what: &str| {
+        format!(
+            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{what} must have 1 to 64 characters, without '/' or blanks"}}"#
+        )
+    };
+    check("/v4/p/registry/show/x", "X-Domain-Name: a/b\r\n", &refusal("header X-Domain-Name 'a/b'")).await;
+    check("/registry/v3/show/x", "X-Tenant-Name: a b\r\n", &refusal("header X-Tenant-Name 'a b'")).await;
+    check("/v4/a%20b/registry/show/x", "", &refusal("project 'a b'")).await;
+    let long = "x".repeat(65);
+    check(&format!("/v4/{long}/registry/show/x"), "", &refusal(&format!("project '{long}'"))).await;
+}
+
+#[actix_web::test]
+async fn queries_are_read_as_go_reads_them() {
+    let (_fixture, mut client) = connected().await;
+    let mut check = async |query: &str, expected: &str| {
+        let answer =
+            client.ask(&format!("GET /v4/default/registry/show/x?{query}"), "X-ConsumerId: c1\r\n").await;
+        let (_, text) = answer.text().split_once("consumer=").unwrap();
+        assert_eq!(text, expected, "{query}");
+    };
+    check("q=a+b%2B&q=2", r#"c1 q=Some("a b+") rev= fresh=Snapshot"#).await;
+    check("rev=r1", "c1 q=None rev=r1 fresh=Snapshot").await;
+    check("rev=r1&noCache=TRUE", "c1 q=None rev= fresh=Current").await;
+    check("rev=r1&noCache=0&cacheOnly=1", "c1 q=None rev= fresh=CacheOnly").await;
+    check("noCache=1&cacheOnly=1", "c1 q=None rev= fresh=Current").await;
+    check("q=%zz&q=2", r#"c1 q=Some("2") rev= fresh=Snapshot"#).await;
+}
+
+#[actix_web::test]
+async fn options_is_answered_everywhere() {
+    let (_fixture, mut client) = connected().await;
+    let plain = client.ask("OPTIONS /nope", "").await;
+    assert_eq!((plain.status(), plain.header("Content-Length")), (200, Some("0")));
+    assert_eq!(plain.header("Access-Control-Allow-Origin"), None);
+    let preflight = client
+        .ask(
+            "OPTIONS /v4/default/registry/show/x",
+            "Origin: http://example.com\r\nAccess-Control-Request-Method: put\r\n\
+             Access-Control-Request-Headers: content-type,x-consumerid\r\n",
+        )
+        .await;
+    assert_eq!(preflight.header("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("PUT"));
+    assert_eq!(preflight.header("Access-Control-Allow-Headers"), Some("Content-Type, X-Consumerid"));
+    assert_eq!(
+        preflight.header("Vary"),
+        Some("Accept-Encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+    );
+    let get = client.ask("GET /empty", "Origin: http://example.com\r\n").await;
+    assert_eq!(get.header("Access-Control-Allow-Origin"), Some("*"));
+    assert_eq!(get.header("Access-Control-Expose-Headers"), Some("X-Resource-Revision, X-Schema-Summary"));
+}
+
+#[actix_web::test]
+async fn large_answers_are_compressed_for_who_asks() {
+    let (fixture, mut client) = connected().await;
+    let mut check = async |how: &str, accept: &str, packed: Option<&[u8]>, plain: usize| {
+        let answer = client.ask(&format!("GET /gzip/{how}"), &format!("Accept-Encoding: {accept}\r\n")).await;
+        assert_eq!(answer.header("Content-Encoding").is_some(), packed.is_some(), "{how} {accept}");
+        match packed {
+            None => assert_eq!(answer.body, vec![b'y'; plain], "{how} {accept}"),
+            Some(b"") => {
+                let mut out = Vec::new();
+                flate2::read::GzDecoder::new(answer.body.as_slice()).read_to_end(&mut out).unwrap();
+                assert_eq!(out, vec![b'y'; plain], "{how} {accept}");
+            }
+            Some(exactly) => assert_eq!(answer.body, exactly),
+        }
+    };
+    check("plain", "gzip, deflate, br", Some(b""), 1400).await;
+    check("plain", "deflate", None, 1400).await;
+    check("plain", "gzip;q=0", None, 1400).await;
+    check("short", "gzip", None, 1399).await;
+    check("long", "deflate, gzip", Some(b""), 200_000).await;
+    check("ready", "gzip", Some(b"made before"), 0).await;
+    check("ready", "identity", None, 1400).await;
+    check("never", "gzip", None, 1400).await;
+    check("keep", "gzip", Some(b""), 1400).await;
+    assert!(fixture.state.kept.lock().unwrap().is_some());
+}
+
+#[actix_web::test]
+async fn a_panic_is_an_answer() {
+    let (_fixture, mut client) = connected().await;
+    for path in ["/panic", "/panic-later"] {
+        let answer = client.get(path).await;
+        assert_eq!(answer.status(), 500);
+        assert_eq!(answer.text(), r#"{"errorCode":"500003","errorMessage":"Internal server error"}"#);
+    }
+    assert_eq!(client.get("/empty").await.status(), 200, "the connection goes on");
+}
+
+#[actix_web::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let (_fixture, mut client) = connected().await;
+    let mut all = String::new();
+    for id in 0..40 {
+        all.push_str(&format!("GET /v4/default/registry/show/{id} HTTP/1.1\r\nHost: h\r\n\r\n"));
+        all.push_str("PUT /v4/default/registry/show/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+    }
+    client.send(all).await;
+    for id in 0..40 {
+        let shown = client.answer_to("GET").await;
+        assert!(shown.text().starts_with(&format!("id={id} ")), "{}", shown.text());
+        assert_eq!(client.answer_to("PUT").await.text(), "3 bytes");
+    }
+}
+
+#[actix_web::test]
+async fn an_offer_of_another_protocol_is_declined() {
+    let (_fixture, mut client) = connected().await;
+    let headers =
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQAAP__\r\n";
+    let answer = client.ask("GET /empty", headers).await;
+    assert_eq!((answer.status(), answer.header("Connection")), (200, Some("close")));
+}

@@ -1,0 +1,182 @@
+//! Bodies, heads and connections at their limits.
+
+use std::time::Duration;
+
+use service_center::http::server::Settings;
+
+use crate::client::Client;
+use crate::table::{eventually, serve, settings};
+
+const TOO_LARGE: &str =
+    r#"{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"http: request body too large"}"#;
+
+#[actix_web::test]
+async fn a_body_of_exactly_the_limit_passes() {
+    let fixture = serve(Settings { max_body_bytes: 100_000, ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    let (small, large) = ("POST /instances", "PUT /v4/default/registry/show/x");
+    assert_eq!(client.put(small, &[b' '; 5120]).await.text(), "5120 bytes");
+    assert_eq!(client.put(large, &[b' '; 100_000]).await.text(), "100000 bytes");
+    // Little more than the limit is read and dropped, and the connection goes on.
+    for (line, most) in [(small, 5120), (large, 100_000)] {
+        let refused = client.put(line, &vec![b' '; most + 1]).await;
+        assert_eq!((refused.status(), refused.text()), (400, TOO_LARGE));
+        assert_eq!(refused.header("Connection"), None);
+    }
+    assert_eq!(client.put(small, b"").await.text(), "0 bytes");
+}
+
+#[actix_web::test]
+async fn chunked_bodies_and_bodies_in_pieces_have_the_same_limit() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    let chunked = "POST /instances HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let chunk = format!("a00\r\n{}\r\n", " ".repeat(0xa00));
+    client.send(format!("{chunked}{chunk}{chunk}0\r\n\r\n")).await;
+    assert_eq!(client.answer_to("POST").await.text(), "5120 bytes");
+    client.send(format!("{chunked}{chunk}{chunk}1\r\nx\r\n0\r\n\r\n")).await;
+    assert_eq!(client.answer_to("POST").await.text(), TOO_LARGE);
+    for byte in "POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n1234567".as_bytes() {
+        client.send([*byte]).await;
+    }
+    assert_eq!(client.answer_to("POST").await.text(), "7 bytes");
+}
+
+#[actix_web::test]
+async fn a_body_far_too_large_is_answered_unread_and_the_answer_arrives() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    let body = vec![b' '; 4 * 1024 * 1024];
+    let refused = client.put("POST /instances", &body).await;
+    assert_eq!((refused.status(), refused.text()), (400, TOO_LARGE));
+    assert_eq!(refused.header("Connection"), Some("close"));
+    assert!(client.rest().await.is_empty());
+}
+
+#[actix_web::test]
+async fn an_endless_body_ends_the_connection() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("POST /instances HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n").await;
+    let chunk = format!("4000\r\n{}\r\n", " ".repeat(0x4000));
+    for _ in 0..40 {
+        client.send(&chunk).await;
+    }
+    let refused = client.answer_to("POST").await;
+    assert_eq!(refused.text(), TOO_LARGE);
+    assert_eq!(refused.header("Connection"), Some("close"));
+}
+
+#[actix_web::test]
+async fn a_body_no_route_takes_does_not_end_the_connection() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    assert_eq!(client.put("POST /nope", &[b'x'; 10_000]).await.status(), 404);
+    assert_eq!(client.put("GET /v4/default/registry/show/x", b"{}").await.status(), 200);
+    assert_eq!(client.put("DELETE /v4/default/registry/show/x", &[b'x'; 9000]).await.status(), 200);
+    assert_eq!(client.get("/empty").await.status(), 200);
+}
+
+#[actix_web::test]
+async fn a_body_that_does_not_come_is_answered() {
+    let fixture = serve(Settings { body_time: Duration::from_millis(200), ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n123").await;
+    let refused = client.answer_to("POST").await;
+    assert_eq!(refused.status(), 400);
+    assert!(refused.text().contains("the body did not arrive within"), "{}", refused.text());
+    assert_eq!(refused.header("Connection"), Some("close"));
+}
+
+#[actix_web::test]
+async fn a_head_that_does_not_end_ends_the_connection() {
+    let fixture = serve(Settings { head_time: Duration::from_millis(1500), ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    // The first head of a connection.
+    let mut client = Client::connect(address).await;
+    client.send("GET /empty HTTP/1.1\r\nHo").await;
+    assert!(String::from_utf8(client.rest().await).unwrap().starts_with("HTTP/1.1 408 "));
+    // A later one.
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.get("/empty").await.status(), 200);
+    client.send("GET /empty HTTP/1.1\r\nHo").await;
+    client.rest().await;
+    eventually("both connections are gone", || fixture.server.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_slow_head_does_not_outlive_its_limit_byte_by_byte() {
+    let fixture = serve(Settings { head_time: Duration::from_millis(1500), ..settings() }).await;
+    let client = Client::connect(fixture.server.addresses()[0]).await;
+    let mut client = client;
+    assert_eq!(client.get("/empty").await.status(), 200);
+    client.send("GET /empty HTTP/1.1\r\nX: ").await;
+    for _ in 0..2000 {
+        if client.socket().try_write(b"x").is_err() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("the connection outlived the limit of its head");
+}
+
+#[actix_web::test]
+async fn heads_have_a_limit_in_bytes() {
+    let fixture = serve(Settings { max_header_bytes: 8192, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let long = |length: usize| format!("X-Long: {}\r\n", "x".repeat(length));
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.ask("GET /empty", &long(12_000)).await.status(), 200);
+    assert_eq!(client.ask("GET /empty", &long(12_000)).await.status(), 200);
+    let refused = client.ask("GET /empty", &long(12_400)).await;
+    assert_eq!((refused.status(), refused.header("Server")), (431, None));
+    assert_eq!(refused.header("Connection"), Some("close"));
+    // Many small ones, and one the library itself refuses.
+    for headers in [(0..90).map(|n| format!("X-{n}: {}\r\n", "y".repeat(150))).collect(), long(140_000)] {
+        let mut client = Client::connect(address).await;
+        client.send(format!("GET /empty HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
+        let answer = client.until(b"\r\n\r\n").await;
+        assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
+    }
+    // A large body is no large head.
+    let mut client = Client::connect(address).await;
+    assert_eq!(client.put("PUT /v4/default/registry/show/x", &[b'x'; 50_000]).await.text(), "50000 bytes");
+}
+
+#[actix_web::test]
+async fn one_connection_too_many_is_told_so() {
+    let fixture = serve(Settings { max_connections: 2, workers: 2, ..Settings::default() }).await;
+    let address = fixture.server.addresses()[0];
+    let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!((one.get("/empty").await.status(), two.get("/empty").await.status()), (200, 200));
+    let mut three = Client::connect(address).await;
+    three.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let told = String::from_utf8(three.rest().await).unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    assert!(told.contains("\r\nRetry-After: 1\r\n") && told.contains(r#""errorCode":"503001""#), "{told}");
+    drop(one);
+    eventually("a place is free", || fixture.server.connections() == 1).await;
+    assert_eq!(Client::connect(address).await.get("/empty").await.status(), 200);
+}
+
+#[actix_web::test]
+async fn a_client_that_takes_nothing_is_dropped() {
+    let fixture = serve(Settings { write_stall: Duration::from_millis(300), ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("GET /bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    eventually("it is being served", || fixture.server.connections() == 1).await;
+    eventually("it is dropped", || fixture.server.connections() == 0).await;
+    assert!(client.rest().await.len() < 50_000_000);
+}
+
+#[actix_web::test]
+async fn a_slow_reader_gets_everything() {
+    let fixture = serve(Settings { write_stall: Duration::from_secs(2), ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("GET /bytes/20000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    client.until(b"\r\n\r\n").await;
+    for _ in 0..20 {
+        assert_eq!(client.exactly(1_000_000).await.len(), 1_000_000);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}

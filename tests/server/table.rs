@@ -1,0 +1,204 @@
+//! Routes and state the tests serve, and a server with them.
+
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use actix_http::StatusCode;
+use bytes::Bytes;
+use service_center::actors::hub::outbox::{Outbox, outbox};
+use service_center::http::call::{Answer, Call};
+use service_center::http::reply::{Gzip, Reply};
+use service_center::http::routes::{Body, Handler, INSTANCE_BODY, Method, Permission, Route, V3, route};
+use service_center::http::server::{Bound, Running, Settings, start};
+use service_center::http::ws::{End, Session, Start};
+use tokio::sync::Notify;
+
+/// What the handlers share with the tests.
+#[derive(Default)]
+pub struct State {
+    /// Handlers that ran.
+    pub ran: AtomicUsize,
+    /// Lets `/wait` answer.
+    pub go: Notify,
+    /// A compressed body handed over for keeping.
+    pub kept: Arc<Mutex<Option<Bytes>>>,
+    /// Outboxes of watch sessions, newest last.
+    pub outboxes: Mutex<Vec<Outbox>>,
+    /// Watch sessions whose guard was dropped.
+    pub unsubscribed: Arc<AtomicUsize>,
+    /// Pongs of heartbeat sessions.
+    pub pongs: Arc<AtomicUsize>,
+}
+
+const fn row(method: Method, path: &'static str, body: Body, handler: Handler<State>) -> Route<State> {
+    route(method, path, V3::None, body, Permission::Open, handler)
+}
+
+use Body::{Configured, Ignored};
+use Handler::{Answer as To, Websocket};
+use Method::{Delete, Get, Post, Put};
+
+/// The table.
+pub static TABLE: &[Route<State>] = &[
+    route(Get, "/v4/{project}/registry/show/{id}", V3::Prefixed, Ignored, Permission::Open, To(show)),
+    route(Get, "/v4/{project}/registry/version", V3::Bare, Ignored, Permission::Open, To(show_bare)),
+    row(Put, "/v4/{project}/registry/show/{id}", Configured, To(echo)),
+    row(Delete, "/v4/{project}/registry/show/{id}", Ignored, To(empty)),
+    row(Post, "/instances", INSTANCE_BODY, To(echo)),
+    row(Get, "/empty", Ignored, To(empty)),
+    row(Get, "/unchanged", Ignored, To(unchanged)),
+    row(Get, "/refused", Ignored, To(refused)),
+    row(Get, "/panic", Ignored, To(panics)),
+    row(Get, "/panic-later", Ignored, To(panics_later)),
+    row(Get, "/wait", Ignored, To(wait)),
+    row(Get, "/bytes/{count}", Ignored, To(bytes)),
+    row(Get, "/gzip/{how}", Ignored, To(gzip)),
+    row(Get, "/watch", Ignored, Websocket(watch)),
+    row(Get, "/watch-unknown", Ignored, Websocket(watch_unknown)),
+    row(Get, "/watch-refused", Ignored, Websocket(watch_refused)),
+    row(Get, "/heartbeat/{beats}", Ignored, Websocket(heartbeat)),
+];
+
+/// What the call says, line by line.
+fn show(state: &Arc<State>, call: Call) -> Answer {
+    state.ran.fetch_add(1, Ordering::SeqCst);
+    let text = format!(
+        "id={} tenant={} surface={:?} consumer={} q={:?} rev={} fresh={:?}",
+        call.param("id"),
+        call.tenant(),
+        call.surface(),
+        call.consumer_id(),
+        call.query("q"),
+        call.rev(),
+        call.freshness(),
+    );
+    Reply::json(text).revision("abc").into()
+}
+
+fn show_bare(_: &Arc<State>, call: Call) -> Answer {
+    Reply::json(format!("{:?} {}", call.surface(), call.tenant())).into()
+}
+
+fn echo(state: &Arc<State>, call: Call) -> Answer {
+    state.ran.fetch_add(1, Ordering::SeqCst);
+    Answer::later(async move { Reply::json(format!("{} bytes", call.body().len())) })
+}
+
+fn empty(_: &Arc<State>, _: Call) -> Answer {
+    Reply::empty().into()
+}
+
+fn unchanged(_: &Arc<State>, _: Call) -> Answer {
+    Reply::not_modified("abc").into()
+}
+
+fn refused(_: &Arc<State>, _: Call) -> Answer {
+    service_center::error::Error::invalid("a detail").into()
+}
+
+fn panics(_: &Arc<State>, _: Call) -> Answer {
+    panic!("at once")
+}
+
+fn panics_later(_: &Arc<State>, _: Call) -> Answer {
+    Answer::later(async { if true { panic!("later") } else { Reply::empty() } })
+}
+
+fn wait(state: &Arc<State>, _: Call) -> Answer {
+    let state = Arc::clone(state);
+    Answer::later(async move {
+        state.ran.fetch_add(1, Ordering::SeqCst);
+        state.go.notified().await;
+        Reply::json("waited")
+    })
+}
+
+fn bytes(_: &Arc<State>, call: Call) -> Answer {
+    let count = call.param("count").parse().unwrap();
+    Reply::text(StatusCode::OK, vec![b'x'; count]).gzip(Gzip::Never).into()
+}
+
+fn gzip(state: &Arc<State>, call: Call) -> Answer {
+    let reply = Reply::json(vec![b'y'; 1400]);
+    match call.param("how") {
+        "short" => Reply::json(vec![b'y'; 1399]),
+        "long" => Reply::json(vec![b'y'; 200_000]),
+        "ready" => reply.gzip(Gzip::Ready(Bytes::from_static(b"made before"))),
+        "never" => reply.gzip(Gzip::Never),
+        "keep" => {
+            let kept = Arc::clone(&state.kept);
+            reply.gzip(Gzip::CompressAndKeep(Box::new(move |packed| *kept.lock().unwrap() = Some(packed))))
+        }
+        _ => reply,
+    }
+    .into()
+}
+
+struct Unsubscribe(Arc<AtomicUsize>);
+
+impl Drop for Unsubscribe {
+    fn drop(&mut self) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+fn watch(state: &Arc<State>, _: Call) -> Start {
+    let (outbox, reader) = outbox(100);
+    state.outboxes.lock().unwrap().push(outbox);
+    Session::watch(reader, Unsubscribe(Arc::clone(&state.unsubscribed))).into()
+}
+
+fn watch_unknown(_: &Arc<State>, _: Call) -> Start {
+    Session::ended(End::Say("service does not exist".into())).into()
+}
+
+fn watch_refused(_: &Arc<State>, _: Call) -> Start {
+    Reply::text(StatusCode::UNAUTHORIZED, "who?").into()
+}
+
+/// Ends with 4001 at the given pong.
+fn heartbeat(state: &Arc<State>, call: Call) -> Start {
+    let last: usize = call.param("beats").parse().unwrap();
+    let pongs = Arc::clone(&state.pongs);
+    let on_pong = Box::new(move || -> futures_util::future::LocalBoxFuture<'static, Option<End>> {
+        let count = pongs.fetch_add(1, Ordering::SeqCst) + 1;
+        Box::pin(async move {
+            (count >= last).then(|| End::Close { code: 4001, reason: "no such instance".into() })
+        })
+    });
+    Session::heartbeat(Duration::from_millis(20), on_pong).into()
+}
+
+/// A server, and what its handlers share with the test.
+pub struct Fixture {
+    /// The server.
+    pub server: Running,
+    /// Its state.
+    pub state: Arc<State>,
+}
+
+/// Starts a server on a free port.
+pub async fn serve(settings: Settings) -> Fixture {
+    let state = Arc::new(State::default());
+    let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let server = start(vec![bound], Arc::clone(&state), TABLE, settings).await.unwrap();
+    Fixture { server, state }
+}
+
+/// Settings with one worker.
+pub fn settings() -> Settings {
+    Settings { workers: 1, ..Settings::default() }
+}
+
+/// Waits until something is so.
+pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
+    for _ in 0..2000 {
+        if is_so() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not within 20 s: {what}");
+}
