@@ -1,5 +1,6 @@
 //! The composition root: builds everything once, in the order of the data flow, and drains it in reverse.
 
+mod encrypted_pem;
 mod identity;
 mod limits;
 mod rules;

@@ -6,7 +6,7 @@ use crate::config::{Config, StoreKind};
 use crate::domain::instance::InstanceRules;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
-use crate::http::api::{ApiRules, SchemaWrites};
+use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
 
 /// Rules of the RegistryActor.
 pub fn registry(config: &Config) -> RegistryRules {
@@ -32,6 +32,7 @@ pub fn api(config: &Config) -> ApiRules {
         quotas: quotas(config),
         shared: shared(config),
         instance_properties: config.instance.properties.clone(),
+        metrics: if config.metrics.endpoint { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
         heartbeat_ping: config.heartbeat.ping_interval,
         schema_writes: if config.schema.disable { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
     }

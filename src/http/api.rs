@@ -62,6 +62,8 @@ pub struct ApiRules {
     pub instance_properties: TextMap,
     /// Whether schemas may be written.
     pub schema_writes: SchemaWrites,
+    /// Whether `GET /metrics` is answered.
+    pub metrics: MetricsEndpoint,
     /// How often a websocket that is a heartbeat is pinged.
     pub heartbeat_ping: Duration,
 }
@@ -73,6 +75,15 @@ pub enum SchemaWrites {
     Enabled,
     /// By nobody: `registry.schema.disable`.
     Disabled,
+}
+
+/// Whether `GET /metrics` is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricsEndpoint {
+    /// With what the process counts.
+    Open,
+    /// With 404: `metrics.exporter` is not `prometheus`.
+    Closed,
 }
 
 impl Api {

@@ -51,6 +51,10 @@ fn builder(config: &LogConfig, target: Target) -> Builder {
         None => {
             builder.filter_level(config.level.min(LevelFilter::Info));
             builder.filter_module("service_center", config.level);
+            // What these say of themselves at a start is no state of ours.
+            for library in ["actix_server", "actix_rt", "tonic", "h2"] {
+                builder.filter_module(library, config.level.min(LevelFilter::Warn));
+            }
         }
     }
     let format = config.format;

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_http::Protocol;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -75,19 +76,26 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came.
     since: Cell<Option<Instant>>,
+    /// HTTP/2: many requests at once, and bytes that belong to none.
+    multiplexed: bool,
 }
 
 impl Exchange {
     /// A request begins: its head is complete. Answers how many bytes it may have at most, for what is cheaper to ask
     /// than to count.
     pub(crate) fn head_complete(&self) -> usize {
+        if self.multiplexed {
+            return usize::MAX;
+        }
         self.since.set(None);
         self.unclaimed.take()
     }
 
     /// Bytes beyond the head that was just completed belong to the next request.
     pub(crate) fn carry_over(&self, bytes: usize) {
-        self.unclaimed.set(bytes);
+        if !self.multiplexed {
+            self.unclaimed.set(bytes);
+        }
     }
 
     /// A request is being answered until the guard is dropped.
@@ -97,7 +105,7 @@ impl Exchange {
     }
 
     fn received(&self, bytes: usize) {
-        if self.running.get() == 0 {
+        if self.running.get() == 0 && !self.multiplexed {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -156,10 +164,17 @@ struct Stop {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, limits: IoLimits, stop: Arc<Signal>, slot: Slot) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        protocol: Protocol,
+        limits: IoLimits,
+        stop: Arc<Signal>,
+        slot: Slot,
+    ) -> Self {
+        let exchange = Exchange { multiplexed: protocol == Protocol::Http2, ..Exchange::default() };
         Self {
             transport,
-            exchange: Rc::default(),
+            exchange: Rc::new(exchange),
             limits,
             timer: None,
             write_blocked: None,

@@ -31,6 +31,7 @@ use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
 use crate::http::routes::{Body, Handler, Route};
 use crate::http::ws;
+use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
@@ -342,10 +343,16 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             response_head.set_connection_type(ConnectionType::Close);
         }
         self.observe(head, status, seen);
-        response.set_body(BoxBody::new(body))
+        if status == StatusCode::NOT_MODIFIED {
+            // No length either: a 304's would be that of what the client has.
+            response.set_body(BoxBody::new(actix_http::body::None::new()))
+        } else {
+            response.set_body(BoxBody::new(body))
+        }
     }
 
     fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
+        metrics::count_request(status.as_u16());
         if let (Some(observer), Some(started)) = (&self.terms.observer, seen.started) {
             observer.answered(&Answered {
                 head,

@@ -55,7 +55,7 @@ pub(in crate::http) async fn run(opened: Opened, session: Box<Session>, limits: 
     }
     drop((unsent, accept));
     let Session { outbox, end: ended, ping_every, on_pong, guard } = *session;
-    let mut live = Live::new(io, &limits, ping_every, end);
+    let mut live = Box::new(Live::new(io, &limits, ping_every, end));
     live.outbox = outbox;
     live.on_pong = on_pong;
     let outcome = match ended {
@@ -72,7 +72,8 @@ pub(in crate::http) async fn run(opened: Opened, session: Box<Session>, limits: 
     live.outbox = None;
     drop(guard);
     log::debug!("websocket session with {peer:?} ends: {outcome:?}");
-    live.conclude(outcome, limits.close_wait).await;
+    // Boxed: what a goodbye needs must not make every session's task larger.
+    Box::pin(live.conclude(outcome, limits.close_wait)).await;
 }
 
 /// Why a session ends.

@@ -1,0 +1,106 @@
+//! Private keys in password-protected PEM of the old kind (RFC 1423: `Proc-Type: 4,ENCRYPTED`), which deployments of the
+//! original have. OpenSSL derives the key by MD5; the cipher is AES in CBC mode.
+
+use aes::cipher::block_padding::Pkcs7;
+use aes::cipher::{BlockDecryptMut, KeyIvInit};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use md5::{Digest, Md5};
+
+/// Whether a PEM text is of this kind. PKCS#8's own encryption (`ENCRYPTED PRIVATE KEY`) is another.
+pub fn is_encrypted(pem: &[u8]) -> bool {
+    String::from_utf8_lossy(pem).contains("ENCRYPTED")
+}
+
+/// The same key in PEM without a password.
+pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, String> {
+    let text = String::from_utf8_lossy(pem);
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    let unsupported =
+        "the key is encrypted in a way this version does not read; convert it: openssl pkey -in … -out …";
+    let begin = lines.iter().find(|line| line.starts_with("-----BEGIN")).ok_or("holds no private key")?;
+    let info = lines.iter().find_map(|line| line.strip_prefix("DEK-Info:")).ok_or(unsupported)?;
+    let (cipher, iv) = info.trim().split_once(',').ok_or("DEK-Info names no initial vector")?;
+    let iv = unhex(iv).ok_or("the initial vector in DEK-Info is no hex")?;
+    let key_length = match cipher {
+        "AES-128-CBC" => 16,
+        "AES-192-CBC" => 24,
+        "AES-256-CBC" => 32,
+        _ => return Err(format!("cipher {cipher}: {unsupported}")),
+    };
+    let body =
+        lines.iter().filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with("-----"));
+    let data = BASE64.decode(body.copied().collect::<String>()).map_err(|_| "the key is no base64")?;
+    let key = derive(password, iv.get(..8).ok_or("the initial vector is too short")?, key_length);
+    let wrong = |_| "the password in cert_pwd does not open the key".to_owned();
+    let invalid = |_| "the initial vector has the wrong length".to_owned();
+    let plain = match key_length {
+        16 => cbc::Decryptor::<aes::Aes128>::new_from_slices(&key, &iv)
+            .map_err(invalid)?
+            .decrypt_padded_vec_mut::<Pkcs7>(&data),
+        24 => cbc::Decryptor::<aes::Aes192>::new_from_slices(&key, &iv)
+            .map_err(invalid)?
+            .decrypt_padded_vec_mut::<Pkcs7>(&data),
+        _ => cbc::Decryptor::<aes::Aes256>::new_from_slices(&key, &iv)
+            .map_err(invalid)?
+            .decrypt_padded_vec_mut::<Pkcs7>(&data),
+    };
+    let plain = plain.map_err(wrong)?;
+    let end = begin.replacen("BEGIN", "END", 1);
+    Ok(format!("{begin}\n{}\n{end}\n", BASE64.encode(&plain)).into_bytes())
+}
+
+/// OpenSSL's derivation: MD5 over the last digest, the password and the salt, until there are enough bytes.
+fn derive(password: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
+    let (mut key, mut last) = (Vec::new(), Vec::new());
+    while key.len() < length {
+        last = Md5::new().chain_update(&last).chain_update(password).chain_update(salt).finalize().to_vec();
+        key.extend_from_slice(&last);
+    }
+    key.truncate(length);
+    key
+}
+
+fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text
+        .trim()
+        .chars()
+        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
+        .collect::<Option<_>>()?;
+    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Made by OpenSSL for this test, used nowhere else; the password is `Test#Pwd1`.
+    const ENCRYPTED: &str = "\
+-----BEGIN EC PRIVATE KEY-----\n\
+Proc-Type: 4,ENCRYPTED\n\
+DEK-Info: AES-256-CBC,C4FC7483BF49F971EC166C46F6BA0B16\n\
+\n\
+P2CJzEExNn0Xar9BoH5X7FCpbcH3Zi3rpcWeHL+Xyx6yyG9JONWzTZraVx3YixZ+\n\
+Kwh77bU7M65PeDmasx9aQGv7T78S7YRcWJ8gSpkht7VqGXJSmzTC9KwYu1j2acE4\n\
+QU53zJf4nyKxyeqUxH9cOoKBWYgwB46fX4Qx49m1S+w=\n\
+-----END EC PRIVATE KEY-----\n\
+";
+    const PLAIN: &str = "\
+-----BEGIN EC PRIVATE KEY-----\n\
+MHcCAQEEIHKY0oKGz2Mo2qYn93cond+bDEbVkMu1oODFjb2wHZlToAoGCCqGSM49\n\
+AwEHoUQDQgAEgjkQbxS+u3Xac6JYUJHvaW3zCHZpEB5viC/VKthGKvE+opivCWXa\n\
+WZ7YYQ3ZQZnymfF/to6gzeTRDIlzYCguyw==\n\
+-----END EC PRIVATE KEY-----\n\
+";
+
+    #[test]
+    fn opens_with_its_password_only() {
+        assert!(is_encrypted(ENCRYPTED.as_bytes()));
+        let opened = decrypt(ENCRYPTED.as_bytes(), b"Test#Pwd1").unwrap();
+        let letters = |pem: &str| pem.replace('\n', "");
+        assert_eq!(letters(&String::from_utf8(opened).unwrap()), letters(PLAIN));
+        assert!(decrypt(ENCRYPTED.as_bytes(), b"wrong").is_err());
+        assert!(!is_encrypted(PLAIN.as_bytes()));
+    }
+}
