@@ -8,6 +8,7 @@ mod accept;
 mod body;
 mod connection;
 mod dispatch;
+mod response;
 mod router;
 mod signal;
 mod upgrade;
@@ -29,7 +30,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use self::accept::Acceptor;
 use self::connection::{Connection, Exchange, Gauge, IoLimits};
-use self::dispatch::{Dispatcher, Terms};
+use self::dispatch::Dispatcher;
+use self::response::Terms;
 use self::router::Router;
 use self::upgrade::Upgrades;
 use super::call::Head;
@@ -37,7 +39,7 @@ use super::routes::Route;
 use super::ws;
 
 pub(crate) use self::connection::Connection as Socket;
-pub use self::dispatch::{Answered, Observer};
+pub use self::response::{Answered, Observer};
 pub use self::signal::Signal;
 
 /// What Go's server adds to the configured limit of a request's head.
