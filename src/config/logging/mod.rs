@@ -55,6 +55,8 @@ fn builder(config: &LogConfig, target: Target) -> Builder {
             for library in ["actix_server", "actix_rt", "tonic", "h2"] {
                 builder.filter_module(library, config.level.min(LevelFilter::Warn));
             }
+            // Logs what clients do wrong as an error, a line a request.
+            builder.filter_module("actix_http", LevelFilter::Off);
         }
     }
     let format = config.format;
