@@ -2,7 +2,7 @@
 //! argument.
 //!
 //! Every expiry waits [`WINDOW`], then passes unless a rule holds it: (a) preservation: expiries that wait or are held
-//! are 80 % and more of all instances, and more than 5; (b) share: expiries of the last heartbeat interval and 5 s are
+//! are 80 % and more of all instances, which are more than 5; it goes on until nothing waits any more; (b) share: expiries of the last heartbeat interval and 5 s are
 //! more than a configured share of what was held at its start, and more than 5 (a store ends only so many leases a
 //! second, and owners that are cut off miss their beats over a whole interval). A held one is let go when its own TTL has
 //! passed, 600 s at most; one that registers again is no longer held.
@@ -15,7 +15,7 @@ use crate::domain::event::InstanceRef;
 
 /// How long every expiry waits.
 pub const WINDOW: Duration = Duration::from_secs(2);
-/// No rule holds this many or fewer.
+/// Rule (a) needs more instances than this, rule (b) more expiries.
 const ALWAYS_PASS: usize = 5;
 /// Longest hold.
 const MAX_HOLD: Duration = Duration::from_secs(600);
@@ -97,10 +97,11 @@ impl ExpiryGuard {
         self.waiting.insert(at, Waiting { since: now, due, expiry, rule: Rule::Window });
     }
 
-    /// The instance is there again, or gone for another reason. `true` if it waited.
+    /// The instance is there again, or gone for another reason.
     pub fn forget(&mut self, at: &InstanceRef) {
         if let Some(waiting) = self.waiting.remove(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
+            self.preserving &= !self.waiting.is_empty();
         }
     }
 

@@ -54,10 +54,7 @@ fn check(change: impl Fn(&mut World), all: &[&str], tagged: &[&str]) {
         find(&former, &["a"]);
         list(&former, "s1");
         list(&former, "s2");
-        let _former = match held {
-            Held::Yes => Some(former),
-            Held::No => None,
-        };
+        let former = Some(former).filter(|_| matches!(held, Held::Yes));
         change(&mut world);
         let snapshot = world.snapshot();
         assert_eq!(told(&find(&snapshot, &[])), joined(&snapshot, all), "{held:?}");
@@ -67,6 +64,7 @@ fn check(change: impl Fn(&mut World), all: &[&str], tagged: &[&str]) {
                 assert_eq!(told(&list(&snapshot, id)), joined(&snapshot, &[id]), "{held:?}");
             }
         }
+        drop(former);
     }
 }
 
