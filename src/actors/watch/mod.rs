@@ -6,6 +6,8 @@
 pub mod guard;
 pub mod messages;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;

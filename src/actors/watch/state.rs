@@ -174,6 +174,7 @@ impl WatchState {
             self.guard.forget(at);
             self.fates.push((at.clone(), Fate::Gone));
             self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            self.end_lease(at);
             return;
         }
         let expiry = Expiry {
