@@ -54,8 +54,17 @@ counters! {
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
     /// Events pushed.
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
-    /// Requests.
-    REQUESTS = "http_requests_total", "Requests answered.";
+}
+
+/// Requests answered, by the first digit of their status: 1 to 5.
+pub static REQUESTS: [AtomicU64; 5] = [const { AtomicU64::new(0) }; 5];
+
+/// Counts an answered request.
+pub fn count_request(status: u16) {
+    let class = usize::from(status / 100).saturating_sub(1);
+    if let Some(count) = REQUESTS.get(class) {
+        count.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// Messages sent to an actor and not answered yet: its mailbox and what it works on.

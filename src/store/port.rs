@@ -57,6 +57,14 @@ pub enum Compare {
     },
     /// No key starts with this text (etcd: `create_revision = 0` over the range).
     NoneBelow(Key),
+    /// Keys start with this text, and none of them has this value (etcd: `value != …` over the range). As in etcd it does
+    /// not hold where no key starts with it: that is [`Compare::NoneBelow`].
+    NoneBelowIs {
+        /// The text.
+        prefix: Key,
+        /// The value.
+        value: Bytes,
+    },
     /// The key exists with exactly this value.
     ValueIs {
         /// The key.

@@ -48,6 +48,17 @@ impl Client {
         Self::over(TcpStream::connect(address).await.unwrap())
     }
 
+    /// The socket alone, without what a client needs to read from it.
+    pub fn into_socket(self) -> std::net::TcpStream {
+        assert!(self.unread.is_empty());
+        self.io.into_std().unwrap()
+    }
+
+    /// A client on a socket.
+    pub fn from_socket(socket: std::net::TcpStream) -> Self {
+        Self::over(TcpStream::from_std(socket).unwrap())
+    }
+
     /// The socket.
     pub fn socket(&self) -> &TcpStream {
         &self.io

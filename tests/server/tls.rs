@@ -1,1 +1,144 @@
-//! TLS.
+//! TLS connections, and who knocks at the wrong door. Certificate and key stand beside this file; they are for `127.0.0.1`,
+//! sign themselves, and are used nowhere else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use service_center::http::server::Settings;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::client::Client;
+use crate::table::{Fixture, eventually, serve, settings};
+
+fn certificate() -> CertificateDer<'static> {
+    CertificateDer::from_pem_slice(include_bytes!("localhost.pem")).unwrap()
+}
+
+fn key() -> PrivateKeyDer<'static> {
+    PrivateKeyDer::from_pem_slice(include_bytes!("localhost.key")).unwrap()
+}
+
+fn roots() -> Arc<RootCertStore> {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate()).unwrap();
+    Arc::new(roots)
+}
+
+async fn serving(tls: ServerConfig) -> Fixture {
+    serve(Settings { tls: Some(Arc::new(tls)), ..settings() }).await
+}
+
+fn plain_server() -> ServerConfig {
+    ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate()], key()).unwrap()
+}
+
+async fn connect(fixture: &Fixture, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+    let tcp = TcpStream::connect(fixture.server.addresses()[0]).await?;
+    TlsConnector::from(Arc::new(config)).connect(ServerName::try_from("127.0.0.1").unwrap(), tcp).await
+}
+
+fn client() -> ClientConfig {
+    ClientConfig::builder().with_root_certificates(roots()).with_no_client_auth()
+}
+
+#[actix_web::test]
+async fn requests_and_websockets_work_over_tls() {
+    let fixture = serving(plain_server()).await;
+    let mut http = Client::over(connect(&fixture, client()).await.unwrap());
+    for _ in 0..3 {
+        let answer = http.get("/v4/default/registry/show/x").await;
+        assert_eq!(answer.header("X-Resource-Revision"), Some("abc"));
+    }
+    let large = http.get("/bytes/3000000").await;
+    assert_eq!(large.body.len(), 3_000_000);
+    let mut watch = Client::over(connect(&fixture, client()).await.unwrap());
+    watch
+        .send(
+            "GET /watch-unknown HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+        )
+        .await;
+    watch.until(b"\r\n\r\n").await;
+    assert_eq!(watch.rest().await, b"\x81\x16service does not exist");
+}
+
+#[actix_web::test]
+async fn the_protocol_is_negotiated() {
+    let fixture = serving(plain_server()).await;
+    for protocol in ["h2", "http/1.1"] {
+        let mut config = client();
+        config.alpn_protocols = vec![protocol.into()];
+        let stream = connect(&fixture, config).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(protocol.as_bytes()));
+    }
+}
+
+#[actix_web::test]
+async fn http_2_is_served() {
+    let fixture = serving(plain_server()).await;
+    let mut config = client();
+    config.alpn_protocols = vec!["h2".into()];
+    let (client, connection) = h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
+    actix_web::rt::spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    let mut ask = async |method: &str, path: &str, body: Vec<u8>| {
+        let uri = format!("https://127.0.0.1{path}");
+        let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+        let (response, mut sender) = client.send_request(request, body.is_empty()).unwrap();
+        if !body.is_empty() {
+            sender.send_data(body.into(), true).unwrap();
+        }
+        let (head, mut stream) = response.await.unwrap().into_parts();
+        let mut length = 0;
+        while let Some(chunk) = stream.data().await {
+            let chunk = chunk.unwrap();
+            length += chunk.len();
+            stream.flow_control().release_capacity(chunk.len()).unwrap();
+        }
+        let revision =
+            head.headers.get("x-resource-revision").map(|value| value.to_str().unwrap().to_owned());
+        (head.status.as_u16(), revision.unwrap_or_default(), length)
+    };
+    assert_eq!(ask("GET", "/unchanged", Vec::new()).await, (304, "abc".to_owned(), 0));
+    assert_eq!(ask("GET", "/bytes/3000000", Vec::new()).await, (200, String::new(), 3_000_000));
+    assert_eq!(ask("GET", "/watch", Vec::new()).await.0, 400);
+    let show = "/v4/default/registry/show/x";
+    assert_eq!(ask("PUT", show, vec![b' '; 2 * 1024 * 1024]).await.0, 200);
+    assert_eq!(ask("PUT", show, vec![b' '; 3 * 1024 * 1024]).await.0, 400);
+    assert_eq!(ask("GET", show, Vec::new()).await.0, 200);
+    // What HTTP/2 exchanges beside requests does not make the connection busy.
+    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
+}
+
+#[actix_web::test]
+async fn a_plain_client_is_told_where_it_is() {
+    let fixture = serving(plain_server()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    let told = String::from_utf8(client.rest().await).unwrap();
+    assert!(told.starts_with("HTTP/1.0 400 Bad Request\r\n"), "{told}");
+    assert!(told.ends_with("\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"), "{told}");
+    eventually("its place is free again", || fixture.server.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
+    let verifier = WebPkiClientVerifier::builder(roots()).build().unwrap();
+    let server = ServerConfig::builder()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(vec![certificate()], key())
+        .unwrap();
+    let fixture = serving(server).await;
+    // With TLS 1.3 the client learns of the refusal from what it reads.
+    let mut refused = match connect(&fixture, client()).await {
+        Ok(stream) => Client::over(stream),
+        Err(_) => return,
+    };
+    assert!(refused.rest().await.is_empty());
+}

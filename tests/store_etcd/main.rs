@@ -8,7 +8,7 @@
     reason = "tests fail by panicking, and look at the real clock"
 )]
 
-#[expect(dead_code, reason = "shared with another binary, which uses the rest")]
+#[allow(dead_code, reason = "shared with another binary, which uses the rest")]
 #[path = "../it/support"]
 mod support {
     pub mod etcd;
@@ -18,3 +18,146 @@ mod support {
 }
 
 mod conformance;
+
+mod auth;
+mod batches;
+mod outages;
+mod renewals;
+mod streams;
+mod tls;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use service_center::store::etcd::{EtcdOptions, EtcdStore};
+use service_center::store::{
+    Compare, Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
+    WatchBatch, WatchError,
+};
+
+use support::etcd::Etcd;
+
+/// No wait of a test is longer; a correct store never comes near.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// More than any call may take by its own limit, on a loaded machine.
+const CALL_PATIENCE: Duration = Duration::from_secs(10);
+
+async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: nothing came"))
+}
+
+async fn eventually<F: Future<Output = bool>>(what: &str, mut probe: impl FnMut() -> F) {
+    within(what, async {
+        while !probe().await {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}
+
+async fn connect(etcd: &Etcd) -> Arc<EtcdStore> {
+    Arc::new(EtcdStore::connect(EtcdOptions::plain([etcd.endpoint()])).await.unwrap())
+}
+
+fn key(name: impl std::fmt::Display) -> Key {
+    format!("/cse-sr/{name}").into()
+}
+
+fn put(name: impl std::fmt::Display, value: impl Into<Bytes>) -> Op {
+    Op::Put { key: key(name), value: value.into(), lease: None }
+}
+
+fn put_leased(name: impl std::fmt::Display, lease: LeaseId) -> Op {
+    Op::Put { key: key(name), value: Bytes::from("x"), lease: Some(lease) }
+}
+
+fn txn(then: Vec<Op>) -> Txn {
+    Txn { then, ..Txn::default() }
+}
+
+async fn submit(store: &EtcdStore, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+    let count = txns.len();
+    let outcomes = within("a batch", store.batch(txns)).await;
+    assert_eq!(outcomes.len(), count);
+    outcomes
+}
+
+async fn attempt(store: &EtcdStore, then: Vec<Op>) -> Result<TxnOutcome, StoreError> {
+    submit(store, vec![txn(then)]).await.remove(0)
+}
+
+async fn write(store: &EtcdStore, then: Vec<Op>) -> Revision {
+    attempt(store, then).await.unwrap().revision
+}
+
+async fn list(store: &EtcdStore, prefix: &str) -> Result<(Vec<Entry>, Revision), StoreError> {
+    let mut pages = store.list(prefix);
+    let (mut entries, mut revision) = (Vec::new(), 0);
+    while let Some(page) = within("a page", pages.next()).await {
+        let page = page?;
+        assert!(page.entries.len() <= 2_000);
+        assert!(revision == 0 || revision == page.revision, "all pages are of one revision");
+        revision = page.revision;
+        entries.extend(page.entries);
+    }
+    Ok((entries, revision))
+}
+
+fn reason<T: std::fmt::Debug>(outcome: &Result<T, StoreError>) -> Option<Reason> {
+    match outcome {
+        Err(StoreError::Aborted { reason, .. }) => Some(*reason),
+        _ => None,
+    }
+}
+
+fn event_key(event: &Event) -> &Key {
+    match event {
+        Event::Put(entry) => &entry.key,
+        Event::Delete { key, .. } => key,
+    }
+}
+
+fn event_revision(event: &Event) -> Revision {
+    match event {
+        Event::Put(entry) => entry.mod_revision,
+        Event::Delete { revision, .. } => *revision,
+    }
+}
+
+/// A watch that checks that revisions only rise and are never split.
+struct Watching {
+    stream: futures_util::stream::BoxStream<'static, Result<WatchBatch, WatchError>>,
+    reached: Revision,
+}
+
+impl Watching {
+    fn start(store: &EtcdStore, prefix: &str, from: Revision) -> Self {
+        Self { stream: store.watch(prefix, from), reached: from - 1 }
+    }
+
+    async fn next(&mut self) -> Result<Vec<Event>, WatchError> {
+        let batch =
+            within("a watch batch", self.stream.next()).await.expect("an error comes before the end")?;
+        let first = batch.events.first().map(event_revision).expect("a batch is never empty");
+        assert!(first > self.reached, "revision {first} comes after {}", self.reached);
+        assert!(batch.events.is_sorted_by_key(event_revision), "revisions rise");
+        self.reached = batch.revision;
+        Ok(batch.events)
+    }
+
+    async fn until(&mut self, revision: Revision) -> Vec<Event> {
+        let mut events = Vec::new();
+        while self.reached < revision {
+            events.extend(self.next().await.unwrap());
+        }
+        events
+    }
+}
+
+fn absent(name: impl std::fmt::Display) -> Compare {
+    Compare::Absent(key(name))
+}

@@ -8,12 +8,13 @@ use super::batcher::Batcher;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
 use crate::actors::freshness::Freshness;
+use crate::cache::snapshot::Usage;
 use crate::cache::{ServiceView, SnapshotReader};
 use crate::clock::{Clock, Monotonic};
 use crate::domain::Tenant;
 use crate::domain::event::Revision;
 use crate::domain::instance::InstanceRules;
-use crate::domain::quota::Quotas;
+use crate::domain::quota::{self, Quotas};
 use crate::domain::shared::SharedServices;
 use crate::error::{Code, Error};
 use crate::store::{Reason, Store, StoreError, Txn, TxnOutcome};
@@ -93,6 +94,31 @@ impl RegistryCore {
     pub(super) async fn catch_up(&self, revision: Revision) {
         // Late is no error: the next try compares again.
         let _ = tokio::time::timeout(MAX_SNAPSHOT_WAIT, self.reader.wait_for(revision)).await;
+    }
+
+    /// As [`Self::catch_up`]; where the revision is not known, with what the store holds now. The revision of a
+    /// transaction that wrote nothing is no help: it may be that of a key nobody watches.
+    pub(super) async fn catch_up_with(&self, revision: Option<Revision>) {
+        match revision {
+            Some(revision) => self.catch_up(revision).await,
+            None => self.freshness.catch_up().await,
+        }
+    }
+
+    /// 400100 unless one more fits. Nobody is refused for what an old snapshot says.
+    pub(super) async fn check_quota(
+        &self,
+        what: &str,
+        limit: usize,
+        tenant: &Tenant,
+        counted: impl Fn(Usage) -> usize,
+    ) -> Result<(), Error> {
+        let current = || counted(self.reader.load().usage(tenant, &self.rules.shared));
+        if current() < limit {
+            return Ok(());
+        }
+        self.freshness.catch_up().await;
+        quota::check(what, limit, current())
     }
 
     /// A service, exactly: one the snapshot does not hold is looked for again once it is up to date.

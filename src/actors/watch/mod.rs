@@ -6,6 +6,8 @@
 pub mod guard;
 pub mod messages;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -192,6 +194,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
 
 async fn watch(core: &WatchCore) -> WatchError {
     let from = core.state.borrow().revision() + 1;
+    core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
     loop {
         let due = core.state.borrow().guard().next_due();

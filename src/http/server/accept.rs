@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, Gauge, IoLimits, Transport};
+use super::connection::{Connection, Gauge, IoLimits, Slot, Transport};
 use super::signal::Signal;
 
 /// For a TLS handshake.
@@ -56,9 +56,11 @@ impl Acceptor {
         };
         let peer = tcp.peer_addr().ok();
         let Some(tls) = &self.tls else {
-            let connection =
-                Connection::new(Transport::Plain(tcp), self.limits, Arc::clone(&self.stop), slot);
-            return Ok((connection, Protocol::Http1, peer));
+            return Ok((
+                self.connection(Transport::Plain(tcp), Protocol::Http1, slot),
+                Protocol::Http1,
+                peer,
+            ));
         };
         let handshake = async {
             let mut first = [0];
@@ -77,8 +79,11 @@ impl Acceptor {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        let transport = Transport::Tls(Box::new(stream));
-        Ok((Connection::new(transport, self.limits, Arc::clone(&self.stop), slot), protocol, peer))
+        Ok((self.connection(Transport::Tls(Box::new(stream)), protocol, slot), protocol, peer))
+    }
+
+    fn connection(&self, transport: Transport, protocol: Protocol, slot: Slot) -> Connection {
+        Connection::new(transport, protocol, self.limits, Arc::clone(&self.stop), slot)
     }
 }
 

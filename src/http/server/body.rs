@@ -26,6 +26,10 @@ pub(super) enum BodyError {
 /// answer.
 const MOST_DROPPED: usize = 256 * 1024;
 
+/// The same on HTTP/2, where there is no closing after the answer: a stream that is given up is reset, and its answer with
+/// it.
+const MOST_DROPPED_ON_H2: usize = 8 * 1024 * 1024;
+
 /// How long an unwanted body may take.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
@@ -68,7 +72,11 @@ async fn collect(payload: &mut Payload, most: usize) -> Result<Bytes, BodyError>
 
 /// Reads and drops a body nobody wants. `false` if it was too much, took too long or broke: the connection cannot go on.
 pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool {
-    if announced(head).is_some_and(|length| length > MOST_DROPPED as u64) {
+    let most = match payload {
+        Payload::H2 { .. } => MOST_DROPPED_ON_H2,
+        _ => MOST_DROPPED,
+    };
+    if announced(head).is_some_and(|length| length > most as u64) {
         return false;
     }
     let drained = async {
@@ -76,7 +84,7 @@ pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool
         while let Some(chunk) = payload.next().await {
             let Ok(chunk) = chunk else { return false };
             length = length.saturating_add(chunk.len());
-            if length > MOST_DROPPED {
+            if length > most {
                 return false;
             }
         }

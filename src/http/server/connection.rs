@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use actix_http::Protocol;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -75,19 +76,26 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came.
     since: Cell<Option<Instant>>,
+    /// HTTP/2: many requests at once, and bytes that belong to none.
+    multiplexed: bool,
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Answers how many bytes it may have at most, for what is cheaper to ask
-    /// than to count.
+    /// A request begins: its head is complete. Answers how many bytes came since the last one began. The head has no more
+    /// than that, which is cheaper to know than its size.
     pub(crate) fn head_complete(&self) -> usize {
+        if self.multiplexed {
+            return usize::MAX;
+        }
         self.since.set(None);
         self.unclaimed.take()
     }
 
     /// Bytes beyond the head that was just completed belong to the next request.
     pub(crate) fn carry_over(&self, bytes: usize) {
-        self.unclaimed.set(bytes);
+        if !self.multiplexed {
+            self.unclaimed.set(bytes);
+        }
     }
 
     /// A request is being answered until the guard is dropped.
@@ -97,7 +105,7 @@ impl Exchange {
     }
 
     fn received(&self, bytes: usize) {
-        if self.running.get() == 0 {
+        if self.running.get() == 0 && !self.multiplexed {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -156,10 +164,17 @@ struct Stop {
 }
 
 impl Connection {
-    pub(crate) fn new(transport: Transport, limits: IoLimits, stop: Arc<Signal>, slot: Slot) -> Self {
+    pub(crate) fn new(
+        transport: Transport,
+        protocol: Protocol,
+        limits: IoLimits,
+        stop: Arc<Signal>,
+        slot: Slot,
+    ) -> Self {
+        let exchange = Exchange { multiplexed: protocol == Protocol::Http2, ..Exchange::default() };
         Self {
             transport,
-            exchange: Rc::default(),
+            exchange: Rc::new(exchange),
             limits,
             timer: None,
             write_blocked: None,
@@ -243,9 +258,6 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.poll_stop(cx) {
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let outcome = match &mut this.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
@@ -257,6 +269,10 @@ impl AsyncRead for Connection {
                 this.exchange.received(read);
             }
             return outcome;
+        }
+        // A request that has come before the stop is served; only then is an idle connection at its end.
+        if this.poll_stop(cx) {
+            return Poll::Ready(Ok(()));
         }
         match this.exchange.since.get() {
             Some(since) if this.poll_deadline(cx, since + this.limits.head).is_ready() => {

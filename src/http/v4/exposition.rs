@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_http::StatusCode;
@@ -48,8 +49,20 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         "Heartbeats taken and not sent to the store yet.",
         count(api.beats.len()),
     );
+    for (class, requests) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&metrics::REQUESTS) {
+        let requests = requests.load(Ordering::Relaxed);
+        labelled(
+            &mut text,
+            "http_requests_total",
+            "counter",
+            "Requests answered.",
+            ("status", class),
+            requests,
+        );
+    }
     for (name, depth) in metrics::mailboxes() {
-        labelled(&mut text, "mailbox_messages", "Messages an actor has not finished.", "actor", name, depth);
+        let help = "Messages an actor has not finished.";
+        labelled(&mut text, "mailbox_messages", "gauge", help, ("actor", name), depth);
     }
     if let Ok(watchers) = ask(&api.hub, CountWatchers, LIMIT).await {
         family(&mut text, "watchers", "gauge", "Websocket sessions that watch.", count(watchers));
@@ -65,9 +78,16 @@ fn family(text: &mut String, name: &str, kind: &str, help: &str, value: u64) {
         write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n{PREFIX}{name} {value}\n");
 }
 
-fn labelled(text: &mut String, name: &str, help: &str, label: &str, label_value: &str, value: u64) {
+fn labelled(
+    text: &mut String,
+    name: &str,
+    kind: &str,
+    help: &str,
+    (label, label_value): (&str, &str),
+    value: u64,
+) {
     if !text.contains(&format!("# TYPE {PREFIX}{name} ")) {
-        let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} gauge\n");
+        let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");
     }
     let _ = writeln!(text, "{PREFIX}{name}{{{label}=\"{label_value}\"}} {value}");
 }

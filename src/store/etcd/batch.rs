@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::entries::Skipped;
 use super::failure::unavailable;
 use super::nodes::{Effect, Nodes};
+use super::space::Space;
 use super::txn::{MAX_OPS, batch_outcomes, batch_request, outcome, puts, request, revision, weight, width};
 use crate::store::port::{Reason, StoreError, Txn, TxnOutcome};
 
@@ -20,14 +21,21 @@ const MAX_BYTES: usize = 1_000_000;
 /// Requests of one call under way at once, where it does not fit into one.
 const IN_FLIGHT: usize = 4;
 
+/// What all batches share. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub nodes: Nodes,
+    pub skipped: Arc<Skipped>,
+    pub space: Arc<Space>,
+}
+
 type Outcome = Result<TxnOutcome, StoreError>;
 
 /// Submits transactions that do not depend on each other; one outcome for each in order. Takes at most twice the limit
 /// of a call: what is left to halve then was not done, and is told so.
-pub(super) async fn submit(nodes: Nodes, skipped: Arc<Skipped>, txns: Vec<Txn>) -> Vec<Outcome> {
-    let limit = nodes.call_limit();
-    let batch =
-        Batch { nodes: &nodes, skipped: &skipped, txns: &txns, limit, deadline: Instant::now() + limit * 2 };
+pub(super) async fn submit(shared: Shared, txns: Vec<Txn>) -> Vec<Outcome> {
+    let limit = shared.nodes.call_limit();
+    let batch = Batch { shared: &shared, txns: &txns, limit, deadline: Instant::now() + limit * 2 };
     let mut outcomes: Vec<Option<Outcome>> = txns.iter().map(|_| None).collect();
     let requests = requests(&txns);
     let mut answers = futures_util::stream::iter(requests.into_iter().map(|indices| batch.settle(indices)))
@@ -74,8 +82,7 @@ fn requests(txns: &[Txn]) -> Vec<Vec<usize>> {
 }
 
 struct Batch<'a> {
-    nodes: &'a Nodes,
-    skipped: &'a Skipped,
+    shared: &'a Shared,
     txns: &'a [Txn],
     limit: Duration,
     deadline: Instant,
@@ -129,27 +136,46 @@ impl Batch<'_> {
     }
 
     async fn request(&self, indices: &[usize]) -> Result<Vec<TxnOutcome>, StoreError> {
+        let Shared { nodes, skipped, space } = self.shared;
         let limit = self.limit.min(self.deadline.saturating_duration_since(Instant::now()));
         if limit.is_zero() {
             return Err(unavailable("the time limit was reached before the transaction was submitted alone"));
         }
         let txns: Vec<&Txn> = indices.iter().filter_map(|index| self.txns.get(*index)).collect();
-        let answer = self
-            .nodes
+        let (before, alarmed) = (nodes.seen(), space.is_alarmed());
+        let answer = nodes
             .call(Effect::Writes, limit, |mut clients| {
                 let request = match txns.as_slice() {
                     [single] => request(single),
-                    many => batch_request(many.iter().copied()),
+                    many => batch_request(many),
                 };
                 async move { clients.kv.txn(request).await }
             })
-            .await?;
-        if txns.len() == 1 {
-            return Ok(vec![outcome(&answer, revision(&answer), self.skipped)]);
-        }
-        batch_outcomes(&answer, txns.len(), self.skipped).ok_or_else(|| StoreError::Unknown {
+            .await;
+        let answer = match answer {
+            Err(StoreError::Aborted { reason: Reason::NoSpace, message }) if !alarmed => {
+                return Err(match space.may_be_written(nodes, &txns, before, self.deadline).await {
+                    Ok(false) => StoreError::Aborted { reason: Reason::NoSpace, message },
+                    Ok(true) | Err(_) => {
+                        StoreError::Unknown { message: format!("{message} (but it may have been written)") }
+                    }
+                });
+            }
+            answer => answer?,
+        };
+        let revision = revision(&answer);
+        nodes.saw(revision);
+        let outcomes = match txns.len() {
+            1 => Some(vec![outcome(&answer, revision, skipped)]),
+            count => batch_outcomes(&answer, count, skipped),
+        };
+        let outcomes = outcomes.ok_or_else(|| StoreError::Unknown {
             message: format!("etcd's answer to {} transactions has another form", txns.len()),
-        })
+        })?;
+        if txns.iter().any(|txn| puts(txn)) {
+            space.has_room();
+        }
+        Ok(outcomes)
     }
 }
 

@@ -2,15 +2,11 @@
 //! deleted again. Callers that come while one is being written share the next one: its revision is newer than their
 //! question, that of the one under way may not be.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::submit;
-use super::entries::Skipped;
+use super::batch::{Shared, submit};
 use super::failure::closed;
-use super::nodes::Nodes;
 use crate::store::port::{Key, Op, Revision, StoreError, Txn};
 
 /// Callers that wait for the next bookmark.
@@ -26,9 +22,9 @@ pub(super) struct Bookmarks(mpsc::Sender<Caller>);
 
 impl Bookmarks {
     /// Starts the task that writes them on the current runtime.
-    pub fn start(nodes: Nodes, skipped: Arc<Skipped>) -> Self {
+    pub fn start(shared: Shared) -> Self {
         let (callers, waiting) = mpsc::channel(CALLERS);
-        tokio::spawn(serve(nodes, skipped, waiting));
+        tokio::spawn(serve(shared, waiting));
         Self(callers)
     }
 
@@ -40,7 +36,7 @@ impl Bookmarks {
     }
 }
 
-async fn serve(nodes: Nodes, skipped: Arc<Skipped>, mut waiting: mpsc::Receiver<Caller>) {
+async fn serve(shared: Shared, mut waiting: mpsc::Receiver<Caller>) {
     let mut callers = Vec::new();
     let mut left_over: Vec<Key> = Vec::new();
     loop {
@@ -51,7 +47,7 @@ async fn serve(nodes: Nodes, skipped: Arc<Skipped>, mut waiting: mpsc::Receiver<
         let put = Op::Put { key: key.clone(), value: Bytes::new(), lease: None };
         let deletions = left_over.iter().cloned().map(Op::Delete);
         let ops = std::iter::once(put).chain(deletions).collect();
-        let written = one(&nodes, &skipped, ops).await;
+        let written = one(&shared, ops).await;
         // If it is not known whether the key was put, it may be there.
         if !matches!(written, Err(StoreError::Aborted { .. })) {
             if written.is_ok() {
@@ -67,16 +63,16 @@ async fn serve(nodes: Nodes, skipped: Arc<Skipped>, mut waiting: mpsc::Receiver<
         // The next bookmark deletes this one as well; nobody waits for one, so it is done now.
         if waiting.is_empty() && written.is_ok() {
             let deletions = left_over.iter().cloned().map(Op::Delete).collect();
-            if one(&nodes, &skipped, deletions).await.is_ok() {
+            if one(&shared, deletions).await.is_ok() {
                 left_over.clear();
             }
         }
     }
 }
 
-async fn one(nodes: &Nodes, skipped: &Arc<Skipped>, then: Vec<Op>) -> Result<Revision, StoreError> {
+async fn one(shared: &Shared, then: Vec<Op>) -> Result<Revision, StoreError> {
     let txn = Txn { then, ..Txn::default() };
-    match submit(nodes.clone(), skipped.clone(), vec![txn]).await.pop() {
+    match submit(shared.clone(), vec![txn]).await.pop() {
         Some(outcome) => outcome.map(|outcome| outcome.revision),
         None => Err(closed()),
     }

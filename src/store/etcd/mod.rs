@@ -16,6 +16,7 @@ mod keep_alive;
 mod list;
 mod nodes;
 mod options;
+mod space;
 mod txn;
 mod watch;
 mod wire;
@@ -82,6 +83,7 @@ pub struct EtcdStore {
     io: Handle,
     nodes: Nodes,
     skipped: Arc<Skipped>,
+    batches: batch::Shared,
     lanes: Lanes,
     bookmarks: Bookmarks,
     page_limit: Duration,
@@ -123,15 +125,17 @@ impl EtcdStore {
             })
             .map_err(|error| ConnectError::Unreachable(format!("no thread for etcd: {error}")))?;
         let skipped = Arc::new(Skipped::default());
+        let batches = batch::Shared { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
         let (lanes, bookmarks) = {
             let _entered = io.enter();
-            tokio::spawn(nodes.clone().patrol());
-            (Lanes::start(&nodes), Bookmarks::start(nodes.clone(), skipped.clone()))
+            nodes.patrol();
+            (Lanes::start(&nodes), Bookmarks::start(batches.clone()))
         };
         let store = Self {
             io,
             nodes: nodes.clone(),
             skipped,
+            batches,
             lanes,
             bookmarks,
             page_limit: options.page_limit(),
@@ -233,7 +237,7 @@ impl Store for EtcdStore {
         if !self.is_open() {
             return std::future::ready(vec![Err(closed()); count]).boxed();
         }
-        let done = self.run(batch::submit(self.nodes.clone(), self.skipped.clone(), txns));
+        let done = self.run(batch::submit(self.batches.clone(), txns));
         async move { done.await.unwrap_or_else(|| vec![Err(cut_off(Effect::Writes)); count]) }.boxed()
     }
 

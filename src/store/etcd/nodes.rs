@@ -3,11 +3,11 @@
 //! once, since they would otherwise each wait for their limit and end with an unknown outcome.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
-use etcd_client::{Client, ConnectOptions, GetOptions, KvClient, LeaseClient};
+use etcd_client::{Client, ConnectOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -27,6 +27,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(1);
 const PROBE_AGAIN: Duration = Duration::from_millis(300);
 /// Between two looks at a node that is well; without them a stopped node is noticed by the first request that fails.
 const PATROL_EVERY: Duration = Duration::from_secs(5);
+/// One of several nodes is waited for at most this long by what may be tried at another one.
+const LONGEST_TRY: Duration = Duration::from_secs(3);
 /// A connection within a call is given up after this long, so that another node can be tried within the call's limit.
 const CONNECT_WITHIN_CALL: Duration = Duration::from_millis(1200);
 
@@ -48,6 +50,7 @@ pub(super) enum Effect {
 pub(super) struct Clients {
     pub kv: KvClient,
     pub lease: LeaseClient,
+    pub maintenance: MaintenanceClient,
     whole: Client,
 }
 
@@ -80,6 +83,8 @@ struct Shared {
     /// Of the streams that do not go through `etcd_client`.
     stream_token: RwLock<Option<AsciiMetadataValue>>,
     call_limit: Duration,
+    /// The highest revision any answer has shown.
+    seen: AtomicI64,
 }
 
 impl Nodes {
@@ -105,27 +110,42 @@ impl Nodes {
             credentials: options.credentials.clone(),
             stream_token: RwLock::new(None),
             call_limit: options.call_limit(),
+            seen: AtomicI64::new(0),
         })))
     }
 
-    /// Looks at every node every few seconds. To be spawned once.
-    pub async fn patrol(self) {
-        loop {
-            tokio::time::sleep(PATROL_EVERY).await;
-            for index in 0..self.0.nodes.len() {
-                if self.health(index) != Health::Up {
-                    continue;
+    /// Looks at every node every few seconds, at once to begin with.
+    pub fn patrol(&self) {
+        for index in 0..self.0.nodes.len() {
+            let nodes = self.clone();
+            tokio::spawn(async move {
+                loop {
+                    if nodes.health(index) == Health::Up
+                        && let Err(failure) = nodes.probe(index).await
+                    {
+                        nodes.suspect(index, &describe(&failure));
+                    }
+                    tokio::time::sleep(PATROL_EVERY).await;
                 }
-                if let Err(failure) = self.probe(index).await {
-                    self.suspect(index, &describe(&failure));
-                }
-            }
+            });
         }
     }
 
     /// The current revision, linearizable.
     pub async fn revision(&self, limit: Duration) -> Result<i64, StoreError> {
-        self.call(Effect::Reads, limit, probe).await
+        let revision = self.call(Effect::Reads, limit, probe).await?;
+        self.saw(revision);
+        Ok(revision)
+    }
+
+    /// A revision the store surely has reached.
+    pub fn seen(&self) -> i64 {
+        self.0.seen.load(Ordering::Relaxed)
+    }
+
+    /// Remembers a revision from an answer.
+    pub fn saw(&self, revision: i64) {
+        self.0.seen.fetch_max(revision, Ordering::Relaxed);
     }
 
     /// Limit of everything but a page of a listing.
@@ -155,7 +175,7 @@ impl Nodes {
             }
             // A read leaves time for another node; a write must not be repeated, so it may take all there is.
             let is_last = position + 1 == candidates.len();
-            let share = if effect == Effect::Reads && !is_last { left / 2 } else { left };
+            let share = if effect == Effect::Reads && !is_last { (left / 2).min(LONGEST_TRY) } else { left };
             let failure = match self.attempt(index, Instant::now() + share, &request).await {
                 Ok(answer) => {
                     self.well(index);
@@ -266,13 +286,16 @@ impl Nodes {
     async fn look_after(self, index: usize) {
         let node = self.node(index);
         let address = node.connector.address();
+        let mut said = false;
         loop {
             match self.probe(index).await {
                 Ok(_) => break,
                 Err(failure) => {
                     let why = describe(&failure);
-                    if self.health(index) != Health::Down {
+                    // Who waits for the first answer says so himself.
+                    if !said && self.seen() > 0 {
                         log::warn!("etcd {address} does not answer: {why}");
+                        said = true;
                     }
                     *lock(&node.last_error) = why;
                     self.set_health(index, Health::Down);
@@ -285,7 +308,7 @@ impl Nodes {
             }
             tokio::time::sleep(PROBE_AGAIN).await;
         }
-        if self.health(index) == Health::Down {
+        if said {
             log::info!("etcd {address} answers again");
         }
         self.set_health(index, Health::Up);
@@ -297,7 +320,7 @@ impl Nodes {
         match self.attempt(index, Instant::now() + PROBE_LIMIT, &probe).await {
             // It answers; what it thinks of our rights is for the requests to find out.
             Err(Failure::Refused { .. }) => Ok(0),
-            answer => answer,
+            answer => answer.inspect(|revision| self.saw(*revision)),
         }
     }
 
@@ -325,6 +348,7 @@ impl Nodes {
         let clients = Clients {
             kv: whole.kv_client().max_decoding_message_size(LARGEST_ANSWER),
             lease: whole.lease_client(),
+            maintenance: whole.maintenance_client(),
             whole,
         };
         *slot = Some(clients.clone());

@@ -24,6 +24,7 @@ pub(super) fn weight(txn: &Txn) -> usize {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key.len() * 2,
         Compare::Unchanged { key, .. } => key.len(),
         Compare::ValueIs { key, value } => key.len() + value.len(),
+        Compare::NoneBelowIs { prefix, value } => prefix.len() * 2 + value.len(),
     });
     let ops = txn.then.iter().chain(&txn.otherwise).map(|op| match op {
         Op::Put { key, value, .. } => key.len() + value.len(),
@@ -33,7 +34,7 @@ pub(super) fn weight(txn: &Txn) -> usize {
     FRAME_BYTES + compares.chain(ops).map(|bytes| bytes + FRAME_BYTES).sum::<usize>()
 }
 
-/// Whether it can write something whatever the compares say; deletions do not count (etcd allows them when it is full).
+/// Whether it may need space; deletions do not.
 pub(super) fn puts(txn: &Txn) -> bool {
     txn.then.iter().chain(&txn.otherwise).any(|op| matches!(op, Op::Put { .. }))
 }
@@ -47,8 +48,17 @@ pub(super) fn request(txn: &Txn) -> etcd::Txn {
 }
 
 /// The request for many at once.
-pub(super) fn batch_request<'a>(txns: impl Iterator<Item = &'a Txn>) -> etcd::Txn {
-    etcd::Txn::new().and_then(txns.map(|txn| TxnOp::txn(request(txn))).collect::<Vec<_>>())
+pub(super) fn batch_request(txns: &[&Txn]) -> etcd::Txn {
+    let nested: Vec<TxnOp> = txns.iter().map(|txn| TxnOp::txn(request(txn))).collect();
+    let ops = txns.iter().flat_map(|txn| txn.then.iter().chain(&txn.otherwise));
+    // etcd's quota counts only puts at the top, so nested ones would go past it and fill the disk. This one is never
+    // done (there is nothing to compare, so nothing fails), but it is counted. Its key is one that is put anyway, since
+    // etcd asks for the right to put it.
+    let counted = ops.into_iter().find_map(|op| match op {
+        Op::Put { key, .. } => Some(TxnOp::put(&**key, "", None)),
+        _ => None,
+    });
+    etcd::Txn::new().and_then(nested).or_else(counted.into_iter().collect::<Vec<_>>())
 }
 
 fn compare(compare: &Compare) -> etcd::Compare {
@@ -60,6 +70,10 @@ fn compare(compare: &Compare) -> etcd::Compare {
         }
         Compare::NoneBelow(prefix) => {
             etcd::Compare::create_revision(prefix_start(prefix), CompareOp::Equal, 0)
+                .with_range(super::entries::prefix_end(prefix.as_bytes()))
+        }
+        Compare::NoneBelowIs { prefix, value } => {
+            etcd::Compare::value(prefix_start(prefix), CompareOp::NotEqual, &**value)
                 .with_range(super::entries::prefix_end(prefix.as_bytes()))
         }
         Compare::ValueIs { key, value } => etcd::Compare::value(&**key, CompareOp::Equal, &**value),

@@ -131,7 +131,7 @@ fn check_cluster(one: &Daemon, other: &Daemon) {
         let service = writer.create_service(&name, "1.0.0").unwrap();
         let instance = writer.register(&service, &Instance::named(&format!("i{number}"))).unwrap();
         // A look-up that must not be stale has it at once, any other soon.
-        assert_eq!(reader.list(&service, Freshness::Fresh).unwrap(), [instance.clone()]);
+        assert_eq!(reader.list(&service, Freshness::Fresh).unwrap(), std::slice::from_ref(&instance));
         eventually(GENEROUS, || {
             let found = reader.find(Some(&service), &name, Freshness::Cached)?;
             if found == [instance.clone()] {

@@ -1,7 +1,8 @@
 //! A lease that held up its stream, looked at on its own. Two ways at once: its renewal alone on a stream, which is
 //! answered when etcd has revoked the lease or found it alive, and the question for its remaining time, which is answered
-//! at once.
+//! at once: whoever waits is told that much, and what becomes of the renewal later.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -15,9 +16,8 @@ use crate::store::port::LeaseId;
 
 /// The renewal may take this long; an expired lease is revoked sooner unless thousands expired with it.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
-/// The first question comes only after the renewal had this time: a stream that was merely slow answers by then.
+/// The question comes only after the renewal had this time: a stream that was merely slow answers by then.
 const QUESTION_AFTER: Duration = Duration::from_millis(100);
-const QUESTION_AGAIN: Duration = Duration::from_millis(300);
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is known of the lease now.
@@ -29,7 +29,7 @@ pub(super) enum Verdict {
     Alive,
     /// Revoked.
     Gone,
-    /// Past its time, not yet revoked. Not the end: a new leader would give it its time again. More verdicts follow.
+    /// Past its time, not yet revoked. Not the end: a new leader would give it its time again. One more verdict follows.
     Expired,
     /// Nothing is known.
     NoAnswer(String),
@@ -38,26 +38,21 @@ pub(super) enum Verdict {
 /// Tells the lane what it finds, until that is final.
 pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: mpsc::Sender<News>) {
     let tell = |verdict: Verdict| news.send(News::Judged { lease, verdict });
-    let last = tokio::select! {
-        verdict = renew(&nodes, channel, lease) => verdict,
-        verdict = async {
-            sleep(QUESTION_AFTER).await;
-            let mut told = false;
-            loop {
-                match ask(&nodes, lease).await {
-                    Verdict::Expired => {
-                        if !told && tell(Verdict::Expired).await.is_err() {
-                            return Verdict::NoAnswer(String::new());
-                        }
-                        told = true;
-                    }
-                    verdict => return verdict,
-                }
-                sleep(QUESTION_AGAIN).await;
-            }
-        } => verdict,
+    let mut renewal = pin!(renew(&nodes, channel, lease));
+    let question = async {
+        sleep(QUESTION_AFTER).await;
+        ask(&nodes, lease).await
     };
-    drop(tell(last).await);
+    let first = tokio::select! {
+        verdict = &mut renewal => verdict,
+        verdict = question => verdict,
+    };
+    let is_expired = first == Verdict::Expired;
+    // A lane that is gone has nobody to tell.
+    drop(tell(first).await);
+    if is_expired {
+        drop(tell(renewal.await).await);
+    }
 }
 
 async fn renew(nodes: &Nodes, channel: Channel, lease: LeaseId) -> Verdict {

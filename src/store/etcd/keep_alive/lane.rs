@@ -34,7 +34,7 @@ const CALM: Duration = Duration::from_secs(5);
 /// Leases waiting in a lane at most.
 const MAX_PENDING: usize = 200_000;
 /// Leases set aside in a lane at most.
-const MAX_ASIDE: usize = 1_024;
+const MAX_ASIDE: usize = 256;
 /// Before a lane opens streams again after one broke; doubled each time up to the last.
 const RETRY: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];

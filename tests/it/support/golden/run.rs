@@ -16,7 +16,8 @@ use crate::support::store::Backing;
 
 /// Scenarios at a time. Most of them sleep most of the time.
 const WORKERS: usize = 24;
-/// The topics whose scenarios run one at a time: they look at what is there once in a server.
+/// The topics whose scenarios run one at a time: they look at what is there once in a server, or use the names of the
+/// configured shared services.
 const ONE_AT_A_TIME: [&str; 3] = ["dependencies", "health", "shared"];
 
 /// How the scenarios of a profile went.
@@ -29,6 +30,8 @@ pub struct Verdict {
     took: Duration,
     /// The end of the daemon's output; empty if it never served.
     log_tail: String,
+    /// Why the daemon did not serve, if so: then every scenario differs.
+    not_served: Option<String>,
 }
 
 impl Verdict {
@@ -44,10 +47,12 @@ impl Verdict {
 
     fn summary(&self) -> String {
         let Self { heading, passed, known, wrong, took, .. } = self;
+        let why = self.not_served.as_ref().and_then(|why| why.lines().next()).map(|why| format!("; {why}"));
         format!(
-            "golden {heading}: {passed} passed, {known} not yet, {} wrong ({:.1} s)",
+            "golden {heading}: {passed} passed, {known} not yet, {} wrong ({:.1} s){}",
             wrong.len(),
-            took.as_secs_f32()
+            took.as_secs_f32(),
+            why.unwrap_or_default()
         )
     }
 
@@ -93,6 +98,7 @@ pub fn run(
         Ok(daemon) => replay_all(daemon.address(), scenarios),
         Err(why) => scenarios.iter().map(|scenario| (scenario.name.as_str(), Err(why.clone()))).collect(),
     };
+    verdict.not_served = ready.as_ref().err().cloned();
     for (name, outcome) in outcomes {
         verdict.judge(name, outcome, not_yet.reason(name, store.name()));
     }

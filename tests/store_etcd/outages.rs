@@ -1,0 +1,203 @@
+//! etcd frozen, killed and started again under a store that stays: calls end within their limits and say what is sure.
+
+use std::net::TcpListener;
+use std::time::Duration;
+
+use service_center::store::etcd::{ConnectError, EtcdOptions, EtcdStore};
+use service_center::store::{KeepAlive, Reason, Store, StoreError, WatchError};
+use tokio::time::timeout;
+
+use crate::support::etcd::{Etcd, cluster};
+use crate::support::net::free_address;
+use crate::{CALL_PATIENCE, Watching, attempt, connect, eventually, list, put, within, write};
+
+fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
+    matches!(
+        answer,
+        Err(StoreError::Unknown { .. } | StoreError::Aborted { reason: Reason::Unavailable, .. })
+    )
+}
+
+/// Every verb, each ended by its own limit.
+async fn everything_ends(store: &EtcdStore) {
+    let lease = service_center::store::LeaseId(77);
+    let written = timeout(CALL_PATIENCE, attempt(store, vec![put("a", "x")])).await.expect("a write ends");
+    assert!(is_unknown_or_away(&written), "{written:?}");
+    let granted = timeout(CALL_PATIENCE, store.grant(60)).await.expect("a grant ends");
+    assert!(is_unknown_or_away(&granted), "{granted:?}");
+    let revoked = timeout(CALL_PATIENCE, store.revoke(lease)).await.expect("a revocation ends");
+    assert!(is_unknown_or_away(&revoked), "{revoked:?}");
+    let revision = timeout(CALL_PATIENCE, store.revision()).await.expect("a revision ends");
+    assert!(is_unknown_or_away(&revision), "{revision:?}");
+    let bookmark = timeout(CALL_PATIENCE, store.bookmark()).await.expect("a bookmark ends");
+    assert!(is_unknown_or_away(&bookmark), "{bookmark:?}");
+    let renewed = timeout(CALL_PATIENCE, store.keep_alive(vec![lease])).await.expect("a renewal ends");
+    assert!(matches!(renewed.as_slice(), [KeepAlive::Unanswered(_)]), "{renewed:?}");
+    let listed = timeout(Duration::from_secs(30), list(store, "/cse-sr/")).await.expect("a listing ends");
+    assert!(is_unknown_or_away(&listed), "{listed:?}");
+    let watched = within("the end of the watch", Watching::start(store, "/cse-sr/", 1).next()).await;
+    assert!(matches!(watched, Err(WatchError::Lost(_))), "{watched:?}");
+}
+
+#[tokio::test]
+async fn a_frozen_etcd_ends_every_call_and_is_used_again() {
+    let etcd = Etcd::start();
+    let store = connect(&etcd).await;
+    let start = write(&store, vec![put("a", "0")]).await;
+    let mut watching = Watching::start(&store, "/cse-sr/", start);
+    watching.until(start).await;
+    for _ in 0..2 {
+        etcd.freeze();
+        let first = attempt(&store, vec![put("frozen", "x")]).await;
+        assert!(matches!(first, Err(StoreError::Unknown { .. })), "it left and may be done later: {first:?}");
+        // The silent stream is noticed though its connection stands.
+        let lost = watching.next().await;
+        assert!(matches!(lost, Err(WatchError::Lost(_))), "{lost:?}");
+        eventually("the store knows", || async { store.away().is_some() }).await;
+        let later = attempt(&store, vec![put("later", "x")]).await;
+        assert_eq!(crate::reason(&later), Some(Reason::Unavailable), "nothing is sent while it is away");
+        everything_ends(&store).await;
+        etcd.thaw();
+        eventually("writes", || async { attempt(&store, vec![put("a", "1")]).await.is_ok() }).await;
+        let last = write(&store, vec![put("a", "2")]).await;
+        watching = Watching::start(&store, "/cse-sr/", watching.reached + 1);
+        assert!(!watching.until(last).await.is_empty());
+        assert!(!list(&store, "/cse-sr/").await.unwrap().0.iter().any(|entry| entry.key.ends_with("later")));
+    }
+}
+
+#[tokio::test]
+async fn a_killed_etcd_is_used_again() {
+    let mut etcd = Etcd::start();
+    let store = connect(&etcd).await;
+    let lease = store.grant(600).await.unwrap().id;
+    let start = write(&store, vec![put("a", "0"), crate::put_leased("b", lease)]).await;
+    let mut watching = Watching::start(&store, "/cse-sr/", start);
+    for round in 0..3 {
+        etcd.kill();
+        everything_ends(&store).await;
+        let lost = loop {
+            if let Err(error) = watching.next().await {
+                break error;
+            }
+        };
+        assert!(matches!(lost, WatchError::Lost(_)), "{lost:?}");
+        let refused = attempt(&store, vec![put("a", "x")]).await;
+        assert_eq!(
+            crate::reason(&refused),
+            Some(Reason::Unavailable),
+            "a refused connection is sure: {refused:?}"
+        );
+        etcd.restart();
+        eventually("writes", || async { attempt(&store, vec![put("a", format!("{round}"))]).await.is_ok() })
+            .await;
+        eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
+            .await;
+        let last = store.bookmark().await.unwrap();
+        watching = Watching::start(&store, "/cse-sr/", watching.reached + 1);
+        watching.until(last).await;
+        assert_eq!(list(&store, "/cse-sr/b").await.unwrap().0.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn nobody_there_at_the_start() {
+    let address = free_address().unwrap();
+    let options = EtcdOptions::plain([address.to_string()]);
+    let refused = within("an answer", EtcdStore::connect(options)).await;
+    assert!(
+        matches!(&refused, Err(ConnectError::Unreachable(why)) if why.contains(&address.port().to_string()))
+    );
+    let silent = TcpListener::bind(free_address().unwrap()).unwrap();
+    let options = EtcdOptions {
+        connect_timeout: Duration::from_millis(500),
+        ..EtcdOptions::plain([silent.local_addr().unwrap().to_string()])
+    };
+    let unanswered = within("an answer", EtcdStore::connect(options)).await;
+    assert!(matches!(unanswered, Err(ConnectError::Unreachable(_))), "{unanswered:?}");
+    let wrong = within("an answer", EtcdStore::connect(EtcdOptions::plain(["nowhere"]))).await;
+    assert!(matches!(wrong, Err(ConnectError::Options(_))), "{wrong:?}");
+}
+
+/// A member that is dead, and one that accepts and says nothing: the other one serves.
+#[tokio::test]
+async fn one_good_endpoint_is_enough() {
+    let etcd = Etcd::start();
+    let dead = free_address().unwrap();
+    let silent = TcpListener::bind(free_address().unwrap()).unwrap();
+    for bad in [dead, silent.local_addr().unwrap()] {
+        for endpoints in [[bad.to_string(), etcd.endpoint()], [etcd.endpoint(), bad.to_string()]] {
+            let store = within("a store", EtcdStore::connect(EtcdOptions::plain(endpoints))).await.unwrap();
+            let lease = store.grant(600).await.unwrap().id;
+            for n in 0..20 {
+                write(&store, vec![put(n, "x")]).await;
+                assert_eq!(store.keep_alive(vec![lease]).await, [KeepAlive::Renewed(600)]);
+            }
+            let last = store.bookmark().await.unwrap();
+            Watching::start(&store, "/cse-sr/", last).until(last).await;
+            assert_eq!(list(&store, "/cse-sr/").await.unwrap().0.len(), 20);
+            within("closing", store.close()).await;
+        }
+    }
+}
+
+/// A cluster that loses a member: whichever it is, the store goes on.
+#[tokio::test]
+async fn a_cluster_without_one_member() {
+    let mut members = cluster(3);
+    let endpoints: Vec<String> = members.iter().map(Etcd::endpoint).collect();
+    let store = EtcdStore::connect(EtcdOptions::plain(endpoints)).await.unwrap();
+    let lease = store.grant(600).await.unwrap().id;
+    let start = write(&store, vec![put("start", "x")]).await;
+    let mut watching = Watching::start(&store, "/cse-sr/", start);
+    for (round, member) in members.iter_mut().enumerate() {
+        if round == 1 {
+            member.freeze()
+        } else {
+            member.kill()
+        }
+        // A new leader may have to be found first.
+        eventually("writes", || async { attempt(&store, vec![put(round, "x")]).await.is_ok() }).await;
+        eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
+            .await;
+        let last = eventually_bookmark(&store).await;
+        eventually_watched(&store, &mut watching, last).await;
+        if round == 1 { member.thaw() } else { member.restart() }
+    }
+    assert_eq!(list(&store, "/cse-sr/").await.unwrap().0.iter().filter(|e| e.key.len() == 9).count(), 3);
+    // Without a majority nothing is written, and every call still ends.
+    members[0].kill();
+    members[1].kill();
+    let written =
+        timeout(CALL_PATIENCE, attempt(&store, vec![put("minority", "x")])).await.expect("a write ends");
+    assert!(is_unknown_or_away(&written), "{written:?}");
+    everything_ends(&store).await;
+}
+
+async fn eventually_bookmark(store: &EtcdStore) -> i64 {
+    within("a bookmark", async {
+        loop {
+            if let Ok(bookmark) = store.bookmark().await {
+                return bookmark;
+            }
+        }
+    })
+    .await
+}
+
+/// Watches until a revision, again from where it was after each loss.
+async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision: i64) {
+    within("the watch", async {
+        while watching.reached < revision {
+            match watching.next().await {
+                Ok(_) => {}
+                Err(WatchError::Lost(_)) => {
+                    *watching = Watching::start(store, "/cse-sr/", watching.reached + 1)
+                }
+                Err(WatchError::Compacted) => panic!("nothing was compacted"),
+                Err(WatchError::Closed) => panic!("nothing was closed"),
+            }
+        }
+    })
+    .await;
+}
