@@ -78,7 +78,7 @@ pub struct ServiceNode {
     pub list_answer: AnswerCell,
     /// Names and aliases that lead here: their answers fall with it.
     pub(super) listed: Vec<Listed>,
-    /// Leases that came before their instance.
+    /// Leases of instances that are not there: their keys came before, or stayed.
     pub(super) early_leases: OrdMap<InstanceId, i64>,
 }
 

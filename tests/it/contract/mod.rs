@@ -1,3 +1,6 @@
 //! What the API answers, seen by a client.
 
+mod cluster;
+mod daemon;
 mod golden;
+mod transfer;
