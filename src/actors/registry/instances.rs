@@ -351,6 +351,11 @@ async fn known_lease(
 pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> Reply<()> {
     let ChangeInstance { tenant, service, instance, change } = message;
     let at = Keys::new(&tenant, &service, instance.as_str());
+    let is_asked = !matches!(change, InstanceChange::AddConfigured);
+    let claim = if is_asked { None } else { core.claim(Key::clone(&at.document)) };
+    if !is_asked && claim.is_none() {
+        return Ok(unchanged(()));
+    }
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {
