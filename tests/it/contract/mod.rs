@@ -8,4 +8,5 @@ mod cases;
 mod cluster;
 mod daemon;
 mod golden;
+mod openapi;
 mod transfer;
