@@ -30,7 +30,7 @@ struct Inner {
 }
 
 impl Beats {
-    /// Takes a beat; `false` if the instance has no lease to renew.
+    /// Takes a beat: marks the lease, and queues it unless it is queued.
     pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
         let Some(mark) = &entry.lease else { return Taken::NoLease };
         if mark.mark() {
@@ -89,3 +89,6 @@ pub enum Taken {
     /// There is no lease to renew.
     NoLease,
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 //! good what the store did not answer or let expire.
 
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -143,8 +145,10 @@ async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
 /// Leases that are gone though their instances beat: written again with the same id and document, unless they said
 /// goodbye or registered anew. Returns those to try again.
 async fn restore(core: &Rc<LeaseCore>, lost: Vec<Beat>) -> Vec<Beat> {
-    // What the watch has not brought yet must not look like an expiry.
-    core.freshness.catch_up().await;
+    // What the watch has not brought yet must not look like an expiry: it may be a goodbye.
+    if !core.freshness.catch_up().await {
+        return lost;
+    }
     let mut again = Vec::new();
     let mut waiting = lost.into_iter().filter(|beat| is_lost(core, beat));
     let mut running = FuturesUnordered::new();
