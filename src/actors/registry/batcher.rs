@@ -20,6 +20,8 @@ const GATHER_PER_FLIGHT: usize = 16;
 const MAX_TXNS: usize = 120;
 /// Bytes in one batch.
 const MAX_BYTES: usize = 1_000_000;
+/// Transactions passed over for a batch because they write what others in it write; those behind them wait too.
+const MAX_PASSED_OVER: usize = 1_000;
 /// Transactions that may wait; a further one is refused.
 pub const MAX_WAITING: usize = 20_000;
 
@@ -101,7 +103,9 @@ fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut written = Written::default();
     let mut left = VecDeque::new();
     let mut bytes = 0;
-    while let Some(next) = waiting.pop_front() {
+    while left.len() < MAX_PASSED_OVER
+        && let Some(next) = waiting.pop_front()
+    {
         let fits = batch.is_empty() || batch.len() < MAX_TXNS && bytes + next.size <= MAX_BYTES;
         if !fits {
             waiting.push_front(next);
@@ -165,3 +169,6 @@ fn txn_size(txn: &Txn) -> usize {
     let compares = txn.compares.len() * 160;
     compares + txn.then.iter().chain(&txn.otherwise).map(op_size).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests;

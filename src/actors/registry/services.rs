@@ -63,7 +63,10 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
             if quota == QuotaCheck::Exempt {
                 *core.own_service.borrow_mut() = Some(owner.clone());
             }
-            core.catch_up(outcome.revision).await;
+            // The revision may be one that the watch never brings.
+            if core.reader.load().service(&tenant, owner.as_str()).is_none() {
+                core.catch_up(outcome.revision).await;
+            }
             Ok(unchanged(owner))
         }
         None if given.is_empty() => Err(Error::new(Code::Internal, "Unexpected txn response.")),
