@@ -109,7 +109,6 @@ impl Node {
         usage::resident(self.pid())
     }
 
-
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.daemon.kill9();

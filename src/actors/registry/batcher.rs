@@ -187,7 +187,7 @@ fn txn_size(txn: &Txn) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+mod order {
     #![allow(clippy::indexing_slicing, reason = "tests")]
     use bytes::Bytes;
 
@@ -247,3 +247,6 @@ mod tests {
         assert_eq!(waiting[2 * MAX_PASSED_OVER - 1].size, 2, "the order stays");
     }
 }
+
+#[cfg(test)]
+mod tests;
