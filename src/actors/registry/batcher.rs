@@ -172,7 +172,9 @@ fn writes(txn: &Txn) -> impl Iterator<Item = &Key> {
 fn compares(txn: &Txn) -> impl Iterator<Item = &Key> {
     txn.compares.iter().map(|compare| match compare {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key,
-        Compare::Unchanged { key, .. } | Compare::ValueIs { key, .. } => key,
+        Compare::Unchanged { key, .. }
+        | Compare::ValueIs { key, .. }
+        | Compare::NoneBelowIs { prefix: key, .. } => key,
     })
 }
 
