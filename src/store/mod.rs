@@ -7,6 +7,8 @@ pub mod codec;
 pub mod conformance;
 pub mod embedded;
 pub mod etcd;
+#[cfg(test)]
+pub mod faulty;
 pub mod keys;
 pub mod port;
 
