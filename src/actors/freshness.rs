@@ -26,6 +26,11 @@ struct Inner {
     turn: tokio::sync::Mutex<LastLookUp>,
 }
 
+/// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the store holds now is not known")]
+pub struct Behind;
+
 #[derive(Default)]
 struct LastLookUp {
     number: u64,
@@ -38,21 +43,25 @@ impl Freshness {
         Self(Arc::new(Inner { store, reader, begun: AtomicU64::new(0), turn: tokio::sync::Mutex::default() }))
     }
 
-    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over.
+    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
+    /// reads, to which the snapshot is then the best there is.
     pub async fn catch_up(&self) {
-        // Late, or the store is away: the snapshot is the best there is.
-        let _ = tokio::time::timeout(LIMIT, self.try_catch_up()).await;
+        let _ = self.try_catch_up().await;
     }
 
-    async fn try_catch_up(&self) {
-        let Some(revision) = self.look_up().await else { return };
+    /// As [`Self::catch_up`], for whoever must not act on an old snapshot.
+    pub async fn try_catch_up(&self) -> Result<(), Behind> {
+        tokio::time::timeout(LIMIT, self.reach()).await.unwrap_or(Err(Behind))
+    }
+
+    async fn reach(&self) -> Result<(), Behind> {
+        let revision = self.look_up().await.ok_or(Behind)?;
         let waited = tokio::time::timeout(USUAL_DELAY, self.0.reader.wait_for(revision)).await;
-        if waited.is_ok() {
-            return;
-        }
-        if let Ok(bookmark) = self.0.store.bookmark().await {
+        if waited.is_err() {
+            let bookmark = self.0.store.bookmark().await.map_err(|_| Behind)?;
             self.0.reader.wait_for(bookmark).await;
         }
+        Ok(())
     }
 
     /// A revision read after the call began.

@@ -6,6 +6,8 @@
 pub mod guard;
 pub mod messages;
 pub mod state;
+#[cfg(test)]
+mod tests;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -155,6 +157,8 @@ async fn work(core: Rc<WatchCore>) {
                     log::warn!("the watch was lost, watching again: {why}");
                     Phase::Watch
                 }
+                // At the end of a stop. Any other time the process ends with this actor.
+                WatchError::Closed => return,
             },
         };
         if core.clock.monotonic().saturating_sub(began) > LAST_PAUSE {
@@ -190,6 +194,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
 
 async fn watch(core: &WatchCore) -> WatchError {
     let from = core.state.borrow().revision() + 1;
+    core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
     loop {
         let due = core.state.borrow().guard().next_due();

@@ -257,6 +257,9 @@ impl Running {
         // The library's own stop drops its workers, and with them the requests that run, if they learn of the closed
         // listener before they learn of the stop. So it is told only when nothing runs any more.
         self.handle.pause().await;
+        // The accepting thread is told by then, and says nothing when it has obeyed; it complains of a socket closed
+        // under it.
+        tokio::time::sleep(PAUSE_TIME).await;
         for listener in &self.listeners {
             if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
                 log::warn!("closing a listening socket: {error}");
@@ -280,6 +283,9 @@ impl Running {
         Stopped { cut }
     }
 }
+
+/// For the accepting thread to let go of its sockets.
+const PAUSE_TIME: Duration = Duration::from_millis(20);
 
 /// How often a stop looks whether the last connection is gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);

@@ -5,4 +5,7 @@
 
 mod cases;
 
+mod cluster;
+mod daemon;
 mod golden;
+mod transfer;

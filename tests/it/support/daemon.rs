@@ -128,6 +128,11 @@ impl Installation {
         self.folder.path()
     }
 
+    /// Where a daemon of it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// Runs the program with these arguments until it ends by itself; kills it, and fails, if it does not.
     pub fn run(&self, arguments: &[&str]) -> Result<Finished, StartFailure> {
         let failed = |error: std::io::Error| StartFailure(format!("cannot run {arguments:?}: {error}"));
@@ -242,7 +247,7 @@ impl Daemon {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.installation.address
+        self.installation.address()
     }
 
     /// A client of it.

@@ -38,7 +38,8 @@ fn quoted(text: &str) -> Vec<String> {
 
 /// A path from the project's root that a document names; a pattern (`conf/*`) is none.
 fn named_path(quoted: &str) -> Option<&str> {
-    let is_path = FOLDERS.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains([' ', '*', '{', '<']);
+    let is_path =
+        FOLDERS.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains([' ', '*', '{', '<']);
     is_path.then(|| quoted.split(':').next().unwrap_or(quoted))
 }
 
@@ -65,7 +66,8 @@ fn files_named_in_documents_exist() {
 fn items(map: &str) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     for line in map.lines() {
-        let goes_on = line.starts_with("  ") || !line.is_empty() && items.last().is_some_and(|last| !last.is_empty());
+        let goes_on =
+            line.starts_with("  ") || !line.is_empty() && items.last().is_some_and(|last| !last.is_empty());
         let begins = line.starts_with('|') || line.chars().next().is_some_and(|c| c.is_ascii_digit());
         match items.last_mut() {
             Some(last) if goes_on && !begins => {
@@ -135,10 +137,14 @@ fn the_map_shows_the_layers() {
         let src = root().join("src");
         src.join(format!("{name}.rs")).exists() || src.join(name).exists()
     };
-    let kept: BTreeSet<(usize, String)> = modules.filter(is_there).filter(|(_, name)| name != "main").collect();
+    let kept: BTreeSet<(usize, String)> =
+        modules.filter(is_there).filter(|(_, name)| name != "main").collect();
     assert_eq!(shown, kept, "the table in src/lib.rs is that of tests/it/tidy/layers.rs");
     for (importer, imported) in FORBIDDEN {
-        assert!(map.contains(&format!("`{importer}` does not import `{imported}`")), "{importer}, {imported}");
+        assert!(
+            map.contains(&format!("`{importer}` does not import `{imported}`")),
+            "{importer}, {imported}"
+        );
     }
 }
 
@@ -157,7 +163,8 @@ fn make_targets_in_documents_exist() {
             }
             // Prose has "make" too; a command has a target behind it.
             let target = words.next().unwrap_or_default();
-            let is_command = text.contains(&format!("`make {target}`")) || text.contains(&format!("\nmake {target}"));
+            let is_command =
+                text.contains(&format!("`make {target}`")) || text.contains(&format!("\nmake {target}"));
             if is_command && !target.is_empty() && !targets.contains(target) {
                 violations.push(format!("{document}: `make {target}` is no target"));
             }
@@ -170,12 +177,15 @@ fn make_targets_in_documents_exist() {
 fn wrong_names_are_found() {
     let names = names_in_files("1. `http/a.rs` `go` and `POST /x` then `b/c.rs` says `Gone`");
     let name = |path: &str, name: Option<&str>| (path.to_owned(), name.map(str::to_owned));
-    assert_eq!(names, [
-        name("http/a.rs", None),
-        name("http/a.rs", Some("go")),
-        name("b/c.rs", None),
-        name("b/c.rs", Some("Gone")),
-    ]);
+    assert_eq!(
+        names,
+        [
+            name("http/a.rs", None),
+            name("http/a.rs", Some("go")),
+            name("b/c.rs", None),
+            name("b/c.rs", Some("Gone")),
+        ]
+    );
     assert!(holds_word("fn go() {}", "go") && !holds_word("fn gone() {}", "go"));
     assert_eq!(items("1. a\n   b\n2. c\n\nd\ne"), ["1. a b", "2. c", "", "d e"]);
     assert_eq!(quoted("a `b` c\n```\n`d`\n```\n`e`"), ["b", "e"]);

@@ -136,7 +136,7 @@ pub(in crate::store::etcd) struct Writer(pub Arc<Buffer>);
 
 impl Drop for Writer {
     fn drop(&mut self) {
-        self.0.end(WatchError::Lost("the store is closed".to_owned()));
+        self.0.end(WatchError::Closed);
     }
 }
 
