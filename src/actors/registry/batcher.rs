@@ -173,6 +173,7 @@ fn compares(txn: &Txn) -> impl Iterator<Item = &Key> {
     txn.compares.iter().map(|compare| match compare {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key,
         Compare::Unchanged { key, .. } | Compare::ValueIs { key, .. } => key,
+        Compare::NoneBelowIs { prefix, .. } => prefix,
     })
 }
 
