@@ -27,6 +27,11 @@ struct Inner {
     bookmarks: LookUps,
 }
 
+/// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the store holds now is not known")]
+pub struct Behind;
+
 impl Freshness {
     /// For a store and the snapshot its watch feeds.
     pub fn new(store: Arc<dyn Store>, reader: SnapshotReader) -> Self {
@@ -34,21 +39,25 @@ impl Freshness {
         Self(Arc::new(Inner { store, reader, revisions, bookmarks }))
     }
 
-    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over; then, or
-    /// if the store cannot be asked, `false`: the snapshot is the best there is, and may lack something.
-    pub async fn catch_up(&self) -> bool {
-        tokio::time::timeout(LIMIT, self.try_catch_up()).await.unwrap_or(false)
+    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
+    /// reads, to which the snapshot is then the best there is.
+    pub async fn catch_up(&self) {
+        let _ = self.try_catch_up().await;
     }
 
-    async fn try_catch_up(&self) -> bool {
+    /// As [`Self::catch_up`], for whoever must not act on an old snapshot.
+    pub async fn try_catch_up(&self) -> Result<(), Behind> {
+        tokio::time::timeout(LIMIT, self.reach()).await.unwrap_or(Err(Behind))
+    }
+
+    async fn reach(&self) -> Result<(), Behind> {
         let Inner { store, reader, revisions, bookmarks } = &*self.0;
-        let Some(revision) = revisions.after_now(|| store.revision()).await else { return false };
-        if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_ok() {
-            return true;
+        let revision = revisions.after_now(|| store.revision()).await.ok_or(Behind)?;
+        if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_err() {
+            let bookmark = bookmarks.after_now(|| store.bookmark()).await.ok_or(Behind)?;
+            reader.wait_for(bookmark).await;
         }
-        let Some(bookmark) = bookmarks.after_now(|| store.bookmark()).await else { return false };
-        reader.wait_for(bookmark).await;
-        true
+        Ok(())
     }
 }
 

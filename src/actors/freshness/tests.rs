@@ -44,21 +44,21 @@ async fn it_returns_when_the_snapshot_holds_what_was_committed_before() {
     scene.publish(revision - 1);
     let caught_up = actix::spawn({
         let (freshness, reader) = (scene.freshness.clone(), scene.reader.clone());
-        async move { (freshness.catch_up().await, reader.load().revision) }
+        async move { (freshness.try_catch_up().await, reader.load().revision) }
     });
     eventually("the look-up", || scene.store.begun(Call::Revision) == 1).await;
     scene.publish(revision);
-    assert_eq!(caught_up.await.unwrap(), (true, revision));
-    assert!(scene.freshness.catch_up().await);
+    assert_eq!(caught_up.await.unwrap(), (Ok(()), revision));
+    assert_eq!(scene.freshness.try_catch_up().await, Ok(()));
 }
 
 #[actix::test]
 async fn a_store_that_does_not_answer_leaves_the_snapshot_as_it_is() {
     let scene = Scene::set();
     scene.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
-    assert!(!scene.freshness.catch_up().await);
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
     scene.store.shut(Call::Revision);
-    assert!(!scene.freshness.catch_up().await, "the limit is over");
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind), "the limit is over");
 }
 
 #[actix::test]
@@ -68,13 +68,13 @@ async fn who_comes_while_one_is_on_its_way_shares_the_next() {
     scene.store.shut(Call::Revision);
     let first = actix::spawn({
         let freshness = scene.freshness.clone();
-        async move { freshness.catch_up().await }
+        async move { freshness.try_catch_up().await.is_ok() }
     });
     eventually("the first look-up", || scene.store.begun(Call::Revision) == 1).await;
     let others: Vec<_> = (0..50)
         .map(|_| {
             let freshness = scene.freshness.clone();
-            actix::spawn(async move { freshness.catch_up().await })
+            actix::spawn(async move { freshness.try_catch_up().await.is_ok() })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -91,13 +91,13 @@ async fn a_look_up_given_up_half_way_serves_nobody() {
     scene.store.shut(Call::Revision);
     let first = actix::spawn({
         let freshness = scene.freshness.clone();
-        async move { freshness.catch_up().await }
+        async move { freshness.try_catch_up().await.is_ok() }
     });
     eventually("the first look-up", || scene.store.begun(Call::Revision) == 1).await;
     let others: Vec<_> = (0..3)
         .map(|_| {
             let freshness = scene.freshness.clone();
-            actix::spawn(async move { freshness.catch_up().await })
+            actix::spawn(async move { freshness.try_catch_up().await.is_ok() })
         })
         .collect();
     tokio::task::yield_now().await;
@@ -123,7 +123,7 @@ async fn a_revision_that_never_comes_is_gone_round_by_one_bookmark_for_all() {
     let callers: Vec<_> = (0..20)
         .map(|_| {
             let freshness = scene.freshness.clone();
-            actix::spawn(async move { freshness.catch_up().await })
+            actix::spawn(async move { freshness.try_catch_up().await.is_ok() })
         })
         .collect();
     eventually("a bookmark", || scene.store.begun(Call::Bookmark) == 1).await;
@@ -144,5 +144,5 @@ async fn no_bookmark_no_certainty() {
     scene.write().await;
     scene.publish(0);
     scene.store.script(Call::Bookmark, [Fault::UnknownDone]);
-    assert!(!scene.freshness.catch_up().await);
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
 }

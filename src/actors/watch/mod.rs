@@ -157,6 +157,8 @@ async fn work(core: Rc<WatchCore>) {
                     log::warn!("the watch was lost, watching again: {why}");
                     Phase::Watch
                 }
+                // At the end of a stop. Any other time the process ends with this actor.
+                WatchError::Closed => return,
             },
         };
         if core.clock.monotonic().saturating_sub(began) > LAST_PAUSE {
