@@ -16,4 +16,6 @@ pub mod mailbox;
 pub mod peer;
 pub mod registry;
 pub mod retire;
+#[cfg(test)]
+mod tests;
 pub mod watch;

@@ -240,10 +240,11 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
-    // Two threads: what builds and pushes snapshots, and what writes.
-    let (reading, writing) = (Arbiter::new().handle(), Arbiter::new().handle());
+    // Three threads: what builds snapshots, what pushes changes (a provider with many watchers must not keep the next
+    // snapshot from readers), and what writes.
+    let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
     let tie = lifelines.tie("HubActor");
-    let hub = HubActor::start_in_arbiter(&reading, |_| HubActor::new(tie));
+    let hub = HubActor::start_in_arbiter(&pushing, |_| HubActor::new(tie));
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
         let (rules, tie) = (rules::expiry(config), lifelines.tie("WatchActor"));

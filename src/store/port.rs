@@ -236,6 +236,9 @@ pub enum WatchError {
     /// The stream was lost: watch again from the last revision seen.
     #[error("{0}")]
     Lost(String),
+    /// The store was closed: nothing will come any more.
+    #[error("the store is closed")]
+    Closed,
 }
 
 /// A store. Every call has a time limit of its own and answers within it.

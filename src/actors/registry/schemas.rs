@@ -12,7 +12,7 @@ use crate::domain::json;
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
+use crate::store::{Compare, Entry, Key, Op, Txn, keys};
 
 const NO_REF: &str = "schema ref not found.";
 const NO_CONTENT: &str = "schema content not found.";
@@ -224,10 +224,6 @@ pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result
     }
 }
 
-async fn read_keys(core: &RegistryCore, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
-    core.commit(Txn { then: ops, ..Txn::default() }).await.map(|outcome: TxnOutcome| outcome.reads)
-}
-
 async fn read_one(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -240,7 +236,7 @@ async fn read_one(
         Op::Get(keys::schema_summary(tenant, service.as_str(), &id)),
         Op::Get(keys::old_schema(tenant, service.as_str(), &id)),
     ];
-    let mut reads = read_keys(core, ops).await?.into_iter().map(|mut entries| entries.pop());
+    let mut reads = core.read(ops).await?.into_iter().map(|mut entries| entries.pop());
     let mut next = || reads.next().flatten();
     if next().is_none() {
         return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
@@ -250,7 +246,7 @@ async fn read_one(
     let schema = match (reference, old) {
         (Some(reference), _) => {
             let content = keys::schema_content(tenant, &lossy(&reference));
-            let content = read_keys(core, vec![Op::Get(content)]).await?.into_iter().flatten().next();
+            let content = core.read(vec![Op::Get(content)]).await?.into_iter().flatten().next();
             lossy(&content.ok_or_else(|| Error::new(Code::SchemaNotExists, NO_CONTENT))?)
         }
         (None, Some(old)) => lossy(&old),
@@ -267,7 +263,7 @@ async fn read_all(core: &RegistryCore, tenant: &Tenant, service: &ServiceId) -> 
         keys::old_schema(tenant, service.as_str(), ""),
     );
     let ops = prefixes.map(|key| Op::GetPrefix(key(tenant, service.as_str(), "")));
-    let mut reads = read_keys(core, ops.into()).await?.into_iter();
+    let mut reads = core.read(ops.into()).await?.into_iter();
     let mut next = || reads.next().unwrap_or_default();
     let (references, summaries, old) = (next(), next(), next());
     let mut schemas = std::collections::BTreeMap::<String, Schema>::new();
@@ -302,7 +298,7 @@ async fn read_contents(
     // Few at a time: each text may have more than a megabyte, and answers of the store are limited.
     for chunk in references.chunks(8) {
         let ops = chunk.iter().map(|entry| Op::Get(keys::schema_content(tenant, &lossy(entry)))).collect();
-        contents.extend(read_keys(core, ops).await?.into_iter().map(|mut entries| entries.pop()));
+        contents.extend(core.read(ops).await?.into_iter().map(|mut entries| entries.pop()));
     }
     Ok(contents)
 }

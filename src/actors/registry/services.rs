@@ -16,7 +16,7 @@ use crate::domain::event::ServiceName;
 use crate::domain::json;
 use crate::domain::service::{Service, derived_id};
 use crate::domain::validate::flag::Force;
-use crate::domain::{ServiceId, Tenant, quota};
+use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 
@@ -34,7 +34,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
     let given = std::mem::take(&mut service.service_id);
     let id = if given.is_empty() { derived_id(&index) } else { given.clone() };
     if quota == QuotaCheck::Enforced {
-        check_quota(&core, &tenant, &service)?;
+        check_quota(&core, &tenant, &service).await?;
     }
     service.service_id.clone_from(&id);
     service.timestamp = core.now().to_string();
@@ -57,13 +57,14 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
         return Ok(committed(id, &outcome));
     }
     // The owner of the name comes before that of the alias.
-    let owner = outcome.reads.iter().flatten().next().and_then(owner_of);
+    let taken = outcome.reads.iter().flatten().next();
+    let owner = taken.and_then(owner_of);
     match owner {
         Some(owner) if given.is_empty() || owner.as_str() == given => {
             if quota == QuotaCheck::Exempt {
                 *core.own_service.borrow_mut() = Some(owner.clone());
             }
-            core.catch_up(outcome.revision).await;
+            core.catch_up_with(taken.map(|entry| entry.mod_revision)).await;
             Ok(unchanged(owner))
         }
         None if given.is_empty() => Err(Error::new(Code::Internal, "Unexpected txn response.")),
@@ -87,18 +88,22 @@ fn name_of(tenant: &Tenant, service: &Service) -> ServiceName {
 }
 
 /// Only for what is new: a full registry keeps its members.
-fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
-    let snapshot = core.reader.load();
-    let is_known = snapshot.tenant(tenant).is_some_and(|view| {
+async fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
+    let full =
+        core.check_quota("SERVICE", core.rules.quotas.services, tenant, |usage| usage.services).await.err();
+    match full {
+        Some(error) if !is_known(core, tenant, service) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_known(core: &RegistryCore, tenant: &Tenant, service: &Service) -> bool {
+    core.reader.load().tenant(tenant).is_some_and(|view| {
         let path = |name: &str| name_path(&service.environment, &service.app_id, name);
         let named = view.name(&path(&service.service_name)).and_then(|node| node.version(&service.version));
         let aliased = view.alias(&path(&service.alias)).and_then(|node| node.version(&service.version));
         named.or(aliased).is_some()
-    });
-    if is_known {
-        return Ok(());
-    }
-    quota::check("SERVICE", core.rules.quotas.services, snapshot.usage(tenant, &core.rules.shared).services)
+    })
 }
 
 /// Puts the keys of a domain and a project that have none yet. Nobody waits for them.

@@ -49,6 +49,7 @@ pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// `DELETE …/schemas/{schemaId}`.
 pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    check_writes(&api)?;
     let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
     valid::ids(SchemaRequest::Delete, id, schema)?;
     let (tenant, service, schema) = (call.tenant().clone(), ServiceId::from(id), schema.into());

@@ -177,4 +177,14 @@ mod tests {
         check(Code::Unknown, "context deadline exceeded", "Unknown");
         check(Code::DeadlineExceeded, "", "Unknown");
     }
+
+    #[test]
+    fn a_connection_that_was_not_made_sent_nothing() {
+        let refused = tonic::ConnectError("connect 127.0.0.1:1: connection refused".into());
+        let failure = of_status(&Status::from_error(Box::new(refused)));
+        assert_eq!(failure, Failure::NotSent("connect 127.0.0.1:1: connection refused".to_owned()));
+        let broken = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "stream closed");
+        let failure = of_status(&Status::from_error(Box::new(broken)));
+        assert!(matches!(failure, Failure::Unsettled(_)), "{failure:?}");
+    }
 }

@@ -286,13 +286,16 @@ impl Nodes {
     async fn look_after(self, index: usize) {
         let node = self.node(index);
         let address = node.connector.address();
+        let mut said = false;
         loop {
             match self.probe(index).await {
                 Ok(_) => break,
                 Err(failure) => {
                     let why = describe(&failure);
-                    if self.health(index) != Health::Down {
+                    // Who waits for the first answer says so himself.
+                    if !said && self.seen() > 0 {
                         log::warn!("etcd {address} does not answer: {why}");
+                        said = true;
                     }
                     *lock(&node.last_error) = why;
                     self.set_health(index, Health::Down);
@@ -305,7 +308,7 @@ impl Nodes {
             }
             tokio::time::sleep(PROBE_AGAIN).await;
         }
-        if self.health(index) == Health::Down {
+        if said {
             log::info!("etcd {address} answers again");
         }
         self.set_health(index, Health::Up);

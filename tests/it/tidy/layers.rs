@@ -7,7 +7,7 @@ use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none, made_up};
 
 /// The modules of the crate's root, lowest layer first. A module imports any layer below its own, and no neighbour.
-const LAYERS: [&[&str]; 8] = [
+pub const LAYERS: [&[&str]; 8] = [
     &["clock", "error", "metrics"],
     &["domain", "config"],
     &["store", "cache", "rbac"],
@@ -19,7 +19,7 @@ const LAYERS: [&[&str]; 8] = [
 ];
 
 /// Importer and imported, though the one is above the other: a handler reads the cache and asks actors.
-const FORBIDDEN: [(&str, &str); 1] = [("http", "store")];
+pub const FORBIDDEN: [(&str, &str); 1] = [("http", "store")];
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))
