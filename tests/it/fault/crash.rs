@@ -11,7 +11,6 @@ use std::thread;
 use std::time::Duration;
 
 use rand::rngs::StdRng;
-use rand::seq::IteratorRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
@@ -27,6 +26,7 @@ const WRITERS: usize = 6;
 /// Ids a writer uses, again after a deletion.
 const SERVICES: usize = 4;
 const INSTANCES: usize = 8;
+const STATUSES: [&str; 4] = ["UP", "DOWN", "STARTING", "OUTOFSERVICE"];
 /// Instances that live by their heartbeats, on leases of 10 s: longer than a restart takes, shorter than the test.
 const BEATEN: usize = 4;
 /// How long the daemon runs at most under load before it is killed.
@@ -114,24 +114,19 @@ impl Writer {
 
     /// A write that must succeed, by what is there.
     fn choose(&mut self) -> Write {
-        loop {
-            let random = &mut self.random;
-            let service = format!("s{}", random.random_range(0..SERVICES));
-            let Some(instances) = self.model.get(&service) else { return Write::Create { service } };
-            let instance = format!("i{}", random.random_range(0..INSTANCES));
-            if !instances.contains_key(&instance) {
-                return Write::Register { service, instance };
-            }
-            let status = ["UP", "DOWN", "STARTING", "OUTOFSERVICE"].into_iter().choose(random);
-            match random.random_range(0..20) {
-                0 => return Write::Delete { service },
-                1..=6 => return Write::Unregister { service, instance },
-                7..=14 => {
-                    let status = status.unwrap_or("UP");
-                    return Write::SetStatus { service, instance, status };
-                }
-                _ => return Write::Beat { service, instance },
-            }
+        let random = &mut self.random;
+        let service = format!("s{}", random.random_range(0..SERVICES));
+        let Some(instances) = self.model.get(&service) else { return Write::Create { service } };
+        let instance = format!("i{}", random.random_range(0..INSTANCES));
+        if !instances.contains_key(&instance) {
+            return Write::Register { service, instance };
+        }
+        let status = STATUSES[random.random_range(0..STATUSES.len())];
+        match random.random_range(0..20) {
+            0 => Write::Delete { service },
+            1..=6 => Write::Unregister { service, instance },
+            7..=14 => Write::SetStatus { service, instance, status },
+            _ => Write::Beat { service, instance },
         }
     }
 

@@ -21,7 +21,7 @@ use crate::support::ws::WebSocket;
 const AWAY: Duration = Duration::from_secs(8);
 
 /// What is done to etcd.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Outage {
     Frozen,
     Killed,
@@ -54,7 +54,7 @@ fn check_outage(outage: Outage) {
     let settings = Settings::default()
         .yaml("registry.instance.minInterval", json!("1s"))
         .yaml("registry.instance.minTimes", json!(1));
-    let daemon = Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap();
+    let mut daemon = Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap();
     let (client, registry) = (daemon.client(), Registry::new(daemon.client(), "default"));
     let provider = registry.create_service("provider", "1.0.0").unwrap();
     let consumer = registry.create_service("consumer", "1.0.0").unwrap();
@@ -114,12 +114,24 @@ fn check_outage(outage: Outage) {
         etcd.ctl(&["get", "--keys-only", &key]).contains(&key)
     });
     registry.register(&provider, &Instance::named("later")).unwrap();
-    eventually(GENEROUS, || {
+    loop {
         beat();
         let event = watch.expect_json(GENEROUS).expect("an event of the watch that was there before");
-        event["action"] == json!("CREATE") && event["instance"]["instanceId"] == json!("later")
-    });
+        let (action, id) = (&event["action"], &event["instance"]["instanceId"]);
+        if id == "later" {
+            assert_eq!(action, "CREATE", "{event}");
+            break;
+        }
+        // One that is written again is created anew, and was at no time gone.
+        let expected = if id == "beats" { "CREATE" } else { "DELETE" };
+        assert_eq!(action, expected, "nobody went but the one that was silent: {event}");
+    }
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "later", "long"]);
+    if outage == Outage::Frozen {
+        // Its lease ended with etcd's own clock, so it was written again.
+        let written_again = format!("instance {provider}/beats was written again: it kept beating");
+        assert!(daemon.process().log().contains(&written_again), "{}", daemon.process().log());
+    }
 }
 
 #[test]

@@ -83,7 +83,7 @@ fn changes_are_pushed_in_order() {
         for round in 0..3 {
             let id = format!("i{round}");
             scene.register(&Instance::named(&id));
-            assert_eq!(scene.found(), [id.clone()]);
+            assert_eq!(scene.found(), [id.as_str()]);
             scene.writing.set_status(&scene.provider, &id, "DOWN").unwrap();
             let event = scene.expect("UPDATE", &id);
             assert_eq!(event["instance"]["status"], json!("DOWN"), "{event}");
