@@ -49,7 +49,14 @@ struct Tour {
 impl Tour {
     /// Sends a request to a described path, its names replaced; the answer must be as described.
     #[track_caller]
-    fn send(&self, method: &str, path: &str, names: &[(&str, &str)], query: &str, body: Option<&Value>) -> Value {
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        names: &[(&str, &str)],
+        query: &str,
+        body: Option<&Value>,
+    ) -> Value {
         let operation = &self.document["paths"][path][method.to_lowercase()];
         assert!(operation.is_object(), "{method} {path} is not described");
         let mut target = path.replace("{project}", "default");
