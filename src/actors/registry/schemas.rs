@@ -12,7 +12,7 @@ use crate::domain::json;
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, Op, Txn, keys};
+use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 const NO_REF: &str = "schema ref not found.";
 const NO_CONTENT: &str = "schema content not found.";
