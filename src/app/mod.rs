@@ -283,6 +283,7 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
             freshness: freshness.clone(),
             contact: contact.clone(),
             clock: clock.clone(),
+            beat_every: rules::own_beat(config),
             identity: identity::of(config),
             registered: std::cell::RefCell::default(),
         };

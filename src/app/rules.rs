@@ -1,5 +1,7 @@
 //! From configuration to the rules each layer works by.
 
+use std::time::Duration;
+
 use crate::actors::registry::core::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::ExpiryRules;
@@ -45,6 +47,14 @@ pub fn expiry(config: &Config) -> ExpiryRules {
         share: config.instance.expiry_guard_share,
         fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
     }
+}
+
+/// How often this node beats for itself: more often than its health check says (30 s), and than every lease's TTL if the
+/// configuration gives one.
+pub fn own_beat(config: &Config) -> Duration {
+    const BEAT: Duration = Duration::from_secs(10);
+    let ttl = config.instance.ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    ttl.map_or(BEAT, |ttl| BEAT.min(ttl / 4))
 }
 
 /// When the RetireActor works and what it keeps.

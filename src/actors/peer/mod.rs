@@ -33,8 +33,6 @@ use crate::store::Store;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 16;
-/// How often the node beats: more often than its health check says (30 s), so that a miss costs nothing.
-const BEAT: Duration = Duration::from_secs(10);
 /// How often the store is probed.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long one request to the RegistryActor may take.
@@ -92,6 +90,8 @@ pub struct PeerCore {
     pub contact: Contact,
     /// Time.
     pub clock: Clock,
+    /// How often the node beats: so often that a miss costs nothing.
+    pub beat_every: Duration,
     /// Who this node is.
     pub identity: NodeIdentity,
     /// Where it is registered.
@@ -184,7 +184,7 @@ async fn probe(core: Rc<PeerCore>) {
 
 async fn beat(core: Rc<PeerCore>) {
     loop {
-        tokio::time::sleep(BEAT).await;
+        tokio::time::sleep(core.beat_every).await;
         let Some(at) = core.registered.borrow().clone() else { continue };
         let entry = {
             let snapshot = core.reader.load();

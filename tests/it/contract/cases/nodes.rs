@@ -49,51 +49,6 @@ fn health_says_when_the_store_has_been_away_for_long() {
     assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
 }
 
-/// 301: what is written lies under the keys that servers of the original read, and nowhere else.
-#[test]
-fn keys_are_those_of_the_original() {
-    let etcd = Etcd::start();
-    let daemon = on(&etcd, Settings::default().yaml("registry.selfRegister", json!(0)));
-    let caller = Caller::of(&daemon);
-    let id = caller.service(json!({"serviceName": "p", "version": "1.0.0", "alias": "al:p"}));
-    let consumer = caller.service(json!({"serviceName": "c", "appId": "default", "environment": "testing"}));
-    let at = |rest: &str| format!("/microservices/{id}{rest}");
-    assert_eq!(code(&caller.post(&at("/tags"), &json!({"tags": {"a": "b"}}))), "200");
-    assert_eq!(code(&caller.put(&at("/schemas/s"), &json!({"schema": "x", "summary": "y"}))), "200");
-    caller.instance(&id, json!({"instanceId": "i", "hostName": "h"}));
-    let rule = json!({"dependencies": [{
-        "consumer": {"environment": "testing", "appId": "default", "serviceName": "c", "version": "0.0.1"},
-        "providers": [{"appId": "default", "serviceName": "p"}],
-    }]});
-    assert_eq!(code(&caller.post("/dependencies", &rule)), "200");
-    let tree = "default/default";
-    let mut expected = vec![
-        format!("/cse-sr/domains/default"),
-        format!("/cse-sr/projects/{tree}"),
-        format!("/cse-sr/ms/files/{tree}/{id}"),
-        format!("/cse-sr/ms/files/{tree}/{consumer}"),
-        format!("/cse-sr/ms/indexes/{tree}//default/p/1.0.0"),
-        format!("/cse-sr/ms/indexes/{tree}/testing/default/c/0.0.1"),
-        format!("/cse-sr/ms/alias/{tree}//default/al:p/1.0.0"),
-        format!("/cse-sr/ms/tags/{tree}/{id}"),
-        // The MD5 of `s: x`.
-        format!("/cse-sr/ms/schema-content/{tree}/958dccdac435f03e77c947d4f87918e6"),
-        format!("/cse-sr/ms/schema-ref/{tree}/{id}/s"),
-        format!("/cse-sr/ms/schema-sum/{tree}/{id}/s"),
-        format!("/cse-sr/inst/files/{tree}/{id}/i"),
-        format!("/cse-sr/inst/leases/{tree}/{id}/i"),
-        format!("/cse-sr/ms/dep-rules/{tree}/c/testing/default/c/0.0.1"),
-        format!("/cse-sr/ms/dep-rules/{tree}/p//default/p/0.0.0+"),
-    ];
-    expected.sort();
-    eventually(GENEROUS, || {
-        let listed = etcd.ctl(&["get", "--prefix", "--keys-only", "/"]);
-        let found: Vec<&str> =
-            listed.lines().filter(|line| !line.is_empty() && !line.starts_with("/lock/")).collect();
-        if found == expected { Ok(()) } else { Err(format!("{found:#?}")) }
-    });
-}
-
 /// 303: any node takes the heartbeats of an instance that another one registered: the lease is renewed.
 #[test]
 fn another_node_takes_heartbeats() {
@@ -211,4 +166,23 @@ fn a_stopped_node_is_listed_no_longer() {
     assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
     assert!(listed(&here) && !listed(&gone));
     assert_eq!(code(&caller.get(&format!("/microservices/{id}"))), "200");
+}
+
+/// A node keeps its own registration alive however short the configured leases are.
+#[test]
+fn a_node_outlives_the_shortest_leases() {
+    let daemon = daemon(Settings::default().environment("INSTANCE_TTL", "2"));
+    let caller = Caller::of(&daemon);
+    let members = || ids(&caller.get("/health").json()["instances"], "instanceId");
+    let own = members();
+    assert_eq!(own.len(), 1);
+    let service = caller.service(json!({"serviceName": "s"}));
+    for _ in 0..2 {
+        // An instance that nobody beats for, registered after the node, is gone: so is every lease that was not renewed.
+        caller.instance(&service, json!({"hostName": "h"}));
+        eventually(GENEROUS, || {
+            assert_eq!(members(), own);
+            caller.find("appId=default&serviceName=s").is_empty()
+        });
+    }
 }
