@@ -156,7 +156,7 @@ async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
     world.register("i", 30).await.unwrap();
     world.lose_answers(2);
     assert_eq!(world.register("i", 60).await, Err(Code::Unavailable));
-    let (interval, lease) = world.stored("i").await.expect("it is registered");
+    let (interval, lease) = world.stored("i").await.unwrap();
     assert_eq!(interval, 60);
     let alive = world.store.keep_alive(vec![LeaseId(lease)]).await;
     assert!(matches!(alive.as_slice(), [KeepAlive::Renewed(_)]), "{alive:?}");
