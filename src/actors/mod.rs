@@ -15,4 +15,6 @@ pub mod lifeline;
 pub mod mailbox;
 pub mod peer;
 pub mod registry;
+#[cfg(test)]
+mod tests;
 pub mod watch;

@@ -7,7 +7,6 @@ pub mod codec;
 pub mod conformance;
 pub mod embedded;
 pub mod etcd;
-#[cfg(test)]
 pub mod faulty;
 pub mod keys;
 pub mod port;

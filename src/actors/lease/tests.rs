@@ -1,168 +1,160 @@
-//! Instances whose lease is gone though they beat: who is written again, and who is not.
+//! What becomes of a lease that beats: renewed, made good, or left alone.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use std::sync::atomic::Ordering;
-
-use actix::prelude::Actor;
-use bytes::Bytes;
-
 use super::*;
-use crate::actors::lifeline::Lifelines;
-use crate::actors::registry::core::{DependencyMode, RegistryCore, RegistryRules};
-use crate::cache::cell::cell;
-use crate::cache::{InstanceEntry, SnapshotBuilder, SnapshotPublisher};
-use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent};
-use crate::domain::instance::InstanceRules;
-use crate::domain::quota::Quotas;
-use crate::domain::shared::SharedServices;
-use crate::domain::{InstanceId, ServiceId, Tenant};
-use crate::store::embedded::{EmbeddedStore, Options};
-use crate::store::faulty::FaultyStore;
-use crate::store::{Key, Op, Revision, Txn, keys};
+use crate::actors::tests::{Stage, eventually, lease_of};
+use crate::cache::InstanceEntry;
+use crate::store::faulty::{Call, Fault};
+use crate::store::{Compare, Key, Op, Reason, Txn, keys};
 
-/// A lease no store knows.
-const GONE: i64 = 4711;
-const TTL: i64 = 120;
-
-struct World {
-    store: Arc<FaultyStore>,
-    core: Rc<LeaseCore>,
-    publisher: SnapshotPublisher,
-    builder: SnapshotBuilder,
-    clock: Clock,
-    _dir: tempfile::TempDir,
+/// Ends the lease as if it had expired.
+async fn expire(stage: &Stage, lease: LeaseId) {
+    assert_eq!(stage.store.revoke(lease).await, Ok(true));
 }
 
-fn at() -> InstanceRef {
-    let (service, instance) = (ServiceId::from("s"), InstanceId::from("i"));
-    InstanceRef { tenant: Tenant::default_tenant(), service, instance }
+/// Batches that put an instance document after so many.
+fn puts_since(stage: &Stage, skip: usize) -> usize {
+    let prefix = keys::instance(&crate::actors::tests::tenant(), stage.service.as_str(), "");
+    let batches = stage.store.batches();
+    let ops = batches.iter().skip(skip).flatten().flat_map(|txn| &txn.then);
+    ops.filter(|op| matches!(op, Op::Put { key, .. } if key.starts_with(&*prefix))).count()
 }
 
-impl World {
-    /// A store that holds the service only, and a snapshot that still shows its instance.
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let clock = Clock::manual(1_700_000_000);
-        let embedded = EmbeddedStore::open(dir.path(), Options::default(), clock.clone()).unwrap();
-        let store = Arc::new(FaultyStore::new(Arc::new(embedded)));
-        let shared: Arc<dyn Store> = Arc::clone(&store) as _;
-        let (publisher, reader) = cell();
-        let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
-        let rules = RegistryRules {
-            quotas: Quotas::default(),
-            instances: InstanceRules::default(),
-            shared: SharedServices::new([], "development"),
-            dependencies: DependencyMode::Direct,
-        };
-        let (for_registry, their_reader, their_freshness, their_clock) =
-            (Arc::clone(&shared), reader.clone(), freshness.clone(), clock.clone());
-        let lifelines = Lifelines::default();
-        let tie = lifelines.tie("RegistryActor");
-        lifelines.release();
-        let registry = RegistryCore::new(for_registry, their_reader, their_freshness, their_clock, rules);
-        let core = LeaseCore {
-            store: shared,
-            beats: Beats::default(),
-            reader,
-            freshness,
-            goodbyes: Goodbyes::default(),
-            registry: RegistryActor::new(registry, "test".to_owned(), tie).start(),
-            clock: clock.clone(),
-        };
-        let mut world = Self {
-            store,
-            core: Rc::new(core),
-            publisher,
-            builder: SnapshotBuilder::default(),
-            clock,
-            _dir: dir,
-        };
-        let key = keys::service(&at().tenant, "s");
-        let put = Op::Put { key, value: Bytes::from_static(b"{\"serviceId\":\"s\"}"), lease: None };
-        let txn = Txn { then: vec![put], ..Txn::default() };
-        let revision = world.store.batch(vec![txn]).await.remove(0).unwrap().revision;
-        let record = InstanceRecord {
-            json: Bytes::from_static(b"{\"instanceId\":\"i\"}"),
-            mod_revision: 1,
-            ttl_seconds: TTL,
-            interval_seconds: 30,
-        };
-        world.builder.apply(RegistryEvent::InstancePut(at(), PutKind::Created, record));
-        world.builder.apply(RegistryEvent::LeasePut(at(), GONE));
-        world.publish(revision);
-        world
-    }
-
-    fn publish(&mut self, revision: Revision) {
-        let (snapshot, _) = self.builder.publish(revision);
-        self.publisher.publish(snapshot);
-    }
-
-    /// Renews a beat of the instance; `true` if it is to be tried again.
-    async fn beat(&self, first_sent: Option<Duration>) -> bool {
-        let entry: Arc<InstanceEntry> =
-            self.core.reader.load().instance(&at().tenant, "s", "i").unwrap().clone();
-        let mark = Arc::clone(entry.lease.as_ref().unwrap());
-        !restore(&self.core, vec![Beat { at: at(), mark, entry, first_sent }]).await.is_empty()
-    }
-
-    async fn is_stored(&self) -> bool {
-        let key: Key = keys::instance(&at().tenant, "s", "i");
-        let txn = Txn { then: vec![Op::Get(key)], ..Txn::default() };
-        !self.store.batch(vec![txn]).await.remove(0).unwrap().reads.concat().is_empty()
-    }
+/// Renews the lease as the actor does, until all is done.
+async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
+    let beats = Beats::default();
+    beats.take(|| stage.at(id), entry);
+    let core = LeaseCore {
+        store: Arc::new(stage.store.clone()),
+        beats: beats.clone(),
+        reader: stage.reader.clone(),
+        freshness: stage.freshness.clone(),
+        goodbyes: stage.goodbyes.clone(),
+        registry: stage.registry.clone(),
+        clock: Clock::system(),
+    };
+    renew(&Rc::new(core), beats.drain()).await;
 }
 
 #[actix::test]
-async fn one_that_beats_is_written_again() {
-    let world = World::new().await;
-    assert!(!world.beat(None).await);
-    assert!(world.is_stored().await);
+async fn a_beat_renews_and_is_remembered() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let before = entry.lease.as_ref().unwrap().last_renewed();
+    stage.beat("i", &entry);
+    stage.beat("i", &entry);
+    let mark = entry.lease.clone().unwrap();
+    eventually("a renewal", || mark.last_renewed() > before).await;
+    assert_eq!(stage.store.begun(Call::KeepAlive), 1);
 }
 
 #[actix::test]
-async fn nobody_is_written_again_on_an_old_snapshot() {
-    let mut world = World::new().await;
-    world.store.hides_revision.store(true, Ordering::SeqCst);
-    assert!(world.beat(None).await, "what the store holds is not known: later");
-    assert!(!world.is_stored().await);
-    // It had said goodbye: this is what the watch had not brought.
-    world.store.hides_revision.store(false, Ordering::SeqCst);
-    world.core.goodbyes.remember(at(), world.clock.monotonic());
-    world.publish(2);
-    assert!(!world.beat(None).await);
-    assert!(!world.is_stored().await);
+async fn an_unanswered_renewal_is_tried_again_until_it_is_answered() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    stage.store.go_away();
+    stage.beat("i", &entry);
+    eventually("tries", || stage.store.begun(Call::KeepAlive) >= 2).await;
+    stage.store.come_back();
+    let mark = entry.lease.clone().unwrap();
+    let before = mark.last_renewed();
+    eventually("a renewal", || mark.last_renewed() > before).await;
 }
 
 #[actix::test]
-async fn one_that_was_silent_for_its_ttl_has_expired_rightly() {
-    let world = World::new().await;
-    let first_sent = world.clock.monotonic();
-    world.clock.advance(Duration::from_secs(119));
-    assert!(!world.beat(Some(first_sent)).await);
-    assert!(world.is_stored().await, "just in time");
-    let world = World::new().await;
-    let first_sent = world.clock.monotonic();
-    world.clock.advance(Duration::from_secs(120));
-    assert!(!world.beat(Some(first_sent)).await);
-    assert!(!world.is_stored().await);
+async fn one_that_beats_though_its_lease_is_gone_is_written_again_once() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    expire(&stage, lease_of(&entry)).await;
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+    // Beats that still know the former lease only find that all is well.
+    renew_now(&stage, "i", &entry).await;
+    let now = stage.entry("i").unwrap();
+    assert_eq!((now.json(), stage.count().await), (entry.json(), 1));
+    assert_eq!(puts_since(&stage, batches), 1);
+    assert!(matches!(stage.store.keep_alive(vec![lease_of(&now)]).await[..], [KeepAlive::Renewed(_)]));
 }
 
 #[actix::test]
-async fn a_beat_keeps_the_time_it_was_first_sent() {
-    let world = World::new().await;
-    let entry = world.core.reader.load().instance(&at().tenant, "s", "i").unwrap().clone();
-    world.core.beats.take(at, &entry);
-    let mut drained = world.core.beats.drain();
-    drained[0].first_sent = Some(Duration::from_secs(7));
-    drained.into_iter().for_each(|beat| world.core.beats.retry(beat));
-    assert_eq!(world.core.beats.drain()[0].first_sent, Some(Duration::from_secs(7)));
-    // A beat that came meanwhile takes the place of the one to be tried again.
-    let mark = Arc::clone(entry.lease.as_ref().unwrap());
-    let old = Beat { at: at(), mark, entry: Arc::clone(&entry), first_sent: Some(Duration::ZERO) };
-    world.core.beats.take(at, &entry);
-    world.core.beats.retry(old);
-    let drained = world.core.beats.drain();
-    assert_eq!(drained.iter().map(|beat| beat.first_sent).collect::<Vec<_>>(), [None]);
+async fn who_said_goodbye_stays_away() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    stage.unregister("i").await.unwrap();
+    assert!(stage.goodbyes.contains(&stage.at("i")));
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (0, 0));
+    // Registered anew it has come back, and is written again if need be.
+    let entry = stage.registered("i").await;
+    assert!(!stage.goodbyes.contains(&stage.at("i")));
+    expire(&stage, lease_of(&entry)).await;
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+}
+
+#[actix::test]
+async fn while_it_may_have_been_a_goodbye_nothing_is_written() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    // The node cannot learn how far the store is: whether it was a goodbye is open.
+    stage.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
+    expire(&stage, lease_of(&entry)).await;
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!(puts_since(&stage, batches), 0);
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+}
+
+#[actix::test]
+async fn who_registered_anew_is_left_alone() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    expire(&stage, lease_of(&entry)).await;
+    let again = stage.registered("i").await;
+    assert_ne!(lease_of(&again), lease_of(&entry));
+    let batches = stage.store.batches().len();
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 0));
+    assert_eq!(lease_of(&stage.entry("i").unwrap()), lease_of(&again));
+}
+
+#[actix::test]
+async fn what_cannot_be_written_now_is_written_when_the_store_is_back() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    expire(&stage, lease_of(&entry)).await;
+    let begun = stage.store.begun(Call::Batch);
+    stage.store.script(Call::Batch, [Fault::Refused(Reason::Unavailable); 2]);
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+    assert_eq!(stage.store.begun(Call::Batch), begun + 3);
+    assert_eq!(stage.count().await, 1);
+}
+
+#[actix::test]
+async fn without_its_service_nothing_is_written() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    // Gone without a goodbye: somebody deleted the keys by hand.
+    expire(&stage, lease_of(&entry)).await;
+    let service: Key = keys::service(&crate::actors::tests::tenant(), stage.service.as_str());
+    let txn = Txn {
+        compares: vec![Compare::Present(Key::clone(&service))],
+        then: vec![Op::Delete(service)],
+        otherwise: vec![],
+    };
+    assert!(stage.store.batch(vec![txn]).await[0].as_ref().unwrap().succeeded);
+    let begun = stage.store.begun(Call::Batch);
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!(stage.store.begun(Call::Batch), begun + 1);
+    let kept = stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries;
+    assert_eq!(kept, []);
 }

@@ -172,9 +172,8 @@ fn writes(txn: &Txn) -> impl Iterator<Item = &Key> {
 fn compares(txn: &Txn) -> impl Iterator<Item = &Key> {
     txn.compares.iter().map(|compare| match compare {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key,
-        Compare::Unchanged { key, .. }
-        | Compare::ValueIs { key, .. }
-        | Compare::NoneBelowIs { prefix: key, .. } => key,
+        Compare::Unchanged { key, .. } | Compare::ValueIs { key, .. } => key,
+        Compare::NoneBelowIs { prefix, .. } => prefix,
     })
 }
 
@@ -188,7 +187,7 @@ fn txn_size(txn: &Txn) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+mod order {
     #![allow(clippy::indexing_slicing, reason = "tests")]
     use bytes::Bytes;
 
@@ -248,3 +247,6 @@ mod tests {
         assert_eq!(waiting[2 * MAX_PASSED_OVER - 1].size, 2, "the order stays");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,8 @@ mod schemas;
 mod server_record;
 mod services;
 mod tags;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -2,3 +2,9 @@
 //!
 //! Every test here runs against loopback addresses, is bounded, and ends what it started by process id.
 //! How long and how wide they run is [`crate::support::scale`]'s to say.
+
+mod actor;
+mod crash;
+mod data;
+mod etcd_away;
+mod expiry;
