@@ -30,6 +30,7 @@ use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::actors::peer::{PeerActor, PeerCore};
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
+use crate::actors::retire::{RetireActor, RetireCore};
 use crate::actors::watch::WatchActor;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
@@ -56,6 +57,11 @@ struct Actors {
     watch: Addr<WatchActor>,
     hub: Addr<HubActor>,
     peer: Addr<PeerActor>,
+    #[expect(
+        dead_code,
+        reason = "it works by the clock; held so that it is addressable as long as the others"
+    )]
+    retire: Addr<RetireActor>,
 }
 
 /// What actors and handlers share.
@@ -249,7 +255,7 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
         let (freshness, rules, tie) =
             (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
-        let owner = format!("{}-{}", config.instance.host_name, std::process::id());
+        let owner = owner(config);
         RegistryActor::start_in_arbiter(&writing, move |_| {
             RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner, tie)
         })
@@ -283,8 +289,21 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
         let tie = lifelines.tie("PeerActor");
         PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
     };
+    let retire = {
+        let core = RetireCore {
+            store: Arc::clone(store),
+            registry: registry.clone(),
+            reader: reader.clone(),
+            freshness: freshness.clone(),
+            clock: clock.clone(),
+            rules: rules::retire(config),
+            owner: owner(config),
+        };
+        let tie = lifelines.tie("RetireActor");
+        RetireActor::start_in_arbiter(&writing, |_| RetireActor::new(core, tie))
+    };
     (
-        Actors { registry, lease, watch, hub, peer },
+        Actors { registry, lease, watch, hub, peer, retire },
         Shared { reader, freshness, beats, contact, clock, lifelines },
     )
 }
@@ -293,6 +312,11 @@ async fn unregister(actors: &Actors) {
     if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
         log::warn!("this node could not unregister itself: {refused}");
     }
+}
+
+/// How this process signs locks in the store.
+fn owner(config: &Config) -> String {
+    format!("{}-{}", config.instance.host_name, std::process::id())
 }
 
 /// The end of a stop: the last beats, then the store. From here on actors may end.

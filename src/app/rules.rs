@@ -1,6 +1,7 @@
 //! From configuration to the rules each layer works by.
 
 use crate::actors::registry::core::{DependencyMode, RegistryRules};
+use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::ExpiryRules;
 use crate::config::{Config, StoreKind};
 use crate::domain::instance::InstanceRules;
@@ -43,6 +44,16 @@ pub fn expiry(config: &Config) -> ExpiryRules {
     ExpiryRules {
         share: config.instance.expiry_guard_share,
         fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
+    }
+}
+
+/// When the RetireActor works and what it keeps.
+pub fn retire(config: &Config) -> RetireRules {
+    RetireRules {
+        services: config.service.retire.cron,
+        reserve: config.service.retire.reserve,
+        schema_contents: config.schema.retire_cron,
+        zone: LocalZone::system(),
     }
 }
 

@@ -7,5 +7,7 @@ mod cases;
 
 mod cluster;
 mod daemon;
+mod etcd_data;
+mod etcd_layout;
 mod golden;
 mod transfer;
