@@ -128,7 +128,10 @@ impl World {
             match self.registry.send(message).await.unwrap() {
                 // On a busy machine the job may get in its way until its tries are used up.
                 Err(error) if error.code == Code::Unavailable => {}
-                reply => return drop(reply.unwrap()),
+                reply => {
+                    reply.unwrap();
+                    return;
+                }
             }
         }
         panic!("the schemas were never written");

@@ -44,21 +44,21 @@ async fn it_returns_when_the_snapshot_holds_what_was_committed_before() {
     scene.publish(revision - 1);
     let caught_up = actix::spawn({
         let (freshness, reader) = (scene.freshness.clone(), scene.reader.clone());
-        async move { (freshness.try_catch_up().await.is_ok(), reader.load().revision) }
+        async move { (freshness.try_catch_up().await, reader.load().revision) }
     });
     eventually("the look-up", || scene.store.begun(Call::Revision) == 1).await;
     scene.publish(revision);
-    assert_eq!(caught_up.await.unwrap(), (true, revision));
-    assert!(scene.freshness.try_catch_up().await.is_ok());
+    assert_eq!(caught_up.await.unwrap(), (Ok(()), revision));
+    assert_eq!(scene.freshness.try_catch_up().await, Ok(()));
 }
 
 #[actix::test]
 async fn a_store_that_does_not_answer_leaves_the_snapshot_as_it_is() {
     let scene = Scene::set();
     scene.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
-    assert!(scene.freshness.try_catch_up().await.is_err());
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
     scene.store.shut(Call::Revision);
-    assert!(scene.freshness.try_catch_up().await.is_err(), "the limit is over");
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind), "the limit is over");
 }
 
 #[actix::test]
@@ -144,5 +144,5 @@ async fn no_bookmark_no_certainty() {
     scene.write().await;
     scene.publish(0);
     scene.store.script(Call::Bookmark, [Fault::UnknownDone]);
-    assert!(scene.freshness.try_catch_up().await.is_err());
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
 }

@@ -97,12 +97,50 @@ fn batches_are_bounded_in_number_and_bytes() {
     check(sizes, &[&[0, 1], &[2], &[3], &[4]]);
 }
 
+/// `=key` compares it, `+key` puts it, `-prefix/` deletes all below.
+#[track_caller]
+fn check_short(short: &[&str], expected: &[&[usize]]) {
+    let parse = |short: &&str| {
+        let mut txn = Txn::default();
+        for part in short.split(' ') {
+            let (kind, key) = part.split_at(1);
+            match kind {
+                "=" => txn.compares.push(Compare::Present(key.into())),
+                "+" => txn.then.push(put(key)),
+                _ => txn.then.push(Op::DeletePrefix(key.into())),
+            }
+        }
+        txn
+    };
+    let mut waiting = queue(short.iter().map(parse));
+    waiting.iter_mut().enumerate().for_each(|(at, waiting)| waiting.size = at);
+    let mut taken: Vec<Vec<usize>> = Vec::new();
+    while !waiting.is_empty() {
+        taken.push(take_batch(&mut waiting).iter().map(|waiting| waiting.size).collect());
+    }
+    assert_eq!(taken, expected, "{short:?}");
+}
+
 #[test]
-fn a_crowd_on_one_key_is_not_looked_through_again_and_again() {
-    let mut waiting = queue((0..MAX_WAITING).map(|_| txn([put("/a")])));
+fn what_depends_on_another_waits_for_the_next_batch() {
+    check_short(&["+a", "+b", "+c"], &[&[0, 1, 2]]);
+    check_short(&["+a", "+a", "+b", "+a"], &[&[0, 2], &[1], &[3]]);
+    check_short(&["+s/i", "-s/", "+t"], &[&[0, 2], &[1]]);
+    check_short(&["-s/", "+s/i", "+t"], &[&[0, 2], &[1]]);
+    check_short(&["+s", "=s +i", "=t +j"], &[&[0, 2], &[1]]);
+    // What is only compared does not clash.
+    check_short(&["=s +i", "=s +j", "+s"], &[&[0, 1, 2]]);
+    // One that waits holds back those that depend on it.
+    check_short(&["+a", "+a +b", "+b"], &[&[0], &[1], &[2]]);
+}
+
+#[test]
+fn many_that_write_one_key_are_not_all_looked_through() {
+    let mut waiting = queue((0..2 * MAX_PASSED_OVER).map(|_| txn([put("/a")])));
     waiting.extend(queue([txn([put("/b")])]));
     assert_eq!(take_batch(&mut waiting).len(), 1);
-    assert_eq!(waiting.len(), MAX_WAITING);
+    assert_eq!(waiting.len(), 2 * MAX_PASSED_OVER);
+    assert_eq!(waiting.back().unwrap().txn, txn([put("/b")]), "the order stays");
 }
 
 fn clash(a: &Txn, b: &Txn) -> bool {
