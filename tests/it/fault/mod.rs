@@ -2,3 +2,10 @@
 //!
 //! Every test here runs against loopback addresses, is bounded, and ends what it started by process id.
 //! How long and how wide they run is [`crate::support::scale`]'s to say.
+
+mod agreement;
+mod etcd_faults;
+mod mass_expiry;
+mod owners;
+mod proxy;
+mod watchers;
