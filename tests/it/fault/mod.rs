@@ -4,7 +4,13 @@
 //! How long and how wide they run is [`crate::support::scale`]'s to say.
 
 mod actor;
+mod agreement;
 mod crash;
 mod data;
 mod etcd_away;
+mod etcd_faults;
 mod expiry;
+mod mass_expiry;
+mod owners;
+mod proxy;
+mod watchers;
