@@ -14,6 +14,9 @@
     clippy::disallowed_methods,
     reason = "tests fail by panicking"
 )]
+
+#![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
+
 mod contract;
 #[allow(
     clippy::unwrap_used,
