@@ -8,15 +8,14 @@
 //!
 //! The lints allowed here forbid what a daemon must not do and a test may: to panic, and to look at the real clock.
 
+#![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
+
 #[allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
     reason = "tests fail by panicking"
 )]
-
-#![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
-
 mod contract;
 #[allow(
     clippy::unwrap_used,
