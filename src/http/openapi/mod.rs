@@ -9,7 +9,9 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use self::operations::{Answer as Gives, DOMAIN, ERROR, Need, OPERATIONS, Operation, PATH_PARAMETERS, Parameter};
+use self::operations::{
+    Answer as Gives, DOMAIN, ERROR, Need, OPERATIONS, Operation, PATH_PARAMETERS, Parameter,
+};
 use super::api::Api;
 use super::call::{Answer, Call};
 use super::reply::Reply;
@@ -74,7 +76,8 @@ fn describe_one<S>(route: &Route<S>, tag: &str, operation: &Operation, schemas: 
         out["x-permission"] = permission;
     }
     if let Some(body) = operation.body {
-        let mut described = json!({ "required": true, "content": content("application/json", schemas.add(body)) });
+        let mut described =
+            json!({ "required": true, "content": content("application/json", schemas.add(body)) });
         if let Body::UpTo(most) = route.body {
             described["description"] = json!(format!("At most {most} bytes."));
         }
@@ -278,7 +281,13 @@ mod tests {
     fn bodies_are_described_where_they_are_read() {
         for route in ROUTES {
             let (_, entry) = described(route.method, route.path).unwrap();
-            assert_eq!(entry.body.is_some(), route.body != Body::Ignored, "{:?} {}", route.method, route.path);
+            assert_eq!(
+                entry.body.is_some(),
+                route.body != Body::Ignored,
+                "{:?} {}",
+                route.method,
+                route.path
+            );
         }
     }
 
@@ -299,9 +308,10 @@ mod tests {
         let mut found = Vec::new();
         for entry in entries() {
             let answer = match entry.answer {
-                Gives::Json(shape) | Gives::Found(shape) | Gives::Summarized(shape) | Gives::Events(shape) => {
-                    Some(shape)
-                }
+                Gives::Json(shape)
+                | Gives::Found(shape)
+                | Gives::Summarized(shape)
+                | Gives::Events(shape) => Some(shape),
                 Gives::Empty | Gives::Free { .. } | Gives::Pongs => None,
             };
             entry.body.into_iter().chain(answer).for_each(|shape| objects(shape, &mut found));

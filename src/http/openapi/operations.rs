@@ -10,7 +10,9 @@ use super::super::dto::instance::{
 };
 use super::super::dto::node::VersionInfo;
 use super::super::dto::schema::{PutSchema, PutSchemas, SchemaList, SchemaText};
-use super::super::dto::service::{CreateService, DeleteServices, DeleteServicesResult, Existence, Properties};
+use super::super::dto::service::{
+    CreateService, DeleteServices, DeleteServicesResult, Existence, Properties,
+};
 use super::super::dto::tag::Tags;
 use super::super::routes::Method;
 use super::super::v4::admin::Expiries;
@@ -115,13 +117,17 @@ const fn header(name: &'static str, about: &'static str) -> Parameter {
     parameter("header", name, about, Need::May)
 }
 
-const NO_CACHE: Parameter =
-    query("noCache", "`1`: as fresh as the store is now, whatever other nodes wrote; `rev` does not count then.");
+const NO_CACHE: Parameter = query(
+    "noCache",
+    "`1`: as fresh as the store is now, whatever other nodes wrote; `rev` does not count then.",
+);
 const CACHE_ONLY: Parameter = query("cacheOnly", "`1`: as this node knows it; `rev` does not count then.");
 const REV: Parameter = query("rev", "The revision of the last answer: 304 if this one has the same.");
 const TAGS: Parameter = query("tags", "Only services that have all these tags; names between commas.");
-const CONSUMER: Parameter =
-    header("X-ConsumerId", "The service on whose behalf is asked: it decides what is visible, and must exist.");
+const CONSUMER: Parameter = header(
+    "X-ConsumerId",
+    "The service on whose behalf is asked: it decides what is visible, and must exist.",
+);
 const SAME_DOMAIN: Parameter = query("sameDomain", "`1`: only services of the same tenant.");
 const NO_SELF: Parameter = query("noSelf", "`1`: without the service itself.");
 
@@ -311,15 +317,15 @@ const fn member(name: &'static str, about: &'static str, shape: Shape) -> Member
 const SERVICE_LIST: Shape = Shape::List(&Service::SHAPE);
 const INSTANCE_LIST: Shape = Shape::List(&Instance::SHAPE);
 
-const SERVICE_ID: Shape = object(
-    "ServiceRegistered",
-    "A registered service.",
-    &[member("serviceId", "Its id.", Shape::Text)],
-);
+const SERVICE_ID: Shape =
+    object("ServiceRegistered", "A registered service.", &[member("serviceId", "Its id.", Shape::Text)]);
 const SERVICE: Shape = object("OneService", "A service.", &[member("service", "It.", Service::SHAPE)]);
-const SERVICES: Shape = object("Services", "Services.", &[member("services", "Absent if none.", SERVICE_LIST)]);
-const PROVIDERS: Shape = object("Providers", "Providers.", &[member("providers", "Absent if none.", SERVICE_LIST)]);
-const CONSUMERS: Shape = object("Consumers", "Consumers.", &[member("consumers", "Absent if none.", SERVICE_LIST)]);
+const SERVICES: Shape =
+    object("Services", "Services.", &[member("services", "Absent if none.", SERVICE_LIST)]);
+const PROVIDERS: Shape =
+    object("Providers", "Providers.", &[member("providers", "Absent if none.", SERVICE_LIST)]);
+const CONSUMERS: Shape =
+    object("Consumers", "Consumers.", &[member("consumers", "Absent if none.", SERVICE_LIST)]);
 const INSTANCE: Shape = object("OneInstance", "An instance.", &[member("instance", "It.", Instance::SHAPE)]);
 const INSTANCES: Shape =
     object("Instances", "Instances.", &[member("instances", "Absent if none.", INSTANCE_LIST)]);
@@ -336,10 +342,7 @@ const EVENT: Shape = object(
 const BATCH_ANSWER: Shape = object(
     "BatchFindAnswer",
     "The outcomes of a batch find; each part only if it was asked for.",
-    &[
-        member("services", "Of the finds.", BATCH_RESULT),
-        member("instances", "Of the gets.", BATCH_RESULT),
-    ],
+    &[member("services", "Of the finds.", BATCH_RESULT), member("instances", "Of the gets.", BATCH_RESULT)],
 );
 const BATCH_RESULT: Shape = object(
     "BatchFindResult",
