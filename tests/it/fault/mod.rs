@@ -4,8 +4,11 @@
 //! How long and how wide they run is [`crate::support::scale`]'s to say.
 
 mod agreement;
+mod bad_input;
 mod etcd_faults;
 mod mass_expiry;
+mod overload;
 mod owners;
 mod proxy;
+mod soak;
 mod watchers;
