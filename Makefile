@@ -12,7 +12,7 @@ help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
-	@echo "make bench    what the embedded store does on this machine"
+	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 
 run:
@@ -20,7 +20,7 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc protoc etcd etcdctl rustfmt clippy
+	@scripts/require.sh cc protoc etcd etcdctl wrk rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -29,9 +29,12 @@ faults:
 	@scripts/require.sh cc protoc etcd etcdctl
 	SC_FAULTS=long cargo test --locked --test it -- fault:: property::
 
+# ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
+# SHORT=1: tiny counts, only whether each row works.
 bench:
-	@scripts/require.sh cc protoc
-	cargo bench --locked --bench '*'
+	@scripts/require.sh cc protoc etcd etcdctl wrk
+	cargo bench --locked --bench daemon -- $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) \
+		$(if $(SHORT),--short) $(if $(SAVE),--save)
 
 cluster:
 	@scripts/require.sh cc protoc etcd

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, rustfmt, clippy. Says nothing and changes nothing
-# where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
+# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, rustfmt, clippy. Says nothing and changes
+# nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
@@ -34,6 +34,7 @@ for tool in "$@"; do
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
+        wrk) have wrk || packages+=(wrk) ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;
         *) fail "$0: unknown tool: $tool" ;;

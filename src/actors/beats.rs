@@ -33,7 +33,7 @@ struct Inner {
 }
 
 impl Beats {
-    /// Takes a beat.
+    /// Takes a beat: marks the lease, and queues it unless it is queued.
     pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
         let Some(mark) = &entry.lease else { return Taken::NoLease };
         if mark.mark() {
@@ -93,3 +93,6 @@ pub enum Taken {
     /// There is no lease to renew.
     NoLease,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::cache::SnapshotReader;
-use crate::store::Store;
+use crate::store::{Revision, Store, StoreError};
 
 /// How long a caller waits in all. Late is no error: the snapshot is answered as it is.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -21,9 +23,8 @@ pub struct Freshness(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     reader: SnapshotReader,
-    /// Look-ups begun.
-    begun: AtomicU64,
-    turn: tokio::sync::Mutex<LastLookUp>,
+    revisions: LookUps,
+    bookmarks: LookUps,
 }
 
 /// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
@@ -31,16 +32,11 @@ struct Inner {
 #[error("what the store holds now is not known")]
 pub struct Behind;
 
-#[derive(Default)]
-struct LastLookUp {
-    number: u64,
-    revision: Option<i64>,
-}
-
 impl Freshness {
     /// For a store and the snapshot its watch feeds.
     pub fn new(store: Arc<dyn Store>, reader: SnapshotReader) -> Self {
-        Self(Arc::new(Inner { store, reader, begun: AtomicU64::new(0), turn: tokio::sync::Mutex::default() }))
+        let (revisions, bookmarks) = (LookUps::default(), LookUps::default());
+        Self(Arc::new(Inner { store, reader, revisions, bookmarks }))
     }
 
     /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
@@ -55,26 +51,47 @@ impl Freshness {
     }
 
     async fn reach(&self) -> Result<(), Behind> {
-        let revision = self.look_up().await.ok_or(Behind)?;
-        let waited = tokio::time::timeout(USUAL_DELAY, self.0.reader.wait_for(revision)).await;
-        if waited.is_err() {
-            let bookmark = self.0.store.bookmark().await.map_err(|_| Behind)?;
-            self.0.reader.wait_for(bookmark).await;
+        let Inner { store, reader, revisions, bookmarks } = &*self.0;
+        let revision = revisions.after_now(|| store.revision()).await.ok_or(Behind)?;
+        if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_err() {
+            let bookmark = bookmarks.after_now(|| store.bookmark()).await.ok_or(Behind)?;
+            reader.wait_for(bookmark).await;
         }
         Ok(())
     }
+}
 
-    /// A revision read after the call began.
-    async fn look_up(&self) -> Option<i64> {
-        let seen = self.0.begun.load(Ordering::SeqCst);
-        let mut last = self.0.turn.lock().await;
-        if last.number > seen {
-            return last.revision;
+/// Look-ups of one kind, one at a time.
+#[derive(Default)]
+struct LookUps {
+    /// How many were begun.
+    begun: AtomicU64,
+    last: tokio::sync::Mutex<LookUp>,
+}
+
+/// A look-up that came to its end.
+#[derive(Clone, Copy, Default)]
+struct LookUp {
+    number: u64,
+    revision: Option<Revision>,
+}
+
+impl LookUps {
+    /// A revision read after the call began; `None` if the store did not say.
+    async fn after_now(
+        &self,
+        look: impl FnOnce() -> BoxFuture<'static, Result<Revision, StoreError>>,
+    ) -> Option<Revision> {
+        let seen = self.begun.load(Ordering::SeqCst);
+        let mut last = self.last.lock().await;
+        if last.number <= seen {
+            let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            // Noted when it has ended: of one that is given up half way the others must not take an answer.
+            *last = LookUp { number, revision: look().await.ok() };
         }
-        last.number = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        // Nobody may take the former one for this look-up's, should it be given up half way.
-        last.revision = None;
-        last.revision = self.0.store.revision().await.ok();
         last.revision
     }
 }
+
+#[cfg(test)]
+mod tests;

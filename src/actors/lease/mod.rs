@@ -2,6 +2,8 @@
 //! good what the store did not answer or let expire.
 
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;

@@ -18,6 +18,9 @@ use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, KeepAlive, Key, LeaseId, Op, Reason, StoreError, Txn, TxnOutcome, keys};
 
+#[cfg(test)]
+mod tests;
+
 const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
 const NO_INSTANCE: &str = "Service instance does not exist.";
@@ -351,6 +354,11 @@ async fn known_lease(
 pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> Reply<()> {
     let ChangeInstance { tenant, service, instance, change } = message;
     let at = Keys::new(&tenant, &service, instance.as_str());
+    let is_asked = !matches!(change, InstanceChange::AddConfigured);
+    let claim = if is_asked { None } else { core.claim(Key::clone(&at.document)) };
+    if !is_asked && claim.is_none() {
+        return Ok(unchanged(()));
+    }
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {

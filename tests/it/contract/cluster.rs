@@ -129,16 +129,12 @@ fn check_cluster(one: &Daemon, other: &Daemon) {
             (Registry::new(writer.client(), "default"), Registry::new(reader.client(), "default"));
         let name = format!("orders{number}");
         let service = writer.create_service(&name, "1.0.0").unwrap();
-        let instance = writer.register(&service, &Instance::named(&format!("i{number}"))).unwrap();
+        let instances = [writer.register(&service, &Instance::named(&format!("i{number}"))).unwrap()];
         // A look-up that must not be stale has it at once, any other soon.
-        assert_eq!(reader.list(&service, Freshness::Fresh).unwrap(), std::slice::from_ref(&instance));
+        assert_eq!(reader.list(&service, Freshness::Fresh).unwrap(), instances);
         eventually(GENEROUS, || {
             let found = reader.find(Some(&service), &name, Freshness::Cached)?;
-            if found == [instance.clone()] {
-                Ok(())
-            } else {
-                Err(CallError::Unexpected(format!("{found:?}")))
-            }
+            if found == instances { Ok(()) } else { Err(CallError::Unexpected(format!("{found:?}"))) }
         });
     }
 }

@@ -75,7 +75,7 @@ impl Etcd {
 
     /// SIGSTOP: connections stay, nothing answers.
     pub fn freeze(&self) {
-        self.running().signal(Signal::STOP);
+        self.running().freeze();
     }
 
     /// SIGCONT after [`Etcd::freeze`].

@@ -5,6 +5,7 @@
 pub mod daemon;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]
 pub mod etcd;
+pub mod etcd_keys;
 pub mod eventually;
 pub mod golden;
 pub mod http;

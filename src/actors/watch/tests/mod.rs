@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod deleted_service;
 mod goodbyes;
 mod guard;
 mod history;
@@ -29,6 +30,9 @@ fn tenant() -> Tenant {
 fn at(instance: &str) -> InstanceRef {
     InstanceRef { tenant: tenant(), service: "s".into(), instance: InstanceId::from(instance) }
 }
+
+/// Changes for watchers, and fates.
+type Told = (Vec<(Action, String)>, Vec<(String, Fate)>);
 
 /// A state with a clock and a store's revision.
 struct World {
@@ -95,7 +99,7 @@ impl World {
     }
 
     /// What watchers are told, and the fates, since the last step.
-    fn told(&mut self) -> (Vec<(Action, String)>, Vec<(String, Fate)>) {
+    fn told(&mut self) -> Told {
         let step = self.step();
         let changes = step.changes.iter().map(|change| (change.action, change.at.instance.to_string()));
         let fates = step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate));

@@ -1,0 +1,184 @@
+//! A small HTTP/1.1 client on kept connections: what fills the daemon, and what measures where wrk cannot. It knows as much
+//! of HTTP as this server's answers need.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::try_join_all;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// For one answer. A daemon that takes longer has failed.
+pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+/// Connections that fill.
+const FILLERS: usize = 64;
+/// Threads they are spread over: more would not fill faster on few cores.
+const THREADS: usize = 2;
+
+/// The API of the default project.
+pub const BASE: &str = "/v4/default/registry";
+
+/// A request without a body.
+pub fn request(method: &str, path: &str, consumer: Option<&str>) -> Vec<u8> {
+    let consumer = consumer.map(|id| format!("X-ConsumerId: {id}\r\n")).unwrap_or_default();
+    // A method that may have a body says that it has none.
+    let length = if method == "GET" { "" } else { "Content-Length: 0\r\n" };
+    format!("{method} {path} HTTP/1.1\r\nHost: bench\r\n{consumer}{length}\r\n").into_bytes()
+}
+
+/// A `POST` of JSON.
+pub fn post(path: &str, body: &str) -> Vec<u8> {
+    format!(
+        "POST {path} HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Status line and headers, with the empty line.
+    pub head: String,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// A header's value.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| {
+            let (key, value) = line.split_once(':')?;
+            key.eq_ignore_ascii_case(name).then(|| value.trim())
+        })
+    }
+
+    /// A text member of the body, which is a small JSON object.
+    pub fn member(&self, name: &str) -> Result<String, String> {
+        let body = String::from_utf8_lossy(&self.body);
+        let found = serde_json::from_str::<serde_json::Value>(&body).ok();
+        let found = found.and_then(|value| value[name].as_str().map(str::to_owned));
+        found.ok_or_else(|| format!("no {name} in {body}"))
+    }
+
+    /// How many instances a find has found.
+    pub fn instances(&self) -> usize {
+        const MARK: &[u8] = b"{\"instanceId\":";
+        self.body.windows(MARK.len()).filter(|window| *window == MARK).count()
+    }
+}
+
+/// A kept connection.
+pub struct Connection {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Connection {
+    /// Connects.
+    pub async fn open(address: SocketAddr) -> io::Result<Self> {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        Ok(Self { stream, buffer: Vec::new() })
+    }
+
+    /// Sends a request and waits for its answer, whatever its status.
+    pub async fn call(&mut self, request: &[u8]) -> Result<Answer, String> {
+        match timeout(ANSWER_LIMIT, self.exchange(request)).await {
+            Ok(answer) => answer.map_err(|error| error.to_string()),
+            Err(_) => Err(format!("no answer within {ANSWER_LIMIT:?}")),
+        }
+    }
+
+    /// As [`Connection::call`]; another status than 200 is an error.
+    pub async fn succeed(&mut self, request: &[u8]) -> Result<Answer, String> {
+        let answer = self.call(request).await?;
+        if answer.status == 200 {
+            return Ok(answer);
+        }
+        let line = String::from_utf8_lossy(request).lines().next().unwrap_or_default().to_owned();
+        Err(format!("{line}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
+    }
+
+    async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+        self.stream.write_all(request).await?;
+        let end = loop {
+            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
+                break end + 4;
+            }
+            self.receive().await?;
+        };
+        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+        let status = status.ok_or_else(|| io::Error::other(format!("no HTTP: {head}")))?;
+        let mut answer = Answer { status, head, body: Vec::new() };
+        let length: usize = match answer.header("Content-Length").map(str::parse) {
+            Some(Ok(length)) => length,
+            None if matches!(status, 101 | 304) => 0,
+            _ => return Err(io::Error::other(format!("no length: {}", answer.head))),
+        };
+        while self.buffer.len() < end + length {
+            self.receive().await?;
+        }
+        answer.body.extend_from_slice(&self.buffer[end..end + length]);
+        self.buffer.drain(..end + length);
+        Ok(answer)
+    }
+
+    async fn receive(&mut self) -> io::Result<()> {
+        self.buffer.reserve(16 * 1024);
+        match self.stream.read_buf(&mut self.buffer).await? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The socket, and what was received behind the last answer.
+    pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
+        (self.stream, self.buffer)
+    }
+}
+
+/// Runs a future to its end on this thread.
+pub fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime").block_on(future)
+}
+
+/// One request on a connection of its own.
+pub fn once(address: SocketAddr, request: &[u8]) -> Result<Answer, String> {
+    block_on(async {
+        Connection::open(address).await.map_err(|error| error.to_string())?.succeed(request).await
+    })
+}
+
+/// Sends `count` requests as fast as they are answered, all with 200, over many connections; `take` gets the answers.
+pub fn send_all(
+    address: SocketAddr,
+    count: usize,
+    request: impl Fn(usize) -> Vec<u8> + Sync,
+    take: impl Fn(usize, Answer) + Sync,
+) -> Result<(), String> {
+    let next = AtomicUsize::new(0);
+    let filler = async || {
+        let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= count {
+                return Ok(());
+            }
+            take(index, connection.succeed(&request(index)).await?);
+        }
+    };
+    let fillers = || block_on(try_join_all((0..FILLERS / THREADS).map(|_| filler()))).map(drop);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(fillers)).collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|_| Err("a filler panicked".to_owned())))
+    })
+}

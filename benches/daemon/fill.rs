@@ -1,0 +1,109 @@
+//! What a daemon is filled with: services, and instances of some 300 bytes each.
+
+use std::net::SocketAddr;
+use std::sync::Mutex;
+
+use crate::client::{BASE, once, post, request, send_all};
+
+/// A lease that outlives every run: 30,000 s × (3 + 1).
+pub const LONG: HealthCheck = HealthCheck { interval: 30_000, times: 3 };
+/// A lease of a minute, with two beats in it.
+pub const MINUTE: HealthCheck = HealthCheck { interval: 30, times: 1 };
+
+/// How often an instance beats, and how many beats it may miss.
+#[derive(Clone, Copy, Debug)]
+pub struct HealthCheck {
+    /// Seconds.
+    pub interval: u32,
+    /// Beats.
+    pub times: u32,
+}
+
+/// A service that is there.
+#[derive(Clone, Debug)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: String,
+}
+
+impl Service {
+    /// Creates one.
+    pub fn create(address: SocketAddr, name: &str) -> Result<Self, String> {
+        let id = once(address, &service_request(name))?.member("serviceId")?;
+        Ok(Self { name: name.to_owned(), id })
+    }
+
+    /// Creates many, named `{prefix}-{number}`.
+    pub fn create_many(address: SocketAddr, prefix: &str, count: usize) -> Result<Vec<Self>, String> {
+        let name = |number| format!("{prefix}-{number}");
+        let ids = Mutex::new(vec![Err("no answer".to_owned()); count]);
+        send_all(
+            address,
+            count,
+            |number| service_request(&name(number)),
+            |number, answer| ids.lock().expect("not poisoned")[number] = answer.member("serviceId"),
+        )?;
+        let ids = ids.into_inner().expect("not poisoned");
+        ids.into_iter().enumerate().map(|(number, id)| Ok(Self { name: name(number), id: id? })).collect()
+    }
+
+    /// The path under which it is found.
+    pub fn find_path(&self) -> String {
+        format!("{BASE}/instances?appId=default&serviceName={}&version=0%2B", self.name)
+    }
+
+    /// Finds it; the consumer's dependency is recorded.
+    pub fn find_request(&self, consumer: Option<&str>) -> Vec<u8> {
+        request("GET", &self.find_path(), consumer)
+    }
+
+    /// The path of one of its instances.
+    pub fn instance_path(&self, instance: &str) -> String {
+        format!("{BASE}/microservices/{}/instances/{instance}", self.id)
+    }
+
+    /// The path of an instance's heartbeat.
+    pub fn heartbeat_path(&self, instance: &str) -> String {
+        self.instance_path(instance) + "/heartbeat"
+    }
+
+    /// Registers an instance with this id.
+    pub fn register_request(&self, instance: &str, number: usize, check: HealthCheck) -> Vec<u8> {
+        let [_, a, b, c] = u32::try_from(number).unwrap_or(u32::MAX).to_be_bytes();
+        let HealthCheck { interval, times } = check;
+        let body = format!(
+            "{{\"instance\":{{\"instanceId\":\"{instance}\",\"hostName\":\"host-{number:07}\",\
+             \"endpoints\":[\"rest://10.{a}.{b}.{c}:8080\"],\"status\":\"UP\",\
+             \"healthCheck\":{{\"mode\":\"push\",\"interval\":{interval},\"times\":{times}}}}}}}"
+        );
+        post(&format!("{BASE}/microservices/{}/instances", self.id), &body)
+    }
+}
+
+fn service_request(name: &str) -> Vec<u8> {
+    let body = format!(
+        "{{\"service\":{{\"serviceName\":\"{name}\",\"appId\":\"default\",\"version\":\"1.0.0\",\"status\":\"UP\"}}}}"
+    );
+    post(&format!("{BASE}/microservices"), &body)
+}
+
+/// The id of the instance of this number among those a service was filled with.
+pub fn instance_id(number: usize) -> String {
+    format!("instance-{number:023x}")
+}
+
+/// Registers instances in all `services` in turn until each has `each`.
+pub fn fill(
+    address: SocketAddr,
+    services: &[Service],
+    each: usize,
+    check: HealthCheck,
+) -> Result<(), String> {
+    let request = |number: usize| {
+        let instance = number / services.len();
+        services[number % services.len()].register_request(&instance_id(instance), number, check)
+    };
+    send_all(address, services.len() * each, request, |_, _| {})
+}

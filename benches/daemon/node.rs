@@ -1,0 +1,127 @@
+//! What is measured: daemons as child processes, and the store they run on.
+
+use std::net::SocketAddr;
+use std::process::Command;
+use std::time::Duration;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
+
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::{Etcd, EtcdSetup};
+use crate::usage;
+
+/// The two stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The embedded store.
+    Embedded,
+    /// An etcd of the run's own, one member.
+    Etcd,
+}
+
+impl Kind {
+    /// Its name on the command line and in the table.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Result<Self, String> {
+        [Self::Embedded, Self::Etcd]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+            .ok_or_else(|| format!("{name} is no store: embedded, etcd"))
+    }
+}
+
+/// A store that daemons can run on: the etcd, or nothing but their own folders.
+pub struct Backing {
+    etcd: Option<Etcd>,
+}
+
+impl Backing {
+    /// Starts what the store needs.
+    pub fn start(kind: Kind) -> Self {
+        let etcd = (kind == Kind::Etcd)
+            .then(|| Etcd::start_with(EtcdSetup { flags: etcd_flags(), ..Default::default() }));
+        Self { etcd }
+    }
+
+    /// Starts a daemon on it and waits until it serves.
+    pub fn node(&self) -> Result<Node, String> {
+        // Half a million instances are more than the default quotas allow. An instance may beat once in its lease of a
+        // minute (the storm).
+        let mut settings = Settings::default()
+            .yaml("quota.cap.service.limit", json!(10_000_000))
+            .yaml("quota.cap.instance.limit", json!(10_000_000))
+            .yaml("registry.instance.minTimes", json!(1))
+            .environment("LOG_LEVEL", "WARN");
+        if let Some(etcd) = &self.etcd {
+            settings = settings.conf("manager_cluster", &format!("\"{}\"", etcd.address()));
+        }
+        let daemon = Daemon::start(settings).map_err(|why| why.to_string())?;
+        Ok(Node { daemon })
+    }
+}
+
+fn etcd_flags() -> Vec<String> {
+    // 8 GiB, the largest it recommends: the default of 2 GiB is near after a million registrations.
+    let mut flags = vec!["--quota-backend-bytes=8589934592".to_owned()];
+    // The tests switch it off where they can; a figure without the disk would be worth nothing.
+    let help = Command::new("etcd").arg("--help").output();
+    if help.is_ok_and(|help| {
+        String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).contains("--unsafe-no-fsync")
+    }) {
+        flags.push("--unsafe-no-fsync=false".to_owned());
+    }
+    flags
+}
+
+/// A daemon that serves.
+pub struct Node {
+    daemon: Daemon,
+}
+
+impl Node {
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.daemon.address()
+    }
+
+    /// Its process.
+    pub fn pid(&mut self) -> u32 {
+        self.daemon.process().id()
+    }
+
+    /// CPU time it has used.
+    pub fn cpu(&mut self) -> Result<Duration, String> {
+        usage::cpu(self.pid())
+    }
+
+    /// Resident bytes.
+    pub fn resident(&mut self) -> Result<u64, String> {
+        usage::resident(self.pid())
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.daemon.kill9();
+    }
+
+    /// A new process on the same folder and address, which may not serve yet.
+    pub fn respawn(&mut self) -> Result<(), String> {
+        self.daemon.respawn().map_err(|why| why.to_string())
+    }
+}
+
+/// Raises the limit on open files to what is allowed, and returns it: thousands of watchers hold one each.
+pub fn raise_open_files() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let in_force = if setrlimit(Resource::Nofile, raised).is_ok() { limit.maximum } else { limit.current };
+    in_force.unwrap_or(u64::MAX)
+}

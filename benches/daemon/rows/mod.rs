@@ -1,0 +1,61 @@
+//! The rows, each with what it fills, what it does and what it is to reach. A file measures rows that share a daemon.
+
+mod held;
+mod load;
+mod register;
+mod storm;
+mod visible;
+mod watchers;
+
+use crate::node::Kind;
+use crate::options::Options;
+use crate::table::{Line, Table};
+
+/// Measures rows that share a daemon, and says what came of it; an error ends them.
+type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
+
+/// Measures what is wanted, on one store after the other.
+pub fn run(options: &Options) -> Table {
+    let mut table = Table::new(setting(options));
+    let groups: [(&[&str], Measure); 6] = [
+        (&load::ROWS, load::measure),
+        (&register::ROWS, register::measure),
+        (&held::ROWS, held::measure),
+        (&visible::ROWS, visible::measure),
+        (&watchers::ROWS, watchers::measure),
+        (&storm::ROWS, storm::measure),
+    ];
+    for &store in options.stores() {
+        eprintln!("{}:", store.name());
+        for (rows, measure) in groups {
+            if !options.wants_any(rows) {
+                continue;
+            }
+            if let Err(why) = measure(options, store, &mut table) {
+                table.push(Line::failed(&rows.join(", "), store, &why));
+            }
+        }
+    }
+    table
+}
+
+/// The machine, and how it was measured.
+fn setting(options: &Options) -> String {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let cpus = read("/proc/cpuinfo");
+    let model = cpus
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(':'))
+        .map_or("", |(_, name)| name);
+    let loads = read("/proc/loadavg");
+    let load = loads.split(' ').next().unwrap_or_default().to_owned();
+    let build =
+        if cfg!(debug_assertions) { "a debug build, whose figures mean nothing" } else { "a release build" };
+    format!(
+        "{cores} cores ({}) shared with the load, load average {load} at the start, {build}; best of {} rounds of {} s.",
+        model.trim(),
+        options.rounds,
+        options.round.as_secs()
+    )
+}

@@ -1,0 +1,122 @@
+//! Registrations under load: what one costs, and whether that grows with what the registry holds or with the service.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use crate::client::once;
+use crate::compare::{Best, Comparison, compare};
+use crate::fill::{LONG, Service, fill};
+use crate::floor::{Floor, Reads};
+use crate::node::{Backing, Kind, Node};
+use crate::options::Options;
+use crate::table::{Line, Table};
+use crate::wrk::Load;
+
+/// The rows measured here.
+pub const ROWS: [&str; 1] = ["register"];
+
+/// Connections of wrk.
+const CONNECTIONS: usize = 64;
+/// Most registrations a second that a round has services for; a faster round comes to the same services again.
+const MOST_A_SECOND: usize = 40_000;
+/// A small service: as many get registered in one before the next one's turn.
+const SMALL: usize = 10;
+/// A large service has as many before the rounds begin.
+const LARGE: usize = 10_000;
+/// Large services that grow during the rounds.
+const LARGE_SERVICES: usize = 4;
+/// Instances of a service that only is there.
+const HELD_EACH: usize = 1_000;
+
+/// What a store is to reach: registrations a second and microseconds of CPU.
+fn goal(store: Kind) -> (f64, f64) {
+    match store {
+        Kind::Embedded => (15_000.0, 60.0),
+        Kind::Etcd => (6_000.0, 100.0),
+    }
+}
+
+/// Measures them on one daemon that grows.
+pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), String> {
+    let backing = Backing::start(store);
+    let mut node = backing.node()?;
+    let address = node.address();
+    let probe = Service::create(address, "probe")?;
+    let answer = once(address, &probe.register_request("probe-00000000000000000000000000", 1, LONG))?;
+    let floor = Floor::start(&answer, Reads::Body)?;
+    let run = Run { options, store, floor, rounds: Cell::new(0) };
+
+    let first = run.small(&mut node)?;
+    run.push(table, "register, nothing held, services of 10", &first, None);
+    let (mut held, mut large) = (0_usize, Vec::new());
+    for goal in [100_000_usize, 500_000] {
+        let goal = options.scale(goal, goal / 1_000);
+        let (large_each, held_each) = (options.scale(LARGE, 10), options.scale(HELD_EACH, 10));
+        if large.is_empty() {
+            large = Service::create_many(address, "large", LARGE_SERVICES)?;
+            fill(address, &large, large_each, LONG)?;
+            held = large.len() * large_each;
+        }
+        let more =
+            Service::create_many(address, &format!("held-{goal}"), goal.saturating_sub(held) / held_each)?;
+        fill(address, &more, held_each, LONG)?;
+        held = goal;
+        let small = run.small(&mut node)?;
+        run.push(table, &format!("register, {held} held, services of 10"), &small, Some(&first.ours));
+        let grown = run.large(&mut node, &large)?;
+        run.push(table, &format!("register, {held} held, services of 10,000"), &grown, Some(&first.ours));
+    }
+    Ok(())
+}
+
+struct Run<'a> {
+    options: &'a Options,
+    store: Kind,
+    floor: Floor,
+    /// Rounds so far, over all lines: part of what makes ids unique.
+    rounds: Cell<usize>,
+}
+
+impl Run<'_> {
+    /// A word no other round has.
+    fn word(&self) -> String {
+        self.rounds.set(self.rounds.get() + 1);
+        format!("round-{:03}", self.rounds.get())
+    }
+
+    /// Each round in new services.
+    fn small(&self, node: &mut Node) -> Result<Comparison, String> {
+        let most = self.options.scale(MOST_A_SECOND * self.options.round.as_secs() as usize / SMALL, 50);
+        let address = node.address();
+        compare(self.options, node, &self.floor, |_| {
+            let word = self.word();
+            let services = Service::create_many(address, &word, most)?;
+            let ids: Vec<&str> = services.iter().map(|service| service.id.as_str()).collect();
+            Load::register(CONNECTIONS, &ids, SMALL, &word).map(Rc::new)
+        })
+    }
+
+    /// Each round in the same services, one instance in each in turn.
+    fn large(&self, node: &mut Node, services: &[Service]) -> Result<Comparison, String> {
+        let ids: Vec<&str> = services.iter().map(|service| service.id.as_str()).collect();
+        compare(self.options, node, &self.floor, |_| {
+            Load::register(CONNECTIONS, &ids, 1, &self.word()).map(Rc::new)
+        })
+    }
+
+    fn push(&self, table: &mut Table, row: &str, measured: &Comparison, first: Option<&Best>) {
+        let (rate, cpu) = goal(self.store);
+        let ours = &measured.ours;
+        let mut line = Line::load(row, self.store, measured);
+        let mut target = format!("≥ {rate:.0}/s, ≤ {cpu:.0} µs");
+        let mut met = ours.rate >= rate && ours.cpu <= cpu;
+        if let Some(first) = first {
+            // Faster is no fault.
+            let share = ours.rate / first.rate;
+            target.push_str(", ≥ 80 % of the empty registry's rate");
+            met &= share >= 0.8;
+            line = line.note(format!("{:.0} % of the rate with nothing held", share * 100.0));
+        }
+        table.push(line.target(&target, met));
+    }
+}

@@ -1,0 +1,116 @@
+//! Runs wrk against an address and reads what it counted.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::support::process::Process;
+
+/// Threads of wrk. It shares the cores with the server; two keep the server busy.
+const THREADS: usize = 2;
+/// How much longer than asked a run of wrk may take.
+const SLACK: Duration = Duration::from_secs(20);
+
+/// A load to be put on a server, again and again.
+pub struct Load {
+    script: &'static str,
+    arguments: Vec<String>,
+    connections: usize,
+    folder: TempDir,
+}
+
+/// What wrk counted.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Answers a second.
+    pub rate: f64,
+    /// Answers.
+    pub requests: u64,
+    /// Median latency.
+    pub p50: Duration,
+    /// The latency that one in a hundred exceeds.
+    pub p99: Duration,
+}
+
+impl Load {
+    /// These requests in turn, each a method, a path and perhaps a consumer's id.
+    pub fn replay(connections: usize, requests: &[(&str, String, Option<&str>)]) -> Result<Self, String> {
+        let lines: Vec<String> = requests
+            .iter()
+            .map(|(method, path, consumer)| format!("{method} {path} {}", consumer.unwrap_or("-")))
+            .collect();
+        Self::new("replay.lua", connections, &lines, Vec::new())
+    }
+
+    /// Registrations in these services, `each` in one before the next one's turn. `word` makes their ids unique.
+    pub fn register(connections: usize, services: &[&str], each: usize, word: &str) -> Result<Self, String> {
+        Self::new("register.lua", connections, services, vec![each.to_string(), word.to_owned()])
+    }
+
+    fn new<L: AsRef<str>>(
+        script: &'static str,
+        connections: usize,
+        lines: &[L],
+        arguments: Vec<String>,
+    ) -> Result<Self, String> {
+        let failed = |error: std::io::Error| format!("a file for wrk: {error}");
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let file = folder.path().join("lines");
+        let text: String = lines.iter().map(|line| format!("{}\n", line.as_ref())).collect();
+        fs::write(&file, text).map_err(failed)?;
+        let mut all = vec![file.display().to_string()];
+        all.extend(arguments);
+        Ok(Self { script, arguments: all, connections, folder })
+    }
+
+    /// Puts the load on a server for so long. An answer that is an error, or none at all, is an error.
+    pub fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
+        let mut command = Command::new("wrk");
+        command
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/wrk"))
+            .args(["--latency", "--timeout", "10s"])
+            .arg(format!("--threads={}", THREADS.min(self.connections)))
+            .arg(format!("--connections={}", self.connections))
+            .arg(format!("--duration={}s", length.as_secs().max(1)))
+            .args(["--script", self.script])
+            .arg(format!("http://{address}/"))
+            .arg("--")
+            .args(&self.arguments)
+            .stdin(Stdio::null());
+        let log = self.folder.path().join("output");
+        fs::remove_file(&log).ok();
+        let mut process =
+            Process::spawn("wrk", &mut command, &log).map_err(|error| format!("wrk: {error}"))?;
+        process.wait(length + SLACK)?;
+        counted(&process.log())
+    }
+}
+
+fn counted(output: &str) -> Result<Counted, String> {
+    let line = output.lines().find_map(|line| line.strip_prefix("COUNTED "));
+    let line = line.ok_or_else(|| format!("wrk says: {output}"))?;
+    let value = |name: &str| -> Result<u64, String> {
+        let word = line.split(' ').find_map(|word| word.strip_prefix(name)?.strip_prefix('='));
+        word.and_then(|word| word.parse().ok()).ok_or_else(|| format!("no {name} in: {line}"))
+    };
+    for kind in ["connect", "read", "write", "status", "timeout"] {
+        let count = value(kind)?;
+        if count > 0 {
+            return Err(format!("{count} errors of kind `{kind}`: {line}"));
+        }
+    }
+    let (requests, time) = (value("requests")?, Duration::from_micros(value("microseconds")?));
+    if requests == 0 || time.is_zero() {
+        return Err(format!("nothing was answered: {line}"));
+    }
+    Ok(Counted {
+        rate: requests as f64 / time.as_secs_f64(),
+        requests,
+        p50: Duration::from_micros(value("p50")?),
+        p99: Duration::from_micros(value("p99")?),
+    })
+}
