@@ -5,12 +5,15 @@
 
 mod actor;
 mod agreement;
+mod bad_input;
 mod crash;
 mod data;
 mod etcd_away;
 mod etcd_faults;
 mod expiry;
 mod mass_expiry;
+mod overload;
 mod owners;
 mod proxy;
+mod soak;
 mod watchers;
