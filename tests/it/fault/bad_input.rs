@@ -136,7 +136,7 @@ fn damaged_requests_are_refused_and_harm_nobody() {
         Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
         Err(_) => rand::random(),
     };
-    println!("{SEED_VARIABLE}={seed}");
+    say!("{SEED_VARIABLE}={seed}");
     let mut node = Daemon::start(Settings::default()).unwrap();
     let registry = Registry::new(node.client(), "bystander");
     let service = registry.create_service("provider", "1.0.0").unwrap();
@@ -157,10 +157,7 @@ fn damaged_requests_are_refused_and_harm_nobody() {
         }
     });
     let [_, good, _, refused, _] = answered;
-    println!(
-        "figure: bad input: {} inputs, {good} answered 2xx, {refused} 4xx",
-        answered.iter().sum::<usize>()
-    );
+    say!("figure: bad input: {} inputs, {good} answered 2xx, {refused} 4xx", answered.iter().sum::<usize>());
     assert!(refused > 0 && good > 0, "{answered:?}: the damage is neither all nor nothing");
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap(), ["here"]);
     assert_eq!(node.process().exit_status(), None);

@@ -97,9 +97,10 @@ fn check_majority(outage: Outage) {
     agree_on(&[&nodes[0], &nodes[1]], &servers[1], &service, &beating);
     let answers = owners.stop();
     answers.assert_all_taken();
-    println!(
+    say!(
         "figure: majority {outage:?}: {} beats taken, longest answer {:?}; {refusals} writes refused, longest {longest:?}",
-        answers.taken, answers.longest,
+        answers.taken,
+        answers.longest,
     );
 }
 
@@ -155,7 +156,7 @@ fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
         proxy.heal();
         let held = agree_on(&[&lost, &near], &etcd, &service, &[stay.clone(), come.clone()].concat());
         is_healing.store(true, Ordering::Relaxed);
-        println!("figure: compacted: {} whole lists seen while it listed anew", looking.join().unwrap());
+        say!("figure: compacted: {} whole lists seen while it listed anew", looking.join().unwrap());
         assert_eq!(held[&stay[0]]["status"], "DOWN");
     });
     let log = lost.process().log();
@@ -200,7 +201,7 @@ fn no_answered_write_is_lost_when_the_leader_moves_or_is_killed() {
     for id in &written {
         assert!(held.contains_key(id), "{id} was answered 200 and is not there");
     }
-    println!("figure: leader moved and killed: {} writes answered 200, all there", written.len());
+    say!("figure: leader moved and killed: {} writes answered 200, all there", written.len());
 }
 
 struct StopWhenDropped<'a>(&'a AtomicBool);
@@ -266,7 +267,7 @@ fn a_slow_etcd_fails_nobody() {
         .collect();
     agree_on(&[&node], &etcd, &service, &all);
     owners.stop().assert_all_taken();
-    println!("figure: slow etcd: {} registrations by {writers} writers in {took:?}", writers * each);
+    say!("figure: slow etcd: {} registrations by {writers} writers in {took:?}", writers * each);
 }
 
 /// Injected: etcd's quota is used up by somebody else, until it raises its alarm. Writes are refused clearly; finds, beats

@@ -149,7 +149,7 @@ fn nine_in_ten_vanished_owners_are_held_and_let_go() {
     let (living, mortal) = (names("lives", count / 10), names("dies", count - count / 10));
     let begin = Instant::now();
     let mut scene = Scene::new(&living, &mortal);
-    println!("figure: mass expiry: {count} instances registered and agreed on after {:?}", begin.elapsed());
+    say!("figure: mass expiry: {count} instances registered and agreed on after {:?}", begin.elapsed());
     scene.mortals_vanish();
     scene.wait_until_held(&mortal, "preservation");
     for node in 0..2 {
@@ -178,7 +178,7 @@ fn nine_in_ten_vanished_owners_are_held_and_let_go() {
     for node in 0..2 {
         eventually(GENEROUS, || scene.held(node, "preservation").is_empty());
     }
-    println!("figure: mass expiry: over after {:?}, leases of {} s", begin.elapsed(), scene.interval * 4);
+    say!("figure: mass expiry: over after {:?}, leases of {} s", begin.elapsed(), scene.interval * 4);
 }
 
 /// Injected: three in ten owners vanish at once: too many for a coincidence, too few for the first rule.

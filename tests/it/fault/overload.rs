@@ -72,7 +72,7 @@ fn half_sent_requests_hold_nobody_up_and_are_ended() {
     });
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), served);
     assert_eq!(node.process().exit_status(), None);
-    println!("figure: half-sent requests: {count} ended; {served} rounds of others, longest {longest:?}");
+    say!("figure: half-sent requests: {count} ended; {served} rounds of others, longest {longest:?}");
 }
 
 /// Injected: 64 writers on kept connections, of which one asks again and again for what is not there. It is refused each
@@ -127,7 +127,7 @@ fn one_writer_that_errs_fails_no_other() {
     let written = (writers - 1) * each;
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), written);
     assert!(refusals > 0 && looks > 0);
-    println!(
+    say!(
         "figure: {written} writes by {} writers in {:?} beside {refusals} refusals and {looks} looks at /health",
         writers - 1,
         begin.elapsed()

@@ -162,7 +162,7 @@ fn check_loss(loss: Loss) {
             elsewhere.iter().filter(|(_, of)| of == id).map(|(action, _)| action.as_str()).collect();
         assert_eq!(of_it, ["DELETE"], "{id}");
     }
-    println!(
+    say!(
         "{loss:?}: away for {:?}, {} beats taken (longest answer {:?}), longest refusal of a write {longest_write:?}, /health complained: {was_unhealthy}",
         away.elapsed(),
         answers.taken,

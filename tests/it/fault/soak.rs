@@ -98,7 +98,7 @@ fn all_agree_after_kills_and_cuts() {
         Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
         Err(_) => rand::random(),
     };
-    println!("{SEED_VARIABLE}={seed}");
+    say!("{SEED_VARIABLE}={seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let etcd = Etcd::start();
     let proxy = Proxy::start(etcd.address()).unwrap();
@@ -155,7 +155,7 @@ fn all_agree_after_kills_and_cuts() {
     let up: Vec<String> = owners.iter().flat_map(|owner| owner.up.iter().cloned()).collect();
     agree_on(&[&killed, &cut, &calm], &etcd, &service, &up);
     let answered: usize = owners.iter().map(|owner| owner.answered).sum();
-    println!(
+    say!(
         "figure: soak: {answered} calls done, {kills} kills, {cuts} cuts, {} instances in the end",
         up.len()
     );

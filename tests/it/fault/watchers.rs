@@ -121,7 +121,7 @@ fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
 fn watchers_that_go_at_random_take_nothing_from_the_others() {
     let count = Scale::of_this_run().choose(200, 1_000);
     let seed: u64 = rand::random();
-    println!("seed: {seed}");
+    say!("seed: {seed}");
     let mut random = StdRng::seed_from_u64(seed);
     let mut scene = Scene::new();
     let mut watchers: Vec<WebSocket> = (0..count).map(|_| scene.watch()).collect();
@@ -155,7 +155,7 @@ fn watchers_that_go_at_random_take_nothing_from_the_others() {
     eventually(GENEROUS, || scene.watchers() == watchers.len());
     let memory = scene.memory();
     assert!(memory < MEMORY_BOUND_KB, "{memory} kB");
-    println!("figure: watchers: {count}, 30 changes at all the rest after {took:?}, {memory} kB resident");
+    say!("figure: watchers: {count}, 30 changes at all the rest after {took:?}, {memory} kB resident");
 }
 
 /// What came of a watcher that was slow.
@@ -225,11 +225,11 @@ fn a_watcher_that_is_slow_gets_the_latest_state_and_delays_nobody() {
                     assert!(seen.events < made, "{what}: {} of {made} events: it was not slow", seen.events);
                     assert!(seen.latest.values().all(|round| *round == rounds));
                 }
-                println!("figure: {what}: {} of {made} events, end: {:?}", seen.events, seen.end);
+                say!("figure: {what}: {} of {made} events, end: {:?}", seen.events, seen.end);
             });
         }
     });
-    println!("figure: slow watchers: {made} changes in {took:?}, {memory} kB resident");
+    say!("figure: slow watchers: {made} changes in {took:?}, {memory} kB resident");
     // And they go on as everybody.
     scene.registry.unregister(&scene.provider, &ids[0]).unwrap();
     all_get(&mut good, "DELETE", &ids[..1]);
