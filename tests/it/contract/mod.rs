@@ -12,4 +12,5 @@ mod daemon;
 mod etcd_data;
 mod etcd_layout;
 mod golden;
+mod openapi;
 mod transfer;
