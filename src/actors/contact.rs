@@ -18,7 +18,7 @@ pub struct Contact(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Monotonic milliseconds of the last answer before it went away, or [`IN_TOUCH`].
+    /// Monotonic milliseconds of the first probe that failed since the last answer, or [`IN_TOUCH`].
     away_since: AtomicU64,
     why: Mutex<String>,
 }

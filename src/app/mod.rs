@@ -163,6 +163,7 @@ async fn run(config: Config) -> Result<(), String> {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
             log::info!("{signal} while registering this node");
+            unregister(&actors).await;
             server.stop(DRAIN_LIMIT).await;
             return leave(&actors, &shared, &store).await;
         }
@@ -177,9 +178,7 @@ async fn run(config: Config) -> Result<(), String> {
     let signal = stop.wait().await;
     log::info!("{signal}: stopping");
     api.node.set_draining();
-    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
-        log::warn!("this node could not unregister itself: {refused}");
-    }
+    unregister(&actors).await;
     let stopped = server.stop(DRAIN_LIMIT).await;
     if stopped.cut > 0 {
         log::warn!("{} connections were cut", stopped.cut);
@@ -286,6 +285,7 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
             beat_every: rules::own_beat(config),
             identity: identity::of(config),
             registered: std::cell::RefCell::default(),
+            is_leaving: std::cell::Cell::default(),
         };
         let tie = lifelines.tie("PeerActor");
         PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
@@ -307,6 +307,12 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
         Actors { registry, lease, watch, hub, peer, retire },
         Shared { reader, freshness, beats, contact, clock, lifelines },
     )
+}
+
+async fn unregister(actors: &Actors) {
+    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
+        log::warn!("this node could not unregister itself: {refused}");
+    }
 }
 
 /// How this process signs locks in the store.

@@ -5,6 +5,7 @@
 
 pub mod messages;
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -95,7 +96,9 @@ pub struct PeerCore {
     /// Who this node is.
     pub identity: NodeIdentity,
     /// Where it is registered.
-    pub registered: std::cell::RefCell<Option<InstanceRef>>,
+    pub registered: RefCell<Option<InstanceRef>>,
+    /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
+    pub is_leaving: Cell<bool>,
 }
 
 impl PeerActor {
@@ -136,16 +139,8 @@ impl Handler<LeaveCluster> for PeerActor {
 
     fn handle(&mut self, _: LeaveCluster, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
-        Box::pin(async move {
-            let Some(at) = core.registered.borrow_mut().take() else { return };
-            let message =
-                UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
-            match ask(&core.registry, message, LEAVE_LIMIT).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
-                Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
-            }
-        })
+        core.is_leaving.set(true);
+        Box::pin(async move { leave(&core).await })
     }
 }
 
@@ -244,7 +239,20 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
     *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
+    if core.is_leaving.get() {
+        leave(core).await;
+    }
     Ok(())
+}
+
+async fn leave(core: &PeerCore) {
+    let Some(at) = core.registered.borrow_mut().take() else { return };
+    let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+    match ask(&core.registry, message, LEAVE_LIMIT).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
+        Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
+    }
 }
 
 fn call<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {

@@ -226,7 +226,10 @@ pub(super) async fn delete(
         let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
-        dependencies::apply_directly(core, tenant, ended).await?;
+        if let Err(error) = dependencies::apply_directly(core, tenant, ended).await {
+            // The service is gone all the same; a rule of a consumer that does not exist is passed over.
+            log::warn!("dependencies of the deleted service {service} were left: {error}");
+        }
     }
     Ok(committed((), &outcome))
 }

@@ -11,6 +11,7 @@ pub mod golden;
 pub mod http;
 pub mod net;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod scale;
 pub mod store;
