@@ -78,7 +78,7 @@
 //!
 //! | question | place |
 //! | --- | --- |
-//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi.rs`: what each takes and answers |
+//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi/mod.rs`: what each takes and answers |
 //! | What does an error code mean? | `error/mod.rs` |
 //! | When is a member valid? | `domain/validate/`, a file a resource |
 //! | How is JSON read and written? | `domain/json.rs`: Go's rules |
