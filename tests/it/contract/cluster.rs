@@ -195,7 +195,7 @@ fn a_node_started_again_takes_its_former_entry_over() {
     // The lease on which it stands now lives on: it is renewed beyond its time.
     let (service, id) = (former["serviceId"].as_str().unwrap(), former["instanceId"].as_str().unwrap());
     let lease = lease_of(&etcd, service, id);
-    let low = eventually(GENEROUS, || seconds_left(&etcd, lease).filter(|left| *left <= 12));
+    let low = eventually(GENEROUS, || seconds_left(&etcd, lease).filter(|left| *left <= 17));
     eventually(GENEROUS, || seconds_left(&etcd, lease).is_some_and(|left| left > low));
     lists(&one, &[one.address(), other.address()]);
     assert_eq!(member(&one, other.address())["instanceId"], former["instanceId"]);
