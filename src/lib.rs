@@ -1,4 +1,105 @@
-//! `service-center`: a microservice registry.
+//! `service-center`: a microservice registry that speaks the API of Apache ServiceComb Service-Center, over etcd or over an
+//! embedded durable store. This page is the map; `README.md` says how to run it, `actors.md` what each actor does.
+//!
+//! # The flow
+//!
+//! A write goes down to the store and comes back as an event; a read looks at the snapshot made of those events. Nothing
+//! else changes the snapshot, so two nodes that saw the same revision of the store answer alike.
+//!
+//! ```text
+//!         request                                              change
+//!  client ──────► http ─► domain ─► actors ──────► store ─► etcd, or the embedded log
+//!                 reads   checks    RegistryActor  commits          │
+//!                  ▲                                                │ store::Event, by revision
+//!                  │ cache::SnapshotReader                          ▼
+//!                  │ (no mailbox, no lock)          WatchActor ─► cache::SnapshotBuilder
+//!                  └──────────── cache::cell ◄── publishes ──┘
+//!                                                  │ SnapshotPublished
+//!                                                  ▼
+//!                                               HubActor ─► websocket sessions
+//! ```
+//!
+//! # The modules, and who may import whom
+//!
+//! A module imports the ones above it in this table, never one beside or below it. `http` does not import `store`. A test
+//! (`tests/it/tidy/layers.rs`) reads the `use` lines.
+//!
+//! | rank | module | what it is | invariant |
+//! | --- | --- | --- | --- |
+//! | 0 | [`clock`] | time | the one home of "now" |
+//! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
+//! | 0 | [`metrics`] | counters | written where things happen |
+//! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
+//! | 1 | [`config`] | every source, read once | the one home of environment variables |
+//! | 2 | [`store`] | the [`store::Store`] port, etcd, the embedded store, keys and values | etcd's semantics; knows no rule of the registry |
+//! | 2 | [`cache`] | the snapshot: the read model | immutable; made of the store's events only |
+//! | 3 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
+//! | 4 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
+//! | 5 | [`app`] | builds everything once, drains it in reverse | the one place that knows all |
+//! | 6 | [`cli`] | the command line | the one that prints |
+//!
+//! # One registration, through every layer
+//!
+//! `POST /v4/default/registry/microservices/{serviceId}/instances`. All paths are below `src/`.
+//!
+//! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits.
+//! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row, reads the tenant and, in
+//!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body.
+//! 3. `http/routes.rs` `ROUTES` names the handler, and what a caller must be allowed to do.
+//! 4. `http/v4/instances.rs` `register` decodes the body, and sends a message; it knows no rule.
+//! 5. `http/dto/instance.rs` `into_instance` turns the body into a domain value, or into 400001.
+//! 6. `domain/validate/instance.rs` `registration` says what is wrong with it: member, value, rule.
+//! 7. `http/api.rs` `write` asks the RegistryActor, 5 s at most.
+//! 8. `actors/registry/mod.rs` `operations` runs the operation on the actor's thread.
+//! 9. `actors/registry/instances.rs` `register` checks service and quota; a known id goes to `replace`, a new one to `create`.
+//! 10. `domain/instance.rs` `complete` fills in what the registry decides: id, version, times, health check.
+//! 11. `actors/registry/lease_pool.rs` `take` gives a lease, granted ahead where a grant costs a round.
+//! 12. `store/keys.rs` `instance` and `lease` build the two keys.
+//! 13. `actors/registry/batcher.rs` `submit` puts the transaction with whatever else waits. Its compares (the service is there,
+//!     the instance is not) are the exact check.
+//! 14. `store/etcd/batch.rs` nests the batch into few requests; or `store/embedded/committer.rs` writes it to the log and
+//!     syncs. From here on the registration survives a crash.
+//! 15. `actors/watch/mod.rs` `watch` gets the event back from the store.
+//! 16. `store/codec.rs` `decode` parses it, once.
+//! 17. `actors/watch/state.rs` `apply` tells puts, goodbyes and expiries apart; `actors/watch/guard.rs` holds back expiries.
+//! 18. `cache/builder.rs` `apply` changes the working copy, `publish` makes it the next snapshot.
+//! 19. `cache/cell.rs` `publish` swaps it in, and wakes the request that waits in `http/api.rs` `write`: it answers 200, and a
+//!     find on this node now shows the instance.
+//! 20. `actors/hub/mod.rs` `push` finds the consumers that depend on the service, encodes the event once, and puts it into the
+//!     `actors/hub/outbox.rs` `Outbox` of each session.
+//! 21. `http/ws/session.rs` writes it to the socket.
+//!
+//! A find is shorter: `http/v4/find.rs` `find` → `cache/find.rs` `find` over the current snapshot → `cache/answer.rs`
+//! `FindAnswer`, the body joined once and kept until something in it changes. A heartbeat is shorter still:
+//! `http/v4/heartbeats.rs` `beat` marks the lease in the snapshot, `actors/beats.rs` `take` queues it, and within 100 ms
+//! `actors/lease/mod.rs` sends all that is marked as one batch.
+//!
+//! # Where to look for what
+//!
+//! | question | place |
+//! | --- | --- |
+//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi/operations.rs`: what each takes and answers |
+//! | What does an error code mean? | `error/mod.rs` |
+//! | When is a member valid? | `domain/validate/`, a file a resource |
+//! | How is JSON read and written? | `domain/json.rs`: Go's rules |
+//! | What lies in etcd, under which key? | `store/keys.rs` |
+//! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
+//! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
+//! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
+//! | Who sees which instance? | `cache/find.rs` |
+//! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
+//! | When does an instance end? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` |
+//! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
+//! | In which order does it start and stop? | `app/mod.rs` `run` |
+//! | What is counted? | `metrics/mod.rs` |
+//! | Where does it differ from the original server? | `docs/differences.md` |
+//!
+//! # The tests
+//!
+//! Pure code is tested beside itself. One suite, `store/conformance.rs`, runs over both stores (`tests/store_embedded`,
+//! `tests/store_etcd`), and faults of the disk over the first. `tests/server` tests sockets and limits. `tests/it` starts the
+//! built daemon, among other things to replay recorded exchanges of the original server (`tests/golden`), and reads the
+//! source for the rules above: `tests/it/main.rs` says what lies where.
 
 pub mod actors;
 pub mod app;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::cache::{InstanceEntry, LeaseMark};
+use crate::clock::Monotonic;
 use crate::domain::event::InstanceRef;
 
 /// A lease to be renewed, with what is needed to write its instance again should the store have let it expire.
@@ -17,6 +18,8 @@ pub struct Beat {
     pub mark: Arc<LeaseMark>,
     /// As it was when the beat was taken.
     pub entry: Arc<InstanceEntry>,
+    /// When it was first sent to the store; `None` before.
+    pub first_sent: Option<Monotonic>,
 }
 
 /// The queue. Bounded by the instances held: a lease is in it once.
@@ -30,11 +33,12 @@ struct Inner {
 }
 
 impl Beats {
-    /// Takes a beat; `false` if the instance has no lease to renew.
+    /// Takes a beat: marks the lease, and queues it unless it is queued.
     pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
         let Some(mark) = &entry.lease else { return Taken::NoLease };
         if mark.mark() {
-            self.push(Beat { at: at(), mark: Arc::clone(mark), entry: Arc::clone(entry) });
+            let (mark, entry) = (Arc::clone(mark), Arc::clone(entry));
+            self.push(Beat { at: at(), mark, entry, first_sent: None });
         }
         Taken::Queued
     }
@@ -89,3 +93,6 @@ pub enum Taken {
     /// There is no lease to renew.
     NoLease,
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
+
 use crate::cache::SnapshotReader;
-use crate::store::Store;
+use crate::store::{Revision, Store, StoreError};
 
 /// How long a caller waits in all. Late is no error: the snapshot is answered as it is.
 const LIMIT: Duration = Duration::from_secs(1);
@@ -21,51 +23,75 @@ pub struct Freshness(Arc<Inner>);
 struct Inner {
     store: Arc<dyn Store>,
     reader: SnapshotReader,
-    /// Look-ups begun.
-    begun: AtomicU64,
-    turn: tokio::sync::Mutex<LastLookUp>,
+    revisions: LookUps,
+    bookmarks: LookUps,
 }
 
-#[derive(Default)]
-struct LastLookUp {
-    number: u64,
-    revision: Option<i64>,
-}
+/// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("what the store holds now is not known")]
+pub struct Behind;
 
 impl Freshness {
     /// For a store and the snapshot its watch feeds.
     pub fn new(store: Arc<dyn Store>, reader: SnapshotReader) -> Self {
-        Self(Arc::new(Inner { store, reader, begun: AtomicU64::new(0), turn: tokio::sync::Mutex::default() }))
+        let (revisions, bookmarks) = (LookUps::default(), LookUps::default());
+        Self(Arc::new(Inner { store, reader, revisions, bookmarks }))
     }
 
-    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over.
+    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
+    /// reads, to which the snapshot is then the best there is.
     pub async fn catch_up(&self) {
-        // Late, or the store is away: the snapshot is the best there is.
-        let _ = tokio::time::timeout(LIMIT, self.try_catch_up()).await;
+        let _ = self.try_catch_up().await;
     }
 
-    async fn try_catch_up(&self) {
-        let Some(revision) = self.look_up().await else { return };
-        let waited = tokio::time::timeout(USUAL_DELAY, self.0.reader.wait_for(revision)).await;
-        if waited.is_ok() {
-            return;
-        }
-        if let Ok(bookmark) = self.0.store.bookmark().await {
-            self.0.reader.wait_for(bookmark).await;
-        }
+    /// As [`Self::catch_up`], for whoever must not act on an old snapshot.
+    pub async fn try_catch_up(&self) -> Result<(), Behind> {
+        tokio::time::timeout(LIMIT, self.reach()).await.unwrap_or(Err(Behind))
     }
 
-    /// A revision read after the call began.
-    async fn look_up(&self) -> Option<i64> {
-        let seen = self.0.begun.load(Ordering::SeqCst);
-        let mut last = self.0.turn.lock().await;
-        if last.number > seen {
-            return last.revision;
+    async fn reach(&self) -> Result<(), Behind> {
+        let Inner { store, reader, revisions, bookmarks } = &*self.0;
+        let revision = revisions.after_now(|| store.revision()).await.ok_or(Behind)?;
+        if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_err() {
+            let bookmark = bookmarks.after_now(|| store.bookmark()).await.ok_or(Behind)?;
+            reader.wait_for(bookmark).await;
         }
-        last.number = self.0.begun.fetch_add(1, Ordering::SeqCst) + 1;
-        // Nobody may take the former one for this look-up's, should it be given up half way.
-        last.revision = None;
-        last.revision = self.0.store.revision().await.ok();
+        Ok(())
+    }
+}
+
+/// Look-ups of one kind, one at a time.
+#[derive(Default)]
+struct LookUps {
+    /// How many were begun.
+    begun: AtomicU64,
+    last: tokio::sync::Mutex<LookUp>,
+}
+
+/// A look-up that came to its end.
+#[derive(Clone, Copy, Default)]
+struct LookUp {
+    number: u64,
+    revision: Option<Revision>,
+}
+
+impl LookUps {
+    /// A revision read after the call began; `None` if the store did not say.
+    async fn after_now(
+        &self,
+        look: impl FnOnce() -> BoxFuture<'static, Result<Revision, StoreError>>,
+    ) -> Option<Revision> {
+        let seen = self.begun.load(Ordering::SeqCst);
+        let mut last = self.last.lock().await;
+        if last.number <= seen {
+            let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
+            // Noted when it has ended: of one that is given up half way the others must not take an answer.
+            *last = LookUp { number, revision: look().await.ok() };
+        }
         last.revision
     }
 }
+
+#[cfg(test)]
+mod tests;

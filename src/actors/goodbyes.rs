@@ -55,3 +55,42 @@ impl Goodbyes {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).by_instance.contains_key(at)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{InstanceId, Tenant};
+
+    fn at(number: usize) -> InstanceRef {
+        let instance = InstanceId::from(format!("i{number}"));
+        InstanceRef { tenant: Tenant::default_tenant(), service: "s".into(), instance }
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn remembered_until_it_is_back_or_too_long_ago() {
+        let goodbyes = Goodbyes::default();
+        goodbyes.forget(&at(1));
+        goodbyes.remember(at(1), seconds(1));
+        goodbyes.remember(at(2), seconds(2));
+        goodbyes.remember(at(1), seconds(3));
+        assert!(goodbyes.contains(&at(1)) && goodbyes.contains(&at(2)) && !goodbyes.contains(&at(3)));
+        goodbyes.forget(&at(2));
+        assert!(!goodbyes.contains(&at(2)));
+        goodbyes.remember(at(4), seconds(602));
+        assert!(goodbyes.contains(&at(1)), "its second goodbye counts");
+        goodbyes.remember(at(5), seconds(603));
+        assert!(!goodbyes.contains(&at(1)) && goodbyes.contains(&at(4)));
+    }
+
+    #[test]
+    fn the_oldest_go_when_there_are_too_many() {
+        let goodbyes = Goodbyes::default();
+        (0..=MOST).for_each(|number| goodbyes.remember(at(number), seconds(1)));
+        assert!(!goodbyes.contains(&at(0)));
+        assert!(goodbyes.contains(&at(1)) && goodbyes.contains(&at(MOST)));
+    }
+}

@@ -76,7 +76,7 @@ fn tls_options(config: &EtcdTls) -> Result<TlsOptions, String> {
         ca: Some(read(&config.ca_file)?),
         identity: identity.transpose()?,
         server_name: config.server_name.clone(),
-        verification: Verification::Full,
+        verification: if config.verifies_name { Verification::Full } else { Verification::AuthorityOnly },
     })
 }
 

@@ -10,6 +10,8 @@ use crate::domain::revision::find_revision;
 
 /// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.
 const KEPT_SUBSETS: usize = 8;
+/// How many revisions of former answers of one provider are remembered.
+const KEPT_REVISIONS: usize = 32;
 
 const HEAD: &[u8] = b"{\"instances\":[";
 const TAIL: &[u8] = b"]}";
@@ -23,9 +25,14 @@ pub struct FindAnswer {
     pub body: Bytes,
     /// Instances in it.
     pub count: usize,
+    /// Revisions this provider was answered with before.
+    former: Revisions,
     gzip: OnceLock<Bytes>,
     first_served: OnceLock<Duration>,
 }
+
+/// Revisions of answers, newest first; cheap to clone.
+type Revisions = Option<Arc<[Box<str>]>>;
 
 impl FindAnswer {
     /// Joins the instances of services.
@@ -37,9 +44,9 @@ impl FindAnswer {
             size += entry.record.json.len() + 1;
         }
         let revision = find_revision(highest, count).into_boxed_str();
-        let (gzip, first_served) = (OnceLock::new(), OnceLock::new());
+        let (former, gzip, first_served) = (None, OnceLock::new(), OnceLock::new());
         if count == 0 {
-            return Self { revision, body: Bytes::from_static(b"{}"), count, gzip, first_served };
+            return Self { revision, body: Bytes::from_static(b"{}"), count, former, gzip, first_served };
         }
         let mut body = Vec::with_capacity(size + 16);
         body.extend_from_slice(HEAD);
@@ -49,7 +56,12 @@ impl FindAnswer {
         }
         body.pop();
         body.extend_from_slice(TAIL);
-        Self { revision, body: Bytes::from(body), count, gzip, first_served }
+        Self { revision, body: Bytes::from(body), count, former, gzip, first_served }
+    }
+
+    /// Whether this is the answer of a revision, or came after it here: then no other node need be ahead.
+    pub fn covers(&self, revision: &str) -> bool {
+        *self.revision == *revision || self.former.iter().flat_map(|all| all.iter()).any(|r| **r == *revision)
     }
 
     /// The instances as they stand in the body, with commas between; empty if there are none.
@@ -78,23 +90,25 @@ impl FindAnswer {
 /// Which versions of a provider are visible: their positions, ascending.
 pub type Visible = Box<[u32]>;
 
-/// Keeps the answers of one provider. A clone starts empty: it is made only to be changed.
+/// Keeps the answers of one provider. A clone starts without any, and remembers their revisions: it is made only to be
+/// changed.
 #[derive(Debug, Default)]
 pub struct AnswerCell {
     all: OnceLock<Arc<FindAnswer>>,
     subsets: Mutex<Vec<(Visible, Arc<FindAnswer>)>>,
+    former: Revisions,
 }
 
 impl Clone for AnswerCell {
     fn clone(&self) -> Self {
-        Self::default()
+        Self { former: self.revisions(), ..Self::default() }
     }
 }
 
 impl AnswerCell {
     /// The answer with all versions.
     pub fn all(&self, make: impl FnOnce() -> FindAnswer) -> &Arc<FindAnswer> {
-        self.all.get_or_init(|| Arc::new(make()))
+        self.all.get_or_init(|| self.keep(make()))
     }
 
     /// The answer with some versions.
@@ -103,11 +117,72 @@ impl AnswerCell {
         if let Some((_, answer)) = kept.iter().find(|(set, _)| **set == *visible) {
             return Arc::clone(answer);
         }
-        let answer = Arc::new(make());
+        let answer = self.keep(make());
         if kept.len() >= KEPT_SUBSETS {
             kept.remove(0);
         }
         kept.push((visible.into(), Arc::clone(&answer)));
         answer
+    }
+
+    /// What the answers were made of has changed.
+    pub fn outdate(&mut self) {
+        *self = self.clone();
+    }
+
+    fn keep(&self, answer: FindAnswer) -> Arc<FindAnswer> {
+        Arc::new(FindAnswer { former: self.former.clone(), ..answer })
+    }
+
+    /// Of the answers made here and before.
+    fn revisions(&self) -> Revisions {
+        let subsets = self.subsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = self.all.get().into_iter().chain(subsets.iter().map(|(_, answer)| answer));
+        let mut revisions: Vec<Box<str>> = made.map(|answer| answer.revision.clone()).collect();
+        if revisions.is_empty() {
+            // Changed again before anyone asked.
+            return self.former.clone();
+        }
+        revisions.extend(self.former.iter().flat_map(|all| all.iter()).cloned());
+        revisions.truncate(KEPT_REVISIONS);
+        Some(revisions.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(revision: &str) -> FindAnswer {
+        let revision = revision.into();
+        FindAnswer { revision, ..FindAnswer::join(std::iter::empty()) }
+    }
+
+    #[test]
+    fn revisions_answered_before_are_known() {
+        let first = AnswerCell::default();
+        first.all(|| answer("a"));
+        first.subset(&[1], || answer("b"));
+        // Changed twice, without anyone asking in between.
+        let second = first.clone().clone();
+        let found = second.all(|| answer("c"));
+        for known in ["a", "b", "c"] {
+            assert!(found.covers(known), "{known}");
+        }
+        assert!(!found.covers("d"));
+        assert!(!first.all(|| answer("x")).covers("c"), "what comes later is not known");
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let mut cell = AnswerCell::default();
+        for number in 0..KEPT_REVISIONS * 2 {
+            cell.all(|| answer(&number.to_string()));
+            cell = cell.clone();
+        }
+        let found = cell.all(|| answer("last"));
+        let newest = KEPT_REVISIONS * 2 - 1;
+        assert!(found.covers(&newest.to_string()));
+        assert!(!found.covers(&(newest - KEPT_REVISIONS).to_string()));
     }
 }

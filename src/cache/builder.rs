@@ -162,8 +162,12 @@ impl SnapshotBuilder {
             let former = former.map(|at| node.versions.remove(at).1);
             node.versions.push((version, id.clone()));
             node.versions.sort();
-            if let Some(former) = former.filter(|former| *former != id) {
-                tenant.unlist(&former, &way);
+            node.answers.outdate();
+            match former {
+                // Written again as it was: it is listed once for each version.
+                Some(former) if former == id => return,
+                Some(former) => tenant.unlist(&former, &way),
+                None => {}
             }
             let owner = Arc::make_mut(tenant.services.entry(id).or_default());
             owner.listed.push(way);
@@ -179,6 +183,7 @@ impl SnapshotBuilder {
             let node = Arc::make_mut(node);
             let Some(at) = node.versions.iter().position(|(known, _)| **known == *version) else { return };
             let (_, owner) = node.versions.remove(at);
+            node.answers.outdate();
             if node.versions.is_empty() {
                 tree.remove(&path);
             }
@@ -199,6 +204,7 @@ impl SnapshotBuilder {
                 None => node.early_leases.remove(&at.instance).map(|lease| Arc::new(LeaseMark::new(lease))),
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
+            node.list_answer.outdate();
             service.clone_from(&node.view);
             tenant.instance_count += usize::from(is_new);
             tenant.drop_answers(&at.service);
@@ -217,6 +223,11 @@ impl SnapshotBuilder {
             }
             let node = Arc::make_mut(node);
             gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
+            node.list_answer.outdate();
+            if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
+                // Its key is one of its own, and still there.
+                node.early_leases.insert(at.instance.clone(), mark.lease());
+            }
             tenant.instance_count = tenant.instance_count.saturating_sub(1);
             tenant.drop_answers(&at.service);
             tenant.drop_if_unused(&at.service);
@@ -307,8 +318,7 @@ impl TenantView {
         for way in ways {
             let (Listed::Name(path) | Listed::Alias(path)) = &way;
             if let Some(node) = self.tree(&way).get_mut(path) {
-                // A clone starts without answers.
-                *node = Arc::new(NameNode::clone(node));
+                Arc::make_mut(node).answers.outdate();
             }
         }
     }

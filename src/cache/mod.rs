@@ -11,6 +11,8 @@ pub mod dependency;
 pub mod find;
 pub mod lease_mark;
 pub mod snapshot;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use answer::FindAnswer;
 pub use builder::{Action, InstanceChange, SnapshotBuilder};

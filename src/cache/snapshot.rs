@@ -12,7 +12,7 @@ use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, Revision, ServiceRecord};
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
-use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
+use crate::domain::{InstanceId, ServiceId, Tenant};
 
 /// `<environment>/<app>/<name>`: the part of index keys that says what a service is looked for under. The parts cannot
 /// hold a slash, so one text can be looked up without building a key of parts.
@@ -78,7 +78,7 @@ pub struct ServiceNode {
     pub list_answer: AnswerCell,
     /// Names and aliases that lead here: their answers fall with it.
     pub(super) listed: Vec<Listed>,
-    /// Leases that came before their instance.
+    /// Leases of instances that are not there: their keys came before, or stayed.
     pub(super) early_leases: OrdMap<InstanceId, i64>,
 }
 
@@ -213,12 +213,9 @@ impl TenantView {
         self.provider_rules.get(path).into_iter().flatten()
     }
 
-    /// All providers that have consumers: name path, consumers.
-    pub fn all_provider_rules(&self) -> impl Iterator<Item = (&NamePath, Vec<ServiceKey>)> {
-        self.provider_rules.iter().map(|(path, versions)| {
-            let consumers = versions.values().flat_map(|partners| partners.keys.iter().cloned());
-            (path, consumers.collect())
-        })
+    /// Providers that have consumers, though no service has their name: name path and rules.
+    pub fn dead_provider_rules(&self) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
+        self.provider_rules.iter().filter(|(path, _)| !self.names.contains_key(*path))
     }
 
     /// An instance.

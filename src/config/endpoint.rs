@@ -36,6 +36,12 @@ impl fmt::Display for EtcdEndpoint {
 impl EtcdEndpoint {
     /// `[http://|https://]host:port[/]`; an IPv6 host in brackets.
     pub fn parse(text: &str) -> Result<Self, String> {
+        // First, so that no other complaint shows a password.
+        if text.contains('@') {
+            let advice =
+                "a user belongs into registry.etcd.username and registry.etcd.password, not into an endpoint";
+            return Err(advice.to_owned());
+        }
         let (scheme, rest) = match text.split_once("://") {
             None => (Scheme::Http, text),
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
@@ -47,11 +53,6 @@ impl EtcdEndpoint {
             }
         };
         let rest = rest.strip_suffix('/').unwrap_or(rest);
-        if rest.contains('@') {
-            let advice =
-                "a user belongs into registry.etcd.username and registry.etcd.password, not into an endpoint";
-            return Err(advice.to_owned());
-        }
         let wrong = || format!("{text:?}: write host:port, such as 10.12.0.4:2379 or https://[fd00::4]:2379");
         let (host, port) = split_host_port(rest).ok_or_else(wrong)?;
         let port = port.and_then(parse_port).ok_or_else(wrong)?;

@@ -31,7 +31,8 @@ pub fn same_partner(a: &ServiceKey, b: &ServiceKey) -> bool {
     same_name(a, b) && a.version == b.version
 }
 
-fn same_name(a: &ServiceKey, b: &ServiceKey) -> bool {
+/// Whether two keys of rules name the same service, in whatever versions.
+pub fn same_name(a: &ServiceKey, b: &ServiceKey) -> bool {
     a.tenant == b.tenant
         && a.environment == b.environment
         && a.app_id == b.app_id

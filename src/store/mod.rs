@@ -7,6 +7,7 @@ pub mod codec;
 pub mod conformance;
 pub mod embedded;
 pub mod etcd;
+pub mod faulty;
 pub mod keys;
 pub mod port;
 

@@ -57,6 +57,14 @@ pub enum Compare {
     },
     /// No key starts with this text (etcd: `create_revision = 0` over the range).
     NoneBelow(Key),
+    /// Keys start with this text, and none of them has this value (etcd: `value != …` over the range). As in etcd it does
+    /// not hold where no key starts with it: that is [`Compare::NoneBelow`].
+    NoneBelowIs {
+        /// The text.
+        prefix: Key,
+        /// The value.
+        value: Bytes,
+    },
     /// The key exists with exactly this value.
     ValueIs {
         /// The key.
@@ -228,6 +236,9 @@ pub enum WatchError {
     /// The stream was lost: watch again from the last revision seen.
     #[error("{0}")]
     Lost(String),
+    /// The store was closed: nothing will come any more.
+    #[error("the store is closed")]
+    Closed,
 }
 
 /// A store. Every call has a time limit of its own and answers within it.

@@ -321,12 +321,15 @@ async fn each_pong_of_a_heartbeat_is_asked_about() {
 
 #[actix_web::test]
 async fn a_stop_closes_sessions_as_going_away() {
-    let (fixture, mut client, outbox) = watching(settings()).await;
-    let mut stalled = Client::open(&fixture, "/watch").await;
+    let limits = Limits { close_wait: Duration::from_secs(60), ..Limits::default() };
+    let (fixture, mut client, outbox) = watching(with(limits)).await;
+    let mut second = Client::open(&fixture, "/watch").await;
     let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
     assert_eq!(client.closed().await, (1001, "the registry node stops".to_owned()));
-    assert_eq!(stalled.closed().await.0, 1001);
-    drop((client, stalled));
+    assert_eq!(second.closed().await.0, 1001);
+    // One client closes its side, one answers the close and waits: both sessions are over.
+    drop(client);
+    second.send(frame(CLOSE, b"\x03\xe9")).await;
     assert_eq!(stop.await.unwrap().cut, 0);
     assert!(outbox.is_closed());
 }

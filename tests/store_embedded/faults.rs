@@ -122,7 +122,7 @@ async fn an_unknown_outcome_ends_the_process() {
         assert!(matches!(outcome, Err(StoreError::Unknown { .. })), "{fault:?}: {outcome:?}");
         let end = within("the end of the watch", watching.next()).await;
         assert!(
-            matches!(end, Some(Err(WatchError::Lost(_)))),
+            matches!(end, Some(Err(WatchError::Closed))),
             "{fault:?}: what is unknown is not shown: {end:?}"
         );
         assert_eq!(reason(&attempt(&store, vec![put("/a", "3")]).await), Some(Reason::Unavailable));

@@ -195,6 +195,7 @@ async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision
                     *watching = Watching::start(store, "/cse-sr/", watching.reached + 1)
                 }
                 Err(WatchError::Compacted) => panic!("nothing was compacted"),
+                Err(WatchError::Closed) => panic!("nothing was closed"),
             }
         }
     })

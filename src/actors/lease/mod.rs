@@ -2,6 +2,8 @@
 //! good what the store did not answer or let expire.
 
 pub mod messages;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +35,8 @@ const GATHER: Duration = Duration::from_millis(100);
 const MAX_IN_FLIGHT: usize = 16;
 /// When an unanswered renewal is tried again.
 const RETRY: Duration = Duration::from_millis(500);
+/// When an instance that could not be written again is tried again: that costs the store more than a renewal.
+const RESTORE_RETRY: Duration = Duration::from_secs(2);
 /// Instances written again at once.
 const MAX_RESTORES: usize = 64;
 /// How long the RegistryActor may take to write one again.
@@ -109,11 +113,14 @@ async fn work(core: Rc<LeaseCore>) {
     }
 }
 
-async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
+async fn renew(core: &Rc<LeaseCore>, mut batch: Vec<Beat>) {
     if batch.is_empty() {
         return;
     }
     let sent = core.clock.monotonic();
+    for beat in &mut batch {
+        beat.first_sent.get_or_insert(sent);
+    }
     let leases = batch.iter().map(|beat| LeaseId(beat.mark.lease())).collect();
     let answers = core.store.keep_alive(leases).await;
     let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
@@ -128,23 +135,31 @@ async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
         }
     }
     metrics::LEASES_UNANSWERED.add(unanswered.len());
+    try_again(core, unanswered, RETRY);
     if !lost.is_empty() {
-        unanswered.extend(restore(core, lost).await);
+        try_again(core, restore(core, lost).await, RESTORE_RETRY);
     }
-    if !unanswered.is_empty() {
-        let core = Rc::clone(core);
-        actix::spawn(async move {
-            tokio::time::sleep(RETRY).await;
-            unanswered.into_iter().for_each(|beat| core.beats.retry(beat));
-        });
+}
+
+fn try_again(core: &Rc<LeaseCore>, beats: Vec<Beat>, pause: Duration) {
+    if beats.is_empty() {
+        return;
     }
+    let core = Rc::clone(core);
+    actix::spawn(async move {
+        tokio::time::sleep(pause).await;
+        beats.into_iter().for_each(|beat| core.beats.retry(beat));
+    });
 }
 
 /// Leases that are gone though their instances beat: written again with the same id and document, unless they said
 /// goodbye or registered anew. Returns those to try again.
 async fn restore(core: &Rc<LeaseCore>, lost: Vec<Beat>) -> Vec<Beat> {
-    // What the watch has not brought yet must not look like an expiry.
-    core.freshness.catch_up().await;
+    // What the watch has not brought yet must not look like an expiry: an old snapshot may still show one that said
+    // goodbye a moment ago.
+    if core.freshness.try_catch_up().await.is_err() {
+        return lost;
+    }
     let mut again = Vec::new();
     let mut waiting = lost.into_iter().filter(|beat| is_lost(core, beat));
     let mut running = FuturesUnordered::new();
@@ -163,7 +178,7 @@ async fn restore(core: &Rc<LeaseCore>, lost: Vec<Beat>) -> Vec<Beat> {
 }
 
 fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
-    if core.goodbyes.contains(&beat.at) {
+    if core.goodbyes.contains(&beat.at) || is_stale(core, beat) {
         return false;
     }
     let snapshot = core.reader.load();
@@ -171,6 +186,12 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
         Some(entry) => entry.lease.as_ref().is_none_or(|mark| mark.lease() == beat.mark.lease()),
         None => true,
     }
+}
+
+/// Whether its owner has not beaten for a whole TTL: then it expired rightly, or beats and says goodbye elsewhere.
+fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
+    let ttl = Duration::from_secs(u64::try_from(beat.entry.record.ttl_seconds).unwrap_or(0));
+    beat.first_sent.is_some_and(|first| core.clock.monotonic().saturating_sub(first) >= ttl)
 }
 
 async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {

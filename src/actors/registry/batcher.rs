@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::store::{Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
+use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// Batches on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
@@ -21,7 +21,12 @@ const MAX_TXNS: usize = 120;
 /// Bytes in one batch.
 const MAX_BYTES: usize = 1_000_000;
 /// Transactions that may wait; a further one is refused.
-pub const MAX_WAITING: usize = 20_000;
+const MAX_WAITING: usize = 20_000;
+/// Bytes of transactions that may wait; a further one is refused.
+const MAX_WAITING_BYTES: usize = 128 << 20;
+/// Transactions passed over for one batch because it touches their keys: many that write one key must not be looked
+/// through for each of them.
+const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
 
 type Outcome = Result<TxnOutcome, StoreError>;
 
@@ -41,6 +46,8 @@ pub struct Batcher {
 #[derive(Default)]
 struct State {
     waiting: VecDeque<Waiting>,
+    /// Bytes of those.
+    bytes: usize,
     in_flight: usize,
 }
 
@@ -56,10 +63,11 @@ impl Batcher {
         let size = txn_size(&txn);
         {
             let mut state = self.state.borrow_mut();
-            if state.waiting.len() >= MAX_WAITING {
-                let message = format!("{MAX_WAITING} transactions wait already");
+            if state.waiting.len() >= MAX_WAITING || state.bytes + size > MAX_WAITING_BYTES {
+                let message = format!("{} transactions wait already", state.waiting.len());
                 return Err(StoreError::Aborted { reason: Reason::Unavailable, message });
             }
+            state.bytes += size;
             state.waiting.push_back(Waiting { txn, size, reply });
         }
         self.depart();
@@ -78,7 +86,9 @@ impl Batcher {
                     return;
                 }
                 state.in_flight += 1;
-                take_batch(&mut state.waiting)
+                let batch = take_batch(&mut state.waiting);
+                state.bytes -= batch.iter().map(|waiting| waiting.size).sum::<usize>();
+                batch
             };
             let batcher = self.clone();
             actix::spawn(async move {
@@ -95,19 +105,21 @@ impl Batcher {
     }
 }
 
-/// As many from the front as fit; one that writes a key already in the batch waits for the next, in its place.
+/// As many from the front as fit; one that writes or compares a key written by one before it waits for the next, in its
+/// place: within a batch nobody sees what another one wrote.
 fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     let mut batch: Vec<Waiting> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
     let mut written = Written::default();
     let mut left = VecDeque::new();
     let mut bytes = 0;
     while let Some(next) = waiting.pop_front() {
-        let fits = batch.is_empty() || batch.len() < MAX_TXNS && bytes + next.size <= MAX_BYTES;
+        let fits = batch.is_empty()
+            || batch.len() < MAX_TXNS && bytes + next.size <= MAX_BYTES && left.len() < MAX_PASSED_OVER;
         if !fits {
             waiting.push_front(next);
             break;
         }
-        let clashes = writes(&next.txn).any(|key| written.touches(key));
+        let clashes = writes(&next.txn).chain(compares(&next.txn)).any(|key| written.touches(key));
         writes(&next.txn).for_each(|key| written.add(key));
         if clashes {
             left.push_back(next);
@@ -157,6 +169,14 @@ fn writes(txn: &Txn) -> impl Iterator<Item = &Key> {
     })
 }
 
+fn compares(txn: &Txn) -> impl Iterator<Item = &Key> {
+    txn.compares.iter().map(|compare| match compare {
+        Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key,
+        Compare::Unchanged { key, .. } | Compare::ValueIs { key, .. } => key,
+        Compare::NoneBelowIs { prefix, .. } => prefix,
+    })
+}
+
 fn txn_size(txn: &Txn) -> usize {
     let op_size = |op: &Op| match op {
         Op::Put { key, value, .. } => key.len() + value.len() + 24,
@@ -165,3 +185,6 @@ fn txn_size(txn: &Txn) -> usize {
     let compares = txn.compares.len() * 160;
     compares + txn.then.iter().chain(&txn.otherwise).map(op_size).sum::<usize>()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,22 +1,27 @@
 //! What every operation of the RegistryActor works with: the store behind a batcher, the snapshot, the rules.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
 use crate::actors::freshness::Freshness;
+use crate::cache::snapshot::Usage;
 use crate::cache::{ServiceView, SnapshotReader};
 use crate::clock::{Clock, Monotonic};
-use crate::domain::Tenant;
 use crate::domain::event::Revision;
 use crate::domain::instance::InstanceRules;
-use crate::domain::quota::Quotas;
+use crate::domain::quota::{self, Quotas};
 use crate::domain::shared::SharedServices;
+use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::store::{Reason, Store, StoreError, Txn, TxnOutcome};
+use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// Tries of an optimistic write whose compares keep failing because others write the same keys.
 pub(super) const MAX_TRIES: usize = 16;
@@ -24,6 +29,9 @@ pub(super) const MAX_TRIES: usize = 16;
 pub(super) const MAX_DURATION: Duration = Duration::from_millis(1_500);
 /// How long an operation waits for the snapshot to learn of somebody else's write.
 pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
+
+/// Reads of the store at once: each answer may have megabytes.
+const MAX_READS: usize = 16;
 
 /// The registry's rules as configured.
 #[derive(Clone, Debug)]
@@ -58,8 +66,12 @@ pub struct RegistryCore {
     pub(super) rules: RegistryRules,
     /// One change of dependency rules at a time on this node.
     pub(super) dependency_turn: tokio::sync::Mutex<()>,
+    /// What is being written without anyone waiting for it, see [`Self::claim`].
+    unasked: RefCell<HashSet<Key>>,
+    /// Turns of [`Self::read`].
+    reads: Semaphore,
     /// Id of the service this node runs as, once it is registered.
-    pub(super) own_service: std::cell::RefCell<Option<crate::domain::ServiceId>>,
+    pub(super) own_service: RefCell<Option<ServiceId>>,
 }
 
 impl RegistryCore {
@@ -80,7 +92,9 @@ impl RegistryCore {
             clock,
             rules,
             dependency_turn: tokio::sync::Mutex::new(()),
-            own_service: std::cell::RefCell::default(),
+            unasked: RefCell::default(),
+            reads: Semaphore::new(MAX_READS),
+            own_service: RefCell::default(),
         })
     }
 
@@ -89,10 +103,53 @@ impl RegistryCore {
         self.batcher.submit(txn).await.map_err(|error| store_error(&error))
     }
 
+    /// Reads from the store, exactly. Not with a batch: its answers come as one, which many texts would make too large, and
+    /// then the outcome of every write in it were unknown.
+    pub(super) async fn read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
+        let _turn = self.reads.acquire().await;
+        let txn = Txn { then: ops, ..Txn::default() };
+        match self.store.batch(vec![txn]).await.pop() {
+            Some(outcome) => outcome.map(|outcome| outcome.reads).map_err(|error| store_error(&error)),
+            None => Err(Error::new(Code::Unavailable, "the store did not answer")),
+        }
+    }
+
+    /// The right to write something nobody waits for; `None` while another has it. Such writes come with reads and beats,
+    /// at their rate: were they all kept while the store is slow, they would take the place of clients' writes.
+    pub(super) fn claim(self: &Rc<Self>, key: Key) -> Option<Claim> {
+        let is_first = self.unasked.borrow_mut().insert(Key::clone(&key));
+        is_first.then(|| Claim { core: Rc::clone(self), key })
+    }
+
     /// Waits for somebody else's write to reach the snapshot, within a limit.
     pub(super) async fn catch_up(&self, revision: Revision) {
         // Late is no error: the next try compares again.
         let _ = tokio::time::timeout(MAX_SNAPSHOT_WAIT, self.reader.wait_for(revision)).await;
+    }
+
+    /// As [`Self::catch_up`]; where the revision is not known, with what the store holds now. The revision of a
+    /// transaction that wrote nothing is no help: it may be that of a key nobody watches.
+    pub(super) async fn catch_up_with(&self, revision: Option<Revision>) {
+        match revision {
+            Some(revision) => self.catch_up(revision).await,
+            None => self.freshness.catch_up().await,
+        }
+    }
+
+    /// 400100 unless one more fits. Nobody is refused for what an old snapshot says.
+    pub(super) async fn check_quota(
+        &self,
+        what: &str,
+        limit: usize,
+        tenant: &Tenant,
+        counted: impl Fn(Usage) -> usize,
+    ) -> Result<(), Error> {
+        let current = || counted(self.reader.load().usage(tenant, &self.rules.shared));
+        if current() < limit {
+            return Ok(());
+        }
+        self.freshness.catch_up().await;
+        quota::check(what, limit, current())
     }
 
     /// A service, exactly: one the snapshot does not hold is looked for again once it is up to date.
@@ -116,6 +173,18 @@ impl RegistryCore {
 
     pub(super) fn deadline(&self) -> Deadline {
         Deadline { clock: self.clock.clone(), end: self.clock.monotonic() + MAX_DURATION, tries: MAX_TRIES }
+    }
+}
+
+/// Given back when it is dropped.
+pub(super) struct Claim {
+    core: Rc<RegistryCore>,
+    key: Key,
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.core.unasked.borrow_mut().remove(&self.key);
     }
 }
 

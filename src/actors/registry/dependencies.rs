@@ -1,8 +1,8 @@
 //! Dependency rules: requests become rules of the consumer and of its providers.
 //!
 //! On etcd a request waits in a queue until the node that holds the lock applies it, as all nodes of the original do;
-//! on the embedded store it is applied at once. Applying is one transaction under compares on everything it read, the
-//! queue entry and the lock, so a node that lost the lock cannot write.
+//! on the embedded store it is applied at once. Applying is one transaction (a few, if it touches more rules than one
+//! takes) under compares on everything it writes, the queue entry and the lock, so a node that lost the lock cannot write.
 
 use std::rc::Rc;
 
@@ -10,9 +10,11 @@ use bytes::Bytes;
 use uuid::Uuid;
 
 use super::core::{DependencyMode, RegistryCore, committed, unchanged};
-use super::messages::{ChangeDependencies, Merge, RecordDependency, Reply};
+use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, Reply};
 use crate::cache::snapshot::{Snapshot, name_path};
-use crate::domain::dependency::{ALL_VERSIONS, Dependency, Partners, merged_providers, same_partner};
+use crate::domain::dependency::{
+    ALL_VERSIONS, Dependency, Partners, merged_providers, same_name, same_partner,
+};
 use crate::domain::event::{Revision, ServiceName};
 use crate::domain::json;
 use crate::domain::{ServiceKey, Tenant};
@@ -43,7 +45,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) 
             for (_, request) in complete {
                 revision = revision.max(apply_directly(&core, &tenant, request).await?);
             }
-            Ok(super::messages::Committed { value: (), revision })
+            Ok(Committed { value: (), revision })
         }
         DependencyMode::Queued => {
             let queued = complete.into_iter().map(|(consumer, request)| {
@@ -102,6 +104,8 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
     let RecordDependency { tenant, dependency } = message;
     let consumer = dependency.consumer_id;
     let id = format!("{}_{}", dependency.provider.app_id, dependency.provider.service_name);
+    let key = keys::dependency_request(&tenant, &consumer, &id);
+    let Some(_claim) = core.claim(Key::clone(&key)) else { return Ok(unchanged(())) };
     let request = Dependency {
         consumer: Some(dependency.consumer),
         providers: vec![dependency.provider],
@@ -110,10 +114,10 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
     match core.rules.dependencies {
         DependencyMode::Direct => {
             let revision = apply_directly(&core, &tenant, request).await?;
-            Ok(super::messages::Committed { value: (), revision })
+            core.catch_up(revision.unwrap_or_default()).await;
+            Ok(Committed { value: (), revision })
         }
         DependencyMode::Queued => {
-            let key = keys::dependency_request(&tenant, &consumer, &id);
             if core.reader.load().dependency_queue.contains(&key) {
                 return Ok(unchanged(()));
             }
@@ -121,7 +125,10 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
             let compares = vec![Compare::Absent(Key::clone(&key))];
             let then = vec![Op::Put { key, value, lease: None }];
             let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await?;
-            Ok(committed((), &outcome))
+            let reply = committed((), &outcome);
+            // From there on finds see that it waits.
+            core.catch_up(reply.revision.unwrap_or_default()).await;
+            Ok(reply)
         }
     }
 }
@@ -185,8 +192,7 @@ async fn read_rules(core: &RegistryCore, rule_keys: Vec<Key>) -> Result<Vec<Rule
     let mut rules = Vec::with_capacity(rule_keys.len());
     for chunk in rule_keys.chunks(MAX_OPS) {
         let reads = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
-        let outcome = core.commit(Txn { then: reads, ..Txn::default() }).await?;
-        let found = outcome.reads.into_iter().map(|mut entries| entries.pop());
+        let found = core.read(reads).await?.into_iter().map(|mut entries| entries.pop());
         rules.extend(chunk.iter().zip(found).map(|(key, entry)| Rule::new(Key::clone(key), entry)));
     }
     Ok(rules)
@@ -207,7 +213,8 @@ pub(super) async fn apply(
         let own = read_rules(core, vec![own_key]).await?;
         let Some(own) = own.into_iter().next() else { return Ok(None) };
         let wanted = merged_providers(&own.keys, &request.providers, request.replace);
-        let gone = own.keys.iter().filter(|old| !wanted.iter().any(|key| same_partner(key, old)));
+        // One that goes on in another version stays: a provider has one rule for all of them.
+        let gone = own.keys.iter().filter(|old| !wanted.iter().any(|key| same_name(key, old)));
         let touched: Vec<(ServiceKey, bool)> = gone
             .map(|key| (key.clone(), false))
             .chain(wanted.iter().map(|key| (key.clone(), true)))
@@ -299,8 +306,11 @@ pub(super) async fn clean_up(
             };
             writes.extend(rule.become_partners(left).map(|op| (rule.compare(), op)));
         }
+        // The snapshot only says where to look: a provider registered meanwhile keeps its rule.
+        let mut fences = fences.to_vec();
+        fences.push(Compare::NoneBelow(keys::index_prefix(&provider)));
         // A failed compare leaves the rule to the next clean-up.
-        revision = revision.max(write(core, writes, fences, &[]).await?.flatten());
+        revision = revision.max(write(core, writes, &fences, &[]).await?.flatten());
     }
     Ok(revision)
 }
@@ -308,14 +318,12 @@ pub(super) async fn clean_up(
 fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<(ServiceName, Vec<ServiceKey>)> {
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
     let mut dead = Vec::new();
-    for (path, consumers) in view.all_provider_rules() {
-        if view.name(path).is_some() {
-            continue;
-        }
+    for (path, rules) in view.dead_provider_rules() {
         let mut parts = path.splitn(3, '/');
         let (Some(environment), Some(app_id), Some(name)) = (parts.next(), parts.next(), parts.next()) else {
             continue;
         };
+        let consumers = rules.values().flat_map(|partners| partners.keys.iter().cloned()).collect();
         dead.push((ServiceName::new(tenant.clone(), environment, app_id, name), consumers));
     }
     dead

@@ -1,20 +1,25 @@
 //! Writes of instances: register, restore, unregister, change.
 
 use std::rc::Rc;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    ChangeInstance, ChangeStatusWhere, InstanceChange, QuotaCheck, RegisterInstance, Reply, RestoreInstance,
-    UnregisterInstance,
+    ChangeInstance, ChangeStatusWhere, Committed, InstanceChange, QuotaCheck, RegisterInstance, Reply,
+    RestoreInstance, UnregisterInstance,
 };
-use crate::cache::{InstanceEntry, ServiceView};
+use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
+use crate::domain::event::Revision;
 use crate::domain::json::{self, TextMap};
-use crate::domain::{Instance, InstanceId, ServiceId, Tenant, quota};
+use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, LeaseId, Op, Reason, StoreError, Txn, TxnOutcome, keys};
+use crate::store::{Compare, Entry, KeepAlive, Key, LeaseId, Op, Reason, StoreError, Txn, TxnOutcome, keys};
+
+#[cfg(test)]
+mod tests;
 
 const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
@@ -58,6 +63,8 @@ struct Found {
     has_service: bool,
     document: Option<Entry>,
     lease: Option<LeaseId>,
+    /// Of the last write of document or lease; `None` unless both are there.
+    revision: Option<Revision>,
 }
 
 impl Found {
@@ -65,8 +72,10 @@ impl Found {
         let mut reads = outcome.reads.into_iter().map(|mut entries| entries.pop());
         let mut next = || reads.next().flatten();
         let (service, document, lease) = (next(), next(), next());
+        let revision = document.as_ref().zip(lease.as_ref());
+        let revision = revision.map(|(document, lease)| document.mod_revision.max(lease.mod_revision));
         let lease = lease.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse().ok().map(LeaseId));
-        Self { has_service: service.is_some(), document, lease }
+        Self { has_service: service.is_some(), document, lease, revision }
     }
 }
 
@@ -79,15 +88,17 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
         let known = core.reader.load().instance(&tenant, service.as_str(), &instance.instance_id).cloned();
         let known = known.filter(|_| !instance.instance_id.is_empty());
+        let is_new = known.is_none();
         if let Some(known) = known {
             match replace(&core, &tenant, &view, &instance, &known).await? {
                 Replaced::Done(reply) => return Ok(reply),
                 Replaced::Gone => {}
             }
         }
-        if quota == QuotaCheck::Enforced {
-            let usage = core.reader.load().usage(&tenant, &core.rules.shared);
-            quota::check("INSTANCE", core.rules.quotas.instances, usage.instances)?;
+        // One that is shown counts already, also if its lease has just ended.
+        if is_new && quota == QuotaCheck::Enforced {
+            core.check_quota("INSTANCE", core.rules.quotas.instances, &tenant, |usage| usage.instances)
+                .await?;
         }
         let mut document = instance.clone();
         let id = match instance.instance_id.as_str() {
@@ -101,7 +112,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
-            Created::Exists(revision) => core.catch_up(revision).await,
+            Created::Exists(revision) => core.catch_up_with(revision).await,
         }
     }
 }
@@ -109,7 +120,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
 enum Created {
     Done(TxnOutcome),
     NoService,
-    Exists(i64),
+    Exists(Option<Revision>),
 }
 
 /// Puts an instance that must not exist, on a lease of its own.
@@ -134,7 +145,6 @@ async fn create(core: &RegistryCore, at: &Keys, json: &Bytes, ttl_seconds: i64) 
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome)),
             Ok(outcome) => {
-                let revision = outcome.revision;
                 let found = Found::new(outcome);
                 if let (Some(document), Some(held)) = (&found.document, found.lease)
                     && held == lease
@@ -148,7 +158,11 @@ async fn create(core: &RegistryCore, at: &Keys, json: &Bytes, ttl_seconds: i64) 
                     return Ok(Created::Done(outcome));
                 }
                 core.leases.discard(vec![lease]);
-                return Ok(if found.has_service { Created::Exists(revision) } else { Created::NoService });
+                return Ok(if found.has_service {
+                    Created::Exists(found.revision)
+                } else {
+                    Created::NoService
+                });
             }
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
             Err(error) => {
@@ -161,11 +175,12 @@ async fn create(core: &RegistryCore, at: &Keys, json: &Bytes, ttl_seconds: i64) 
 }
 
 enum Replaced {
-    Done(super::messages::Committed<InstanceId>),
+    Done(Committed<InstanceId>),
     Gone,
 }
 
-/// A known id registers again: an equal document only renews the lease, a changed one replaces the document.
+/// A known id registers again: an equal document only renews the lease, a changed one replaces the document. With
+/// another TTL, or if it hung on no lease, it comes onto a new one.
 async fn replace(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -173,73 +188,116 @@ async fn replace(
     sent: &Instance,
     known: &InstanceEntry,
 ) -> Result<Replaced, Error> {
-    let Some(mark) = &known.lease else { return Ok(Replaced::Gone) };
     let stored = parse(known.json())?;
     let mut document = sent.clone();
     document.complete(&service.record.document, sent.instance_id.clone(), core.now(), &core.rules.instances);
     let id = InstanceId::from(sent.instance_id.as_str());
-    let lease = LeaseId(mark.lease());
-    if document.same_as_registered(&stored) {
-        let answers = core.store.keep_alive(vec![lease]).await;
-        return match answers.first() {
-            Some(crate::store::KeepAlive::Renewed(_)) => {
-                mark.renewed(core.clock.monotonic());
-                Ok(Replaced::Done(unchanged(id)))
-            }
-            Some(crate::store::KeepAlive::NotFound) => {
-                wait_for_expiry(core).await;
+    if let Some(mark) = &known.lease
+        && document.same_as_registered(&stored)
+    {
+        return match renew(core, mark).await {
+            KeepAlive::Renewed(_) => Ok(Replaced::Done(unchanged(id))),
+            KeepAlive::NotFound => {
+                // Its keys go with it; the compares of the next try decide.
+                core.freshness.catch_up().await;
                 Ok(Replaced::Gone)
             }
-            Some(crate::store::KeepAlive::Unanswered(why)) => Err(Error::new(Code::Unavailable, why.clone())),
-            None => Err(Error::new(Code::Unavailable, "the store did not answer")),
+            KeepAlive::Unanswered(why) => Err(Error::new(Code::Unavailable, why)),
         };
     }
     document.timestamp.clone_from(&stored.timestamp);
     let at = Keys::new(tenant, &service.id, id.as_str());
     let json = Bytes::from(json::encode(&document));
     let ttl = document.ttl_seconds(&core.rules.instances);
-    let same_ttl = ttl == stored.ttl_seconds(&core.rules.instances);
-    let new_lease =
-        if same_ttl { lease } else { core.leases.take(ttl).await.map_err(|error| store_error(&error))? };
-    let then = if same_ttl {
-        vec![Op::Put { key: Key::clone(&at.document), value: json, lease: Some(lease) }]
+    let has_same_ttl = ttl == stored.ttl_seconds(&core.rules.instances);
+    let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
+    let lease = match held.filter(|_| has_same_ttl) {
+        Some(held) => held,
+        None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
+    };
+    let moves = held != Some(lease);
+    let then = if moves {
+        at.puts(&json, lease)
     } else {
-        at.puts(&json, new_lease)
+        vec![Op::Put { key: Key::clone(&at.document), value: json, lease: Some(lease) }]
     };
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
         Compare::Unchanged { key: Key::clone(&at.document), mod_revision: known.record.mod_revision },
-        Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) },
-    ];
-    let outcome = core.batcher.submit(Txn { compares, then, otherwise: at.reads() }).await;
-    let failed = outcome.as_ref().map_or(true, |outcome| !outcome.succeeded);
-    let unused = if failed { new_lease } else { lease };
-    if !same_ttl {
-        core.leases.discard(vec![unused]);
-    }
-    match outcome {
-        Ok(outcome) if outcome.succeeded => {
-            if same_ttl {
-                // Registering again is a sign of life too.
-                core.store.keep_alive(vec![lease]).await;
+        match held {
+            Some(held) => {
+                Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(held.to_string()) }
             }
-            Ok(Replaced::Done(committed(id, &outcome)))
+            None => Compare::Absent(Key::clone(&at.lease)),
+        },
+    ];
+    let txn = Txn { compares, then, otherwise: at.reads() };
+    let mut outcome = core.batcher.submit(txn.clone()).await;
+    let is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
+    if is_unsure {
+        // The same write again: committed before, it now fails on its own document, which the reads show.
+        outcome = core.batcher.submit(txn).await;
+    }
+    let written = match outcome {
+        Ok(outcome) => Written::of(outcome, lease, moves),
+        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => Written::Not(None),
+        Err(error) => {
+            // Maybe written: the instance may hang on either lease, so neither is revoked. The other ends by itself.
+            if moves && !is_unsure {
+                core.leases.discard(vec![lease]);
+            }
+            return Err(store_error(&error));
         }
-        Ok(outcome) => {
-            core.catch_up(outcome.revision).await;
+    };
+    match written {
+        Written::At(revision) => {
+            if moves {
+                core.leases.discard(held.into_iter().collect());
+            } else if let Some(mark) = &known.lease {
+                // Registering again is a sign of life too.
+                renew(core, mark).await;
+            }
+            Ok(Replaced::Done(Committed { value: id, revision: Some(revision) }))
+        }
+        Written::Not(there) => {
+            if moves {
+                core.leases.discard(vec![lease]);
+            }
+            core.catch_up_with(there).await;
             Ok(Replaced::Gone)
         }
-        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {
-            wait_for_expiry(core).await;
-            Ok(Replaced::Gone)
-        }
-        Err(error) => Err(store_error(&error)),
     }
 }
 
-/// The lease is gone, its keys go with it; the compares of the next try decide.
-async fn wait_for_expiry(core: &RegistryCore) {
-    core.freshness.catch_up().await;
+/// What became of a replacement.
+enum Written {
+    At(Revision),
+    /// The revision of what is there instead, if it is known.
+    Not(Option<Revision>),
+}
+
+impl Written {
+    fn of(outcome: TxnOutcome, lease: LeaseId, moves: bool) -> Self {
+        if outcome.succeeded {
+            return Self::At(outcome.revision);
+        }
+        let found = Found::new(outcome);
+        match found.revision {
+            // Written by the try before. Nobody else can have put this lease there.
+            Some(revision) if moves && found.lease == Some(lease) => Self::At(revision),
+            there => Self::Not(there),
+        }
+    }
+}
+
+async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
+    let sent = core.clock.monotonic();
+    let answer = core.store.keep_alive(vec![LeaseId(mark.lease())]).await.pop();
+    let answer = answer.unwrap_or_else(|| KeepAlive::Unanswered("the store did not answer".to_owned()));
+    if matches!(answer, KeepAlive::Renewed(_)) {
+        mark.renewed(sent);
+    }
+    answer
 }
 
 /// Writes an instance again that its store let expire.
@@ -296,6 +354,11 @@ async fn known_lease(
 pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> Reply<()> {
     let ChangeInstance { tenant, service, instance, change } = message;
     let at = Keys::new(&tenant, &service, instance.as_str());
+    let is_asked = !matches!(change, InstanceChange::AddConfigured);
+    let claim = if is_asked { None } else { core.claim(Key::clone(&at.document)) };
+    if !is_asked && claim.is_none() {
+        return Ok(unchanged(()));
+    }
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {
@@ -363,34 +426,23 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
 pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.freshness.catch_up().await;
-    let snapshot = core.reader.load_full();
-    let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());
-    let mut writes = Vec::new();
-    for (service, node) in nodes {
-        for (id, entry) in node.instances.entries() {
-            let (Some(mark), Ok(mut document)) = (&entry.lease, parse(entry.json())) else { continue };
-            let has_all = properties.iter().all(|(key, value)| document.properties.get(key) == Some(value));
-            if !has_all || document.status == status {
-                continue;
-            }
-            document.status.clone_from(&status);
-            let at = Keys::new(&tenant, service, id.as_str());
-            let lease = LeaseId(mark.lease());
-            let value = Bytes::from(json::encode(&document));
-            let compares = vec![
-                Compare::Present(Key::clone(&at.service)),
-                Compare::Unchanged { key: Key::clone(&at.document), mod_revision: entry.record.mod_revision },
-                Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) },
-            ];
-            let then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(lease) }];
-            writes.push((service.clone(), id.clone(), Txn { compares, then, otherwise: Vec::new() }));
-        }
-    }
+    let targets: Vec<_> = {
+        let snapshot = core.reader.load();
+        let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());
+        let entries = nodes.flat_map(|(service, node)| node.instances.entries().map(move |at| (service, at)));
+        entries.map(|(service, (id, entry))| (service.clone(), id.clone(), Arc::clone(entry))).collect()
+    };
     let (mut changed, mut revision) = (0, None);
-    for chunk in writes.chunks(BULK_AT_ONCE) {
-        let submitted = chunk.iter().map(|(_, _, txn)| core.batcher.submit(txn.clone()));
+    // Documents are read and written a chunk at a time: others get their turn, and few are held.
+    for chunk in targets.chunks(BULK_AT_ONCE) {
+        let mut writes = Vec::new();
+        for (service, id, entry) in chunk {
+            let txn = status_write(&tenant, service, id, entry, &properties, &status);
+            writes.extend(txn.map(|txn| (service, id, txn)));
+        }
+        let submitted = writes.iter().map(|(_, _, txn)| core.batcher.submit(txn.clone()));
         let outcomes = futures_util::future::join_all(submitted).await;
-        for ((service, instance, _), outcome) in chunk.iter().zip(outcomes) {
+        for ((service, instance, _), outcome) in writes.iter().zip(outcomes) {
             match outcome {
                 Ok(outcome) if outcome.succeeded => {
                     changed += 1;
@@ -401,7 +453,7 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
                 // Somebody wrote it meanwhile: once more, with what it is now. Gone by now is fine.
                 Ok(_) => {
                     let change = InstanceChange::BulkStatus(status.clone());
-                    let (service, instance) = (service.clone(), instance.clone());
+                    let (service, instance) = ((*service).clone(), (*instance).clone());
                     let again = ChangeInstance { tenant: tenant.clone(), service, instance, change };
                     match self::change(Rc::clone(&core), again).await {
                         Ok(reply) => {
@@ -415,7 +467,34 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
             }
         }
     }
-    Ok(super::messages::Committed { value: changed, revision })
+    Ok(Committed { value: changed, revision })
+}
+
+/// The write that sets a status; `None` if the instance has it, lacks a property or hangs on no lease.
+fn status_write(
+    tenant: &Tenant,
+    service: &ServiceId,
+    id: &InstanceId,
+    entry: &InstanceEntry,
+    properties: &TextMap,
+    status: &str,
+) -> Option<Txn> {
+    let lease = LeaseId(entry.lease.as_ref()?.lease());
+    let mut document = parse(entry.json()).ok()?;
+    let has_all = properties.iter().all(|(key, value)| document.properties.get(key) == Some(value));
+    if !has_all || document.status == status {
+        return None;
+    }
+    status.clone_into(&mut document.status);
+    let at = Keys::new(tenant, service, id.as_str());
+    let value = Bytes::from(json::encode(&document));
+    let compares = vec![
+        Compare::Present(Key::clone(&at.service)),
+        Compare::Unchanged { key: Key::clone(&at.document), mod_revision: entry.record.mod_revision },
+        Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) },
+    ];
+    let then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(lease) }];
+    Some(Txn { compares, then, otherwise: Vec::new() })
 }
 
 fn parse(stored: &[u8]) -> Result<Instance, Error> {

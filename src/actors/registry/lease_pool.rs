@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::{Clock, Monotonic};
-use crate::store::{GrantCost, LeaseId, Store, StoreError};
+use crate::store::{GrantCost, LeaseId, Reason, Store, StoreError};
 
 /// Oldest age at which a pooled lease is used, unless a tenth of its TTL is less.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -22,6 +22,8 @@ const MAX_KEPT: usize = 8_000;
 const MAX_GRANTING: usize = 64;
 /// TTLs that keep a pool; a client that sends ever new ones must not grow it.
 const MAX_TTLS: usize = 64;
+/// Leases that wait to be revoked because the store did not answer; the oldest are left to end by themselves.
+const MAX_DOOMED: usize = 100_000;
 
 /// Hands out leases. Lives on one thread; clones share one pool.
 #[derive(Clone)]
@@ -29,6 +31,7 @@ pub struct LeasePool {
     store: Arc<dyn Store>,
     clock: Clock,
     pools: Rc<RefCell<HashMap<i64, Pool>>>,
+    doomed: Rc<RefCell<VecDeque<LeaseId>>>,
 }
 
 #[derive(Default)]
@@ -44,7 +47,7 @@ struct Pool {
 impl LeasePool {
     /// A pool in front of a store.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { store, clock, pools: Rc::default() }
+        Self { store, clock, pools: Rc::default(), doomed: Rc::default() }
     }
 
     /// A lease of this TTL, young enough to be used now.
@@ -94,7 +97,8 @@ impl LeasePool {
         }
     }
 
-    /// Revokes what has grown old, also in pools nobody takes from any more. Called once a second.
+    /// Revokes what has grown old, also in pools nobody takes from any more, and what could not be revoked before.
+    /// Called once a second.
     pub fn sweep(&self) {
         let now = self.clock.monotonic();
         let mut old = Vec::new();
@@ -103,22 +107,39 @@ impl LeasePool {
             pool.roll(now);
             pool.granting > 0 || !pool.ready.is_empty() || pool.takes + pool.last_takes > 0
         });
+        old.extend(self.doomed.borrow_mut().drain(..));
         self.discard(old);
     }
 
-    /// Ends leases that carry nothing. One that cannot be revoked ends with its TTL.
+    /// Ends leases: of what was written on one by a transaction whose outcome is unknown nothing stands then. They are
+    /// tried again by [`LeasePool::sweep`] while the store is away.
     pub fn discard(&self, leases: Vec<LeaseId>) {
         if leases.is_empty() {
             return;
         }
-        let store = Arc::clone(&self.store);
+        let this = self.clone();
         actix::spawn(async move {
-            for lease in leases {
-                if let Err(error) = store.revoke(lease).await {
-                    log::debug!("lease {lease} was not revoked and ends by itself: {error}");
+            let mut leases = leases.into_iter();
+            while let Some(lease) = leases.next() {
+                match this.store.revoke(lease).await {
+                    Ok(_) => {}
+                    Err(error) if is_away(&error) => {
+                        log::debug!("lease {lease} is not revoked yet: {error}");
+                        // The others would fare no better.
+                        this.doom(std::iter::once(lease).chain(leases));
+                        return;
+                    }
+                    Err(error) => log::debug!("lease {lease} ends by itself: {error}"),
                 }
             }
         });
+    }
+
+    fn doom(&self, leases: impl Iterator<Item = LeaseId>) {
+        let mut doomed = self.doomed.borrow_mut();
+        doomed.extend(leases);
+        let too_many = doomed.len().saturating_sub(MAX_DOOMED);
+        doomed.drain(..too_many);
     }
 }
 
@@ -149,7 +170,14 @@ impl Pool {
     }
 }
 
+fn is_away(error: &StoreError) -> bool {
+    matches!(error, StoreError::Unknown { .. } | StoreError::Aborted { reason: Reason::Unavailable, .. })
+}
+
 fn max_age(ttl_seconds: i64) -> Duration {
     let tenth = Duration::from_millis(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(100));
     MAX_AGE.min(tenth)
 }
+
+#[cfg(test)]
+mod tests;

@@ -16,7 +16,7 @@ use crate::domain::event::ServiceName;
 use crate::domain::json;
 use crate::domain::service::{Service, derived_id};
 use crate::domain::validate::flag::Force;
-use crate::domain::{ServiceId, Tenant, quota};
+use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 
@@ -34,7 +34,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
     let given = std::mem::take(&mut service.service_id);
     let id = if given.is_empty() { derived_id(&index) } else { given.clone() };
     if quota == QuotaCheck::Enforced {
-        check_quota(&core, &tenant, &service)?;
+        check_quota(&core, &tenant, &service).await?;
     }
     service.service_id.clone_from(&id);
     service.timestamp = core.now().to_string();
@@ -57,13 +57,14 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
         return Ok(committed(id, &outcome));
     }
     // The owner of the name comes before that of the alias.
-    let owner = outcome.reads.iter().flatten().next().and_then(owner_of);
+    let taken = outcome.reads.iter().flatten().next();
+    let owner = taken.and_then(owner_of);
     match owner {
         Some(owner) if given.is_empty() || owner.as_str() == given => {
             if quota == QuotaCheck::Exempt {
                 *core.own_service.borrow_mut() = Some(owner.clone());
             }
-            core.catch_up(outcome.revision).await;
+            core.catch_up_with(taken.map(|entry| entry.mod_revision)).await;
             Ok(unchanged(owner))
         }
         None if given.is_empty() => Err(Error::new(Code::Internal, "Unexpected txn response.")),
@@ -87,18 +88,22 @@ fn name_of(tenant: &Tenant, service: &Service) -> ServiceName {
 }
 
 /// Only for what is new: a full registry keeps its members.
-fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
-    let snapshot = core.reader.load();
-    let is_known = snapshot.tenant(tenant).is_some_and(|view| {
+async fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
+    let full =
+        core.check_quota("SERVICE", core.rules.quotas.services, tenant, |usage| usage.services).await.err();
+    match full {
+        Some(error) if !is_known(core, tenant, service) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+fn is_known(core: &RegistryCore, tenant: &Tenant, service: &Service) -> bool {
+    core.reader.load().tenant(tenant).is_some_and(|view| {
         let path = |name: &str| name_path(&service.environment, &service.app_id, name);
         let named = view.name(&path(&service.service_name)).and_then(|node| node.version(&service.version));
         let aliased = view.alias(&path(&service.alias)).and_then(|node| node.version(&service.version));
         named.or(aliased).is_some()
-    });
-    if is_known {
-        return Ok(());
-    }
-    quota::check("SERVICE", core.rules.quotas.services, snapshot.usage(tenant, &core.rules.shared).services)
+    })
 }
 
 /// Puts the keys of a domain and a project that have none yet. Nobody waits for them.
@@ -162,31 +167,55 @@ pub(super) fn parse(stored: &[u8]) -> Result<Service, Error> {
     json::decode(stored).map_err(|error| Error::new(Code::Internal, format!("a stored service: {error}")))
 }
 
+/// What protects a service from being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protection {
+    /// Its instances, and consumers that depend on it.
+    InstancesAndConsumers,
+    /// Its instances.
+    Instances,
+    /// Nothing.
+    None,
+}
+
 /// Deletes a service with everything under its id, and queues the end of its dependencies.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
     let UnregisterService { tenant, service, force } = message;
-    if tenant.is_default() && core.own_service.borrow().as_ref() == Some(&service) {
+    let protection = match force {
+        Force::No => Protection::InstancesAndConsumers,
+        Force::Yes => Protection::None,
+    };
+    delete(&core, &tenant, &service, protection).await
+}
+
+pub(super) async fn delete(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &ServiceId,
+    protection: Protection,
+) -> Reply<()> {
+    if tenant.is_default() && core.own_service.borrow().as_ref() == Some(service) {
         return Err(Error::invalid("not allow to delete service center"));
     }
-    if force == Force::No {
+    if protection == Protection::InstancesAndConsumers {
         // Who depends on it and what it runs is judged by what is true now.
         core.freshness.catch_up().await;
     }
-    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
     let snapshot = core.reader.load_full();
-    let instances = snapshot.tenant(&tenant).and_then(|tenant| tenant.node(service.as_str()));
+    let instances = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
     let instances = instances.map(|node| node.instances.clone()).unwrap_or_default();
-    if force == Force::No {
+    if protection == Protection::InstancesAndConsumers {
         let others = PartnerFilter { same_tenant: false, not_self: true };
-        if !snapshot.consumers(&tenant, &view, others).is_empty() {
+        if !snapshot.consumers(tenant, &view, others).is_empty() {
             let detail = "Can not delete this service, other service rely it.";
             return Err(Error::new(Code::ServiceHasConsumers, detail));
         }
-        if !instances.is_empty() {
-            return Err(has_instances());
-        }
     }
-    let outcome = core.commit(deletion(&core, &tenant, &view, force)).await?;
+    if protection != Protection::None && !instances.is_empty() {
+        return Err(has_instances());
+    }
+    let outcome = core.commit(deletion(core, tenant, &view, protection)).await?;
     if !outcome.succeeded {
         let is_gone = outcome.reads.iter().flatten().next().is_none();
         return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });
@@ -194,10 +223,13 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
     let leases = instances.iter().filter_map(|entry| entry.lease.as_ref()).map(|mark| LeaseId(mark.lease()));
     core.leases.discard(leases.collect());
     if core.rules.dependencies == DependencyMode::Direct {
-        let consumer = Some(view.record.document.key(&tenant));
+        let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
-        dependencies::apply_directly(&core, &tenant, ended).await?;
+        if let Err(error) = dependencies::apply_directly(core, tenant, ended).await {
+            // The service is gone all the same; a rule of a consumer that does not exist is passed over.
+            log::warn!("dependencies of the deleted service {service} were left: {error}");
+        }
     }
     Ok(committed((), &outcome))
 }
@@ -207,13 +239,13 @@ fn has_instances() -> Error {
 }
 
 /// Leases go before documents: to every node this is a goodbye of each instance.
-fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, force: Force) -> Txn {
+fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection: Protection) -> Txn {
     let (id, document) = (view.id.as_str(), &view.record.document);
     let key = keys::service(tenant, id);
     let instances = keys::instance(tenant, id, "");
     let name = name_of(tenant, document);
     let mut compares = vec![Compare::Present(Key::clone(&key))];
-    if force == Force::No {
+    if protection != Protection::None {
         compares.push(Compare::NoneBelow(Key::clone(&instances)));
     }
     let mut then = vec![

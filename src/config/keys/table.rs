@@ -158,6 +158,9 @@ groups! {
         ETCD_SERVER_NAME = Key::new("registry.etcd.ssl.serverName", Kind::Text, "",
             "Name that etcd's certificate must carry, where it is not the endpoint's host.")
             .derived("the endpoint's host").standing(Standing::Ours);
+        ETCD_VERIFY_NAME = Key::new("registry.etcd.ssl.verifyServerName", Kind::Switch, "1",
+            "0: etcd's certificate must be signed by the CA, but may carry any name, as the original has it.")
+            .standing(Standing::Ours);
     }
     "This node's instance" {
         INSTANCE_ENDPOINT = Key::new("registry.instance.endpoint", Kind::Text, "",

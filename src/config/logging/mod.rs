@@ -52,9 +52,11 @@ fn builder(config: &LogConfig, target: Target) -> Builder {
             builder.filter_level(config.level.min(LevelFilter::Info));
             builder.filter_module("service_center", config.level);
             // What these say of themselves at a start is no state of ours.
-            for library in ["actix_server", "actix_rt", "tonic", "h2"] {
+            for library in ["actix_server", "actix_rt"] {
                 builder.filter_module(library, config.level.min(LevelFilter::Warn));
             }
+            // Logs what clients do wrong as an error, a line a request.
+            builder.filter_module("actix_http", LevelFilter::Off);
         }
     }
     let format = config.format;

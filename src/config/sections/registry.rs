@@ -69,6 +69,8 @@ pub struct EtcdTls {
     pub identity: Option<(PathBuf, PathBuf)>,
     /// The name etcd's certificate must carry; `None`: the endpoint's host.
     pub server_name: Option<String>,
+    /// Whether that name is looked at. The signature always is.
+    pub verifies_name: bool,
 }
 
 /// Where the data lives, and how this node appears in it.
@@ -251,5 +253,6 @@ fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
             None
         }
     };
-    Some(EtcdTls { ca_file, identity, server_name: reader.text_if_any(&table::ETCD_SERVER_NAME) })
+    let server_name = reader.text_if_any(&table::ETCD_SERVER_NAME);
+    Some(EtcdTls { ca_file, identity, server_name, verifies_name: reader.switch(&table::ETCD_VERIFY_NAME) })
 }

@@ -81,8 +81,8 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Answers how many bytes it may have at most, for what is cheaper to ask
-    /// than to count.
+    /// A request begins: its head is complete. Answers how many bytes came since the last one began. The head has no more
+    /// than that, which is cheaper to know than its size.
     pub(crate) fn head_complete(&self) -> usize {
         if self.multiplexed {
             return usize::MAX;
@@ -258,9 +258,6 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.poll_stop(cx) {
-            return Poll::Ready(Ok(()));
-        }
         let before = buf.filled().len();
         let outcome = match &mut this.transport {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
@@ -272,6 +269,10 @@ impl AsyncRead for Connection {
                 this.exchange.received(read);
             }
             return outcome;
+        }
+        // A request that has come before the stop is served; only then is an idle connection at its end.
+        if this.poll_stop(cx) {
+            return Poll::Ready(Ok(()));
         }
         match this.exchange.since.get() {
             Some(since) if this.poll_deadline(cx, since + this.limits.head).is_ready() => {

@@ -3,78 +3,31 @@
 //! What needs no waiting (no body, an answer from memory) is done in one call without a task, a lock or an allocation of
 //! its own. A panic in a handler is an answer, 500003, and a line in the log.
 
-use std::any::Any;
 use std::future::{Ready, ready};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix_http::header::{self, HeaderValue};
-use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
+use actix_http::{ConnectionType, Method, RequestHead, StatusCode, header};
 use actix_web::HttpResponse;
-use actix_web::body::{BoxBody, MessageBody as _};
 use actix_web::dev::Payload;
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use futures_util::future::{Either, LocalBoxFuture};
 use tokio::time::Instant;
 
-use super::body::{self, BodyError, Holding};
+use super::body::{self, BodyError};
 use super::connection::Exchange;
+use super::response::{Seen, Terms, caught, hold, must_wait, packed, too_large_head, wait};
 use super::router::{Found, Router, shown};
-use super::signal::Signal;
 use crate::domain::Tenant;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::http::call::{Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text};
-use crate::http::middleware::{compress, cors};
-use crate::http::reply::{Gzip, Reply};
+use crate::http::middleware::cors;
+use crate::http::reply::Reply;
 use crate::http::routes::{Body, Handler, Route};
 use crate::http::ws;
-use crate::metrics;
-
-const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
-const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 /// Domain or project of who names none.
 const DEFAULT: &str = "default";
-
-/// What the answers of a server have in common.
-pub(super) struct Terms {
-    /// `Server`.
-    pub(super) server: HeaderValue,
-    /// Bytes of a request's head.
-    pub(super) max_head: usize,
-    /// Bytes of a body where the route says nothing else.
-    pub(super) max_body: usize,
-    /// For a body, from the end of the head.
-    pub(super) body_time: Duration,
-    /// Raised when the server stops.
-    pub(super) stop: Arc<Signal>,
-    /// Told of every answer.
-    pub(super) observer: Option<Arc<dyn Observer>>,
-}
-
-/// Is told of every answer: metrics, access log. Called where requests are served, so it must neither wait nor panic.
-pub trait Observer: Send + Sync {
-    /// A request was answered.
-    fn answered(&self, answered: &Answered<'_>);
-}
-
-/// An answered request.
-#[derive(Debug)]
-pub struct Answered<'a> {
-    /// The request's head.
-    pub head: &'a RequestHead,
-    /// The pattern of its row; `None` where no row matched.
-    pub pattern: Option<&'static str>,
-    /// The caller's tenant, where the request got as far.
-    pub tenant: Option<&'a Tenant>,
-    /// The answer's status.
-    pub status: u16,
-    /// From the head's end to the answer.
-    pub elapsed: Duration,
-}
 
 /// Serves the requests of one worker.
 pub(super) struct Dispatcher<S: 'static> {
@@ -137,14 +90,14 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         };
         match answer {
             Answer::Ready(reply) if !must_wait(&reply, head.get()) => {
-                Either::Left(ready(self.send(head.get(), reply, &seen)))
+                Either::Left(ready(self.terms.send(head.get(), reply, &seen)))
             }
             answer => {
                 let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
                 Either::Right(Box::pin(async move {
                     let _running = running;
                     let reply = wait(answer, head.get(), seen.pattern).await;
-                    this.send(head.get(), reply, &seen)
+                    this.terms.send(head.get(), reply, &seen)
                 }))
             }
         }
@@ -163,7 +116,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
                 let reply = packed(reply, head.get()).await;
-                let response = self.send(head.get(), reply, &Seen::unmatched(started));
+                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started));
                 return if emptied { response } else { hold(response, payload) };
             }
         };
@@ -196,7 +149,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
         };
         let reply = wait(answer, kept.get(), seen.pattern).await;
-        let response = self.send(kept.get(), reply, &seen);
+        let response = self.terms.send(kept.get(), reply, &seen);
         if emptied { response } else { hold(response, payload) }
     }
 
@@ -218,7 +171,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                     Handler::Websocket(_) if !ws::is_handshake(kept.get()) => ws::refusal().into(),
                     Handler::Websocket(start) => match caught(route.path, || start(&self.state, call)) {
                         ws::Start::Session(session) => {
-                            self.observe(kept.get(), StatusCode::SWITCHING_PROTOCOLS, &seen);
+                            self.terms.observe(kept.get(), StatusCode::SWITCHING_PROTOCOLS, &seen);
                             return Upgrade::Start(kept, session);
                         }
                         ws::Start::Refuse(reply) => reply.into(),
@@ -231,7 +184,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
         };
         let reply = wait(answer, head.get(), seen.pattern).await;
-        let mut response = self.send(head.get(), reply, &seen);
+        let mut response = self.terms.send(head.get(), reply, &seen);
         response.head_mut().set_connection_type(ConnectionType::Close);
         Upgrade::Refused(response)
     }
@@ -306,148 +259,4 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Handler::Websocket(_) => ws::refusal().into(),
         }
     }
-
-    /// Makes the response: the reply's own headers and those every answer has.
-    fn send(&self, head: &RequestHead, reply: Reply, seen: &Seen) -> HttpResponse {
-        let Reply { status, content_type, headers, mut body, gzip } = reply;
-        let mut response = HttpResponse::new(status);
-        let out = response.headers_mut();
-        if let Some(content_type) = content_type {
-            out.insert(header::CONTENT_TYPE, content_type);
-        }
-        out.insert(header::SERVER, self.terms.server.clone());
-        out.insert(header::VARY, VARY);
-        if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
-            let packed = match gzip {
-                Gzip::Never => None,
-                Gzip::Ready(packed) => Some(packed),
-                Gzip::Compress => compress::gzip(&body),
-                Gzip::CompressAndKeep(keep) => compress::gzip(&body).inspect(|packed| keep(packed.clone())),
-            };
-            if let Some(packed) = packed {
-                body = packed;
-                out.insert(header::CONTENT_ENCODING, GZIP);
-            }
-        }
-        if head.method != Method::OPTIONS {
-            cors::allow(&head.method, &head.headers, out);
-        }
-        for (name, value) in headers {
-            out.insert(name, value);
-        }
-        // A client that offered another protocol would take the library's answer for a switch to it.
-        let ends = head.connection_type() == ConnectionType::Upgrade || self.terms.stop.is_raised();
-        let response_head = response.head_mut();
-        response_head.set_camel_case_headers(true);
-        if ends {
-            response_head.set_connection_type(ConnectionType::Close);
-        }
-        self.observe(head, status, seen);
-        if status == StatusCode::NOT_MODIFIED {
-            // No length either: a 304's would be that of what the client has.
-            response.set_body(BoxBody::new(actix_http::body::None::new()))
-        } else {
-            response.set_body(BoxBody::new(body))
-        }
-    }
-
-    fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
-        metrics::count_request(status.as_u16());
-        if let (Some(observer), Some(started)) = (&self.terms.observer, seen.started) {
-            observer.answered(&Answered {
-                head,
-                pattern: seen.pattern,
-                tenant: seen.tenant.as_ref(),
-                status: status.as_u16(),
-                elapsed: started.elapsed(),
-            });
-        }
-    }
-}
-
-/// What an observer is told beside head and status.
-struct Seen {
-    started: Option<Instant>,
-    pattern: Option<&'static str>,
-    tenant: Option<Tenant>,
-}
-
-impl Seen {
-    fn unmatched(started: Option<Instant>) -> Self {
-        Self { started, pattern: None, tenant: None }
-    }
-
-    fn matched(started: Option<Instant>, matched: &Matched, tenant: &Tenant) -> Self {
-        Self { started, pattern: Some(matched.pattern), tenant: started.map(|_| tenant.clone()) }
-    }
-}
-
-/// Waits for an answer, and for its compression where that takes long.
-async fn wait(answer: Answer, head: &RequestHead, pattern: Option<&'static str>) -> Reply {
-    let reply = match answer {
-        Answer::Ready(reply) => reply,
-        Answer::Later(future) => AssertUnwindSafe(future)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| panicked(pattern.unwrap_or_default(), &*panic)),
-    };
-    packed(reply, head).await
-}
-
-/// Whether compressing this reply takes so long that other requests must not wait for it.
-fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
-    reply.body.len() > compress::LARGEST_INLINE
-        && matches!(reply.gzip, Gzip::Compress | Gzip::CompressAndKeep(_))
-        && compress::accepts_gzip(&head.headers)
-}
-
-/// The reply, with a large body compressed on a thread of its own.
-async fn packed(mut reply: Reply, head: &RequestHead) -> Reply {
-    if !must_wait(&reply, head) {
-        return reply;
-    }
-    let body = reply.body.clone();
-    let packed = tokio::task::spawn_blocking(move || compress::gzip(&body)).await.ok().flatten();
-    let keep = std::mem::replace(&mut reply.gzip, Gzip::Never);
-    if let Some(packed) = packed {
-        if let Gzip::CompressAndKeep(keep) = keep {
-            keep(packed.clone());
-        }
-        reply.gzip = Gzip::Ready(packed);
-    }
-    reply
-}
-
-/// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
-fn hold(response: HttpResponse, unread: Payload) -> HttpResponse {
-    response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
-        Err(body) => body,
-    })
-}
-
-/// What Go's library answers to a head of more bytes than configured: nothing of ours is in it.
-fn too_large_head() -> HttpResponse {
-    let mut response = HttpResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    response.head_mut().set_camel_case_headers(true);
-    response.head_mut().set_connection_type(ConnectionType::Close);
-    response.set_body(BoxBody::new("431 Request Header Fields Too Large"))
-}
-
-/// Runs a handler; a panic becomes an answer.
-fn caught<T: From<Reply>>(pattern: &'static str, handler: impl FnOnce() -> T) -> T {
-    catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|panic| panicked(pattern, &*panic).into())
-}
-
-fn panicked(pattern: &str, panic: &(dyn Any + Send)) -> Reply {
-    let what = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    log::error!("a handler of {pattern} panicked: {what}");
-    Reply::error(&Error::new(Code::Internal, ""))
 }

@@ -8,6 +8,7 @@ mod accept;
 mod body;
 mod connection;
 mod dispatch;
+mod response;
 mod router;
 mod signal;
 mod upgrade;
@@ -29,7 +30,8 @@ use tokio::net::{TcpSocket, TcpStream};
 
 use self::accept::Acceptor;
 use self::connection::{Connection, Exchange, Gauge, IoLimits};
-use self::dispatch::{Dispatcher, Terms};
+use self::dispatch::Dispatcher;
+use self::response::Terms;
 use self::router::Router;
 use self::upgrade::Upgrades;
 use super::call::Head;
@@ -37,7 +39,7 @@ use super::routes::Route;
 use super::ws;
 
 pub(crate) use self::connection::Connection as Socket;
-pub use self::dispatch::{Answered, Observer};
+pub use self::response::{Answered, Observer};
 pub use self::signal::Signal;
 
 /// What Go's server adds to the configured limit of a request's head.
@@ -255,6 +257,9 @@ impl Running {
         // The library's own stop drops its workers, and with them the requests that run, if they learn of the closed
         // listener before they learn of the stop. So it is told only when nothing runs any more.
         self.handle.pause().await;
+        // The accepting thread is told by then, and says nothing when it has obeyed; it complains of a socket closed
+        // under it.
+        tokio::time::sleep(PAUSE_TIME).await;
         for listener in &self.listeners {
             if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
                 log::warn!("closing a listening socket: {error}");
@@ -278,6 +283,9 @@ impl Running {
         Stopped { cut }
     }
 }
+
+/// For the accepting thread to let go of its sockets.
+const PAUSE_TIME: Duration = Duration::from_millis(20);
 
 /// How often a stop looks whether the last connection is gone.
 const DRAIN_POLL: Duration = Duration::from_millis(10);

@@ -1,10 +1,11 @@
 //! Batch find: many finds and gets in one request, each with its own revision and its own outcome.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::find::{Wanted, read, target_of};
+use super::find::{Wanted, is_good, target_of};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::find::{FindQuery, ListQuery};
 use crate::cache::snapshot::Snapshot;
@@ -23,21 +24,22 @@ pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     batch_action(&call.query_text("type"))?;
     let body: BatchFind = body(call.body())?;
     let query = body.into_query(&call.consumer_id())?;
+    let mut view = View { api: &api, call: &call, has_caught_up: false };
     if call.wants_current() {
-        api.freshness.catch_up().await;
+        view.catch_up().await;
     }
     let mut answer = BatchFindAnswer::default();
     if !query.services.is_empty() {
         let mut part = BatchFindResult::default();
         for (index, service) in query.services.iter().enumerate() {
-            add(&mut part, index, &service.revision, find_service(&api, &call, service).await)?;
+            add(&mut part, index, &service.revision, view.find_service(service).await)?;
         }
         answer.services = Some(part);
     }
     if !query.instances.is_empty() {
         let mut part = BatchFindResult::default();
         for (index, instance) in query.instances.iter().enumerate() {
-            add(&mut part, index, &instance.revision, find_instance(&api, &call, instance).await)?;
+            add(&mut part, index, &instance.revision, view.find_instance(instance).await)?;
         }
         answer.instances = Some(part);
     }
@@ -62,39 +64,64 @@ fn add(
     Ok(())
 }
 
-async fn find_service(api: &Api, call: &Call, query: &ServiceQuery) -> Result<Found, Error> {
-    let (target, consumer) = (target_of(call), call.consumer_id());
-    let find = FindQuery {
-        tenant: call.tenant(),
-        target: &target,
-        environment: &query.key.environment,
-        app_id: &query.key.app_id,
-        name: &query.key.service_name,
-        tags: &[],
-        consumer: &consumer,
-    };
-    let wanted =
-        if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
-    let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
-    let found = read(api, &wanted, look, |found| &found.answer.revision).await?;
-    if let Some(dependency) = found.dependency {
-        api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
-    }
-    // Joined already, which is as good as one by one.
-    let instances = Some(found.answer.instances()).filter(|instances| !instances.is_empty());
-    Ok((found.answer.revision.to_string(), instances.into_iter().collect()))
+/// What the elements are looked up in. It catches up at most once: however many are unknown here, they wait as one.
+struct View<'a> {
+    api: &'a Api,
+    call: &'a Call,
+    has_caught_up: bool,
 }
 
-async fn find_instance(api: &Api, call: &Call, query: &InstanceQuery) -> Result<Found, Error> {
-    let consumer = call.consumer_id();
-    let one =
-        ListQuery { tenant: call.tenant(), provider: &query.key.service_id, tags: &[], consumer: &consumer };
-    let wanted =
-        if query.revision.is_empty() { Wanted::AsItIs } else { Wanted::Newer(query.revision.clone()) };
-    let look = |snapshot: &Snapshot| {
-        let entry = snapshot.find_instance(&one, &query.key.instance_id)?;
-        Ok((find_revision(entry.record.mod_revision, 1), entry))
-    };
-    let (revision, entry) = read(api, &wanted, look, |(revision, _)| revision).await?;
-    Ok((revision, vec![entry.json().clone()]))
+impl View<'_> {
+    async fn catch_up(&mut self) {
+        self.api.freshness.catch_up().await;
+        self.has_caught_up = true;
+    }
+
+    async fn read<T>(
+        &mut self,
+        known: &str,
+        look: impl Fn(&Snapshot) -> Result<T, Error>,
+        covers: impl Fn(&T, &str) -> bool,
+    ) -> Result<T, Error> {
+        let found = look(&self.api.reader.load());
+        if self.has_caught_up || is_good(&Wanted::newer(Cow::Borrowed(known)), &found, covers) {
+            return found;
+        }
+        self.catch_up().await;
+        look(&self.api.reader.load())
+    }
+
+    async fn find_service(&mut self, query: &ServiceQuery) -> Result<Found, Error> {
+        let (api, call) = (self.api, self.call);
+        let (target, consumer) = (target_of(call), call.consumer_id());
+        let find = FindQuery {
+            tenant: call.tenant(),
+            target: &target,
+            environment: &query.key.environment,
+            app_id: &query.key.app_id,
+            name: &query.key.service_name,
+            tags: &[],
+            consumer: &consumer,
+        };
+        let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
+        let found = self.read(&query.revision, look, |found, known| found.answer.covers(known)).await?;
+        if let Some(dependency) = found.dependency {
+            api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
+        }
+        // Joined already, which is as good as one by one.
+        let instances = Some(found.answer.instances()).filter(|instances| !instances.is_empty());
+        Ok((found.answer.revision.to_string(), instances.into_iter().collect()))
+    }
+
+    async fn find_instance(&mut self, query: &InstanceQuery) -> Result<Found, Error> {
+        let (tenant, consumer) = (self.call.tenant(), self.call.consumer_id());
+        let one = ListQuery { tenant, provider: &query.key.service_id, tags: &[], consumer: &consumer };
+        let look = |snapshot: &Snapshot| {
+            let entry = snapshot.find_instance(&one, &query.key.instance_id)?;
+            Ok((find_revision(entry.record.mod_revision, 1), entry))
+        };
+        let covers = |(revision, _): &(String, _), known: &str| revision == known;
+        let (revision, entry) = self.read(&query.revision, look, covers).await?;
+        Ok((revision, vec![entry.json().clone()]))
+    }
 }

@@ -41,7 +41,7 @@ async fn service(api: &Api, call: &Call) -> Result<Reply, Error> {
         id.cloned().ok_or_else(|| missing(Code::ServiceVersionNotExists, "version mismatch."))
     };
     let wanted = if call.wants_current() { Wanted::Fresh } else { Wanted::AsItIs };
-    let id = read(api, &wanted, look, |_| "").await?;
+    let id = read(api, &wanted, look, |_, _| true).await?;
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
 }
 

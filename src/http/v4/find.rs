@@ -1,5 +1,6 @@
 //! Finding instances: by name, of a service, one.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::actors::registry::messages::RecordDependency;
@@ -42,7 +43,7 @@ pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     };
     let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
     let freshness = Wanted::of(&call);
-    let found = read(&api, &freshness, look, |found| &found.answer.revision).await?;
+    let found = read(&api, &freshness, look, |found, known| found.answer.covers(known)).await?;
     let Found { answer, dependency } = found;
     if let Some(dependency) = dependency {
         api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
@@ -74,7 +75,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };
     let freshness = Wanted::of(&call);
     let look = |snapshot: &Snapshot| snapshot.list_instances(&list);
-    let answer = read(&api, &freshness, look, |answer| &answer.revision).await?;
+    let answer = read(&api, &freshness, look, |answer, known| answer.covers(known)).await?;
     if freshness.is_known(&answer.revision) {
         return Ok(Reply::not_modified(&answer.revision));
     }
@@ -94,7 +95,7 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let entry = snapshot.find_instance(&one, instance)?;
         Ok((find_revision(entry.record.mod_revision, 1), entry))
     };
-    let (revision, entry) = read(&api, &freshness, look, |(revision, _)| revision).await?;
+    let (revision, entry) = read(&api, &freshness, look, |(revision, _), known| revision == known).await?;
     if freshness.is_known(&revision) {
         return Ok(Reply::not_modified(&revision));
     }
@@ -123,25 +124,24 @@ pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Reply {
 }
 
 /// How fresh an answer must be, and what the client knows already.
-pub enum Wanted {
+pub enum Wanted<'a> {
     /// As it is; the client knows nothing.
     AsItIs,
     /// At least what the store holds now; the client's revision does not count.
     Fresh,
     /// The client knows this revision.
-    Newer(String),
+    Newer(Cow<'a, str>),
 }
 
-impl Wanted {
+impl<'a> Wanted<'a> {
     /// What flags and `rev` of a request ask for.
-    pub fn of(call: &Call) -> Self {
-        if call.wants_current() {
-            return Self::Fresh;
-        }
-        match call.rev() {
-            rev if rev.is_empty() => Self::AsItIs,
-            rev => Self::Newer(rev.into_owned()),
-        }
+    pub fn of(call: &'a Call) -> Self {
+        if call.wants_current() { Self::Fresh } else { Self::newer(call.rev()) }
+    }
+
+    /// Newer than a revision; an empty one is none.
+    pub fn newer(known: Cow<'a, str>) -> Self {
+        if known.is_empty() { Self::AsItIs } else { Self::Newer(known) }
     }
 
     /// Whether the client has this revision.
@@ -151,21 +151,17 @@ impl Wanted {
 }
 
 /// Looks in the snapshot, once it is fresh enough. A revision the node does not know may come from one that is ahead,
-/// and a refusal must be exact: both look again once this node has caught up.
+/// and a refusal must be exact: both look again once this node has caught up. `covers` says whether what was found is of
+/// the client's revision, or newer for sure.
 pub async fn read<T>(
     api: &Api,
-    wanted: &Wanted,
+    wanted: &Wanted<'_>,
     look: impl Fn(&Snapshot) -> Result<T, Error>,
-    revision: impl Fn(&T) -> &str,
+    covers: impl Fn(&T, &str) -> bool,
 ) -> Result<T, Error> {
     if !matches!(wanted, Wanted::Fresh) {
         let found = look(&api.reader.load());
-        let is_good = match (&found, wanted) {
-            (Ok(found), Wanted::Newer(known)) => revision(found) == known,
-            (Ok(_), _) => true,
-            (Err(error), _) => !is_missing(error),
-        };
-        if is_good {
+        if is_good(wanted, &found, covers) {
             return found;
         }
     }
@@ -173,9 +169,18 @@ pub async fn read<T>(
     look(&api.reader.load())
 }
 
+/// Whether no other node can know better than what was found.
+pub fn is_good<T>(wanted: &Wanted<'_>, found: &Result<T, Error>, covers: impl Fn(&T, &str) -> bool) -> bool {
+    match (found, wanted) {
+        (Ok(found), Wanted::Newer(known)) => covers(found, known),
+        (Ok(_), _) => true,
+        (Err(error), _) => !is_missing(error),
+    }
+}
+
 /// Whether another node may know what is missing here.
-pub fn is_missing(error: &Error) -> bool {
-    matches!(error.code, Code::ServiceNotExists | Code::InstanceNotExists)
+fn is_missing(error: &Error) -> bool {
+    matches!(error.code, Code::ServiceNotExists | Code::ServiceVersionNotExists | Code::InstanceNotExists)
 }
 
 /// A service that must exist, or the error of a read.
@@ -189,5 +194,5 @@ pub async fn service(
         let service = snapshot.service(tenant, id).cloned();
         service.ok_or_else(|| Error::new(Code::ServiceNotExists, missing))
     };
-    read(api, &Wanted::AsItIs, look, |_| "").await
+    read(api, &Wanted::AsItIs, look, |_, _| true).await
 }

@@ -20,13 +20,17 @@ use crate::http::reply::Reply;
 pub async fn beat(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
     valid::ids(InstanceRequest::Heartbeat, service, instance)?;
-    let tenant = call.tenant();
-    if take(&api, tenant, service, instance).is_err() {
-        // Registered on another node a moment ago?
-        api.freshness.catch_up().await;
-        take(&api, tenant, service, instance)?;
-    }
+    take_exactly(&api, call.tenant(), service, instance).await?;
     Ok(Reply::empty())
+}
+
+/// [`take`], with a second look for an instance that was registered on another node a moment ago.
+pub async fn take_exactly(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
+    if take(api, tenant, service, instance).is_ok() {
+        return Ok(());
+    }
+    api.freshness.catch_up().await;
+    take(api, tenant, service, instance)
 }
 
 /// `PUT /heartbeats`: many, each on its own.
@@ -50,7 +54,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 }
 
 /// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease.
-pub fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
+fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
     let snapshot = api.reader.load();
     let missing = || Error::new(Code::InstanceNotExists, "leaseId not exist, instance not exist");
     let entry = snapshot.instance(tenant, service, instance).ok_or_else(missing)?;

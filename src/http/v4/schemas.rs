@@ -19,6 +19,7 @@ use crate::http::dto::body;
 use crate::http::dto::schema::{PutSchema as PutBody, PutSchemas, SchemaList, SchemaText};
 use crate::http::reply::Reply;
 
+/// Deletions go on: what is switched off is that schemas come in.
 fn check_writes(api: &Api) -> Result<(), Error> {
     match api.rules.schema_writes {
         SchemaWrites::Enabled => Ok(()),

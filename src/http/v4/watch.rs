@@ -11,7 +11,7 @@ use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
-use crate::http::v4::heartbeats::take;
+use crate::http::v4::heartbeats::take_exactly;
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
 
 /// Clients look for this text: they register anew.
@@ -60,7 +60,7 @@ struct Guard {
 impl Drop for Guard {
     fn drop(&mut self) {
         let (tenant, consumer) = (self.tenant.clone(), self.consumer.clone());
-        // A hub too busy to take this finds the session's outbox closed with the next event.
+        // A hub too busy to take this finds the session's outbox closed when it sweeps.
         let _ = tell(&self.hub, Unsubscribe { tenant, consumer, subscription: self.subscription });
     }
 }
@@ -69,16 +69,29 @@ impl Drop for Guard {
 pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
     let tenant = call.tenant().clone();
     let (service, instance) = (call.param("serviceId").to_owned(), call.param("instanceId").to_owned());
+    let (outbox, reader) = outbox(1);
     if api.reader.load().instance(&tenant, &service, &instance).is_none() {
-        return Session::ended(gone()).into();
+        // Registered on another node a moment ago?
+        let (api, tenant, service, instance) =
+            (Arc::clone(api), tenant.clone(), service.clone(), instance.clone());
+        actix::spawn(async move {
+            api.freshness.catch_up().await;
+            if api.reader.load().instance(&tenant, &service, &instance).is_none() {
+                outbox.finish(gone());
+            }
+        });
     }
     let ping_every = api.rules.heartbeat_ping;
     let api = Arc::clone(api);
     let on_pong = move || {
-        let verdict = take(&api, &tenant, &service, &instance).err().map(|_| gone());
-        Box::pin(std::future::ready(verdict)) as _
+        let api = Arc::clone(&api);
+        let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
+        Box::pin(async move {
+            let taken = take_exactly(&api, &tenant, &service, &instance).await;
+            taken.err().map(|_| gone())
+        }) as _
     };
-    Session::heartbeat(ping_every, Box::new(on_pong)).into()
+    Session::heartbeat(ping_every, Box::new(on_pong)).until(reader).into()
 }
 
 fn gone() -> End {

@@ -75,9 +75,17 @@ pub(super) struct Decoder {
 
 #[derive(Debug)]
 enum State {
-    Header { bytes: [u8; MOST_HEADER], length: u8 },
-    Data { left: usize, ends_message: bool },
+    Header {
+        bytes: [u8; MOST_HEADER],
+        length: u8,
+    },
+    Data {
+        left: usize,
+        ends_message: bool,
+    },
     Control(Box<Control>),
+    /// What follows a violation has no meaning.
+    Deaf,
 }
 
 #[derive(Debug)]
@@ -93,8 +101,8 @@ impl Decoder {
         Self { max_message, state: State::BEGIN, message: None }
     }
 
-    /// Takes bytes off `input` until something was said or they are used up. After [`Heard::TooBig`] and
-    /// [`Heard::Violation`] nothing more is to be read.
+    /// Takes bytes off `input` until something was said or they are used up. After [`Heard::TooBig`] or a broken header
+    /// nothing more is heard.
     pub(super) fn hear(&mut self, input: &mut &[u8]) -> Option<Heard> {
         loop {
             match &mut self.state {
@@ -112,8 +120,15 @@ impl Decoder {
                     let header = *bytes;
                     match self.begin(&header) {
                         Ok(state) => self.state = state,
-                        Err(heard) => return Some(heard),
+                        Err(heard) => {
+                            self.state = State::Deaf;
+                            return Some(heard);
+                        }
                     }
+                }
+                State::Deaf => {
+                    *input = &[];
+                    return None;
                 }
                 State::Data { left, ends_message } => {
                     let skipped = (*left).min(input.len());
@@ -349,6 +364,8 @@ mod tests {
         let mut header: &[u8] =
             &[FINAL | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0];
         assert_eq!(decoder.hear(&mut header), Some(Heard::TooBig));
+        let more = client_frame(FINAL | PING, b"abc");
+        assert_eq!(decoder.hear(&mut more.as_slice()), None, "and nothing is heard any more");
     }
 
     #[test]

@@ -106,6 +106,11 @@ impl Session {
         Self { ping_every: Some(ping_every), on_pong: Some(on_pong), ..Self::EMPTY }
     }
 
+    /// The same session, which also ends when an outbox says so.
+    pub fn until(self, outbox: OutboxReader) -> Self {
+        Self { outbox: Some(outbox), ..self }
+    }
+
     /// A session that ends at once, after the handshake: refusals clients understand only from there.
     pub fn ended(end: End) -> Self {
         Self { end: Some(end), ..Self::EMPTY }

@@ -265,9 +265,10 @@ impl Live {
 
     /// Says goodbye, as far as the client listens.
     async fn conclude(self, outcome: Outcome, limit: Duration) {
-        let Self { mut io, out, .. } = self;
+        let Self { mut io, mut decoder, out, .. } = self;
         // A frame that is half out is finished first.
         let mut last = out.to_vec();
+        let client_is_done = matches!(outcome, Outcome::Closed(_));
         match outcome {
             Outcome::Gone => return,
             Outcome::End(End::Abort) => {
@@ -281,9 +282,18 @@ impl Live {
         let goodbye = async {
             io.write_all(&last).await?;
             io.shutdown().await?;
-            // A socket that is closed with unread bytes is reset, and the client may then never see the goodbye.
-            let mut rest = [0; READ_SIZE];
-            while io.read(&mut rest).await? > 0 {}
+            // A socket that is closed with unread bytes is reset, and the client may then never see the goodbye. So what
+            // it still sends is read, up to its answer to the close or its end.
+            let mut bytes = [0; READ_SIZE];
+            let mut waits = !client_is_done;
+            while waits {
+                let read = io.read(&mut bytes).await?;
+                let mut rest = bytes.get(..read).unwrap_or_default();
+                waits = read > 0;
+                while let Some(heard) = decoder.hear(&mut rest) {
+                    waits &= !matches!(heard, Heard::Close(_));
+                }
+            }
             std::io::Result::Ok(())
         };
         // Whether the client listened makes no difference.

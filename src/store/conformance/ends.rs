@@ -6,7 +6,7 @@ use super::{
     Subject, Watching, area, assert_aborted, attempt, grant, key, put, put_leased, unconditional, within,
     write,
 };
-use crate::store::port::{KeepAlive, Reason, Revision, StoreError};
+use crate::store::port::{KeepAlive, Reason, Revision, StoreError, WatchError};
 
 /// Asked after a write was answered.
 pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: Subject) {
@@ -79,7 +79,7 @@ pub async fn a_closed_store_answers_unavailable(subject: Subject) {
         "a renewal of a closed store: {answers:?}"
     );
     let batch = within("a watch", store.watch(&area, 1).next()).await;
-    assert!(!matches!(batch, Some(Ok(_))), "a watch of a closed store: {batch:?}");
+    assert_eq!(batch, Some(Err(WatchError::Closed)), "a watch of a closed store");
 }
 
 /// Nothing hangs.
@@ -93,9 +93,7 @@ pub async fn closing_twice_and_with_an_open_watch(subject: Subject) {
     futures_util::future::join(within("closing", store.close()), within("closing", store.close())).await;
     within("closing again", store.close()).await;
     let end = within("the end of the watch", stream.next()).await;
-    assert!(!matches!(end, Some(Ok(_))), "nothing comes from a closed store: {end:?}");
-    if end.is_some() {
-        let after = within("the end of the watch", stream.next()).await;
-        assert!(after.is_none(), "a watch ends after its error: {after:?}");
-    }
+    assert_eq!(end, Some(Err(WatchError::Closed)), "nothing comes from a closed store");
+    let after = within("the end of the watch", stream.next()).await;
+    assert!(after.is_none(), "a watch ends after its error: {after:?}");
 }

@@ -23,7 +23,12 @@ pub async fn compares_of_every_kind(subject: Subject) {
     let last = write(store, vec![put(&there, "two")]).await.revision;
     let value =
         |key: &Key, value: &'static str| Compare::ValueIs { key: key.clone(), value: Bytes::from(value) };
+    write(store, vec![put(&key(&area, "z"), "other")]).await;
     let unchanged = |key: &Key, mod_revision| Compare::Unchanged { key: key.clone(), mod_revision };
+    let none_below_is = |prefix: &str, value: &'static str| Compare::NoneBelowIs {
+        prefix: key(&area, prefix),
+        value: Bytes::from(value),
+    };
     let cases = [
         (Compare::Absent(absent.clone()), true),
         (Compare::Absent(gone.clone()), true),
@@ -40,6 +45,14 @@ pub async fn compares_of_every_kind(subject: Subject) {
         (value(&there, "tw"), false),
         (value(&absent, "two"), false),
         (value(&absent, ""), false),
+        (none_below_is("", "three"), true),
+        (none_below_is("", "two"), false),
+        (none_below_is("", "other"), false),
+        (none_below_is("the", "other"), true),
+        (none_below_is("the", "two"), false),
+        (none_below_is("", "one"), true),
+        (none_below_is("absent", "one"), false),
+        (none_below_is("gone", "one"), false),
     ];
     for (compare, holds) in cases {
         let outcome = commit(store, conditional(vec![compare.clone()], Vec::new())).await;

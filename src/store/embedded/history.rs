@@ -200,7 +200,7 @@ pub(super) fn watch(
                     published.mark_unchanged();
                     history.ready(&prefix, &mut from)
                 }
-                Err(_) => Err(WatchError::Lost("the store is closed".to_owned())),
+                Err(_) => Err(WatchError::Closed),
             };
             match ready {
                 Ok(Some(batch)) => return Some((Ok(batch), Some((history, published, prefix, from)))),

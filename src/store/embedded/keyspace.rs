@@ -115,6 +115,10 @@ impl Keyspace {
             Compare::Absent(key) => self.find(key).is_none(),
             Compare::Present(key) => self.find(key).is_some(),
             Compare::NoneBelow(prefix) => self.below(prefix).next().is_none(),
+            Compare::NoneBelowIs { prefix, value } => {
+                let mut below = self.below(prefix).peekable();
+                below.peek().is_some() && below.all(|item| item.value.as_slice() != value)
+            }
             Compare::Unchanged { key, mod_revision } => {
                 self.find(key).is_some_and(|item| item.mod_revision == *mod_revision)
             }

@@ -55,6 +55,7 @@ fn compare_text(compare: &Compare) -> (&str, usize, Reach) {
         Compare::Absent(key) | Compare::Present(key) | Compare::Unchanged { key, .. } => (key, 0, Reach::Key),
         Compare::ValueIs { key, value } => (key, value.len(), Reach::Key),
         Compare::NoneBelow(prefix) => (prefix, 0, Reach::Prefix),
+        Compare::NoneBelowIs { prefix, value } => (prefix, value.len(), Reach::Prefix),
     }
 }
 

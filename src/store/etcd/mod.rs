@@ -288,7 +288,7 @@ impl Store for EtcdStore {
         let buffer = Arc::new(watch::Buffer::default());
         let writer = watch::Writer(buffer.clone());
         if !self.is_open() {
-            buffer.end(WatchError::Lost("the store is closed".to_owned()));
+            buffer.end(WatchError::Closed);
         }
         let reader = watch::read(self.nodes.clone(), self.skipped.clone(), prefix.to_owned(), from, writer);
         let reader = self.io.spawn(reader).abort_handle();

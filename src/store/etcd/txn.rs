@@ -24,6 +24,7 @@ pub(super) fn weight(txn: &Txn) -> usize {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key.len() * 2,
         Compare::Unchanged { key, .. } => key.len(),
         Compare::ValueIs { key, value } => key.len() + value.len(),
+        Compare::NoneBelowIs { prefix, value } => prefix.len() * 2 + value.len(),
     });
     let ops = txn.then.iter().chain(&txn.otherwise).map(|op| match op {
         Op::Put { key, value, .. } => key.len() + value.len(),
@@ -69,6 +70,10 @@ fn compare(compare: &Compare) -> etcd::Compare {
         }
         Compare::NoneBelow(prefix) => {
             etcd::Compare::create_revision(prefix_start(prefix), CompareOp::Equal, 0)
+                .with_range(super::entries::prefix_end(prefix.as_bytes()))
+        }
+        Compare::NoneBelowIs { prefix, value } => {
+            etcd::Compare::value(prefix_start(prefix), CompareOp::NotEqual, &**value)
                 .with_range(super::entries::prefix_end(prefix.as_bytes()))
         }
         Compare::ValueIs { key, value } => etcd::Compare::value(&**key, CompareOp::Equal, &**value),

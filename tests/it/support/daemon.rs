@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 use std::time::Duration;
@@ -19,6 +19,8 @@ use super::process::Process;
 const READINESS: &str = "/v4/default/registry/health/readiness";
 /// The limit of one readiness probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
+/// Where a daemon listens that was not told a port.
+const DEFAULT_PORT: u16 = 30100;
 
 /// What a daemon is told: by `conf/app.conf`, by `conf/app.yaml` and by environment variables.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +29,7 @@ pub struct Settings {
     yaml: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
     program: Option<PathBuf>,
+    host: Option<IpAddr>,
 }
 
 impl Settings {
@@ -54,9 +57,23 @@ impl Settings {
         self
     }
 
+    /// Listens on this address and the default port, which the configuration then does not name. The address must be the
+    /// test's own.
+    pub fn on_default_port_of(mut self, host: IpAddr) -> Self {
+        self.host = Some(host);
+        self
+    }
+
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        self.host.map_or_else(free_address, |host| Ok((host, DEFAULT_PORT).into()))
+    }
+
     fn write(&self, folder: &Path, address: SocketAddr) -> std::io::Result<()> {
         fs::create_dir_all(folder)?;
-        let mut conf = format!("httpaddr = {}\nhttpport = {}\n", address.ip(), address.port());
+        let mut conf = format!("httpaddr = {}\n", address.ip());
+        if self.host.is_none() {
+            conf.push_str(&format!("httpport = {}\n", address.port()));
+        }
         for (key, value) in &self.conf {
             conf.push_str(&format!("{key} = {value}\n"));
         }
@@ -88,31 +105,96 @@ impl fmt::Display for StartFailure {
     }
 }
 
-/// A daemon: its folder and address, and its process while it runs. Dropping it kills the process and removes the folder.
+/// A folder with a configuration, in which the program can be run. Dropping it removes the folder.
 #[derive(Debug)]
-pub struct Daemon {
-    process: Process,
+pub struct Installation {
     settings: Settings,
     address: SocketAddr,
     folder: TempDir,
 }
 
+impl Installation {
+    /// A fresh folder, and an address of its own for the daemon that will run there.
+    pub fn new(settings: Settings) -> Result<Self, StartFailure> {
+        let failed = |error: std::io::Error| StartFailure(format!("cannot install the daemon: {error}"));
+        let folder = tempfile::tempdir().map_err(failed)?;
+        let address = settings.address().map_err(failed)?;
+        settings.write(&folder.path().join("conf"), address).map_err(failed)?;
+        Ok(Self { settings, address, folder })
+    }
+
+    /// The folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where a daemon of it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Runs the program with these arguments until it ends by itself; kills it, and fails, if it does not.
+    pub fn run(&self, arguments: &[&str]) -> Result<Finished, StartFailure> {
+        let failed = |error: std::io::Error| StartFailure(format!("cannot run {arguments:?}: {error}"));
+        let output = self.folder.path().join("run.log");
+        fs::remove_file(&output).or_else(absent_is_fine).map_err(failed)?;
+        let mut process = self.spawn(arguments, &output).map_err(failed)?;
+        let status = process.wait(GENEROUS).map_err(StartFailure)?;
+        Ok(Finished { code: status.code(), output: process.log() })
+    }
+
+    fn spawn(&self, arguments: &[&str], output: &Path) -> std::io::Result<Process> {
+        let built = || PathBuf::from(env!("CARGO_BIN_EXE_service-center"));
+        let mut command = Command::new(self.settings.program.clone().unwrap_or_else(built));
+        // Nothing of the environment the tests run in may configure the daemon.
+        command.args(arguments).current_dir(self.folder.path()).env_clear().env("RUST_BACKTRACE", "1");
+        command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
+        Process::spawn("service-center", &mut command, output)
+    }
+
+    fn spawn_daemon(&self) -> Result<Process, StartFailure> {
+        self.spawn(&[], &self.folder.path().join("output.log"))
+            .map_err(|error| StartFailure(format!("cannot start the daemon: {error}")))
+    }
+}
+
+fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
+    if error.kind() == std::io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
+}
+
+/// How a run of the program ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Its exit code; `None` if a signal ended it.
+    pub code: Option<i32>,
+    /// What it wrote, both outputs.
+    pub output: String,
+}
+
+/// A daemon: its folder and address, and its process while it runs. Dropping it kills the process and removes the folder.
+#[derive(Debug)]
+pub struct Daemon {
+    process: Process,
+    installation: Installation,
+}
+
 impl Daemon {
     /// Starts a daemon in a fresh folder and waits until it serves.
     pub fn start(settings: Settings) -> Result<Self, StartFailure> {
-        let mut daemon = Self::spawn(settings)?;
+        Self::start_in(Installation::new(settings)?)
+    }
+
+    /// Starts a daemon in a folder that is there and waits until it serves.
+    pub fn start_in(installation: Installation) -> Result<Self, StartFailure> {
+        let mut daemon = Self { process: installation.spawn_daemon()?, installation };
         daemon.wait_ready()?;
         Ok(daemon)
     }
 
-    /// Starts a daemon in a fresh folder on a fresh loopback address. It may not serve yet.
+    /// Starts a daemon in a fresh folder. It may not serve yet.
     pub fn spawn(settings: Settings) -> Result<Self, StartFailure> {
-        let failed = |error: std::io::Error| StartFailure(format!("cannot start the daemon: {error}"));
-        let folder = tempfile::tempdir().map_err(failed)?;
-        let address = free_address().map_err(failed)?;
-        settings.write(&folder.path().join("conf"), address).map_err(failed)?;
-        let process = spawn_process(folder.path(), &settings).map_err(failed)?;
-        Ok(Self { process, settings, address, folder })
+        let installation = Installation::new(settings)?;
+        Ok(Self { process: installation.spawn_daemon()?, installation })
     }
 
     /// Waits until it serves, or has ended, or [`GENEROUS`] is over.
@@ -144,8 +226,7 @@ impl Daemon {
         if self.process.exit_status().is_none() {
             self.process.kill9();
         }
-        self.process = spawn_process(self.folder.path(), &self.settings)
-            .map_err(|error| StartFailure(format!("cannot start the daemon: {error}")))?;
+        self.process = self.installation.spawn_daemon()?;
         Ok(())
     }
 
@@ -166,27 +247,23 @@ impl Daemon {
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.installation.address()
     }
 
     /// A client of it.
     pub fn client(&self) -> Client {
-        Client::new(self.address)
+        Client::new(self.address())
     }
 
-    /// Its working directory: `conf/`, what it stores and `output.log` lie here.
+    /// Where it is installed: `conf/`, what it stores and `output.log` lie in its folder.
+    pub fn installation(&self) -> &Installation {
+        &self.installation
+    }
+
+    /// Its working directory.
     pub fn folder(&self) -> PathBuf {
-        self.folder.path().to_owned()
+        self.installation.folder().to_owned()
     }
-}
-
-fn spawn_process(folder: &Path, settings: &Settings) -> std::io::Result<Process> {
-    let built = || PathBuf::from(env!("CARGO_BIN_EXE_service-center"));
-    let mut command = Command::new(settings.program.clone().unwrap_or_else(built));
-    // Nothing of the environment the tests run in may configure the daemon.
-    command.current_dir(folder).env_clear().env("RUST_BACKTRACE", "1");
-    command.envs(settings.environment.iter().map(|(name, value)| (name, value)));
-    Process::spawn("service-center", &mut command, &folder.join("output.log"))
 }
 
 #[cfg(test)]
@@ -248,5 +325,22 @@ mod tests {
             })
         );
         assert_eq!(settings.environment, [("LOG_LEVEL".to_owned(), "debug".to_owned())]);
+
+        let settings = Settings::default().on_default_port_of("127.9.9.9".parse().unwrap());
+        let address = settings.address().unwrap();
+        assert_eq!(address.port(), 30100);
+        settings.write(folder.path(), address).unwrap();
+        let conf = fs::read_to_string(folder.path().join("app.conf")).unwrap();
+        assert_eq!(conf, "httpaddr = 127.9.9.9\n", "nothing names the port");
+    }
+
+    #[test]
+    fn a_program_is_run_to_its_end() {
+        let installation = Installation::new(stand_in().environment("die", "1")).unwrap();
+        for _ in 0..2 {
+            let finished = installation.run(&[]).unwrap();
+            assert_ne!(finished.code, Some(0));
+            assert_eq!(finished.output.matches("no good configuration").count(), 1, "{finished:?}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::eventually::try_eventually;
+use super::eventually::{GENEROUS, try_eventually};
 
 /// How much of the log a failing test prints.
 const SHOWN_LOG_BYTES: usize = 16 * 1024;
@@ -51,6 +51,21 @@ impl Process {
     pub fn signal(&self, signal: Signal) {
         let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
         kill_process(id, signal).expect("a child of ours takes signals");
+    }
+
+    /// SIGSTOP, and waits until every thread stands still: the signal alone returns before.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        let tasks = format!("/proc/{}/task", self.child.id());
+        let stands = |stat: String| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'));
+        let all_stand = || {
+            let tasks = std::fs::read_dir(&tasks).map_err(|error| error.to_string())?;
+            let running = tasks.flatten().any(|task| {
+                std::fs::read_to_string(task.path().join("stat")).is_ok_and(|stat| !stands(stat))
+            });
+            if running { Err("a thread still runs".to_owned()) } else { Ok(()) }
+        };
+        try_eventually(GENEROUS, all_stand).expect("a stopped process stands still");
     }
 
     /// How it ends within `limit`; `Err` if it runs on.

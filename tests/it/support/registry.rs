@@ -1,5 +1,7 @@
 //! The registry's API as typed calls, for tests that are about faults and not about the API's form.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::http::{Client, HttpError, Request, Response};
@@ -85,6 +87,19 @@ impl Registry {
         text_member(&answer, "serviceId")
     }
 
+    /// Creates a service under an id of the caller's; its id.
+    pub fn create_service_as(&self, id: &str, name: &str, version: &str) -> Result<String, CallError> {
+        let service = json!({"service": {"serviceId": id, "serviceName": name, "version": version}});
+        let answer = self.call("POST", "/microservices", &[], Some(&service))?;
+        text_member(&answer, "serviceId")
+    }
+
+    /// The ids of all services of the project, sorted.
+    pub fn services(&self, freshness: Freshness) -> Result<Vec<String>, CallError> {
+        let answer = self.call("GET", &format!("/microservices{}", freshness.query('?')), &[], None)?;
+        members(&answer, "services", "serviceId")
+    }
+
     /// Deletes a service and its instances.
     pub fn delete_service(&self, service: &str) -> Result<(), CallError> {
         self.call("DELETE", &format!("/microservices/{service}?force=1"), &[], None).map(drop)
@@ -106,6 +121,23 @@ impl Registry {
     /// Unregisters an instance.
     pub fn unregister(&self, service: &str, instance: &str) -> Result<(), CallError> {
         self.call("DELETE", &format!("/microservices/{service}/instances/{instance}"), &[], None).map(drop)
+    }
+
+    /// Sets an instance's status.
+    pub fn set_status(&self, service: &str, instance: &str, status: &str) -> Result<(), CallError> {
+        let target = format!("/microservices/{service}/instances/{instance}/status?value={status}");
+        self.call("PUT", &target, &[], None).map(drop)
+    }
+
+    /// The ids and statuses of a service's instances, as the store knows them now.
+    pub fn statuses(&self, service: &str) -> Result<BTreeMap<String, String>, CallError> {
+        let target = format!("/microservices/{service}/instances{}", Freshness::Fresh.query('?'));
+        let answer = self.call("GET", &target, &[("X-ConsumerId", service)], None)?;
+        let instances = answer["instances"].as_array().map(Vec::as_slice).unwrap_or_default();
+        instances
+            .iter()
+            .map(|instance| Ok((text_member(instance, "instanceId")?, text_member(instance, "status")?)))
+            .collect()
     }
 
     /// The ids of a service's instances, sorted. `fresh` knows what the store knows now, `cached` what the node knows.
@@ -184,13 +216,14 @@ fn text_member(answer: &Value, name: &str) -> Result<String, CallError> {
     member.ok_or_else(|| CallError::Unexpected(format!("no text member {name} in {answer}")))
 }
 
-/// An answer without the member `instances` lists none.
 fn instance_ids(answer: &Value) -> Result<Vec<String>, CallError> {
-    let Some(instances) = answer["instances"].as_array() else { return Ok(Vec::new()) };
-    let mut ids = instances
-        .iter()
-        .map(|instance| text_member(instance, "instanceId"))
-        .collect::<Result<Vec<String>, _>>()?;
+    members(answer, "instances", "instanceId")
+}
+
+/// The text member `id` of each in the list `list`, sorted. An answer without the list lists none.
+fn members(answer: &Value, list: &str, id: &str) -> Result<Vec<String>, CallError> {
+    let Some(listed) = answer[list].as_array() else { return Ok(Vec::new()) };
+    let mut ids = listed.iter().map(|one| text_member(one, id)).collect::<Result<Vec<String>, _>>()?;
     ids.sort();
     Ok(ids)
 }

@@ -1,5 +1,7 @@
 //! The stores a daemon can be run on, seen from outside: what must run beside it, and the settings that choose it.
 
+use std::net::SocketAddr;
+
 use super::daemon::Settings;
 use super::etcd::Etcd;
 
@@ -43,6 +45,12 @@ impl Backing for OwnEtcd {
     }
 
     fn chosen_in(&self, settings: Settings) -> Settings {
-        settings.conf("manager_cluster", &format!("\"{}\"", self.0.address()))
+        on_etcd(settings, &[self.0.address()])
     }
+}
+
+/// The settings with this etcd cluster chosen, in the words of the cluster guide.
+pub fn on_etcd(settings: Settings, endpoints: &[SocketAddr]) -> Settings {
+    let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
+    settings.conf("manager_cluster", &format!("\"{}\"", list.join(",")))
 }

@@ -1,0 +1,87 @@
+//! A beat's way into a batch and out of it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::time::Duration;
+
+use super::*;
+use crate::domain::Tenant;
+use crate::domain::event::InstanceRecord;
+
+fn entry(lease: Option<i64>) -> Arc<InstanceEntry> {
+    let record =
+        InstanceRecord { json: "{}".into(), mod_revision: 1, ttl_seconds: 120, interval_seconds: 30 };
+    Arc::new(InstanceEntry { record, lease: lease.map(|lease| Arc::new(LeaseMark::new(lease))) })
+}
+
+fn at() -> InstanceRef {
+    InstanceRef { tenant: Tenant::default_tenant(), service: "s".into(), instance: "i".into() }
+}
+
+fn leases(beats: Vec<Beat>) -> Vec<i64> {
+    beats.iter().map(|beat| beat.mark.lease()).collect()
+}
+
+async fn is_woken(beats: &Beats) -> bool {
+    tokio::time::timeout(Duration::from_millis(1), beats.wait()).await.is_ok()
+}
+
+#[test]
+fn a_lease_is_queued_once_however_often_it_beats() {
+    let (beats, first, second) = (Beats::default(), entry(Some(1)), entry(Some(2)));
+    for _ in 0..3 {
+        assert_eq!(beats.take(at, &first), Taken::Queued);
+        assert_eq!(beats.take(at, &second), Taken::Queued);
+    }
+    assert_eq!((beats.len(), leases(beats.drain()), beats.is_empty()), (2, vec![1, 2], true));
+}
+
+#[test]
+fn without_a_lease_there_is_nothing_to_renew() {
+    let beats = Beats::default();
+    assert_eq!(beats.take(at, &entry(None)), Taken::NoLease);
+    assert!(beats.is_empty());
+}
+
+#[test]
+fn a_beat_while_the_renewal_is_on_its_way_counts_for_the_next() {
+    let (beats, entry) = (Beats::default(), entry(Some(1)));
+    beats.take(at, &entry);
+    let sent = beats.drain();
+    beats.take(at, &entry);
+    assert_eq!(beats.len(), 1);
+    // Unanswered: the beat that came meanwhile stands for it too.
+    sent.into_iter().for_each(|beat| beats.retry(beat));
+    assert_eq!(leases(beats.drain()), [1]);
+}
+
+#[test]
+fn what_was_not_answered_is_queued_again() {
+    let (beats, entry) = (Beats::default(), entry(Some(1)));
+    beats.take(at, &entry);
+    beats.drain().into_iter().for_each(|beat| beats.retry(beat));
+    beats.take(at, &entry);
+    assert_eq!(leases(beats.drain()), [1]);
+}
+
+#[actix::test]
+async fn the_first_of_a_batch_wakes() {
+    let (beats, first, second) = (Beats::default(), entry(Some(1)), entry(Some(2)));
+    assert!(!is_woken(&beats).await);
+    beats.take(at, &first);
+    assert!(is_woken(&beats).await);
+    beats.take(at, &second);
+    assert!(!is_woken(&beats).await, "one wake is enough for a batch");
+    beats.drain();
+    beats.take(at, &second);
+    assert!(is_woken(&beats).await);
+}
+
+#[test]
+fn a_renewal_is_remembered_by_when_it_was_sent() {
+    let mark = LeaseMark::new(1);
+    assert!(mark.last_renewed().is_zero());
+    mark.renewed(Duration::from_secs(9));
+    mark.renewed(Duration::from_secs(4));
+    assert_eq!(mark.last_renewed(), Duration::from_secs(9));
+}

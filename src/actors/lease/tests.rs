@@ -1,0 +1,164 @@
+//! What becomes of a lease that beats: renewed, made good, or left alone.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::actors::tests::{Stage, eventually, lease_of};
+use crate::cache::InstanceEntry;
+use crate::store::faulty::{Call, Fault};
+use crate::store::{Compare, Key, Op, Reason, Txn, keys};
+
+/// Ends the lease as if it had expired.
+async fn expire(stage: &Stage, lease: LeaseId) {
+    assert_eq!(stage.store.revoke(lease).await, Ok(true));
+}
+
+/// Batches that put an instance document after so many.
+fn puts_since(stage: &Stage, skip: usize) -> usize {
+    let prefix = keys::instance(&crate::actors::tests::tenant(), stage.service.as_str(), "");
+    let batches = stage.store.batches();
+    let ops = batches.iter().skip(skip).flatten().flat_map(|txn| &txn.then);
+    ops.filter(|op| matches!(op, Op::Put { key, .. } if key.starts_with(&*prefix))).count()
+}
+
+/// Renews the lease as the actor does, until all is done.
+async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
+    let beats = Beats::default();
+    beats.take(|| stage.at(id), entry);
+    let core = LeaseCore {
+        store: Arc::new(stage.store.clone()),
+        beats: beats.clone(),
+        reader: stage.reader.clone(),
+        freshness: stage.freshness.clone(),
+        goodbyes: stage.goodbyes.clone(),
+        registry: stage.registry.clone(),
+        clock: Clock::system(),
+    };
+    renew(&Rc::new(core), beats.drain()).await;
+}
+
+#[actix::test]
+async fn a_beat_renews_and_is_remembered() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let before = entry.lease.as_ref().unwrap().last_renewed();
+    stage.beat("i", &entry);
+    stage.beat("i", &entry);
+    let mark = entry.lease.clone().unwrap();
+    eventually("a renewal", || mark.last_renewed() > before).await;
+    assert_eq!(stage.store.begun(Call::KeepAlive), 1);
+}
+
+#[actix::test]
+async fn an_unanswered_renewal_is_tried_again_until_it_is_answered() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    stage.store.go_away();
+    stage.beat("i", &entry);
+    eventually("tries", || stage.store.begun(Call::KeepAlive) >= 2).await;
+    stage.store.come_back();
+    let mark = entry.lease.clone().unwrap();
+    let before = mark.last_renewed();
+    eventually("a renewal", || mark.last_renewed() > before).await;
+}
+
+#[actix::test]
+async fn one_that_beats_though_its_lease_is_gone_is_written_again_once() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    expire(&stage, lease_of(&entry)).await;
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+    // Beats that still know the former lease only find that all is well.
+    renew_now(&stage, "i", &entry).await;
+    let now = stage.entry("i").unwrap();
+    assert_eq!((now.json(), stage.count().await), (entry.json(), 1));
+    assert_eq!(puts_since(&stage, batches), 1);
+    assert!(matches!(stage.store.keep_alive(vec![lease_of(&now)]).await[..], [KeepAlive::Renewed(_)]));
+}
+
+#[actix::test]
+async fn who_said_goodbye_stays_away() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    stage.unregister("i").await.unwrap();
+    assert!(stage.goodbyes.contains(&stage.at("i")));
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (0, 0));
+    // Registered anew it has come back, and is written again if need be.
+    let entry = stage.registered("i").await;
+    assert!(!stage.goodbyes.contains(&stage.at("i")));
+    expire(&stage, lease_of(&entry)).await;
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+}
+
+#[actix::test]
+async fn while_it_may_have_been_a_goodbye_nothing_is_written() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    let batches = stage.store.batches().len();
+    // The node cannot learn how far the store is: whether it was a goodbye is open.
+    stage.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
+    expire(&stage, lease_of(&entry)).await;
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!(puts_since(&stage, batches), 0);
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+}
+
+#[actix::test]
+async fn who_registered_anew_is_left_alone() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    expire(&stage, lease_of(&entry)).await;
+    let again = stage.registered("i").await;
+    assert_ne!(lease_of(&again), lease_of(&entry));
+    let batches = stage.store.batches().len();
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 0));
+    assert_eq!(lease_of(&stage.entry("i").unwrap()), lease_of(&again));
+}
+
+#[actix::test]
+async fn what_cannot_be_written_now_is_written_when_the_store_is_back() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    expire(&stage, lease_of(&entry)).await;
+    let begun = stage.store.begun(Call::Batch);
+    stage.store.script(Call::Batch, [Fault::Refused(Reason::Unavailable); 2]);
+    stage.beat("i", &entry);
+    eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
+        .await;
+    assert_eq!(stage.store.begun(Call::Batch), begun + 3);
+    assert_eq!(stage.count().await, 1);
+}
+
+#[actix::test]
+async fn without_its_service_nothing_is_written() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    // Gone without a goodbye: somebody deleted the keys by hand.
+    expire(&stage, lease_of(&entry)).await;
+    let service: Key = keys::service(&crate::actors::tests::tenant(), stage.service.as_str());
+    let txn = Txn {
+        compares: vec![Compare::Present(Key::clone(&service))],
+        then: vec![Op::Delete(service)],
+        otherwise: vec![],
+    };
+    assert!(stage.store.batch(vec![txn]).await[0].as_ref().unwrap().succeeded);
+    let begun = stage.store.begun(Call::Batch);
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!(
+        stage.store.begun(Call::Batch),
+        begun,
+        "the watch said that its service is gone: not even tried"
+    );
+    let kept = stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries;
+    assert_eq!(kept, []);
+}

@@ -1,0 +1,95 @@
+//! Writes whose outcome nobody learned.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use futures_util::StreamExt;
+
+use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of};
+use crate::error::Code;
+use crate::store::faulty::{Call, Fault};
+use crate::store::{KeepAlive, Op, Reason, Store};
+
+async fn keys_of_instances(stage: &Stage) -> usize {
+    stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries.len()
+}
+
+#[actix::test]
+async fn a_registration_that_was_done_unknown_is_acknowledged_once() {
+    let stage = Stage::set().await;
+    stage.store.script(Call::Batch, [Fault::UnknownDone]);
+    let entry = stage.registered("i").await;
+    assert_eq!(stage.count().await, 1);
+    // Its lease lives: the second try did not take it for one of its own that failed.
+    let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
+    assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
+    assert_eq!(stage.store.begun(Call::Revoke), 0);
+}
+
+#[actix::test]
+async fn one_that_was_not_done_is_done_by_the_second_try() {
+    let stage = Stage::set().await;
+    stage.store.script(Call::Batch, [Fault::UnknownNotDone]);
+    let id = stage.register("").await.unwrap();
+    let id = stage.seen(id).await;
+    assert!(stage.entry(id.as_str()).is_some());
+    assert_eq!((stage.count().await, stage.store.begun(Call::Revoke)), (1, 0));
+}
+
+#[actix::test]
+async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
+    for second in [Fault::UnknownLate, Fault::Refused(Reason::Unavailable), Fault::UnknownDone] {
+        let stage = Stage::set().await;
+        stage.store.script(Call::Batch, [Fault::UnknownLate, second]);
+        let error = stage.register("i").await.unwrap_err();
+        assert_eq!(error.code, Code::Unavailable);
+        eventually("the revocation", || stage.store.begun(Call::Revoke) == 1).await;
+        // What was still on its way arrives.
+        for outcome in stage.store.finish_late().await.into_iter().flatten() {
+            assert!(outcome.is_err(), "{second:?}: {outcome:?}");
+        }
+        eventually("the end of its keys", || {
+            let snapshot = stage.reader.load();
+            snapshot.instance_count == 0
+        })
+        .await;
+        assert_eq!(keys_of_instances(&stage).await, 0, "{second:?}");
+        // The client tries again and is served.
+        stage.registered("i").await;
+        assert_eq!(stage.count().await, 1);
+    }
+}
+
+#[actix::test]
+async fn the_fence_is_set_also_when_the_store_is_away_for_a_while() {
+    let stage = Stage::set().await;
+    stage.store.script(Call::Batch, [Fault::UnknownLate, Fault::UnknownLate]);
+    stage.store.script(Call::Revoke, [Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
+    assert!(stage.register("i").await.is_err());
+    let lease = stage.store.batches().iter().flatten().flat_map(|txn| &txn.then).find_map(|op| match op {
+        Op::Put { lease, .. } => *lease,
+        _ => None,
+    });
+    let lease = lease.unwrap();
+    eventually("the third try", || stage.store.begun(Call::Revoke) == 3).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    while stage.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound] {
+        assert!(tokio::time::Instant::now() < deadline, "the lease still lives");
+    }
+    for outcome in stage.store.finish_late().await.into_iter().flatten() {
+        assert!(outcome.is_err(), "{outcome:?}");
+    }
+    assert_eq!(keys_of_instances(&stage).await, 0);
+}
+
+#[actix::test]
+async fn other_writes_with_an_unknown_outcome_are_errors_and_can_be_repeated() {
+    let stage = Stage::set().await;
+    stage.registered("i").await;
+    stage.store.script(Call::Batch, [Fault::UnknownDone]);
+    assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::Unavailable);
+    eventually("the goodbye", || stage.entry("i").is_none()).await;
+    assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::InstanceNotExists);
+    stage.registered("j").await;
+    stage.unregister_service().await;
+    assert_eq!((stage.count().await, keys_of_instances(&stage).await), (0, 0));
+}

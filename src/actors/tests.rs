@@ -1,0 +1,194 @@
+//! What the actors' tests run on: a store in memory that fails on demand, and the actors in front of it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, Addr};
+
+use super::beats::{Beats, Taken};
+use super::freshness::Freshness;
+use super::goodbyes::Goodbyes;
+use super::hub::HubActor;
+use super::lease::{LeaseActor, LeaseCore};
+use super::lifeline::Lifelines;
+use super::mailbox::ask;
+use super::registry::RegistryActor;
+use super::registry::core::{DependencyMode, RegistryCore, RegistryRules};
+use super::registry::messages::{
+    Committed, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance, UnregisterService,
+};
+use super::watch::{ExpiryRules, WatchActor};
+use crate::cache::{InstanceEntry, SnapshotReader, cell};
+use crate::clock::Clock;
+use crate::domain::event::InstanceRef;
+use crate::domain::instance::{HealthCheck, InstanceRules};
+use crate::domain::quota::Quotas;
+use crate::domain::shared::SharedServices;
+use crate::domain::validate::flag::Force;
+use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
+use crate::error::Error;
+use crate::store::embedded::faulty_disk::FaultyDisk;
+use crate::store::embedded::{EmbeddedStore, Options};
+use crate::store::faulty::FaultyStore;
+use crate::store::{LeaseId, Store};
+
+/// A limit that nothing comes near.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A store in memory.
+pub fn store() -> FaultyStore {
+    let options = Options { on_fatal: Arc::new(|why| panic!("fatal: {why}")), ..Options::default() };
+    let inner = EmbeddedStore::open_on(Arc::new(FaultyDisk::default()), options, Clock::system()).unwrap();
+    FaultyStore::new(Arc::new(inner))
+}
+
+/// Waits until something is so.
+#[track_caller]
+pub fn eventually(what: &str, mut probe: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    let place = std::panic::Location::caller();
+    async move {
+        let waited = tokio::time::timeout(PATIENCE, async {
+            while !probe() {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        });
+        assert!(waited.await.is_ok(), "{place}: {what}: not within {PATIENCE:?}");
+    }
+}
+
+pub fn tenant() -> Tenant {
+    Tenant::default_tenant()
+}
+
+/// The actors on a store.
+pub struct Stage {
+    pub store: FaultyStore,
+    pub reader: SnapshotReader,
+    pub beats: Beats,
+    pub goodbyes: Goodbyes,
+    pub registry: Addr<RegistryActor>,
+    pub freshness: Freshness,
+    pub service: ServiceId,
+}
+
+impl Stage {
+    /// All of them, and a service.
+    pub async fn set() -> Self {
+        Self::set_on(store()).await
+    }
+
+    pub async fn set_on(store: FaultyStore) -> Self {
+        let lifelines = Lifelines::default();
+        lifelines.release();
+        let shared: Arc<dyn Store> = Arc::new(store.clone());
+        let clock = Clock::system();
+        let (publisher, reader) = cell::cell();
+        let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
+        let hub = HubActor::new(lifelines.tie("hub")).start();
+        let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
+        let tie = lifelines.tie("watch");
+        WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules, tie)
+            .start();
+        let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
+        let rules = RegistryRules {
+            quotas: Quotas::default(),
+            instances: InstanceRules { min_interval: 1, min_times: 0, ..InstanceRules::default() },
+            shared: SharedServices::new([], "production"),
+            dependencies: DependencyMode::Direct,
+        };
+        let core =
+            RegistryCore::new(Arc::clone(&shared), reader.clone(), freshness.clone(), clock.clone(), rules);
+        let registry = RegistryActor::new(core, "test".to_owned(), lifelines.tie("registry")).start();
+        let core = LeaseCore {
+            store: shared,
+            beats: beats.clone(),
+            reader: reader.clone(),
+            freshness: freshness.clone(),
+            goodbyes: goodbyes.clone(),
+            registry: registry.clone(),
+            clock,
+        };
+        LeaseActor::new(core, lifelines.tie("lease")).start();
+        reader.wait_until_complete().await;
+        let mut stage = Self { store, reader, beats, goodbyes, registry, freshness, service: "".into() };
+        let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
+        let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
+        let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();
+        stage.service = stage.seen(service).await;
+        // Nobody waits for these two; a test's faults must not meet them.
+        let announced = || {
+            let snapshot = stage.reader.load();
+            !snapshot.domains.is_empty() && !snapshot.projects.is_empty()
+        };
+        eventually("the tenant's keys", announced).await;
+        stage
+    }
+
+    /// The value, once the snapshot holds it.
+    pub async fn seen<T>(&self, committed: Committed<T>) -> T {
+        if let Some(revision) = committed.revision {
+            tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await.unwrap();
+        }
+        committed.value
+    }
+
+    pub async fn register(&self, id: &str) -> Result<Committed<InstanceId>, Error> {
+        let check = HealthCheck { mode: "push".into(), interval: 30, times: 3, ..HealthCheck::default() };
+        let instance = Instance {
+            instance_id: id.to_owned(),
+            host_name: "host".into(),
+            health_check: Some(check),
+            ..Instance::default()
+        };
+        let (service, quota) = (self.service.clone(), QuotaCheck::Enforced);
+        let message = RegisterInstance { tenant: tenant(), service, instance, quota };
+        ask(&self.registry, message, PATIENCE).await.unwrap()
+    }
+
+    /// Registers, and waits until it is seen.
+    pub async fn registered(&self, id: &str) -> Arc<InstanceEntry> {
+        let committed = self.register(id).await.unwrap();
+        self.seen(committed).await;
+        self.entry(id).unwrap()
+    }
+
+    pub async fn unregister(&self, id: &str) -> Result<(), Error> {
+        let (service, instance) = (self.service.clone(), InstanceId::from(id));
+        let message = UnregisterInstance { tenant: tenant(), service, instance };
+        let committed = ask(&self.registry, message, PATIENCE).await.unwrap()?;
+        self.seen(committed).await;
+        Ok(())
+    }
+
+    pub async fn unregister_service(&self) {
+        let message =
+            UnregisterService { tenant: tenant(), service: self.service.clone(), force: Force::Yes };
+        let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
+        self.seen(committed).await;
+    }
+
+    pub fn at(&self, id: &str) -> InstanceRef {
+        InstanceRef { tenant: tenant(), service: self.service.clone(), instance: id.into() }
+    }
+
+    pub fn entry(&self, id: &str) -> Option<Arc<InstanceEntry>> {
+        self.reader.load().instance(&tenant(), self.service.as_str(), id).cloned()
+    }
+
+    pub fn beat(&self, id: &str, entry: &Arc<InstanceEntry>) {
+        assert_eq!(self.beats.take(|| self.at(id), entry), Taken::Queued);
+    }
+
+    /// How many instances the snapshot shows, once it holds all that the store does.
+    pub async fn count(&self) -> usize {
+        let revision = self.store.bookmark().await.unwrap();
+        tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await.unwrap();
+        self.reader.load().instance_count
+    }
+}
+
+pub fn lease_of(entry: &InstanceEntry) -> LeaseId {
+    LeaseId(entry.lease.as_ref().unwrap().lease())
+}

@@ -1,0 +1,183 @@
+//! Which expiries are held, and for how long.
+
+use super::super::guard::{Expiry, ExpiryGuard, Rule, Verdict, WINDOW};
+use super::{Duration, InstanceRef, seconds};
+
+fn at(number: usize) -> InstanceRef {
+    super::at(&format!("i{number}"))
+}
+
+/// `expired` of `total` end at second 100; what has passed at each of the given seconds.
+fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
+    let mut guard = ExpiryGuard::new(share);
+    for number in 0..expired {
+        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: total };
+        guard.expire(at(number), expiry, seconds(100));
+    }
+    let mut passed = 0;
+    for (second, expected) in expected {
+        passed += guard.judge(seconds(*second), total - passed).pass.len();
+        assert_eq!(passed, *expected, "{expired} of {total} at {second}");
+    }
+}
+
+#[test]
+fn one_waits_its_window_only() {
+    check(0.2, 1, 1, &[(101, 0), (102, 1)]);
+    check(0.2, 1, 1000, &[(101, 0), (102, 1)]);
+}
+
+#[test]
+fn five_always_pass() {
+    check(0.2, 5, 5, &[(102, 5)]);
+}
+
+#[test]
+fn most_are_preserved_for_their_ttl() {
+    check(1.0, 9, 10, &[(102, 0), (219, 0), (220, 9)]);
+    check(1.0, 7, 10, &[(102, 7)]);
+}
+
+#[test]
+fn a_large_share_is_held_for_its_ttl() {
+    check(0.2, 21, 100, &[(102, 0), (219, 0), (220, 21)]);
+    check(0.2, 20, 100, &[(102, 20)]);
+}
+
+#[test]
+fn a_cut_that_spreads_over_the_interval_is_seen() {
+    let mut guard = ExpiryGuard::new(0.2);
+    let mut passed = 0;
+    for number in 0..60 {
+        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
+        let now = Duration::from_millis(100_000 + 500 * number as u64);
+        guard.expire(at(number), expiry, now);
+        passed += guard.judge(now, 100 - passed).pass.len();
+    }
+    assert!((15..=25).contains(&passed), "{passed} passed before the share was met");
+}
+
+#[test]
+fn one_that_registers_again_is_not_held() {
+    let mut guard = ExpiryGuard::new(0.2);
+    guard.expire(at(1), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
+    guard.forget(&at(1));
+    assert_eq!(guard.judge(seconds(10), 1), Verdict::default());
+    assert_eq!(guard.next_due(), None);
+}
+
+/// A guard in which these expire at second 100, with a TTL each.
+fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
+    let mut guard = ExpiryGuard::new(share);
+    for (number, ttl_seconds) in ttls.iter().enumerate() {
+        let expiry = Expiry { ttl_seconds: *ttl_seconds, interval_seconds: 30, held_before: total };
+        guard.expire(at(number), expiry, seconds(100));
+    }
+    guard
+}
+
+fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<Rule> {
+    guard.held().find(|(known, ..)| **known == at(number)).map(|(_, rule, ..)| rule)
+}
+
+#[test]
+fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minutes() {
+    let mut guard = expired(1.0, 6, &[10, 1, 120, 100_000, 0, -5]);
+    assert_eq!(guard.judge(seconds(102), 6).preserved, 5);
+    assert_eq!(guard.held().count(), 5, "a TTL shorter than the window is over");
+    assert_eq!(guard.next_due(), Some(seconds(110)));
+    assert_eq!(guard.judge(seconds(110), 5).pass, [at(0)]);
+    assert_eq!(guard.judge(seconds(220), 4).pass, [at(2)]);
+    assert_eq!(guard.judge(seconds(699), 3).pass, []);
+    let mut last = guard.judge(seconds(700), 3).pass;
+    last.sort();
+    assert_eq!(last, [at(3), at(4), at(5)]);
+    assert_eq!(guard.next_due(), None);
+}
+
+#[test]
+fn the_share_is_of_the_interval_of_each() {
+    // 30 of 100 expire within a minute: too many for who beats each 60 s, not for who beats each 5 s.
+    let judge = |interval_seconds: i64| {
+        let mut guard = ExpiryGuard::new(0.2);
+        for number in 0..30 {
+            let now = seconds(100 + 2 * number as u64);
+            guard.expire(at(number), Expiry { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
+        }
+        guard.judge(seconds(160), 100).shared
+    };
+    assert_eq!((judge(60), judge(5)), (30, 0));
+}
+
+#[test]
+fn preservation_is_for_more_than_five_instances() {
+    let mut guard = expired(1.0, 5, &[120; 5]);
+    assert_eq!(guard.judge(seconds(102), 5).pass.len(), 5);
+    let mut guard = expired(1.0, 6, &[120; 5]);
+    assert_eq!(guard.judge(seconds(102), 6).preserved, 5, "5 of 6 are more than 80 %");
+    let mut guard = expired(1.0, 6, &[120; 4]);
+    assert_eq!(guard.judge(seconds(102), 6).pass.len(), 4);
+}
+
+#[test]
+fn preservation_goes_on_until_nothing_waits() {
+    let mut guard = expired(1.0, 10, &[120; 8]);
+    assert_eq!(guard.judge(seconds(102), 10).preserved, 8);
+    // 50 more have registered: the next expiry is far from 80 %, and held with the others.
+    guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    assert_eq!(guard.judge(seconds(112), 60), Verdict { pass: vec![], preserved: 1, shared: 0 });
+    assert_eq!(guard.judge(seconds(130), 60).pass, [at(50)]);
+    assert_eq!(guard.judge(seconds(220), 60).pass.len(), 8);
+    guard.expire(at(51), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(230));
+    assert_eq!(guard.judge(seconds(232), 60).pass, [at(51)]);
+}
+
+#[test]
+fn preservation_ends_also_when_all_register_again() {
+    let mut guard = expired(1.0, 10, &[120; 8]);
+    guard.judge(seconds(102), 10);
+    (0..8).for_each(|number| guard.forget(&at(number)));
+    assert_eq!(guard.next_due(), None);
+    guard.expire(at(9), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 }, seconds(900));
+    assert_eq!(guard.judge(seconds(902), 100).pass, [at(9)]);
+}
+
+#[test]
+fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
+    let mut guard = expired(0.2, 100, &[120; 30]);
+    guard.judge(seconds(102), 100);
+    assert_eq!((rule_of(&guard, 3), guard.holds(&at(3))), (Some(Rule::Share), true));
+    guard.forget(&at(3));
+    guard.forget(&at(3));
+    assert!(!guard.holds(&at(3)));
+    guard.expire(at(3), Expiry { ttl_seconds: 7, interval_seconds: 30, held_before: 100 }, seconds(103));
+    assert_eq!(rule_of(&guard, 3), Some(Rule::Window));
+    assert_eq!(guard.next_due(), Some(seconds(105)));
+    guard.judge(seconds(105), 100);
+    assert_eq!(guard.judge(seconds(110), 100).pass, [at(3)]);
+    assert_eq!(guard.judge(seconds(220), 100).pass.len(), 29);
+}
+
+#[test]
+fn one_that_expires_twice_waits_once() {
+    let mut guard = expired(1.0, 1, &[120]);
+    guard.expire(at(0), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(101));
+    assert_eq!(guard.next_due(), Some(seconds(100) + WINDOW));
+    assert_eq!(guard.judge(seconds(102), 1).pass, [at(0)]);
+    assert_eq!(guard.judge(seconds(110), 0), Verdict::default());
+}
+
+#[test]
+fn what_is_remembered_is_bounded_by_time() {
+    let mut guard = ExpiryGuard::new(0.2);
+    for number in 0..1000_usize {
+        let now = seconds(100 + number as u64);
+        guard.expire(at(number), Expiry { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 }, now);
+        guard.judge(now, 100_000);
+    }
+    assert!(format!("{guard:?}").len() < 100_000, "expiries of the last ten minutes are remembered, not all");
+    assert_eq!(guard.judge(seconds(2000), 100_000).pass.len(), 2);
+    // Nothing of it counts any more.
+    guard.expire(at(1), Expiry { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
+    assert_eq!(guard.judge(seconds(3002), 3).pass, [at(1)]);
+}

@@ -1,0 +1,131 @@
+//! Tests of what the watch learns: a state that is fed by hand, and a history of a store to feed it with.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod deleted_service;
+mod goodbyes;
+mod guard;
+mod history;
+mod relist;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::guard::ExpiryGuard;
+use super::state::{Fate, Step, WatchState};
+use crate::cache::Action;
+use crate::domain::event::InstanceRef;
+use crate::domain::{InstanceId, Tenant};
+use crate::store::{Entry, Event, Revision, WatchBatch, keys};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+fn tenant() -> Tenant {
+    Tenant::default_tenant()
+}
+
+fn at(instance: &str) -> InstanceRef {
+    InstanceRef { tenant: tenant(), service: "s".into(), instance: InstanceId::from(instance) }
+}
+
+/// Changes for watchers, and fates.
+type Told = (Vec<(Action, String)>, Vec<(String, Fate)>);
+
+/// A state with a clock and a store's revision.
+struct World {
+    state: WatchState,
+    revision: Revision,
+    now: Duration,
+}
+
+impl World {
+    /// At second 1,000, with nothing known and no share that is too much.
+    fn new() -> Self {
+        Self { state: WatchState::new(ExpiryGuard::new(1.0), 0), revision: 0, now: seconds(1000) }
+    }
+
+    fn put(&self, key: impl AsRef<str>, value: &str, version: i64) -> Event {
+        Event::Put(Entry {
+            key: key.as_ref().into(),
+            value: Bytes::from(value.to_owned()),
+            create_revision: self.revision,
+            mod_revision: self.revision,
+            version,
+            lease: None,
+        })
+    }
+
+    fn delete(&self, key: impl AsRef<str>) -> Event {
+        Event::Delete { key: key.as_ref().into(), revision: self.revision }
+    }
+
+    /// Applies the events of the next revision.
+    fn next(&mut self, events: impl FnOnce(&Self) -> Vec<Event>) {
+        self.revision += 1;
+        let events = events(self);
+        self.state.apply(WatchBatch { revision: self.revision, events }, self.now);
+    }
+
+    /// Registers instances with a lease of 120 s.
+    fn register(&mut self, instance: &str, lease: i64) {
+        self.next(|world| {
+            vec![
+                world.put(document(instance), &json(instance), 1),
+                world.put(lease_key(instance), &lease.to_string(), 1),
+            ]
+        });
+    }
+
+    /// As the store does it when a lease is over or revoked.
+    fn expire(&mut self, instance: &str) {
+        self.next(|world| vec![world.delete(document(instance)), world.delete(lease_key(instance))]);
+    }
+
+    /// As a node of ours does it.
+    fn say_goodbye(&mut self, instance: &str) {
+        self.next(|world| vec![world.delete(lease_key(instance)), world.delete(document(instance))]);
+    }
+
+    fn pass(&mut self, by: Duration) {
+        self.now += by;
+        self.state.judge(self.now);
+    }
+
+    fn step(&mut self) -> Step {
+        self.state.step()
+    }
+
+    /// What watchers are told, and the fates, since the last step.
+    fn told(&mut self) -> Told {
+        let step = self.step();
+        let changes = step.changes.iter().map(|change| (change.action, change.at.instance.to_string()));
+        let fates = step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate));
+        (changes.collect(), fates.collect())
+    }
+
+    fn has(&mut self, instance: &str) -> bool {
+        self.step().snapshot.instance(&tenant(), "s", instance).is_some()
+    }
+
+    fn lease(&mut self, instance: &str) -> Option<i64> {
+        let snapshot = self.step().snapshot;
+        snapshot.instance(&tenant(), "s", instance)?.lease.as_ref().map(|mark| mark.lease())
+    }
+}
+
+fn document(instance: &str) -> String {
+    keys::instance(&tenant(), "s", instance).to_string()
+}
+
+fn lease_key(instance: &str) -> String {
+    keys::lease(&tenant(), "s", instance).to_string()
+}
+
+fn json(instance: &str) -> String {
+    format!(
+        "{{\"instanceId\":\"{instance}\",\"healthCheck\":{{\"mode\":\"push\",\"interval\":30,\"times\":3}}}}"
+    )
+}

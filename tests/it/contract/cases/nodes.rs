@@ -1,0 +1,188 @@
+//! Nodes beside each other, and a node in its next release.
+
+use std::fs;
+
+use serde_json::json;
+
+use super::{Caller, code, daemon, ids};
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::store::on_etcd;
+
+fn on(etcd: &Etcd, settings: Settings) -> Daemon {
+    Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap()
+}
+
+/// 15: health needs the registry's own service.
+#[test]
+fn health_needs_the_own_service() {
+    let daemon = daemon(Settings::default().yaml("registry.selfRegister", json!(0)));
+    let client = daemon.client();
+    for target in ["/v4/default/registry/health", "/health"] {
+        let response = client.get(target).unwrap();
+        assert_eq!((response.status, code(&response).as_str()), (400, "400012"), "{target}");
+    }
+    assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
+}
+
+/// 17: reads go on without the store; health says so once it has been away for some 50 s, so that clients look for a node
+/// that can write, and is well again when the store is.
+#[test]
+fn health_says_when_the_store_has_been_away_for_long() {
+    let mut etcd = Etcd::start();
+    let daemon = on(&etcd, Settings::default());
+    let caller = Caller::of(&daemon);
+    let service = caller.service(json!({"serviceName": "s"}));
+    let instance = caller.instance(&service, json!({"hostName": "h"}));
+    etcd.kill();
+    let complaint = eventually(3 * GENEROUS, || {
+        assert_eq!(caller.find("appId=default&serviceName=s"), [instance.as_str()]);
+        assert_eq!(caller.get("/health/readiness").status, 200);
+        let health = caller.get("/health");
+        if health.status == 200 { Err("health is 200".to_owned()) } else { Ok(health) }
+    });
+    assert_eq!((complaint.status, code(&complaint).as_str()), (400, "400002"));
+    assert_eq!(complaint.json()["errorMessage"], "Server is Unhealthy");
+    etcd.restart();
+    eventually(GENEROUS, || code(&caller.get("/health")) == "200");
+    assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
+}
+
+/// 303: any node takes the heartbeats of an instance that another one registered: the lease is renewed.
+#[test]
+fn another_node_takes_heartbeats() {
+    let etcd = Etcd::start();
+    let ttl = || Settings::default().environment("INSTANCE_TTL", "6");
+    let (a, b) = (on(&etcd, ttl()), on(&etcd, ttl()));
+    let (a, b) = (Caller::of(&a), Caller::of(&b));
+    let service = a.service(json!({"serviceName": "s"}));
+    let beaten = a.instance(&service, json!({"hostName": "h"}));
+    let silent = a.instance(&service, json!({"hostName": "h"}));
+    let list = |caller: &Caller| {
+        let response = caller.get(&format!("/microservices/{service}/instances?noCache=1"));
+        ids(&response.json()["instances"], "instanceId")
+    };
+    // Whoever is not beaten goes: then the beaten one has outlived its first lease.
+    let mut all = [beaten.clone(), silent.clone()];
+    all.sort();
+    assert_eq!(list(&b), all);
+    eventually(GENEROUS, || {
+        let beat = b.send("PUT", &format!("/microservices/{service}/instances/{beaten}/heartbeat"), None);
+        assert_eq!((beat.status, beat.text().as_str()), (200, ""));
+        // Each node lets an expiry pass at its own time.
+        !list(&a).contains(&silent) && !list(&b).contains(&silent)
+    });
+    assert_eq!(list(&a), [beaten.as_str()]);
+    assert_eq!(list(&b), [beaten]);
+}
+
+/// 304: of a deleted service nothing is left under its id but contents, which others may share.
+#[test]
+fn a_deleted_service_leaves_nothing() {
+    let etcd = Etcd::start();
+    let daemon = on(&etcd, Settings::default());
+    let caller = Caller::of(&daemon);
+    let id =
+        caller.service(json!({"serviceName": "gone-name", "alias": "gone-alias", "schemas": ["listed"]}));
+    let at = |rest: &str| format!("/microservices/{id}{rest}");
+    assert_eq!(code(&caller.post(&at("/tags"), &json!({"tags": {"a": "b"}}))), "200");
+    assert_eq!(code(&caller.put(&at("/schemas/s"), &json!({"schema": "x", "summary": "y"}))), "200");
+    caller.instance(&id, json!({"hostName": "h"}));
+    etcd.ctl(&["put", &format!("/cse-sr/ms/schemas/default/default/{id}/old"), "old"]);
+    let keys = || {
+        let listed = etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/"]);
+        let of_it = |line: &&str| line.contains(&id) || line.contains("/gone-");
+        listed.lines().filter(of_it).map(str::to_owned).collect::<Vec<_>>()
+    };
+    for tree in [
+        "ms/files",
+        "ms/indexes",
+        "ms/alias",
+        "ms/tags",
+        "ms/schemas",
+        "ms/schema-sum",
+        "ms/schema-ref",
+        "inst/files",
+        "inst/leases",
+    ] {
+        assert!(
+            keys().iter().any(|key| key.starts_with(&format!("/cse-sr/{tree}/"))),
+            "{tree}: {:?}",
+            keys()
+        );
+    }
+    assert_eq!(code(&caller.delete(&at("?force=true"))), "200");
+    // The end of its dependencies is a request in the queue, until a node has applied it.
+    eventually(GENEROUS, || {
+        let left = keys();
+        if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
+    });
+    let content = etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/ms/schema-content/default/default/"]);
+    assert_eq!(content.lines().filter(|line| !line.is_empty()).count(), 1);
+}
+
+/// 306: after its version has changed a node registers itself under the new one: a new version of the same service, and
+/// one instance.
+#[test]
+fn a_new_version_registers_itself() {
+    let mut daemon = daemon(Settings::default());
+    let caller = Caller::of(&daemon);
+    let own = |caller: &Caller| {
+        let services = caller.get("/microservices?withShared=true&noCache=1").json()["services"].clone();
+        assert!(ids(&services, "serviceName").iter().all(|name| name == "SERVICECENTER"), "{services}");
+        ids(&services, "version")
+    };
+    let members = |caller: &Caller| ids(&caller.get("/health").json()["instances"], "version");
+    assert_eq!((own(&caller), members(&caller)), (vec!["2.2.0".to_owned()], vec!["2.2.0".to_owned()]));
+    fs::write(daemon.folder().join("conf/app.yaml"), "registry:\n  version: 2.3.0\n").unwrap();
+    daemon.restart().unwrap();
+    assert_eq!(own(&caller), ["2.2.0", "2.3.0"]);
+    assert_eq!(members(&caller), ["2.3.0"]);
+    assert_eq!(caller.get("/version").json()["version"], "2.3.0");
+}
+
+/// 307: a node that stops says goodbye: its peers list it no longer, its service stays.
+#[test]
+fn a_stopped_node_is_listed_no_longer() {
+    let etcd = Etcd::start();
+    let (mut leaving, staying) = (on(&etcd, Settings::default()), on(&etcd, Settings::default()));
+    let endpoint = |daemon: &Daemon| format!("rest://{}", daemon.address());
+    let caller = Caller::of(&staying);
+    let listed = |endpoint: &str| {
+        let members = caller.get("/health").json()["instances"].clone();
+        members
+            .as_array()
+            .unwrap()
+            .iter()
+            .any(|member| member["endpoints"][0].as_str().unwrap().starts_with(endpoint))
+    };
+    let (gone, here) = (endpoint(&leaving), endpoint(&staying));
+    eventually(GENEROUS, || listed(&gone) && listed(&here));
+    let id = ids(&caller.get("/health").json()["instances"], "serviceId").remove(0);
+    assert!(leaving.terminate(GENEROUS).unwrap().success());
+    // It unregistered itself before it ended: a read of what the store holds now shows it.
+    let members = caller.get("/health?noCache=1").json()["instances"].clone();
+    assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
+    assert!(listed(&here) && !listed(&gone));
+    assert_eq!(code(&caller.get(&format!("/microservices/{id}"))), "200");
+}
+
+/// A node keeps its own registration alive however short the configured leases are.
+#[test]
+fn a_node_outlives_the_shortest_leases() {
+    let daemon = daemon(Settings::default().environment("INSTANCE_TTL", "2"));
+    let caller = Caller::of(&daemon);
+    let members = || ids(&caller.get("/health").json()["instances"], "instanceId");
+    let own = members();
+    assert_eq!(own.len(), 1);
+    let service = caller.service(json!({"serviceName": "s"}));
+    for _ in 0..2 {
+        // An instance that nobody beats for, registered after the node, is gone: so is every lease that was not renewed.
+        caller.instance(&service, json!({"hostName": "h"}));
+        eventually(GENEROUS, || {
+            assert_eq!(members(), own);
+            caller.find("appId=default&serviceName=s").is_empty()
+        });
+    }
+}

@@ -1,0 +1,175 @@
+//! The program as whoever operates it sees it: its command line, its configuration, its exit codes, its stop.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use rustix::process::Signal;
+use serde_json::json;
+
+use crate::support::daemon::{Daemon, Finished, Installation, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::Connection;
+use crate::support::registry::Registry;
+use crate::support::store::{Backing, Embedded, on_etcd};
+use crate::support::ws::{Frame, WebSocket};
+
+/// A wrong command line or configuration (`EX_USAGE`).
+const USAGE: Option<i32> = Some(64);
+/// How long a stop may take: some seconds for what is under way, and a slow machine.
+const STOP_LIMIT: Duration = Duration::from_secs(30);
+
+fn run(settings: Settings, arguments: &[&str]) -> Finished {
+    Installation::new(settings).unwrap().run(arguments).unwrap()
+}
+
+/// Given: one mistake in each source. All are told at once, each with its place, its value and what would be right, and
+/// nothing is started: not even the folder of the store is made, and the port, which another process has, is not tried.
+#[test]
+fn all_mistakes_are_told_at_once_before_anything_starts() {
+    let settings = Settings::default()
+        .conf("max_body_bytes", "2MB")
+        .yaml("log.level", json!("LOUD"))
+        .yaml("quota.cap.service.limit", json!("many"))
+        .environment("INSTANCE_TTL", "soon");
+    let installation = Installation::new(settings).unwrap();
+    let _taken = TcpListener::bind(installation.address()).unwrap();
+    let finished = installation.run(&["--registry.kind=mongo"]).unwrap();
+    assert_eq!(finished.code, USAGE, "{finished:?}");
+    for (place, value) in [
+        ("conf/app.conf line 3", "\"2MB\""),
+        ("conf/app.yaml line 2", "\"LOUD\""),
+        ("conf/app.yaml line 6", "\"many\""),
+        ("environment INSTANCE_TTL", "\"soon\""),
+        ("flag --registry.kind", "\"mongo\""),
+    ] {
+        let told = finished
+            .output
+            .lines()
+            .any(|line| line.contains("mistake: ") && line.contains(place) && line.contains(value));
+        assert!(told, "no word of {value} at {place}:\n{}", finished.output);
+    }
+    assert!(finished.output.contains("5 mistake(s)"), "{}", finished.output);
+    assert!(!finished.output.contains("in use"), "{}", finished.output);
+    assert!(!installation.folder().join("data").exists(), "nothing was begun");
+}
+
+#[test]
+fn a_wrong_command_line_is_told_and_ends_with_64() {
+    for (arguments, word) in [
+        (&["sevre"][..], "did you mean serve?"),
+        (&["--server.prot=1"], "did you mean --server.port?"),
+        (&["export"], "export needs --to FILE"),
+        (&["import"], "import needs --from FILE"),
+    ] {
+        let finished = run(Settings::default(), arguments);
+        assert_eq!(finished.code, USAGE, "{arguments:?}: {finished:?}");
+        assert!(finished.output.contains(word), "{arguments:?}: {finished:?}");
+    }
+}
+
+/// A port that another process has is no mistake of the configuration, and names the address.
+#[test]
+fn a_port_in_use_is_told_with_its_address() {
+    let installation = Installation::new(Settings::default()).unwrap();
+    let _taken = TcpListener::bind(installation.address()).unwrap();
+    let finished = installation.run(&[]).unwrap();
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    assert!(finished.output.contains(&format!("{}: Address", installation.address())), "{finished:?}");
+}
+
+#[test]
+fn version_and_help_end_well_also_beside_mistakes() {
+    let broken = || Settings::default().environment("INSTANCE_TTL", "soon");
+    for arguments in [&["--version"][..], &["-v"], &["--nonsense=1", "--version"]] {
+        let finished = run(broken(), arguments);
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        assert_eq!(finished.output, format!("service-center {}\n", env!("CARGO_PKG_VERSION")));
+    }
+    for arguments in [&["--help"][..], &["-h"], &["--nonsense=1", "--help"]] {
+        let finished = run(broken(), arguments);
+        assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
+        for word in ["serve", "check-config", "export --to FILE", "import --from FILE", "--conf DIR"] {
+            assert!(finished.output.contains(word), "{word}: {}", finished.output);
+        }
+    }
+}
+
+#[test]
+fn check_config_shows_values_and_where_they_come_from_but_no_password() {
+    let settings = Settings::default()
+        .yaml("registry.etcd.username", json!("root"))
+        .yaml("registry.etcd.password", json!("hunter2"))
+        .yaml("quota.cap.tag.limit", json!(7))
+        .environment("LOG_LEVEL", "DEBUG");
+    let installation = Installation::new(settings).unwrap();
+    let finished = installation.run(&["check-config", "--registry.kind=etcd"]).unwrap();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let address = installation.address();
+    for (setting, origin) in [
+        (format!("server.host = {}", address.ip()), "conf/app.conf line 1"),
+        (format!("server.port = {}", address.port()), "conf/app.conf line 2"),
+        ("quota.cap.tag.limit = 7".to_owned(), "conf/app.yaml line"),
+        ("log.level = DEBUG".to_owned(), "environment LOG_LEVEL"),
+        ("registry.kind = etcd".to_owned(), "flag --registry.kind"),
+        ("registry.instance.minTimes = 3".to_owned(), "default"),
+        ("registry.etcd.password = ******".to_owned(), "conf/app.yaml line"),
+    ] {
+        let shown = finished.output.lines().any(|line| {
+            line.split_once('#').is_some_and(|(left, right)| left.trim() == setting && right.contains(origin))
+        });
+        assert!(shown, "{setting} # {origin}:\n{}", finished.output);
+    }
+    assert!(!finished.output.contains("hunter2"), "{}", finished.output);
+    assert!(!installation.folder().join("data").exists(), "it only looks");
+
+    let finished = run(Settings::default().environment("INSTANCE_TTL", "soon"), &["check-config"]);
+    assert_eq!(finished.code, USAGE, "{finished:?}");
+    assert!(finished.output.contains("1 mistake(s)"), "{finished:?}");
+}
+
+/// A password that somebody wrote into an endpoint is a mistake, and is not told to everybody who reads the log.
+#[test]
+fn a_password_inside_an_endpoint_is_refused_and_not_shown() {
+    for command in ["check-config", "serve"] {
+        let settings = Settings::default().conf("manager_cluster", "\"http://bob:hunter2@127.0.0.1:2379\"");
+        let finished = run(settings, &[command]);
+        assert_eq!(finished.code, USAGE, "{finished:?}");
+        assert!(finished.output.contains("registry.etcd.password"), "{finished:?}");
+        assert!(!finished.output.contains("hunter2"), "{command}: {}", finished.output);
+    }
+}
+
+/// Injected: SIGTERM, SIGINT, on both stores, with an idle connection and an idle watch. The watch is closed with 1001,
+/// the connection ends, the exit code is 0, and the port is free.
+#[test]
+fn a_stop_in_order_ends_with_0() {
+    let etcd = Etcd::start();
+    for settings in [Embedded.chosen_in(Settings::default()), on_etcd(Settings::default(), &[etcd.address()])]
+    {
+        for signal in [Signal::TERM, Signal::INT] {
+            let mut daemon = Daemon::start(settings.clone()).unwrap();
+            let registry = Registry::new(daemon.client(), "default");
+            let consumer = registry.create_service("consumer", "1.0.0").unwrap();
+            let mut watch =
+                WebSocket::open(daemon.address(), &registry.watch_target(&consumer), &[]).unwrap();
+            let mut idle = idle_connection(daemon.address());
+            daemon.process().signal(signal);
+            let close = watch.next_data(GENEROUS).unwrap();
+            assert_eq!(close, Frame::Close(Some((1001, "the registry node stops".to_owned()))));
+            drop(watch);
+            assert!(idle.closes_within(GENEROUS));
+            assert_eq!(daemon.process().wait(STOP_LIMIT).unwrap().code(), Some(0));
+            eventually(GENEROUS, || TcpListener::bind(daemon.address()).is_ok());
+            let log = daemon.process().log();
+            assert!(log.trim_end().ends_with("stopped"), "{log}");
+        }
+    }
+}
+
+fn idle_connection(address: SocketAddr) -> Connection {
+    let mut connection = Connection::open(address, GENEROUS).unwrap();
+    connection.send_bytes(b"GET /v4/default/registry/version HTTP/1.1\r\nHost: node\r\n\r\n").unwrap();
+    assert_eq!(connection.read_response("GET").unwrap().status, 200);
+    connection
+}

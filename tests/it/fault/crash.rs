@@ -1,0 +1,277 @@
+//! `kill -9` again and again while clients write, on both stores.
+//!
+//! Each writer has a project of its own, so that it knows all that must be there: what it was answered. The one write it
+//! was not answered when the daemon died may have happened or not, nothing else may differ. What a look after a restart
+//! has shown must stay, too.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::json;
+
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::http::HttpError;
+use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::store::{Backing, Embedded, OwnEtcd};
+
+/// Repeats a run: its seed.
+const SEED_VARIABLE: &str = "SC_SEED";
+const WRITERS: usize = 6;
+/// Ids a writer uses, again after a deletion.
+const SERVICES: usize = 4;
+const INSTANCES: usize = 8;
+const STATUSES: [&str; 4] = ["UP", "DOWN", "STARTING", "OUTOFSERVICE"];
+/// Instances that live by their heartbeats, on leases of 10 s: longer than a restart takes, shorter than the test.
+const BEATEN: usize = 4;
+/// How long the daemon runs at most under load before it is killed.
+const LONGEST_LIFE_MS: u64 = 300;
+/// When it is killed while it starts, by now.
+const LONGEST_START_MS: u64 = 60;
+/// Rest between two heartbeats.
+const BEAT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Services, their instances, and the status of each.
+type Model = BTreeMap<String, BTreeMap<String, String>>;
+
+/// A write of one client.
+#[derive(Clone, Debug)]
+enum Write {
+    Create { service: String },
+    Delete { service: String },
+    Register { service: String, instance: String },
+    SetStatus { service: String, instance: String, status: &'static str },
+    Unregister { service: String, instance: String },
+    Beat { service: String, instance: String },
+}
+
+impl Write {
+    fn send(&self, registry: &Registry) -> Result<(), CallError> {
+        match self {
+            Self::Create { service } => registry.create_service_as(service, service, "1.0.0").map(drop),
+            Self::Delete { service } => registry.delete_service(service),
+            Self::Register { service, instance } => {
+                registry.register(service, &Instance::named(instance)).map(drop)
+            }
+            Self::SetStatus { service, instance, status } => registry.set_status(service, instance, status),
+            Self::Unregister { service, instance } => registry.unregister(service, instance),
+            Self::Beat { service, instance } => registry.heartbeat(service, instance),
+        }
+    }
+
+    fn apply(self, model: &mut Model) {
+        match self {
+            Self::Create { service } => drop(model.entry(service).or_default()),
+            Self::Delete { service } => drop(model.remove(&service)),
+            Self::Register { service, instance } => {
+                model.entry(service).or_default().insert(instance, "UP".to_owned());
+            }
+            Self::SetStatus { service, instance, status } => {
+                model.entry(service).or_default().insert(instance, status.to_owned());
+            }
+            Self::Unregister { service, instance } => {
+                model.entry(service).or_default().remove(&instance);
+            }
+            Self::Beat { .. } => {}
+        }
+    }
+}
+
+/// A client, what it was answered, and the write it was not.
+struct Writer {
+    registry: Registry,
+    random: StdRng,
+    model: Model,
+    in_doubt: Option<Write>,
+    acknowledged: usize,
+}
+
+impl Writer {
+    /// Writes until the daemon is gone.
+    fn run(&mut self) {
+        loop {
+            let write = self.choose();
+            match write.send(&self.registry) {
+                Ok(()) => {
+                    write.apply(&mut self.model);
+                    self.acknowledged += 1;
+                }
+                // Not even sent.
+                Err(CallError::NoAnswer(HttpError::Connect(_))) => return,
+                Err(CallError::NoAnswer(_)) => {
+                    self.in_doubt = Some(write);
+                    return;
+                }
+                Err(error) => panic!("{write:?}: {error}"),
+            }
+        }
+    }
+
+    /// A write that must succeed, by what is there.
+    fn choose(&mut self) -> Write {
+        let random = &mut self.random;
+        let service = format!("s{}", random.random_range(0..SERVICES));
+        let Some(instances) = self.model.get(&service) else { return Write::Create { service } };
+        let instance = format!("i{}", random.random_range(0..INSTANCES));
+        if !instances.contains_key(&instance) {
+            return Write::Register { service, instance };
+        }
+        let status = STATUSES[random.random_range(0..STATUSES.len())];
+        match random.random_range(0..20) {
+            0 => Write::Delete { service },
+            1..=6 => Write::Unregister { service, instance },
+            7..=14 => Write::SetStatus { service, instance, status },
+            _ => Write::Beat { service, instance },
+        }
+    }
+
+    /// Everything answered is there, everything answered as deleted is not, and nothing else has changed but, perhaps, by
+    /// the one write that was not answered.
+    fn check(&mut self, when: &str) {
+        let seen = self.look().unwrap_or_else(|error| panic!("{when}: {error}"));
+        let doubt = self.in_doubt.take();
+        if seen == self.model {
+            return;
+        }
+        let mut other = self.model.clone();
+        if let Some(write) = doubt.clone() {
+            write.apply(&mut other);
+        }
+        assert_eq!(seen, other, "{when}: seen, and what was answered (in doubt: {doubt:?})");
+        self.model = seen;
+    }
+
+    fn look(&self) -> Result<Model, CallError> {
+        let services = self.registry.services(Freshness::Fresh)?;
+        services.into_iter().map(|service| Ok((service.clone(), self.registry.statuses(&service)?))).collect()
+    }
+}
+
+/// Instances on short leases, whose owner beats whenever the daemon answers.
+struct Owner {
+    registry: Registry,
+    service: String,
+}
+
+impl Owner {
+    fn start(registry: Registry) -> Self {
+        let service = registry.create_service("beaten", "1.0.0").unwrap();
+        for number in 0..BEATEN {
+            let instance = Instance::named(&format!("b{number}")).with_health_check(5, 1);
+            registry.register(&service, &instance).unwrap();
+        }
+        Self { registry, service }
+    }
+
+    /// Beats until it is told to stop; how many beats were answered.
+    fn beat(&self, stop: &AtomicBool) -> usize {
+        let mut answered = 0;
+        while !stop.load(Ordering::Relaxed) {
+            for number in 0..BEATEN {
+                match self.registry.heartbeat(&self.service, &format!("b{number}")) {
+                    Ok(()) => answered += 1,
+                    Err(CallError::NoAnswer(_)) => {}
+                    Err(error) => panic!("b{number} is lost although it beats: {error}"),
+                }
+            }
+            thread::sleep(BEAT_PAUSE);
+        }
+        answered
+    }
+
+    fn check(&self, when: &str) {
+        let seen = self.registry.list(&self.service, Freshness::Fresh).unwrap();
+        let all: Vec<String> = (0..BEATEN).map(|number| format!("b{number}")).collect();
+        assert_eq!(seen, all, "{when}: instances that beat");
+    }
+}
+
+fn seed() -> u64 {
+    match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
+        Err(_) => rand::random(),
+    }
+}
+
+/// A random part of so many milliseconds: the moment of a fault.
+fn pass(random: &mut StdRng, most_ms: u64) {
+    thread::sleep(Duration::from_millis(random.random_range(0..most_ms)));
+}
+
+fn kill_again_and_again(store: &dyn Backing) {
+    let rounds = Scale::of_this_run().choose(20, 200);
+    let seed = seed();
+    let announced = format!("kill -9, {} store, {rounds} rounds: {SEED_VARIABLE}={seed}\n", store.name());
+    std::io::stderr().write_all(announced.as_bytes()).unwrap();
+    let mut random = StdRng::seed_from_u64(seed);
+    let settings = Settings::default().yaml("registry.instance.minTimes", json!(1));
+    let mut daemon = Daemon::start(store.chosen_in(settings)).unwrap();
+    let client = daemon.client();
+    let mut writers: Vec<Writer> = (0..WRITERS)
+        .map(|number| Writer {
+            registry: Registry::new(client.clone(), &format!("w{number}")),
+            random: StdRng::seed_from_u64(random.random()),
+            model: Model::new(),
+            in_doubt: None,
+            acknowledged: 0,
+        })
+        .collect();
+    let owner = Owner::start(Registry::new(client, "beaten"));
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Also when an assertion fails, so that the scope ends.
+        let _stop = StopWhenDropped(&stop);
+        let beating = scope.spawn(|| owner.beat(&stop));
+        for round in 0..rounds {
+            let when = format!("{SEED_VARIABLE}={seed}, round {round}");
+            thread::scope(|scope| {
+                for writer in &mut writers {
+                    scope.spawn(|| writer.run());
+                }
+                pass(&mut random, LONGEST_LIFE_MS);
+                daemon.kill9();
+            });
+            while random.random_ratio(1, 4) {
+                daemon.respawn().unwrap();
+                pass(&mut random, LONGEST_START_MS);
+                daemon.kill9();
+            }
+            daemon.restart().unwrap_or_else(|error| panic!("{when}: {error}"));
+            writers.iter_mut().for_each(|writer| writer.check(&when));
+            owner.check(&when);
+        }
+        stop.store(true, Ordering::Relaxed);
+        assert!(beating.join().unwrap() > 0, "no beat was answered");
+    });
+    let health = daemon.client().get("/v4/default/registry/health").unwrap().json();
+    assert_eq!(health["instances"].as_array().map(Vec::len), Some(1), "one node, one entry: {health}");
+    for writer in &writers {
+        assert!(writer.acknowledged > rounds, "a writer was answered only {} writes", writer.acknowledged);
+    }
+    assert_eq!(daemon.terminate(Duration::from_secs(30)).unwrap().code(), Some(0));
+    daemon.restart().unwrap();
+    writers.iter_mut().for_each(|writer| writer.check("after a stop in order"));
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn no_answered_write_is_lost_by_kill_9_on_the_embedded_store() {
+    kill_again_and_again(&Embedded);
+}
+
+#[test]
+fn no_answered_write_is_lost_by_kill_9_on_etcd() {
+    kill_again_and_again(&OwnEtcd::start());
+}

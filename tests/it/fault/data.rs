@@ -1,0 +1,147 @@
+//! The embedded store's folder in the hands of real daemons: one process at a time, and never an empty registry in place
+//! of one that cannot be read.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::support::daemon::{Daemon, Finished, Settings};
+use crate::support::http::Request;
+use crate::support::registry::{Freshness, Instance, Registry};
+
+/// Something outside the configuration is wrong (`EX_UNAVAILABLE`).
+const UNAVAILABLE: Option<i32> = Some(69);
+/// Where in a file its format number stands.
+const FORMAT_OFFSET: usize = 8;
+
+/// A daemon that holds a service with instances, and its registry and that service.
+fn filled() -> (Daemon, Registry, String) {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let registry = Registry::new(daemon.client(), "default");
+    let service = registry.create_service("orders", "1.0.0").unwrap();
+    for number in 0..20 {
+        registry.register(&service, &Instance::named(&format!("i{number:02}"))).unwrap();
+    }
+    (daemon, registry, service)
+}
+
+/// The one file of the folder whose name begins so.
+fn file(data: &Path, prefix: &str) -> PathBuf {
+    let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(prefix);
+    let mut found: Vec<PathBuf> =
+        fs::read_dir(data).unwrap().map(|entry| entry.unwrap().path()).filter(named).collect();
+    assert_eq!(found.len(), 1, "{prefix}: {found:?}");
+    found.remove(0)
+}
+
+/// Injected: a second daemon on the folder of one that runs, by its own start and by the commands. It is refused with the
+/// folder and the holder named; the first goes on, and still has everything after a restart.
+#[test]
+fn a_second_process_on_the_folder_is_refused() {
+    let (mut daemon, registry, service) = filled();
+    let holder = format!("(process {})", daemon.process().id());
+    let installation = daemon.installation();
+    for arguments in [&["--httpport=1"][..], &["export", "--to", "x"], &["import", "--from", "x"]] {
+        let refused = installation.run(arguments).unwrap();
+        assert_eq!(refused.code, UNAVAILABLE, "{refused:?}");
+        let line = refused.output.lines().find(|line| line.contains("in use by another service-center"));
+        let line = line.unwrap_or_else(|| panic!("{arguments:?}: {}", refused.output));
+        assert!(line.contains("./data") && line.contains(&holder), "{line}");
+        assert!(line.contains("stop it or choose another folder"), "what to do: {line}");
+    }
+    registry.register(&service, &Instance::named("later")).unwrap();
+    daemon.kill9();
+    daemon.restart().unwrap();
+    assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 21);
+}
+
+/// What a daemon says to files that are not as it left them; they must stay as they are.
+fn refusal(daemon: &Daemon, damaged: &Path, contents: &[u8]) -> Finished {
+    fs::write(damaged, contents).unwrap();
+    for arguments in [&["export", "--to", "x"][..], &[]] {
+        let refused = daemon.installation().run(arguments).unwrap();
+        assert_eq!(refused.code, UNAVAILABLE, "{arguments:?}: {refused:?}");
+        let name = damaged.file_name().unwrap().to_string_lossy();
+        assert!(refused.output.contains(&*name), "the file is named: {}", refused.output);
+        assert!(!refused.output.contains("listening on"), "{}", refused.output);
+        assert_eq!(fs::read(damaged).unwrap(), contents, "and left as it is");
+        if arguments.is_empty() {
+            return refused;
+        }
+    }
+    unreachable!("the last run is the daemon's")
+}
+
+/// Injected: single bytes in the middle of the log of a killed daemon are flipped. Every start is refused with the file,
+/// the place and what to do; with the byte mended everything is there again.
+#[test]
+fn a_damaged_log_is_refused_and_never_an_empty_registry() {
+    let (mut daemon, registry, service) = filled();
+    daemon.kill9();
+    let log = file(&daemon.folder().join("data"), "log-");
+    let good = fs::read(&log).unwrap();
+    for at in [good.len() / 4, good.len() / 2, good.len() / 2 + 1, good.len() * 3 / 4] {
+        let mut damaged = good.clone();
+        damaged[at] ^= 0x10;
+        let refused = refusal(&daemon, &log, &damaged);
+        assert!(refused.output.contains("damaged at byte"), "{}", refused.output);
+        assert!(refused.output.contains("restore the folder from a copy"), "{}", refused.output);
+    }
+    fs::write(&log, &good).unwrap();
+    daemon.restart().unwrap();
+    assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 20);
+}
+
+/// Injected: the log is removed, the identity stays. That is no new store.
+#[test]
+fn a_missing_log_is_no_new_registry() {
+    let (mut daemon, ..) = filled();
+    daemon.kill9();
+    let log = file(&daemon.folder().join("data"), "log-");
+    fs::remove_file(&log).unwrap();
+    let refused = daemon.installation().run(&[]).unwrap();
+    assert_eq!(refused.code, UNAVAILABLE, "{refused:?}");
+    assert!(refused.output.contains("missing") && refused.output.contains("./data"), "{}", refused.output);
+    assert!(!log.exists(), "nothing was begun in its place");
+}
+
+/// Injected: another format number, in each file that carries one.
+#[test]
+fn another_format_is_refused_with_what_to_do() {
+    let (mut daemon, registry, service) = filled();
+    daemon.kill9();
+    for prefix in ["log-", "identity"] {
+        let path = file(&daemon.folder().join("data"), prefix);
+        let good = fs::read(&path).unwrap();
+        let mut other = good.clone();
+        other[FORMAT_OFFSET] += 1;
+        let refused = refusal(&daemon, &path, &other);
+        assert!(
+            refused.output.contains("written in format 2, this version knows format 1"),
+            "{}",
+            refused.output
+        );
+        assert!(refused.output.contains("start the version that wrote it"), "{}", refused.output);
+        fs::write(&path, &good).unwrap();
+    }
+    daemon.restart().unwrap();
+    assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 20);
+}
+
+/// Injected: the log ends in the middle of what was being written when the process died. It is cut there, with a warning,
+/// and everything before is there.
+#[test]
+fn a_torn_end_is_cut_and_everything_before_is_there() {
+    let (mut daemon, registry, service) = filled();
+    daemon.kill9();
+    let log = file(&daemon.folder().join("data"), "log-");
+    let good = fs::read(&log).unwrap();
+    for tail in [&good[good.len() / 2..good.len() / 2 + 100], &[0; 37][..]] {
+        fs::write(&log, [&good, tail].concat()).unwrap();
+        daemon.restart().unwrap();
+        let answer = daemon.client().send(&Request::new("GET", "/v4/default/registry/health")).unwrap();
+        assert_eq!(answer.status, 200);
+        assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 20);
+        assert!(daemon.process().log().contains("cut a torn end at byte"), "{}", daemon.process().log());
+        daemon.kill9();
+    }
+}

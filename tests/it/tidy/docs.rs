@@ -1,0 +1,194 @@
+//! What the documents name is there: files, functions, `make` targets, and the table of layers in `src/lib.rs`.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use super::layers::{FORBIDDEN, LAYERS};
+use super::source::root;
+use super::{Violation, assert_none};
+
+/// Documents for people, and the map.
+const DOCUMENTS: [&str; 5] =
+    ["README.md", "actors.md", "docs/configuration.md", "docs/differences.md", "src/lib.rs"];
+/// What a path in a document begins with, if it begins at the project's root.
+const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// The text of the map: what stands behind `//!`.
+fn map() -> String {
+    let lib = read("src/lib.rs");
+    let lines = lib.lines().filter_map(|line| line.strip_prefix("//!"));
+    lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
+}
+
+/// What stands between backquotes, outside blocks of code.
+fn quoted(text: &str) -> Vec<String> {
+    let mut in_block = false;
+    let prose = text.lines().filter(|line| {
+        let fence = line.trim_start().starts_with("```");
+        in_block ^= fence;
+        !in_block && !fence
+    });
+    let prose = prose.collect::<Vec<_>>().join("\n");
+    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+}
+
+/// A path from the project's root that a document names; a pattern (`conf/*`) is none.
+fn named_path(quoted: &str) -> Option<&str> {
+    let is_path =
+        FOLDERS.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains([' ', '*', '{', '<']);
+    is_path.then(|| quoted.split(':').next().unwrap_or(quoted))
+}
+
+/// Files that a deployment has and the project has not.
+const OF_A_DEPLOYMENT: [&str; 2] = ["conf/app.yaml", "conf/syncer.yaml"];
+
+#[test]
+fn files_named_in_documents_exist() {
+    let mut violations: Vec<Violation> = Vec::new();
+    for document in DOCUMENTS {
+        for quoted in quoted(&read(document)) {
+            if let Some(path) = named_path(&quoted)
+                && !OF_A_DEPLOYMENT.contains(&path)
+                && !root().join(path).exists()
+            {
+                violations.push(format!("{document}: `{path}` is not there"));
+            }
+        }
+    }
+    assert_none("what a document names exists", &violations);
+}
+
+/// Steps and rows of the map, each in one piece.
+fn items(map: &str) -> Vec<String> {
+    let mut items: Vec<String> = Vec::new();
+    for line in map.lines() {
+        let goes_on =
+            line.starts_with("  ") || !line.is_empty() && items.last().is_some_and(|last| !last.is_empty());
+        let begins = line.starts_with('|') || line.chars().next().is_some_and(|c| c.is_ascii_digit());
+        match items.last_mut() {
+            Some(last) if goes_on && !begins => {
+                last.push(' ');
+                last.push_str(line.trim());
+            }
+            _ => items.push(line.to_owned()),
+        }
+    }
+    items
+}
+
+/// What a step names: files, and behind each the names that must be in it.
+fn names_in_files(item: &str) -> Vec<(String, Option<String>)> {
+    let mut found = Vec::new();
+    let mut file = None;
+    for quoted in item.split('`').skip(1).step_by(2) {
+        if quoted.contains('/') && !quoted.contains([' ', '{']) && !quoted.starts_with('/') {
+            file = Some(quoted.to_owned());
+            found.push((quoted.to_owned(), None));
+        } else if let Some(file) = &file
+            && quoted.chars().all(|c| c.is_alphanumeric() || c == '_')
+        {
+            found.push((file.clone(), Some(quoted.to_owned())));
+        }
+    }
+    found
+}
+
+fn holds_word(text: &str, word: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|found| found == word)
+}
+
+#[test]
+fn the_map_names_what_is_there() {
+    let mut violations: Vec<Violation> = Vec::new();
+    let mut checked = 0;
+    for (path, name) in items(&map()).iter().flat_map(|item| names_in_files(item)) {
+        let places = [root().join("src").join(&path), root().join(&path)];
+        let Some(place) = places.iter().find(|place| place.exists()) else {
+            violations.push(format!("`{path}` is not there"));
+            continue;
+        };
+        let Some(name) = name else { continue };
+        checked += 1;
+        let text = fs::read_to_string(place).unwrap_or_default();
+        if !holds_word(&text, &name) {
+            violations.push(format!("`{path}` has no `{name}`"));
+        }
+    }
+    assert!(checked > 30, "only {checked} names were found in the map");
+    assert_none("the map in src/lib.rs names what is there", &violations);
+}
+
+#[test]
+fn the_map_shows_the_layers() {
+    let map = map();
+    let rows = map.lines().filter_map(|row| {
+        let mut cells = row.split('|').map(str::trim).skip(1);
+        let rank = cells.next()?.parse::<usize>().ok()?;
+        Some((rank, cells.next()?.trim_matches(['[', ']', '`']).to_owned()))
+    });
+    let shown: BTreeSet<(usize, String)> = rows.collect();
+    let modules = LAYERS.iter().enumerate();
+    let modules = modules.flat_map(|(rank, names)| names.iter().map(move |name| (rank, (*name).to_owned())));
+    let is_there = |(_, name): &(usize, String)| {
+        let src = root().join("src");
+        src.join(format!("{name}.rs")).exists() || src.join(name).exists()
+    };
+    let kept: BTreeSet<(usize, String)> =
+        modules.filter(is_there).filter(|(_, name)| name != "main").collect();
+    assert_eq!(shown, kept, "the table in src/lib.rs is that of tests/it/tidy/layers.rs");
+    for (importer, imported) in FORBIDDEN {
+        assert!(
+            map.contains(&format!("`{importer}` does not import `{imported}`")),
+            "{importer}, {imported}"
+        );
+    }
+}
+
+#[test]
+fn make_targets_in_documents_exist() {
+    let makefile = read("Makefile");
+    let targets: BTreeSet<&str> =
+        makefile.lines().filter_map(|line| line.split_once(':')).map(|(name, _)| name).collect();
+    let mut violations: Vec<Violation> = Vec::new();
+    for document in DOCUMENTS {
+        let text = read(document);
+        let mut words = text.split(|c: char| c.is_whitespace() || c == '`' || c == ',' || c == '.');
+        while let Some(word) = words.next() {
+            if word != "make" {
+                continue;
+            }
+            // Prose has "make" too; a command has a target behind it.
+            let target = words.next().unwrap_or_default();
+            let is_command =
+                text.contains(&format!("`make {target}`")) || text.contains(&format!("\nmake {target}"));
+            if is_command && !target.is_empty() && !targets.contains(target) {
+                violations.push(format!("{document}: `make {target}` is no target"));
+            }
+        }
+    }
+    assert_none("`make` targets in documents exist", &violations);
+}
+
+#[test]
+fn wrong_names_are_found() {
+    let names = names_in_files("1. `http/a.rs` `go` and `POST /x` then `b/c.rs` says `Gone`");
+    let name = |path: &str, name: Option<&str>| (path.to_owned(), name.map(str::to_owned));
+    assert_eq!(
+        names,
+        [
+            name("http/a.rs", None),
+            name("http/a.rs", Some("go")),
+            name("b/c.rs", None),
+            name("b/c.rs", Some("Gone")),
+        ]
+    );
+    assert!(holds_word("fn go() {}", "go") && !holds_word("fn gone() {}", "go"));
+    assert_eq!(items("1. a\n   b\n2. c\n\nd\ne"), ["1. a b", "2. c", "", "d e"]);
+    assert_eq!(quoted("a `b` c\n```\n`d`\n```\n`e`"), ["b", "e"]);
+    assert_eq!(named_path("src/a.rs:12"), Some("src/a.rs"));
+    assert_eq!(named_path("conf/*"), None);
+}
