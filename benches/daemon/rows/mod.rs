@@ -9,14 +9,14 @@ mod watchers;
 
 use crate::node::Kind;
 use crate::options::Options;
-use crate::table::{Line, Table};
+use crate::table::{Judged, Line, Table};
 
 /// Measures rows that share a daemon, and says what came of it; an error ends them.
 type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
-    let mut table = Table::new(setting(options));
+    let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
     let groups: [(&[&str], Measure); 6] = [
         (&load::ROWS, load::measure),
         (&register::ROWS, register::measure),

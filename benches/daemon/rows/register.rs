@@ -49,7 +49,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let first = run.small(&mut node)?;
     run.push(table, "register, nothing held, services of 10", &first, None);
     let (mut held, mut large) = (0_usize, Vec::new());
-    for goal in [100_000_usize, 500_000] {
+    for &goal in options.scale([100_000_usize, 500_000].as_slice(), [100_000].as_slice()) {
         let goal = options.scale(goal, goal / 1_000);
         let (large_each, held_each) = (options.scale(LARGE, 10), options.scale(HELD_EACH, 10));
         if large.is_empty() {
