@@ -1,1 +1,6 @@
 //! Random operations against a naive model, and one way of doing a thing against another way of doing it.
+
+mod answer;
+mod model;
+mod operation;
+mod registry;
