@@ -227,15 +227,9 @@ pub fn instance_query(asker: &Asker, service: &str, id: &str) -> String {
 }
 
 impl Operation {
-    /// Whether it may change what depends on what.
-    pub fn touches_rules(&self) -> bool {
-        matches!(
-            self,
-            Self::UnregisterService { .. }
-                | Self::ChangeDependencies { .. }
-                | Self::Find { .. }
-                | Self::BatchFind { .. }
-        )
+    /// Whether it has the registry work out rules anew, also where these stay as they are.
+    pub fn asks_for_rules(&self) -> bool {
+        matches!(self, Self::UnregisterService { .. } | Self::ChangeDependencies { .. })
     }
 
     /// The one query of a find, a list or a look at an instance.

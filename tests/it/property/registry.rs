@@ -137,8 +137,8 @@ impl Run<'_> {
                 self.memory.note(query, identity, revision, place);
             }
         }
-        if operation.touches_rules() && (self.model.rules != rules || response.status == 200) {
-            self.settle(place, self.model.rules != rules);
+        if self.model.rules != rules || operation.asks_for_rules() && response.status == 200 {
+            self.settle(place);
         }
     }
 
@@ -161,10 +161,7 @@ impl Run<'_> {
     }
 
     /// Rules follow later: waits until the registry has them. On etcd they come through a queue, which is then empty.
-    fn settle(&self, place: &str, has_changed: bool) {
-        if !has_changed && self.etcd.is_none() {
-            return;
-        }
+    fn settle(&self, place: &str) {
         eventually(GENEROUS, || {
             for service in &self.model.services {
                 let operation = Operation::Providers { id: service.id.clone() };
@@ -176,11 +173,11 @@ impl Run<'_> {
                 }
             }
             match self.etcd {
-                Some(etcd) if has_changed => {
+                Some(etcd) => {
                     let waiting = etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/ms/dep-queue/"]);
                     if waiting.trim().is_empty() { Ok(()) } else { Err(format!("{place}: {waiting} waits")) }
                 }
-                _ => Ok(()),
+                None => Ok(()),
             }
         });
     }
