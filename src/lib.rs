@@ -43,8 +43,8 @@
 //! `POST /v4/default/registry/microservices/{serviceId}/instances`. All paths are below `src/`.
 //!
 //! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits.
-//! 2. `http/server/dispatch.rs` `serve` finds the row of `ROUTES`, reads the tenant and, in `serve_with_body`, at most
-//!    5,120 bytes of body.
+//! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row, reads the tenant and, in
+//!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body.
 //! 3. `http/routes.rs` `ROUTES` names the handler, and what a caller must be allowed to do.
 //! 4. `http/v4/instances.rs` `register` decodes the body, and sends a message; it knows no rule.
 //! 5. `http/dto/instance.rs` `into_instance` turns the body into a domain value, or into 400001.
@@ -78,7 +78,7 @@
 //!
 //! | question | place |
 //! | --- | --- |
-//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi.rs`: what each takes and answers |
+//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi/operations.rs`: what each takes and answers |
 //! | What does an error code mean? | `error/mod.rs` |
 //! | When is a member valid? | `domain/validate/`, a file a resource |
 //! | How is JSON read and written? | `domain/json.rs`: Go's rules |

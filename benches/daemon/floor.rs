@@ -33,6 +33,30 @@ use crate::usage;
 /// The daemon's own.
 const BACKLOG: u32 = 2048;
 
+/// What a floor does with a request before it answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// Nothing: the head says it all.
+    Head,
+    /// It reads the body, which the daemon must as well.
+    Body,
+}
+
+impl Reads {
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Body => "body",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Head, Self::Body].into_iter().find(|reads| reads.name() == name)
+    }
+}
+
 /// A floor that serves.
 pub struct Floor {
     process: Process,
@@ -42,14 +66,14 @@ pub struct Floor {
 
 impl Floor {
     /// Starts a floor that answers everything with `answer`.
-    pub fn start(answer: &Answer) -> Result<Self, String> {
+    pub fn start(answer: &Answer, reads: Reads) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the floor: {error}");
         let folder = tempfile::tempdir().map_err(failed)?;
         let (recorded, log) = (folder.path().join("answer"), folder.path().join("output"));
         fs::write(&recorded, [answer.head.as_bytes(), &answer.body].concat()).map_err(failed)?;
         let address = free_address().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.arg("floor").arg(address.to_string()).arg(&recorded);
+        command.args(["floor", reads.name()]).arg(address.to_string()).arg(&recorded);
         let process = Process::spawn("floor", &mut command, &log).map_err(failed)?;
         let floor = Self { process, address, _folder: folder };
         try_eventually(GENEROUS, || std::net::TcpStream::connect(address).map(drop))
@@ -115,7 +139,7 @@ impl Constant {
 }
 
 /// Serves until it is killed.
-pub fn serve(address: SocketAddr, answer: &Path) -> ExitCode {
+pub fn serve(reads: Reads, address: SocketAddr, answer: &Path) -> ExitCode {
     let constant = match Constant::read(answer) {
         Ok(constant) => constant,
         Err(why) => {
@@ -126,9 +150,12 @@ pub fn serve(address: SocketAddr, answer: &Path) -> ExitCode {
     let served = actix_rt::System::new().block_on(async move {
         let factory = move || {
             let constant = constant.clone();
-            // The body of a request is read, as the daemon must.
-            let app = App::new()
-                .default_service(web::to(move |_body: Bytes| std::future::ready(constant.response())));
+            let answer = move || std::future::ready(constant.response());
+            let default_service = match reads {
+                Reads::Head => web::to(answer),
+                Reads::Body => web::to(move |_body: Bytes| answer()),
+            };
+            let app = App::new().default_service(default_service);
             let http = HttpService::<TcpStream, _, _>::build()
                 .keep_alive(KeepAlive::Timeout(Duration::from_secs(90)))
                 .client_request_timeout(Duration::from_secs(60))

@@ -28,8 +28,10 @@ mod client;
 mod compare;
 mod fill;
 mod floor;
+mod latency;
 mod node;
 mod options;
+mod paced;
 mod rows;
 mod table;
 mod usage;
@@ -45,7 +47,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // the daemon's, so t
 fn main() -> ExitCode {
     match options::asked(std::env::args().skip(1)) {
         Ok(Asked::Nothing) => ExitCode::SUCCESS,
-        Ok(Asked::Floor { address, answer }) => floor::serve(address, &answer),
+        Ok(Asked::Floor { reads, address, answer }) => floor::serve(reads, address, &answer),
         Ok(Asked::Rows(options)) => measure(&options),
         Err(why) => {
             eprintln!("{why}");

@@ -38,10 +38,8 @@ impl Kind {
     }
 }
 
-/// A store that daemons can run on.
+/// A store that daemons can run on: the etcd, or nothing but their own folders.
 pub struct Backing {
-    /// Which one it is.
-    pub kind: Kind,
     etcd: Option<Etcd>,
 }
 
@@ -50,7 +48,7 @@ impl Backing {
     pub fn start(kind: Kind) -> Self {
         let etcd = (kind == Kind::Etcd)
             .then(|| Etcd::start_with(EtcdSetup { flags: etcd_flags(), ..Default::default() }));
-        Self { kind, etcd }
+        Self { etcd }
     }
 
     /// Starts a daemon on it and waits until it serves.

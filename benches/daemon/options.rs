@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
@@ -33,7 +34,7 @@ pub enum Asked {
     /// Measure.
     Rows(Options),
     /// Be the floor: answer every request with the recorded answer in this file.
-    Floor { address: SocketAddr, answer: PathBuf },
+    Floor { reads: Reads, address: SocketAddr, answer: PathBuf },
     /// `cargo test` with the names of other tests.
     Nothing,
 }
@@ -98,9 +99,10 @@ const USAGE: &str =
 pub fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let arguments: Vec<String> = arguments.collect();
     match arguments.as_slice() {
-        [word, address, answer] if word == "floor" => {
+        [word, reads, address, answer] if word == "floor" => {
+            let reads = Reads::parse(reads).ok_or_else(|| format!("floor {reads}: head or body"))?;
             let address = address.parse().map_err(|error| format!("floor {address}: {error}"))?;
-            Ok(Asked::Floor { address, answer: answer.into() })
+            Ok(Asked::Floor { reads, address, answer: answer.into() })
         }
         arguments if arguments.iter().any(|argument| argument == "--bench") => {
             let given = arguments.iter().filter(|argument| *argument != "--bench");

@@ -18,7 +18,7 @@ pub struct Contact(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    /// Monotonic milliseconds of the last answer before it went away, or [`IN_TOUCH`].
+    /// Monotonic milliseconds of the first probe that failed since the last answer, or [`IN_TOUCH`].
     away_since: AtomicU64,
     why: Mutex<String>,
 }
@@ -50,5 +50,28 @@ impl Contact {
         }
         let away = clock.monotonic().saturating_sub(Duration::from_millis(since));
         (away >= UNHEALTHY_AFTER).then(|| self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_is_told_after_a_while_and_until_it_ends() {
+        let (contact, clock) = (Contact::default(), Clock::manual(0));
+        assert_eq!(contact.complaint(&clock), None);
+        assert!(contact.lost(clock.monotonic(), "first".to_owned()));
+        clock.advance(UNHEALTHY_AFTER - Duration::from_millis(1));
+        // A second failure does not begin the outage anew.
+        assert!(!contact.lost(clock.monotonic(), "second".to_owned()));
+        assert_eq!(contact.complaint(&clock), None);
+        clock.advance(Duration::from_millis(1));
+        assert_eq!(contact.complaint(&clock).as_deref(), Some("second"));
+        assert!(contact.restored());
+        assert!(!contact.restored());
+        assert_eq!(contact.complaint(&clock), None);
+        clock.advance(UNHEALTHY_AFTER);
+        assert_eq!(contact.complaint(&clock), None);
     }
 }

@@ -30,6 +30,7 @@ use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::actors::peer::{PeerActor, PeerCore};
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
+use crate::actors::retire::{RetireActor, RetireCore};
 use crate::actors::watch::WatchActor;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
@@ -56,6 +57,11 @@ struct Actors {
     watch: Addr<WatchActor>,
     hub: Addr<HubActor>,
     peer: Addr<PeerActor>,
+    #[expect(
+        dead_code,
+        reason = "it works by the clock; held so that it is addressable as long as the others"
+    )]
+    retire: Addr<RetireActor>,
 }
 
 /// What actors and handlers share.
@@ -157,6 +163,7 @@ async fn run(config: Config) -> Result<(), String> {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
             log::info!("{signal} while registering this node");
+            unregister(&actors).await;
             server.stop(DRAIN_LIMIT).await;
             return leave(&actors, &shared, &store).await;
         }
@@ -171,9 +178,7 @@ async fn run(config: Config) -> Result<(), String> {
     let signal = stop.wait().await;
     log::info!("{signal}: stopping");
     api.node.set_draining();
-    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
-        log::warn!("this node could not unregister itself: {refused}");
-    }
+    unregister(&actors).await;
     let stopped = server.stop(DRAIN_LIMIT).await;
     if stopped.cut > 0 {
         log::warn!("{} connections were cut", stopped.cut);
@@ -234,10 +239,11 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
-    // Two threads: what builds and pushes snapshots, and what writes.
-    let (reading, writing) = (Arbiter::new().handle(), Arbiter::new().handle());
+    // Three threads: what builds snapshots, what pushes changes (a provider with many watchers must not keep the next
+    // snapshot from readers), and what writes.
+    let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
     let tie = lifelines.tie("HubActor");
-    let hub = HubActor::start_in_arbiter(&reading, |_| HubActor::new(tie));
+    let hub = HubActor::start_in_arbiter(&pushing, |_| HubActor::new(tie));
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
         let (rules, tie) = (rules::expiry(config), lifelines.tie("WatchActor"));
@@ -249,7 +255,7 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
         let (freshness, rules, tie) =
             (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
-        let owner = format!("{}-{}", config.instance.host_name, std::process::id());
+        let owner = owner(config);
         RegistryActor::start_in_arbiter(&writing, move |_| {
             RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner, tie)
         })
@@ -276,16 +282,42 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
             freshness: freshness.clone(),
             contact: contact.clone(),
             clock: clock.clone(),
+            beat_every: rules::own_beat(config),
             identity: identity::of(config),
             registered: std::cell::RefCell::default(),
+            is_leaving: std::cell::Cell::default(),
         };
         let tie = lifelines.tie("PeerActor");
         PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
     };
+    let retire = {
+        let core = RetireCore {
+            store: Arc::clone(store),
+            registry: registry.clone(),
+            reader: reader.clone(),
+            freshness: freshness.clone(),
+            clock: clock.clone(),
+            rules: rules::retire(config),
+            owner: owner(config),
+        };
+        let tie = lifelines.tie("RetireActor");
+        RetireActor::start_in_arbiter(&writing, |_| RetireActor::new(core, tie))
+    };
     (
-        Actors { registry, lease, watch, hub, peer },
+        Actors { registry, lease, watch, hub, peer, retire },
         Shared { reader, freshness, beats, contact, clock, lifelines },
     )
+}
+
+async fn unregister(actors: &Actors) {
+    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
+        log::warn!("this node could not unregister itself: {refused}");
+    }
+}
+
+/// How this process signs locks in the store.
+fn owner(config: &Config) -> String {
+    format!("{}-{}", config.instance.host_name, std::process::id())
 }
 
 /// The end of a stop: the last beats, then the store. From here on actors may end.

@@ -1,6 +1,9 @@
 //! From configuration to the rules each layer works by.
 
+use std::time::Duration;
+
 use crate::actors::registry::core::{DependencyMode, RegistryRules};
+use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::ExpiryRules;
 use crate::config::{Config, StoreKind};
 use crate::domain::instance::InstanceRules;
@@ -43,6 +46,24 @@ pub fn expiry(config: &Config) -> ExpiryRules {
     ExpiryRules {
         share: config.instance.expiry_guard_share,
         fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
+    }
+}
+
+/// How often this node beats for itself: more often than its health check says (30 s), and than every lease's TTL if the
+/// configuration gives one.
+pub fn own_beat(config: &Config) -> Duration {
+    const BEAT: Duration = Duration::from_secs(10);
+    let ttl = config.instance.ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    ttl.map_or(BEAT, |ttl| BEAT.min(ttl / 4))
+}
+
+/// When the RetireActor works and what it keeps.
+pub fn retire(config: &Config) -> RetireRules {
+    RetireRules {
+        services: config.service.retire.cron,
+        reserve: config.service.retire.reserve,
+        schema_contents: config.schema.retire_cron,
+        zone: LocalZone::system(),
     }
 }
 

@@ -90,7 +90,8 @@ impl FindAnswer {
 /// Which versions of a provider are visible: their positions, ascending.
 pub type Visible = Box<[u32]>;
 
-/// Keeps the answers of one provider. A clone starts without any: it is made only to be changed.
+/// Keeps the answers of one provider. A clone starts without any, and remembers their revisions: it is made only to be
+/// changed.
 #[derive(Debug, Default)]
 pub struct AnswerCell {
     all: OnceLock<Arc<FindAnswer>>,
@@ -122,6 +123,11 @@ impl AnswerCell {
         }
         kept.push((visible.into(), Arc::clone(&answer)));
         answer
+    }
+
+    /// What the answers were made of has changed.
+    pub fn outdate(&mut self) {
+        *self = self.clone();
     }
 
     fn keep(&self, answer: FindAnswer) -> Arc<FindAnswer> {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::answer::AnswerCell;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
     ConsumerRule, InstanceEntry, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
@@ -163,7 +162,7 @@ impl SnapshotBuilder {
             let former = former.map(|at| node.versions.remove(at).1);
             node.versions.push((version, id.clone()));
             node.versions.sort();
-            node.answers = AnswerCell::default();
+            node.answers.outdate();
             match former {
                 // Written again as it was: it is listed once for each version.
                 Some(former) if former == id => return,
@@ -184,7 +183,7 @@ impl SnapshotBuilder {
             let node = Arc::make_mut(node);
             let Some(at) = node.versions.iter().position(|(known, _)| **known == *version) else { return };
             let (_, owner) = node.versions.remove(at);
-            node.answers = AnswerCell::default();
+            node.answers.outdate();
             if node.versions.is_empty() {
                 tree.remove(&path);
             }
@@ -205,7 +204,7 @@ impl SnapshotBuilder {
                 None => node.early_leases.remove(&at.instance).map(|lease| Arc::new(LeaseMark::new(lease))),
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
-            node.list_answer = AnswerCell::default();
+            node.list_answer.outdate();
             service.clone_from(&node.view);
             tenant.instance_count += usize::from(is_new);
             tenant.drop_answers(&at.service);
@@ -224,7 +223,7 @@ impl SnapshotBuilder {
             }
             let node = Arc::make_mut(node);
             gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
-            node.list_answer = AnswerCell::default();
+            node.list_answer.outdate();
             if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
                 // Its key is one of its own, and still there.
                 node.early_leases.insert(at.instance.clone(), mark.lease());
@@ -319,7 +318,7 @@ impl TenantView {
         for way in ways {
             let (Listed::Name(path) | Listed::Alias(path)) = &way;
             if let Some(node) = self.tree(&way).get_mut(path) {
-                Arc::make_mut(node).answers = AnswerCell::default();
+                Arc::make_mut(node).answers.outdate();
             }
         }
     }

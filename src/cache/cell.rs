@@ -82,7 +82,10 @@ impl SnapshotReader {
             }
             let (sender, receiver) = oneshot::channel();
             let same = waiting.entry(revision).or_default();
-            same.retain(|waiter| !waiter.is_closed());
+            if same.len() == same.capacity() {
+                // Those that gave up go before the list grows: so looking through it costs little for each.
+                same.retain(|waiter| !waiter.is_closed());
+            }
             same.push(sender);
             receiver
         };

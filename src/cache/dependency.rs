@@ -1,5 +1,6 @@
 //! Who depends on whom, over a snapshot: rules resolved to services that exist.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::snapshot::{ServiceView, Snapshot, name_path};
@@ -48,14 +49,14 @@ impl Snapshot {
         filter: PartnerFilter,
     ) -> Vec<Arc<ServiceView>> {
         let mut found: Vec<Arc<ServiceView>> = Vec::new();
+        let mut known = HashSet::new();
         for key in keys {
             if filter.same_tenant && key.tenant != tenant.as_str() {
                 continue;
             }
             for service in self.services_of(key) {
                 let is_self = service.id == of.id && key.tenant == tenant.as_str();
-                let is_known = found.iter().any(|known| Arc::ptr_eq(known, service));
-                if !(is_known || filter.not_self && is_self) {
+                if !(filter.not_self && is_self) && known.insert(Arc::as_ptr(service)) {
                     found.push(Arc::clone(service));
                 }
             }

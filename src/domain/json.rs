@@ -126,13 +126,29 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
     }
 }
 
-/// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, `Deserialize` and defaults.
+/// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, `Deserialize`, defaults and
+/// [`Shaped`](crate::domain::shape::Shaped).
 #[macro_export]
 macro_rules! json_object {
-    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$doc:meta])* $wire:literal => $field:ident: $type:ty,)* }) => {
-        $(#[$meta])*
+    ($(#[doc = $about:literal])* pub struct $name:ident {
+        $($(#[doc = $doc:literal])* $wire:literal => $field:ident: $type:ty,)*
+    }) => {
+        $(#[doc = $about])*
         #[derive(Clone, Debug, Default, PartialEq, Eq)]
-        pub struct $name { $($(#[$doc])* pub $field: $type,)* }
+        pub struct $name { $($(#[doc = $doc])* pub $field: $type,)* }
+
+        impl $crate::domain::shape::Shaped for $name {
+            const SHAPE: $crate::domain::shape::Shape =
+                $crate::domain::shape::Shape::Object($crate::domain::shape::ObjectShape {
+                    name: stringify!($name),
+                    about: concat!($($about),*),
+                    members: &[$($crate::domain::shape::MemberShape {
+                        name: $wire,
+                        about: concat!($($doc),*),
+                        shape: <$type as $crate::domain::shape::Shaped>::SHAPE,
+                    }),*],
+                });
+        }
 
         impl ::serde::Serialize for $name {
             fn serialize<S: ::serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

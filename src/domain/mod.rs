@@ -12,6 +12,7 @@ pub mod quota;
 pub mod revision;
 pub mod schema;
 pub mod service;
+pub mod shape;
 pub mod shared;
 pub mod validate;
 pub mod version;

@@ -9,6 +9,7 @@ pub mod dto;
 pub mod escape;
 pub mod middleware;
 pub mod node;
+pub mod openapi;
 pub mod query;
 pub mod reply;
 pub mod routes;

@@ -7,6 +7,7 @@ use super::api::Api;
 use super::call::Answer;
 use super::call::Call;
 use super::node;
+use super::openapi;
 use super::v4::{
     admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, schemas,
     services, tags, watch,
@@ -197,4 +198,5 @@ pub static ROUTES: &[Route<Api>] = &[
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}/watcher",          V3::Prefixed, Ignored,         Needs(Verb::Get, Service),    Websocket(watch::watch)),
     route(Get,    "/v4/{project}/admin/expiries",                                      V3::None,     Ignored,         Needs(Verb::Get, Ops),        To(handler!(admin::expiries))),
     route(Get,    "/metrics",                                                          V3::None,     Ignored,         Open,                       To(handler!(exposition::metrics))),
+    route(Get,    "/openapi.json",                                                     V3::None,     Ignored,         Open,                       To(openapi::document)),
 ];

@@ -52,6 +52,10 @@ counters! {
     HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because 80 % and more of all instances expired within the window.";
     /// Expiries held by the wide rule.
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
+    /// Retired service versions.
+    RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
+    /// Retired schema contents.
+    RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
     /// Events pushed.
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
 }
@@ -106,10 +110,12 @@ pub static WATCH_MAILBOX: Depth = Depth::new("WatchActor");
 pub static LEASE_MAILBOX: Depth = Depth::new("LeaseActor");
 /// Of the PeerActor.
 pub static PEER_MAILBOX: Depth = Depth::new("PeerActor");
+/// Of the RetireActor.
+pub static RETIRE_MAILBOX: Depth = Depth::new("RetireActor");
 
 /// Each actor with the messages it has not finished.
 pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
-    [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX]
+    [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX, &RETIRE_MAILBOX]
         .into_iter()
         .map(|depth| (depth.actor, u64::try_from(depth.messages.load(Ordering::Relaxed)).unwrap_or(0)))
 }

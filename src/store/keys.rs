@@ -74,6 +74,21 @@ pub fn schema_content(tenant: &Tenant, hash: &str) -> Key {
     format!("/cse-sr/ms/schema-content/{tenant}/{hash}").into()
 }
 
+/// All contents of all tenants.
+pub const SCHEMA_CONTENTS: &str = "/cse-sr/ms/schema-content/";
+
+/// Tenant and hash of a content's key; `None` for any other key.
+pub fn parse_schema_content(key: &str) -> Option<(Tenant, Arc<str>)> {
+    let mut segments = key.strip_prefix(SCHEMA_CONTENTS)?.split('/');
+    let content = (tenant(&mut segments)?, segments.next()?.into());
+    segments.next().is_none().then_some(content)
+}
+
+/// The prefix of all references of a tenant's services.
+pub fn schema_refs_of(tenant: &Tenant) -> Key {
+    format!("/cse-sr/ms/schema-ref/{tenant}/").into()
+}
+
 /// Content of a schema in the layout of 2.0 and before: read and deleted, never written. With an empty schema id the
 /// prefix of all of a service.
 pub fn old_schema(tenant: &Tenant, service: &str, schema: &str) -> Key {
@@ -249,6 +264,10 @@ mod tests {
         check(&tags(&tenant, "s1"), &Subject::Tags(tenant.clone(), sid.clone()));
         check(&schema_ref(&tenant, "s1", "a"), &Subject::SchemaRef(tenant.clone(), sid.clone(), "a".into()));
         check(&schema_summary(&tenant, "s1", "a"), &Subject::SchemaSummary(tenant.clone(), sid, "a".into()));
+        let content = schema_content(&tenant, "63f4");
+        assert_eq!(parse_schema_content(&content), Some((tenant.clone(), "63f4".into())));
+        assert_eq!(parse_schema_content("/cse-sr/ms/schema-content/d/p"), None);
+        assert!(schema_ref(&tenant, "s1", "a").starts_with(&*schema_refs_of(&tenant)));
         check(&consumer_rule(&name, "1.0"), &Subject::ConsumerRule(name.clone(), "1.0".into()));
         check(&provider_rule(&name, "0.0.0+"), &Subject::ProviderRule(name, "0.0.0+".into()));
         check(&dependency_request(&tenant, "s1", "0"), &Subject::DependencyRequest);

@@ -8,6 +8,8 @@
 //!
 //! The lints allowed here forbid what a daemon must not do and a test may: to panic, and to look at the real clock.
 
+#![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
+
 #[allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -30,11 +30,11 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     fill(node.address(), &services, each, LONG)?;
     find_all(&node, &services, each)?;
     if options.wants("memory") {
-        memory("memory, 100,000 instances, all found once", store, table, &mut node)?;
+        memory(store, table, &mut node, services.len() * each)?;
     }
     if options.wants("idle") {
         std::thread::sleep(options.scale(SETTLE, Duration::from_millis(200)));
-        idle(options, store, table, &mut node)?;
+        idle(options, store, table, &mut node, services.len() * each)?;
     }
     if options.wants("restart") {
         restart(options, store, table, &mut node, &services, each)?;
@@ -49,19 +49,30 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-fn memory(row: &str, store: Kind, table: &mut Table, node: &mut Node) -> Result<(), String> {
+fn memory(store: Kind, table: &mut Table, node: &mut Node, held: usize) -> Result<(), String> {
+    let row = format!("memory, {held} instances, all found once");
     let megabytes = node.resident()? as f64 / 1e6;
-    table.push(Line::figure(row, store, format!("{megabytes:.0} MB")).target("≤ 110 MB", megabytes <= 110.0));
+    table
+        .push(Line::figure(&row, store, format!("{megabytes:.0} MB")).target("≤ 110 MB", megabytes <= 110.0));
     Ok(())
 }
 
-fn idle(options: &Options, store: Kind, table: &mut Table, node: &mut Node) -> Result<(), String> {
+fn idle(
+    options: &Options,
+    store: Kind,
+    table: &mut Table,
+    node: &mut Node,
+    held: usize,
+) -> Result<(), String> {
     let length = options.scale(IDLE, Duration::from_secs(1));
     let (begin, before) = (Instant::now(), node.cpu()?);
     std::thread::sleep(length);
     let share = (node.cpu()?.saturating_sub(before)).as_secs_f64() / begin.elapsed().as_secs_f64();
-    let line =
-        Line::figure("idle, 100,000 instances held", store, format!("{:.2} % of a core", share * 100.0));
+    let line = Line::figure(
+        &format!("idle, {held} instances held"),
+        store,
+        format!("{:.2} % of a core", share * 100.0),
+    );
     table.push(line.target("≤ 1 % of a core", share <= 0.01));
     Ok(())
 }
@@ -94,7 +105,8 @@ fn restart(
         Kind::Etcd => 1.2,
     };
     let figure = format!("{:.2} s, {:.2} s of CPU", best.as_secs_f64(), cpu.as_secs_f64());
-    let line = Line::figure("restart after a kill, 100,000 instances", store, figure);
+    let line =
+        Line::figure(&format!("restart after a kill, {} instances", services.len() * each), store, figure);
     table.push(line.target(&format!("≤ {most} s"), best.as_secs_f64() <= most));
     Ok(())
 }

@@ -3,6 +3,9 @@
 mod held;
 mod load;
 mod register;
+mod storm;
+mod visible;
+mod watchers;
 
 use crate::node::Kind;
 use crate::options::Options;
@@ -14,8 +17,14 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options));
-    let groups: [(&[&str], Measure); 3] =
-        [(&load::ROWS, load::measure), (&register::ROWS, register::measure), (&held::ROWS, held::measure)];
+    let groups: [(&[&str], Measure); 6] = [
+        (&load::ROWS, load::measure),
+        (&register::ROWS, register::measure),
+        (&held::ROWS, held::measure),
+        (&visible::ROWS, visible::measure),
+        (&watchers::ROWS, watchers::measure),
+        (&storm::ROWS, storm::measure),
+    ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());
         for (rows, measure) in groups {

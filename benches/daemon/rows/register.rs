@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::client::once;
 use crate::compare::{Best, Comparison, compare};
 use crate::fill::{LONG, Service, fill};
-use crate::floor::Floor;
+use crate::floor::{Floor, Reads};
 use crate::node::{Backing, Kind, Node};
 use crate::options::Options;
 use crate::table::{Line, Table};
@@ -43,7 +43,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let address = node.address();
     let probe = Service::create(address, "probe")?;
     let answer = once(address, &probe.register_request("probe-00000000000000000000000000", 1, LONG))?;
-    let floor = Floor::start(&answer)?;
+    let floor = Floor::start(&answer, Reads::Body)?;
     let run = Run { options, store, floor, rounds: Cell::new(0) };
 
     let first = run.small(&mut node)?;

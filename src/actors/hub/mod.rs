@@ -3,8 +3,9 @@
 pub mod messages;
 pub mod outbox;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
 use self::outbox::{Action as Told, EventFrame, Outbox};
@@ -13,10 +14,12 @@ use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
-use actix::prelude::{Actor, Context, Handler};
+use actix::prelude::{Actor, AsyncContext, Context, Handler};
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 1024;
+/// How often sessions are looked for whose end was not told.
+const SWEEP: Duration = Duration::from_secs(30);
 
 /// Watchers of one consumer.
 type Watchers = Vec<(SubscriptionId, Outbox)>;
@@ -34,44 +37,59 @@ impl HubActor {
         Self { watchers: HashMap::new(), count: 0, _lifeline: lifeline }
     }
 
-    fn push(&self, snapshot: &Snapshot, change: &InstanceChange) {
-        let Some(provider) = &change.service else { return };
-        let mut event = None;
-        for watchers in self.receivers(snapshot, &change.at.tenant, provider) {
-            let (at, frame) =
-                event.get_or_insert_with(|| (Arc::new(change.at.clone()), encode(change, provider)));
-            for (_, outbox) in watchers {
-                outbox.push(at, frame);
-            }
-            metrics::EVENTS_PUSHED.add(watchers.len());
+    /// Pushes changes in order. A publish often holds many of one provider: who watches it is looked up once.
+    fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        let mut receivers = HashMap::new();
+        for change in changes {
+            let Some(provider) = &change.service else { continue };
+            let receivers = receivers
+                .entry((&change.at.tenant, &provider.path))
+                .or_insert_with(|| self.receivers(snapshot, &change.at.tenant, provider));
+            push(receivers, change, provider);
         }
     }
 
     /// Watchers of every consumer that depends on a provider. A consumer listed twice is told once.
-    fn receivers<'a>(
-        &'a self,
-        snapshot: &Snapshot,
-        tenant: &Tenant,
-        provider: &ServiceView,
-    ) -> Vec<&'a Watchers> {
-        if self.watchers.is_empty() {
-            return Vec::new();
-        }
+    fn receivers(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<&Watchers> {
         let rules = snapshot.tenant(tenant).into_iter().flat_map(|view| view.provider_rules(&provider.path));
-        let mut told: Vec<(Tenant, ServiceId)> = Vec::new();
+        let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
         let mut receivers = Vec::new();
         for consumer in rules.flat_map(|(_, partners)| &partners.keys) {
             for service in snapshot.services_of(consumer) {
                 let at = (Tenant::from(consumer.tenant.as_str()), service.id.clone());
                 if let Some(watchers) = self.watchers.get(&at)
-                    && !told.contains(&at)
+                    && told.insert(at)
                 {
                     receivers.push(watchers);
-                    told.push(at);
                 }
             }
         }
         receivers
+    }
+
+    /// Drops sessions whose end was not told: the mailbox was full.
+    fn sweep(&mut self) {
+        self.watchers.retain(|_, watchers| {
+            watchers.retain(|(_, outbox)| !outbox.is_closed());
+            !watchers.is_empty()
+        });
+        self.count = self.watchers.values().map(Vec::len).sum();
+    }
+}
+
+fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView) {
+    if receivers.is_empty() {
+        return;
+    }
+    let (at, frame) = (Arc::new(change.at.clone()), encode(change, provider));
+    for watchers in receivers {
+        for (_, outbox) in *watchers {
+            outbox.push(&at, &frame);
+        }
+        metrics::EVENTS_PUSHED.add(watchers.len());
     }
 }
 
@@ -94,6 +112,7 @@ impl Actor for HubActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.set_mailbox_capacity(MAILBOX);
+        ctx.run_interval(SWEEP, |actor, _| actor.sweep());
     }
 }
 
@@ -101,9 +120,7 @@ impl Handler<SnapshotPublished> for HubActor {
     type Result = ();
 
     fn handle(&mut self, message: SnapshotPublished, _: &mut Self::Context) {
-        for change in message.changes.iter() {
-            self.push(&message.snapshot, change);
-        }
+        self.push_all(&message.snapshot, &message.changes);
     }
 }
 
@@ -112,11 +129,8 @@ impl Handler<Subscribe> for HubActor {
 
     fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
         let watchers = self.watchers.entry((message.tenant, message.consumer)).or_default();
-        // Sessions whose end was not told: the mailbox was full.
-        let before = watchers.len();
-        watchers.retain(|(_, outbox)| !outbox.is_closed());
-        self.count = self.count + 1 + watchers.len() - before;
         watchers.push((message.id, message.outbox));
+        self.count += 1;
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod messages;
 
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +34,6 @@ use crate::store::Store;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 16;
-/// How often the node beats: more often than its health check says (30 s), so that a miss costs nothing.
-const BEAT: Duration = Duration::from_secs(10);
 /// How often the store is probed.
 const PROBE: Duration = Duration::from_secs(1);
 /// How long one request to the RegistryActor may take.
@@ -92,10 +91,14 @@ pub struct PeerCore {
     pub contact: Contact,
     /// Time.
     pub clock: Clock,
+    /// How often the node beats: so often that a miss costs nothing.
+    pub beat_every: Duration,
     /// Who this node is.
     pub identity: NodeIdentity,
     /// Where it is registered.
-    pub registered: std::cell::RefCell<Option<InstanceRef>>,
+    pub registered: RefCell<Option<InstanceRef>>,
+    /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
+    pub is_leaving: Cell<bool>,
 }
 
 impl PeerActor {
@@ -136,16 +139,8 @@ impl Handler<LeaveCluster> for PeerActor {
 
     fn handle(&mut self, _: LeaveCluster, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
-        Box::pin(async move {
-            let Some(at) = core.registered.borrow_mut().take() else { return };
-            let message =
-                UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
-            match ask(&core.registry, message, LEAVE_LIMIT).await {
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
-                Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
-            }
-        })
+        core.is_leaving.set(true);
+        Box::pin(async move { leave(&core).await })
     }
 }
 
@@ -184,7 +179,7 @@ async fn probe(core: Rc<PeerCore>) {
 
 async fn beat(core: Rc<PeerCore>) {
     loop {
-        tokio::time::sleep(BEAT).await;
+        tokio::time::sleep(core.beat_every).await;
         let Some(at) = core.registered.borrow().clone() else { continue };
         let entry = {
             let snapshot = core.reader.load();
@@ -244,7 +239,20 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
     *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
+    if core.is_leaving.get() {
+        leave(core).await;
+    }
     Ok(())
+}
+
+async fn leave(core: &PeerCore) {
+    let Some(at) = core.registered.borrow_mut().take() else { return };
+    let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+    match ask(&core.registry, message, LEAVE_LIMIT).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
+        Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
+    }
 }
 
 fn call<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {

@@ -18,6 +18,9 @@ use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, KeepAlive, Key, LeaseId, Op, Reason, StoreError, Txn, TxnOutcome, keys};
 
+#[cfg(test)]
+mod tests;
+
 const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
 const NO_INSTANCE: &str = "Service instance does not exist.";

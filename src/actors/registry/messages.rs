@@ -58,6 +58,27 @@ pub struct UnregisterService {
     pub force: Force,
 }
 
+/// Deletes a service version that the retirement job has chosen: as a forced deletion, consumers or not, but refused with
+/// [`Code::ServiceHasInstances`](crate::error::Code::ServiceHasInstances) if it has instances when it is written.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<()>")]
+pub struct RetireService {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Which.
+    pub service: ServiceId,
+}
+
+/// Deletes schema contents that no service of the tenant refers to when they are deleted; the others stay.
+#[derive(Debug, Message)]
+#[rtype(result = "Reply<usize>")]
+pub struct RetireSchemaContents {
+    /// Tenant.
+    pub tenant: Tenant,
+    /// Hashes of the contents.
+    pub hashes: Vec<Arc<str>>,
+}
+
 /// Replaces the properties of a service.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<()>")]

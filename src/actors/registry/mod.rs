@@ -11,6 +11,7 @@ mod dependency_queue;
 mod instances;
 mod lease_pool;
 pub mod messages;
+mod retirement;
 mod schemas;
 mod server_record;
 mod services;
@@ -28,7 +29,8 @@ use self::messages::Reply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
     RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
-    ReplaceServiceProperties, RestoreInstance, UnregisterInstance, UnregisterService,
+    ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, UnregisterInstance,
+    UnregisterService,
 };
 use super::lifeline::Lifeline;
 use crate::domain::schema::Schema;
@@ -89,6 +91,8 @@ operations! {
     RegisterService => services::register => Reply<ServiceId>,
     ReplaceServiceProperties => services::replace_properties => Reply<()>,
     UnregisterService => services::unregister => Reply<()>,
+    RetireService => retirement::retire_service => Reply<()>,
+    RetireSchemaContents => retirement::retire_schema_contents => Reply<usize>,
     ChangeTags => tags::change => Reply<()>,
     RegisterInstance => instances::register => Reply<InstanceId>,
     RestoreInstance => instances::restore => Reply<()>,

@@ -12,7 +12,7 @@ use crate::domain::json;
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, Op, Txn, keys};
+use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 const NO_REF: &str = "schema ref not found.";
 const NO_CONTENT: &str = "schema content not found.";
@@ -83,7 +83,8 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
 }
 
 /// Replaces all schemas of a service: texts first, then what refers to them, the service's list last, so that a cut
-/// between two transactions leaves nothing that points nowhere.
+/// between two transactions leaves nothing that points nowhere. A text written by an earlier transaction may be retired
+/// before something refers to it, so what refers to it compares that it is there.
 pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> Reply<()> {
     let ReplaceSchemas { tenant, service, schemas } = message;
     let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
@@ -92,20 +93,14 @@ pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas)
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let mut ops = replacement(&tenant, &service, &schemas, &document.schemas);
+        let (mut earlier, mut last) = replacement(&tenant, &service, &schemas, &document.schemas);
         document.schemas = schemas.iter().map(|schema| schema.schema_id.clone()).collect();
-        let last = ops.pop().unwrap_or_default();
-        for chunk in ops {
-            let compares = vec![Compare::Present(Key::clone(&document_key))];
-            if !core.commit(Txn { compares, then: chunk, otherwise: Vec::new() }).await?.succeeded {
-                return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
-            }
+        for txn in &mut earlier {
+            txn.compares.push(Compare::Present(Key::clone(&document_key)));
         }
-        let mut then = last;
-        then.push(put(Key::clone(&document_key), json::encode(&document)));
-        let compares = vec![Compare::Unchanged { key: Key::clone(&document_key), mod_revision }];
-        let otherwise = vec![Op::Get(Key::clone(&document_key))];
-        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
+        last.compares.push(Compare::Unchanged { key: Key::clone(&document_key), mod_revision });
+        last.then.push(put(Key::clone(&document_key), json::encode(&document)));
+        let outcome = commit_in_order(&core, earlier, last, &document_key).await?;
         if outcome.succeeded {
             return Ok(committed((), &outcome));
         }
@@ -115,39 +110,80 @@ pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas)
     }
 }
 
-/// The operations of a replacement in their order, cut where a transaction would be too large.
-fn replacement(tenant: &Tenant, service: &ServiceId, schemas: &[Schema], former: &[String]) -> Vec<Vec<Op>> {
-    let id = service.as_str();
-    let mut ops = Vec::new();
-    for schema in schemas {
-        let hash = content_hash(&schema.schema_id, &schema.schema);
-        ops.push(put(keys::schema_content(tenant, &hash), text(&schema.schema)));
+/// Commits one after another and ends at the first that is refused, which then has read the document.
+async fn commit_in_order(
+    core: &RegistryCore,
+    earlier: Vec<Txn>,
+    last: Txn,
+    document: &Key,
+) -> Result<TxnOutcome, Error> {
+    let reads_document = |txn| Txn { otherwise: vec![Op::Get(Key::clone(document))], ..txn };
+    for txn in earlier {
+        let outcome = core.commit(reads_document(txn)).await?;
+        if !outcome.succeeded {
+            return Ok(outcome);
+        }
     }
-    for schema in schemas {
-        let hash = content_hash(&schema.schema_id, &schema.schema);
-        ops.push(put(keys::schema_ref(tenant, id, &schema.schema_id), text(&hash)));
-        ops.push(put(keys::schema_summary(tenant, id, &schema.schema_id), text(&schema.summary)));
+    core.commit(reads_document(last)).await
+}
+
+/// A replacement in its order, cut where a transaction would be too large: all transactions but the last, and that one.
+/// Each compares that the contents are there which its references point to and an earlier one has put.
+fn replacement(
+    tenant: &Tenant,
+    service: &ServiceId,
+    schemas: &[Schema],
+    former: &[String],
+) -> (Vec<Txn>, Txn) {
+    let id = service.as_str();
+    let mut chunks = Chunks::default();
+    let hashes: Vec<String> =
+        schemas.iter().map(|schema| content_hash(&schema.schema_id, &schema.schema)).collect();
+    for (schema, hash) in schemas.iter().zip(&hashes) {
+        chunks.push(put(keys::schema_content(tenant, hash), text(&schema.schema)), None);
+    }
+    for (schema, hash) in schemas.iter().zip(&hashes) {
+        let reference = put(keys::schema_ref(tenant, id, &schema.schema_id), text(hash));
+        chunks.push(reference, Some(keys::schema_content(tenant, hash)));
+        chunks.push(put(keys::schema_summary(tenant, id, &schema.schema_id), text(&schema.summary)), None);
     }
     let mut dropped: Vec<&String> =
         former.iter().filter(|id| !schemas.iter().any(|s| s.schema_id == **id)).collect();
     dropped.sort();
     dropped.dedup();
     for schema in dropped {
-        ops.push(Op::Delete(keys::schema_ref(tenant, id, schema)));
-        ops.push(Op::Delete(keys::schema_summary(tenant, id, schema)));
+        chunks.push(Op::Delete(keys::schema_ref(tenant, id, schema)), None);
+        chunks.push(Op::Delete(keys::schema_summary(tenant, id, schema)), None);
     }
-    let (mut chunks, mut chunk, mut bytes) = (Vec::new(), Vec::new(), 0);
-    for op in ops {
+    (chunks.full, chunks.open)
+}
+
+/// Transactions being filled one after another.
+#[derive(Default)]
+struct Chunks {
+    full: Vec<Txn>,
+    open: Txn,
+    open_bytes: usize,
+}
+
+impl Chunks {
+    /// Adds an operation; `needs` is the key that must be there with it.
+    fn push(&mut self, op: Op, needs: Option<Key>) {
         let size = if let Op::Put { key, value, .. } = &op { key.len() + value.len() } else { 128 };
-        if !chunk.is_empty() && (chunk.len() >= MAX_OPS || bytes + size > MAX_BYTES) {
-            chunks.push(std::mem::take(&mut chunk));
-            bytes = 0;
+        let open = &self.open.then;
+        if !open.is_empty() && (open.len() >= MAX_OPS || self.open_bytes + size > MAX_BYTES) {
+            self.full.push(std::mem::take(&mut self.open));
+            self.open_bytes = 0;
         }
-        bytes += size;
-        chunk.push(op);
+        let puts = |op: &Op, needed: &Key| matches!(op, Op::Put { key, .. } if key == needed);
+        if let Some(needed) = needs
+            && !self.open.then.iter().any(|op| puts(op, &needed))
+        {
+            self.open.compares.push(Compare::Present(needed));
+        }
+        self.open_bytes += size;
+        self.open.then.push(op);
     }
-    chunks.push(chunk);
-    chunks
 }
 
 /// Deletes a schema's reference and summary, in both layouts. The text stays until it is retired.

@@ -167,31 +167,55 @@ pub(super) fn parse(stored: &[u8]) -> Result<Service, Error> {
     json::decode(stored).map_err(|error| Error::new(Code::Internal, format!("a stored service: {error}")))
 }
 
+/// What protects a service from being deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protection {
+    /// Its instances, and consumers that depend on it.
+    InstancesAndConsumers,
+    /// Its instances.
+    Instances,
+    /// Nothing.
+    None,
+}
+
 /// Deletes a service with everything under its id, and queues the end of its dependencies.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
     let UnregisterService { tenant, service, force } = message;
-    if tenant.is_default() && core.own_service.borrow().as_ref() == Some(&service) {
+    let protection = match force {
+        Force::No => Protection::InstancesAndConsumers,
+        Force::Yes => Protection::None,
+    };
+    delete(&core, &tenant, &service, protection).await
+}
+
+pub(super) async fn delete(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &ServiceId,
+    protection: Protection,
+) -> Reply<()> {
+    if tenant.is_default() && core.own_service.borrow().as_ref() == Some(service) {
         return Err(Error::invalid("not allow to delete service center"));
     }
-    if force == Force::No {
+    if protection == Protection::InstancesAndConsumers {
         // Who depends on it and what it runs is judged by what is true now.
         core.freshness.catch_up().await;
     }
-    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
     let snapshot = core.reader.load_full();
-    let instances = snapshot.tenant(&tenant).and_then(|tenant| tenant.node(service.as_str()));
+    let instances = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
     let instances = instances.map(|node| node.instances.clone()).unwrap_or_default();
-    if force == Force::No {
+    if protection == Protection::InstancesAndConsumers {
         let others = PartnerFilter { same_tenant: false, not_self: true };
-        if !snapshot.consumers(&tenant, &view, others).is_empty() {
+        if !snapshot.consumers(tenant, &view, others).is_empty() {
             let detail = "Can not delete this service, other service rely it.";
             return Err(Error::new(Code::ServiceHasConsumers, detail));
         }
-        if !instances.is_empty() {
-            return Err(has_instances());
-        }
     }
-    let outcome = core.commit(deletion(&core, &tenant, &view, force)).await?;
+    if protection != Protection::None && !instances.is_empty() {
+        return Err(has_instances());
+    }
+    let outcome = core.commit(deletion(core, tenant, &view, protection)).await?;
     if !outcome.succeeded {
         let is_gone = outcome.reads.iter().flatten().next().is_none();
         return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });
@@ -199,10 +223,13 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
     let leases = instances.iter().filter_map(|entry| entry.lease.as_ref()).map(|mark| LeaseId(mark.lease()));
     core.leases.discard(leases.collect());
     if core.rules.dependencies == DependencyMode::Direct {
-        let consumer = Some(view.record.document.key(&tenant));
+        let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
-        dependencies::apply_directly(&core, &tenant, ended).await?;
+        if let Err(error) = dependencies::apply_directly(core, tenant, ended).await {
+            // The service is gone all the same; a rule of a consumer that does not exist is passed over.
+            log::warn!("dependencies of the deleted service {service} were left: {error}");
+        }
     }
     Ok(committed((), &outcome))
 }
@@ -212,13 +239,13 @@ fn has_instances() -> Error {
 }
 
 /// Leases go before documents: to every node this is a goodbye of each instance.
-fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, force: Force) -> Txn {
+fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection: Protection) -> Txn {
     let (id, document) = (view.id.as_str(), &view.record.document);
     let key = keys::service(tenant, id);
     let instances = keys::instance(tenant, id, "");
     let name = name_of(tenant, document);
     let mut compares = vec![Compare::Present(Key::clone(&key))];
-    if force == Force::No {
+    if protection != Protection::None {
         compares.push(Compare::NoneBelow(Key::clone(&instances)));
     }
     let mut then = vec![

@@ -10,6 +10,7 @@ pub mod state;
 mod tests;
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +26,7 @@ use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
 use super::lifeline::Lifeline;
 use super::mailbox::{Refused, ask, tell};
-use crate::cache::{SnapshotBuilder, SnapshotPublisher};
+use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::Clock;
 use crate::metrics;
 use crate::store::{Store, StoreError, WatchError, keys};
@@ -38,8 +39,12 @@ const BATCHES_PER_PUBLISH: usize = 256;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Last pause after a failure.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// How long the hub may take when its mailbox is full. The snapshot is published already; only pushes wait.
+/// Changes that may wait for a hub whose mailbox is full, before the publisher waits for it.
+const MAX_UNSENT: usize = 200_000;
+/// How long the hub may then take.
 const HUB_LIMIT: Duration = Duration::from_secs(5);
+/// When a hub whose mailbox was full is asked again.
+const PUSH_AGAIN: Duration = Duration::from_millis(20);
 
 /// The actor.
 pub struct WatchActor {
@@ -56,6 +61,7 @@ pub struct WatchCore {
     clock: Clock,
     share: f64,
     state: RefCell<WatchState>,
+    unsent: RefCell<Unsent>,
 }
 
 /// How expiries are judged.
@@ -87,6 +93,7 @@ impl WatchActor {
             clock,
             share: rules.share,
             state: RefCell::new(state),
+            unsent: RefCell::default(),
         };
         Self { core: Rc::new(core), _lifeline: lifeline }
     }
@@ -197,14 +204,16 @@ async fn watch(core: &WatchCore) -> WatchError {
     core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
     loop {
-        let due = core.state.borrow().guard().next_due();
         let now = core.clock.monotonic();
-        let ready = match due.map(|due| due.saturating_sub(now)) {
+        let due = core.state.borrow().guard().next_due().map(|due| due.saturating_sub(now));
+        let again = (core.unsent.borrow().count > 0).then_some(PUSH_AGAIN);
+        let ready = match due.into_iter().chain(again).min() {
             None => batches.next().await,
             Some(left) => match tokio::time::timeout(left, batches.next()).await {
                 Ok(ready) => ready,
                 Err(_) => {
                     judge(core).await;
+                    push_again(core).await;
                     continue;
                 }
             },
@@ -259,18 +268,57 @@ async fn publish(core: &WatchCore, step: Step) {
         }
     }
     core.publisher.publish(Arc::clone(&step.snapshot));
-    if step.changes.is_empty() {
-        return;
+    if !step.changes.is_empty() {
+        core.unsent.borrow_mut().add(step.changes);
     }
-    let message = SnapshotPublished { snapshot: step.snapshot, changes: step.changes.into() };
-    match tell(&core.hub, message.clone()) {
-        Ok(()) => {}
-        Err(Refused::Full) => {
-            // Waiting slows the next publish down, and so what comes next: the events are not dropped.
-            if let Err(refused) = ask(&core.hub, message, HUB_LIMIT).await {
-                log::error!("changes were not pushed to watchers: {refused}");
-            }
+    push(core, step.snapshot).await;
+}
+
+/// Hands the hub what waits for it. Its mailbox being full does not keep the next snapshot from readers: what it does not
+/// take waits here, in order, and goes with the next publish or a moment later.
+async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
+    loop {
+        let Some(changes) = core.unsent.borrow_mut().first() else { return };
+        let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), changes };
+        let sent = match tell(&core.hub, message.clone()) {
+            Err(Refused::Full) if core.unsent.borrow().count <= MAX_UNSENT => return,
+            // Too many: now readers wait for it as well.
+            Err(Refused::Full) => ask(&core.hub, message, HUB_LIMIT).await,
+            sent => sent,
+        };
+        if let Err(refused) = sent {
+            log::error!("changes were not pushed to watchers: {refused}");
         }
-        Err(refused) => log::error!("changes were not pushed to watchers: {refused}"),
+        core.unsent.borrow_mut().drop_first();
+    }
+}
+
+async fn push_again(core: &WatchCore) {
+    if core.unsent.borrow().count > 0 {
+        let step = core.state.borrow_mut().step();
+        publish(core, step).await;
+    }
+}
+
+/// Changes the hub has not taken yet, a list for each publish.
+#[derive(Default)]
+struct Unsent {
+    lists: VecDeque<Arc<[InstanceChange]>>,
+    /// Changes in all of them.
+    count: usize,
+}
+
+impl Unsent {
+    fn add(&mut self, changes: Vec<InstanceChange>) {
+        self.count += changes.len();
+        self.lists.push_back(changes.into());
+    }
+
+    fn first(&self) -> Option<Arc<[InstanceChange]>> {
+        self.lists.front().cloned()
+    }
+
+    fn drop_first(&mut self) {
+        self.count -= self.lists.pop_front().map_or(0, |changes| changes.len());
     }
 }

@@ -10,6 +10,7 @@ use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
 use crate::clock::Monotonic;
 use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
+use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
 use crate::store::codec::{self, Decoded};
 use crate::store::{Entry, Event, WatchBatch};
@@ -125,6 +126,10 @@ impl WatchState {
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
                 }
                 Some(RegistryEvent::LeasePut(at, lease)) => self.put_lease(at, lease, now),
+                Some(RegistryEvent::ServiceDeleted(tenant, service)) => {
+                    self.end_waiting(&tenant, &service);
+                    self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
+                }
                 Some(event) => self.builder.apply(event),
                 None => {}
             }
@@ -183,6 +188,23 @@ impl WatchState {
             held_before: self.builder.current().instance_count,
         };
         self.guard.expire(at.clone(), expiry, now);
+    }
+
+    /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends
+    /// their leases one by one before it deletes the service.
+    fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId) {
+        let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
+        let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
+            let (tenant, service) = (tenant.clone(), service.clone());
+            InstanceRef { tenant, service, instance: instance.clone() }
+        });
+        let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
+        for at in waiting {
+            self.guard.forget(&at);
+            self.fates.push((at.clone(), Fate::Gone));
+            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            self.end_lease(&at);
+        }
     }
 
     /// Lets go the expiries that are due.

@@ -11,13 +11,13 @@ json_object! {
     /// Body of a dependency request.
     pub struct Dependencies {
         /// What depends on what; required.
-        "dependencies" => dependencies: Vec<Option<Entry>>,
+        "dependencies" => dependencies: Vec<Option<DependencyEntry>>,
     }
 }
 
 json_object! {
     /// A consumer and its providers. Whether they replace those it has is the method's to say: `override` is ignored.
-    pub struct Entry {
+    pub struct DependencyEntry {
         /// The consumer; required.
         "consumer" => consumer: Option<ServiceKey>,
         /// Its providers.

@@ -8,6 +8,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 use etcd_client::KeyValue;
 
+use crate::metrics;
 use crate::store::port::{Entry, Key, LeaseId};
 
 /// Keys said once are remembered up to this number; beyond it they are only counted.
@@ -39,6 +40,7 @@ impl Skipped {
 
     fn skip(&self, key: &[u8]) {
         self.count.fetch_add(1, Ordering::Relaxed);
+        metrics::FOREIGN_VALUES.add(1);
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.len() < REMEMBERED && said.insert(key.to_vec()) {
             log::warn!("etcd key \"{}\" is not UTF-8: it is left out", key.escape_ascii());

@@ -4,7 +4,16 @@
 //! How long and how wide they run is [`crate::support::scale`]'s to say.
 
 mod actor;
+mod agreement;
+mod bad_input;
 mod crash;
 mod data;
 mod etcd_away;
+mod etcd_faults;
 mod expiry;
+mod mass_expiry;
+mod overload;
+mod owners;
+mod proxy;
+mod soak;
+mod watchers;

@@ -5,11 +5,13 @@
 pub mod daemon;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]
 pub mod etcd;
+pub mod etcd_keys;
 pub mod eventually;
 pub mod golden;
 pub mod http;
 pub mod net;
 pub mod process;
+pub mod proxy;
 pub mod registry;
 pub mod scale;
 pub mod store;

@@ -13,6 +13,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_web", &["src/http", "src/app"]),
     ("actix_http", &["src/http", "src/app"]),
     ("dotenvy", &["src/config"]),
+    ("jiff", &["src/actors/retire"]),
 ];
 
 /// The functions of `std::env` that read variables.

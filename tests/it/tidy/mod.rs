@@ -5,6 +5,7 @@
 //! are followed as they are written ([`paths`]).
 
 mod actors_doc;
+mod cases;
 mod docs;
 mod files;
 mod homes;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod deleted_service;
 mod goodbyes;
 mod guard;
 mod history;

@@ -26,6 +26,29 @@ fn health_needs_the_own_service() {
     assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
 }
 
+/// 17: reads go on without the store; health says so once it has been away for some 50 s, so that clients look for a node
+/// that can write, and is well again when the store is.
+#[test]
+fn health_says_when_the_store_has_been_away_for_long() {
+    let mut etcd = Etcd::start();
+    let daemon = on(&etcd, Settings::default());
+    let caller = Caller::of(&daemon);
+    let service = caller.service(json!({"serviceName": "s"}));
+    let instance = caller.instance(&service, json!({"hostName": "h"}));
+    etcd.kill();
+    let complaint = eventually(3 * GENEROUS, || {
+        assert_eq!(caller.find("appId=default&serviceName=s"), [instance.as_str()]);
+        assert_eq!(caller.get("/health/readiness").status, 200);
+        let health = caller.get("/health");
+        if health.status == 200 { Err("health is 200".to_owned()) } else { Ok(health) }
+    });
+    assert_eq!((complaint.status, code(&complaint).as_str()), (400, "400002"));
+    assert_eq!(complaint.json()["errorMessage"], "Server is Unhealthy");
+    etcd.restart();
+    eventually(GENEROUS, || code(&caller.get("/health")) == "200");
+    assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
+}
+
 /// 303: any node takes the heartbeats of an instance that another one registered: the lease is renewed.
 #[test]
 fn another_node_takes_heartbeats() {
@@ -47,7 +70,8 @@ fn another_node_takes_heartbeats() {
     eventually(GENEROUS, || {
         let beat = b.send("PUT", &format!("/microservices/{service}/instances/{beaten}/heartbeat"), None);
         assert_eq!((beat.status, beat.text().as_str()), (200, ""));
-        !list(&a).contains(&silent)
+        // Each node lets an expiry pass at its own time.
+        !list(&a).contains(&silent) && !list(&b).contains(&silent)
     });
     assert_eq!(list(&a), [beaten.as_str()]);
     assert_eq!(list(&b), [beaten]);
@@ -142,4 +166,23 @@ fn a_stopped_node_is_listed_no_longer() {
     assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
     assert!(listed(&here) && !listed(&gone));
     assert_eq!(code(&caller.get(&format!("/microservices/{id}"))), "200");
+}
+
+/// A node keeps its own registration alive however short the configured leases are.
+#[test]
+fn a_node_outlives_the_shortest_leases() {
+    let daemon = daemon(Settings::default().environment("INSTANCE_TTL", "2"));
+    let caller = Caller::of(&daemon);
+    let members = || ids(&caller.get("/health").json()["instances"], "instanceId");
+    let own = members();
+    assert_eq!(own.len(), 1);
+    let service = caller.service(json!({"serviceName": "s"}));
+    for _ in 0..2 {
+        // An instance that nobody beats for, registered after the node, is gone: so is every lease that was not renewed.
+        caller.instance(&service, json!({"hostName": "h"}));
+        eventually(GENEROUS, || {
+            assert_eq!(members(), own);
+            caller.find("appId=default&serviceName=s").is_empty()
+        });
+    }
 }

@@ -1,0 +1,73 @@
+//! An id that is known registers again with something else.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::actors::mailbox::ask;
+use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of, tenant};
+use crate::domain::instance::HealthCheck;
+use crate::store::Store;
+use crate::store::faulty::{Call, Fault};
+
+/// Registers `i` with a heartbeat interval.
+async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
+    let check = HealthCheck { mode: "push".into(), interval, times: 3, ..HealthCheck::default() };
+    let instance = Instance {
+        instance_id: "i".into(),
+        host_name: "host".into(),
+        health_check: Some(check),
+        ..Instance::default()
+    };
+    let (service, quota) = (stage.service.clone(), QuotaCheck::Enforced);
+    let message = RegisterInstance { tenant: tenant(), service, instance, quota };
+    let committed = ask(&stage.registry, message, PATIENCE).await.unwrap().map_err(|error| error.code)?;
+    stage.seen(committed).await;
+    Ok(())
+}
+
+#[actix::test]
+async fn another_ttl_moves_to_another_lease() {
+    for fault in [Fault::None, Fault::UnknownDone, Fault::UnknownNotDone] {
+        let stage = Stage::set().await;
+        let former = lease_of(&*stage.registered("i").await);
+        stage.store.script(Call::Batch, [fault]);
+        register_every(&stage, 60).await.unwrap();
+        let entry = stage.entry("i").unwrap();
+        assert_eq!(entry.record.interval_seconds, 60, "{fault:?}");
+        assert_ne!(lease_of(&entry), former, "{fault:?}");
+        eventually("the end of the former lease", || stage.store.begun(Call::Revoke) == 1).await;
+        let alive = stage.store.keep_alive(vec![lease_of(&entry), former]).await;
+        assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{fault:?}: {alive:?}");
+        assert_eq!(stage.count().await, 1);
+    }
+}
+
+#[actix::test]
+async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
+    for second in [Fault::UnknownDone, Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)] {
+        let stage = Stage::set().await;
+        stage.registered("i").await;
+        stage.store.script(Call::Batch, [Fault::UnknownDone, second]);
+        assert_eq!(register_every(&stage, 60).await, Err(Code::Unavailable), "{second:?}");
+        assert_eq!(stage.count().await, 1, "{second:?}");
+        let entry = stage.entry("i").unwrap();
+        assert_eq!(entry.record.interval_seconds, 60, "{second:?}");
+        let alive = stage.store.keep_alive(vec![lease_of(&entry)]).await;
+        assert!(matches!(alive[..], [KeepAlive::Renewed(_)]), "{second:?}: {alive:?}");
+        assert_eq!(stage.store.begun(Call::Revoke), 0, "{second:?}");
+    }
+}
+
+#[actix::test]
+async fn one_without_a_lease_gets_one() {
+    let stage = Stage::set().await;
+    stage.registered("i").await;
+    let at = Keys::new(&tenant(), &stage.service, "i");
+    let value = Bytes::from_static(b"{\"instanceId\":\"i\",\"hostName\":\"host\"}");
+    let immortal = vec![Op::Put { key: at.document, value, lease: None }, Op::Delete(at.lease)];
+    stage.store.batch(vec![Txn { then: immortal, ..Txn::default() }]).await.remove(0).unwrap();
+    assert_eq!(stage.count().await, 1);
+    assert!(stage.entry("i").unwrap().lease.is_none());
+    register_every(&stage, 30).await.unwrap();
+    assert!(stage.entry("i").unwrap().lease.is_some());
+}

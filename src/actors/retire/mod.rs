@@ -1,0 +1,245 @@
+//! RetireActor: deletes at set times what nobody uses any more: old service versions, schema contents. It chooses; the
+//! RegistryActor deletes, and checks once more inside the transaction.
+//!
+//! One node of several does a job: whoever gets its lock in the store.
+
+mod lock;
+pub mod messages;
+mod schedule;
+mod selection;
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use futures_util::stream::{self, StreamExt};
+
+pub use self::schedule::LocalZone;
+
+use self::lock::Held;
+use self::messages::{Job, RetireNow, Retired};
+use self::selection::References;
+use super::freshness::Freshness;
+use super::lifeline::Lifeline;
+use super::mailbox::ask;
+use super::registry::RegistryActor;
+use super::registry::messages::{RetireSchemaContents, RetireService};
+use crate::cache::SnapshotReader;
+use crate::clock::Clock;
+use crate::config::Cron;
+use crate::domain::{ServiceId, Tenant};
+use crate::error::{Code, Error};
+use crate::metrics;
+use crate::store::{Store, StoreError, keys};
+
+/// Messages that may wait.
+pub const MAILBOX: usize = 4;
+/// Deletions between two renewals of the lock: at [`MAX_IN_FLIGHT`] at once and [`LIMIT`] each it holds meanwhile.
+const CHUNK: usize = 32;
+/// Services deleted at once: the job is in no hurry, and clients write too.
+const MAX_IN_FLIGHT: usize = 8;
+/// How long the RegistryActor may take for one message.
+const LIMIT: Duration = Duration::from_secs(10);
+/// Contents deleted in one run; the next night takes the rest.
+const MAX_CONTENTS: usize = 100_000;
+
+/// When the jobs run and what they keep.
+#[derive(Clone, Debug)]
+pub struct RetireRules {
+    /// When old versions go; `None`: never.
+    pub services: Option<Cron>,
+    /// Newest versions of a name that stay in any case.
+    pub reserve: usize,
+    /// When unreferenced schema contents go; `None`: never.
+    pub schema_contents: Option<Cron>,
+    /// The time zone of both.
+    pub zone: LocalZone,
+}
+
+/// The actor.
+pub struct RetireActor {
+    core: Rc<RetireCore>,
+    _lifeline: Lifeline,
+}
+
+/// What the actor works with.
+pub struct RetireCore {
+    /// Holds the locks, and the contents, which no snapshot holds.
+    pub store: Arc<dyn Store>,
+    /// Deletes.
+    pub registry: Addr<RegistryActor>,
+    /// Shows what there is.
+    pub reader: SnapshotReader,
+    /// Makes sure it does.
+    pub freshness: Freshness,
+    /// Time.
+    pub clock: Clock,
+    /// When, and what stays.
+    pub rules: RetireRules,
+    /// Names this process in the locks (`<host>-<pid>`).
+    pub owner: String,
+}
+
+impl RetireActor {
+    /// An actor over a core.
+    pub fn new(core: RetireCore, lifeline: Lifeline) -> Self {
+        Self { core: Rc::new(core), _lifeline: lifeline }
+    }
+}
+
+impl super::mailbox::Measured for RetireActor {
+    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::RETIRE_MAILBOX;
+}
+
+impl Actor for RetireActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        use actix::fut::ActorFutureExt;
+        ctx.set_mailbox_capacity(MAILBOX);
+        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
+        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+    }
+}
+
+impl Handler<RetireNow> for RetireActor {
+    type Result = ResponseFuture<Result<Retired, Error>>;
+
+    fn handle(&mut self, message: RetireNow, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move { run(&core, message.job).await })
+    }
+}
+
+async fn work(core: Rc<RetireCore>) {
+    let mut judged = core.clock.unix_seconds() / 60;
+    loop {
+        let into_minute = Duration::from_millis(core.clock.unix_millis() % 60_000);
+        tokio::time::sleep(Duration::from_secs(60).saturating_sub(into_minute)).await;
+        let now = core.clock.unix_seconds() / 60;
+        for (job, cron) in
+            [(Job::Services, &core.rules.services), (Job::SchemaContents, &core.rules.schema_contents)]
+        {
+            if cron.as_ref().is_some_and(|cron| core.rules.zone.is_due(cron, judged, now)) {
+                match run(&core, job).await {
+                    Ok(Retired::Deleted(0)) => {}
+                    Ok(Retired::Deleted(count)) => log::info!("retired {count} {}", things(job)),
+                    Ok(Retired::HeldElsewhere) => log::debug!("another node retires {}", things(job)),
+                    Err(error) => {
+                        log::warn!("not all {} were retired, the next run tries again: {error}", things(job))
+                    }
+                }
+            }
+        }
+        judged = now;
+    }
+}
+
+fn things(job: Job) -> &'static str {
+    match job {
+        Job::Services => "old service versions",
+        Job::SchemaContents => "unused schema contents",
+    }
+}
+
+async fn run(core: &RetireCore, job: Job) -> Result<Retired, Error> {
+    // What is chosen and what stays is counted by what is true now.
+    core.freshness.catch_up().await;
+    let key = match job {
+        Job::Services => keys::RETIRE_SERVICES_LOCK,
+        Job::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
+    };
+    let owner = format!("{}-{}", core.owner, core.clock.unix_millis());
+    let held = lock::try_take(&core.store, key, owner).await.map_err(|error| unavailable(&error))?;
+    let Some(held) = held else { return Ok(Retired::HeldElsewhere) };
+    let retired = match job {
+        Job::Services => retire_services(core, &held).await,
+        Job::SchemaContents => retire_schema_contents(core, &held).await,
+    };
+    held.release().await;
+    retired.map(Retired::Deleted)
+}
+
+async fn retire_services(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+    let old = selection::old_versions(&core.reader.load_full(), core.rules.reserve);
+    let mut deleted = 0;
+    for chunk in old.chunks(CHUNK) {
+        still_held(held).await?;
+        let mut running = stream::iter(chunk.iter().cloned())
+            .map(|(tenant, service)| retire_service(core, tenant, service))
+            .buffer_unordered(MAX_IN_FLIGHT);
+        while let Some(outcome) = running.next().await {
+            let count = outcome?;
+            deleted += count;
+            metrics::RETIRED_SERVICES.add(count);
+        }
+    }
+    Ok(deleted)
+}
+
+/// One if it is deleted, none if it may not be: in use meanwhile, gone already, or this node's own.
+async fn retire_service(core: &RetireCore, tenant: Tenant, service: ServiceId) -> Result<usize, Error> {
+    let message = RetireService { tenant: tenant.clone(), service: service.clone() };
+    match answer(ask(&core.registry, message, LIMIT).await) {
+        Ok(_) => {
+            log::info!("service {service} of {tenant} is retired: an old version without instances");
+            Ok(1)
+        }
+        Err(error) if error.code == Code::Unavailable => Err(error),
+        Err(error) => {
+            log::debug!("service {service} of {tenant} stays: {error}");
+            Ok(0)
+        }
+    }
+}
+
+async fn retire_schema_contents(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+    let unused = unused_contents(core).await?;
+    let mut deleted = 0;
+    // In key order, so those of a tenant stand together.
+    for of_tenant in unused.chunk_by(|(one, _), (next, _)| one == next) {
+        for chunk in of_tenant.chunks(CHUNK) {
+            let Some((tenant, _)) = chunk.first() else { continue };
+            still_held(held).await?;
+            let hashes = chunk.iter().map(|(_, hash)| Arc::clone(hash)).collect();
+            let message = RetireSchemaContents { tenant: tenant.clone(), hashes };
+            let count = answer(ask(&core.registry, message, LIMIT).await)?.value;
+            deleted += count;
+            metrics::RETIRED_SCHEMA_CONTENTS.add(count);
+        }
+    }
+    Ok(deleted)
+}
+
+/// Contents that no reference of the snapshot leads to.
+async fn unused_contents(core: &RetireCore) -> Result<Vec<(Tenant, Arc<str>)>, Error> {
+    let references = References::of(&core.reader.load_full());
+    let mut unused = Vec::new();
+    let mut pages = core.store.list(keys::SCHEMA_CONTENTS);
+    while let Some(page) = pages.next().await {
+        let page = page.map_err(|error| unavailable(&error))?;
+        let contents = page.entries.iter().filter_map(|entry| keys::parse_schema_content(&entry.key));
+        unused.extend(contents.filter(|(tenant, hash)| !references.contains(tenant, hash)));
+        if unused.len() >= MAX_CONTENTS {
+            unused.truncate(MAX_CONTENTS);
+            break;
+        }
+    }
+    Ok(unused)
+}
+
+async fn still_held(held: &Held) -> Result<(), Error> {
+    if held.renew().await {
+        return Ok(());
+    }
+    Err(Error::new(Code::Unavailable, "the job's lock is lost"))
+}
+
+fn unavailable(error: &StoreError) -> Error {
+    Error::new(Code::Unavailable, error.to_string())
+}
+
+fn answer<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {
+    answer.unwrap_or_else(|refused| Err(Error::new(Code::Unavailable, refused.to_string())))
+}

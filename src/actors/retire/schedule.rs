@@ -1,0 +1,93 @@
+//! When a job runs: cron expressions in local time, judged minute by minute. Reads no clock; times are arguments.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::config::{Cron, LocalMinute};
+
+/// Minutes since 1970, UTC.
+pub(super) type UnixMinute = u64;
+
+/// Minutes that are judged after the fact: a job that ran long, or a machine that slept for a while, does not make the
+/// next job miss its night. Above this the clock was set, or the machine was away, and what was missed stays missed.
+const MAX_MADE_UP: u64 = 180;
+
+/// A time zone, with its daylight saving.
+#[derive(Clone, Debug)]
+pub struct LocalZone(TimeZone);
+
+impl LocalZone {
+    /// The machine's; UTC if it has none.
+    pub fn system() -> Self {
+        Self(TimeZone::system())
+    }
+
+    /// The minute on a clock on the wall.
+    fn local(&self, minute: UnixMinute) -> Option<LocalMinute> {
+        let seconds = i64::try_from(minute.checked_mul(60)?).ok()?;
+        let local = self.0.to_datetime(Timestamp::from_second(seconds).ok()?);
+        let part = |part: i8| u8::try_from(part).ok();
+        Some(LocalMinute {
+            minute: part(local.minute())?,
+            hour: part(local.hour())?,
+            day: part(local.day())?,
+            month: part(local.month())?,
+            weekday: part(local.weekday().to_sunday_zero_offset())?,
+        })
+    }
+
+    /// Whether a job is due in one of the minutes after `judged`, up to `now`. A minute that daylight saving skips is
+    /// never due, one that it repeats is due twice.
+    pub(super) fn is_due(&self, cron: &Cron, judged: UnixMinute, now: UnixMinute) -> bool {
+        let first = if now.saturating_sub(judged) > MAX_MADE_UP { now } else { judged + 1 };
+        (first..=now).any(|minute| self.local(minute).is_some_and(|local| cron.matches(local)))
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    fn check(zone: &str, cron: &str, (judged, now): (&str, &str), expected: bool) {
+        let zone = LocalZone(TimeZone::posix(zone).unwrap());
+        let minute = |time: &str| {
+            let time: Timestamp = time.parse().unwrap();
+            u64::try_from(time.as_second()).unwrap() / 60
+        };
+        let is_due = zone.is_due(&Cron::parse(cron).unwrap(), minute(judged), minute(now));
+        assert_eq!(is_due, expected, "{cron}: judged {judged}, now {now}");
+    }
+
+    #[test]
+    fn a_minute_is_judged_once_and_in_local_time() {
+        let cron = "0 1 * * *";
+        check("UTC0", cron, ("2026-03-07T00:59:00Z", "2026-03-07T01:00:00Z"), true);
+        check("UTC0", cron, ("2026-03-07T01:00:00Z", "2026-03-07T01:00:59Z"), false);
+        check("UTC0", cron, ("2026-03-07T01:00:00Z", "2026-03-07T01:01:00Z"), false);
+        check("CST-8", cron, ("2026-03-06T16:59:00Z", "2026-03-06T17:00:00Z"), true);
+        check("CST-8", cron, ("2026-03-07T00:59:00Z", "2026-03-07T01:00:00Z"), false);
+        // The day and the weekday are local too: there it is Saturday the 7th.
+        check("CST-8", "0 1 7 3 *", ("2026-03-06T16:59:00Z", "2026-03-06T17:00:00Z"), true);
+        check("CST-8", "0 1 * * SAT", ("2026-03-06T16:59:00Z", "2026-03-06T17:00:00Z"), true);
+    }
+
+    #[test]
+    fn missed_minutes_are_made_up_for_a_while() {
+        let cron = "0 1 * * *";
+        check("UTC0", cron, ("2026-03-07T00:30:00Z", "2026-03-07T01:20:00Z"), true);
+        check("UTC0", cron, ("2026-03-07T00:30:00Z", "2026-03-07T09:00:00Z"), false);
+        // The clock was set back, and forward by days.
+        check("UTC0", cron, ("2026-03-07T01:10:00Z", "2026-03-07T01:00:00Z"), false);
+        check("UTC0", cron, ("2026-03-01T00:00:00Z", "2026-03-07T01:00:00Z"), true);
+    }
+
+    #[test]
+    fn daylight_saving_moves_the_hour() {
+        let zone = "CET-1CEST,M3.5.0,M10.5.0/3";
+        check(zone, "0 1 * * *", ("2026-01-06T23:59:00Z", "2026-01-07T00:00:00Z"), true);
+        check(zone, "0 1 * * *", ("2026-07-06T22:59:00Z", "2026-07-06T23:00:00Z"), true);
+        // 2:00 to 3:00 is skipped on the 29th of March.
+        check(zone, "30 2 * * *", ("2026-03-29T00:00:00Z", "2026-03-29T02:30:00Z"), false);
+    }
+}

@@ -1,0 +1,185 @@
+//! The description of the API that the daemon serves: requests of a first tour are sent, and their answers must have the
+//! members and types that it says.
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::eventually::GENEROUS;
+use crate::support::http::{Client, Request};
+use crate::support::ws::WebSocket;
+
+const REGISTRY: &str = "/v4/{project}/registry";
+
+/// What a value has that its schema has not, or otherwise; each with its place.
+fn violations(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
+    let schema = match schema["$ref"].as_str() {
+        Some(target) => document.pointer(target.trim_start_matches('#')).unwrap(),
+        None => schema,
+    };
+    let is = |kind: &str| schema["type"] == kind;
+    match value {
+        Value::Object(members) if is("object") => members
+            .iter()
+            .flat_map(|(name, value)| {
+                let place = format!("{place}.{name}");
+                let known = schema["properties"].get(name).or_else(|| schema.get("additionalProperties"));
+                match known {
+                    Some(schema) => violations(document, schema, value, &place),
+                    None => vec![format!("{place} is not described")],
+                }
+            })
+            .collect(),
+        Value::Array(elements) if is("array") => elements
+            .iter()
+            .flat_map(|element| violations(document, &schema["items"], element, &format!("{place}[]")))
+            .collect(),
+        Value::String(_) if is("string") => Vec::new(),
+        Value::Number(_) if is("integer") => Vec::new(),
+        Value::Bool(_) if is("boolean") => Vec::new(),
+        _ if schema["type"].is_null() => Vec::new(), // says nothing
+        other => vec![format!("{place} is {other}, described as {}", schema["type"])],
+    }
+}
+
+/// A daemon and what it says of itself.
+struct Tour {
+    client: Client,
+    document: Value,
+}
+
+impl Tour {
+    /// Sends a request to a described path, its names replaced; the answer must be as described.
+    #[track_caller]
+    fn send(
+        &self,
+        method: &str,
+        path: &str,
+        names: &[(&str, &str)],
+        query: &str,
+        body: Option<&Value>,
+    ) -> Value {
+        let operation = &self.document["paths"][path][method.to_lowercase()];
+        assert!(operation.is_object(), "{method} {path} is not described");
+        let mut target = path.replace("{project}", "default");
+        for (name, value) in names {
+            target = target.replace(&format!("{{{name}}}"), value);
+        }
+        let mut request = Request::new(method, &format!("{target}{query}"));
+        if let Some(body) = body {
+            let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let wrong = violations(&self.document, schema, body, "body");
+            assert!(wrong.is_empty(), "{method} {target}: {wrong:?}");
+            request = request.json(body);
+        }
+        let response = self.client.send(&request).unwrap();
+        let status = response.status.to_string();
+        let described = operation["responses"].get(&status).unwrap_or(&operation["responses"]["default"]);
+        let schema = &described["content"]["application/json"]["schema"];
+        if response.body.is_empty() {
+            assert!(schema.is_null() && status == "200" || status == "304", "{method} {target}: {status}");
+            return Value::Null;
+        }
+        let answer = response.json();
+        let wrong = violations(&self.document, schema, &answer, "answer");
+        assert!(wrong.is_empty(), "{method} {target} answered {answer}: {wrong:?}");
+        answer
+    }
+}
+
+#[test]
+fn answers_are_as_the_daemon_describes_them() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let client = daemon.client();
+    let document = client.get("/openapi.json").unwrap().json();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.0."));
+    let tour = Tour { client, document };
+    let path = |rest: &str| format!("{REGISTRY}{rest}");
+
+    let service = json!({"service": {
+        "serviceName": "orders", "version": "1.0.0", "alias": "o:1", "environment": "testing", "schemas": ["a"],
+        "paths": [{"path": "/p", "property": {"k": "v"}}], "properties": {"k": "v"}, "registerBy": "SDK",
+        "framework": {"name": "f", "version": "1"}, "LBStrategy": {"k": "v"}, "description": "d",
+    }, "tags": {"a": "b"}});
+    let registered = tour.send("POST", &path("/microservices"), &[], "", Some(&service));
+    let id = registered["serviceId"].as_str().unwrap().to_owned();
+    let at_service = [("serviceId", id.as_str())];
+    let at_instance = [("serviceId", id.as_str()), ("instanceId", "orders-1")];
+    let of = |rest: &str| path(&format!("/microservices/{{serviceId}}{rest}"));
+    let instance = json!({"instance": {
+        "instanceId": "orders-1", "hostName": "host1", "endpoints": ["rest://10.0.0.7:8080"], "properties": {"k": "v"},
+        "healthCheck": {"mode": "push", "interval": 30, "times": 3, "port": 1, "url": "/u"},
+        "dataCenterInfo": {"name": "n", "region": "r", "availableZone": "z"},
+    }});
+    tour.send("POST", &of("/instances"), &at_service, "", Some(&instance));
+    let heartbeat = of("/instances/{instanceId}/heartbeat");
+    tour.send("PUT", &heartbeat, &at_instance, "", None);
+    tour.send("POST", &heartbeat, &at_instance, "", None);
+    let refused = tour.send("PUT", &heartbeat, &[("serviceId", id.as_str()), ("instanceId", "x")], "", None);
+    assert_eq!(refused["errorCode"], "400017");
+    let beats = json!({"instances": [{"serviceId": id, "instanceId": "orders-1"}, {"serviceId": id, "instanceId": "x"}]});
+    tour.send("PUT", &path("/heartbeats"), &[], "", Some(&beats));
+
+    let find = "?appId=default&serviceName=orders&env=testing";
+    let found = tour.send("GET", &path("/instances"), &[], find, None);
+    assert_eq!(found["instances"][0]["instanceId"], "orders-1");
+    let key = json!({"appId": "default", "serviceName": "orders", "environment": "testing"});
+    let unknown = json!({"appId": "default", "serviceName": "unknown"});
+    let many = json!({"services": [{"service": key}, {"service": unknown}], "instances": [{"instance": {"serviceId": id, "instanceId": "orders-1"}}]});
+    let outcome = tour.send("POST", &path("/instances/action"), &[], "?type=query", Some(&many));
+    assert_eq!(outcome["services"]["failed"][0]["error"]["errorCode"], "400012");
+
+    let schema = json!({"schema": "text", "summary": "s"});
+    let at_schema = [("serviceId", id.as_str()), ("schemaId", "a")];
+    tour.send("PUT", &of("/schemas/{schemaId}"), &at_schema, "", Some(&schema));
+    tour.send("GET", &of("/schemas/{schemaId}"), &at_schema, "", None);
+    tour.send("GET", &of("/schemas"), &at_service, "?withSchema=1", None);
+    tour.send("GET", &of("/tags"), &at_service, "", None);
+    tour.send("GET", &of(""), &at_service, "", None);
+    tour.send("GET", &path("/microservices"), &[], "", None);
+    tour.send("GET", &of("/instances"), &at_service, "", None);
+    tour.send("GET", &of("/instances/{instanceId}"), &at_instance, "", None);
+    let existence = "?type=microservice&appId=default&serviceName=orders&version=1.0.0&env=testing";
+    tour.send("GET", &path("/existence"), &[], existence, None);
+    tour.send("GET", &path("/health"), &[], "", None);
+    tour.send("GET", &path("/health/readiness"), &[], "", None);
+    tour.send("GET", &path("/version"), &[], "", None);
+    tour.send("GET", "/v4/{project}/admin/expiries", &[], "", None);
+    tour.send("GET", "/openapi.json", &[], "", None).as_object().unwrap();
+
+    let consumer = json!({"service": {"serviceName": "shop", "version": "1.0.0", "environment": "testing"}});
+    let consumer = tour.send("POST", &path("/microservices"), &[], "", Some(&consumer));
+    let consumer = consumer["serviceId"].as_str().unwrap().to_owned();
+    let version = |name: &str| json!({"appId": "default", "serviceName": name, "version": "1.0.0", "environment": "testing"});
+    let wanted = json!({"dependencies": [{"consumer": version("shop"), "providers": [version("orders")]}]});
+    tour.send("POST", &path("/dependencies"), &[], "", Some(&wanted));
+    let partners = [("consumerId", consumer.as_str()), ("providerId", id.as_str())];
+    let providers = tour.send("GET", &path("/microservices/{consumerId}/providers"), &partners, "", None);
+    assert_eq!(providers["providers"][0]["serviceName"], "orders");
+    tour.send("GET", &path("/microservices/{providerId}/consumers"), &partners, "", None);
+
+    let target = format!("/v4/default/registry/microservices/{consumer}/watcher");
+    let mut watch = WebSocket::open(daemon.address(), &target, &[]).unwrap();
+    tour.send("PUT", &of("/instances/{instanceId}/status"), &at_instance, "?value=DOWN", None);
+    tour.send("DELETE", &of("/instances/{instanceId}"), &at_instance, "", None);
+    let event = watch.expect_json(GENEROUS).unwrap();
+    let described = &tour.document["paths"][of("/watcher")]["get"]["responses"]["101"];
+    let schema = &described["content"]["application/json"]["schema"];
+    let wrong = violations(&tour.document, schema, &event, "event");
+    assert!(wrong.is_empty() && event["key"]["alias"] == "o:1", "{event}: {wrong:?}");
+    let ids = json!({"serviceIds": [id, "unknown"], "force": true});
+    tour.send("DELETE", &path("/microservices"), &[], "", Some(&ids));
+}
+
+#[test]
+fn what_is_not_described_is_found() {
+    let document = json!({"components": {"schemas": {"A": {"type": "object", "properties": {
+        "names": {"type": "array", "items": {"type": "string"}},
+        "pairs": {"type": "object", "additionalProperties": {"type": "integer"}},
+    }}}}});
+    let schema = json!({"$ref": "#/components/schemas/A"});
+    let check = |value: Value| violations(&document, &schema, &value, "a").len();
+    assert_eq!(check(json!({"names": ["x"], "pairs": {"k": 1}})), 0);
+    assert_eq!(check(json!({"names": [1], "more": 1})), 2);
+    assert_eq!(check(json!({"pairs": {"k": "1", "l": null}})), 2);
+    assert_eq!(check(json!([])), 1);
+}

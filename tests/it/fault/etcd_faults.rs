@@ -1,0 +1,311 @@
+//! Faults of etcd itself, and of what the nodes know of it: the majority gone, history compacted under a watch, the leader
+//! moved and killed, slow answers, no space left.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::agreement::{agree_on, on_node};
+use super::owners::Owners;
+use super::proxy::{assert_refused_clearly, names, short_leases};
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::{self, Etcd, EtcdSetup};
+use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::proxy::Proxy;
+use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::store::on_etcd;
+
+/// How often owners beat.
+const BEAT: Duration = Duration::from_millis(500);
+
+fn registry(node: &Daemon) -> Registry {
+    Registry::new(node.client(), "default")
+}
+
+/// The status of a server as it sees itself.
+fn status(etcd: &Etcd) -> Value {
+    let text = etcd.ctl(&["endpoint", "status", "-w", "json"]);
+    let status: Value = serde_json::from_str(&text).expect("etcdctl writes JSON");
+    status[0]["Status"].clone()
+}
+
+fn member(status: &Value) -> u64 {
+    status["header"]["member_id"].as_u64().expect("a member id")
+}
+
+/// The place of the leader among the servers that run.
+fn leader(servers: &[Etcd]) -> usize {
+    eventually(GENEROUS, || {
+        servers.iter().position(|server| {
+            let status = status(server);
+            status["leader"].as_u64() == Some(member(&status))
+        })
+    })
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outage {
+    Killed,
+    Frozen,
+}
+
+/// Two of three servers go, for some seconds or a minute, and come back.
+fn check_majority(outage: Outage) {
+    let mut servers = etcd::cluster(3);
+    let addresses: Vec<_> = servers.iter().map(Etcd::address).collect();
+    let nodes = [0, 1].map(|_| Daemon::start(on_etcd(short_leases(), &addresses)).unwrap());
+    let writer = registry(&nodes[0]);
+    let service = writer.create_service("provider", "1.0.0").unwrap();
+    let beating = names("beats", 10);
+    for id in &beating {
+        writer.register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
+    }
+    let owners = Owners::beat(nodes[0].client(), &service, &beating, BEAT);
+    let before = agree_on(&[&nodes[0], &nodes[1]], &servers[0], &service, &beating);
+
+    for server in &mut servers[1..] {
+        match outage {
+            Outage::Killed => server.kill(),
+            Outage::Frozen => server.freeze(),
+        }
+    }
+    let away = Deadline::after(Scale::of_this_run().choose(Duration::from_secs(6), Duration::from_secs(60)));
+    let mut longest = Duration::ZERO;
+    let mut refusals = 0;
+    while !away.has_passed() {
+        for node in &nodes {
+            assert_eq!(on_node(&node.client(), &service).unwrap(), before, "from what the node knows");
+            assert_eq!(registry(node).find(None, "provider", Freshness::Fresh).unwrap(), beating);
+            longest = longest.max(assert_refused_clearly(&node.client(), "meanwhile"));
+            refusals += 1;
+        }
+    }
+    for server in &mut servers[1..] {
+        match outage {
+            Outage::Killed => server.respawn(),
+            Outage::Frozen => server.thaw(),
+        }
+    }
+    eventually(GENEROUS, || writer.create_service("afterwards", "1.0.0"));
+    let after = agree_on(&[&nodes[0], &nodes[1]], &servers[2], &service, &beating);
+    assert_eq!(after, before, "with the same documents");
+    let rounds = owners.rounds();
+    eventually(GENEROUS, || owners.rounds() >= rounds + 12);
+    agree_on(&[&nodes[0], &nodes[1]], &servers[1], &service, &beating);
+    let answers = owners.stop();
+    answers.assert_all_taken();
+    println!(
+        "figure: majority {outage:?}: {} beats taken, longest answer {:?}; {refusals} writes refused, longest {longest:?}",
+        answers.taken, answers.longest,
+    );
+}
+
+/// Injected: two of three servers are killed, and started again.
+#[test]
+fn a_killed_majority_of_etcd_stops_no_reader_and_no_beat() {
+    check_majority(Outage::Killed);
+}
+
+/// Injected: two of three servers are frozen (connections stay, nothing answers), and go on.
+#[test]
+fn a_frozen_majority_of_etcd_stops_no_reader_and_no_beat() {
+    check_majority(Outage::Frozen);
+}
+
+/// Injected: one node is cut off; meanwhile, through the other, instances come, go and change, and etcd forgets all
+/// history up to then. The node lists anew, and shows what etcd holds; at no time does it show half a list.
+#[test]
+fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::start(etcd.address()).unwrap();
+    let mut lost = Daemon::start(on_etcd(Settings::default(), &[proxy.address()])).unwrap();
+    let near = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    let writer = registry(&near);
+    let service = writer.create_service("provider", "1.0.0").unwrap();
+    let (stay, go, come) = (names("stays", 30), names("goes", 5), names("comes", 5));
+    for id in stay.iter().chain(&go) {
+        writer.register(&service, &Instance::named(id)).unwrap();
+    }
+    agree_on(&[&lost, &near], &etcd, &service, &[stay.clone(), go.clone()].concat());
+    proxy.cut();
+    for id in &go {
+        writer.unregister(&service, id).unwrap();
+    }
+    for id in &come {
+        writer.register(&service, &Instance::named(id)).unwrap();
+    }
+    writer.set_status(&service, &stay[0], "DOWN").unwrap();
+    let revision = status(&etcd)["header"]["revision"].to_string();
+    etcd.ctl(&["compact", &revision]);
+    let is_healing = AtomicBool::new(false);
+    let client = lost.client();
+    thread::scope(|scope| {
+        let looking = scope.spawn(|| {
+            let mut looks = 0_u32;
+            while !is_healing.load(Ordering::Relaxed) {
+                let shown = on_node(&client, &service).unwrap();
+                assert!(stay.iter().all(|id| shown.contains_key(id)), "half a list: {:?}", shown.keys());
+                looks += 1;
+            }
+            looks
+        });
+        proxy.heal();
+        let held = agree_on(&[&lost, &near], &etcd, &service, &[stay.clone(), come.clone()].concat());
+        is_healing.store(true, Ordering::Relaxed);
+        println!("figure: compacted: {} whole lists seen while it listed anew", looking.join().unwrap());
+        assert_eq!(held[&stay[0]]["status"], "DOWN");
+    });
+    let log = lost.process().log();
+    assert!(log.contains("fell behind"), "{log}");
+}
+
+/// Injected, while a writer goes on: the leader gives its place away, then the leader is killed, then that server comes
+/// back. What was answered 200 is there; what was not is a clear 5xx, and passes soon.
+#[test]
+fn no_answered_write_is_lost_when_the_leader_moves_or_is_killed() {
+    let mut servers = etcd::cluster(3);
+    let addresses: Vec<_> = servers.iter().map(Etcd::address).collect();
+    let nodes = [0, 1].map(|_| Daemon::start(on_etcd(Settings::default(), &addresses)).unwrap());
+    let service = registry(&nodes[0]).create_service("provider", "1.0.0").unwrap();
+    let is_over = AtomicBool::new(false);
+    let written = thread::scope(|scope| {
+        let writers: Vec<_> = nodes
+            .iter()
+            .enumerate()
+            .map(|(number, node)| {
+                let (registry, service, is_over) = (registry(node), &service, &is_over);
+                scope.spawn(move || write_on(&registry, service, &format!("w{number}-"), is_over))
+            })
+            .collect();
+        let stop = StopWhenDropped(&is_over);
+        let moved_from = leader(&servers);
+        let next = (moved_from + 1) % 3;
+        let target = format!("{:x}", member(&status(&servers[next])));
+        servers[moved_from].ctl(&["move-leader", &target]);
+        eventually(GENEROUS, || registry(&nodes[0]).create_service("moved", "1.0.0"));
+        servers[next].kill();
+        for node in &nodes {
+            eventually(GENEROUS, || registry(node).create_service("killed", "1.0.0"));
+        }
+        servers[next].restart();
+        eventually(GENEROUS, || registry(&nodes[1]).create_service("back", "1.0.0"));
+        drop(stop);
+        writers.into_iter().flat_map(|writer| writer.join().unwrap()).collect::<Vec<String>>()
+    });
+    assert!(written.len() > 10, "{written:?}");
+    let held = super::agreement::agree(&[&nodes[0], &nodes[1]], &servers[0], &service);
+    for id in &written {
+        assert!(held.contains_key(id), "{id} was answered 200 and is not there");
+    }
+    println!("figure: leader moved and killed: {} writes answered 200, all there", written.len());
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Registers until it is over; the ids that were answered 200.
+fn write_on(registry: &Registry, service: &str, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
+    let mut written = Vec::new();
+    for number in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let id = format!("{prefix}{number}");
+        match registry.register(service, &Instance::named(&id)) {
+            Ok(answered) => written.push(answered),
+            Err(CallError::Refused { status: 500..600, .. }) => {}
+            Err(other) => panic!("{id}: {other}"),
+        }
+    }
+    written
+}
+
+/// Injected: each answer of etcd comes 300 ms later. Nothing fails: what is registered is found at once, many writers are
+/// served side by side, and short leases are kept alive.
+#[test]
+fn a_slow_etcd_fails_nobody() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::start(etcd.address()).unwrap();
+    let node = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
+    let service = registry(&node).create_service("provider", "1.0.0").unwrap();
+    let beating = names("beats", 10);
+    for id in &beating {
+        registry(&node).register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
+    }
+    proxy.delay(Duration::from_millis(300));
+    let owners = Owners::beat(node.client(), &service, &beating, BEAT);
+    let (writers, each) = (20, Scale::of_this_run().choose(4, 40));
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        for writer in 0..writers {
+            let (registry, service) = (registry(&node), &service);
+            scope.spawn(move || {
+                for number in 0..each {
+                    let id = format!("w{writer}-{number}");
+                    registry.register(service, &Instance::named(&id)).unwrap();
+                    let found = registry.list(service, Freshness::Cached).unwrap();
+                    assert!(found.contains(&id), "{id} is not found by who registered it");
+                }
+            });
+        }
+    });
+    let took = begin.elapsed();
+    let rounds = owners.rounds();
+    eventually(GENEROUS, || owners.rounds() >= rounds + 12);
+    let all: Vec<String> = (0..writers)
+        .flat_map(|writer| (0..each).map(move |number| format!("w{writer}-{number}")))
+        .chain(beating)
+        .collect();
+    agree_on(&[&node], &etcd, &service, &all);
+    owners.stop().assert_all_taken();
+    println!("figure: slow etcd: {} registrations by {writers} writers in {took:?}", writers * each);
+}
+
+/// Injected: etcd's quota is used up by somebody else, until it raises its alarm. Writes are refused clearly; finds, beats
+/// and unregistrations go on; with room made and the alarm off, writes pass again.
+#[test]
+fn an_etcd_without_space_refuses_writes_only() {
+    let setup = EtcdSetup { flags: vec!["--quota-backend-bytes=2000000".to_owned()], ..EtcdSetup::default() };
+    let etcd = Etcd::start_with(setup);
+    let mut node = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    let writer = registry(&node);
+    let service = writer.create_service("provider", "1.0.0").unwrap();
+    let beating = names("beats", 5);
+    for id in &beating {
+        writer.register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
+    }
+    writer.register(&service, &Instance::named("leaves")).unwrap();
+    let owners = Owners::beat(node.client(), &service, &beating, BEAT);
+
+    let filler = "x".repeat(100_000);
+    let full = (0..100).find(|number| etcd.try_ctl(&["put", &format!("/filler/{number}"), &filler]).is_err());
+    assert!(full.is_some() && etcd.ctl(&["alarm", "list"]).contains("NOSPACE"));
+    for round in 0..3 {
+        assert_refused_clearly(&node.client(), "meanwhile");
+        let refused = writer.register(&service, &Instance::named("refused")).unwrap_err();
+        assert!(matches!(&refused, CallError::Refused { status: 500..600, .. }), "{round}: {refused}");
+    }
+    writer.unregister(&service, "leaves").unwrap();
+    // Longer than their leases live.
+    let rounds = owners.rounds();
+    eventually(GENEROUS, || owners.rounds() >= rounds + 10);
+    agree_on(&[&node], &etcd, &service, &beating);
+
+    etcd.ctl(&["del", "--prefix", "/filler/"]);
+    let revision = status(&etcd)["header"]["revision"].to_string();
+    etcd.ctl(&["compact", "--physical", &revision]);
+    etcd.ctl(&["defrag"]);
+    etcd.ctl(&["alarm", "disarm"]);
+    eventually(GENEROUS, || writer.register(&service, &Instance::named("accepted")));
+    agree_on(&[&node], &etcd, &service, &[beating, vec!["accepted".to_owned()]].concat());
+    owners.stop().assert_all_taken();
+    assert_eq!(node.process().exit_status(), None);
+}

@@ -1,0 +1,211 @@
+//! One node of two loses etcd behind a proxy, while etcd and the other node go on: etcd ends the leases of instances that
+//! beat at the lost node, and an instance says goodbye through the other one.
+//!
+//! The lost node goes on answering finds and heartbeats, refuses writes clearly, and makes the beats good afterwards.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::agreement::{Instances, agree_on, in_etcd, on_node};
+use super::owners::{Answers, Owners};
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::http::{Client, Response};
+use crate::support::proxy::Proxy;
+use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::store::on_etcd;
+use crate::support::ws::{Frame, WebSocket, WsError};
+
+/// How often the owners beat: their leases live 4 s.
+const BEAT: Duration = Duration::from_millis(500);
+/// A write that takes longer hangs.
+const WRITE_LIMIT: Duration = Duration::from_secs(20);
+/// After so long without etcd `/health` complains.
+const COMPLAINT: Duration = Duration::from_secs(50);
+
+/// Leases may be as short as 2 s.
+pub fn short_leases() -> Settings {
+    Settings::default()
+        .yaml("registry.instance.minInterval", json!("1s"))
+        .yaml("registry.instance.minTimes", json!(1))
+}
+
+/// `prefix0`, `prefix1` and so on.
+pub fn names(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}{number}")).collect()
+}
+
+/// A write that needs the store, and how it is refused while that is away: clearly, and soon.
+#[track_caller]
+pub fn assert_refused_clearly(client: &Client, name: &str) -> Duration {
+    let begin = Instant::now();
+    let service = json!({"service": {"serviceName": name, "version": "1.0.0"}});
+    let client = client.clone().limited(WRITE_LIMIT);
+    let response: Response =
+        client.post("/v4/default/registry/microservices", &service).expect("an answer, not a hang");
+    assert!((500..600).contains(&response.status), "{}: {}", response.status, response.text());
+    let body = response.json();
+    for member in ["errorCode", "errorMessage", "detail"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "no {member}: {body}");
+    }
+    begin.elapsed()
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    Cut,
+    Stalled,
+}
+
+/// Whether `/health` is good.
+fn is_healthy(client: &Client) -> Result<(), String> {
+    let response = client.get("/v4/default/registry/health").map_err(|error| error.to_string())?;
+    if response.status == 200 { Ok(()) } else { Err(response.text()) }
+}
+
+/// The text events of a watch that has been left alone, as (action, instance id).
+fn pushed(watch: &mut WebSocket) -> Vec<(String, String)> {
+    let mut events = Vec::new();
+    loop {
+        match watch.next_data(Duration::from_millis(200)) {
+            Ok(Frame::Text(text)) => {
+                let event: serde_json::Value = serde_json::from_str(&text).expect("an event is JSON");
+                let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+                events.push((word(&event["action"]), word(&event["instance"]["instanceId"])));
+            }
+            Err(WsError::TimedOut) => return events,
+            other => panic!("a watch ended: {other:?}"),
+        }
+    }
+}
+
+fn check_loss(loss: Loss) {
+    let etcd = Etcd::start();
+    let proxy = Proxy::start(etcd.address()).unwrap();
+    let mut lost = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
+    let near = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    let (at_lost, at_near) =
+        (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
+    let provider = at_lost.create_service("provider", "1.0.0").unwrap();
+    let consumer = at_lost.create_service("consumer", "1.0.0").unwrap();
+    eventually(GENEROUS, || {
+        at_near.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
+        let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
+        [&lost, &near].iter().all(|node| node.client().get(&target).unwrap().text().contains(&provider))
+    });
+    let (beating, leaving, long) = (names("beats", 20), names("leaves", 3), names("long", 3));
+    for id in beating.iter().chain(&leaving) {
+        at_lost.register(&provider, &Instance::named(id).with_health_check(1, 3)).unwrap();
+    }
+    for id in &long {
+        at_lost.register(&provider, &Instance::named(id)).unwrap();
+    }
+    let all = [beating.clone(), leaving.clone(), long.clone()].concat();
+    let owners = Owners::beat(lost.client(), &provider, &beating, BEAT);
+    let leavers = Owners::beat(lost.client(), &provider, &leaving, BEAT);
+    let before = agree_on(&[&lost, &near], &etcd, &provider, &all);
+    let watch_target = at_lost.watch_target(&consumer);
+    let mut watches = [&lost, &near].map(|node| WebSocket::open(node.address(), &watch_target, &[]).unwrap());
+
+    match loss {
+        Loss::Cut => proxy.cut(),
+        Loss::Stalled => proxy.stall(),
+    }
+    let away = Instant::now();
+    // One beat after the loss, which the node owes; then their owners unregister them elsewhere.
+    let rounds = leavers.rounds();
+    eventually(GENEROUS, || leavers.rounds() >= rounds + 2);
+    leavers.stop().assert_all_taken();
+    for id in &leaving {
+        at_near.unregister(&provider, id).unwrap();
+    }
+    let longest_write = away_for_a_while(&lost, &etcd, &provider, &before, &long, away);
+    let was_unhealthy = away.elapsed() > COMPLAINT;
+    if was_unhealthy {
+        let complaint = eventually(GENEROUS, || is_healthy(&lost.client()).err());
+        assert!(complaint.contains("400002"), "{complaint}");
+    } else {
+        assert_eq!(is_healthy(&lost.client()), Ok(()));
+    }
+
+    proxy.heal();
+    eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
+    eventually(GENEROUS, || is_healthy(&lost.client()));
+    let stay = [beating.clone(), long].concat();
+    let after = agree_on(&[&lost, &near], &etcd, &provider, &stay);
+    // The documents are what they were, and the beats go on counting: nobody goes when the leases have run once more.
+    let expected: Instances = before.into_iter().filter(|(id, _)| stay.contains(id)).collect();
+    assert_eq!(after, expected);
+    let rounds = owners.rounds();
+    eventually(GENEROUS, || owners.rounds() >= rounds + 12);
+    assert_eq!(agree_on(&[&lost, &near], &etcd, &provider, &stay), expected);
+    let answers: Answers = owners.stop();
+    answers.assert_all_taken();
+    for id in &leaving {
+        let again = format!("instance {provider}/{id} was written again");
+        assert!(!lost.process().log().contains(&again), "{again}");
+    }
+    // The lost node's watchers learn who left, and of nobody else that he is gone. What was written again is a CREATE.
+    let mut gone = pushed(&mut watches[0]);
+    gone.retain(|(action, _)| action == "DELETE");
+    gone.sort();
+    let goodbyes: Vec<(String, String)> =
+        leaving.iter().map(|id| ("DELETE".to_owned(), id.clone())).collect();
+    assert_eq!(gone, goodbyes);
+    // The other node cannot know that they beat; but who left came never back.
+    let elsewhere = pushed(&mut watches[1]);
+    for id in &leaving {
+        let of_it: Vec<&str> =
+            elsewhere.iter().filter(|(_, of)| of == id).map(|(action, _)| action.as_str()).collect();
+        assert_eq!(of_it, ["DELETE"], "{id}");
+    }
+    println!(
+        "{loss:?}: away for {:?}, {} beats taken (longest answer {:?}), longest refusal of a write {longest_write:?}, /health complained: {was_unhealthy}",
+        away.elapsed(),
+        answers.taken,
+        answers.longest,
+    );
+}
+
+/// While the node is without etcd: until etcd has ended the leases of all that beat there, and longer in a long run.
+fn away_for_a_while(
+    lost: &Daemon,
+    etcd: &Etcd,
+    provider: &str,
+    before: &Instances,
+    long: &[String],
+    since: Instant,
+) -> Duration {
+    let client = lost.client();
+    let at_lost = Registry::new(lost.client(), "default");
+    let at_least =
+        Deadline::after(Scale::of_this_run().choose(Duration::from_secs(6), Duration::from_secs(60)));
+    let mut longest = Duration::ZERO;
+    loop {
+        assert_eq!(&on_node(&client, provider).unwrap(), before, "from what the node knows");
+        let all: Vec<String> = before.keys().cloned().collect();
+        assert_eq!(at_lost.find(None, "provider", Freshness::Fresh).unwrap(), all);
+        longest = longest.max(assert_refused_clearly(&client, "meanwhile"));
+        assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
+        let left: Vec<String> = in_etcd(etcd, provider).unwrap().keys().cloned().collect();
+        if at_least.has_passed() && left == long {
+            return longest;
+        }
+        assert!(since.elapsed() < GENEROUS * 3, "etcd still holds {left:?}");
+    }
+}
+
+/// Injected: the connections of one node to etcd are cut, and each new one, for some seconds (a minute in a long run).
+#[test]
+fn a_node_cut_off_from_etcd_answers_and_makes_the_beats_good() {
+    check_loss(Loss::Cut);
+}
+
+/// Injected: the network between one node and etcd swallows every packet; the connections stay.
+#[test]
+fn a_node_whose_packets_to_etcd_are_lost_answers_and_makes_the_beats_good() {
+    check_loss(Loss::Stalled);
+}

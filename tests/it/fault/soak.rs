@@ -1,0 +1,163 @@
+//! Three nodes on one etcd for a while: owners register, beat and unregister at any node, while a node is killed and started
+//! again, and another one is cut off. In the end all nodes and etcd agree instance by instance.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::agreement::agree_on;
+use super::proxy::short_leases;
+use crate::support::daemon::Daemon;
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::http::Client;
+use crate::support::proxy::Proxy;
+use crate::support::registry::{CallError, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::store::on_etcd;
+
+/// Repeats a run: its seed.
+const SEED_VARIABLE: &str = "SC_SEED";
+const OWNERS: usize = 6;
+/// Instances an owner uses, again after it unregistered them.
+const EACH: usize = 5;
+/// How long a client waits for a node before it tries another one.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// An owner of some instances, and the clients of all nodes.
+struct Owner {
+    number: usize,
+    service: String,
+    nodes: Vec<Client>,
+    random: StdRng,
+    up: BTreeSet<String>,
+    answered: usize,
+}
+
+impl Owner {
+    /// Makes the call at one node after another until it is done, as clients do.
+    fn until_done(&mut self, call: impl Fn(&Registry, &str) -> Result<(), CallError>) {
+        eventually(GENEROUS * 2, || {
+            let node = self.nodes[self.random.random_range(0..self.nodes.len())].clone();
+            call(&Registry::new(node.limited(PATIENCE), "default"), &self.service)
+        });
+        self.answered += 1;
+    }
+
+    fn turn(&mut self) {
+        let id = format!("o{}-{}", self.number, self.random.random_range(0..EACH));
+        if !self.up.contains(&id) {
+            self.until_done(|node, service| {
+                node.register(service, &Instance::named(&id).with_health_check(5, 3)).map(drop)
+            });
+            self.up.insert(id);
+        } else if self.random.random_ratio(1, 3) {
+            self.until_done(|node, service| absent_is_gone(node.unregister(service, &id)));
+            self.up.remove(&id);
+        }
+        self.beat();
+    }
+
+    /// Beats for all; one whose instance is not known any more registers it again.
+    fn beat(&mut self) {
+        for id in self.up.clone() {
+            self.until_done(|node, service| match node.heartbeat(service, &id) {
+                Err(CallError::Refused { code, .. }) if code == "400017" => {
+                    node.register(service, &Instance::named(&id).with_health_check(5, 3)).map(drop)
+                }
+                other => other,
+            });
+        }
+    }
+}
+
+/// An unregistration that was carried out, but whose answer got lost, finds nothing when it is tried again.
+fn absent_is_gone(outcome: Result<(), CallError>) -> Result<(), CallError> {
+    match outcome {
+        Err(CallError::Refused { code, .. }) if code == "400017" => Ok(()),
+        other => other,
+    }
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Injected, at random moments: `kill -9` of one node, a cut of another one.
+#[test]
+fn all_agree_after_kills_and_cuts() {
+    let seed: u64 = match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
+        Err(_) => rand::random(),
+    };
+    println!("{SEED_VARIABLE}={seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let etcd = Etcd::start();
+    let proxy = Proxy::start(etcd.address()).unwrap();
+    let mut killed = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    let cut = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
+    let calm = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    let service = Registry::new(calm.client(), "default").create_service("provider", "1.0.0").unwrap();
+    let mut owners: Vec<Owner> = (0..OWNERS)
+        .map(|number| Owner {
+            number,
+            service: service.clone(),
+            nodes: vec![killed.client(), cut.client(), calm.client()],
+            random: StdRng::seed_from_u64(random.random()),
+            up: BTreeSet::new(),
+            answered: 0,
+        })
+        .collect();
+    let is_over = AtomicBool::new(false);
+    let end =
+        Deadline::after(Scale::of_this_run().choose(Duration::from_secs(20), Duration::from_secs(1_200)));
+    let (mut kills, mut cuts) = (0, 0);
+    thread::scope(|scope| {
+        let _stop = StopWhenDropped(&is_over);
+        for owner in &mut owners {
+            let is_over = &is_over;
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    owner.turn();
+                    thread::sleep(Duration::from_millis(owner.random.random_range(0..100)));
+                }
+            });
+        }
+        while !end.has_passed() {
+            thread::sleep(Duration::from_millis(random.random_range(200..2_000)));
+            if random.random() {
+                killed.kill9();
+                thread::sleep(Duration::from_millis(random.random_range(0..1_000)));
+                killed.restart().unwrap();
+                kills += 1;
+            } else {
+                if random.random() {
+                    proxy.cut()
+                } else {
+                    proxy.stall()
+                }
+                thread::sleep(Duration::from_millis(random.random_range(0..4_000)));
+                proxy.heal();
+                cuts += 1;
+            }
+        }
+    });
+    // Once more for all, and everything that is up is there, on every node, and nothing else.
+    owners.iter_mut().for_each(Owner::beat);
+    let up: Vec<String> = owners.iter().flat_map(|owner| owner.up.iter().cloned()).collect();
+    agree_on(&[&killed, &cut, &calm], &etcd, &service, &up);
+    let answered: usize = owners.iter().map(|owner| owner.answered).sum();
+    println!(
+        "figure: soak: {answered} calls done, {kills} kills, {cuts} cuts, {} instances in the end",
+        up.len()
+    );
+    assert!(answered > OWNERS && kills + cuts > 0);
+}

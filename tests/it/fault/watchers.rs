@@ -1,0 +1,236 @@
+//! Watchers of all kinds on one provider: many that read, some that disconnect at random, one that never reads, one behind a
+//! slow link. Whoever reads gets every change; whoever is slow gets the latest state of each instance, or a broken
+//! connection, never a clean close that hides what it missed; and the node's memory stays bounded.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::Instant;
+
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+
+use super::proxy::names;
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::Client;
+use crate::support::proxy::Proxy;
+use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::ws::{Frame, WebSocket, WsError};
+
+/// Threads that read for the watchers.
+const READERS: usize = 8;
+/// Who changes instances side by side.
+const WRITERS: usize = 8;
+/// A node with a thousand watchers and some megabytes of changes needs less, also built for debugging.
+const MEMORY_BOUND_KB: u64 = 400 * 1024;
+/// What a slow link carries.
+const SLOW: u32 = 20_000;
+
+struct Scene {
+    node: Daemon,
+    registry: Registry,
+    provider: String,
+    target: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let node = Daemon::start(Settings::default()).unwrap();
+        let registry = Registry::new(node.client(), "default");
+        let provider = registry.create_service("provider", "1.0.0").unwrap();
+        let consumer = registry.create_service("consumer", "1.0.0").unwrap();
+        registry.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
+        let target = registry.watch_target(&consumer);
+        Self { node, registry, provider, target }
+    }
+
+    fn watch(&self) -> WebSocket {
+        WebSocket::open(self.node.address(), &self.target, &[]).unwrap()
+    }
+
+    fn register(&self, ids: &[String]) {
+        for id in ids {
+            self.registry.register(&self.provider, &Instance::named(id)).unwrap();
+        }
+    }
+
+    fn put_properties(&self, id: &str, round: u32) {
+        let properties = json!({"properties": {"round": round.to_string(), "weight": "x".repeat(2500)}});
+        let target =
+            format!("/v4/default/registry/microservices/{}/instances/{id}/properties", self.provider);
+        let response = self.node.client().put(&target, &properties).unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+
+    fn change_all(&self, ids: &[String], round: u32) {
+        thread::scope(|scope| {
+            for ids in ids.chunks(ids.len().div_ceil(WRITERS)) {
+                scope.spawn(move || ids.iter().for_each(|id| self.put_properties(id, round)));
+            }
+        });
+    }
+
+    fn watchers(&self) -> usize {
+        counted(&self.node.client(), "service_center_watchers ")
+    }
+
+    /// Resident memory of the node, kilobytes.
+    fn memory(&mut self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.node.process().id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+}
+
+fn counted(client: &Client, begin: &str) -> usize {
+    let text = client.get("/metrics").unwrap().text();
+    text.lines().find_map(|line| line.strip_prefix(begin)).unwrap().parse().unwrap()
+}
+
+fn read_event(watch: &mut WebSocket) -> (String, String) {
+    let event: Value = watch.expect_json(GENEROUS).expect("an event");
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    (word(&event["action"]), word(&event["instance"]["instanceId"]))
+}
+
+/// Each watcher gets exactly these events next: one of `action` for each of `ids`.
+fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
+    let part = watchers.len().div_ceil(READERS);
+    thread::scope(|scope| {
+        for watchers in watchers.chunks_mut(part) {
+            scope.spawn(move || {
+                for watch in watchers {
+                    let mut seen: Vec<(String, String)> = ids.iter().map(|_| read_event(watch)).collect();
+                    seen.sort();
+                    let mut wanted: Vec<(String, String)> =
+                        ids.iter().map(|id| (action.to_owned(), id.clone())).collect();
+                    wanted.sort();
+                    assert_eq!(seen, wanted);
+                }
+            });
+        }
+    });
+}
+
+/// Injected: a third of many watchers go at random while changes are pushed, with a close frame or without a word. The
+/// others get every change, and those that went are forgotten.
+#[test]
+fn watchers_that_go_at_random_take_nothing_from_the_others() {
+    let count = Scale::of_this_run().choose(200, 1_000);
+    let seed: u64 = rand::random();
+    println!("seed: {seed}");
+    let mut random = StdRng::seed_from_u64(seed);
+    let mut scene = Scene::new();
+    let mut watchers: Vec<WebSocket> = (0..count).map(|_| scene.watch()).collect();
+    eventually(GENEROUS, || scene.watchers() == count);
+    let (first, second) = (names("first", 30), names("second", 30));
+    scene.register(&first);
+    all_get(&mut watchers, "CREATE", &first);
+
+    let mut leavers: Vec<WebSocket> = Vec::new();
+    for _ in 0..count / 3 {
+        leavers.push(watchers.swap_remove(random.random_range(0..watchers.len())));
+    }
+    let begin = Instant::now();
+    thread::scope(|scope| {
+        let writing = scope.spawn(|| scene.register(&second));
+        for mut watch in leavers {
+            if random.random() {
+                watch.close(1000, "enough").ok();
+            } else {
+                watch.cut();
+            }
+        }
+        writing.join().unwrap();
+    });
+    all_get(&mut watchers, "CREATE", &second);
+    let took = begin.elapsed();
+    for id in &first {
+        scene.registry.unregister(&scene.provider, id).unwrap();
+    }
+    all_get(&mut watchers, "DELETE", &first);
+    eventually(GENEROUS, || scene.watchers() == watchers.len());
+    let memory = scene.memory();
+    assert!(memory < MEMORY_BOUND_KB, "{memory} kB");
+    println!("figure: watchers: {count}, 30 changes at all the rest after {took:?}, {memory} kB resident");
+}
+
+/// What came of a watcher that was slow.
+struct Slow {
+    /// The last round of each instance it heard of.
+    latest: BTreeMap<String, u32>,
+    events: usize,
+    /// How it ended, if it did.
+    end: Option<String>,
+}
+
+/// Reads until each instance has its last round, or the connection breaks.
+fn read_to_the_end(watch: &mut WebSocket, count: usize, last: u32) -> Slow {
+    let mut slow = Slow { latest: BTreeMap::new(), events: 0, end: None };
+    while slow.latest.len() < count || slow.latest.values().any(|round| *round < last) {
+        match watch.next_data(GENEROUS) {
+            Ok(Frame::Text(text)) => {
+                let event: Value = serde_json::from_str(&text).expect("an event is JSON");
+                let instance = &event["instance"];
+                let round =
+                    instance["properties"]["round"].as_str().map_or(0, |round| round.parse().unwrap());
+                let id = instance["instanceId"].as_str().unwrap().to_owned();
+                let before = slow.latest.insert(id.clone(), round);
+                assert!(before.is_none_or(|before| before <= round), "{id} goes back in time");
+                slow.events += 1;
+            }
+            Err(WsError::Dropped(why)) => {
+                slow.end = Some(why);
+                return slow;
+            }
+            other => panic!("neither an event nor a broken connection: {other:?}"),
+        }
+    }
+    slow
+}
+
+/// Injected: of four watchers one never reads and one sits behind a slow link, while all instances change again and again.
+/// More changes than the kernel holds for a connection (some megabytes). The two that read get every change in order; the slow ones, once they read, the latest state of each instance.
+#[test]
+fn a_watcher_that_is_slow_gets_the_latest_state_and_delays_nobody() {
+    let (count, rounds) = (100, Scale::of_this_run().choose(25, 100));
+    let mut scene = Scene::new();
+    let ids = names("i", count);
+    scene.register(&ids);
+    let mut good = [scene.watch(), scene.watch()];
+    let links = [0, 1].map(|_| Proxy::start_narrow(scene.node.address()).unwrap());
+    let mut slow = links.each_ref().map(|link| WebSocket::open(link.address(), &scene.target, &[]).unwrap());
+    links[0].stall();
+    links[1].limit(Some(SLOW));
+    eventually(GENEROUS, || scene.watchers() == 4);
+    let begin = Instant::now();
+    for round in 1..=rounds {
+        scene.change_all(&ids, round);
+        all_get(&mut good, "UPDATE", &ids);
+    }
+    let took = begin.elapsed();
+    let memory = scene.memory();
+    assert!(memory < MEMORY_BOUND_KB, "{memory} kB");
+    links[0].heal();
+    links[1].limit(None);
+    let made = count * usize::try_from(rounds).unwrap();
+    thread::scope(|scope| {
+        for (what, watch) in ["never reads", "slow link"].into_iter().zip(&mut slow) {
+            scope.spawn(move || {
+                let seen = read_to_the_end(watch, count, rounds);
+                if seen.end.is_none() {
+                    assert!(seen.events < made, "{what}: {} of {made} events: it was not slow", seen.events);
+                    assert!(seen.latest.values().all(|round| *round == rounds));
+                }
+                println!("figure: {what}: {} of {made} events, end: {:?}", seen.events, seen.end);
+            });
+        }
+    });
+    println!("figure: slow watchers: {made} changes in {took:?}, {memory} kB resident");
+    // And they go on as everybody.
+    scene.registry.unregister(&scene.provider, &ids[0]).unwrap();
+    all_get(&mut good, "DELETE", &ids[..1]);
+}

@@ -1,0 +1,336 @@
+//! A TCP proxy between two processes of a test: it cuts, stalls, delays and slows down what it carries.
+//!
+//! A cut ends the connections there are and each new one at once; a stall leaves them open and carries nothing, as a network
+//! does that loses every packet. Both hold until [`Proxy::heal`]. Plain threads; all of them end when it is dropped.
+
+use std::io::{self, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_send_buffer_size};
+
+use super::net::free_address;
+
+/// Limit of the connection to the target: it is on this machine.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// Bytes read at a time.
+const CHUNK: usize = 4 * 1024;
+/// Chunks on their way in one direction; with more the sender is kept waiting.
+const CHUNKS_ON_THE_WAY: usize = 64;
+/// Buffers of the kernel's on each side of a narrow proxy, bytes.
+const NARROW: usize = 16 * 1024;
+
+/// A proxy in front of one address.
+#[derive(Debug)]
+pub struct Proxy {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: Option<JoinHandle<()>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Stalled,
+    Cut,
+}
+
+#[derive(Debug)]
+struct Shared {
+    target: SocketAddr,
+    is_narrow: bool,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    gate: Gate,
+    delay: Duration,
+    bytes_per_second: Option<u32>,
+    connections: Vec<[TcpStream; 2]>,
+    is_stopped: bool,
+}
+
+/// Bytes, and when they may arrive.
+type Parcel = (Instant, Vec<u8>);
+
+impl Proxy {
+    /// A proxy that carries everything at once.
+    pub fn start(target: SocketAddr) -> io::Result<Self> {
+        Self::launch(target, false)
+    }
+
+    /// A proxy whose kernel buffers hold some kilobytes only, so that a receiver that does not read is felt soon.
+    pub fn start_narrow(target: SocketAddr) -> io::Result<Self> {
+        Self::launch(target, true)
+    }
+
+    fn launch(target: SocketAddr, is_narrow: bool) -> io::Result<Self> {
+        let listener = TcpListener::bind(free_address()?)?;
+        if is_narrow {
+            // Accepted connections inherit it.
+            set_socket_recv_buffer_size(&listener, NARROW)?;
+            set_socket_send_buffer_size(&listener, NARROW)?;
+        }
+        let state = State {
+            gate: Gate::Open,
+            delay: Duration::ZERO,
+            bytes_per_second: None,
+            connections: Vec::new(),
+            is_stopped: false,
+        };
+        let shared =
+            Arc::new(Shared { target, is_narrow, state: Mutex::new(state), changed: Condvar::new() });
+        let address = listener.local_addr()?;
+        let accepting = Arc::clone(&shared);
+        let acceptor =
+            thread::Builder::new().name("proxy".into()).spawn(move || accepting.accept(&listener))?;
+        Ok(Self { address, shared, acceptor: Some(acceptor) })
+    }
+
+    /// Where its clients connect.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Ends all connections, and each new one as soon as it is made.
+    pub fn cut(&self) {
+        self.shared.set(|state| {
+            state.gate = Gate::Cut;
+            state.end_connections();
+        });
+    }
+
+    /// Carries nothing more; connections stay, and new ones are accepted.
+    pub fn stall(&self) {
+        self.shared.set(|state| state.gate = Gate::Stalled);
+    }
+
+    /// Carries everything again. What a stall held back arrives.
+    pub fn heal(&self) {
+        self.shared.set(|state| state.gate = Gate::Open);
+    }
+
+    /// Everything arrives this much later, in both directions together: half of it each.
+    pub fn delay(&self, round_trip: Duration) {
+        self.shared.set(|state| state.delay = round_trip / 2);
+    }
+
+    /// Each connection carries so much a second in each direction; `None`: as much as comes.
+    pub fn limit(&self, bytes_per_second: Option<u32>) {
+        self.shared.set(|state| state.bytes_per_second = bytes_per_second);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.shared.set(|state| {
+            state.is_stopped = true;
+            state.end_connections();
+        });
+        // Wakes the acceptor.
+        TcpStream::connect(self.address).ok();
+        if let Some(acceptor) = self.acceptor.take() {
+            acceptor.join().ok();
+        }
+    }
+}
+
+impl State {
+    fn end_connections(&mut self) {
+        for stream in self.connections.drain(..).flatten() {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn accept(self: &Arc<Self>, listener: &TcpListener) {
+        while let Ok((client, _)) = listener.accept() {
+            let gate = {
+                let state = self.lock();
+                if state.is_stopped {
+                    return;
+                }
+                state.gate
+            };
+            if gate != Gate::Cut {
+                let shared = Arc::clone(self);
+                // The target may be slow to accept, or gone: the next client must not wait for it.
+                thread::spawn(move || shared.connect(client));
+            }
+        }
+    }
+
+    fn connect(self: &Arc<Self>, client: TcpStream) {
+        let Ok(server) = TcpStream::connect_timeout(&self.target, CONNECT_LIMIT) else { return };
+        if self.is_narrow {
+            set_socket_recv_buffer_size(&server, NARROW).ok();
+        }
+        client.set_nodelay(true).ok();
+        server.set_nodelay(true).ok();
+        let clones = (client.try_clone(), server.try_clone(), client.try_clone(), server.try_clone());
+        let (Ok(kept_client), Ok(kept_server), Ok(from_client), Ok(from_server)) = clones else { return };
+        {
+            let mut state = self.lock();
+            if state.is_stopped || state.gate == Gate::Cut {
+                return;
+            }
+            state.connections.push([kept_client, kept_server]);
+        }
+        self.carry(from_client, server);
+        self.carry(from_server, client);
+    }
+
+    fn carry(self: &Arc<Self>, from: TcpStream, to: TcpStream) {
+        let (sender, parcels) = sync_channel(if self.is_narrow { 1 } else { CHUNKS_ON_THE_WAY });
+        let (reading, writing) = (Arc::clone(self), Arc::clone(self));
+        thread::spawn(move || reading.read(from, &sender));
+        thread::spawn(move || writing.write(to, &parcels));
+    }
+
+    fn read(&self, mut from: TcpStream, sender: &SyncSender<Parcel>) {
+        let mut buffer = [0; CHUNK];
+        while let Ok(count @ 1..) = from.read(&mut buffer) {
+            let due = Instant::now() + self.lock().delay;
+            if sender.send((due, buffer[..count].to_vec())).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn write(&self, mut to: TcpStream, parcels: &Receiver<Parcel>) {
+        while let Ok((due, bytes)) = parcels.recv() {
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            if !self.wait_until_open() || to.write_all(&bytes).is_err() {
+                break;
+            }
+            let rate = self.lock().bytes_per_second;
+            if let Some(rate) = rate {
+                let bytes = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+                self.pause(Duration::from_secs(1) * bytes / rate.max(1));
+            }
+        }
+        to.shutdown(Shutdown::Write).ok();
+    }
+
+    /// Whether the gate has opened; not if the connections have ended.
+    fn wait_until_open(&self) -> bool {
+        let stalled = |state: &mut State| state.gate == Gate::Stalled && !state.is_stopped;
+        let state = self.changed.wait_while(self.lock(), stalled).unwrap_or_else(PoisonError::into_inner);
+        state.gate == Gate::Open && !state.is_stopped
+    }
+
+    /// Pauses, but not beyond a change of the limit.
+    fn pause(&self, time: Duration) {
+        let limited = |state: &mut State| state.bytes_per_second.is_some() && !state.is_stopped;
+        drop(self.changed.wait_timeout_while(self.lock(), time, limited));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::support::eventually::{GENEROUS, eventually};
+
+    /// A server that returns what it gets, and a proxy in front of it.
+    fn echo() -> Proxy {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                thread::spawn(move || {
+                    let mut writer = stream.try_clone().unwrap();
+                    io::copy(&mut stream, &mut writer).ok();
+                    writer.shutdown(Shutdown::Write).ok();
+                });
+            }
+        });
+        Proxy::start(address).unwrap()
+    }
+
+    fn open(proxy: &Proxy) -> TcpStream {
+        let stream = TcpStream::connect(proxy.address()).unwrap();
+        stream.set_read_timeout(Some(GENEROUS)).unwrap();
+        stream
+    }
+
+    fn exchange(stream: &mut TcpStream, text: &[u8]) -> io::Result<Vec<u8>> {
+        stream.write_all(text)?;
+        let mut back = vec![0; text.len()];
+        stream.read_exact(&mut back)?;
+        Ok(back)
+    }
+
+    #[test]
+    fn carries_both_ways_and_the_end() {
+        let proxy = echo();
+        let mut stream = open(&proxy);
+        let long = vec![b'x'; 1_000_000];
+        let mut writer = stream.try_clone().unwrap();
+        let expected = long.clone();
+        let sending = thread::spawn(move || {
+            writer.write_all(&long).unwrap();
+            writer.shutdown(Shutdown::Write).unwrap();
+        });
+        let mut back = Vec::new();
+        stream.read_to_end(&mut back).unwrap();
+        sending.join().unwrap();
+        assert!(back == expected);
+    }
+
+    #[test]
+    fn a_cut_ends_what_is_there_and_what_comes_until_it_heals() {
+        let proxy = echo();
+        let mut stream = open(&proxy);
+        assert_eq!(exchange(&mut stream, b"one").unwrap(), b"one");
+        proxy.cut();
+        assert!(exchange(&mut stream, b"two").is_err());
+        assert!(exchange(&mut open(&proxy), b"three").is_err());
+        proxy.heal();
+        eventually(GENEROUS, || exchange(&mut open(&proxy), b"four"));
+    }
+
+    #[test]
+    fn a_stall_holds_back_and_loses_nothing() {
+        let proxy = echo();
+        let mut stream = open(&proxy);
+        assert_eq!(exchange(&mut stream, b"one").unwrap(), b"one");
+        proxy.stall();
+        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
+        assert!(exchange(&mut stream, b"two").is_err());
+        proxy.heal();
+        stream.set_read_timeout(Some(GENEROUS)).unwrap();
+        let mut back = [0; 3];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"two");
+    }
+
+    #[test]
+    fn delays_and_limits_slow_down() {
+        let proxy = echo();
+        let took = |text: &[u8]| {
+            let begin = Instant::now();
+            assert_eq!(exchange(&mut open(&proxy), text).unwrap().len(), text.len());
+            begin.elapsed()
+        };
+        proxy.delay(Duration::from_millis(200));
+        assert!(took(b"late") >= Duration::from_millis(200));
+        proxy.delay(Duration::ZERO);
+        proxy.limit(Some(100_000));
+        assert!(took(&[b'x'; 60_000]) >= Duration::from_millis(500));
+    }
+}

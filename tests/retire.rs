@@ -1,0 +1,327 @@
+//! The retirement jobs with their actor, on an embedded store: what goes, what stays, and who may do it.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, Addr};
+use bytes::Bytes;
+use futures_util::StreamExt;
+use service_center::actors::freshness::Freshness;
+use service_center::actors::goodbyes::Goodbyes;
+use service_center::actors::hub::HubActor;
+use service_center::actors::lifeline::Lifelines;
+use service_center::actors::registry::RegistryActor;
+use service_center::actors::registry::core::{DependencyMode, RegistryCore, RegistryRules};
+use service_center::actors::registry::messages::{
+    ChangeDependencies, Merge, PutSchema, QuotaCheck, RegisterInstance, RegisterService, ReplaceSchemas,
+    Reply, RetireSchemaContents,
+};
+use service_center::actors::retire::messages::{Job, RetireNow, Retired};
+use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
+use service_center::actors::watch::{ExpiryRules, WatchActor};
+use service_center::cache::{SnapshotReader, cell};
+use service_center::clock::Clock;
+use service_center::domain::dependency::Dependency;
+use service_center::domain::instance::InstanceRules;
+use service_center::domain::json::TextMap;
+use service_center::domain::quota::Quotas;
+use service_center::domain::schema::{Schema, content_hash};
+use service_center::domain::service::ServiceKey;
+use service_center::domain::shared::SharedServices;
+use service_center::domain::{Instance, Service, ServiceId, Tenant};
+use service_center::error::{Code, Error};
+use service_center::store::embedded::{EmbeddedStore, Options};
+use service_center::store::{Key, Op, Store, Txn, keys};
+use tempfile::TempDir;
+
+/// The actors that a retirement needs, on a store in a folder of its own.
+struct World {
+    store: Arc<dyn Store>,
+    reader: SnapshotReader,
+    registry: Addr<RegistryActor>,
+    retire: Addr<RetireActor>,
+    lifelines: Lifelines,
+    _folder: TempDir,
+}
+
+impl World {
+    fn start(reserve: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::system();
+        let store = EmbeddedStore::open(folder.path(), Options::default(), clock.clone()).unwrap();
+        let store: Arc<dyn Store> = Arc::new(store);
+        let lifelines = Lifelines::default();
+        let (publisher, reader) = cell::cell();
+        let freshness = Freshness::new(Arc::clone(&store), reader.clone());
+        let hub = HubActor::new(lifelines.tie("HubActor")).start();
+        let expiry = ExpiryRules { share: 20.0, fixed_ttl_seconds: 0 };
+        let (watched, goodbyes, tie) = (Arc::clone(&store), Goodbyes::default(), lifelines.tie("WatchActor"));
+        WatchActor::new(watched, publisher, goodbyes, hub, clock.clone(), expiry, tie).start();
+        let core = RegistryCore::new(
+            Arc::clone(&store),
+            reader.clone(),
+            freshness.clone(),
+            clock.clone(),
+            registry_rules(),
+        );
+        let registry = RegistryActor::new(core, "test".to_owned(), lifelines.tie("RegistryActor")).start();
+        let core = RetireCore {
+            store: Arc::clone(&store),
+            registry: registry.clone(),
+            reader: reader.clone(),
+            freshness,
+            clock,
+            rules: RetireRules { services: None, reserve, schema_contents: None, zone: LocalZone::system() },
+            owner: "test".to_owned(),
+        };
+        let retire = RetireActor::new(core, lifelines.tie("RetireActor")).start();
+        Self { store, reader, registry, retire, lifelines, _folder: folder }
+    }
+
+    async fn run(&self, job: Job) -> Result<Retired, Error> {
+        self.retire.send(RetireNow { job }).await.unwrap()
+    }
+
+    /// An answered write, once the snapshot holds it.
+    async fn settled<T>(&self, reply: Reply<T>) -> T {
+        let committed = reply.unwrap();
+        if let Some(revision) = committed.revision {
+            self.catch_up(revision).await;
+        }
+        committed.value
+    }
+
+    async fn catch_up(&self, revision: i64) {
+        let waited = tokio::time::timeout(Duration::from_secs(60), self.reader.wait_for(revision)).await;
+        waited.expect("the snapshot catches up");
+    }
+
+    async fn service(&self, name: &str, version: &str) -> ServiceId {
+        let mut service =
+            Service { service_name: name.to_owned(), version: version.to_owned(), ..Service::default() };
+        service.apply_defaults();
+        let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
+        self.settled(self.registry.send(message).await.unwrap()).await
+    }
+
+    async fn instance(&self, service: &ServiceId) {
+        let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
+        let message = RegisterInstance {
+            tenant: tenant(),
+            service: service.clone(),
+            instance,
+            quota: QuotaCheck::Enforced,
+        };
+        self.settled(self.registry.send(message).await.unwrap()).await;
+    }
+
+    async fn schema(&self, service: &ServiceId, id: &str, text: &str) {
+        let message = PutSchema { tenant: tenant(), service: service.clone(), schema: schema(id, text) };
+        self.settled(self.registry.send(message).await.unwrap()).await;
+    }
+
+    async fn schemas(&self, service: &ServiceId, schemas: Vec<Schema>) {
+        for _ in 0..100 {
+            let (service, schemas) = (service.clone(), schemas.clone());
+            let message = ReplaceSchemas { tenant: tenant(), service, schemas };
+            match self.registry.send(message).await.unwrap() {
+                // On a busy machine the job may get in its way until its tries are used up.
+                Err(error) if error.code == Code::Unavailable => {}
+                reply => {
+                    reply.unwrap();
+                    return;
+                }
+            }
+        }
+        panic!("the schemas were never written");
+    }
+
+    /// The services the snapshot shows, sorted.
+    async fn services(&self) -> Vec<ServiceId> {
+        // The store's revision may be that of a lock, which the watch does not see.
+        self.catch_up(self.store.bookmark().await.unwrap()).await;
+        let snapshot = self.reader.load_full();
+        let ids =
+            snapshot.tenant(&tenant()).map(|view| view.services().map(|view| view.id.clone()).collect());
+        let mut ids: Vec<ServiceId> = ids.unwrap_or_default();
+        ids.sort();
+        ids
+    }
+
+    /// The hashes of the stored contents, sorted.
+    async fn contents(&self) -> Vec<String> {
+        let pages: Vec<_> = self.store.list(keys::SCHEMA_CONTENTS).collect().await;
+        let entries = pages.into_iter().flat_map(|page| page.unwrap().entries);
+        entries.map(|entry| keys::parse_schema_content(&entry.key).unwrap().1.to_string()).collect()
+    }
+
+    async fn write(&self, ops: Vec<Op>) {
+        let outcomes = self.store.batch(vec![Txn { then: ops, ..Txn::default() }]).await;
+        assert!(outcomes[0].as_ref().unwrap().succeeded);
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // Else the end of the actors would end the tests.
+        self.lifelines.release();
+    }
+}
+
+fn tenant() -> Tenant {
+    Tenant::new("default", "p")
+}
+
+fn schema(id: &str, text: &str) -> Schema {
+    Schema { schema_id: id.to_owned(), schema: text.to_owned(), ..Schema::default() }
+}
+
+fn put(key: &str, value: &str) -> Op {
+    Op::Put { key: Key::from(key), value: Bytes::from(value.to_owned()), lease: None }
+}
+
+fn registry_rules() -> RegistryRules {
+    RegistryRules {
+        quotas: Quotas { services: 1_000, instances: 1_000, schemas: 1_000, tags: 100 },
+        instances: InstanceRules {
+            min_interval: 5,
+            min_times: 3,
+            fixed_ttl_seconds: 0,
+            properties: TextMap::default(),
+        },
+        shared: SharedServices::new([], "development"),
+        dependencies: DependencyMode::Direct,
+    }
+}
+
+fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
+    items.sort();
+    items
+}
+
+/// Cases 297, 298 and 299, of several names at once; a second run finds nothing.
+#[actix::test]
+async fn old_versions_without_instances_go() {
+    let world = World::start(2);
+    let mut kept = Vec::new();
+    for version in ["1.0.0", "2.0.0", "10.0.0", "9.0.0"] {
+        let id = world.service("many", version).await;
+        if matches!(version, "9.0.0" | "10.0.0") {
+            kept.push(id);
+        }
+    }
+    let used = world.service("many", "0.1").await;
+    world.instance(&used).await;
+    kept.push(used);
+    for version in ["1", "2"] {
+        kept.push(world.service("few", version).await);
+    }
+    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(2)));
+    assert_eq!(world.services().await, sorted(kept));
+    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(0)));
+}
+
+/// Case 300: consumers do not protect a version.
+#[actix::test]
+async fn consumers_do_not_protect() {
+    let world = World::start(1);
+    let old = world.service("provider", "1.0.0").await;
+    let new = world.service("provider", "2.0.0").await;
+    let consumer = world.service("consumer", "1.0.0").await;
+    let key = |name: &str, version: &str| ServiceKey {
+        app_id: "default".to_owned(),
+        service_name: name.to_owned(),
+        version: version.to_owned(),
+        ..ServiceKey::default()
+    };
+    let request = Dependency {
+        consumer: Some(key("consumer", "1.0.0")),
+        providers: vec![key("provider", "1.0.0")],
+        replace: false,
+    };
+    let message = ChangeDependencies { tenant: tenant(), requests: vec![request], merge: Merge::Add };
+    world.settled(world.registry.send(message).await.unwrap()).await;
+    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
+    assert!(!world.services().await.contains(&old));
+    assert_eq!(world.services().await, sorted(vec![new, consumer]));
+}
+
+/// Case 282: a content with a reference stays, one without goes.
+#[actix::test]
+async fn unreferenced_contents_go() {
+    let world = World::start(3);
+    let service = world.service("s", "1.0.0").await;
+    world.schema(&service, "a", "used").await;
+    world.schema(&service, "b", "former").await;
+    world.schema(&service, "b", "used too").await;
+    let elsewhere = keys::schema_content(&Tenant::new("default", "other"), "0123");
+    world.write(vec![put(&elsewhere, "of a tenant without references")]).await;
+    assert_eq!(world.contents().await.len(), 4);
+    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(2)));
+    let used = vec![content_hash("a", "used"), content_hash("b", "used too")];
+    assert_eq!(world.contents().await, sorted(used));
+    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(0)));
+    // What went can be written again.
+    world.schema(&service, "b", "former").await;
+    assert!(world.contents().await.contains(&content_hash("b", "former")));
+}
+
+/// Whoever chose may know less than the store: a reference in the store protects, whatever the message says.
+#[actix::test]
+async fn a_reference_of_the_last_moment_protects() {
+    let world = World::start(3);
+    let service = world.service("s", "1.0.0").await;
+    world.schema(&service, "a", "used").await;
+    let hashes = vec![content_hash("a", "used").into(), "0123".into()];
+    world.write(vec![put(&keys::schema_content(&tenant(), "0123"), "unused")]).await;
+    let message = RetireSchemaContents { tenant: tenant(), hashes };
+    assert_eq!(world.settled(world.registry.send(message).await.unwrap()).await, 1);
+    assert_eq!(world.contents().await, [content_hash("a", "used")]);
+    // The first reference of a tenant, which the snapshot may or may not know yet.
+    let other = Tenant::new("default", "other");
+    let reference = format!("{}s/a/b", keys::schema_refs_of(&other));
+    world.write(vec![put(&keys::schema_content(&other, "0123"), "used"), put(&reference, "0123")]).await;
+    let message = RetireSchemaContents { tenant: other, hashes: vec!["0123".into()] };
+    assert_eq!(world.settled(world.registry.send(message).await.unwrap()).await, 0);
+}
+
+/// Contents and references that do not fit one transaction, while the job runs again and again: nothing points nowhere.
+#[actix::test]
+async fn a_replacement_in_parts_survives_the_job() {
+    let world = World::start(3);
+    let service = world.service("s", "1.0.0").await;
+    for round in 0..5 {
+        let schemas: Vec<Schema> =
+            (0..150).map(|number| schema(&format!("s{number}"), &format!("text {round}"))).collect();
+        let hashes = schemas.iter().map(|schema| content_hash(&schema.schema_id, &schema.schema)).collect();
+        let replacing = world.schemas(&service, schemas);
+        let retiring = async {
+            for _ in 0..10 {
+                world.run(Job::SchemaContents).await.unwrap();
+            }
+        };
+        futures_util::future::join(replacing, retiring).await;
+        let hashes: Vec<String> = sorted(hashes);
+        let contents = world.contents().await;
+        let lost: Vec<&String> = hashes.iter().filter(|hash| !contents.contains(hash)).collect();
+        assert!(lost.is_empty(), "round {round}: {} references point nowhere", lost.len());
+    }
+}
+
+/// One node does a job; the lock goes when it is done, and only by whoever holds it.
+#[actix::test]
+async fn a_lock_held_elsewhere_is_respected() {
+    let world = World::start(1);
+    for version in ["1", "2"] {
+        world.service("s", version).await;
+    }
+    world.write(vec![put(keys::RETIRE_SERVICES_LOCK, "another node")]).await;
+    assert_eq!(world.run(Job::Services).await, Ok(Retired::HeldElsewhere));
+    assert_eq!(world.services().await.len(), 2);
+    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(0)), "its lock is another");
+    world.write(vec![Op::Delete(keys::RETIRE_SERVICES_LOCK.into())]).await;
+    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
+    let locks: Vec<_> = world.store.list("/lock/").collect().await;
+    assert!(locks[0].as_ref().unwrap().entries.is_empty(), "{locks:?}");
+}
