@@ -8,8 +8,9 @@ use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
 use super::answer::{Answer, list};
+use super::draw::{Draw, reads};
 use super::model::{Code, Found, Identity, Model};
-use super::operation::{Draw, Operation, Seen, reads};
+use super::operation::{Operation, Seen};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
@@ -36,6 +37,9 @@ impl Memory {
         self.0.insert(query, (identity, revision.to_owned()));
     }
 }
+
+/// A place in a batch find: its part, and the index in it.
+type Position = (&'static str, usize);
 
 /// One part of a batch find's answer.
 pub fn batch_part(
@@ -69,8 +73,8 @@ pub fn batch_part(
     part
 }
 
-/// The answer of a batch find with its errors in short and without its revisions, and these: query position, revision.
-fn batch_answer(response: &Response) -> (Answer, BTreeMap<(&'static str, usize), String>) {
+/// The answer of a batch find with its errors in short and without its revisions, and these.
+fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
     let mut revisions = BTreeMap::new();
     let mut answer = Answer::of(response);
     for part in ["services", "instances"] {
@@ -148,7 +152,7 @@ impl Run<'_> {
         services: usize,
         answer: &Answer,
         identities: &[(String, Identity)],
-    ) -> Vec<((&'static str, usize), (String, Identity))> {
+    ) -> Vec<(Position, (String, Identity))> {
         let failed = |part: &str, index: usize| {
             let failed = answer.body[part]["failed"].as_array().into_iter().flatten();
             failed
