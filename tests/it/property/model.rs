@@ -1,0 +1,356 @@
+//! What the registry holds and answers, written down naively: lists that are searched from end to end, in one tenant.
+//! Nothing here is taken from the daemon but how the id of a service is derived from its key.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use service_center::domain::service::derived_id;
+
+pub type TextMap = BTreeMap<String, String>;
+
+/// Environment, application, name.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Name {
+    pub environment: &'static str,
+    pub app: &'static str,
+    pub name: &'static str,
+}
+
+/// A name in a version.
+pub type Key = (Name, &'static str);
+
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub id: String,
+    pub name: Name,
+    pub version: &'static str,
+    pub alias: &'static str,
+    pub properties: TextMap,
+    pub tags: TextMap,
+    pub instances: BTreeMap<&'static str, Instance>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Instance {
+    pub status: &'static str,
+    pub properties: TextMap,
+    /// Number of the write that made it what it is.
+    pub written: u64,
+}
+
+/// Who asks for what, and how.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Asker {
+    pub consumer: Option<String>,
+    pub tags: Vec<&'static str>,
+}
+
+/// What makes a find's revision: the last write among the instances, and how many these are.
+pub type Identity = (u64, usize);
+
+/// What is found: instances, and their identity.
+#[derive(Clone, Debug)]
+pub struct Found {
+    pub instances: Vec<Value>,
+    pub identity: Identity,
+}
+
+/// The number of an error.
+pub type Code = &'static str;
+
+pub const NO_SERVICE: Code = "400012";
+pub const NO_INSTANCE: Code = "400017";
+
+#[derive(Clone, Debug, Default)]
+pub struct Model {
+    pub services: Vec<Service>,
+    /// Consumer and provider.
+    pub rules: BTreeSet<(Key, Name)>,
+    writes: u64,
+}
+
+impl Service {
+    pub fn key(&self) -> Key {
+        (self.name.clone(), self.version)
+    }
+
+    pub fn shown(&self) -> Value {
+        json!({
+            "serviceId": self.id,
+            "environment": self.name.environment,
+            "appId": self.name.app,
+            "serviceName": self.name.name,
+            "version": self.version,
+            "alias": self.alias,
+            "properties": self.properties,
+        })
+    }
+
+    fn shown_instance(&self, id: &str, instance: &Instance) -> Value {
+        json!({
+            "instanceId": id,
+            "serviceId": self.id,
+            "status": instance.status,
+            "properties": instance.properties,
+            "version": self.version,
+        })
+    }
+
+    fn is_open(&self) -> bool {
+        self.properties.get("allowCrossApp").is_some_and(|value| value == "true")
+    }
+
+    /// Whether a consumer sees it: same environment, and same application unless it is open.
+    fn is_seen_by(&self, consumer: Option<&Self>) -> bool {
+        consumer.is_none_or(|consumer| {
+            consumer.name.environment == self.name.environment
+                && (consumer.name.app == self.name.app || self.is_open())
+        })
+    }
+
+    fn has_tags(&self, tags: &[&str]) -> bool {
+        tags.iter().all(|tag| self.tags.contains_key(*tag))
+    }
+}
+
+impl Model {
+    pub fn service(&self, id: &str) -> Result<&Service, Code> {
+        self.services.iter().find(|service| service.id == id).ok_or(NO_SERVICE)
+    }
+
+    pub fn service_mut(&mut self, id: &str) -> Result<&mut Service, Code> {
+        self.services.iter_mut().find(|service| service.id == id).ok_or(NO_SERVICE)
+    }
+
+    fn write(&mut self) -> u64 {
+        self.writes += 1;
+        self.writes
+    }
+
+    /// All versions under a name, in the order of their texts.
+    pub fn named(&self, name: &Name) -> Vec<&Service> {
+        let mut found: Vec<&Service> = self.services.iter().filter(|service| service.name == *name).collect();
+        found.sort_by_key(|service| service.version);
+        found
+    }
+
+    /// All versions under a name, or if it has none under the alias.
+    fn named_or_aliased(&self, name: &Name) -> Vec<&Service> {
+        let found = self.named(name);
+        if !found.is_empty() {
+            return found;
+        }
+        let is_aliased = |service: &&Service| {
+            service.alias == name.name
+                && service.name.app == name.app
+                && service.name.environment == name.environment
+        };
+        let mut found: Vec<&Service> = self.services.iter().filter(is_aliased).collect();
+        found.sort_by_key(|service| service.version);
+        found
+    }
+
+    /// An existing one keeps what it is; its id is answered.
+    pub fn register_service(
+        &mut self,
+        given: Option<&'static str>,
+        key: &Key,
+        alias: &'static str,
+        properties: &TextMap,
+    ) -> Result<String, Code> {
+        let (name, version) = key;
+        let by_name = self.services.iter().find(|service| service.key() == *key);
+        let by_alias = self.services.iter().find(|service| {
+            !alias.is_empty()
+                && service.alias == alias
+                && service.version == *version
+                && (service.name.environment, service.name.app) == (name.environment, name.app)
+        });
+        let index = ["/cse-sr/ms/indexes/default/default", name.environment, name.app, name.name, version];
+        let id = given.map_or_else(|| derived_id(&index.join("/")), str::to_owned);
+        if let Some(owner) = by_name.or(by_alias) {
+            let is_right = given.is_none_or(|given| given == owner.id);
+            return if is_right { Ok(owner.id.clone()) } else { Err("400010") };
+        }
+        if self.service(&id).is_ok() {
+            return Err("400010");
+        }
+        self.services.push(Service {
+            id: id.clone(),
+            name: name.clone(),
+            version,
+            alias,
+            properties: properties.clone(),
+            tags: TextMap::new(),
+            instances: BTreeMap::new(),
+        });
+        Ok(id)
+    }
+
+    pub fn unregister_service(&mut self, id: &str, force: bool) -> Result<(), Code> {
+        let service = self.service(id)?;
+        let key = service.key();
+        let others = self.rules.iter().any(|(consumer, provider)| *provider == key.0 && *consumer != key);
+        if !force && others {
+            return Err("400023");
+        }
+        if !force && !service.instances.is_empty() {
+            return Err("400013");
+        }
+        self.services.retain(|service| service.id != id);
+        self.rules.retain(|(consumer, _)| *consumer != key);
+        self.drop_dead_rules();
+        Ok(())
+    }
+
+    /// Rules that lead to a name without any version end with the next deletion or replacement.
+    fn drop_dead_rules(&mut self) {
+        let services = &self.services;
+        self.rules.retain(|(_, provider)| services.iter().any(|service| service.name == *provider));
+    }
+
+    pub fn register_instance(
+        &mut self,
+        service: &str,
+        id: &'static str,
+        status: &'static str,
+        properties: &TextMap,
+    ) -> Result<(), Code> {
+        let written = self.write();
+        let known = &mut self.service_mut(service)?.instances;
+        let same = known.get(id).is_some_and(|i| i.status == status && i.properties == *properties);
+        if !same {
+            known.insert(id, Instance { status, properties: properties.clone(), written });
+        }
+        Ok(())
+    }
+
+    pub fn unregister_instance(&mut self, service: &str, id: &str) -> Result<(), Code> {
+        let service = self.service_mut(service).map_err(|_| NO_INSTANCE)?;
+        service.instances.remove(id).map(drop).ok_or(NO_INSTANCE)
+    }
+
+    /// Changes an instance, which is a write whatever it was before.
+    pub fn change_instance(
+        &mut self,
+        service: &str,
+        id: &str,
+        change: impl FnOnce(&mut Instance),
+    ) -> Result<(), Code> {
+        let written = self.write();
+        let service = self.service_mut(service).map_err(|_| NO_INSTANCE)?;
+        let instance = service.instances.get_mut(id).ok_or(NO_INSTANCE)?;
+        change(instance);
+        instance.written = written;
+        Ok(())
+    }
+
+    /// Instances with these properties and another status than this.
+    pub fn to_be_changed(&self, properties: &TextMap, status: &str) -> Vec<(String, &'static str)> {
+        let mut found = Vec::new();
+        for service in &self.services {
+            for (id, instance) in &service.instances {
+                let has_all =
+                    properties.iter().all(|(key, value)| instance.properties.get(key) == Some(value));
+                if has_all && instance.status != status {
+                    found.push((service.id.clone(), *id));
+                }
+            }
+        }
+        found
+    }
+
+    pub fn change_dependencies(
+        &mut self,
+        consumer: &Key,
+        providers: &[Name],
+        replace: bool,
+    ) -> Result<(), Code> {
+        if !self.services.iter().any(|service| service.key() == *consumer) {
+            return Err(NO_SERVICE);
+        }
+        if replace {
+            self.rules.retain(|(known, _)| known != consumer);
+        }
+        self.rules.extend(providers.iter().map(|provider| (consumer.clone(), provider.clone())));
+        if replace {
+            self.drop_dead_rules();
+        }
+        Ok(())
+    }
+
+    fn consumer(&self, asker: &Asker) -> Result<Option<&Service>, Code> {
+        asker.consumer.as_ref().map(|id| self.service(id)).transpose()
+    }
+
+    /// Instances of all versions that the asker sees. Who sees one depends on the provider from then on.
+    pub fn find(&mut self, asker: &Asker, name: &Name) -> Result<Found, Code> {
+        let consumer = self.consumer(asker)?;
+        let environment = consumer.map_or(name.environment, |consumer| consumer.name.environment);
+        let versions = self.named_or_aliased(&Name { environment, ..name.clone() });
+        if versions.is_empty() {
+            return Err(NO_SERVICE);
+        }
+        let is_visible = |service: &&&Service| service.has_tags(&asker.tags) && service.is_seen_by(consumer);
+        let visible: Vec<&Service> = versions.iter().filter(is_visible).copied().collect();
+        let found = found(&visible);
+        if let (Some(consumer), Some(provider)) = (consumer, visible.first()) {
+            let rule = (consumer.key(), provider.name.clone());
+            self.rules.insert(rule);
+        }
+        Ok(found)
+    }
+
+    pub fn list(&self, asker: &Asker, service: &str) -> Result<Found, Code> {
+        let consumer = self.consumer(asker)?;
+        let service = self.service(service)?;
+        let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
+        if is_visible { Ok(found(&[service])) } else { Err(NO_SERVICE) }
+    }
+
+    pub fn instance(&self, asker: &Asker, service: &str, id: &str) -> Result<Found, Code> {
+        let consumer = self.consumer(asker)?;
+        let service = self.service(service)?;
+        let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
+        let instance = service.instances.get(id).filter(|_| is_visible).ok_or(NO_INSTANCE)?;
+        let instances = vec![service.shown_instance(id, instance)];
+        Ok(Found { instances, identity: (instance.written, 1) })
+    }
+
+    pub fn providers(&self, consumer: &str) -> Result<Vec<Value>, Code> {
+        let key = self.service(consumer)?.key();
+        let of = self.rules.iter().filter(|(consumer, _)| *consumer == key);
+        Ok(of.flat_map(|(_, provider)| self.named(provider)).map(Service::shown).collect())
+    }
+
+    pub fn consumers(&self, provider: &str) -> Result<Vec<Value>, Code> {
+        let name = &self.service(provider)?.name;
+        let of = self.rules.iter().filter(|(_, provider)| provider == name);
+        let keys: Vec<&Key> = of.map(|(consumer, _)| consumer).collect();
+        let is_one = |service: &&Service| keys.contains(&&service.key());
+        Ok(self.services.iter().filter(is_one).map(Service::shown).collect())
+    }
+
+    /// The id of an exact version.
+    pub fn existence(&self, (name, version): &Key) -> Result<String, Code> {
+        let versions = self.named_or_aliased(name);
+        if versions.is_empty() {
+            return Err(NO_SERVICE);
+        }
+        let found = versions.iter().find(|service| service.version == *version);
+        found.map(|service| service.id.clone()).ok_or("400026")
+    }
+}
+
+fn found(services: &[&Service]) -> Found {
+    let mut instances = Vec::new();
+    let mut last = 0;
+    for service in services {
+        for (id, instance) in &service.instances {
+            instances.push(service.shown_instance(id, instance));
+            last = last.max(instance.written);
+        }
+    }
+    let identity = (last, instances.len());
+    Found { instances, identity }
+}

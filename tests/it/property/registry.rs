@@ -1,0 +1,249 @@
+//! The registry against the model: after each random operation the answer is the model's, and at the end another process
+//! (the same daemon started again, or a second node) answers the same.
+
+use std::collections::{BTreeMap, HashMap};
+
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use serde_json::{Value, json};
+
+use super::answer::{Answer, list};
+use super::draw::{Draw, reads};
+use super::model::{Code, Found, Identity, Model};
+use super::operation::{Operation, Seen};
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::{Client, Response};
+use crate::support::scale::Scale;
+use crate::support::store::on_etcd;
+
+/// What the client knows: of each query the identity and the revision it saw last.
+#[derive(Default)]
+struct Memory(HashMap<String, (Identity, String)>);
+
+impl Seen for Memory {
+    fn seen(&self, query: &str) -> Option<(Identity, String)> {
+        self.0.get(query).cloned()
+    }
+}
+
+impl Memory {
+    /// A revision changes when what is found does, and only then.
+    fn note(&mut self, query: String, identity: Identity, revision: &str, place: &str) {
+        if let Some((former, known)) = self.0.get(&query) {
+            assert_eq!(*former == identity, known == revision, "{place}: revision of {query}");
+        }
+        self.0.insert(query, (identity, revision.to_owned()));
+    }
+}
+
+/// A place in a batch find: its part, and the index in it.
+type Position = (&'static str, usize);
+
+/// One part of a batch find's answer.
+pub fn batch_part(
+    found: Vec<(String, Result<Found, Code>)>,
+    seen: &dyn Seen,
+    identities: &mut Vec<(String, Identity)>,
+) -> Value {
+    let mut failed: BTreeMap<Code, Vec<usize>> = BTreeMap::new();
+    let (mut not_modified, mut updated) = (Vec::new(), Vec::new());
+    for (index, (query, found)) in found.into_iter().enumerate() {
+        match found {
+            Err(code) => failed.entry(code).or_default().push(index),
+            Ok(found) => {
+                if seen.seen(&query).is_some_and(|(identity, _)| identity == found.identity) {
+                    not_modified.push(json!(index));
+                } else {
+                    let mut element = list("instances", found.instances);
+                    element["index"] = json!(index);
+                    updated.push(element);
+                }
+                identities.push((query, found.identity));
+            }
+        }
+    }
+    let failed =
+        failed.into_iter().map(|(code, indexes)| json!({"code": code, "indexes": indexes})).collect();
+    let mut part = list("failed", failed);
+    for (member, values) in [("notModified", not_modified), ("updated", updated)] {
+        part.as_object_mut().unwrap().extend(list(member, values).as_object().cloned().unwrap());
+    }
+    part
+}
+
+/// The answer of a batch find with its errors in short and without its revisions, and these.
+fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
+    let mut revisions = BTreeMap::new();
+    let mut answer = Answer::of(response);
+    for part in ["services", "instances"] {
+        let Some(members) = answer.body.get_mut(part).and_then(Value::as_object_mut) else { continue };
+        for failed in members.get_mut("failed").and_then(Value::as_array_mut).into_iter().flatten() {
+            *failed = json!({"code": failed["error"]["errorCode"], "indexes": failed["indexes"]});
+        }
+        for updated in members.get_mut("updated").and_then(Value::as_array_mut).into_iter().flatten() {
+            let updated = updated.as_object_mut().unwrap();
+            let index = usize::try_from(updated["index"].as_u64().unwrap()).unwrap();
+            revisions.insert((part, index), updated.remove("rev").unwrap().as_str().unwrap().to_owned());
+        }
+        for values in members.values_mut().filter_map(Value::as_array_mut) {
+            values.sort_by_key(Value::to_string);
+        }
+    }
+    (answer, revisions)
+}
+
+/// The registry, the model, and what the client remembers.
+struct Run<'a> {
+    client: Client,
+    model: Model,
+    memory: Memory,
+    random: StdRng,
+    seed: u64,
+    etcd: Option<&'a Etcd>,
+}
+
+impl Run<'_> {
+    fn go(&mut self, operations: usize) {
+        for number in 0..operations {
+            let operation = Draw { random: &mut self.random, model: &self.model }.operation();
+            self.check(&operation, &format!("seed {}, operation {number}, {operation:?}", self.seed));
+        }
+        for operation in reads(&self.model) {
+            self.check(&operation, &format!("seed {}, at the end, {operation:?}", self.seed));
+        }
+    }
+
+    fn check(&mut self, operation: &Operation, place: &str) {
+        let sends_revision = self.random.random();
+        let known = operation.query().and_then(|query| self.memory.seen(&query)).filter(|_| sends_revision);
+        let (identity, revision) = known.unzip();
+        let request = operation.request(revision.as_deref(), &self.memory);
+        let rules = self.model.rules.clone();
+        let expected = operation.perform(&mut self.model, identity, &self.memory);
+        let response = self.client.send(&request).unwrap_or_else(|error| panic!("{place}: {error}"));
+        if let Operation::BatchFind { services, .. } = operation {
+            let (answer, revisions) = batch_answer(&response);
+            assert_eq!(answer, expected.answer, "{place}");
+            for (at, (query, identity)) in
+                self.positions(services.len(), &expected.answer, &expected.identities)
+            {
+                if let Some(revision) = revisions.get(&at) {
+                    self.memory.note(query, identity, revision, place);
+                }
+            }
+        } else {
+            assert_eq!(Answer::of(&response), expected.answer, "{place}: {}", response.text());
+            for (query, identity) in expected.identities {
+                let revision =
+                    response.header("X-Resource-Revision").unwrap_or_else(|| panic!("{place}: no revision"));
+                self.memory.note(query, identity, revision, place);
+            }
+        }
+        if self.model.rules != rules || operation.asks_for_rules() && response.status == 200 {
+            self.settle(place);
+        }
+    }
+
+    /// Where in a batch find's answer each identity belongs: those that failed have none.
+    fn positions(
+        &self,
+        services: usize,
+        answer: &Answer,
+        identities: &[(String, Identity)],
+    ) -> Vec<(Position, (String, Identity))> {
+        let failed = |part: &str, index: usize| {
+            let failed = answer.body[part]["failed"].as_array().into_iter().flatten();
+            failed
+                .flat_map(|failed| failed["indexes"].as_array().unwrap())
+                .any(|known| *known == json!(index))
+        };
+        let all =
+            (0..services).map(|index| ("services", index)).chain((0..).map(|index| ("instances", index)));
+        all.filter(|(part, index)| !failed(part, *index)).zip(identities.iter().cloned()).collect()
+    }
+
+    /// Rules follow later: waits until the registry has them. On etcd they come through a queue, which is then empty.
+    fn settle(&self, place: &str) {
+        eventually(GENEROUS, || {
+            for service in &self.model.services {
+                let operation = Operation::Providers { id: service.id.clone() };
+                let response = self.client.send(&operation.request(None, &self.memory)).unwrap();
+                let expected = list("providers", self.model.providers(&service.id).unwrap());
+                let answer = Answer::of(&response).body;
+                if answer != expected {
+                    return Err(format!("{place}: providers of {}: {answer}, not {expected}", service.id));
+                }
+            }
+            match self.etcd {
+                Some(etcd) => {
+                    let waiting = etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/ms/dep-queue/"]);
+                    if waiting.trim().is_empty() { Ok(()) } else { Err(format!("{place}: {waiting} waits")) }
+                }
+                None => Ok(()),
+            }
+        });
+    }
+
+    /// All reads by another process: the same answers and revisions.
+    fn compare_with(&self, other: &Client) {
+        for operation in reads(&self.model) {
+            let request = operation.request(None, &self.memory);
+            let told = |client: &Client| {
+                let response = client.send(&request).unwrap();
+                let revision = response.header("X-Resource-Revision").map(str::to_owned);
+                (Answer::of(&response), revision)
+            };
+            let expected = operation.perform(&mut self.model.clone(), None, &self.memory).answer;
+            let seen = operation.query().and_then(|query| self.memory.seen(&query));
+            eventually(GENEROUS, || {
+                let (answer, revision) = told(other);
+                if answer != expected {
+                    return Err(format!("seed {}: {operation:?}: {answer:?}, not {expected:?}", self.seed));
+                }
+                match (&seen, revision) {
+                    (Some((_, seen)), Some(revision)) if answer.status == 200 && *seen != revision => {
+                        Err(format!("seed {}: {operation:?}: revision {revision}, not {seen}", self.seed))
+                    }
+                    _ => Ok(()),
+                }
+            });
+        }
+    }
+}
+
+fn run<'a>(daemon: &Daemon, seed: u64, etcd: Option<&'a Etcd>) -> Run<'a> {
+    println!("seed {seed}");
+    let (model, memory) = (Model::default(), Memory::default());
+    Run { client: daemon.client(), model, memory, random: StdRng::seed_from_u64(seed), seed, etcd }
+}
+
+fn seeds() -> Vec<u64> {
+    let fixed = Scale::of_this_run().choose(vec![1], (1..9).collect());
+    fixed.into_iter().chain([rand::random_range(1_000..1_000_000)]).collect()
+}
+
+#[test]
+fn the_embedded_registry_answers_as_the_model_does_also_after_a_restart() {
+    for seed in seeds() {
+        let mut daemon = Daemon::start(Settings::default()).unwrap();
+        let mut run = run(&daemon, seed, None);
+        run.go(Scale::of_this_run().choose(400, 4_000));
+        daemon.restart().unwrap();
+        run.compare_with(&daemon.client());
+    }
+}
+
+#[test]
+fn the_registry_on_etcd_answers_as_the_model_does_and_so_does_a_second_node() {
+    for seed in seeds() {
+        let etcd = Etcd::start();
+        let settings = || on_etcd(Settings::default(), &[etcd.address()]);
+        let daemon = Daemon::start(settings()).unwrap();
+        let mut run = run(&daemon, seed, Some(&etcd));
+        run.go(Scale::of_this_run().choose(200, 2_000));
+        let second = Daemon::start(settings()).unwrap();
+        run.compare_with(&second.client());
+    }
+}
