@@ -14,8 +14,8 @@ use service_center::actors::lifeline::Lifelines;
 use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::{DependencyMode, RegistryCore, RegistryRules};
 use service_center::actors::registry::messages::{
-    ChangeDependencies, Merge, PutSchema, QuotaCheck, RegisterInstance, RegisterService, ReplaceSchemas,
-    Reply, RetireSchemaContents,
+    ChangeDependencies, FormerLease, Merge, PutSchema, QuotaCheck, RegisterInstance, RegisterService,
+    ReplaceSchemas, Reply, RetireSchemaContents,
 };
 use service_center::actors::retire::messages::{Job, RetireNow, Retired};
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
@@ -111,6 +111,7 @@ impl World {
             tenant: tenant(),
             service: service.clone(),
             instance,
+            former_lease: FormerLease::Renewed,
             quota: QuotaCheck::Enforced,
         };
         self.settled(self.registry.send(message).await.unwrap()).await;

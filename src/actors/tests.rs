@@ -17,7 +17,8 @@ use super::mailbox::ask;
 use super::registry::RegistryActor;
 use super::registry::core::{DependencyMode, RegistryCore, RegistryRules};
 use super::registry::messages::{
-    Committed, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance, UnregisterService,
+    Committed, FormerLease, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance,
+    UnregisterService,
 };
 use super::watch::{ExpiryRules, WatchActor};
 use crate::cache::{InstanceEntry, SnapshotReader, cell};
@@ -143,7 +144,13 @@ impl Stage {
             ..Instance::default()
         };
         let (service, quota) = (self.service.clone(), QuotaCheck::Enforced);
-        let message = RegisterInstance { tenant: tenant(), service, instance, quota };
+        let message = RegisterInstance {
+            tenant: tenant(),
+            service,
+            instance,
+            former_lease: FormerLease::Renewed,
+            quota,
+        };
         ask(&self.registry, message, PATIENCE).await.unwrap()
     }
 

@@ -20,7 +20,7 @@ use super::lifeline::Lifeline;
 use super::mailbox::ask;
 use super::registry::RegistryActor;
 use super::registry::messages::{
-    QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
+    FormerLease, QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
 };
 use crate::cache::{SnapshotReader, snapshot::name_path};
 use crate::clock::Clock;
@@ -232,6 +232,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         tenant: tenant.clone(),
         service: service.clone(),
         instance,
+        former_lease: FormerLease::Replaced,
         quota: QuotaCheck::Exempt,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    ChangeInstance, ChangeStatusWhere, Committed, InstanceChange, QuotaCheck, RegisterInstance, Reply,
-    RestoreInstance, UnregisterInstance,
+    ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
+    Reply, RestoreInstance, UnregisterInstance,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
 use crate::domain::event::Revision;
@@ -81,7 +81,7 @@ impl Found {
 
 /// Registers an instance.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
-    let RegisterInstance { tenant, service, instance, quota } = message;
+    let RegisterInstance { tenant, service, instance, former_lease, quota } = message;
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -90,7 +90,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let known = known.filter(|_| !instance.instance_id.is_empty());
         let is_new = known.is_none();
         if let Some(known) = known {
-            match replace(&core, &tenant, &view, &instance, &known).await? {
+            match replace(&core, &tenant, &view, &instance, &known, former_lease).await? {
                 Replaced::Done(reply) => return Ok(reply),
                 Replaced::Gone => {}
             }
@@ -187,12 +187,14 @@ async fn replace(
     service: &ServiceView,
     sent: &Instance,
     known: &InstanceEntry,
+    former_lease: FormerLease,
 ) -> Result<Replaced, Error> {
     let stored = parse(known.json())?;
     let mut document = sent.clone();
     document.complete(&service.record.document, sent.instance_id.clone(), core.now(), &core.rules.instances);
     let id = InstanceId::from(sent.instance_id.as_str());
     if let Some(mark) = &known.lease
+        && former_lease == FormerLease::Renewed
         && document.same_as_registered(&stored)
     {
         return match renew(core, mark).await {
@@ -211,7 +213,8 @@ async fn replace(
     let ttl = document.ttl_seconds(&core.rules.instances);
     let has_same_ttl = ttl == stored.ttl_seconds(&core.rules.instances);
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
-    let lease = match held.filter(|_| has_same_ttl) {
+    let stays = has_same_ttl && former_lease == FormerLease::Renewed;
+    let lease = match held.filter(|_| stays) {
         Some(held) => held,
         None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
     };

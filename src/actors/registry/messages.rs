@@ -119,6 +119,15 @@ pub struct ChangeTags {
     pub change: TagChange,
 }
 
+/// What becomes of the lease of an instance that registers again with an equal document.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormerLease {
+    /// It is renewed, and nothing is written.
+    Renewed,
+    /// A new one takes its place: who registers is another process than the one the lease was granted for.
+    Replaced,
+}
+
 /// Registers an instance, or takes a changed document of a known one.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<InstanceId>")]
@@ -129,6 +138,8 @@ pub struct RegisterInstance {
     pub service: ServiceId,
     /// The valid document as sent.
     pub instance: Instance,
+    /// The lease of a known one.
+    pub former_lease: FormerLease,
     /// Quotas.
     pub quota: QuotaCheck,
 }

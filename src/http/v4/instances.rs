@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use crate::actors::registry::messages::{
-    ChangeInstance, ChangeStatusWhere, InstanceChange, QuotaCheck, RegisterInstance, UnregisterInstance,
+    ChangeInstance, ChangeStatusWhere, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
+    UnregisterInstance,
 };
 use crate::domain::validate::instance::{self as valid, InstanceRequest};
 use crate::domain::{InstanceId, ServiceId};
@@ -21,7 +22,15 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     let instance = body.into_instance(id)?;
     let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
-    let id = api.write(RegisterInstance { tenant, service, instance, quota: QuotaCheck::Enforced }).await?;
+    let id = api
+        .write(RegisterInstance {
+            tenant,
+            service,
+            instance,
+            former_lease: FormerLease::Renewed,
+            quota: QuotaCheck::Enforced,
+        })
+        .await?;
     Ok(Reply::encoded(&InstanceRegistered { instance_id: id.to_string() }))
 }
 

@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::find::service;
 use crate::actors::registry::messages::{
-    ChangeTags, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange,
-    UnregisterService,
+    ChangeTags, FormerLease, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties,
+    TagChange, UnregisterService,
 };
 use crate::cache::ServiceView;
 use crate::cache::snapshot::Snapshot;
@@ -63,7 +63,15 @@ async fn register_with(
 ) -> Result<(), Error> {
     validate::instance::registration(service.as_str(), &instance)?;
     let (tenant, service) = (tenant.clone(), service.clone());
-    api.write(RegisterInstance { tenant, service, instance, quota: QuotaCheck::Enforced }).await.map(drop)
+    api.write(RegisterInstance {
+        tenant,
+        service,
+        instance,
+        former_lease: FormerLease::Renewed,
+        quota: QuotaCheck::Enforced,
+    })
+    .await
+    .map(drop)
 }
 
 /// `GET /microservices`: all of the tenant.

@@ -176,15 +176,22 @@ fn a_killed_node_is_gone_when_its_lease_ends() {
 }
 
 /// Injected: `kill -9` of one node, which is started again before its lease ends. It stands on the list once, under its
-/// former id, and still does when the lease it died with has ended or was renewed by the new process.
+/// former id and on a lease of its own, and still does when the lease it died with has ended.
 #[test]
 fn a_node_started_again_takes_its_former_entry_over() {
     let etcd = Etcd::start();
     let (one, mut other) = pair(&etcd, |settings| settings.environment(SHORT_TTL.0, SHORT_TTL.1));
     let former = member(&one, other.address());
+    let (service, id) = (former["serviceId"].as_str().unwrap(), former["instanceId"].as_str().unwrap());
     for _ in 0..2 {
+        let former_lease = lease_of(&etcd, service, id);
         other.kill9();
         other.restart().unwrap();
+        assert_ne!(
+            lease_of(&etcd, service, id),
+            former_lease,
+            "the new process stands on a lease of its own"
+        );
         for asked in [&one, &other] {
             lists(asked, &[one.address(), other.address()]);
             let entry = member(asked, other.address());
@@ -193,7 +200,6 @@ fn a_node_started_again_takes_its_former_entry_over() {
         }
     }
     // The lease on which it stands now lives on: it is renewed beyond its time.
-    let (service, id) = (former["serviceId"].as_str().unwrap(), former["instanceId"].as_str().unwrap());
     let lease = lease_of(&etcd, service, id);
     let low = eventually(GENEROUS, || seconds_left(&etcd, lease).filter(|left| *left <= 17));
     eventually(GENEROUS, || seconds_left(&etcd, lease).is_some_and(|left| left > low));

@@ -19,7 +19,8 @@ async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
         ..Instance::default()
     };
     let (service, quota) = (stage.service.clone(), QuotaCheck::Enforced);
-    let message = RegisterInstance { tenant: tenant(), service, instance, quota };
+    let message =
+        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, quota };
     let committed = ask(&stage.registry, message, PATIENCE).await.unwrap().map_err(|error| error.code)?;
     stage.seen(committed).await;
     Ok(())
