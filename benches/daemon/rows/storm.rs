@@ -42,7 +42,8 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     fill(address, &services, each, MINUTE)?;
 
     let held = services.len() * each;
-    let beats = Pace { clients: BEATERS, every: BEAT_EVERY.mul_f64(BEATERS as f64 / held as f64) };
+    let beat_every = options.scale(BEAT_EVERY, BEAT_EVERY / 60);
+    let beats = Pace { clients: BEATERS, every: beat_every.mul_f64(BEATERS as f64 / held as f64) };
     let finds =
         Pace { clients: options.scale(FINDERS, 20), every: options.scale(FIND_EVERY, FIND_EVERY / 50) };
     // In the order in which they were registered, so that the oldest lease is renewed first.
@@ -90,7 +91,9 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let within = |sent: &&crate::paced::Sent| sent.at >= from && sent.at <= to;
     let during: Vec<Duration> = found.iter().filter(within).map(|sent| sent.took).collect();
     let during = Latencies::new(during)?;
-    let beats_during = Latencies::new(beaten.iter().filter(within).map(|sent| sent.took).collect())?;
+    let beats_during = Latencies::new(beaten.iter().filter(within).map(|sent| sent.took).collect());
+    // A storm of few registrations may be over before the next beat is due.
+    let beats_during = beats_during.map_or_else(|_| "none meanwhile".to_owned(), |took| took.text());
     let quiet: Vec<Duration> = found.iter().filter(|sent| sent.at < from).map(|sent| sent.took).collect();
     let quiet = Latencies::new(quiet)?;
     let seconds = (to - from).as_secs_f64();
@@ -98,7 +101,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         "finds {}; before it {}; beats {}; {} registered in {seconds:.1} s ({:.0}/s), {:.0} beats/s, {lost} instances lost",
         during.text(),
         quiet.text(),
-        beats_during.text(),
+        beats_during,
         stormy.len() * storm_each,
         (stormy.len() * storm_each) as f64 / seconds,
         beaten.len() as f64 / begin.elapsed().as_secs_f64(),
