@@ -9,8 +9,10 @@ use futures_util::future::BoxFuture;
 use crate::cache::SnapshotReader;
 use crate::store::{Revision, Store, StoreError};
 
-/// How long a caller waits in all. Late is no error: the snapshot is answered as it is.
+/// How long a reader waits in all. Late is no error: the snapshot is answered as it is.
 const LIMIT: Duration = Duration::from_secs(1);
+/// How long who must be sure waits in all: a store whose every answer takes 300 ms is slow, not away.
+const SURE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the watch may take to bring the store's revision before a bookmark is written: it may be one of another
 /// prefix, which never comes.
 const USUAL_DELAY: Duration = Duration::from_millis(30);
@@ -42,12 +44,14 @@ impl Freshness {
     /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
     /// reads, to which the snapshot is then the best there is.
     pub async fn catch_up(&self) {
-        let _ = self.try_catch_up().await;
+        // As it is then.
+        let _ = tokio::time::timeout(LIMIT, self.reach()).await;
     }
 
-    /// As [`Self::catch_up`], for whoever must not act on an old snapshot.
+    /// As [`Self::catch_up`], for whoever must not act on an old snapshot, or refuse a write or a beat because of one: the
+    /// client would take the refusal for the truth.
     pub async fn try_catch_up(&self) -> Result<(), Behind> {
-        tokio::time::timeout(LIMIT, self.reach()).await.unwrap_or(Err(Behind))
+        tokio::time::timeout(SURE_LIMIT, self.reach()).await.unwrap_or(Err(Behind))
     }
 
     async fn reach(&self) -> Result<(), Behind> {

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 use super::batcher::Batcher;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
-use crate::actors::freshness::Freshness;
+use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
 use crate::cache::{ServiceView, SnapshotReader};
 use crate::clock::{Clock, Monotonic};
@@ -136,6 +136,12 @@ impl RegistryCore {
         }
     }
 
+    /// Brings the snapshot up to date before somebody is refused for what it says; 500011 if that cannot be done now.
+    pub(super) async fn be_current(&self) -> Result<(), Error> {
+        let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
+        self.freshness.try_catch_up().await.map_err(behind)
+    }
+
     /// 400100 unless one more fits. Nobody is refused for what an old snapshot says.
     pub(super) async fn check_quota(
         &self,
@@ -148,7 +154,7 @@ impl RegistryCore {
         if current() < limit {
             return Ok(());
         }
-        self.freshness.catch_up().await;
+        self.be_current().await?;
         quota::check(what, limit, current())
     }
 
@@ -162,7 +168,7 @@ impl RegistryCore {
         if let Some(service) = self.reader.load().service(tenant, id) {
             return Ok(Arc::clone(service));
         }
-        self.freshness.catch_up().await;
+        self.be_current().await?;
         let snapshot = self.reader.load();
         snapshot.service(tenant, id).cloned().ok_or_else(|| Error::new(Code::ServiceNotExists, detail))
     }

@@ -27,7 +27,7 @@ const MAX_OPS: usize = 100;
 /// Takes requests of clients.
 pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> Reply<()> {
     let ChangeDependencies { tenant, requests, merge } = message;
-    core.freshness.catch_up().await;
+    core.be_current().await?;
     let mut complete: Vec<(String, Dependency)> = Vec::new();
     for request in requests {
         let (id, request) = completed(&core.reader.load(), &tenant, request, merge)?;
@@ -290,7 +290,7 @@ pub(super) async fn clean_up(
     tenant: &Tenant,
     fences: &[Compare],
 ) -> Result<Option<Revision>, Error> {
-    core.freshness.catch_up().await;
+    core.be_current().await?;
     let snapshot = core.reader.load_full();
     let mut revision = None;
     for (provider, consumers) in dead_providers(&snapshot, tenant) {

@@ -349,7 +349,7 @@ async fn known_lease(
     if let Some(lease) = look() {
         return Ok(lease);
     }
-    core.freshness.catch_up().await;
+    core.be_current().await?;
     look().ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
 }
 
@@ -365,7 +365,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {
-        core.freshness.catch_up().await;
+        core.be_current().await?;
         known = look();
     }
     let known = known.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
@@ -428,7 +428,7 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
 /// Sets a status on many; each is a transaction of its own, together in batches.
 pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
-    core.freshness.catch_up().await;
+    core.be_current().await?;
     let targets: Vec<_> = {
         let snapshot = core.reader.load();
         let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());

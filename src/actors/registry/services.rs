@@ -199,7 +199,7 @@ pub(super) async fn delete(
     }
     if protection == Protection::InstancesAndConsumers {
         // Who depends on it and what it runs is judged by what is true now.
-        core.freshness.catch_up().await;
+        core.be_current().await?;
     }
     let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
     let snapshot = core.reader.load_full();

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::actors::beats::Taken;
+use crate::actors::freshness::Behind;
 use crate::actors::registry::messages::{ChangeInstance, InstanceChange};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::event::InstanceRef;
@@ -24,12 +25,13 @@ pub async fn beat(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::empty())
 }
 
-/// [`take`], with a second look for an instance that was registered on another node a moment ago.
+/// [`take`], with a second look for an instance that was registered on another node a moment ago. While the node cannot
+/// know of those, one it does not hold is no reason to register again: 500011.
 pub async fn take_exactly(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
     if take(api, tenant, service, instance).is_ok() {
         return Ok(());
     }
-    api.freshness.catch_up().await;
+    api.freshness.try_catch_up().await.map_err(unsure)?;
     take(api, tenant, service, instance)
 }
 
@@ -42,8 +44,11 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         || keys.iter().map(|key| take(&api, tenant, &key.service_id, &key.instance_id)).collect::<Vec<_>>();
     let mut taken = try_all();
     if taken.iter().any(Result::is_err) {
-        api.freshness.catch_up().await;
+        let is_current = api.freshness.try_catch_up().await;
         taken = try_all();
+        if let Err(behind) = is_current {
+            taken = taken.into_iter().map(|taken| taken.map_err(|_| unsure(behind))).collect();
+        }
     }
     let instances = keys.into_iter().zip(taken).map(|(key, taken)| HeartbeatResult {
         service_id: key.service_id,
@@ -51,6 +56,11 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         error: taken.err().map(|error| error.to_string()).unwrap_or_default(),
     });
     Ok(Reply::encoded(&HeartbeatsResult { instances: instances.collect() }))
+}
+
+/// A refusal from an old snapshot would be taken for the truth.
+fn unsure(behind: Behind) -> Error {
+    Error::new(Code::Unavailable, behind.to_string())
 }
 
 /// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease.

@@ -75,8 +75,8 @@ pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
         let (api, tenant, service, instance) =
             (Arc::clone(api), tenant.clone(), service.clone(), instance.clone());
         actix::spawn(async move {
-            api.freshness.catch_up().await;
-            if api.reader.load().instance(&tenant, &service, &instance).is_none() {
+            let is_current = api.freshness.try_catch_up().await.is_ok();
+            if is_current && api.reader.load().instance(&tenant, &service, &instance).is_none() {
                 outbox.finish(gone());
             }
         });
@@ -88,7 +88,8 @@ pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
         let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
         Box::pin(async move {
             let taken = take_exactly(&api, &tenant, &service, &instance).await;
-            taken.err().map(|_| gone())
+            // Without the store nobody knows whether it is gone: the next pong asks again.
+            taken.err().filter(|error| error.code == Code::InstanceNotExists).map(|_| gone())
         }) as _
     };
     Session::heartbeat(ping_every, Box::new(on_pong)).until(reader).into()

@@ -14,7 +14,7 @@ use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
 use crate::support::http::{Client, Response};
 use crate::support::proxy::Proxy;
-use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::{Frame, WebSocket, WsError};
@@ -208,4 +208,37 @@ fn a_node_cut_off_from_etcd_answers_and_makes_the_beats_good() {
 #[test]
 fn a_node_whose_packets_to_etcd_are_lost_answers_and_makes_the_beats_good() {
     check_loss(Loss::Stalled);
+}
+
+/// Injected: the network swallows every packet between etcd and one node of two, which then is asked for an instance that
+/// was registered on the other one meanwhile. It cannot know of it, and says so: told that there is none, an owner who says
+/// goodbye would believe that it is gone, and who beats would register again.
+#[test]
+fn what_a_lost_node_cannot_know_it_does_not_deny() {
+    let etcd = Etcd::start();
+    let proxy = Proxy::start(etcd.address()).unwrap();
+    let lost = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
+    let near = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    let (at_lost, at_near) =
+        (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
+    let provider = at_near.create_service("provider", "1.0.0").unwrap();
+    eventually(GENEROUS, || at_lost.find(None, "provider", Freshness::Fresh));
+    proxy.stall();
+    at_near.register(&provider, &Instance::named("late")).unwrap();
+    let later = at_near.create_service("later", "1.0.0").unwrap();
+    let answers = [
+        at_lost.unregister(&provider, "late"),
+        at_lost.heartbeat(&provider, "late"),
+        at_lost.register(&later, &Instance::named("other")).map(drop),
+    ];
+    for answer in answers {
+        assert!(
+            matches!(&answer, Err(CallError::Refused { status: 500, code, .. }) if code == "500011"),
+            "{answer:?}"
+        );
+    }
+    proxy.heal();
+    eventually(GENEROUS, || at_lost.heartbeat(&provider, "late"));
+    eventually(GENEROUS, || at_lost.unregister(&provider, "late"));
+    agree_on(&[&lost, &near], &etcd, &provider, &[]);
 }
