@@ -70,7 +70,7 @@
 //! 21. `http/ws/session.rs` writes it to the socket.
 //!
 //! A find is shorter: `http/v4/find.rs` `find` → `cache/find.rs` `find` over the current snapshot → `cache/answer.rs`
-//! `FindAnswer`, the body joined once and kept until something in it changes. A heartbeat is shorter still:
+//! `FindAnswer`, the body joined of ready pieces and kept until something in it changes. A heartbeat is shorter still:
 //! `http/v4/heartbeats.rs` `beat` marks the lease in the snapshot, `actors/beats.rs` `take` queues it, and within 100 ms
 //! `actors/lease/mod.rs` sends all that is marked as one batch.
 //!

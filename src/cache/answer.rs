@@ -1,5 +1,6 @@
-//! Ready answers of finds: the body joined once from ready pieces and kept until something in it changes.
+//! Ready answers of finds: the body joined from ready pieces and kept until something in it changes.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -10,21 +11,29 @@ use crate::domain::revision::find_revision;
 
 /// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.
 const KEPT_SUBSETS: usize = 8;
+/// Bodies from this size on are kept only once they are asked for a second time: most of what keeping saves is had by then,
+/// and what is read once between two changes would cost the registry's size once more.
+const KEPT_WHEN_ASKED_AGAIN: usize = 16 * 1024;
 /// How many revisions of former answers of one provider are remembered.
 const KEPT_REVISIONS: usize = 32;
 
 const HEAD: &[u8] = b"{\"instances\":[";
 const TAIL: &[u8] = b"]}";
+const NOTHING: &[u8] = b"{}";
 
 /// What a find answers.
 #[derive(Debug)]
 pub struct FindAnswer {
     /// `X-Resource-Revision`.
     pub revision: Box<str>,
-    /// `{"instances":[…]}`, or `{}` where there are none.
-    pub body: Bytes,
     /// Instances in it.
     pub count: usize,
+    /// What the body is joined from: shared with the snapshot.
+    parts: Box<[Instances]>,
+    /// Bytes of the body.
+    size: usize,
+    body: OnceLock<Bytes>,
+    was_asked: AtomicBool,
     /// Revisions this provider was answered with before.
     former: Revisions,
     gzip: OnceLock<Bytes>,
@@ -35,28 +44,60 @@ pub struct FindAnswer {
 type Revisions = Option<Arc<[Box<str>]>>;
 
 impl FindAnswer {
-    /// Joins the instances of services.
-    pub fn join<'a>(parts: impl Iterator<Item = &'a Instances> + Clone) -> Self {
+    /// The answer with the instances of services.
+    pub fn join<'a>(parts: impl Iterator<Item = &'a Instances>) -> Self {
+        let parts: Box<[Instances]> = parts.cloned().collect();
         let (mut count, mut highest, mut size) = (0, 0, 0);
-        for entry in parts.clone().flat_map(Instances::iter) {
+        for entry in parts.iter().flat_map(Instances::iter) {
             count += 1;
             highest = highest.max(entry.record.mod_revision);
             size += entry.record.json.len() + 1;
         }
-        let revision = find_revision(highest, count).into_boxed_str();
-        let (former, gzip, first_served) = (None, OnceLock::new(), OnceLock::new());
-        if count == 0 {
-            return Self { revision, body: Bytes::from_static(b"{}"), count, former, gzip, first_served };
+        Self {
+            revision: find_revision(highest, count).into_boxed_str(),
+            count,
+            parts,
+            // Each comma is counted, though the last instance has none behind it.
+            size: if count == 0 { NOTHING.len() } else { HEAD.len() + size - 1 + TAIL.len() },
+            body: OnceLock::new(),
+            was_asked: AtomicBool::new(false),
+            former: None,
+            gzip: OnceLock::new(),
+            first_served: OnceLock::new(),
         }
-        let mut body = Vec::with_capacity(size + 16);
+    }
+
+    /// `{"instances":[…]}`, or `{}` where there are none.
+    pub fn body(&self) -> Bytes {
+        if let Some(body) = self.body.get() {
+            return body.clone();
+        }
+        let body = self.joined();
+        if body.len() < KEPT_WHEN_ASKED_AGAIN || self.was_asked.swap(true, Ordering::Relaxed) {
+            // One joined at the same time is the same.
+            let _ = self.body.set(body.clone());
+        }
+        body
+    }
+
+    /// Bytes of the body.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn joined(&self) -> Bytes {
+        if self.count == 0 {
+            return Bytes::from_static(NOTHING);
+        }
+        let mut body = Vec::with_capacity(self.size + 1);
         body.extend_from_slice(HEAD);
-        for entry in parts.flat_map(Instances::iter) {
+        for entry in self.parts.iter().flat_map(Instances::iter) {
             body.extend_from_slice(&entry.record.json);
             body.push(b',');
         }
         body.pop();
         body.extend_from_slice(TAIL);
-        Self { revision, body: Bytes::from(body), count, former, gzip, first_served }
+        Bytes::from(body)
     }
 
     /// Whether this is the answer of a revision, or came after it here: then no other node need be ahead.
@@ -66,8 +107,8 @@ impl FindAnswer {
 
     /// The instances as they stand in the body, with commas between; empty if there are none.
     pub fn instances(&self) -> Bytes {
-        let inside = HEAD.len()..self.body.len().saturating_sub(TAIL.len());
-        if self.count == 0 { Bytes::new() } else { self.body.slice(inside) }
+        let inside = HEAD.len()..self.size.saturating_sub(TAIL.len());
+        if self.count == 0 { Bytes::new() } else { self.body().slice(inside) }
     }
 
     /// The compressed body, if it was made.

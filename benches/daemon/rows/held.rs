@@ -30,7 +30,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     fill(node.address(), &services, each, LONG)?;
     find_all(&node, &services, each)?;
     if options.wants("memory") {
-        memory(store, table, &mut node, services.len() * each)?;
+        memory(store, table, &mut node, &services, each)?;
     }
     if options.wants("idle") {
         std::thread::sleep(options.scale(SETTLE, Duration::from_millis(200)));
@@ -49,11 +49,24 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-fn memory(store: Kind, table: &mut Table, node: &mut Node, held: usize) -> Result<(), String> {
+fn memory(
+    store: Kind,
+    table: &mut Table,
+    node: &mut Node,
+    services: &[Service],
+    each: usize,
+) -> Result<(), String> {
+    let held = services.len() * each;
     let row = format!("memory, {held} instances, all found once");
     let megabytes = node.resident()? as f64 / 1e6;
     table
         .push(Line::figure(&row, store, format!("{megabytes:.0} MB")).target("≤ 110 MB", megabytes <= 110.0));
+    // Bodies that are asked for again are kept.
+    for _ in 0..2 {
+        find_all(node, services, each)?;
+    }
+    let megabytes = node.resident()? as f64 / 1e6;
+    table.push(Line::figure("memory, all found three times", store, format!("{megabytes:.0} MB")));
     Ok(())
 }
 

@@ -182,11 +182,36 @@ fn nothing_found_is_an_empty_object() {
     let mut world = World::default();
     world.put_service("s", &name("", "app", "svc"), "1");
     let answer = find(&world.snapshot(), &[]);
-    assert_eq!((&answer.body[..], answer.count, answer.instances().len()), (&b"{}"[..], 0, 0));
+    assert_eq!((&answer.body()[..], answer.count, answer.instances().len()), (&b"{}"[..], 0, 0));
     world.put_instance("s", "a");
     world.put_instance("s", "b");
     let answer = find(&world.snapshot(), &[]);
     let inside = String::from_utf8(answer.instances().to_vec()).unwrap();
-    assert_eq!(format!("{{\"instances\":[{inside}]}}").as_bytes(), &answer.body[..]);
+    assert_eq!(format!("{{\"instances\":[{inside}]}}").as_bytes(), &answer.body()[..]);
     assert_eq!(&*answer.revision, crate::domain::revision::find_revision(4, 2));
+}
+
+/// Whether two bodies are one piece of memory.
+fn is_same(one: &bytes::Bytes, other: &bytes::Bytes) -> bool {
+    assert_eq!(one, other);
+    one.as_ptr() == other.as_ptr()
+}
+
+#[test]
+fn a_large_body_is_kept_once_it_is_asked_for_again() {
+    let mut world = World::default();
+    world.put_service("s", &name("", "app", "svc"), "1");
+    world.put_instance("s", "first");
+    let small = find(&world.snapshot(), &[]);
+    assert!(is_same(&small.body(), &small.body()), "a small one at once");
+    for number in 0..2_000 {
+        world.put_instance("s", &format!("i{number}"));
+    }
+    let large = find(&world.snapshot(), &[]);
+    let bodies = [large.body(), large.body(), large.body()];
+    assert!(!is_same(&bodies[0], &bodies[1]), "nobody may ask again");
+    assert!(is_same(&bodies[1], &bodies[2]));
+    for answer in [&small, &large] {
+        assert_eq!(answer.size(), answer.body().len());
+    }
 }

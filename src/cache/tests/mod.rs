@@ -140,7 +140,7 @@ pub fn in_short(at: &InstanceRef) -> String {
 
 /// Ids of the instances in an answer, as they stand in its body.
 pub fn ids(answer: &FindAnswer) -> Vec<String> {
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&answer.body()).unwrap();
     let instances = body["instances"].as_array().cloned().unwrap_or_default();
     assert_eq!(instances.len(), answer.count);
     instances.iter().map(|instance| instance["instanceId"].as_str().unwrap().to_owned()).collect()
@@ -247,7 +247,7 @@ fn answer_lines(snapshot: &Snapshot, tenant: &Tenant, view: &TenantView) -> Vec<
 }
 
 fn told(answer: &FindAnswer) -> (String, String, usize) {
-    (answer.revision.to_string(), String::from_utf8_lossy(&answer.body).into_owned(), answer.count)
+    (answer.revision.to_string(), String::from_utf8_lossy(&answer.body()).into_owned(), answer.count)
 }
 
 /// Every instance an answer shows is in the snapshot as it is shown.
@@ -255,7 +255,7 @@ fn assert_is_fresh(answer: &FindAnswer, snapshot: &Snapshot, tenant: &Tenant) {
     let view = snapshot.tenant(tenant).unwrap();
     let known: Vec<&Bytes> =
         view.nodes().flat_map(|(_, node)| node.instances.iter()).map(|e| e.json()).collect();
-    let body: serde_json::Value = serde_json::from_slice(&answer.body).unwrap();
+    let body: serde_json::Value = serde_json::from_slice(&answer.body()).unwrap();
     for shown in body["instances"].as_array().into_iter().flatten() {
         let is_known =
             known.iter().any(|json| serde_json::from_slice::<serde_json::Value>(json).unwrap() == *shown);

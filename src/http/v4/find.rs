@@ -109,8 +109,8 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// A ready body. Large ones are compressed once they have stood for a while, and then kept compressed.
 pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Reply {
-    let reply = Reply::json(answer.body.clone()).revision(&answer.revision);
-    if answer.body.len() < COMPRESS_AT_ONCE || !call.accepts_gzip() {
+    let reply = Reply::json(answer.body()).revision(&answer.revision);
+    if answer.size() < COMPRESS_AT_ONCE || !call.accepts_gzip() {
         return reply;
     }
     if let Some(gzip) = answer.gzip() {

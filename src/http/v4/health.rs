@@ -30,5 +30,5 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         consumer: "",
     };
     let found = api.reader.load().find(&find, &api.rules.shared)?;
-    Ok(Reply::json(found.answer.body.clone()))
+    Ok(Reply::json(found.answer.body()))
 }
