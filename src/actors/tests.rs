@@ -136,10 +136,14 @@ impl Stage {
     }
 
     pub async fn register(&self, id: &str) -> Result<Committed<InstanceId>, Error> {
+        self.register_on(id, "host").await
+    }
+
+    pub async fn register_on(&self, id: &str, host: &str) -> Result<Committed<InstanceId>, Error> {
         let check = HealthCheck { mode: "push".into(), interval: 30, times: 3, ..HealthCheck::default() };
         let instance = Instance {
             instance_id: id.to_owned(),
-            host_name: "host".into(),
+            host_name: host.into(),
             health_check: Some(check),
             ..Instance::default()
         };

@@ -82,6 +82,13 @@ impl Found {
 /// Registers an instance.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
     let RegisterInstance { tenant, service, instance, former_lease, quota } = message;
+    let given = &instance.instance_id;
+    // A new id is written by nobody else.
+    let _turn = if given.is_empty() {
+        None
+    } else {
+        Some(core.turn(&keys::instance(&tenant, service.as_str(), given)).await?)
+    };
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -319,6 +326,7 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
     let UnregisterInstance { tenant, service, instance } = message;
     let at = Keys::new(&tenant, &service, instance.as_str());
+    let _turn = core.turn(&at.document).await?;
     let mut lease = known_lease(&core, &tenant, &service, &instance).await?;
     let mut deadline = core.deadline();
     loop {
@@ -362,6 +370,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
     if !is_asked && claim.is_none() {
         return Ok(unchanged(()));
     }
+    let _turn = core.turn(&at.document).await?;
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {

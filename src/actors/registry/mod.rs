@@ -18,6 +18,7 @@ mod services;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::rc::Rc;
 use std::time::Duration;
