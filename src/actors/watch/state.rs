@@ -214,20 +214,9 @@ impl WatchState {
         }
         let total = self.builder.current().instance_count;
         let verdict = self.guard.judge(now, total);
-        if verdict.preserved > 0 {
-            metrics::HELD_BY_PRESERVATION.add(verdict.preserved);
-            log::warn!(
-                "{} expired instances are held: 80 % and more of {total} expired at once",
-                verdict.preserved
-            );
-        }
-        if verdict.shared > 0 {
-            metrics::HELD_BY_SHARE.add(verdict.shared);
-            log::warn!(
-                "{} expired instances are held: too many of {total} expired within an interval",
-                verdict.shared
-            );
-        }
+        metrics::HELD_BY_PRESERVATION.add(verdict.preserved.map_or(0, |held| held.newly));
+        metrics::HELD_BY_SHARE.add(verdict.shared.map_or(0, |held| held.newly));
+        verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
         for at in verdict.pass {
             self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
             self.end_lease(&at);
