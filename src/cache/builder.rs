@@ -45,16 +45,26 @@ pub struct InstanceChange {
 pub struct SnapshotBuilder {
     next: Snapshot,
     changes: Vec<InstanceChange>,
+    /// While a listing is taken in: what was known before it.
+    former: Option<Snapshot>,
 }
 
 impl SnapshotBuilder {
     /// Goes on from a snapshot.
     pub fn from_snapshot(snapshot: &Snapshot) -> Self {
-        Self { next: snapshot.clone(), changes: Vec::new() }
+        Self { next: snapshot.clone(), changes: Vec::new(), former: None }
+    }
+
+    /// An empty one, to be filled by a listing, until [`Self::publish`]. Leases it has in common with what was known go on:
+    /// with their marks, and when they were renewed.
+    pub fn listing_after(former: &Snapshot) -> Self {
+        let next = Snapshot { listing: former.listing + 1, ..Snapshot::default() };
+        Self { next, changes: Vec::new(), former: Some(former.clone()) }
     }
 
     /// The snapshot with all applied so far, as of a revision, and the changes since the last call.
     pub fn publish(&mut self, revision: Revision) -> (Arc<Snapshot>, Vec<InstanceChange>) {
+        self.former = None;
         self.next.revision = self.next.revision.max(revision);
         (Arc::new(self.next.clone()), std::mem::take(&mut self.changes))
     }
@@ -195,13 +205,14 @@ impl SnapshotBuilder {
         let json = record.json.clone();
         let mut is_new = false;
         let mut service = None;
+        let (listing, known) = (self.next.listing, self.former_mark(&at));
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
             let former = node.instances.0.get(&at.instance);
             is_new = former.is_none();
             let lease = match former {
                 Some(former) => former.lease.clone(),
-                None => node.early_leases.remove(&at.instance).map(|lease| Arc::new(LeaseMark::new(lease))),
+                None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
             node.list_answer.outdate();
@@ -243,12 +254,18 @@ impl SnapshotBuilder {
         }
     }
 
+    fn former_mark(&self, at: &InstanceRef) -> Option<Arc<LeaseMark>> {
+        let former = self.former.as_ref()?;
+        former.instance(&at.tenant, at.service.as_str(), at.instance.as_str())?.lease.clone()
+    }
+
     fn put_lease(&mut self, at: &InstanceRef, lease: i64) {
+        let (listing, known) = (self.next.listing, self.former_mark(at));
         self.with_node(&at.tenant, at.service.clone(), |node| {
             match node.instances.0.get(&at.instance) {
                 Some(entry) if entry.lease.as_ref().is_some_and(|mark| mark.lease() == lease) => {}
                 Some(entry) => {
-                    let lease = Some(Arc::new(LeaseMark::new(lease)));
+                    let lease = Some(mark(lease, known, listing));
                     let entry = InstanceEntry { record: entry.record.clone(), lease };
                     node.instances.0.insert(at.instance.clone(), Arc::new(entry));
                 }
@@ -291,6 +308,17 @@ impl SnapshotBuilder {
                 tenant.drop_if_unused(id);
             }
         });
+    }
+}
+
+/// The mark of a lease: the one there was before a listing, if it is the same lease.
+fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u64) -> Arc<LeaseMark> {
+    match known.filter(|mark| mark.lease() == lease) {
+        Some(mark) => {
+            mark.listed(listing);
+            mark
+        }
+        None => Arc::new(LeaseMark::new(lease, listing)),
     }
 }
 

@@ -9,12 +9,37 @@ pub struct LeaseMark {
     lease: i64,
     marked: AtomicBool,
     renewed_millis: AtomicU64,
+    /// Number of the last listing in which, or after which, it was there.
+    listing: AtomicU64,
+    has_ended: AtomicBool,
 }
 
 impl LeaseMark {
-    /// An unmarked one.
-    pub fn new(lease: i64) -> Self {
-        Self { lease, marked: AtomicBool::new(false), renewed_millis: AtomicU64::new(0) }
+    /// An unmarked one, there since this listing.
+    pub fn new(lease: i64, listing: u64) -> Self {
+        Self {
+            lease,
+            marked: AtomicBool::new(false),
+            renewed_millis: AtomicU64::new(0),
+            listing: AtomicU64::new(listing),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// It is there in this listing too.
+    pub(super) fn listed(&self, listing: u64) {
+        self.listing.fetch_max(listing, Ordering::Relaxed);
+    }
+
+    /// Its instance said goodbye.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that befell it is known since it was last seen, and was no goodbye: if not, a listing came after it was
+    /// last there, and what is missing in a listing may have been unregistered.
+    pub fn surely_expired(&self, listing: u64) -> bool {
+        !self.has_ended.load(Ordering::Relaxed) && self.listing.load(Ordering::Relaxed) >= listing
     }
 
     /// The lease.

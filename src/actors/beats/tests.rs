@@ -11,7 +11,7 @@ use crate::domain::event::InstanceRecord;
 fn entry(lease: Option<i64>) -> Arc<InstanceEntry> {
     let record =
         InstanceRecord { json: "{}".into(), mod_revision: 1, ttl_seconds: 120, interval_seconds: 30 };
-    Arc::new(InstanceEntry { record, lease: lease.map(|lease| Arc::new(LeaseMark::new(lease))) })
+    Arc::new(InstanceEntry { record, lease: lease.map(|lease| Arc::new(LeaseMark::new(lease, 0))) })
 }
 
 fn at() -> InstanceRef {
@@ -79,7 +79,7 @@ async fn the_first_of_a_batch_wakes() {
 
 #[test]
 fn a_renewal_is_remembered_by_when_it_was_sent() {
-    let mark = LeaseMark::new(1);
+    let mark = LeaseMark::new(1, 0);
     assert!(mark.last_renewed().is_zero());
     mark.renewed(Duration::from_secs(9));
     mark.renewed(Duration::from_secs(4));

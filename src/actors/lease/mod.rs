@@ -184,7 +184,8 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
     let snapshot = core.reader.load();
     match snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str()) {
         Some(entry) => entry.lease.as_ref().is_none_or(|mark| mark.lease() == beat.mark.lease()),
-        None => true,
+        // Missing since a listing it may have been unregistered elsewhere: its owner's next beat is told that it is gone.
+        None => beat.mark.surely_expired(snapshot.listing),
     }
 }
 

@@ -182,7 +182,7 @@ async fn work(core: Rc<WatchCore>) {
 
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let mut pages = core.store.list(keys::ROOT);
-    let mut listed = SnapshotBuilder::default();
+    let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let mut revision = 0;
     while let Some(page) = pages.next().await {
         let page = page?;

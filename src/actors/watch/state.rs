@@ -74,7 +74,13 @@ impl WatchState {
         &self.guard
     }
 
-    /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why.
+    /// What is known now.
+    pub fn current(&self) -> &Snapshot {
+        self.builder.current()
+    }
+
+    /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why, so it is not
+    /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
     pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, share: f64) -> Step {
         let (snapshot, _) = listed.publish(revision);
         let changes = crate::cache::builder::difference(self.builder.current(), &snapshot);
@@ -176,10 +182,7 @@ impl WatchState {
         let ttl = Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0));
         let had_time_left = !full.is_zero() && now < full + ttl;
         if said_goodbye || had_time_left {
-            self.guard.forget(at);
-            self.fates.push((at.clone(), Fate::Gone));
-            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
-            self.end_lease(at);
+            self.say_goodbye(at);
             return;
         }
         let expiry = Expiry {
@@ -188,6 +191,17 @@ impl WatchState {
             held_before: self.builder.current().instance_count,
         };
         self.guard.expire(at.clone(), expiry, now);
+    }
+
+    /// An instance is gone, and not to be written again.
+    fn say_goodbye(&mut self, at: &InstanceRef) {
+        self.guard.forget(at);
+        if let Some(mark) = self.entry(at).and_then(|entry| entry.lease.as_ref()) {
+            mark.end();
+        }
+        self.fates.push((at.clone(), Fate::Gone));
+        self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+        self.end_lease(at);
     }
 
     /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends
@@ -199,12 +213,7 @@ impl WatchState {
             InstanceRef { tenant, service, instance: instance.clone() }
         });
         let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
-        for at in waiting {
-            self.guard.forget(&at);
-            self.fates.push((at.clone(), Fate::Gone));
-            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
-            self.end_lease(&at);
-        }
+        waiting.iter().for_each(|at| self.say_goodbye(at));
     }
 
     /// Lets go the expiries that are due.
