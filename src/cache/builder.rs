@@ -133,6 +133,8 @@ impl SnapshotBuilder {
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
             RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
+            // It changes nothing by itself: the watch knows whether the instance is still shown.
+            RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
         }

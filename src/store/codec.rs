@@ -67,6 +67,7 @@ pub fn decode_put(entry: &Entry) -> Decoded {
             let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
             Ok(RegistryEvent::LeasePut(at, id))
         }),
+        Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
         Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
         Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
     };
@@ -75,7 +76,9 @@ pub fn decode_put(entry: &Entry) -> Decoded {
 
 fn decode_delete(key: &Arc<str>) -> Decoded {
     Decoded::Event(match keys::parse(key) {
-        Subject::Unread | Subject::Domain(_) | Subject::Project(_) => return Decoded::Unread,
+        Subject::Unread | Subject::LateGoodbye(..) | Subject::Domain(_) | Subject::Project(_) => {
+            return Decoded::Unread;
+        }
         Subject::Malformed => return Decoded::Foreign(format!("{key}: the key has another form")),
         Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
         Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
 
@@ -195,14 +196,24 @@ fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
     beat.first_sent.is_some_and(|first| core.clock.monotonic().saturating_sub(first) >= ttl)
 }
 
+/// What the node still shows may be newer than the beat.
+fn last_document(core: &LeaseCore, beat: &Beat) -> Bytes {
+    let snapshot = core.reader.load();
+    let shown = snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str());
+    shown.unwrap_or(&beat.entry).json().clone()
+}
+
 async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
     let message = RestoreInstance {
         tenant: beat.at.tenant.clone(),
         service: beat.at.service.clone(),
         instance: beat.at.instance.clone(),
-        json: beat.entry.json().clone(),
+        json: last_document(core, &beat),
+        former_lease: beat.mark.lease(),
     };
     match ask(&core.registry, message, RESTORE_LIMIT).await {
+        // It is there already, or its owner said goodbye.
+        Ok(Ok(committed)) if committed.revision.is_none() => None,
         Ok(Ok(_)) => {
             metrics::INSTANCES_RESTORED.add(1);
             log::info!(

@@ -132,6 +132,7 @@ impl WatchState {
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
                 }
                 Some(RegistryEvent::LeasePut(at, lease)) => self.put_lease(at, lease, now),
+                Some(RegistryEvent::LateGoodbye(at, lease)) => self.say_goodbye_late(&at, lease),
                 Some(RegistryEvent::ServiceDeleted(tenant, service)) => {
                     self.end_waiting(&tenant, &service);
                     self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
@@ -202,6 +203,16 @@ impl WatchState {
         self.fates.push((at.clone(), Fate::Gone));
         self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
         self.end_lease(at);
+    }
+
+    /// An owner said goodbye after its lease had ended: what waits or is held for that lease is gone, and what has passed is
+    /// not written again. One that has registered anew meanwhile stays.
+    fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64) {
+        match self.entry(at).map(|entry| entry.lease.as_ref().map(|mark| mark.lease())) {
+            Some(shown) if shown == Some(lease) && self.guard.holds(at) => self.say_goodbye(at),
+            Some(_) => {}
+            None => self.fates.push((at.clone(), Fate::Gone)),
+        }
     }
 
     /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends

@@ -72,3 +72,37 @@ async fn one_without_a_lease_gets_one() {
     register_every(&stage, 30).await.unwrap();
     assert!(stage.entry("i").unwrap().lease.is_some());
 }
+
+#[actix::test]
+async fn who_is_held_may_say_goodbye_and_stays_away() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    stage.registered("j").await;
+    // Its lease ends; the snapshot shows it for two seconds more.
+    assert_eq!(stage.store.revoke(lease_of(&entry)).await, Ok(true));
+    stage.freshness.catch_up().await;
+    assert!(stage.entry("i").is_some(), "it waits");
+    stage.unregister("i").await.unwrap();
+    assert!(stage.entry("i").is_none(), "it is gone when that is answered");
+    assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::InstanceNotExists);
+    // Nobody writes it again for that lease, also a node that has not heard of it.
+    let json = entry.json().clone();
+    let former_lease = lease_of(&entry).0;
+    let restore = |former_lease| RestoreInstance {
+        tenant: tenant(),
+        service: stage.service.clone(),
+        instance: "i".into(),
+        json: json.clone(),
+        former_lease,
+    };
+    let reply = ask(&stage.registry, restore(former_lease), PATIENCE).await.unwrap().unwrap();
+    assert_eq!((reply.revision, stage.count().await), (None, 1));
+    // Its owner may register anew, and that is made good if need be.
+    let again = stage.registered("i").await;
+    assert_eq!(stage.store.revoke(lease_of(&again)).await, Ok(true));
+    let reply = ask(&stage.registry, restore(lease_of(&again).0), PATIENCE).await.unwrap().unwrap();
+    assert!(reply.revision.is_some());
+    stage.seen(reply).await;
+    stage.unregister("i").await.unwrap();
+    assert_eq!(stage.count().await, 1);
+}

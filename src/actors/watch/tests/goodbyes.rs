@@ -269,3 +269,35 @@ fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
     assert_eq!(world.told().0.len(), 8);
     assert_eq!(world.step().snapshot.instance_count, 1);
 }
+
+#[test]
+fn a_goodbye_of_one_that_is_held_passes_at_once() {
+    let late = |world: &mut World, lease: i64| {
+        let key = keys::late_goodbye(&tenant(), "s", "i", lease);
+        world.next(|world| vec![world.put(&key, "", 1)]);
+        // The key goes with its own lease.
+        world.next(|world| vec![world.delete(&key)]);
+    };
+    let mut world = registered();
+    world.expire("i");
+    late(&mut world, 8);
+    assert_eq!(world.told(), (vec![], vec![]), "of another lease");
+    late(&mut world, 7);
+    assert_eq!(world.told(), (deleted(), gone()));
+    assert_eq!(world.state.guard().next_due(), None);
+    assert!(world.step().snapshot.tenant(&tenant()).is_none());
+    // One that passed before is only remembered, one that registered anew stays.
+    let mut world = registered();
+    world.expire("i");
+    world.pass(seconds(2));
+    world.told();
+    late(&mut world, 7);
+    assert_eq!(world.told(), (vec![], gone()));
+    let mut world = registered();
+    world.expire("i");
+    world.register("i", 8);
+    world.told();
+    late(&mut world, 7);
+    assert_eq!(world.told(), (vec![], vec![]));
+    assert!(world.has("i"));
+}
