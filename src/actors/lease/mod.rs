@@ -127,7 +127,7 @@ async fn renew(core: &Rc<LeaseCore>, mut batch: Vec<Beat>) {
     let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
     for (beat, answer) in batch.into_iter().zip(answers) {
         match answer {
-            KeepAlive::Renewed(_) => beat.mark.renewed(sent),
+            KeepAlive::Renewed(ttl) => beat.mark.renewed(sent, ttl),
             KeepAlive::NotFound => lost.push(beat),
             KeepAlive::Unanswered(why) => {
                 log::trace!("lease {}: {why}", beat.mark.lease());

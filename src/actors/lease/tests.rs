@@ -41,11 +41,11 @@ async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
 async fn a_beat_renews_and_is_remembered() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
-    let before = entry.lease.as_ref().unwrap().last_renewed();
+    let before = entry.lease.as_ref().unwrap().lives_until(0);
     stage.beat("i", &entry);
     stage.beat("i", &entry);
     let mark = entry.lease.clone().unwrap();
-    eventually("a renewal", || mark.last_renewed() > before).await;
+    eventually("a renewal", || mark.lives_until(0) > before).await;
     assert_eq!(stage.store.begun(Call::KeepAlive), 1);
 }
 
@@ -58,8 +58,8 @@ async fn an_unanswered_renewal_is_tried_again_until_it_is_answered() {
     eventually("tries", || stage.store.begun(Call::KeepAlive) >= 2).await;
     stage.store.come_back();
     let mark = entry.lease.clone().unwrap();
-    let before = mark.last_renewed();
-    eventually("a renewal", || mark.last_renewed() > before).await;
+    let before = mark.lives_until(0);
+    eventually("a renewal", || mark.lives_until(0) > before).await;
 }
 
 #[actix::test]

@@ -308,8 +308,8 @@ async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
     let sent = core.clock.monotonic();
     let answer = core.store.keep_alive(vec![LeaseId(mark.lease())]).await.pop();
     let answer = answer.unwrap_or_else(|| KeepAlive::Unanswered("the store did not answer".to_owned()));
-    if matches!(answer, KeepAlive::Renewed(_)) {
-        mark.renewed(sent);
+    if let KeepAlive::Renewed(ttl) = &answer {
+        mark.renewed(sent, *ttl);
     }
     answer
 }

@@ -159,7 +159,7 @@ impl WatchState {
         self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
         // Written again it is not renewed; and what was missed may have been granted any time ago.
         if let Some(mark) = mark(self).filter(|_| is_new && now >= self.caught_up) {
-            mark.renewed(now.saturating_sub(GRANTED_BEFORE));
+            mark.was_full(now.saturating_sub(GRANTED_BEFORE));
         }
     }
 
@@ -179,9 +179,7 @@ impl WatchState {
         let ttl_seconds =
             if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
         // A goodbye through a Go node looks like an expiry. It surely is none while its lease had time left.
-        let full = entry.lease.as_ref().map(|mark| mark.last_renewed()).unwrap_or_default();
-        let ttl = Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0));
-        let had_time_left = !full.is_zero() && now < full + ttl;
+        let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
         if said_goodbye || had_time_left {
             self.say_goodbye(at);
             return;

@@ -111,16 +111,35 @@ fn time_left_is_counted_from_a_grant_ahead_and_a_late_watch() {
 fn a_renewal_gives_time() {
     let mut world = registered();
     let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
-    entry.lease.as_ref().unwrap().renewed(world.now);
+    entry.lease.as_ref().unwrap().renewed(world.now, 120);
     world.pass(seconds(119));
     world.expire("i");
     assert_eq!(world.told(), (deleted(), gone()));
     let mut world = registered();
     let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
-    entry.lease.as_ref().unwrap().renewed(world.now);
+    entry.lease.as_ref().unwrap().renewed(world.now, 120);
     world.pass(seconds(120));
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]));
+}
+
+#[test]
+fn it_gives_what_the_store_answers_whatever_the_document_says() {
+    // Granted by another kind of node, whose configuration makes each lease live 20 s.
+    let short = || {
+        let mut world = registered();
+        let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
+        entry.lease.as_ref().unwrap().renewed(world.now, 20);
+        world
+    };
+    let mut world = short();
+    world.pass(seconds(20));
+    world.expire("i");
+    assert_eq!(world.told(), (vec![], vec![]), "its owner has been silent for all its time");
+    let mut world = short();
+    world.pass(seconds(19));
+    world.expire("i");
+    assert_eq!(world.told(), (deleted(), gone()));
 }
 
 #[test]
