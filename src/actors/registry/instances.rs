@@ -191,7 +191,7 @@ enum Replaced {
 }
 
 /// A known id registers again: an equal document only renews the lease, a changed one replaces the document. With
-/// another TTL, or if it hung on no lease, it comes onto a new one.
+/// another TTL, if it hung on no lease, or if its lease cannot be renewed, it comes onto a new one.
 async fn replace(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -204,28 +204,33 @@ async fn replace(
     let mut document = sent.clone();
     document.complete(&service.record.document, sent.instance_id.clone(), core.now(), &core.rules.instances);
     let id = InstanceId::from(sent.instance_id.as_str());
-    if let Some(mark) = &known.lease
-        && former_lease == FormerLease::Renewed
-        && document.same_as_registered(&stored)
-    {
-        return match renew(core, mark).await {
-            KeepAlive::Renewed(_) => Ok(Replaced::Done(unchanged(id))),
+    let ttl = document.ttl_seconds(&core.rules.instances);
+    let keeps_lease =
+        former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
+    let is_equal = keeps_lease && document.same_as_registered(&stored);
+    // Registering again is a sign of life too. Renewed first: what is written on a lease whose time is over goes with it.
+    let is_renewed = match known.lease.as_ref().filter(|_| keeps_lease) {
+        None => false,
+        Some(mark) => match renew(core, mark).await {
+            KeepAlive::Renewed(_) if is_equal => return Ok(Replaced::Done(unchanged(id))),
+            KeepAlive::Renewed(_) => true,
             KeepAlive::NotFound => {
                 // Its keys go with it; the compares of the next try decide.
                 core.freshness.catch_up().await;
-                Ok(Replaced::Gone)
+                return Ok(Replaced::Gone);
             }
-            KeepAlive::Unanswered(why) => Err(Error::new(Code::Unavailable, why)),
-        };
-    }
+            // It may be over and not yet ended by the store, for seconds when many are: nobody has to wait for that.
+            KeepAlive::Unanswered(why) => {
+                log::debug!("lease {} is not renewed, a new one takes its place: {why}", mark.lease());
+                false
+            }
+        },
+    };
     document.timestamp.clone_from(&stored.timestamp);
     let at = Keys::new(tenant, &service.id, id.as_str());
-    let json = Bytes::from(json::encode(&document));
-    let ttl = document.ttl_seconds(&core.rules.instances);
-    let has_same_ttl = ttl == stored.ttl_seconds(&core.rules.instances);
+    let json = if is_equal { known.json().clone() } else { Bytes::from(json::encode(&document)) };
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
-    let stays = has_same_ttl && former_lease == FormerLease::Renewed;
-    let lease = match held.filter(|_| stays) {
+    let lease = match held.filter(|_| is_renewed) {
         Some(held) => held,
         None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
     };
@@ -267,9 +272,6 @@ async fn replace(
         Written::At(revision) => {
             if moves {
                 core.leases.discard(held.into_iter().collect());
-            } else if let Some(mark) = &known.lease {
-                // Registering again is a sign of life too.
-                renew(core, mark).await;
             }
             Ok(Replaced::Done(Committed { value: id, revision: Some(revision) }))
         }

@@ -106,3 +106,22 @@ async fn who_is_held_may_say_goodbye_and_stays_away() {
     stage.unregister("i").await.unwrap();
     assert_eq!(stage.count().await, 1);
 }
+
+/// The store says nothing about the lease: its time is over, and it is not ended yet.
+#[actix::test]
+async fn on_a_lease_that_is_about_to_end_it_moves_to_a_new_one() {
+    for host in ["host", "another"] {
+        let stage = Stage::set().await;
+        let former = stage.registered("i").await;
+        stage.store.script(Call::KeepAlive, [Fault::Refused(Reason::Unavailable)]);
+        let committed = stage.register_on("i", host).await.unwrap();
+        stage.seen(committed).await;
+        let entry = stage.entry("i").unwrap();
+        assert_ne!(lease_of(&entry), lease_of(&former), "{host}");
+        assert_eq!(entry.json() == former.json(), host == "host", "{host}");
+        eventually("the end of the former lease", || stage.store.begun(Call::Revoke) == 1).await;
+        let alive = stage.store.keep_alive(vec![lease_of(&entry), lease_of(&former)]).await;
+        assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{host}: {alive:?}");
+        assert_eq!(stage.count().await, 1, "{host}");
+    }
+}
