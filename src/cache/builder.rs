@@ -223,7 +223,9 @@ impl SnapshotBuilder {
             tenant.drop_answers(&at.service);
         });
         self.next.instance_count += usize::from(is_new);
-        let action = if kind == PutKind::Created { Action::Create } else { Action::Update };
+        // To watchers one that was not shown is new, also if its key was there with something that could not be read.
+        let is_created = is_new || kind == PutKind::Created;
+        let action = if is_created { Action::Create } else { Action::Update };
         self.changes.push(InstanceChange { at, action, service, json });
     }
 

@@ -112,33 +112,50 @@ impl WatchState {
                 revision = of;
                 self.drop_leases(&mut said_goodbye);
             }
-            match decode(&event) {
+            let event = match codec::decode(&event) {
+                Decoded::Event(event) => event,
+                Decoded::Unread => continue,
+                Decoded::Foreign(why) => {
+                    skip(&why);
+                    continue;
+                }
+                // Put over one that could be read it takes its place: neither a goodbye nor an expiry.
+                Decoded::Unreadable(why, RegistryEvent::InstanceDeleted(at)) => {
+                    skip(&why);
+                    self.drop_document(&at);
+                    continue;
+                }
+                Decoded::Unreadable(why, ended) => {
+                    skip(&why);
+                    ended
+                }
+            };
+            match event {
                 // An expired one that is held keeps its lease in the snapshot: a beat for it finds out.
-                Some(RegistryEvent::LeaseDeleted(at)) if self.guard.holds(&at) => {
+                RegistryEvent::LeaseDeleted(at) if self.guard.holds(&at) => {
                     self.ended_leases.insert(at);
                 }
-                Some(RegistryEvent::LeaseDeleted(at)) => drop(said_goodbye.insert(at)),
-                Some(RegistryEvent::InstanceDeleted(at)) => {
+                RegistryEvent::LeaseDeleted(at) => drop(said_goodbye.insert(at)),
+                RegistryEvent::InstanceDeleted(at) => {
                     let said_goodbye = said_goodbye.remove(&at);
                     self.end(&at, said_goodbye, now);
                     if said_goodbye {
                         self.builder.apply(RegistryEvent::LeaseDeleted(at));
                     }
                 }
-                Some(RegistryEvent::InstancePut(at, kind, record)) => {
+                RegistryEvent::InstancePut(at, kind, record) => {
                     self.guard.forget(&at);
                     self.end_lease(&at);
                     self.fates.push((at.clone(), Fate::Back));
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
                 }
-                Some(RegistryEvent::LeasePut(at, lease)) => self.put_lease(at, lease, now),
-                Some(RegistryEvent::LateGoodbye(at, lease)) => self.say_goodbye_late(&at, lease),
-                Some(RegistryEvent::ServiceDeleted(tenant, service)) => {
+                RegistryEvent::LeasePut(at, lease) => self.put_lease(at, lease, now),
+                RegistryEvent::LateGoodbye(at, lease) => self.say_goodbye_late(&at, lease),
+                RegistryEvent::ServiceDeleted(tenant, service) => {
                     self.end_waiting(&tenant, &service);
                     self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
                 }
-                Some(event) => self.builder.apply(event),
-                None => {}
+                event => self.builder.apply(event),
             }
         }
         self.drop_leases(&mut said_goodbye);
@@ -203,6 +220,13 @@ impl WatchState {
         self.end_lease(at);
     }
 
+    /// An instance has no document that can be read.
+    fn drop_document(&mut self, at: &InstanceRef) {
+        self.guard.forget(at);
+        self.end_lease(at);
+        self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+    }
+
     /// An owner said goodbye after its lease had ended: what waits or is held for that lease is gone, and what has passed is
     /// not written again. One that has registered anew meanwhile stays.
     fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64) {
@@ -248,25 +272,16 @@ impl WatchState {
     }
 }
 
-fn decode(event: &Event) -> Option<RegistryEvent> {
-    known(codec::decode(event))
-}
-
 /// Adds an entry of a listing.
 pub fn list(builder: &mut SnapshotBuilder, entry: &Entry) {
-    if let Some(event) = known(codec::decode_put(entry)) {
-        builder.apply(event);
+    match codec::decode_put(entry) {
+        Decoded::Event(event) => builder.apply(event),
+        Decoded::Unread => {}
+        Decoded::Foreign(why) | Decoded::Unreadable(why, _) => skip(&why),
     }
 }
 
-fn known(decoded: Decoded) -> Option<RegistryEvent> {
-    match decoded {
-        Decoded::Event(event) => Some(event),
-        Decoded::Unread => None,
-        Decoded::Foreign(why) => {
-            metrics::FOREIGN_VALUES.add(1);
-            log::warn!("skipped: {why}");
-            None
-        }
-    }
+fn skip(why: &str) {
+    metrics::FOREIGN_VALUES.add(1);
+    log::warn!("skipped: {why}");
 }

@@ -239,7 +239,7 @@ fn fates_come_in_order() {
 }
 
 #[test]
-fn foreign_values_and_keys_are_passed_over() {
+fn foreign_keys_are_passed_over_and_foreign_values_are_as_if_nothing_were_there() {
     let mut world = registered();
     world.next(|world| {
         vec![
@@ -247,13 +247,27 @@ fn foreign_values_and_keys_are_passed_over() {
             world.put("/cse-sr/inst/files/a", "{}", 1),
             world.put("/cse-sr/accounts/root", "{}", 1),
             world.delete("/cse-sr/inst/leases/x"),
-            world.put(lease_key("i"), "many", 2),
             world.put(document("j"), &json("j"), 1),
         ]
     });
     let step = world.step();
     assert_eq!((step.snapshot.instance_count, step.snapshot.revision), (2, 2));
     assert_eq!(world.lease("i"), Some(7));
+    // As after a listing, which does not know what was there before.
+    world.next(|world| vec![world.put(lease_key("i"), "many", 2)]);
+    assert_eq!((world.has("i"), world.lease("i")), (true, None));
+    world.next(|world| vec![world.put(document("i"), "no json", 2)]);
+    assert_eq!(world.told(), (deleted(), vec![]), "at once: it has not expired");
+    assert_eq!(world.state.guard().next_due(), None);
+    world.next(|world| vec![world.put(document("i"), &json("i"), 3), world.put(lease_key("i"), "9", 3)]);
+    assert_eq!(world.told().0, [(Action::Create, "i".to_owned())], "to watchers it is new");
+    assert_eq!(world.lease("i"), Some(9));
+    // Also over one that is held.
+    world.pass(seconds(121));
+    world.expire("i");
+    world.next(|world| vec![world.put(document("i"), "no json", 1)]);
+    assert_eq!(world.told().0, deleted());
+    assert_eq!(world.state.guard().next_due(), None);
 }
 
 #[test]
