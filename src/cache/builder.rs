@@ -404,7 +404,8 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
         let former = old.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
         let action = match former {
             None => Action::Create,
-            Some(former) if former.record.mod_revision != entry.record.mod_revision => Action::Update,
+            // A store that was set back uses revisions again, so they do not say that it is the same.
+            Some(former) if former.record != entry.record => Action::Update,
             Some(_) => continue,
         };
         changes.push(InstanceChange { at, action, service, json: entry.record.json.clone() });
