@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
+use super::dependencies;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
 use super::turns::{Turn, Turns};
@@ -68,8 +69,8 @@ pub struct RegistryCore {
     pub(super) rules: RegistryRules,
     /// One writer of a key at a time on this node.
     turns: Turns,
-    /// One change of dependency rules at a time on this node.
-    pub(super) dependency_turn: tokio::sync::Mutex<()>,
+    /// Changes of dependency rules that wait.
+    pub(super) dependencies: dependencies::Waiting,
     /// What is being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
     /// Turns of [`Self::read`].
@@ -96,7 +97,7 @@ impl RegistryCore {
             clock,
             rules,
             turns: Turns::default(),
-            dependency_turn: tokio::sync::Mutex::new(()),
+            dependencies: dependencies::Waiting::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),

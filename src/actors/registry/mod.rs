@@ -8,6 +8,7 @@ mod batcher;
 pub mod core;
 mod dependencies;
 mod dependency_queue;
+mod dependency_rules;
 mod instances;
 mod lease_pool;
 pub mod messages;
