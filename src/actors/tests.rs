@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,6 +71,7 @@ pub struct Stage {
     pub beats: Beats,
     pub goodbyes: Goodbyes,
     pub registry: Addr<RegistryActor>,
+    pub core: Rc<RegistryCore>,
     pub freshness: Freshness,
     pub service: ServiceId,
 }
@@ -81,6 +83,10 @@ impl Stage {
     }
 
     pub async fn set_on(store: FaultyStore) -> Self {
+        Self::set_up(store, DependencyMode::Direct).await
+    }
+
+    pub async fn set_up(store: FaultyStore, dependencies: DependencyMode) -> Self {
         let lifelines = Lifelines::default();
         lifelines.release();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
@@ -97,12 +103,13 @@ impl Stage {
             quotas: Quotas::default(),
             instances: InstanceRules { min_interval: 1, min_times: 0, ..InstanceRules::default() },
             shared: SharedServices::new([], "production"),
-            dependencies: DependencyMode::Direct,
+            dependencies,
         };
         let core =
             RegistryCore::new(Arc::clone(&shared), reader.clone(), freshness.clone(), clock.clone(), rules);
-        let registry = RegistryActor::new(core, "test".to_owned(), lifelines.tie("registry")).start();
-        let core = LeaseCore {
+        let registry =
+            RegistryActor::new(Rc::clone(&core), "test".to_owned(), lifelines.tie("registry")).start();
+        let lease_core = LeaseCore {
             store: shared,
             beats: beats.clone(),
             reader: reader.clone(),
@@ -111,9 +118,10 @@ impl Stage {
             registry: registry.clone(),
             clock,
         };
-        LeaseActor::new(core, lifelines.tie("lease")).start();
+        LeaseActor::new(lease_core, lifelines.tie("lease")).start();
         reader.wait_until_complete().await;
-        let mut stage = Self { store, reader, beats, goodbyes, registry, freshness, service: "".into() };
+        let mut stage =
+            Self { store, reader, beats, goodbyes, registry, core, freshness, service: "".into() };
         let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
         let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();
@@ -136,10 +144,14 @@ impl Stage {
     }
 
     pub async fn register(&self, id: &str) -> Result<Committed<InstanceId>, Error> {
+        self.register_on(id, "host").await
+    }
+
+    pub async fn register_on(&self, id: &str, host: &str) -> Result<Committed<InstanceId>, Error> {
         let check = HealthCheck { mode: "push".into(), interval: 30, times: 3, ..HealthCheck::default() };
         let instance = Instance {
             instance_id: id.to_owned(),
-            host_name: "host".into(),
+            host_name: host.into(),
             health_check: Some(check),
             ..Instance::default()
         };

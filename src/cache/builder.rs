@@ -45,16 +45,26 @@ pub struct InstanceChange {
 pub struct SnapshotBuilder {
     next: Snapshot,
     changes: Vec<InstanceChange>,
+    /// While a listing is taken in: what was known before it.
+    former: Option<Snapshot>,
 }
 
 impl SnapshotBuilder {
     /// Goes on from a snapshot.
     pub fn from_snapshot(snapshot: &Snapshot) -> Self {
-        Self { next: snapshot.clone(), changes: Vec::new() }
+        Self { next: snapshot.clone(), changes: Vec::new(), former: None }
+    }
+
+    /// An empty one, to be filled by a listing, until [`Self::publish`]. Leases it has in common with what was known go on:
+    /// with their marks, and when they were renewed.
+    pub fn listing_after(former: &Snapshot) -> Self {
+        let next = Snapshot { listing: former.listing + 1, ..Snapshot::default() };
+        Self { next, changes: Vec::new(), former: Some(former.clone()) }
     }
 
     /// The snapshot with all applied so far, as of a revision, and the changes since the last call.
     pub fn publish(&mut self, revision: Revision) -> (Arc<Snapshot>, Vec<InstanceChange>) {
+        self.former = None;
         self.next.revision = self.next.revision.max(revision);
         (Arc::new(self.next.clone()), std::mem::take(&mut self.changes))
     }
@@ -123,6 +133,8 @@ impl SnapshotBuilder {
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
             RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
+            // It changes nothing by itself: the watch knows whether the instance is still shown.
+            RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
         }
@@ -195,13 +207,14 @@ impl SnapshotBuilder {
         let json = record.json.clone();
         let mut is_new = false;
         let mut service = None;
+        let (listing, known) = (self.next.listing, self.former_mark(&at));
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
             let former = node.instances.0.get(&at.instance);
             is_new = former.is_none();
             let lease = match former {
                 Some(former) => former.lease.clone(),
-                None => node.early_leases.remove(&at.instance).map(|lease| Arc::new(LeaseMark::new(lease))),
+                None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
             node.list_answer.outdate();
@@ -210,7 +223,9 @@ impl SnapshotBuilder {
             tenant.drop_answers(&at.service);
         });
         self.next.instance_count += usize::from(is_new);
-        let action = if kind == PutKind::Created { Action::Create } else { Action::Update };
+        // To watchers one that was not shown is new, also if its key was there with something that could not be read.
+        let is_created = is_new || kind == PutKind::Created;
+        let action = if is_created { Action::Create } else { Action::Update };
         self.changes.push(InstanceChange { at, action, service, json });
     }
 
@@ -243,12 +258,18 @@ impl SnapshotBuilder {
         }
     }
 
+    fn former_mark(&self, at: &InstanceRef) -> Option<Arc<LeaseMark>> {
+        let former = self.former.as_ref()?;
+        former.instance(&at.tenant, at.service.as_str(), at.instance.as_str())?.lease.clone()
+    }
+
     fn put_lease(&mut self, at: &InstanceRef, lease: i64) {
+        let (listing, known) = (self.next.listing, self.former_mark(at));
         self.with_node(&at.tenant, at.service.clone(), |node| {
             match node.instances.0.get(&at.instance) {
                 Some(entry) if entry.lease.as_ref().is_some_and(|mark| mark.lease() == lease) => {}
                 Some(entry) => {
-                    let lease = Some(Arc::new(LeaseMark::new(lease)));
+                    let lease = Some(mark(lease, known, listing));
                     let entry = InstanceEntry { record: entry.record.clone(), lease };
                     node.instances.0.insert(at.instance.clone(), Arc::new(entry));
                 }
@@ -291,6 +312,17 @@ impl SnapshotBuilder {
                 tenant.drop_if_unused(id);
             }
         });
+    }
+}
+
+/// The mark of a lease: the one there was before a listing, if it is the same lease.
+fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u64) -> Arc<LeaseMark> {
+    match known.filter(|mark| mark.lease() == lease) {
+        Some(mark) => {
+            mark.listed(listing);
+            mark
+        }
+        None => Arc::new(LeaseMark::new(lease, listing)),
     }
 }
 
@@ -372,7 +404,8 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
         let former = old.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
         let action = match former {
             None => Action::Create,
-            Some(former) if former.record.mod_revision != entry.record.mod_revision => Action::Update,
+            // A store that was set back uses revisions again, so they do not say that it is the same.
+            Some(former) if former.record != entry.record => Action::Update,
             Some(_) => continue,
         };
         changes.push(InstanceChange { at, action, service, json: entry.record.json.clone() });

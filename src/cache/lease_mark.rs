@@ -8,13 +8,42 @@ use std::time::Duration;
 pub struct LeaseMark {
     lease: i64,
     marked: AtomicBool,
-    renewed_millis: AtomicU64,
+    /// When it was full, as far as this node knows; 0: never.
+    full_millis: AtomicU64,
+    /// Its TTL by the store's last answer to a renewal; 0: it was never renewed here.
+    ttl_seconds: AtomicU64,
+    /// Number of the last listing in which, or after which, it was there.
+    listing: AtomicU64,
+    has_ended: AtomicBool,
 }
 
 impl LeaseMark {
-    /// An unmarked one.
-    pub fn new(lease: i64) -> Self {
-        Self { lease, marked: AtomicBool::new(false), renewed_millis: AtomicU64::new(0) }
+    /// An unmarked one, there since this listing.
+    pub fn new(lease: i64, listing: u64) -> Self {
+        Self {
+            lease,
+            marked: AtomicBool::new(false),
+            full_millis: AtomicU64::new(0),
+            ttl_seconds: AtomicU64::new(0),
+            listing: AtomicU64::new(listing),
+            has_ended: AtomicBool::new(false),
+        }
+    }
+
+    /// It is there in this listing too.
+    pub(super) fn listed(&self, listing: u64) {
+        self.listing.fetch_max(listing, Ordering::Relaxed);
+    }
+
+    /// Its instance said goodbye.
+    pub fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether all that befell it is known since it was last seen, and was no goodbye: if not, a listing came after it was
+    /// last there, and what is missing in a listing may have been unregistered.
+    pub fn surely_expired(&self, listing: u64) -> bool {
+        !self.has_ended.load(Ordering::Relaxed) && self.listing.load(Ordering::Relaxed) >= listing
     }
 
     /// The lease.
@@ -33,14 +62,29 @@ impl LeaseMark {
         self.marked.store(false, Ordering::Release);
     }
 
-    /// Notes a renewal that was sent at this monotonic time, or the receipt of the put.
-    pub fn renewed(&self, sent: Duration) {
-        let millis = u64::try_from(sent.as_millis()).unwrap_or(u64::MAX);
-        self.renewed_millis.fetch_max(millis, Ordering::Relaxed);
+    /// Notes a renewal that was sent at this monotonic time, and the TTL the store answered.
+    pub fn renewed(&self, sent: Duration, ttl_seconds: i64) {
+        self.ttl_seconds.store(u64::try_from(ttl_seconds).unwrap_or(0), Ordering::Relaxed);
+        self.was_full(sent);
     }
 
-    /// When this node last knew the lease to be full; zero if it never did.
-    pub fn last_renewed(&self) -> Duration {
-        Duration::from_millis(self.renewed_millis.load(Ordering::Relaxed))
+    /// Notes that it was full then, of what TTL ever.
+    pub fn was_full(&self, when: Duration) {
+        let millis = u64::try_from(when.as_millis()).unwrap_or(u64::MAX);
+        self.full_millis.fetch_max(millis, Ordering::Relaxed);
+    }
+
+    /// Until when it surely lives; zero if nothing is known. The TTL is the store's where this node has renewed it: another
+    /// node may have granted it for less than the document says. Else it is the one given.
+    pub fn lives_until(&self, ttl_seconds: i64) -> Duration {
+        let full = Duration::from_millis(self.full_millis.load(Ordering::Relaxed));
+        if full.is_zero() {
+            return full;
+        }
+        let ttl = match self.ttl_seconds.load(Ordering::Relaxed) {
+            0 => u64::try_from(ttl_seconds).unwrap_or(0),
+            answered => answered,
+        };
+        full.saturating_add(Duration::from_secs(ttl))
     }
 }

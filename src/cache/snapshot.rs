@@ -34,6 +34,8 @@ pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
 pub struct Snapshot {
     /// All events up to this revision are in it.
     pub revision: Revision,
+    /// How often the store was listed: a listing does not say what became of what it does not hold.
+    pub listing: u64,
     /// Instances of all tenants.
     pub instance_count: usize,
     /// Keys of waiting dependency requests.

@@ -123,6 +123,8 @@ pub enum RegistryEvent {
     LeasePut(InstanceRef, i64),
     /// An instance hangs on no lease.
     LeaseDeleted(InstanceRef),
+    /// The owner of an instance that had expired said goodbye; the lease that had ended.
+    LateGoodbye(InstanceRef, i64),
     /// A domain exists.
     DomainPut(Arc<str>),
     /// A project exists.

@@ -1,7 +1,8 @@
 //! From the store's events to the registry's: parses keys and values, once, for every backend.
 //!
-//! A value that cannot be read (something foreign in a shared etcd) must not stop the watch: it is skipped, and the
-//! caller counts and logs it.
+//! A value that cannot be read (something foreign in a shared etcd) must not stop the watch: to the read model its key is as
+//! if it were not there, also if it had a good value before, so that events lead to what a listing does. The caller counts
+//! and logs it.
 
 use std::sync::Arc;
 
@@ -21,62 +22,90 @@ pub enum Decoded {
     Event(RegistryEvent),
     /// Nothing the read model holds.
     Unread,
-    /// A key or value of another form: the key, and what is wrong.
+    /// A key of another form, and what is wrong.
     Foreign(String),
+    /// A value of another form under a key of the registry: what is wrong, and what it ends.
+    Unreadable(String, RegistryEvent),
 }
 
 /// Decodes a change.
 pub fn decode(event: &Event) -> Decoded {
     match event {
         Event::Put(entry) => decode_put(entry),
-        Event::Delete { key, .. } => decode_delete(key),
+        Event::Delete { key, .. } => match ended(key) {
+            Ended::Unread => Decoded::Unread,
+            Ended::Malformed => Decoded::Foreign(malformed(key)),
+            Ended::Event(event) => Decoded::Event(event),
+        },
     }
 }
 
 /// Decodes an entry: of a listing, or of a put.
 pub fn decode_put(entry: &Entry) -> Decoded {
-    let event = match keys::parse(&entry.key) {
-        Subject::Unread => return Decoded::Unread,
-        Subject::Malformed => return Decoded::Foreign(format!("{}: the key has another form", entry.key)),
-        Subject::Service(tenant, id) => {
-            service_record(entry).map(|record| RegistryEvent::ServicePut(tenant, id, Arc::new(record)))
-        }
-        Subject::Index(name, version) => {
-            text(entry).map(|id| RegistryEvent::IndexPut(name, version, ServiceId::from(id)))
-        }
-        Subject::Alias(name, version) => {
-            text(entry).map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id)))
-        }
-        Subject::Tags(tenant, id) => value::<TextMap>(entry)
-            .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
-        Subject::SchemaRef(tenant, id, schema) => {
-            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
-        }
-        Subject::SchemaSummary(tenant, id, schema) => {
-            text(entry).map(|summary| RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into()))
-        }
-        Subject::ConsumerRule(name, version) => {
-            value::<Partners>(entry).map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule)))
-        }
-        Subject::ProviderRule(name, version) => {
-            value::<Partners>(entry).map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule)))
-        }
-        Subject::DependencyRequest => Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key))),
-        Subject::Instance(at) => instance_put(entry, at),
-        Subject::Lease(at) => text(entry).and_then(|id| {
-            let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
-            Ok(RegistryEvent::LeasePut(at, id))
-        }),
-        Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
-        Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
-    };
-    event.map_or_else(|why| Decoded::Foreign(format!("{}: {why}", entry.key)), Decoded::Event)
+    let event =
+        match keys::parse(&entry.key) {
+            Subject::Unread => return Decoded::Unread,
+            Subject::Malformed => return Decoded::Foreign(malformed(&entry.key)),
+            Subject::Service(tenant, id) => {
+                service_record(entry).map(|record| RegistryEvent::ServicePut(tenant, id, Arc::new(record)))
+            }
+            Subject::Index(name, version) => {
+                text(entry).map(|id| RegistryEvent::IndexPut(name, version, ServiceId::from(id)))
+            }
+            Subject::Alias(name, version) => {
+                text(entry).map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id)))
+            }
+            Subject::Tags(tenant, id) => value::<TextMap>(entry)
+                .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
+            Subject::SchemaRef(tenant, id, schema) => {
+                text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
+            }
+            Subject::SchemaSummary(tenant, id, schema) => {
+                text(entry).map(|summary| RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into()))
+            }
+            Subject::ConsumerRule(name, version) => value::<Partners>(entry)
+                .map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule))),
+            Subject::ProviderRule(name, version) => value::<Partners>(entry)
+                .map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule))),
+            Subject::DependencyRequest => Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key))),
+            Subject::Instance(at) => instance_put(entry, at),
+            Subject::Lease(at) => text(entry).and_then(|id| {
+                let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
+                Ok(RegistryEvent::LeasePut(at, id))
+            }),
+            Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
+            Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
+            Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
+        };
+    event.map_or_else(
+        |why| {
+            let why = format!("{}: {why}", entry.key);
+            match ended(&entry.key) {
+                Ended::Event(event) => Decoded::Unreadable(why, event),
+                Ended::Unread | Ended::Malformed => Decoded::Foreign(why),
+            }
+        },
+        Decoded::Event,
+    )
 }
 
-fn decode_delete(key: &Arc<str>) -> Decoded {
-    Decoded::Event(match keys::parse(key) {
-        Subject::Unread | Subject::Domain(_) | Subject::Project(_) => return Decoded::Unread,
-        Subject::Malformed => return Decoded::Foreign(format!("{key}: the key has another form")),
+fn malformed(key: &str) -> String {
+    format!("{key}: the key has another form")
+}
+
+/// What it means that a key holds nothing.
+enum Ended {
+    Unread,
+    Malformed,
+    Event(RegistryEvent),
+}
+
+fn ended(key: &Arc<str>) -> Ended {
+    Ended::Event(match keys::parse(key) {
+        Subject::Unread | Subject::LateGoodbye(..) | Subject::Domain(_) | Subject::Project(_) => {
+            return Ended::Unread;
+        }
+        Subject::Malformed => return Ended::Malformed,
         Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
         Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),
         Subject::Alias(name, version) => RegistryEvent::AliasDeleted(name, version),
@@ -151,7 +180,7 @@ mod tests {
             ("/cse-sr/ms/files/d/p", "{}"),
         ] {
             match put(key, value) {
-                Decoded::Foreign(why) => assert!(why.contains(key), "{why}"),
+                Decoded::Foreign(why) | Decoded::Unreadable(why, _) => assert!(why.contains(key), "{why}"),
                 other => panic!("{key} {value}: {other:?}"),
             }
         }

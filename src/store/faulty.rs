@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, broadcast};
 
 use super::port::{
     GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
@@ -66,6 +66,8 @@ struct State {
     batches: Vec<Vec<Txn>>,
     late: Vec<Vec<Txn>>,
     is_away: bool,
+    /// Ends the watches there are.
+    watch_end: Option<broadcast::Sender<WatchError>>,
 }
 
 #[derive(Default)]
@@ -104,6 +106,14 @@ impl FaultyStore {
     /// Ends [`FaultyStore::go_away`].
     pub fn come_back(&self) {
         self.state().is_away = false;
+    }
+
+    /// Ends the watches there are, with this error.
+    pub fn end_watches(&self, error: WatchError) {
+        if let Some(end) = self.state().watch_end.take() {
+            // Nobody watches.
+            let _ = end.send(error);
+        }
     }
 
     /// From now on calls of a kind wait.
@@ -269,9 +279,21 @@ impl Store for FaultyStore {
 
     fn watch(&self, prefix: &str, from: Revision) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
         let (fault, inner, prefix) = (self.pass(Call::Watch), Arc::clone(&self.inner), prefix.to_owned());
+        let mut end = self.state().watch_end.get_or_insert_with(|| broadcast::channel(1).0).subscribe();
         let batches = async move {
             match fault.await {
-                Fault::None => inner.watch(&prefix, from),
+                Fault::None => {
+                    let ended = async move { end.recv().await.map(Err) };
+                    let batches = inner.watch(&prefix, from).map(Some).chain(stream::iter([None]));
+                    let ends = stream::once(ended).map(|end| end.ok());
+                    stream::select(batches, ends)
+                        .scan(false, |is_over, next| {
+                            let next = next.filter(|_| !*is_over);
+                            *is_over |= next.as_ref().is_none_or(Result::is_err);
+                            std::future::ready(next)
+                        })
+                        .boxed()
+                }
                 _ => stream::iter([Err(WatchError::Lost("lost by a test".to_owned()))]).boxed(),
             }
         };

@@ -128,6 +128,12 @@ pub fn lease(tenant: &Tenant, service: &str, instance: &str) -> Key {
     format!("/cse-sr/inst/leases/{tenant}/{service}/{instance}").into()
 }
 
+/// That an owner said goodbye to an instance whose lease had ended, this one, while it was still shown. The original server
+/// does not read these keys. They go after a minute: until then nobody writes the instance again for that lease.
+pub fn late_goodbye(tenant: &Tenant, service: &str, instance: &str, lease: i64) -> Key {
+    format!("/cse-sr/inst/goodbyes/{tenant}/{service}/{instance}/{lease}").into()
+}
+
 /// A domain.
 pub fn domain(domain: &str) -> Key {
     format!("/cse-sr/domains/{domain}").into()
@@ -163,6 +169,8 @@ pub enum Subject {
     Instance(InstanceRef),
     /// The lease of an instance.
     Lease(InstanceRef),
+    /// That the owner of an expired instance said goodbye, and the lease it had.
+    LateGoodbye(InstanceRef, i64),
     /// A domain.
     Domain(Arc<str>),
     /// A project.
@@ -215,6 +223,10 @@ fn parse_path(path: &str) -> Option<Subject> {
         "dep-queue" => return Some(Subject::DependencyRequest),
         "files" => Subject::Instance(instance_ref(&mut segments)?),
         "leases" => Subject::Lease(instance_ref(&mut segments)?),
+        "goodbyes" if path.starts_with("inst/") => {
+            let at = instance_ref(&mut segments)?;
+            Subject::LateGoodbye(at, segments.next()?.parse().ok()?)
+        }
         "domains" => Subject::Domain(segments.next()?.into()),
         "projects" => Subject::Project(tenant(&mut segments)?),
         _ => return Some(Subject::Unread),
@@ -272,7 +284,8 @@ mod tests {
         check(&provider_rule(&name, "0.0.0+"), &Subject::ProviderRule(name, "0.0.0+".into()));
         check(&dependency_request(&tenant, "s1", "0"), &Subject::DependencyRequest);
         check(&instance(&tenant, "s1", "i1"), &Subject::Instance(at.clone()));
-        check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at));
+        check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at.clone()));
+        check(&late_goodbye(&tenant, "s1", "i1", 7), &Subject::LateGoodbye(at, 7));
         check(&domain("default"), &Subject::Domain("default".into()));
         check(&project(&tenant), &Subject::Project(tenant));
     }
@@ -294,6 +307,7 @@ mod tests {
             "/cse-sr/inst/files/a/b/c",
             "/cse-sr/ms/files/a",
             "/cse-sr/inst/files/a/b/c/d/e",
+            "/cse-sr/inst/goodbyes/a/b/c/d/e",
             "/cse-sr/ms/dep-rules/a/b/x/e/a/n/v",
         ] {
             assert_eq!(parse(malformed), Subject::Malformed, "{malformed}");

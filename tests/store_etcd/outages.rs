@@ -9,7 +9,9 @@ use tokio::time::timeout;
 
 use crate::support::etcd::{Etcd, cluster};
 use crate::support::net::free_address;
-use crate::{CALL_PATIENCE, Watching, attempt, connect, eventually, list, put, within, write};
+use crate::{
+    CALL_PATIENCE, Watching, attempt, connect, event_key, eventually, key, list, put, within, write,
+};
 
 fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
     matches!(
@@ -195,9 +197,41 @@ async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision
                     *watching = Watching::start(store, "/cse-sr/", watching.reached + 1)
                 }
                 Err(WatchError::Compacted) => panic!("nothing was compacted"),
+                Err(WatchError::SetBack(to)) => panic!("nothing was set back to {to}"),
                 Err(WatchError::Closed) => panic!("nothing was closed"),
             }
         }
     })
     .await;
+}
+
+/// Injected: etcd is restored from a backup, so its revision is below what the watch has seen: it would wait without a word.
+#[tokio::test]
+async fn a_watch_of_an_etcd_that_was_set_back_says_so() {
+    let mut etcd = Etcd::start();
+    let store = connect(&etcd).await;
+    let kept = write(&store, vec![put("kept", "x")]).await;
+    etcd.back_up();
+    eventually("etcd", || async { store.revision().await.is_ok() }).await;
+    let mut reached = kept;
+    for number in 0..20 {
+        reached = write(&store, vec![put(number, "x")]).await;
+    }
+    Watching::start(&store, "/cse-sr/", kept).until(reached).await;
+    etcd.set_back();
+    let end = within("the end", async {
+        loop {
+            match Watching::start(&store, "/cse-sr/", reached + 1).next().await {
+                Err(WatchError::Lost(_)) => {}
+                end => return end,
+            }
+        }
+    });
+    let Err(WatchError::SetBack(revision)) = end.await else { panic!("it goes on") };
+    assert!(kept <= revision && revision < reached, "{kept}, {revision}, {reached}");
+    let (entries, listed) = list(&store, "/cse-sr/").await.unwrap();
+    assert_eq!((entries.len(), listed), (1, revision));
+    let next = write(&store, vec![put("next", "x")]).await;
+    let events = Watching::start(&store, "/cse-sr/", listed + 1).until(next).await;
+    assert_eq!(events.iter().map(event_key).collect::<Vec<_>>(), [&key("next")]);
 }

@@ -11,7 +11,7 @@ use crate::domain::event::InstanceRecord;
 fn entry(lease: Option<i64>) -> Arc<InstanceEntry> {
     let record =
         InstanceRecord { json: "{}".into(), mod_revision: 1, ttl_seconds: 120, interval_seconds: 30 };
-    Arc::new(InstanceEntry { record, lease: lease.map(|lease| Arc::new(LeaseMark::new(lease))) })
+    Arc::new(InstanceEntry { record, lease: lease.map(|lease| Arc::new(LeaseMark::new(lease, 0))) })
 }
 
 fn at() -> InstanceRef {
@@ -78,10 +78,13 @@ async fn the_first_of_a_batch_wakes() {
 }
 
 #[test]
-fn a_renewal_is_remembered_by_when_it_was_sent() {
-    let mark = LeaseMark::new(1);
-    assert!(mark.last_renewed().is_zero());
-    mark.renewed(Duration::from_secs(9));
-    mark.renewed(Duration::from_secs(4));
-    assert_eq!(mark.last_renewed(), Duration::from_secs(9));
+fn a_renewal_is_remembered_by_when_it_was_sent_and_by_its_ttl() {
+    let mark = LeaseMark::new(1, 0);
+    let second = Duration::from_secs;
+    assert!(mark.lives_until(120).is_zero());
+    mark.was_full(second(1));
+    assert_eq!(mark.lives_until(120), second(121), "nobody said what its TTL is");
+    mark.renewed(second(9), 20);
+    mark.renewed(second(4), 20);
+    assert_eq!(mark.lives_until(120), second(29));
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
 
@@ -126,7 +127,7 @@ async fn renew(core: &Rc<LeaseCore>, mut batch: Vec<Beat>) {
     let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
     for (beat, answer) in batch.into_iter().zip(answers) {
         match answer {
-            KeepAlive::Renewed(_) => beat.mark.renewed(sent),
+            KeepAlive::Renewed(ttl) => beat.mark.renewed(sent, ttl),
             KeepAlive::NotFound => lost.push(beat),
             KeepAlive::Unanswered(why) => {
                 log::trace!("lease {}: {why}", beat.mark.lease());
@@ -184,7 +185,8 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
     let snapshot = core.reader.load();
     match snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str()) {
         Some(entry) => entry.lease.as_ref().is_none_or(|mark| mark.lease() == beat.mark.lease()),
-        None => true,
+        // Missing since a listing it may have been unregistered elsewhere: its owner's next beat is told that it is gone.
+        None => beat.mark.surely_expired(snapshot.listing),
     }
 }
 
@@ -194,14 +196,24 @@ fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
     beat.first_sent.is_some_and(|first| core.clock.monotonic().saturating_sub(first) >= ttl)
 }
 
+/// What the node still shows may be newer than the beat.
+fn last_document(core: &LeaseCore, beat: &Beat) -> Bytes {
+    let snapshot = core.reader.load();
+    let shown = snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str());
+    shown.unwrap_or(&beat.entry).json().clone()
+}
+
 async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
     let message = RestoreInstance {
         tenant: beat.at.tenant.clone(),
         service: beat.at.service.clone(),
         instance: beat.at.instance.clone(),
-        json: beat.entry.json().clone(),
+        json: last_document(core, &beat),
+        former_lease: beat.mark.lease(),
     };
     match ask(&core.registry, message, RESTORE_LIMIT).await {
+        // It is there already, or its owner said goodbye.
+        Ok(Ok(committed)) if committed.revision.is_none() => None,
         Ok(Ok(_)) => {
             metrics::INSTANCES_RESTORED.add(1);
             log::info!(

@@ -6,7 +6,7 @@ use super::*;
 use crate::actors::tests::{Stage, eventually, lease_of};
 use crate::cache::InstanceEntry;
 use crate::store::faulty::{Call, Fault};
-use crate::store::{Compare, Key, Op, Reason, Txn, keys};
+use crate::store::{Compare, Key, Op, Reason, Txn, WatchError, keys};
 
 /// Ends the lease as if it had expired.
 async fn expire(stage: &Stage, lease: LeaseId) {
@@ -41,11 +41,11 @@ async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
 async fn a_beat_renews_and_is_remembered() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
-    let before = entry.lease.as_ref().unwrap().last_renewed();
+    let before = entry.lease.as_ref().unwrap().lives_until(0);
     stage.beat("i", &entry);
     stage.beat("i", &entry);
     let mark = entry.lease.clone().unwrap();
-    eventually("a renewal", || mark.last_renewed() > before).await;
+    eventually("a renewal", || mark.lives_until(0) > before).await;
     assert_eq!(stage.store.begun(Call::KeepAlive), 1);
 }
 
@@ -58,8 +58,8 @@ async fn an_unanswered_renewal_is_tried_again_until_it_is_answered() {
     eventually("tries", || stage.store.begun(Call::KeepAlive) >= 2).await;
     stage.store.come_back();
     let mark = entry.lease.clone().unwrap();
-    let before = mark.last_renewed();
-    eventually("a renewal", || mark.last_renewed() > before).await;
+    let before = mark.lives_until(0);
+    eventually("a renewal", || mark.lives_until(0) > before).await;
 }
 
 #[actix::test]
@@ -161,4 +161,60 @@ async fn without_its_service_nothing_is_written() {
     );
     let kept = stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries;
     assert_eq!(kept, []);
+}
+
+/// As another node does it whose watch this one cannot follow: nothing is seen until the store is listed again.
+async fn unseen(stage: &Stage, change: impl AsyncFnOnce(&Stage)) {
+    stage.store.shut(Call::List);
+    let lists = stage.store.begun(Call::List);
+    stage.store.end_watches(WatchError::Compacted);
+    eventually("a listing", || stage.store.begun(Call::List) > lists).await;
+    change(stage).await;
+    let listing = stage.reader.load().listing;
+    stage.store.open(Call::List);
+    eventually("its end", || stage.reader.load().listing > listing).await;
+}
+
+/// The owner unregisters through another node.
+async fn say_goodbye_elsewhere(stage: &Stage, id: &str, lease: LeaseId) {
+    let (tenant, service) = (crate::actors::tests::tenant(), stage.service.as_str());
+    let then =
+        vec![Op::Delete(keys::lease(&tenant, service, id)), Op::Delete(keys::instance(&tenant, service, id))];
+    assert!(stage.store.batch(vec![Txn { then, ..Txn::default() }]).await[0].is_ok());
+    expire(stage, lease).await;
+}
+
+#[actix::test]
+async fn what_a_listing_misses_is_not_written_again() {
+    let stage = Stage::set().await;
+    let (left, stays) = (stage.registered("left").await, stage.registered("stays").await);
+    unseen(&stage, async |stage: &Stage| {
+        // Answered from what the node still shows.
+        stage.beat("left", &left);
+        stage.beat("stays", &stays);
+        say_goodbye_elsewhere(stage, "left", lease_of(&left)).await;
+    })
+    .await;
+    let batches = stage.store.batches().len();
+    renew_now(&stage, "left", &left).await;
+    renew_now(&stage, "stays", &stays).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 0));
+    // What the listing holds is as it was: it is made good when it expires.
+    expire(&stage, lease_of(&stays)).await;
+    renew_now(&stage, "stays", &stays).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 1));
+    assert_eq!(stage.entry("left").map(|entry| lease_of(&entry)), None);
+}
+
+#[actix::test]
+async fn nor_is_one_that_came_and_went_unseen() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    // Its expiry is seen, and passes; then its owner registers and says goodbye elsewhere.
+    expire(&stage, lease_of(&entry)).await;
+    eventually("the end of the window", || stage.entry("i").is_none()).await;
+    unseen(&stage, async |_: &Stage| {}).await;
+    let batches = stage.store.batches().len();
+    renew_now(&stage, "i", &entry).await;
+    assert_eq!((stage.count().await, puts_since(&stage, batches)), (0, 0));
 }

@@ -9,8 +9,10 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
+use super::dependencies;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
+use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
 use crate::cache::{ServiceView, SnapshotReader};
@@ -23,7 +25,8 @@ use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// Tries of an optimistic write whose compares keep failing because others write the same keys.
+/// Tries of an optimistic write whose compares keep failing because other nodes write the same keys; those at this node
+/// take turns.
 pub(super) const MAX_TRIES: usize = 16;
 /// How long an operation goes on trying.
 pub(super) const MAX_DURATION: Duration = Duration::from_millis(1_500);
@@ -64,8 +67,10 @@ pub struct RegistryCore {
     pub(super) freshness: Freshness,
     pub(super) clock: Clock,
     pub(super) rules: RegistryRules,
-    /// One change of dependency rules at a time on this node.
-    pub(super) dependency_turn: tokio::sync::Mutex<()>,
+    /// One writer of a key at a time on this node.
+    turns: Turns,
+    /// Changes of dependency rules that wait.
+    pub(super) dependencies: dependencies::Waiting,
     /// What is being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
     /// Turns of [`Self::read`].
@@ -91,7 +96,8 @@ impl RegistryCore {
             freshness,
             clock,
             rules,
-            dependency_turn: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
+            dependencies: dependencies::Waiting::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),
@@ -119,6 +125,12 @@ impl RegistryCore {
     pub(super) fn claim(self: &Rc<Self>, key: Key) -> Option<Claim> {
         let is_first = self.unasked.borrow_mut().insert(Key::clone(&key));
         is_first.then(|| Claim { core: Rc::clone(self), key })
+    }
+
+    /// Waits for the turn to write a key whose value is compared with: before the value is looked at, and kept until it is
+    /// written.
+    pub(super) async fn turn(&self, key: &Key) -> Result<Turn, Error> {
+        self.turns.take(key).await
     }
 
     /// Waits for somebody else's write to reach the snapshot, within a limit.
@@ -205,7 +217,7 @@ impl Deadline {
     /// Counts a try.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         if self.tries == 0 || self.is_over() {
-            return Err(Error::new(Code::Unavailable, "others keep writing the same data, try again"));
+            return Err(Error::new(Code::Unavailable, "other nodes keep writing the same data, try again"));
         }
         self.tries -= 1;
         Ok(())

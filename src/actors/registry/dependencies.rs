@@ -1,28 +1,33 @@
 //! Dependency rules: requests become rules of the consumer and of its providers.
 //!
 //! On etcd a request waits in a queue until the node that holds the lock applies it, as all nodes of the original do;
-//! on the embedded store it is applied at once. Applying is one transaction (a few, if it touches more rules than one
-//! takes) under compares on everything it writes, the queue entry and the lock, so a node that lost the lock cannot write.
+//! on the embedded store it is applied at once. Requests that come together are applied together (`dependency_rules`), in the
+//! order they came, under compares on everything that is written, the queue entries and the lock, so a node that lost the
+//! lock cannot write.
 
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::core::{DependencyMode, RegistryCore, committed, unchanged};
+use super::dependency_rules::{Request, Rules, name_of, read_rules, write};
 use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, Reply};
 use crate::cache::snapshot::{Snapshot, name_path};
-use crate::domain::dependency::{
-    ALL_VERSIONS, Dependency, Partners, merged_providers, same_name, same_partner,
-};
+use crate::domain::dependency::{ALL_VERSIONS, Dependency, merged_providers, same_partner};
 use crate::domain::event::{Revision, ServiceName};
 use crate::domain::json;
 use crate::domain::{ServiceKey, Tenant};
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
+use crate::store::{Compare, Key, Op, Txn, keys};
 
-/// Operations of one transaction, below the store's limit of 128.
-const MAX_OPS: usize = 100;
+/// Requests that may wait to be applied without a queue in the store; a further one is refused.
+const MAX_WAITING: usize = 10_000;
+/// Requests applied together.
+const MAX_TOGETHER: usize = 1_000;
 
 /// Takes requests of clients.
 pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> Reply<()> {
@@ -133,155 +138,83 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
     }
 }
 
-/// Applies a request without a queue.
+/// Requests that wait to be applied without a queue in the store.
+#[derive(Default)]
+pub(super) struct Waiting {
+    requests: RefCell<VecDeque<Direct>>,
+    /// Who has it applies what waits, for all.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// One of them.
+struct Direct {
+    tenant: Tenant,
+    request: Dependency,
+    reply: oneshot::Sender<Result<Option<Revision>, Error>>,
+}
+
+/// Applies a request without a queue in the store, together with those that came while others were applied.
 pub(super) async fn apply_directly(
     core: &RegistryCore,
     tenant: &Tenant,
     request: Dependency,
 ) -> Result<Option<Revision>, Error> {
-    let _turn = core.dependency_turn.lock().await;
-    let cleans_up = request.replace;
-    let mut revision = apply(core, &request, &[], &[]).await?;
-    if cleans_up {
-        revision = revision.max(clean_up(core, tenant, &[]).await?);
-    }
-    Ok(revision)
-}
-
-/// A rule as read, to be compared with when it is written.
-struct Rule {
-    key: Key,
-    stored: Option<Entry>,
-    keys: Vec<ServiceKey>,
-}
-
-impl Rule {
-    fn new(key: Key, stored: Option<Entry>) -> Self {
-        let keys =
-            stored.as_ref().map(|entry| json::decode::<Partners>(&entry.value).unwrap_or_default().keys);
-        Self { key, stored, keys: keys.unwrap_or_default() }
-    }
-
-    fn compare(&self) -> Compare {
-        let key = Key::clone(&self.key);
-        match &self.stored {
-            Some(entry) => Compare::Unchanged { key, mod_revision: entry.mod_revision },
-            None => Compare::Absent(key),
+    let (reply, mut answer) = oneshot::channel();
+    {
+        let mut waiting = core.dependencies.requests.borrow_mut();
+        if waiting.len() >= MAX_WAITING {
+            return Err(Error::new(Code::Unavailable, "too many changes of dependencies wait, try again"));
         }
+        waiting.push_back(Direct { tenant: tenant.clone(), request, reply });
     }
-
-    /// The write that leaves these partners; `None` if they are what is there.
-    fn become_partners(&self, keys: Vec<ServiceKey>) -> Option<Op> {
-        if keys == self.keys {
-            return None;
-        }
-        let key = Key::clone(&self.key);
-        Some(if keys.is_empty() {
-            Op::Delete(key)
-        } else {
-            Op::Put { key, value: Bytes::from(json::encode(&Partners { keys })), lease: None }
-        })
-    }
-}
-
-fn name_of(key: &ServiceKey) -> ServiceName {
-    ServiceName::new(Tenant::from(key.tenant.as_str()), &key.environment, &key.app_id, &key.service_name)
-}
-
-async fn read_rules(core: &RegistryCore, rule_keys: Vec<Key>) -> Result<Vec<Rule>, Error> {
-    let mut rules = Vec::with_capacity(rule_keys.len());
-    for chunk in rule_keys.chunks(MAX_OPS) {
-        let reads = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
-        let found = core.read(reads).await?.into_iter().map(|mut entries| entries.pop());
-        rules.extend(chunk.iter().zip(found).map(|(key, entry)| Rule::new(Key::clone(key), entry)));
-    }
-    Ok(rules)
-}
-
-/// Applies one request. `fences` are compares of every transaction, `with_last` goes with the last one.
-pub(super) async fn apply(
-    core: &RegistryCore,
-    request: &Dependency,
-    fences: &[Compare],
-    with_last: &[Op],
-) -> Result<Option<Revision>, Error> {
-    let Some(consumer) = &request.consumer else { return finish(core, fences, with_last).await };
-    let mut deadline = core.deadline();
+    let dropped = || Error::new(Code::Unavailable, "the change of dependencies was dropped");
     loop {
-        deadline.check()?;
-        let own_key = keys::consumer_rule(&name_of(consumer), &consumer.version);
-        let own = read_rules(core, vec![own_key]).await?;
-        let Some(own) = own.into_iter().next() else { return Ok(None) };
-        let wanted = merged_providers(&own.keys, &request.providers, request.replace);
-        // One that goes on in another version stays: a provider has one rule for all of them.
-        let gone = own.keys.iter().filter(|old| !wanted.iter().any(|key| same_name(key, old)));
-        let touched: Vec<(ServiceKey, bool)> = gone
-            .map(|key| (key.clone(), false))
-            .chain(wanted.iter().map(|key| (key.clone(), true)))
-            .collect();
-        let provider_keys =
-            touched.iter().map(|(key, _)| keys::provider_rule(&name_of(key), ALL_VERSIONS)).collect();
-        let provider_rules = read_rules(core, provider_keys).await?;
-        let mut writes: Vec<(Compare, Op)> = Vec::new();
-        for (rule, (_, stays)) in provider_rules.iter().zip(&touched) {
-            let mut consumers = rule.keys.clone();
-            let known = consumers.iter().any(|key| same_partner(key, consumer));
-            if *stays && !known {
-                consumers.push(consumer.clone());
-            } else if !*stays {
-                consumers.retain(|key| !same_partner(key, consumer));
-            }
-            writes.extend(rule.become_partners(consumers).map(|op| (rule.compare(), op)));
-        }
-        writes.extend(own.become_partners(wanted).map(|op| (own.compare(), op)));
-        match write(core, writes, fences, with_last).await? {
-            Some(revision) => return Ok(revision),
-            // Somebody wrote one of them meanwhile: read again. A lost fence shows as the same, and ends with the tries.
-            None => continue,
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.unwrap_or_else(|_| Err(dropped())),
+            _turn = core.dependencies.turn.lock() => apply_waiting(core).await,
         }
     }
 }
 
-/// Writes in as few transactions as the limits allow; `None` if a compare failed.
-async fn write(
-    core: &RegistryCore,
-    writes: Vec<(Compare, Op)>,
-    fences: &[Compare],
-    with_last: &[Op],
-) -> Result<Option<Option<Revision>>, Error> {
-    let mut revision = None;
-    let mut chunks: Vec<Vec<(Compare, Op)>> = Vec::new();
-    for write in writes {
-        match chunks.last_mut().filter(|chunk| chunk.len() < MAX_OPS) {
-            Some(chunk) => chunk.push(write),
-            None => chunks.push(vec![write]),
-        }
+/// Applies what waits, up to a number, in the order it came.
+async fn apply_waiting(core: &RegistryCore) {
+    let taken: Vec<Direct> = {
+        let mut waiting = core.dependencies.requests.borrow_mut();
+        let count = waiting.len().min(MAX_TOGETHER);
+        waiting.drain(..count).collect()
+    };
+    let cleaned_up: BTreeSet<Tenant> =
+        taken.iter().filter(|direct| direct.request.replace).map(|direct| direct.tenant.clone()).collect();
+    let (requests, replies): (Vec<Request>, Vec<_>) = taken
+        .into_iter()
+        .map(|Direct { tenant, request, reply }| {
+            let reply = (request.replace.then_some(tenant), reply);
+            (Request { dependency: request, entry: None }, reply)
+        })
+        .unzip();
+    let mut outcomes = Rules::new(core, None).apply(&requests, &[], None).await.into_iter();
+    let mut cleanings = HashMap::new();
+    for tenant in cleaned_up {
+        let cleaned = clean_up(core, &tenant, &[]).await;
+        cleanings.insert(tenant, cleaned);
     }
-    if chunks.is_empty() && !with_last.is_empty() {
-        chunks.push(Vec::new());
+    let mut failure = None;
+    for (tenant, reply) in replies {
+        let outcome = match outcomes.next().or_else(|| failure.clone().map(Err)) {
+            Some(outcome) => outcome,
+            None => Err(Error::new(Code::Unavailable, "the change of dependencies was not made")),
+        };
+        // What comes behind a failure was not tried.
+        failure = outcome.as_ref().err().cloned().or(failure);
+        let cleaned = tenant.and_then(|tenant| cleanings.get(&tenant).cloned());
+        let outcome = match (outcome, cleaned) {
+            (Ok(revision), Some(cleaned)) => cleaned.map(|cleaned| revision.max(cleaned)),
+            (outcome, _) => outcome,
+        };
+        // Nobody waits any more: the request was given up.
+        let _ = reply.send(outcome);
     }
-    let last = chunks.len().saturating_sub(1);
-    for (at, chunk) in chunks.into_iter().enumerate() {
-        let (mut compares, mut then): (Vec<_>, Vec<_>) = chunk.into_iter().unzip();
-        compares.extend_from_slice(fences);
-        if at == last {
-            then.extend_from_slice(with_last);
-        }
-        let outcome: TxnOutcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await?;
-        if !outcome.succeeded {
-            return Ok(None);
-        }
-        revision = revision.max(outcome.changed.then_some(outcome.revision));
-    }
-    Ok(Some(revision))
-}
-
-async fn finish(
-    core: &RegistryCore,
-    fences: &[Compare],
-    with_last: &[Op],
-) -> Result<Option<Revision>, Error> {
-    Ok(write(core, Vec::new(), fences, with_last).await?.flatten())
 }
 
 /// Drops the rules of a tenant that point to providers which do not exist at all.
@@ -294,23 +227,26 @@ pub(super) async fn clean_up(
     let snapshot = core.reader.load_full();
     let mut revision = None;
     for (provider, consumers) in dead_providers(&snapshot, tenant) {
-        let provider_key = keys::provider_rule(&provider, ALL_VERSIONS);
-        let mut rule_keys = vec![provider_key];
+        let mut rule_keys = vec![keys::provider_rule(&provider, ALL_VERSIONS)];
         rule_keys.extend(consumers.iter().map(|key| keys::consumer_rule(&name_of(key), &key.version)));
-        let rules = read_rules(core, rule_keys).await?;
+        let rules = read_rules(core, &rule_keys).await?;
         let mut writes = Vec::new();
-        for (at, rule) in rules.iter().enumerate() {
-            let left = match at {
+        for (at, (key, rule)) in rule_keys.iter().zip(&rules).enumerate() {
+            let left: Vec<ServiceKey> = match at {
                 0 => Vec::new(),
-                _ => rule.keys.iter().filter(|key| name_of(key) != provider).cloned().collect(),
+                _ => rule.partners.iter().filter(|key| name_of(key) != provider).cloned().collect(),
             };
-            writes.extend(rule.become_partners(left).map(|op| (rule.compare(), op)));
+            writes.extend(rule.become_partners(key, &left));
+        }
+        if writes.is_empty() {
+            continue;
         }
         // The snapshot only says where to look: a provider registered meanwhile keeps its rule.
         let mut fences = fences.to_vec();
         fences.push(Compare::NoneBelow(keys::index_prefix(&provider)));
         // A failed compare leaves the rule to the next clean-up.
-        revision = revision.max(write(core, writes, &fences, &[]).await?.flatten());
+        let written = write(core, writes, &fences, &[]).await?;
+        revision = revision.max(written.and_then(|revisions| revisions.into_iter().max()));
     }
     Ok(revision)
 }

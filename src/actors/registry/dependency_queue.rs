@@ -3,6 +3,7 @@
 //! The last transaction also deletes the lock: so the store's last revision is one that every watch of the registry's
 //! keys sees.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use bytes::Bytes;
 
 use super::core::RegistryCore;
 use super::dependencies;
+use super::dependency_rules::{Request, Rules};
+use crate::clock::Monotonic;
 use crate::domain::Tenant;
 use crate::domain::dependency::Dependency;
 use crate::domain::json;
@@ -95,15 +98,19 @@ async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Dr
 /// The requests that still wait, in the order they came. A few at a time: a long queue as one answer might be too large,
 /// and then it would never get shorter.
 async fn read(core: &RegistryCore, waiting: &[Key]) -> Result<Vec<Entry>, Error> {
-    let mut entries: Vec<Entry> = Vec::with_capacity(waiting.len());
-    for chunk in waiting.chunks(READ_AT_ONCE) {
-        let ops = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
-        entries.extend(core.read(ops).await?.into_iter().flatten());
-    }
+    let chunks = waiting.chunks(READ_AT_ONCE).map(|chunk| {
+        let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
+        core.read(gets)
+    });
+    let found = futures_util::future::try_join_all(chunks).await?;
+    let mut entries: Vec<Entry> = found.into_iter().flatten().flatten().collect();
     entries.sort_by_key(|entry| entry.mod_revision);
     Ok(entries)
 }
 
+/// Applies requests in their order, many a round. The tenants of those that replace are cleaned up once at the end, as the
+/// original does. From the first of those on the queue entries go after that: if this node dies before, another applies
+/// all of them again, which leads to the same. (One after it that only adds must not be gone when it is applied again.)
 async fn apply_all(
     core: &RegistryCore,
     entries: &[Entry],
@@ -111,71 +118,93 @@ async fn apply_all(
     lock: &Key,
 ) -> Result<i64, Error> {
     let until = core.clock.monotonic() + MAX_HOLD;
-    let mut revision = 0;
-    let last = entries.len().saturating_sub(1);
-    for (at, entry) in entries.iter().enumerate() {
-        let unlocks = at == last || core.clock.monotonic() >= until;
-        let request: Dependency = json::decode(&entry.value).unwrap_or_else(|error| {
-            log::warn!("{} is dropped, it cannot be read: {error}", entry.key);
-            Dependency::default()
-        });
-        let ops = closing_ops(entry, lock, unlocks);
-        let applied = match apply_one(core, entry, &request, fence, &ops).await {
-            // Refused as it is, and it would be again: nothing may wait behind it for ever.
+    let unlock = [Op::Delete(Key::clone(lock))];
+    let decoded: Vec<Dependency> = entries.iter().map(decode).collect();
+    let first_replacing = decoded.iter().position(|request| request.replace).unwrap_or(entries.len());
+    let mut requests: Vec<Request> = decoded
+        .into_iter()
+        .zip(entries)
+        .map(|(dependency, entry)| Request { dependency, entry: Some(entry.clone()) })
+        .collect();
+    let replacing = requests.split_off(first_replacing);
+    let tenants: BTreeSet<Tenant> = replacing
+        .iter()
+        .filter(|request| request.dependency.replace)
+        .filter_map(|request| tenant_of(&request.entry.as_ref()?.key))
+        .collect();
+    let mut rules = Rules::new(core, Some(fence.clone()));
+    let is_last = replacing.is_empty();
+    let last = if is_last { &unlock[..] } else { &[] };
+    let mut revision = apply_closing(core, &mut rules, &requests, fence, last, until).await?;
+    if is_last || core.clock.monotonic() >= until {
+        return Ok(revision);
+    }
+    let (unclosed, closing): (Vec<Request>, Vec<Request>) = replacing
+        .into_iter()
+        .map(|Request { dependency, entry }| {
+            let close = Request { dependency: Dependency::default(), entry };
+            (Request { dependency, entry: None }, close)
+        })
+        .unzip();
+    let applied = rules.apply(&unclosed, &[], Some(until)).await;
+    let count = applied.len();
+    for (outcome, close) in applied.into_iter().zip(&closing) {
+        match outcome {
+            Ok(applied) => revision = revision.max(applied.unwrap_or_default()),
             Err(error) if error.code == Code::Internal => {
-                log::warn!("{} is dropped, the store does not take its rules: {error}", entry.key);
-                close(core, entry, fence, &ops).await
+                let key = close.entry.as_ref().map(|entry| &entry.key);
+                log::warn!("{key:?} is dropped, the store does not take its rules: {error}");
             }
-            applied => applied,
-        };
-        revision = applied?.unwrap_or(revision);
-        if unlocks {
-            break;
+            Err(error) => return Err(error),
         }
+    }
+    for tenant in tenants {
+        let cleaned = dependencies::clean_up(core, &tenant, std::slice::from_ref(fence)).await?;
+        revision = revision.max(cleaned.unwrap_or_default());
+    }
+    rules.forget();
+    let closing = closing.get(..count).unwrap_or_default();
+    let closed = apply_closing(core, &mut rules, closing, fence, &unlock, until + MAX_HOLD / 2).await?;
+    Ok(revision.max(closed))
+}
+
+/// Applies requests each of which ends with its queue entry. One that the store refuses as it is would be refused again:
+/// nothing may wait behind it for ever, so it is dropped.
+async fn apply_closing(
+    core: &RegistryCore,
+    rules: &mut Rules<'_>,
+    requests: &[Request],
+    fence: &Compare,
+    last: &[Op],
+    until: Monotonic,
+) -> Result<i64, Error> {
+    let mut revision = 0;
+    let outcomes = rules.apply(requests, last, Some(until)).await;
+    let count = requests.len();
+    for (at, (outcome, request)) in outcomes.into_iter().zip(requests).enumerate() {
+        let applied = match (outcome, &request.entry) {
+            (Err(error), Some(entry)) if error.code == Code::Internal => {
+                log::warn!("{} is dropped, the store does not take its rules: {error}", entry.key);
+                let mut then = vec![Op::Delete(Key::clone(&entry.key))];
+                then.extend(last.iter().filter(|_| at + 1 == count).cloned());
+                let mod_revision = entry.mod_revision;
+                let unreplaced = Compare::Unchanged { key: Key::clone(&entry.key), mod_revision };
+                let compares = vec![fence.clone(), unreplaced];
+                let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await?;
+                outcome.succeeded.then_some(outcome.revision)
+            }
+            (outcome, _) => outcome?,
+        };
+        revision = revision.max(applied.unwrap_or_default());
     }
     Ok(revision)
 }
 
-/// Applies a request and closes it. With a clean-up the queue entry goes last: if this node dies before, another applies
-/// it again, which changes nothing.
-async fn apply_one(
-    core: &RegistryCore,
-    entry: &Entry,
-    request: &Dependency,
-    fence: &Compare,
-    closing: &[Op],
-) -> Result<Option<i64>, Error> {
-    match tenant_of(&entry.key).filter(|_| request.replace) {
-        Some(tenant) => {
-            dependencies::apply(core, request, std::slice::from_ref(fence), &[]).await?;
-            dependencies::clean_up(core, &tenant, std::slice::from_ref(fence)).await?;
-            close(core, entry, fence, closing).await
-        }
-        None => dependencies::apply(core, request, &fences(entry, fence), closing).await,
-    }
-}
-
-async fn close(
-    core: &RegistryCore,
-    entry: &Entry,
-    fence: &Compare,
-    closing: &[Op],
-) -> Result<Option<i64>, Error> {
-    dependencies::apply(core, &Dependency::default(), &fences(entry, fence), closing).await
-}
-
-/// The lock is ours, and the entry is the one that was read.
-fn fences(entry: &Entry, fence: &Compare) -> [Compare; 2] {
-    let unreplaced = Compare::Unchanged { key: Key::clone(&entry.key), mod_revision: entry.mod_revision };
-    [fence.clone(), unreplaced]
-}
-
-fn closing_ops(entry: &Entry, lock: &Key, unlocks: bool) -> Vec<Op> {
-    let mut ops = vec![Op::Delete(Key::clone(&entry.key))];
-    if unlocks {
-        ops.push(Op::Delete(Key::clone(lock)));
-    }
-    ops
+fn decode(entry: &Entry) -> Dependency {
+    json::decode(&entry.value).unwrap_or_else(|error| {
+        log::warn!("{} is dropped, it cannot be read: {error}", entry.key);
+        Dependency::default()
+    })
 }
 
 /// `/cse-sr/ms/dep-queue/<domain>/<project>/<consumer>/<id>`.
@@ -183,3 +212,6 @@ fn tenant_of(key: &str) -> Option<Tenant> {
     let mut parts = key.strip_prefix(keys::DEPENDENCY_QUEUE)?.split('/');
     Some(Tenant::new(parts.next()?, parts.next()?))
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,6 +25,8 @@ const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
 const NO_INSTANCE: &str = "Service instance does not exist.";
 
+/// TTL of a late goodbye, seconds: longer than what is being written again may be on its way.
+const LATE_GOODBYE_TTL: i64 = 60;
 /// Transactions of a change of many that wait at once, so that others get their turn.
 const BULK_AT_ONCE: usize = 1_000;
 
@@ -82,6 +84,13 @@ impl Found {
 /// Registers an instance.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
     let RegisterInstance { tenant, service, instance, former_lease, quota } = message;
+    let given = &instance.instance_id;
+    // A new id is written by nobody else.
+    let _turn = if given.is_empty() {
+        None
+    } else {
+        Some(core.turn(&keys::instance(&tenant, service.as_str(), given)).await?)
+    };
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -108,7 +117,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         document.complete(&view.record.document, id, core.now(), &core.rules.instances);
         let at = Keys::new(&tenant, &service, &document.instance_id);
         let json = Bytes::from(json::encode(&document));
-        match create(&core, &at, &json, document.ttl_seconds(&core.rules.instances)).await? {
+        match create(&core, &at, &json, document.ttl_seconds(&core.rules.instances), None).await? {
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
@@ -123,20 +132,22 @@ enum Created {
     Exists(Option<Revision>),
 }
 
-/// Puts an instance that must not exist, on a lease of its own.
-async fn create(core: &RegistryCore, at: &Keys, json: &Bytes, ttl_seconds: i64) -> Result<Created, Error> {
+/// Puts an instance that must not exist, on a lease of its own; not if this other key exists.
+async fn create(
+    core: &RegistryCore,
+    at: &Keys,
+    json: &Bytes,
+    ttl_seconds: i64,
+    unless: Option<&Key>,
+) -> Result<Created, Error> {
+    let absent = [&at.document].into_iter().chain(unless).map(|key| Compare::Absent(Key::clone(key)));
+    let compares: Vec<Compare> =
+        [Compare::Present(Key::clone(&at.service))].into_iter().chain(absent).collect();
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
         let lease = core.leases.take(ttl_seconds).await.map_err(|error| store_error(&error))?;
-        let txn = Txn {
-            compares: vec![
-                Compare::Present(Key::clone(&at.service)),
-                Compare::Absent(Key::clone(&at.document)),
-            ],
-            then: at.puts(json, lease),
-            otherwise: at.reads(),
-        };
+        let txn = Txn { compares: compares.clone(), then: at.puts(json, lease), otherwise: at.reads() };
         let mut outcome = core.batcher.submit(txn.clone()).await;
         if matches!(outcome, Err(StoreError::Unknown { .. })) && !deadline.is_over() {
             // The same write again: committed before, it now fails on its own document, which the reads show.
@@ -180,7 +191,7 @@ enum Replaced {
 }
 
 /// A known id registers again: an equal document only renews the lease, a changed one replaces the document. With
-/// another TTL, or if it hung on no lease, it comes onto a new one.
+/// another TTL, if it hung on no lease, or if its lease cannot be renewed, it comes onto a new one.
 async fn replace(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -193,28 +204,33 @@ async fn replace(
     let mut document = sent.clone();
     document.complete(&service.record.document, sent.instance_id.clone(), core.now(), &core.rules.instances);
     let id = InstanceId::from(sent.instance_id.as_str());
-    if let Some(mark) = &known.lease
-        && former_lease == FormerLease::Renewed
-        && document.same_as_registered(&stored)
-    {
-        return match renew(core, mark).await {
-            KeepAlive::Renewed(_) => Ok(Replaced::Done(unchanged(id))),
+    let ttl = document.ttl_seconds(&core.rules.instances);
+    let keeps_lease =
+        former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
+    let is_equal = keeps_lease && document.same_as_registered(&stored);
+    // Registering again is a sign of life too. Renewed first: what is written on a lease whose time is over goes with it.
+    let is_renewed = match known.lease.as_ref().filter(|_| keeps_lease) {
+        None => false,
+        Some(mark) => match renew(core, mark).await {
+            KeepAlive::Renewed(_) if is_equal => return Ok(Replaced::Done(unchanged(id))),
+            KeepAlive::Renewed(_) => true,
             KeepAlive::NotFound => {
                 // Its keys go with it; the compares of the next try decide.
                 core.freshness.catch_up().await;
-                Ok(Replaced::Gone)
+                return Ok(Replaced::Gone);
             }
-            KeepAlive::Unanswered(why) => Err(Error::new(Code::Unavailable, why)),
-        };
-    }
+            // It may be over and not yet ended by the store, for seconds when many are: nobody has to wait for that.
+            KeepAlive::Unanswered(why) => {
+                log::debug!("lease {} is not renewed, a new one takes its place: {why}", mark.lease());
+                false
+            }
+        },
+    };
     document.timestamp.clone_from(&stored.timestamp);
     let at = Keys::new(tenant, &service.id, id.as_str());
-    let json = Bytes::from(json::encode(&document));
-    let ttl = document.ttl_seconds(&core.rules.instances);
-    let has_same_ttl = ttl == stored.ttl_seconds(&core.rules.instances);
+    let json = if is_equal { known.json().clone() } else { Bytes::from(json::encode(&document)) };
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
-    let stays = has_same_ttl && former_lease == FormerLease::Renewed;
-    let lease = match held.filter(|_| stays) {
+    let lease = match held.filter(|_| is_renewed) {
         Some(held) => held,
         None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
     };
@@ -256,9 +272,6 @@ async fn replace(
         Written::At(revision) => {
             if moves {
                 core.leases.discard(held.into_iter().collect());
-            } else if let Some(mark) = &known.lease {
-                // Registering again is a sign of life too.
-                renew(core, mark).await;
             }
             Ok(Replaced::Done(Committed { value: id, revision: Some(revision) }))
         }
@@ -297,18 +310,19 @@ async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
     let sent = core.clock.monotonic();
     let answer = core.store.keep_alive(vec![LeaseId(mark.lease())]).await.pop();
     let answer = answer.unwrap_or_else(|| KeepAlive::Unanswered("the store did not answer".to_owned()));
-    if matches!(answer, KeepAlive::Renewed(_)) {
-        mark.renewed(sent);
+    if let KeepAlive::Renewed(ttl) = &answer {
+        mark.renewed(sent, *ttl);
     }
     answer
 }
 
 /// Writes an instance again that its store let expire.
 pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> Reply<()> {
-    let RestoreInstance { tenant, service, instance, json } = message;
+    let RestoreInstance { tenant, service, instance, json, former_lease } = message;
     let ttl = parse(&json)?.ttl_seconds(&core.rules.instances);
     let at = Keys::new(&tenant, &service, instance.as_str());
-    match create(&core, &at, &json, ttl).await? {
+    let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
+    match create(&core, &at, &json, ttl, Some(&goodbye)).await? {
         Created::Done(outcome) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
         Created::Exists(_) => Ok(unchanged(())),
@@ -317,9 +331,10 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 
 /// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
-    let UnregisterInstance { tenant, service, instance } = message;
-    let at = Keys::new(&tenant, &service, instance.as_str());
-    let mut lease = known_lease(&core, &tenant, &service, &instance).await?;
+    let UnregisterInstance { tenant, service, instance } = &message;
+    let at = Keys::new(tenant, service, instance.as_str());
+    let _turn = core.turn(&at.document).await?;
+    let mut lease = known_lease(&core, tenant, service, instance).await?;
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -331,7 +346,56 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstan
             core.leases.discard(vec![lease]);
             return Ok(committed((), &outcome));
         }
-        lease = Found::new(outcome).lease.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))?;
+        let found = Found::new(outcome);
+        lease = match found.lease {
+            Some(other) => other,
+            None if found.document.is_some() => return Err(Error::new(Code::InstanceNotExists, NO_LEASE)),
+            None => match unregister_expired(&core, &message, &at, lease).await? {
+                LateGoodbye::Said(reply) => return Ok(reply),
+                LateGoodbye::NotYet(lease) => lease,
+            },
+        };
+    }
+}
+
+enum LateGoodbye {
+    Said(Committed<()>),
+    /// It is there again; the lease to try next.
+    NotYet(LeaseId),
+}
+
+/// A goodbye of an instance whose lease has ended, and which is still shown: it waits or is held. Its keys are gone, so
+/// another one tells every node; while that is there, no node writes the instance again for its former lease.
+async fn unregister_expired(
+    core: &RegistryCore,
+    message: &UnregisterInstance,
+    at: &Keys,
+    lease: LeaseId,
+) -> Result<LateGoodbye, Error> {
+    let UnregisterInstance { tenant, service, instance } = message;
+    let not_exists = || Error::new(Code::InstanceNotExists, NO_LEASE);
+    // Somebody else's goodbye that the watch has not brought yet is none of this instance's owner.
+    core.be_current().await?;
+    let snapshot = core.reader.load_full();
+    let shown = snapshot.instance(tenant, service.as_str(), instance.as_str()).ok_or_else(not_exists)?;
+    let shown = LeaseId(shown.lease.as_ref().ok_or_else(not_exists)?.lease());
+    if shown != lease {
+        return Ok(LateGoodbye::NotYet(shown));
+    }
+    let goodbye = keys::late_goodbye(tenant, service.as_str(), instance.as_str(), lease.0);
+    let kept = core.leases.take(LATE_GOODBYE_TTL).await.map_err(|error| store_error(&error))?;
+    let absent = [&at.document, &at.lease, &goodbye].map(|key| Compare::Absent(Key::clone(key)));
+    let put = Op::Put { key: Key::clone(&goodbye), value: Bytes::new(), lease: Some(kept) };
+    let txn = Txn { compares: absent.into(), then: vec![put], otherwise: vec![Op::Get(goodbye)] };
+    let outcome = core.commit(txn).await?;
+    if outcome.succeeded {
+        return Ok(LateGoodbye::Said(committed((), &outcome)));
+    }
+    core.leases.discard(vec![kept]);
+    if outcome.reads.into_iter().flatten().next().is_some() {
+        Err(not_exists())
+    } else {
+        Ok(LateGoodbye::NotYet(lease))
     }
 }
 
@@ -362,6 +426,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
     if !is_asked && claim.is_none() {
         return Ok(unchanged(()));
     }
+    let _turn = core.turn(&at.document).await?;
     let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
     let mut known = look();
     if known.is_none() {

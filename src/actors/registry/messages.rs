@@ -144,7 +144,8 @@ pub struct RegisterInstance {
     pub quota: QuotaCheck,
 }
 
-/// Writes an instance again that its store let expire although it kept beating: same id, same document.
+/// Writes an instance again that its store let expire although it kept beating: same id, same document. No revision is
+/// answered if nothing was written: it is there, or its owner has said goodbye.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<()>")]
 pub struct RestoreInstance {
@@ -156,6 +157,8 @@ pub struct RestoreInstance {
     pub instance: InstanceId,
     /// The document as it was stored.
     pub json: bytes::Bytes,
+    /// The lease that has ended.
+    pub former_lease: i64,
 }
 
 /// An owner says goodbye.

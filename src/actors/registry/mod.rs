@@ -8,6 +8,7 @@ mod batcher;
 pub mod core;
 mod dependencies;
 mod dependency_queue;
+mod dependency_rules;
 mod instances;
 mod lease_pool;
 pub mod messages;
@@ -18,6 +19,7 @@ mod services;
 mod tags;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -32,11 +32,12 @@ fn text(value: &str) -> Bytes {
 /// Writes one schema; a new id is added to the service's list.
 pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply<()> {
     let PutSchema { tenant, service, schema } = message;
+    let document_key = keys::service(&tenant, service.as_str());
+    let _turn = core.turn(&document_key).await?;
     let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
     let hash = content_hash(&schema.schema_id, &schema.schema);
     let content = keys::schema_content(&tenant, &hash);
-    let document_key = keys::service(&tenant, service.as_str());
     let mut has_content = {
         let snapshot = core.reader.load();
         let node = snapshot.tenant(&tenant).and_then(|view| view.node(service.as_str()));
@@ -87,9 +88,10 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
 /// before something refers to it, so what refers to it compares that it is there.
 pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> Reply<()> {
     let ReplaceSchemas { tenant, service, schemas } = message;
+    let document_key = keys::service(&tenant, service.as_str());
+    let _turn = core.turn(&document_key).await?;
     let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
-    let document_key = keys::service(&tenant, service.as_str());
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;

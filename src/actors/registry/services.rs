@@ -144,9 +144,10 @@ async fn change_document(
     service: &ServiceId,
     change: impl Fn(&mut Service),
 ) -> Reply<()> {
+    let key = keys::service(tenant, service.as_str());
+    let _turn = core.turn(&key).await?;
     let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
     let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
-    let key = keys::service(tenant, service.as_str());
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;

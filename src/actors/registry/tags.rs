@@ -19,6 +19,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> Reply
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());
     let key = keys::tags(&tenant, service.as_str());
+    let _turn = core.turn(&key).await?;
     let mut current = {
         let snapshot = core.reader.load();
         let node = snapshot.tenant(&tenant).and_then(|view| view.node(service.as_str()));

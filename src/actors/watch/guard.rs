@@ -62,7 +62,30 @@ pub struct ExpiryGuard {
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
     /// When, and how many instances were held before.
     recent: VecDeque<(Monotonic, usize)>,
-    preserving: bool,
+    /// Rule (a) is in force.
+    preserving: Option<Crowd>,
+}
+
+/// How a rule was met.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Crowd {
+    /// When.
+    pub since: Monotonic,
+    /// Expiries that met it.
+    pub expired: usize,
+    /// Instances they are judged against.
+    pub of: usize,
+}
+
+/// What a rule has just begun to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// How many.
+    pub newly: usize,
+    /// How many this rule holds now, these included.
+    pub in_all: usize,
+    /// How the rule was met: by these, or before them.
+    pub crowd: Crowd,
 }
 
 /// What a look at the clock brought.
@@ -71,16 +94,45 @@ pub struct Verdict {
     /// These pass.
     pub pass: Vec<InstanceRef>,
     /// Newly held by rule (a).
-    pub preserved: usize,
-    /// Newly held by rule (b).
-    pub shared: usize,
+    pub preserved: Option<Held>,
+    /// Newly held by rule (b); of several of them the widest crowd.
+    pub shared: Option<Held>,
+}
+
+impl Verdict {
+    /// What is newly held and why, in a line each.
+    pub fn lines(&self, now: Monotonic) -> Vec<String> {
+        let begin = |held: &Held| format!("{} expired instances are held", held.newly);
+        let preserved = self.preserved.as_ref().map(|held| {
+            let Crowd { since, expired, of } = held.crowd;
+            let begun = match now.saturating_sub(since).as_secs() {
+                0 => "now".to_owned(),
+                ago => format!("{ago} s ago"),
+            };
+            format!(
+                "{}, {} in all, by the rule of preservation: it began {begun}, when {expired} of {of} had expired (80 % \
+                 and more), and goes on until none is held",
+                begin(held),
+                held.in_all
+            )
+        });
+        let shared = self.shared.as_ref().map(|held| {
+            let Crowd { expired, of, .. } = held.crowd;
+            format!(
+                "{}, {} in all, by the rule of the share: {expired} of {of} expired within a heartbeat interval and 5 s",
+                begin(held),
+                held.in_all
+            )
+        });
+        preserved.into_iter().chain(shared).collect()
+    }
 }
 
 impl ExpiryGuard {
     /// A guard with the share of rule (b): 0.2 is 20 %.
     pub fn new(share: f64) -> Self {
         let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
-        Self { share, waiting, by_due, recent, preserving: false }
+        Self { share, waiting, by_due, recent, preserving: None }
     }
 
     /// An expiry was seen.
@@ -101,7 +153,7 @@ impl ExpiryGuard {
     pub fn forget(&mut self, at: &InstanceRef) {
         if let Some(waiting) = self.waiting.remove(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
-            self.preserving &= !self.waiting.is_empty();
+            self.end_preserving();
         }
     }
 
@@ -126,25 +178,34 @@ impl ExpiryGuard {
         // Judged as one: what is due now does not shrink the crowd it came with.
         let gone = self.waiting.len();
         let is_most = gone * 10 >= total * 8 && total > ALWAYS_PASS;
-        self.preserving |= is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now);
+        if is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now) {
+            self.preserving.get_or_insert(Crowd { since: now, expired: gone, of: total });
+        }
+        let (mut preserved, mut shared) = (0, 0);
+        let mut widest: Option<Crowd> = None;
         while let Some((due, at)) = self.by_due.first().cloned() {
             if due > now {
                 break;
             }
             self.by_due.pop_first();
             let Some(waiting) = self.waiting.get(&at) else { continue };
+            let share = match (waiting.rule, self.preserving) {
+                (Rule::Window, None) => self.share_met(waiting, now),
+                _ => None,
+            };
             let rule = match waiting.rule {
-                Rule::Window if self.preserving => Some(Rule::Preservation),
-                Rule::Window if self.is_share_met(waiting, now) => Some(Rule::Share),
+                Rule::Window if self.preserving.is_some() => Some(Rule::Preservation),
+                Rule::Window if share.is_some() => Some(Rule::Share),
                 _ => None,
             };
             let until = rule.map(|rule| (rule, waiting.since + hold_time(waiting.expiry.ttl_seconds)));
             match until.filter(|(_, until)| *until > now) {
                 Some((rule, until)) => {
                     match rule {
-                        Rule::Preservation => verdict.preserved += 1,
-                        _ => verdict.shared += 1,
+                        Rule::Preservation => preserved += 1,
+                        _ => shared += 1,
                     }
+                    widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
                     self.by_due.insert((until, at.clone()));
                     if let Some(waiting) = self.waiting.get_mut(&at) {
                         (waiting.rule, waiting.due) = (rule, until);
@@ -156,12 +217,26 @@ impl ExpiryGuard {
                 }
             }
         }
-        self.preserving &= !self.waiting.is_empty();
+        verdict.preserved = self.newly_held(Rule::Preservation, preserved, self.preserving);
+        verdict.shared = self.newly_held(Rule::Share, shared, widest);
+        self.end_preserving();
         self.drop_old(now);
         verdict
     }
 
-    fn is_share_met(&self, waiting: &Waiting, now: Monotonic) -> bool {
+    fn newly_held(&self, rule: Rule, newly: usize, crowd: Option<Crowd>) -> Option<Held> {
+        let crowd = crowd.filter(|_| newly > 0)?;
+        let in_all = self.waiting.values().filter(|waiting| waiting.rule == rule).count();
+        Some(Held { newly, in_all, crowd })
+    }
+
+    fn end_preserving(&mut self) {
+        if self.waiting.is_empty() {
+            self.preserving = None;
+        }
+    }
+
+    fn share_met(&self, waiting: &Waiting, now: Monotonic) -> Option<Crowd> {
         let interval =
             Duration::from_secs(u64::try_from(waiting.expiry.interval_seconds).unwrap_or(0)).min(MAX_HOLD);
         let start = now.saturating_sub(interval + SLACK);
@@ -170,7 +245,7 @@ impl ExpiryGuard {
         let held = self.recent.get(first).map_or(0, |(_, held_before)| *held_before);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
         let is_met = expired as f64 > self.share * held as f64;
-        is_met && expired > ALWAYS_PASS
+        (is_met && expired > ALWAYS_PASS).then_some(Crowd { since: now, expired, of: held })
     }
 
     fn drop_old(&mut self, now: Monotonic) {

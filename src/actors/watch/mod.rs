@@ -160,6 +160,10 @@ async fn work(core: Rc<WatchCore>) {
                     log::warn!("the watch fell behind what the store keeps; listing again");
                     Phase::List
                 }
+                WatchError::SetBack(revision) => {
+                    log::warn!("the store has only come to revision {revision}; listing again");
+                    Phase::List
+                }
                 WatchError::Lost(why) => {
                     log::warn!("the watch was lost, watching again: {why}");
                     Phase::Watch
@@ -182,7 +186,7 @@ async fn work(core: Rc<WatchCore>) {
 
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let mut pages = core.store.list(keys::ROOT);
-    let mut listed = SnapshotBuilder::default();
+    let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let mut revision = 0;
     while let Some(page) = pages.next().await {
         let page = page?;
@@ -192,6 +196,13 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
         }
         // A long list must not keep the actor's thread from its messages.
         tokio::task::yield_now().await;
+    }
+    let before = core.state.borrow().revision();
+    if revision < before {
+        log::error!(
+            "the store was set back from revision {before} to {revision}, as by a backup that was restored: what was \
+             written in between is gone, here too"
+        );
     }
     metrics::RELISTS.add(1);
     let step = core.state.borrow_mut().replace(listed, revision, core.share);

@@ -74,7 +74,13 @@ impl WatchState {
         &self.guard
     }
 
-    /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why.
+    /// What is known now.
+    pub fn current(&self) -> &Snapshot {
+        self.builder.current()
+    }
+
+    /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why, so it is not
+    /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
     pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, share: f64) -> Step {
         let (snapshot, _) = listed.publish(revision);
         let changes = crate::cache::builder::difference(self.builder.current(), &snapshot);
@@ -106,32 +112,50 @@ impl WatchState {
                 revision = of;
                 self.drop_leases(&mut said_goodbye);
             }
-            match decode(&event) {
+            let event = match codec::decode(&event) {
+                Decoded::Event(event) => event,
+                Decoded::Unread => continue,
+                Decoded::Foreign(why) => {
+                    skip(&why);
+                    continue;
+                }
+                // Put over one that could be read it takes its place: neither a goodbye nor an expiry.
+                Decoded::Unreadable(why, RegistryEvent::InstanceDeleted(at)) => {
+                    skip(&why);
+                    self.drop_document(&at);
+                    continue;
+                }
+                Decoded::Unreadable(why, ended) => {
+                    skip(&why);
+                    ended
+                }
+            };
+            match event {
                 // An expired one that is held keeps its lease in the snapshot: a beat for it finds out.
-                Some(RegistryEvent::LeaseDeleted(at)) if self.guard.holds(&at) => {
+                RegistryEvent::LeaseDeleted(at) if self.guard.holds(&at) => {
                     self.ended_leases.insert(at);
                 }
-                Some(RegistryEvent::LeaseDeleted(at)) => drop(said_goodbye.insert(at)),
-                Some(RegistryEvent::InstanceDeleted(at)) => {
+                RegistryEvent::LeaseDeleted(at) => drop(said_goodbye.insert(at)),
+                RegistryEvent::InstanceDeleted(at) => {
                     let said_goodbye = said_goodbye.remove(&at);
                     self.end(&at, said_goodbye, now);
                     if said_goodbye {
                         self.builder.apply(RegistryEvent::LeaseDeleted(at));
                     }
                 }
-                Some(RegistryEvent::InstancePut(at, kind, record)) => {
+                RegistryEvent::InstancePut(at, kind, record) => {
                     self.guard.forget(&at);
                     self.end_lease(&at);
                     self.fates.push((at.clone(), Fate::Back));
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
                 }
-                Some(RegistryEvent::LeasePut(at, lease)) => self.put_lease(at, lease, now),
-                Some(RegistryEvent::ServiceDeleted(tenant, service)) => {
+                RegistryEvent::LeasePut(at, lease) => self.put_lease(at, lease, now),
+                RegistryEvent::LateGoodbye(at, lease) => self.say_goodbye_late(&at, lease),
+                RegistryEvent::ServiceDeleted(tenant, service) => {
                     self.end_waiting(&tenant, &service);
                     self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
                 }
-                Some(event) => self.builder.apply(event),
-                None => {}
+                event => self.builder.apply(event),
             }
         }
         self.drop_leases(&mut said_goodbye);
@@ -152,7 +176,7 @@ impl WatchState {
         self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
         // Written again it is not renewed; and what was missed may have been granted any time ago.
         if let Some(mark) = mark(self).filter(|_| is_new && now >= self.caught_up) {
-            mark.renewed(now.saturating_sub(GRANTED_BEFORE));
+            mark.was_full(now.saturating_sub(GRANTED_BEFORE));
         }
     }
 
@@ -172,14 +196,9 @@ impl WatchState {
         let ttl_seconds =
             if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
         // A goodbye through a Go node looks like an expiry. It surely is none while its lease had time left.
-        let full = entry.lease.as_ref().map(|mark| mark.last_renewed()).unwrap_or_default();
-        let ttl = Duration::from_secs(u64::try_from(ttl_seconds).unwrap_or(0));
-        let had_time_left = !full.is_zero() && now < full + ttl;
+        let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
         if said_goodbye || had_time_left {
-            self.guard.forget(at);
-            self.fates.push((at.clone(), Fate::Gone));
-            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
-            self.end_lease(at);
+            self.say_goodbye(at);
             return;
         }
         let expiry = Expiry {
@@ -188,6 +207,34 @@ impl WatchState {
             held_before: self.builder.current().instance_count,
         };
         self.guard.expire(at.clone(), expiry, now);
+    }
+
+    /// An instance is gone, and not to be written again.
+    fn say_goodbye(&mut self, at: &InstanceRef) {
+        self.guard.forget(at);
+        if let Some(mark) = self.entry(at).and_then(|entry| entry.lease.as_ref()) {
+            mark.end();
+        }
+        self.fates.push((at.clone(), Fate::Gone));
+        self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+        self.end_lease(at);
+    }
+
+    /// An instance has no document that can be read.
+    fn drop_document(&mut self, at: &InstanceRef) {
+        self.guard.forget(at);
+        self.end_lease(at);
+        self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+    }
+
+    /// An owner said goodbye after its lease had ended: what waits or is held for that lease is gone, and what has passed is
+    /// not written again. One that has registered anew meanwhile stays.
+    fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64) {
+        match self.entry(at).map(|entry| entry.lease.as_ref().map(|mark| mark.lease())) {
+            Some(shown) if shown == Some(lease) && self.guard.holds(at) => self.say_goodbye(at),
+            Some(_) => {}
+            None => self.fates.push((at.clone(), Fate::Gone)),
+        }
     }
 
     /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends
@@ -199,12 +246,7 @@ impl WatchState {
             InstanceRef { tenant, service, instance: instance.clone() }
         });
         let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
-        for at in waiting {
-            self.guard.forget(&at);
-            self.fates.push((at.clone(), Fate::Gone));
-            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
-            self.end_lease(&at);
-        }
+        waiting.iter().for_each(|at| self.say_goodbye(at));
     }
 
     /// Lets go the expiries that are due.
@@ -214,20 +256,9 @@ impl WatchState {
         }
         let total = self.builder.current().instance_count;
         let verdict = self.guard.judge(now, total);
-        if verdict.preserved > 0 {
-            metrics::HELD_BY_PRESERVATION.add(verdict.preserved);
-            log::warn!(
-                "{} expired instances are held: 80 % and more of {total} expired at once",
-                verdict.preserved
-            );
-        }
-        if verdict.shared > 0 {
-            metrics::HELD_BY_SHARE.add(verdict.shared);
-            log::warn!(
-                "{} expired instances are held: too many of {total} expired within an interval",
-                verdict.shared
-            );
-        }
+        metrics::HELD_BY_PRESERVATION.add(verdict.preserved.map_or(0, |held| held.newly));
+        metrics::HELD_BY_SHARE.add(verdict.shared.map_or(0, |held| held.newly));
+        verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
         for at in verdict.pass {
             self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
             self.end_lease(&at);
@@ -241,25 +272,16 @@ impl WatchState {
     }
 }
 
-fn decode(event: &Event) -> Option<RegistryEvent> {
-    known(codec::decode(event))
-}
-
 /// Adds an entry of a listing.
 pub fn list(builder: &mut SnapshotBuilder, entry: &Entry) {
-    if let Some(event) = known(codec::decode_put(entry)) {
-        builder.apply(event);
+    match codec::decode_put(entry) {
+        Decoded::Event(event) => builder.apply(event),
+        Decoded::Unread => {}
+        Decoded::Foreign(why) | Decoded::Unreadable(why, _) => skip(&why),
     }
 }
 
-fn known(decoded: Decoded) -> Option<RegistryEvent> {
-    match decoded {
-        Decoded::Event(event) => Some(event),
-        Decoded::Unread => None,
-        Decoded::Foreign(why) => {
-            metrics::FOREIGN_VALUES.add(1);
-            log::warn!("skipped: {why}");
-            None
-        }
-    }
+fn skip(why: &str) {
+    metrics::FOREIGN_VALUES.add(1);
+    log::warn!("skipped: {why}");
 }

@@ -148,6 +148,11 @@ impl Nodes {
         self.0.seen.fetch_max(revision, Ordering::Relaxed);
     }
 
+    /// The store was set back to this revision.
+    pub fn was_set_back(&self, to: i64) {
+        self.0.seen.store(to, Ordering::Relaxed);
+    }
+
     /// Limit of everything but a page of a listing.
     pub fn call_limit(&self) -> Duration {
         self.0.call_limit

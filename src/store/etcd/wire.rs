@@ -61,8 +61,17 @@ pub(super) struct WatchCreateRequest {
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct WatchProgressRequest {}
 
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct ResponseHeader {
+    /// Of the node that answers; one that lags behind the others has an old one.
+    #[prost(int64, tag = "3")]
+    pub revision: i64,
+}
+
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct WatchResponse {
+    #[prost(message, optional, tag = "1")]
+    pub header: Option<ResponseHeader>,
     #[prost(bool, tag = "3")]
     pub created: bool,
     #[prost(bool, tag = "4")]

@@ -3,6 +3,8 @@
 //! - `golden`: the recorded exchanges.
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
 //! - `clients`: the requests of real clients, byte for byte, and what those clients look at in the answers.
+//! - `held`: instances whose expiry is held, unregistered.
+//! - `set_back`: an etcd that is restored from a backup.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod cases;
@@ -12,5 +14,7 @@ mod daemon;
 mod etcd_data;
 mod etcd_layout;
 mod golden;
+mod held;
 mod openapi;
+mod set_back;
 mod transfer;

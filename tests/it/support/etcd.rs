@@ -101,6 +101,29 @@ impl Etcd {
         self.launch();
     }
 
+    /// Keeps its data as they are now, for [`Etcd::set_back`]. It is down meanwhile.
+    pub fn back_up(&mut self) {
+        self.kill();
+        copy_folder(&self.data(), &self.backup());
+        self.restart();
+    }
+
+    /// Restores what [`Etcd::back_up`] has kept: its revision goes back. It is down meanwhile.
+    pub fn set_back(&mut self) {
+        self.kill();
+        fs::remove_dir_all(self.data()).expect("its data can be removed");
+        copy_folder(&self.backup(), &self.data());
+        self.restart();
+    }
+
+    fn data(&self) -> PathBuf {
+        self.dir.path().join("data")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.dir.path().join("backup")
+    }
+
     /// Runs `etcdctl` against this server and returns what it prints; fails the test if it fails.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         match self.try_ctl(arguments) {
@@ -144,7 +167,7 @@ impl Etcd {
         let mut command = Command::new(program("etcd"));
         command
             .arg(format!("--name={}", self.name))
-            .arg(format!("--data-dir={}", self.dir.path().join("data").display()))
+            .arg(format!("--data-dir={}", self.data().display()))
             .arg(format!("--listen-client-urls={scheme}://{client}"))
             .arg(format!("--advertise-client-urls={scheme}://{client}"))
             .arg(format!("--listen-peer-urls=http://{peer}"))
@@ -183,6 +206,19 @@ impl Etcd {
                 health => health,
             }
         });
+    }
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder can be made");
+    for entry in fs::read_dir(from).expect("a folder can be read") {
+        let entry = entry.expect("a folder can be read");
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("a file can be copied");
+        }
     }
 }
 

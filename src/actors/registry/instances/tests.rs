@@ -72,3 +72,56 @@ async fn one_without_a_lease_gets_one() {
     register_every(&stage, 30).await.unwrap();
     assert!(stage.entry("i").unwrap().lease.is_some());
 }
+
+#[actix::test]
+async fn who_is_held_may_say_goodbye_and_stays_away() {
+    let stage = Stage::set().await;
+    let entry = stage.registered("i").await;
+    stage.registered("j").await;
+    // Its lease ends; the snapshot shows it for two seconds more.
+    assert_eq!(stage.store.revoke(lease_of(&entry)).await, Ok(true));
+    stage.freshness.catch_up().await;
+    assert!(stage.entry("i").is_some(), "it waits");
+    stage.unregister("i").await.unwrap();
+    assert!(stage.entry("i").is_none(), "it is gone when that is answered");
+    assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::InstanceNotExists);
+    // Nobody writes it again for that lease, also a node that has not heard of it.
+    let json = entry.json().clone();
+    let former_lease = lease_of(&entry).0;
+    let restore = |former_lease| RestoreInstance {
+        tenant: tenant(),
+        service: stage.service.clone(),
+        instance: "i".into(),
+        json: json.clone(),
+        former_lease,
+    };
+    let reply = ask(&stage.registry, restore(former_lease), PATIENCE).await.unwrap().unwrap();
+    assert_eq!((reply.revision, stage.count().await), (None, 1));
+    // Its owner may register anew, and that is made good if need be.
+    let again = stage.registered("i").await;
+    assert_eq!(stage.store.revoke(lease_of(&again)).await, Ok(true));
+    let reply = ask(&stage.registry, restore(lease_of(&again).0), PATIENCE).await.unwrap().unwrap();
+    assert!(reply.revision.is_some());
+    stage.seen(reply).await;
+    stage.unregister("i").await.unwrap();
+    assert_eq!(stage.count().await, 1);
+}
+
+/// The store says nothing about the lease: its time is over, and it is not ended yet.
+#[actix::test]
+async fn on_a_lease_that_is_about_to_end_it_moves_to_a_new_one() {
+    for host in ["host", "another"] {
+        let stage = Stage::set().await;
+        let former = stage.registered("i").await;
+        stage.store.script(Call::KeepAlive, [Fault::Refused(Reason::Unavailable)]);
+        let committed = stage.register_on("i", host).await.unwrap();
+        stage.seen(committed).await;
+        let entry = stage.entry("i").unwrap();
+        assert_ne!(lease_of(&entry), lease_of(&former), "{host}");
+        assert_eq!(entry.json() == former.json(), host == "host", "{host}");
+        eventually("the end of the former lease", || stage.store.begun(Call::Revoke) == 1).await;
+        let alive = stage.store.keep_alive(vec![lease_of(&entry), lease_of(&former)]).await;
+        assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{host}: {alive:?}");
+        assert_eq!(stage.count().await, 1, "{host}");
+    }
+}

@@ -111,16 +111,35 @@ fn time_left_is_counted_from_a_grant_ahead_and_a_late_watch() {
 fn a_renewal_gives_time() {
     let mut world = registered();
     let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
-    entry.lease.as_ref().unwrap().renewed(world.now);
+    entry.lease.as_ref().unwrap().renewed(world.now, 120);
     world.pass(seconds(119));
     world.expire("i");
     assert_eq!(world.told(), (deleted(), gone()));
     let mut world = registered();
     let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
-    entry.lease.as_ref().unwrap().renewed(world.now);
+    entry.lease.as_ref().unwrap().renewed(world.now, 120);
     world.pass(seconds(120));
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]));
+}
+
+#[test]
+fn it_gives_what_the_store_answers_whatever_the_document_says() {
+    // Granted by another kind of node, whose configuration makes each lease live 20 s.
+    let short = || {
+        let mut world = registered();
+        let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
+        entry.lease.as_ref().unwrap().renewed(world.now, 20);
+        world
+    };
+    let mut world = short();
+    world.pass(seconds(20));
+    world.expire("i");
+    assert_eq!(world.told(), (vec![], vec![]), "its owner has been silent for all its time");
+    let mut world = short();
+    world.pass(seconds(19));
+    world.expire("i");
+    assert_eq!(world.told(), (deleted(), gone()));
 }
 
 #[test]
@@ -220,7 +239,7 @@ fn fates_come_in_order() {
 }
 
 #[test]
-fn foreign_values_and_keys_are_passed_over() {
+fn foreign_keys_are_passed_over_and_foreign_values_are_as_if_nothing_were_there() {
     let mut world = registered();
     world.next(|world| {
         vec![
@@ -228,13 +247,27 @@ fn foreign_values_and_keys_are_passed_over() {
             world.put("/cse-sr/inst/files/a", "{}", 1),
             world.put("/cse-sr/accounts/root", "{}", 1),
             world.delete("/cse-sr/inst/leases/x"),
-            world.put(lease_key("i"), "many", 2),
             world.put(document("j"), &json("j"), 1),
         ]
     });
     let step = world.step();
     assert_eq!((step.snapshot.instance_count, step.snapshot.revision), (2, 2));
     assert_eq!(world.lease("i"), Some(7));
+    // As after a listing, which does not know what was there before.
+    world.next(|world| vec![world.put(lease_key("i"), "many", 2)]);
+    assert_eq!((world.has("i"), world.lease("i")), (true, None));
+    world.next(|world| vec![world.put(document("i"), "no json", 2)]);
+    assert_eq!(world.told(), (deleted(), vec![]), "at once: it has not expired");
+    assert_eq!(world.state.guard().next_due(), None);
+    world.next(|world| vec![world.put(document("i"), &json("i"), 3), world.put(lease_key("i"), "9", 3)]);
+    assert_eq!(world.told().0, [(Action::Create, "i".to_owned())], "to watchers it is new");
+    assert_eq!(world.lease("i"), Some(9));
+    // Also over one that is held.
+    world.pass(seconds(121));
+    world.expire("i");
+    world.next(|world| vec![world.put(document("i"), "no json", 1)]);
+    assert_eq!(world.told().0, deleted());
+    assert_eq!(world.state.guard().next_due(), None);
 }
 
 #[test]
@@ -268,4 +301,36 @@ fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
     world.pass(seconds(1));
     assert_eq!(world.told().0.len(), 8);
     assert_eq!(world.step().snapshot.instance_count, 1);
+}
+
+#[test]
+fn a_goodbye_of_one_that_is_held_passes_at_once() {
+    let late = |world: &mut World, lease: i64| {
+        let key = keys::late_goodbye(&tenant(), "s", "i", lease);
+        world.next(|world| vec![world.put(&key, "", 1)]);
+        // The key goes with its own lease.
+        world.next(|world| vec![world.delete(&key)]);
+    };
+    let mut world = registered();
+    world.expire("i");
+    late(&mut world, 8);
+    assert_eq!(world.told(), (vec![], vec![]), "of another lease");
+    late(&mut world, 7);
+    assert_eq!(world.told(), (deleted(), gone()));
+    assert_eq!(world.state.guard().next_due(), None);
+    assert!(world.step().snapshot.tenant(&tenant()).is_none());
+    // One that passed before is only remembered, one that registered anew stays.
+    let mut world = registered();
+    world.expire("i");
+    world.pass(seconds(2));
+    world.told();
+    late(&mut world, 7);
+    assert_eq!(world.told(), (vec![], gone()));
+    let mut world = registered();
+    world.expire("i");
+    world.register("i", 8);
+    world.told();
+    late(&mut world, 7);
+    assert_eq!(world.told(), (vec![], vec![]));
+    assert!(world.has("i"));
 }

@@ -1,6 +1,6 @@
 //! Which expiries are held, and for how long.
 
-use super::super::guard::{Expiry, ExpiryGuard, Rule, Verdict, WINDOW};
+use super::super::guard::{Expiry, ExpiryGuard, Held, Rule, Verdict, WINDOW};
 use super::{Duration, InstanceRef, seconds};
 
 fn at(number: usize) -> InstanceRef {
@@ -76,6 +76,10 @@ fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
     guard
 }
 
+fn newly(held: Option<Held>) -> usize {
+    held.map_or(0, |held| held.newly)
+}
+
 fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<Rule> {
     guard.held().find(|(known, ..)| **known == at(number)).map(|(_, rule, ..)| rule)
 }
@@ -83,7 +87,7 @@ fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<Rule> {
 #[test]
 fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minutes() {
     let mut guard = expired(1.0, 6, &[10, 1, 120, 100_000, 0, -5]);
-    assert_eq!(guard.judge(seconds(102), 6).preserved, 5);
+    assert_eq!(newly(guard.judge(seconds(102), 6).preserved), 5);
     assert_eq!(guard.held().count(), 5, "a TTL shorter than the window is over");
     assert_eq!(guard.next_due(), Some(seconds(110)));
     assert_eq!(guard.judge(seconds(110), 5).pass, [at(0)]);
@@ -104,7 +108,7 @@ fn the_share_is_of_the_interval_of_each() {
             let now = seconds(100 + 2 * number as u64);
             guard.expire(at(number), Expiry { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
         }
-        guard.judge(seconds(160), 100).shared
+        newly(guard.judge(seconds(160), 100).shared)
     };
     assert_eq!((judge(60), judge(5)), (30, 0));
 }
@@ -114,7 +118,7 @@ fn preservation_is_for_more_than_five_instances() {
     let mut guard = expired(1.0, 5, &[120; 5]);
     assert_eq!(guard.judge(seconds(102), 5).pass.len(), 5);
     let mut guard = expired(1.0, 6, &[120; 5]);
-    assert_eq!(guard.judge(seconds(102), 6).preserved, 5, "5 of 6 are more than 80 %");
+    assert_eq!(newly(guard.judge(seconds(102), 6).preserved), 5, "5 of 6 are more than 80 %");
     let mut guard = expired(1.0, 6, &[120; 4]);
     assert_eq!(guard.judge(seconds(102), 6).pass.len(), 4);
 }
@@ -122,10 +126,11 @@ fn preservation_is_for_more_than_five_instances() {
 #[test]
 fn preservation_goes_on_until_nothing_waits() {
     let mut guard = expired(1.0, 10, &[120; 8]);
-    assert_eq!(guard.judge(seconds(102), 10).preserved, 8);
+    assert_eq!(newly(guard.judge(seconds(102), 10).preserved), 8);
     // 50 more have registered: the next expiry is far from 80 %, and held with the others.
     guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
-    assert_eq!(guard.judge(seconds(112), 60), Verdict { pass: vec![], preserved: 1, shared: 0 });
+    let verdict = guard.judge(seconds(112), 60);
+    assert_eq!((newly(verdict.preserved), newly(verdict.shared), verdict.pass), (1, 0, vec![]));
     assert_eq!(guard.judge(seconds(130), 60).pass, [at(50)]);
     assert_eq!(guard.judge(seconds(220), 60).pass.len(), 8);
     guard.expire(at(51), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(230));
@@ -180,4 +185,36 @@ fn what_is_remembered_is_bounded_by_time() {
     // Nothing of it counts any more.
     guard.expire(at(1), Expiry { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
     assert_eq!(guard.judge(seconds(3002), 3).pass, [at(1)]);
+}
+
+#[test]
+fn what_is_held_is_told_as_it_is() {
+    let mut guard = expired(1.0, 10, &[120; 8]);
+    let begin = guard.judge(seconds(102), 10).lines(seconds(102));
+    assert_eq!(
+        begin,
+        [
+            "8 expired instances are held, 8 in all, by the rule of preservation: it began now, when 8 of 10 had expired \
+          (80 % and more), and goes on until none is held"
+        ]
+    );
+    // A single one later, of many more: no 80 % of anything.
+    guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    let later = guard.judge(seconds(112), 60).lines(seconds(112));
+    assert_eq!(
+        later,
+        [
+            "1 expired instances are held, 9 in all, by the rule of preservation: it began 10 s ago, when 8 of 10 had \
+          expired (80 % and more), and goes on until none is held"
+        ]
+    );
+    assert_eq!(guard.judge(seconds(113), 60).lines(seconds(113)), [""; 0]);
+    let mut guard = expired(0.2, 100, &[120; 21]);
+    assert_eq!(
+        guard.judge(seconds(102), 100).lines(seconds(102)),
+        [
+            "21 expired instances are held, 21 in all, by the rule of the share: 21 of 100 expired within a heartbeat \
+          interval and 5 s"
+        ]
+    );
 }

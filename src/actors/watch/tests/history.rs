@@ -1,4 +1,5 @@
-//! A random history of a store's keys: all trees of the registry, put and deleted, alone and together.
+//! A random history of a store's keys: all trees of the registry, put and deleted, alone and together, with values that
+//! nobody can read among them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,18 +20,26 @@ const APPS: [&str; 2] = ["app", "theirs"];
 const ENVIRONMENTS: [&str; 2] = ["", "testing"];
 const VERSIONS: [&str; 2] = ["1", "2"];
 
+/// Whether instances expire, or only say goodbye: what expires is shown for a while longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expiries {
+    Some,
+    None,
+}
+
 /// A store's keys, and the events of its revisions.
 pub struct History {
-    random: StdRng,
+    pub random: StdRng,
+    expiries: Expiries,
     pub entries: BTreeMap<String, Entry>,
     pub revision: Revision,
     pub events: Vec<Vec<Event>>,
 }
 
 impl History {
-    pub fn new(seed: u64) -> Self {
+    pub fn new(seed: u64, expiries: Expiries) -> Self {
         let (entries, events) = (BTreeMap::new(), Vec::new());
-        Self { random: StdRng::seed_from_u64(seed), entries, revision: 0, events }
+        Self { random: StdRng::seed_from_u64(seed), expiries, entries, revision: 0, events }
     }
 
     /// One revision: a few keys, each once.
@@ -39,10 +48,13 @@ impl History {
         let mut events = Vec::new();
         let mut touched = BTreeSet::new();
         for _ in 0..self.random.random_range(1..4) {
-            match self.random.random_range(0..10) {
+            match self.random.random_range(0..13) {
                 0 => self.say_goodbye(&mut events, &mut touched),
                 1 => self.expire(&mut events, &mut touched),
-                2..5 => self.delete(&mut events, &mut touched),
+                2 => self.say_goodbye_late(&mut events, &mut touched),
+                3 => self.delete_service(&mut events, &mut touched),
+                4 => self.put_unreadable(&mut events, &mut touched),
+                5..8 => self.delete(&mut events, &mut touched),
                 _ => self.put(&mut events, &mut touched),
             }
         }
@@ -123,11 +135,23 @@ impl History {
         }
     }
 
-    fn write(&mut self, key: String, value: String, events: &mut Vec<Event>) {
+    /// Something foreign, over a known key or a new one.
+    fn put_unreadable(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
+        let known: Vec<String> = self.entries.keys().cloned().collect();
+        let key = match known.choose(&mut self.random).filter(|_| self.random.random_range(0..4) > 0) {
+            Some(key) => key.clone(),
+            None => self.random_entry().0,
+        };
+        if touched.insert(key.clone()) {
+            self.write(key, vec![0xff], events);
+        }
+    }
+
+    fn write(&mut self, key: String, value: impl Into<Bytes>, events: &mut Vec<Event>) {
         let former = self.entries.get(&key);
         let entry = Entry {
             key: key.as_str().into(),
-            value: Bytes::from(value),
+            value: value.into(),
             create_revision: former.map_or(self.revision, |former| former.create_revision),
             mod_revision: self.revision,
             version: former.map_or(1, |former| former.version + 1),
@@ -140,8 +164,9 @@ impl History {
     fn delete(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let known: Vec<String> = self.entries.keys().cloned().collect();
         let Some(key) = known.choose(&mut self.random).cloned() else { return };
-        // Nobody deletes domains and projects.
-        if !key.contains("/domains/") && !key.contains("/projects/") {
+        // Nobody deletes domains and projects. A document that goes alone has expired, to whom sees it.
+        let stays = self.expiries == Expiries::None && key.contains("/inst/files/");
+        if !stays && !key.contains("/domains/") && !key.contains("/projects/") {
             self.remove(&key, events, touched);
         }
     }
@@ -161,11 +186,58 @@ impl History {
 
     fn say_goodbye(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let (document, lease) = self.instance_keys();
-        self.remove(&lease, events, touched);
-        self.remove(&document, events, touched);
+        self.goodbye(&document, &lease, events, touched);
+    }
+
+    fn goodbye(
+        &mut self,
+        document: &str,
+        lease: &str,
+        events: &mut Vec<Event>,
+        touched: &mut BTreeSet<String>,
+    ) {
+        let is_whole =
+            [document, lease].iter().all(|key| self.entries.contains_key(*key) && !touched.contains(*key));
+        if is_whole || self.expiries == Expiries::Some {
+            self.remove(lease, events, touched);
+            self.remove(document, events, touched);
+        }
+    }
+
+    /// As an owner does whose lease has ended.
+    fn say_goodbye_late(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
+        let (tenant, service, instance) = (self.tenant(), self.one_of(&SERVICES), self.one_of(&INSTANCES));
+        let key = keys::late_goodbye(&tenant, service, instance, self.random.random_range(1..9)).to_string();
+        let is_gone = !self.entries.contains_key(&*keys::instance(&tenant, service, instance));
+        if is_gone && touched.insert(key.clone()) {
+            self.write(key, "", events);
+        }
+    }
+
+    /// With all that belongs to it: leases, then documents, then the rest.
+    fn delete_service(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
+        let (tenant, service) = (self.tenant(), self.one_of(&SERVICES));
+        for instance in INSTANCES {
+            let (document, lease) =
+                (keys::instance(&tenant, service, instance), keys::lease(&tenant, service, instance));
+            self.goodbye(&document, &lease, events, touched);
+        }
+        let refers = |entry: &&Entry| entry.value == service.as_bytes();
+        let mut keys: Vec<String> =
+            self.entries.values().filter(refers).map(|entry| entry.key.to_string()).collect();
+        keys.extend([
+            keys::service(&tenant, service).to_string(),
+            keys::schema_ref(&tenant, service, "x").to_string(),
+            keys::schema_summary(&tenant, service, "x").to_string(),
+            keys::tags(&tenant, service).to_string(),
+        ]);
+        keys.iter().for_each(|key| self.remove(key, events, touched));
     }
 
     fn expire(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
+        if self.expiries == Expiries::None {
+            return;
+        }
         let (document, lease) = self.instance_keys();
         self.remove(&document, events, touched);
         self.remove(&lease, events, touched);

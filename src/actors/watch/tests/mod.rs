@@ -6,6 +6,7 @@ mod deleted_service;
 mod goodbyes;
 mod guard;
 mod history;
+mod readers;
 mod relist;
 
 use std::time::Duration;

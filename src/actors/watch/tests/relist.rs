@@ -1,8 +1,10 @@
 //! A listing leads to the same snapshot as the events that led to what is listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
-use super::history::History;
+use rand::Rng;
+
+use super::history::{Expiries, History};
 use super::*;
 use crate::cache::SnapshotBuilder;
 use crate::cache::tests::reads;
@@ -39,61 +41,111 @@ fn follow(shown: &mut BTreeSet<InstanceRef>, step: &Step, seed: u64) {
     assert_eq!(*shown, instances(&step.snapshot), "seed {seed}: changes and snapshot");
 }
 
-fn check(seed: u64) {
-    let mut history = History::new(seed);
-    let mut state = WatchState::new(ExpiryGuard::new(0.2), 0);
-    let mut now = seconds(1000);
-    let (mut shown, mut revision): (_, Revision) = (BTreeSet::new(), 0);
-    for _ in 0..6 {
-        (0..15).for_each(|_| history.go_on());
-        for batch in history.batches() {
-            now += Duration::from_millis(700);
-            state.apply(batch, now);
-            state.judge(now);
-            let step = state.step();
-            assert!(step.snapshot.revision >= revision, "seed {seed}: the revision went back");
-            revision = step.snapshot.revision;
-            follow(&mut shown, &step, seed);
-            // Fills the ready answers, and asserts that they are right.
-            reads(&step.snapshot);
+/// A state fed by a history, a store that goes on meanwhile, and a watcher.
+struct Scene {
+    seed: u64,
+    history: History,
+    /// What the watch has not brought yet.
+    under_way: VecDeque<WatchBatch>,
+    state: WatchState,
+    now: Duration,
+    shown: BTreeSet<InstanceRef>,
+    revision: Revision,
+}
+
+impl Scene {
+    fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            history: History::new(seed, Expiries::Some),
+            under_way: VecDeque::new(),
+            state: WatchState::new(ExpiryGuard::new(0.2), 0),
+            now: seconds(1000),
+            shown: BTreeSet::new(),
+            revision: 0,
         }
-        // Longer than anything is held.
-        now += seconds(700);
-        state.judge(now);
-        let by_events = state.step();
-        follow(&mut shown, &by_events, seed);
-        assert_eq!(state.guard().next_due(), None, "seed {seed}");
-        let by_listing = listed(&history).publish(history.revision).0;
-        assert_eq!(by_events.snapshot.revision, history.revision, "seed {seed}");
-        assert_eq!(reads(&by_events.snapshot), reads(&by_listing), "seed {seed}");
     }
-    // A relist while expiries are held: what is listed is shown.
-    history.go_on();
-    for batch in history.batches() {
-        state.apply(batch, now);
+
+    fn write(&mut self) {
+        self.history.go_on();
+        self.under_way.extend(self.history.batches());
     }
-    (0..20).for_each(|_| history.go_on());
-    let step = state.step();
-    follow(&mut shown, &step, seed);
-    let step = state.replace(listed(&history), history.revision, 0.2);
-    follow(&mut shown, &step, seed);
-    assert_eq!((step.snapshot.revision, state.revision()), (history.revision, history.revision));
-    assert_eq!(state.guard().next_due(), None);
-    // And the watch goes on from there.
-    history.batches();
-    (0..20).for_each(|_| history.go_on());
-    for batch in history.batches() {
-        state.apply(batch, now);
+
+    fn watch(&mut self) {
+        if let Some(batch) = self.under_way.pop_front() {
+            self.now += Duration::from_millis(700);
+            self.state.apply(batch, self.now);
+            self.judge();
+        }
     }
-    state.judge(now + seconds(2));
-    state.judge(now + seconds(700));
-    let step = state.step();
-    follow(&mut shown, &step, seed);
-    assert_eq!(reads(&step.snapshot), reads(&listed(&history).publish(history.revision).0), "seed {seed}");
+
+    fn judge(&mut self) {
+        self.state.judge(self.now);
+        let step = self.state.step();
+        self.publish(&step);
+    }
+
+    fn publish(&mut self, step: &Step) {
+        let seed = self.seed;
+        assert!(step.snapshot.revision >= self.revision, "seed {seed}: the revision went back");
+        self.revision = step.snapshot.revision;
+        follow(&mut self.shown, step, seed);
+        // Fills the ready answers, and asserts that they are right.
+        reads(&step.snapshot);
+    }
+
+    /// The store as it is, though the watch has not brought it.
+    fn relist(&mut self) {
+        self.under_way.clear();
+        let mut builder = SnapshotBuilder::listing_after(self.state.current());
+        self.history.entries.values().for_each(|entry| super::super::state::list(&mut builder, entry));
+        let step = self.state.replace(builder, self.history.revision, 0.2);
+        self.publish(&step);
+        assert_eq!(self.state.guard().next_due(), None, "what is listed is shown, and nothing else");
+        self.assert_same(&step);
+        self.state.resume(self.now);
+    }
+
+    /// All has been brought, and longer has passed than anything is held.
+    fn settle(&mut self) {
+        while !self.under_way.is_empty() {
+            self.watch();
+        }
+        self.now += seconds(700);
+        self.state.judge(self.now);
+        let step = self.state.step();
+        self.publish(&step);
+        assert_eq!(self.state.guard().next_due(), None, "seed {}", self.seed);
+        self.assert_same(&step);
+    }
+
+    fn assert_same(&self, step: &Step) {
+        let listing = listed(&self.history).publish(self.history.revision).0;
+        assert_eq!(step.snapshot.revision, listing.revision, "seed {}", self.seed);
+        assert_eq!(reads(&step.snapshot), reads(&listing), "seed {}", self.seed);
+    }
+}
+
+fn check(seed: u64) {
+    let mut scene = Scene::new(seed);
+    for _ in 0..150 {
+        match scene.history.random.random_range(0..40) {
+            0..20 => scene.write(),
+            20..36 => scene.watch(),
+            36 => scene.relist(),
+            37 => scene.state.resume(scene.now),
+            38 => {
+                scene.now += seconds(scene.history.random.random_range(1..300));
+                scene.judge();
+            }
+            _ => scene.settle(),
+        }
+    }
+    scene.settle();
 }
 
 #[test]
-fn events_one_by_one_lead_to_what_is_listed() {
+fn events_and_listings_in_any_order_lead_to_what_is_listed() {
     (0..150).for_each(check);
 }
 

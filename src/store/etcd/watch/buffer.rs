@@ -64,7 +64,7 @@ impl Buffer {
     pub fn end(&self, why: WatchError) {
         let mut state = self.lock();
         if state.ended.is_none() {
-            if why == WatchError::Compacted {
+            if matches!(why, WatchError::Compacted | WatchError::SetBack(_)) {
                 state.events = VecDeque::new();
                 state.bytes = 0;
             }

@@ -19,7 +19,7 @@ use super::nodes::Nodes;
 use super::wire::{
     self, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchRequestUnion, WatchResponse,
 };
-use crate::store::port::{Revision, WatchError};
+use crate::store::port::{Revision, StoreError, WatchError};
 
 /// etcd must confirm a watch within this time.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
@@ -122,6 +122,10 @@ async fn follow(
             let why = format!("watch at etcd {address}: {}", answer.cancel_reason);
             return Err(plain(WatchError::Lost(why)));
         }
+        let revision = answer.header.map_or(0, |header| header.revision);
+        if answer.created && revision < from - 1 {
+            ensure_reached(nodes, from - 1).await.map_err(plain)?;
+        }
         // A sign of life; it must not pass for the last fragment of something.
         if answer.events.is_empty() {
             continue;
@@ -133,4 +137,16 @@ async fn follow(
             Pushed::TooMuch => return Err(plain(WatchError::Compacted)),
         }
     }
+}
+
+/// The node says that it has not come to what was seen before. It may lag behind the others; if all of them together have
+/// not come there either, they were set back.
+async fn ensure_reached(nodes: &Nodes, seen: Revision) -> Result<(), WatchError> {
+    let lost = |error: StoreError| WatchError::Lost(error.to_string());
+    let revision = nodes.revision(nodes.call_limit()).await.map_err(lost)?;
+    if revision >= seen {
+        return Ok(());
+    }
+    nodes.was_set_back(revision);
+    Err(WatchError::SetBack(revision))
 }

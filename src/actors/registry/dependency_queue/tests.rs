@@ -1,0 +1,116 @@
+//! What waits in the queue when the lock becomes free.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::actors::registry::core::DependencyMode;
+use crate::actors::tests::{Stage, eventually, store, tenant};
+use crate::domain::ServiceKey;
+use crate::domain::dependency::{ALL_VERSIONS, Partners};
+use crate::domain::event::ServiceName;
+use crate::store::Store;
+use crate::store::faulty::Call;
+
+fn key(name: &str, version: &str) -> ServiceKey {
+    let (service_name, version) = (name.to_owned(), version.to_owned());
+    ServiceKey {
+        tenant: "default/default".into(),
+        app_id: "default".into(),
+        service_name,
+        version,
+        ..ServiceKey::default()
+    }
+}
+
+fn name(name: &str) -> ServiceName {
+    ServiceName::new(tenant(), "", "default", name)
+}
+
+async fn write(stage: &Stage, ops: Vec<Op>) {
+    for chunk in ops.chunks(100) {
+        let txn = Txn { then: chunk.to_vec(), ..Txn::default() };
+        stage.store.batch(vec![txn]).await.remove(0).unwrap();
+    }
+}
+
+fn put(key: Key, value: impl Into<Bytes>) -> Op {
+    Op::Put { key, value: value.into(), lease: None }
+}
+
+fn queued(consumer: &str, id: &str, provider: &str, replace: bool) -> Op {
+    let providers = vec![key(provider, ALL_VERSIONS)];
+    let request = Dependency { consumer: Some(key(consumer, "1")), providers, replace };
+    put(keys::dependency_request(&tenant(), consumer, id), json::encode(&request))
+}
+
+async fn partners(stage: &Stage, key: &Key) -> Vec<String> {
+    let read = Txn { then: vec![Op::Get(Key::clone(key))], ..Txn::default() };
+    let found = stage.store.batch(vec![read]).await.remove(0).unwrap().reads.remove(0).pop();
+    let rule: Partners = found.map(|entry| json::decode(&entry.value).unwrap()).unwrap_or_default();
+    rule.keys.into_iter().map(|key| key.service_name).collect()
+}
+
+async fn until_it_is_empty(stage: &Stage) {
+    eventually("the end of the queue", || stage.reader.load().dependency_queue.is_empty()).await;
+}
+
+/// A queue that is held by another node while it fills.
+async fn filled(ops: Vec<Op>) -> Stage {
+    let stage = Stage::set_up(store(), DependencyMode::Queued).await;
+    let count = ops.len();
+    write(&stage, vec![put(keys::DEPENDENCY_LOCK.into(), "another")]).await;
+    write(&stage, ops).await;
+    eventually("the requests", || stage.reader.load().dependency_queue.len() == count).await;
+    stage
+}
+
+#[actix::test]
+async fn a_storm_is_applied_in_few_rounds() {
+    let consumer = |number: usize| format!("c{number}");
+    let storm = (0..500).map(|number| queued(&consumer(number), "default_p", "p", false)).collect();
+    let stage = filled(storm).await;
+    let begun = stage.store.begun(Call::Batch);
+    write(&stage, vec![Op::Delete(keys::DEPENDENCY_LOCK.into())]).await;
+    until_it_is_empty(&stage).await;
+    let rounds = stage.store.begun(Call::Batch) - begun;
+    assert!(rounds < 100, "{rounds} rounds for 500 requests");
+    let consumers = partners(&stage, &keys::provider_rule(&name("p"), ALL_VERSIONS)).await;
+    // In the order in which they came: in a transaction that is the order of their keys.
+    assert_eq!(consumers.len(), 500);
+    for number in [0, 250, 499] {
+        assert!(consumers.contains(&consumer(number)));
+        assert_eq!(partners(&stage, &keys::consumer_rule(&name(&consumer(number)), "1")).await, ["p"]);
+    }
+    let lock =
+        stage.store.batch(vec![Txn { then: vec![Op::Get(keys::DEPENDENCY_LOCK.into())], ..Txn::default() }]);
+    assert!(lock.await.remove(0).unwrap().reads.concat().is_empty(), "the lock is given back");
+}
+
+#[actix::test]
+async fn replacing_and_adding_keep_their_order_and_what_no_longer_exists_is_cleaned_up_in_the_end() {
+    let stage = filled(vec![]).await;
+    // `p1` and `p2` exist, `nowhere` does not.
+    let existing = ["p1", "p2"].map(|provider| put(keys::index(&name(provider), "1"), provider.to_owned()));
+    write(&stage, existing.to_vec()).await;
+    for op in [
+        queued("c", "a", "p2", false),
+        queued("d", "a", "nowhere", false),
+        queued("c", "0", "p1", true),
+        queued("c", "b", "p2", false),
+        queued("e", "a", "nowhere", false),
+    ] {
+        write(&stage, vec![op]).await;
+    }
+    write(&stage, vec![put("/cse-sr/ms/dep-queue/default/default/c/broken".into(), "no json")]).await;
+    eventually("the requests", || stage.reader.load().dependency_queue.len() == 6).await;
+    write(&stage, vec![Op::Delete(keys::DEPENDENCY_LOCK.into())]).await;
+    until_it_is_empty(&stage).await;
+    assert_eq!(partners(&stage, &keys::consumer_rule(&name("c"), "1")).await, ["p2", "p1"]);
+    for (provider, consumers) in [("p1", vec!["c"]), ("p2", vec!["c"]), ("nowhere", vec![])] {
+        let rule = keys::provider_rule(&name(provider), ALL_VERSIONS);
+        assert_eq!(partners(&stage, &rule).await, consumers, "{provider}");
+    }
+    for consumer in ["d", "e"] {
+        assert_eq!(partners(&stage, &keys::consumer_rule(&name(consumer), "1")).await, [""; 0], "{consumer}");
+    }
+}

@@ -1,0 +1,150 @@
+//! Many requests at once lead to what they lead to one by one.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::BTreeMap;
+
+use futures_util::StreamExt;
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+
+use super::*;
+use crate::actors::tests::Stage;
+use crate::store::Store;
+use crate::store::faulty::{Call, Fault};
+
+fn service(name: &str, version: &str) -> ServiceKey {
+    let (name, version) = (name.to_owned(), version.to_owned());
+    ServiceKey { tenant: "default/default".into(), service_name: name, version, ..ServiceKey::default() }
+}
+
+fn request(consumer: &str, providers: &[&str], replace: bool) -> Request {
+    let providers = providers.iter().map(|name| service(name, ALL_VERSIONS)).collect();
+    let dependency = Dependency { consumer: Some(service(consumer, "1")), providers, replace };
+    Request { dependency, entry: None }
+}
+
+/// Partners by rule, applied one request after the other by the plain words of the rules.
+#[derive(Debug, Default, PartialEq)]
+struct Model(BTreeMap<String, Vec<ServiceKey>>);
+
+impl Model {
+    fn apply(&mut self, request: &Dependency) {
+        let consumer = request.consumer.as_ref().unwrap();
+        let own = self.0.entry(consumer_key(consumer).to_string()).or_default();
+        let before = std::mem::take(own);
+        let after = merged_providers(&before, &request.providers, request.replace);
+        own.clone_from(&after);
+        for gone in before.iter().filter(|old| !after.iter().any(|key| same_name(key, old))) {
+            self.0.entry(provider_key(gone).to_string()).or_default().retain(|known| known != consumer);
+        }
+        for provider in &after {
+            let consumers = self.0.entry(provider_key(provider).to_string()).or_default();
+            if !consumers.contains(consumer) {
+                consumers.push(consumer.clone());
+            }
+        }
+        self.0.retain(|_, partners| !partners.is_empty());
+    }
+}
+
+async fn stored(stage: &Stage) -> Model {
+    let mut pages = stage.store.list("/cse-sr/ms/dep-rules/");
+    let mut rules = BTreeMap::new();
+    while let Some(page) = pages.next().await {
+        for entry in page.unwrap().entries {
+            let partners: Partners = json::decode(&entry.value).unwrap();
+            rules.insert(entry.key.to_string(), partners.keys);
+        }
+    }
+    Model(rules)
+}
+
+fn random_request(random: &mut StdRng) -> Request {
+    const PROVIDERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
+    let consumer = *["c1", "c2", "c3"].choose(random).unwrap();
+    let count = random.random_range(0..4);
+    let providers: Vec<&str> = PROVIDERS.choose_multiple(random, count).copied().collect();
+    request(consumer, &providers, random.random_range(0..3) == 0)
+}
+
+#[actix::test]
+async fn together_they_lead_to_what_they_lead_to_one_by_one() {
+    for seed in 0..15 {
+        let mut random = StdRng::seed_from_u64(seed);
+        let stage = Stage::set().await;
+        let mut rules = Rules::new(&stage.core, Some(Compare::Absent("/lock/nobody".into())));
+        let mut model = Model::default();
+        for _ in 0..12 {
+            let requests: Vec<Request> =
+                (0..random.random_range(1..30)).map(|_| random_request(&mut random)).collect();
+            if random.random_range(0..3) == 0 {
+                // Others write the same rules meanwhile: what is remembered is out of date.
+                let other = random_request(&mut random);
+                model.apply(&other.dependency);
+                let outcomes = Rules::new(&stage.core, None).apply(&[other], &[], None).await;
+                assert!(outcomes.iter().all(Result::is_ok));
+            }
+            requests.iter().for_each(|request| model.apply(&request.dependency));
+            let outcomes = rules.apply(&requests, &[], None).await;
+            assert_eq!(outcomes.len(), requests.len());
+            assert!(outcomes.iter().all(Result::is_ok), "seed {seed}: {outcomes:?}");
+            assert_eq!(stored(&stage).await, model, "seed {seed}");
+        }
+    }
+}
+
+#[actix::test]
+async fn a_storm_takes_few_rounds_and_keeps_to_the_limits() {
+    let stage = Stage::set().await;
+    let requests: Vec<Request> =
+        (0..600).map(|number| request(&format!("c{number}"), &["p1", "p2"], false)).collect();
+    let mut model = Model::default();
+    requests.iter().for_each(|request| model.apply(&request.dependency));
+    let (rounds, begun) = (stage.store.batches().len(), stage.store.begun(Call::Batch));
+    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    assert!(outcomes.len() == 600 && outcomes.iter().all(Result::is_ok));
+    assert!(stage.store.begun(Call::Batch) - begun < 40, "{}", stage.store.begun(Call::Batch) - begun);
+    for txn in stage.store.batches().iter().skip(rounds).flatten() {
+        assert!(txn.then.len() <= 128 && txn.compares.len() <= 128);
+    }
+    assert_eq!(stored(&stage).await, model);
+}
+
+#[actix::test]
+async fn one_that_is_too_large_for_a_transaction_takes_several() {
+    let stage = Stage::set().await;
+    let names: Vec<String> = (0..300).map(|number| format!("p{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let requests =
+        [request("c0", &["p1"], false), request("c1", &names, false), request("c2", &["p2"], false)];
+    let mut model = Model::default();
+    requests.iter().for_each(|request| model.apply(&request.dependency));
+    // Cut between two of them it is applied again.
+    stage.store.script(Call::Batch, (0..8).map(|_| Fault::None).chain([Fault::UnknownDone]));
+    let mut done = Vec::new();
+    while done.len() < requests.len() {
+        let rest = &requests[done.len()..];
+        done.extend(
+            Rules::new(&stage.core, None).apply(rest, &[], None).await.into_iter().filter(Result::is_ok),
+        );
+    }
+    assert_eq!(stored(&stage).await, model);
+}
+
+#[actix::test]
+async fn a_rule_beyond_the_stores_limit_fails_alone() {
+    let stage = Stage::set().await;
+    let endless = "x".repeat(2_000_000);
+    let requests =
+        [request("c0", &["p1"], false), request("c1", &[&endless], false), request("c2", &["p1"], false)];
+    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    let codes: Vec<_> =
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(|error| error.code)).collect();
+    assert_eq!(codes, [None, Some(Code::Internal), None]);
+    let mut model = Model::default();
+    model.apply(&requests[0].dependency);
+    model.apply(&requests[2].dependency);
+    assert_eq!(stored(&stage).await, model);
+}
