@@ -82,7 +82,7 @@ pub enum SchemaWrites {
 pub enum MetricsEndpoint {
     /// With what the process counts.
     Open,
-    /// With 404: `metrics.exporter` is not `prometheus`.
+    /// With 404: `metrics.enable` is off, or `metrics.exporter` is not `prometheus`.
     Closed,
 }
 

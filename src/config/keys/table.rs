@@ -230,15 +230,17 @@ groups! {
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);
     }
-    "Watches and metrics" {
+    "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",
-            "How often a watching client is pinged: below the minute after which proxies cut a silent connection.")
+            "How often a websocket that serves as an instance's heartbeat is pinged; each pong is a beat, so keep it below the \
+             instance's interval. Watching clients are pinged every 30s, whatever this key says.")
             .shipped(&["30s"]).lenient();
         METRICS_ENABLE = Key::new("metrics.enable", Kind::Switch, "true",
-            "Whether metrics are gathered. On, as in the shipped file; the reference's own default is off.")
+            "false: GET /metrics is 404 (the reference then still shows its runtime's). On, as in the shipped file; the \
+             reference's own default is off.")
             .shipped(&["true"]);
         METRICS_EXPORTER = Key::new("metrics.exporter", Kind::Text, "prometheus",
-            "prometheus: GET /metrics answers on server.port; anything else: it does not.")
+            "prometheus: GET /metrics answers on server.port; anything else: it is 404.")
             .shipped(&["prometheus"]);
     }
 }

@@ -1,4 +1,4 @@
-//! The HTTP server, the watches' pings and the metrics.
+//! The HTTP server, the pings of heartbeats by websocket, and the metrics.
 
 use std::time::Duration;
 
@@ -56,10 +56,10 @@ impl ServerConfig {
     }
 }
 
-/// The connections of watching clients.
+/// Websockets that serve as heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeartbeatConfig {
-    /// How often a watching client is pinged: 1 s to 1 h.
+    /// How often such a client is pinged: 1 s to 1 h.
     pub ping_interval: Duration,
 }
 
@@ -72,22 +72,23 @@ impl HeartbeatConfig {
 /// What is measured and shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// Whether the registry's own metrics are gathered.
+    /// `metrics.enable`.
     pub enable: bool,
-    /// Whether `GET /metrics` is answered.
+    /// Whether `GET /metrics` is answered: metrics are enabled, and the exporter is one this server has.
     pub endpoint: bool,
 }
 
 impl MetricsConfig {
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
         let exporter = reader.text(&table::METRICS_EXPORTER);
-        let endpoint = exporter.eq_ignore_ascii_case("prometheus");
-        if !endpoint && !exporter.is_empty() {
+        let enable = reader.switch(&table::METRICS_ENABLE);
+        let is_known = exporter.eq_ignore_ascii_case("prometheus");
+        if !is_known && !exporter.is_empty() {
             reader.warn(
                 &table::METRICS_EXPORTER,
                 format!("metrics.exporter = {exporter:?} is not known: GET /metrics is not answered; write prometheus"),
             );
         }
-        Self { enable: reader.switch(&table::METRICS_ENABLE), endpoint }
+        Self { enable, endpoint: enable && is_known }
     }
 }
