@@ -64,12 +64,16 @@ pub static TABLE: &[Route<State>] = &[
 /// What the call says, line by line.
 fn show(state: &Arc<State>, call: Call) -> Answer {
     state.ran.fetch_add(1, Ordering::SeqCst);
+    let consumer = match call.consumer_id() {
+        Ok(consumer) => consumer,
+        Err(error) => return error.into(),
+    };
     let text = format!(
         "id={} tenant={} surface={:?} consumer={} q={:?} rev={} fresh={:?}",
         call.param("id"),
         call.tenant(),
         call.surface(),
-        call.consumer_id(),
+        consumer,
         call.query("q"),
         call.rev(),
         call.freshness(),

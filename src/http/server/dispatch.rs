@@ -20,7 +20,9 @@ use super::response::{Seen, Terms, caught, hold, must_wait, packed, too_large_he
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
-use crate::http::call::{Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text};
+use crate::http::call::{
+    Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text,
+};
 use crate::http::middleware::cors;
 use crate::http::reply::Reply;
 use crate::http::routes::{Body, Handler, Route};
@@ -214,6 +216,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
             _ if head.method == Method::OPTIONS => Step::Answered(cors::options(&head.headers)),
             Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
+            Found::NoText(part) => Step::Answered(Reply::error(&no_text(&part))),
             Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
             Found::WrongMethod(allow) => {
                 let reply = Reply::library_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
@@ -234,9 +237,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Surface::V4 => matched.find(head.uri.path(), "project"),
             Surface::V3 => DEFAULT,
         };
-        let (mut part, mut domain) = ("header X-Domain-Name", header_text(&head.headers, &X_DOMAIN_NAME));
+        let (mut part, mut domain) = ("header X-Domain-Name", header_text(&head.headers, &X_DOMAIN_NAME)?);
         if matched.surface == Surface::V3 {
-            let named = header_text(&head.headers, &X_TENANT_NAME);
+            let named = header_text(&head.headers, &X_TENANT_NAME)?;
             if !named.is_empty() {
                 (part, domain) = ("header X-Tenant-Name", named);
             }
