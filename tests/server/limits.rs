@@ -1,7 +1,9 @@
 //! Bodies, heads and connections at their limits.
 
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use service_center::http::server::Settings;
 
 use crate::client::Client;
@@ -118,6 +120,123 @@ async fn a_slow_head_does_not_outlive_its_limit_byte_by_byte() {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     panic!("the connection outlived the limit of its head");
+}
+
+/// The limit of a head is shorter than that of an idle connection, as configured by default: the one must not be added to
+/// the other.
+#[actix_web::test]
+async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
+    let (head_time, keep_alive) = (Duration::from_secs(6), Duration::from_secs(7));
+    let fixture = serve(Settings { head_time, keep_alive, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let (mut once, mut twice) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(once.get("/empty").await.status(), 200);
+    assert_eq!(twice.get("/empty").await.status(), 200);
+    let begin = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(twice.get("/empty").await.status(), 200);
+    let again = Instant::now();
+    assert!(once.rest().await.is_empty());
+    let kept = begin.elapsed();
+    assert!(kept > Duration::from_millis(6500) && kept < Duration::from_secs(12), "{kept:?}");
+    assert!(twice.rest().await.is_empty());
+    let kept = again.elapsed();
+    assert!(kept > Duration::from_millis(6500) && kept < Duration::from_secs(12), "{kept:?}");
+}
+
+/// A connection is not idle while its request runs, however long that takes; its time begins with the answer.
+#[actix_web::test]
+async fn a_request_that_runs_for_long_keeps_its_connection() {
+    let keep_alive = Duration::from_millis(500);
+    let fixture = serve(Settings { head_time: keep_alive, keep_alive, ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
+    tokio::time::sleep(keep_alive * 4).await;
+    fixture.state.go.notify_one();
+    assert_eq!(client.answer_to("GET").await.text(), "waited");
+    assert!(client.rest().await.is_empty());
+    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+}
+
+/// Whatever ends a connection that could have gone on, the answer before says so, and it is the only one.
+#[actix_web::test]
+async fn the_last_answer_of_a_connection_says_that_it_is() {
+    let limits =
+        Settings { head_time: Duration::from_secs(2), body_time: Duration::from_secs(1), ..settings() };
+    let fixture = serve(limits).await;
+    let address = fixture.server.addresses()[0];
+    let mut checks = Vec::new();
+    let long = format!("GET /empty HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(140_000));
+    let post = |framing: &str| format!("POST /instances HTTP/1.1\r\nHost: h\r\n{framing}");
+    for (what, bytes, status) in [
+        ("no request", "nonsense\r\n\r\n".to_owned(), 400),
+        ("a method alone", "GET\r\n\r\n".to_owned(), 400),
+        ("two lengths", post("Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 400),
+        ("a length that is none", post("Content-Length: x\r\n\r\nab"), 400),
+        ("an unknown encoding", post("Transfer-Encoding: rot13\r\n\r\nab"), 400),
+        ("a chunk without a size", post("Transfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n"), 400),
+        ("a chunk's end missing", post("Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n"), 400),
+        (
+            "a bad chunk nobody wants",
+            post("").replace("POST /instances", "DELETE /v4/p/registry/show/x")
+                + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            200,
+        ),
+        (
+            "a bad chunk on no path",
+            post("").replace("/instances", "/nope") + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            404,
+        ),
+        ("a long head", long, 431),
+        ("half a head", "GET /empty HTTP/1.1\r\nHo".to_owned(), 408),
+        ("half a body", post("Content-Length: 7\r\n\r\n123"), 400),
+        ("half a chunk", post("Transfer-Encoding: chunked\r\n\r\n7\r\n123"), 400),
+        ("a body far too large", post("Content-Length: 9000000\r\n\r\n123"), 400),
+        (
+            "a large body on no path",
+            post("Content-Length: 9000000\r\n\r\n123").replace("/instances", "/nope"),
+            404,
+        ),
+        (
+            "an offer of another protocol",
+            "GET /empty HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),
+            200,
+        ),
+    ] {
+        for kept in [false, true] {
+            let bytes = bytes.clone();
+            checks.push(async move {
+                let mut client = Client::connect(address).await;
+                if kept {
+                    let before = client.get("/empty").await;
+                    assert_eq!((before.status(), before.header("Connection")), (200, None), "{what}");
+                }
+                client.send(&bytes).await;
+                let answer = client.answer_to("GET").await;
+                let is_last = (answer.status(), answer.header("Connection"));
+                assert_eq!(is_last, (status, Some("close")), "{what}, {kept}");
+                let more = client.rest().await;
+                assert!(more.is_empty(), "{what}, {kept}: {}", String::from_utf8_lossy(&more));
+            });
+        }
+    }
+    join_all(checks).await;
+    // Requests before it are answered first.
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client
+        .send(
+            "GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\n???\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer_to("GET").await.header("Connection"), None);
+    assert_eq!(client.answer_to("GET").await.body.len(), 100_000);
+    let last = client.answer_to("GET").await;
+    assert_eq!(
+        (last.status(), last.header("Connection"), last.text()),
+        (400, Some("close"), "400 Bad Request")
+    );
+    assert!(client.rest().await.is_empty());
 }
 
 #[actix_web::test]

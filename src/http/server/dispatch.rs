@@ -78,7 +78,16 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                this.serve_with_body(head, payload, step, started).await
+                let (response, unread) = this.serve_with_body(head, payload, step, started).await;
+                match unread {
+                    None => response,
+                    Some(unread) => {
+                        if let Some(exchange) = exchange {
+                            exchange.end();
+                        }
+                        hold(response, unread)
+                    }
+                }
             }));
         }
         let (answer, head, seen) = match step {
@@ -105,21 +114,22 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
     }
 
-    /// Serves a request that has a body, whether or not it is wanted.
+    /// Serves a request that has a body, whether or not it is wanted. What of the body could not be read is returned, too: the
+    /// connection cannot go on then.
     async fn serve_with_body(
         &self,
         head: Head,
         mut payload: Payload,
         step: Step<S>,
         started: Option<Instant>,
-    ) -> HttpResponse {
+    ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
                 let reply = packed(reply, head.get()).await;
                 let response = self.terms.send(head.get(), reply, &Seen::unmatched(started));
-                return if emptied { response } else { hold(response, payload) };
+                return (response, (!emptied).then_some(payload));
             }
         };
         let seen = Seen::matched(started, &matched, &tenant);
@@ -152,7 +162,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         };
         let reply = wait(answer, kept.get(), seen.pattern).await;
         let response = self.terms.send(kept.get(), reply, &seen);
-        if emptied { response } else { hold(response, payload) }
+        (response, (!emptied).then_some(payload))
     }
 
     /// Serves a request that asks for an upgrade to websocket. Its body, if it has one, cannot be told from the stream any

@@ -176,7 +176,11 @@ pub async fn start<S: Send + Sync + 'static>(
             let router = Router::new(table).unwrap_or_default();
             let dispatcher = Rc::new(Dispatcher::new(Arc::clone(&state), router, terms));
             let acceptor = Rc::new(Acceptor {
-                limits: IoLimits { head: settings.head_time, write_stall: settings.write_stall },
+                limits: IoLimits {
+                    head: settings.head_time,
+                    idle: settings.keep_alive,
+                    write_stall: settings.write_stall,
+                },
                 tls: tls.clone(),
                 connections: Arc::clone(&connections),
                 stop: Arc::clone(&stop),
@@ -192,7 +196,8 @@ pub async fn start<S: Send + Sync + 'static>(
                     dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
                 }));
             let http = HttpService::<Connection, _, _>::build()
-                .keep_alive(KeepAlive::Timeout(settings.keep_alive))
+                // The library begins to count anew whenever something wakes it; the connection counts by itself.
+                .keep_alive(KeepAlive::Os)
                 .client_request_timeout(settings.head_time)
                 .client_disconnect_timeout(DISCONNECT_LIMIT)
                 .on_connect_ext(|connection: &Connection, data| {

@@ -175,7 +175,8 @@ pub(super) async fn packed(mut reply: Reply, head: &RequestHead) -> Reply {
 }
 
 /// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
-pub(super) fn hold(response: HttpResponse, unread: Payload) -> HttpResponse {
+pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse {
+    response.head_mut().set_connection_type(ConnectionType::Close);
     response.map_body(|_, body| match body.try_into_bytes() {
         Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
         Err(body) => body,
