@@ -47,6 +47,12 @@ groups! {
             "Limit of a request's body: the largest schema (2 MiB). Registrations and properties have smaller limits of \
              their own.")
             .old("max_body_bytes").shipped(&["2097152"]);
+        MAX_CONCURRENT = Key::new("server.request.maxConcurrent", Kind::Integer(16, 1_000_000), "4096",
+            "Requests that may wait at once, for the store above all; what waits for the store may take seven eighths of it. \
+             Beyond, a find is answered 429 and everything else 503, with Retry-After; health and metrics always answer. What \
+             is answered from memory does not wait. A store that answers 40,000 writes a second keeps 4096 busy for 100ms: \
+             with more, all would only be later.")
+            .standing(Standing::Ours);
         HEADER_TIMEOUT = Key::new("server.request.headerTimeout", Kind::Duration(1, DAY), "60s",
             "A request's headers must have arrived after this long, so that a stalled peer frees its connection.")
             .old("read_header_timeout").shipped(&["60s"]);

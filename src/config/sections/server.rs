@@ -19,6 +19,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Limit of a body for which no smaller one holds, bytes.
     pub max_body_bytes: usize,
+    /// Requests that may wait at once.
+    pub max_concurrent: usize,
     /// Limit of the arrival of the headers.
     pub header_timeout: Duration,
     /// Limit of the arrival of the body.
@@ -48,6 +50,7 @@ impl ServerConfig {
             workers: workers.max(1),
             max_header_bytes: reader.integer(&table::MAX_HEADER_BYTES),
             max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
+            max_concurrent: reader.integer(&table::MAX_CONCURRENT),
             header_timeout: reader.duration(&table::HEADER_TIMEOUT),
             body_timeout: reader.duration(&table::BODY_TIMEOUT),
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),

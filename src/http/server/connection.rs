@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use super::accept::OVERLOADED;
 use super::signal::Signal;
 
 /// Time limits of a connection.
@@ -35,27 +36,54 @@ pub(crate) struct IoLimits {
     pub(crate) write_stall: Duration,
 }
 
+/// Most connections beyond the limit that are still asked what they want. Each lasts for [`RESERVE_LIMIT`] at most, so a
+/// probe finds one free soon.
+const MOST_RESERVED: usize = 256;
+
+/// For the request of a connection from the reserve, and for its answer.
+pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
+
 /// How many connections are open, of how many.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     open: AtomicUsize,
     most: usize,
+    reserve: usize,
+}
+
+/// A connection's place.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// There was one.
+    Place(Slot),
+    /// All places are taken; this is one of the reserve, to ask one question from: whoever asks after the server's health is
+    /// answered, all others are told that it has too much to do.
+    Reserve(Slot),
+    /// The reserve is taken, too.
+    Full,
 }
 
 impl Gauge {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), most })
+        let reserve = (most / 16).clamp(1, MOST_RESERVED);
+        Arc::new(Self { open: AtomicUsize::new(0), most, reserve })
     }
 
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// A place for one more connection, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Slot> {
+    /// A place for one more connection.
+    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
         let before = self.open.fetch_add(1, Ordering::SeqCst);
         let slot = Slot(Arc::clone(self));
-        (before < self.most).then_some(slot)
+        if before < self.most {
+            Entry::Place(slot)
+        } else if before < self.most.saturating_add(self.reserve) {
+            Entry::Reserve(slot)
+        } else {
+            Entry::Full
+        }
     }
 }
 
@@ -82,6 +110,8 @@ pub(crate) struct Exchange {
     answered: Cell<Option<Instant>>,
     /// The client has been told that its connection ends.
     is_ending: Cell<bool>,
+    /// It has no place of its own: its first answer is its last.
+    is_reserve: bool,
     /// HTTP/2: many requests at once, and bytes that belong to none.
     multiplexed: bool,
 }
@@ -108,6 +138,11 @@ impl Exchange {
     pub(crate) fn run(self: &Rc<Self>) -> Running {
         self.running.set(self.running.get() + 1);
         Running(Rc::clone(self))
+    }
+
+    /// Whether this connection is beyond the limit, and may only ask after the server's health.
+    pub(crate) fn is_reserve(&self) -> bool {
+        self.is_reserve
     }
 
     /// The answer under way is the connection's last: it says `Connection: close`.
@@ -207,10 +242,22 @@ impl Connection {
         protocol: Protocol,
         limits: IoLimits,
         stop: Arc<Signal>,
-        slot: Slot,
-    ) -> Self {
-        let exchange = Exchange { multiplexed: protocol == Protocol::Http2, ..Exchange::default() };
-        Self {
+        entry: Entry,
+    ) -> Option<Self> {
+        let (slot, is_reserve) = match entry {
+            Entry::Place(slot) => (slot, false),
+            Entry::Reserve(slot) => (slot, true),
+            Entry::Full => return None,
+        };
+        let multiplexed = protocol == Protocol::Http2;
+        let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
+        let mut limits = limits;
+        if is_reserve {
+            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
+            // Counts from here, whatever the client sends.
+            exchange.since.set(Some(Instant::now()));
+        }
+        Some(Self {
             transport,
             exchange: Rc::new(exchange),
             limits,
@@ -219,7 +266,7 @@ impl Connection {
             last_words_sent: 0,
             stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
             _slot: slot,
-        }
+        })
     }
 
     /// What the dispatcher shares with this connection.
@@ -371,8 +418,9 @@ impl AsyncRead for Connection {
             Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
             Poll::Ready(Silence::Head) => {
                 if this.write_blocked.is_none() {
+                    let words = if this.exchange.is_reserve { OVERLOADED } else { HEAD_TOO_SLOW.as_bytes() };
                     // As far as the client listens: nothing is waited for.
-                    let _ = this.transport.poll_write(cx, HEAD_TOO_SLOW.as_bytes());
+                    let _ = this.transport.poll_write(cx, words);
                     let _ = this.transport.poll_flush(cx);
                 }
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head took too long")))

@@ -194,14 +194,14 @@ mod tests {
     use super::*;
     use crate::http::call::{Answer, Call};
     use crate::http::reply::Reply;
-    use crate::http::routes::{Body, Handler, Permission, route};
+    use crate::http::routes::{Body, Handler, Load, Permission, route};
 
     fn nothing(_: &Arc<()>, _: Call) -> Answer {
         Reply::empty().into()
     }
 
     const fn row(method: Method, path: &'static str, v3: V3) -> Route<()> {
-        route(method, path, v3, Body::Ignored, Permission::Open, Handler::Answer(nothing))
+        route(method, path, v3, Body::Ignored, Load::Memory, Permission::Open, Handler::Answer(nothing))
     }
 
     static TABLE: &[Route<()>] = &[
