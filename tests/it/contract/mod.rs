@@ -4,6 +4,7 @@
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
 //! - `clients`: the requests of real clients, byte for byte, and what those clients look at in the answers.
 //! - `overload`: what is refused when there is too much to do.
+//! - `script`: `scripts/cluster.sh`.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod cases;
@@ -15,4 +16,5 @@ mod etcd_layout;
 mod golden;
 mod openapi;
 mod overload;
+mod script;
 mod transfer;
