@@ -374,7 +374,7 @@ fn walkthrough() {
     assert!(!config.registry.self_register);
     // metrics.enable false beside self registration is no reason to die.
     let config = Setup::new().app_yaml(&SHIPPED_YAML.replace("enable: true", "enable: false")).config();
-    assert!(!config.metrics.enable && config.registry.self_register);
+    assert!(!config.metrics.enable && !config.metrics.endpoint && config.registry.self_register);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Brings the snapshot up to what the store holds now: for reads that must not be stale, and before a refusal.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
@@ -16,9 +16,13 @@ const SURE_LIMIT: Duration = Duration::from_secs(2);
 /// How long the watch may take to bring the store's revision before a bookmark is written: it may be one of another
 /// prefix, which never comes.
 const USUAL_DELAY: Duration = Duration::from_millis(30);
+/// Between two probes of a store that does not answer.
+const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Learns the store's revision and waits for the snapshot to hold it. Clones share one look-up: whoever comes while one
 /// is on its way waits for the next, which then serves all of them.
+///
+/// A store that let the limit pass is silent: until it has answered a probe, nobody is kept waiting for it.
 #[derive(Clone)]
 pub struct Freshness(Arc<Inner>);
 
@@ -27,6 +31,7 @@ struct Inner {
     reader: SnapshotReader,
     revisions: LookUps,
     bookmarks: LookUps,
+    is_silent: AtomicBool,
 }
 
 /// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
@@ -38,30 +43,71 @@ impl Freshness {
     /// For a store and the snapshot its watch feeds.
     pub fn new(store: Arc<dyn Store>, reader: SnapshotReader) -> Self {
         let (revisions, bookmarks) = (LookUps::default(), LookUps::default());
-        Self(Arc::new(Inner { store, reader, revisions, bookmarks }))
+        let is_silent = AtomicBool::new(false);
+        Self(Arc::new(Inner { store, reader, revisions, bookmarks, is_silent }))
     }
 
-    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over: for
-    /// reads, to which the snapshot is then the best there is.
+    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over, or at once
+    /// while the store is silent: for reads, to which the snapshot is then the best there is.
     pub async fn catch_up(&self) {
         // As it is then.
-        let _ = tokio::time::timeout(LIMIT, self.reach()).await;
+        let _ = self.within(LIMIT).await;
     }
 
     /// As [`Self::catch_up`], for whoever must not act on an old snapshot, or refuse a write or a beat because of one: the
     /// client would take the refusal for the truth.
     pub async fn try_catch_up(&self) -> Result<(), Behind> {
-        tokio::time::timeout(SURE_LIMIT, self.reach()).await.unwrap_or(Err(Behind))
+        self.within(SURE_LIMIT).await
     }
 
-    async fn reach(&self) -> Result<(), Behind> {
-        let Inner { store, reader, revisions, bookmarks } = &*self.0;
-        let revision = revisions.after_now(|| store.revision()).await.ok_or(Behind)?;
+    async fn within(&self, limit: Duration) -> Result<(), Behind> {
+        if self.0.is_silent.load(Ordering::Relaxed) {
+            return Err(Behind);
+        }
+        let has_answered = AtomicBool::new(false);
+        let reached = tokio::time::timeout(limit, self.reach(&has_answered)).await;
+        if reached.is_err() && !has_answered.into_inner() && !self.0.is_silent.swap(true, Ordering::Relaxed) {
+            actix::spawn(Probe(Arc::downgrade(&self.0)).run());
+        }
+        reached.unwrap_or(Err(Behind))
+    }
+
+    async fn reach(&self, has_answered: &AtomicBool) -> Result<(), Behind> {
+        let Inner { store, reader, revisions, bookmarks, .. } = &*self.0;
+        let revision = revisions.after_now(|| store.revision()).await;
+        has_answered.store(true, Ordering::Relaxed);
+        let revision = revision.ok_or(Behind)?;
         if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_err() {
             let bookmark = bookmarks.after_now(|| store.bookmark()).await.ok_or(Behind)?;
             reader.wait_for(bookmark).await;
         }
         Ok(())
+    }
+}
+
+/// Asks a silent store until it answers. There is one at a time; when it ends, however it does, the store is not silent any
+/// more.
+struct Probe(Weak<Inner>);
+
+impl Probe {
+    async fn run(self) {
+        while let Some(inner) = self.0.upgrade() {
+            let asked = inner.store.revision();
+            // Whoever stops the registry need not wait for this.
+            drop(inner);
+            if matches!(tokio::time::timeout(LIMIT, asked).await, Ok(Ok(_))) {
+                return;
+            }
+            tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+}
+
+impl Drop for Probe {
+    fn drop(&mut self) {
+        if let Some(inner) = self.0.upgrade() {
+            inner.is_silent.store(false, Ordering::Relaxed);
+        }
     }
 }
 

@@ -108,7 +108,8 @@ impl Stop {
 
 async fn run(config: Config) -> Result<(), String> {
     let mut stop = Stop::listen()?;
-    let files = limits::raise_open_files().map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
+    let most_files = limits::raise_open_files();
+    let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     log::info!(
         "service-center {} (API of {}), open files: {files}",
         env!("CARGO_PKG_VERSION"),
@@ -148,8 +149,10 @@ async fn run(config: Config) -> Result<(), String> {
     let settings = Settings {
         version: config.registry.version.clone(),
         workers: config.server.workers,
+        max_connections: limits::connections(most_files),
         max_header_bytes: config.server.max_header_bytes,
         max_body_bytes: config.server.max_body_bytes,
+        max_requests: config.server.max_concurrent,
         head_time: config.server.header_timeout,
         body_time: config.server.body_timeout,
         keep_alive: config.server.idle_timeout,

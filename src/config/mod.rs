@@ -64,7 +64,7 @@ pub struct Config {
     pub schema: SchemaConfig,
     /// Quotas.
     pub quota: QuotaConfig,
-    /// The watches' pings.
+    /// The pings of heartbeats by websocket.
     pub heartbeat: HeartbeatConfig,
     /// Metrics.
     pub metrics: MetricsConfig,

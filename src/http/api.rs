@@ -10,8 +10,8 @@ use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
 use crate::actors::mailbox::{Refused, ask, tell};
-use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::Reply as WriteReply;
+use crate::actors::registry::{MAILBOX, RegistryActor};
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
@@ -82,7 +82,7 @@ pub enum SchemaWrites {
 pub enum MetricsEndpoint {
     /// With what the process counts.
     Open,
-    /// With 404: `metrics.exporter` is not `prometheus`.
+    /// With 404: `metrics.enable` is off, or `metrics.exporter` is not `prometheus`.
     Closed,
 }
 
@@ -113,6 +113,10 @@ impl Api {
         M: Message + Send + 'static,
         M::Result: Send,
     {
+        // A mailbox as full as this would keep the sender waiting, and then tell it that the store is late.
+        if metrics::REGISTRY_MAILBOX.messages() >= MAILBOX as u64 {
+            return Err(refused(Refused::Full));
+        }
         ask(&self.registry, message, WRITE_LIMIT).await.map_err(refused)
     }
 
@@ -132,7 +136,10 @@ impl Api {
 
 fn refused(why: Refused) -> Error {
     match why {
-        Refused::Full => Error::new(Code::Overloaded, ""),
+        Refused::Full => {
+            metrics::REFUSED_FOR_LOAD.add(1);
+            Error::new(Code::Overloaded, "")
+        }
         Refused::Late => Error::new(Code::Unavailable, "the store did not answer in time"),
         Refused::Gone => Error::new(Code::Unavailable, "the node is stopping"),
     }

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use actix_http::RequestHead;
-use actix_http::header::{self, HeaderMap, HeaderName};
+use actix_http::header::{HeaderMap, HeaderName};
 use actix_web::HttpRequest;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
@@ -187,8 +187,8 @@ impl Call {
         &self.tenant
     }
 
-    /// A header's value; empty if it is not there. Of several the first.
-    pub fn header(&self, name: &HeaderName) -> Cow<'_, str> {
+    /// A header's value; empty if it is not there. Of several the first. 400001 if it is no UTF-8.
+    pub fn header(&self, name: &HeaderName) -> Result<&str, Error> {
         header_text(&self.head.get().headers, name)
     }
 
@@ -197,14 +197,9 @@ impl Call {
         &self.head.get().headers
     }
 
-    /// `X-ConsumerId`, empty if it is not there.
-    pub fn consumer_id(&self) -> Cow<'_, str> {
+    /// `X-ConsumerId`, empty if it is not there. 400001 if it is no UTF-8.
+    pub fn consumer_id(&self) -> Result<&str, Error> {
         self.header(&X_CONSUMER_ID)
-    }
-
-    /// `Authorization`, empty if it is not there.
-    pub fn authorization(&self) -> Cow<'_, str> {
-        self.header(&header::AUTHORIZATION)
     }
 
     /// A query parameter's first value, decoded.
@@ -301,7 +296,22 @@ impl Matched {
     }
 }
 
-/// A header's first value, empty if it is not there. Bytes that are no UTF-8 become U+FFFD.
-pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Cow<'h, str> {
-    headers.get(name).map_or(Cow::Borrowed(""), |value| String::from_utf8_lossy(value.as_bytes()))
+/// A header's first value, empty if it is not there. Values become parts of keys, so what is no UTF-8 is refused: with a
+/// replacement for each such byte two callers would share a key.
+pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Error> {
+    let Some(value) = headers.get(name) else { return Ok("") };
+    std::str::from_utf8(value.as_bytes()).map_err(|_| {
+        let spelling = [
+            ("x-domain-name", "X-Domain-Name"),
+            ("x-tenant-name", "X-Tenant-Name"),
+            ("x-consumerid", "X-ConsumerId"),
+        ];
+        let known = spelling.into_iter().find(|(plain, _)| *plain == name.as_str());
+        no_text(&format!("header {}", known.map_or(name.as_str(), |(_, spelled)| spelled)))
+    })
+}
+
+/// 400001 for a part of a request that is no UTF-8.
+pub(super) fn no_text(part: &str) -> Error {
+    Error::invalid(format!("{part} must be UTF-8"))
 }

@@ -1,20 +1,31 @@
 //! Percent-decoding with Go's rules, which clients of the original server were written against.
 //!
-//! A path keeps `+`; in a query `+` is a blank. A `%` that two hex digits do not follow makes the whole text invalid.
+//! A path keeps `+`; in a query `+` is a blank. A `%` that two hex digits do not follow makes the whole text invalid. So do
+//! bytes that are no UTF-8, which Go keeps: ids and keys here are text, and a replacement character in the place of any such
+//! byte would make two of them one.
 
 use std::borrow::Cow;
 
-/// The decoded path, or `None` where an escape is broken.
-pub fn decode_path(raw: &str) -> Option<Cow<'_, str>> {
-    if raw.contains('%') { decode(raw, Plus::Kept) } else { Some(Cow::Borrowed(raw)) }
+/// Why a text was not decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Undecodable {
+    /// An escape is broken.
+    Escape,
+    /// What the escapes stand for is no UTF-8.
+    Text,
 }
 
-/// The decoded key or value of a query, or `None` where an escape is broken.
-pub fn decode_query(raw: &str) -> Option<Cow<'_, str>> {
+/// The decoded path.
+pub fn decode_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
+    if raw.contains('%') { decode(raw, Plus::Kept) } else { Ok(Cow::Borrowed(raw)) }
+}
+
+/// The decoded key or value of a query.
+pub fn decode_query(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
     if raw.bytes().any(|byte| byte == b'%' || byte == b'+') {
         decode(raw, Plus::Blank)
     } else {
-        Some(Cow::Borrowed(raw))
+        Ok(Cow::Borrowed(raw))
     }
 }
 
@@ -24,20 +35,20 @@ enum Plus {
     Blank,
 }
 
-fn decode(raw: &str, plus: Plus) -> Option<Cow<'_, str>> {
+fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, Undecodable> {
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
         out.push(match byte {
-            b'%' => hex(bytes.next()?)? << 4 | hex(bytes.next()?)?,
+            b'%' => {
+                let mut digit = || bytes.next().and_then(hex).ok_or(Undecodable::Escape);
+                digit()? << 4 | digit()?
+            }
             b'+' if plus == Plus::Blank => b' ',
             other => other,
         });
     }
-    // Go keeps any bytes. Ours are text: what is no UTF-8 becomes U+FFFD and then matches nothing that is stored.
-    Some(Cow::Owned(
-        String::from_utf8(out).unwrap_or_else(|bad| String::from_utf8_lossy(bad.as_bytes()).into()),
-    ))
+    String::from_utf8(out).map(Cow::Owned).map_err(|_| Undecodable::Text)
 }
 
 fn hex(digit: u8) -> Option<u8> {
@@ -76,19 +87,26 @@ mod tests {
 
     #[test]
     fn paths_keep_plus_and_refuse_broken_escapes() {
-        assert_eq!(decode_path("/a+b").as_deref(), Some("/a+b"));
-        assert_eq!(decode_path("/a%20b%2Fc%25").as_deref(), Some("/a b/c%"));
-        assert_eq!(decode_path("/%C3%A4").as_deref(), Some("/ä"));
-        assert_eq!(decode_path("/%ff").as_deref(), Some("/\u{fffd}"));
-        for broken in ["/%", "/%2", "/%zz", "/%+1"] {
-            assert_eq!(decode_path(broken), None, "{broken}");
+        assert_eq!(decode_path("/a+b").as_deref(), Ok("/a+b"));
+        assert_eq!(decode_path("/a%20b%2Fc%25").as_deref(), Ok("/a b/c%"));
+        assert_eq!(decode_path("/%C3%A4").as_deref(), Ok("/ä"));
+        for broken in ["/%", "/%2", "/%zz", "/%+1", "/%ff%"] {
+            assert_eq!(decode_path(broken), Err(Undecodable::Escape), "{broken}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_refused() {
+        for bytes in ["/%ff", "/%c3", "/%C3x", "/%ed%a0%80"] {
+            assert_eq!(decode_path(bytes), Err(Undecodable::Text), "{bytes}");
+            assert_eq!(decode_query(bytes), Err(Undecodable::Text), "{bytes}");
         }
     }
 
     #[test]
     fn queries_read_plus_as_blank() {
-        assert_eq!(decode_query("a+b%2B").as_deref(), Some("a b+"));
-        assert_eq!(decode_query("%g1"), None);
+        assert_eq!(decode_query("a+b%2B").as_deref(), Ok("a b+"));
+        assert_eq!(decode_query("%g1"), Err(Undecodable::Escape));
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use super::escape::decode_query;
+use super::escape::{Undecodable, decode_query};
 
 /// Where the pairs of a query are.
 #[derive(Debug, Default)]
@@ -41,9 +41,21 @@ impl Query {
     /// All pairs of the query this was split from, decoded, in order.
     pub fn pairs<'q>(&self, raw: &'q str) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
         self.pairs.iter().filter_map(move |(name, value)| {
-            Some((decode_query(raw.get(name.clone())?)?, decode_query(raw.get(value.clone())?)?))
+            Some((decode_query(raw.get(name.clone())?).ok()?, decode_query(raw.get(value.clone())?).ok()?))
         })
     }
+}
+
+/// The first pair of a raw query that is no UTF-8, by its name as it came. Such a query is refused before its pairs are looked
+/// at: left out like pairs with a broken escape, a part of a condition would be missing without a word.
+pub fn pair_that_is_no_text(raw: &str) -> Option<&str> {
+    if !raw.contains('%') {
+        return None;
+    }
+    raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(name, value)| {
+        let is_no_text = |part| decode_query(part) == Err(Undecodable::Text);
+        (is_no_text(name) || is_no_text(value)).then_some(name)
+    })
 }
 
 /// Whether a flag's value switches it on: `1` or `true` in any case, blanks around it ignored.
@@ -72,6 +84,20 @@ mod tests {
         check("a;b=1&b=2", "b", Some("2"));
         check("%61=1+2", "a", Some("1 2"));
         check("=1", "", Some("1"));
+    }
+
+    #[test]
+    fn pairs_that_are_no_text() {
+        for (raw, expected) in [
+            ("", None),
+            ("a=%41&b=%C3%A4", None),
+            ("a=%zz", None),
+            ("a=1&b=%ff&c=%fe", Some("b")),
+            ("%ff", Some("%ff")),
+            ("b=x%c3", Some("b")),
+        ] {
+            assert_eq!(pair_that_is_no_text(raw), expected, "{raw}");
+        }
     }
 
     #[test]

@@ -56,6 +56,8 @@ counters! {
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
     /// Retired schema contents.
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
+    /// Requests refused for load.
+    REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting, in the server, a mailbox or the queue of writes.";
     /// Events pushed.
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
 }
@@ -81,6 +83,11 @@ pub struct Depth {
 impl Depth {
     const fn new(actor: &'static str) -> Self {
         Self { actor, messages: std::sync::atomic::AtomicI64::new(0) }
+    }
+
+    /// How many there are.
+    pub fn messages(&self) -> u64 {
+        u64::try_from(self.messages.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
     /// A message was sent; it counts until what is returned is dropped.
@@ -117,5 +124,5 @@ pub static RETIRE_MAILBOX: Depth = Depth::new("RetireActor");
 pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
     [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX, &RETIRE_MAILBOX]
         .into_iter()
-        .map(|depth| (depth.actor, u64::try_from(depth.messages.load(Ordering::Relaxed)).unwrap_or(0)))
+        .map(|depth| (depth.actor, depth.messages()))
 }

@@ -138,6 +138,8 @@ pub enum Reason {
     NoSpace,
     /// The store cannot be reached or is shutting down, and the request never left.
     Unavailable,
+    /// Too much waits before it, in this process; the store was not asked.
+    Busy,
     /// Not authenticated or not permitted.
     Denied,
     /// Anything else that the store refused.

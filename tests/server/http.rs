@@ -140,6 +140,33 @@ async fn the_tenant_stands_in_header_and_path() {
     check(&format!("/v4/{long}/registry/show/x"), "", &refusal(&format!("project '{long}'"))).await;
 }
 
+/// Two tenants, consumers or services whose names differ in such bytes only must not become one.
+#[actix_web::test]
+async fn what_becomes_part_of_a_key_is_utf_8() {
+    let (fixture, mut client) = connected().await;
+    let mut check = async |target: &str, header: &[u8], part: &str| {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n")).await;
+        client.send([header, b"\r\n\r\n"].concat()).await;
+        let answer = client.answer_to("GET").await;
+        let refusal = format!(
+            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{part} must be UTF-8"}}"#
+        );
+        assert_eq!((answer.status(), answer.text()), (400, refusal.as_str()), "{target}");
+        assert_eq!(answer.header("Connection"), None, "the connection goes on");
+    };
+    let (newer, older) = ("/v4/p/registry/show/x", "/registry/v3/show/x");
+    check(newer, b"X-Domain-Name: a\xff", "header X-Domain-Name").await;
+    check(older, b"X-Domain-Name: a\xfe", "header X-Domain-Name").await;
+    check(older, b"X-Domain-Name: b\r\nX-Tenant-Name: a\xc3", "header X-Tenant-Name").await;
+    assert_eq!(fixture.state.ran.load(Ordering::SeqCst), 0);
+    check(newer, b"X-ConsumerId: \xff", "header X-ConsumerId").await;
+    let escaped = "/v4/p%ff/registry/show/x";
+    check(escaped, b"X: y", &format!("path {escaped}")).await;
+    check("/v4/p/registry/show/x?q=1&tags=a%ffb", b"X: y", "query parameter tags").await;
+    let text = client.ask("GET /v4/p/registry/show/%C3%A4", "X-Domain-Name: \u{e4}\r\n").await;
+    assert!(text.text().starts_with("id=\u{e4} tenant=\u{e4}/p "), "{}", text.text());
+}
+
 #[actix_web::test]
 async fn queries_are_read_as_go_reads_them() {
     let (_fixture, mut client) = connected().await;

@@ -1,8 +1,11 @@
 //! Bodies, heads and connections at their limits.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use service_center::http::server::Settings;
+use tokio::time::Instant;
 
 use crate::client::Client;
 use crate::table::{eventually, serve, settings};
@@ -120,6 +123,123 @@ async fn a_slow_head_does_not_outlive_its_limit_byte_by_byte() {
     panic!("the connection outlived the limit of its head");
 }
 
+/// The limit of a head is shorter than that of an idle connection, as configured by default: the one must not be added to
+/// the other.
+#[actix_web::test]
+async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
+    let (head_time, keep_alive) = (Duration::from_secs(6), Duration::from_secs(7));
+    let fixture = serve(Settings { head_time, keep_alive, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let (mut once, mut twice) = (Client::connect(address).await, Client::connect(address).await);
+    assert_eq!(once.get("/empty").await.status(), 200);
+    assert_eq!(twice.get("/empty").await.status(), 200);
+    let begin = Instant::now();
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(twice.get("/empty").await.status(), 200);
+    let again = Instant::now();
+    assert!(once.rest().await.is_empty());
+    let kept = begin.elapsed();
+    assert!(kept > Duration::from_millis(6500) && kept < Duration::from_secs(12), "{kept:?}");
+    assert!(twice.rest().await.is_empty());
+    let kept = again.elapsed();
+    assert!(kept > Duration::from_millis(6500) && kept < Duration::from_secs(12), "{kept:?}");
+}
+
+/// A connection is not idle while its request runs, however long that takes; its time begins with the answer.
+#[actix_web::test]
+async fn a_request_that_runs_for_long_keeps_its_connection() {
+    let keep_alive = Duration::from_millis(500);
+    let fixture = serve(Settings { head_time: keep_alive, keep_alive, ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
+    tokio::time::sleep(keep_alive * 4).await;
+    fixture.state.go.notify_one();
+    assert_eq!(client.answer_to("GET").await.text(), "waited");
+    assert!(client.rest().await.is_empty());
+    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+}
+
+/// Whatever ends a connection that could have gone on, the answer before says so, and it is the only one.
+#[actix_web::test]
+async fn the_last_answer_of_a_connection_says_that_it_is() {
+    let limits =
+        Settings { head_time: Duration::from_secs(2), body_time: Duration::from_secs(1), ..settings() };
+    let fixture = serve(limits).await;
+    let address = fixture.server.addresses()[0];
+    let mut checks = Vec::new();
+    let long = format!("GET /empty HTTP/1.1\r\nHost: h\r\nX: {}\r\n\r\n", "x".repeat(140_000));
+    let post = |framing: &str| format!("POST /instances HTTP/1.1\r\nHost: h\r\n{framing}");
+    for (what, bytes, status) in [
+        ("no request", "nonsense\r\n\r\n".to_owned(), 400),
+        ("a method alone", "GET\r\n\r\n".to_owned(), 400),
+        ("two lengths", post("Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), 400),
+        ("a length that is none", post("Content-Length: x\r\n\r\nab"), 400),
+        ("an unknown encoding", post("Transfer-Encoding: rot13\r\n\r\nab"), 400),
+        ("a chunk without a size", post("Transfer-Encoding: chunked\r\n\r\nzz\r\nab\r\n0\r\n\r\n"), 400),
+        ("a chunk's end missing", post("Transfer-Encoding: chunked\r\n\r\n2\r\nabcd\r\n0\r\n\r\n"), 400),
+        (
+            "a bad chunk nobody wants",
+            post("").replace("POST /instances", "DELETE /v4/p/registry/show/x")
+                + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            200,
+        ),
+        (
+            "a bad chunk on no path",
+            post("").replace("/instances", "/nope") + "Transfer-Encoding: chunked\r\n\r\nzz\r\n",
+            404,
+        ),
+        ("a long head", long, 431),
+        ("half a head", "GET /empty HTTP/1.1\r\nHo".to_owned(), 408),
+        ("half a body", post("Content-Length: 7\r\n\r\n123"), 400),
+        ("half a chunk", post("Transfer-Encoding: chunked\r\n\r\n7\r\n123"), 400),
+        ("a body far too large", post("Content-Length: 9000000\r\n\r\n123"), 400),
+        (
+            "a large body on no path",
+            post("Content-Length: 9000000\r\n\r\n123").replace("/instances", "/nope"),
+            404,
+        ),
+        (
+            "an offer of another protocol",
+            "GET /empty HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n".to_owned(),
+            200,
+        ),
+    ] {
+        for kept in [false, true] {
+            let bytes = bytes.clone();
+            checks.push(async move {
+                let mut client = Client::connect(address).await;
+                if kept {
+                    let before = client.get("/empty").await;
+                    assert_eq!((before.status(), before.header("Connection")), (200, None), "{what}");
+                }
+                client.send(&bytes).await;
+                let answer = client.answer_to("GET").await;
+                let is_last = (answer.status(), answer.header("Connection"));
+                assert_eq!(is_last, (status, Some("close")), "{what}, {kept}");
+                let more = client.rest().await;
+                assert!(more.is_empty(), "{what}, {kept}: {}", String::from_utf8_lossy(&more));
+            });
+        }
+    }
+    join_all(checks).await;
+    // Requests before it are answered first.
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client
+        .send(
+            "GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\n???\r\n\r\n",
+        )
+        .await;
+    assert_eq!(client.answer_to("GET").await.header("Connection"), None);
+    assert_eq!(client.answer_to("GET").await.body.len(), 100_000);
+    let last = client.answer_to("GET").await;
+    assert_eq!(
+        (last.status(), last.header("Connection"), last.text()),
+        (400, Some("close"), "400 Bad Request")
+    );
+    assert!(client.rest().await.is_empty());
+}
+
 #[actix_web::test]
 async fn heads_have_a_limit_in_bytes() {
     let fixture = serve(Settings { max_header_bytes: 8192, ..settings() }).await;
@@ -157,6 +277,114 @@ async fn one_connection_too_many_is_told_so() {
     drop(one);
     eventually("a place is free", || fixture.server.connections() == 1).await;
     assert_eq!(Client::connect(address).await.get("/empty").await.status(), 200);
+}
+
+/// Beyond the limit of connections, and of what is left to ask one question: no more than an answer to that.
+#[actix_web::test]
+async fn beyond_the_connections_only_probes_are_answered() {
+    let fixture = serve(Settings { max_connections: 32, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let mut all = Vec::new();
+    for _ in 0..32 {
+        let mut client = Client::connect(address).await;
+        assert_eq!(client.get("/empty").await.status(), 200);
+        all.push(client);
+    }
+    for (target, status, code) in
+        [("/version", 200, ""), ("/find", 429, "429001"), ("/empty", 503, "503001"), ("/nope", 404, "")]
+    {
+        let mut client = Client::connect(address).await;
+        let answer = client.get(target).await;
+        assert_eq!((answer.status(), answer.header("Connection")), (status, Some("close")), "{target}");
+        assert!(answer.text().contains(code), "{}", answer.text());
+        assert_eq!(answer.header("Retry-After"), (!code.is_empty()).then_some("1"), "{target}");
+        assert!(client.rest().await.is_empty());
+        eventually("its place is free again", || fixture.server.connections() == 32).await;
+    }
+    let mut refused = Client::connect(address).await;
+    refused.send("GET /watch HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
+    assert_eq!(refused.answer_to("GET").await.status(), 503);
+    eventually("its place is free again", || fixture.server.connections() == 32).await;
+    // Whoever says nothing gives the place to the next one.
+    let (mut silent, mut slow) = (Client::connect(address).await, Client::connect(address).await);
+    slow.send("GET /version HTTP/1.1\r\nHo").await;
+    eventually("both have places", || fixture.server.connections() == 34).await;
+    let told = String::from_utf8(Client::connect(address).await.rest().await).unwrap();
+    assert!(told.starts_with("HTTP/1.1 503 "), "{told}");
+    for client in [&mut silent, &mut slow] {
+        let told = String::from_utf8(client.rest().await).unwrap();
+        assert!(told.starts_with("HTTP/1.1 503 ") && told.contains("Retry-After: 1\r\n"), "{told}");
+    }
+    assert_eq!(Client::connect(address).await.get("/version").await.status(), 200);
+}
+
+const BUSY: &str = r#"{"errorCode":"503001","errorMessage":"Service overloaded"}"#;
+const TOO_MANY: &str = r#"{"errorCode":"429001","errorMessage":"Too many requests"}"#;
+
+/// Requests that wait for the store leave places to those that answer from memory; a find is the last to be refused, and
+/// health answers all the while. Refusals end no connection, and all is as before when what waited is answered.
+#[actix_web::test]
+async fn requests_at_once_have_a_limit() {
+    let fixture = serve(Settings { max_requests: 16, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let mut waiting = Vec::new();
+    let mut ran = 0;
+    let mut others = Client::connect(address).await;
+    for (count, target) in [(14, "/store-wait"), (2, "/find-wait")] {
+        for _ in 0..count {
+            let mut client = Client::connect(address).await;
+            client.send(format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n")).await;
+            ran += 1;
+            eventually("it waits", || fixture.state.ran.load(Ordering::SeqCst) == ran).await;
+            waiting.push(client);
+        }
+        let is_full = target == "/find-wait";
+        for (line, refusal) in [
+            ("GET /store-wait", Some((503, BUSY))),
+            ("POST /store", Some((503, BUSY))),
+            ("GET /find", is_full.then_some((429, TOO_MANY))),
+            ("POST /instances", is_full.then_some((503, BUSY))),
+            ("GET /version", None),
+        ] {
+            let answer = others.put(line, if line.starts_with("POST") { b"{}" } else { b"" }).await;
+            let expected = refusal.map_or(200, |(status, _)| status);
+            assert_eq!((answer.status(), answer.header("Connection")), (expected, None), "{line}");
+            assert_eq!(answer.header("Retry-After"), refusal.map(|_| "1"), "{line}");
+            assert!(refusal.is_none_or(|(_, text)| answer.text() == text), "{line}: {}", answer.text());
+        }
+        ran = fixture.state.ran.load(Ordering::SeqCst);
+    }
+    fixture.state.go.notify_waiters();
+    for client in &mut waiting {
+        assert_eq!(client.answer_to("GET").await.text(), "waited");
+    }
+    assert_eq!(others.put("POST /store", b"{}").await.text(), "2 bytes");
+    assert_eq!(others.get("/find").await.status(), 200);
+}
+
+/// Half-sent large bodies take memory up to a limit; what is small is taken all the while.
+#[actix_web::test]
+async fn bodies_have_a_limit_together() {
+    let fixture = serve(Settings { max_body_memory: 100_000, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let begin = "POST /store HTTP/1.1\r\nHost: h\r\nContent-Length: 80000\r\n\r\n";
+    let mut half = Client::connect(address).await;
+    half.send([begin.as_bytes(), &[b' '; 70_000]].concat()).await;
+    let mut others = Client::connect(address).await;
+    let refused = loop {
+        // Until the first one's bytes have been read there is room.
+        let answer = others.put("POST /store", &[b' '; 80_000]).await;
+        if answer.status() != 200 {
+            break answer;
+        }
+    };
+    assert_eq!((refused.status(), refused.text(), refused.header("Retry-After")), (503, BUSY, Some("1")));
+    assert_eq!(refused.header("Connection"), Some("close"));
+    let mut others = Client::connect(address).await;
+    assert_eq!(others.put("POST /instances", &[b' '; 5120]).await.text(), "5120 bytes");
+    half.send([b' '; 10_000]).await;
+    assert_eq!(half.answer_to("POST").await.text(), "80000 bytes");
+    assert_eq!(others.put("POST /store", &[b' '; 80_000]).await.text(), "80000 bytes");
 }
 
 #[actix_web::test]

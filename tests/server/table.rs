@@ -10,7 +10,9 @@ use bytes::Bytes;
 use service_center::actors::hub::outbox::{Outbox, outbox};
 use service_center::http::call::{Answer, Call};
 use service_center::http::reply::{Gzip, Reply};
-use service_center::http::routes::{Body, Handler, INSTANCE_BODY, Method, Permission, Route, V3, route};
+use service_center::http::routes::{
+    Body, Handler, INSTANCE_BODY, Load, Method, Permission, Route, V3, route,
+};
 use service_center::http::server::{Bound, Running, Settings, start};
 use service_center::http::ws::{End, Session, Start};
 use tokio::sync::Notify;
@@ -33,7 +35,7 @@ pub struct State {
 }
 
 const fn row(method: Method, path: &'static str, body: Body, handler: Handler<State>) -> Route<State> {
-    route(method, path, V3::None, body, Permission::Open, handler)
+    route(method, path, V3::None, body, Load::Memory, Permission::Open, handler)
 }
 
 use Body::{Configured, Ignored};
@@ -42,8 +44,28 @@ use Method::{Delete, Get, Post, Put};
 
 /// The table.
 pub static TABLE: &[Route<State>] = &[
-    route(Get, "/v4/{project}/registry/show/{id}", V3::Prefixed, Ignored, Permission::Open, To(show)),
-    route(Get, "/v4/{project}/registry/version", V3::Bare, Ignored, Permission::Open, To(show_bare)),
+    route(
+        Get,
+        "/v4/{project}/registry/show/{id}",
+        V3::Prefixed,
+        Ignored,
+        Load::Memory,
+        Permission::Open,
+        To(show),
+    ),
+    route(
+        Get,
+        "/v4/{project}/registry/version",
+        V3::Bare,
+        Ignored,
+        Load::Always,
+        Permission::Open,
+        To(show_bare),
+    ),
+    route(Get, "/find", V3::None, Ignored, Load::Find, Permission::Open, To(empty)),
+    route(Get, "/find-wait", V3::None, Ignored, Load::Find, Permission::Open, To(wait)),
+    route(Get, "/store-wait", V3::None, Ignored, Load::Store, Permission::Open, To(wait)),
+    route(Post, "/store", V3::None, Configured, Load::Store, Permission::Open, To(echo)),
     row(Put, "/v4/{project}/registry/show/{id}", Configured, To(echo)),
     row(Delete, "/v4/{project}/registry/show/{id}", Ignored, To(empty)),
     row(Post, "/instances", INSTANCE_BODY, To(echo)),
@@ -64,12 +86,16 @@ pub static TABLE: &[Route<State>] = &[
 /// What the call says, line by line.
 fn show(state: &Arc<State>, call: Call) -> Answer {
     state.ran.fetch_add(1, Ordering::SeqCst);
+    let consumer = match call.consumer_id() {
+        Ok(consumer) => consumer,
+        Err(error) => return error.into(),
+    };
     let text = format!(
         "id={} tenant={} surface={:?} consumer={} q={:?} rev={} fresh={:?}",
         call.param("id"),
         call.tenant(),
         call.surface(),
-        call.consumer_id(),
+        consumer,
         call.query("q"),
         call.rev(),
         call.freshness(),

@@ -2,6 +2,7 @@
 //! sign themselves, and are used nowhere else.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rustls::pki_types::pem::PemObject as _;
@@ -114,6 +115,26 @@ async fn http_2_is_served() {
     assert_eq!(ask("GET", show, Vec::new()).await.0, 200);
     // What HTTP/2 exchanges beside requests does not make the connection busy.
     assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
+}
+
+#[actix_web::test]
+async fn an_idle_http_2_connection_ends() {
+    let keep_alive = Duration::from_millis(500);
+    let tls = Some(Arc::new(plain_server()));
+    let fixture = serve(Settings { tls, keep_alive, ..settings() }).await;
+    let mut config = client();
+    config.alpn_protocols = vec!["h2".into()];
+    let (client, connection) = h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
+    // It answers pings, which keeps no connection that nobody uses.
+    actix_web::rt::spawn(async move { drop(connection.await) });
+    let mut client = client.ready().await.unwrap();
+    let request = http::Request::builder().uri("https://127.0.0.1/wait").body(()).unwrap();
+    let (response, _) = client.send_request(request, true).unwrap();
+    eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
+    tokio::time::sleep(keep_alive * 4).await;
+    fixture.state.go.notify_one();
+    assert_eq!(response.await.unwrap().status(), 200);
+    eventually("the connection is gone", || fixture.server.connections() == 0).await;
 }
 
 #[actix_web::test]

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use futures_util::FutureExt as _;
 use futures_util::future::join_all;
 
 use super::*;
@@ -145,4 +146,42 @@ async fn no_bookmark_no_certainty() {
     scene.publish(0);
     scene.store.script(Call::Bookmark, [Fault::UnknownDone]);
     assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
+}
+
+#[actix::test]
+async fn a_silent_store_keeps_reads_waiting_once_and_is_asked_by_one() {
+    let scene = Scene::set();
+    scene.publish(1_000);
+    scene.store.shut(Call::Revision);
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind));
+    eventually("a probe", || scene.store.begun(Call::Revision) == 2).await;
+    for _ in 0..1_000 {
+        assert_eq!(scene.freshness.catch_up().now_or_never(), Some(()), "it is known that nobody answers");
+    }
+    assert!(scene.store.begun(Call::Revision) <= 3, "{}", scene.store.begun(Call::Revision));
+    assert_eq!(scene.freshness.try_catch_up().await, Err(Behind), "who must not err asks all the same");
+    scene.store.open(Call::Revision);
+    for _ in 0..2_000 {
+        let asked = scene.store.begun(Call::Revision);
+        scene.freshness.catch_up().await;
+        let again = scene.store.begun(Call::Revision);
+        if again > asked {
+            // No probe goes on beside that.
+            tokio::time::sleep(3 * PROBE_PAUSE).await;
+            assert!(scene.store.begun(Call::Revision) <= again + 1);
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("reads never asked the store again");
+}
+
+#[actix::test]
+async fn a_store_that_refuses_is_asked_each_time() {
+    let scene = Scene::set();
+    scene.publish(1_000);
+    scene.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
+    scene.freshness.catch_up().await;
+    scene.freshness.catch_up().await;
+    assert_eq!(scene.store.begun(Call::Revision), 2);
 }

@@ -65,7 +65,7 @@ impl Batcher {
             let mut state = self.state.borrow_mut();
             if state.waiting.len() >= MAX_WAITING || state.bytes + size > MAX_WAITING_BYTES {
                 let message = format!("{} transactions wait already", state.waiting.len());
-                return Err(StoreError::Aborted { reason: Reason::Unavailable, message });
+                return Err(StoreError::Aborted { reason: Reason::Busy, message });
             }
             state.bytes += size;
             state.waiting.push_back(Waiting { txn, size, reply });

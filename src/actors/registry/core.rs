@@ -23,6 +23,7 @@ use crate::domain::quota::{self, Quotas};
 use crate::domain::shared::SharedServices;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
+use crate::metrics;
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// Tries of an optimistic write whose compares keep failing because other nodes write the same keys; those at this node
@@ -235,6 +236,10 @@ pub(super) fn store_error(error: &StoreError) -> Error {
             reason: Reason::TooLarge | Reason::TooManyOps | Reason::DuplicateKey,
             message,
         } => Error::new(Code::Internal, message.clone()),
+        StoreError::Aborted { reason: Reason::Busy, message } => {
+            metrics::REFUSED_FOR_LOAD.add(1);
+            Error::new(Code::Overloaded, message.clone())
+        }
         StoreError::Aborted { message, .. } | StoreError::Unknown { message } => {
             Error::new(Code::Unavailable, message.clone())
         }

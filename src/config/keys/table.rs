@@ -47,6 +47,12 @@ groups! {
             "Limit of a request's body: the largest schema (2 MiB). Registrations and properties have smaller limits of \
              their own.")
             .old("max_body_bytes").shipped(&["2097152"]);
+        MAX_CONCURRENT = Key::new("server.request.maxConcurrent", Kind::Integer(16, 1_000_000), "4096",
+            "Requests that may wait at once, for the store above all; what waits for the store may take seven eighths of it. \
+             Beyond, a find is answered 429 and everything else 503, with Retry-After; health and metrics always answer. What \
+             is answered from memory does not wait. A store that answers 40,000 writes a second keeps 4096 busy for 100ms: \
+             with more, all would only be later.")
+            .standing(Standing::Ours);
         HEADER_TIMEOUT = Key::new("server.request.headerTimeout", Kind::Duration(1, DAY), "60s",
             "A request's headers must have arrived after this long, so that a stalled peer frees its connection.")
             .old("read_header_timeout").shipped(&["60s"]);
@@ -230,15 +236,17 @@ groups! {
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);
     }
-    "Watches and metrics" {
+    "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",
-            "How often a watching client is pinged: below the minute after which proxies cut a silent connection.")
+            "How often a websocket that serves as an instance's heartbeat is pinged; each pong is a beat, so keep it below the \
+             instance's interval. Watching clients are pinged every 30s, whatever this key says.")
             .shipped(&["30s"]).lenient();
         METRICS_ENABLE = Key::new("metrics.enable", Kind::Switch, "true",
-            "Whether metrics are gathered. On, as in the shipped file; the reference's own default is off.")
+            "false: GET /metrics is 404 (the reference then still shows its runtime's). On, as in the shipped file; the \
+             reference's own default is off.")
             .shipped(&["true"]);
         METRICS_EXPORTER = Key::new("metrics.exporter", Kind::Text, "prometheus",
-            "prometheus: GET /metrics answers on server.port; anything else: it does not.")
+            "prometheus: GET /metrics answers on server.port; anything else: it is 404.")
             .shipped(&["prometheus"]);
     }
 }

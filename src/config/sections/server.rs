@@ -1,4 +1,4 @@
-//! The HTTP server, the watches' pings and the metrics.
+//! The HTTP server, the pings of heartbeats by websocket, and the metrics.
 
 use std::time::Duration;
 
@@ -19,6 +19,8 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Limit of a body for which no smaller one holds, bytes.
     pub max_body_bytes: usize,
+    /// Requests that may wait at once.
+    pub max_concurrent: usize,
     /// Limit of the arrival of the headers.
     pub header_timeout: Duration,
     /// Limit of the arrival of the body.
@@ -48,6 +50,7 @@ impl ServerConfig {
             workers: workers.max(1),
             max_header_bytes: reader.integer(&table::MAX_HEADER_BYTES),
             max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
+            max_concurrent: reader.integer(&table::MAX_CONCURRENT),
             header_timeout: reader.duration(&table::HEADER_TIMEOUT),
             body_timeout: reader.duration(&table::BODY_TIMEOUT),
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),
@@ -56,10 +59,10 @@ impl ServerConfig {
     }
 }
 
-/// The connections of watching clients.
+/// Websockets that serve as heartbeats.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeartbeatConfig {
-    /// How often a watching client is pinged: 1 s to 1 h.
+    /// How often such a client is pinged: 1 s to 1 h.
     pub ping_interval: Duration,
 }
 
@@ -72,22 +75,23 @@ impl HeartbeatConfig {
 /// What is measured and shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// Whether the registry's own metrics are gathered.
+    /// `metrics.enable`.
     pub enable: bool,
-    /// Whether `GET /metrics` is answered.
+    /// Whether `GET /metrics` is answered: metrics are enabled, and the exporter is one this server has.
     pub endpoint: bool,
 }
 
 impl MetricsConfig {
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
         let exporter = reader.text(&table::METRICS_EXPORTER);
-        let endpoint = exporter.eq_ignore_ascii_case("prometheus");
-        if !endpoint && !exporter.is_empty() {
+        let enable = reader.switch(&table::METRICS_ENABLE);
+        let is_known = exporter.eq_ignore_ascii_case("prometheus");
+        if !is_known && !exporter.is_empty() {
             reader.warn(
                 &table::METRICS_EXPORTER,
                 format!("metrics.exporter = {exporter:?} is not known: GET /metrics is not answered; write prometheus"),
             );
         }
-        Self { enable: reader.switch(&table::METRICS_ENABLE), endpoint }
+        Self { enable, endpoint: enable && is_known }
     }
 }

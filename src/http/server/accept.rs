@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, Gauge, IoLimits, Slot, Transport};
+use super::connection::{Connection, Entry, Gauge, IoLimits, RESERVE_LIMIT, Transport};
 use super::signal::Signal;
 
 /// For a TLS handshake.
@@ -25,7 +25,8 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
-const OVERLOADED: &[u8] =
+/// What a connection is told that is not asked what it wants.
+pub(super) const OVERLOADED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=UTF-8\r\n\
 Retry-After: 1\r\nConnection: close\r\n\r\n\
 {\"errorCode\":\"503001\",\"errorMessage\":\"Service overloaded\"}";
@@ -48,19 +49,21 @@ impl Acceptor {
     ) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
         // Answers go out in parts; without this a client's delayed ACK holds back the last one for 40 ms.
         tcp.set_nodelay(true)?;
-        let Some(slot) = self.connections.enter() else {
-            if self.tls.is_none() {
-                refuse(&mut tcp, OVERLOADED).await;
+        let entry = self.connections.enter();
+        let handshake_limit = match &entry {
+            Entry::Place(_) => HANDSHAKE_LIMIT,
+            Entry::Reserve(_) => RESERVE_LIMIT,
+            Entry::Full => {
+                if self.tls.is_none() {
+                    refuse(&mut tcp, OVERLOADED).await;
+                }
+                return Err(too_many());
             }
-            return Err(refused("too many connections"));
         };
         let peer = tcp.peer_addr().ok();
         let Some(tls) = &self.tls else {
-            return Ok((
-                self.connection(Transport::Plain(tcp), Protocol::Http1, slot),
-                Protocol::Http1,
-                peer,
-            ));
+            let connection = self.connection(Transport::Plain(tcp), Protocol::Http1, entry)?;
+            return Ok((connection, Protocol::Http1, peer));
         };
         let handshake = async {
             let mut first = [0];
@@ -71,7 +74,7 @@ impl Acceptor {
             }
             TlsAcceptor::from(Arc::clone(tls)).accept(tcp).await
         };
-        let stream = timeout(HANDSHAKE_LIMIT, handshake)
+        let stream = timeout(handshake_limit, handshake)
             .await
             .map_err(|_| refused("the TLS handshake took too long"))?
             .inspect_err(|error| log::debug!("TLS handshake with {peer:?}: {error}"))?;
@@ -79,12 +82,21 @@ impl Acceptor {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        Ok((self.connection(Transport::Tls(Box::new(stream)), protocol, slot), protocol, peer))
+        Ok((self.connection(Transport::Tls(Box::new(stream)), protocol, entry)?, protocol, peer))
     }
 
-    fn connection(&self, transport: Transport, protocol: Protocol, slot: Slot) -> Connection {
-        Connection::new(transport, protocol, self.limits, Arc::clone(&self.stop), slot)
+    fn connection(
+        &self,
+        transport: Transport,
+        protocol: Protocol,
+        entry: Entry,
+    ) -> Result<Connection, DispatchError> {
+        Connection::new(transport, protocol, self.limits, Arc::clone(&self.stop), entry).ok_or_else(too_many)
     }
+}
+
+fn too_many() -> DispatchError {
+    refused("too many connections")
 }
 
 fn refused(why: &'static str) -> DispatchError {

@@ -11,11 +11,15 @@ use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
+use super::admission::BodySpace;
+
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
     /// It is larger than the route takes.
     TooLarge,
+    /// All bodies together are larger than the server holds.
+    NoRoom,
     /// It did not arrive in time.
     Slow,
     /// The connection or the encoding broke.
@@ -39,14 +43,15 @@ pub(super) async fn read(
     payload: &mut Payload,
     most: usize,
     limit: Duration,
+    space: &mut BodySpace,
 ) -> Result<Bytes, BodyError> {
     if announced(head).is_some_and(|length| length > u64::try_from(most).unwrap_or(u64::MAX)) {
         return Err(BodyError::TooLarge);
     }
-    tokio::time::timeout(limit, collect(payload, most)).await.unwrap_or(Err(BodyError::Slow))
+    tokio::time::timeout(limit, collect(payload, most, space)).await.unwrap_or(Err(BodyError::Slow))
 }
 
-async fn collect(payload: &mut Payload, most: usize) -> Result<Bytes, BodyError> {
+async fn collect(payload: &mut Payload, most: usize, space: &mut BodySpace) -> Result<Bytes, BodyError> {
     let mut first = Bytes::new();
     let mut rest: Option<BytesMut> = None;
     let mut length = 0_usize;
@@ -55,6 +60,9 @@ async fn collect(payload: &mut Payload, most: usize) -> Result<Bytes, BodyError>
         length = length.saturating_add(chunk.len());
         if length > most {
             return Err(BodyError::TooLarge);
+        }
+        if !space.grow_to(length) {
+            return Err(BodyError::NoRoom);
         }
         match &mut rest {
             Some(rest) => rest.extend_from_slice(&chunk),

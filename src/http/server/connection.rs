@@ -1,9 +1,9 @@
 //! A client's connection, plain or TLS, with the limits the HTTP library does not keep itself.
 //!
-//! The library limits how long the first request's head may take, and how long an idle connection is kept. This layer adds:
-//! a limit for the head of every later request, a limit for a client that does not take its answer, the end of idle
-//! connections when the server stops, and the count of open connections. It knows nothing of requests but when one begins
-//! and ends, which the dispatcher tells it.
+//! The library limits how long the first request's head may take. This layer adds: a limit for the head of every later
+//! request, how long an idle connection is kept, a limit for a client that does not take its answer, the end of idle
+//! connections when the server stops, and the count of open connections. It also puts words of ours in the place of what the
+//! library answers by itself. It knows nothing of requests but when one begins and ends, which the dispatcher tells it.
 
 use std::cell::Cell;
 use std::io;
@@ -22,6 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
+use super::accept::OVERLOADED;
 use super::signal::Signal;
 
 /// Time limits of a connection.
@@ -29,31 +30,60 @@ use super::signal::Signal;
 pub(crate) struct IoLimits {
     /// For a request's head, from its first byte.
     pub(crate) head: Duration,
+    /// For a connection without a request, from the last byte of the last answer.
+    pub(crate) idle: Duration,
     /// For a client that takes none of what it is sent.
     pub(crate) write_stall: Duration,
 }
+
+/// Most connections beyond the limit that are still asked what they want. Each lasts for [`RESERVE_LIMIT`] at most, so a
+/// probe finds one free soon.
+const MOST_RESERVED: usize = 256;
+
+/// For the request of a connection from the reserve, and for its answer.
+pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// How many connections are open, of how many.
 #[derive(Debug)]
 pub(crate) struct Gauge {
     open: AtomicUsize,
     most: usize,
+    reserve: usize,
+}
+
+/// A connection's place.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// There was one.
+    Place(Slot),
+    /// All places are taken; this is one of the reserve, to ask one question from: whoever asks after the server's health is
+    /// answered, all others are told that it has too much to do.
+    Reserve(Slot),
+    /// The reserve is taken, too.
+    Full,
 }
 
 impl Gauge {
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { open: AtomicUsize::new(0), most })
+        let reserve = (most / 16).clamp(1, MOST_RESERVED);
+        Arc::new(Self { open: AtomicUsize::new(0), most, reserve })
     }
 
     pub(crate) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// A place for one more connection, if there is one.
-    pub(crate) fn enter(self: &Arc<Self>) -> Option<Slot> {
+    /// A place for one more connection.
+    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
         let before = self.open.fetch_add(1, Ordering::SeqCst);
         let slot = Slot(Arc::clone(self));
-        (before < self.most).then_some(slot)
+        if before < self.most {
+            Entry::Place(slot)
+        } else if before < self.most.saturating_add(self.reserve) {
+            Entry::Reserve(slot)
+        } else {
+            Entry::Full
+        }
     }
 }
 
@@ -76,6 +106,12 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came.
     since: Cell<Option<Instant>>,
+    /// When the client took a part of an answer last, or one became ready to be taken.
+    answered: Cell<Option<Instant>>,
+    /// The client has been told that its connection ends.
+    is_ending: Cell<bool>,
+    /// It has no place of its own: its first answer is its last.
+    is_reserve: bool,
     /// HTTP/2: many requests at once, and bytes that belong to none.
     multiplexed: bool,
 }
@@ -104,6 +140,16 @@ impl Exchange {
         Running(Rc::clone(self))
     }
 
+    /// Whether this connection is beyond the limit, and may only ask after the server's health.
+    pub(crate) fn is_reserve(&self) -> bool {
+        self.is_reserve
+    }
+
+    /// The answer under way is the connection's last: it says `Connection: close`.
+    pub(crate) fn end(&self) {
+        self.is_ending.set(true);
+    }
+
     fn received(&self, bytes: usize) {
         if self.running.get() == 0 && !self.multiplexed {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
@@ -125,6 +171,7 @@ pub(crate) struct Running(Rc<Exchange>);
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get().saturating_sub(1));
+        self.0.answered.set(Some(Instant::now()));
     }
 }
 
@@ -142,6 +189,20 @@ impl Transport {
             Self::Tls(tls) => tls.get_ref().0,
         }
     }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
+            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
+        }
+    }
 }
 
 /// A client's connection.
@@ -152,8 +213,20 @@ pub(crate) struct Connection {
     /// Wakes the task at the earliest deadline; left running when that is met, since most are.
     timer: Option<Pin<Box<Sleep>>>,
     write_blocked: Option<Instant>,
+    /// Bytes of [`last_words`] that are sent.
+    last_words_sent: usize,
+    /// `None` for a connection that left HTTP.
     stop: Option<Stop>,
     _slot: Slot,
+}
+
+/// What a client that sends nothing has exceeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Silence {
+    /// The limit of a request's head.
+    Head,
+    /// The limit of an idle connection.
+    Idle,
 }
 
 /// The server's stop, as one connection waits for it.
@@ -169,18 +242,31 @@ impl Connection {
         protocol: Protocol,
         limits: IoLimits,
         stop: Arc<Signal>,
-        slot: Slot,
-    ) -> Self {
-        let exchange = Exchange { multiplexed: protocol == Protocol::Http2, ..Exchange::default() };
-        Self {
+        entry: Entry,
+    ) -> Option<Self> {
+        let (slot, is_reserve) = match entry {
+            Entry::Place(slot) => (slot, false),
+            Entry::Reserve(slot) => (slot, true),
+            Entry::Full => return None,
+        };
+        let multiplexed = protocol == Protocol::Http2;
+        let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
+        let mut limits = limits;
+        if is_reserve {
+            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
+            // Counts from here, whatever the client sends.
+            exchange.since.set(Some(Instant::now()));
+        }
+        Some(Self {
             transport,
             exchange: Rc::new(exchange),
             limits,
             timer: None,
             write_blocked: None,
+            last_words_sent: 0,
             stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
             _slot: slot,
-        }
+        })
     }
 
     /// What the dispatcher shares with this connection.
@@ -238,6 +324,56 @@ impl Connection {
         }
     }
 
+    /// Whether nothing can be expected of a client that sends nothing now. Called when it does; however that turns out, the
+    /// task is woken again in time to see the next limit, since nothing else may wake it.
+    fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
+        let IoLimits { head, idle, .. } = self.limits;
+        if let Some(since) = self.exchange.since.get() {
+            // These bytes may be a whole request, which the library has not looked at yet: then this is the last look
+            // before the connection is idle.
+            let early = self.poll_deadline(cx, since + head.min(idle));
+            return match early {
+                Poll::Ready(()) => self.poll_deadline(cx, since + head).map(|()| Silence::Head),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+        let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
+        match self.exchange.answered.get() {
+            Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
+            // The library waits for the first head.
+            None if is_idle && !self.exchange.multiplexed => Poll::Pending,
+            _ => {
+                let look = Instant::now() + idle;
+                // Just armed, so it is in the future.
+                let _ = self.poll_deadline(cx, look);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Sends what the library has to say, but where that is its own answer to what it cannot read: that one says nothing, and
+    /// not even that the connection ends if the request before could have been followed by another.
+    fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let Some((at, words)) = self.stop.is_some().then(|| last_words(buf)).flatten() else {
+            return self.transport.poll_write(cx, buf);
+        };
+        if at > 0 {
+            return self.transport.poll_write(cx, buf.get(..at).unwrap_or(buf));
+        }
+        if !self.exchange.is_ending.get() {
+            while let Some(rest) =
+                words.as_bytes().get(self.last_words_sent..).filter(|rest| !rest.is_empty())
+            {
+                match self.transport.poll_write(cx, rest) {
+                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    Poll::Ready(Ok(sent)) => self.last_words_sent += sent,
+                    other => return other,
+                }
+            }
+        }
+        Poll::Ready(Ok(buf.len()))
+    }
+
     /// Judges the outcome of a write or flush.
     fn judge_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
@@ -263,6 +399,9 @@ impl AsyncRead for Connection {
             Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
             Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         };
+        if this.stop.is_none() {
+            return outcome;
+        }
         if outcome.is_ready() {
             let read = buf.filled().len().saturating_sub(before);
             if read > 0 {
@@ -274,11 +413,18 @@ impl AsyncRead for Connection {
         if this.poll_stop(cx) {
             return Poll::Ready(Ok(()));
         }
-        match this.exchange.since.get() {
-            Some(since) if this.poll_deadline(cx, since + this.limits.head).is_ready() => {
+        match this.poll_silence(cx) {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
+            Poll::Ready(Silence::Head) => {
+                if this.write_blocked.is_none() {
+                    let words = if this.exchange.is_reserve { OVERLOADED } else { HEAD_TOO_SLOW.as_bytes() };
+                    // As far as the client listens: nothing is waited for.
+                    let _ = this.transport.poll_write(cx, words);
+                    let _ = this.transport.poll_flush(cx);
+                }
                 Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head took too long")))
             }
-            _ => Poll::Pending,
         }
     }
 }
@@ -286,19 +432,16 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        };
+        let outcome = this.poll_send(cx, buf);
+        if outcome.is_ready() {
+            this.exchange.answered.set(Some(Instant::now()));
+        }
         this.judge_write(cx, outcome)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        };
+        let outcome = this.transport.poll_flush(cx);
         this.judge_write(cx, outcome)
     }
 
@@ -309,5 +452,86 @@ impl AsyncWrite for Connection {
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         };
         this.judge_write(cx, outcome)
+    }
+}
+
+macro_rules! last_words {
+    ($status:literal, $length:literal) => {
+        concat!(
+            "HTTP/1.1 ",
+            $status,
+            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ",
+            $length,
+            "\r\nConnection: close\r\n\r\n",
+            $status
+        )
+    };
+}
+
+const HEAD_TOO_SLOW: &str = last_words!("408 Request Timeout", "19");
+
+/// What is said in place of the library's own answers, in the words of Go's.
+const LAST_WORDS: [&str; 4] = [
+    last_words!("400 Bad Request", "15"),
+    HEAD_TOO_SLOW,
+    last_words!("431 Request Header Fields Too Large", "35"),
+    last_words!("500 Internal Server Error", "25"),
+];
+
+/// Most bytes of an answer of the library's own.
+const LONGEST_OF_LIBRARY: usize = 160;
+
+/// Where in what is to be sent an answer of the library's own begins, and what to say in its place. Such an answer is empty
+/// and the last on its connection, and unlike all of ours its headers are in lower case.
+fn last_words(buf: &[u8]) -> Option<(usize, &'static str)> {
+    const DATE: &str = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
+    let date = buf.get(buf.len().checked_sub(DATE.len())?..)?;
+    if !date.starts_with(b"date: ") || !date.ends_with(b"\r\n\r\n") {
+        return None;
+    }
+    let from = buf.len().saturating_sub(LONGEST_OF_LIBRARY);
+    let tail = buf.get(from..)?;
+    let begin = tail.windows(7).rposition(|window| window == b"HTTP/1.")?;
+    let answer = std::str::from_utf8(tail.get(begin..)?).ok()?;
+    let (line, headers) = answer.split_once("\r\n")?;
+    let status = line.get("HTTP/1.1 ".len()..)?;
+    let words = LAST_WORDS.into_iter().find(|words| words.ends_with(status))?;
+    headers.starts_with("content-length: 0\r\n").then_some((from + begin, words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sent: &str, expected: Option<(usize, &str)>) {
+        let found =
+            last_words(sent.as_bytes()).map(|(at, words)| (at, words.split("\r\n").next().unwrap_or("")));
+        assert_eq!(found, expected, "{sent:?}");
+    }
+
+    #[test]
+    fn the_librarys_answers_are_known_from_ours() {
+        let date = "date: Thu, 26 Nov 2026 17:34:37 GMT\r\n\r\n";
+        let bad = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n{date}");
+        check(&bad, Some((0, "HTTP/1.1 400 Bad Request")));
+        let ours = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Thu, 26 Nov 2026 17:34:37 GMT\r\n\r\n{}";
+        check(&format!("{ours}{bad}"), Some((ours.len(), "HTTP/1.1 400 Bad Request")));
+        let large =
+            "HTTP/1.0 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: keep-alive\r\n";
+        check(&format!("{large}{date}"), Some((0, "HTTP/1.1 431 Request Header Fields Too Large")));
+        check(ours, None);
+        check(&ours.replace("{}", ""), None);
+        check("", None);
+        check(date, None);
+        check(&bad.to_uppercase(), None);
+    }
+
+    #[test]
+    fn last_words_have_the_length_they_say() {
+        for words in LAST_WORDS {
+            let length = words.split_once("Content-Length: ").and_then(|(_, rest)| rest.split_once("\r\n"));
+            let body = words.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
+            assert_eq!(length.map(|(length, _)| length), Some(body.to_string().as_str()), "{words}");
+        }
     }
 }

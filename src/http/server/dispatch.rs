@@ -14,16 +14,19 @@ use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
 use tokio::time::Instant;
 
+use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::Exchange;
-use super::response::{Seen, Terms, caught, hold, must_wait, packed, too_large_head, wait};
+use super::response::{Seen, Standing, Terms, caught, hold, must_wait, packed, too_large_head, wait};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
-use crate::http::call::{Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text};
+use crate::http::call::{
+    Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text,
+};
 use crate::http::middleware::cors;
 use crate::http::reply::Reply;
-use crate::http::routes::{Body, Handler, Route};
+use crate::http::routes::{Body, Handler, Load, Route};
 use crate::http::ws;
 
 /// Domain or project of who names none.
@@ -34,6 +37,7 @@ pub(super) struct Dispatcher<S: 'static> {
     state: Arc<S>,
     router: Router<S>,
     terms: Terms,
+    admission: Arc<Admission>,
     /// `default/default`, which nearly all requests are of.
     default_tenant: Tenant,
 }
@@ -56,8 +60,8 @@ pub(super) enum Upgrade {
 }
 
 impl<S: Send + Sync + 'static> Dispatcher<S> {
-    pub(super) fn new(state: Arc<S>, router: Router<S>, terms: Terms) -> Self {
-        Self { state, router, terms, default_tenant: Tenant::default_tenant() }
+    pub(super) fn new(state: Arc<S>, router: Router<S>, terms: Terms, admission: Arc<Admission>) -> Self {
+        Self { state, router, terms, admission, default_tenant: Tenant::default_tenant() }
     }
 
     /// Serves a request.
@@ -71,18 +75,31 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), exchange)) {
             return Either::Left(ready(too_large_head()));
         }
-        let step = self.route(head.get());
+        let place = match &exchange {
+            Some(exchange) if exchange.is_reserve() => Standing::Reserve,
+            _ => Standing::Place,
+        };
+        let step = self.route(head.get(), place);
         if !matches!(payload, Payload::None) {
             let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                this.serve_with_body(head, payload, step, started).await
+                let (response, unread) = this.serve_with_body(head, payload, step, started, place).await;
+                match unread {
+                    None => response,
+                    Some(unread) => {
+                        if let Some(exchange) = exchange {
+                            exchange.end();
+                        }
+                        hold(response, unread)
+                    }
+                }
             }));
         }
         let (answer, head, seen) = match step {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started)),
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, place)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, &matched, &tenant);
+                let seen = Seen::matched(started, place, route, &tenant);
                 // The handler takes the head along, and the answer still needs it: it is shared, not copied.
                 let kept = head.share();
                 (self.run(route, Call::new(head, matched, tenant, Bytes::new())), kept, seen)
@@ -94,8 +111,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
             answer => {
                 let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
+                let waiting = self.admission.wait(seen.load);
                 Either::Right(Box::pin(async move {
-                    let _running = running;
+                    let _held = (running, waiting);
                     let reply = wait(answer, head.get(), seen.pattern).await;
                     this.terms.send(head.get(), reply, &seen)
                 }))
@@ -103,25 +121,28 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
     }
 
-    /// Serves a request that has a body, whether or not it is wanted.
+    /// Serves a request that has a body, whether or not it is wanted. What of the body could not be read is returned, too: the
+    /// connection cannot go on then.
     async fn serve_with_body(
         &self,
         head: Head,
         mut payload: Payload,
         step: Step<S>,
         started: Option<Instant>,
-    ) -> HttpResponse {
+        place: Standing,
+    ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
                 let reply = packed(reply, head.get()).await;
-                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started));
-                return if emptied { response } else { hold(response, payload) };
+                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started, place));
+                return (response, (!emptied).then_some(payload));
             }
         };
-        let seen = Seen::matched(started, &matched, &tenant);
+        let seen = Seen::matched(started, place, route, &tenant);
         let kept = head.share();
+        let mut space = self.admission.body();
         let terms = &self.terms;
         let most = match route.body {
             Body::Ignored => None,
@@ -130,12 +151,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         };
         let read = match most {
             Some(most) => {
-                body::read(kept.get(), &mut payload, most, terms.body_time).await.map(|body| (body, true))
+                let body = body::read(kept.get(), &mut payload, most, terms.body_time, &mut space).await;
+                body.map(|body| (body, true))
             }
             None => Ok((Bytes::new(), body::drop_rest(kept.get(), &mut payload).await)),
         };
         let (answer, emptied) = match read {
-            Ok((body, emptied)) => (self.run(route, Call::new(head, matched, tenant, body)), emptied),
+            // The body took its time, and others came meanwhile.
+            Ok((body, emptied)) => match self.admission.refusal(route.load) {
+                Some(refusal) => (refusal.into(), emptied),
+                None => (self.run(route, Call::new(head, matched, tenant, body)), emptied),
+            },
+            Err(BodyError::NoRoom) => (refusal(route.load).into(), false),
             Err(BodyError::TooLarge) => {
                 let emptied = body::drop_rest(kept.get(), &mut payload).await;
                 (Error::invalid("http: request body too large").into(), emptied)
@@ -148,9 +175,10 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 (Error::invalid(format!("the body broke off: {why}")).into(), false)
             }
         };
+        let _waiting = self.admission.wait(route.load);
         let reply = wait(answer, kept.get(), seen.pattern).await;
         let response = self.terms.send(kept.get(), reply, &seen);
-        if emptied { response } else { hold(response, payload) }
+        (response, (!emptied).then_some(payload))
     }
 
     /// Serves a request that asks for an upgrade to websocket. Its body, if it has one, cannot be told from the stream any
@@ -161,10 +189,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         if self.head_is_too_large(head.get(), exchange) {
             return Upgrade::Refused(too_large_head());
         }
-        let (answer, head, seen) = match self.route(head.get()) {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started)),
+        let place = if exchange.is_reserve() { Standing::Reserve } else { Standing::Place };
+        let (answer, head, seen) = match self.route(head.get(), place) {
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, place)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, &matched, &tenant);
+                let seen = Seen::matched(started, place, route, &tenant);
                 let kept = head.share();
                 let call = Call::new(head, matched, tenant, Bytes::new());
                 let answer = match route.handler {
@@ -183,6 +212,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 (answer, kept, seen)
             }
         };
+        let _waiting = self.admission.wait(seen.load);
         let reply = wait(answer, head.get(), seen.pattern).await;
         let mut response = self.terms.send(head.get(), reply, &seen);
         response.head_mut().set_connection_type(ConnectionType::Close);
@@ -204,7 +234,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         size > self.terms.max_head
     }
 
-    fn route(&self, head: &RequestHead) -> Step<S> {
+    fn route(&self, head: &RequestHead, place: Standing) -> Step<S> {
         let found = self.router.find(&head.method, &head.uri);
         let refuse = |status, text: &'static str| Step::Answered(Reply::library_text(status, text));
         match found {
@@ -214,15 +244,24 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
             _ if head.method == Method::OPTIONS => Step::Answered(cors::options(&head.headers)),
             Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
+            Found::NoText(part) => Step::Answered(Reply::error(&no_text(&part))),
             Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
             Found::WrongMethod(allow) => {
                 let reply = Reply::library_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
                 Step::Answered(reply.header(header::ALLOW, allow))
             }
-            Found::Route(route, matched) => match self.tenant(head, &matched) {
-                Ok(tenant) => Step::Run(route, matched, tenant),
-                Err(error) => Step::Answered(Reply::error(&error)),
-            },
+            Found::Route(route, matched) => {
+                if place == Standing::Reserve && route.load != Load::Always {
+                    return Step::Answered(Reply::error(&refusal(route.load)));
+                }
+                if let Some(refusal) = self.admission.refusal(route.load) {
+                    return Step::Answered(Reply::error(&refusal));
+                }
+                match self.tenant(head, &matched) {
+                    Ok(tenant) => Step::Run(route, matched, tenant),
+                    Err(error) => Step::Answered(Reply::error(&error)),
+                }
+            }
         }
     }
 
@@ -234,17 +273,17 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Surface::V4 => matched.find(head.uri.path(), "project"),
             Surface::V3 => DEFAULT,
         };
-        let (mut part, mut domain) = ("header X-Domain-Name", header_text(&head.headers, &X_DOMAIN_NAME));
+        let (mut part, mut domain) = ("header X-Domain-Name", header_text(&head.headers, &X_DOMAIN_NAME)?);
         if matched.surface == Surface::V3 {
-            let named = header_text(&head.headers, &X_TENANT_NAME);
+            let named = header_text(&head.headers, &X_TENANT_NAME)?;
             if !named.is_empty() {
                 (part, domain) = ("header X-Tenant-Name", named);
             }
         }
-        if matches!(&*domain, "" | DEFAULT) && matches!(project, "" | DEFAULT) {
+        if matches!(domain, "" | DEFAULT) && matches!(project, "" | DEFAULT) {
             return Ok(self.default_tenant.clone());
         }
-        let (domain, project) = (or_default(&domain), or_default(project));
+        let (domain, project) = (or_default(domain), or_default(project));
         let refusal = Tenant::refusal(part, &domain).or_else(|| Tenant::refusal("project", &project));
         match refusal {
             Some(refusal) => Err(Error::invalid(refusal)),

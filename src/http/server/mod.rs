@@ -5,6 +5,7 @@
 //! idle connections and gives running requests their time.
 
 mod accept;
+mod admission;
 mod body;
 mod connection;
 mod dispatch;
@@ -29,6 +30,7 @@ use futures_util::FutureExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
 use self::accept::Acceptor;
+use self::admission::Admission;
 use self::connection::{Connection, Exchange, Gauge, IoLimits};
 use self::dispatch::Dispatcher;
 use self::response::Terms;
@@ -61,8 +63,13 @@ pub struct Settings {
     pub version: String,
     /// Threads that serve requests.
     pub workers: usize,
-    /// Connections, watches among them; a further one is answered 503 and closed.
+    /// Connections, watches among them. Some further ones may ask one question each: after the server's health, or they
+    /// learn that it has too much to do. Those beyond are answered 503 unasked.
     pub max_connections: usize,
+    /// Requests that wait for something; how many of which kind: [`super::routes::Load`].
+    pub max_requests: usize,
+    /// Bytes of all bodies that are being read, or whose requests wait, beyond the first 8 KiB of each.
+    pub max_body_memory: usize,
     /// Bytes of a request's head; 4 KiB more pass, as they do with the original server. At most 128 KiB.
     pub max_header_bytes: usize,
     /// Bytes of a body on routes that say nothing else.
@@ -89,6 +96,8 @@ impl Default for Settings {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workers: std::thread::available_parallelism().map_or(2, usize::from),
             max_connections: 65_536,
+            max_requests: 4096,
+            max_body_memory: 256 * 1024 * 1024,
             max_header_bytes: 16 * 1024,
             max_body_bytes: 2 * 1024 * 1024,
             head_time: Duration::from_secs(60),
@@ -157,6 +166,7 @@ pub async fn start<S: Send + Sync + 'static>(
     let server_header =
         HeaderValue::from_str(&format!("SERVICECENTER/{}", settings.version)).map_err(io::Error::other)?;
     let connections = Gauge::new(settings.max_connections);
+    let admission = Admission::new(settings.max_requests, settings.max_body_memory);
     let stop = Arc::new(Signal::default());
     let end_sessions = Arc::new(Signal::default());
     let tls = settings.tls.as_deref().map(accept::with_protocols);
@@ -174,9 +184,14 @@ pub async fn start<S: Send + Sync + 'static>(
             };
             // The table was found sound above, so the empty router is never used.
             let router = Router::new(table).unwrap_or_default();
-            let dispatcher = Rc::new(Dispatcher::new(Arc::clone(&state), router, terms));
+            let dispatcher =
+                Rc::new(Dispatcher::new(Arc::clone(&state), router, terms, Arc::clone(&admission)));
             let acceptor = Rc::new(Acceptor {
-                limits: IoLimits { head: settings.head_time, write_stall: settings.write_stall },
+                limits: IoLimits {
+                    head: settings.head_time,
+                    idle: settings.keep_alive,
+                    write_stall: settings.write_stall,
+                },
                 tls: tls.clone(),
                 connections: Arc::clone(&connections),
                 stop: Arc::clone(&stop),
@@ -192,7 +207,8 @@ pub async fn start<S: Send + Sync + 'static>(
                     dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
                 }));
             let http = HttpService::<Connection, _, _>::build()
-                .keep_alive(KeepAlive::Timeout(settings.keep_alive))
+                // The library begins to count anew whenever something wakes it; the connection counts by itself.
+                .keep_alive(KeepAlive::Os)
                 .client_request_timeout(settings.head_time)
                 .client_disconnect_timeout(DISCONNECT_LIMIT)
                 .on_connect_ext(|connection: &Connection, data| {

@@ -17,9 +17,10 @@ use super::body::Holding;
 use super::signal::Signal;
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
-use crate::http::call::{Answer, Matched};
+use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
+use crate::http::routes::{Load, Route};
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
@@ -92,7 +93,9 @@ impl Terms {
             out.insert(name, value);
         }
         // A client that offered another protocol would take the library's answer for a switch to it.
-        let ends = head.connection_type() == ConnectionType::Upgrade || self.stop.is_raised();
+        let ends = head.connection_type() == ConnectionType::Upgrade
+            || seen.place == Standing::Reserve
+            || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
         if ends {
@@ -121,20 +124,37 @@ impl Terms {
     }
 }
 
-/// What an observer is told beside head and status.
+/// Whether a request's connection has a place of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// It has.
+    Place,
+    /// It is one of the reserve, and ends with its answer.
+    Reserve,
+}
+
+/// What is known of a request beside its head.
 pub(super) struct Seen {
     pub(super) started: Option<Instant>,
+    pub(super) place: Standing,
+    pub(super) load: Load,
     pub(super) pattern: Option<&'static str>,
     pub(super) tenant: Option<Tenant>,
 }
 
 impl Seen {
-    pub(super) fn unmatched(started: Option<Instant>) -> Self {
-        Self { started, pattern: None, tenant: None }
+    pub(super) fn unmatched(started: Option<Instant>, place: Standing) -> Self {
+        Self { started, place, load: Load::Always, pattern: None, tenant: None }
     }
 
-    pub(super) fn matched(started: Option<Instant>, matched: &Matched, tenant: &Tenant) -> Self {
-        Self { started, pattern: Some(matched.pattern), tenant: started.map(|_| tenant.clone()) }
+    pub(super) fn matched<S>(
+        started: Option<Instant>,
+        place: Standing,
+        route: &'static Route<S>,
+        tenant: &Tenant,
+    ) -> Self {
+        let tenant = started.map(|_| tenant.clone());
+        Self { started, place, load: route.load, pattern: Some(route.path), tenant }
     }
 }
 
@@ -175,7 +195,8 @@ pub(super) async fn packed(mut reply: Reply, head: &RequestHead) -> Reply {
 }
 
 /// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
-pub(super) fn hold(response: HttpResponse, unread: Payload) -> HttpResponse {
+pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse {
+    response.head_mut().set_connection_type(ConnectionType::Close);
     response.map_body(|_, body| match body.try_into_bytes() {
         Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
         Err(body) => body,

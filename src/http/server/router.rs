@@ -12,7 +12,8 @@ use actix_http::header::HeaderValue;
 use actix_http::uri::Uri;
 
 use crate::http::call::{MAX_PARAMS, Matched, Surface};
-use crate::http::escape::{clean_path, decode_path};
+use crate::http::escape::{Undecodable, clean_path, decode_path};
+use crate::http::query::pair_that_is_no_text;
 use crate::http::routes::{Method, Route, V3};
 
 /// Bytes a request URI must stay below.
@@ -30,6 +31,8 @@ pub(super) enum Found<S: 'static> {
     BadUri,
     /// A path with a broken escape.
     BadEscape,
+    /// A path or query with escapes that stand for no UTF-8: which part it is.
+    NoText(String),
 }
 
 /// The rows of a table, by path.
@@ -82,7 +85,14 @@ impl<S: 'static> Router<S> {
         if is_bad(uri) {
             return Found::BadUri;
         }
-        let Some(path) = decode_path(uri.path()) else { return Found::BadEscape };
+        let path = match decode_path(uri.path()) {
+            Ok(path) => path,
+            Err(Undecodable::Escape) => return Found::BadEscape,
+            Err(Undecodable::Text) => return Found::NoText(format!("path {}", uri.path())),
+        };
+        if let Some(name) = uri.query().and_then(pair_that_is_no_text) {
+            return Found::NoText(format!("query parameter {name}"));
+        }
         let path = match clean_path(&path) {
             Some(clean) => Cow::Owned(clean),
             None => path,
@@ -184,14 +194,14 @@ mod tests {
     use super::*;
     use crate::http::call::{Answer, Call};
     use crate::http::reply::Reply;
-    use crate::http::routes::{Body, Handler, Permission, route};
+    use crate::http::routes::{Body, Handler, Load, Permission, route};
 
     fn nothing(_: &Arc<()>, _: Call) -> Answer {
         Reply::empty().into()
     }
 
     const fn row(method: Method, path: &'static str, v3: V3) -> Route<()> {
-        route(method, path, v3, Body::Ignored, Permission::Open, Handler::Answer(nothing))
+        route(method, path, v3, Body::Ignored, Load::Memory, Permission::Open, Handler::Answer(nothing))
     }
 
     static TABLE: &[Route<()>] = &[
@@ -226,6 +236,7 @@ mod tests {
             Found::NoRoute => "404".to_owned(),
             Found::BadUri => "bad URI".to_owned(),
             Found::BadEscape => "bad escape".to_owned(),
+            Found::NoText(part) => format!("no text: {part}"),
         };
         assert_eq!(found, expected, "{method} {uri}");
     }
@@ -261,6 +272,8 @@ mod tests {
         check("get", "/version", "405 GET");
         check("GET", "/v4/p/registry/instances/action", "405 POST");
         check("GET", "/v4/%zz/registry/version", "bad escape");
+        check("GET", "/v4/%ff/registry/version", "no text: path /v4/%ff/registry/version");
+        check("GET", "/v4/p/registry/version?a=%C3%A4&b=%ff", "no text: query parameter b");
     }
 
     #[test]

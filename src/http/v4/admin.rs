@@ -44,7 +44,8 @@ json_object! {
 /// `GET /v4/{project}/admin/expiries`.
 pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
     let held = ask(&api.watch, ListHeld, LIMIT).await;
-    let held = held.map_err(|refused| Error::new(Code::Unavailable, refused.to_string()))?;
+    // The store has no part in this: the actor is busy.
+    let held = held.map_err(|refused| Error::new(Code::Overloaded, refused.to_string()))?;
     let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
     let expiries = held.into_iter().map(|held| Expiry {
         tenant: held.at.tenant.to_string(),

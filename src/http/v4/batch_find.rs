@@ -23,7 +23,7 @@ use crate::http::reply::Reply;
 pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     batch_action(&call.query_text("type"))?;
     let body: BatchFind = body(call.body())?;
-    let query = body.into_query(&call.consumer_id())?;
+    let query = body.into_query(call.consumer_id()?)?;
     let mut view = View { api: &api, call: &call, has_caught_up: false };
     if call.wants_current() {
         view.catch_up().await;
@@ -93,7 +93,7 @@ impl View<'_> {
 
     async fn find_service(&mut self, query: &ServiceQuery) -> Result<Found, Error> {
         let (api, call) = (self.api, self.call);
-        let (target, consumer) = (target_of(call), call.consumer_id());
+        let (target, consumer) = (target_of(call)?, call.consumer_id()?);
         let find = FindQuery {
             tenant: call.tenant(),
             target: &target,
@@ -101,7 +101,7 @@ impl View<'_> {
             app_id: &query.key.app_id,
             name: &query.key.service_name,
             tags: &[],
-            consumer: &consumer,
+            consumer,
         };
         let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
         let found = self.read(&query.revision, look, |found, known| found.answer.covers(known)).await?;
@@ -114,8 +114,8 @@ impl View<'_> {
     }
 
     async fn find_instance(&mut self, query: &InstanceQuery) -> Result<Found, Error> {
-        let (tenant, consumer) = (self.call.tenant(), self.call.consumer_id());
-        let one = ListQuery { tenant, provider: &query.key.service_id, tags: &[], consumer: &consumer };
+        let (tenant, consumer) = (self.call.tenant(), self.call.consumer_id()?);
+        let one = ListQuery { tenant, provider: &query.key.service_id, tags: &[], consumer };
         let look = |snapshot: &Snapshot| {
             let entry = snapshot.find_instance(&one, &query.key.instance_id)?;
             Ok((find_revision(entry.record.mod_revision, 1), entry))

@@ -20,12 +20,12 @@ const COMPRESS_AT_ONCE: usize = 16 * 1024;
 
 /// `GET /instances`: instances of all versions of a provider.
 pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let target = target_of(&call);
+    let target = target_of(&call)?;
     let (app_id, name) = (call.query_text("appId"), call.query_text("serviceName"));
     let (environment, tags) = (call.query_text("env"), call.query_text("tags"));
-    let consumer = call.consumer_id();
+    let consumer = call.consumer_id()?;
     valid::find(&FindParameters {
-        consumer_id: &consumer,
+        consumer_id: consumer,
         environment: &environment,
         app_id: &app_id,
         service_name: &name,
@@ -39,7 +39,7 @@ pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         app_id: &app_id,
         name: &name,
         tags: &tags,
-        consumer: &consumer,
+        consumer,
     };
     let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
     let freshness = Wanted::of(&call);
@@ -56,23 +56,23 @@ pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// Where shared services are looked for: on v4 the caller's own tenant; on v3 a caller has its tenant from one header
 /// and its target from another.
-pub fn target_of(call: &Call) -> Tenant {
+pub fn target_of(call: &Call) -> Result<Tenant, Error> {
     if call.surface() != Surface::V3 {
-        return call.tenant().clone();
+        return Ok(call.tenant().clone());
     }
-    match call.header(&X_DOMAIN_NAME) {
-        domain if domain.is_empty() => call.tenant().clone(),
-        domain => Tenant::new(&domain, "default"),
-    }
+    Ok(match call.header(&X_DOMAIN_NAME)? {
+        "" => call.tenant().clone(),
+        domain => Tenant::new(domain, "default"),
+    })
 }
 
 /// `GET /microservices/{serviceId}/instances`.
 pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tags = call.query_text("tags");
-    let (consumer, service) = (call.consumer_id(), call.param("serviceId"));
-    valid::list(&ListParameters { consumer_id: &consumer, service_id: service, tags: &tags })?;
+    let (consumer, service) = (call.consumer_id()?, call.param("serviceId"));
+    valid::list(&ListParameters { consumer_id: consumer, service_id: service, tags: &tags })?;
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
-    let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };
+    let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
     let freshness = Wanted::of(&call);
     let look = |snapshot: &Snapshot| snapshot.list_instances(&list);
     let answer = read(&api, &freshness, look, |answer, known| answer.covers(known)).await?;
@@ -86,10 +86,10 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tags = call.query_text("tags");
     let (consumer, service, instance) =
-        (call.consumer_id(), call.param("serviceId"), call.param("instanceId"));
-    valid::instance(&ListParameters { consumer_id: &consumer, service_id: service, tags: &tags }, instance)?;
+        (call.consumer_id()?, call.param("serviceId"), call.param("instanceId"));
+    valid::instance(&ListParameters { consumer_id: consumer, service_id: service, tags: &tags }, instance)?;
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
-    let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer: &consumer };
+    let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
     let freshness = Wanted::of(&call);
     let look = |snapshot: &Snapshot| {
         let entry = snapshot.find_instance(&one, instance)?;

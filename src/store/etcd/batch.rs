@@ -131,7 +131,7 @@ impl Batch<'_> {
                     indices.iter().partition(|index| needs_space(index));
                 (!full.is_empty() && !free.is_empty()).then_some((free, full))
             }
-            Reason::Unavailable => None,
+            Reason::Unavailable | Reason::Busy => None,
         }
     }
 

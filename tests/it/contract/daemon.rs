@@ -68,6 +68,22 @@ fn a_wrong_command_line_is_told_and_ends_with_64() {
     }
 }
 
+/// Either key of the metrics closes `/metrics`; nothing else changes.
+#[test]
+fn metrics_can_be_switched_off() {
+    for (key, value, status) in [
+        ("metrics.enable", json!(true), 200),
+        ("metrics.enable", json!(false), 404),
+        ("metrics.exporter", json!("other"), 404),
+    ] {
+        let daemon = Daemon::start(Settings::default().yaml(key, value.clone())).unwrap();
+        let metrics = daemon.client().get("/metrics").unwrap();
+        assert_eq!(metrics.status, status, "{key} = {value}");
+        assert_eq!(metrics.text() == "404 page not found\n", status == 404, "{key} = {value}");
+        assert_eq!(daemon.client().get("/v4/default/registry/health").unwrap().status, 200);
+    }
+}
+
 /// A port that another process has is no mistake of the configuration, and names the address.
 #[test]
 fn a_port_in_use_is_told_with_its_address() {

@@ -5,6 +5,8 @@
 //! - `clients`: the requests of real clients, byte for byte, and what those clients look at in the answers.
 //! - `held`: instances whose expiry is held, unregistered.
 //! - `set_back`: an etcd that is restored from a backup.
+//! - `overload`: what is refused when there is too much to do.
+//! - `script`: `scripts/cluster.sh`.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod cases;
@@ -16,5 +18,7 @@ mod etcd_layout;
 mod golden;
 mod held;
 mod openapi;
+mod overload;
+mod script;
 mod set_back;
 mod transfer;

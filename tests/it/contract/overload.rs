@@ -1,0 +1,104 @@
+//! More than a node can do at once: what it refuses, in which words, and what it answers all the while.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use serde_json::json;
+
+use super::cases::Caller;
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::Response;
+use crate::support::store::on_etcd;
+
+#[track_caller]
+fn assert_refused_for_load(response: &Response) {
+    assert_eq!(response.text(), r#"{"errorCode":"503001","errorMessage":"Service overloaded"}"#);
+    assert_eq!((response.status, response.header("Retry-After")), (503, Some("1")));
+}
+
+/// Injected: etcd answers nothing more, and more clients write than may wait (14 of the 16 places are for writes). What is
+/// beyond is refused at once; finds are not, nor is the question after the node's health. When etcd answers again, so does
+/// the node.
+#[test]
+fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
+    let etcd = Etcd::start();
+    let settings = Settings::default().yaml("server.request.maxConcurrent", json!(16));
+    let daemon = Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap();
+    let caller = Caller::of(&daemon);
+    let service = caller.service(json!({"serviceName": "s"}));
+    let instance = caller.instance(&service, json!({"hostName": "h"}));
+    let new = |name: &str| caller.post("/microservices", &json!({"service": {"serviceName": name}}));
+    etcd.freeze();
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for writer in 0..20 {
+            let (new, is_over) = (&new, &is_over);
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    let status = new(&format!("w{writer}")).status;
+                    // Refused writers come again at once, as clients must not.
+                    assert!([200, 500, 503].contains(&status), "{status}");
+                }
+            });
+        }
+        let look = || {
+            let refused = eventually(GENEROUS, || {
+                let response = new("other");
+                if response.status == 503 { Ok(response) } else { Err(response.text()) }
+            });
+            assert_refused_for_load(&refused);
+            for _ in 0..20 {
+                assert_eq!(caller.find("appId=default&serviceName=s"), [instance.as_str()]);
+                let beat = format!("/microservices/{service}/instances/{instance}/heartbeat");
+                assert_eq!(caller.put(&beat, &json!(null)).status, 200);
+                for target in
+                    ["/v4/default/registry/health", "/v4/default/registry/health/readiness", "/metrics"]
+                {
+                    assert_eq!(daemon.client().get(target).unwrap().status, 200, "{target}");
+                }
+            }
+        };
+        // Whatever fails, the writers end.
+        let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
+        is_over.store(true, Ordering::Relaxed);
+        etcd.thaw();
+        outcome.unwrap();
+    });
+    eventually(GENEROUS, || match new("afterwards") {
+        response if response.status == 200 => Ok(()),
+        response => Err(response.text()),
+    });
+    let metrics = daemon.client().get("/metrics").unwrap().text();
+    let refused =
+        metrics.lines().find_map(|line| line.strip_prefix("service_center_requests_refused_for_load_total "));
+    assert!(refused.is_some_and(|count| count != "0"), "{refused:?}");
+}
+
+/// Injected: etcd answers nothing more. The first find that asks for more than the node knows waits for it, a second at most;
+/// then it is known, and finds are answered from what there is. 60 of them take nowhere near a second each.
+#[test]
+fn finds_do_not_wait_for_a_store_that_is_known_to_be_silent() {
+    let etcd = Etcd::start();
+    let daemon = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    let caller = Caller::of(&daemon);
+    let service = caller.service(json!({"serviceName": "s"}));
+    let instance = caller.instance(&service, json!({"hostName": "h"}));
+    etcd.freeze();
+    let begin = tokio::time::Instant::now();
+    for round in 0..60 {
+        let query = format!("appId=default&serviceName=s&rev={round:040x}");
+        assert_eq!(caller.find(&query), [instance.as_str()]);
+        assert_eq!(caller.find("appId=default&serviceName=s&noCache=1"), [instance.as_str()]);
+    }
+    let took = begin.elapsed();
+    assert!(took < GENEROUS, "{took:?}");
+    etcd.thaw();
+    let other = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    eventually(GENEROUS, || {
+        let service = Caller::of(&other).service(json!({"serviceName": "later"}));
+        let found = caller.get(&format!("/microservices/{service}?noCache=1"));
+        if found.status == 200 { Ok(()) } else { Err(found.text()) }
+    });
+}

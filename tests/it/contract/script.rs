@@ -1,0 +1,87 @@
+//! `scripts/cluster.sh`: two nodes and etcd by one command, and nothing left of them.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
+use std::process::Command;
+
+use rustix::process::Signal;
+use tempfile::TempDir;
+
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::process::Process;
+
+/// One run of the script, on addresses and in a folder of its own.
+struct Cluster {
+    net: [u8; 3],
+    folder: TempDir,
+}
+
+impl Cluster {
+    /// On addresses that no other test uses.
+    fn new(last: u8) -> Self {
+        let id = std::process::id().to_le_bytes();
+        Self { net: [127, 64 | (id[0] >> 2), id[1] ^ last], folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn address(&self, host: u8, port: u16) -> SocketAddr {
+        let [a, b, c] = self.net;
+        (IpAddr::from(Ipv4Addr::new(a, b, c, host)), port).into()
+    }
+
+    /// All that listen while it runs.
+    fn addresses(&self) -> [SocketAddr; 4] {
+        [(1, 30100), (2, 30100), (3, 2379), (3, 2380)].map(|(host, port)| self.address(host, port))
+    }
+
+    fn run(&self) -> Process {
+        let [a, b, c] = self.net;
+        let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let mut command = Command::new(root.join("scripts/cluster.sh"));
+        command
+            .env("SERVICE_CENTER", env!("CARGO_BIN_EXE_service-center"))
+            .env("CLUSTER_NET", format!("{a}.{b}.{c}"))
+            .env("CLUSTER_DIR", self.folder.path().join("cluster"));
+        Process::spawn("cluster.sh", &mut command, &self.folder.path().join("log")).unwrap()
+    }
+}
+
+#[track_caller]
+fn assert_silent(addresses: &[SocketAddr]) {
+    for address in addresses {
+        assert!(TcpStream::connect(address).is_err(), "{address} is still served");
+    }
+}
+
+#[test]
+fn it_runs_until_it_is_told_to_stop_and_leaves_nothing_behind() {
+    let cluster = Cluster::new(1);
+    let mut script = cluster.run();
+    eventually(2 * GENEROUS, || {
+        assert_eq!(script.exit_status(), None, "{}", script.log());
+        if script.log().contains("Running until Ctrl-C") { Ok(()) } else { Err(script.log()) }
+    });
+    for address in cluster.addresses() {
+        assert!(TcpStream::connect(address).is_ok(), "{address}");
+    }
+    script.signal(Signal::TERM);
+    // More signals do not make it leave its work half done.
+    script.signal(Signal::TERM);
+    script.signal(Signal::INT);
+    assert_eq!(script.wait(GENEROUS).unwrap().code(), Some(143));
+    assert_silent(&cluster.addresses());
+}
+
+/// Another server on one of its addresses is not taken for one of its own, whichever it is: nothing is started.
+#[test]
+fn another_process_on_its_addresses_is_told() {
+    let cluster = Cluster::new(2);
+    for taken in cluster.addresses() {
+        let foreign = TcpListener::bind(taken).unwrap();
+        let mut script = cluster.run();
+        assert_eq!(script.wait(GENEROUS).unwrap().code(), Some(1), "{}", script.log());
+        assert!(script.log().contains(&format!("{taken} is taken by another process")), "{}", script.log());
+        drop(foreign);
+        assert_silent(&cluster.addresses());
+        assert!(!cluster.folder.path().join("cluster").exists(), "nor is its folder touched");
+    }
+}
