@@ -349,7 +349,7 @@ impl<'a> Rules<'a> {
         }
         // Beside them the fence.
         let ops = group.touched.len() + fresh.len() + group.entries.len() + usize::from(entry.is_some());
-        let fits = ops + last + 1 <= MAX_OPS && group.bytes + bytes <= MAX_BYTES;
+        let fits = ops + last < MAX_OPS && group.bytes + bytes <= MAX_BYTES;
         if !fits && group.requests > 0 {
             return false;
         }

@@ -387,11 +387,15 @@ async fn unregister_expired(
     let absent = [&at.document, &at.lease, &goodbye].map(|key| Compare::Absent(Key::clone(key)));
     let put = Op::Put { key: Key::clone(&goodbye), value: Bytes::new(), lease: Some(kept) };
     let txn = Txn { compares: absent.into(), then: vec![put], otherwise: vec![Op::Get(goodbye)] };
-    let outcome = core.commit(txn).await?;
-    if outcome.succeeded {
-        return Ok(LateGoodbye::Said(committed((), &outcome)));
+    let outcome = core.commit(txn).await;
+    if let Ok(outcome) = &outcome
+        && outcome.succeeded
+    {
+        return Ok(LateGoodbye::Said(committed((), outcome)));
     }
+    // Maybe written all the same: of what was refused nothing stands then.
     core.leases.discard(vec![kept]);
+    let outcome = outcome?;
     if outcome.reads.into_iter().flatten().next().is_some() {
         Err(not_exists())
     } else {

@@ -149,7 +149,11 @@ async fn work(core: Rc<WatchCore>) {
         let began = core.clock.monotonic();
         phase = match phase {
             Phase::List => match list(&core).await {
-                Ok(()) => Phase::Watch,
+                // At once: until it watches, what is written is not seen.
+                Ok(()) => {
+                    phase = Phase::Watch;
+                    continue;
+                }
                 Err(error) => {
                     log::warn!("the store cannot be listed, trying again: {error}");
                     Phase::List

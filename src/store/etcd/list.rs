@@ -77,6 +77,7 @@ async fn pages(
         };
         let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
         let revision = *at.get_or_insert(revision);
+        nodes.saw(revision);
         let more = answer.more();
         let pairs = answer.take_kvs();
         if let Some(last) = pairs.last() {

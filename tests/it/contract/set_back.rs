@@ -47,6 +47,6 @@ fn the_node_shows_what_the_backup_holds_and_goes_on() {
     let log = node.process().log();
     assert!(log.contains("the store was set back from revision"), "{log}");
     eventually(GENEROUS, || registry.register(&service, &Instance::named("next")));
-    assert!(registry.list(&service, Freshness::Cached).unwrap().contains(&"next".to_owned()));
+    eventually(GENEROUS, || registry.list(&service, Freshness::Cached).unwrap().contains(&"next".to_owned()));
     assert!(registry.heartbeat(&service, "kept0").is_ok() && registry.heartbeat(&service, "later0").is_err());
 }

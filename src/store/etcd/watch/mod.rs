@@ -123,9 +123,11 @@ async fn follow(
             return Err(plain(WatchError::Lost(why)));
         }
         let revision = answer.header.map_or(0, |header| header.revision);
-        if answer.created && revision < from - 1 {
+        // From a revision that was never seen it may be watched as well: that one is to come.
+        if answer.created && revision < from - 1 && nodes.seen() >= from - 1 {
             ensure_reached(nodes, from - 1).await.map_err(plain)?;
         }
+        nodes.saw(revision);
         // A sign of life; it must not pass for the last fragment of something.
         if answer.events.is_empty() {
             continue;
