@@ -85,6 +85,7 @@
 //! | What lies in etcd, under which key? | `store/keys.rs` |
 //! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
+//! | What is refused when there is too much to do? | `http/routes.rs` `Load`, `http/server/admission.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

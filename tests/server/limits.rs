@@ -103,8 +103,13 @@ async fn a_head_that_does_not_end_ends_the_connection() {
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/empty").await.status(), 200);
     client.send("GET /empty HTTP/1.1\r\nHo").await;
-    client.rest().await;
-    eventually("both connections are gone", || fixture.server.connections() == 0).await;
+    assert!(String::from_utf8(client.rest().await).unwrap().starts_with("HTTP/1.1 408 "));
+    // One that begins together with the last one's end.
+    let mut client = Client::connect(address).await;
+    client.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /empty HTTP/1.1\r\nHost:h\r\n\r\nGET /empty HTTP/1.1\r\nHo").await;
+    assert_eq!((client.answer_to("GET").await.status(), client.answer_to("GET").await.status()), (200, 200));
+    assert!(String::from_utf8(client.rest().await).unwrap().starts_with("HTTP/1.1 408 "));
+    eventually("all connections are gone", || fixture.server.connections() == 0).await;
 }
 
 #[actix_web::test]

@@ -137,6 +137,26 @@ async fn an_idle_http_2_connection_ends() {
     eventually("the connection is gone", || fixture.server.connections() == 0).await;
 }
 
+/// Whatever was negotiated, a connection that asks for nothing ends.
+#[actix_web::test]
+async fn a_tls_connection_without_a_request_ends() {
+    let tls = Some(Arc::new(plain_server()));
+    let fixture = serve(Settings { tls, head_time: Duration::from_millis(500), ..settings() }).await;
+    let mut config = client();
+    for protocol in ["h2", "http/1.1"] {
+        config.alpn_protocols = vec![protocol.into()];
+        let silent = connect(&fixture, config.clone()).await.unwrap();
+        eventually("it is open", || fixture.server.connections() == 1).await;
+        eventually("it is gone", || fixture.server.connections() == 0).await;
+        drop(silent);
+    }
+    config.alpn_protocols = vec!["h2".into()];
+    let (_client, connection) =
+        h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
+    drop(connection.await);
+    eventually("it is gone", || fixture.server.connections() == 0).await;
+}
+
 #[actix_web::test]
 async fn a_plain_client_is_told_where_it_is() {
     let fixture = serving(plain_server()).await;

@@ -1,9 +1,10 @@
 //! A client's connection, plain or TLS, with the limits the HTTP library does not keep itself.
 //!
-//! The library limits how long the first request's head may take. This layer adds: a limit for the head of every later
-//! request, how long an idle connection is kept, a limit for a client that does not take its answer, the end of idle
-//! connections when the server stops, and the count of open connections. It also puts words of ours in the place of what the
-//! library answers by itself. It knows nothing of requests but when one begins and ends, which the dispatcher tells it.
+//! How long a request's head may take, how long an idle connection is kept, a limit for a client that does not take its
+//! answer, the end of idle connections when the server stops, and the count of open connections. The library counts some of
+//! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer also puts
+//! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
+//! ends, which the dispatcher tells it.
 
 use std::cell::Cell;
 use std::io;
@@ -28,7 +29,7 @@ use super::signal::Signal;
 /// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct IoLimits {
-    /// For a request's head, from its first byte.
+    /// For a request's head, from its first byte; for the first one's from the connection's begin.
     pub(crate) head: Duration,
     /// For a connection without a request, from the last byte of the last answer.
     pub(crate) idle: Duration,
@@ -104,8 +105,10 @@ pub(crate) struct Exchange {
     running: Cell<usize>,
     /// Bytes read since the last request began, while none was running.
     unclaimed: Cell<usize>,
-    /// When the first of them came.
+    /// When the first of them came, or the connection did.
     since: Cell<Option<Instant>>,
+    /// Whether the last of them were an empty line.
+    ends_with_head: Cell<bool>,
     /// When the client took a part of an answer last, or one became ready to be taken.
     answered: Cell<Option<Instant>>,
     /// The client has been told that its connection ends.
@@ -120,18 +123,24 @@ impl Exchange {
     /// A request begins: its head is complete. Answers how many bytes came since the last one began. The head has no more
     /// than that, which is cheaper to know than its size.
     pub(crate) fn head_complete(&self) -> usize {
+        self.since.set(None);
         if self.multiplexed {
             return usize::MAX;
         }
-        self.since.set(None);
         self.unclaimed.take()
     }
 
     /// Bytes beyond the head that was just completed belong to the next request.
     pub(crate) fn carry_over(&self, bytes: usize) {
-        if !self.multiplexed {
+        if !self.multiplexed && bytes > 0 {
             self.unclaimed.set(bytes);
+            self.since.set(Some(Instant::now()));
         }
+    }
+
+    /// Whether the last bytes that came end a head, so that nothing of another request came with it.
+    pub(crate) fn ends_with_head(&self) -> bool {
+        self.ends_with_head.get() || self.multiplexed
     }
 
     /// A request is being answered until the guard is dropped.
@@ -254,9 +263,8 @@ impl Connection {
         let mut limits = limits;
         if is_reserve {
             limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
-            // Counts from here, whatever the client sends.
-            exchange.since.set(Some(Instant::now()));
         }
+        exchange.since.set(Some(Instant::now()));
         Some(Self {
             transport,
             exchange: Rc::new(exchange),
@@ -340,8 +348,6 @@ impl Connection {
         let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
         match self.exchange.answered.get() {
             Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
-            // The library waits for the first head.
-            None if is_idle && !self.exchange.multiplexed => Poll::Pending,
             _ => {
                 let look = Instant::now() + idle;
                 // Just armed, so it is in the future.
@@ -405,6 +411,7 @@ impl AsyncRead for Connection {
         if outcome.is_ready() {
             let read = buf.filled().len().saturating_sub(before);
             if read > 0 {
+                this.exchange.ends_with_head.set(buf.filled().ends_with(b"\r\n\r\n"));
                 this.exchange.received(read);
             }
             return outcome;
@@ -417,7 +424,7 @@ impl AsyncRead for Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
             Poll::Ready(Silence::Head) => {
-                if this.write_blocked.is_none() {
+                if this.write_blocked.is_none() && !this.exchange.multiplexed {
                     let words = if this.exchange.is_reserve { OVERLOADED } else { HEAD_TOO_SLOW.as_bytes() };
                     // As far as the client listens: nothing is waited for.
                     let _ = this.transport.poll_write(cx, words);

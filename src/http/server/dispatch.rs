@@ -72,7 +72,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         exchange: Option<Rc<Exchange>>,
     ) -> Served {
         let started = self.terms.observer.is_some().then(Instant::now);
-        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), exchange)) {
+        let has_body = !matches!(payload, Payload::None);
+        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), has_body, exchange)) {
             return Either::Left(ready(too_large_head()));
         }
         let place = match &exchange {
@@ -80,7 +81,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             _ => Standing::Place,
         };
         let step = self.route(head.get(), place);
-        if !matches!(payload, Payload::None) {
+        if has_body {
             let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
             return Either::Right(Box::pin(async move {
                 let _running = running;
@@ -186,7 +187,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
         let started = self.terms.observer.is_some().then(Instant::now);
         let head = Head::Upgrade(Rc::new(request));
-        if self.head_is_too_large(head.get(), exchange) {
+        if self.head_is_too_large(head.get(), true, exchange) {
             return Upgrade::Refused(too_large_head());
         }
         let place = if exchange.is_reserve() { Standing::Reserve } else { Standing::Place };
@@ -219,10 +220,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         Upgrade::Refused(response)
     }
 
-    /// Whether a head has more bytes than configured. Counted only if that many came at all.
-    fn head_is_too_large(&self, head: &RequestHead, exchange: &Exchange) -> bool {
+    /// Whether a head has more bytes than configured. Counted only if that many came at all, or if some of them begin the
+    /// next request, whose time runs from here.
+    fn head_is_too_large(&self, head: &RequestHead, has_body: bool, exchange: &Exchange) -> bool {
         let received = exchange.head_complete();
-        if received <= self.terms.max_head {
+        if received <= self.terms.max_head && (has_body || exchange.ends_with_head()) {
             return false;
         }
         let line = shown(&head.uri).len() + head.method.as_str().len() + "  HTTP/1.1\r\n".len();
@@ -230,7 +232,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             .headers
             .iter()
             .fold(line + 2, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len());
-        exchange.carry_over(received.saturating_sub(size));
+        if !has_body {
+            exchange.carry_over(received.saturating_sub(size));
+        }
         size > self.terms.max_head
     }
 

@@ -207,9 +207,9 @@ pub async fn start<S: Send + Sync + 'static>(
                     dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
                 }));
             let http = HttpService::<Connection, _, _>::build()
-                // The library begins to count anew whenever something wakes it; the connection counts by itself.
+                // The connection counts these two by itself.
                 .keep_alive(KeepAlive::Os)
-                .client_request_timeout(settings.head_time)
+                .client_request_timeout(Duration::ZERO)
                 .client_disconnect_timeout(DISCONNECT_LIMIT)
                 .on_connect_ext(|connection: &Connection, data| {
                     data.insert(Rc::clone(connection.exchange()));

@@ -54,7 +54,7 @@ impl<S: 'static> Default for Router<S> {
 }
 
 const METHODS: [(Method, &str); 4] =
-    [(Method::Get, "GET"), (Method::Post, "POST"), (Method::Put, "PUT"), (Method::Delete, "DELETE")];
+    [(Method::Get, "GET"), (Method::Put, "PUT"), (Method::Post, "POST"), (Method::Delete, "DELETE")];
 
 impl<S: 'static> Router<S> {
     /// Builds the tree. Fails if two rows claim one method of one path, or a pattern cannot be matched.
@@ -211,6 +211,9 @@ mod tests {
         row(Method::Get, "/v4/{project}/registry/microservices/{consumerId}/providers", V3::Prefixed),
         row(Method::Put, "/v4/{project}/registry/instances/status", V3::None),
         row(Method::Post, "/v4/{project}/registry/instances/action", V3::None),
+        row(Method::Post, "/v4/{project}/registry/heartbeat", V3::None),
+        row(Method::Put, "/v4/{project}/registry/heartbeat", V3::None),
+        row(Method::Get, "/v4/{project}/registry/heartbeat", V3::None),
         row(Method::Get, "/v4/token", V3::None),
     ];
 
@@ -270,6 +273,7 @@ mod tests {
         }
         check("HEAD", "/v4/p/registry/microservices/s", "405 GET, DELETE");
         check("get", "/version", "405 GET");
+        check("DELETE", "/v4/p/registry/heartbeat", "405 GET, PUT, POST");
         check("GET", "/v4/p/registry/instances/action", "405 POST");
         check("GET", "/v4/%zz/registry/version", "bad escape");
         check("GET", "/v4/%ff/registry/version", "no text: path /v4/%ff/registry/version");
