@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[allow(dead_code, clippy::disallowed_methods, reason = "shared with another binary, which uses the rest")]
+#[path = "../it/support"]
+mod support {
+    pub mod scale;
+}
+
 mod conformance;
 mod damage;
 mod faults;
