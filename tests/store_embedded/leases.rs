@@ -12,7 +12,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use super::support::scale::Scale;
-use super::{attempt, grant, list, options, put, put_leased, within, write};
+use super::{attempt, grant, list, options, put, put_leased, say, within, write};
 
 struct Scene {
     disk: FaultyDisk,
@@ -117,7 +117,7 @@ async fn a_jump_of_the_wall_clock_does_not_matter() {
 async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
     let seeds = Scale::of_this_run().choose(20, 1_000);
     let first: u64 = rand::random();
-    eprintln!("clock jumps: seeds from {first}");
+    say(&format!("figure: clock jumps: {seeds} seeds from {first}"));
     for seed in (0..seeds).map(|number| first.wrapping_add(number)) {
         let mut random = StdRng::seed_from_u64(seed);
         let scene = Scene::new();

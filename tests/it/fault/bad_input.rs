@@ -146,7 +146,7 @@ fn damaged_requests_are_refused_and_harm_nobody() {
     let mut node = Daemon::start(Settings::default()).unwrap();
     let registry = Registry::new(node.client(), "bystander");
     let service = registry.create_service("provider", "1.0.0").unwrap();
-    registry.register(&service, &Instance::named("here")).unwrap();
+    registry.register(&service, &Instance::named("here").with_health_check(600, 3)).unwrap();
     let mut answered = [0; 5];
     thread::scope(|scope| {
         let client = node.client();

@@ -77,7 +77,9 @@ impl Write {
             Self::Create { service } => registry.create_service_as(service, service, "1.0.0").map(drop),
             Self::Delete { service } => registry.delete_service(service),
             Self::Register { service, instance } => {
-                registry.register(service, &Instance::named(instance)).map(drop)
+                // Nobody beats for it, and etcd's leases go on while the daemon is down.
+                let lasting = Instance::named(instance).with_health_check(600, 3);
+                registry.register(service, &lasting).map(drop)
             }
             Self::SetStatus { service, instance, status } => registry.set_status(service, instance, status),
             Self::Unregister { service, instance } => registry.unregister(service, instance),

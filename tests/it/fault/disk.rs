@@ -11,12 +11,17 @@ use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 
-/// How often owners beat; their leases live 4 s.
+/// How often owners beat; their leases live 12 s.
 const BEAT: Duration = Duration::from_millis(500);
 /// Room left for the log when the disk is about to be full.
 const ROOM: u64 = 2_500;
 /// A refusal that takes longer hangs.
 const SOON: Duration = Duration::from_secs(5);
+
+/// One that outlives the test without a beat.
+fn lasting(id: &str) -> Instance {
+    Instance::named(id).with_health_check(600, 3)
+}
 
 /// How far the daemon's files have grown: the longest of them.
 fn longest_file(node: &Daemon) -> u64 {
@@ -35,14 +40,14 @@ fn a_disk_without_room_refuses_writes_only_and_recovers() {
     let service = registry.create_service("provider", "1.0.0").unwrap();
     let beating = names("beats", 5);
     for id in &beating {
-        registry.register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
+        registry.register(&service, &Instance::named(id).with_health_check(3, 3)).unwrap();
     }
+    let owners = Owners::beat(node.client(), &service, &beating, BEAT);
     let mut held = beating.clone();
     held.extend(names("stays", 60));
     for id in &held[beating.len()..] {
-        registry.register(&service, &Instance::named(id)).unwrap();
+        registry.register(&service, &lasting(id)).unwrap();
     }
-    let owners = Owners::beat(node.client(), &service, &beating, BEAT);
     let (mut refused, mut longest) = (0_usize, Duration::ZERO);
     for round in 0..rounds {
         let full = longest_file(&node) + ROOM + 37 * round;
@@ -51,7 +56,7 @@ fn a_disk_without_room_refuses_writes_only_and_recovers() {
         for number in 0.. {
             let id = format!("r{round}-{number}");
             let begin = Instant::now();
-            match registry.register(&service, &Instance::named(&id)) {
+            match registry.register(&service, &lasting(&id)) {
                 Ok(_) => held.push(id),
                 Err(CallError::Refused { status: 500..600, .. }) => refused_now += 1,
                 Err(other) => panic!("{id}: {other}"),
@@ -69,7 +74,7 @@ fn a_disk_without_room_refuses_writes_only_and_recovers() {
         refused += refused_now;
         node.process().limit_files(None);
         let id = format!("after{round}");
-        eventually(GENEROUS, || registry.register(&service, &Instance::named(&id)));
+        eventually(GENEROUS, || registry.register(&service, &lasting(&id)));
         held.push(id);
     }
     assert!(longest < SOON, "{longest:?}");
