@@ -137,7 +137,10 @@ fn register_all(registry: &Registry, service: &str, ids: &[String], interval: u3
                     // Thousands at once on a busy machine: now and then etcd is late. Owners then try again.
                     eventually(GENEROUS, || match registry.register(service, &instance) {
                         Err(CallError::Refused { status: 500..600, body, .. }) => Err(body),
-                        other => Ok(drop(other.unwrap())),
+                        other => {
+                            other.unwrap();
+                            Ok(())
+                        }
                     });
                 }
             });
