@@ -6,6 +6,9 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbi
 # Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
 TEST_THREADS ?= 8
 
+# Faults at a time. The soak takes 20 minutes, the others pass meanwhile.
+FAULT_THREADS ?= 6
+
 .PHONY: help run test faults bench cluster
 
 help:
@@ -27,7 +30,9 @@ test:
 
 faults:
 	@scripts/require.sh cc protoc etcd etcdctl
-	SC_FAULTS=long cargo test --locked --test it -- fault:: property::
+	SC_FAULTS=long cargo test --locked --test store_embedded --test store_etcd -- --test-threads=$(TEST_THREADS)
+	SC_FAULTS=long cargo test --locked --lib -- --test-threads=$(TEST_THREADS) clock lease guard watch::tests
+	SC_FAULTS=long cargo test --locked --test it -- --test-threads=$(FAULT_THREADS) fault:: property::
 
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
 # SHORT=1: tiny counts, only whether each row works.

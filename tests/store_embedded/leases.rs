@@ -8,7 +8,11 @@ use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
 use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{KeepAlive, LeaseId, Reason, Store, StoreError};
 
-use super::{attempt, grant, list, options, put, put_leased, within, write};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+
+use super::support::scale::Scale;
+use super::{attempt, grant, list, options, put, put_leased, say, within, write};
 
 struct Scene {
     disk: FaultyDisk,
@@ -105,6 +109,40 @@ async fn a_jump_of_the_wall_clock_does_not_matter() {
     assert_eq!(scene.keys().await, ["/a"]);
     scene.pass(Duration::from_secs(2)).await;
     assert!(scene.keys().await.is_empty());
+}
+
+/// Injected, at random: the wall clock jumps, forth and back, and the machine stands still for a while. Who beats in time by
+/// the monotonic clock is never lost, and who does not is gone when its time has passed.
+#[tokio::test]
+async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
+    let seeds = Scale::of_this_run().choose(20, 1_000);
+    let first: u64 = rand::random();
+    say(&format!("figure: clock jumps: {seeds} seeds from {first}"));
+    for seed in (0..seeds).map(|number| first.wrapping_add(number)) {
+        let mut random = StdRng::seed_from_u64(seed);
+        let scene = Scene::new();
+        let (beaten, silent) = (grant(&scene.store, 30).await, grant(&scene.store, 90).await);
+        write(&scene.store, vec![put_leased("/beaten", "x", beaten), put_leased("/silent", "x", silent)])
+            .await;
+        // Awake for 85 s in all: the silent one's time is not over yet.
+        for _ in 0..17 {
+            match random.random_range(0..4) {
+                0 => scene.clock.jump(random.random_range(0..4_000_000_000)),
+                1 => {
+                    scene.clock.advance(Duration::from_secs(random.random_range(60..100_000)));
+                    within("a look", scene.store.poke()).await;
+                }
+                _ => {}
+            }
+            scene.pass(Duration::from_secs(5)).await;
+            assert_eq!(scene.keys().await, ["/beaten", "/silent"], "seed {seed}");
+            let renewed = scene.store.keep_alive(vec![beaten]).await;
+            assert_eq!(renewed, [KeepAlive::Renewed(30)], "seed {seed}");
+        }
+        scene.pass(Duration::from_secs(20)).await;
+        assert_eq!(scene.keys().await, ["/beaten"], "seed {seed}: its time is over");
+        within("closing", scene.store.close()).await;
+    }
 }
 
 #[tokio::test]

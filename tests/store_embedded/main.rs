@@ -2,6 +2,12 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
+#[allow(dead_code, clippy::disallowed_methods, reason = "shared with another binary, which uses the rest")]
+#[path = "../it/support"]
+mod support {
+    pub mod scale;
+}
+
 mod conformance;
 mod damage;
 mod faults;
@@ -10,6 +16,7 @@ mod property;
 mod restart;
 
 use std::future::Future;
+use std::io::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +27,11 @@ use service_center::store::embedded::{EmbeddedStore, OpenError, Options};
 use service_center::store::{Entry, Key, LeaseId, Op, Revision, Store, StoreError, Txn, TxnOutcome};
 
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Says what a run was like, also where the output of tests is captured.
+fn say(text: &str) {
+    std::io::stderr().write_all(format!("{text}\n").as_bytes()).ok();
+}
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future)

@@ -11,7 +11,8 @@ use service_center::store::embedded::Options;
 use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
 use service_center::store::{Entry, Event, Key, LeaseId, Op, Revision, Store, Txn};
 
-use super::{list, options, within};
+use super::support::scale::Scale;
+use super::{list, options, say, within};
 use futures_util::StreamExt;
 
 #[derive(Default)]
@@ -193,7 +194,11 @@ async fn scenario(seed: u64) {
 
 #[tokio::test]
 async fn random_histories_follow_the_model() {
-    for seed in 0..60 {
+    // The first ones are always the same; a long run goes on with others each time.
+    let more: u64 = rand::random();
+    let random = Scale::of_this_run().choose(0, 1_000);
+    say(&format!("figure: random histories: 60 seeds from 0, {random} from {more}"));
+    for seed in (0..60).chain((0..random).map(|number| more.wrapping_add(number))) {
         scenario(seed).await;
     }
 }

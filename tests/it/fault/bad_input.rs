@@ -51,8 +51,18 @@ fn pick<'a>(random: &mut StdRng, from: &[&'a str]) -> &'a str {
     from[random.random_range(0..from.len())]
 }
 
+/// The seed of this run, which it says.
+pub fn seed() -> u64 {
+    let seed = match std::env::var(SEED_VARIABLE) {
+        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
+        Err(_) => rand::random(),
+    };
+    say!("bad input: {SEED_VARIABLE}={seed}");
+    seed
+}
+
 /// The text with some damage: a piece put in, cut out, doubled, or a byte changed.
-fn damage(random: &mut StdRng, text: &str) -> Vec<u8> {
+pub fn damage(random: &mut StdRng, text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..random.random_range(0..4) {
         let at = random.random_range(0..=bytes.len());
@@ -128,19 +138,15 @@ fn send_many(client: &Client, seed: u64, count: usize) -> [usize; 5] {
     answered
 }
 
-/// Injected: damaged requests, tens of thousands, a million in a long run.
+/// Injected: damaged requests, tens of thousands, hundreds of thousands in a long run.
 #[test]
 fn damaged_requests_are_refused_and_harm_nobody() {
-    let each = Scale::of_this_run().choose(6_000, 250_000);
-    let seed: u64 = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
-        Err(_) => rand::random(),
-    };
-    say!("{SEED_VARIABLE}={seed}");
+    let each = Scale::of_this_run().choose(6_000, 75_000);
+    let seed = seed();
     let mut node = Daemon::start(Settings::default()).unwrap();
     let registry = Registry::new(node.client(), "bystander");
     let service = registry.create_service("provider", "1.0.0").unwrap();
-    registry.register(&service, &Instance::named("here")).unwrap();
+    registry.register(&service, &Instance::named("here").with_health_check(600, 3)).unwrap();
     let mut answered = [0; 5];
     thread::scope(|scope| {
         let client = node.client();

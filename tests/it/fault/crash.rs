@@ -2,13 +2,13 @@
 //!
 //! Each writer has a project of its own, so that it knows all that must be there: what it was answered. The one write it
 //! was not answered when the daemon died may have happened or not, nothing else may differ. What a look after a restart
-//! has shown must stay, too.
+//! has shown must stay, too. Some writes must be refused, and leave nothing behind. A long run has several daemons side by
+//! side, each with clients of its own.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -29,8 +29,9 @@ const INSTANCES: usize = 8;
 const STATUSES: [&str; 4] = ["UP", "DOWN", "STARTING", "OUTOFSERVICE"];
 /// Instances that live by their heartbeats, on leases of 10 s: longer than a restart takes, shorter than the test.
 const BEATEN: usize = 4;
-/// How long the daemon runs at most under load before it is killed.
+/// How long the daemon runs at most under load before it is killed: some writes of each client, which take longer on etcd.
 const LONGEST_LIFE_MS: u64 = 300;
+const LONGEST_LIFE_ON_ETCD_MS: u64 = 900;
 /// When it is killed while it starts, by now.
 const LONGEST_START_MS: u64 = 60;
 /// Rest between two heartbeats.
@@ -42,12 +43,33 @@ type Model = BTreeMap<String, BTreeMap<String, String>>;
 /// A write of one client.
 #[derive(Clone, Debug)]
 enum Write {
-    Create { service: String },
-    Delete { service: String },
-    Register { service: String, instance: String },
-    SetStatus { service: String, instance: String, status: &'static str },
-    Unregister { service: String, instance: String },
-    Beat { service: String, instance: String },
+    Create {
+        service: String,
+    },
+    Delete {
+        service: String,
+    },
+    Register {
+        service: String,
+        instance: String,
+    },
+    SetStatus {
+        service: String,
+        instance: String,
+        status: &'static str,
+    },
+    Unregister {
+        service: String,
+        instance: String,
+    },
+    Beat {
+        service: String,
+        instance: String,
+    },
+    /// A second service of the name and version of one that is there: to be refused.
+    Again {
+        service: String,
+    },
 }
 
 impl Write {
@@ -56,11 +78,20 @@ impl Write {
             Self::Create { service } => registry.create_service_as(service, service, "1.0.0").map(drop),
             Self::Delete { service } => registry.delete_service(service),
             Self::Register { service, instance } => {
-                registry.register(service, &Instance::named(instance)).map(drop)
+                // Nobody beats for it, and etcd's leases go on while the daemon is down.
+                let lasting = Instance::named(instance).with_health_check(600, 3);
+                registry.register(service, &lasting).map(drop)
             }
             Self::SetStatus { service, instance, status } => registry.set_status(service, instance, status),
             Self::Unregister { service, instance } => registry.unregister(service, instance),
             Self::Beat { service, instance } => registry.heartbeat(service, instance),
+            Self::Again { service } => {
+                match registry.create_service_as(&format!("again-{service}"), service, "1.0.0") {
+                    Ok(id) => Err(CallError::Unexpected(format!("{id} was created, {service} is there"))),
+                    Err(CallError::Refused { status: 400, .. }) => Ok(()),
+                    Err(other) => Err(other),
+                }
+            }
         }
     }
 
@@ -77,7 +108,7 @@ impl Write {
             Self::Unregister { service, instance } => {
                 model.entry(service).or_default().remove(&instance);
             }
-            Self::Beat { .. } => {}
+            Self::Beat { .. } | Self::Again { .. } => {}
         }
     }
 }
@@ -125,7 +156,8 @@ impl Writer {
         match random.random_range(0..20) {
             0 => Write::Delete { service },
             1..=6 => Write::Unregister { service, instance },
-            7..=14 => Write::SetStatus { service, instance, status },
+            7..=13 => Write::SetStatus { service, instance, status },
+            14 => Write::Again { service },
             _ => Write::Beat { service, instance },
         }
     }
@@ -203,11 +235,43 @@ fn pass(random: &mut StdRng, most_ms: u64) {
     thread::sleep(Duration::from_millis(random.random_range(0..most_ms)));
 }
 
-fn kill_again_and_again(store: &dyn Backing) {
-    let rounds = Scale::of_this_run().choose(20, 200);
+/// What a lane did.
+struct Done {
+    kills: usize,
+    acknowledged: usize,
+    beats: usize,
+}
+
+/// So many rounds in all, in lanes side by side: each a daemon, its store, its clients.
+fn kill_in_lanes(
+    name: &str,
+    lanes: usize,
+    rounds: usize,
+    life_ms: u64,
+    store: impl Fn() -> Box<dyn Backing> + Sync,
+) {
     let seed = seed();
-    let announced = format!("kill -9, {} store, {rounds} rounds: {SEED_VARIABLE}={seed}\n", store.name());
-    std::io::stderr().write_all(announced.as_bytes()).unwrap();
+    say!("kill -9, {name} store, {rounds} rounds in {lanes} lanes: {SEED_VARIABLE}={seed}");
+    let begin = Instant::now();
+    let done: Vec<Done> = thread::scope(|scope| {
+        let lanes: Vec<_> = (0..lanes)
+            .map(|lane| {
+                let (store, seed) = (&store, seed.wrapping_add(lane as u64));
+                scope.spawn(move || kill_again_and_again(&*store(), rounds / lanes, life_ms, seed))
+            })
+            .collect();
+        lanes.into_iter().map(|lane| lane.join().expect("a lane without a failure")).collect()
+    });
+    say!(
+        "figure: kill -9, {name} store: {} kills, {} writes answered, all there, and {} beats, in {:?}",
+        done.iter().map(|lane| lane.kills).sum::<usize>(),
+        done.iter().map(|lane| lane.acknowledged).sum::<usize>(),
+        done.iter().map(|lane| lane.beats).sum::<usize>(),
+        begin.elapsed()
+    );
+}
+
+fn kill_again_and_again(store: &dyn Backing, rounds: usize, longest_life_ms: u64, seed: u64) -> Done {
     let mut random = StdRng::seed_from_u64(seed);
     let settings = Settings::default().yaml("registry.instance.minTimes", json!(1));
     let mut daemon = Daemon::start(store.chosen_in(settings)).unwrap();
@@ -223,6 +287,7 @@ fn kill_again_and_again(store: &dyn Backing) {
         .collect();
     let owner = Owner::start(Registry::new(client, "beaten"));
     let stop = AtomicBool::new(false);
+    let (mut kills, mut beats) = (0, 0);
     thread::scope(|scope| {
         // Also when an assertion fails, so that the scope ends.
         let _stop = StopWhenDropped(&stop);
@@ -233,20 +298,23 @@ fn kill_again_and_again(store: &dyn Backing) {
                 for writer in &mut writers {
                     scope.spawn(|| writer.run());
                 }
-                pass(&mut random, LONGEST_LIFE_MS);
+                pass(&mut random, longest_life_ms);
                 daemon.kill9();
+                kills += 1;
             });
             while random.random_ratio(1, 4) {
                 daemon.respawn().unwrap();
                 pass(&mut random, LONGEST_START_MS);
                 daemon.kill9();
+                kills += 1;
             }
             daemon.restart().unwrap_or_else(|error| panic!("{when}: {error}"));
             writers.iter_mut().for_each(|writer| writer.check(&when));
             owner.check(&when);
         }
         stop.store(true, Ordering::Relaxed);
-        assert!(beating.join().unwrap() > 0, "no beat was answered");
+        beats = beating.join().unwrap();
+        assert!(beats > 0, "no beat was answered");
     });
     let health = daemon.client().get("/v4/default/registry/health").unwrap().json();
     assert_eq!(health["instances"].as_array().map(Vec::len), Some(1), "one node, one entry: {health}");
@@ -256,6 +324,7 @@ fn kill_again_and_again(store: &dyn Backing) {
     assert_eq!(daemon.terminate(Duration::from_secs(30)).unwrap().code(), Some(0));
     daemon.restart().unwrap();
     writers.iter_mut().for_each(|writer| writer.check("after a stop in order"));
+    Done { kills, acknowledged: writers.iter().map(|writer| writer.acknowledged).sum(), beats }
 }
 
 struct StopWhenDropped<'a>(&'a AtomicBool);
@@ -266,12 +335,16 @@ impl Drop for StopWhenDropped<'_> {
     }
 }
 
+/// Injected: `kill -9` under load, and while it starts again: 1,000 rounds in a long run.
 #[test]
 fn no_answered_write_is_lost_by_kill_9_on_the_embedded_store() {
-    kill_again_and_again(&Embedded);
+    let (lanes, rounds) = Scale::of_this_run().choose((1, 20), (5, 1_000));
+    kill_in_lanes("embedded", lanes, rounds, LONGEST_LIFE_MS, || Box::new(Embedded));
 }
 
+/// Injected: the same with etcd, 200 rounds in a long run.
 #[test]
 fn no_answered_write_is_lost_by_kill_9_on_etcd() {
-    kill_again_and_again(&OwnEtcd::start());
+    let (lanes, rounds) = Scale::of_this_run().choose((1, 20), (2, 200));
+    kill_in_lanes("etcd", lanes, rounds, LONGEST_LIFE_ON_ETCD_MS, || Box::new(OwnEtcd::start()));
 }

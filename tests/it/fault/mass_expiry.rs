@@ -14,7 +14,7 @@ use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Client;
-use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
@@ -134,7 +134,14 @@ fn register_all(registry: &Registry, service: &str, ids: &[String], interval: u3
             scope.spawn(move || {
                 for id in ids {
                     let instance = Instance::named(id).with_health_check(interval, 3);
-                    registry.register(service, &instance).unwrap();
+                    // Thousands at once on a busy machine: now and then etcd is late. Owners then try again.
+                    eventually(GENEROUS, || match registry.register(service, &instance) {
+                        Err(CallError::Refused { status: 500..600, body, .. }) => Err(body),
+                        other => {
+                            other.unwrap();
+                            Ok(())
+                        }
+                    });
                 }
             });
         }

@@ -53,7 +53,9 @@ impl Scene {
 
     fn register(&self, ids: &[String]) {
         for id in ids {
-            self.registry.register(&self.provider, &Instance::named(id)).unwrap();
+            // Nobody beats for them, and a long run takes minutes.
+            let lasting = Instance::named(id).with_health_check(600, 3);
+            self.registry.register(&self.provider, &lasting).unwrap();
         }
     }
 

@@ -30,6 +30,7 @@ pub struct Settings {
     environment: Vec<(String, String)>,
     program: Option<PathBuf>,
     host: Option<IpAddr>,
+    survives_file_limit: bool,
 }
 
 impl Settings {
@@ -54,6 +55,12 @@ impl Settings {
     /// Runs this program instead of the built daemon: another release of it, or a stand-in.
     pub fn program(mut self, program: &Path) -> Self {
         self.program = Some(program.to_owned());
+        self
+    }
+
+    /// A write past the limit on a file's size fails, as on a full disk, and does not end the process.
+    pub fn surviving_file_limit(mut self) -> Self {
+        self.survives_file_limit = true;
         self
     }
 
@@ -145,7 +152,12 @@ impl Installation {
 
     fn spawn(&self, arguments: &[&str], output: &Path) -> std::io::Result<Process> {
         let built = || PathBuf::from(env!("CARGO_BIN_EXE_service-center"));
-        let mut command = Command::new(self.settings.program.clone().unwrap_or_else(built));
+        let program = self.settings.program.clone().unwrap_or_else(built);
+        let mut command =
+            Command::new(if self.settings.survives_file_limit { Path::new("sh") } else { &program });
+        if self.settings.survives_file_limit {
+            command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&program);
+        }
         // Nothing of the environment the tests run in may configure the daemon.
         command.args(arguments).current_dir(self.folder.path()).env_clear().env("RUST_BACKTRACE", "1");
         command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));

@@ -7,7 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::eventually::{GENEROUS, try_eventually};
 
@@ -49,8 +49,17 @@ impl Process {
 
     /// Sends `signal`.
     pub fn signal(&self, signal: Signal) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id");
-        kill_process(id, signal).expect("a child of ours takes signals");
+        kill_process(self.pid(), signal).expect("a child of ours takes signals");
+    }
+
+    /// No file it writes may grow beyond so many bytes; `None`: any may.
+    pub fn limit_files(&self, bytes: Option<u64>) {
+        let limit = Rlimit { current: bytes, maximum: None };
+        prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a child of ours takes limits");
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
     /// SIGSTOP, and waits until every thread stands still: the signal alone returns before.

@@ -1,0 +1,244 @@
+//! Random damage to all that a node reads, handed to what reads it without a socket between, so that a million inputs take
+//! seconds: bodies, queries, paths, stored keys and values, configuration files. Whatever comes, nothing panics.
+//!
+//! The inputs start from the corpus that lies beside; `bad_input` sends the same damage over sockets.
+
+use std::fs;
+use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread;
+use std::time::Instant;
+
+use bytes::Bytes;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use service_center::cache::SnapshotBuilder;
+use service_center::config::{Cron, Inputs, Sources};
+use service_center::domain::json;
+use service_center::domain::validate::dependency::DependencyWrite;
+use service_center::domain::validate::find::{FindParameters, find, tag_keys};
+use service_center::domain::{Instance, Service, version};
+use service_center::http::dto;
+use service_center::http::escape::{clean_path, decode_path, decode_query};
+use service_center::http::query::Query;
+use service_center::store::codec::{Decoded, decode, decode_put};
+use service_center::store::{Entry, Event};
+use tempfile::TempDir;
+
+use super::bad_input::{damage, seed};
+use crate::support::scale::Scale;
+
+const TARGETS: &str = include_str!("corpus/targets.txt");
+const BODIES: &str = include_str!("corpus/bodies.txt");
+const STORED: &str = include_str!("corpus/stored.txt");
+const CONF: &str = include_str!("corpus/conf.txt");
+const YAML: &str = include_str!("corpus/conf.yaml");
+/// Side by side; each with a seed of its own.
+const LANES: u64 = 2;
+/// Stored entries that come together in one snapshot.
+const PER_SNAPSHOT: usize = 500;
+
+/// What a lane has tried.
+#[derive(Debug, Default)]
+struct Tried {
+    inputs: usize,
+    /// Those that were understood.
+    taken: usize,
+    /// Stored keys and values that were passed over, as something foreign.
+    foreign: usize,
+}
+
+impl Tried {
+    /// Hands an input to what reads it; fails the test, with the input, if that panics.
+    fn hand<T>(&mut self, seed: u64, input: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
+        self.inputs += 1;
+        catch_unwind(AssertUnwindSafe(|| read(input))).unwrap_or_else(|_| {
+            panic!("seed {seed}, input {}: {:?}", self.inputs, String::from_utf8_lossy(input))
+        })
+    }
+}
+
+fn line<'a>(random: &mut StdRng, lines: &[&'a str]) -> &'a str {
+    lines[random.random_range(0..lines.len())]
+}
+
+fn damaged(random: &mut StdRng, lines: &[&str]) -> Vec<u8> {
+    let line = line(random, lines);
+    damage(random, line)
+}
+
+/// Kinds of bodies.
+const BODY_KINDS: usize = 10;
+
+/// As a body of one kind; whether it is one.
+fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
+    let read = match kind {
+        0 => dto::body::<dto::service::CreateService>(bytes)
+            .and_then(|body| body.into_registration(100))
+            .map(drop),
+        1 => dto::body::<dto::instance::RegisterInstance>(bytes)
+            .and_then(|body| body.into_instance("s"))
+            .map(|instance| assert!(!json::encode(&instance).is_empty())),
+        2 => dto::body::<dto::instance::Heartbeats>(bytes).and_then(|body| body.into_instances()).map(drop),
+        3 => dto::body::<dto::instance::BulkStatus>(bytes).and_then(|body| body.into_change()).map(drop),
+        4 => dto::body::<dto::find::BatchFind>(bytes).and_then(|body| body.into_query("c")).map(drop),
+        5 => dto::body::<dto::dependency::Dependencies>(bytes)
+            .and_then(|body| body.into_dependencies(DependencyWrite::Replace))
+            .map(drop),
+        6 => dto::body::<dto::schema::PutSchema>(bytes).and_then(|body| body.into_schema("s", "x")).map(drop),
+        7 => {
+            dto::body::<dto::schema::PutSchemas>(bytes).and_then(|body| body.into_schemas("s", 100)).map(drop)
+        }
+        8 => dto::body::<dto::service::DeleteServices>(bytes).and_then(|body| body.into_deletion()).map(drop),
+        _ => dto::tag::replacement(bytes, "s", 100).map(drop),
+    };
+    read.is_ok()
+}
+
+/// As a path and its query; whether the query asks for something that can be found.
+fn read_as_target(bytes: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(bytes);
+    let (path, raw) = text.split_once('?').unwrap_or((&text, ""));
+    let cleaned = clean_path(path);
+    if let Some(cleaned) = &cleaned {
+        assert_eq!(clean_path(cleaned).as_ref().unwrap_or(cleaned), cleaned, "once cleaned it is clean");
+    }
+    black_box((decode_path(path), decode_query(raw)));
+    let query = Query::split(raw);
+    black_box(query.pairs(raw).count());
+    let member = |name: &str| query.find(raw, name).unwrap_or_default();
+    let (environment, app_id, service_name, tags) =
+        (member("env"), member("appId"), member("serviceName"), member("tags"));
+    black_box(tag_keys(&tags).count());
+    black_box(version::parse(&member("version")));
+    let parameters = FindParameters {
+        consumer_id: "c",
+        environment: &environment,
+        app_id: &app_id,
+        service_name: &service_name,
+        tags: &tags,
+    };
+    find(&parameters).is_ok()
+}
+
+/// Stored entries, one after another, on their way into snapshots.
+struct Stored {
+    builder: SnapshotBuilder,
+    revision: i64,
+}
+
+impl Stored {
+    fn take(&mut self, tried: &mut Tried, seed: u64, key: &[u8], value: Vec<u8>) {
+        self.revision += 1;
+        // Keys that are no text never leave the store.
+        let key = String::from_utf8_lossy(key);
+        let entry = Entry {
+            key: (&*key).into(),
+            value: Bytes::from(value),
+            create_revision: self.revision,
+            mod_revision: self.revision,
+            version: 1,
+            lease: None,
+        };
+        let input = [key.as_bytes(), b" ", &entry.value].concat();
+        let revision = self.revision;
+        let builder = &mut self.builder;
+        let decoded = tried.hand(seed, &input, |_| {
+            let decoded = decode_put(&entry);
+            if let Decoded::Event(event) = &decoded {
+                builder.apply(event.clone());
+            }
+            if revision % 3 == 0 {
+                let gone = Event::Delete { key: entry.key.clone(), revision };
+                if let Decoded::Event(event) = decode(&gone) {
+                    builder.apply(event);
+                }
+            }
+            if revision % PER_SNAPSHOT as i64 == 0 {
+                black_box(builder.publish(revision));
+            }
+            decoded
+        });
+        match decoded {
+            Decoded::Event(_) => tried.taken += 1,
+            Decoded::Foreign(why) => {
+                assert!(!why.is_empty());
+                tried.foreign += 1;
+            }
+            Decoded::Unread => {}
+        }
+    }
+}
+
+/// As `app.conf` and `app.yaml`: a configuration, or mistakes that say something.
+fn read_as_configuration(folder: &TempDir, conf: &[u8], yaml: &[u8]) -> bool {
+    fs::write(folder.path().join("app.conf"), conf).unwrap();
+    fs::write(folder.path().join("app.yaml"), yaml).unwrap();
+    let inputs = Inputs {
+        working_dir: folder.path().to_owned(),
+        conf_dir: Some(folder.path().to_owned()),
+        cores: 2,
+        ..Inputs::default()
+    };
+    match Sources::gather(&inputs).load().config {
+        Ok(_) => true,
+        Err(mistakes) => {
+            assert!(!mistakes.to_string().is_empty());
+            false
+        }
+    }
+}
+
+fn run(seed: u64, rounds: usize) -> Tried {
+    let mut random = StdRng::seed_from_u64(seed);
+    let [bodies, targets, stored] = [BODIES, TARGETS, STORED].map(|text| text.lines().collect::<Vec<_>>());
+    let crons: Vec<&str> = vec!["0 1 * * *", "*/5 1-3,7 1 JAN-MAR ?", "@daily", "59 23 31 12 7"];
+    let folder = tempfile::tempdir().unwrap();
+    let mut held = Stored { builder: SnapshotBuilder::default(), revision: 0 };
+    let mut tried = Tried::default();
+    for round in 0..rounds {
+        let body = damaged(&mut random, &bodies);
+        let kind = random.random_range(0..BODY_KINDS);
+        tried.taken += usize::from(tried.hand(seed, &body, |body| read_as_body(kind, body)));
+        let (_, target) = line(&mut random, &targets).split_once(' ').expect("a method and a target");
+        let target = damage(&mut random, target);
+        tried.taken += usize::from(tried.hand(seed, &target, read_as_target));
+        let (key, value) = line(&mut random, &stored).split_once(' ').expect("a key and a value");
+        // A foreign key with a good value, a good key with a foreign value.
+        let key = if random.random_ratio(1, 4) { damage(&mut random, key) } else { key.into() };
+        let value = damage(&mut random, value);
+        tried.hand(seed, &value, |value| {
+            black_box((json::decode::<Instance>(value).is_ok(), json::decode::<Service>(value).is_ok()));
+        });
+        held.take(&mut tried, seed, &key, value);
+        let cron = damaged(&mut random, &crons);
+        tried.hand(seed, &cron, |cron| black_box(Cron::parse(&String::from_utf8_lossy(cron)).is_ok()));
+        if round % 50 == 0 {
+            let (conf, yaml) = (damage(&mut random, CONF), damage(&mut random, YAML));
+            let input = [&conf, &b"\n---\n"[..], &yaml].concat();
+            let good = tried.hand(seed, &input, |_| read_as_configuration(&folder, &conf, &yaml));
+            tried.taken += usize::from(good);
+        }
+    }
+    tried
+}
+
+/// Injected: damaged bodies, targets, stored entries and configuration files, over a million of them in a long run.
+#[test]
+fn damaged_input_is_read_or_refused_and_never_panics() {
+    let rounds = Scale::of_this_run().choose(4_000, 110_000);
+    let seed = seed();
+    let begin = Instant::now();
+    let tried: Vec<Tried> = thread::scope(|scope| {
+        let lanes: Vec<_> =
+            (0..LANES).map(|lane| scope.spawn(move || run(seed.wrapping_add(lane), rounds))).collect();
+        lanes.into_iter().map(|lane| lane.join().expect("a lane without a panic")).collect()
+    });
+    let sum = |of: fn(&Tried) -> usize| tried.iter().map(of).sum::<usize>();
+    let (inputs, taken, foreign) = (sum(|t| t.inputs), sum(|t| t.taken), sum(|t| t.foreign));
+    say!(
+        "figure: fuzz: {inputs} inputs, {taken} understood, {foreign} foreign ones passed over, in {:?}",
+        begin.elapsed()
+    );
+    assert!(taken > 0 && foreign > 0, "the damage is neither all nor nothing: {tried:?}");
+}
