@@ -18,6 +18,7 @@ mod crash;
 mod data;
 mod etcd_away;
 mod etcd_faults;
+mod etcd_restart;
 mod expiry;
 mod mass_expiry;
 mod overload;
