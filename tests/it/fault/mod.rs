@@ -19,6 +19,7 @@ mod data;
 mod disk;
 mod etcd_away;
 mod etcd_faults;
+mod etcd_restart;
 mod expiry;
 mod fuzz;
 mod mass_expiry;

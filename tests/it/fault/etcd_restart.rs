@@ -1,0 +1,119 @@
+//! The only etcd is killed under two nodes and started again on the same data: the plainest failure of a small installation.
+//!
+//! Meanwhile every read is answered from what a node knows and every write is refused clearly; afterwards both nodes show
+//! what etcd holds, who kept beating is there, and who was unregistered is not, at no time.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::agreement::{agree_on, on_node};
+use super::owners::Owners;
+use super::proxy::{assert_refused_clearly, names, short_leases};
+use crate::support::daemon::Daemon;
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::http::Client;
+use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::scale::Scale;
+use crate::support::store::on_etcd;
+
+/// How often owners beat.
+const BEAT: Duration = Duration::from_millis(500);
+/// How long etcd is away: longer than the leases (4 s) live.
+const AWAY: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(60));
+
+/// Looks at one node until it is told to stop; how many looks there were. Each is answered, shows everybody who stays and
+/// nobody who was unregistered.
+fn look(client: &Client, service: &str, stay: &[String], gone: &[String], is_over: &AtomicBool) -> usize {
+    let registry = Registry::new(client.clone(), "default");
+    let mut looks = 0;
+    while !is_over.load(Ordering::Relaxed) {
+        let shown = on_node(client, service).expect("a look from memory");
+        let found = registry.find(None, "provider", Freshness::Fresh).expect("a find");
+        for id in stay {
+            assert!(shown.contains_key(id) && found.contains(id), "{id} is not shown");
+        }
+        for id in gone {
+            assert!(!shown.contains_key(id) && !found.contains(id), "{id} is back");
+        }
+        looks += 2;
+    }
+    looks
+}
+
+struct StopWhenDropped<'a>(&'a AtomicBool);
+
+impl Drop for StopWhenDropped<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Injected: etcd is killed right after some were unregistered, and started again on its data later than leases live.
+#[test]
+fn a_restarted_etcd_finds_every_node_as_it_is() {
+    let mut etcd = Etcd::start();
+    let nodes = [0, 1].map(|_| Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap());
+    let both = [&nodes[0], &nodes[1]];
+    let [here, there] = both.map(|node| Registry::new(node.client(), "default"));
+    let service = here.create_service("provider", "1.0.0").unwrap();
+    let (beating, gone, silent) = (names("beats", 10), names("goes", 5), names("silent", 1));
+    // Who leaves says so, and does not expire before.
+    for id in &gone {
+        here.register(&service, &Instance::named(id)).unwrap();
+    }
+    for id in beating.iter().chain(&silent) {
+        here.register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
+    }
+    let owners = Owners::beat(nodes[0].client(), &service, &beating, BEAT);
+    eventually(GENEROUS, || {
+        let shown = on_node(&nodes[1].client(), &service).unwrap();
+        beating.iter().chain(&gone).all(|id| shown.contains_key(id))
+    });
+    for id in &gone {
+        there.unregister(&service, id).unwrap();
+    }
+    eventually(GENEROUS, || {
+        let shown = both.map(|node| on_node(&node.client(), &service).unwrap());
+        shown.iter().all(|shown| !gone.iter().any(|id| shown.contains_key(id)))
+    });
+    let (is_over, mut refusals, mut longest) = (AtomicBool::new(false), 0, Duration::ZERO);
+    let looks = thread::scope(|scope| {
+        let looking: Vec<_> = both
+            .iter()
+            .map(|node| {
+                let (client, service, stay, gone, is_over) =
+                    (node.client(), &service, &beating, &gone, &is_over);
+                scope.spawn(move || look(&client, service, stay, gone, is_over))
+            })
+            .collect();
+        // Also when an assertion fails, so that the scope ends.
+        let stop = StopWhenDropped(&is_over);
+        etcd.kill();
+        let away = Deadline::after(Scale::of_this_run().choose(AWAY.0, AWAY.1));
+        while !away.has_passed() {
+            for node in both {
+                longest = longest.max(assert_refused_clearly(&node.client(), "meanwhile"));
+                refusals += 1;
+            }
+        }
+        etcd.restart();
+        for registry in [&here, &there] {
+            eventually(GENEROUS, || registry.create_service("afterwards", "1.0.0"));
+        }
+        // Who is silent goes; what etcd lists is what both nodes show.
+        let after = agree_on(&both, &etcd, &service, &beating);
+        let rounds = owners.rounds();
+        eventually(GENEROUS, || owners.rounds() >= rounds + 12);
+        assert_eq!(agree_on(&both, &etcd, &service, &beating), after, "and it stays so");
+        drop(stop);
+        looking.into_iter().map(|looking| looking.join().unwrap()).sum::<usize>()
+    });
+    let answers = owners.stop();
+    answers.assert_all_taken();
+    say!(
+        "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}",
+        answers.taken
+    );
+}
