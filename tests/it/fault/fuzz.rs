@@ -103,7 +103,8 @@ fn read_as_target(bytes: &[u8]) -> bool {
     if let Some(cleaned) = &cleaned {
         assert_eq!(clean_path(cleaned).as_ref().unwrap_or(cleaned), cleaned, "once cleaned it is clean");
     }
-    black_box((decode_path(path), decode_query(raw)));
+    // Refused is as good as read.
+    let _ = black_box((decode_path(path), decode_query(raw)));
     let query = Query::split(raw);
     black_box(query.pairs(raw).count());
     let member = |name: &str| query.find(raw, name).unwrap_or_default();
@@ -145,7 +146,7 @@ impl Stored {
         let builder = &mut self.builder;
         let decoded = tried.hand(seed, &input, |_| {
             let decoded = decode_put(&entry);
-            if let Decoded::Event(event) = &decoded {
+            if let Decoded::Event(event) | Decoded::Unreadable(_, event) = &decoded {
                 builder.apply(event.clone());
             }
             if revision % 3 == 0 {
@@ -161,7 +162,7 @@ impl Stored {
         });
         match decoded {
             Decoded::Event(_) => tried.taken += 1,
-            Decoded::Foreign(why) => {
+            Decoded::Foreign(why) | Decoded::Unreadable(why, _) => {
                 assert!(!why.is_empty());
                 tried.foreign += 1;
             }
