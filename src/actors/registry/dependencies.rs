@@ -196,7 +196,7 @@ async fn apply_waiting(core: &RegistryCore) {
     let mut outcomes = Rules::new(core, None).apply(&requests, &[], None).await.into_iter();
     let mut cleanings = HashMap::new();
     for tenant in cleaned_up {
-        let cleaned = clean_up(core, &tenant, &[]).await;
+        let cleaned = clean_up(core, &tenant, &[], None).await;
         cleanings.insert(tenant, cleaned);
     }
     let mut failure = None;
@@ -217,13 +217,15 @@ async fn apply_waiting(core: &RegistryCore) {
     }
 }
 
-/// Drops the rules of a tenant that point to providers which do not exist at all.
+/// Drops the rules of a tenant that point to providers which do not exist at all. `written` is the revision of the rules
+/// just applied: waiting for that one alone is soon over, and a provider that is registered meanwhile would keep its rule.
 pub(super) async fn clean_up(
     core: &RegistryCore,
     tenant: &Tenant,
     fences: &[Compare],
+    written: Option<Revision>,
 ) -> Result<Option<Revision>, Error> {
-    core.be_current().await?;
+    core.catch_up_with(written).await;
     let snapshot = core.reader.load_full();
     let mut revision = None;
     for (provider, consumers) in dead_providers(&snapshot, tenant) {

@@ -159,7 +159,13 @@ async fn apply_all(
         }
     }
     for tenant in tenants {
-        let cleaned = dependencies::clean_up(core, &tenant, std::slice::from_ref(fence)).await?;
+        let cleaned = dependencies::clean_up(
+            core,
+            &tenant,
+            std::slice::from_ref(fence),
+            Some(revision).filter(|at| *at > 0),
+        )
+        .await?;
         revision = revision.max(cleaned.unwrap_or_default());
     }
     rules.forget();
