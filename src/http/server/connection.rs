@@ -245,6 +245,9 @@ struct Stop {
     in_line: bool,
 }
 
+/// Bytes the kernel takes of what a websocket session sends (it allows itself twice as much).
+const SESSION_SEND_BUFFER: usize = 128 << 10;
+
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
@@ -289,6 +292,9 @@ impl Connection {
 
     /// Leaves HTTP: from now on only writing is limited. The server's stop does not end the connection any more.
     pub(crate) fn take_over(&mut self, write_stall: Duration) {
+        // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
+        // read, and events that wait here become one. Without this the session works too.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.transport.tcp(), SESSION_SEND_BUFFER);
         self.stop = None;
         self.timer = None;
         self.exchange.running.set(1);

@@ -36,8 +36,10 @@ pub struct Limits {
     /// Between two pings. Clients give up on a silent connection after 60 s, the shortest.
     pub ping_every: Duration,
     /// For a client from which nothing at all came, no pong either. A session that pings less often waits for two pings.
+    /// While what is sent is held up a ping is too, and nothing is meant by silence.
     pub silence: Duration,
-    /// For a client that takes none of what it is sent; then its connection is reset.
+    /// For a client that takes none of what it is sent; then its connection is reset. As long as the kernel tries to reach
+    /// a peer that is gone: one that is only slow gets the latest state, and what waits for it is bounded.
     pub write_stall: Duration,
     /// For a client's answer to our close.
     pub close_wait: Duration,
@@ -50,7 +52,7 @@ impl Default for Limits {
         Self {
             ping_every: Duration::from_secs(30),
             silence: Duration::from_secs(120),
-            write_stall: Duration::from_secs(30),
+            write_stall: Duration::from_secs(15 * 60),
             close_wait: Duration::from_secs(2),
             max_message: 64,
         }

@@ -1,8 +1,9 @@
 //! A session while it runs: one future that polls everything it waits for, so that an idle one holds no buffers.
 //!
 //! A peer that is gone without a word is found by pings: some clients never send anything by themselves, but all answer a
-//! ping, so whatever comes counts as life and nothing at all for [`Limits::silence`] ends the session. A ping of the client
-//! is answered with its payload and changes nothing about ours.
+//! ping, so whatever comes counts as life and nothing at all for [`Limits::silence`] ends the session. A slow peer is not
+//! taken for one that is gone: while nothing can be sent to it, no ping reaches it either. A ping of the client is answered
+//! with its payload and changes nothing about ours.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -94,6 +95,8 @@ struct Live {
     /// What is being written.
     out: Bytes,
     unflushed: bool,
+    /// The connection took no more when it was last written to.
+    held_up: bool,
     /// Answer to the client's latest ping; earlier ones need none.
     pong: Option<Box<Payload>>,
     ping_due: bool,
@@ -120,6 +123,7 @@ impl Live {
             outbox: None,
             out: Bytes::new(),
             unflushed: false,
+            held_up: false,
             pong: None,
             ping_due: false,
             on_pong: None,
@@ -204,14 +208,15 @@ impl Live {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let silent_at = self.heard + self.silence;
-            if silent_at <= now {
+            if silent_at <= now && !self.held_up {
                 return Some(Outcome::End(End::Abort));
             }
             if self.next_ping <= now {
                 self.ping_due = true;
                 self.next_ping = now + self.ping_every;
             }
-            self.timer.as_mut().reset(self.next_ping.min(silent_at));
+            let next = if self.held_up { self.next_ping } else { self.next_ping.min(silent_at) };
+            self.timer.as_mut().reset(next);
         }
         None
     }
@@ -233,9 +238,15 @@ impl Live {
                 }
                 return Poll::Pending;
             }
-            match ready!(Pin::new(&mut self.io).poll_write(cx, &self.out)) {
+            let written = Pin::new(&mut self.io).poll_write(cx, &self.out);
+            let was_held_up = std::mem::replace(&mut self.held_up, written.is_pending());
+            match ready!(written) {
                 Ok(0) | Err(_) => return Poll::Ready(Outcome::Gone),
                 Ok(written) => {
+                    // There is room again because the peer has taken something.
+                    if was_held_up {
+                        self.heard = Instant::now();
+                    }
                     self.out.advance(written);
                     self.unflushed = true;
                 }
