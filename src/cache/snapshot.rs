@@ -12,7 +12,7 @@ use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, Revision, ServiceRecord};
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
-use crate::domain::{InstanceId, ServiceId, Tenant};
+use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
 
 /// `<environment>/<app>/<name>`: the part of index keys that says what a service is looked for under. The parts cannot
 /// hold a slash, so one text can be looked up without building a key of parts.
@@ -218,6 +218,11 @@ impl TenantView {
     /// Providers that have consumers, though no service has their name: name path and rules.
     pub fn dead_provider_rules(&self) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
         self.provider_rules.iter().filter(|(path, _)| !self.names.contains_key(*path))
+    }
+
+    /// Whether a service of this name exists, in whatever version.
+    pub fn has_name(&self, key: &ServiceKey) -> bool {
+        self.names.contains_key(name_path(&key.environment, &key.app_id, &key.service_name).as_str())
     }
 
     /// An instance.

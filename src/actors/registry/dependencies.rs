@@ -186,9 +186,11 @@ async fn apply_waiting(core: &RegistryCore) {
     };
     let cleaned_up: BTreeSet<Tenant> =
         taken.iter().filter(|direct| direct.request.replace).map(|direct| direct.tenant.clone()).collect();
+    let snapshot = core.reader.load_full();
     let (requests, replies): (Vec<Request>, Vec<_>) = taken
         .into_iter()
-        .map(|Direct { tenant, request, reply }| {
+        .map(|Direct { tenant, mut request, reply }| {
+            leave_out_unknown(&snapshot, &tenant, &mut request);
             let reply = (request.replace.then_some(tenant), reply);
             (Request { dependency: request, entry: None }, reply)
         })
@@ -217,8 +219,17 @@ async fn apply_waiting(core: &RegistryCore) {
     }
 }
 
+/// Leaves out of a replacing request the tenant's providers that do not exist at all. The clean-up that follows would come
+/// too late for those that are registered as soon as the rules are seen.
+pub(super) fn leave_out_unknown(snapshot: &Snapshot, tenant: &Tenant, request: &mut Dependency) {
+    if request.replace {
+        let exists = |key: &ServiceKey| snapshot.tenant(tenant).is_some_and(|view| view.has_name(key));
+        request.providers.retain(|key| key.tenant != tenant.as_str() || exists(key));
+    }
+}
+
 /// Drops the rules of a tenant that point to providers which do not exist at all. `written` is the revision of the rules
-/// just applied: waiting for that one alone is soon over, and a provider that is registered meanwhile would keep its rule.
+/// just applied.
 pub(super) async fn clean_up(
     core: &RegistryCore,
     tenant: &Tenant,

@@ -119,7 +119,16 @@ async fn apply_all(
 ) -> Result<i64, Error> {
     let until = core.clock.monotonic() + MAX_HOLD;
     let unlock = [Op::Delete(Key::clone(lock))];
-    let decoded: Vec<Dependency> = entries.iter().map(decode).collect();
+    let mut decoded: Vec<Dependency> = entries.iter().map(decode).collect();
+    // As of a revision that no request is younger than.
+    core.catch_up_with(entries.iter().map(|entry| entry.mod_revision).max()).await;
+    let snapshot = core.reader.load_full();
+    for (request, entry) in decoded.iter_mut().zip(entries) {
+        if let Some(tenant) = tenant_of(&entry.key) {
+            dependencies::leave_out_unknown(&snapshot, &tenant, request);
+        }
+    }
+    drop(snapshot);
     let first_replacing = decoded.iter().position(|request| request.replace).unwrap_or(entries.len());
     let mut requests: Vec<Request> = decoded
         .into_iter()
