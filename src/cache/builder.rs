@@ -55,7 +55,7 @@ impl SnapshotBuilder {
         Self { next: snapshot.clone(), changes: Vec::new(), former: None }
     }
 
-    /// An empty one, to be filled by a listing, until [`Self::publish`]. Leases it has in common with what was known go on:
+    /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common with what was known go on:
     /// with their marks, and when they were renewed.
     pub fn listing_after(former: &Snapshot) -> Self {
         let next = Snapshot { listing: former.listing + 1, ..Snapshot::default() };
@@ -226,7 +226,14 @@ impl SnapshotBuilder {
         // To watchers one that was not shown is new, also if its key was there with something that could not be read.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
-        self.changes.push(InstanceChange { at, action, service, json });
+        self.note(InstanceChange { at, action, service, json });
+    }
+
+    /// A listing is compared with what was known, as a whole.
+    fn note(&mut self, change: InstanceChange) {
+        if self.former.is_none() {
+            self.changes.push(change);
+        }
     }
 
     fn delete_instance(&mut self, at: InstanceRef) {
@@ -249,12 +256,8 @@ impl SnapshotBuilder {
         });
         if let Some((service, entry)) = gone {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
-            self.changes.push(InstanceChange {
-                at,
-                action: Action::Delete,
-                service,
-                json: entry.record.json.clone(),
-            });
+            let json = entry.record.json.clone();
+            self.note(InstanceChange { at, action: Action::Delete, service, json });
         }
     }
 

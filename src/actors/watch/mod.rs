@@ -28,13 +28,16 @@ use super::lifeline::Lifeline;
 use super::mailbox::{Refused, ask, tell};
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::Clock;
+use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics;
-use crate::store::{Store, StoreError, WatchError, keys};
+use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 64;
 /// Batches of the watch taken into one publish.
 const BATCHES_PER_PUBLISH: usize = 256;
+/// Pages of a listing decoded side by side and ahead.
+const PAGES_DECODED: usize = 3;
 /// First pause after a failure; doubled up to the last.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Last pause after a failure.
@@ -189,15 +192,13 @@ async fn work(core: Rc<WatchCore>) {
 }
 
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
-    let mut pages = core.store.list(keys::ROOT);
+    let mut pages = core.store.list(keys::ROOT).map(decode).buffered(PAGES_DECODED);
     let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let mut revision = 0;
     while let Some(page) = pages.next().await {
-        let page = page?;
-        revision = page.revision;
-        for entry in &page.entries {
-            state::list(&mut listed, entry);
-        }
+        let (events, of) = page?;
+        revision = of;
+        events.into_iter().for_each(|event| listed.apply(event));
         // A long list must not keep the actor's thread from its messages.
         tokio::task::yield_now().await;
     }
@@ -212,6 +213,22 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let step = core.state.borrow_mut().replace(listed, revision, core.share);
     publish(core, step).await;
     Ok(())
+}
+
+/// Decodes a page on a thread of its own: most of a listing's time is this.
+async fn decode(page: Result<Page, StoreError>) -> Result<(Vec<RegistryEvent>, Revision), StoreError> {
+    let Page { entries, revision } = page?;
+    let decoding = move || entries.iter().filter_map(state::listed).collect();
+    match tokio::task::spawn_blocking(decoding).await {
+        Ok(events) => Ok((events, revision)),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(error) => {
+                Err(StoreError::Aborted { reason: Reason::Unavailable, message: error.to_string() })
+            }
+        },
+    }
 }
 
 async fn watch(core: &WatchCore) -> WatchError {

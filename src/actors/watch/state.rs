@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::{Expiry, ExpiryGuard};
+use crate::cache::builder::difference;
 use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
 use crate::clock::Monotonic;
@@ -83,7 +84,10 @@ impl WatchState {
     /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
     pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, share: f64) -> Step {
         let (snapshot, _) = listed.publish(revision);
-        let changes = crate::cache::builder::difference(self.builder.current(), &snapshot);
+        // Before the first listing nobody was shown anything.
+        let is_first = self.revision == 0;
+        let former = (!is_first).then(|| self.builder.current());
+        let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
         self.builder = listed;
         self.guard = ExpiryGuard::new(share);
         self.ended_leases.clear();
@@ -272,12 +276,15 @@ impl WatchState {
     }
 }
 
-/// Adds an entry of a listing.
-pub fn list(builder: &mut SnapshotBuilder, entry: &Entry) {
+/// What an entry of a listing says, if it says anything.
+pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
     match codec::decode_put(entry) {
-        Decoded::Event(event) => builder.apply(event),
-        Decoded::Unread => {}
-        Decoded::Foreign(why) | Decoded::Unreadable(why, _) => skip(&why),
+        Decoded::Event(event) => Some(event),
+        Decoded::Unread => None,
+        Decoded::Foreign(why) | Decoded::Unreadable(why, _) => {
+            skip(&why);
+            None
+        }
     }
 }
 

@@ -136,22 +136,22 @@ impl Keyspace {
         revision: Revision,
         steps: &mut Steps,
     ) {
-        let before = self.find(key).cloned();
+        // The key itself, or the one before it.
+        let at = self.items.get_prev(&ByText(key));
+        let before = at.filter(|item| item.key.order_text(key).is_eq()).cloned();
         let (key, create_revision, version) = match &before {
             Some(before) => (before.key.clone(), before.create_revision, before.version + 1),
-            None => (KeyText::new(key, self.neighbours(key)), revision, 1),
+            None => {
+                // A neighbour is where a key of its folder would be.
+                let next = std::iter::once_with(|| self.items.get_next(&ByText(key))).flatten();
+                let neighbours = at.into_iter().chain(next).map(|item| &item.key);
+                (KeyText::new(key, neighbours), revision, 1)
+            }
         };
         let lease = lease.and_then(|lease| std::num::NonZeroI64::new(lease.0));
         let after = Arc::new(Item { key, value, create_revision, mod_revision: revision, version, lease });
         self.change(before.as_ref(), Some(&after));
         steps.push(Step::Key { revision, before, after: Some(after) });
-    }
-
-    /// The keys before and after where this one belongs: where a key of its folder would be.
-    fn neighbours(&self, key: &str) -> impl Iterator<Item = &KeyText> {
-        let before = self.items.get_prev(&ByText(key));
-        let after = std::iter::once_with(|| ()).filter_map(move |()| self.items.get_next(&ByText(key)));
-        before.into_iter().chain(after).map(|item| &item.key)
     }
 
     fn note_deletion(&mut self, item: Arc<Item>, revision: Revision, steps: &mut Steps) {

@@ -1,10 +1,10 @@
-//! Listings: pages of one revision, small in number and in bytes. It keeps at most two pages that were not asked for, and what is
-//! left of the answer they came in.
+//! Listings: pages of one revision, small in number and in bytes. It keeps at most two pages that were not asked for, what is
+//! left of the answer they came in, and the answer after that.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use etcd_client::GetOptions;
+use etcd_client::{GetOptions, KeyValue};
 use tokio::sync::mpsc;
 
 use super::entries::{Skipped, entry, prefix_end, prefix_start};
@@ -55,53 +55,87 @@ async fn pages(
     limit: Duration,
     to: &mpsc::Sender<Step>,
 ) -> Result<(), StoreError> {
-    let mut start = prefix_start(prefix);
     let end = prefix_end(prefix.as_bytes());
-    let mut at: Option<Revision> = None;
-    let mut keys = FIRST_KEYS;
+    let first = Range { start: prefix_start(prefix), end, at: None, keys: FIRST_KEYS };
     let mut sent = false;
+    let mut answer = ask(nodes, limit, first).await?;
     loop {
+        let Answer { pairs, revision, next } = answer;
+        let is_last = next.is_none();
+        // While etcd reads what comes next, the reader takes what is there.
+        let next = async {
+            match next {
+                Some(next) => ask(nodes, limit, next).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let hand_on = async {
+            let mut entries = pairs.into_iter().filter_map(|pair| entry(pair, skipped)).peekable();
+            while entries.peek().is_some() || (is_last && !sent) {
+                sent = true;
+                let entries: Vec<Entry> = entries.by_ref().take(MAX_PAGE).collect();
+                if to.send(Step::Page(Page { entries, revision })).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        let (next, is_read) = tokio::join!(next, hand_on);
+        answer = match next? {
+            Some(next) if is_read => next,
+            _ => return Ok(()),
+        };
+    }
+}
+
+/// Keys to be asked for.
+struct Range {
+    start: Vec<u8>,
+    end: Vec<u8>,
+    /// The revision of the first answer.
+    at: Option<Revision>,
+    keys: i64,
+}
+
+/// What came of it.
+struct Answer {
+    pairs: Vec<KeyValue>,
+    revision: Revision,
+    /// If there is more.
+    next: Option<Range>,
+}
+
+async fn ask(nodes: &Nodes, limit: Duration, mut range: Range) -> Result<Answer, StoreError> {
+    let mut answer = loop {
         let answer = nodes
             .call(Effect::Reads, limit, |mut clients| {
-                let mut options = GetOptions::new().with_range(end.clone()).with_limit(keys);
-                if let Some(at) = at {
+                let mut options = GetOptions::new().with_range(range.end.clone()).with_limit(range.keys);
+                if let Some(at) = range.at {
                     options = options.with_revision(at);
                 }
-                let start = start.clone();
+                let start = range.start.clone();
                 async move { clients.kv.get(start, Some(options)).await }
             })
             .await;
-        let mut answer = match answer {
-            Err(error) if keys > 1 && is_answer_too_large(&error) => {
-                keys = (keys / 16).max(1);
-                continue;
+        match answer {
+            Err(error) if range.keys > 1 && is_answer_too_large(&error) => {
+                range.keys = (range.keys / 16).max(1);
             }
-            answer => answer?,
-        };
-        let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
-        let revision = *at.get_or_insert(revision);
-        nodes.saw(revision);
-        let more = answer.more();
-        let pairs = answer.take_kvs();
-        if let Some(last) = pairs.last() {
-            start = last.key().to_vec();
-            start.push(0);
+            answer => break answer?,
         }
+    };
+    let revision = answer.header().map_or(0, etcd_client::ResponseHeader::revision);
+    let revision = *range.at.get_or_insert(revision);
+    nodes.saw(revision);
+    let more = answer.more();
+    let pairs = answer.take_kvs();
+    let next = pairs.last().filter(|_| more).map(|last| {
         let bytes: usize = pairs.iter().map(|pair| pair.key().len() + pair.value().len()).sum();
-        keys = next_page(keys, pairs.len(), bytes);
-        let is_last = !more || pairs.is_empty();
-        let mut entries = pairs.into_iter().filter_map(|pair| entry(pair, skipped)).peekable();
-        while entries.peek().is_some() || (is_last && !sent) {
-            sent = true;
-            let entries: Vec<Entry> = entries.by_ref().take(MAX_PAGE).collect();
-            if to.send(Step::Page(Page { entries, revision })).await.is_err() {
-                return Ok(());
-            }
-        }
-        if is_last {
-            return Ok(());
-        }
-    }
+        let mut start = last.key().to_vec();
+        start.push(0);
+        Range { start, keys: next_page(range.keys, pairs.len(), bytes), ..range }
+    });
+    Ok(Answer { pairs, revision, next })
 }
 
 /// Keys to ask for after a page: as many as fill one by the sizes seen, but growing slowly, since what comes next may be

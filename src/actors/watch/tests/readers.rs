@@ -75,7 +75,8 @@ impl Teller {
                 told.history
                     .entries
                     .values()
-                    .for_each(|entry| super::super::state::list(&mut builder, entry));
+                    .filter_map(super::super::state::listed)
+                    .for_each(|event| builder.apply(event));
                 told.readable.insert(revision, reads(&builder.publish(revision).0));
             }
         });

@@ -12,7 +12,7 @@ use crate::domain::event::Revision;
 
 fn listed(history: &History) -> SnapshotBuilder {
     let mut builder = SnapshotBuilder::default();
-    history.entries.values().for_each(|entry| super::super::state::list(&mut builder, entry));
+    history.entries.values().filter_map(super::super::state::listed).for_each(|event| builder.apply(event));
     builder
 }
 
@@ -98,8 +98,18 @@ impl Scene {
     fn relist(&mut self) {
         self.under_way.clear();
         let mut builder = SnapshotBuilder::listing_after(self.state.current());
-        self.history.entries.values().for_each(|entry| super::super::state::list(&mut builder, entry));
+        self.history
+            .entries
+            .values()
+            .filter_map(super::super::state::listed)
+            .for_each(|event| builder.apply(event));
+        let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, self.history.revision, 0.2);
+        if is_first {
+            // Nobody watches before.
+            assert!(step.changes.is_empty());
+            self.shown = instances(&step.snapshot);
+        }
         self.publish(&step);
         assert_eq!(self.state.guard().next_due(), None, "what is listed is shown, and nothing else");
         self.assert_same(&step);
@@ -162,7 +172,7 @@ fn who_is_listed_anew_is_back() {
     let mut builder = SnapshotBuilder::default();
     for instance in ["gone", "new"] {
         let Event::Put(entry) = missed.put(document(instance), &json(instance), 1) else { unreachable!() };
-        super::super::state::list(&mut builder, &entry);
+        super::super::state::listed(&entry).into_iter().for_each(|event| builder.apply(event));
     }
     let step = world.state.replace(builder, 10, 0.2);
     let mut fates: Vec<(String, Fate)> =
