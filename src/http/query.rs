@@ -16,26 +16,35 @@ impl Query {
     /// Splits a raw query (what follows `?`). Decodes nothing.
     pub fn split(raw: &str) -> Self {
         let mut pairs = Vec::new();
-        let mut start = 0;
-        for pair in raw.split('&') {
-            let end = start + pair.len();
-            if !pair.is_empty() && !pair.contains(';') {
-                if pairs.is_empty() {
-                    pairs.reserve(8);
+        let (mut start, mut equals, mut is_whole) = (0, None, true);
+        // One look at each byte: most requests of consumers come here.
+        for (at, byte) in raw.bytes().chain(std::iter::once(b'&')).enumerate() {
+            match byte {
+                b'&' => {
+                    if is_whole && at > start {
+                        if pairs.is_empty() {
+                            pairs.reserve(8);
+                        }
+                        let value_start = equals.map_or(at, |equals| equals + 1);
+                        pairs.push((start..equals.unwrap_or(at), value_start..at));
+                    }
+                    (start, equals, is_whole) = (at + 1, None, true);
                 }
-                let equals = pair.find('=');
-                let name_end = equals.map_or(end, |at| start + at);
-                let value_start = equals.map_or(end, |at| start + at + 1);
-                pairs.push((start..name_end, value_start..end));
+                b'=' if equals.is_none() => equals = Some(at),
+                b';' => is_whole = false,
+                _ => {}
             }
-            start = end + 1;
         }
         Self { pairs }
     }
 
     /// The first value of `name` in the query this was split from.
     pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
-        self.pairs(raw).find(|(key, _)| key == name).map(|(_, value)| value)
+        let is_named = |key: &str| key == name || (is_escaped(key) && decode_query(key) == Ok(name.into()));
+        let named = |(key, value): &(Range<usize>, Range<usize>)| {
+            if is_named(raw.get(key.clone())?) { decode_query(raw.get(value.clone())?).ok() } else { None }
+        };
+        self.pairs.iter().find_map(named)
     }
 
     /// All pairs of the query this was split from, decoded, in order.
@@ -46,10 +55,16 @@ impl Query {
     }
 }
 
+fn is_escaped(key: &str) -> bool {
+    key.bytes().any(|byte| matches!(byte, b'%' | b'+'))
+}
+
 /// The first pair of a raw query that is no UTF-8, by its name as it came. Such a query is refused before its pairs are looked
 /// at: left out like pairs with a broken escape, a part of a condition would be missing without a word.
 pub fn pair_that_is_no_text(raw: &str) -> Option<&str> {
-    if !raw.contains('%') {
+    // Escapes below 0x80 are text whatever is around them.
+    let is_above = |escape: &[u8]| escape[0] == b'%' && !matches!(escape[1], b'0'..=b'7');
+    if !raw.as_bytes().windows(2).any(is_above) {
         return None;
     }
     raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(name, value)| {
@@ -84,6 +99,11 @@ mod tests {
         check("a;b=1&b=2", "b", Some("2"));
         check("%61=1+2", "a", Some("1 2"));
         check("=1", "", Some("1"));
+        check("a=1&b", "b", Some(""));
+        check("a=%zz&%61=2&a=3", "a", Some("2"));
+        check("a=1;&a=2;3&a=4", "a", Some("4"));
+        check("a+b=1", "a b", Some("1"));
+        check("ab=1", "a", None);
     }
 
     #[test]
