@@ -19,7 +19,7 @@ use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{Compare, Key, LeaseId, Op, Store, Txn};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const WRITERS: usize = 64;
 const MEASURED: usize = 30_000;

@@ -89,9 +89,9 @@ fn service_request(name: &str) -> Vec<u8> {
     post(&format!("{BASE}/microservices"), &body)
 }
 
-/// The id of the instance of this number among those a service was filled with.
+/// The id of the instance of this number among those a service was filled with. Of the form a server makes.
 pub fn instance_id(number: usize) -> String {
-    format!("instance-{number:023x}")
+    format!("{number:032x}")
 }
 
 /// Registers instances in all `services` in turn until each has `each`.

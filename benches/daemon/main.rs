@@ -42,7 +42,7 @@ use std::process::ExitCode;
 use options::{Asked, Options};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc; // the daemon's, so that the floor has it as well
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc; // the daemon's, so that the floor has it as well
 
 fn main() -> ExitCode {
     match options::asked(std::env::args().skip(1)) {
