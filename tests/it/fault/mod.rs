@@ -22,6 +22,7 @@ mod etcd_faults;
 mod etcd_restart;
 mod expiry;
 mod fuzz;
+mod mailbox;
 mod mass_expiry;
 mod overload;
 mod owners;
