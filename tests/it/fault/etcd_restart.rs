@@ -5,11 +5,11 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
-use super::proxy::{assert_refused_clearly, names, short_leases};
+use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -78,7 +78,8 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
         let shown = both.map(|node| on_node(&node.client(), &service).unwrap());
         shown.iter().all(|shown| !gone.iter().any(|id| shown.contains_key(id)))
     });
-    let (is_over, mut refusals, mut longest) = (AtomicBool::new(false), 0, Duration::ZERO);
+    let (is_over, mut refusals) = (AtomicBool::new(false), 0);
+    let [mut longest, mut healthy_after] = [Duration::ZERO; 2];
     let looks = thread::scope(|scope| {
         let looking: Vec<_> = both
             .iter()
@@ -99,6 +100,11 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
             }
         }
         etcd.restart();
+        let back = Instant::now();
+        for node in both {
+            eventually(GENEROUS, || is_healthy(&node.client()));
+        }
+        healthy_after = back.elapsed();
         for registry in [&here, &there] {
             eventually(GENEROUS, || registry.create_service("afterwards", "1.0.0"));
         }
@@ -113,7 +119,8 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
     let answers = owners.stop();
     answers.assert_all_taken();
     say!(
-        "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}",
+        "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}; \
+         /health is good {healthy_after:?} after etcd answers",
         answers.taken
     );
 }
