@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
 use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
+use super::stop::StopWhenDropped;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -40,14 +41,6 @@ fn look(client: &Client, service: &str, stay: &[String], gone: &[String], is_ove
         looks += 2;
     }
     looks
-}
-
-struct StopWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Injected: etcd is killed right after some were unregistered, and started again on its data later than leases live.
@@ -89,7 +82,6 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
                 scope.spawn(move || look(&client, service, stay, gone, is_over))
             })
             .collect();
-        // Also when an assertion fails, so that the scope ends.
         let stop = StopWhenDropped(&is_over);
         etcd.kill();
         let away = Deadline::after(Scale::of_this_run().choose(AWAY.0, AWAY.1));

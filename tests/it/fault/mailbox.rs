@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::owners::Owners;
 use super::proxy::names;
+use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -123,6 +124,7 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
     let enough = Scale::of_this_run().choose(ENOUGH, 20 * ENOUGH);
     let begin = Instant::now();
     let (outcomes, looks, longest) = thread::scope(|scope| {
+        let stop = StopWhenDropped(&is_over);
         let writing: Vec<_> = (0..WRITERS)
             .map(|writer| {
                 let (client, is_over, refusals) = (&client, &is_over, &refusals);
@@ -141,7 +143,7 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
             longest = longest.max(begin.elapsed());
             looks += 1;
         }
-        is_over.store(true, Ordering::Relaxed);
+        drop(stop);
         let outcomes: Vec<Outcomes> = writing.into_iter().map(|writer| writer.join().unwrap()).collect();
         (outcomes, looks, longest)
     });

@@ -28,4 +28,5 @@ mod overload;
 mod owners;
 mod proxy;
 mod soak;
+mod stop;
 mod watchers;
