@@ -71,7 +71,7 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
         let shown = both.map(|node| on_node(&node.client(), &service).unwrap());
         shown.iter().all(|shown| !gone.iter().any(|id| shown.contains_key(id)))
     });
-    let (is_over, mut refusals) = (AtomicBool::new(false), 0);
+    let (is_over, mut refusals, mut was_unhealthy) = (AtomicBool::new(false), 0, false);
     let [mut longest, mut healthy_after] = [Duration::ZERO; 2];
     let looks = thread::scope(|scope| {
         let looking: Vec<_> = both
@@ -91,6 +91,7 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
                 refusals += 1;
             }
         }
+        was_unhealthy = is_healthy(&nodes[0].client()).is_err();
         etcd.restart();
         let back = Instant::now();
         for node in both {
@@ -112,7 +113,7 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
     answers.assert_all_taken();
     say!(
         "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}; \
-         /health is good {healthy_after:?} after etcd answers",
+         /health complained: {was_unhealthy}, and is good {healthy_after:?} after etcd answers",
         answers.taken
     );
 }

@@ -134,7 +134,11 @@ fn check_loss(loss: Loss) {
     proxy.heal();
     let back = Instant::now();
     eventually(GENEROUS, || is_healthy(&lost.client()));
-    let healthy_after = back.elapsed();
+    let complaint = if was_unhealthy {
+        format!("until {:?} after etcd's return", back.elapsed())
+    } else {
+        "not".to_owned()
+    };
     eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
     let stay = [beating.clone(), long].concat();
     let after = agree_on(&[&lost, &near], &etcd, &provider, &stay);
@@ -166,7 +170,7 @@ fn check_loss(loss: Loss) {
     }
     say!(
         "figure: {loss:?}: away for {:?}, {} beats taken (longest answer {:?}), longest refusal of a write {longest_write:?}, \
-         /health complained: {was_unhealthy}, and was good {healthy_after:?} after etcd's return",
+         /health complained {complaint}",
         back.duration_since(away),
         answers.taken,
         answers.longest,
