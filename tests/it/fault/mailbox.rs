@@ -109,7 +109,9 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
     raise_file_limit();
     let etcd = Etcd::start();
     let proxy = Proxy::start(etcd.address()).unwrap();
-    let settings = Settings::default().yaml("server.request.maxConcurrent", json!(1_000_000));
+    let settings = Settings::default()
+        .yaml("server.request.maxConcurrent", json!(1_000_000))
+        .yaml("quota.cap.service.limit", json!(1_000_000));
     let mut node = Daemon::start(on_etcd(settings, &[proxy.address()])).unwrap();
     let client = node.client();
     let registry = Registry::new(client.clone(), "default");
@@ -121,7 +123,7 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
     proxy.delay(DELAY);
     let owners = Owners::beat(node.client(), &service, &beating, Duration::from_millis(500));
     let (is_over, refusals) = (AtomicBool::new(false), AtomicUsize::new(0));
-    let enough = Scale::of_this_run().choose(ENOUGH, 20 * ENOUGH);
+    let enough = Scale::of_this_run().choose(ENOUGH, 10 * ENOUGH);
     let begin = Instant::now();
     let (outcomes, looks, longest) = thread::scope(|scope| {
         let stop = StopWhenDropped(&is_over);
