@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod clock;
+
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,8 +43,14 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store in memory.
 pub fn store() -> FaultyStore {
-    let options = Options { on_fatal: Arc::new(|why| panic!("fatal: {why}")), ..Options::default() };
-    let inner = EmbeddedStore::open_on(Arc::new(FaultyDisk::default()), options, Clock::system()).unwrap();
+    store_by(Clock::system(), Options::default().late_tolerance)
+}
+
+/// The same by this clock, which may move in strides of `stride`.
+fn store_by(clock: Clock, stride: Duration) -> FaultyStore {
+    let on_fatal = Arc::new(|why: &str| panic!("fatal: {why}"));
+    let options = Options { late_tolerance: stride, on_fatal, ..Options::default() };
+    let inner = EmbeddedStore::open_on(Arc::new(FaultyDisk::default()), options, clock).unwrap();
     FaultyStore::new(Arc::new(inner))
 }
 
@@ -71,6 +79,7 @@ pub struct Stage {
     pub beats: Beats,
     pub goodbyes: Goodbyes,
     pub registry: Addr<RegistryActor>,
+    pub watch: Addr<WatchActor>,
     pub core: Rc<RegistryCore>,
     pub freshness: Freshness,
     pub service: ServiceId,
@@ -87,17 +96,27 @@ impl Stage {
     }
 
     pub async fn set_up(store: FaultyStore, dependencies: DependencyMode) -> Self {
+        Self::set_all(store, dependencies, Clock::system()).await
+    }
+
+    /// By a clock that a test moves.
+    pub async fn set_by(clock: Clock, dependencies: DependencyMode) -> Self {
+        let store = store_by(clock.clone(), Duration::from_secs(3600));
+        Self::set_all(store, dependencies, clock).await
+    }
+
+    async fn set_all(store: FaultyStore, dependencies: DependencyMode, clock: Clock) -> Self {
         let lifelines = Lifelines::default();
         lifelines.release();
         let shared: Arc<dyn Store> = Arc::new(store.clone());
-        let clock = Clock::system();
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
         let hub = HubActor::new(lifelines.tie("hub")).start();
         let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
         let tie = lifelines.tie("watch");
-        WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules, tie)
-            .start();
+        let watch =
+            WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules, tie)
+                .start();
         let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = RegistryRules {
             quotas: Quotas::default(),
@@ -121,7 +140,7 @@ impl Stage {
         LeaseActor::new(lease_core, lifelines.tie("lease")).start();
         reader.wait_until_complete().await;
         let mut stage =
-            Self { store, reader, beats, goodbyes, registry, core, freshness, service: "".into() };
+            Self { store, reader, beats, goodbyes, registry, watch, core, freshness, service: "".into() };
         let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
         let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();

@@ -36,6 +36,8 @@ use crate::store::Store;
 pub const MAILBOX: usize = 16;
 /// How often the store is probed.
 const PROBE: Duration = Duration::from_secs(1);
+/// How often while it is away: clients that went to another node may come back within a second.
+const PROBE_AWAY: Duration = Duration::from_millis(250);
 /// How long one request to the RegistryActor may take.
 const LIMIT: Duration = Duration::from_secs(10);
 /// How long leaving may take.
@@ -161,19 +163,21 @@ impl Work {
 
 async fn probe(core: Rc<PeerCore>) {
     loop {
-        match core.store.revision().await {
+        let pause = match core.store.revision().await {
             Ok(_) => {
                 if core.contact.restored() {
                     log::info!("the store answers again");
                 }
+                PROBE
             }
             Err(error) => {
                 if core.contact.lost(core.clock.monotonic(), error.to_string()) {
                     log::warn!("the store does not answer: {error}; reads go on from the snapshot");
                 }
+                PROBE_AWAY
             }
-        }
-        tokio::time::sleep(PROBE).await;
+        };
+        tokio::time::sleep(pause).await;
     }
 }
 

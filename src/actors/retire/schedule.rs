@@ -82,6 +82,31 @@ mod tests {
         check("UTC0", cron, ("2026-03-01T00:00:00Z", "2026-03-07T01:00:00Z"), true);
     }
 
+    /// How often a job of one o'clock runs, judged at these times.
+    fn runs(times: &[&str]) -> usize {
+        let cron = Cron::parse("0 1 * * *").unwrap();
+        let minutes: Vec<u64> = times
+            .iter()
+            .map(|time| u64::try_from(time.parse::<Timestamp>().unwrap().as_second()).unwrap() / 60)
+            .collect();
+        let zone = LocalZone(TimeZone::posix("UTC0").unwrap());
+        minutes.windows(2).filter(|pair| zone.is_due(&cron, pair[0], pair[1])).count()
+    }
+
+    #[test]
+    fn a_clock_that_is_set_skips_or_repeats_a_run_and_no_more() {
+        let nights = ["2026-03-08T00:59:00Z", "2026-03-08T01:00:00Z", "2026-03-08T01:01:00Z"];
+        let after = |times: &[&'static str]| runs(&[times, &nights].concat());
+        assert_eq!(after(&["2026-03-07T00:59:00Z", "2026-03-07T01:00:00Z"]), 2, "two nights");
+        assert_eq!(after(&["2026-03-07T00:59:00Z", "2026-03-07T07:00:00Z"]), 1, "set forward over it");
+        let set_back = ["2026-03-07T01:00:00Z", "2026-03-06T19:01:00Z", "2026-03-06T19:02:00Z"];
+        assert_eq!(after(&set_back), 1, "set back over it: not due before its time comes again");
+        let zone = LocalZone(TimeZone::posix("UTC0").unwrap());
+        let cron = Cron::parse("* * * * *").unwrap();
+        let last = u64::MAX / 60;
+        assert!(!zone.is_due(&cron, 0, last) && !zone.is_due(&cron, last, 0), "no minute of any calendar");
+    }
+
     #[test]
     fn daylight_saving_moves_the_hour() {
         let zone = "CET-1CEST,M3.5.0,M10.5.0/3";

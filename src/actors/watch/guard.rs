@@ -2,10 +2,11 @@
 //! argument.
 //!
 //! Every expiry waits [`WINDOW`], then passes unless a rule holds it: (a) preservation: expiries that wait or are held
-//! are 80 % and more of all instances, which are more than 5; it goes on until nothing waits any more; (b) share: expiries of the last heartbeat interval and 5 s are
-//! more than a configured share of what was held at its start, and more than 5 (a store ends only so many leases a
-//! second, and owners that are cut off miss their beats over a whole interval). A held one is let go when its own TTL has
-//! passed, 600 s at most; one that registers again is no longer held.
+//! are 80 % and more of all instances, which are more than 5; it goes on until nothing waits any more; (b) share: expiries
+//! of the last heartbeat interval and 5 s are more than a configured share of what was held at its start, and more than 5
+//! (a store ends only so many leases a second, and owners that are cut off miss their beats over a whole interval). What
+//! came first may have passed by then: at most that share. A held one is let go when its own TTL has passed, 600 s at most;
+//! one that registers again is no longer held.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -23,6 +24,9 @@ const MAX_HOLD: Duration = Duration::from_secs(600);
 const SLACK: Duration = Duration::from_secs(5);
 /// Expiries remembered for rule (b); with more at once the share is met in any case.
 const MAX_REMEMBERED: usize = 1_000_000;
+
+/// What is newly held is told this often at most: thousands come in hundreds of batches.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// Why an expiry is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -64,6 +68,15 @@ pub struct ExpiryGuard {
     recent: VecDeque<(Monotonic, usize)>,
     /// Rule (a) is in force.
     preserving: Option<Crowd>,
+    /// Newly held and not told yet: by rule (a), by rule (b).
+    untold: [Untold; 2],
+    tell_after: Monotonic,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Untold {
+    newly: usize,
+    crowd: Option<Crowd>,
 }
 
 /// How a rule was met.
@@ -77,7 +90,7 @@ pub struct Crowd {
     pub of: usize,
 }
 
-/// What a rule has just begun to hold.
+/// What a rule has begun to hold since that was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Held {
     /// How many.
@@ -93,14 +106,18 @@ pub struct Held {
 pub struct Verdict {
     /// These pass.
     pub pass: Vec<InstanceRef>,
-    /// Newly held by rule (a).
+    /// How many are newly held by rule (a).
+    pub newly_preserved: usize,
+    /// How many are newly held by rule (b).
+    pub newly_shared: usize,
+    /// To be told now: held by rule (a).
     pub preserved: Option<Held>,
-    /// Newly held by rule (b); of several of them the widest crowd.
+    /// To be told now: held by rule (b); of several of them the widest crowd.
     pub shared: Option<Held>,
 }
 
 impl Verdict {
-    /// What is newly held and why, in a line each.
+    /// What is to be told: what is newly held and why, in a line each.
     pub fn lines(&self, now: Monotonic) -> Vec<String> {
         let begin = |held: &Held| format!("{} expired instances are held", held.newly);
         let preserved = self.preserved.as_ref().map(|held| {
@@ -128,11 +145,22 @@ impl Verdict {
     }
 }
 
+impl Untold {
+    fn add(&mut self, newly: usize, crowd: Option<Crowd>) {
+        if newly == 0 {
+            return;
+        }
+        self.newly += newly;
+        self.crowd = self.crowd.into_iter().chain(crowd).max_by_key(|crowd| crowd.expired);
+    }
+}
+
 impl ExpiryGuard {
     /// A guard with the share of rule (b): 0.2 is 20 %.
     pub fn new(share: f64) -> Self {
         let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
-        Self { share, waiting, by_due, recent, preserving: None }
+        let untold = [Untold::default(); 2];
+        Self { share, waiting, by_due, recent, preserving: None, untold, tell_after: Monotonic::ZERO }
     }
 
     /// An expiry was seen.
@@ -164,7 +192,8 @@ impl ExpiryGuard {
 
     /// When to look again.
     pub fn next_due(&self) -> Option<Monotonic> {
-        self.by_due.first().map(|(due, _)| *due)
+        let tells = self.untold.iter().any(|untold| untold.newly > 0).then_some(self.tell_after);
+        self.by_due.first().map(|(due, _)| *due).into_iter().chain(tells).min()
     }
 
     /// All that wait or are held, with the rule and since when.
@@ -181,7 +210,6 @@ impl ExpiryGuard {
         if is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now) {
             self.preserving.get_or_insert(Crowd { since: now, expired: gone, of: total });
         }
-        let (mut preserved, mut shared) = (0, 0);
         let mut widest: Option<Crowd> = None;
         while let Some((due, at)) = self.by_due.first().cloned() {
             if due > now {
@@ -202,8 +230,8 @@ impl ExpiryGuard {
             match until.filter(|(_, until)| *until > now) {
                 Some((rule, until)) => {
                     match rule {
-                        Rule::Preservation => preserved += 1,
-                        _ => shared += 1,
+                        Rule::Preservation => verdict.newly_preserved += 1,
+                        _ => verdict.newly_shared += 1,
                     }
                     widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
                     self.by_due.insert((until, at.clone()));
@@ -217,15 +245,22 @@ impl ExpiryGuard {
                 }
             }
         }
-        verdict.preserved = self.newly_held(Rule::Preservation, preserved, self.preserving);
-        verdict.shared = self.newly_held(Rule::Share, shared, widest);
+        let [preserved, shared] = &mut self.untold;
+        preserved.add(verdict.newly_preserved, self.preserving);
+        shared.add(verdict.newly_shared, widest);
+        if now >= self.tell_after {
+            verdict.preserved = self.tell(0, Rule::Preservation, now);
+            verdict.shared = self.tell(1, Rule::Share, now);
+        }
         self.end_preserving();
         self.drop_old(now);
         verdict
     }
 
-    fn newly_held(&self, rule: Rule, newly: usize, crowd: Option<Crowd>) -> Option<Held> {
+    fn tell(&mut self, which: usize, rule: Rule, now: Monotonic) -> Option<Held> {
+        let Untold { newly, crowd } = std::mem::take(self.untold.get_mut(which)?);
         let crowd = crowd.filter(|_| newly > 0)?;
+        self.tell_after = now + TELL_EVERY;
         let in_all = self.waiting.values().filter(|waiting| waiting.rule == rule).count();
         Some(Held { newly, in_all, crowd })
     }

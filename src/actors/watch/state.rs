@@ -260,8 +260,8 @@ impl WatchState {
         }
         let total = self.builder.current().instance_count;
         let verdict = self.guard.judge(now, total);
-        metrics::HELD_BY_PRESERVATION.add(verdict.preserved.map_or(0, |held| held.newly));
-        metrics::HELD_BY_SHARE.add(verdict.shared.map_or(0, |held| held.newly));
+        metrics::HELD_BY_PRESERVATION.add(verdict.newly_preserved);
+        metrics::HELD_BY_SHARE.add(verdict.newly_shared);
         verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
         for at in verdict.pass {
             self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));

@@ -1,6 +1,6 @@
 //! Whether nodes and etcd agree, instance by instance and document by document.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
@@ -80,6 +80,7 @@ fn all_show(nodes: &[&Daemon], service: &str, held: &Instances) -> Result<(), St
 /// What is there and should not be, and the other way round; both empty: the documents differ.
 fn difference(found: &[String], wanted: &[String]) -> String {
     let without = |these: &[String], those: &[String]| -> Vec<String> {
+        let those: BTreeSet<&String> = those.iter().collect();
         these.iter().filter(|id| !those.contains(id)).take(5).cloned().collect()
     };
     let (extra, missing) = (without(found, wanted), without(wanted, found));

@@ -14,6 +14,7 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
+use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::HttpError;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
@@ -325,14 +326,6 @@ fn kill_again_and_again(store: &dyn Backing, rounds: usize, longest_life_ms: u64
     daemon.restart().unwrap();
     writers.iter_mut().for_each(|writer| writer.check("after a stop in order"));
     Done { kills, acknowledged: writers.iter().map(|writer| writer.acknowledged).sum(), beats }
-}
-
-struct StopWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Injected: `kill -9` under load, and while it starts again: 1,000 rounds in a long run.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
 use super::proxy::{assert_refused_clearly, names, short_leases};
+use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{self, Etcd, EtcdSetup};
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -202,14 +203,6 @@ fn no_answered_write_is_lost_when_the_leader_moves_or_is_killed() {
         assert!(held.contains_key(id), "{id} was answered 200 and is not there");
     }
     say!("figure: leader moved and killed: {} writes answered 200, all there", written.len());
-}
-
-struct StopWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// Registers until it is over; the ids that were answered 200.

@@ -5,11 +5,12 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
-use super::proxy::{assert_refused_clearly, names, short_leases};
+use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
+use super::stop::StopWhenDropped;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -42,14 +43,6 @@ fn look(client: &Client, service: &str, stay: &[String], gone: &[String], is_ove
     looks
 }
 
-struct StopWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// Injected: etcd is killed right after some were unregistered, and started again on its data later than leases live.
 #[test]
 fn a_restarted_etcd_finds_every_node_as_it_is() {
@@ -78,7 +71,8 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
         let shown = both.map(|node| on_node(&node.client(), &service).unwrap());
         shown.iter().all(|shown| !gone.iter().any(|id| shown.contains_key(id)))
     });
-    let (is_over, mut refusals, mut longest) = (AtomicBool::new(false), 0, Duration::ZERO);
+    let (is_over, mut refusals, mut was_unhealthy) = (AtomicBool::new(false), 0, false);
+    let [mut longest, mut healthy_after] = [Duration::ZERO; 2];
     let looks = thread::scope(|scope| {
         let looking: Vec<_> = both
             .iter()
@@ -88,7 +82,6 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
                 scope.spawn(move || look(&client, service, stay, gone, is_over))
             })
             .collect();
-        // Also when an assertion fails, so that the scope ends.
         let stop = StopWhenDropped(&is_over);
         etcd.kill();
         let away = Deadline::after(Scale::of_this_run().choose(AWAY.0, AWAY.1));
@@ -98,7 +91,13 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
                 refusals += 1;
             }
         }
+        was_unhealthy = is_healthy(&nodes[0].client()).is_err();
         etcd.restart();
+        let back = Instant::now();
+        for node in both {
+            eventually(GENEROUS, || is_healthy(&node.client()));
+        }
+        healthy_after = back.elapsed();
         for registry in [&here, &there] {
             eventually(GENEROUS, || registry.create_service("afterwards", "1.0.0"));
         }
@@ -113,7 +112,8 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
     let answers = owners.stop();
     answers.assert_all_taken();
     say!(
-        "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}",
+        "figure: etcd restarted: {looks} looks, all answered; {} beats taken; {refusals} writes refused, longest {longest:?}; \
+         /health complained: {was_unhealthy}, and is good {healthy_after:?} after etcd answers",
         answers.taken
     );
 }

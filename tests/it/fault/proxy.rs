@@ -61,7 +61,7 @@ enum Loss {
 }
 
 /// Whether `/health` is good.
-fn is_healthy(client: &Client) -> Result<(), String> {
+pub fn is_healthy(client: &Client) -> Result<(), String> {
     let response = client.get("/v4/default/registry/health").map_err(|error| error.to_string())?;
     if response.status == 200 { Ok(()) } else { Err(response.text()) }
 }
@@ -132,8 +132,14 @@ fn check_loss(loss: Loss) {
     }
 
     proxy.heal();
-    eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
+    let back = Instant::now();
     eventually(GENEROUS, || is_healthy(&lost.client()));
+    let complaint = if was_unhealthy {
+        format!("until {:?} after etcd's return", back.elapsed())
+    } else {
+        "not".to_owned()
+    };
+    eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
     let stay = [beating.clone(), long].concat();
     let after = agree_on(&[&lost, &near], &etcd, &provider, &stay);
     // The documents are what they were, and the beats go on counting: nobody goes when the leases have run once more.
@@ -163,8 +169,9 @@ fn check_loss(loss: Loss) {
         assert_eq!(of_it, ["DELETE"], "{id}");
     }
     say!(
-        "{loss:?}: away for {:?}, {} beats taken (longest answer {:?}), longest refusal of a write {longest_write:?}, /health complained: {was_unhealthy}",
-        away.elapsed(),
+        "figure: {loss:?}: away for {:?}, {} beats taken (longest answer {:?}), longest refusal of a write {longest_write:?}, \
+         /health complained {complaint}",
+        back.duration_since(away),
         answers.taken,
         answers.longest,
     );

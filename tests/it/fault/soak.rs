@@ -11,6 +11,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::agreement::agree_on;
 use super::proxy::short_leases;
+use super::stop::StopWhenDropped;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -83,12 +84,20 @@ fn absent_is_gone(outcome: Result<(), CallError>) -> Result<(), CallError> {
     }
 }
 
-struct StopWhenDropped<'a>(&'a AtomicBool);
-
-impl Drop for StopWhenDropped<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
+/// Each owner takes one turn after another, until `meanwhile` is done.
+fn beside(owners: &mut [Owner], turn: impl Fn(&mut Owner) + Sync, meanwhile: impl FnOnce()) {
+    let (is_over, turn) = (&AtomicBool::new(false), &turn);
+    thread::scope(|scope| {
+        let _stop = StopWhenDropped(is_over);
+        for owner in owners {
+            scope.spawn(move || {
+                while !is_over.load(Ordering::Relaxed) {
+                    turn(owner);
+                }
+            });
+        }
+        meanwhile();
+    });
 }
 
 /// Injected, at random moments: `kill -9` of one node, a cut of another one.
@@ -116,21 +125,14 @@ fn all_agree_after_kills_and_cuts() {
             answered: 0,
         })
         .collect();
-    let is_over = AtomicBool::new(false);
     let end =
         Deadline::after(Scale::of_this_run().choose(Duration::from_secs(20), Duration::from_secs(1_200)));
     let (mut kills, mut cuts) = (0, 0);
-    thread::scope(|scope| {
-        let _stop = StopWhenDropped(&is_over);
-        for owner in &mut owners {
-            let is_over = &is_over;
-            scope.spawn(move || {
-                while !is_over.load(Ordering::Relaxed) {
-                    owner.turn();
-                    thread::sleep(Duration::from_millis(owner.random.random_range(0..100)));
-                }
-            });
-        }
+    let turn = |owner: &mut Owner| {
+        owner.turn();
+        thread::sleep(Duration::from_millis(owner.random.random_range(0..100)));
+    };
+    beside(&mut owners, turn, || {
         while !end.has_passed() {
             thread::sleep(Duration::from_millis(random.random_range(200..2_000)));
             if random.random() {
@@ -153,18 +155,11 @@ fn all_agree_after_kills_and_cuts() {
     // Everything that is up is there, on every node, and nothing else. The owners go on beating meanwhile: else their leases
     // end, and what is said of a disagreement is only that nothing is left.
     let up: Vec<String> = owners.iter().flat_map(|owner| owner.up.iter().cloned()).collect();
-    let have_agreed = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let _stop = StopWhenDropped(&have_agreed);
-        for owner in &mut owners {
-            let have_agreed = &have_agreed;
-            scope.spawn(move || {
-                while !have_agreed.load(Ordering::Relaxed) {
-                    owner.beat();
-                    thread::sleep(Duration::from_secs(1));
-                }
-            });
-        }
+    let beat = |owner: &mut Owner| {
+        owner.beat();
+        thread::sleep(Duration::from_secs(1));
+    };
+    beside(&mut owners, beat, || {
         agree_on(&[&killed, &cut, &calm], &etcd, &service, &up);
     });
     let answered: usize = owners.iter().map(|owner| owner.answered).sum();

@@ -58,6 +58,13 @@ impl Process {
         prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a child of ours takes limits");
     }
 
+    /// The most memory it has had resident, kilobytes.
+    pub fn peak_memory(&self) -> usize {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
+    }
+
     fn pid(&self) -> Pid {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }

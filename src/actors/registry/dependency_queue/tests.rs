@@ -5,6 +5,7 @@
 use super::*;
 use crate::actors::registry::core::DependencyMode;
 use crate::actors::tests::{Stage, eventually, store, tenant};
+use crate::clock::Clock;
 use crate::domain::ServiceKey;
 use crate::domain::dependency::{ALL_VERSIONS, Partners};
 use crate::domain::event::ServiceName;
@@ -112,5 +113,23 @@ async fn replacing_and_adding_keep_their_order_and_what_no_longer_exists_is_clea
     }
     for consumer in ["d", "e"] {
         assert_eq!(partners(&stage, &keys::consumer_rule(&name(consumer), "1")).await, [""; 0], "{consumer}");
+    }
+}
+
+#[actix::test]
+async fn a_clock_that_is_set_while_requests_come_holds_none_of_them() {
+    let clock = Clock::manual(1_790_000_000);
+    let stage = Stage::set_by(clock.clone(), DependencyMode::Queued).await;
+    // The lock's value says when it was taken, here in the end the same as before.
+    for (round, to) in [1_790_040_000, 1_789_900_000, 0, 1_790_000_000, 1_790_000_000].into_iter().enumerate()
+    {
+        clock.jump(to);
+        let provider = format!("p{round}");
+        write(&stage, vec![queued("c", &format!("default_{provider}"), &provider, false)]).await;
+        let rule = keys::provider_rule(&name(&provider), ALL_VERSIONS);
+        // The snapshot shows it, or that it is applied.
+        stage.count().await;
+        until_it_is_empty(&stage).await;
+        assert_eq!(partners(&stage, &rule).await, ["c"], "{round}");
     }
 }

@@ -218,3 +218,31 @@ fn what_is_held_is_told_as_it_is() {
         ]
     );
 }
+
+#[test]
+fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
+    let mut guard = ExpiryGuard::new(0.1);
+    let (mut lines, mut told, mut held) = (0, 0, 0);
+    let mut judge = |guard: &mut ExpiryGuard, now: Duration| {
+        let verdict = guard.judge(now, 10_000);
+        held += verdict.newly_shared;
+        lines += verdict.lines(now).len();
+        told += newly(verdict.shared);
+        (lines, told, held)
+    };
+    // 1,000 a second for five seconds: those of the first second pass before the share is met.
+    for number in 0..5_000 {
+        let now = Duration::from_millis(100_000 + number as u64);
+        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 10_000 };
+        guard.expire(at(number), expiry, now);
+        judge(&mut guard, now);
+    }
+    let (lines, told, held) = judge(&mut guard, seconds(106));
+    assert!((1..=7).contains(&lines) && told <= held, "{lines} lines of {told}, {held} are held");
+    // The last ones are told without waiting for another expiry.
+    while let Some(due) = guard.next_due().filter(|due| *due < seconds(110)) {
+        judge(&mut guard, due);
+    }
+    let (_, told, held) = judge(&mut guard, seconds(110));
+    assert_eq!((told, guard.held().count()), (held, held));
+}
