@@ -131,7 +131,7 @@ async fn run(config: Config) -> Result<(), String> {
             return leave(&actors, &shared, &store).await;
         }
     }
-    let api = Arc::new(Api {
+    let api = Api {
         reader: shared.reader.clone(),
         registry: actors.registry.clone(),
         hub: actors.hub.clone(),
@@ -139,10 +139,11 @@ async fn run(config: Config) -> Result<(), String> {
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
-        node: Node::new(&config.registry.version),
+        node: Arc::new(Node::new(&config.registry.version)),
         clock: shared.clock.clone(),
         rules: rules::api(&config),
-    });
+    };
+    let node = Arc::clone(&api.node);
     let tls = if config.tls.enable { Some(tls::server(&config.tls)?) } else { None };
     let address = listen_address(&config)?;
     let bound = Bound::bind(address).map_err(|error| format!("{address}: {error}"))?;
@@ -160,7 +161,7 @@ async fn run(config: Config) -> Result<(), String> {
         tls,
         ..Settings::default()
     };
-    let server = server::start(vec![bound], Arc::clone(&api), ROUTES, settings).await;
+    let server = server::start(vec![bound], move || Arc::new(api.clone()), ROUTES, settings).await;
     let server = server.map_err(|error| format!("{address}: {error}"))?;
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
@@ -176,11 +177,11 @@ async fn run(config: Config) -> Result<(), String> {
         Ok(Err(error)) => return Err(format!("this node cannot register itself: {error}")),
         Err(refused) => return Err(format!("this node cannot register itself: {refused}")),
     }
-    api.node.set_ready();
+    node.set_ready();
     welcome(&config, address);
     let signal = stop.wait().await;
     log::info!("{signal}: stopping");
-    api.node.set_draining();
+    node.set_draining();
     unregister(&actors).await;
     let stopped = server.stop(DRAIN_LIMIT).await;
     if stopped.cut > 0 {

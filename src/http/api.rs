@@ -1,5 +1,6 @@
 //! What handlers work with: the snapshot, the actors' addresses, the rules as configured.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix::dev::ToEnvelope;
@@ -27,7 +28,8 @@ const WRITE_LIMIT: Duration = Duration::from_secs(5);
 /// How long an answer to a write waits for the snapshot to hold it.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 
-/// Shared by all handlers.
+/// What handlers work with. Clones share everything.
+#[derive(Clone)]
 pub struct Api {
     /// Reads.
     pub reader: SnapshotReader,
@@ -44,7 +46,7 @@ pub struct Api {
     /// Whether the store answers.
     pub contact: Contact,
     /// What this node says of itself.
-    pub node: Node,
+    pub node: Arc<Node>,
     /// Time.
     pub clock: Clock,
     /// Rules.

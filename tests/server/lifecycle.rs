@@ -16,7 +16,7 @@ async fn the_port_opens_when_the_server_starts() {
     let address = bound.address();
     assert_ne!(address.port(), 0);
     assert!(TcpStream::connect(address).await.is_err(), "it is bound and refuses");
-    let server = start(vec![bound], Arc::new(State::default()), TABLE, settings()).await.unwrap();
+    let server = start(vec![bound], || Arc::new(State::default()), TABLE, settings()).await.unwrap();
     assert_eq!(server.addresses(), [address]);
     assert_eq!(Client::connect(address).await.get("/empty").await.status(), 200);
     assert!(Bound::bind(address).is_err(), "an address in use is known at once");
@@ -24,7 +24,7 @@ async fn the_port_opens_when_the_server_starts() {
 
 #[actix_web::test]
 async fn a_server_without_address_does_not_start() {
-    assert!(start(Vec::new(), Arc::new(State::default()), TABLE, settings()).await.is_err());
+    assert!(start(Vec::new(), || Arc::new(State::default()), TABLE, settings()).await.is_err());
 }
 
 #[actix_web::test]

@@ -209,7 +209,8 @@ pub struct Fixture {
 pub async fn serve(settings: Settings) -> Fixture {
     let state = Arc::new(State::default());
     let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    let server = start(vec![bound], Arc::clone(&state), TABLE, settings).await.unwrap();
+    let of_worker = Arc::clone(&state);
+    let server = start(vec![bound], move || Arc::clone(&of_worker), TABLE, settings).await.unwrap();
     Fixture { server, state }
 }
 

@@ -154,11 +154,12 @@ pub struct Stopped {
     pub cut: usize,
 }
 
-/// Opens the ports and serves `table` with `state`. To be called inside an actix system. Fails if a socket cannot listen,
+/// Opens the ports and serves `table`. `state` is called for each worker: what a request counts references to is best a
+/// worker's own, or the cores take it from each other with every request. To be called inside an actix system. Fails if a socket cannot listen,
 /// a worker cannot start or the table is unsound; nothing is left running then.
 pub async fn start<S: Send + Sync + 'static>(
     listeners: Vec<Bound>,
-    state: Arc<S>,
+    state: impl Fn() -> Arc<S> + Clone + Send + 'static,
     table: &'static [Route<S>],
     settings: Settings,
 ) -> io::Result<Running> {
@@ -175,7 +176,8 @@ pub async fn start<S: Send + Sync + 'static>(
             (Arc::clone(&connections), Arc::clone(&stop), Arc::clone(&end_sessions));
         move || {
             let terms = Terms {
-                server: server_header.clone(),
+                // Copied, for the same reason as the state.
+                server: HeaderValue::from_bytes(server_header.as_bytes()).unwrap_or(server_header.clone()),
                 max_head: settings.max_header_bytes.saturating_add(HEAD_SLACK),
                 max_body: settings.max_body_bytes,
                 body_time: settings.body_time,
@@ -184,8 +186,7 @@ pub async fn start<S: Send + Sync + 'static>(
             };
             // The table was found sound above, so the empty router is never used.
             let router = Router::new(table).unwrap_or_default();
-            let dispatcher =
-                Rc::new(Dispatcher::new(Arc::clone(&state), router, terms, Arc::clone(&admission)));
+            let dispatcher = Rc::new(Dispatcher::new(state(), router, terms, Arc::clone(&admission)));
             let acceptor = Rc::new(Acceptor {
                 limits: IoLimits {
                     head: settings.head_time,

@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use actix_http::StatusCode;
@@ -49,8 +48,7 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         "Heartbeats taken and not sent to the store yet.",
         count(api.beats.len()),
     );
-    for (class, requests) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(&metrics::REQUESTS) {
-        let requests = requests.load(Ordering::Relaxed);
+    for (class, requests) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(metrics::requests()) {
         labelled(
             &mut text,
             "http_requests_total",
