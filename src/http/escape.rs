@@ -57,7 +57,7 @@ fn hex(digit: u8) -> Option<u8> {
 
 /// The path without empty, `.` and `..` segments, or `None` where it is clean already. A final `/` stays.
 pub fn clean_path(path: &str) -> Option<String> {
-    if !path.contains("//") && !path.contains("/.") {
+    if !path.as_bytes().windows(2).any(|pair| pair[0] == b'/' && matches!(pair[1], b'/' | b'.')) {
         return None;
     }
     let mut kept: Vec<&str> = Vec::new();

@@ -9,14 +9,22 @@ use super::escape::{Undecodable, decode_query};
 /// Where the pairs of a query are.
 #[derive(Debug, Default)]
 pub struct Query {
-    pairs: Vec<(Range<usize>, Range<usize>)>,
+    pairs: Vec<Pair>,
+}
+
+#[derive(Debug)]
+struct Pair {
+    name: Range<usize>,
+    value: Range<usize>,
+    /// Its name is as it stands.
+    is_plain: bool,
 }
 
 impl Query {
     /// Splits a raw query (what follows `?`). Decodes nothing.
     pub fn split(raw: &str) -> Self {
         let mut pairs = Vec::new();
-        let (mut start, mut equals, mut is_whole) = (0, None, true);
+        let (mut start, mut equals, mut is_whole, mut is_plain) = (0, None, true, true);
         // One look at each byte: most requests of consumers come here.
         for (at, byte) in raw.bytes().chain(std::iter::once(b'&')).enumerate() {
             match byte {
@@ -25,12 +33,13 @@ impl Query {
                         if pairs.is_empty() {
                             pairs.reserve(8);
                         }
-                        let value_start = equals.map_or(at, |equals| equals + 1);
-                        pairs.push((start..equals.unwrap_or(at), value_start..at));
+                        let (name_end, value_start) = equals.map_or((at, at), |equals| (equals, equals + 1));
+                        pairs.push(Pair { name: start..name_end, value: value_start..at, is_plain });
                     }
-                    (start, equals, is_whole) = (at + 1, None, true);
+                    (start, equals, is_whole, is_plain) = (at + 1, None, true, true);
                 }
                 b'=' if equals.is_none() => equals = Some(at),
+                b'%' | b'+' if equals.is_none() => is_plain = false,
                 b';' => is_whole = false,
                 _ => {}
             }
@@ -40,23 +49,23 @@ impl Query {
 
     /// The first value of `name` in the query this was split from.
     pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
-        let is_named = |key: &str| key == name || (is_escaped(key) && decode_query(key) == Ok(name.into()));
-        let named = |(key, value): &(Range<usize>, Range<usize>)| {
-            if is_named(raw.get(key.clone())?) { decode_query(raw.get(value.clone())?).ok() } else { None }
-        };
-        self.pairs.iter().find_map(named)
+        self.pairs.iter().find_map(|pair| {
+            let key = raw.as_bytes().get(pair.name.clone())?;
+            let is_named = if pair.is_plain {
+                key == name.as_bytes()
+            } else {
+                decode_query(raw.get(pair.name.clone())?) == Ok(name.into())
+            };
+            if is_named { decode_query(raw.get(pair.value.clone())?).ok() } else { None }
+        })
     }
 
     /// All pairs of the query this was split from, decoded, in order.
     pub fn pairs<'q>(&self, raw: &'q str) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
-        self.pairs.iter().filter_map(move |(name, value)| {
+        self.pairs.iter().filter_map(move |Pair { name, value, .. }| {
             Some((decode_query(raw.get(name.clone())?).ok()?, decode_query(raw.get(value.clone())?).ok()?))
         })
     }
-}
-
-fn is_escaped(key: &str) -> bool {
-    key.bytes().any(|byte| matches!(byte, b'%' | b'+'))
 }
 
 /// The first pair of a raw query that is no UTF-8, by its name as it came. Such a query is refused before its pairs are looked

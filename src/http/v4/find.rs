@@ -12,15 +12,38 @@ use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
-use crate::http::call::{Call, Surface, X_DOMAIN_NAME};
+use crate::http::call::{Answer, Call, Surface, X_DOMAIN_NAME};
 use crate::http::reply::{Gzip, Reply};
 
 /// Bodies below this are compressed for each answer: that costs less than keeping them twice.
 const COMPRESS_AT_ONCE: usize = 16 * 1024;
 
-/// `GET /instances`: instances of all versions of a provider.
-pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let target = target_of(&call)?;
+/// What one look in the snapshot led to.
+enum Looked {
+    /// The answer.
+    Sure(Result<Reply, Error>),
+    /// The answer, unless another node knows better.
+    Unsure(Result<Reply, Error>),
+}
+
+/// `GET /instances`: instances of all versions of a provider. Nearly always the first look is the answer; it is given without a
+/// future, whose making costs more than the look.
+pub fn find(api: &Arc<Api>, call: Call) -> Answer {
+    match find_now(api, &call).unwrap_or_else(|refused| Looked::Sure(Err(refused))) {
+        Looked::Sure(answer) => answer.into(),
+        Looked::Unsure(_) => {
+            let api = Arc::clone(api);
+            Answer::later(async move {
+                api.freshness.catch_up().await;
+                let (Looked::Sure(answer) | Looked::Unsure(answer)) = find_now(&api, &call)?;
+                answer
+            })
+        }
+    }
+}
+
+fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
+    let target = target_of(call)?;
     let (app_id, name) = (call.query_text("appId"), call.query_text("serviceName"));
     let (environment, tags) = (call.query_text("env"), call.query_text("tags"));
     let consumer = call.consumer_id()?;
@@ -41,17 +64,21 @@ pub async fn find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         tags: &tags,
         consumer,
     };
-    let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
-    let freshness = Wanted::of(&call);
-    let found = read(&api, &freshness, look, |found, known| found.answer.covers(known)).await?;
-    let Found { answer, dependency } = found;
-    if let Some(dependency) = dependency {
-        api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
-    }
-    if freshness.is_known(&answer.revision) {
-        return Ok(Reply::not_modified(&answer.revision));
-    }
-    Ok(found_reply(&api, &call, &answer))
+    let wanted = Wanted::of(call);
+    let found = api.reader.load().find(&find, &api.rules.shared);
+    let is_sure = !matches!(wanted, Wanted::Fresh)
+        && is_good(&wanted, &found, |found, known| found.answer.covers(known));
+    let answer = found.map(|Found { answer, dependency }| {
+        if let Some(dependency) = dependency {
+            api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
+        }
+        if wanted.is_known(&answer.revision) {
+            Reply::not_modified(&answer.revision)
+        } else {
+            found_reply(api, call, &answer)
+        }
+    });
+    Ok(if is_sure { Looked::Sure(answer) } else { Looked::Unsure(answer) })
 }
 
 /// Where shared services are looked for: on v4 the caller's own tenant; on v3 a caller has its tenant from one header

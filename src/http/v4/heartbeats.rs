@@ -12,17 +12,25 @@ use crate::domain::validate::instance::{self as valid, InstanceRequest};
 use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
-use crate::http::call::Call;
+use crate::http::call::{Answer, Call};
 use crate::http::dto::body;
 use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult};
 use crate::http::reply::Reply;
 
-/// `PUT …/heartbeat`, and `POST`.
-pub async fn beat(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+/// `PUT …/heartbeat`, and `POST`. Without a future, as long as the instance is held.
+pub fn beat(api: &Arc<Api>, call: Call) -> Answer {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
-    valid::ids(InstanceRequest::Heartbeat, service, instance)?;
-    take_exactly(&api, call.tenant(), service, instance).await?;
-    Ok(Reply::empty())
+    if let Err(refused) = valid::ids(InstanceRequest::Heartbeat, service, instance) {
+        return refused.into();
+    }
+    if take(api, call.tenant(), service, instance).is_ok() {
+        return Reply::empty().into();
+    }
+    let api = Arc::clone(api);
+    Answer::later(async move {
+        let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
+        take_exactly(&api, call.tenant(), service, instance).await.map(|()| Reply::empty())
+    })
 }
 
 /// [`take`], with a second look for an instance that was registered on another node a moment ago. While the node cannot
