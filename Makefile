@@ -19,17 +19,17 @@ help:
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 
 run:
-	@scripts/require.sh cc protoc
+	@scripts/require.sh cc make protoc
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc protoc etcd etcdctl wrk rustfmt clippy
+	@scripts/require.sh cc make protoc etcd etcdctl wrk rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 faults:
-	@scripts/require.sh cc protoc etcd etcdctl
+	@scripts/require.sh cc make protoc etcd etcdctl
 	SC_FAULTS=long cargo test --locked --test store_embedded --test store_etcd -- --test-threads=$(TEST_THREADS)
 	SC_FAULTS=long cargo test --locked --lib -- --test-threads=$(TEST_THREADS) clock lease guard watch::tests
 	SC_FAULTS=long cargo test --locked --test it -- --test-threads=$(FAULT_THREADS) fault:: property::
@@ -37,11 +37,11 @@ faults:
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
 # SHORT=1: tiny counts, only whether each row works.
 bench:
-	@scripts/require.sh cc protoc etcd etcdctl wrk
+	@scripts/require.sh cc make protoc etcd etcdctl wrk
 	cargo bench --locked --bench daemon -- $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) \
 		$(if $(SHORT),--short) $(if $(SAVE),--save)
 
 cluster:
-	@scripts/require.sh cc protoc etcd
+	@scripts/require.sh cc make protoc etcd
 	cargo build --locked --release
 	@scripts/cluster.sh

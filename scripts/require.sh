@@ -31,6 +31,7 @@ components=()
 for tool in "$@"; do
     case $tool in
         cc) have cc || packages+=(gcc libc6-dev) ;;
+        make) have make || packages+=(make) ;;
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
@@ -41,7 +42,7 @@ for tool in "$@"; do
     esac
 done
 
-have cargo || fail "cargo is not there: install Rust 1.85 or newer (https://rustup.rs), then try again."
+have cargo || fail "cargo is not there: install Rust 1.89 or newer (https://rustup.rs), then try again."
 
 if ((${#components[@]})); then
     have rustup || fail "missing: ${components[*]}. Without rustup they have to be installed the way Rust was."

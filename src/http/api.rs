@@ -115,7 +115,8 @@ impl Api {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        // A mailbox as full as this would keep the sender waiting, and then tell it that the store is late.
+        // Of what is sent and not answered a mailbox's worth may be at work. With more the mailbox could fill up: it would keep
+        // the sender waiting, and then tell it that the store is late.
         if metrics::REGISTRY_MAILBOX.messages() >= MAILBOX as u64 {
             return Err(refused(Refused::Full));
         }

@@ -145,12 +145,12 @@ impl Live {
         if let Some(outcome) = self.poll_read(cx) {
             return Poll::Ready(outcome);
         }
-        if let Some(verdict) = &mut self.verdict {
-            if let Poll::Ready(end) = verdict.as_mut().poll(cx) {
-                self.verdict = None;
-                if let Some(end) = end {
-                    return Poll::Ready(Outcome::End(end));
-                }
+        if let Some(verdict) = &mut self.verdict
+            && let Poll::Ready(end) = verdict.as_mut().poll(cx)
+        {
+            self.verdict = None;
+            if let Some(end) = end {
+                return Poll::Ready(Outcome::End(end));
             }
         }
         if let Some(outcome) = self.poll_timer(cx) {
@@ -224,10 +224,10 @@ impl Live {
     /// Writes what there is to write; control frames go before events, but never into the middle of one.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
         loop {
-            if self.out.is_empty() {
-                if let Some(end) = self.poll_fill(cx) {
-                    return Poll::Ready(Outcome::End(end));
-                }
+            if self.out.is_empty()
+                && let Some(end) = self.poll_fill(cx)
+            {
+                return Poll::Ready(Outcome::End(end));
             }
             if self.out.is_empty() {
                 if self.unflushed {

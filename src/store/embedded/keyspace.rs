@@ -68,13 +68,13 @@ impl Keyspace {
         let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
         let branch = if succeeded { &txn.then } else { &txn.otherwise };
         for op in branch {
-            if let Op::Put { lease: Some(lease), .. } = op {
-                if self.leases.ttl_seconds(*lease).is_none() {
-                    return Err(StoreError::Aborted {
-                        reason: Reason::LeaseNotFound,
-                        message: format!("requested lease not found: {lease}"),
-                    });
-                }
+            if let Op::Put { lease: Some(lease), .. } = op
+                && self.leases.ttl_seconds(*lease).is_none()
+            {
+                return Err(StoreError::Aborted {
+                    reason: Reason::LeaseNotFound,
+                    message: format!("requested lease not found: {lease}"),
+                });
             }
         }
         let revision = self.revision + 1;

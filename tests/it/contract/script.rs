@@ -33,7 +33,7 @@ impl Cluster {
         [(1, 30100), (2, 30100), (3, 2379), (3, 2380)].map(|(host, port)| self.address(host, port))
     }
 
-    fn run(&self) -> Process {
+    fn run(&self) -> Run {
         let [a, b, c] = self.net;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(root.join("scripts/cluster.sh"));
@@ -41,7 +41,20 @@ impl Cluster {
             .env("SERVICE_CENTER", env!("CARGO_BIN_EXE_service-center"))
             .env("CLUSTER_NET", format!("{a}.{b}.{c}"))
             .env("CLUSTER_DIR", self.folder.path().join("cluster"));
-        Process::spawn("cluster.sh", &mut command, &self.folder.path().join("log")).unwrap()
+        Run(Process::spawn("cluster.sh", &mut command, &self.folder.path().join("log")).unwrap())
+    }
+}
+
+/// The script while it runs. What it started ends with it, also when an assertion fails.
+struct Run(Process);
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        if self.0.exit_status().is_none() {
+            self.0.signal(Signal::TERM);
+            // If it does not end, it is killed, and what it started stays.
+            self.0.wait(GENEROUS).ok();
+        }
     }
 }
 
@@ -57,17 +70,17 @@ fn it_runs_until_it_is_told_to_stop_and_leaves_nothing_behind() {
     let cluster = Cluster::new(1);
     let mut script = cluster.run();
     eventually(2 * GENEROUS, || {
-        assert_eq!(script.exit_status(), None, "{}", script.log());
-        if script.log().contains("Running until Ctrl-C") { Ok(()) } else { Err(script.log()) }
+        assert_eq!(script.0.exit_status(), None, "{}", script.0.log());
+        if script.0.log().contains("Running until Ctrl-C") { Ok(()) } else { Err(script.0.log()) }
     });
     for address in cluster.addresses() {
         assert!(TcpStream::connect(address).is_ok(), "{address}");
     }
-    script.signal(Signal::TERM);
+    script.0.signal(Signal::TERM);
     // More signals do not make it leave its work half done.
-    script.signal(Signal::TERM);
-    script.signal(Signal::INT);
-    assert_eq!(script.wait(GENEROUS).unwrap().code(), Some(143));
+    script.0.signal(Signal::TERM);
+    script.0.signal(Signal::INT);
+    assert_eq!(script.0.wait(GENEROUS).unwrap().code(), Some(143));
     assert_silent(&cluster.addresses());
 }
 
@@ -78,8 +91,12 @@ fn another_process_on_its_addresses_is_told() {
     for taken in cluster.addresses() {
         let foreign = TcpListener::bind(taken).unwrap();
         let mut script = cluster.run();
-        assert_eq!(script.wait(GENEROUS).unwrap().code(), Some(1), "{}", script.log());
-        assert!(script.log().contains(&format!("{taken} is taken by another process")), "{}", script.log());
+        assert_eq!(script.0.wait(GENEROUS).unwrap().code(), Some(1), "{}", script.0.log());
+        assert!(
+            script.0.log().contains(&format!("{taken} is taken by another process")),
+            "{}",
+            script.0.log()
+        );
         drop(foreign);
         assert_silent(&cluster.addresses());
         assert!(!cluster.folder.path().join("cluster").exists(), "nor is its folder touched");

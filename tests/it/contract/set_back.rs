@@ -7,6 +7,7 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 /// Injected: etcd is set back to before some instances were registered. The node says so, shows what etcd holds, at no time
@@ -30,6 +31,7 @@ fn the_node_shows_what_the_backup_holds_and_goes_on() {
     assert_eq!(registry.list(&service, Freshness::Cached).unwrap().len(), 25);
     let is_over = AtomicBool::new(false);
     thread::scope(|scope| {
+        let stop = StopWhenDropped(&is_over);
         let looking = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let shown = registry.list(&service, Freshness::Cached).unwrap();
@@ -41,7 +43,7 @@ fn the_node_shows_what_the_backup_holds_and_goes_on() {
             let shown = registry.list(&service, Freshness::Cached).unwrap();
             if shown == kept { Ok(()) } else { Err(format!("{shown:?}")) }
         });
-        is_over.store(true, Ordering::Relaxed);
+        drop(stop);
         looking.join().unwrap();
     });
     let log = node.process().log();

@@ -14,11 +14,11 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use serde_json::json;
 
-use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::HttpError;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 
 /// Repeats a run: its seed.

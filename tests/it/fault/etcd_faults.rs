@@ -10,13 +10,13 @@ use serde_json::Value;
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
 use super::proxy::{assert_refused_clearly, names, short_leases};
-use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{self, Etcd, EtcdSetup};
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
 use crate::support::proxy::Proxy;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 /// How often owners beat.
@@ -145,6 +145,7 @@ fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
     let is_healing = AtomicBool::new(false);
     let client = lost.client();
     thread::scope(|scope| {
+        let stop = StopWhenDropped(&is_healing);
         let looking = scope.spawn(|| {
             let mut looks = 0_u32;
             while !is_healing.load(Ordering::Relaxed) {
@@ -156,7 +157,7 @@ fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
         });
         proxy.heal();
         let held = agree_on(&[&lost, &near], &etcd, &service, &[stay.clone(), come.clone()].concat());
-        is_healing.store(true, Ordering::Relaxed);
+        drop(stop);
         say!("figure: compacted: {} whole lists seen while it listed anew", looking.join().unwrap());
         assert_eq!(held[&stay[0]]["status"], "DOWN");
     });

@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
 use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
-use super::stop::StopWhenDropped;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
 use crate::support::http::Client;
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 /// How often owners beat.

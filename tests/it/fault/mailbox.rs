@@ -10,7 +10,6 @@ use serde_json::json;
 
 use super::owners::Owners;
 use super::proxy::names;
-use super::stop::StopWhenDropped;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -18,6 +17,7 @@ use crate::support::http::{Client, Connection};
 use crate::support::proxy::Proxy;
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 /// Writes at once: more than the mailbox holds, which is 4,096.

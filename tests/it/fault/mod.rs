@@ -28,5 +28,4 @@ mod overload;
 mod owners;
 mod proxy;
 mod soak;
-mod stop;
 mod watchers;

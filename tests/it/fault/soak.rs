@@ -11,7 +11,6 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::agreement::agree_on;
 use super::proxy::short_leases;
-use super::stop::StopWhenDropped;
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{Deadline, GENEROUS, eventually};
@@ -19,6 +18,7 @@ use crate::support::http::Client;
 use crate::support::proxy::Proxy;
 use crate::support::registry::{CallError, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 /// Repeats a run: its seed.

@@ -14,5 +14,6 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod scale;
+pub mod stop;
 pub mod store;
 pub mod ws;

@@ -8,8 +8,15 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-const DOCUMENTS: [&str; 5] =
-    ["README.md", "actors.md", "docs/configuration.md", "docs/differences.md", "src/lib.rs"];
+const DOCUMENTS: [&str; 7] = [
+    "README.md",
+    "actors.md",
+    "benches/README.md",
+    "docs/configuration.md",
+    "docs/differences.md",
+    "docs/reliability.md",
+    "src/lib.rs",
+];
 /// What a path in a document begins with, if it begins at the project's root.
 const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
 
@@ -95,6 +102,39 @@ fn names_in_files(item: &str) -> Vec<(String, Option<String>)> {
         }
     }
     found
+}
+
+/// Each `` `name` `` behind a `` `file.rs` `` in a row of a table, with that file.
+fn tests_named(line: &str) -> Vec<(&str, &str)> {
+    let is_name =
+        |quoted: &str| quoted.contains('_') && quoted.chars().all(|c| c.is_alphanumeric() || c == '_');
+    let mut found = Vec::new();
+    let mut file = None;
+    for quoted in line.split('`').skip(1).step_by(2) {
+        if quoted.ends_with(".rs") {
+            file = Some(quoted);
+        } else if let Some(file) = file.filter(|_| is_name(quoted)) {
+            found.push((file, quoted));
+        }
+    }
+    found
+}
+
+#[test]
+fn the_promises_name_tests_that_are_there() {
+    let text = read("docs/reliability.md");
+    let named: Vec<(&str, &str)> =
+        text.lines().filter(|line| line.starts_with('|')).flat_map(tests_named).collect();
+    assert!(named.len() > 25, "only {} tests were found in the table", named.len());
+    let is_there = |(file, name): &(&str, &str)| {
+        let places = [root().join(file), root().join("tests/it/fault").join(file)];
+        let found = places.iter().find_map(|place| fs::read_to_string(place).ok());
+        found.is_some_and(|text| text.contains(&format!("fn {name}(")))
+    };
+    let missing = named.iter().filter(|named| !is_there(named));
+    let violations: Vec<Violation> =
+        missing.map(|(file, name)| format!("`{file}` has no test `{name}`")).collect();
+    assert_none("the promises name tests that are there", &violations);
 }
 
 fn holds_word(text: &str, word: &str) -> bool {

@@ -283,5 +283,5 @@ fn bytes_of_hex(hex: &str) -> Option<Vec<u8>> {
         .map(|c| c.to_digit(16))
         .map(|d| u8::try_from(d?).ok())
         .collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    digits.len().is_multiple_of(2).then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
