@@ -144,12 +144,12 @@ impl Batch<'_> {
         let txns: Vec<&Txn> = indices.iter().filter_map(|index| self.txns.get(*index)).collect();
         let (before, alarmed) = (nodes.seen(), space.is_alarmed());
         let answer = nodes
-            .call(Effect::Writes, limit, |mut clients| {
+            .call(Effect::Writes, limit, |clients| {
                 let request = match txns.as_slice() {
                     [single] => request(single),
                     many => batch_request(many),
                 };
-                async move { clients.kv.txn(request).await }
+                async move { clients.kv.clone().txn(request).await }
             })
             .await;
         let answer = match answer {

@@ -108,13 +108,13 @@ struct Answer {
 async fn ask(nodes: &Nodes, limit: Duration, mut range: Range) -> Result<Answer, StoreError> {
     let mut answer = loop {
         let answer = nodes
-            .call(Effect::Reads, limit, |mut clients| {
+            .call(Effect::Reads, limit, |clients| {
                 let mut options = GetOptions::new().with_range(range.end.clone()).with_limit(range.keys);
                 if let Some(at) = range.at {
                     options = options.with_revision(at);
                 }
                 let start = range.start.clone();
-                async move { clients.kv.get(start, Some(options)).await }
+                async move { clients.kv.clone().get(start, Some(options)).await }
             })
             .await;
         match answer {

@@ -246,8 +246,8 @@ impl Store for EtcdStore {
         let nodes = self.nodes.clone();
         self.ask(Effect::Writes, async move {
             let granted = nodes
-                .call(Effect::Writes, nodes.call_limit(), |mut clients| async move {
-                    clients.lease.grant(ttl, None).await
+                .call(Effect::Writes, nodes.call_limit(), |clients| async move {
+                    clients.lease.clone().grant(ttl, None).await
                 })
                 .await?;
             Ok(Lease { id: LeaseId(granted.id()), ttl_seconds: granted.ttl() })
@@ -272,8 +272,8 @@ impl Store for EtcdStore {
         let nodes = self.nodes.clone();
         self.ask(Effect::Writes, async move {
             let revoked = nodes
-                .call(Effect::Writes, nodes.call_limit(), |mut clients| async move {
-                    clients.lease.revoke(lease.0).await
+                .call(Effect::Writes, nodes.call_limit(), |clients| async move {
+                    clients.lease.clone().revoke(lease.0).await
                 })
                 .await;
             match revoked {

@@ -45,8 +45,7 @@ pub(super) enum Effect {
     Writes,
 }
 
-/// The clients of one node, over one connection.
-#[derive(Clone)]
+/// The clients of one node, over one connection. Each costs something to clone, so only the one that is used is.
 pub(super) struct Clients {
     pub kv: KvClient,
     pub lease: LeaseClient,
@@ -66,7 +65,7 @@ enum Health {
 
 struct Node {
     connector: Connector,
-    clients: tokio::sync::Mutex<Option<Clients>>,
+    clients: tokio::sync::Mutex<Option<Arc<Clients>>>,
     health: AtomicU8,
     looked_after: AtomicBool,
     last_error: Mutex<String>,
@@ -167,7 +166,7 @@ impl Nodes {
     /// Makes a request at the node in use, and at others as long as it surely was not done and the limit allows.
     pub async fn call<T, F, Fut>(&self, effect: Effect, limit: Duration, request: F) -> Result<T, StoreError>
     where
-        F: Fn(Clients) -> Fut,
+        F: Fn(Arc<Clients>) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         let deadline = Instant::now() + limit;
@@ -204,7 +203,7 @@ impl Nodes {
 
     async fn attempt<T, F, Fut>(&self, index: usize, deadline: Instant, request: &F) -> Result<T, Failure>
     where
-        F: Fn(Clients) -> Fut,
+        F: Fn(Arc<Clients>) -> Fut,
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         let address = self.node(index).connector.address();
@@ -214,7 +213,7 @@ impl Nodes {
             Err(_) => return Err(Failure::NotSent(late("no answer to the authentication within the limit"))),
         };
         for last_try in [false, true] {
-            let answer = match timeout_at(deadline, request(clients.clone())).await {
+            let answer = match timeout_at(deadline, request(Arc::clone(&clients))).await {
                 Ok(answer) => answer.map_err(of_client),
                 Err(_) => Err(Failure::Unsettled(late("no answer within the limit"))),
             };
@@ -245,7 +244,7 @@ impl Nodes {
         if let Some(token) = &*self.0.stream_token.read().unwrap_or_else(PoisonError::into_inner) {
             return Ok(Some(token.clone()));
         }
-        let authenticate = |clients: Clients| async move {
+        let authenticate = |clients: Arc<Clients>| async move {
             let (user, password) = (credentials.user.clone(), credentials.password.clone());
             match clients.whole.auth_client().authenticate(user, password).await {
                 Ok(answer) => Ok(Some(answer.token().to_owned())),
@@ -330,11 +329,11 @@ impl Nodes {
     }
 
     /// The clients of a node; authenticates if there are credentials and this was not done.
-    async fn clients(&self, index: usize) -> Result<Clients, Failure> {
+    async fn clients(&self, index: usize) -> Result<Arc<Clients>, Failure> {
         let node = self.node(index);
         let mut slot = node.clients.lock().await;
         if let Some(clients) = &*slot {
-            return Ok(clients.clone());
+            return Ok(Arc::clone(clients));
         }
         let refused = |error: OptionsError| Failure::Refused {
             reason: crate::store::port::Reason::Refused,
@@ -350,13 +349,13 @@ impl Nodes {
             Failure::Unsettled(why) => Failure::NotSent(why),
             failure => failure,
         })?;
-        let clients = Clients {
+        let clients = Arc::new(Clients {
             kv: whole.kv_client().max_decoding_message_size(LARGEST_ANSWER),
             lease: whole.lease_client(),
             maintenance: whole.maintenance_client(),
             whole,
-        };
-        *slot = Some(clients.clone());
+        });
+        *slot = Some(Arc::clone(&clients));
         Ok(clients)
     }
 
@@ -414,8 +413,9 @@ impl Nodes {
     }
 }
 
-async fn probe(mut clients: Clients) -> Result<i64, etcd_client::Error> {
-    let answer = clients.kv.get(PROBE_KEY, Some(GetOptions::new().with_keys_only().with_limit(1))).await?;
+async fn probe(clients: Arc<Clients>) -> Result<i64, etcd_client::Error> {
+    let answer =
+        clients.kv.clone().get(PROBE_KEY, Some(GetOptions::new().with_keys_only().with_limit(1))).await?;
     Ok(answer.header().map_or(0, etcd_client::ResponseHeader::revision))
 }
 

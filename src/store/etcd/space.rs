@@ -53,13 +53,9 @@ impl Space {
             }
         }
         let alarms = nodes
-            .call(
-                Effect::Reads,
-                deadline.saturating_duration_since(Instant::now()),
-                |mut clients| async move {
-                    clients.maintenance.alarm(AlarmAction::Get, AlarmType::Nospace, None).await
-                },
-            )
+            .call(Effect::Reads, deadline.saturating_duration_since(Instant::now()), |clients| async move {
+                clients.maintenance.clone().alarm(AlarmAction::Get, AlarmType::Nospace, None).await
+            })
             .await?;
         if alarms.alarms().iter().any(|alarm| alarm.alarm() == AlarmType::Nospace) {
             self.alarmed.store(true, Ordering::Relaxed);
@@ -72,10 +68,10 @@ impl Space {
 async fn is_newer(nodes: Nodes, key: Key, before: Revision, deadline: Instant) -> Result<bool, StoreError> {
     let limit = deadline.saturating_duration_since(Instant::now());
     let answer = nodes
-        .call(Effect::Reads, limit, |mut clients| {
+        .call(Effect::Reads, limit, |clients| {
             let key = key.as_bytes().to_vec();
             let options = etcd_client::GetOptions::new().with_keys_only();
-            async move { clients.kv.get(key, Some(options)).await }
+            async move { clients.kv.clone().get(key, Some(options)).await }
         })
         .await?;
     Ok(answer.kvs().iter().any(|pair| pair.mod_revision() > before))

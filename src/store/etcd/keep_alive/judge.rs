@@ -76,8 +76,8 @@ async fn renew(nodes: &Nodes, channel: Channel, lease: LeaseId) -> Verdict {
 
 async fn ask(nodes: &Nodes, lease: LeaseId) -> Verdict {
     let question = nodes
-        .call(Effect::Reads, QUESTION_LIMIT, |mut clients| async move {
-            clients.lease.time_to_live(lease.0, None).await
+        .call(Effect::Reads, QUESTION_LIMIT, |clients| async move {
+            clients.lease.clone().time_to_live(lease.0, None).await
         })
         .await;
     match question {
