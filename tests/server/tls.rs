@@ -80,14 +80,29 @@ async fn the_protocol_is_negotiated() {
     }
 }
 
+type Http2 = h2::client::SendRequest<bytes::Bytes>;
+
+/// A client of HTTP/2 that sends a ping as soon as the last one is answered.
+async fn http_2(fixture: &Fixture) -> Http2 {
+    let mut config = client();
+    config.alpn_protocols = vec!["h2".into()];
+    let stream = connect(fixture, config).await.unwrap();
+    let (client, mut connection) = h2::client::handshake(stream).await.unwrap();
+    let mut pings = connection.ping_pong().unwrap();
+    actix_web::rt::spawn(async move { drop(connection.await) });
+    actix_web::rt::spawn(async move { while pings.ping(h2::Ping::opaque()).await.is_ok() {} });
+    client.ready().await.unwrap()
+}
+
+fn get(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
+    let request = http::Request::builder().uri(format!("https://127.0.0.1{path}")).body(()).unwrap();
+    client.send_request(request, true).unwrap().0
+}
+
 #[actix_web::test]
 async fn http_2_is_served() {
     let fixture = serving(plain_server()).await;
-    let mut config = client();
-    config.alpn_protocols = vec!["h2".into()];
-    let (client, connection) = h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
-    actix_web::rt::spawn(async move { drop(connection.await) });
-    let mut client = client.ready().await.unwrap();
+    let mut client = http_2(&fixture).await;
     let mut ask = async |method: &str, path: &str, body: Vec<u8>| {
         let uri = format!("https://127.0.0.1{path}");
         let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
@@ -122,19 +137,60 @@ async fn an_idle_http_2_connection_ends() {
     let keep_alive = Duration::from_millis(500);
     let tls = Some(Arc::new(plain_server()));
     let fixture = serve(Settings { tls, keep_alive, ..settings() }).await;
-    let mut config = client();
-    config.alpn_protocols = vec!["h2".into()];
-    let (client, connection) = h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
-    // It answers pings, which keeps no connection that nobody uses.
-    actix_web::rt::spawn(async move { drop(connection.await) });
-    let mut client = client.ready().await.unwrap();
-    let request = http::Request::builder().uri("https://127.0.0.1/wait").body(()).unwrap();
-    let (response, _) = client.send_request(request, true).unwrap();
+    // Its pings keep no connection that nobody uses.
+    let mut client = http_2(&fixture).await;
+    let response = get(&mut client, "/wait");
     eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
     tokio::time::sleep(keep_alive * 4).await;
     fixture.state.go.notify_one();
     assert_eq!(response.await.unwrap().status(), 200);
     eventually("the connection is gone", || fixture.server.connections() == 0).await;
+}
+
+#[actix_web::test]
+async fn a_stop_waits_for_the_answers_of_http_2() {
+    let fixture = serving(plain_server()).await;
+    let mut client = http_2(&fixture).await;
+    let (waits, large) = (get(&mut client, "/wait"), get(&mut client, "/bytes/3000000"));
+    eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
+    let state = Arc::clone(&fixture.state);
+    let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(20)));
+    let mut large = large.await.unwrap().into_body();
+    state.go.notify_one();
+    assert_eq!(waits.await.unwrap().status(), 200);
+    let mut length = 0;
+    while let Some(chunk) = large.data().await {
+        let chunk = chunk.unwrap();
+        length += chunk.len();
+        large.flow_control().release_capacity(chunk.len()).unwrap();
+    }
+    assert_eq!(length, 3_000_000);
+    assert_eq!(stop.await.unwrap().cut, 0);
+}
+
+/// The library knows no limit of its own.
+#[actix_web::test]
+async fn one_connection_of_http_2_has_so_many_requests_under_way_and_no_more() {
+    const MOST: usize = 256;
+    let fixture = serving(plain_server()).await;
+    let mut client = http_2(&fixture).await;
+    let mut open = Vec::new();
+    for _ in 0..MOST {
+        client = client.ready().await.unwrap();
+        // Bodies that never end.
+        let uri = "https://127.0.0.1/v4/default/registry/show/x";
+        let request = http::Request::builder().method("PUT").uri(uri).body(()).unwrap();
+        let (response, mut sender) = client.send_request(request, false).unwrap();
+        sender.send_data(" ".into(), false).unwrap();
+        open.push((response, sender));
+    }
+    let refused = get(&mut client, "/unchanged").await.unwrap();
+    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    // One ends, and there is room for another.
+    let (response, mut sender) = open.pop().unwrap();
+    sender.send_data(" ".into(), true).unwrap();
+    assert_eq!(response.await.unwrap().status(), 200);
+    assert_eq!(get(&mut client, "/unchanged").await.unwrap().status(), 304);
 }
 
 /// Whatever was negotiated, a connection that asks for nothing ends.

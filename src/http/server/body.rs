@@ -5,13 +5,14 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::RequestHead;
-use actix_http::body::{BodySize, MessageBody};
+use actix_http::body::{BodySize, BoxBody, MessageBody};
 use actix_http::header;
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
 
 use super::admission::BodySpace;
+use super::connection::Running;
 
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,5 +131,29 @@ impl MessageBody for Holding {
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
         let answer = std::mem::take(&mut self.get_mut().answer);
         Poll::Ready((!answer.is_empty()).then_some(Ok(answer)))
+    }
+}
+
+/// An answer's body that counts its request as under way.
+pub(super) struct Counted {
+    answer: BoxBody,
+    _running: Running,
+}
+
+impl Counted {
+    pub(super) fn new(answer: BoxBody, running: Running) -> Self {
+        Self { answer, _running: running }
+    }
+}
+
+impl MessageBody for Counted {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        Pin::new(&mut self.get_mut().answer).poll_next(cx)
     }
 }

@@ -44,6 +44,13 @@ const MOST_RESERVED: usize = 256;
 /// For the request of a connection from the reserve, and for its answer.
 pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
+/// Requests of one HTTP/2 connection that are answered at once, bodies still on their way and answers the client does not take
+/// among them; the library knows no bound. What comes beyond is refused before its body is read.
+pub(crate) const MOST_STREAMS: usize = 256;
+
+/// After the last of them was handed to the library, for it to be sent: a stopped server ends the connection only then.
+const STREAMS_LINGER: Duration = Duration::from_millis(200);
+
 /// How many connections are open, of how many.
 #[derive(Debug)]
 pub(crate) struct Gauge {
@@ -149,9 +156,20 @@ impl Exchange {
         Running(Rc::clone(self))
     }
 
-    /// Whether this connection is beyond the limit, and may only ask after the server's health.
-    pub(crate) fn is_reserve(&self) -> bool {
-        self.is_reserve
+    /// HTTP/2.
+    pub(crate) fn is_multiplexed(&self) -> bool {
+        self.multiplexed
+    }
+
+    /// What a further request may ask for.
+    pub(crate) fn standing(&self) -> Standing {
+        if self.is_reserve {
+            Standing::Reserve
+        } else if self.multiplexed && self.running.get() >= MOST_STREAMS {
+            Standing::Crowded
+        } else {
+            Standing::Place
+        }
     }
 
     /// The answer under way is the connection's last: it says `Connection: close`.
@@ -171,6 +189,17 @@ impl Exchange {
     fn is_idle(&self) -> bool {
         self.running.get() == 0 && self.unclaimed.get() == 0
     }
+}
+
+/// How a request's connection stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// It has a place of its own.
+    Place,
+    /// It is one of the reserve: only the server's health may be asked for, and the answer is the last.
+    Reserve,
+    /// It has as many requests under way as it may: only the server's health may be asked for.
+    Crowded,
 }
 
 /// A request being answered.
@@ -265,7 +294,9 @@ impl Connection {
         let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
         let mut limits = limits;
         if is_reserve {
-            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
+            // HTTP/2 knows no last answer, so what is asked in the same breath is answered as well.
+            let idle = if multiplexed { STREAMS_LINGER } else { RESERVE_LIMIT };
+            limits = IoLimits { head: RESERVE_LIMIT, idle, write_stall: RESERVE_LIMIT };
         }
         exchange.since.set(Some(Instant::now()));
         Some(Self {
@@ -316,7 +347,16 @@ impl Connection {
             let _ = stop.wait.as_mut().poll(cx);
             stop.in_line = true;
         }
-        stop.signal.is_raised() && self.exchange.is_idle()
+        if !stop.signal.is_raised() || !self.exchange.is_idle() {
+            return false;
+        }
+        // The library still has to send what it was handed.
+        match self.exchange.answered.get() {
+            Some(answered) if self.exchange.multiplexed => {
+                self.poll_deadline(cx, answered + STREAMS_LINGER).is_ready()
+            }
+            _ => true,
+        }
     }
 
     /// Ready when `deadline` has passed; else the task is woken by then.
@@ -446,7 +486,8 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = this.poll_send(cx, buf);
-        if outcome.is_ready() {
+        // What HTTP/2 sends beside answers, such as a ping's, makes nobody busy.
+        if outcome.is_ready() && !this.exchange.multiplexed {
             this.exchange.answered.set(Some(Instant::now()));
         }
         this.judge_write(cx, outcome)

@@ -16,8 +16,8 @@ use tokio::time::Instant;
 
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
-use super::connection::Exchange;
-use super::response::{Seen, Standing, Terms, caught, hold, must_wait, packed, too_large_head, wait};
+use super::connection::{Exchange, Standing};
+use super::response::{Seen, Terms, caught, count, hold, must_wait, packed, too_large_head, wait};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
@@ -76,16 +76,40 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), has_body, exchange)) {
             return Either::Left(ready(too_large_head()));
         }
-        let place = match &exchange {
-            Some(exchange) if exchange.is_reserve() => Standing::Reserve,
-            _ => Standing::Place,
+        let standing = exchange.as_ref().map_or(Standing::Place, |exchange| exchange.standing());
+        let step = match self.route(head.get(), standing) {
+            // Its body is not read: there may be any number of them.
+            Step::Answered(reply) if standing == Standing::Crowded => {
+                let seen = Seen::unmatched(started, standing);
+                return Either::Left(ready(self.terms.send(head.get(), reply, &seen)));
+            }
+            step => step,
         };
-        let step = self.route(head.get(), place);
+        match exchange {
+            Some(exchange) if exchange.is_multiplexed() => {
+                let running = exchange.run();
+                let served = self.run_step(head, payload, step, (started, standing), None);
+                Either::Right(Box::pin(async move { count(served.await, running) }))
+            }
+            exchange => self.run_step(head, payload, step, (started, standing), exchange),
+        }
+    }
+
+    /// Runs what was found. `exchange` is told while the request is under way.
+    fn run_step(
+        self: &Rc<Self>,
+        head: Head,
+        payload: Payload,
+        step: Step<S>,
+        (started, standing): (Option<Instant>, Standing),
+        exchange: Option<Rc<Exchange>>,
+    ) -> Served {
+        let has_body = !matches!(payload, Payload::None);
         if has_body {
             let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) = this.serve_with_body(head, payload, step, started, place).await;
+                let (response, unread) = this.serve_with_body(head, payload, step, started, standing).await;
                 match unread {
                     None => response,
                     Some(unread) => {
@@ -98,9 +122,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }));
         }
         let (answer, head, seen) = match step {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, place)),
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, standing)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, place, route, &tenant);
+                let seen = Seen::matched(started, standing, route, &tenant);
                 // The handler takes the head along, and the answer still needs it: it is shared, not copied.
                 let kept = head.share();
                 (self.run(route, Call::new(head, matched, tenant, Bytes::new())), kept, seen)
@@ -130,18 +154,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         mut payload: Payload,
         step: Step<S>,
         started: Option<Instant>,
-        place: Standing,
+        standing: Standing,
     ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
                 let reply = packed(reply, head.get()).await;
-                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started, place));
+                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started, standing));
                 return (response, (!emptied).then_some(payload));
             }
         };
-        let seen = Seen::matched(started, place, route, &tenant);
+        let seen = Seen::matched(started, standing, route, &tenant);
         let kept = head.share();
         let mut space = self.admission.body();
         let terms = &self.terms;
@@ -190,11 +214,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         if self.head_is_too_large(head.get(), true, exchange) {
             return Upgrade::Refused(too_large_head());
         }
-        let place = if exchange.is_reserve() { Standing::Reserve } else { Standing::Place };
-        let (answer, head, seen) = match self.route(head.get(), place) {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, place)),
+        let standing = exchange.standing();
+        let (answer, head, seen) = match self.route(head.get(), standing) {
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, standing)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, place, route, &tenant);
+                let seen = Seen::matched(started, standing, route, &tenant);
                 let kept = head.share();
                 let call = Call::new(head, matched, tenant, Bytes::new());
                 let answer = match route.handler {
@@ -238,7 +262,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         size > self.terms.max_head
     }
 
-    fn route(&self, head: &RequestHead, place: Standing) -> Step<S> {
+    fn route(&self, head: &RequestHead, standing: Standing) -> Step<S> {
         let found = self.router.find(&head.method, &head.uri);
         let refuse = |status, text: &'static str| Step::Answered(Reply::library_text(status, text));
         match found {
@@ -255,7 +279,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 Step::Answered(reply.header(header::ALLOW, allow))
             }
             Found::Route(route, matched) => {
-                if place == Standing::Reserve && route.load != Load::Always {
+                if standing != Standing::Place && route.load != Load::Always {
                     return Step::Answered(Reply::error(&refusal(route.load)));
                 }
                 if let Some(refusal) = self.admission.refusal(route.load) {

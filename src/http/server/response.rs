@@ -13,7 +13,8 @@ use actix_web::dev::Payload;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::body::Holding;
+use super::body::{Counted, Holding};
+use super::connection::{Running, Standing};
 use super::signal::Signal;
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
@@ -94,7 +95,7 @@ impl Terms {
         }
         // A client that offered another protocol would take the library's answer for a switch to it.
         let ends = head.connection_type() == ConnectionType::Upgrade
-            || seen.place == Standing::Reserve
+            || seen.standing == Standing::Reserve
             || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
@@ -124,37 +125,28 @@ impl Terms {
     }
 }
 
-/// Whether a request's connection has a place of its own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Standing {
-    /// It has.
-    Place,
-    /// It is one of the reserve, and ends with its answer.
-    Reserve,
-}
-
 /// What is known of a request beside its head.
 pub(super) struct Seen {
     pub(super) started: Option<Instant>,
-    pub(super) place: Standing,
+    pub(super) standing: Standing,
     pub(super) load: Load,
     pub(super) pattern: Option<&'static str>,
     pub(super) tenant: Option<Tenant>,
 }
 
 impl Seen {
-    pub(super) fn unmatched(started: Option<Instant>, place: Standing) -> Self {
-        Self { started, place, load: Load::Always, pattern: None, tenant: None }
+    pub(super) fn unmatched(started: Option<Instant>, standing: Standing) -> Self {
+        Self { started, standing, load: Load::Always, pattern: None, tenant: None }
     }
 
     pub(super) fn matched<S>(
         started: Option<Instant>,
-        place: Standing,
+        standing: Standing,
         route: &'static Route<S>,
         tenant: &Tenant,
     ) -> Self {
         let tenant = started.map(|_| tenant.clone());
-        Self { started, place, load: route.load, pattern: Some(route.path), tenant }
+        Self { started, standing, load: route.load, pattern: Some(route.path), tenant }
     }
 }
 
@@ -201,6 +193,11 @@ pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse 
         Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
         Err(body) => body,
     })
+}
+
+/// Counts a request of HTTP/2 as under way until the library has taken its answer, or the client has given it up.
+pub(super) fn count(response: HttpResponse, running: Running) -> HttpResponse {
+    response.map_body(|_, body| BoxBody::new(Counted::new(body, running)))
 }
 
 /// What Go's library answers to a head of more bytes than configured: nothing of ours is in it.
