@@ -137,7 +137,8 @@ impl Api {
     }
 }
 
-fn refused(why: Refused) -> Error {
+/// Why an actor does not do what it was asked.
+pub(super) fn refused(why: Refused) -> Error {
     match why {
         Refused::Full => {
             metrics::REFUSED_FOR_LOAD.add(1);

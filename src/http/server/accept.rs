@@ -15,6 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, Entry, Gauge, IoLimits, RESERVE_LIMIT, Transport};
 use super::signal::Signal;
+use crate::metrics;
 
 /// For a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -54,6 +55,7 @@ impl Acceptor {
             Entry::Place(_) => HANDSHAKE_LIMIT,
             Entry::Reserve(_) => RESERVE_LIMIT,
             Entry::Full => {
+                metrics::REFUSED_FOR_LOAD.add(1);
                 if self.tls.is_none() {
                     refuse(&mut tcp, OVERLOADED).await;
                 }

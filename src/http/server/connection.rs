@@ -25,6 +25,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::OVERLOADED;
 use super::signal::Signal;
+use crate::metrics;
 
 /// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -471,7 +472,12 @@ impl AsyncRead for Connection {
             Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
             Poll::Ready(Silence::Head) => {
                 if this.write_blocked.is_none() && !this.exchange.multiplexed {
-                    let words = if this.exchange.is_reserve { OVERLOADED } else { HEAD_TOO_SLOW.as_bytes() };
+                    let words = if this.exchange.is_reserve {
+                        metrics::REFUSED_FOR_LOAD.add(1);
+                        OVERLOADED
+                    } else {
+                        HEAD_TOO_SLOW.as_bytes()
+                    };
                     // As far as the client listens: nothing is waited for.
                     let _ = this.transport.poll_write(cx, words);
                     let _ = this.transport.poll_flush(cx);

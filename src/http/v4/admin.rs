@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::mailbox::ask;
+use crate::actors::mailbox::{Refused, ask};
 use crate::actors::watch::messages::ListHeld;
-use crate::error::{Code, Error};
-use crate::http::api::Api;
+use crate::error::Error;
+use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
 use crate::json_object;
@@ -43,9 +43,11 @@ json_object! {
 
 /// `GET /v4/{project}/admin/expiries`.
 pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
-    let held = ask(&api.watch, ListHeld, LIMIT).await;
-    // The store has no part in this: the actor is busy.
-    let held = held.map_err(|refused| Error::new(Code::Overloaded, refused.to_string()))?;
+    let held = ask(&api.watch, ListHeld, LIMIT).await.map_err(|why| match why {
+        // The store has no part in this: the actor is busy.
+        Refused::Late => refused(Refused::Full),
+        why => refused(why),
+    })?;
     let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
     let expiries = held.into_iter().map(|held| Expiry {
         tenant: held.at.tenant.to_string(),

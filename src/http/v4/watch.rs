@@ -8,8 +8,8 @@ use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
 use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
 use crate::actors::mailbox::tell;
 use crate::domain::{ServiceId, Tenant};
-use crate::error::{Code, Error};
-use crate::http::api::Api;
+use crate::error::Code;
+use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::v4::heartbeats::take_exactly;
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
@@ -32,8 +32,8 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
         consumer: consumer.clone(),
         outbox: outbox.clone(),
     };
-    if tell(&api.hub, message).is_err() {
-        return Start::Refuse(Error::new(Code::Overloaded, "").into());
+    if let Err(why) = tell(&api.hub, message) {
+        return Start::Refuse(refused(why).into());
     }
     let guard = Guard { hub: api.hub.clone(), tenant: tenant.clone(), consumer, subscription };
     if api.reader.load().service(&tenant, id).is_none() {
