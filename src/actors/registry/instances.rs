@@ -117,7 +117,9 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         document.complete(&view.record.document, id, core.now(), &core.rules.instances);
         let at = Keys::new(&tenant, &service, &document.instance_id);
         let json = Bytes::from(json::encode(&document));
-        match create(&core, &at, &json, document.ttl_seconds(&core.rules.instances), None).await? {
+        let ttl = document.ttl_seconds(&core.rules.instances);
+        let known = if instance.instance_id.is_empty() { IdKnown::Here } else { IdKnown::Outside };
+        match create(&core, &at, &json, ttl, None, known).await? {
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
@@ -132,6 +134,15 @@ enum Created {
     Exists(Option<Revision>),
 }
 
+/// Who knows the id of an instance that is created.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum IdKnown {
+    /// Nobody before the answer.
+    Here,
+    /// Its owner, who may turn to any node with it.
+    Outside,
+}
+
 /// Puts an instance that must not exist, on a lease of its own; not if this other key exists.
 async fn create(
     core: &RegistryCore,
@@ -139,6 +150,7 @@ async fn create(
     json: &Bytes,
     ttl_seconds: i64,
     unless: Option<&Key>,
+    id: IdKnown,
 ) -> Result<Created, Error> {
     let absent = [&at.document].into_iter().chain(unless).map(|key| Compare::Absent(Key::clone(key)));
     let compares: Vec<Compare> =
@@ -149,7 +161,8 @@ async fn create(
         let lease = core.leases.take(ttl_seconds).await.map_err(|error| store_error(&error))?;
         let txn = Txn { compares: compares.clone(), then: at.puts(json, lease), otherwise: at.reads() };
         let mut outcome = core.batcher.submit(txn.clone()).await;
-        if matches!(outcome, Err(StoreError::Unknown { .. })) && !deadline.is_over() {
+        let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
+        if is_unsure && !deadline.is_over() {
             // The same write again: committed before, it now fails on its own document, which the reads show.
             outcome = core.batcher.submit(txn).await;
         }
@@ -177,8 +190,12 @@ async fn create(
             }
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
             Err(error) => {
-                // Maybe written: without its lease it cannot stand.
-                core.leases.discard(vec![lease]);
+                is_unsure |= matches!(error, StoreError::Unknown { .. });
+                // Maybe written. Without its lease it cannot stand; but its owner may have registered it again meanwhile, here
+                // or elsewhere, and been told that it is there. Then it ends by itself if nobody beats for it.
+                if !is_unsure || id == IdKnown::Here {
+                    core.leases.discard(vec![lease]);
+                }
                 return Err(store_error(&error));
             }
         }
@@ -322,7 +339,7 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
     let ttl = parse(&json)?.ttl_seconds(&core.rules.instances);
     let at = Keys::new(&tenant, &service, instance.as_str());
     let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
-    match create(&core, &at, &json, ttl, Some(&goodbye)).await? {
+    match create(&core, &at, &json, ttl, Some(&goodbye), IdKnown::Outside).await? {
         Created::Done(outcome) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
         Created::Exists(_) => Ok(unchanged(())),

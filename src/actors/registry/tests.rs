@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of};
@@ -40,7 +42,7 @@ async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
     for second in [Fault::UnknownLate, Fault::Refused(Reason::Unavailable), Fault::UnknownDone] {
         let stage = Stage::set().await;
         stage.store.script(Call::Batch, [Fault::UnknownLate, second]);
-        let error = stage.register("i").await.unwrap_err();
+        let error = stage.register("").await.unwrap_err();
         assert_eq!(error.code, Code::Unavailable);
         eventually("the revocation", || stage.store.begun(Call::Revoke) == 1).await;
         // What was still on its way arrives.
@@ -60,11 +62,31 @@ async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
 }
 
 #[actix::test]
+async fn who_registers_again_with_an_id_of_its_own_keeps_what_was_done_unknown() {
+    for second in [Fault::UnknownDone, Fault::Refused(Reason::Unavailable)] {
+        let stage = Stage::set().await;
+        // Done, which nobody learns, by the first try or the second.
+        stage.store.script(Call::Batch, [Fault::UnknownDone, second]);
+        assert_eq!(stage.register("i").await.unwrap_err().code, Code::Unavailable);
+        let entry = stage.registered("i").await;
+        // The sweep of what is to be revoked comes once a second.
+        let end = tokio::time::Instant::now() + Duration::from_millis(1_500);
+        while tokio::time::Instant::now() < end {
+            assert_eq!(stage.store.begun(Call::Revoke), 0, "{second:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
+        assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
+        assert_eq!(stage.count().await, 1);
+    }
+}
+
+#[actix::test]
 async fn the_fence_is_set_also_when_the_store_is_away_for_a_while() {
     let stage = Stage::set().await;
     stage.store.script(Call::Batch, [Fault::UnknownLate, Fault::UnknownLate]);
     stage.store.script(Call::Revoke, [Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
-    assert!(stage.register("i").await.is_err());
+    assert!(stage.register("").await.is_err());
     let lease = stage.store.batches().iter().flatten().flat_map(|txn| &txn.then).find_map(|op| match op {
         Op::Put { lease, .. } => *lease,
         _ => None,
