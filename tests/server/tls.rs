@@ -168,6 +168,17 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
     assert_eq!(stop.await.unwrap().cut, 0);
 }
 
+/// One that takes none of an answer, though it pings.
+#[actix_web::test]
+async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
+    let tls = Some(Arc::new(plain_server()));
+    let write_stall = Duration::from_millis(300);
+    let fixture = serve(Settings { tls, write_stall, ..settings() }).await;
+    let mut client = http_2(&fixture).await;
+    let _untaken = get(&mut client, "/bytes/3000000").await.unwrap();
+    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+}
+
 /// The library knows no limit of its own.
 #[actix_web::test]
 async fn one_connection_of_http_2_has_so_many_requests_under_way_and_no_more() {

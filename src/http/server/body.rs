@@ -137,12 +137,12 @@ impl MessageBody for Holding {
 /// An answer's body that counts its request as under way.
 pub(super) struct Counted {
     answer: BoxBody,
-    _running: Running,
+    running: Running,
 }
 
 impl Counted {
     pub(super) fn new(answer: BoxBody, running: Running) -> Self {
-        Self { answer, _running: running }
+        Self { answer, running }
     }
 }
 
@@ -154,6 +154,11 @@ impl MessageBody for Counted {
     }
 
     fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        Pin::new(&mut self.get_mut().answer).poll_next(cx)
+        let this = self.get_mut();
+        let next = Pin::new(&mut this.answer).poll_next(cx);
+        if next.is_ready() {
+            this.running.goes_on();
+        }
+        next
     }
 }

@@ -117,7 +117,8 @@ pub(crate) struct Exchange {
     since: Cell<Option<Instant>>,
     /// Whether the last of them were an empty line.
     ends_with_head: Cell<bool>,
-    /// When the client took a part of an answer last, or one became ready to be taken.
+    /// When the client took a part of an answer last, or one became ready to be taken. HTTP/2: when a request began or ended
+    /// last, or the library took a part of an answer.
     answered: Cell<Option<Instant>>,
     /// The client has been told that its connection ends.
     is_ending: Cell<bool>,
@@ -154,7 +155,11 @@ impl Exchange {
     /// A request is being answered until the guard is dropped.
     pub(crate) fn run(self: &Rc<Self>) -> Running {
         self.running.set(self.running.get() + 1);
-        Running(Rc::clone(self))
+        let running = Running(Rc::clone(self));
+        if self.multiplexed {
+            running.goes_on();
+        }
+        running
     }
 
     /// HTTP/2.
@@ -206,6 +211,13 @@ pub(crate) enum Standing {
 /// A request being answered.
 #[derive(Debug)]
 pub(crate) struct Running(Rc<Exchange>);
+
+impl Running {
+    /// A part of its answer was taken.
+    pub(crate) fn goes_on(&self) {
+        self.0.answered.set(Some(Instant::now()));
+    }
+}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -382,7 +394,7 @@ impl Connection {
     /// Whether nothing can be expected of a client that sends nothing now. Called when it does; however that turns out, the
     /// task is woken again in time to see the next limit, since nothing else may wake it.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
-        let IoLimits { head, idle, .. } = self.limits;
+        let IoLimits { head, idle, write_stall } = self.limits;
         if let Some(since) = self.exchange.since.get() {
             // These bytes may be a whole request, which the library has not looked at yet: then this is the last look
             // before the connection is idle.
@@ -395,6 +407,10 @@ impl Connection {
         let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
         match self.exchange.answered.get() {
             Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
+            // Its answers wait for a client that takes none of them, though it takes other bytes.
+            Some(answered) if self.exchange.multiplexed => {
+                self.poll_deadline(cx, answered + 2 * write_stall).map(|()| Silence::Idle)
+            }
             _ => {
                 let look = Instant::now() + idle;
                 // Just armed, so it is in the future.
