@@ -41,7 +41,8 @@ groups! {
             "Threads that serve requests.")
             .derived("the number of CPU cores").standing(Standing::Ours);
         MAX_HEADER_BYTES = Key::new("server.request.maxHeaderBytes", Kind::Integer(KB, 1024 * KB), "32768",
-            "Limit of a request's header block; over it 431. Tokens and cookies fit; a flood of headers does not. Above 124 KiB the HTTP library refuses first.")
+            "Limit of a request's header block; over it 431. Tokens and cookies fit; a flood of headers does not. Above \
+             124 KiB the HTTP library refuses first.")
             .old("max_header_bytes").shipped(&["32768"]);
         MAX_BODY_BYTES = Key::new("server.request.maxBodyBytes", Kind::Integer(1, 64 * 1024 * KB), "2097152",
             "Limit of a request's body: the largest schema (2 MiB). Registrations and properties have smaller limits of \
