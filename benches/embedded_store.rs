@@ -159,7 +159,7 @@ async fn run(dir: &std::path::Path) {
         (cpu(None) - before).as_secs_f64() * 1e6 / beats
     );
     let start = Instant::now();
-    let mut pages = store.list("/cse-sr/");
+    let mut pages = store.list(&["/cse-sr/"]);
     let mut listed = 0;
     while let Some(page) = pages.next().await {
         listed += page.unwrap().entries.len();

@@ -152,7 +152,7 @@ impl World {
 
     /// The hashes of the stored contents, sorted.
     async fn contents(&self) -> Vec<String> {
-        let pages: Vec<_> = self.store.list(keys::SCHEMA_CONTENTS).collect().await;
+        let pages: Vec<_> = self.store.list(&[keys::SCHEMA_CONTENTS]).collect().await;
         let entries = pages.into_iter().flat_map(|page| page.unwrap().entries);
         entries.map(|entry| keys::parse_schema_content(&entry.key).unwrap().1.to_string()).collect()
     }
@@ -323,6 +323,6 @@ async fn a_lock_held_elsewhere_is_respected() {
     assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(0)), "its lock is another");
     world.write(vec![Op::Delete(keys::RETIRE_SERVICES_LOCK.into())]).await;
     assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
-    let locks: Vec<_> = world.store.list("/lock/").collect().await;
+    let locks: Vec<_> = world.store.list(&["/lock/"]).collect().await;
     assert!(locks[0].as_ref().unwrap().entries.is_empty(), "{locks:?}");
 }

@@ -9,8 +9,9 @@ use crate::cache::{InstanceEntry, LeaseMark};
 use crate::clock::Monotonic;
 use crate::domain::event::InstanceRef;
 
-/// A lease to be renewed, with what is needed to write its instance again should the store have let it expire.
-#[derive(Clone, Debug)]
+/// A lease to be renewed, with what is needed to write its instance again should the store have let it expire. As long as
+/// it is there the lease is awaited.
+#[derive(Debug)]
 pub struct Beat {
     /// The instance.
     pub at: InstanceRef,
@@ -20,6 +21,19 @@ pub struct Beat {
     pub entry: Arc<InstanceEntry>,
     /// When it was first sent to the store; `None` before.
     pub first_sent: Option<Monotonic>,
+}
+
+impl Beat {
+    fn new(at: InstanceRef, mark: &Arc<LeaseMark>, entry: &Arc<InstanceEntry>) -> Self {
+        mark.await_one();
+        Self { at, mark: Arc::clone(mark), entry: Arc::clone(entry), first_sent: None }
+    }
+}
+
+impl Drop for Beat {
+    fn drop(&mut self) {
+        self.mark.settle_one();
+    }
 }
 
 /// The queue. Bounded by the instances held: a lease is in it once.
@@ -37,8 +51,7 @@ impl Beats {
     pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
         let Some(mark) = &entry.lease else { return Taken::NoLease };
         if mark.mark() {
-            let (mark, entry) = (Arc::clone(mark), Arc::clone(entry));
-            self.push(Beat { at: at(), mark, entry, first_sent: None });
+            self.push(Beat::new(at(), mark, entry));
         }
         Taken::Queued
     }

@@ -35,6 +35,7 @@ use crate::actors::watch::WatchActor;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::error::Code;
 use crate::http::api::Api;
 use crate::http::node::Node;
 use crate::http::routes::ROUTES;
@@ -174,8 +175,12 @@ async fn run(config: Config) -> Result<(), String> {
     };
     match joined {
         Ok(Ok(())) => {}
+        // A store that takes no writes now (it is full, it went away) does not keep the node from answering what it knows.
+        Ok(Err(error)) if matches!(error.code, Code::Unavailable | Code::Overloaded) => {
+            log::warn!("this node is not registered yet, trying again: {error}");
+        }
         Ok(Err(error)) => return Err(format!("this node cannot register itself: {error}")),
-        Err(refused) => return Err(format!("this node cannot register itself: {refused}")),
+        Err(refused) => log::warn!("this node is not registered yet, trying again: {refused}"),
     }
     node.set_ready();
     welcome(&config, address);
@@ -289,6 +294,7 @@ fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actor
             beat_every: rules::own_beat(config),
             identity: identity::of(config),
             registered: std::cell::RefCell::default(),
+            has_joined: std::cell::Cell::default(),
             is_leaving: std::cell::Cell::default(),
         };
         let tie = lifelines.tie("PeerActor");

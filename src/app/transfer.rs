@@ -52,7 +52,7 @@ pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, String
     let file = File::create_new(path).map_err(fail)?;
     let mut out = BufWriter::new(file);
     write_line(&mut out, &Line { format: FORMAT, ..Line::default() }).map_err(fail)?;
-    let mut pages = store.list(keys::ROOT);
+    let mut pages = store.list(&[keys::ROOT]);
     let mut entries = 0;
     let mut ttls: HashMap<i64, i64> = HashMap::new();
     while let Some(page) = pages.next().await {
@@ -94,7 +94,7 @@ fn line_of(entry: &Entry, ttls: &mut HashMap<i64, i64>) -> Line {
 /// Reads a file into a store that holds nothing of the registry. Returns the number of entries.
 pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, String> {
     let lines = read(path)?;
-    let mut pages = store.list(keys::ROOT);
+    let mut pages = store.list(&[keys::ROOT]);
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| format!("the store cannot be listed: {error}"))?;
         if let Some(entry) = page.entries.first() {

@@ -319,7 +319,7 @@ impl SnapshotBuilder {
 }
 
 /// The mark of a lease: the one there was before a listing, if it is the same lease.
-fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u64) -> Arc<LeaseMark> {
+fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u32) -> Arc<LeaseMark> {
     match known.filter(|mark| mark.lease() == lease) {
         Some(mark) => {
             mark.listed(listing);

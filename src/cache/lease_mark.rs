@@ -1,6 +1,6 @@
 //! The mark a heartbeat leaves on a lease: set by whoever takes the beat, cleared by whoever renews.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 /// One for each lease an instance hangs on, shared by all snapshots that hold the instance.
@@ -10,28 +10,32 @@ pub struct LeaseMark {
     marked: AtomicBool,
     /// When it was full, as far as this node knows; 0: never.
     full_millis: AtomicU64,
-    /// Its TTL by the store's last answer to a renewal; 0: it was never renewed here.
-    ttl_seconds: AtomicU64,
+    /// Its TTL by the store's last answer to a renewal; 0: it was never renewed here. One of more than 136 years counts as
+    /// that much.
+    ttl_seconds: AtomicU32,
     /// Number of the last listing in which, or after which, it was there.
-    listing: AtomicU64,
+    listing: AtomicU32,
+    /// Beats taken for it that are not settled: see [`Self::is_awaited`].
+    awaited: AtomicU16,
     has_ended: AtomicBool,
 }
 
 impl LeaseMark {
     /// An unmarked one, there since this listing.
-    pub fn new(lease: i64, listing: u64) -> Self {
+    pub fn new(lease: i64, listing: u32) -> Self {
         Self {
             lease,
             marked: AtomicBool::new(false),
             full_millis: AtomicU64::new(0),
-            ttl_seconds: AtomicU64::new(0),
-            listing: AtomicU64::new(listing),
+            ttl_seconds: AtomicU32::new(0),
+            listing: AtomicU32::new(listing),
+            awaited: AtomicU16::new(0),
             has_ended: AtomicBool::new(false),
         }
     }
 
     /// It is there in this listing too.
-    pub(super) fn listed(&self, listing: u64) {
+    pub(super) fn listed(&self, listing: u32) {
         self.listing.fetch_max(listing, Ordering::Relaxed);
     }
 
@@ -42,7 +46,7 @@ impl LeaseMark {
 
     /// Whether all that befell it is known since it was last seen, and was no goodbye: if not, a listing came after it was
     /// last there, and what is missing in a listing may have been unregistered.
-    pub fn surely_expired(&self, listing: u64) -> bool {
+    pub fn surely_expired(&self, listing: u32) -> bool {
         !self.has_ended.load(Ordering::Relaxed) && self.listing.load(Ordering::Relaxed) >= listing
     }
 
@@ -62,9 +66,25 @@ impl LeaseMark {
         self.marked.store(false, Ordering::Release);
     }
 
+    /// A beat was taken, and it is not known yet what becomes of it.
+    pub fn await_one(&self) {
+        self.awaited.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// It is known: the lease was renewed, or its instance written again, or it is to be gone.
+    pub fn settle_one(&self) {
+        self.awaited.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether a beat was taken that is not settled. Until it is, an instance whose lease has ended is not gone: the beat may
+    /// write it again.
+    pub fn is_awaited(&self) -> bool {
+        self.awaited.load(Ordering::Relaxed) > 0
+    }
+
     /// Notes a renewal that was sent at this monotonic time, and the TTL the store answered.
     pub fn renewed(&self, sent: Duration, ttl_seconds: i64) {
-        self.ttl_seconds.store(u64::try_from(ttl_seconds).unwrap_or(0), Ordering::Relaxed);
+        self.ttl_seconds.store(saturating(ttl_seconds), Ordering::Relaxed);
         self.was_full(sent);
     }
 
@@ -82,9 +102,13 @@ impl LeaseMark {
             return full;
         }
         let ttl = match self.ttl_seconds.load(Ordering::Relaxed) {
-            0 => u64::try_from(ttl_seconds).unwrap_or(0),
+            0 => saturating(ttl_seconds),
             answered => answered,
         };
-        full.saturating_add(Duration::from_secs(ttl))
+        full.saturating_add(Duration::from_secs(ttl.into()))
     }
+}
+
+fn saturating(seconds: i64) -> u32 {
+    u32::try_from(seconds.max(0)).unwrap_or(u32::MAX)
 }

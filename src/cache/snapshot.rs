@@ -35,7 +35,7 @@ pub struct Snapshot {
     /// All events up to this revision are in it.
     pub revision: Revision,
     /// How often the store was listed: a listing does not say what became of what it does not hold.
-    pub listing: u64,
+    pub listing: u32,
     /// Instances of all tenants.
     pub instance_count: usize,
     /// Keys of waiting dependency requests.

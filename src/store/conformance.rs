@@ -69,6 +69,7 @@ macro_rules! store_conformance {
             lists::many_keys_come_in_pages_of_one_revision,
             lists::writes_during_a_listing_do_not_show,
             lists::a_prefix_is_text_not_a_folder,
+            lists::several_prefixes_are_of_one_revision,
             lists::entries_carry_revisions_version_and_lease,
             transactions::compares_of_every_kind,
             transactions::all_compares_must_hold,
@@ -198,7 +199,7 @@ async fn present(store: &Arc<dyn Store>, key: &Key) -> Entry {
 
 /// All pages of a listing joined, with its revision; checks what every listing must keep.
 async fn list_all(store: &Arc<dyn Store>, prefix: &str) -> (Vec<Entry>, Revision) {
-    let mut pages = store.list(prefix);
+    let mut pages = store.list(&[prefix]);
     let mut revision = None;
     let mut entries: Vec<Entry> = Vec::new();
     while let Some(page) = within("a page", pages.next()).await {

@@ -214,11 +214,12 @@ fn unknown() -> StoreError {
 }
 
 impl Store for FaultyStore {
-    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>> {
-        let (fault, inner, prefix) = (self.pass(Call::List), Arc::clone(&self.inner), prefix.to_owned());
+    fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
+        let (fault, inner) = (self.pass(Call::List), Arc::clone(&self.inner));
+        let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
         let pages = async move {
             match fault.await {
-                Fault::None => inner.list(&prefix),
+                Fault::None => inner.list(&prefixes.iter().map(String::as_str).collect::<Vec<_>>()),
                 Fault::Refused(reason) => stream::iter([Err(refused(reason))]).boxed(),
                 _ => stream::iter([Err(unknown())]).boxed(),
             }

@@ -12,6 +12,24 @@ use crate::domain::{InstanceId, ServiceId, Tenant};
 /// Everything the registry owns and watches.
 pub const ROOT: &str = "/cse-sr/";
 
+/// The trees that make the read model, the two large ones first. The others below [`ROOT`] are left out of listings, above all
+/// the contents of schemas: they may be larger than all else together.
+pub const READ_MODEL: [&str; 13] = [
+    "/cse-sr/inst/files/",
+    "/cse-sr/inst/leases/",
+    "/cse-sr/inst/goodbyes/",
+    "/cse-sr/ms/files/",
+    "/cse-sr/ms/indexes/",
+    "/cse-sr/ms/alias/",
+    "/cse-sr/ms/tags/",
+    "/cse-sr/ms/schema-ref/",
+    "/cse-sr/ms/schema-sum/",
+    "/cse-sr/ms/dep-rules/",
+    "/cse-sr/ms/dep-queue/",
+    "/cse-sr/domains/",
+    "/cse-sr/projects/",
+];
+
 /// The highest server version that ran, and its environment.
 pub const SERVER_RECORD: &str = "/cse-sr/sys";
 
@@ -189,28 +207,26 @@ pub fn parse(key: &str) -> Subject {
 
 fn parse_path(path: &str) -> Option<Subject> {
     let mut segments = path.split('/');
-    let mut tree = segments.next()?;
-    if matches!(tree, "ms" | "inst") {
-        tree = segments.next()?;
-    }
-    let subject = match tree {
-        "files" if path.starts_with("ms/") => Subject::Service(tenant(&mut segments)?, id(&mut segments)?),
-        "indexes" => {
+    let group = segments.next()?;
+    let tree = if matches!(group, "ms" | "inst") { segments.next()? } else { "" };
+    let subject = match (group, tree) {
+        ("ms", "files") => Subject::Service(tenant(&mut segments)?, id(&mut segments)?),
+        ("ms", "indexes") => {
             let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
             Subject::Index(name, version)
         }
-        "alias" => {
+        ("ms", "alias") => {
             let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
             Subject::Alias(name, version)
         }
-        "tags" => Subject::Tags(tenant(&mut segments)?, id(&mut segments)?),
-        "schema-ref" => {
+        ("ms", "tags") => Subject::Tags(tenant(&mut segments)?, id(&mut segments)?),
+        ("ms", "schema-ref") => {
             Subject::SchemaRef(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
         }
-        "schema-sum" => {
+        ("ms", "schema-sum") => {
             Subject::SchemaSummary(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
         }
-        "dep-rules" => {
+        ("ms", "dep-rules") => {
             let tenant = tenant(&mut segments)?;
             let side = segments.next()?;
             let (name, version) = name_and_version(tenant, &mut segments)?;
@@ -220,15 +236,15 @@ fn parse_path(path: &str) -> Option<Subject> {
                 _ => return None,
             }
         }
-        "dep-queue" => return Some(Subject::DependencyRequest),
-        "files" => Subject::Instance(instance_ref(&mut segments)?),
-        "leases" => Subject::Lease(instance_ref(&mut segments)?),
-        "goodbyes" if path.starts_with("inst/") => {
+        ("ms", "dep-queue") => return Some(Subject::DependencyRequest),
+        ("inst", "files") => Subject::Instance(instance_ref(&mut segments)?),
+        ("inst", "leases") => Subject::Lease(instance_ref(&mut segments)?),
+        ("inst", "goodbyes") => {
             let at = instance_ref(&mut segments)?;
             Subject::LateGoodbye(at, segments.next()?.parse().ok()?)
         }
-        "domains" => Subject::Domain(segments.next()?.into()),
-        "projects" => Subject::Project(tenant(&mut segments)?),
+        ("domains", _) => Subject::Domain(segments.next()?.into()),
+        ("projects", _) => Subject::Project(tenant(&mut segments)?),
         _ => return Some(Subject::Unread),
     };
     segments.next().is_none().then_some(subject)
@@ -262,6 +278,8 @@ mod tests {
 
     fn check(key: &Key, expected: &Subject) {
         assert_eq!(&parse(key), expected, "{key}");
+        let trees = READ_MODEL.iter().filter(|tree| key.starts_with(**tree));
+        assert_eq!(trees.count(), 1, "{key} is listed once");
     }
 
     #[test]
@@ -298,10 +316,16 @@ mod tests {
 
     #[test]
     fn foreign_keys_are_told_apart() {
-        for unread in
-            ["/lock//dep-queue", "/cse-sr/sys", "/cse-sr/accounts/root", "/cse-sr/ms/schema-content/d/p/h"]
-        {
+        for unread in [
+            "/lock//dep-queue",
+            "/cse-sr/sys",
+            "/cse-sr/accounts/root",
+            "/cse-sr/ms/schema-content/d/p/h",
+            "/cse-sr/files/d/p/s/i",
+            "/cse-sr/inst/indexes/d/p/e/a/n/1",
+        ] {
             assert_eq!(parse(unread), Subject::Unread, "{unread}");
+            assert!(!READ_MODEL.iter().any(|tree| unread.starts_with(tree)), "{unread} is not listed");
         }
         for malformed in [
             "/cse-sr/inst/files/a/b/c",

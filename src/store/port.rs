@@ -199,7 +199,7 @@ pub enum KeepAlive {
 /// A part of a listing. All pages of one listing are of one revision.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Page {
-    /// In key order; at most 2,000.
+    /// Below one of the prefixes, in key order; at most 2,000.
     pub entries: Vec<Entry>,
     /// The revision listed. A watch from `revision + 1` misses nothing.
     pub revision: Revision,
@@ -249,10 +249,11 @@ pub enum WatchError {
 
 /// A store. Every call has a time limit of its own and answers within it.
 pub trait Store: Send + Sync + 'static {
-    /// Lists everything below a prefix at one fixed revision, in pages.
+    /// Lists everything below some prefixes, none of which starts with another one, at one fixed revision, in pages.
     ///
-    /// At least one page comes, empty if nothing is there. Ends after the first error.
-    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>>;
+    /// The pages of one prefix come in key order; those of several may come mixed, so that a store can read them side by
+    /// side. At least one page comes, empty if nothing is there. Ends after the first error.
+    fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>>;
 
     /// Commits transactions, one outcome for each in the same order.
     ///

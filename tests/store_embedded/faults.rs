@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::{FutureExt, StreamExt};
 use service_center::clock::Clock;
 use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
-use service_center::store::embedded::{EmbeddedStore, Options};
+use service_center::store::embedded::{Disk, EmbeddedStore, Options};
 use service_center::store::{Compare, KeepAlive, Op, Reason, Store, StoreError, Txn, TxnOutcome, WatchError};
 
 use super::{attempt, eventually, grant, list, open, options, put, put_leased, within, write};
@@ -135,6 +135,73 @@ async fn an_unknown_outcome_ends_the_process() {
         let found = list(&open(&disk.after_power_cut(0))).await.0[0].value.clone();
         assert!(found == "1" || found == "2", "{fault:?}");
     }
+}
+
+/// Killed between writing and syncing: the next process finds what was written, shows it, and then the power is cut.
+#[tokio::test]
+async fn what_a_new_process_shows_stays() {
+    let disk = FaultyDisk::new();
+    let store = Arc::new(open(&disk));
+    write(&*store, vec![put("/a", "1")]).await;
+    disk.fail(Fault::HoldSyncs);
+    let writing = tokio::spawn({
+        let store = store.clone();
+        async move { attempt(&*store, vec![put("/b", "2")]).await }
+    });
+    eventually("the sync to be held", || disk.syncs_held() == 1).await;
+    let found = disk.after_kill();
+    assert_eq!(list(&open(&found.after_power_cut(0))).await.0.len(), 1, "it is not on disk");
+    let shown = list(&open(&found)).await;
+    assert_eq!(shown.0.len(), 2, "it is in what the system holds of the file");
+    assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
+    disk.fail(Fault::None);
+    assert!(within("the write", writing).await.unwrap().is_ok());
+}
+
+/// A sync fails and the process ends, as it must. To the system what it could not write is written: a later sync of the same
+/// file says that all is well.
+#[tokio::test]
+async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
+    let disk = FaultyDisk::new();
+    let store = EmbeddedStore::open_on(
+        Arc::new(disk.clone()),
+        Options { on_fatal: Arc::new(|_| {}), ..options() },
+        Clock::system(),
+    )
+    .unwrap();
+    write(&store, vec![put("/a", "1")]).await;
+    disk.fail(Fault::Syncs);
+    assert!(attempt(&store, vec![put("/b", "2")]).await.is_err());
+    disk.fail(Fault::None);
+    let found = disk.after_kill();
+    let store = open(&found);
+    assert_eq!(list(&store).await.0.len(), 2);
+    for n in 0..3 {
+        write(&store, vec![put(&format!("/c/{n}"), "3")]).await;
+    }
+    let shown = list(&store).await;
+    assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
+}
+
+/// Killed between giving files their names and making those durable.
+#[tokio::test]
+async fn the_names_a_new_process_finds_stay() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    write(&store, vec![put("/a", "1")]).await;
+    within("closing", store.close()).await;
+    let found = FaultyDisk::new();
+    for name in disk.list().unwrap() {
+        let mut file = found.create(&name).unwrap();
+        file.write_all(&disk.contents(&name).unwrap()).unwrap();
+        file.sync().unwrap();
+    }
+    assert!(found.after_power_cut(0).list().unwrap().is_empty());
+    let store = open(&found);
+    write(&store, vec![put("/b", "2")]).await;
+    let shown = list(&store).await;
+    assert_eq!(shown.0.len(), 2);
+    assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
 }
 
 #[tokio::test]

@@ -85,7 +85,7 @@ async fn write(store: &impl Store, then: Vec<Op>) -> TxnOutcome {
 }
 
 async fn list(store: &impl Store) -> (Vec<Entry>, Revision) {
-    let mut pages = store.list("");
+    let mut pages = store.list(&[""]);
     let (mut entries, mut revision) = (Vec::new(), 0);
     while let Some(page) = within("a page", pages.next()).await {
         let page = page.expect("a page");

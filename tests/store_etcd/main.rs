@@ -95,7 +95,7 @@ async fn write(store: &EtcdStore, then: Vec<Op>) -> Revision {
 }
 
 async fn list(store: &EtcdStore, prefix: &str) -> Result<(Vec<Entry>, Revision), StoreError> {
-    let mut pages = store.list(prefix);
+    let mut pages = store.list(&[prefix]);
     let (mut entries, mut revision) = (Vec::new(), 0);
     while let Some(page) = within("a page", pages.next()).await {
         let page = page?;

@@ -73,7 +73,7 @@ async fn a_listing_overtaken_by_a_compaction_says_so() {
     let store = connect(&etcd).await;
     let values = |n: usize| txn(vec![put(format_args!("{n:03}"), vec![b'x'; 200_000])]);
     assert!(submit(&store, (0..400).map(values).collect()).await.iter().all(Result::is_ok));
-    let mut pages = store.list("/cse-sr/");
+    let mut pages = store.list(&["/cse-sr/"]);
     let first = within("the first page", pages.next()).await.unwrap().unwrap();
     assert!(first.entries.len() < 400);
     let now = write(&store, vec![put("more", "x")]).await;

@@ -159,8 +159,22 @@ async fn without_its_service_nothing_is_written() {
         begun,
         "the watch said that its service is gone: not even tried"
     );
-    let kept = stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries;
+    let kept = stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries;
     assert_eq!(kept, []);
+}
+
+#[actix::test]
+async fn one_whose_beat_is_not_settled_is_shown_until_it_is() {
+    let stage = Stage::set().await;
+    let (beaten, silent) = (stage.registered("beaten").await, stage.registered("silent").await);
+    let beats = Beats::default();
+    beats.take(|| stage.at("beaten"), &beaten);
+    expire(&stage, lease_of(&beaten)).await;
+    expire(&stage, lease_of(&silent)).await;
+    eventually("the end of the window", || stage.entry("silent").is_none()).await;
+    assert!(stage.entry("beaten").is_some(), "it may be written again");
+    drop(beats.drain());
+    eventually("the end of the next", || stage.entry("beaten").is_none()).await;
 }
 
 /// As another node does it whose watch this one cannot follow: nothing is seen until the store is listed again.

@@ -4,7 +4,7 @@ use actix::Message;
 
 use crate::error::Error;
 
-/// Registers this node; answered when it is, so that a start that cannot do it fails.
+/// Registers this node; answered after the first try. One that the store refused is followed by others, each beat.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct JoinCluster;

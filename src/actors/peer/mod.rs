@@ -99,6 +99,8 @@ pub struct PeerCore {
     pub identity: NodeIdentity,
     /// Where it is registered.
     pub registered: RefCell<Option<InstanceRef>>,
+    /// Set by [`JoinCluster`]: from then on the node sees to it that it is registered.
+    pub has_joined: Cell<bool>,
     /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
     pub is_leaving: Cell<bool>,
 }
@@ -132,7 +134,11 @@ impl Handler<JoinCluster> for PeerActor {
 
     fn handle(&mut self, _: JoinCluster, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
-        Box::pin(async move { join(&core).await })
+        Box::pin(async move {
+            let joined = join(&core).await;
+            core.has_joined.set(true);
+            joined
+        })
     }
 }
 
@@ -184,19 +190,26 @@ async fn probe(core: Rc<PeerCore>) {
 async fn beat(core: Rc<PeerCore>) {
     loop {
         tokio::time::sleep(core.beat_every).await;
-        let Some(at) = core.registered.borrow().clone() else { continue };
-        let entry = {
-            let snapshot = core.reader.load();
-            snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).cloned()
-        };
-        match entry {
-            Some(entry) => drop(core.beats.take(|| at, &entry)),
-            None => {
-                log::warn!("this node is no longer registered; registering again");
-                if let Err(error) = join(&core).await {
-                    log::warn!("this node could not register itself, trying again: {error}");
-                }
-            }
+        if !core.has_joined.get() || core.is_leaving.get() {
+            continue;
+        }
+        let registered = core.registered.borrow().clone();
+        let was_registered = registered.is_some();
+        let snapshot = core.reader.load();
+        let entry = registered.and_then(|at| {
+            let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str())?.clone();
+            Some((at, entry))
+        });
+        drop(snapshot);
+        if let Some((at, entry)) = entry {
+            let _ = core.beats.take(|| at, &entry);
+            continue;
+        }
+        if was_registered {
+            log::warn!("this node is no longer registered; registering again");
+        }
+        if let Err(error) = join(&core).await {
+            log::warn!("this node could not register itself, trying again: {error}");
         }
     }
 }

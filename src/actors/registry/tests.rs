@@ -12,7 +12,7 @@ use crate::store::faulty::{Call, Fault};
 use crate::store::{KeepAlive, Op, Reason, Store};
 
 async fn keys_of_instances(stage: &Stage) -> usize {
-    stage.store.list("/cse-sr/inst/").next().await.unwrap().unwrap().entries.len()
+    stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries.len()
 }
 
 #[actix::test]

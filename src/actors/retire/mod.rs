@@ -216,7 +216,7 @@ async fn retire_schema_contents(core: &RetireCore, held: &Held) -> Result<usize,
 async fn unused_contents(core: &RetireCore) -> Result<Vec<(Tenant, Arc<str>)>, Error> {
     let references = References::of(&core.reader.load_full());
     let mut unused = Vec::new();
-    let mut pages = core.store.list(keys::SCHEMA_CONTENTS);
+    let mut pages = core.store.list(&[keys::SCHEMA_CONTENTS]);
     while let Some(page) = pages.next().await {
         let page = page.map_err(|error| unavailable(&error))?;
         let contents = page.entries.iter().filter_map(|entry| keys::parse_schema_content(&entry.key));

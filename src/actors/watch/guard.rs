@@ -6,7 +6,8 @@
 //! of the last heartbeat interval and 5 s are more than a configured share of what was held at its start, and more than 5
 //! (a store ends only so many leases a second, and owners that are cut off miss their beats over a whole interval). What
 //! came first may have passed by then: at most that share. A held one is let go when its own TTL has passed, 600 s at most;
-//! one that registers again is no longer held.
+//! one that registers again is no longer held. One for which a beat is on its way waits on, as long at most: the beat may
+//! write it again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -201,8 +202,14 @@ impl ExpiryGuard {
         self.waiting.iter().map(|(at, waiting)| (at, waiting.rule, waiting.since, waiting.due))
     }
 
-    /// Lets go what is due and holds what a rule holds. `total` is how many instances the snapshot has, these included.
-    pub fn judge(&mut self, now: Monotonic, total: usize) -> Verdict {
+    /// Lets go what is due and holds what a rule holds. `total` is how many instances the snapshot has, these included;
+    /// `is_awaited` says for which a beat is on its way.
+    pub fn judge(
+        &mut self,
+        now: Monotonic,
+        total: usize,
+        is_awaited: impl Fn(&InstanceRef) -> bool,
+    ) -> Verdict {
         let mut verdict = Verdict::default();
         // Judged as one: what is due now does not shrink the crowd it came with.
         let gone = self.waiting.len();
@@ -240,8 +247,17 @@ impl ExpiryGuard {
                     }
                 }
                 None => {
-                    self.waiting.remove(&at);
-                    verdict.pass.push(at);
+                    let last = waiting.since + hold_time(waiting.expiry.ttl_seconds);
+                    let again = (now + WINDOW).min(last);
+                    if waiting.rule == Rule::Window && again > now && is_awaited(&at) {
+                        self.by_due.insert((again, at.clone()));
+                        if let Some(waiting) = self.waiting.get_mut(&at) {
+                            waiting.due = again;
+                        }
+                    } else {
+                        self.waiting.remove(&at);
+                        verdict.pass.push(at);
+                    }
                 }
             }
         }

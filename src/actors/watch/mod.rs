@@ -192,7 +192,7 @@ async fn work(core: Rc<WatchCore>) {
 }
 
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
-    let mut pages = core.store.list(keys::ROOT).map(decode).buffered(PAGES_DECODED);
+    let mut pages = core.store.list(&keys::READ_MODEL).map(decode).buffered(PAGES_DECODED);
     let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let mut revision = 0;
     while let Some(page) = pages.next().await {

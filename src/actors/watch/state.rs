@@ -258,8 +258,12 @@ impl WatchState {
         if self.guard.next_due().is_none_or(|due| due > now) {
             return;
         }
-        let total = self.builder.current().instance_count;
-        let verdict = self.guard.judge(now, total);
+        let snapshot = self.builder.current();
+        let is_awaited = |at: &InstanceRef| {
+            let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
+            entry.and_then(|entry| entry.lease.as_ref()).is_some_and(|mark| mark.is_awaited())
+        };
+        let verdict = self.guard.judge(now, snapshot.instance_count, is_awaited);
         metrics::HELD_BY_PRESERVATION.add(verdict.newly_preserved);
         metrics::HELD_BY_SHARE.add(verdict.newly_shared);
         verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));

@@ -10,7 +10,7 @@ use crate::store::port::Op;
 /// An area without keys gives exactly one page.
 pub async fn an_empty_area_is_one_empty_page(subject: Subject) {
     let store = &subject.store;
-    let mut pages = store.list(&area());
+    let mut pages = store.list(&[&area()]);
     let first =
         within("the first page", pages.next()).await.expect("one page must come").expect("a listing works");
     assert!(first.entries.is_empty(), "nothing is there, got {:?}", first.entries);
@@ -28,7 +28,7 @@ pub async fn many_keys_come_in_pages_of_one_revision(subject: Subject) {
         let ops = chunk.iter().map(|n| put(&key(&area, format_args!("{n:05}")), n.to_string())).collect();
         last = write(store, ops).await.revision;
     }
-    let mut pages = store.list(&area);
+    let mut pages = store.list(&[&area]);
     let mut sizes = Vec::new();
     while let Some(page) = within("a page", pages.next()).await {
         sizes.push(page.expect("a page").entries.len());
@@ -53,7 +53,7 @@ pub async fn writes_during_a_listing_do_not_show(subject: Subject) {
         let ops = chunk.iter().map(|n| put(&key(&area, format_args!("{n:05}")), "old")).collect();
         write(store, ops).await;
     }
-    let mut pages = store.list(&area);
+    let mut pages = store.list(&[&area]);
     let first = within("the first page", pages.next()).await.expect("a page").expect("a page");
     write(store, vec![put(&key(&area, "02399"), "new"), put(&key(&area, "99999"), "new")]).await;
     write(store, vec![Op::Delete(key(&area, "02398"))]).await;
@@ -81,6 +81,43 @@ pub async fn a_prefix_is_text_not_a_folder(subject: Subject) {
     assert_eq!(listed, expected.into_iter().map(str::to_owned).collect());
     let below = names(store, &format!("{area}b/")).await;
     assert_eq!(below, ["c", "c/d"].into_iter().map(str::to_owned).collect());
+}
+
+/// Two of several pages each, one without keys, one with few; what lies between them is not listed.
+pub async fn several_prefixes_are_of_one_revision(subject: Subject) {
+    let store = &subject.store;
+    let area = area();
+    let trees = ["a/", "b/", "c/", "d/"].map(|tree| format!("{area}{tree}"));
+    let [large, other, empty, small] = trees.each_ref();
+    for chunk in (0..4_500u32).collect::<Vec<_>>().chunks(50) {
+        let both = chunk.iter().flat_map(|n| [large, other].map(|tree| (tree, n)));
+        write(store, both.map(|(tree, n)| put(&key(tree, format_args!("{n:05}")), "old")).collect()).await;
+    }
+    write(store, vec![put(&key(&area, "b"), "old"), put(&key(&area, "bb/x"), "old")]).await;
+    write(store, vec![put(&key(small, "x"), "old")]).await;
+    let mut pages = store.list(&[small, large, empty, other]);
+    let first = within("the first page", pages.next()).await.expect("a page").expect("a page");
+    write(store, vec![put(&key(large, "04499"), "new"), put(&key(empty, "x"), "new")]).await;
+    let revision = first.revision;
+    let mut listed = trees.each_ref().map(|_| Vec::new());
+    let mut page = first;
+    loop {
+        assert_eq!(page.revision, revision, "all pages are of one revision");
+        assert!(!page.entries.is_empty(), "no page of a listing with keys is empty");
+        let tree = trees.iter().position(|tree| page.entries[0].key.starts_with(tree.as_str()));
+        let tree = tree.unwrap_or_else(|| panic!("{} was not asked for", page.entries[0].key));
+        for entry in page.entries {
+            assert!(entry.key.starts_with(&trees[tree]), "a page is of one prefix, not also {}", entry.key);
+            assert_eq!(entry.value, "old", "what is written during the listing does not show");
+            listed[tree].push(entry.key);
+        }
+        match within("a page", pages.next()).await {
+            Some(next) => page = next.expect("a page"),
+            None => break,
+        }
+    }
+    assert_eq!(listed.each_ref().map(Vec::len), [4_500, 4_500, 0, 1]);
+    assert!(listed.iter().all(|keys| keys.is_sorted_by(|left, right| left < right)), "each is in key order");
 }
 
 /// What a listing says of a key is what a `Get` says.

@@ -128,11 +128,11 @@ impl Caller {
             return Ok(published.revision);
         }
         // The last write was not the registry's, so its watch would never reach this revision.
-        let key = Key::from(format!("{REGISTRY}bookmarks/{:016x}", rand::random::<u64>()));
-        let bytes = bytes::Bytes::new();
-        let put = self.single(Op::Put { key: key.clone(), value: bytes, lease: None }).await?;
-        // If it stays, it harms nobody.
-        Ok(self.single(Op::Delete(key)).await.unwrap_or(put))
+        let bookmarks = format!("{REGISTRY}bookmarks/");
+        let key = Key::from(format!("{bookmarks}{:016x}", rand::random::<u64>()));
+        let put = self.single(Op::Put { key, value: bytes::Bytes::new(), lease: None }).await?;
+        // What stays goes with the next one.
+        Ok(self.single(Op::DeletePrefix(bookmarks.into())).await.unwrap_or(put))
     }
 
     pub(super) async fn close(&self) {

@@ -3,7 +3,7 @@
 use tokio::sync::oneshot;
 
 use super::super::port::{KeepAlive, Lease, LeaseId, Reason, Revision, StoreError, Txn, TxnOutcome};
-use super::keyspace::{End, Items, Keyspace, Steps};
+use super::keyspace::{Items, Keyspace, Steps};
 use super::lease::{LeaseTime, clamp_ttl};
 
 /// One outcome for each transaction.
@@ -101,7 +101,7 @@ pub(super) fn do_command(
             Answer::None
         }
         Command::Revoke { lease, reply } => {
-            let found = keyspace.end_lease(lease, End::Revoked, steps);
+            let found = keyspace.end_lease(lease, steps);
             Answer::Revoke { lease, found, reply }
         }
         Command::List { reply } => Answer::List { reply },

@@ -13,7 +13,7 @@ use super::command::{Answer, Command, Queued, Refusal, do_command};
 use super::disk::Disk;
 use super::format::encode_group;
 use super::history::{History, Published};
-use super::keyspace::{End, Keyspace, Step, Steps};
+use super::keyspace::{Keyspace, Step, Steps};
 use super::lease::{LeaseClock, LeaseTime, TICK};
 use super::log::{AppendError, Log};
 use super::snapshot::Snapshots;
@@ -87,7 +87,7 @@ impl Committer {
                 turn = self.take(first, now, &mut group);
             }
             for lease in self.keyspace.leases.due(now, EXPIRIES) {
-                self.keyspace.end_lease(lease, End::Expired, &mut group.steps);
+                self.keyspace.end_lease(lease, &mut group.steps);
             }
             if let Err(message) = self.commit(now, &mut group) {
                 (self.on_fatal)(&message);

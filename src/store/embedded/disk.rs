@@ -21,6 +21,8 @@ pub trait Disk: Send + Sync + 'static {
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
     /// An existing file, to be written at its end.
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
+    /// Writes over bytes of a file, and makes all of the file durable.
+    fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
     /// Renames, in place of any file of the new name. Open files stay open.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
     /// Removes a file.
@@ -65,11 +67,18 @@ impl From<io::Error> for FolderError {
 impl Folder {
     /// Makes the folder if it is not there, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
-        if !path.is_dir() {
-            fs::create_dir_all(path)?;
-            if let Some(parent) = path.canonicalize()?.parent() {
-                File::open(parent)?.sync_all()?;
-            }
+        let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+        let new = path.ancestors().take_while(|folder| !is_there(folder)).count();
+        fs::create_dir_all(path)?;
+        let whole = path.canonicalize()?;
+        for parent in whole.ancestors().skip(1).take(new) {
+            sync_folder(parent)?;
+        }
+        if new == 0
+            && let Some(parent) = whole.parent()
+        {
+            // Whoever made the folder may have ended before it did this. Not every user may read what it lies in.
+            let _ = sync_folder(parent);
         }
         let mut lock =
             OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(LOCK))?;
@@ -125,6 +134,13 @@ impl Disk for Folder {
         Ok(Box::new(OpenOptions::new().append(true).open(self.path(name))?))
     }
 
+    fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).open(self.path(name))?;
+        file.seek(SeekFrom::Start(offset))?;
+        Write::write_all(&mut file, bytes)?;
+        file.sync_data()
+    }
+
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         fs::rename(self.path(from), self.path(to))
     }
@@ -134,8 +150,12 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        File::open(&self.path)?.sync_all()
+        sync_folder(&self.path)
     }
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
 }
 
 impl DiskFile for File {

@@ -4,6 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -39,6 +40,8 @@ struct Contents {
     bytes: Vec<u8>,
     /// How much of it a power cut leaves for sure.
     durable: usize,
+    /// What a sync failed to write: the kernel takes it for written from then on, and no later sync writes it.
+    lost: Range<usize>,
 }
 
 /// What fails from now on.
@@ -95,8 +98,13 @@ impl FaultyDisk {
         let named = |(_, id): (&String, &u64)| {
             let contents = state.files.get(id)?;
             let left = contents.durable.saturating_add(kept).min(contents.bytes.len());
-            let bytes = contents.bytes.get(..left).unwrap_or_default().to_vec();
-            Some((*id, Contents { bytes, durable: left }))
+            let mut bytes = contents.bytes.get(..left).unwrap_or_default().to_vec();
+            bytes
+                .iter_mut()
+                .enumerate()
+                .filter(|(at, _)| contents.lost.contains(at))
+                .for_each(|(_, byte)| *byte = 0);
+            Some((*id, Contents { bytes, durable: left, lost: 0..0 }))
         };
         let names = state.durable_names.clone();
         let files = names.iter().filter_map(named).collect();
@@ -104,6 +112,19 @@ impl FaultyDisk {
             durable_names: names.clone(),
             names,
             files,
+            next_file: state.next_file,
+            ..State::default()
+        };
+        Self(Arc::new(Shared { state: Mutex::new(left), changed: Condvar::new() }))
+    }
+
+    /// What the next process finds if this one is killed now: all as it is, and no more of it durable than before.
+    pub fn after_kill(&self) -> Self {
+        let state = self.state();
+        let left = State {
+            names: state.names.clone(),
+            durable_names: state.durable_names.clone(),
+            files: state.files.clone(),
             next_file: state.next_file,
             ..State::default()
         };
@@ -134,7 +155,7 @@ impl FaultyDisk {
     pub fn set_contents(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let id = state.new_file();
-        state.files.insert(id, Contents { durable: bytes.len(), bytes });
+        state.files.insert(id, Contents { durable: bytes.len(), bytes, lost: 0..0 });
         state.names.insert(name.to_owned(), id);
         state.durable_names.insert(name.to_owned(), id);
     }
@@ -190,6 +211,22 @@ impl Disk for FaultyDisk {
 
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
         Ok(Box::new(FaultyFile { disk: self.clone(), id: self.state().find(name)? }))
+    }
+
+    fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let id = {
+            let mut state = self.state();
+            let id = state.find(name)?;
+            let from = usize::try_from(offset).unwrap_or(usize::MAX);
+            let contents = state.contents(id)?;
+            let to = from.saturating_add(bytes.len());
+            contents.bytes.get_mut(from..to).ok_or(io::ErrorKind::UnexpectedEof)?.copy_from_slice(bytes);
+            if from <= contents.lost.start && contents.lost.end <= to {
+                contents.lost = 0..0;
+            }
+            id
+        };
+        FaultyFile { disk: self.clone(), id }.sync()
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
@@ -251,6 +288,8 @@ impl DiskFile for FaultyFile {
         }
         state.syncs_held -= 1;
         if state.fail_sync {
+            let contents = state.contents(self.id)?;
+            contents.lost = contents.durable..contents.bytes.len();
             return Err(io::Error::from_raw_os_error(5));
         }
         state.syncs += 1;

@@ -1,19 +1,20 @@
 //! The store's state, and the one place that changes it: keys, leases and the revision, under etcd's rules. Pure: no I/O,
 //! no clock. What is done is noted in [`Steps`], from which the log's record, the watch's events and the undoing are made.
 
+use std::collections::VecDeque;
 use std::ops::Bound;
 use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use super::super::port::{Compare, Entry, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
+use super::super::port::{Compare, Entry, Key, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
 use super::item::{ByText, Item, Value};
 use super::key::KeyText;
 use super::lease::{Held, LeaseTime, Leases};
 
 /// All keys, ordered; a clone costs nothing and stays as it is.
 ///
-/// Inner nodes of the tree may keep a replaced item alive until they are rebuilt (one key in sixteen at most).
+/// Inner nodes of the tree may keep a replaced item alive until they are rebuilt (one for each leaf, of 5 to 16 keys).
 pub(super) type Items = OrdSet<Arc<Item>>;
 
 /// Keys, leases and the revision.
@@ -37,13 +38,6 @@ pub(super) enum Step {
 pub(super) struct EndedLease {
     id: LeaseId,
     held: Held,
-    cause: End,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Expired,
-    Revoked,
 }
 
 /// What was done since the last write to disk, in order.
@@ -160,10 +154,10 @@ impl Keyspace {
     }
 
     /// Ends a lease: its keys go at one revision, in key order. `false`: there is no such lease.
-    pub(super) fn end_lease(&mut self, id: LeaseId, cause: End, steps: &mut Steps) -> bool {
+    pub(super) fn end_lease(&mut self, id: LeaseId, steps: &mut Steps) -> bool {
         let Some(held) = self.leases.remove(id) else { return false };
         let items = held.items.clone();
-        steps.push(Step::LeaseEnded(Box::new(EndedLease { id, held, cause })));
+        steps.push(Step::LeaseEnded(Box::new(EndedLease { id, held })));
         if !items.is_empty() {
             self.revision += 1;
         }
@@ -194,9 +188,8 @@ impl Keyspace {
                 Step::Key { before, after, .. } => self.change(after.as_ref(), before.as_ref()),
                 Step::LeaseEnded(ended) => {
                     self.leases.put_back(ended.id, ended.held);
-                    if ended.cause == End::Expired {
-                        self.leases.look_again(ended.id, now);
-                    }
+                    // It may have lost its place in the schedule meanwhile.
+                    self.leases.look_again(ended.id, now);
                 }
             }
         }
@@ -251,11 +244,40 @@ pub(super) fn page(items: &Items, prefix: &str, after: Option<&str>, limit: usiz
     below(items, from, prefix).take(limit).map(|item| item.to_entry()).collect()
 }
 
+/// A listing under way: pages cut from the keys as they were when it began.
+pub(super) struct Listing {
+    items: Items,
+    /// The first is the one being listed.
+    prefixes: VecDeque<String>,
+    /// The last key handed out below it.
+    last: Option<Key>,
+}
+
+impl Listing {
+    pub(super) fn new(items: Items, prefixes: VecDeque<String>) -> Self {
+        Self { items, prefixes, last: None }
+    }
+
+    /// The next entries, at most `limit`; none at the end.
+    pub(super) fn next(&mut self, limit: usize) -> Option<Vec<Entry>> {
+        while let Some(prefix) = self.prefixes.front() {
+            let entries = page(&self.items, prefix, self.last.as_deref(), limit);
+            self.last = entries.last().filter(|_| entries.len() == limit).map(|entry| entry.key.clone());
+            if self.last.is_none() {
+                self.prefixes.pop_front();
+            }
+            if !entries.is_empty() {
+                return Some(entries);
+            }
+        }
+        None
+    }
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::store::port::Key;
 
     fn put(key: &str, lease: Option<LeaseId>) -> Op {
         Op::Put { key: Key::from(key), value: bytes::Bytes::from_static(b"x"), lease }
@@ -287,8 +309,8 @@ mod tests {
         for ops in groups {
             keyspace.apply(&Txn { then: ops, ..Txn::default() }, &mut steps).unwrap();
         }
-        assert!(keyspace.end_lease(first, End::Expired, &mut steps));
-        assert!(keyspace.end_lease(second, End::Revoked, &mut steps));
+        assert!(keyspace.end_lease(first, &mut steps));
+        assert!(keyspace.end_lease(second, &mut steps));
         assert_ne!(fingerprint(&keyspace), before);
         keyspace.undo(&mut steps, revision, 0);
         assert_eq!(fingerprint(&keyspace), before);

@@ -2,11 +2,13 @@
 //!
 //! A renewal only moves a deadline. Each lease stands in one slot of the schedule, that of a deadline it once had; when
 //! the slot comes up the lease has either ended or moves to the slot of its present deadline. So a beat costs one look-up,
-//! and nothing ever walks over all leases.
+//! and what comes up together (all, some time after a start) is looked at in parts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+
+use smallvec::SmallVec;
 
 use super::super::port::LeaseId;
 use super::item::Item;
@@ -65,8 +67,11 @@ pub(super) struct Held {
     pub ttl_seconds: i64,
     deadline: LeaseTime,
     /// In key order: what an expiry deletes, in that order.
-    pub items: Vec<Arc<Item>>,
+    pub items: Attached,
 }
+
+/// The keys of a lease. Most have two, which take no allocation.
+pub(super) type Attached = SmallVec<[Arc<Item>; 2]>;
 
 /// All leases that are alive.
 #[derive(Debug, Default)]
@@ -99,7 +104,7 @@ impl Leases {
 
     /// Adds a lease that is known from the disk, unless it is here already. [`Leases::restart`] gives it its time.
     pub(super) fn restore(&mut self, id: LeaseId, ttl_seconds: i64) {
-        self.held.entry(id).or_insert(Held { ttl_seconds, deadline: 0, items: Vec::new() });
+        self.held.entry(id).or_insert(Held { ttl_seconds, deadline: 0, items: Attached::new() });
     }
 
     /// After reading from the disk: leases with keys get their full TTL, those without are forgotten.
@@ -114,7 +119,7 @@ impl Leases {
 
     fn admit(&mut self, id: LeaseId, ttl_seconds: i64, now: LeaseTime) {
         let deadline = deadline(now, ttl_seconds);
-        self.held.insert(id, Held { ttl_seconds, deadline, items: Vec::new() });
+        self.held.insert(id, Held { ttl_seconds, deadline, items: Attached::new() });
         schedule(&mut self.schedule, id, deadline, now);
     }
 
@@ -154,13 +159,7 @@ impl Leases {
                     *former = item.clone();
                 }
             }
-            Err(at) => {
-                // Most leases have two keys; a doubling vector would hold room for four.
-                if held.items.len() < 4 {
-                    held.items.reserve_exact(1);
-                }
-                held.items.insert(at, item.clone());
-            }
+            Err(at) => held.items.insert(at, item.clone()),
         }
     }
 
@@ -187,23 +186,25 @@ impl Leases {
         schedule(&mut self.schedule, id, now.saturating_add(1000), now);
     }
 
-    /// Up to `limit` leases whose time is over. Each is named once: it is ended or [`Leases::look_again`].
+    /// Leases whose time is over, after a look at `limit` at most. Each is named once: it is ended or
+    /// [`Leases::look_again`].
     pub(super) fn due(&mut self, now: LeaseTime, limit: usize) -> Vec<LeaseId> {
         let mut due = Vec::new();
-        while due.len() < limit {
+        let mut looked_at = 0;
+        while looked_at < limit {
             let Some(mut slot) = self.schedule.first_entry().filter(|slot| *slot.key() <= slot_of(now))
             else {
                 break;
             };
             let mut moved = Vec::new();
-            while let Some(id) = slot.get_mut().pop() {
+            while looked_at < limit
+                && let Some(id) = slot.get_mut().pop()
+            {
+                looked_at += 1;
                 match self.held.get(&id) {
                     None => {}
                     Some(held) if held.deadline <= now => due.push(id),
                     Some(held) => moved.push((id, held.deadline)),
-                }
-                if due.len() == limit {
-                    break;
                 }
             }
             if slot.get().is_empty() {

@@ -5,6 +5,7 @@
 //! its way, so after a crash only the last one can be torn.
 
 use std::io;
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
@@ -88,15 +89,27 @@ impl Log {
     }
 
     /// Goes on with the last segment, which was read up to `length`; `next` is the number of the group to come.
+    ///
+    /// The last group is written once more. Who wrote it may have ended before it was durable; or failed to sync it, and
+    /// then the kernel takes it for written. Now it is shown, so it must be on the disk.
     pub(super) fn resume(
         disk: Arc<dyn Disk>,
         store: StoreId,
         name: String,
+        last: Option<Range<u64>>,
         length: u64,
         total: u64,
         next: u64,
     ) -> io::Result<Self> {
-        let file = disk.append(&name)?;
+        let last = last.unwrap_or(0..HEADER as u64);
+        let frame =
+            disk.read(&name, last.start, usize::try_from(last.end - last.start).unwrap_or(usize::MAX))?;
+        let mut file = disk.append(&name)?;
+        match disk.rewrite(&name, last.start, &frame) {
+            // Some file systems need room for it. Reads must go on with a full disk.
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => file.sync()?,
+            written => written?,
+        }
         Ok(Self { disk, store, seal: Seal::new(Kind::Log, store), file, name, length, total, next })
     }
 

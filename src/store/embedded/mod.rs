@@ -25,6 +25,7 @@ mod recovery;
 mod snapshot;
 mod stats;
 
+use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -41,7 +42,7 @@ use self::committer::Committer;
 pub use self::disk::{Disk, DiskFile};
 use self::disk::{Folder, FolderError};
 use self::history::{Bounds, History, Published};
-use self::keyspace::page;
+use self::keyspace::Listing;
 use self::lease::LeaseClock;
 pub use self::recovery::OpenError;
 use self::recovery::{Recovered, recover};
@@ -180,22 +181,19 @@ impl EmbeddedStore {
 }
 
 impl Store for EmbeddedStore {
-    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>> {
+    fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
         let caller = self.caller.clone();
-        let prefix = prefix.to_owned();
+        let prefixes: VecDeque<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
         let pages = async move {
             let (items, revision) = match caller.ask(1, |reply| Command::List { reply }).await {
                 Ok(listed) => listed,
                 Err(unanswered) => return stream::iter([Err(unanswered.to_error())]).boxed(),
             };
-            // The items are a clone that stays as it is: pages are cut from it as they are asked for.
-            let first = page(&items, &prefix, None, PAGE);
-            stream::unfold(Some((items, first)), move |state| {
-                let next = state.map(|(items, entries)| {
-                    let last =
-                        entries.last().filter(|_| entries.len() == PAGE).map(|entry| entry.key.clone());
-                    let more = last.map(|last| page(&items, &prefix, Some(&last), PAGE));
-                    let rest = more.filter(|more| !more.is_empty()).map(|more| (items, more));
+            let mut listing = Listing::new(items, prefixes);
+            let first = listing.next(PAGE).unwrap_or_default();
+            stream::unfold(Some((listing, first)), move |state| {
+                let next = state.map(|(mut listing, entries)| {
+                    let rest = listing.next(PAGE).map(|more| (listing, more));
                     (Ok(Page { entries, revision }), rest)
                 });
                 std::future::ready(next)

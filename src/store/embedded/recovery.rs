@@ -92,6 +92,8 @@ pub(super) struct Recovered {
 /// Reads a folder, or starts a new store in an empty one.
 pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     let files = Files { disk: &**disk };
+    // The names that are seen may not be durable: who made them may have ended before that.
+    disk.sync_folder().map_err(|error| files.io("", error))?;
     let names = disk.list().map_err(|error| files.io("", error))?;
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
         disk.remove(name).map_err(|error| files.io(name, error))?;
@@ -167,7 +169,7 @@ fn replay(
             }
         });
     }
-    let (mut total, mut end) = (0, HEADER as u64);
+    let (mut total, mut end, mut last) = (0, HEADER as u64, None);
     for (at, first) in needed.iter().enumerate() {
         let name = segment_name(*first);
         if *first != next {
@@ -185,6 +187,7 @@ fn replay(
         }
         let mut frames =
             Frames::new(&**disk, &name, Kind::Log, store).map_err(|error| files.io(&name, error))?;
+        last = None;
         loop {
             let offset = frames.offset();
             match frames.next(next).map_err(|error| files.io(&name, error))? {
@@ -193,6 +196,7 @@ fn replay(
                         files.damaged(&name, offset, format!("{expected} in group {next}"))
                     })?;
                     next += 1;
+                    last = Some(offset..frames.offset());
                 }
                 Next::End => break,
                 Next::Bad => {
@@ -208,7 +212,8 @@ fn replay(
         total += end;
     }
     let name = segment_name(needed.last().copied().unwrap_or(1));
-    Log::resume(disk.clone(), store, name.clone(), end, total, next).map_err(|error| files.io(&name, error))
+    Log::resume(disk.clone(), store, name.clone(), last, end, total, next)
+        .map_err(|error| files.io(&name, error))
 }
 
 /// Reading with errors that name the file.

@@ -11,8 +11,8 @@ use crate::store::port::{Key, Op, Revision, StoreError, Txn};
 
 /// Callers that wait for the next bookmark.
 const CALLERS: usize = 4_096;
-/// Bookmarks that could not be deleted and are tried again with the next one.
-const LEFT_OVER: usize = 32;
+/// Where they are.
+const BOOKMARKS: &str = "/cse-sr/bookmarks/";
 
 type Caller = oneshot::Sender<Result<Revision, StoreError>>;
 
@@ -38,40 +38,25 @@ impl Bookmarks {
 
 async fn serve(shared: Shared, mut waiting: mpsc::Receiver<Caller>) {
     let mut callers = Vec::new();
-    let mut left_over: Vec<Key> = Vec::new();
     loop {
         if waiting.recv_many(&mut callers, CALLERS).await == 0 {
             return;
         }
-        let key: Key = format!("/cse-sr/bookmarks/{:032x}", rand::random::<u128>()).into();
-        let put = Op::Put { key: key.clone(), value: Bytes::new(), lease: None };
-        let deletions = left_over.iter().cloned().map(Op::Delete);
-        let ops = std::iter::once(put).chain(deletions).collect();
-        let written = one(&shared, ops).await;
-        // If it is not known whether the key was put, it may be there.
-        if !matches!(written, Err(StoreError::Aborted { .. })) {
-            if written.is_ok() {
-                left_over.clear();
-            }
-            if left_over.len() < LEFT_OVER {
-                left_over.push(key);
-            }
-        }
+        let key: Key = format!("{BOOKMARKS}{:032x}", rand::random::<u128>()).into();
+        let written = one(&shared, Op::Put { key, value: Bytes::new(), lease: None }).await;
         for caller in callers.drain(..) {
             drop(caller.send(written.clone()));
         }
-        // The next bookmark deletes this one as well; nobody waits for one, so it is done now.
+        // Of a bookmark only the event of its put is needed, so those of others go as well, and with them what a node left
+        // behind that ended in between. What cannot be deleted now goes with the next one.
         if waiting.is_empty() && written.is_ok() {
-            let deletions = left_over.iter().cloned().map(Op::Delete).collect();
-            if one(&shared, deletions).await.is_ok() {
-                left_over.clear();
-            }
+            drop(one(&shared, Op::DeletePrefix(BOOKMARKS.into())).await);
         }
     }
 }
 
-async fn one(shared: &Shared, then: Vec<Op>) -> Result<Revision, StoreError> {
-    let txn = Txn { then, ..Txn::default() };
+async fn one(shared: &Shared, op: Op) -> Result<Revision, StoreError> {
+    let txn = Txn { then: vec![op], ..Txn::default() };
     match submit(shared.clone(), vec![txn]).await.pop() {
         Some(outcome) => outcome.map(|outcome| outcome.revision),
         None => Err(closed()),

@@ -212,13 +212,13 @@ fn cut_off(effect: Effect) -> StoreError {
 }
 
 impl Store for EtcdStore {
-    fn list(&self, prefix: &str) -> BoxStream<'static, Result<Page, StoreError>> {
+    fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
         if !self.is_open() {
             return stream::iter([Err(closed())]).boxed();
         }
         let (to, steps) = mpsc::channel(list::PAGES_AHEAD);
-        let work =
-            list::list(self.nodes.clone(), self.skipped.clone(), prefix.to_owned(), self.page_limit, to);
+        let prefixes = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
+        let work = list::list(self.nodes.clone(), self.skipped.clone(), prefixes, self.page_limit, to);
         self.io.spawn(work);
         stream::unfold(Some(steps), |steps| async move {
             let mut steps = steps?;

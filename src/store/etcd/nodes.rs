@@ -21,6 +21,9 @@ use crate::store::port::StoreError;
 /// small by other means.
 pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 
+/// What is said of a node that did not answer in time.
+pub(super) const LATE: &str = "no answer within the limit";
+
 /// A look at whether a node answers takes at most this long.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// Between two looks at a node that does not answer.
@@ -215,7 +218,7 @@ impl Nodes {
         for last_try in [false, true] {
             let answer = match timeout_at(deadline, request(Arc::clone(&clients))).await {
                 Ok(answer) => answer.map_err(of_client),
-                Err(_) => Err(Failure::Unsettled(late("no answer within the limit"))),
+                Err(_) => Err(Failure::Unsettled(late(LATE))),
             };
             match answer {
                 // `etcd_client` renews an invalid token itself; what comes through is an outdated one.

@@ -265,7 +265,7 @@ fn a_slow_etcd_fails_nobody() {
 }
 
 /// Injected: etcd's quota is used up by somebody else, until it raises its alarm. Writes are refused clearly; finds, beats
-/// and unregistrations go on; with room made and the alarm off, writes pass again.
+/// and unregistrations go on, and a node that starts now serves as well; with room made and the alarm off, writes pass again.
 #[test]
 fn an_etcd_without_space_refuses_writes_only() {
     let setup = EtcdSetup { flags: vec!["--quota-backend-bytes=2000000".to_owned()], ..EtcdSetup::default() };
@@ -293,6 +293,9 @@ fn an_etcd_without_space_refuses_writes_only() {
     let rounds = owners.rounds();
     eventually(GENEROUS, || owners.rounds() >= rounds + 10);
     agree_on(&[&node], &etcd, &service, &beating);
+    let mut late = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
+    assert_eq!(registry(&late).find(None, "provider", Freshness::Fresh).unwrap(), beating);
+    assert_eq!(nodes_of(&late), 1, "the other one");
 
     etcd.ctl(&["del", "--prefix", "/filler/"]);
     let revision = status(&etcd)["header"]["revision"].to_string();
@@ -300,7 +303,15 @@ fn an_etcd_without_space_refuses_writes_only() {
     etcd.ctl(&["defrag"]);
     etcd.ctl(&["alarm", "disarm"]);
     eventually(GENEROUS, || writer.register(&service, &Instance::named("accepted")));
-    agree_on(&[&node], &etcd, &service, &[beating, vec!["accepted".to_owned()]].concat());
+    agree_on(&[&node, &late], &etcd, &service, &[beating, vec!["accepted".to_owned()]].concat());
+    eventually(GENEROUS, || nodes_of(&node) == 2 && nodes_of(&late) == 2);
     owners.stop().assert_all_taken();
     assert_eq!(node.process().exit_status(), None);
+    assert_eq!(late.process().exit_status(), None);
+}
+
+/// How many nodes a node knows of.
+fn nodes_of(node: &Daemon) -> usize {
+    let health = node.client().get("/v4/default/registry/health").unwrap();
+    health.json()["instances"].as_array().unwrap().len()
 }

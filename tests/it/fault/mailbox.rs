@@ -20,12 +20,12 @@ use crate::support::scale::Scale;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
-/// Writes at once: more than the mailbox holds, which is 4,096.
-const WRITES: usize = 6_000;
+/// Writes at once: far more than the mailbox holds, which is 4,096, since many are carried out while the rest is sent.
+const WRITES: usize = 9_000;
 /// Who sends them.
 const WRITERS: usize = 8;
 /// etcd's answers come this much later.
-const DELAY: Duration = Duration::from_millis(300);
+const DELAY: Duration = Duration::from_millis(500);
 /// Refusals to see.
 const ENOUGH: usize = 500;
 /// How long the writers go on at most.
@@ -101,7 +101,7 @@ fn raise_file_limit() {
     }
 }
 
-/// Injected: etcd's answers come 0.3 s late, and 6,000 writes are sent at once, again and again; the limit of requests is
+/// Injected: etcd's answers come 0.5 s late, and 9,000 writes are sent at once, again and again; the limit of requests is
 /// out of the way, so that it is the mailbox that is full. What is beyond is refused and not carried out, and asked to come
 /// back; finds, beats and `/health` go on; memory is bounded; with a fast etcd again all is as before.
 #[test]

@@ -50,7 +50,7 @@ impl Model {
 }
 
 async fn stored(stage: &Stage) -> Model {
-    let mut pages = stage.store.list("/cse-sr/ms/dep-rules/");
+    let mut pages = stage.store.list(&["/cse-sr/ms/dep-rules/"]);
     let mut rules = BTreeMap::new();
     while let Some(page) = pages.next().await {
         for entry in page.unwrap().entries {

@@ -16,7 +16,7 @@ fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
     }
     let mut passed = 0;
     for (second, expected) in expected {
-        passed += guard.judge(seconds(*second), total - passed).pass.len();
+        passed += guard.judge(seconds(*second), total - passed, |_| false).pass.len();
         assert_eq!(passed, *expected, "{expired} of {total} at {second}");
     }
 }
@@ -52,7 +52,7 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
         let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
         let now = Duration::from_millis(100_000 + 500 * number as u64);
         guard.expire(at(number), expiry, now);
-        passed += guard.judge(now, 100 - passed).pass.len();
+        passed += guard.judge(now, 100 - passed, |_| false).pass.len();
     }
     assert!((15..=25).contains(&passed), "{passed} passed before the share was met");
 }
@@ -62,8 +62,23 @@ fn one_that_registers_again_is_not_held() {
     let mut guard = ExpiryGuard::new(0.2);
     guard.expire(at(1), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
     guard.forget(&at(1));
-    assert_eq!(guard.judge(seconds(10), 1), Verdict::default());
+    assert_eq!(guard.judge(seconds(10), 1, |_| false), Verdict::default());
     assert_eq!(guard.next_due(), None);
+}
+
+#[test]
+fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_at_most() {
+    let mut guard = expired(0.2, 100, &[10, 10]);
+    let is_first = |of: &InstanceRef| *of == at(0);
+    assert_eq!(guard.judge(seconds(102), 100, is_first).pass, [at(1)]);
+    assert_eq!(guard.next_due(), Some(seconds(104)));
+    assert_eq!(guard.judge(seconds(104), 99, is_first).pass, []);
+    assert_eq!(guard.judge(seconds(106), 99, |_| false).pass, [at(0)], "given up");
+    let mut guard = expired(0.2, 100, &[5]);
+    for second in [102, 104] {
+        assert_eq!(guard.judge(seconds(second), 100, |_| true).pass, [], "{second}");
+    }
+    assert_eq!(guard.judge(seconds(105), 100, |_| true).pass, [at(0)]);
 }
 
 /// A guard in which these expire at second 100, with a TTL each.
@@ -87,13 +102,13 @@ fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<Rule> {
 #[test]
 fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minutes() {
     let mut guard = expired(1.0, 6, &[10, 1, 120, 100_000, 0, -5]);
-    assert_eq!(newly(guard.judge(seconds(102), 6).preserved), 5);
+    assert_eq!(newly(guard.judge(seconds(102), 6, |_| false).preserved), 5);
     assert_eq!(guard.held().count(), 5, "a TTL shorter than the window is over");
     assert_eq!(guard.next_due(), Some(seconds(110)));
-    assert_eq!(guard.judge(seconds(110), 5).pass, [at(0)]);
-    assert_eq!(guard.judge(seconds(220), 4).pass, [at(2)]);
-    assert_eq!(guard.judge(seconds(699), 3).pass, []);
-    let mut last = guard.judge(seconds(700), 3).pass;
+    assert_eq!(guard.judge(seconds(110), 5, |_| false).pass, [at(0)]);
+    assert_eq!(guard.judge(seconds(220), 4, |_| false).pass, [at(2)]);
+    assert_eq!(guard.judge(seconds(699), 3, |_| false).pass, []);
+    let mut last = guard.judge(seconds(700), 3, |_| false).pass;
     last.sort();
     assert_eq!(last, [at(3), at(4), at(5)]);
     assert_eq!(guard.next_due(), None);
@@ -108,7 +123,7 @@ fn the_share_is_of_the_interval_of_each() {
             let now = seconds(100 + 2 * number as u64);
             guard.expire(at(number), Expiry { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
         }
-        newly(guard.judge(seconds(160), 100).shared)
+        newly(guard.judge(seconds(160), 100, |_| false).shared)
     };
     assert_eq!((judge(60), judge(5)), (30, 0));
 }
@@ -116,41 +131,41 @@ fn the_share_is_of_the_interval_of_each() {
 #[test]
 fn preservation_is_for_more_than_five_instances() {
     let mut guard = expired(1.0, 5, &[120; 5]);
-    assert_eq!(guard.judge(seconds(102), 5).pass.len(), 5);
+    assert_eq!(guard.judge(seconds(102), 5, |_| false).pass.len(), 5);
     let mut guard = expired(1.0, 6, &[120; 5]);
-    assert_eq!(newly(guard.judge(seconds(102), 6).preserved), 5, "5 of 6 are more than 80 %");
+    assert_eq!(newly(guard.judge(seconds(102), 6, |_| false).preserved), 5, "5 of 6 are more than 80 %");
     let mut guard = expired(1.0, 6, &[120; 4]);
-    assert_eq!(guard.judge(seconds(102), 6).pass.len(), 4);
+    assert_eq!(guard.judge(seconds(102), 6, |_| false).pass.len(), 4);
 }
 
 #[test]
 fn preservation_goes_on_until_nothing_waits() {
     let mut guard = expired(1.0, 10, &[120; 8]);
-    assert_eq!(newly(guard.judge(seconds(102), 10).preserved), 8);
+    assert_eq!(newly(guard.judge(seconds(102), 10, |_| false).preserved), 8);
     // 50 more have registered: the next expiry is far from 80 %, and held with the others.
     guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
-    let verdict = guard.judge(seconds(112), 60);
+    let verdict = guard.judge(seconds(112), 60, |_| false);
     assert_eq!((newly(verdict.preserved), newly(verdict.shared), verdict.pass), (1, 0, vec![]));
-    assert_eq!(guard.judge(seconds(130), 60).pass, [at(50)]);
-    assert_eq!(guard.judge(seconds(220), 60).pass.len(), 8);
+    assert_eq!(guard.judge(seconds(130), 60, |_| false).pass, [at(50)]);
+    assert_eq!(guard.judge(seconds(220), 60, |_| false).pass.len(), 8);
     guard.expire(at(51), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(230));
-    assert_eq!(guard.judge(seconds(232), 60).pass, [at(51)]);
+    assert_eq!(guard.judge(seconds(232), 60, |_| false).pass, [at(51)]);
 }
 
 #[test]
 fn preservation_ends_also_when_all_register_again() {
     let mut guard = expired(1.0, 10, &[120; 8]);
-    guard.judge(seconds(102), 10);
+    guard.judge(seconds(102), 10, |_| false);
     (0..8).for_each(|number| guard.forget(&at(number)));
     assert_eq!(guard.next_due(), None);
     guard.expire(at(9), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 }, seconds(900));
-    assert_eq!(guard.judge(seconds(902), 100).pass, [at(9)]);
+    assert_eq!(guard.judge(seconds(902), 100, |_| false).pass, [at(9)]);
 }
 
 #[test]
 fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
     let mut guard = expired(0.2, 100, &[120; 30]);
-    guard.judge(seconds(102), 100);
+    guard.judge(seconds(102), 100, |_| false);
     assert_eq!((rule_of(&guard, 3), guard.holds(&at(3))), (Some(Rule::Share), true));
     guard.forget(&at(3));
     guard.forget(&at(3));
@@ -158,9 +173,9 @@ fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
     guard.expire(at(3), Expiry { ttl_seconds: 7, interval_seconds: 30, held_before: 100 }, seconds(103));
     assert_eq!(rule_of(&guard, 3), Some(Rule::Window));
     assert_eq!(guard.next_due(), Some(seconds(105)));
-    guard.judge(seconds(105), 100);
-    assert_eq!(guard.judge(seconds(110), 100).pass, [at(3)]);
-    assert_eq!(guard.judge(seconds(220), 100).pass.len(), 29);
+    guard.judge(seconds(105), 100, |_| false);
+    assert_eq!(guard.judge(seconds(110), 100, |_| false).pass, [at(3)]);
+    assert_eq!(guard.judge(seconds(220), 100, |_| false).pass.len(), 29);
 }
 
 #[test]
@@ -168,8 +183,8 @@ fn one_that_expires_twice_waits_once() {
     let mut guard = expired(1.0, 1, &[120]);
     guard.expire(at(0), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(101));
     assert_eq!(guard.next_due(), Some(seconds(100) + WINDOW));
-    assert_eq!(guard.judge(seconds(102), 1).pass, [at(0)]);
-    assert_eq!(guard.judge(seconds(110), 0), Verdict::default());
+    assert_eq!(guard.judge(seconds(102), 1, |_| false).pass, [at(0)]);
+    assert_eq!(guard.judge(seconds(110), 0, |_| false), Verdict::default());
 }
 
 #[test]
@@ -178,19 +193,19 @@ fn what_is_remembered_is_bounded_by_time() {
     for number in 0..1000_usize {
         let now = seconds(100 + number as u64);
         guard.expire(at(number), Expiry { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 }, now);
-        guard.judge(now, 100_000);
+        guard.judge(now, 100_000, |_| false);
     }
     assert!(format!("{guard:?}").len() < 100_000, "expiries of the last ten minutes are remembered, not all");
-    assert_eq!(guard.judge(seconds(2000), 100_000).pass.len(), 2);
+    assert_eq!(guard.judge(seconds(2000), 100_000, |_| false).pass.len(), 2);
     // Nothing of it counts any more.
     guard.expire(at(1), Expiry { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
-    assert_eq!(guard.judge(seconds(3002), 3).pass, [at(1)]);
+    assert_eq!(guard.judge(seconds(3002), 3, |_| false).pass, [at(1)]);
 }
 
 #[test]
 fn what_is_held_is_told_as_it_is() {
     let mut guard = expired(1.0, 10, &[120; 8]);
-    let begin = guard.judge(seconds(102), 10).lines(seconds(102));
+    let begin = guard.judge(seconds(102), 10, |_| false).lines(seconds(102));
     assert_eq!(
         begin,
         [
@@ -200,7 +215,7 @@ fn what_is_held_is_told_as_it_is() {
     );
     // A single one later, of many more: no 80 % of anything.
     guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
-    let later = guard.judge(seconds(112), 60).lines(seconds(112));
+    let later = guard.judge(seconds(112), 60, |_| false).lines(seconds(112));
     assert_eq!(
         later,
         [
@@ -208,10 +223,10 @@ fn what_is_held_is_told_as_it_is() {
           expired (80 % and more), and goes on until none is held"
         ]
     );
-    assert_eq!(guard.judge(seconds(113), 60).lines(seconds(113)), [""; 0]);
+    assert_eq!(guard.judge(seconds(113), 60, |_| false).lines(seconds(113)), [""; 0]);
     let mut guard = expired(0.2, 100, &[120; 21]);
     assert_eq!(
-        guard.judge(seconds(102), 100).lines(seconds(102)),
+        guard.judge(seconds(102), 100, |_| false).lines(seconds(102)),
         [
             "21 expired instances are held, 21 in all, by the rule of the share: 21 of 100 expired within a heartbeat \
           interval and 5 s"
@@ -224,7 +239,7 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
     let mut guard = ExpiryGuard::new(0.1);
     let (mut lines, mut told, mut held) = (0, 0, 0);
     let mut judge = |guard: &mut ExpiryGuard, now: Duration| {
-        let verdict = guard.judge(now, 10_000);
+        let verdict = guard.judge(now, 10_000, |_| false);
         held += verdict.newly_shared;
         lines += verdict.lines(now).len();
         told += newly(verdict.shared);

@@ -89,7 +89,7 @@ fn refused<T: Send + 'static>() -> BoxFuture<'static, Result<T, StoreError>> {
 }
 
 impl Store for Teller {
-    fn list(&self, _: &str) -> BoxStream<'static, Result<Page, StoreError>> {
+    fn list(&self, _: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
         let (entries, revision): (Vec<Entry>, Revision) =
             self.with(|told| (told.history.entries.values().cloned().collect(), told.history.revision));
         let pages: Vec<Page> =
