@@ -1,7 +1,6 @@
 //! Applies events to a working copy of the snapshot and says what changed for watchers. A publish costs by the size of
 //! the change: all maps are persistent.
 
-use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +9,6 @@ use super::lease_mark::LeaseMark;
 use super::snapshot::{
     ConsumerRule, InstanceEntry, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
-use crate::domain::dependency::Partners;
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
@@ -103,7 +101,7 @@ impl SnapshotBuilder {
             }
             RegistryEvent::ConsumerRulePut(name, version, partners) => {
                 let key = versioned(&name, &version);
-                let rule = Arc::new(ConsumerRule { paths: partner_paths(&partners), partners });
+                let rule = Arc::new(ConsumerRule::new(partners));
                 self.with_tenant(&name.tenant, |tenant| drop(tenant.consumer_rules.insert(key, rule)));
             }
             RegistryEvent::ConsumerRuleDeleted(name, version) => {
@@ -390,14 +388,6 @@ fn path_of(name: &ServiceName) -> Arc<str> {
 
 fn versioned(name: &ServiceName, version: &str) -> Arc<str> {
     format!("{}/{version}", name_path(&name.environment, &name.app_id, &name.name)).into()
-}
-
-fn partner_paths(partners: &Partners) -> HashSet<Box<str>> {
-    let path = |key: &crate::domain::ServiceKey| {
-        format!("{}/{}", key.tenant, name_path(&key.environment, &key.app_id, &key.service_name))
-            .into_boxed_str()
-    };
-    partners.keys.iter().map(path).collect()
 }
 
 /// What changed for watchers between two snapshots: after a relist, when events were missed.

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::answer::FindAnswer;
 use super::snapshot::{InstanceEntry, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
@@ -167,7 +169,8 @@ impl TenantView {
         tags: &[&str],
         sees: impl Fn(&ServiceView) -> bool,
     ) -> (Arc<FindAnswer>, Option<&'a Arc<ServiceView>>) {
-        let mut visible = Vec::with_capacity(node.versions.len());
+        // A name has few versions: they need no allocation.
+        let mut visible: SmallVec<[u32; 8]> = SmallVec::new();
         let mut first = None;
         for (at, (_, id)) in (0_u32..).zip(&node.versions) {
             let Some(service) = self.node(id.as_str()) else { continue };
@@ -191,8 +194,7 @@ impl TenantView {
     }
 
     fn depends(&self, tenant: &Tenant, consumer: &ServiceView, provider: &ServiceView) -> bool {
-        self.consumer_rule(&consumer.versioned_path)
-            .is_some_and(|rule| rule.paths.contains(format!("{tenant}/{}", provider.path).as_str()))
+        self.consumer_rule(&consumer.versioned_path).is_some_and(|rule| rule.names(tenant, &provider.path))
     }
 }
 

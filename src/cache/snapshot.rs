@@ -1,6 +1,7 @@
 //! The snapshot: everything readers ask for, indexed by what they ask with. Immutable and cheap to copy: persistent maps
 //! share all that a publish did not touch.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,8 +132,28 @@ pub struct NameNode {
 pub struct ConsumerRule {
     /// As stored.
     pub partners: Arc<Partners>,
-    /// `<tenant>/<name path>` of each, for a quick look.
-    pub(super) paths: std::collections::HashSet<Box<str>>,
+    /// Name paths of them by tenant, for a quick look. Nearly always there is one tenant.
+    pub(super) paths: Vec<(Box<str>, HashSet<Box<str>>)>,
+}
+
+impl ConsumerRule {
+    pub(super) fn new(partners: Arc<Partners>) -> Self {
+        let mut paths: Vec<(Box<str>, HashSet<Box<str>>)> = Vec::new();
+        for key in &partners.keys {
+            let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
+            match paths.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
+                Some((_, paths)) => drop(paths.insert(path)),
+                None => paths.push((key.tenant.as_str().into(), HashSet::from([path]))),
+            }
+        }
+        Self { partners, paths }
+    }
+
+    /// Whether a provider is among them, in whatever version.
+    pub(super) fn names(&self, tenant: &Tenant, path: &str) -> bool {
+        let is_of = |of: &str| of.split_once('/') == Some((tenant.domain(), tenant.project()));
+        self.paths.iter().any(|(of, paths)| is_of(of) && paths.contains(path))
+    }
 }
 
 impl Instances {

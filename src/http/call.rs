@@ -234,7 +234,7 @@ impl Call {
 
     /// `noCache`: the answer must be as fresh as the store is now.
     pub fn wants_current(&self) -> bool {
-        self.freshness() == Freshness::Current
+        self.flag("noCache")
     }
 
     /// `global`: look in every aggregated cluster.

@@ -4,18 +4,21 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use super::escape::{Undecodable, decode_query};
 
 /// Where the pairs of a query are.
 #[derive(Debug, Default)]
 pub struct Query {
-    pairs: Vec<Pair>,
+    /// Most queries have few: they need no allocation.
+    pairs: SmallVec<[Pair; 8]>,
 }
 
 #[derive(Debug)]
 struct Pair {
-    name: Range<usize>,
-    value: Range<usize>,
+    name: Range<u32>,
+    value: Range<u32>,
     /// Its name is as it stands.
     is_plain: bool,
 }
@@ -23,16 +26,13 @@ struct Pair {
 impl Query {
     /// Splits a raw query (what follows `?`). Decodes nothing.
     pub fn split(raw: &str) -> Self {
-        let mut pairs = Vec::new();
+        let mut pairs = SmallVec::new();
         let (mut start, mut equals, mut is_whole, mut is_plain) = (0, None, true, true);
         // One look at each byte: most requests of consumers come here.
-        for (at, byte) in raw.bytes().chain(std::iter::once(b'&')).enumerate() {
+        for (at, byte) in (0_u32..).zip(raw.bytes().chain(std::iter::once(b'&'))) {
             match byte {
                 b'&' => {
                     if is_whole && at > start {
-                        if pairs.is_empty() {
-                            pairs.reserve(8);
-                        }
                         let (name_end, value_start) = equals.map_or((at, at), |equals| (equals, equals + 1));
                         pairs.push(Pair { name: start..name_end, value: value_start..at, is_plain });
                     }
@@ -50,30 +50,34 @@ impl Query {
     /// The first value of `name` in the query this was split from.
     pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
         self.pairs.iter().find_map(|pair| {
-            let key = raw.as_bytes().get(pair.name.clone())?;
+            let key = raw.as_bytes().get(within(&pair.name))?;
             let is_named = if pair.is_plain {
                 key == name.as_bytes()
             } else {
-                decode_query(raw.get(pair.name.clone())?) == Ok(name.into())
+                decode_query(raw.get(within(&pair.name))?) == Ok(name.into())
             };
-            if is_named { decode_query(raw.get(pair.value.clone())?).ok() } else { None }
+            if is_named { decode_query(raw.get(within(&pair.value))?).ok() } else { None }
         })
     }
 
     /// All pairs of the query this was split from, decoded, in order.
     pub fn pairs<'q>(&self, raw: &'q str) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
         self.pairs.iter().filter_map(move |Pair { name, value, .. }| {
-            Some((decode_query(raw.get(name.clone())?).ok()?, decode_query(raw.get(value.clone())?).ok()?))
+            Some((decode_query(raw.get(within(name))?).ok()?, decode_query(raw.get(within(value))?).ok()?))
         })
     }
+}
+
+fn within(range: &Range<u32>) -> Range<usize> {
+    range.start as usize..range.end as usize
 }
 
 /// The first pair of a raw query that is no UTF-8, by its name as it came. Such a query is refused before its pairs are looked
 /// at: left out like pairs with a broken escape, a part of a condition would be missing without a word.
 pub fn pair_that_is_no_text(raw: &str) -> Option<&str> {
     // Escapes below 0x80 are text whatever is around them.
-    let is_above = |escape: &[u8]| escape[0] == b'%' && !matches!(escape[1], b'0'..=b'7');
-    if !raw.as_bytes().windows(2).any(is_above) {
+    let is_above = |behind: &str| behind.bytes().next().is_some_and(|digit| !matches!(digit, b'0'..=b'7'));
+    if !raw.split('%').skip(1).any(is_above) {
         return None;
     }
     raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(name, value)| {

@@ -6,6 +6,7 @@ use std::fmt;
 use actix_http::StatusCode;
 use actix_http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
+use smallvec::SmallVec;
 
 use crate::domain::json;
 use crate::error::{Code, Error};
@@ -30,7 +31,8 @@ const ONE: HeaderValue = HeaderValue::from_static("1");
 pub struct Reply {
     pub(super) status: StatusCode,
     pub(super) content_type: Option<HeaderValue>,
-    pub(super) headers: Vec<(HeaderName, HeaderValue)>,
+    /// Hardly an answer has more than one of its own.
+    pub(super) headers: SmallVec<[(HeaderName, HeaderValue); 1]>,
     pub(super) body: Bytes,
     pub(super) gzip: Gzip,
 }
@@ -62,7 +64,7 @@ impl fmt::Debug for Gzip {
 
 impl Reply {
     fn with(status: StatusCode, content_type: Option<HeaderValue>, body: Bytes) -> Self {
-        Self { status, content_type, headers: Vec::new(), body, gzip: Gzip::Compress }
+        Self { status, content_type, headers: SmallVec::new(), body, gzip: Gzip::Compress }
     }
 
     /// 200 with a JSON document.

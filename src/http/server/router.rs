@@ -178,7 +178,7 @@ fn is_bad(uri: &Uri) -> bool {
     text.len() >= URI_LIMIT
         || matches!(text.as_bytes().last(), Some(b';' | b'&' | b'?' | b'+' | b'@'))
         || text.starts_with('.')
-        || uri.query().is_some_and(|query| query.contains("//"))
+        || uri.query().is_some_and(|query| query.contains('/') && query.contains("//"))
 }
 
 /// Path and query as they came.
