@@ -13,7 +13,8 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::connection::{Connection, Entry, Gauge, IoLimits, RESERVE_LIMIT, Transport};
+use super::connection::{Connection, IoLimits, RESERVE_LIMIT, Transport};
+use super::gauge::{Entry, Gauge};
 use super::signal::Signal;
 use crate::metrics;
 
@@ -50,15 +51,19 @@ impl Acceptor {
     ) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
         // Answers go out in parts; without this a client's delayed ACK holds back the last one for 40 ms.
         tcp.set_nodelay(true)?;
-        let entry = self.connections.enter();
-        let handshake_limit = match &entry {
-            Entry::Place(_) => HANDSHAKE_LIMIT,
-            Entry::Reserve(_) => RESERVE_LIMIT,
-            Entry::Full => {
+        let (entry, handshake_limit) = match self.connections.enter() {
+            entry @ Entry::Place(_) => (entry, HANDSHAKE_LIMIT),
+            entry @ Entry::Reserve(_) => (entry, RESERVE_LIMIT),
+            Entry::Told(slot) => {
                 metrics::REFUSED_FOR_LOAD.add(1);
                 if self.tls.is_none() {
                     refuse(&mut tcp, OVERLOADED).await;
                 }
+                drop(slot);
+                return Err(too_many());
+            }
+            Entry::Full => {
+                metrics::REFUSED_FOR_LOAD.add(1);
                 return Err(too_many());
             }
         };

@@ -12,7 +12,6 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -24,6 +23,8 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
 use super::accept::OVERLOADED;
+use super::gauge::{Entry, Slot};
+use super::last_words::{HEAD_TOO_SLOW, last_words};
 use super::signal::Signal;
 use crate::metrics;
 
@@ -38,10 +39,6 @@ pub(crate) struct IoLimits {
     pub(crate) write_stall: Duration,
 }
 
-/// Most connections beyond the limit that are still asked what they want. Each lasts for [`RESERVE_LIMIT`] at most, so a
-/// probe finds one free soon.
-const MOST_RESERVED: usize = 256;
-
 /// For the request of a connection from the reserve, and for its answer.
 pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
@@ -51,60 +48,6 @@ pub(crate) const MOST_STREAMS: usize = 256;
 
 /// After the last of them was handed to the library, for it to be sent: a stopped server ends the connection only then.
 const STREAMS_LINGER: Duration = Duration::from_millis(200);
-
-/// How many connections are open, of how many.
-#[derive(Debug)]
-pub(crate) struct Gauge {
-    open: AtomicUsize,
-    most: usize,
-    reserve: usize,
-}
-
-/// A connection's place.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    /// There was one.
-    Place(Slot),
-    /// All places are taken; this is one of the reserve, to ask one question from: whoever asks after the server's health is
-    /// answered, all others are told that it has too much to do.
-    Reserve(Slot),
-    /// The reserve is taken, too.
-    Full,
-}
-
-impl Gauge {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
-        let reserve = (most / 16).clamp(1, MOST_RESERVED);
-        Arc::new(Self { open: AtomicUsize::new(0), most, reserve })
-    }
-
-    pub(crate) fn open(&self) -> usize {
-        self.open.load(Ordering::SeqCst)
-    }
-
-    /// A place for one more connection.
-    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
-        let before = self.open.fetch_add(1, Ordering::SeqCst);
-        let slot = Slot(Arc::clone(self));
-        if before < self.most {
-            Entry::Place(slot)
-        } else if before < self.most.saturating_add(self.reserve) {
-            Entry::Reserve(slot)
-        } else {
-            Entry::Full
-        }
-    }
-}
-
-/// One connection's place; free again when dropped.
-#[derive(Debug)]
-pub(crate) struct Slot(Arc<Gauge>);
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::SeqCst);
-    }
-}
 
 /// What connection and dispatcher tell each other.
 #[derive(Debug, Default)]
@@ -301,7 +244,7 @@ impl Connection {
         let (slot, is_reserve) = match entry {
             Entry::Place(slot) => (slot, false),
             Entry::Reserve(slot) => (slot, true),
-            Entry::Full => return None,
+            Entry::Told(_) | Entry::Full => return None,
         };
         let multiplexed = protocol == Protocol::Http2;
         let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
@@ -528,86 +471,5 @@ impl AsyncWrite for Connection {
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         };
         this.judge_write(cx, outcome)
-    }
-}
-
-macro_rules! last_words {
-    ($status:literal, $length:literal) => {
-        concat!(
-            "HTTP/1.1 ",
-            $status,
-            "\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: ",
-            $length,
-            "\r\nConnection: close\r\n\r\n",
-            $status
-        )
-    };
-}
-
-const HEAD_TOO_SLOW: &str = last_words!("408 Request Timeout", "19");
-
-/// What is said in place of the library's own answers, in the words of Go's.
-const LAST_WORDS: [&str; 4] = [
-    last_words!("400 Bad Request", "15"),
-    HEAD_TOO_SLOW,
-    last_words!("431 Request Header Fields Too Large", "35"),
-    last_words!("500 Internal Server Error", "25"),
-];
-
-/// Most bytes of an answer of the library's own.
-const LONGEST_OF_LIBRARY: usize = 160;
-
-/// Where in what is to be sent an answer of the library's own begins, and what to say in its place. Such an answer is empty
-/// and the last on its connection, and unlike all of ours its headers are in lower case.
-fn last_words(buf: &[u8]) -> Option<(usize, &'static str)> {
-    const DATE: &str = "date: Thu, 01 Jan 1970 00:00:00 GMT\r\n\r\n";
-    let date = buf.get(buf.len().checked_sub(DATE.len())?..)?;
-    if !date.starts_with(b"date: ") || !date.ends_with(b"\r\n\r\n") {
-        return None;
-    }
-    let from = buf.len().saturating_sub(LONGEST_OF_LIBRARY);
-    let tail = buf.get(from..)?;
-    let begin = tail.windows(7).rposition(|window| window == b"HTTP/1.")?;
-    let answer = std::str::from_utf8(tail.get(begin..)?).ok()?;
-    let (line, headers) = answer.split_once("\r\n")?;
-    let status = line.get("HTTP/1.1 ".len()..)?;
-    let words = LAST_WORDS.into_iter().find(|words| words.ends_with(status))?;
-    headers.starts_with("content-length: 0\r\n").then_some((from + begin, words))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(sent: &str, expected: Option<(usize, &str)>) {
-        let found =
-            last_words(sent.as_bytes()).map(|(at, words)| (at, words.split("\r\n").next().unwrap_or("")));
-        assert_eq!(found, expected, "{sent:?}");
-    }
-
-    #[test]
-    fn the_librarys_answers_are_known_from_ours() {
-        let date = "date: Thu, 26 Nov 2026 17:34:37 GMT\r\n\r\n";
-        let bad = format!("HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n{date}");
-        check(&bad, Some((0, "HTTP/1.1 400 Bad Request")));
-        let ours = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nDate: Thu, 26 Nov 2026 17:34:37 GMT\r\n\r\n{}";
-        check(&format!("{ours}{bad}"), Some((ours.len(), "HTTP/1.1 400 Bad Request")));
-        let large =
-            "HTTP/1.0 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: keep-alive\r\n";
-        check(&format!("{large}{date}"), Some((0, "HTTP/1.1 431 Request Header Fields Too Large")));
-        check(ours, None);
-        check(&ours.replace("{}", ""), None);
-        check("", None);
-        check(date, None);
-        check(&bad.to_uppercase(), None);
-    }
-
-    #[test]
-    fn last_words_have_the_length_they_say() {
-        for words in LAST_WORDS {
-            let length = words.split_once("Content-Length: ").and_then(|(_, rest)| rest.split_once("\r\n"));
-            let body = words.split_once("\r\n\r\n").map_or(0, |(_, body)| body.len());
-            assert_eq!(length.map(|(length, _)| length), Some(body.to_string().as_str()), "{words}");
-        }
     }
 }
