@@ -6,7 +6,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use crate::cache::{InstanceEntry, LeaseMark};
-use crate::clock::Monotonic;
 use crate::domain::event::InstanceRef;
 
 /// A lease to be renewed, with what is needed to write its instance again should the store have let it expire. As long as
@@ -19,14 +18,12 @@ pub struct Beat {
     pub mark: Arc<LeaseMark>,
     /// As it was when the beat was taken.
     pub entry: Arc<InstanceEntry>,
-    /// When it was first sent to the store; `None` before.
-    pub first_sent: Option<Monotonic>,
 }
 
 impl Beat {
     fn new(at: InstanceRef, mark: &Arc<LeaseMark>, entry: &Arc<InstanceEntry>) -> Self {
         mark.await_one();
-        Self { at, mark: Arc::clone(mark), entry: Arc::clone(entry), first_sent: None }
+        Self { at, mark: Arc::clone(mark), entry: Arc::clone(entry) }
     }
 }
 
@@ -50,6 +47,7 @@ impl Beats {
     /// Takes a beat: marks the lease, and queues it unless it is queued.
     pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
         let Some(mark) = &entry.lease else { return Taken::NoLease };
+        mark.beat();
         if mark.mark() {
             self.push(Beat::new(at(), mark, entry));
         }

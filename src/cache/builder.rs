@@ -32,6 +32,8 @@ pub struct InstanceChange {
     pub at: InstanceRef,
     /// What happened.
     pub action: Action,
+    /// It was shown before. One that registers again while its expiry is held is created all the same.
+    pub was_shown: bool,
     /// The service it belongs to; `None` if the service is unknown, and then nobody watches it.
     pub service: Option<Arc<ServiceView>>,
     /// The instance document; of a deleted one the last.
@@ -48,11 +50,6 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
-    /// Goes on from a snapshot.
-    pub fn from_snapshot(snapshot: &Snapshot) -> Self {
-        Self { next: snapshot.clone(), changes: Vec::new(), former: None }
-    }
-
     /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common with what was known go on:
     /// with their marks, and when they were renewed.
     pub fn listing_after(former: &Snapshot) -> Self {
@@ -224,7 +221,7 @@ impl SnapshotBuilder {
         // To watchers one that was not shown is new, also if its key was there with something that could not be read.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
-        self.note(InstanceChange { at, action, service, json });
+        self.note(InstanceChange { at, action, was_shown: !is_new, service, json });
     }
 
     /// A listing is compared with what was known, as a whole.
@@ -255,7 +252,7 @@ impl SnapshotBuilder {
         if let Some((service, entry)) = gone {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
             let json = entry.record.json.clone();
-            self.note(InstanceChange { at, action: Action::Delete, service, json });
+            self.note(InstanceChange { at, action: Action::Delete, was_shown: true, service, json });
         }
     }
 
@@ -401,12 +398,18 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
             Some(former) if former.record != entry.record => Action::Update,
             Some(_) => continue,
         };
-        changes.push(InstanceChange { at, action, service, json: entry.record.json.clone() });
+        changes.push(InstanceChange {
+            at,
+            action,
+            was_shown: former.is_some(),
+            service,
+            json: entry.record.json.clone(),
+        });
     }
     for (at, service, entry) in instances(old) {
         if new.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none() {
             let json = entry.record.json.clone();
-            changes.push(InstanceChange { at, action: Action::Delete, service, json });
+            changes.push(InstanceChange { at, action: Action::Delete, was_shown: true, service, json });
         }
     }
     changes

@@ -15,6 +15,8 @@ pub struct LeaseMark {
     ttl_seconds: AtomicU32,
     /// Number of the last listing in which, or after which, it was there.
     listing: AtomicU32,
+    /// When a renewal was first sent since the last beat, in tenths of a second, rounded up; 0: not yet.
+    first_sent: AtomicU32,
     /// Beats taken for it that are not settled: see [`Self::is_awaited`].
     awaited: AtomicU16,
     has_ended: AtomicBool,
@@ -29,6 +31,7 @@ impl LeaseMark {
             full_millis: AtomicU64::new(0),
             ttl_seconds: AtomicU32::new(0),
             listing: AtomicU32::new(listing),
+            first_sent: AtomicU32::new(0),
             awaited: AtomicU16::new(0),
             has_ended: AtomicBool::new(false),
         }
@@ -64,6 +67,28 @@ impl LeaseMark {
     /// Clears it, before the renewal is sent: a beat that comes while it is on its way counts for the next.
     pub fn clear(&self) {
         self.marked.store(false, Ordering::Release);
+    }
+
+    /// Its owner beats.
+    pub fn beat(&self) {
+        if self.first_sent.load(Ordering::Relaxed) != 0 {
+            self.first_sent.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A renewal is sent, for a beat that may have come long before.
+    pub fn sent(&self, now: Duration) {
+        let tenths = u32::try_from(now.as_millis() / 100 + 1).unwrap_or(u32::MAX);
+        // A beat that comes in between counts from the next one.
+        let _ = self.first_sent.compare_exchange(0, tenths, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// Whether its owner has been silent for a time: counted from the first renewal after its last beat.
+    pub fn was_silent_for(&self, time: Duration, now: Duration) -> bool {
+        match self.first_sent.load(Ordering::Relaxed) {
+            0 => false,
+            tenths => now.saturating_sub(Duration::from_millis(u64::from(tenths) * 100)) >= time,
+        }
     }
 
     /// A beat was taken, and it is not known yet what becomes of it.

@@ -37,6 +37,26 @@ fn a_lease_is_queued_once_however_often_it_beats() {
 }
 
 #[test]
+fn a_beat_that_finds_its_lease_queued_is_not_forgotten() {
+    let (beats, entry) = (Beats::default(), entry(Some(1)));
+    let mark = entry.lease.clone().unwrap();
+    let (ttl, seconds) = (Duration::from_secs(80), Duration::from_secs);
+    let sent_at = |now| {
+        let batch = beats.drain();
+        mark.sent(now);
+        batch.into_iter().for_each(|beat| beats.retry(beat));
+    };
+    beats.take(at, &entry);
+    sent_at(seconds(10));
+    sent_at(seconds(100));
+    assert!(mark.was_silent_for(ttl, seconds(100)), "ever the same beat");
+    beats.take(at, &entry);
+    sent_at(seconds(110));
+    assert!(!mark.was_silent_for(ttl, seconds(189)));
+    assert!(mark.was_silent_for(ttl, seconds(191)));
+}
+
+#[test]
 fn without_a_lease_there_is_nothing_to_renew() {
     let beats = Beats::default();
     assert_eq!(beats.take(at, &entry(None)), Taken::NoLease);

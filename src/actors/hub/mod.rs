@@ -100,7 +100,8 @@ fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
         Action::Delete => Told::Delete,
     };
     let key = json::encode(&provider.record.document.key(&change.at.tenant));
-    EventFrame::new(told, &key, &change.json)
+    let frame = EventFrame::new(told, &key, &change.json);
+    if change.was_shown { frame.of_shown() } else { frame }
 }
 
 impl super::mailbox::Measured for HubActor {

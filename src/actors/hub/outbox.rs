@@ -42,6 +42,8 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFrame {
     action: Action,
+    /// The instance was shown before this event, whatever its action: one that registers again while it is held is created.
+    was_shown: bool,
     bytes: Bytes,
     /// Where in `bytes` the action's word is.
     word_at: usize,
@@ -66,7 +68,12 @@ impl EventFrame {
         for part in [BEFORE_WORD, word, BEFORE_KEY, key, BEFORE_INSTANCE, instance, b"}"] {
             frame.put_slice(part);
         }
-        Self { action, bytes: frame.freeze(), word_at }
+        Self { action, was_shown: action != Action::Create, bytes: frame.freeze(), word_at }
+    }
+
+    /// The same of an instance that was shown before.
+    pub fn of_shown(self) -> Self {
+        Self { was_shown: true, ..self }
     }
 
     /// The frame with another action: a copy, unless it is the same.
@@ -268,8 +275,7 @@ impl Drop for OutboxReader {
 impl State {
     fn add(&mut self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
         let Some(place) = self.places.get(instance).copied() else {
-            let pending =
-                Pending { known: frame.action != Action::Create, action: frame.action, frame: frame.clone() };
+            let pending = Pending { known: frame.was_shown, action: frame.action, frame: frame.clone() };
             self.pending.insert(self.next_place, (Arc::clone(instance), pending));
             self.places.insert(Arc::clone(instance), self.next_place);
             self.next_place += 1;
@@ -364,18 +370,19 @@ mod tests {
         out
     }
 
-    /// Events as `C1` (CREATE with document 1), all of one instance, and what is sent for them.
+    /// Events as `C1` (CREATE with document 1) or `R1` (the same of one that was shown before), all of one instance, and what is sent for them.
     fn check(events: &str, expected: &[&str]) {
         let (outbox, mut reader) = outbox(10);
         let one = instance("a");
         for event in events.split(' ') {
-            let (action, document) = event.split_at(1);
-            let action = match action {
-                "C" => Action::Create,
+            let (letter, document) = event.split_at(1);
+            let action = match letter {
+                "C" | "R" => Action::Create,
                 "U" => Action::Update,
                 _ => Action::Delete,
             };
-            outbox.push(&one, &frame(action, document));
+            let frame = frame(action, document);
+            outbox.push(&one, &if letter == "R" { frame.of_shown() } else { frame });
         }
         assert_eq!(take(&mut reader), expected, "{events}");
         assert_eq!(outbox.pending(), 0);
@@ -396,6 +403,8 @@ mod tests {
         check("U1 D2 C3 U4", &["CREATE 4"]);
         // The watcher knew it before, so it must hear of its end.
         check("D1 C2 D3", &["DELETE 3"]);
+        check("R1 D2", &["DELETE 2"]);
+        check("R1 U2 D3 C4", &["CREATE 4"]);
         check("D1 D2", &["DELETE 2"]);
         check("C1 C2", &["CREATE 2"]);
     }

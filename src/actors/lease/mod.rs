@@ -43,6 +43,9 @@ const MAX_RESTORES: usize = 64;
 /// How long the RegistryActor may take to write one again.
 const RESTORE_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long the snapshot may take to show one that was written again.
+const SHOWN_LIMIT: Duration = Duration::from_secs(1);
+
 /// The actor.
 pub struct LeaseActor {
     core: Rc<LeaseCore>,
@@ -114,14 +117,12 @@ async fn work(core: Rc<LeaseCore>) {
     }
 }
 
-async fn renew(core: &Rc<LeaseCore>, mut batch: Vec<Beat>) {
+async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
     if batch.is_empty() {
         return;
     }
     let sent = core.clock.monotonic();
-    for beat in &mut batch {
-        beat.first_sent.get_or_insert(sent);
-    }
+    batch.iter().for_each(|beat| beat.mark.sent(sent));
     let leases = batch.iter().map(|beat| LeaseId(beat.mark.lease())).collect();
     let answers = core.store.keep_alive(leases).await;
     let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
@@ -193,7 +194,7 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
 /// Whether its owner has not beaten for a whole TTL: then it expired rightly, or beats and says goodbye elsewhere.
 fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
     let ttl = Duration::from_secs(u64::try_from(beat.entry.record.ttl_seconds).unwrap_or(0));
-    beat.first_sent.is_some_and(|first| core.clock.monotonic().saturating_sub(first) >= ttl)
+    beat.mark.was_silent_for(ttl, core.clock.monotonic())
 }
 
 /// What the node still shows may be newer than the beat.
@@ -212,9 +213,15 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
         former_lease: beat.mark.lease(),
     };
     match ask(&core.registry, message, RESTORE_LIMIT).await {
-        // It is there already, or its owner said goodbye.
-        Ok(Ok(committed)) if committed.revision.is_none() => None,
-        Ok(Ok(_)) => {
+        // It is there already, or its owner said goodbye. As long as the beat is held the instance is shown.
+        Ok(Ok(committed)) if committed.revision.is_none() => {
+            core.freshness.catch_up().await;
+            None
+        }
+        Ok(Ok(committed)) => {
+            if let Some(revision) = committed.revision {
+                let _ = tokio::time::timeout(SHOWN_LIMIT, core.reader.wait_for(revision)).await;
+            }
             metrics::INSTANCES_RESTORED.add(1);
             log::info!(
                 "instance {}/{} was written again: it kept beating",

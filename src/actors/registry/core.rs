@@ -31,6 +31,9 @@ use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 pub(super) const MAX_TRIES: usize = 16;
 /// How long an operation goes on trying.
 pub(super) const MAX_DURATION: Duration = Duration::from_millis(1_500);
+/// How long a read waits for its turn. With the read itself about what a request waits for its answer: nobody is read for who
+/// is gone.
+const MAX_READ_WAIT: Duration = Duration::from_secs(3);
 /// How long an operation waits for the snapshot to learn of somebody else's write.
 pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 
@@ -113,7 +116,9 @@ impl RegistryCore {
     /// Reads from the store, exactly. Not with a batch: its answers come as one, which many texts would make too large, and
     /// then the outcome of every write in it were unknown.
     pub(super) async fn read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
-        let _turn = self.reads.acquire().await;
+        let Ok(_turn) = tokio::time::timeout(MAX_READ_WAIT, self.reads.acquire()).await else {
+            return Err(Error::new(Code::Unavailable, "too many reads of the store wait already"));
+        };
         let txn = Txn { then: ops, ..Txn::default() };
         match self.store.batch(vec![txn]).await.pop() {
             Some(outcome) => outcome.map(|outcome| outcome.reads).map_err(|error| store_error(&error)),

@@ -6,7 +6,7 @@
 //! lock cannot write.
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::rc::Rc;
 
 use bytes::Bytes;
@@ -242,6 +242,9 @@ pub(super) async fn clean_up(
     for (provider, consumers) in dead_providers(&snapshot, tenant) {
         let mut rule_keys = vec![keys::provider_rule(&provider, ALL_VERSIONS)];
         rule_keys.extend(consumers.iter().map(|key| keys::consumer_rule(&name_of(key), &key.version)));
+        // A consumer may stand in the rules of several version keys.
+        let mut seen = HashSet::new();
+        rule_keys.retain(|key| seen.insert(Key::clone(key)));
         let rules = read_rules(core, &rule_keys).await?;
         let mut writes = Vec::new();
         for (at, (key, rule)) in rule_keys.iter().zip(&rules).enumerate() {

@@ -120,9 +120,13 @@ async fn apply_all(
     let until = core.clock.monotonic() + MAX_HOLD;
     let unlock = [Op::Delete(Key::clone(lock))];
     let mut decoded: Vec<Dependency> = entries.iter().map(decode).collect();
-    // As of a revision that no request is younger than.
-    core.catch_up_with(entries.iter().map(|entry| entry.mod_revision).max()).await;
+    // As of a revision that no request is younger than: an older snapshot may lack a provider that a request names.
+    let youngest = entries.iter().map(|entry| entry.mod_revision).max();
+    core.catch_up_with(youngest).await;
     let snapshot = core.reader.load_full();
+    if youngest.is_some_and(|youngest| snapshot.revision < youngest) {
+        return Err(Error::new(Code::Unavailable, "the snapshot is older than the dependency requests"));
+    }
     for (request, entry) in decoded.iter_mut().zip(entries) {
         if let Some(tenant) = tenant_of(&entry.key) {
             dependencies::leave_out_unknown(&snapshot, &tenant, request);

@@ -20,7 +20,7 @@ pub use self::schedule::LocalZone;
 use self::lock::Held;
 use self::messages::{Job, RetireNow, Retired};
 use self::selection::References;
-use super::freshness::Freshness;
+use super::freshness::{Behind, Freshness};
 use super::lifeline::Lifeline;
 use super::mailbox::ask;
 use super::registry::RegistryActor;
@@ -145,7 +145,8 @@ fn things(job: Job) -> &'static str {
 
 async fn run(core: &RetireCore, job: Job) -> Result<Retired, Error> {
     // What is chosen and what stays is counted by what is true now.
-    core.freshness.catch_up().await;
+    let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
+    core.freshness.try_catch_up().await.map_err(behind)?;
     let key = match job {
         Job::Services => keys::RETIRE_SERVICES_LOCK,
         Job::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
