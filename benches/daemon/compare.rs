@@ -21,12 +21,14 @@ pub struct Best {
     pub p99: Duration,
     /// CPU time of the server, all its threads, divided by the answers, in microseconds.
     pub cpu: f64,
+    /// The same of the etcd behind it; 0 where there is none.
+    pub etcd: f64,
 }
 
 impl Best {
-    fn one(counted: Counted, cpu: Duration) -> Self {
-        let cpu = cpu.as_secs_f64() * 1e6 / counted.requests as f64;
-        Self { rate: counted.rate, p50: counted.p50, p99: counted.p99, cpu }
+    fn one(counted: Counted, [cpu, etcd]: [Duration; 2]) -> Self {
+        let each = |spent: Duration| spent.as_secs_f64() * 1e6 / counted.requests as f64;
+        Self { rate: counted.rate, p50: counted.p50, p99: counted.p99, cpu: each(cpu), etcd: each(etcd) }
     }
 
     fn of(one: Option<Self>, other: Self) -> Self {
@@ -35,6 +37,7 @@ impl Best {
             p50: one.p50.min(other.p50),
             p99: one.p99.min(other.p99),
             cpu: one.cpu.min(other.cpu),
+            etcd: one.etcd.min(other.etcd),
         })
     }
 }
@@ -58,10 +61,10 @@ pub fn compare(
     let (mut ours, mut beneath) = (None, None);
     for round in 0..options.rounds {
         let load = load(round)?;
-        let one = measured(&load, floor.address(), options.round, || floor.cpu())?;
+        let one = measured(&load, floor.address(), options.round, || Ok([floor.cpu()?, Duration::ZERO]))?;
         beneath = Some(Best::of(beneath, one));
         let address = node.address();
-        let one = measured(&load, address, options.round, || node.cpu())?;
+        let one = measured(&load, address, options.round, || Ok([node.cpu()?, node.etcd_cpu()?]))?;
         ours = Some(Best::of(ours, one));
     }
     ours.zip(beneath).map(|(ours, floor)| Comparison { ours, floor }).ok_or_else(|| "no round".to_owned())
@@ -71,9 +74,10 @@ fn measured(
     load: &Load,
     address: SocketAddr,
     length: Duration,
-    mut cpu: impl FnMut() -> Result<Duration, String>,
+    mut spent: impl FnMut() -> Result<[Duration; 2], String>,
 ) -> Result<Best, String> {
-    let before = cpu()?;
+    let [cpu, etcd] = spent()?;
     let counted = load.run(address, length)?;
-    Ok(Best::one(counted, cpu()?.saturating_sub(before)))
+    let [cpu_after, etcd_after] = spent()?;
+    Ok(Best::one(counted, [cpu_after.saturating_sub(cpu), etcd_after.saturating_sub(etcd)]))
 }

@@ -64,7 +64,7 @@ impl Backing {
             settings = settings.conf("manager_cluster", &format!("\"{}\"", etcd.address()));
         }
         let daemon = Daemon::start(settings).map_err(|why| why.to_string())?;
-        Ok(Node { daemon })
+        Ok(Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) })
     }
 }
 
@@ -84,6 +84,8 @@ fn etcd_flags() -> Vec<String> {
 /// A daemon that serves.
 pub struct Node {
     daemon: Daemon,
+    /// The process id of the etcd it runs on.
+    etcd: Option<u32>,
 }
 
 impl Node {
@@ -100,6 +102,11 @@ impl Node {
     /// CPU time it has used.
     pub fn cpu(&mut self) -> Result<Duration, String> {
         usage::cpu(self.pid())
+    }
+
+    /// CPU time of the etcd it runs on, if it runs on one.
+    pub fn etcd_cpu(&self) -> Result<Duration, String> {
+        self.etcd.map_or(Ok(Duration::ZERO), usage::cpu)
     }
 
     /// Resident bytes.

@@ -50,8 +50,8 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
-    /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common with what was known go on:
-    /// with their marks, and when they were renewed.
+    /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common
+    /// with what was known go on: with their marks, and when they were renewed.
     pub fn listing_after(former: &Snapshot) -> Self {
         let next = Snapshot { listing: former.listing + 1, ..Snapshot::default() };
         Self { next, changes: Vec::new(), former: Some(former.clone()) }

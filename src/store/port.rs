@@ -235,8 +235,8 @@ pub enum WatchError {
     /// The revision asked for is no longer kept (compaction, bounded history, or this watcher was too slow): list again.
     #[error("revision compacted, list again")]
     Compacted,
-    /// The store's revision is below the one to watch from, where it has been before: it was set back (etcd restored from a backup). Nothing would come
-    /// until it gets there again, and then not what was missed: list again.
+    /// The store's revision is below the one to watch from, where it has been before: it was set back (etcd restored from a
+    /// backup). Nothing would come until it gets there again, and then not what was missed: list again.
     #[error("the store was set back to revision {0}, list again")]
     SetBack(Revision),
     /// The stream was lost: watch again from the last revision seen.

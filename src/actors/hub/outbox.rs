@@ -370,7 +370,8 @@ mod tests {
         out
     }
 
-    /// Events as `C1` (CREATE with document 1) or `R1` (the same of one that was shown before), all of one instance, and what is sent for them.
+    /// Events as `C1` (CREATE with document 1) or `R1` (the same of one that was shown before), all of one instance, and
+    /// what is sent for them.
     fn check(events: &str, expected: &[&str]) {
         let (outbox, mut reader) = outbox(10);
         let one = instance("a");

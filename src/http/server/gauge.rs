@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Most connections beyond the limit that are still asked what they want. Each lasts for [`RESERVE_LIMIT`](super::connection::RESERVE_LIMIT) at most, so a
-/// probe finds one free soon.
+/// Most connections beyond the limit that are still asked what they want. Each lasts for
+/// [`RESERVE_LIMIT`](super::connection::RESERVE_LIMIT) at most, so a probe finds one free soon.
 const MOST_RESERVED: usize = 256;
 
 /// Most connections at once that are only told that there are too many.
@@ -65,5 +65,28 @@ pub(crate) struct Slot(Arc<Gauge>);
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn beyond_the_limit_some_are_asked_some_are_told_and_the_rest_is_dropped() {
+        let gauge = Gauge::new(16);
+        let mut held: Vec<Entry> = (0..16 + 1 + MOST_TOLD).map(|_| gauge.enter()).collect();
+        let place = |entry: &Entry| match entry {
+            Entry::Place(_) => "place",
+            Entry::Reserve(_) => "reserve",
+            Entry::Told(_) => "told",
+            Entry::Full => "full",
+        };
+        let count = |what| held.iter().filter(|entry| place(entry) == what).count();
+        assert_eq!([count("place"), count("reserve"), count("told"), count("full")], [16, 1, MOST_TOLD, 0]);
+        assert_eq!(place(&gauge.enter()), "full");
+        assert_eq!(gauge.open(), held.len(), "one that is dropped holds nothing");
+        drop(held.pop());
+        assert_eq!(place(&gauge.enter()), "told");
     }
 }

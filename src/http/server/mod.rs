@@ -158,8 +158,8 @@ pub struct Stopped {
 }
 
 /// Opens the ports and serves `table`. `state` is called for each worker: what a request counts references to is best a
-/// worker's own, or the cores take it from each other with every request. To be called inside an actix system. Fails if a socket cannot listen,
-/// a worker cannot start or the table is unsound; nothing is left running then.
+/// worker's own, or the cores take it from each other with every request. To be called inside an actix system. Fails if a
+/// socket cannot listen, a worker cannot start or the table is unsound; nothing is left running then.
 pub async fn start<S: Send + Sync + 'static>(
     listeners: Vec<Bound>,
     state: impl Fn() -> Arc<S> + Clone + Send + 'static,

@@ -12,7 +12,7 @@ use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
-use crate::http::call::{Answer, Call, Freshness, Surface, X_DOMAIN_NAME};
+use crate::http::call::{Answer, Call, Surface, X_DOMAIN_NAME};
 use crate::http::reply::{Gzip, Reply};
 
 /// Bodies below this are compressed for each answer: that costs less than keeping them twice.
@@ -163,11 +163,7 @@ pub enum Wanted<'a> {
 impl<'a> Wanted<'a> {
     /// What flags and `rev` of a request ask for.
     pub fn of(call: &'a Call) -> Self {
-        match call.freshness() {
-            Freshness::Current => Self::Fresh,
-            Freshness::CacheOnly => Self::AsItIs,
-            Freshness::Snapshot => Self::newer(call.query_text("rev")),
-        }
+        if call.wants_current() { Self::Fresh } else { Self::newer(call.rev()) }
     }
 
     /// Newer than a revision; an empty one is none.

@@ -290,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_whose_end_is_undone_ends_later_all_the_same() {
+        let mut keyspace = Keyspace::new();
+        let mut steps = Steps::new();
+        let lease = keyspace.leases.grant(5, 0);
+        assert!(keyspace.end_lease(lease, &mut steps));
+        // Its place in the schedule comes up while it is not there.
+        assert!(keyspace.leases.due(5_000, 100).is_empty());
+        keyspace.undo(&mut steps, 1, 5_000);
+        assert_eq!(keyspace.leases.due(6_000, 100), [lease]);
+    }
+
+    #[test]
     fn undoing_restores_keys_leases_and_revision() {
         let mut keyspace = Keyspace::new();
         let mut steps = Steps::new();

@@ -301,6 +301,19 @@ mod tests {
     }
 
     #[test]
+    fn those_that_were_renewed_are_looked_at_in_parts_too() {
+        let mut leases = Leases::default();
+        let granted: Vec<LeaseId> = (0..250).map(|_| leases.grant(5, 0)).collect();
+        for id in granted {
+            assert_eq!(leases.renew(id, 4_000), Some(5));
+        }
+        for is_left in [true, true, false] {
+            assert!(leases.due(5_000, 100).is_empty());
+            assert_eq!(leases.is_due(5_000), is_left);
+        }
+    }
+
+    #[test]
     fn an_end_that_could_not_be_written_comes_up_again() {
         let mut leases = Leases::default();
         let id = leases.grant(5, 0);

@@ -73,6 +73,11 @@ impl Etcd {
         self.client
     }
 
+    /// The process id, while it runs.
+    pub fn pid(&self) -> u32 {
+        self.running().id()
+    }
+
     /// SIGSTOP: connections stay, nothing answers.
     pub fn freeze(&self) {
         self.running().freeze();

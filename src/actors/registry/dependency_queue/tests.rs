@@ -65,6 +65,23 @@ async fn filled(ops: Vec<Op>) -> Stage {
     stage
 }
 
+/// As other servers may have left it: a consumer in the rules of two versions of a provider that is gone.
+#[actix::test]
+async fn a_consumer_named_twice_is_cleaned_up_like_any_other() {
+    let stage = Stage::set_up(store(), DependencyMode::Direct).await;
+    let rule = |keys: Vec<ServiceKey>| json::encode(&Partners { keys });
+    let consumer = keys::consumer_rule(&name("c"), "1");
+    let versions = [ALL_VERSIONS, "1.0.0+"];
+    let mut ops: Vec<Op> = versions
+        .map(|version| put(keys::provider_rule(&name("p"), version), rule(vec![key("c", "1")])))
+        .into();
+    ops.push(put(Key::clone(&consumer), rule(vec![key("p", ALL_VERSIONS)])));
+    write(&stage, ops).await;
+    dependencies::clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
+    assert_eq!(partners(&stage, &consumer).await, [""; 0]);
+    assert_eq!(partners(&stage, &keys::provider_rule(&name("p"), ALL_VERSIONS)).await, [""; 0]);
+}
+
 #[actix::test]
 async fn a_storm_is_applied_in_few_rounds() {
     let consumer = |number: usize| format!("c{number}");
