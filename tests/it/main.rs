@@ -1,5 +1,6 @@
 //! The tests that see the daemon from outside: one binary, so that the daemon's crates are linked once.
 //!
+//! - `attack`: hostile and careless requests, with the memory and CPU time they may cost.
 //! - `contract`: what the API answers, recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `property`: random operations against a naive model.
@@ -10,6 +11,13 @@
 
 #![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
 
+#[allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "tests fail by panicking"
+)]
+mod attack;
 #[allow(
     clippy::unwrap_used,
     clippy::expect_used,

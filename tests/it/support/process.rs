@@ -60,9 +60,32 @@ impl Process {
 
     /// The most memory it has had resident, kilobytes.
     pub fn peak_memory(&self) -> usize {
+        self.memory("VmHWM:")
+    }
+
+    /// The memory it has resident now, kilobytes.
+    pub fn resident_memory(&self) -> usize {
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+        let line = status.lines().find_map(|line| line.strip_prefix(field)).expect("Linux says so");
         line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
+    }
+
+    /// The CPU time it has used, user and system, all threads together.
+    pub fn cpu_time(&self) -> Duration {
+        // Field 2, the name, is in parentheses and may hold anything. utime and stime are fields 14 and 15, in ticks of 10 ms.
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        let after_name = stat.rsplit(") ").next().expect("a name in parentheses");
+        let ticks: u64 = after_name
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number of ticks"))
+            .sum();
+        Duration::from_millis(ticks * 10)
     }
 
     fn pid(&self) -> Pid {

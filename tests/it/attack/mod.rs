@@ -1,0 +1,13 @@
+//! Attacks on a running daemon: hostile and careless requests, each with the memory and the CPU time that the process may use
+//! for it. The bound follows from the configured limits, never from the speed of the machine.
+//!
+//! `docs/security.md` lists what is tested here. Each file holds one class of attacks.
+
+mod answers;
+mod connections;
+mod dependencies;
+mod leaks;
+mod nodes;
+mod objects;
+mod paths;
+mod schemas;

@@ -1,0 +1,1 @@
+//! Requests that pretend to be a node of the registry.

@@ -1,0 +1,1 @@
+//! Schema texts that pile up.
