@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, Addr};
 use bytes::Bytes;
 use futures_util::StreamExt;
 use service_center::actors::freshness::Freshness;
 use service_center::actors::goodbyes::Goodbyes;
 use service_center::actors::hub::HubActor;
 use service_center::actors::lifeline::Lifelines;
+use service_center::actors::mailbox::{Mailbox, ask};
 use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::{DependencyMode, RegistryCore, RegistryRules};
 use service_center::actors::registry::messages::{
@@ -35,12 +35,15 @@ use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{Key, Op, Store, Txn, keys};
 use tempfile::TempDir;
 
+/// A limit that nothing comes near.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// The actors that a retirement needs, on a store in a folder of its own.
 struct World {
     store: Arc<dyn Store>,
     reader: SnapshotReader,
-    registry: Addr<RegistryActor>,
-    retire: Addr<RetireActor>,
+    registry: Mailbox<RegistryActor>,
+    retire: Mailbox<RetireActor>,
     lifelines: Lifelines,
     _folder: TempDir,
 }
@@ -54,10 +57,12 @@ impl World {
         let lifelines = Lifelines::default();
         let (publisher, reader) = cell::cell();
         let freshness = Freshness::new(Arc::clone(&store), reader.clone());
-        let hub = HubActor::new(lifelines.tie("HubActor")).start();
+        let hub = Mailbox::start_here(&lifelines, HubActor::default);
         let expiry = ExpiryRules { share: 20.0, fixed_ttl_seconds: 0 };
-        let (watched, goodbyes, tie) = (Arc::clone(&store), Goodbyes::default(), lifelines.tie("WatchActor"));
-        WatchActor::new(watched, publisher, goodbyes, hub, clock.clone(), expiry, tie).start();
+        let (watched, goodbyes, watch_clock) = (Arc::clone(&store), Goodbyes::default(), clock.clone());
+        Mailbox::start_here(&lifelines, || {
+            WatchActor::new(watched, publisher, goodbyes, hub, watch_clock, expiry)
+        });
         let core = RegistryCore::new(
             Arc::clone(&store),
             reader.clone(),
@@ -65,7 +70,7 @@ impl World {
             clock.clone(),
             registry_rules(),
         );
-        let registry = RegistryActor::new(core, "test".to_owned(), lifelines.tie("RegistryActor")).start();
+        let registry = Mailbox::start_here(&lifelines, || RegistryActor::new(core, "test".to_owned()));
         let core = RetireCore {
             store: Arc::clone(&store),
             registry: registry.clone(),
@@ -75,12 +80,12 @@ impl World {
             rules: RetireRules { services: None, reserve, schema_contents: None, zone: LocalZone::system() },
             owner: "test".to_owned(),
         };
-        let retire = RetireActor::new(core, lifelines.tie("RetireActor")).start();
+        let retire = Mailbox::start_here(&lifelines, || RetireActor::new(core));
         Self { store, reader, registry, retire, lifelines, _folder: folder }
     }
 
     async fn run(&self, job: Job) -> Result<Retired, Error> {
-        self.retire.send(RetireNow { job }).await.unwrap()
+        ask(&self.retire, RetireNow { job }, PATIENCE).await.unwrap()
     }
 
     /// An answered write, once the snapshot holds it.
@@ -102,7 +107,7 @@ impl World {
             Service { service_name: name.to_owned(), version: version.to_owned(), ..Service::default() };
         service.apply_defaults();
         let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
-        self.settled(self.registry.send(message).await.unwrap()).await
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await
     }
 
     async fn instance(&self, service: &ServiceId) {
@@ -114,19 +119,19 @@ impl World {
             former_lease: FormerLease::Renewed,
             quota: QuotaCheck::Enforced,
         };
-        self.settled(self.registry.send(message).await.unwrap()).await;
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
     }
 
     async fn schema(&self, service: &ServiceId, id: &str, text: &str) {
         let message = PutSchema { tenant: tenant(), service: service.clone(), schema: schema(id, text) };
-        self.settled(self.registry.send(message).await.unwrap()).await;
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
     }
 
     async fn schemas(&self, service: &ServiceId, schemas: Vec<Schema>) {
         for _ in 0..100 {
             let (service, schemas) = (service.clone(), schemas.clone());
             let message = ReplaceSchemas { tenant: tenant(), service, schemas };
-            match self.registry.send(message).await.unwrap() {
+            match ask(&self.registry, message, PATIENCE).await.unwrap() {
                 // On a busy machine the job may get in its way until its tries are used up.
                 Err(error) if error.code == Code::Unavailable => {}
                 reply => {
@@ -242,7 +247,7 @@ async fn consumers_do_not_protect() {
         replace: false,
     };
     let message = ChangeDependencies { tenant: tenant(), requests: vec![request], merge: Merge::Add };
-    world.settled(world.registry.send(message).await.unwrap()).await;
+    world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await;
     assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
     assert!(!world.services().await.contains(&old));
     assert_eq!(world.services().await, sorted(vec![new, consumer]));
@@ -277,14 +282,14 @@ async fn a_reference_of_the_last_moment_protects() {
     let hashes = vec![content_hash("a", "used").into(), "0123".into()];
     world.write(vec![put(&keys::schema_content(&tenant(), "0123"), "unused")]).await;
     let message = RetireSchemaContents { tenant: tenant(), hashes };
-    assert_eq!(world.settled(world.registry.send(message).await.unwrap()).await, 1);
+    assert_eq!(world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await, 1);
     assert_eq!(world.contents().await, [content_hash("a", "used")]);
     // The first reference of a tenant, which the snapshot may or may not know yet.
     let other = Tenant::new("default", "other");
     let reference = format!("{}s/a/b", keys::schema_refs_of(&other));
     world.write(vec![put(&keys::schema_content(&other, "0123"), "used"), put(&reference, "0123")]).await;
     let message = RetireSchemaContents { tenant: other, hashes: vec!["0123".into()] };
-    assert_eq!(world.settled(world.registry.send(message).await.unwrap()).await, 0);
+    assert_eq!(world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await, 0);
 }
 
 /// Contents and references that do not fit one transaction, while the job runs again and again: nothing points nowhere.

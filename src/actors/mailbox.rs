@@ -1,16 +1,48 @@
-//! The two ways to send to an actor. Both are bounded, and neither hides a receiver that is gone.
+//! How an actor is started and how others send to it. A mailbox is bounded and counted, and the end of an actor is noticed.
+//!
+//! A message takes a place in the mailbox and keeps it until the work for it ends, also if the sender has given up. So the
+//! places bound what an actor works on, and `mailbox_messages` reports them.
 
+use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
-use actix::prelude::{Actor, Addr, Handler, MailboxError, Message, SendError};
+use actix::fut::{ActorFutureExt as _, wrap_future};
+use actix::prelude::{
+    Actor, ActorContext as _, Addr, ArbiterHandle, AsyncContext as _, Context, Handler, MailboxError,
+    Message, SendError,
+};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
-use crate::metrics::Depth;
+use super::lifeline::{Lifeline, Lifelines};
+use crate::metrics::{Depth, InMailbox};
 
-/// An actor whose unfinished messages are counted.
-pub trait Measured {
-    /// The count.
+/// An actor that lives as long as the process.
+pub trait Resident: Actor<Context = Context<Self>> {
+    /// Messages that may wait or be worked on.
+    const MAILBOX: usize;
+    /// Reports how many there are, under the name of the actor.
     const DEPTH: &'static Depth;
+}
+
+/// The address of an actor, with the places of its mailbox. Clones share them.
+pub struct Mailbox<A: Resident> {
+    address: Addr<A>,
+    places: Arc<Semaphore>,
+}
+
+/// A message with its place in the mailbox. A handler whose work goes on after it returns moves the place into that work.
+pub struct Work<M> {
+    /// What to do.
+    pub message: M,
+    /// Counts the message until it is dropped.
+    pub place: Place,
+}
+
+/// A message's place in a mailbox.
+pub struct Place {
+    _permit: OwnedSemaphorePermit,
+    _counted: InMailbox,
 }
 
 /// Why a message was not handled.
@@ -27,32 +59,126 @@ pub enum Refused {
     Gone,
 }
 
-/// Sends and waits for the answer, both within a limit. A full mailbox makes the sender wait.
-pub async fn ask<A, M>(actor: &Addr<A>, message: M, limit: Duration) -> Result<M::Result, Refused>
-where
-    A: Actor + Handler<M> + Measured,
-    A::Context: ToEnvelope<A, M>,
-    M: Message + Send + 'static,
-    M::Result: Send,
-{
-    let _counted = A::DEPTH.enter();
-    match tokio::time::timeout(limit, actor.send(message)).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(MailboxError::Closed)) => Err(Refused::Gone),
-        Ok(Err(MailboxError::Timeout)) | Err(_) => Err(Refused::Late),
+impl<M: Message> Message for Work<M> {
+    type Result = M::Result;
+}
+
+impl<A: Resident> Clone for Mailbox<A> {
+    fn clone(&self) -> Self {
+        Self { address: self.address.clone(), places: Arc::clone(&self.places) }
     }
 }
 
-/// Sends without waiting. What to do when the mailbox is full is the sender's decision.
-pub fn tell<A, M>(actor: &Addr<A>, message: M) -> Result<(), Refused>
+impl<A: Resident> Mailbox<A> {
+    /// Starts an actor on the arbiter's thread, where `make` builds it.
+    pub fn start(
+        arbiter: &ArbiterHandle,
+        lifelines: &Lifelines,
+        make: impl FnOnce() -> A + Send + 'static,
+    ) -> Self {
+        let lifeline = lifelines.tie(A::DEPTH.actor);
+        Self::around(A::start_in_arbiter(arbiter, move |ctx| {
+            settle(ctx, lifeline);
+            make()
+        }))
+    }
+
+    /// Starts an actor on this thread.
+    pub fn start_here(lifelines: &Lifelines, make: impl FnOnce() -> A) -> Self {
+        let lifeline = lifelines.tie(A::DEPTH.actor);
+        Self::around(A::create(move |ctx| {
+            settle(ctx, lifeline);
+            make()
+        }))
+    }
+
+    fn around(address: Addr<A>) -> Self {
+        Self { address, places: Arc::new(Semaphore::new(A::MAILBOX)) }
+    }
+
+    /// The bare address. What is sent through it is neither bounded nor counted: only tests use it.
+    pub fn address(&self) -> &Addr<A> {
+        &self.address
+    }
+
+    fn place_if_free(&self) -> Result<Place, Refused> {
+        match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(permit) => Ok(place::<A>(permit)),
+            Err(TryAcquireError::NoPermits) => Err(Refused::Full),
+            Err(TryAcquireError::Closed) => Err(Refused::Gone),
+        }
+    }
+
+    async fn place(&self) -> Result<Place, Refused> {
+        Arc::clone(&self.places).acquire_owned().await.map(place::<A>).map_err(|_| Refused::Gone)
+    }
+
+    async fn send<M>(&self, message: M, place: Place) -> Result<M::Result, Refused>
+    where
+        A: Handler<Work<M>>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        self.address.send(Work { message, place }).await.map_err(|error| match error {
+            MailboxError::Closed => Refused::Gone,
+            MailboxError::Timeout => Refused::Late,
+        })
+    }
+}
+
+fn place<A: Resident>(permit: OwnedSemaphorePermit) -> Place {
+    Place { _permit: permit, _counted: A::DEPTH.enter() }
+}
+
+/// The actor's context holds the lifeline, so it is dropped when the actor ends, however it ends.
+fn settle<A: Resident>(ctx: &mut Context<A>, lifeline: Lifeline) {
+    ctx.set_mailbox_capacity(A::MAILBOX);
+    ctx.spawn(wrap_future(async move {
+        let _held = lifeline;
+        pending::<()>().await;
+    }));
+}
+
+/// Runs an actor's own work beside its messages. The actor ends when the work does.
+pub fn run_until_end<A: Resident>(ctx: &mut Context<A>, work: impl Future<Output = ()> + 'static) {
+    ctx.spawn(wrap_future::<_, A>(work).map(|(), _, ctx: &mut Context<A>| ctx.stop()));
+}
+
+/// Sends and waits for the answer, both within a limit. A full mailbox makes the sender wait.
+pub async fn ask<A, M>(actor: &Mailbox<A>, message: M, limit: Duration) -> Result<M::Result, Refused>
 where
-    A: Actor + Handler<M>,
-    A::Context: ToEnvelope<A, M>,
+    A: Resident + Handler<Work<M>>,
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    actor.try_send(message).map_err(|error| match error {
+    let answered = async { actor.send(message, actor.place().await?).await };
+    tokio::time::timeout(limit, answered).await.unwrap_or(Err(Refused::Late))
+}
+
+/// As [`ask`]; a full mailbox refuses the message at once.
+pub async fn ask_if_free<A, M>(actor: &Mailbox<A>, message: M, limit: Duration) -> Result<M::Result, Refused>
+where
+    A: Resident + Handler<Work<M>>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    let answered = actor.send(message, actor.place_if_free()?);
+    tokio::time::timeout(limit, answered).await.unwrap_or(Err(Refused::Late))
+}
+
+/// Sends without waiting. What to do when the mailbox is full is the sender's decision.
+pub fn tell<A, M>(actor: &Mailbox<A>, message: M) -> Result<(), Refused>
+where
+    A: Resident + Handler<Work<M>>,
+    M: Message + Send + 'static,
+    M::Result: Send,
+{
+    let work = Work { message, place: actor.place_if_free()? };
+    actor.address.try_send(work).map_err(|error| match error {
         SendError::Full(_) => Refused::Full,
         SendError::Closed(_) => Refused::Gone,
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,15 +8,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, Addr};
-
 use super::beats::{Beats, Taken};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::lease::{LeaseActor, LeaseCore};
 use super::lifeline::Lifelines;
-use super::mailbox::ask;
+use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::{DependencyMode, RegistryCore, RegistryRules};
 use super::registry::messages::{
@@ -78,8 +76,8 @@ pub struct Stage {
     pub reader: SnapshotReader,
     pub beats: Beats,
     pub goodbyes: Goodbyes,
-    pub registry: Addr<RegistryActor>,
-    pub watch: Addr<WatchActor>,
+    pub registry: Mailbox<RegistryActor>,
+    pub watch: Mailbox<WatchActor>,
     pub core: Rc<RegistryCore>,
     pub freshness: Freshness,
     pub service: ServiceId,
@@ -111,12 +109,11 @@ impl Stage {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
-        let hub = HubActor::new(lifelines.tie("hub")).start();
+        let hub = Mailbox::start_here(&lifelines, HubActor::default);
         let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
-        let tie = lifelines.tie("watch");
-        let watch =
-            WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules, tie)
-                .start();
+        let watch = Mailbox::start_here(&lifelines, || {
+            WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules)
+        });
         let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = RegistryRules {
             quotas: Quotas::default(),
@@ -127,7 +124,7 @@ impl Stage {
         let core =
             RegistryCore::new(Arc::clone(&shared), reader.clone(), freshness.clone(), clock.clone(), rules);
         let registry =
-            RegistryActor::new(Rc::clone(&core), "test".to_owned(), lifelines.tie("registry")).start();
+            Mailbox::start_here(&lifelines, || RegistryActor::new(Rc::clone(&core), "test".to_owned()));
         let lease_core = LeaseCore {
             store: shared,
             beats: beats.clone(),
@@ -137,7 +134,7 @@ impl Stage {
             registry: registry.clone(),
             clock,
         };
-        LeaseActor::new(lease_core, lifelines.tie("lease")).start();
+        Mailbox::start_here(&lifelines, || LeaseActor::new(lease_core));
         reader.wait_until_complete().await;
         let mut stage =
             Self { store, reader, beats, goodbyes, registry, watch, core, freshness, service: "".into() };

@@ -1,5 +1,6 @@
 //! The composition root: builds everything once, in the order of the data flow, and drains it in reverse.
 
+pub mod actors;
 mod encrypted_pem;
 mod identity;
 mod limits;
@@ -14,25 +15,12 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, Addr, Arbiter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::actors::beats::Beats;
-use crate::actors::contact::Contact;
-use crate::actors::freshness::Freshness;
-use crate::actors::goodbyes::Goodbyes;
-use crate::actors::hub::HubActor;
+use self::actors::{Actors, Shared};
 use crate::actors::lease::messages::FlushBeats;
-use crate::actors::lease::{LeaseActor, LeaseCore};
-use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::ask;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
-use crate::actors::peer::{PeerActor, PeerCore};
-use crate::actors::registry::RegistryActor;
-use crate::actors::registry::core::RegistryCore;
-use crate::actors::retire::{RetireActor, RetireCore};
-use crate::actors::watch::WatchActor;
-use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::Code;
@@ -50,30 +38,6 @@ const JOIN_LIMIT: Duration = Duration::from_secs(30);
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// How long requests under way may take when the daemon stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
-
-/// The actors of a process.
-struct Actors {
-    registry: Addr<RegistryActor>,
-    lease: Addr<LeaseActor>,
-    watch: Addr<WatchActor>,
-    hub: Addr<HubActor>,
-    peer: Addr<PeerActor>,
-    #[expect(
-        dead_code,
-        reason = "it works by the clock; held so that it is addressable as long as the others"
-    )]
-    retire: Addr<RetireActor>,
-}
-
-/// What actors and handlers share.
-struct Shared {
-    reader: SnapshotReader,
-    freshness: Freshness,
-    beats: Beats,
-    contact: Contact,
-    clock: Clock,
-    lifelines: Lifelines,
-}
 
 /// Runs the daemon until it is told to stop.
 pub fn serve(config: Config) -> ExitCode {
@@ -124,7 +88,7 @@ async fn run(config: Config) -> Result<(), String> {
             return Ok(());
         }
     };
-    let (actors, shared) = start_actors(&config, &store, clock);
+    let (actors, shared) = actors::start(&config, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
         signal = stop.wait() => {
@@ -243,91 +207,10 @@ fn transfer(
     }
 }
 
-fn start_actors(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
-    let lifelines = Lifelines::default();
-    let (publisher, reader) = cell::cell();
-    let freshness = Freshness::new(Arc::clone(store), reader.clone());
-    let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
-    // Three threads: what builds snapshots, what pushes changes (a provider with many watchers must not keep the next
-    // snapshot from readers), and what writes.
-    let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
-    let tie = lifelines.tie("HubActor");
-    let hub = HubActor::start_in_arbiter(&pushing, |_| HubActor::new(tie));
-    let watch = {
-        let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
-        let (rules, tie) = (rules::expiry(config), lifelines.tie("WatchActor"));
-        WatchActor::start_in_arbiter(&reading, move |_| {
-            WatchActor::new(store, publisher, goodbyes, hub, clock, rules, tie)
-        })
-    };
-    let registry = {
-        let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
-        let (freshness, rules, tie) =
-            (freshness.clone(), rules::registry(config), lifelines.tie("RegistryActor"));
-        let owner = owner(config);
-        RegistryActor::start_in_arbiter(&writing, move |_| {
-            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner, tie)
-        })
-    };
-    let lease = {
-        let core = LeaseCore {
-            store: Arc::clone(store),
-            beats: beats.clone(),
-            reader: reader.clone(),
-            freshness: freshness.clone(),
-            goodbyes,
-            registry: registry.clone(),
-            clock: clock.clone(),
-        };
-        let tie = lifelines.tie("LeaseActor");
-        LeaseActor::start_in_arbiter(&writing, move |_| LeaseActor::new(core, tie))
-    };
-    let peer = {
-        let core = PeerCore {
-            store: Arc::clone(store),
-            registry: registry.clone(),
-            beats: beats.clone(),
-            reader: reader.clone(),
-            freshness: freshness.clone(),
-            contact: contact.clone(),
-            clock: clock.clone(),
-            beat_every: rules::own_beat(config),
-            identity: identity::of(config),
-            registered: std::cell::RefCell::default(),
-            has_joined: std::cell::Cell::default(),
-            is_leaving: std::cell::Cell::default(),
-        };
-        let tie = lifelines.tie("PeerActor");
-        PeerActor::start_in_arbiter(&writing, move |_| PeerActor::new(core, tie))
-    };
-    let retire = {
-        let core = RetireCore {
-            store: Arc::clone(store),
-            registry: registry.clone(),
-            reader: reader.clone(),
-            freshness: freshness.clone(),
-            clock: clock.clone(),
-            rules: rules::retire(config),
-            owner: owner(config),
-        };
-        let tie = lifelines.tie("RetireActor");
-        RetireActor::start_in_arbiter(&writing, |_| RetireActor::new(core, tie))
-    };
-    (
-        Actors { registry, lease, watch, hub, peer, retire },
-        Shared { reader, freshness, beats, contact, clock, lifelines },
-    )
-}
-
 async fn unregister(actors: &Actors) {
     if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
         log::warn!("this node could not unregister itself: {refused}");
     }
-}
-
-/// How this process signs locks in the store.
-fn owner(config: &Config) -> String {
-    format!("{}-{}", config.instance.host_name, std::process::id())
 }
 
 /// The end of a stop: the last beats, then the store. From here on actors may end.

@@ -3,16 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::dev::ToEnvelope;
-use actix::prelude::{Addr, Handler, Message};
+use actix::prelude::{Handler, Message};
 
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
-use crate::actors::mailbox::{Refused, ask, tell};
+use crate::actors::mailbox::{Mailbox, Refused, Work, ask_if_free, tell};
+use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::Reply as WriteReply;
-use crate::actors::registry::{MAILBOX, RegistryActor};
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
@@ -34,11 +33,11 @@ pub struct Api {
     /// Reads.
     pub reader: SnapshotReader,
     /// Writes.
-    pub registry: Addr<RegistryActor>,
+    pub registry: Mailbox<RegistryActor>,
     /// Watchers.
-    pub hub: Addr<HubActor>,
+    pub hub: Mailbox<HubActor>,
     /// Held expiries.
-    pub watch: Addr<WatchActor>,
+    pub watch: Mailbox<WatchActor>,
     /// Heartbeats.
     pub beats: Beats,
     /// Reads that must not be stale.
@@ -92,8 +91,7 @@ impl Api {
     /// Has the RegistryActor do something, and waits until this node's own reads show it.
     pub async fn write<M, T>(&self, message: M) -> Result<T, Error>
     where
-        RegistryActor: Handler<M>,
-        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        RegistryActor: Handler<Work<M>>,
         M: Message<Result = WriteReply<T>> + Send + 'static,
         T: Send + 'static,
     {
@@ -110,24 +108,18 @@ impl Api {
     /// Asks the RegistryActor within a limit.
     pub async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Error>
     where
-        RegistryActor: Handler<M>,
-        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        RegistryActor: Handler<Work<M>>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        // Of what is sent and not answered a mailbox's worth may be at work. With more the mailbox could fill up: it would keep
-        // the sender waiting, and then tell it that the store is late.
-        if metrics::REGISTRY_MAILBOX.messages() >= MAILBOX as u64 {
-            return Err(refused(Refused::Full));
-        }
-        ask(&self.registry, message, WRITE_LIMIT).await.map_err(refused)
+        // A client must not wait for a place: it would learn only after the limit that the node is busy.
+        ask_if_free(&self.registry, message, WRITE_LIMIT).await.map_err(refused)
     }
 
     /// Has the RegistryActor do something nobody waits for; it is left out when the actor is busy.
     pub fn tell_registry<M>(&self, message: M)
     where
-        RegistryActor: Handler<M>,
-        <RegistryActor as actix::Actor>::Context: ToEnvelope<RegistryActor, M>,
+        RegistryActor: Handler<Work<M>>,
         M: Message + Send + 'static,
         M::Result: Send,
     {

@@ -97,15 +97,17 @@ pub fn requests() -> [u64; STATUS_CLASSES] {
     sums
 }
 
-/// Messages sent to an actor and not answered yet: its mailbox and what it works on.
+/// Messages that an actor has not finished: those in its mailbox and those it works on.
 #[derive(Debug)]
 pub struct Depth {
-    actor: &'static str,
+    /// The actor's name.
+    pub actor: &'static str,
     messages: std::sync::atomic::AtomicI64,
 }
 
 impl Depth {
-    const fn new(actor: &'static str) -> Self {
+    /// None yet.
+    pub const fn new(actor: &'static str) -> Self {
         Self { actor, messages: std::sync::atomic::AtomicI64::new(0) }
     }
 

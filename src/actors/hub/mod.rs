@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
 use self::outbox::{Action as Told, EventFrame, Outbox};
-use super::lifeline::Lifeline;
+use super::mailbox::{Resident, Work};
 use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
@@ -25,18 +25,13 @@ const SWEEP: Duration = Duration::from_secs(30);
 type Watchers = Vec<(SubscriptionId, Outbox)>;
 
 /// The actor.
+#[derive(Default)]
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
     count: usize,
-    _lifeline: Lifeline,
 }
 
 impl HubActor {
-    /// A hub nobody watches yet.
-    pub fn new(lifeline: Lifeline) -> Self {
-        Self { watchers: HashMap::new(), count: 0, _lifeline: lifeline }
-    }
-
     /// Pushes changes in order. A publish often holds many of one provider: who watches it is looked up once.
     fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
         if self.watchers.is_empty() {
@@ -104,41 +99,41 @@ fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
     if change.was_shown { frame.of_shown() } else { frame }
 }
 
-impl super::mailbox::Measured for HubActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::HUB_MAILBOX;
+impl Resident for HubActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::HUB_MAILBOX;
 }
 
 impl Actor for HubActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(SWEEP, |actor, _| actor.sweep());
     }
 }
 
-impl Handler<SnapshotPublished> for HubActor {
+impl Handler<Work<SnapshotPublished>> for HubActor {
     type Result = ();
 
-    fn handle(&mut self, message: SnapshotPublished, _: &mut Self::Context) {
+    fn handle(&mut self, Work { message, .. }: Work<SnapshotPublished>, _: &mut Self::Context) {
         self.push_all(&message.snapshot, &message.changes);
     }
 }
 
-impl Handler<Subscribe> for HubActor {
+impl Handler<Work<Subscribe>> for HubActor {
     type Result = ();
 
-    fn handle(&mut self, message: Subscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Work { message, .. }: Work<Subscribe>, _: &mut Self::Context) {
         let watchers = self.watchers.entry((message.tenant, message.consumer)).or_default();
         watchers.push((message.id, message.outbox));
         self.count += 1;
     }
 }
 
-impl Handler<Unsubscribe> for HubActor {
+impl Handler<Work<Unsubscribe>> for HubActor {
     type Result = ();
 
-    fn handle(&mut self, message: Unsubscribe, _: &mut Self::Context) {
+    fn handle(&mut self, Work { message, .. }: Work<Unsubscribe>, _: &mut Self::Context) {
         let at = (message.tenant, message.consumer);
         let Some(watchers) = self.watchers.get_mut(&at) else { return };
         let before = watchers.len();
@@ -150,10 +145,10 @@ impl Handler<Unsubscribe> for HubActor {
     }
 }
 
-impl Handler<CountWatchers> for HubActor {
+impl Handler<Work<CountWatchers>> for HubActor {
     type Result = usize;
 
-    fn handle(&mut self, _: CountWatchers, _: &mut Self::Context) -> usize {
+    fn handle(&mut self, _: Work<CountWatchers>, _: &mut Self::Context) -> usize {
         self.count
     }
 }

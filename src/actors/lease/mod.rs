@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Semaphore;
@@ -18,8 +18,7 @@ use self::messages::FlushBeats;
 use super::beats::{Beat, Beats};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
-use super::lifeline::Lifeline;
-use super::mailbox::ask;
+use super::mailbox::{Mailbox, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::RestoreInstance;
 use crate::cache::SnapshotReader;
@@ -49,7 +48,6 @@ const SHOWN_LIMIT: Duration = Duration::from_secs(1);
 /// The actor.
 pub struct LeaseActor {
     core: Rc<LeaseCore>,
-    _lifeline: Lifeline,
 }
 
 /// What the actor works with.
@@ -65,39 +63,40 @@ pub struct LeaseCore {
     /// Instances not to write again.
     pub goodbyes: Goodbyes,
     /// Writes instances again.
-    pub registry: Addr<RegistryActor>,
+    pub registry: Mailbox<RegistryActor>,
     /// Time.
     pub clock: Clock,
 }
 
 impl LeaseActor {
     /// An actor over a core.
-    pub fn new(core: LeaseCore, lifeline: Lifeline) -> Self {
-        Self { core: Rc::new(core), _lifeline: lifeline }
+    pub fn new(core: LeaseCore) -> Self {
+        Self { core: Rc::new(core) }
     }
 }
 
-impl super::mailbox::Measured for LeaseActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::LEASE_MAILBOX;
+impl Resident for LeaseActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::LEASE_MAILBOX;
 }
 
 impl Actor for LeaseActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        use actix::fut::ActorFutureExt;
-        ctx.set_mailbox_capacity(MAILBOX);
-        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
-        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+        run_until_end(ctx, work(Rc::clone(&self.core)));
     }
 }
 
-impl Handler<FlushBeats> for LeaseActor {
+impl Handler<Work<FlushBeats>> for LeaseActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: FlushBeats, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, flush: Work<FlushBeats>, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
-        Box::pin(async move { renew(&core, core.beats.drain()).await })
+        Box::pin(async move {
+            let _place = flush.place;
+            renew(&core, core.beats.drain()).await;
+        })
     }
 }
 

@@ -10,14 +10,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 
 use self::messages::{JoinCluster, LeaveCluster};
 use super::beats::Beats;
 use super::contact::Contact;
 use super::freshness::Freshness;
-use super::lifeline::Lifeline;
-use super::mailbox::ask;
+use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::{
     FormerLease, QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
@@ -30,6 +29,7 @@ use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
+use crate::metrics;
 use crate::store::Store;
 
 /// Messages that may wait.
@@ -74,7 +74,6 @@ pub enum Registers {
 /// The actor.
 pub struct PeerActor {
     core: Rc<PeerCore>,
-    _lifeline: Lifeline,
 }
 
 /// What the actor works with.
@@ -82,7 +81,7 @@ pub struct PeerCore {
     /// Probed.
     pub store: Arc<dyn Store>,
     /// Registers.
-    pub registry: Addr<RegistryActor>,
+    pub registry: Mailbox<RegistryActor>,
     /// Takes the node's own beats.
     pub beats: Beats,
     /// Shows the cluster.
@@ -107,34 +106,33 @@ pub struct PeerCore {
 
 impl PeerActor {
     /// An actor over a core.
-    pub fn new(core: PeerCore, lifeline: Lifeline) -> Self {
-        Self { core: Rc::new(core), _lifeline: lifeline }
+    pub fn new(core: PeerCore) -> Self {
+        Self { core: Rc::new(core) }
     }
 }
 
-impl super::mailbox::Measured for PeerActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::PEER_MAILBOX;
+impl Resident for PeerActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::PEER_MAILBOX;
 }
 
 impl Actor for PeerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        use actix::fut::ActorFutureExt;
-        ctx.set_mailbox_capacity(MAILBOX);
-        for work in [Work::Probe, Work::Beat] {
-            let work = actix::fut::wrap_future::<_, Self>(work.run(Rc::clone(&self.core)));
-            ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+        for task in [Task::Probe, Task::Beat] {
+            run_until_end(ctx, task.run(Rc::clone(&self.core)));
         }
     }
 }
 
-impl Handler<JoinCluster> for PeerActor {
+impl Handler<Work<JoinCluster>> for PeerActor {
     type Result = ResponseFuture<Result<(), Error>>;
 
-    fn handle(&mut self, _: JoinCluster, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, work: Work<JoinCluster>, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
         Box::pin(async move {
+            let _place = work.place;
             let joined = join(&core).await;
             core.has_joined.set(true);
             joined
@@ -142,23 +140,26 @@ impl Handler<JoinCluster> for PeerActor {
     }
 }
 
-impl Handler<LeaveCluster> for PeerActor {
+impl Handler<Work<LeaveCluster>> for PeerActor {
     type Result = ResponseFuture<()>;
 
-    fn handle(&mut self, _: LeaveCluster, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, work: Work<LeaveCluster>, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
         core.is_leaving.set(true);
-        Box::pin(async move { leave(&core).await })
+        Box::pin(async move {
+            let _place = work.place;
+            leave(&core).await;
+        })
     }
 }
 
 /// What runs beside the mailbox.
-enum Work {
+enum Task {
     Probe,
     Beat,
 }
 
-impl Work {
+impl Task {
     async fn run(self, core: Rc<PeerCore>) {
         match self {
             Self::Probe => probe(core).await,
@@ -273,7 +274,7 @@ async fn leave(core: &PeerCore) {
     }
 }
 
-fn call<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {
+fn call<T>(answer: Result<Result<T, Error>, Refused>) -> Result<T, Error> {
     answer.unwrap_or_else(|refused| Err(Error::new(Code::Unavailable, refused.to_string())))
 }
 

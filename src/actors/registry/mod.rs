@@ -24,7 +24,7 @@ mod turns;
 use std::rc::Rc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, AsyncContext, Context, Handler, ResponseFuture};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 
 use self::core::{DependencyMode, RegistryCore};
 use self::messages::Reply;
@@ -34,10 +34,11 @@ use self::messages::{
     ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, UnregisterInstance,
     UnregisterService,
 };
-use super::lifeline::Lifeline;
+use super::mailbox::{Resident, Work, run_until_end};
 use crate::domain::schema::Schema;
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
+use crate::metrics;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 4096;
@@ -46,32 +47,27 @@ pub const MAILBOX: usize = 4096;
 pub struct RegistryActor {
     core: Rc<RegistryCore>,
     owner: String,
-    _lifeline: Lifeline,
 }
 
 impl RegistryActor {
     /// An actor over a core; `owner` names this process in locks (`<host>-<pid>`).
-    pub fn new(core: Rc<RegistryCore>, owner: String, lifeline: Lifeline) -> Self {
-        Self { core, owner, _lifeline: lifeline }
+    pub fn new(core: Rc<RegistryCore>, owner: String) -> Self {
+        Self { core, owner }
     }
 }
 
-impl super::mailbox::Measured for RegistryActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::REGISTRY_MAILBOX;
+impl Resident for RegistryActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::REGISTRY_MAILBOX;
 }
 
 impl Actor for RegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        use actix::fut::ActorFutureExt;
-        ctx.set_mailbox_capacity(MAILBOX);
         ctx.run_interval(Duration::from_secs(1), |actor, _| actor.core.leases.sweep());
         if self.core.rules.dependencies == DependencyMode::Queued {
-            let work = dependency_queue::work(Rc::clone(&self.core), self.owner.clone());
-            ctx.spawn(
-                actix::fut::wrap_future::<_, Self>(work).map(|(), _, ctx: &mut Context<Self>| ctx.stop()),
-            );
+            run_until_end(ctx, dependency_queue::work(Rc::clone(&self.core), self.owner.clone()));
         }
     }
 }
@@ -79,11 +75,16 @@ impl Actor for RegistryActor {
 /// Runs an operation when its message comes.
 macro_rules! operations {
     ($($message:ident => $operation:path => $reply:ty,)*) => {$(
-        impl Handler<$message> for RegistryActor {
+        impl Handler<Work<$message>> for RegistryActor {
             type Result = ResponseFuture<$reply>;
 
-            fn handle(&mut self, message: $message, _: &mut Self::Context) -> Self::Result {
-                Box::pin($operation(Rc::clone(&self.core), message))
+            fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
+                let Work { message, place } = work;
+                let operation = $operation(Rc::clone(&self.core), message);
+                Box::pin(async move {
+                    let _place = place;
+                    operation.await
+                })
             }
         }
     )*};

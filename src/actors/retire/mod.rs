@@ -12,7 +12,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, ResponseFuture};
+use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use futures_util::stream::{self, StreamExt};
 
 pub use self::schedule::LocalZone;
@@ -21,8 +21,7 @@ use self::lock::Held;
 use self::messages::{Job, RetireNow, Retired};
 use self::selection::References;
 use super::freshness::{Behind, Freshness};
-use super::lifeline::Lifeline;
-use super::mailbox::ask;
+use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::{RetireSchemaContents, RetireService};
 use crate::cache::SnapshotReader;
@@ -60,7 +59,6 @@ pub struct RetireRules {
 /// The actor.
 pub struct RetireActor {
     core: Rc<RetireCore>,
-    _lifeline: Lifeline,
 }
 
 /// What the actor works with.
@@ -68,7 +66,7 @@ pub struct RetireCore {
     /// Holds the locks, and the contents, which no snapshot holds.
     pub store: Arc<dyn Store>,
     /// Deletes.
-    pub registry: Addr<RegistryActor>,
+    pub registry: Mailbox<RegistryActor>,
     /// Shows what there is.
     pub reader: SnapshotReader,
     /// Makes sure it does.
@@ -83,32 +81,33 @@ pub struct RetireCore {
 
 impl RetireActor {
     /// An actor over a core.
-    pub fn new(core: RetireCore, lifeline: Lifeline) -> Self {
-        Self { core: Rc::new(core), _lifeline: lifeline }
+    pub fn new(core: RetireCore) -> Self {
+        Self { core: Rc::new(core) }
     }
 }
 
-impl super::mailbox::Measured for RetireActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::RETIRE_MAILBOX;
+impl Resident for RetireActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::RETIRE_MAILBOX;
 }
 
 impl Actor for RetireActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        use actix::fut::ActorFutureExt;
-        ctx.set_mailbox_capacity(MAILBOX);
-        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
-        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+        run_until_end(ctx, work(Rc::clone(&self.core)));
     }
 }
 
-impl Handler<RetireNow> for RetireActor {
+impl Handler<Work<RetireNow>> for RetireActor {
     type Result = ResponseFuture<Result<Retired, Error>>;
 
-    fn handle(&mut self, message: RetireNow, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, retire: Work<RetireNow>, _: &mut Self::Context) -> Self::Result {
         let core = Rc::clone(&self.core);
-        Box::pin(async move { run(&core, message.job).await })
+        Box::pin(async move {
+            let _place = retire.place;
+            run(&core, retire.message.job).await
+        })
     }
 }
 
@@ -241,6 +240,6 @@ fn unavailable(error: &StoreError) -> Error {
     Error::new(Code::Unavailable, error.to_string())
 }
 
-fn answer<T>(answer: Result<Result<T, Error>, super::mailbox::Refused>) -> Result<T, Error> {
+fn answer<T>(answer: Result<Result<T, Error>, Refused>) -> Result<T, Error> {
     answer.unwrap_or_else(|refused| Err(Error::new(Code::Unavailable, refused.to_string())))
 }

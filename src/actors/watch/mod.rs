@@ -15,7 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, MessageResult};
+use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
 use self::guard::{ExpiryGuard, Rule};
@@ -24,8 +24,7 @@ use self::state::{Fate, Step, WatchState};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
-use super::lifeline::Lifeline;
-use super::mailbox::{Refused, ask, tell};
+use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end, tell};
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::Clock;
 use crate::domain::event::{RegistryEvent, Revision};
@@ -52,7 +51,6 @@ const PUSH_AGAIN: Duration = Duration::from_millis(20);
 /// The actor.
 pub struct WatchActor {
     core: Rc<WatchCore>,
-    _lifeline: Lifeline,
 }
 
 /// What the actor works with.
@@ -60,7 +58,7 @@ pub struct WatchCore {
     store: Arc<dyn Store>,
     publisher: SnapshotPublisher,
     goodbyes: Goodbyes,
-    hub: Addr<HubActor>,
+    hub: Mailbox<HubActor>,
     clock: Clock,
     share: f64,
     state: RefCell<WatchState>,
@@ -82,10 +80,9 @@ impl WatchActor {
         store: Arc<dyn Store>,
         publisher: SnapshotPublisher,
         goodbyes: Goodbyes,
-        hub: Addr<HubActor>,
+        hub: Mailbox<HubActor>,
         clock: Clock,
         rules: ExpiryRules,
-        lifeline: Lifeline,
     ) -> Self {
         let state = WatchState::new(ExpiryGuard::new(rules.share), rules.fixed_ttl_seconds);
         let core = WatchCore {
@@ -98,29 +95,27 @@ impl WatchActor {
             state: RefCell::new(state),
             unsent: RefCell::default(),
         };
-        Self { core: Rc::new(core), _lifeline: lifeline }
+        Self { core: Rc::new(core) }
     }
 }
 
-impl super::mailbox::Measured for WatchActor {
-    const DEPTH: &'static crate::metrics::Depth = &crate::metrics::WATCH_MAILBOX;
+impl Resident for WatchActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static metrics::Depth = &metrics::WATCH_MAILBOX;
 }
 
 impl Actor for WatchActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        use actix::fut::ActorFutureExt;
-        ctx.set_mailbox_capacity(MAILBOX);
-        let work = actix::fut::wrap_future::<_, Self>(work(Rc::clone(&self.core)));
-        ctx.spawn(work.map(|(), _, ctx: &mut Context<Self>| ctx.stop()));
+        run_until_end(ctx, work(Rc::clone(&self.core)));
     }
 }
 
-impl Handler<ListHeld> for WatchActor {
-    type Result = MessageResult<ListHeld>;
+impl Handler<Work<ListHeld>> for WatchActor {
+    type Result = MessageResult<Work<ListHeld>>;
 
-    fn handle(&mut self, _: ListHeld, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, _: Work<ListHeld>, _: &mut Self::Context) -> Self::Result {
         let now = self.core.clock.monotonic();
         let state = self.core.state.borrow();
         let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {

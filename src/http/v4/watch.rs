@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::actors::hub::HubActor;
 use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
 use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
-use crate::actors::mailbox::tell;
+use crate::actors::mailbox::{Mailbox, tell};
 use crate::domain::{ServiceId, Tenant};
 use crate::error::Code;
 use crate::http::api::{Api, refused};
@@ -51,7 +51,7 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
 
 /// Ends the subscription with the session.
 struct Guard {
-    hub: actix::Addr<HubActor>,
+    hub: Mailbox<HubActor>,
     tenant: Tenant,
     consumer: ServiceId,
     subscription: SubscriptionId,

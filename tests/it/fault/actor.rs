@@ -1,57 +1,88 @@
-//! An actor that panics ends its process: exit code 70, and a line that says which actor it was.
+//! An actor that panics ends its process: exit code 70, and a line that names the actor.
 //!
-//! The daemon has no way to be made to panic, so a small actor stands in for its own, started as they are: on a thread of
-//! its own, holding a lifeline. The process that dies is this test program, started once more for one test.
+//! The daemon gives nobody a way to make an actor panic. So this program starts the daemon's own actors as the daemon does, and
+//! teaches each a message that panics. The process that dies is this program, started once more for one actor.
 
 use std::process::Command;
+use std::sync::Arc;
 
-use actix::prelude::{Actor, Arbiter, Context, Handler, Message, System};
-use service_center::actors::lifeline::{EXIT_CODE, Lifeline, Lifelines};
+use actix::prelude::{Handler, Message, System};
+use service_center::actors::hub::HubActor;
+use service_center::actors::lease::LeaseActor;
+use service_center::actors::lifeline::EXIT_CODE;
+use service_center::actors::mailbox::{Mailbox, Resident};
+use service_center::actors::peer::PeerActor;
+use service_center::actors::registry::RegistryActor;
+use service_center::actors::retire::RetireActor;
+use service_center::actors::watch::WatchActor;
+use service_center::app::actors;
+use service_center::clock::Clock;
+use service_center::config::{Inputs, Sources};
+use service_center::store::Store;
+use service_center::store::embedded::{EmbeddedStore, Options};
 
 use crate::support::eventually::GENEROUS;
 use crate::support::process::Process;
 
-/// Set in the process that is to die; it says how.
+/// Set in the process that is to die: the actor that panics.
 const PART: &str = "SC_TEST_ACTOR_PART";
+/// The part in which actors may end, as they may when a daemon stops.
+const RELEASED: &str = "released";
 /// The exit code of a process that reached its end.
 const REACHED_ITS_END: i32 = 3;
-
-struct Fragile {
-    _lifeline: Lifeline,
-}
-
-impl Actor for Fragile {
-    type Context = Context<Self>;
-}
 
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Break;
 
-impl Handler<Break> for Fragile {
-    type Result = ();
+macro_rules! breakable {
+    ($($actor:ident),*) => {$(
+        impl Handler<Break> for $actor {
+            type Result = ();
 
-    fn handle(&mut self, _: Break, _: &mut Self::Context) {
-        panic!("a fault in a handler");
-    }
+            fn handle(&mut self, _: Break, _: &mut Self::Context) {
+                panic!("a fault in a handler");
+            }
+        }
+    )*};
+}
+
+breakable!(RegistryActor, LeaseActor, WatchActor, HubActor, PeerActor, RetireActor);
+
+async fn break_it<A: Resident + Handler<Break>>(actor: &Mailbox<A>) {
+    let answer = actor.address().send(Break).await;
+    assert!(answer.is_err(), "the actor is gone before it answers");
 }
 
 /// What the other process does; it does not return.
 fn play(part: &str) -> ! {
     env_logger::Builder::new().filter_level(log::LevelFilter::Info).init();
-    let lifelines = Lifelines::default();
-    let tie = lifelines.tie("FragileActor");
-    if part == "released" {
-        lifelines.release();
-    }
+    let folder = tempfile::tempdir().unwrap();
+    let inputs = Inputs { working_dir: folder.path().to_owned(), cores: 2, ..Inputs::default() };
+    let config = Sources::gather(&inputs).load().config.unwrap();
+    let clock = Clock::system();
+    let store = EmbeddedStore::open(folder.path(), Options::default(), clock.clone()).unwrap();
+    let store: Arc<dyn Store> = Arc::new(store);
     System::new().block_on(async {
-        let arbiter = Arbiter::new();
-        let actor = Fragile::start_in_arbiter(&arbiter.handle(), |_| Fragile { _lifeline: tie });
-        let answer = actor.send(Break).await;
-        assert!(answer.is_err(), "the actor is gone before it answers");
-        // All that its thread holds is dropped by the end of this, if the process gets so far.
-        arbiter.stop();
-        arbiter.join().unwrap();
+        let (actors, shared) = actors::start(&config, &store, clock);
+        shared.reader.wait_until_complete().await;
+        match part {
+            "RegistryActor" => break_it(&actors.registry).await,
+            "LeaseActor" => break_it(&actors.lease).await,
+            "WatchActor" => break_it(&actors.watch).await,
+            "HubActor" => break_it(&actors.hub).await,
+            "PeerActor" => break_it(&actors.peer).await,
+            "RetireActor" => break_it(&actors.retire).await,
+            RELEASED => {
+                shared.lifelines.release();
+                break_it(&actors.hub).await;
+            }
+            other => panic!("{other} is no part"),
+        }
+        // The process ends when the lifeline is dropped, which is after the sender learns that the actor is gone.
+        if part != RELEASED {
+            std::future::pending::<()>().await;
+        }
     });
     std::process::exit(REACHED_ITS_END);
 }
@@ -73,16 +104,17 @@ fn a_panic_in_an_actor_ends_the_process_with_70() {
     if let Ok(part) = std::env::var(PART) {
         play(&part);
     }
-    let (code, output) = played("alive");
-    assert_eq!(code, Some(EXIT_CODE), "{output}");
     assert_eq!(EXIT_CODE, 70);
-    let line = output.lines().find(|line| line.contains("FragileActor ended unexpectedly"));
-    let line = line.unwrap_or_else(|| panic!("no word of the actor: {output}"));
-    assert!(line.contains("ERROR") && line.contains("the process ends with it"), "{line}");
-    assert!(output.contains("a fault in a handler"), "nor is the panic's own message lost: {output}");
-
+    for actor in ["RegistryActor", "LeaseActor", "WatchActor", "HubActor", "PeerActor", "RetireActor"] {
+        let (code, output) = played(actor);
+        assert_eq!(code, Some(EXIT_CODE), "{output}");
+        let line = output.lines().find(|line| line.contains(&format!("{actor} ended unexpectedly")));
+        let line = line.unwrap_or_else(|| panic!("no word of {actor}: {output}"));
+        assert!(line.contains("ERROR") && line.contains("the process ends with it"), "{line}");
+        assert!(output.contains("a fault in a handler"), "nor is the panic's own message lost: {output}");
+    }
     // In a stop in order actors may end.
-    let (code, output) = played("released");
+    let (code, output) = played(RELEASED);
     assert_eq!(code, Some(REACHED_ITS_END), "{output}");
     assert!(!output.contains("ended unexpectedly"), "{output}");
 }

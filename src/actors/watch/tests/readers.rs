@@ -4,7 +4,6 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use actix::prelude::Actor;
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
 use rand::rngs::StdRng;
@@ -15,6 +14,7 @@ use super::history::{Expiries, History};
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
 use crate::actors::lifeline::Lifelines;
+use crate::actors::mailbox::Mailbox;
 use crate::actors::tests::PATIENCE;
 use crate::cache::tests::reads;
 use crate::cache::{SnapshotBuilder, cell};
@@ -198,11 +198,12 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
         let lifelines = Lifelines::default();
         lifelines.release();
         let (publisher, reader) = cell::cell();
-        let hub = HubActor::new(lifelines.tie("hub")).start();
+        let hub = Mailbox::start_here(&lifelines, HubActor::default);
         let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());
-        WatchActor::new(store, publisher, Goodbyes::default(), hub, clock, rules, lifelines.tie("watch"))
-            .start();
+        Mailbox::start_here(&lifelines, || {
+            WatchActor::new(store, publisher, Goodbyes::default(), hub, clock, rules)
+        });
         let (mut revision, mut listings) = (-1, 0);
         let reading = async {
             while revision < REVISIONS {

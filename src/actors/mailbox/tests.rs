@@ -1,0 +1,76 @@
+//! A mailbox counts and bounds what an actor has not finished, whoever still waits for it.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use actix::prelude::{Actor, Context, Handler, Message, ResponseFuture};
+use tokio::sync::Notify;
+
+use super::{Mailbox, Refused, Resident, Work, ask, ask_if_free, tell};
+use crate::actors::lifeline::Lifelines;
+use crate::actors::tests::{PATIENCE, eventually};
+use crate::metrics::Depth;
+
+/// Works on a message until it is told to finish.
+struct Slow {
+    finish: Rc<Notify>,
+}
+
+static DEPTH: Depth = Depth::new("Slow");
+
+impl Actor for Slow {
+    type Context = Context<Self>;
+}
+
+impl Resident for Slow {
+    const MAILBOX: usize = 3;
+    const DEPTH: &'static Depth = &DEPTH;
+}
+
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Wait;
+
+impl Handler<Work<Wait>> for Slow {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, work: Work<Wait>, _: &mut Self::Context) -> Self::Result {
+        let finish = Rc::clone(&self.finish);
+        Box::pin(async move {
+            let _place = work.place;
+            finish.notified().await;
+        })
+    }
+}
+
+#[actix::test]
+async fn a_message_counts_until_its_work_ends() {
+    let lifelines = Lifelines::default();
+    lifelines.release();
+    let finish = Rc::new(Notify::new());
+    let slow = Mailbox::start_here(&lifelines, || Slow { finish: Rc::clone(&finish) });
+    assert_eq!(tell(&slow, Wait), Ok(()), "the sender of this one waits for nothing");
+    // The sender gives up at once; the work goes on.
+    assert_eq!(ask(&slow, Wait, Duration::ZERO).await, Err(Refused::Late));
+    assert_eq!(DEPTH.messages(), 2, "so does what nobody waits for any more");
+    let second = ask_if_free(&slow, Wait, PATIENCE);
+    tokio::pin!(second);
+    tokio::select! {
+        biased;
+        answer = &mut second => panic!("{answer:?}"),
+        () = std::future::ready(()) => {}
+    }
+    assert_eq!(DEPTH.messages(), 3);
+    assert_eq!(tell(&slow, Wait), Err(Refused::Full));
+    assert_eq!(ask_if_free(&slow, Wait, PATIENCE).await, Err(Refused::Full));
+    assert_eq!(
+        ask(&slow, Wait, Duration::from_millis(1)).await,
+        Err(Refused::Late),
+        "a full mailbox makes it wait"
+    );
+    finish.notify_waiters();
+    assert_eq!(second.await, Ok(()));
+    eventually("every place is free", || DEPTH.messages() == 0).await;
+}

@@ -1,0 +1,114 @@
+//! The actors of a process, and what they share: built once, in the order of the data flow.
+
+use std::sync::Arc;
+
+use actix::prelude::Arbiter;
+
+use super::{identity, rules};
+use crate::actors::beats::Beats;
+use crate::actors::contact::Contact;
+use crate::actors::freshness::Freshness;
+use crate::actors::goodbyes::Goodbyes;
+use crate::actors::hub::HubActor;
+use crate::actors::lease::{LeaseActor, LeaseCore};
+use crate::actors::lifeline::Lifelines;
+use crate::actors::mailbox::Mailbox;
+use crate::actors::peer::{PeerActor, PeerCore};
+use crate::actors::registry::RegistryActor;
+use crate::actors::registry::core::RegistryCore;
+use crate::actors::retire::{RetireActor, RetireCore};
+use crate::actors::watch::WatchActor;
+use crate::cache::{SnapshotReader, cell};
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::store::Store;
+
+/// The actors of a process.
+pub struct Actors {
+    pub registry: Mailbox<RegistryActor>,
+    pub lease: Mailbox<LeaseActor>,
+    pub watch: Mailbox<WatchActor>,
+    pub hub: Mailbox<HubActor>,
+    pub peer: Mailbox<PeerActor>,
+    pub retire: Mailbox<RetireActor>,
+}
+
+/// What actors and handlers share.
+pub struct Shared {
+    pub reader: SnapshotReader,
+    pub freshness: Freshness,
+    pub beats: Beats,
+    pub contact: Contact,
+    pub clock: Clock,
+    pub lifelines: Lifelines,
+}
+
+/// Starts them. They end with the process.
+pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
+    let lifelines = Lifelines::default();
+    let (publisher, reader) = cell::cell();
+    let freshness = Freshness::new(Arc::clone(store), reader.clone());
+    let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
+    // Three threads: what builds snapshots, what pushes changes (a provider with many watchers must not keep the next
+    // snapshot from readers), and what writes.
+    let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
+    let hub = Mailbox::start(&pushing, &lifelines, HubActor::default);
+    let watch = {
+        let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
+        let rules = rules::expiry(config);
+        Mailbox::start(&reading, &lifelines, move || {
+            WatchActor::new(store, publisher, goodbyes, hub, clock, rules)
+        })
+    };
+    let registry = {
+        let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
+        let (freshness, rules, owner) = (freshness.clone(), rules::registry(config), owner(config));
+        Mailbox::start(&writing, &lifelines, move || {
+            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner)
+        })
+    };
+    let lease = LeaseCore {
+        store: Arc::clone(store),
+        beats: beats.clone(),
+        reader: reader.clone(),
+        freshness: freshness.clone(),
+        goodbyes,
+        registry: registry.clone(),
+        clock: clock.clone(),
+    };
+    let lease = Mailbox::start(&writing, &lifelines, || LeaseActor::new(lease));
+    let peer = PeerCore {
+        store: Arc::clone(store),
+        registry: registry.clone(),
+        beats: beats.clone(),
+        reader: reader.clone(),
+        freshness: freshness.clone(),
+        contact: contact.clone(),
+        clock: clock.clone(),
+        beat_every: rules::own_beat(config),
+        identity: identity::of(config),
+        registered: std::cell::RefCell::default(),
+        has_joined: std::cell::Cell::default(),
+        is_leaving: std::cell::Cell::default(),
+    };
+    let peer = Mailbox::start(&writing, &lifelines, || PeerActor::new(peer));
+    let retire = RetireCore {
+        store: Arc::clone(store),
+        registry: registry.clone(),
+        reader: reader.clone(),
+        freshness: freshness.clone(),
+        clock: clock.clone(),
+        rules: rules::retire(config),
+        owner: owner(config),
+    };
+    let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
+    (
+        Actors { registry, lease, watch, hub, peer, retire },
+        Shared { reader, freshness, beats, contact, clock, lifelines },
+    )
+}
+
+/// How this process signs locks in the store.
+fn owner(config: &Config) -> String {
+    format!("{}-{}", config.instance.host_name, std::process::id())
+}
