@@ -78,14 +78,14 @@
 //!
 //! | question | place |
 //! | --- | --- |
-//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/openapi/operations.rs`: what each takes and answers |
+//! | Which paths are there? | `http/routes.rs`: all on one screen; what each takes and answers is described beside its handler, as an `Operation` of `http/spec.rs` |
 //! | What does an error code mean? | `error/mod.rs` |
 //! | When is a member valid? | `domain/validate/`, a file a resource |
 //! | How is JSON read and written? | `domain/json.rs`: Go's rules |
 //! | What lies in etcd, under which key? | `store/keys.rs` |
 //! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
-//! | What is refused when there is too much to do? | `http/routes.rs` `Load`, `http/server/admission.rs` |
+//! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

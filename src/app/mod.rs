@@ -26,6 +26,7 @@ use crate::config::Config;
 use crate::error::Code;
 use crate::http::api::Api;
 use crate::http::node::Node;
+use crate::http::openapi;
 use crate::http::routes::ROUTES;
 use crate::http::server::{self, Bound, Settings};
 use crate::store::Store;
@@ -105,6 +106,7 @@ async fn run(config: Config) -> Result<(), String> {
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
         node: Arc::new(Node::new(&config.registry.version)),
+        openapi: openapi::describe(ROUTES).to_string().into(),
         clock: shared.clock.clone(),
         rules: rules::api(&config),
     };

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Handler, Message};
+use bytes::Bytes;
 
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
@@ -46,6 +47,8 @@ pub struct Api {
     pub contact: Contact,
     /// What this node says of itself.
     pub node: Arc<Node>,
+    /// The OpenAPI document.
+    pub openapi: Bytes,
     /// Time.
     pub clock: Clock,
     /// Rules.

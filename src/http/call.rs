@@ -4,7 +4,6 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::rc::Rc;
 
@@ -17,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use super::middleware::compress;
 use super::query::{Query, is_true};
 use super::reply::Reply;
-use super::routes::Permission;
+use super::spec::Surface;
 use crate::domain::Tenant;
 use crate::error::Error;
 
@@ -27,30 +26,6 @@ pub const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumerid");
 pub const X_DOMAIN_NAME: HeaderName = HeaderName::from_static("x-domain-name");
 /// The caller's domain on the v3 API, where it wins over [`X_DOMAIN_NAME`].
 pub const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
-
-/// Which API a path belongs to; it decides where the tenant stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Surface {
-    /// `/v4/…`: domain from the header, project from the path.
-    V4,
-    /// `/registry/v3/…`: domain from a header, project `default`.
-    V3,
-    /// Any other path: `default/default`.
-    Plain,
-}
-
-impl Surface {
-    /// The API a path pattern belongs to.
-    pub fn of(path: &str) -> Self {
-        if path.starts_with("/v4/") {
-            Self::V4
-        } else if path.starts_with("/registry/v3/") {
-            Self::V3
-        } else {
-            Self::Plain
-        }
-    }
-}
 
 /// What a handler gives back.
 #[must_use]
@@ -121,8 +96,6 @@ impl Head {
 /// What the router found: the decoded path where it differs from the raw one, and where in it the parameters are.
 #[derive(Debug)]
 pub(super) struct Matched {
-    pub(super) pattern: &'static str,
-    pub(super) permission: Permission,
     pub(super) surface: Surface,
     pub(super) names: Rc<[&'static str]>,
     pub(super) values: [Range<u16>; MAX_PARAMS],
@@ -162,16 +135,6 @@ impl Call {
         self.head.get()
     }
 
-    /// The pattern of the row that matched, in its v4 spelling.
-    pub fn pattern(&self) -> &'static str {
-        self.matched.pattern
-    }
-
-    /// What the row that matched asks of the caller.
-    pub fn permission(&self) -> Permission {
-        self.matched.permission
-    }
-
     /// The API that was called.
     pub fn surface(&self) -> Surface {
         self.matched.surface
@@ -190,11 +153,6 @@ impl Call {
     /// A header's value; empty if it is not there. Of several the first. 400001 if it is no UTF-8.
     pub fn header(&self, name: &HeaderName) -> Result<&str, Error> {
         header_text(&self.head.get().headers, name)
-    }
-
-    /// All headers.
-    pub fn headers(&self) -> &HeaderMap {
-        &self.head.get().headers
     }
 
     /// `X-ConsumerId`, empty if it is not there. 400001 if it is no UTF-8.
@@ -237,11 +195,6 @@ impl Call {
         self.flag("noCache")
     }
 
-    /// `global`: look in every aggregated cluster.
-    pub fn is_global(&self) -> bool {
-        self.flag("global")
-    }
-
     /// The client's last revision. Empty means none; `noCache` and `cacheOnly` switch it off.
     pub fn rev(&self) -> Cow<'_, str> {
         match self.freshness() {
@@ -258,11 +211,6 @@ impl Call {
     /// The body; empty on routes that take none.
     pub fn body(&self) -> &Bytes {
         &self.body
-    }
-
-    /// The other end of the connection.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.head.get().peer_addr
     }
 
     /// Whether the client takes gzip: worth asking before a compressed body is looked for.

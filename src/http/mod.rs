@@ -10,10 +10,13 @@ pub mod escape;
 pub mod middleware;
 pub mod node;
 pub mod openapi;
+pub mod parameters;
 pub mod query;
 pub mod reply;
+pub mod route;
 pub mod routes;
 pub mod server;
+pub mod spec;
 pub mod v4;
 pub mod ws;
 

@@ -1,14 +1,10 @@
 //! What a node says of itself: its version, and whether it serves.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
-use super::api::Api;
-use super::call::{Answer, Call, Surface};
-use super::reply::Reply;
-use crate::error::{Code, Error};
+use super::spec::Surface;
 
 /// Facts about this node that never change, and whether it is ready.
 #[derive(Debug)]
@@ -52,22 +48,17 @@ impl Node {
     pub fn set_draining(&self) {
         self.ready.store(false, Ordering::Release);
     }
-}
 
-/// `GET …/version`.
-pub fn version(api: &Arc<Api>, call: Call) -> Answer {
-    let body = match call.surface() {
-        Surface::V4 => &api.node.version_v4,
-        Surface::V3 | Surface::Plain => &api.node.version_v3,
-    };
-    Reply::json(body.clone()).into()
-}
+    /// Whether it serves: [`Self::set_ready`] without a later [`Self::set_draining`].
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
 
-/// `GET …/health/readiness`: 200 while this node serves.
-pub fn readiness(api: &Arc<Api>, _: Call) -> Answer {
-    if api.node.ready.load(Ordering::Acquire) {
-        Reply::empty().into()
-    } else {
-        Reply::error(&Error::new(Code::Overloaded, "this node is starting or stopping")).into()
+    /// The document that `…/version` answers on this surface.
+    pub fn version(&self, surface: Surface) -> &Bytes {
+        match surface {
+            Surface::V4 => &self.version_v4,
+            Surface::V3 | Surface::Plain => &self.version_v3,
+        }
     }
 }

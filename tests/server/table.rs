@@ -10,10 +10,9 @@ use bytes::Bytes;
 use service_center::actors::hub::outbox::{Outbox, outbox};
 use service_center::http::call::{Answer, Call};
 use service_center::http::reply::{Gzip, Reply};
-use service_center::http::routes::{
-    Body, Handler, INSTANCE_BODY, Load, Method, Permission, Route, V3, route,
-};
+use service_center::http::route::{Handler, Route, route};
 use service_center::http::server::{Bound, Running, Settings, start};
+use service_center::http::spec::{Body, INSTANCE_BODY, Load, Method, Operation, Permission, V3};
 use service_center::http::ws::{End, Session, Start};
 use tokio::sync::Notify;
 
@@ -35,8 +34,10 @@ pub struct State {
 }
 
 const fn row(method: Method, path: &'static str, body: Body, handler: Handler<State>) -> Route<State> {
-    route(method, path, V3::None, body, Load::Memory, Permission::Open, handler)
+    route(method, path, V3::None, body, Load::Memory, Permission::Open, handler, &NOTHING)
 }
+
+const NOTHING: Operation = Operation::new("", "", "");
 
 use Body::{Configured, Ignored};
 use Handler::{Answer as To, Websocket};
@@ -52,6 +53,7 @@ pub static TABLE: &[Route<State>] = &[
         Load::Memory,
         Permission::Open,
         To(show),
+        &NOTHING,
     ),
     route(
         Get,
@@ -61,11 +63,12 @@ pub static TABLE: &[Route<State>] = &[
         Load::Always,
         Permission::Open,
         To(show_bare),
+        &NOTHING,
     ),
-    route(Get, "/find", V3::None, Ignored, Load::Find, Permission::Open, To(empty)),
-    route(Get, "/find-wait", V3::None, Ignored, Load::Find, Permission::Open, To(wait)),
-    route(Get, "/store-wait", V3::None, Ignored, Load::Store, Permission::Open, To(wait)),
-    route(Post, "/store", V3::None, Configured, Load::Store, Permission::Open, To(echo)),
+    route(Get, "/find", V3::None, Ignored, Load::Find, Permission::Open, To(empty), &NOTHING),
+    route(Get, "/find-wait", V3::None, Ignored, Load::Find, Permission::Open, To(wait), &NOTHING),
+    route(Get, "/store-wait", V3::None, Ignored, Load::Store, Permission::Open, To(wait), &NOTHING),
+    route(Post, "/store", V3::None, Configured, Load::Store, Permission::Open, To(echo), &NOTHING),
     row(Put, "/v4/{project}/registry/show/{id}", Configured, To(echo)),
     row(Delete, "/v4/{project}/registry/show/{id}", Ignored, To(empty)),
     row(Post, "/instances", INSTANCE_BODY, To(echo)),

@@ -10,6 +10,7 @@ pub mod error;
 pub mod find;
 pub mod find_answer;
 pub mod instance;
+pub mod joined;
 pub mod node;
 pub mod schema;
 pub mod service;

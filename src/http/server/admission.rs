@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::error::{Code, Error};
-use crate::http::routes::Load;
+use crate::http::spec::Load;
 use crate::metrics;
 
 /// The share of the places that is kept from what waits for the store.

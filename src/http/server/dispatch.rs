@@ -21,12 +21,11 @@ use super::response::{Seen, Terms, caught, count, hold, must_wait, packed, too_l
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
-use crate::http::call::{
-    Answer, Call, Head, Matched, Surface, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text,
-};
+use crate::http::call::{Answer, Call, Head, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text};
 use crate::http::middleware::cors;
 use crate::http::reply::Reply;
-use crate::http::routes::{Body, Handler, Load, Route};
+use crate::http::route::{Handler, Route};
+use crate::http::spec::{Body, Load, Surface};
 use crate::http::ws;
 
 /// Domain or project of who names none.

@@ -40,7 +40,7 @@ use self::response::Terms;
 use self::router::Router;
 use self::upgrade::Upgrades;
 use super::call::Head;
-use super::routes::Route;
+use super::route::Route;
 use super::ws;
 
 pub(crate) use self::connection::Connection as Socket;
@@ -69,7 +69,7 @@ pub struct Settings {
     /// Connections, watches among them. Some further ones may ask one question each: after the server's health, or they
     /// learn that it has too much to do. Those beyond are answered 503 unasked.
     pub max_connections: usize,
-    /// Requests that wait for something; how many of which kind: [`super::routes::Load`].
+    /// Requests that wait for something; how many of which kind: [`super::spec::Load`].
     pub max_requests: usize,
     /// Bytes of all bodies that are being read, or whose requests wait, beyond the first 8 KiB of each.
     pub max_body_memory: usize,

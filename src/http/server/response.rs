@@ -21,7 +21,8 @@ use crate::error::{Code, Error};
 use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
-use crate::http::routes::{Load, Route};
+use crate::http::route::Route;
+use crate::http::spec::Load;
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");

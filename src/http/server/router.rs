@@ -11,10 +11,11 @@ use std::rc::Rc;
 use actix_http::header::HeaderValue;
 use actix_http::uri::Uri;
 
-use crate::http::call::{MAX_PARAMS, Matched, Surface};
+use crate::http::call::{MAX_PARAMS, Matched};
 use crate::http::escape::{Undecodable, clean_path, decode_path};
 use crate::http::query::pair_that_is_no_text;
-use crate::http::routes::{Method, Route, V3};
+use crate::http::route::Route;
+use crate::http::spec::{Method, Surface, V3};
 
 /// Bytes a request URI must stay below.
 const URI_LIMIT: usize = 2048;
@@ -113,8 +114,6 @@ impl<S: 'static> Router<S> {
             *slot = place(start)..place(start + value.len());
         }
         let matched = Matched {
-            pattern: row.path,
-            permission: row.permission,
             surface: rows.surface,
             names: Rc::clone(&rows.names),
             values,
@@ -194,14 +193,25 @@ mod tests {
     use super::*;
     use crate::http::call::{Answer, Call};
     use crate::http::reply::Reply;
-    use crate::http::routes::{Body, Handler, Load, Permission, route};
+    use crate::http::route::{Handler, route};
+    use crate::http::spec::{Body, Load, Operation, Permission};
 
     fn nothing(_: &Arc<()>, _: Call) -> Answer {
         Reply::empty().into()
     }
 
     const fn row(method: Method, path: &'static str, v3: V3) -> Route<()> {
-        route(method, path, v3, Body::Ignored, Load::Memory, Permission::Open, Handler::Answer(nothing))
+        const NOTHING: Operation = Operation::new("", "", "");
+        route(
+            method,
+            path,
+            v3,
+            Body::Ignored,
+            Load::Memory,
+            Permission::Open,
+            Handler::Answer(nothing),
+            &NOTHING,
+        )
     }
 
     static TABLE: &[Route<()>] = &[

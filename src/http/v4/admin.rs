@@ -5,11 +5,17 @@ use std::time::Duration;
 
 use crate::actors::mailbox::{Refused, ask};
 use crate::actors::watch::messages::ListHeld;
+use crate::domain::shape::Shaped as _;
 use crate::error::Error;
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
 use crate::json_object;
+
+pub const EXPIRIES: Operation =
+    Operation::new("node", "listExpiries", "Instances that have expired and are still shown, and why.")
+        .answers(Success::Json(Expiries::SHAPE));
 
 /// How long the WatchActor may take.
 const LIMIT: Duration = Duration::from_secs(2);

@@ -10,14 +10,28 @@ use crate::actors::registry::messages::RecordDependency;
 use crate::cache::find::{FindQuery, ListQuery};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::revision::find_revision;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::flag::batch_action;
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::find::{BatchFind, InstanceQuery, ServiceQuery};
 use crate::http::dto::find_answer::{BatchFindAnswer, BatchFindResult};
+use crate::http::dto::joined;
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const BATCH_FIND: Operation = Operation::new(
+    "discovery",
+    "findMany",
+    "Many finds and gets at once, each with its own revision and its own outcome.",
+)
+.with(&[Parameter::required("type", "`query`."), parameters::CONSUMER, parameters::NO_CACHE])
+.takes(dto::find::BatchFind::SHAPE)
+.answers(Success::Json(joined::BATCH_ANSWER));
 
 /// `POST /instances/action?type=query`.
 pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

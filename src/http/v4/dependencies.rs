@@ -8,14 +8,36 @@ use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
 use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::dependency::DependencyWrite;
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::dependency::Dependencies;
+use crate::http::dto::joined;
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
+
+pub const ADD: Operation =
+    Operation::new("dependencies", "addDependencies", "Consumers depend on these providers too.")
+        .takes(dto::dependency::Dependencies::SHAPE);
+
+pub const REPLACE: Operation =
+    Operation::new("dependencies", "replaceDependencies", "Consumers depend on exactly these providers.")
+        .takes(dto::dependency::Dependencies::SHAPE);
+
+pub const PROVIDERS: Operation =
+    Operation::new("dependencies", "listProviders", "What a service depends on.")
+        .with(parameters::PARTNERS)
+        .answers(Success::Json(joined::PROVIDERS));
+
+pub const CONSUMERS: Operation = Operation::new("dependencies", "listConsumers", "Who depends on a service.")
+    .with(parameters::PARTNERS)
+    .answers(Success::Json(joined::CONSUMERS));
 
 /// `POST /dependencies`: these too.
 pub async fn add(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

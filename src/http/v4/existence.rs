@@ -5,14 +5,35 @@ use std::sync::Arc;
 use super::find::{Wanted, read};
 use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::ServiceKey;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate;
 use crate::domain::validate::flag::ExistenceKind;
 use crate::domain::validate::schema::SchemaRequest;
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::service::Existence;
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const EXISTENCE: Operation = Operation::new(
+    "services",
+    "checkExistence",
+    "Whether a service (by its key) or a schema (by its ids) exists.",
+)
+.with(&[
+    Parameter::required("type", "`microservice` or `schema`."),
+    Parameter::query("appId", "Of a service."),
+    Parameter::query("serviceName", "Its name or alias."),
+    Parameter::query("version", "Its exact version."),
+    Parameter::query("env", "Its environment."),
+    Parameter::query("serviceId", "Of a schema."),
+    Parameter::query("schemaId", "Its id."),
+    parameters::NO_CACHE,
+])
+.answers(Success::Summarized(dto::service::Existence::SHAPE));
 
 /// `GET /existence`.
 pub async fn existence(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

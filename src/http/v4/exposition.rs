@@ -11,9 +11,16 @@ use crate::actors::hub::messages::CountWatchers;
 use crate::actors::mailbox::ask;
 use crate::error::Error;
 use crate::http::api::{Api, MetricsEndpoint};
-use crate::http::call::Call;
+use crate::http::call::{Answer, Call};
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
 use crate::metrics;
+
+pub const METRICS: Operation = Operation::new("node", "readMetrics", "What this process counts.")
+    .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." });
+
+pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "This document.")
+    .answers(Success::Free { content_type: "application/json", about: "OpenAPI 3.0." });
 
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// How long an actor may take to answer.
@@ -88,4 +95,9 @@ fn labelled(
         let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");
     }
     let _ = writeln!(text, "{PREFIX}{name}{{{label}=\"{label_value}\"}} {value}");
+}
+
+/// `GET /openapi.json`.
+pub fn openapi(api: &Arc<Api>, _: Call) -> Answer {
+    Reply::json(api.openapi.clone()).into()
 }

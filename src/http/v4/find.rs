@@ -12,8 +12,29 @@ use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
-use crate::http::call::{Answer, Call, Surface, X_DOMAIN_NAME};
+use crate::http::call::{Answer, Call, X_DOMAIN_NAME};
+use crate::http::dto::joined;
+use crate::http::parameters;
 use crate::http::reply::{Gzip, Reply};
+use crate::http::spec::{Operation, Parameter, Success, Surface};
+
+pub const FIND: Operation =
+    Operation::new("discovery", "findInstances", "Instances of all versions of a service, whatever their status. With a consumer, it depends on the service \
+             from then on, and its watches are told of changes.").with(&[
+                Parameter::required("appId", "The provider's application."), Parameter::required("serviceName", "Its name or alias."),
+                Parameter::query("env", "Its environment; with a consumer, the consumer's counts."),
+                Parameter::query("version", "Taken and ignored: all versions are answered."),
+                parameters::TAGS, parameters::REV, parameters::CONSUMER, parameters::NO_CACHE, parameters::CACHE_ONLY,
+            ])
+            .answers(Success::Found(joined::INSTANCES));
+
+pub const LIST: Operation = Operation::new("discovery", "listInstances", "Instances of one service version.")
+    .with(parameters::OF_A_SERVICE)
+    .answers(Success::Found(joined::INSTANCES));
+
+pub const INSTANCE: Operation = Operation::new("discovery", "readInstance", "One instance.")
+    .with(parameters::OF_A_SERVICE)
+    .answers(Success::Found(joined::INSTANCE));
 
 /// Bodies below this are compressed for each answer: that costs less than keeping them twice.
 const COMPRESS_AT_ONCE: usize = 16 * 1024;

@@ -8,7 +8,18 @@ use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto::joined;
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
+
+pub const HEALTH: Operation = Operation::new(
+    "node",
+    "readHealth",
+    "The nodes of the cluster. 400002 when the store has been away for long.",
+)
+.with(parameters::FRESH)
+.answers(Success::Json(joined::INSTANCES));
 
 /// `GET /health`: the instances of the registry itself, of every version, in this node's environment; 400002 once the
 /// store has been away for long, so that clients move to a node that can write.

@@ -8,14 +8,30 @@ use crate::actors::registry::messages::{ChangeInstance, InstanceChange};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::event::InstanceRef;
 use crate::domain::json;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::instance::{self as valid, InstanceRequest};
 use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::{Answer, Call};
+use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult};
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
+
+pub const BEAT_MANY: Operation =
+    Operation::new("instances", "beatMany", "Many heartbeats; the answer says of each what failed.")
+        .takes(dto::instance::Heartbeats::SHAPE)
+        .answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE));
+
+pub const BEAT: Operation = Operation::new(
+    "instances",
+    "beat",
+    "A heartbeat: renews the instance's lease. 400017 means: register again.",
+);
+
+pub const BEAT_BY_POST: Operation = Operation::new("instances", "beatByPost", "The same.");
 
 /// `PUT …/heartbeat`, and `POST`. Without a future, as long as the instance is held.
 pub fn beat(api: &Arc<Api>, call: Call) -> Answer {

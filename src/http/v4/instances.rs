@@ -6,15 +6,47 @@ use crate::actors::registry::messages::{
     ChangeInstance, ChangeStatusWhere, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
     UnregisterInstance,
 };
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::instance::{self as valid, InstanceRequest};
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::instance::{BulkStatus, InstanceRegistered, RegisterInstance as Body};
 use crate::http::dto::service::Properties;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const PUT_STATUS_WHERE: Operation = Operation::new(
+    "instances",
+    "setStatusWhere",
+    "Sets the status of all instances of the tenant that have these properties.",
+)
+.takes(dto::instance::BulkStatus::SHAPE);
+
+pub const REGISTER: Operation = Operation::new(
+    "instances",
+    "registerInstance",
+    "Registers an instance. A known id registered again: an equal body renews it, another replaces it.",
+)
+.takes(dto::instance::RegisterInstance::SHAPE)
+.answers(Success::Json(dto::instance::InstanceRegistered::SHAPE));
+
+pub const UNREGISTER: Operation =
+    Operation::new("instances", "unregisterInstance", "Takes an instance out at once.");
+
+pub const PUT_PROPERTIES: Operation = Operation::new(
+    "instances",
+    "replaceInstanceProperties",
+    "Replaces its properties; other members of the body are ignored.",
+)
+.takes(dto::service::Properties::SHAPE);
+
+pub const PUT_STATUS: Operation =
+    Operation::new("instances", "setInstanceStatus", "Sets its status. It is found all the same.")
+        .with(&[Parameter::required("value", "`UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")]);
 
 /// `POST /microservices/{serviceId}/instances`.
 pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -9,15 +9,35 @@ use crate::actors::registry::messages::{
 };
 use crate::domain::ServiceId;
 use crate::domain::schema::Schema;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::flag::SchemaTexts;
 use crate::domain::validate::schema::{self as valid, SchemaRequest};
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::error::{Code, Error};
 use crate::http::api::{Api, SchemaWrites};
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::schema::{PutSchema as PutBody, PutSchemas, SchemaList, SchemaText};
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const LIST: Operation = Operation::new("schemas", "listSchemas", "All schemas of a service.")
+    .with(&[Parameter::query("withSchema", "`1`: with the texts."), parameters::NO_CACHE])
+    .answers(Success::Json(dto::schema::SchemaList::SHAPE));
+
+pub const REPLACE: Operation = Operation::new("schemas", "replaceSchemas", "Exactly these schemas.")
+    .takes(dto::schema::PutSchemas::SHAPE);
+
+pub const GET: Operation = Operation::new("schemas", "readSchema", "One schema's text.")
+    .answers(Success::Summarized(dto::schema::SchemaText::SHAPE));
+
+pub const PUT: Operation =
+    Operation::new("schemas", "putSchema", "Writes one schema.").takes(dto::schema::PutSchema::SHAPE);
+
+pub const DELETE: Operation =
+    Operation::new("schemas", "deleteSchema", "Deletes one schema; its id stays in the service's list.");
 
 /// Deletions go on: what is switched off is that schemas come in.
 fn check_writes(api: &Api) -> Result<(), Error> {

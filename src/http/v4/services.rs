@@ -11,18 +11,58 @@ use crate::actors::registry::messages::{
 };
 use crate::cache::ServiceView;
 use crate::cache::snapshot::Snapshot;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::flag::Force;
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::domain::{Instance, ServiceId, Tenant};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::body;
+use crate::http::dto::joined;
 use crate::http::dto::service::{
     CreateService, DeleteServiceResult, DeleteServices, DeleteServicesResult, Existence, Properties,
     Registration,
 };
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const LIST: Operation = Operation::new("services", "listServices", "All service versions of the tenant.")
+    .with(&[
+        Parameter::query("withShared", "`1`: with shared services, the registry's own among them."),
+        parameters::NO_CACHE,
+    ])
+    .answers(Success::Json(joined::SERVICES));
+
+pub const CREATE: Operation = Operation::new(
+    "services",
+    "registerService",
+    "Registers a service version, with tags and instances if given. A known one is answered as it is.",
+)
+.takes(dto::service::CreateService::SHAPE)
+.answers(Success::Json(joined::SERVICE_ID));
+
+pub const DELETE_MANY: Operation =
+    Operation::new("services", "unregisterServices", "Deletes many, each on its own.")
+        .takes(dto::service::DeleteServices::SHAPE)
+        .answers(Success::Json(dto::service::DeleteServicesResult::SHAPE));
+
+pub const GET: Operation = Operation::new("services", "readService", "One service version.")
+    .with(parameters::FRESH)
+    .answers(Success::Json(joined::SERVICE));
+
+pub const DELETE: Operation =
+    Operation::new("services", "unregisterService", "Deletes it with its tags, schemas and dependencies.")
+        .with(&[Parameter::query("force", "`1` or `true`: also if it has instances or consumers.")]);
+
+pub const PUT_PROPERTIES: Operation = Operation::new(
+    "services",
+    "replaceServiceProperties",
+    "Replaces its properties; other members of the body are ignored.",
+)
+.takes(dto::service::Properties::SHAPE);
 
 /// Writes of one request under way at once.
 const AT_ONCE: usize = 64;

@@ -6,12 +6,29 @@ use super::find::service;
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{ChangeTags, TagChange};
 use crate::domain::ServiceId;
+use crate::domain::shape::Shaped as _;
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
+use crate::http::dto;
 use crate::http::dto::tag::{Tags, replacement};
+use crate::http::parameters;
 use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Parameter, Success};
+
+pub const REPLACE: Operation =
+    Operation::new("tags", "replaceTags", "Exactly these tags.").takes(dto::tag::Tags::SHAPE);
+
+pub const GET: Operation = Operation::new("tags", "readTags", "All tags of a service.")
+    .with(parameters::FRESH)
+    .answers(Success::Json(dto::tag::Tags::SHAPE));
+
+pub const PUT: Operation = Operation::new("tags", "setTag", "Changes a tag that is there.")
+    .with(&[Parameter::required("value", "The new value.")]);
+
+pub const DELETE: Operation =
+    Operation::new("tags", "deleteTags", "Deletes tags; none if one of them is not there.");
 
 /// `POST …/tags`: exactly these.
 pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -11,8 +11,24 @@ use crate::domain::{ServiceId, Tenant};
 use crate::error::Code;
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
+use crate::http::dto::joined;
+use crate::http::spec::{Operation, Success};
 use crate::http::v4::heartbeats::take_exactly;
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
+
+pub const HEARTBEAT: Operation = Operation::new(
+    "instances",
+    "beatByWebsocket",
+    "A websocket on which each pong is a heartbeat. Closed with 4001 when the instance is gone.",
+)
+.answers(Success::Pongs);
+
+pub const WATCH: Operation = Operation::new(
+    "discovery",
+    "watch",
+    "A websocket: changes of the instances of all services this consumer depends on.",
+)
+.answers(Success::Events(joined::EVENT));
 
 /// Clients look for this text: they register anew.
 const NO_SERVICE: &str = "service does not exist";

@@ -1,45 +1,33 @@
-//! `/openapi.json`: the description of the API (OpenAPI 3.0), made at its first use from the route table, from
-//! [`operations`] and from the shapes of the types that read and write the bodies. It holds no fact of its own.
+//! `/openapi.json`: the description of the API (OpenAPI 3.0), made from a route table and from the shapes of the types that
+//! read and write the bodies. It holds no fact of its own.
 
-pub mod operations;
-
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
-
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 
-use self::operations::{
-    Answer as Gives, DOMAIN, ERROR, Need, OPERATIONS, Operation, PATH_PARAMETERS, Parameter,
-};
-use super::api::Api;
-use super::call::{Answer, Call};
-use super::reply::Reply;
-use super::routes::{Body, Method, Permission, ROUTES, Resource, Route, V3, Verb};
-use crate::domain::shape::{ObjectShape, Shape};
+use super::dto::error::ErrorBody;
+use super::parameters::{DOMAIN, PATH_PARAMETERS};
+use super::route::Route;
+use super::spec::{Body, Method, Need, Operation, Parameter, Permission, Place, Resource, Success, V3, Verb};
+use crate::domain::shape::{ObjectShape, Shape, Shaped as _};
+
+/// The body of every refusal.
+const ERROR: Shape = ErrorBody::SHAPE;
 
 const ABOUT: &str = "A microservice registry with the API of Apache ServiceComb Service-Center.\n\n\
     Members that are empty are left out of every answer. A request's members may be null or absent, their names are \
     read in any case, and unknown ones are ignored. A path with `x-older-path` is known under that one, too; its \
     project is then `default`. `x-permission` says what a caller must be allowed to do where accounts are checked.";
 
-/// `GET /openapi.json`.
-pub fn document(_: &Arc<Api>, _: Call) -> Answer {
-    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
-    let document = DOCUMENT.get_or_init(|| Bytes::from(describe(ROUTES).to_string()));
-    Reply::json(document.clone()).into()
-}
-
-/// The document of a table. A row that nobody has described is left out: a test sees to it that there is none.
-fn describe<S>(routes: &[Route<S>]) -> Value {
+/// The document of a table.
+pub fn describe<S>(routes: &[Route<S>]) -> Value {
     let mut schemas = Schemas::default();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
     for route in routes {
-        let Some((tag, operation)) = described(route.method, route.path) else { continue };
         let path = paths.entry(route.path).or_default();
-        path.insert(method_name(route.method).to_owned(), describe_one(route, tag, operation, &mut schemas));
+        path.insert(method_name(route.method).to_owned(), describe_one(route, &mut schemas));
     }
     schemas.add(ERROR);
+    let tags: BTreeSet<&str> = routes.iter().map(|route| route.operation.tag).collect();
     json!({
         "openapi": "3.0.3",
         "info": {
@@ -48,25 +36,19 @@ fn describe<S>(routes: &[Route<S>]) -> Value {
             "description": ABOUT,
             "license": { "name": "Apache-2.0", "url": "https://www.apache.org/licenses/LICENSE-2.0" },
         },
-        "tags": OPERATIONS.iter().map(|(tag, _)| json!({ "name": tag })).collect::<Vec<_>>(),
+        "tags": tags.into_iter().map(|tag| json!({ "name": tag })).collect::<Vec<_>>(),
         "paths": paths,
         "components": { "schemas": schemas.0 },
     })
 }
 
-fn described(method: Method, path: &str) -> Option<(&'static str, &'static Operation)> {
-    OPERATIONS.iter().find_map(|(tag, operations)| {
-        let is_it = |operation: &&Operation| operation.method == method && operation.path == path;
-        operations.iter().find(is_it).map(|operation| (*tag, operation))
-    })
-}
-
-fn describe_one<S>(route: &Route<S>, tag: &str, operation: &Operation, schemas: &mut Schemas) -> Value {
+fn describe_one<S>(route: &Route<S>, schemas: &mut Schemas) -> Value {
+    let operation = route.operation;
     let mut out = json!({
-        "tags": [tag],
+        "tags": [operation.tag],
         "operationId": operation.id,
         "summary": operation.summary,
-        "parameters": parameters(operation),
+        "parameters": parameters(route.path, operation),
         "responses": responses(operation, schemas),
     });
     if let Some(older) = older_path(route) {
@@ -86,13 +68,13 @@ fn describe_one<S>(route: &Route<S>, tag: &str, operation: &Operation, schemas: 
     out
 }
 
-fn parameters(operation: &Operation) -> Vec<Value> {
-    let mut all: Vec<Value> = path_parameters(operation.path)
+fn parameters(path: &'static str, operation: &Operation) -> Vec<Value> {
+    let mut all: Vec<Value> = path_parameters(path)
         .map(|(name, about)| {
             json!({ "in": "path", "name": name, "required": true, "description": about, "schema": { "type": "string" } })
         })
         .collect();
-    if operation.path.contains("{project}") {
+    if path.contains("{project}") {
         all.push(parameter(&DOMAIN));
     }
     all.extend(operation.parameters.iter().map(parameter));
@@ -110,9 +92,12 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = (&'static str, &'
 
 fn parameter(parameter: &Parameter) -> Value {
     json!({
-        "in": parameter.place,
+        "in": match parameter.place {
+            Place::Query => "query",
+            Place::Header => "header",
+        },
         "name": parameter.name,
-        "required": parameter.need == Need::Must,
+        "required": parameter.need == Need::Required,
         "description": parameter.about,
         "schema": { "type": "string" },
     })
@@ -121,12 +106,12 @@ fn parameter(parameter: &Parameter) -> Value {
 fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
     let text = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
     let revision = || json!({ "X-Resource-Revision": text("Names this answer; send it as `rev`.") });
-    let mut all = match operation.answer {
-        Gives::Empty => json!({ "200": { "description": "Done." } }),
-        Gives::Json(shape) => {
+    let mut all = match operation.success {
+        Success::Empty => json!({ "200": { "description": "Done." } }),
+        Success::Json(shape) => {
             json!({ "200": { "description": "Done.", "content": content("application/json", schemas.add(shape)) } })
         }
-        Gives::Found(shape) => json!({
+        Success::Found(shape) => json!({
             "200": {
                 "description": "Found.",
                 "headers": revision(),
@@ -134,20 +119,20 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
             },
             "304": { "description": "As `rev` says.", "headers": revision() },
         }),
-        Gives::Summarized(shape) => json!({ "200": {
+        Success::Summarized(shape) => json!({ "200": {
             "description": "It exists.",
             "headers": { "X-Schema-Summary": text("A schema's summary.") },
             "content": content("application/json", schemas.add(shape)),
         } }),
-        Gives::Free { content_type, about } => json!({ "200": {
+        Success::Free { content_type, about } => json!({ "200": {
             "description": about,
             "content": content(content_type, json!({})),
         } }),
-        Gives::Events(shape) => json!({ "101": {
+        Success::Events(shape) => json!({ "101": {
             "description": "A websocket. Each text frame is such a document.",
             "content": content("application/json", schemas.add(shape)),
         } }),
-        Gives::Pongs => json!({ "101": { "description": "A websocket." } }),
+        Success::Pongs => json!({ "101": { "description": "A websocket." } }),
     };
     all["default"] = json!({
         "description": "Refused: the status is the code's first three digits.",
@@ -249,29 +234,20 @@ fn permission(permission: Permission) -> Option<Value> {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::collections::{BTreeSet, HashSet};
+    use std::collections::HashSet;
 
     use super::*;
-
-    fn entries() -> impl Iterator<Item = &'static Operation> {
-        OPERATIONS.iter().flat_map(|(_, operations)| operations.iter())
-    }
+    use crate::http::routes::ROUTES;
 
     #[test]
-    fn every_route_is_described_once() {
-        let named = |method: Method, path: &str| format!("{} {path}", method_name(method));
-        let mut routes: Vec<String> = ROUTES.iter().map(|route| named(route.method, route.path)).collect();
-        let mut described: Vec<String> = entries().map(|entry| named(entry.method, entry.path)).collect();
-        routes.sort();
-        described.sort();
-        assert_eq!(described, routes);
-        let ids: HashSet<&str> = entries().map(|entry| entry.id).collect();
-        assert_eq!(ids.len(), ROUTES.len(), "names of operations are their own");
+    fn names_of_operations_are_their_own() {
+        let ids: HashSet<&str> = ROUTES.iter().map(|route| route.operation.id).collect();
+        assert_eq!(ids.len(), ROUTES.len());
     }
 
     #[test]
     fn every_path_parameter_is_described() {
-        let parameters = entries().flat_map(|entry| path_parameters(entry.path));
+        let parameters = ROUTES.iter().flat_map(|route| path_parameters(route.path));
         let unknown: BTreeSet<&str> =
             parameters.filter(|(_, about)| about.is_empty()).map(|(name, _)| name).collect();
         assert!(unknown.is_empty(), "{unknown:?}");
@@ -280,14 +256,8 @@ mod tests {
     #[test]
     fn bodies_are_described_where_they_are_read() {
         for route in ROUTES {
-            let (_, entry) = described(route.method, route.path).unwrap();
-            assert_eq!(
-                entry.body.is_some(),
-                route.body != Body::Ignored,
-                "{:?} {}",
-                route.method,
-                route.path
-            );
+            let is_read = route.body != Body::Ignored;
+            assert_eq!(route.operation.body.is_some(), is_read, "{:?} {}", route.method, route.path);
         }
     }
 
@@ -306,15 +276,15 @@ mod tests {
     #[test]
     fn a_name_stands_for_one_object() {
         let mut found = Vec::new();
-        for entry in entries() {
-            let answer = match entry.answer {
-                Gives::Json(shape)
-                | Gives::Found(shape)
-                | Gives::Summarized(shape)
-                | Gives::Events(shape) => Some(shape),
-                Gives::Empty | Gives::Free { .. } | Gives::Pongs => None,
+        for route in ROUTES {
+            let success = match route.operation.success {
+                Success::Json(shape)
+                | Success::Found(shape)
+                | Success::Summarized(shape)
+                | Success::Events(shape) => Some(shape),
+                Success::Empty | Success::Free { .. } | Success::Pongs => None,
             };
-            entry.body.into_iter().chain(answer).for_each(|shape| objects(shape, &mut found));
+            route.operation.body.into_iter().chain(success).for_each(|shape| objects(shape, &mut found));
         }
         for object in &found {
             let same = found.iter().filter(|other| other.name == object.name);

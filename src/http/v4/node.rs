@@ -1,0 +1,31 @@
+//! What a node says of itself: its version, and whether it serves.
+
+use std::sync::Arc;
+
+use crate::domain::shape::Shaped as _;
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::{Answer, Call};
+use crate::http::dto;
+use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
+
+pub const VERSION: Operation = Operation::new("node", "readVersion", "Versions of this node and of the API.")
+    .answers(Success::Json(dto::node::VersionInfo::SHAPE));
+
+pub const READINESS: Operation =
+    Operation::new("node", "readReadiness", "200 while this node serves, else 503.");
+
+/// `GET …/version`.
+pub fn version(api: &Arc<Api>, call: Call) -> Answer {
+    Reply::json(api.node.version(call.surface()).clone()).into()
+}
+
+/// `GET …/health/readiness`: 200 while this node serves.
+pub fn readiness(api: &Arc<Api>, _: Call) -> Answer {
+    if api.node.is_ready() {
+        Reply::empty().into()
+    } else {
+        Reply::error(&Error::new(Code::Overloaded, "this node is starting or stopping")).into()
+    }
+}
