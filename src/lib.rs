@@ -78,7 +78,7 @@
 //!
 //! | question | place |
 //! | --- | --- |
-//! | Which paths are there? | `http/routes.rs`: all on one screen; what each takes and answers is described beside its handler, as an `Operation` of `http/spec.rs` |
+//! | Which paths are there? | `http/routes.rs`: all on one screen; `http/spec.rs` `Operation`: what each takes and answers, described beside its handler |
 //! | What does an error code mean? | `error/mod.rs` |
 //! | When is a member valid? | `domain/validate/`, a file a resource |
 //! | How is JSON read and written? | `domain/json.rs`: Go's rules |
