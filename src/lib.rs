@@ -27,6 +27,7 @@
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |
 //! | 0 | [`clock`] | time | the one home of "now" |
+//! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters | written where things happen |
 //! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
@@ -110,6 +111,7 @@ pub mod clock;
 pub mod config;
 pub mod domain;
 pub mod error;
+pub mod frame;
 pub mod http;
 pub mod metrics;
 pub mod store;

@@ -12,6 +12,7 @@ use std::task::{Context, Poll, Waker};
 use bytes::{BufMut as _, Bytes, BytesMut};
 
 use crate::domain::event::InstanceRef;
+use crate::frame::start_text_frame;
 
 /// Most instances that may wait for one session. More, and it is so far behind that it has to begin anew.
 pub const MOST_PENDING: usize = 65_536;
@@ -87,32 +88,6 @@ impl EventFrame {
         }
         copy.freeze()
     }
-}
-
-/// The whole frame of a text message as a server sends it: unmasked, unfragmented.
-pub fn text_frame(text: &[u8]) -> Bytes {
-    let mut frame = start_text_frame(text.len());
-    frame.put_slice(text);
-    frame.freeze()
-}
-
-fn start_text_frame(length: usize) -> BytesMut {
-    const FINAL_TEXT: u8 = 0x81;
-    let mut frame = BytesMut::with_capacity(length + 10);
-    frame.put_u8(FINAL_TEXT);
-    // Lengths up to 125 stand in the second byte; 126 and 127 say that 2 or 8 bytes follow.
-    match (u8::try_from(length), u16::try_from(length)) {
-        (Ok(short @ ..126), _) => frame.put_u8(short),
-        (_, Ok(medium)) => {
-            frame.put_u8(126);
-            frame.put_u16(medium);
-        }
-        _ => {
-            frame.put_u8(127);
-            frame.put_u64(length as u64);
-        }
-    }
-    frame
 }
 
 /// How a session ends from our side.
@@ -490,19 +465,6 @@ mod tests {
         outbox.push(&instance("b"), &frame(Action::Create, "b"));
         assert_eq!(count.0.load(Ordering::SeqCst), 1, "once awake, it is not woken again");
         assert_eq!(take(&mut reader), ["CREATE a", "CREATE b"]);
-    }
-
-    #[test]
-    fn frames_of_all_lengths_have_the_shortest_header() {
-        fn header(length: usize) -> Vec<u8> {
-            let frame = text_frame(&vec![b'x'; length]);
-            frame[..frame.len() - length].to_vec()
-        }
-        assert_eq!(header(0), [0x81, 0]);
-        assert_eq!(header(125), [0x81, 125]);
-        assert_eq!(header(126), [0x81, 126, 0, 126]);
-        assert_eq!(header(65_535), [0x81, 126, 0xff, 0xff]);
-        assert_eq!(header(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 
     /// Whatever the order of events and takings, a watcher that applies what it is sent ends with what is.

@@ -4,7 +4,6 @@
 //! beside its socket. What is sent comes from an [`Outbox`](crate::actors::hub::outbox::Outbox); what a client sends is
 //! only looked at as far as the protocol asks.
 
-mod frame;
 mod handshake;
 mod session;
 

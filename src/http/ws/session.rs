@@ -16,9 +16,9 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::frame::{self, Decoder, Heard, Payload};
 use super::{End, GOING_AWAY, Limits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
-use crate::actors::hub::outbox::{OutboxReader, Taken, text_frame};
+use crate::actors::hub::outbox::{OutboxReader, Taken};
+use crate::frame::{self, Decoder, Heard, Payload};
 use crate::http::server::{Signal, Socket};
 
 /// Bytes read at a time, on the stack.
@@ -287,7 +287,7 @@ impl Live {
                 return;
             }
             Outcome::End(End::Close { code, reason }) => frame::put_close(&mut last, code, &reason),
-            Outcome::End(End::Say(text)) => last.extend_from_slice(&text_frame(text.as_bytes())),
+            Outcome::End(End::Say(text)) => last.extend_from_slice(&frame::text_frame(text.as_bytes())),
             Outcome::Closed(payload) => frame::put_close_echo(&mut last, &payload),
         }
         let goodbye = async {

@@ -3,8 +3,10 @@
 //! A client's data is not kept: it is counted against the limit and forgotten, so a session buffers at most one control
 //! frame, whatever a frame's header announces.
 
+use bytes::{BufMut as _, Bytes, BytesMut};
+
 /// Most payload of a control frame.
-pub(super) const MOST_CONTROL: usize = 125;
+pub const MOST_CONTROL: usize = 125;
 
 /// Longest header of a frame from a client: 2 bytes, 8 of length, 4 of mask.
 const MOST_HEADER: usize = 14;
@@ -22,7 +24,7 @@ const PONG: u8 = 10;
 
 /// What a client said.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Heard {
+pub enum Heard {
     /// A ping, to be answered with the same payload.
     Ping(Payload),
     /// A pong.
@@ -37,7 +39,7 @@ pub(super) enum Heard {
 
 /// The payload of a control frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Payload {
+pub struct Payload {
     bytes: [u8; MOST_CONTROL],
     length: u8,
 }
@@ -46,7 +48,7 @@ impl Payload {
     const EMPTY: Self = Self { bytes: [0; MOST_CONTROL], length: 0 };
 
     /// The bytes.
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
 
@@ -66,7 +68,7 @@ impl std::fmt::Debug for Payload {
 
 /// Takes a client's bytes apart, in whatever pieces they come.
 #[derive(Debug)]
-pub(super) struct Decoder {
+pub struct Decoder {
     max_message: usize,
     state: State,
     /// Bytes of the unfinished fragmented message; `None` if there is none.
@@ -97,13 +99,13 @@ struct Control {
 }
 
 impl Decoder {
-    pub(super) fn new(max_message: usize) -> Self {
+    pub fn new(max_message: usize) -> Self {
         Self { max_message, state: State::BEGIN, message: None }
     }
 
     /// Takes bytes off `input` until something was said or they are used up. After [`Heard::TooBig`] or a broken header
     /// nothing more is heard.
-    pub(super) fn hear(&mut self, input: &mut &[u8]) -> Option<Heard> {
+    pub fn hear(&mut self, input: &mut &[u8]) -> Option<Heard> {
         loop {
             match &mut self.state {
                 State::Header { bytes, length } => {
@@ -242,21 +244,47 @@ fn close(payload: Payload) -> Heard {
     }
 }
 
+/// The whole frame of a text message as a server sends it: unmasked, unfragmented.
+pub fn text_frame(text: &[u8]) -> Bytes {
+    let mut frame = start_text_frame(text.len());
+    frame.put_slice(text);
+    frame.freeze()
+}
+
+/// The header of such a frame, with room for the `length` bytes of text that the caller adds.
+pub fn start_text_frame(length: usize) -> BytesMut {
+    let mut frame = BytesMut::with_capacity(length + 10);
+    frame.put_u8(FINAL | TEXT);
+    // Lengths up to 125 stand in the second byte; 126 and 127 say that 2 or 8 bytes follow.
+    match (u8::try_from(length), u16::try_from(length)) {
+        (Ok(short @ ..126), _) => frame.put_u8(short),
+        (_, Ok(medium)) => {
+            frame.put_u8(126);
+            frame.put_u16(medium);
+        }
+        _ => {
+            frame.put_u8(127);
+            frame.put_u64(length as u64);
+        }
+    }
+    frame
+}
+
 /// A ping without payload.
-pub(super) const EMPTY_PING: [u8; 2] = [FINAL | PING, 0];
+pub const EMPTY_PING: [u8; 2] = [FINAL | PING, 0];
 
 /// Appends a pong.
-pub(super) fn put_pong(out: &mut Vec<u8>, payload: &Payload) {
+pub fn put_pong(out: &mut Vec<u8>, payload: &Payload) {
     put_control(out, PONG, payload.as_slice());
 }
 
 /// Appends a close frame with a payload as a client sent it.
-pub(super) fn put_close_echo(out: &mut Vec<u8>, payload: &Payload) {
+pub fn put_close_echo(out: &mut Vec<u8>, payload: &Payload) {
     put_control(out, CLOSE, payload.as_slice());
 }
 
 /// Appends a close frame. Of the reason as much as fits goes out.
-pub(super) fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
+pub fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
     let mut payload = code.to_be_bytes().to_vec();
     let mut fits = reason.len().min(MOST_CONTROL - payload.len());
     while !reason.is_char_boundary(fits) {
@@ -388,5 +416,18 @@ mod tests {
         put_close(&mut out, 4001, &"ä".repeat(80));
         assert_eq!(out.len(), 2 + 2 + 122);
         assert!(std::str::from_utf8(&out[4..]).is_ok());
+    }
+
+    #[test]
+    fn frames_of_all_lengths_have_the_shortest_header() {
+        fn header(length: usize) -> Vec<u8> {
+            let frame = text_frame(&vec![b'x'; length]);
+            frame[..frame.len() - length].to_vec()
+        }
+        assert_eq!(header(0), [0x81, 0]);
+        assert_eq!(header(125), [0x81, 125]);
+        assert_eq!(header(126), [0x81, 126, 0, 126]);
+        assert_eq!(header(65_535), [0x81, 126, 0xff, 0xff]);
+        assert_eq!(header(65_536), [0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]);
     }
 }
