@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::snapshot::Instances;
+use super::instances::Instances;
 use crate::domain::revision::find_revision;
 
 /// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, InstanceEntry, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+    ConsumerRule, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use super::answer::FindAnswer;
-use super::snapshot::{InstanceEntry, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
+use super::instances::InstanceEntry;
+use super::snapshot::{NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
 use crate::domain::shared::SharedServices;
 use crate::domain::{ServiceKey, Tenant};

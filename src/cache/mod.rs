@@ -9,6 +9,7 @@ pub mod builder;
 pub mod cell;
 pub mod dependency;
 pub mod find;
+mod instances;
 pub mod lease_mark;
 pub mod snapshot;
 #[cfg(test)]
@@ -17,5 +18,6 @@ pub(crate) mod tests;
 pub use answer::FindAnswer;
 pub use builder::{Action, InstanceChange, SnapshotBuilder};
 pub use cell::{SnapshotPublisher, SnapshotReader};
+pub use instances::InstanceEntry;
 pub use lease_mark::LeaseMark;
-pub use snapshot::{InstanceEntry, ServiceView, Snapshot};
+pub use snapshot::{ServiceView, Snapshot};

@@ -4,13 +4,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::answer::AnswerCell;
-use super::lease_mark::LeaseMark;
+use super::instances::{InstanceEntry, Instances};
 use crate::domain::dependency::Partners;
-use crate::domain::event::{InstanceRecord, Revision, ServiceRecord};
+use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
@@ -107,19 +106,6 @@ pub struct ServiceView {
     pub allows_cross_app: bool,
 }
 
-/// The instances of a service, by id.
-#[derive(Clone, Debug, Default)]
-pub struct Instances(pub(super) OrdMap<InstanceId, Arc<InstanceEntry>>);
-
-/// An instance with what it hangs on.
-#[derive(Clone, Debug)]
-pub struct InstanceEntry {
-    /// The document as stored.
-    pub record: InstanceRecord,
-    /// Its lease; `None` if it has no lease key.
-    pub lease: Option<Arc<LeaseMark>>,
-}
-
 /// All versions known under a name or an alias.
 #[derive(Clone, Debug, Default)]
 pub struct NameNode {
@@ -153,33 +139,6 @@ impl ConsumerRule {
     pub(super) fn names(&self, tenant: &Tenant, path: &str) -> bool {
         let is_of = |of: &str| of.split_once('/') == Some((tenant.domain(), tenant.project()));
         self.paths.iter().any(|(of, paths)| is_of(of) && paths.contains(path))
-    }
-}
-
-impl Instances {
-    /// All, in order of their ids.
-    pub fn iter(&self) -> impl Iterator<Item = &Arc<InstanceEntry>> {
-        self.0.values()
-    }
-
-    /// All with their ids.
-    pub fn entries(&self) -> impl Iterator<Item = (&InstanceId, &Arc<InstanceEntry>)> {
-        self.0.iter()
-    }
-
-    /// One by id.
-    pub fn find(&self, id: &str) -> Option<&Arc<InstanceEntry>> {
-        self.0.get(id)
-    }
-
-    /// How many.
-    pub fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }
 
@@ -311,12 +270,5 @@ impl TenantView {
             ENVIRONMENTS.map(|environment| name_path(environment, crate::domain::service::DEFAULT_APP, name));
         let nodes = paths.iter().filter_map(|path| self.name(path));
         nodes.flat_map(|node| node.versions().iter().map(|(_, id)| id)).collect()
-    }
-}
-
-impl InstanceEntry {
-    /// The document as JSON.
-    pub fn json(&self) -> &Bytes {
-        &self.record.json
     }
 }

@@ -15,7 +15,8 @@ use bytes::Bytes;
 use super::builder::{InstanceChange, SnapshotBuilder};
 use super::dependency::PartnerFilter;
 use super::find::{FindQuery, ListQuery};
-use super::snapshot::{Instances, Snapshot, TenantView};
+use super::instances::Instances;
+use super::snapshot::{Snapshot, TenantView};
 use super::{Action, FindAnswer};
 use crate::domain::dependency::Partners;
 use crate::domain::event::{
