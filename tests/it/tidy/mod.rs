@@ -1,5 +1,5 @@
-//! Rules about the source itself, kept by reading it: who may import whom, how files begin, which lints stay on, and that
-//! `actors.md` says what the actors are.
+//! Rules about the source itself, kept by reading it: who may import whom, how files begin, which lints stay on, that
+//! `actors.md` says what the actors are, and that documents in two languages say the same.
 //!
 //! The rules read text, not the compiler's view: comments, strings and test modules are blanked first ([`source`]), paths
 //! are followed as they are written ([`paths`]).
@@ -9,6 +9,7 @@ mod cases;
 mod docs;
 mod files;
 mod homes;
+mod languages;
 mod layers;
 mod paths;
 mod source;
