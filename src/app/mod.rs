@@ -189,13 +189,13 @@ pub fn import(config: &Config, from: &Path) -> ExitCode {
 fn transfer(
     config: &Config,
     done: &str,
-    work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, String>,
+    work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, transfer::TransferError>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
         let store = store::open(&config.registry, &Clock::system()).await?;
         let moved = work(&store).await;
         store.close().await;
-        moved
+        moved.map_err(|error| error.to_string())
     });
     match moved {
         Ok(entries) => {

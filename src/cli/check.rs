@@ -2,6 +2,7 @@
 
 use super::EXIT_USAGE;
 use super::terminal::Terminal;
+use crate::config::logging::printable;
 use crate::config::{Loaded, Mistakes, Warning};
 
 /// Prints everything; the exit code.
@@ -11,7 +12,8 @@ pub(super) fn report(loaded: &Loaded, terminal: &mut Terminal<'_>) -> u8 {
     for effective in &loaded.effective {
         let setting = format!("{} = {}", effective.key, effective.value);
         let derived = effective.derived.map(|from| format!(": {from}")).unwrap_or_default();
-        terminal.say(&format!("{setting:<width$}  # {}{derived}", effective.origin, width = width + 3));
+        let line = format!("{setting:<width$}  # {}{derived}", effective.origin, width = width + 3);
+        terminal.say(&printable(&line));
     }
     match &loaded.config {
         Ok(_) => {

@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crate::config::logging::printable;
+
 /// Standard output and standard error, or what stands for them in a test.
 pub struct Terminal<'a> {
     out: &'a mut dyn Write,
@@ -19,8 +21,8 @@ impl<'a> Terminal<'a> {
         drop(writeln!(self.out, "{line}"));
     }
 
-    /// A line of what is wrong, or besides the matter.
+    /// A line of what is wrong, or besides the matter. It may repeat what stands in a file: what is not printable is escaped.
     pub fn complain(&mut self, line: &str) {
-        drop(writeln!(self.err, "service-center: {line}"));
+        drop(writeln!(self.err, "service-center: {}", printable(line)));
     }
 }

@@ -113,6 +113,13 @@ pub fn old_schema(tenant: &Tenant, service: &str, schema: &str) -> Key {
     format!("/cse-sr/ms/schemas/{tenant}/{service}/{schema}").into()
 }
 
+/// Tenant, service and schema of a content in the layout of 2.0; `None` for any other key.
+pub fn parse_old_schema(key: &str) -> Option<(Tenant, ServiceId, Arc<str>)> {
+    let mut segments = key.strip_prefix("/cse-sr/ms/schemas/")?.split('/');
+    let schema = (tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into());
+    segments.next().is_none().then_some(schema)
+}
+
 /// Providers of a consumer version.
 pub fn consumer_rule(name: &ServiceName, version: &str) -> Key {
     rule("c", name, version)
@@ -131,6 +138,13 @@ fn rule(side: &str, name: &ServiceName, version: &str) -> Key {
 /// A waiting dependency request.
 pub fn dependency_request(tenant: &Tenant, consumer: &str, id: &str) -> Key {
     format!("/cse-sr/ms/dep-queue/{tenant}/{consumer}/{id}").into()
+}
+
+/// Tenant, consumer and id of a waiting dependency request; `None` for any other key.
+pub fn parse_dependency_request(key: &str) -> Option<(Tenant, ServiceId, Arc<str>)> {
+    let mut segments = key.strip_prefix(DEPENDENCY_QUEUE)?.split('/');
+    let request = (tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into());
+    segments.next().is_none().then_some(request)
 }
 
 /// All waiting dependency requests.
@@ -300,7 +314,13 @@ mod tests {
         assert!(schema_ref(&tenant, "s1", "a").starts_with(&*schema_refs_of(&tenant)));
         check(&consumer_rule(&name, "1.0"), &Subject::ConsumerRule(name.clone(), "1.0".into()));
         check(&provider_rule(&name, "0.0.0+"), &Subject::ProviderRule(name, "0.0.0+".into()));
-        check(&dependency_request(&tenant, "s1", "0"), &Subject::DependencyRequest);
+        let request = dependency_request(&tenant, "s1", "0");
+        check(&request, &Subject::DependencyRequest);
+        assert_eq!(parse_dependency_request(&request), Some((tenant.clone(), "s1".into(), "0".into())));
+        assert_eq!(parse_dependency_request("/cse-sr/ms/dep-queue/d/p/s"), None);
+        let old = old_schema(&tenant, "s1", "a");
+        assert_eq!(parse_old_schema(&old), Some((tenant.clone(), "s1".into(), "a".into())));
+        assert_eq!(parse_old_schema("/cse-sr/ms/schemas/d/p/s/a/b"), None);
         check(&instance(&tenant, "s1", "i1"), &Subject::Instance(at.clone()));
         check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at.clone()));
         check(&late_goodbye(&tenant, "s1", "i1", 7), &Subject::LateGoodbye(at, 7));

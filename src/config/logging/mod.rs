@@ -3,6 +3,7 @@
 //! `RUST_LOG` decides the levels, if it is set. Else `log.level` does for this program, and other crates say no more than
 //! INFO: the details of HTTP/2 frames do not help an operator who asked for DEBUG.
 
+mod printable;
 mod rotate;
 
 use std::io::Write;
@@ -11,6 +12,7 @@ use env_logger::{Builder, Target, WriteStyle};
 use log::{LevelFilter, Record};
 
 use super::sections::{LogConfig, LogFormat};
+pub use printable::printable;
 use rotate::RotatingFile;
 
 /// Why there is no log.
@@ -68,14 +70,13 @@ fn builder(config: &LogConfig, target: Target) -> Builder {
     builder
 }
 
-/// A line without its end. Line breaks inside the message are escaped: an event is a line.
+/// A line without its end. What is not printable in the message is escaped, in JSON before JSON's own escapes: so it is
+/// harmless in the file and in what a program takes out of it, and an event is a line.
 fn line(format: LogFormat, time: &str, record: &Record<'_>) -> String {
     let message = record.args().to_string();
+    let message = printable(&message);
     match format {
-        LogFormat::Text => {
-            let message = message.replace('\r', "\\r").replace('\n', "\\n");
-            format!("{time} {} {}: {message}", record.level(), record.target())
-        }
+        LogFormat::Text => format!("{time} {} {}: {message}", record.level(), record.target()),
         LogFormat::Json => serde_json::json!({
             "level": record.level().as_str(),
             "time": time,
@@ -121,7 +122,7 @@ mod tests {
                     .target(target)
                     .file(Some("app.rs"))
                     .line(Some(7))
-                    .args(format_args!("two\nlines"))
+                    .args(format_args!("two\nlines\u{1b}[2J\u{7}\u{202e}"))
                     .build();
                 logger.log(&record);
             }
@@ -159,7 +160,7 @@ mod tests {
         let text = written(LevelFilter::Error, Some("service_center=error"), LogFormat::Text);
         assert_eq!(text.lines().count(), 1);
         let (time, rest) = text.split_once(' ').unwrap();
-        assert_eq!(rest, "ERROR service_center::app: two\\nlines\n");
+        assert_eq!(rest, "ERROR service_center::app: two\\nlines\\u{1b}[2J\\u{7}\\u{202e}\n");
         assert!(time.ends_with('Z') && time.len() == "2026-01-02T03:04:05.678Z".len(), "{time}");
     }
 
@@ -174,7 +175,7 @@ mod tests {
         );
         assert_eq!(
             (value["message"].as_str(), value["caller"].as_str()),
-            (Some("two\nlines"), Some("app.rs:7"))
+            (Some("two\\nlines\\u{1b}[2J\\u{7}\\u{202e}"), Some("app.rs:7"))
         );
     }
 }

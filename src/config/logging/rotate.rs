@@ -1,11 +1,18 @@
 //! A log file that is put aside when it is full: `service-center.log` becomes `service-center.log.1`, the former `.1` becomes
 //! `.2`, and so on; what would go beyond the last one kept is deleted.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::sections::LogFile;
+
+/// Rights of a new log file: what collects logs reads them as a member of the file's group; others see no names and addresses
+/// of a registry. A file that is there keeps its rights.
+const FILE_MODE: u32 = 0o640;
+/// Rights of a new folder for log files, for the same readers.
+const FOLDER_MODE: u32 = 0o750;
 
 /// The file being written.
 #[derive(Debug)]
@@ -16,12 +23,13 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file at its end; makes it and its folder if they are absent.
+    /// Opens the file at its end; makes it and its folder if they are absent. Follows a link: the path is the operator's, and
+    /// containers link log files to `/dev/stdout`.
     pub fn open(settings: &LogFile) -> io::Result<Self> {
         if let Some(folder) = settings.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder)?;
+            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
         }
-        let file = OpenOptions::new().create(true).append(true).open(&settings.path)?;
+        let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(&settings.path)?;
         let bytes = file.metadata()?.len();
         Ok(Self { settings: settings.clone(), file, bytes })
     }
@@ -73,6 +81,8 @@ impl Write for RotatingFile {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn contents(folder: &Path) -> Vec<(String, String)> {
@@ -113,11 +123,17 @@ mod tests {
     }
 
     #[test]
-    fn makes_the_folder() {
+    fn makes_the_folder_and_shows_nothing_to_others() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/sc.log");
-        RotatingFile::open(&LogFile { path: path.clone(), rotate_bytes: 10, backups: 1 }).unwrap();
-        assert!(path.is_file());
+        let mut file =
+            RotatingFile::open(&LogFile { path: path.clone(), rotate_bytes: 10, backups: 1 }).unwrap();
+        let others = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o027;
+        assert_eq!((others(&path), others(&folder.path().join("a/b"))), (0, 0));
+        for _ in 0..2 {
+            file.write_all(b"a long line\n").unwrap();
+        }
+        assert_eq!((others(&path), others(&numbered(&path, 1))), (0, 0));
         assert!(RotatingFile::open(&LogFile { path: path.join("x"), rotate_bytes: 10, backups: 1 }).is_err());
     }
 }

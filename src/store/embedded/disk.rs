@@ -1,11 +1,17 @@
 //! The seam to the file system: the few things the store does with files, and the real ones. It knows nothing of what is
 //! in them. [`super::faulty_disk`] is the one that fails on demand.
+//!
+//! What is stored is the business of this process' user alone: the folder has the rights 700, each file 600. Whoever could
+//! write into the folder before may have planted something: no link is followed, and nothing is read that is no plain file or
+//! belongs to a stranger. The path of the folder itself is the operator's, and may be a link.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, OFlags};
+use rustix::io::Errno;
 
 /// A folder of files, used by one store at a time.
 pub trait Disk: Send + Sync + 'static {
@@ -43,11 +49,31 @@ pub trait DiskFile: Send {
 
 const LOCK: &str = "lock";
 
+/// Rights of the folder.
+const FOLDER_MODE: u32 = 0o700;
+/// Rights of a file.
+const FILE_MODE: u32 = 0o600;
+/// What others have of any rights.
+const OF_OTHERS: u32 = 0o077;
+/// Everybody may write.
+const OPEN_TO_ALL: u32 = 0o002;
+/// A folder for everybody, such as `/tmp`: whoever owns it does not have it for himself.
+const STICKY: u32 = 0o1000;
+/// Opens no link, and does not wait for the other end of a pipe.
+const PLAIN: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
+
 /// A folder of the file system, locked against other processes as long as this value lives.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
+    place: Place,
     _lock: File,
+}
+
+/// A folder, and whose it is.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    owner: u32,
 }
 
 /// Why a folder could not be had.
@@ -55,65 +81,183 @@ pub struct Folder {
 pub(super) enum FolderError {
     /// Another store has it; its process id if that is known.
     Locked(Option<u32>),
-    Io(io::Error),
-}
-
-impl From<io::Error> for FolderError {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
+    /// The folder, or a file in it.
+    Io(PathBuf, io::Error),
 }
 
 impl Folder {
-    /// Makes the folder if it is not there, and locks it.
+    /// Makes the folder if it is not there, closes it to others, and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
-        let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
-        let new = path.ancestors().take_while(|folder| !is_there(folder)).count();
-        fs::create_dir_all(path)?;
-        let whole = path.canonicalize()?;
-        for parent in whole.ancestors().skip(1).take(new) {
-            sync_folder(parent)?;
-        }
-        if new == 0
-            && let Some(parent) = whole.parent()
-        {
-            // Whoever made the folder may have ended before it did this. Not every user may read what it lies in.
-            let _ = sync_folder(parent);
-        }
-        let mut lock =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path.join(LOCK))?;
+        let failed = |error| FolderError::Io(path.to_owned(), error);
+        make(path).map_err(failed)?;
+        let owner = fs::metadata(path).map_err(failed)?.uid();
+        let place = Place { path: path.to_owned(), owner };
+        place.close_to_others().map_err(failed)?;
+        let failed = |error| FolderError::Io(path.join(LOCK), error);
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
+        let mut lock = place.open(LOCK, &mut options).map_err(failed)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => {
+            Err(Errno::WOULDBLOCK) => {
                 let mut holder = String::new();
                 let read = Read::take(&lock, 32).read_to_string(&mut holder);
                 return Err(FolderError::Locked(read.ok().and_then(|_| holder.trim().parse().ok())));
             }
-            Err(error) => return Err(FolderError::Io(error.into())),
+            Err(error) => return Err(failed(error.into())),
         }
         // Only said to the next one who comes: not worth failing for.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        place.close_files_to_others().map_err(|error| FolderError::Io(path.to_owned(), error))?;
+        Ok(Self { place, _lock: lock })
     }
 }
 
-impl Disk for Folder {
-    fn path(&self, name: &str) -> PathBuf {
+/// Makes the folder if it is not there, and its name durable.
+fn make(path: &Path) -> io::Result<()> {
+    let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
+    let new = path.ancestors().take_while(|folder| !is_there(folder)).count();
+    DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(path)?;
+    let whole = path.canonicalize()?;
+    for parent in whole.ancestors().skip(1).take(new) {
+        sync_folder(parent)?;
+    }
+    if new == 0
+        && let Some(parent) = whole.parent()
+    {
+        // Whoever made the folder may have ended before it did this. Not every user may read what it lies in.
+        let _ = sync_folder(parent);
+    }
+    Ok(())
+}
+
+impl Place {
+    fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    fn list(&self) -> io::Result<Vec<String>> {
+    fn names(&self) -> io::Result<Vec<String>> {
         let names =
             fs::read_dir(&self.path)?.map(|entry| Ok(entry?.file_name().into_string().unwrap_or_default()));
         names.collect()
     }
 
+    /// Takes from others what they may do with the folder, if it is this user's and nobody else's business. A folder that must
+    /// stay as it is (another user's, or one with other files in it) will do unless everybody may write into it.
+    fn close_to_others(&self) -> io::Result<()> {
+        let found = fs::metadata(&self.path)?;
+        let (path, mode) = (self.path.display(), found.mode() & 0o7777);
+        if mode & OF_OTHERS == 0 {
+            return Ok(());
+        }
+        let stranger = self.names()?.into_iter().find(|name| !is_of_a_store(name));
+        if stranger.is_none() && mode & STICKY == 0 {
+            match fs::set_permissions(&self.path, Permissions::from_mode(FOLDER_MODE)) {
+                Ok(()) => {
+                    log::warn!(
+                        "{path}: had the rights {mode:o}; has {FOLDER_MODE:o} now, since it holds the data"
+                    );
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {}
+                Err(error) => return Err(error),
+            }
+        }
+        let why = match stranger {
+            Some(name) => format!("it holds other files, such as \"{name}\""),
+            None => format!("it belongs to user {}", found.uid()),
+        };
+        if mode & OPEN_TO_ALL != 0 {
+            let advice = "name a folder that only the store uses, such as a new one inside it, in registry.embedded.dir";
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                format!("every user may replace the data in it (rights {mode:o}), and {why}; {advice}"),
+            ));
+        }
+        log::warn!(
+            "{path}: keeps the rights {mode:o}, since {why}; the files of the store are closed to others"
+        );
+        Ok(())
+    }
+
+    /// The same for the files that are there. Links and strangers' files are left: [`Place::open`] refuses them.
+    fn close_files_to_others(&self) -> io::Result<()> {
+        let own = rustix::process::geteuid().as_raw();
+        let mut closed = 0;
+        for name in self.names()?.iter().filter(|name| is_of_a_store(name)) {
+            let found = fs::symlink_metadata(self.file(name))?;
+            if found.is_file() && found.uid() == own && found.mode() & OF_OTHERS != 0 {
+                let file = self.open(name, OpenOptions::new().read(true))?;
+                file.set_permissions(Permissions::from_mode(FILE_MODE))?;
+                closed += 1;
+            }
+        }
+        if closed > 0 {
+            log::warn!(
+                "{}: {closed} files were open to others; they have the rights {FILE_MODE:o} now",
+                self.path.display()
+            );
+        }
+        Ok(())
+    }
+
+    /// Opens a file of the folder, and nothing that somebody planted in its place.
+    fn open(&self, name: &str, options: &mut OpenOptions) -> io::Result<File> {
+        let file = options.custom_flags(PLAIN).open(self.file(name)).map_err(|error| {
+            let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
+            if is_link {
+                refused("is a link, and the store follows none; put the file in its place")
+            } else {
+                error
+            }
+        })?;
+        self.judge(&file.metadata()?)?;
+        Ok(file)
+    }
+
+    fn judge(&self, found: &Metadata) -> io::Result<()> {
+        if !found.is_file() {
+            return Err(refused("is no plain file; move it away"));
+        }
+        let own = rustix::process::geteuid().as_raw();
+        if ![own, self.owner].contains(&found.uid()) {
+            return Err(refused(&format!(
+                "belongs to user {}, neither to this process' user ({own}) nor to the folder's; give it to its user if you \
+                 trust it",
+                found.uid()
+            )));
+        }
+        Ok(())
+    }
+}
+
+fn refused(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, why)
+}
+
+/// Whether a store has made a file of this name, or a file system has.
+fn is_of_a_store(name: &str) -> bool {
+    [LOCK, "identity", "lost+found"].contains(&name)
+        || name.starts_with("log-")
+        || name.starts_with("snapshot-")
+        || name.ends_with(".unfinished")
+}
+
+impl Disk for Folder {
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.file(name)
+    }
+
+    fn list(&self) -> io::Result<Vec<String>> {
+        self.place.names()
+    }
+
     fn length(&self, name: &str) -> io::Result<u64> {
-        Ok(fs::metadata(self.path(name))?.len())
+        Ok(self.place.open(name, OpenOptions::new().read(true))?.metadata()?.len())
     }
 
     fn read(&self, name: &str, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
-        let mut file = File::open(self.path(name))?;
+        let mut file = self.place.open(name, OpenOptions::new().read(true))?;
         file.seek(SeekFrom::Start(offset))?;
         let rest = file.metadata()?.len().saturating_sub(offset);
         let mut bytes = Vec::with_capacity(usize::try_from(rest).unwrap_or(limit).min(limit));
@@ -127,15 +271,16 @@ impl Disk for Folder {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        Ok(Box::new(OpenOptions::new().append(true).create_new(true).open(self.path(name))?))
+        let file = self.place.open(name, OpenOptions::new().append(true).create_new(true).mode(FILE_MODE))?;
+        Ok(Box::new(file))
     }
 
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OpenOptions::new().append(true).open(self.path(name))?))
+        Ok(Box::new(self.place.open(name, OpenOptions::new().append(true))?))
     }
 
     fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).open(self.path(name))?;
+        let mut file = self.place.open(name, OpenOptions::new().write(true))?;
         file.seek(SeekFrom::Start(offset))?;
         Write::write_all(&mut file, bytes)?;
         file.sync_data()
@@ -150,7 +295,7 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        sync_folder(&self.path)
+        sync_folder(&self.place.path)
     }
 }
 
