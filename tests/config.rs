@@ -621,9 +621,64 @@ fn dot_env() {
     assert_one(&setup.warnings(), &[".env", "SERVER_HOTS", "SERVER_HOST"]);
     let setup = Setup::new()
         .file(".env", "SERVER_PORT=1001\nREGISTRY_ETCD_PASSWORD=two words\nSERVER_HOST=127.0.0.2\n");
+    assert_eq!((setup.config().server.port, setup.config().server.host), (1001, "127.0.0.2".to_owned()));
+    assert_one(&setup.warnings(), &[".env line 2: REGISTRY_ETCD_PASSWORD is not read"]);
+    assert!(!setup.warnings()[0].contains("words"), "{:?}", setup.warnings());
+}
+
+/// A `.env` that other programs read too: their lines are no mistakes, whatever they hold.
+#[test]
+fn lines_of_other_programs_in_dot_env() {
+    let text = b"source ./x.sh\nPASSWORD=two words\n\xc4\xe3=1\nNAME=\xc4\xe3\nKEY: value\n  - item\nOPEN=\"x\nSERVER_PORT=1001\n";
+    let setup = Setup::new().file(".env", text);
+    assert_eq!((setup.config().server.port, setup.warnings()), (1001, Vec::new()));
+}
+
+/// Comments are often in GBK; a value in it is a mistake that names its line.
+#[test]
+fn what_is_no_utf8() {
+    let setup = Setup::new()
+        .file("conf/app.conf", b"# \xb6\xcb\xbf\xda\nhttpport = 1001\n; \xff\nunknown = \xff\n")
+        .file("conf/app.yaml", b"server: # \xb6\xcb\xbf\xda\n  host: 127.0.0.2 # \xc4\xe3\ngov: {x: \xff}\n")
+        .file(".env", b"# \xb6\xcb\nLOG_LEVEL=debug # \xc4\xe3\n");
+    let config = setup.config();
+    assert_eq!((config.server.port, config.server.host.as_str()), (1001, "127.0.0.2"));
+    assert_eq!(config.log.level, log::LevelFilter::Debug);
+    assert_one(&setup.warnings(), &["conf/app.conf line 4", "unknown"]);
+
+    let setup = Setup::new()
+        .file("conf/app.conf", b"# \xff\nhttpaddr = \xc4\xe3\nregistry_instance_properties.zone = 1\n")
+        .file(
+            "conf/app.yaml",
+            b"log:\n  file: a\xff.log\nregistry:\n  instance:\n    properties:\n      zone: \xff\n",
+        )
+        .file(".env", b"A=1\nexport REGISTRY_ETCD_PASSWORD=\xc4\xe3\n");
     let mistakes = setup.mistakes();
-    assert_one(&mistakes, &[".env line 2"]);
-    assert!(!mistakes[0].contains("words"), "{mistakes:?}");
+    for parts in [
+        ["conf/app.conf line 2", "httpaddr (server.host)", "not UTF-8"],
+        ["conf/app.yaml line 2", "log.file", "not UTF-8"],
+        ["conf/app.yaml line 6", "registry.instance.properties", "not UTF-8"],
+        [".env line 2", "REGISTRY_ETCD_PASSWORD (registry.etcd.password)", "not UTF-8"],
+    ] {
+        assert_contains(&mistakes, &parts);
+    }
+    assert_eq!(mistakes.len(), 4, "{mistakes:#?}");
+}
+
+/// Kubernetes sets these for a service called `server`.
+#[test]
+fn service_links_of_kubernetes() {
+    let setup = || {
+        Setup::new()
+            .env("SERVER_PORT", "tcp://10.96.0.7:80")
+            .env("SERVER_PORT_80_TCP", "tcp://10.96.0.7:80")
+            .env("SERVER_SERVICE_PORT", "80")
+    };
+    assert_eq!(setup().config().server.port, 30100);
+    assert_one(&setup().warnings(), &["environment SERVER_PORT", "tcp://10.96.0.7:80", "Kubernetes"]);
+    let yaml = "server:\n  port: ${SERVER_PORT||1001}\n";
+    assert_eq!(setup().app_yaml(yaml).config().server.port, 1001);
+    assert_one(&Setup::new().env("SERVER_PORT", "tcp://x").mistakes(), &["SERVER_PORT", "tcp://x"]);
 }
 
 #[test]

@@ -3,14 +3,14 @@
 
 use std::collections::HashSet;
 use std::io::Read;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use super::expand::expand;
 use super::inputs::Inputs;
 use super::keys::{self, Key, Kind, Named, Spelling};
 use super::origin::{Mistake, Origin, shown};
 use super::sources::{Found, Layer, Sources, explicit, suggestion};
-use super::{ini, yaml};
+use super::{dot_env, ini, yaml};
 
 /// A configuration file is a page or two; what is larger is the wrong file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
@@ -24,35 +24,36 @@ const DEFAULT_RUN_MODE: &str = "prod";
 impl Sources {
     pub(super) fn read_dot_env(&mut self, inputs: &Inputs) {
         let path = inputs.working_dir.join(".env");
-        let Some(text) = self.read_file(&path, inputs) else { return };
-        let text = text.trim_start_matches('\u{feff}');
-        for item in dotenvy::from_read_iter(text.as_bytes()) {
-            match item {
-                // As dotenvy itself does: of a variable given twice the first counts.
-                Ok((name, value)) => drop(self.variables.dot_env.entry(name).or_insert(value)),
-                Err(error) => {
-                    // The line may hold a password: its number is enough.
-                    let line = match &error {
-                        dotenvy::Error::LineParse(rest, _) => {
-                            let rest = rest.lines().next().unwrap_or_default().trim_end();
-                            text.lines().position(|line| !rest.is_empty() && line.trim_end().ends_with(rest))
-                        }
-                        _ => None,
-                    };
-                    let line = line.map(|at| at + 1);
-                    let origin = Origin::File { path: displayed(&path, inputs), line, name: String::new() };
-                    self.refuse_source(origin, "write NAME=value; a value with spaces or # stands in quotes");
-                }
+        let Some(file) = self.read_file(&path, inputs) else { return };
+        let origin =
+            |line, name: &str| Origin::File { path: inputs.displayed(&path), line, name: name.to_owned() };
+        let (settings, skipped) = dot_env::parse(&file.text);
+        for line in skipped {
+            // Other programs read this file too, and may understand more. The line may hold a password: its name is enough.
+            if key_of_variable(&line.name).is_some() {
+                let text = format!(
+                    "{} is not read: write NAME=value; a value with spaces or # stands in quotes",
+                    shown(&line.name)
+                );
+                self.warn(origin(line.number, &line.name), text);
             }
+        }
+        for (name, value) in settings {
+            if file.is_garbled_in(&value) {
+                if let Some(key) = key_of_variable(&name) {
+                    self.refuse_garbled_value(origin(dot_env::line_of(&file.text, &name), &name), key);
+                }
+                continue;
+            }
+            // As dotenvy itself does: of a variable given twice the first counts.
+            self.variables.dot_env.entry(name).or_insert(value);
         }
         let names: Vec<String> = keys::all().filter(|key| key.is_read()).map(Key::env_name).collect();
         let unknown: Vec<(String, String)> = self
             .variables
             .dot_env
             .keys()
-            .filter(|name| {
-                !keys::all().any(|key| key.env_name() == **name || key.dotted_env_name() == **name)
-            })
+            .filter(|name| key_of_variable(name).is_none())
             .filter_map(|name| {
                 // .env may hold variables of other programs: only a near miss is worth a word.
                 let near = super::nearest::nearest(name, names.iter().map(String::as_str))?;
@@ -62,8 +63,7 @@ impl Sources {
             .take(MAX_UNKNOWN)
             .collect();
         for (name, near) in unknown {
-            let origin = Origin::File { path: displayed(&path, inputs), line: None, name: name.clone() };
-            self.warn(origin, format!("{name} is no known variable; did you mean {near}?"));
+            self.warn(origin(None, &name), format!("{name} is no known variable; did you mean {near}?"));
         }
     }
 
@@ -72,13 +72,13 @@ impl Sources {
         let own =
             mode.as_ref().map(|mode| conf.join(format!("{mode}.app.conf"))).filter(|path| path.is_file());
         let path = own.unwrap_or_else(|| conf.join("app.conf"));
-        let Some(text) = self.read_file(&path, inputs) else { return };
+        let Some(file) = self.read_file(&path, inputs) else { return };
         let origin = |line, name: &str| Origin::File {
-            path: displayed(&path, inputs),
+            path: inputs.displayed(&path),
             line: Some(line),
             name: name.to_owned(),
         };
-        let (lines, bad) = ini::parse(&text);
+        let (lines, bad) = ini::parse(&file.text);
         for bad in bad {
             // Its first word: the rest may be a password.
             let word = bad.text.split([' ', '\t', ':']).next().unwrap_or_default();
@@ -105,6 +105,9 @@ impl Sources {
         for line in global.chain(sectioned) {
             let origin = origin(line.number, &line.key);
             match keys::find(&line.key, Spelling::Either) {
+                Named::Key(key) | Named::Entry(key, _) if file.is_garbled_in(&line.value) => {
+                    self.refuse_garbled_value(origin, key);
+                }
                 Named::Key(key) => self.add_line(key, String::new(), line, origin),
                 Named::Entry(key, entry) => self.add_line(key, entry, line, origin),
                 Named::Ignored => {}
@@ -136,17 +139,22 @@ impl Sources {
     }
 
     pub(super) fn read_yaml(&mut self, path: &Path, layer: Layer, inputs: &Inputs) {
-        let Some(text) = self.read_file(path, inputs) else { return };
+        let Some(file) = self.read_file(path, inputs) else { return };
         let origin =
-            |line, name: &str| Origin::File { path: displayed(path, inputs), line, name: name.to_owned() };
-        let leaves = match yaml::parse(&text) {
+            |line, name: &str| Origin::File { path: inputs.displayed(path), line, name: name.to_owned() };
+        let leaves = match yaml::parse(&file.text) {
             Ok(leaves) => leaves,
             Err(broken) => return self.refuse_source(origin(broken.line, ""), broken.message),
         };
         let mut unknown = 0;
         for leaf in leaves {
             let origin = origin(leaf.line, &leaf.key);
+            let is_garbled = leaf.value.as_ref().is_some_and(|value| file.is_garbled_in(value));
             let (key, entry) = match keys::find(&leaf.key, Spelling::Dotted) {
+                Named::Key(key) | Named::Entry(key, _) if is_garbled => {
+                    self.refuse_garbled_value(origin, key);
+                    continue;
+                }
                 Named::Key(key)
                     if key.kind == Kind::Map && leaf.value.as_deref().is_none_or(str::is_empty) =>
                 {
@@ -207,40 +215,62 @@ impl Sources {
         }
     }
 
-    fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<String> {
-        let origin = |line| Origin::File { path: displayed(path, inputs), line, name: String::new() };
+    fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<Text> {
+        let origin = || Origin::File { path: inputs.displayed(path), line: None, name: String::new() };
         let mut bytes = Vec::new();
         let read =
             std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
         match read {
             Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-                self.refuse_source(
-                    origin(None),
-                    "the file is larger than 1 MiB: this is no configuration file",
-                );
+                self.refuse_source(origin(), "the file is larger than 1 MiB: this is no configuration file");
                 None
             }
-            Ok(_) => match String::from_utf8(bytes) {
-                Ok(text) => Some(text),
-                Err(error) => {
-                    let good = error.as_bytes().iter().take(error.utf8_error().valid_up_to());
-                    let line = good.filter(|byte| **byte == b'\n').count() + 1;
-                    self.refuse_source(origin(Some(line)), "the file is not UTF-8");
-                    None
-                }
-            },
+            Ok(_) => Some(Text::new(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
             // Part of the path is a file: the same as not there.
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => None,
             Err(error) => {
-                self.refuse_source(origin(None), format!("cannot be read: {error}"));
+                self.refuse_source(origin(), format!("cannot be read: {error}"));
                 None
             }
         }
     }
+
+    /// A value that is no UTF-8, which nobody can read as it was meant.
+    fn refuse_garbled_value(&mut self, origin: Origin, key: &Key) {
+        self.mistakes.push(Mistake {
+            origin,
+            key: key.name.to_owned(),
+            value: String::new(),
+            expected: "the value is not UTF-8; save the file as UTF-8".to_owned(),
+        });
+    }
 }
 
-/// A path as an operator would write it: below the working directory, relative to it.
-pub(super) fn displayed(path: &Path, inputs: &Inputs) -> PathBuf {
-    path.strip_prefix(&inputs.working_dir).map_or_else(|_| path.to_owned(), Path::to_owned)
+/// The key that a variable of the environment sets.
+fn key_of_variable(name: &str) -> Option<&'static Key> {
+    keys::all().find(|key| key.env_name() == name || key.dotted_env_name() == name)
+}
+
+/// A file's text. Bytes that are no UTF-8 (comments in GBK are common) are replaced: in a comment that does not matter, in a
+/// value that is read it is a mistake.
+struct Text {
+    text: String,
+    is_garbled: bool,
+}
+
+impl Text {
+    fn new(bytes: Vec<u8>) -> Self {
+        match String::from_utf8(bytes) {
+            Ok(text) => Self { text, is_garbled: false },
+            Err(error) => {
+                Self { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_garbled: true }
+            }
+        }
+    }
+
+    /// Whether something in this part of it was replaced.
+    fn is_garbled_in(&self, part: &str) -> bool {
+        self.is_garbled && part.contains(char::REPLACEMENT_CHARACTER)
+    }
 }

@@ -2,7 +2,7 @@
 //! [`Inputs`], so that tests need no global state.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The raw material of a configuration.
 #[derive(Clone, Debug, Default)]
@@ -36,5 +36,10 @@ impl Inputs {
             }
         }
         inputs
+    }
+
+    /// A path as an operator would write it: below the working directory, relative to it.
+    pub(super) fn displayed(&self, path: &Path) -> PathBuf {
+        path.strip_prefix(&self.working_dir).map_or_else(|_| path.to_owned(), Path::to_owned)
     }
 }

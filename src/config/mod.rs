@@ -1,7 +1,8 @@
 //! The configuration: every source read once, every mistake reported at once, before anything starts.
 //!
-//! Invariant: only this module looks at the environment, at `.env` and at `conf/`. It starts nothing and imports nothing of
-//! the registry; the rest of the program is handed the plain structs of [`Config`]. First found wins: flag, environment,
+//! Invariant: only this module looks at the environment, at `.env` and at `conf/`. It starts nothing but the thread that writes
+//! the log, and imports nothing of the registry but its counters; the rest of the program is handed the plain structs of
+//! [`Config`]. First found wins: flag, environment,
 //! `.env`, `conf/app.conf`, `conf/app.yaml`, default; the one exception is told in `precedence`.
 //!
 //! "The reference" is Apache ServiceComb Service-Center, whose files and variables mean here what they mean there.
@@ -9,9 +10,11 @@
 //! Way in: [`keys`] (the table), [`Sources::gather`] (what is said where), [`Sources::load`] (what it means).
 
 mod cron;
+mod dot_env;
 mod endpoint;
 mod expand;
 mod files;
+mod gather;
 mod ini;
 mod inputs;
 pub(crate) mod keys;

@@ -13,6 +13,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_web", &["src/http", "src/app"]),
     ("actix_http", &["src/http", "src/app"]),
     ("dotenvy", &["src/config"]),
+    ("env_logger", &["src/config"]),
+    ("strsim", &["src/config"]),
     ("jiff", &["src/actors/retire"]),
 ];
 
