@@ -12,28 +12,48 @@ pub fn is_encrypted(pem: &[u8]) -> bool {
     String::from_utf8_lossy(pem).contains("ENCRYPTED")
 }
 
+/// Why a key stays closed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeyError {
+    /// Another kind of PEM.
+    #[error("holds no private key")]
+    NoKey,
+    /// Another kind of encryption, or a cipher that is not read.
+    #[error(
+        "{0}the key is encrypted in a way this version does not read; convert it: openssl pkey -in … -out …"
+    )]
+    Unsupported(String),
+    /// A key that says how it is encrypted in a way nobody understands.
+    #[error("the key is damaged: {0}")]
+    Damaged(&'static str),
+    /// Most likely.
+    #[error("the password in cert_pwd does not open the key")]
+    Password,
+}
+
 /// The same key in PEM without a password.
-pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, String> {
+pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, KeyError> {
     let text = String::from_utf8_lossy(pem);
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
-    let unsupported =
-        "the key is encrypted in a way this version does not read; convert it: openssl pkey -in … -out …";
-    let begin = lines.iter().find(|line| line.starts_with("-----BEGIN")).ok_or("holds no private key")?;
-    let info = lines.iter().find_map(|line| line.strip_prefix("DEK-Info:")).ok_or(unsupported)?;
-    let (cipher, iv) = info.trim().split_once(',').ok_or("DEK-Info names no initial vector")?;
-    let iv = unhex(iv).ok_or("the initial vector in DEK-Info is no hex")?;
+    let begin = lines.iter().find(|line| line.starts_with("-----BEGIN")).ok_or(KeyError::NoKey)?;
+    let info = lines.iter().find_map(|line| line.strip_prefix("DEK-Info:"));
+    let info = info.ok_or_else(|| KeyError::Unsupported(String::new()))?;
+    let (cipher, iv) =
+        info.trim().split_once(',').ok_or(KeyError::Damaged("DEK-Info names no initial vector"))?;
+    let iv = unhex(iv).ok_or(KeyError::Damaged("the initial vector in DEK-Info is no hex"))?;
     let key_length = match cipher {
         "AES-128-CBC" => 16,
         "AES-192-CBC" => 24,
         "AES-256-CBC" => 32,
-        _ => return Err(format!("cipher {cipher}: {unsupported}")),
+        _ => return Err(KeyError::Unsupported(format!("cipher {cipher}: "))),
     };
     let body =
         lines.iter().filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with("-----"));
-    let data = BASE64.decode(body.copied().collect::<String>()).map_err(|_| "the key is no base64")?;
-    let key = derive(password, iv.get(..8).ok_or("the initial vector is too short")?, key_length);
-    let wrong = |_| "the password in cert_pwd does not open the key".to_owned();
-    let invalid = |_| "the initial vector has the wrong length".to_owned();
+    let data = BASE64.decode(body.copied().collect::<String>());
+    let data = data.map_err(|_| KeyError::Damaged("it is no base64"))?;
+    let salt = iv.get(..8).ok_or(KeyError::Damaged("the initial vector is too short"))?;
+    let key = derive(password, salt, key_length);
+    let invalid = |_| KeyError::Damaged("the initial vector has the wrong length");
     let plain = match key_length {
         16 => cbc::Decryptor::<aes::Aes128>::new_from_slices(&key, &iv)
             .map_err(invalid)?
@@ -45,7 +65,7 @@ pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, String> {
             .map_err(invalid)?
             .decrypt_padded_vec_mut::<Pkcs7>(&data),
     };
-    let plain = plain.map_err(wrong)?;
+    let plain = plain.map_err(|_| KeyError::Password)?;
     let end = begin.replacen("BEGIN", "END", 1);
     Ok(format!("{begin}\n{}\n{end}\n", BASE64.encode(&plain)).into_bytes())
 }
@@ -100,7 +120,9 @@ WZ7YYQ3ZQZnymfF/to6gzeTRDIlzYCguyw==\n\
         let opened = decrypt(ENCRYPTED.as_bytes(), b"Test#Pwd1").unwrap();
         let letters = |pem: &str| pem.replace('\n', "");
         assert_eq!(letters(&String::from_utf8(opened).unwrap()), letters(PLAIN));
-        assert!(decrypt(ENCRYPTED.as_bytes(), b"wrong").is_err());
+        assert_eq!(decrypt(ENCRYPTED.as_bytes(), b"wrong"), Err(KeyError::Password));
+        let other = decrypt(ENCRYPTED.replace("AES-256-CBC", "DES-CBC").as_bytes(), b"").unwrap_err();
+        assert!(other.to_string().starts_with("cipher DES-CBC: the key is encrypted in a way"), "{other}");
         assert!(!is_encrypted(PLAIN.as_bytes()));
     }
 }

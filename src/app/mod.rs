@@ -2,6 +2,7 @@
 
 pub mod actors;
 mod encrypted_pem;
+mod error;
 mod identity;
 mod limits;
 mod rules;
@@ -15,7 +16,9 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use error::AppError;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use transfer::TransferError;
 
 use self::actors::{Actors, Shared};
 use crate::actors::lease::messages::FlushBeats;
@@ -59,8 +62,8 @@ struct Stop {
 }
 
 impl Stop {
-    fn listen() -> Result<Self, String> {
-        let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be handled: {error}"));
+    fn listen() -> Result<Self, AppError> {
+        let listen = |kind| signal(kind).map_err(AppError::Signals);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
@@ -72,7 +75,7 @@ impl Stop {
     }
 }
 
-async fn run(config: Config) -> Result<(), String> {
+async fn run(config: Config) -> Result<(), AppError> {
     let mut stop = Stop::listen()?;
     let most_files = limits::raise_open_files();
     let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
@@ -113,7 +116,7 @@ async fn run(config: Config) -> Result<(), String> {
     let node = Arc::clone(&api.node);
     let tls = if config.tls.enable { Some(tls::server(&config.tls)?) } else { None };
     let address = listen_address(&config)?;
-    let bound = Bound::bind(address).map_err(|error| format!("{address}: {error}"))?;
+    let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
     let settings = Settings {
         version: config.registry.version.clone(),
         workers: config.server.workers,
@@ -129,7 +132,7 @@ async fn run(config: Config) -> Result<(), String> {
         ..Settings::default()
     };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), ROUTES, settings).await;
-    let server = server.map_err(|error| format!("{address}: {error}"))?;
+    let server = server.map_err(|error| AppError::Listen { address, error })?;
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
@@ -145,7 +148,7 @@ async fn run(config: Config) -> Result<(), String> {
         Ok(Err(error)) if matches!(error.code, Code::Unavailable | Code::Overloaded) => {
             log::warn!("this node is not registered yet, trying again: {error}");
         }
-        Ok(Err(error)) => return Err(format!("this node cannot register itself: {error}")),
+        Ok(Err(error)) => return Err(AppError::Register(error)),
         Err(refused) => log::warn!("this node is not registered yet, trying again: {refused}"),
     }
     node.set_ready();
@@ -168,12 +171,12 @@ fn welcome(config: &Config, address: SocketAddr) {
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
 }
 
-fn listen_address(config: &Config) -> Result<SocketAddr, String> {
+fn listen_address(config: &Config) -> Result<SocketAddr, AppError> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let host = if host.is_empty() { "0.0.0.0" } else { host };
-    let mut found =
-        (host, port).to_socket_addrs().map_err(|error| format!("server.host '{host}': {error}"))?;
-    found.next().ok_or_else(|| format!("server.host '{host}' has no address"))
+    let found = (host, port).to_socket_addrs();
+    let mut found = found.map_err(|error| AppError::Host { host: host.to_owned(), error })?;
+    found.next().ok_or_else(|| AppError::NoAddress(host.to_owned()))
 }
 
 /// Writes everything the store holds to a file.
@@ -189,13 +192,13 @@ pub fn import(config: &Config, from: &Path) -> ExitCode {
 fn transfer(
     config: &Config,
     done: &str,
-    work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, transfer::TransferError>,
+    work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, TransferError>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
         let store = store::open(&config.registry, &Clock::system()).await?;
         let moved = work(&store).await;
         store.close().await;
-        moved.map_err(|error| error.to_string())
+        moved.map_err(AppError::from)
     });
     match moved {
         Ok(entries) => {
@@ -216,7 +219,7 @@ async fn unregister(actors: &Actors) {
 }
 
 /// The end of a stop: the last beats, then the store. From here on actors may end.
-async fn leave(actors: &Actors, shared: &Shared, store: &Arc<dyn Store>) -> Result<(), String> {
+async fn leave(actors: &Actors, shared: &Shared, store: &Arc<dyn Store>) -> Result<(), AppError> {
     if let Err(refused) = ask(&actors.lease, FlushBeats, LEAVE_LIMIT).await {
         log::warn!("the last heartbeats were not sent: {refused}");
     }

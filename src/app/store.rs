@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::error::AppError;
 use crate::clock::Clock;
 use crate::config::{EtcdConfig, EtcdTls, RegistryConfig, StoreKind};
 use crate::store::Store;
@@ -20,11 +21,10 @@ const COMPLAINT: Duration = Duration::from_secs(3);
 
 /// Opens it; an etcd that is not there is waited for, with a word every few seconds. An error is one that waiting does
 /// not mend.
-pub async fn open(config: &RegistryConfig, clock: &Clock) -> Result<Arc<dyn Store>, String> {
+pub async fn open(config: &RegistryConfig, clock: &Clock) -> Result<Arc<dyn Store>, AppError> {
     match &config.kind {
         StoreKind::Embedded { dir } => {
-            let store = EmbeddedStore::open(dir, Options::default(), clock.clone());
-            let store = store.map_err(|error| error.to_string())?;
+            let store = EmbeddedStore::open(dir, Options::default(), clock.clone())?;
             log::info!("store: embedded, in {}", dir.display());
             Ok(Arc::new(store))
         }
@@ -37,7 +37,7 @@ pub async fn open(config: &RegistryConfig, clock: &Clock) -> Result<Arc<dyn Stor
     }
 }
 
-async fn wait_for_etcd(options: EtcdOptions, clock: &Clock) -> Result<EtcdStore, String> {
+async fn wait_for_etcd(options: EtcdOptions, clock: &Clock) -> Result<EtcdStore, AppError> {
     let mut complained = None;
     loop {
         match EtcdStore::connect(options.clone()).await {
@@ -49,13 +49,13 @@ async fn wait_for_etcd(options: EtcdOptions, clock: &Clock) -> Result<EtcdStore,
                     complained = Some(now);
                 }
             }
-            Err(error) => return Err(format!("etcd: {error}")),
+            Err(error) => return Err(error.into()),
         }
         tokio::time::sleep(RETRY).await;
     }
 }
 
-fn etcd_options(config: &EtcdConfig) -> Result<EtcdOptions, String> {
+fn etcd_options(config: &EtcdConfig) -> Result<EtcdOptions, AppError> {
     Ok(EtcdOptions {
         endpoints: config.endpoints.iter().map(ToString::to_string).collect(),
         tls: config.tls.as_ref().map(tls_options).transpose()?,
@@ -68,9 +68,9 @@ fn etcd_options(config: &EtcdConfig) -> Result<EtcdOptions, String> {
     })
 }
 
-fn tls_options(config: &EtcdTls) -> Result<TlsOptions, String> {
+fn tls_options(config: &EtcdTls) -> Result<TlsOptions, AppError> {
     let identity = config.identity.as_ref().map(|(certificate, key)| {
-        Ok::<_, String>(ClientIdentity { certificate: read(certificate)?, key: read(key)? })
+        Ok::<_, AppError>(ClientIdentity { certificate: read(certificate)?, key: read(key)? })
     });
     Ok(TlsOptions {
         ca: Some(read(&config.ca_file)?),
@@ -80,6 +80,6 @@ fn tls_options(config: &EtcdTls) -> Result<TlsOptions, String> {
     })
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, String> {
-    fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
+fn read(path: &Path) -> Result<Vec<u8>, AppError> {
+    fs::read(path).map_err(AppError::file(path))
 }

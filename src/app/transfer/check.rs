@@ -40,17 +40,17 @@ pub struct Item {
     pub key: Key,
     /// Its value.
     pub value: Value,
-    /// The lease it hangs on.
-    pub lease: Option<OldLease>,
 }
 
 /// A value to write.
 #[derive(Debug)]
 pub enum Value {
     /// This.
-    Stored(Bytes),
-    /// The number of the lease that is granted for it.
-    NumberOfLease,
+    Plain(Bytes),
+    /// This, as long as a lease that is granted for it.
+    Leased(Bytes, OldLease),
+    /// The number of that lease, as long as it.
+    NumberOf(OldLease),
 }
 
 /// A lease of the store that was exported.
@@ -210,25 +210,42 @@ impl Registry {
             )
             .into());
         }
-        let text = std::str::from_utf8(&bytes).map_err(|_| Refusal::from("the value is no text"))?;
+        let value = bytes.clone();
+        let text = text_of(&value)?;
         let key = Key::from(line.key.as_str());
         if !self.keys.insert(Key::clone(&key)) {
             return Err("the key comes a second time".into());
         }
-        let lease = lease_of(line)?;
-        let subject = keys::parse(&key);
-        let is_leased =
-            matches!(subject, Subject::Instance(_) | Subject::Lease(_) | Subject::LateGoodbye(..));
-        match lease {
-            Some(_) if !is_leased => {
-                return Err("'lease' is given, and the entry may not end with one".into());
+        let value = match (keys::parse(&key), lease_of(line)?) {
+            (Subject::Malformed, _) => return Err(not_ours()),
+            (Subject::LateGoodbye(..), _) => return Ok(None),
+            (Subject::Unread, _) if is_exported(&key) == Exported::Passing => return Ok(None),
+            (Subject::Instance(at), Some(lease)) => {
+                Value::Leased(self.take_instance(&at, text, lease)?, lease)
             }
-            None if is_leased => {
+            (Subject::Lease(at), Some(lease)) => {
+                check_tenant(&at.tenant)?;
+                self.note_lease(&at, lease)?;
+                Value::NumberOf(lease)
+            }
+            (Subject::Instance(_) | Subject::Lease(_), None) => {
                 return Err("'lease' is missing: an instance that nothing ends would stay for ever".into());
             }
-            _ => {}
-        }
-        let value = match subject {
+            (_, Some(_)) => return Err("'lease' is given, and the entry may not end with one".into()),
+            (subject, None) => Value::Plain(self.take_plain(subject, &key, text, bytes)?),
+        };
+        Ok(Some(Item { line: number, key, value }))
+    }
+
+    /// Checks an entry that stays until somebody deletes it; what is to be written.
+    fn take_plain(
+        &mut self,
+        subject: Subject,
+        key: &Key,
+        text: &str,
+        bytes: Bytes,
+    ) -> Result<Bytes, Refusal> {
+        Ok(match subject {
             Subject::Service(tenant, id) => {
                 let mut service: Service = document(text)?;
                 service.apply_defaults();
@@ -276,30 +293,7 @@ impl Registry {
                 }
                 canonical(&rule)
             }
-            Subject::DependencyRequest => check_request(&key, text)?,
-            Subject::Instance(at) => {
-                let instance: Instance = document(text)?;
-                check_tenant(&at.tenant)?;
-                same("serviceId", &instance.service_id, at.service.as_str())?;
-                same("instanceId", &instance.instance_id, at.instance.as_str())?;
-                validate::instance::registration(at.service.as_str(), &instance)?;
-                check_times(&instance.timestamp, &instance.mod_timestamp)?;
-                if !instance.version.is_empty() && version::parse(&instance.version).is_none() {
-                    return Err(format!(
-                        "'version' is '{}', which is no version",
-                        Shown::new(&instance.version)
-                    )
-                    .into());
-                }
-                self.note_lease(&at, lease)?;
-                canonical(&instance)
-            }
-            Subject::Lease(at) => {
-                check_tenant(&at.tenant)?;
-                self.note_lease(&at, lease)?;
-                return Ok(Some(Item { line: number, key, value: Value::NumberOfLease, lease }));
-            }
-            Subject::LateGoodbye(..) => return Ok(None),
+            Subject::DependencyRequest => check_request(key, text)?,
             Subject::Domain(domain) => {
                 Tenant::refusal("domain", &domain).map_or(Ok(()), Err)?;
                 Bytes::new()
@@ -308,14 +302,27 @@ impl Registry {
                 check_tenant(&tenant)?;
                 Bytes::new()
             }
-            Subject::Unread if is_exported(&key) == Exported::Passing => return Ok(None),
-            Subject::Unread => self.take_schema_text(&key, text, &bytes)?,
-            Subject::Malformed => return Err("no key of the registry has this form".into()),
-        };
-        Ok(Some(Item { line: number, key, value: Value::Stored(value), lease }))
+            _ => self.take_schema_text(key, text, bytes)?,
+        })
     }
 
-    fn take_schema_text(&mut self, key: &Key, text: &str, bytes: &Bytes) -> Result<Bytes, Refusal> {
+    fn take_instance(&mut self, at: &InstanceRef, text: &str, lease: OldLease) -> Result<Bytes, Refusal> {
+        let instance: Instance = document(text)?;
+        check_tenant(&at.tenant)?;
+        same("serviceId", &instance.service_id, at.service.as_str())?;
+        same("instanceId", &instance.instance_id, at.instance.as_str())?;
+        validate::instance::registration(at.service.as_str(), &instance)?;
+        check_times(&instance.timestamp, &instance.mod_timestamp)?;
+        if !instance.version.is_empty() && version::parse(&instance.version).is_none() {
+            return Err(
+                format!("'version' is '{}', which is no version", Shown::new(&instance.version)).into()
+            );
+        }
+        self.note_lease(at, lease)?;
+        Ok(canonical(&instance))
+    }
+
+    fn take_schema_text(&mut self, key: &Key, text: &str, bytes: Bytes) -> Result<Bytes, Refusal> {
         if let Some((tenant, hash)) = keys::parse_schema_content(key) {
             check_tenant(&tenant)?;
             check_hash(&hash)?;
@@ -323,19 +330,19 @@ impl Registry {
                 return Err("the text of a schema is empty".into());
             }
             self.contents.insert((tenant, hash), bytes.clone());
-            return Ok(bytes.clone());
+            return Ok(bytes);
         }
         let Some((tenant, id, schema_id)) = keys::parse_old_schema(key) else {
-            return Err("no key of the registry has this form".into());
+            return Err(not_ours());
         };
         check_tenant(&tenant)?;
         check_schema(&id, &schema_id, text, "")?;
-        Ok(bytes.clone())
+        Ok(bytes)
     }
 
     /// A lease is one instance's, and both its keys hang on it.
-    fn note_lease(&mut self, at: &InstanceRef, lease: Option<OldLease>) -> Result<(), Refusal> {
-        let Some(OldLease { number, ttl_seconds }) = lease else { return Ok(()) };
+    fn note_lease(&mut self, at: &InstanceRef, lease: OldLease) -> Result<(), Refusal> {
+        let OldLease { number, ttl_seconds } = lease;
         let known = self.leases.entry(number).or_insert_with(|| (at.clone(), ttl_seconds));
         if *known != (at.clone(), ttl_seconds) {
             return Err(
@@ -350,16 +357,10 @@ impl Registry {
 
     /// Checks an entry beside all others.
     fn check(&self, item: &Item) -> Result<(), Refusal> {
-        let Value::Stored(value) = &item.value else {
-            let Subject::Lease(at) = keys::parse(&item.key) else { return Ok(()) };
-            let document = keys::instance(&at.tenant, at.service.as_str(), at.instance.as_str());
-            return if self.keys.contains(&document) {
-                Ok(())
-            } else {
-                Err("the instance of this lease is not in the file".into())
-            };
+        let text = match &item.value {
+            Value::Plain(value) | Value::Leased(value, _) => text_of(value)?,
+            Value::NumberOf(_) => "",
         };
-        let text = std::str::from_utf8(value).unwrap_or_default();
         match keys::parse(&item.key) {
             Subject::Index(name, version) => {
                 let owner = self.service(&name.tenant, &ServiceId::from(text))?;
@@ -381,8 +382,7 @@ impl Registry {
                 let content = self.contents.get(&(tenant, text.into()));
                 let content =
                     content.ok_or_else(|| Refusal::from("the text of this schema is not in the file"))?;
-                let content = std::str::from_utf8(content).unwrap_or_default();
-                let is_own = content_hash(&schema_id, content) == text;
+                let is_own = content_hash(&schema_id, text_of(content)?) == text;
                 if is_own {
                     Ok(())
                 } else {
@@ -390,6 +390,11 @@ impl Registry {
                 }
             }
             Subject::Instance(at) => self.service(&at.tenant, &at.service).map(drop),
+            Subject::Lease(at) => {
+                let document = keys::instance(&at.tenant, at.service.as_str(), at.instance.as_str());
+                let is_there = self.keys.contains(&document);
+                if is_there { Ok(()) } else { Err("the instance of this lease is not in the file".into()) }
+            }
             Subject::Unread => match keys::parse_old_schema(&item.key) {
                 Some((tenant, id, _)) => self.service(&tenant, &id).map(drop),
                 None => Ok(()),
@@ -402,6 +407,14 @@ impl Registry {
         let found = self.services.get(&(tenant.clone(), id.clone()));
         found.ok_or_else(|| format!("service '{}' is not in the file", Shown::new(id)).into())
     }
+}
+
+fn not_ours() -> Refusal {
+    "no key of the registry has this form".into()
+}
+
+fn text_of(value: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(value).map_err(|_| "the value is no text".into())
 }
 
 fn another_name(service: &str) -> Refusal {
@@ -505,7 +518,7 @@ fn check_rule(consumer: &ServiceKey, providers: Vec<ServiceKey>) -> Result<(), R
 /// A dependency request that waits. Whoever applies it writes rules in its consumer's name.
 fn check_request(key: &str, text: &str) -> Result<Bytes, Refusal> {
     let Some((tenant, ..)) = keys::parse_dependency_request(key) else {
-        return Err("no key of the registry has this form".into());
+        return Err(not_ours());
     };
     check_tenant(&tenant)?;
     let request: Dependency = document(text)?;

@@ -69,8 +69,22 @@ pub enum TransferError {
         /// Entries of the file.
         all: usize,
         /// What happened.
-        why: String,
+        why: WriteError,
     },
+}
+
+/// Why the store did not take an entry.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// It grants no lease.
+    #[error("the store grants no lease: {0}")]
+    Lease(StoreError),
+    /// It refused, or did not answer.
+    #[error("the store did not take an entry: {0}")]
+    Entry(StoreError),
+    /// The key is there by now.
+    #[error("somebody else writes to the store")]
+    Taken,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> TransferError {
@@ -174,18 +188,17 @@ pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
 }
 
 /// Writes the entries in batches, and counts those that are surely written.
-async fn write(store: &Arc<dyn Store>, items: Vec<Item>, written: &mut usize) -> Result<(), String> {
+async fn write(store: &Arc<dyn Store>, items: Vec<Item>, written: &mut usize) -> Result<(), WriteError> {
     let mut leases: HashMap<i64, LeaseId> = HashMap::new();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for item in items {
-        let lease = match item.lease {
-            Some(old) => Some(new_lease(store, &mut leases, old).await?),
-            None => None,
-        };
-        let value = match (item.value, lease) {
-            (Value::Stored(value), _) => value,
-            (Value::NumberOfLease, Some(lease)) => Bytes::from(lease.to_string()),
-            (Value::NumberOfLease, None) => return Err(format!("{} has no lease", item.key)),
+        let (value, lease) = match item.value {
+            Value::Plain(value) => (value, None),
+            Value::Leased(value, old) => (value, Some(new_lease(store, &mut leases, old).await?)),
+            Value::NumberOf(old) => {
+                let lease = new_lease(store, &mut leases, old).await?;
+                (Bytes::from(lease.to_string()), Some(lease))
+            }
         };
         let size = item.key.len() + value.len();
         if batch.len() >= BATCH || bytes + size > BATCH_BYTES {
@@ -204,27 +217,25 @@ async fn new_lease(
     store: &Arc<dyn Store>,
     leases: &mut HashMap<i64, LeaseId>,
     old: OldLease,
-) -> Result<LeaseId, String> {
+) -> Result<LeaseId, WriteError> {
     if let Some(lease) = leases.get(&old.number) {
         return Ok(*lease);
     }
-    let granted = store.grant(old.ttl_seconds).await;
-    let granted = granted.map_err(|error| format!("the store grants no lease: {error}"))?;
+    let granted = store.grant(old.ttl_seconds).await.map_err(WriteError::Lease)?;
     leases.insert(old.number, granted.id);
     Ok(granted.id)
 }
 
-async fn commit(store: &Arc<dyn Store>, batch: Vec<Txn>) -> Result<usize, String> {
+async fn commit(store: &Arc<dyn Store>, batch: Vec<Txn>) -> Result<usize, WriteError> {
     if batch.is_empty() {
         return Ok(0);
     }
     let outcomes = store.batch(batch).await;
-    for outcome in &outcomes {
-        match outcome {
-            Ok(outcome) if outcome.succeeded => {}
-            Ok(_) => return Err("somebody else writes to the store".to_owned()),
-            Err(error) => return Err(format!("the store refused an entry: {error}")),
+    let written = outcomes.len();
+    for outcome in outcomes {
+        if !outcome.map_err(WriteError::Entry)?.succeeded {
+            return Err(WriteError::Taken);
         }
     }
-    Ok(outcomes.len())
+    Ok(written)
 }
