@@ -19,9 +19,11 @@ fn main() -> ExitCode {
     if let Err(code) = job.open_log(&mut terminal) {
         return ExitCode::from(code);
     }
-    match job.task {
+    let code = match job.task {
         Task::Serve => app::serve(job.config),
         Task::Export { to } => app::export(&job.config, &to),
         Task::Import { from } => app::import(&job.config, &from),
-    }
+    };
+    log::logger().flush();
+    code
 }

@@ -5,6 +5,7 @@ mod encrypted_pem;
 mod error;
 mod identity;
 mod limits;
+mod reload;
 mod rules;
 mod store;
 mod tls;
@@ -17,7 +18,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use error::AppError;
+use reload::Reload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
 use transfer::TransferError;
 
 use self::actors::{Actors, Shared};
@@ -25,7 +28,7 @@ use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::clock::Clock;
-use crate::config::Config;
+use crate::config::{Config, logging};
 use crate::error::Code;
 use crate::http::api::Api;
 use crate::http::node::Node;
@@ -49,7 +52,6 @@ pub fn serve(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             log::error!("{why}");
-            log::logger().flush();
             ExitCode::from(EXIT_UNAVAILABLE)
         }
     }
@@ -77,6 +79,8 @@ impl Stop {
 
 async fn run(config: Config) -> Result<(), AppError> {
     let mut stop = Stop::listen()?;
+    let reload = Reload::listen().map_err(AppError::Signals)?;
+    actix::spawn(reopen_log(reload.subscribe()));
     let most_files = limits::raise_open_files();
     let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     log::info!(
@@ -169,6 +173,14 @@ fn welcome(config: &Config, address: SocketAddr) {
     let scheme = if config.tls.enable { "https" } else { "http" };
     log::info!("listening on {scheme}://{address}");
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
+}
+
+/// Opens the log file again when somebody may have moved it away.
+async fn reopen_log(mut reload: watch::Receiver<()>) {
+    while reload.changed().await.is_ok() {
+        logging::reopen();
+        log::info!("the log goes on here after SIGHUP");
+    }
 }
 
 fn listen_address(config: &Config) -> Result<SocketAddr, AppError> {

@@ -8,6 +8,7 @@ mod check;
 mod terminal;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 
 pub use args::{Command, Invocation, Task, parse};
 pub use terminal::Terminal;
@@ -45,8 +46,10 @@ impl Job {
             terminal.complain(&error.to_string());
             return Err(EXIT_USAGE);
         }
-        if let Some(file) = &self.config.log.file {
-            // Else a terminal stays silent, and nobody knows why.
+        if let Some(file) = &self.config.log.file
+            && std::io::stderr().is_terminal()
+        {
+            // Else a terminal stays silent, and nobody knows why. A pipe may be one that nobody reads.
             terminal.complain(&format!("logging to {}", file.path.display()));
         }
         for warning in &self.warnings {

@@ -58,6 +58,8 @@ counters! {
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
     /// Requests refused for load.
     REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting, in the server, a mailbox or the queue of writes.";
+    /// Lines of the log that were dropped.
+    LOG_LINES_DROPPED = "log_lines_dropped_total", "Lines of the log that were dropped because the output did not take them in time.";
     /// Events pushed.
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
 }

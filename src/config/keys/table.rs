@@ -98,7 +98,8 @@ groups! {
             .old("loglevel").shipped(&["INFO", "DEBUG"]);
         LOG_FILE = Key::new("log.file", Kind::Text, "",
             "Log file; $NAME is expanded. The reference's shipped app.yaml says ./service-center.log; nothing set, or \
-             LOG_FILE='', is standard output, where containers and systemd look.")
+             LOG_FILE='', is standard output, where containers and systemd look. SIGHUP opens the file again, as logrotate needs \
+             it.")
             .old("logfile").derived("standard output").shipped(&["./service-center.log"]);
         LOG_FORMAT = Key::new("log.format", Kind::Choice(&["text", "json"]), "text",
             "text or json; one line an event either way.")
@@ -123,7 +124,7 @@ groups! {
             "Whether this node registers itself as an instance of SERVICECENTER; clients and peers find it by that.")
             .old("self_register").shipped(&["1"]);
         EMBEDDED_DIR = Key::new("registry.embedded.dir", Kind::Text, "./data",
-            "Folder of the embedded store, made if absent; one process at a time.")
+            "Folder of the embedded store, made if absent; one process at a time, and closed to other users (700).")
             .standing(Standing::Ours);
     }
     "Registry on etcd" {

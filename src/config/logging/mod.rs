@@ -2,17 +2,23 @@
 //!
 //! `RUST_LOG` decides the levels, if it is set. Else `log.level` does for this program, and other crates say no more than
 //! INFO: the details of HTTP/2 frames do not help an operator who asked for DEBUG.
+//!
+//! env_logger chooses and formats the lines; [`queue`] takes them to the output without anybody waiting for it.
+//! `log::logger().flush()` waits for what was logged before, half a second at most: call it before the process ends.
 
 mod printable;
+mod queue;
 mod rotate;
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::sync::OnceLock;
 
-use env_logger::{Builder, Target, WriteStyle};
-use log::{LevelFilter, Record};
+use env_logger::{Builder, Logger, Target, WriteStyle};
+use log::{LevelFilter, Log, Metadata, Record};
 
 use super::sections::{LogConfig, LogFormat};
 pub use printable::printable;
+use queue::Queue;
 use rotate::RotatingFile;
 
 /// Why there is no log.
@@ -26,24 +32,66 @@ pub enum LoggingError {
         /// The file.
         path: String,
         /// The system's words.
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// The thread that writes cannot be started.
+    #[error("the log has no thread: {0}")]
+    Thread(io::Error),
     /// There is one already.
     #[error("the log is set up already")]
     Twice,
 }
 
+/// The queue of the process' log.
+static QUEUE: OnceLock<Queue> = OnceLock::new();
+
+/// env_logger, with a flush.
+struct QueuedLogger {
+    logger: Logger,
+    queue: Queue,
+}
+
+impl Log for QueuedLogger {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.logger.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        self.logger.log(record);
+    }
+
+    fn flush(&self) {
+        self.queue.flush();
+    }
+}
+
 /// Sets up the log of the process. Once.
 pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
-    let target = match &config.file {
-        None => Target::Stdout,
+    let report = |dropped| {
+        log::error!("lines of the log that were dropped, since the output did not take them: {dropped}")
+    };
+    let queue = match &config.file {
+        None => Queue::start(io::stdout(), report),
         Some(file) => {
             let opened = RotatingFile::open(file)
                 .map_err(|source| LoggingError::File { path: file.path.display().to_string(), source })?;
-            Target::Pipe(Box::new(opened))
+            Queue::start(opened, report)
         }
     };
-    builder(config, target).try_init().map_err(|_| LoggingError::Twice)
+    let queue = queue.map_err(LoggingError::Thread)?;
+    let logger = builder(config, Target::Pipe(Box::new(queue.clone()))).build();
+    let level = logger.filter();
+    let queued = QueuedLogger { logger, queue: queue.clone() };
+    log::set_boxed_logger(Box::new(queued)).map_err(|_| LoggingError::Twice)?;
+    log::set_max_level(level);
+    QUEUE.set(queue).map_err(|_| LoggingError::Twice)
+}
+
+/// Opens the log file again, if there is one: somebody may have moved it away. What was logged before goes to the former file.
+pub fn reopen() {
+    if let Some(queue) = QUEUE.get() {
+        queue.reopen();
+    }
 }
 
 fn builder(config: &LogConfig, target: Target) -> Builder {
@@ -101,11 +149,11 @@ mod tests {
     struct Captured(Arc<Mutex<Vec<u8>>>);
 
     impl Write for Captured {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().write(bytes)
         }
 
-        fn flush(&mut self) -> std::io::Result<()> {
+        fn flush(&mut self) -> io::Result<()> {
             Ok(())
         }
     }

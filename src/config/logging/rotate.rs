@@ -7,6 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::sections::LogFile;
+use super::queue::Output;
 
 /// Rights of a new log file: what collects logs reads them as a member of the file's group; others see no names and addresses
 /// of a registry. A file that is there keeps its rights.
@@ -58,6 +59,13 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(format!(".{number}"));
     PathBuf::from(name)
+}
+
+impl Output for RotatingFile {
+    fn reopen(&mut self) -> io::Result<()> {
+        *self = Self::open(&self.settings)?;
+        Ok(())
+    }
 }
 
 impl Write for RotatingFile {

@@ -1,18 +1,20 @@
 //! What gets out of the process or into it beside the requests: the log, the files of the store, exports and imports.
 
 use std::fs::{self, Permissions};
+use std::io::{PipeWriter, Read as _, Write as _};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use rustix::fs::{OFlags, fcntl_setfl};
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Finished, Installation, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_keys::EtcdKeys;
 use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::registry::Registry;
+use crate::support::registry::{Freshness, Registry};
 use crate::support::store::{Backing, Embedded, OwnEtcd, on_etcd};
 
 /// Something outside the configuration is wrong (`EX_UNAVAILABLE`).
@@ -51,6 +53,72 @@ fn nothing_in_the_log_moves_a_cursor_or_forges_a_line() {
             };
             assert_eq!(log.lines().find(|line| !begins_well(line)), None, "{log}");
         }
+    }
+}
+
+/// Writes into a pipe until it takes nothing more.
+fn fill(pipe: &mut PipeWriter) {
+    fcntl_setfl(&*pipe, OFlags::NONBLOCK).unwrap();
+    while pipe.write(&[b'.'; 512]).is_ok() {}
+    while pipe.write(b".").is_ok() {}
+    fcntl_setfl(&*pipe, OFlags::empty()).unwrap();
+}
+
+/// Lines of the log that a daemon says it has dropped.
+fn dropped(daemon: &Daemon) -> u64 {
+    let metrics = daemon.client().get("/metrics").unwrap().text();
+    let line = metrics.lines().find_map(|line| line.strip_prefix("service_center_log_lines_dropped_total "));
+    line.unwrap_or_else(|| panic!("no such counter: {metrics}")).parse().unwrap()
+}
+
+/// Attack: the standard output is a full pipe that nobody reads, from before the start, on each store. The daemon starts, serves,
+/// drops lines beyond 1 MiB and counts them, and tells the number as soon as somebody reads; another one stops all the same.
+#[test]
+fn a_standard_output_that_nobody_reads_delays_nothing() {
+    let etcd = OwnEtcd::start();
+    for store in [&Embedded as &dyn Backing, &etcd] {
+        let start = |settings: Settings| {
+            let (reader, mut writer) = std::io::pipe().unwrap();
+            fill(&mut writer);
+            let mut daemon = Daemon::spawn_onto(store.chosen_in(settings), writer.into()).unwrap();
+            daemon.wait_ready().unwrap();
+            (reader, daemon)
+        };
+        let (unread, mut daemon) = start(Settings::default());
+        Registry::new(daemon.client(), "default").create_service("orders", "1.0.0").unwrap();
+        stop(&mut daemon);
+        drop(unread);
+
+        // What the HTTP library says of each connection.
+        let (mut reader, mut daemon) = start(Settings::default().environment("RUST_LOG", "trace"));
+        let registry = Registry::new(daemon.client(), "default");
+        registry.create_service("orders", "2.0.0").unwrap();
+        let before = daemon.process().resident_memory();
+        eventually(GENEROUS, || {
+            (0..100).for_each(|_| drop(registry.services(Freshness::Cached).unwrap()));
+            dropped(&daemon) > 2_000
+        });
+        let grown = daemon.process().resident_memory().saturating_sub(before);
+        assert!(grown < 64 * 1024, "{grown} kB more for 1 MiB of lines");
+        // Read from here on; the reader ends with the daemon.
+        let read = std::thread::spawn(move || {
+            let mut all = Vec::new();
+            reader.read_to_end(&mut all).map(|_| String::from_utf8_lossy(&all).into_owned())
+        });
+        eventually(GENEROUS, || {
+            registry.services(Freshness::Cached).unwrap();
+            let before = dropped(&daemon);
+            (0..10).for_each(|_| drop(registry.services(Freshness::Cached).unwrap()));
+            dropped(&daemon) == before
+        });
+        stop(&mut daemon);
+        let text = read.join().unwrap().unwrap();
+        let told = text.lines().filter_map(|line| {
+            line.split_once("lines of the log that were dropped, since the output did not take them: ")
+        });
+        let told: u64 = told.map(|(_, number)| number.parse::<u64>().unwrap()).sum();
+        assert!(told > 2_000, "{told}");
+        assert!(text.trim_end().ends_with("stopped") || text.contains(": stopped"), "the end is written");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The program as whoever operates it sees it: its command line, its configuration, its exit codes, its stop.
 
 use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
 use std::time::Duration;
 
 use rustix::process::Signal;
@@ -10,6 +11,7 @@ use crate::support::daemon::{Daemon, Finished, Installation, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Connection;
+use crate::support::net::free_address;
 use crate::support::registry::Registry;
 use crate::support::store::{Backing, Embedded, on_etcd};
 use crate::support::ws::{Frame, WebSocket};
@@ -180,6 +182,47 @@ fn a_stop_in_order_ends_with_0() {
             let log = daemon.process().log();
             assert!(log.trim_end().ends_with("stopped"), "{log}");
         }
+    }
+}
+
+/// Injected: SIGHUP after the log file was renamed, as logrotate does. The daemon opens a new file, and goes on serving.
+#[test]
+fn sighup_opens_the_log_file_again() {
+    let mut daemon = Daemon::start(Settings::default().conf("logfile", "log/sc.log")).unwrap();
+    let file = daemon.folder().join("log/sc.log");
+    let read = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
+    eventually(GENEROUS, || read(&file).contains("listening on"));
+    for before in 0..2 {
+        let aside = file.with_extension(before.to_string());
+        std::fs::rename(&file, &aside).unwrap();
+        daemon.process().signal(Signal::HUP);
+        eventually(GENEROUS, || read(&file).contains("the log goes on here after SIGHUP"));
+        assert_eq!(read(&aside).matches("goes on here").count(), before, "{}", read(&aside));
+    }
+    assert_eq!(daemon.client().get("/v4/default/registry/health").unwrap().status, 200);
+    assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+    assert!(read(&file).trim_end().ends_with("stopped"), "{}", read(&file));
+}
+
+/// Injected: SIGHUP without a log file, on each store, and while a daemon waits for an etcd that is not there.
+#[test]
+fn sighup_ends_no_daemon() {
+    let etcd = Etcd::start();
+    let served = |settings: Settings| Daemon::start(settings).unwrap();
+    let waits = |settings: Settings| {
+        let mut daemon = Daemon::spawn(settings).unwrap();
+        eventually(GENEROUS, || daemon.process().log().contains("waiting for etcd"));
+        daemon
+    };
+    let nowhere = free_address().unwrap();
+    for mut daemon in [
+        served(Embedded.chosen_in(Settings::default())),
+        served(on_etcd(Settings::default(), &[etcd.address()])),
+        waits(on_etcd(Settings::default(), &[nowhere])),
+    ] {
+        daemon.process().signal(Signal::HUP);
+        eventually(GENEROUS, || daemon.process().log().contains("SIGHUP"));
+        assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
     }
 }
 

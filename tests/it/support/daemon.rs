@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use serde_json::{Map, Value};
@@ -151,6 +151,10 @@ impl Installation {
     }
 
     fn spawn(&self, arguments: &[&str], output: &Path) -> std::io::Result<Process> {
+        Process::spawn("service-center", &mut self.command(arguments), output)
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let built = || PathBuf::from(env!("CARGO_BIN_EXE_service-center"));
         let program = self.settings.program.clone().unwrap_or_else(built);
         let mut command =
@@ -161,7 +165,7 @@ impl Installation {
         // Nothing of the environment the tests run in may configure the daemon.
         command.args(arguments).current_dir(self.folder.path()).env_clear().env("RUST_BACKTRACE", "1");
         command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
-        Process::spawn("service-center", &mut command, output)
+        command
     }
 
     fn spawn_daemon(&self) -> Result<Process, StartFailure> {
@@ -207,6 +211,15 @@ impl Daemon {
     pub fn spawn(settings: Settings) -> Result<Self, StartFailure> {
         let installation = Installation::new(settings)?;
         Ok(Self { process: installation.spawn_daemon()?, installation })
+    }
+
+    /// As [`Daemon::spawn`], with this as its standard output.
+    pub fn spawn_onto(settings: Settings, out: Stdio) -> Result<Self, StartFailure> {
+        let installation = Installation::new(settings)?;
+        let log = installation.folder().join("output.log");
+        let process = Process::spawn_onto("service-center", &mut installation.command(&[]), out, &log)
+            .map_err(|error| StartFailure(format!("cannot start the daemon: {error}")))?;
+        Ok(Self { process, installation })
     }
 
     /// Waits until it serves, or has ended, or [`GENEROUS`] is over.

@@ -26,7 +26,12 @@ impl Process {
     /// Starts `command` without input; both outputs are appended to `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> io::Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log)?;
-        let err = out.try_clone()?;
+        Self::spawn_onto(name, command, out.into(), log)
+    }
+
+    /// As [`Process::spawn`], but the standard output goes elsewhere.
+    pub fn spawn_onto(name: &str, command: &mut Command, out: Stdio, log: &Path) -> io::Result<Self> {
+        let err = OpenOptions::new().create(true).append(true).open(log)?;
         let child = command.stdin(Stdio::null()).stdout(out).stderr(err).spawn()?;
         Ok(Self { child, name: name.to_owned(), log: log.to_owned() })
     }
