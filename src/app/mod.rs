@@ -17,13 +17,13 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use error::AppError;
-use reload::Reload;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use transfer::TransferError;
 
 use self::actors::{Actors, Shared};
+use self::error::AppError;
+use self::reload::Reload;
+use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};

@@ -2,8 +2,8 @@
 //! other. For backups, restores and the way from the embedded store to etcd.
 //!
 //! The file is text, a JSON object a line: a header, an entry a line, a closing line with the number of entries, so that a
-//! file that was cut is noticed. Keys that hang on a lease carry its number and TTL; an import grants new leases. Whoever can
-//! write the file writes the registry, so an import checks every line ([`check`]) before it writes the first entry.
+//! file that was cut is noticed. Keys that hang on a lease carry its number and TTL; an import grants new leases. Someone may
+//! have changed the file, so an import checks every line ([`check`]) before it writes the first entry.
 
 mod check;
 mod line;
@@ -18,9 +18,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
 
-use check::{Exported, Item, OldLease, Problems, Value, is_exported};
-use line::{FORMAT, Line};
-
+use self::check::{Exported, Item, OldLease, Problems, Value, is_exported};
+use self::line::{FORMAT, Line};
 use crate::domain::instance::InstanceRules;
 use crate::domain::{Instance, json};
 use crate::store::keys::{self, Subject};
@@ -121,7 +120,7 @@ pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
             "entries left out of the export, since no import takes them: {count}, the first is '{first}'"
         );
     }
-    // A backup that nobody can restore is better found now. Entries of the original server may break our rules.
+    // Entries of the original server may break our rules. The operator must learn that now, not when the backup is needed.
     if let Err(problems) = read(path)? {
         report(path, &problems, |text| log::warn!("an import of this file will refuse {text}"));
     }

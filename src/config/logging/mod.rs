@@ -3,8 +3,8 @@
 //! `RUST_LOG` decides the levels, if it is set. Else `log.level` does for this program, and other crates say no more than
 //! INFO: the details of HTTP/2 frames do not help an operator who asked for DEBUG.
 //!
-//! env_logger chooses and formats the lines; [`queue`] takes them to the output without anybody waiting for it.
-//! `log::logger().flush()` waits for what was logged before, half a second at most: call it before the process ends.
+//! env_logger chooses and formats the lines; [`queue`] writes them, so that no thread waits for the output.
+//! `log::logger().flush()` waits until the lines logged before are written, 1 s at most. Call it before the process ends.
 
 mod printable;
 mod queue;

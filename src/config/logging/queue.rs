@@ -1,5 +1,5 @@
-//! What stands between those who log and the output: a bounded queue, and a thread that writes. A pipe that nobody reads, or a
-//! disk that hangs, then holds up the thread and nobody else.
+//! A bounded queue between the threads that log and the output, and a thread that writes. A pipe that nobody reads, or a disk
+//! that hangs, stops only that thread.
 //!
 //! When the queue is full the newest line is dropped and counted; the number is reported once there is room again.
 
@@ -10,11 +10,12 @@ use std::time::Duration;
 
 use crate::metrics;
 
-/// Bytes that wait: some thousands of lines, more than a start or a burst of warnings writes. A longer line is dropped.
+/// Bytes that may wait: some thousands of lines, which is more than a start or a burst of warnings writes. A line that is
+/// longer is dropped.
 const MAX_BYTES: usize = 1 << 20;
-/// How long a flush waits. It stands before the end of the process, which an output that nobody reads must not delay.
-const FLUSH_LIMIT: Duration = Duration::from_millis(500);
-/// How long to rest where an output takes nothing and does not block either.
+/// How long a flush waits. The process flushes before it ends, and an output that nobody reads must not delay the end.
+const FLUSH_LIMIT: Duration = Duration::from_secs(1);
+/// How long the thread rests when an output is full and does not block.
 const REST: Duration = Duration::from_millis(20);
 
 /// Where the lines go.
@@ -60,7 +61,7 @@ impl Queue {
         Ok(queue)
     }
 
-    /// Has the output opened again, behind what waits now.
+    /// Opens the output again after the lines that wait now are written.
     pub fn reopen(&self) {
         let mut state = self.lock();
         state.reopen_at = Some(state.accepted);
@@ -68,11 +69,11 @@ impl Queue {
         self.0.changed.notify_all();
     }
 
-    /// Waits until what was put in before is written, 500 ms at most.
+    /// Waits until what was put in before is written, 1 s at most.
     pub fn flush(&self) {
         let state = self.lock();
         let until = state.accepted;
-        // Whether the time was enough is nothing that could still be said.
+        // The process ends now, whether or not the time was enough.
         drop(self.0.changed.wait_timeout_while(state, FLUSH_LIMIT, |state| state.done < until));
     }
 

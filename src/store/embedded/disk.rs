@@ -1,9 +1,9 @@
 //! The seam to the file system: the few things the store does with files, and the real ones. It knows nothing of what is
 //! in them. [`super::faulty_disk`] is the one that fails on demand.
 //!
-//! What is stored is the business of this process' user alone: the folder has the rights 700, each file 600. Whoever could
-//! write into the folder before may have planted something: no link is followed, and nothing is read that is no plain file or
-//! belongs to a stranger. The path of the folder itself is the operator's, and may be a link.
+//! Only this process' user may read what is stored: the folder has the rights 700, each file 600. Another user may have had
+//! access before, and may have planted files. So the store follows no link, and opens only plain files that belong to this
+//! process' user or to the folder's owner. The operator chooses the path of the folder, so that one may be a link.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -57,7 +57,7 @@ const FILE_MODE: u32 = 0o600;
 const OF_OTHERS: u32 = 0o077;
 /// Everybody may write.
 const OPEN_TO_ALL: u32 = 0o002;
-/// A folder for everybody, such as `/tmp`: whoever owns it does not have it for himself.
+/// A folder that many users share, such as `/tmp`: its rights must not change.
 const STICKY: u32 = 0o1000;
 /// Opens no link, and does not wait for the other end of a pipe.
 const PLAIN: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
@@ -142,8 +142,8 @@ impl Place {
         names.collect()
     }
 
-    /// Takes from others what they may do with the folder, if it is this user's and nobody else's business. A folder that must
-    /// stay as it is (another user's, or one with other files in it) will do unless everybody may write into it.
+    /// Gives the folder the rights 700, with a line in the log. A folder that belongs to another user or holds other files keeps
+    /// its rights; it is refused if everybody may write into it.
     fn close_to_others(&self) -> io::Result<()> {
         let found = fs::metadata(&self.path)?;
         let (path, mode) = (self.path.display(), found.mode() & 0o7777);
@@ -180,7 +180,7 @@ impl Place {
         Ok(())
     }
 
-    /// The same for the files that are there. Links and strangers' files are left: [`Place::open`] refuses them.
+    /// Gives the files the rights 600. It passes over links and files of other users, which [`Place::open`] refuses.
     fn close_files_to_others(&self) -> io::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         let mut closed = 0;
@@ -201,7 +201,7 @@ impl Place {
         Ok(())
     }
 
-    /// Opens a file of the folder, and nothing that somebody planted in its place.
+    /// Opens a plain file of the folder. Refuses a link, a pipe and a file of another user.
     fn open(&self, name: &str, options: &mut OpenOptions) -> io::Result<File> {
         let file = options.custom_flags(PLAIN).open(self.file(name)).map_err(|error| {
             let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());

@@ -122,6 +122,36 @@ fn a_standard_output_that_nobody_reads_delays_nothing() {
     }
 }
 
+/// Attack: the same with a pipe that does not block, as some supervisors leave it. The thread that writes the log rests between its
+/// tries: the daemon answers requests with about the CPU time of one whose log is taken. All lines are there once somebody reads.
+#[test]
+fn a_standard_output_that_does_not_block_costs_no_cpu_and_loses_nothing() {
+    let (mut reader, mut writer) = std::io::pipe().unwrap();
+    fill(&mut writer);
+    fcntl_setfl(&writer, OFlags::NONBLOCK).unwrap();
+    let mut stuck = Daemon::spawn_onto(Settings::default(), writer.into()).unwrap();
+    stuck.wait_ready().unwrap();
+    let mut taken = Daemon::start(Settings::default()).unwrap();
+    let cpu_of_requests = |daemon: &mut Daemon| {
+        let registry = Registry::new(daemon.client(), "default");
+        let before = daemon.process().cpu_time();
+        (0..2_000).for_each(|_| drop(registry.services(Freshness::Cached).unwrap()));
+        daemon.process().cpu_time() - before
+    };
+    let (with_stuck, with_taken) = (cpu_of_requests(&mut stuck), cpu_of_requests(&mut taken));
+    assert!(with_stuck < 3 * with_taken + Duration::from_millis(100), "{with_stuck:?}, else {with_taken:?}");
+    let read = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        reader.read_to_end(&mut all).map(|_| String::from_utf8_lossy(&all).into_owned())
+    });
+    stop(&mut stuck);
+    let text = read.join().unwrap().unwrap();
+    let lines: Vec<&str> = text.trim_start_matches('.').lines().collect();
+    assert!(lines.iter().all(|line| line.contains("Z INFO service_center::")), "{lines:#?}");
+    assert!(lines[0].contains(env!("CARGO_PKG_VERSION")), "{lines:#?}");
+    assert!(lines.last().unwrap().ends_with(": stopped"), "{lines:#?}");
+}
+
 fn rights(path: &Path) -> u32 {
     fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
 }
