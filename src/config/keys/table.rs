@@ -207,6 +207,10 @@ groups! {
         GLOBAL_VISIBLE = Key::new("registry.service.globalVisible", Kind::List, "",
             "Names of services of the app default in default/default that every tenant finds, besides SERVICECENTER.")
             .env("CSE_SHARED_SERVICES").shipped(&[""]);
+        DEPENDENCY_CROSS_DOMAIN = Key::new("registry.dependency.crossDomain", Kind::Switch, "false",
+            "Lets services of one domain depend on services of another: they are told of each other's instances, and protect \
+             each other from deletion. Off, since domains are kept apart; projects of one domain may always.")
+            .standing(Standing::Ours);
         SERVICE_RETIRE_DISABLE = Key::new("registry.service.retire.disable", Kind::Switch, "false",
             "Turns off the job that deletes old versions without instances.")
             .shipped(&["false"]);
@@ -236,6 +240,10 @@ groups! {
         QUOTA_TAG = Key::new("quota.cap.tag.limit", Kind::Integer(0, u64::MAX), "100",
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);
+        QUOTA_DEPENDENCY = Key::new("quota.cap.dependency.limit", Kind::Integer(0, u64::MAX), "1000",
+            "Providers of one consumer: each change writes the whole list, so its cost grows with the list. Far above what a \
+             service calls.")
+            .env("QUOTA_DEPENDENCY").standing(Standing::Ours);
     }
     "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",
