@@ -66,7 +66,7 @@ impl RegistryCore {
         rules: RegistryRules,
     ) -> Rc<Self> {
         Rc::new(Self {
-            batcher: Batcher::new(Arc::clone(&store)),
+            batcher: Batcher::new(Arc::clone(&store), clock.clone()),
             leases: LeasePool::new(Arc::clone(&store), clock.clone()),
             store,
             reader,
