@@ -125,17 +125,20 @@ pub struct ConsumerRule {
     /// As stored, without those the consumer may not depend on.
     pub partners: Arc<Partners>,
     /// Where they stand in it, by tenant and name path. Nearly always there is one tenant.
-    places: Vec<(Box<str>, StdHashMap<Box<str>, usize>)>,
+    places: Vec<(Box<str>, Places)>,
 }
+
+/// Where providers stand in a rule, by name path.
+type Places = StdHashMap<Box<str>, usize>;
 
 impl ConsumerRule {
     pub(super) fn new(partners: Arc<Partners>) -> Self {
-        let mut places: Vec<(Box<str>, StdHashMap<Box<str>, usize>)> = Vec::new();
+        let mut places: Vec<(Box<str>, Places)> = Vec::new();
         for (at, key) in partners.keys.iter().enumerate() {
             let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
             match places.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
                 Some((_, places)) => drop(places.insert(path, at)),
-                None => places.push((key.tenant.as_str().into(), StdHashMap::from([(path, at)]))),
+                None => places.push((key.tenant.as_str().into(), Places::from([(path, at)]))),
             }
         }
         Self { partners, places }

@@ -208,8 +208,9 @@ groups! {
             "Names of services of the app default in default/default that every tenant finds, besides SERVICECENTER.")
             .env("CSE_SHARED_SERVICES").shipped(&[""]);
         DEPENDENCY_CROSS_DOMAIN = Key::new("registry.dependency.crossDomain", Kind::Switch, "false",
-            "Lets services of one domain depend on services of another: they are told of each other's instances, and protect \
-             each other from deletion. Off, since domains are kept apart; projects of one domain may always.")
+            "Lets a service of one domain depend on a service of another domain. Then the consumer is told about the provider's \
+             instances, and the provider cannot be deleted while the consumer depends on it. Off, because domains are separate; \
+             projects of one domain may always depend on each other.")
             .standing(Standing::Ours);
         SERVICE_RETIRE_DISABLE = Key::new("registry.service.retire.disable", Kind::Switch, "false",
             "Turns off the job that deletes old versions without instances.")
@@ -241,8 +242,8 @@ groups! {
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);
         QUOTA_DEPENDENCY = Key::new("quota.cap.dependency.limit", Kind::Integer(0, u64::MAX), "1000",
-            "Providers of one consumer: each change writes the whole list, so its cost grows with the list. Far above what a \
-             service calls.")
+            "Providers of one consumer. Each change writes the whole list, so the cost of a change grows with the list. A service \
+             calls far fewer.")
             .env("QUOTA_DEPENDENCY").standing(Standing::Ours);
     }
     "Heartbeats by websocket, and metrics" {
