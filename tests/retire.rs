@@ -12,17 +12,18 @@ use service_center::actors::hub::HubActor;
 use service_center::actors::lifeline::Lifelines;
 use service_center::actors::mailbox::{Mailbox, ask};
 use service_center::actors::registry::RegistryActor;
-use service_center::actors::registry::core::{DependencyMode, RegistryCore, RegistryRules};
+use service_center::actors::registry::core::RegistryCore;
 use service_center::actors::registry::messages::{
     ChangeDependencies, FormerLease, Merge, PutSchema, QuotaCheck, RegisterInstance, RegisterService,
     ReplaceSchemas, Reply, RetireSchemaContents,
 };
+use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
 use service_center::actors::retire::messages::{Job, RetireNow, Retired};
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
-use service_center::actors::watch::{ExpiryRules, WatchActor};
+use service_center::actors::watch::{WatchActor, WatchRules};
 use service_center::cache::{SnapshotReader, cell};
 use service_center::clock::Clock;
-use service_center::domain::dependency::Dependency;
+use service_center::domain::dependency::{CrossDomain, Dependency};
 use service_center::domain::instance::InstanceRules;
 use service_center::domain::json::TextMap;
 use service_center::domain::quota::Quotas;
@@ -58,7 +59,7 @@ impl World {
         let (publisher, reader) = cell::cell();
         let freshness = Freshness::new(Arc::clone(&store), reader.clone());
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let expiry = ExpiryRules { share: 20.0, fixed_ttl_seconds: 0 };
+        let expiry = WatchRules { share: 20.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (watched, goodbyes, watch_clock) = (Arc::clone(&store), Goodbyes::default(), clock.clone());
         Mailbox::start_here(&lifelines, || {
             WatchActor::new(watched, publisher, goodbyes, hub, watch_clock, expiry)
@@ -189,7 +190,7 @@ fn put(key: &str, value: &str) -> Op {
 
 fn registry_rules() -> RegistryRules {
     RegistryRules {
-        quotas: Quotas { services: 1_000, instances: 1_000, schemas: 1_000, tags: 100 },
+        quotas: Quotas { services: 1_000, instances: 1_000, schemas: 1_000, ..Quotas::default() },
         instances: InstanceRules {
             min_interval: 5,
             min_times: 3,
@@ -197,6 +198,7 @@ fn registry_rules() -> RegistryRules {
             properties: TextMap::default(),
         },
         shared: SharedServices::new([], "development"),
+        cross_domain: CrossDomain::Forbidden,
         dependencies: DependencyMode::Direct,
     }
 }

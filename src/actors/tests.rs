@@ -16,14 +16,16 @@ use super::lease::{LeaseActor, LeaseCore};
 use super::lifeline::Lifelines;
 use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
-use super::registry::core::{DependencyMode, RegistryCore, RegistryRules};
+use super::registry::core::RegistryCore;
 use super::registry::messages::{
     Committed, FormerLease, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance,
     UnregisterService,
 };
-use super::watch::{ExpiryRules, WatchActor};
+use super::registry::rules::{DependencyMode, RegistryRules};
+use super::watch::{WatchActor, WatchRules};
 use crate::cache::{InstanceEntry, SnapshotReader, cell};
 use crate::clock::Clock;
+use crate::domain::dependency::CrossDomain;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::{HealthCheck, InstanceRules};
 use crate::domain::quota::Quotas;
@@ -110,7 +112,7 @@ impl Stage {
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
+        let rules = WatchRules { share: 1.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let watch = Mailbox::start_here(&lifelines, || {
             WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules)
         });
@@ -119,6 +121,7 @@ impl Stage {
             quotas: Quotas::default(),
             instances: InstanceRules { min_interval: 1, min_times: 0, ..InstanceRules::default() },
             shared: SharedServices::new([], "production"),
+            cross_domain: CrossDomain::Forbidden,
             dependencies,
         };
         let core =

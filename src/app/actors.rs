@@ -55,7 +55,7 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
     let hub = Mailbox::start(&pushing, &lifelines, HubActor::default);
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
-        let rules = rules::expiry(config);
+        let rules = rules::watch(config);
         Mailbox::start(&reading, &lifelines, move || {
             WatchActor::new(store, publisher, goodbyes, hub, clock, rules)
         })

@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::actors::registry::core::{DependencyMode, RegistryRules};
+use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
-use crate::actors::watch::ExpiryRules;
+use crate::actors::watch::WatchRules;
 use crate::config::{Config, StoreKind};
+use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::InstanceRules;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
@@ -22,6 +23,7 @@ pub fn registry(config: &Config) -> RegistryRules {
             properties: config.instance.properties.clone(),
         },
         shared: shared(config),
+        cross_domain: cross_domain(config),
         dependencies: match config.registry.kind {
             StoreKind::Embedded { .. } => DependencyMode::Direct,
             StoreKind::Etcd(_) => DependencyMode::Queued,
@@ -34,6 +36,7 @@ pub fn api(config: &Config) -> ApiRules {
     ApiRules {
         quotas: quotas(config),
         shared: shared(config),
+        cross_domain: cross_domain(config),
         instance_properties: config.instance.properties.clone(),
         metrics: if config.metrics.endpoint { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
         heartbeat_ping: config.heartbeat.ping_interval,
@@ -41,11 +44,12 @@ pub fn api(config: &Config) -> ApiRules {
     }
 }
 
-/// How the WatchActor judges expiries.
-pub fn expiry(config: &Config) -> ExpiryRules {
-    ExpiryRules {
+/// How the WatchActor judges what the store tells it.
+pub fn watch(config: &Config) -> WatchRules {
+    WatchRules {
         share: config.instance.expiry_guard_share,
         fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
+        cross_domain: cross_domain(config),
     }
 }
 
@@ -69,7 +73,17 @@ pub fn retire(config: &Config) -> RetireRules {
 
 fn quotas(config: &Config) -> Quotas {
     let quota = &config.quota;
-    Quotas { services: quota.services, instances: quota.instances, schemas: quota.schemas, tags: quota.tags }
+    Quotas {
+        services: quota.services,
+        instances: quota.instances,
+        schemas: quota.schemas,
+        tags: quota.tags,
+        dependencies: quota.dependencies,
+    }
+}
+
+fn cross_domain(config: &Config) -> CrossDomain {
+    if config.service.cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden }
 }
 
 fn shared(config: &Config) -> SharedServices {

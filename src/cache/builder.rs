@@ -1,6 +1,7 @@
 //! Applies events to a working copy of the snapshot and says what changed for watchers. A publish costs by the size of
 //! the change: all maps are persistent.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,12 +9,13 @@ use bytes::Bytes;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, Listed, NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+    ConsumerRule, Listed, NameNode, NamePath, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
+use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
-use crate::domain::{ServiceId, Tenant};
+use crate::domain::{ServiceId, ServiceKey, Tenant};
 
 /// What watchers are told about an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -51,10 +53,16 @@ pub struct SnapshotBuilder {
 }
 
 impl SnapshotBuilder {
+    /// An empty one. Rules across domains count only if that is allowed: no reader of a snapshot sees others.
+    pub fn new(cross_domain: CrossDomain) -> Self {
+        Self { next: Snapshot { cross_domain, ..Snapshot::default() }, ..Self::default() }
+    }
+
     /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common
     /// with what was known go on: with their marks, and when they were renewed.
     pub fn listing_after(former: &Snapshot) -> Self {
-        let next = Snapshot { listing: former.listing + 1, ..Snapshot::default() };
+        let (listing, cross_domain) = (former.listing + 1, former.cross_domain);
+        let next = Snapshot { listing, cross_domain, ..Snapshot::default() };
         Self { next, changes: Vec::new(), former: Some(former.clone()) }
     }
 
@@ -98,17 +106,17 @@ impl SnapshotBuilder {
                 self.with_known_node(&tenant, &id, |node| drop(node.schema_summaries.remove(&schema)));
             }
             RegistryEvent::ConsumerRulePut(name, version, partners) => {
-                let key = versioned(&name, &version);
-                let rule = Arc::new(ConsumerRule::new(partners));
-                self.with_tenant(&name.tenant, |tenant| drop(tenant.consumer_rules.insert(key, rule)));
+                let rule = ConsumerRule::new(self.connected(&name.tenant, partners));
+                self.put_consumer_rule(&name, &version, Arc::new(rule));
             }
-            RegistryEvent::ConsumerRuleDeleted(name, version) => {
-                let key = versioned(&name, &version);
-                self.with_known_tenant(&name.tenant, |tenant| drop(tenant.consumer_rules.remove(&key)));
-            }
+            RegistryEvent::ConsumerRuleDeleted(name, version) => self.delete_consumer_rule(&name, &version),
             RegistryEvent::ProviderRulePut(name, version, partners) => {
+                let (path, partners) = (path_of(&name), self.connected(&name.tenant, partners));
                 self.with_tenant(&name.tenant, |tenant| {
-                    tenant.provider_rules.entry(path_of(&name)).or_default().insert(version, partners);
+                    if !tenant.names.contains_key(&path) {
+                        tenant.nameless_rules.insert(Arc::clone(&path));
+                    }
+                    tenant.provider_rules.entry(path).or_default().insert(version, partners);
                 })
             }
             RegistryEvent::ProviderRuleDeleted(name, version) => {
@@ -118,6 +126,7 @@ impl SnapshotBuilder {
                     rules.remove(&version);
                     if rules.is_empty() {
                         tenant.provider_rules.remove(&path);
+                        tenant.nameless_rules.remove(&path);
                     } else {
                         tenant.provider_rules.insert(path, rules);
                     }
@@ -165,6 +174,9 @@ impl SnapshotBuilder {
         let path = path_of(name);
         self.with_tenant(&name.tenant, |tenant| {
             let way = listed(Arc::clone(&path));
+            if matches!(way, Listed::Name(_)) {
+                tenant.nameless_rules.remove(&path);
+            }
             let node = Arc::make_mut(tenant.tree(&way).entry(path).or_default());
             let former = node.versions.iter().position(|(known, _)| *known == version);
             let former = former.map(|at| node.versions.remove(at).1);
@@ -194,9 +206,56 @@ impl SnapshotBuilder {
             node.answers.outdate();
             if node.versions.is_empty() {
                 tree.remove(&path);
+                if matches!(way, Listed::Name(_)) && tenant.provider_rules.contains_key(&path) {
+                    tenant.nameless_rules.insert(path);
+                }
             }
             tenant.unlist(&owner, &way);
         });
+    }
+
+    /// The partners that services of a tenant may have.
+    fn connected(&self, tenant: &Tenant, partners: Arc<Partners>) -> Arc<Partners> {
+        let cross_domain = self.next.cross_domain;
+        let connects = |key: &&ServiceKey| cross_domain.connects(tenant.as_str(), &key.tenant);
+        if partners.keys.iter().all(|key| connects(&key)) {
+            return partners;
+        }
+        Arc::new(Partners { keys: partners.keys.iter().filter(connects).cloned().collect() })
+    }
+
+    fn put_consumer_rule(&mut self, name: &ServiceName, version: &str, rule: Arc<ConsumerRule>) {
+        let key = versioned(name, version);
+        let mut former = None;
+        self.with_tenant(&name.tenant, |tenant| {
+            former = tenant.consumer_rules.insert(key, Arc::clone(&rule));
+        });
+        self.move_aliases(former.as_deref(), Some(&rule));
+    }
+
+    fn delete_consumer_rule(&mut self, name: &ServiceName, version: &str) {
+        let key = versioned(name, version);
+        let mut former = None;
+        self.with_known_tenant(&name.tenant, |tenant| former = tenant.consumer_rules.remove(&key));
+        self.move_aliases(former.as_deref(), None);
+    }
+
+    /// Counts which providers a consumer's rule names with an alias, after the rule has changed.
+    fn move_aliases(&mut self, former: Option<&ConsumerRule>, current: Option<&ConsumerRule>) {
+        let (former, current) = (aliased(former), aliased(current));
+        for [tenant, environment, app_id, name, alias] in former.difference(&current) {
+            let path = |name| name_path(environment, app_id, name);
+            self.with_known_tenant(&Tenant::from(*tenant), |view| {
+                view.uncount_alias(&path(alias), &path(name))
+            });
+        }
+        for [tenant, environment, app_id, name, alias] in current.difference(&former) {
+            let path = |name| NamePath::from(name_path(environment, app_id, name));
+            self.with_tenant(&Tenant::from(*tenant), |view| {
+                let names = view.aliased_rules.entry(path(alias)).or_default();
+                *names.entry(path(name)).or_default() += 1;
+            });
+        }
     }
 
     fn put_instance(&mut self, at: InstanceRef, kind: PutKind, record: InstanceRecord) {
@@ -325,7 +384,31 @@ fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u32) -> Arc<LeaseMar
     }
 }
 
+/// What a consumer's rule names with an alias: tenant, environment, application, name, alias.
+fn aliased(rule: Option<&ConsumerRule>) -> HashSet<[&str; 5]> {
+    let keys = rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default();
+    let keys = keys.iter().filter(|key| !key.alias.is_empty());
+    keys.map(|key| {
+        let [tenant, environment, app_id, name] = dependency::name(key);
+        [tenant, environment, app_id, name, key.alias.as_str()]
+    })
+    .collect()
+}
+
 impl TenantView {
+    fn uncount_alias(&mut self, alias: &str, name: &str) {
+        let Some(mut names) = self.aliased_rules.get(alias).cloned() else { return };
+        match names.get(name) {
+            Some(count) if *count > 1 => drop(names.insert(name.into(), count - 1)),
+            _ => drop(names.remove(name)),
+        }
+        if names.is_empty() {
+            self.aliased_rules.remove(alias);
+        } else {
+            self.aliased_rules.insert(alias.into(), names);
+        }
+    }
+
     fn tree(&mut self, way: &Listed) -> &mut imbl::HashMap<Arc<str>, Arc<NameNode>> {
         match way {
             Listed::Name(_) => &mut self.names,

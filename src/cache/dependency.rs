@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::snapshot::{ServiceView, Snapshot, name_path};
+use super::snapshot::{ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
 use crate::domain::{ServiceKey, Tenant};
 
@@ -36,16 +36,59 @@ impl Snapshot {
         provider: &ServiceView,
         filter: PartnerFilter,
     ) -> Vec<Arc<ServiceView>> {
-        let rules = self.tenant(tenant).into_iter().flat_map(|view| view.provider_rules(&provider.path));
-        let keys: Vec<ServiceKey> = rules.flat_map(|(_, partners)| partners.keys.iter().cloned()).collect();
-        self.resolve(tenant, provider, &keys, filter)
+        self.resolve(tenant, provider, self.consumer_keys(tenant, provider), filter)
     }
 
-    fn resolve(
+    /// The consumers in all rules that mean a provider: those filed under its name, and those filed under a name that no
+    /// service has, with its alias. Also of a provider that was just deleted: watchers are told of its end.
+    pub fn consumer_keys<'a>(&'a self, tenant: &Tenant, provider: &ServiceView) -> Vec<&'a ServiceKey> {
+        let Some(view) = self.tenant(tenant) else { return Vec::new() };
+        let rules = view.provider_rules(&provider.path);
+        let mut keys: Vec<&ServiceKey> = rules.flat_map(|(_, partners)| &partners.keys).collect();
+        if !provider.record.document.alias.is_empty() {
+            keys.extend(self.consumer_keys_by_alias(tenant, view, provider));
+        }
+        keys
+    }
+
+    fn consumer_keys_by_alias<'a>(
+        &'a self,
+        tenant: &Tenant,
+        view: &'a TenantView,
+        provider: &ServiceView,
+    ) -> Vec<&'a ServiceKey> {
+        let document = &provider.record.document;
+        let path = name_path(&document.environment, &document.app_id, &document.alias);
+        let names = view.aliased_rules.get(path.as_str()).into_iter().flat_map(|names| names.keys());
+        let mut keys = Vec::new();
+        for name in names.filter(|name| view.name(name).is_none()) {
+            let consumers = view.provider_rules(name).flat_map(|(_, partners)| &partners.keys);
+            let named = |consumer: &&ServiceKey| {
+                let key = self.provider_key(consumer, tenant, name);
+                key.is_some_and(|key| key.alias == document.alias)
+            };
+            keys.extend(consumers.filter(named));
+        }
+        keys
+    }
+
+    /// How the rule of a consumer names a provider.
+    pub fn provider_key(
+        &self,
+        consumer: &ServiceKey,
+        tenant: &Tenant,
+        provider: &str,
+    ) -> Option<&ServiceKey> {
+        let view = self.tenant(&Tenant::from(consumer.tenant.as_str()))?;
+        let path = name_path(&consumer.environment, &consumer.app_id, &consumer.service_name);
+        view.consumer_rule(&format!("{path}/{}", consumer.version))?.provider(tenant, provider)
+    }
+
+    fn resolve<'a>(
         &self,
         tenant: &Tenant,
         of: &ServiceView,
-        keys: &[ServiceKey],
+        keys: impl IntoIterator<Item = &'a ServiceKey>,
         filter: PartnerFilter,
     ) -> Vec<Arc<ServiceView>> {
         let mut found: Vec<Arc<ServiceView>> = Vec::new();
@@ -67,14 +110,15 @@ impl Snapshot {
     /// The services a key of a rule means: all versions or the exact one, by name, else by its alias.
     pub fn services_of(&self, key: &ServiceKey) -> Vec<&Arc<ServiceView>> {
         let Some(view) = self.tenant(&Tenant::from(key.tenant.as_str())) else { return Vec::new() };
-        let named = view.name(&name_path(&key.environment, &key.app_id, &key.service_name));
-        let node = named.or_else(|| {
-            let by_alias = !key.alias.is_empty();
-            by_alias.then(|| view.alias(&name_path(&key.environment, &key.app_id, &key.alias)))?
-        });
-        let versions = node.map(|node| node.versions()).unwrap_or_default();
+        let versions = view.meant_by(key).map(|node| node.versions()).unwrap_or_default();
         let wanted =
             versions.iter().filter(|(version, _)| key.version == ALL_VERSIONS || **version == *key.version);
         wanted.filter_map(|(_, id)| view.service(id.as_str())).collect()
+    }
+
+    /// Whether a key of a rule means any service, by name or alias.
+    pub fn is_meant(&self, key: &ServiceKey) -> bool {
+        let view = self.tenant(&Tenant::from(key.tenant.as_str()));
+        view.is_some_and(|view| view.meant_by(key).is_some())
     }
 }

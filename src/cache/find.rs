@@ -195,7 +195,8 @@ impl TenantView {
     }
 
     fn depends(&self, tenant: &Tenant, consumer: &ServiceView, provider: &ServiceView) -> bool {
-        self.consumer_rule(&consumer.versioned_path).is_some_and(|rule| rule.names(tenant, &provider.path))
+        let rule = self.consumer_rule(&consumer.versioned_path);
+        rule.is_some_and(|rule| rule.provider(tenant, &provider.path).is_some())
     }
 }
 

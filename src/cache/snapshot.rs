@@ -1,14 +1,14 @@
 //! The snapshot: everything readers ask for, indexed by what they ask with. Immutable and cheap to copy: persistent maps
 //! share all that a publish did not touch.
 
-use std::collections::HashSet;
+use std::collections::HashMap as StdHashMap;
 use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::answer::AnswerCell;
 use super::instances::{InstanceEntry, Instances};
-use crate::domain::dependency::Partners;
+use crate::domain::dependency::{CrossDomain, Partners};
 use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
@@ -36,6 +36,8 @@ pub struct Snapshot {
     pub revision: Revision,
     /// How often the store was listed: a listing does not say what became of what it does not hold.
     pub listing: u32,
+    /// Which partners are taken from dependency rules.
+    pub(super) cross_domain: CrossDomain,
     /// Instances of all tenants.
     pub instance_count: usize,
     /// Keys of waiting dependency requests.
@@ -61,6 +63,10 @@ pub struct TenantView {
     pub(super) consumer_rules: HashMap<Arc<str>, Arc<ConsumerRule>>,
     /// By name path of the provider, then version key.
     pub(super) provider_rules: HashMap<NamePath, OrdMap<Arc<str>, Arc<Partners>>>,
+    /// Those of them that are filed under a name which no service has.
+    pub(super) nameless_rules: OrdSet<NamePath>,
+    /// By alias path: the name paths of the providers that rules name with this alias, each with the number of those rules.
+    pub(super) aliased_rules: HashMap<NamePath, OrdMap<NamePath, usize>>,
 }
 
 /// What is known under a service id. Its parts come and go one by one, in the store's order.
@@ -116,29 +122,33 @@ pub struct NameNode {
 /// Providers of a consumer version.
 #[derive(Debug)]
 pub struct ConsumerRule {
-    /// As stored.
+    /// As stored, without those the consumer may not depend on.
     pub partners: Arc<Partners>,
-    /// Name paths of them by tenant, for a quick look. Nearly always there is one tenant.
-    pub(super) paths: Vec<(Box<str>, HashSet<Box<str>>)>,
+    /// Where they stand in it, by tenant and name path. Nearly always there is one tenant.
+    places: Vec<(Box<str>, Places)>,
 }
+
+/// Where providers stand in a rule, by name path.
+type Places = StdHashMap<Box<str>, usize>;
 
 impl ConsumerRule {
     pub(super) fn new(partners: Arc<Partners>) -> Self {
-        let mut paths: Vec<(Box<str>, HashSet<Box<str>>)> = Vec::new();
-        for key in &partners.keys {
+        let mut places: Vec<(Box<str>, Places)> = Vec::new();
+        for (at, key) in partners.keys.iter().enumerate() {
             let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
-            match paths.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
-                Some((_, paths)) => drop(paths.insert(path)),
-                None => paths.push((key.tenant.as_str().into(), HashSet::from([path]))),
+            match places.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
+                Some((_, places)) => drop(places.insert(path, at)),
+                None => places.push((key.tenant.as_str().into(), Places::from([(path, at)]))),
             }
         }
-        Self { partners, paths }
+        Self { partners, places }
     }
 
-    /// Whether a provider is among them, in whatever version.
-    pub(super) fn names(&self, tenant: &Tenant, path: &str) -> bool {
+    /// The key of a provider in it, in whatever version.
+    pub fn provider(&self, tenant: &Tenant, path: &str) -> Option<&ServiceKey> {
         let is_of = |of: &str| of.split_once('/') == Some((tenant.domain(), tenant.project()));
-        self.paths.iter().any(|(of, paths)| is_of(of) && paths.contains(path))
+        let mut places = self.places.iter().filter(|(of, _)| is_of(of));
+        self.partners.keys.get(*places.find_map(|(_, places)| places.get(path))?)
     }
 }
 
@@ -195,14 +205,18 @@ impl TenantView {
         self.provider_rules.get(path).into_iter().flatten()
     }
 
-    /// Providers that have consumers, though no service has their name: name path and rules.
-    pub fn dead_provider_rules(&self) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
-        self.provider_rules.iter().filter(|(path, _)| !self.names.contains_key(*path))
+    /// Providers that have consumers, though no service has their name: name path and rules, by version key.
+    pub fn nameless_provider_rules(
+        &self,
+    ) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
+        self.nameless_rules.iter().filter_map(|path| self.provider_rules.get_key_value(path))
     }
 
-    /// Whether a service of this name exists, in whatever version.
-    pub fn has_name(&self, key: &ServiceKey) -> bool {
-        self.names.contains_key(name_path(&key.environment, &key.app_id, &key.service_name).as_str())
+    /// The versions that a key of a dependency rule means: those of its name, or if no service has it, those of its alias.
+    pub fn meant_by(&self, key: &ServiceKey) -> Option<&Arc<NameNode>> {
+        let path = |name: &str| name_path(&key.environment, &key.app_id, name);
+        let by_alias = || Some(&key.alias).filter(|alias| !alias.is_empty()).map(|alias| path(alias));
+        self.name(&path(&key.service_name)).or_else(|| self.alias(&by_alias()?))
     }
 
     /// An instance.
@@ -216,6 +230,7 @@ impl TenantView {
             && self.aliases.is_empty()
             && self.consumer_rules.is_empty()
             && self.provider_rules.is_empty()
+            && self.aliased_rules.is_empty()
     }
 }
 

@@ -1,10 +1,18 @@
 //! Dependency rules: which consumer uses which provider. A provider's version is always [`ALL_VERSIONS`].
 
+use std::collections::HashSet;
+
+use super::id::Tenant;
+use super::quota;
 use super::service::ServiceKey;
+use crate::error::Error;
 use crate::json_object;
 
 /// The version of a provider in a rule.
 pub const ALL_VERSIONS: &str = "0.0.0+";
+
+/// Longest text of a key that becomes part of a key in the store: well above what a valid request can hold.
+const MAX_KEY_PART: usize = 512;
 
 json_object! {
     /// One side's partners, as the store holds them.
@@ -26,39 +34,92 @@ json_object! {
     }
 }
 
-/// Whether two keys of rules name the same service: alias is not compared.
-pub fn same_partner(a: &ServiceKey, b: &ServiceKey) -> bool {
-    same_name(a, b) && a.version == b.version
+/// Whether services of different domains may depend on each other. Projects of one domain always may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CrossDomain {
+    /// Nobody outside a provider's domain depends on it.
+    #[default]
+    Forbidden,
+    /// A rule may name any tenant: `registry.dependency.crossDomain`.
+    Allowed,
 }
 
-/// Whether two keys of rules name the same service, in whatever versions.
-pub fn same_name(a: &ServiceKey, b: &ServiceKey) -> bool {
-    a.tenant == b.tenant
-        && a.environment == b.environment
-        && a.app_id == b.app_id
-        && a.service_name == b.service_name
+impl CrossDomain {
+    /// Whether a rule between services of these tenants (`domain/project`) counts.
+    pub fn connects(self, one: &str, other: &str) -> bool {
+        let domain = |tenant: &str| tenant.split_once('/').map_or(tenant.len(), |(domain, _)| domain.len());
+        self == Self::Allowed || one.get(..domain(one)) == other.get(..domain(other))
+    }
+}
+
+impl Dependency {
+    /// Takes away what no rule is made of, whoever queued the request: a consumer that `tenant`, who asked, may not change, and
+    /// providers that it may not depend on or whose texts would break keys of the store. How many keys were taken away.
+    pub fn confine(&mut self, tenant: &Tenant, cross_domain: CrossDomain) -> usize {
+        let is_allowed = |key: &ServiceKey| {
+            // The own tenant is part of the queue's key, so it is one in any case.
+            let is_tenant = key.tenant == tenant.as_str() || Tenant::parse(&key.tenant).is_some();
+            is_tenant && cross_domain.connects(tenant.as_str(), &key.tenant) && fits_into_keys(key)
+        };
+        let before = self.providers.len() + usize::from(self.consumer.is_some());
+        self.consumer = self.consumer.take().filter(is_allowed);
+        self.providers.retain(is_allowed);
+        before - self.providers.len() - usize::from(self.consumer.is_some())
+    }
+}
+
+fn fits_into_keys(key: &ServiceKey) -> bool {
+    let parts = [&key.environment, &key.app_id, &key.service_name, &key.version];
+    parts
+        .into_iter()
+        .all(|part| part.len() <= MAX_KEY_PART && !part.contains(|c: char| c == '/' || c.is_control()))
+}
+
+/// What two keys of rules have in common that name the same service, in whatever versions. The alias is not compared.
+pub fn name(key: &ServiceKey) -> [&str; 4] {
+    [&key.tenant, &key.environment, &key.app_id, &key.service_name]
+}
+
+/// Whether two keys of rules name the same service in the same version.
+pub fn same_partner(a: &ServiceKey, b: &ServiceKey) -> bool {
+    name(a) == name(b) && a.version == b.version
 }
 
 /// A consumer's providers after a request: with `replace` exactly the given ones; else the new ones first, then those
-/// kept, one that differs only in version being replaced.
+/// kept, one that differs only in version being replaced. Each once. The time grows with their number, not with its square.
 pub fn merged_providers(current: &[ServiceKey], given: &[ServiceKey], replace: bool) -> Vec<ServiceKey> {
-    if replace {
-        return given.to_vec();
+    let partner = |key| (name(key), key.version.as_str());
+    let mut known: HashSet<_> = if replace { HashSet::new() } else { current.iter().map(partner).collect() };
+    let mut merged: Vec<&ServiceKey> = given.iter().filter(|key| known.insert(partner(key))).collect();
+    if !replace {
+        let fresh: HashSet<_> = merged.iter().map(|key| name(key)).collect();
+        merged.extend(current.iter().filter(|old| !fresh.contains(&name(old))));
     }
-    let fresh = given.iter().filter(|key| !current.iter().any(|old| same_partner(old, key)));
-    let mut merged: Vec<ServiceKey> = fresh.cloned().collect();
-    let replaced = |old: &ServiceKey| merged.iter().any(|key| same_name(key, old));
-    let kept: Vec<ServiceKey> = current.iter().filter(|old| !replaced(old)).cloned().collect();
-    merged.extend(kept);
-    merged
+    merged.into_iter().cloned().collect()
+}
+
+/// 400100 if a request gives a consumer more providers than `limit`. Only what is new counts: one that has more keeps them.
+pub fn check_quota(limit: usize, current: &[ServiceKey], wanted: &[ServiceKey]) -> Result<(), Error> {
+    if wanted.len() <= limit {
+        return Ok(());
+    }
+    let known: HashSet<_> = current.iter().map(name).collect();
+    let fresh = wanted.iter().filter(|key| !known.contains(&name(key))).count();
+    quota::check_several("DEPENDENCY", limit, wanted.len() - fresh, fresh)
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::error::Code;
 
     fn key(name: &str, version: &str) -> ServiceKey {
         ServiceKey { service_name: name.to_owned(), version: version.to_owned(), ..ServiceKey::default() }
+    }
+
+    fn of(tenant: &str, name: &str) -> ServiceKey {
+        ServiceKey { tenant: tenant.to_owned(), ..key(name, "1") }
     }
 
     #[test]
@@ -68,5 +129,61 @@ mod tests {
         assert_eq!(merged, [key("c", "0.0.0+"), key("a", "0.0.0+"), key("b", "0.0.0+")]);
         assert_eq!(merged_providers(&current, &[key("b", "0.0.0+")], false), current);
         assert_eq!(merged_providers(&current, &[], true), []);
+        assert_eq!(merged_providers(&current, &[key("b", "2"), key("b", "2")], true), [key("b", "2")]);
+    }
+
+    #[test]
+    fn only_what_is_new_counts_against_the_quota() {
+        let keys = |names: &[&str]| names.iter().map(|name| key(name, "1")).collect::<Vec<_>>();
+        let check = |current: &[&str], wanted: &[&str]| {
+            check_quota(2, &keys(current), &keys(wanted)).err().map(|error| (error.code, error.detail))
+        };
+        assert_eq!(check(&[], &["a", "b"]), None);
+        assert_eq!(check(&["a", "b", "c"], &["a", "b", "c"]), None);
+        assert_eq!(check(&["a", "b", "c", "d"], &["c", "b", "a"]), None);
+        let (code, detail) = check(&["a", "b"], &["c", "a", "b"]).unwrap();
+        assert_eq!(code, Code::NotEnoughQuota);
+        assert_eq!(detail, "no quota to create DEPENDENCY, max num is 2, curNum is 2, apply num is 1");
+        let (_, detail) = check(&["a", "b", "c"], &["a", "x", "y"]).unwrap();
+        assert_eq!(detail, "no quota to create DEPENDENCY, max num is 2, curNum is 1, apply num is 2");
+    }
+
+    #[test]
+    fn a_request_keeps_to_its_domain() {
+        let check = |cross_domain, consumer: &str, providers: &[&str], expected: (bool, &[&str])| {
+            let mut request = Dependency {
+                consumer: Some(of(consumer, "c")),
+                providers: providers.iter().map(|tenant| of(tenant, "p")).collect(),
+                replace: false,
+            };
+            let before = 1 + providers.len();
+            let gone = request.confine(&"d/p".into(), cross_domain);
+            let left: Vec<&str> = request.providers.iter().map(|key| key.tenant.as_str()).collect();
+            assert_eq!((request.consumer.is_some(), left.as_slice()), expected);
+            assert_eq!(gone, before - left.len() - usize::from(expected.0));
+        };
+        let providers = ["d/p", "d/q", "e/p", "d", "", "..", "d/p/q", "d/..", "d/\u{1}"];
+        check(CrossDomain::Forbidden, "d/p", &providers, (true, &["d/p", "d/q"]));
+        check(CrossDomain::Allowed, "d/p", &providers, (true, &["d/p", "d/q", "e/p"]));
+        check(CrossDomain::Forbidden, "d/q", &["d/p"], (true, &["d/p"]));
+        check(CrossDomain::Forbidden, "e/p", &["d/p"], (false, &["d/p"]));
+        check(CrossDomain::Allowed, "e/p", &["d/p"], (true, &["d/p"]));
+    }
+
+    #[test]
+    fn what_would_break_a_key_is_taken_away() {
+        let own = |change: fn(&mut ServiceKey)| {
+            let mut key = of("d/p", "p");
+            change(&mut key);
+            let mut request = Dependency { providers: vec![key], ..Dependency::default() };
+            request.confine(&"d/p".into(), CrossDomain::Allowed)
+        };
+        assert_eq!(own(|_| {}), 0);
+        assert_eq!(own(|key| key.environment = "a/b".to_owned()), 1);
+        assert_eq!(own(|key| key.app_id = "a\n".to_owned()), 1);
+        assert_eq!(own(|key| key.service_name = "x".repeat(100_000)), 1);
+        assert_eq!(own(|key| key.version = "1/2".to_owned()), 1);
+        // It becomes part of no key.
+        assert_eq!(own(|key| key.alias = "a/b".to_owned()), 0);
     }
 }

@@ -94,15 +94,40 @@ impl Tenant {
         self.as_str().split_once('/').map_or("", |(_, project)| project)
     }
 
-    /// What is wrong with a domain or project name, if anything: empty, longer than 64 characters, or with `/`, blanks
-    /// or control characters, which would break the keys it becomes part of.
+    /// The tenant that a text names: `domain/project`, both valid names.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (domain, project) = text.split_once('/')?;
+        let is_name = |part| Self::refusal("", part).is_none();
+        (is_name(domain) && is_name(project)).then(|| Self::from(text))
+    }
+
+    /// What is wrong with a domain or project name, if anything: empty, `.` or `..`, longer than 64 characters, or with `/`,
+    /// blanks or control characters, which would break the keys it becomes part of.
     pub fn refusal(part: &str, value: &str) -> Option<String> {
-        let bad = value.is_empty()
+        let bad = matches!(value, "" | "." | "..")
             || value.chars().count() > MAX_TENANT_PART
             || value.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control());
         bad.then(|| {
             let shown: String = value.chars().take(80).collect();
             format!("{part} '{shown}' must have 1 to {MAX_TENANT_PART} characters, without '/' or blanks")
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tenant_is_two_names() {
+        let long = "x".repeat(MAX_TENANT_PART);
+        for good in ["default/default", "d9/p9", "ä/-", &format!("{long}/{long}")] {
+            assert_eq!(Tenant::parse(good).as_ref().map(Tenant::as_str), Some(good));
+        }
+        let bad =
+            ["", "/", "d", "d/", "/p", "d/p/q", "../p", "d/..", "./p", "d/.", "d /p", "d/p\n", "d/\u{1}"];
+        for bad in bad.into_iter().chain([format!("{long}x/p").as_str(), &format!("d/{long}x")]) {
+            assert_eq!(Tenant::parse(bad), None, "{bad:?}");
+        }
     }
 }

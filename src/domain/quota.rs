@@ -13,20 +13,27 @@ pub struct Quotas {
     pub schemas: usize,
     /// Tags a service.
     pub tags: usize,
+    /// Providers a consumer.
+    pub dependencies: usize,
 }
 
 impl Default for Quotas {
     fn default() -> Self {
-        Self { services: 50_000, instances: 150_000, schemas: 100, tags: 100 }
+        Self { services: 50_000, instances: 150_000, schemas: 100, tags: 100, dependencies: 1_000 }
     }
 }
 
 /// 400100 unless one more fits. `what` is `SERVICE`, `INSTANCE` or `SCHEMA`.
 pub fn check(what: &str, limit: usize, current: usize) -> Result<(), Error> {
-    if current < limit {
+    check_several(what, limit, current, 1)
+}
+
+/// 400100 unless this many more fit. None always fit, however many there are.
+pub fn check_several(what: &str, limit: usize, current: usize, more: usize) -> Result<(), Error> {
+    if more == 0 || current.saturating_add(more) <= limit {
         return Ok(());
     }
     let detail =
-        format!("no quota to create {what}, max num is {limit}, curNum is {current}, apply num is 1");
+        format!("no quota to create {what}, max num is {limit}, curNum is {current}, apply num is {more}");
     Err(Error::new(Code::NotEnoughQuota, detail))
 }

@@ -16,6 +16,7 @@ use crate::actors::registry::messages::Reply as WriteReply;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
+use crate::domain::dependency::CrossDomain;
 use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
@@ -62,6 +63,8 @@ pub struct ApiRules {
     pub quotas: Quotas,
     /// Shared services and the node's environment.
     pub shared: SharedServices,
+    /// Whether a dependency may lead to another domain.
+    pub cross_domain: CrossDomain,
     /// Pairs every instance must have.
     pub instance_properties: TextMap,
     /// Whether schemas may be written.

@@ -167,6 +167,14 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether the store refuses the transaction for what it is: submitted again, it is refused again.
+    pub fn is_final(&self) -> bool {
+        use Reason::{DuplicateKey, TooLarge, TooManyOps};
+        matches!(self, Self::Aborted { reason: TooLarge | TooManyOps | DuplicateKey, .. })
+    }
+}
+
 /// What a grant costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GrantCost {

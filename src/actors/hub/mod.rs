@@ -49,10 +49,9 @@ impl HubActor {
 
     /// Watchers of every consumer that depends on a provider. A consumer listed twice is told once.
     fn receivers(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<&Watchers> {
-        let rules = snapshot.tenant(tenant).into_iter().flat_map(|view| view.provider_rules(&provider.path));
         let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
         let mut receivers = Vec::new();
-        for consumer in rules.flat_map(|(_, partners)| &partners.keys) {
+        for consumer in snapshot.consumer_keys(tenant, provider) {
             for service in snapshot.services_of(consumer) {
                 let at = (Tenant::from(consumer.tenant.as_str()), service.id.clone());
                 if let Some(watchers) = self.watchers.get(&at)

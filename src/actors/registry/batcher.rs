@@ -7,9 +7,11 @@ use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use crate::clock::{Clock, Monotonic};
 use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// Batches on their way at once.
@@ -24,6 +26,9 @@ const MAX_BYTES: usize = 1_000_000;
 const MAX_WAITING: usize = 20_000;
 /// Bytes of transactions that may wait; a further one is refused.
 const MAX_WAITING_BYTES: usize = 128 << 20;
+/// How long a transaction may wait. A request waits 5 s for its answer: nothing is written for a client that was told that
+/// the store is late, except what had left by then.
+const MAX_WAIT: Duration = Duration::from_secs(4);
 /// Transactions passed over for one batch because it touches their keys: many that write one key must not be looked
 /// through for each of them.
 const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
@@ -33,6 +38,7 @@ type Outcome = Result<TxnOutcome, StoreError>;
 struct Waiting {
     txn: Txn,
     size: usize,
+    since: Monotonic,
     reply: oneshot::Sender<Outcome>,
 }
 
@@ -40,6 +46,7 @@ struct Waiting {
 #[derive(Clone)]
 pub struct Batcher {
     store: Arc<dyn Store>,
+    clock: Clock,
     state: Rc<RefCell<State>>,
 }
 
@@ -53,8 +60,8 @@ struct State {
 
 impl Batcher {
     /// A batcher in front of a store.
-    pub fn new(store: Arc<dyn Store>) -> Self {
-        Self { store, state: Rc::default() }
+    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
+        Self { store, clock, state: Rc::default() }
     }
 
     /// Commits a transaction with whatever else waits.
@@ -68,7 +75,8 @@ impl Batcher {
                 return Err(StoreError::Aborted { reason: Reason::Busy, message });
             }
             state.bytes += size;
-            state.waiting.push_back(Waiting { txn, size, reply });
+            let since = self.clock.monotonic();
+            state.waiting.push_back(Waiting { txn, size, since, reply });
         }
         self.depart();
         outcome
@@ -80,6 +88,7 @@ impl Batcher {
         loop {
             let batch = {
                 let mut state = self.state.borrow_mut();
+                state.drop_late(self.clock.monotonic());
                 let gathered = state.waiting.len();
                 let enough = gathered > state.in_flight * GATHER_PER_FLIGHT || gathered >= MAX_TXNS;
                 if gathered == 0 || state.in_flight >= MAX_IN_FLIGHT || !enough {
@@ -101,6 +110,20 @@ impl Batcher {
                 batcher.state.borrow_mut().in_flight -= 1;
                 batcher.depart();
             });
+        }
+    }
+}
+
+impl State {
+    /// Refuses those that have waited too long: they stand in front.
+    fn drop_late(&mut self, now: Monotonic) {
+        while self.waiting.front().is_some_and(|first| first.since + MAX_WAIT <= now) {
+            let Some(late) = self.waiting.pop_front() else { return };
+            self.bytes -= late.size;
+            let message = format!("the transaction has waited for {} s behind others", MAX_WAIT.as_secs());
+            let refused = Err(StoreError::Aborted { reason: Reason::Busy, message });
+            // Nobody waits any more: the request was given up.
+            let _ = late.reply.send(refused);
         }
     }
 }

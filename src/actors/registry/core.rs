@@ -9,28 +9,23 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
-use super::dependencies;
+use super::deadline::Deadline;
+use super::dependency_waiting::Waiting;
 use super::lease_pool::LeasePool;
 use super::messages::Committed;
+use super::rules::RegistryRules;
 use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
 use crate::cache::{ServiceView, SnapshotReader};
-use crate::clock::{Clock, Monotonic};
+use crate::clock::Clock;
 use crate::domain::event::Revision;
-use crate::domain::instance::InstanceRules;
-use crate::domain::quota::{self, Quotas};
-use crate::domain::shared::SharedServices;
+use crate::domain::quota;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics;
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// Tries of an optimistic write whose compares keep failing because other nodes write the same keys; those at this node
-/// take turns.
-pub(super) const MAX_TRIES: usize = 16;
-/// How long an operation goes on trying.
-pub(super) const MAX_DURATION: Duration = Duration::from_millis(1_500);
 /// How long a read waits for its turn. With the read itself about what a request waits for its answer: nobody is read for who
 /// is gone.
 const MAX_READ_WAIT: Duration = Duration::from_secs(3);
@@ -39,28 +34,6 @@ pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 
 /// Reads of the store at once: each answer may have megabytes.
 const MAX_READS: usize = 16;
-
-/// The registry's rules as configured.
-#[derive(Clone, Debug)]
-pub struct RegistryRules {
-    /// Quotas.
-    pub quotas: Quotas,
-    /// Health checks, TTLs, configured properties.
-    pub instances: InstanceRules,
-    /// Shared services.
-    pub shared: SharedServices,
-    /// Where dependency requests are applied.
-    pub dependencies: DependencyMode,
-}
-
-/// How dependency requests become rules.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DependencyMode {
-    /// At once, by this node: it is the only one.
-    Direct,
-    /// Through the queue in the store, by whichever node holds the lock.
-    Queued,
-}
 
 /// Shared by the operations under way. Lives on the actor's thread.
 pub struct RegistryCore {
@@ -74,7 +47,7 @@ pub struct RegistryCore {
     /// One writer of a key at a time on this node.
     turns: Turns,
     /// Changes of dependency rules that wait.
-    pub(super) dependencies: dependencies::Waiting,
+    pub(super) dependencies: Waiting,
     /// What is being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
     /// Turns of [`Self::read`].
@@ -93,7 +66,7 @@ impl RegistryCore {
         rules: RegistryRules,
     ) -> Rc<Self> {
         Rc::new(Self {
-            batcher: Batcher::new(Arc::clone(&store)),
+            batcher: Batcher::new(Arc::clone(&store), clock.clone()),
             leases: LeasePool::new(Arc::clone(&store), clock.clone()),
             store,
             reader,
@@ -101,7 +74,7 @@ impl RegistryCore {
             clock,
             rules,
             turns: Turns::default(),
-            dependencies: dependencies::Waiting::default(),
+            dependencies: Waiting::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),
@@ -116,14 +89,19 @@ impl RegistryCore {
     /// Reads from the store, exactly. Not with a batch: its answers come as one, which many texts would make too large, and
     /// then the outcome of every write in it were unknown.
     pub(super) async fn read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
+        self.try_read(ops).await.map_err(|error| store_error(&error))
+    }
+
+    /// As [`Self::read`], with what the store said.
+    pub(super) async fn try_read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, StoreError> {
         let Ok(_turn) = tokio::time::timeout(MAX_READ_WAIT, self.reads.acquire()).await else {
-            return Err(Error::new(Code::Unavailable, "too many reads of the store wait already"));
+            let message = "too many reads of the store wait already".to_owned();
+            return Err(StoreError::Aborted { reason: Reason::Busy, message });
         };
         let txn = Txn { then: ops, ..Txn::default() };
-        match self.store.batch(vec![txn]).await.pop() {
-            Some(outcome) => outcome.map(|outcome| outcome.reads).map_err(|error| store_error(&error)),
-            None => Err(Error::new(Code::Unavailable, "the store did not answer")),
-        }
+        let outcome = self.store.batch(vec![txn]).await.pop();
+        let unanswered = || Err(StoreError::Unknown { message: "the store did not answer".to_owned() });
+        Ok(outcome.unwrap_or_else(unanswered)?.reads)
     }
 
     /// The right to write something nobody waits for; `None` while another has it. Such writes come with reads and beats,
@@ -196,7 +174,7 @@ impl RegistryCore {
     }
 
     pub(super) fn deadline(&self) -> Deadline {
-        Deadline { clock: self.clock.clone(), end: self.clock.monotonic() + MAX_DURATION, tries: MAX_TRIES }
+        Deadline::new(self.clock.clone())
     }
 }
 
@@ -212,35 +190,12 @@ impl Drop for Claim {
     }
 }
 
-/// Bounds the tries of one operation in number and time.
-pub(super) struct Deadline {
-    clock: Clock,
-    end: Monotonic,
-    tries: usize,
-}
-
-impl Deadline {
-    /// Counts a try.
-    pub(super) fn check(&mut self) -> Result<(), Error> {
-        if self.tries == 0 || self.is_over() {
-            return Err(Error::new(Code::Unavailable, "other nodes keep writing the same data, try again"));
-        }
-        self.tries -= 1;
-        Ok(())
-    }
-
-    pub(super) fn is_over(&self) -> bool {
-        self.clock.monotonic() >= self.end
-    }
-}
-
 /// What a client is told of a store's failure.
 pub(super) fn store_error(error: &StoreError) -> Error {
     match error {
-        StoreError::Aborted {
-            reason: Reason::TooLarge | Reason::TooManyOps | Reason::DuplicateKey,
-            message,
-        } => Error::new(Code::Internal, message.clone()),
+        StoreError::Aborted { message, .. } if error.is_final() => {
+            Error::new(Code::Internal, message.clone())
+        }
         StoreError::Aborted { reason: Reason::Busy, message } => {
             metrics::REFUSED_FOR_LOAD.add(1);
             Error::new(Code::Overloaded, message.clone())

@@ -10,14 +10,15 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::core::RegistryCore;
-use super::dependencies;
+use super::dependency_cleanup::{clean_up, leave_out_unknown};
 use super::dependency_rules::{Request, Rules};
+use super::failure::Failure;
 use crate::clock::Monotonic;
 use crate::domain::Tenant;
 use crate::domain::dependency::Dependency;
 use crate::domain::json;
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
+use crate::store::{Compare, Entry, Key, LeaseId, Op, StoreError, Txn, keys};
 
 /// TTL of the lock, seconds: what other nodes wait for if this one dies holding it.
 const LOCK_TTL: i64 = 60;
@@ -69,26 +70,26 @@ enum Drained {
     HeldElsewhere,
 }
 
-async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, Error> {
+async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, Failure> {
     let lock: Key = keys::DEPENDENCY_LOCK.into();
     let value = Bytes::from(format!("{owner}-{}", core.clock.unix_millis()));
-    let lease = core.leases.take(LOCK_TTL).await.map_err(|error| super::core::store_error(&error))?;
+    let lease = core.leases.take(LOCK_TTL).await?;
     let txn = Txn {
         compares: vec![Compare::Absent(Key::clone(&lock))],
         then: vec![Op::Put { key: Key::clone(&lock), value: value.clone(), lease: Some(lease) }],
         otherwise: Vec::new(),
     };
-    let outcome = core.commit(txn).await;
+    let outcome = core.batcher.submit(txn).await;
     let drained = match outcome {
         Ok(outcome) if outcome.succeeded => match read(core, &waiting).await {
             Ok(entries) => {
                 let fence = Compare::ValueIs { key: Key::clone(&lock), value };
                 apply_all(core, &entries, &fence, &lock).await.map(Drained::All)
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         },
         Ok(_) => Ok(Drained::HeldElsewhere),
-        Err(error) => Err(error),
+        Err(error) => Err(error.into()),
     };
     // Takes the lock along if anything above failed.
     core.leases.discard(vec![LeaseId(lease.0)]);
@@ -97,10 +98,10 @@ async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Dr
 
 /// The requests that still wait, in the order they came. A few at a time: a long queue as one answer might be too large,
 /// and then it would never get shorter.
-async fn read(core: &RegistryCore, waiting: &[Key]) -> Result<Vec<Entry>, Error> {
+async fn read(core: &RegistryCore, waiting: &[Key]) -> Result<Vec<Entry>, StoreError> {
     let chunks = waiting.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
-        core.read(gets)
+        core.try_read(gets)
     });
     let found = futures_util::future::try_join_all(chunks).await?;
     let mut entries: Vec<Entry> = found.into_iter().flatten().flatten().collect();
@@ -116,7 +117,7 @@ async fn apply_all(
     entries: &[Entry],
     fence: &Compare,
     lock: &Key,
-) -> Result<i64, Error> {
+) -> Result<i64, Failure> {
     let until = core.clock.monotonic() + MAX_HOLD;
     let unlock = [Op::Delete(Key::clone(lock))];
     let mut decoded: Vec<Dependency> = entries.iter().map(decode).collect();
@@ -125,11 +126,13 @@ async fn apply_all(
     core.catch_up_with(youngest).await;
     let snapshot = core.reader.load_full();
     if youngest.is_some_and(|youngest| snapshot.revision < youngest) {
-        return Err(Error::new(Code::Unavailable, "the snapshot is older than the dependency requests"));
+        let error = Error::new(Code::Unavailable, "the snapshot is older than the dependency requests");
+        return Err(Failure::Later(error));
     }
+    confine(core, &mut decoded, entries);
     for (request, entry) in decoded.iter_mut().zip(entries) {
         if let Some(tenant) = tenant_of(&entry.key) {
-            dependencies::leave_out_unknown(&snapshot, &tenant, request);
+            leave_out_unknown(&snapshot, &tenant, request);
         }
     }
     drop(snapshot);
@@ -164,21 +167,17 @@ async fn apply_all(
     for (outcome, close) in applied.into_iter().zip(&closing) {
         match outcome {
             Ok(applied) => revision = revision.max(applied.unwrap_or_default()),
-            Err(error) if error.code == Code::Internal => {
-                let key = close.entry.as_ref().map(|entry| &entry.key);
-                log::warn!("{key:?} is dropped, the store does not take its rules: {error}");
+            Err(failure) if failure.is_final() => {
+                if let Some(entry) = &close.entry {
+                    log::warn!("{}", dropped(&entry.key, &failure));
+                }
             }
-            Err(error) => return Err(error),
+            Err(failure) => return Err(failure),
         }
     }
     for tenant in tenants {
-        let cleaned = dependencies::clean_up(
-            core,
-            &tenant,
-            std::slice::from_ref(fence),
-            Some(revision).filter(|at| *at > 0),
-        )
-        .await?;
+        let fences = std::slice::from_ref(fence);
+        let cleaned = clean_up(core, &tenant, fences, Some(revision).filter(|at| *at > 0)).await?;
         revision = revision.max(cleaned.unwrap_or_default());
     }
     rules.forget();
@@ -187,8 +186,8 @@ async fn apply_all(
     Ok(revision.max(closed))
 }
 
-/// Applies requests each of which ends with its queue entry. One that the store refuses as it is would be refused again:
-/// nothing may wait behind it for ever, so it is dropped.
+/// Applies requests each of which ends with its queue entry. One that would be refused again, by the store or for the quota,
+/// is dropped: nothing may wait behind it for ever.
 async fn apply_closing(
     core: &RegistryCore,
     rules: &mut Rules<'_>,
@@ -196,20 +195,20 @@ async fn apply_closing(
     fence: &Compare,
     last: &[Op],
     until: Monotonic,
-) -> Result<i64, Error> {
+) -> Result<i64, Failure> {
     let mut revision = 0;
     let outcomes = rules.apply(requests, last, Some(until)).await;
     let count = requests.len();
     for (at, (outcome, request)) in outcomes.into_iter().zip(requests).enumerate() {
         let applied = match (outcome, &request.entry) {
-            (Err(error), Some(entry)) if error.code == Code::Internal => {
-                log::warn!("{} is dropped, the store does not take its rules: {error}", entry.key);
+            (Err(failure), Some(entry)) if failure.is_final() => {
+                log::warn!("{}", dropped(&entry.key, &failure));
                 let mut then = vec![Op::Delete(Key::clone(&entry.key))];
                 then.extend(last.iter().filter(|_| at + 1 == count).cloned());
                 let mod_revision = entry.mod_revision;
                 let unreplaced = Compare::Unchanged { key: Key::clone(&entry.key), mod_revision };
                 let compares = vec![fence.clone(), unreplaced];
-                let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await?;
+                let outcome = core.batcher.submit(Txn { compares, then, otherwise: Vec::new() }).await?;
                 outcome.succeeded.then_some(outcome.revision)
             }
             (outcome, _) => outcome?,
@@ -217,6 +216,34 @@ async fn apply_closing(
         revision = revision.max(applied.unwrap_or_default());
     }
     Ok(revision)
+}
+
+fn dropped(key: &Key, why: &Failure) -> String {
+    format!("the dependency request {key} is dropped: {why}")
+}
+
+/// Takes from requests what their tenants may not ask for. A node of the original server queues whatever a client sends.
+fn confine(core: &RegistryCore, requests: &mut [Dependency], entries: &[Entry]) {
+    let cross_domain = core.rules.cross_domain;
+    let mut first = None;
+    let mut count = 0;
+    for (request, entry) in requests.iter_mut().zip(entries) {
+        let removed = match tenant_of(&entry.key) {
+            Some(tenant) => request.confine(&tenant, cross_domain),
+            None => usize::from(std::mem::take(request).consumer.is_some()),
+        };
+        if removed > 0 {
+            first = first.or(Some(&entry.key));
+            count += removed;
+        }
+    }
+    if let Some(first) = first {
+        // One line, however many are queued.
+        log::warn!(
+            "{count} services in dependency requests are left out, since they are in another domain or no valid keys: in \
+             {first} first; set registry.dependency.crossDomain to let services depend on other domains"
+        );
+    }
 }
 
 fn decode(entry: &Entry) -> Dependency {

@@ -7,27 +7,17 @@
 
 use std::collections::{HashMap, HashSet};
 
-use bytes::Bytes;
-use futures_util::future::try_join_all;
-
 use super::core::RegistryCore;
+use super::dependency_store::{MAX_BYTES, MAX_OPS, Rule, consumer_key, provider_key, read_rules, write};
+use super::failure::Failure;
 use crate::clock::Monotonic;
-use crate::domain::dependency::{
-    ALL_VERSIONS, Dependency, Partners, merged_providers, same_name, same_partner,
-};
-use crate::domain::event::{Revision, ServiceName};
-use crate::domain::json;
-use crate::domain::{ServiceKey, Tenant};
+use crate::domain::ServiceKey;
+use crate::domain::dependency::{self, Dependency, merged_providers, same_partner};
+use crate::domain::event::Revision;
 use crate::error::{Code, Error};
-use crate::store::{Compare, Entry, Key, Op, Txn, keys};
+use crate::store::{Compare, Entry, Key, Op};
 
-/// Operations of one transaction, and compares, below the store's limit of 128.
-const MAX_OPS: usize = 120;
-/// Bytes of one transaction, below the store's limit of 1.5 MiB; a single larger rule goes alone.
-const MAX_BYTES: usize = 1_000_000;
-/// Rules read at once: each may have a megabyte.
-const READ_AT_ONCE: usize = 40;
-/// Consumers and providers of the requests looked at together.
+/// Rules of the requests that are looked at together.
 const WINDOW: usize = 400;
 /// Bytes of rules that are remembered from one transaction to the next.
 const MAX_KNOWN_BYTES: usize = 16 << 20;
@@ -41,111 +31,6 @@ pub(super) struct Request {
     /// What is compared with and deleted in the transaction that applies it: the key it waits under. If that is another
     /// one by then, the request is passed over.
     pub entry: Option<Entry>,
-}
-
-/// A rule as stored.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Rule {
-    /// Of the last write; `None` if there is none.
-    revision: Option<Revision>,
-    /// The partners in it.
-    pub partners: Vec<ServiceKey>,
-    bytes: usize,
-}
-
-impl Rule {
-    /// That it is as it was read.
-    fn compare(&self, key: &Key) -> Compare {
-        let key = Key::clone(key);
-        match self.revision {
-            Some(mod_revision) => Compare::Unchanged { key, mod_revision },
-            None => Compare::Absent(key),
-        }
-    }
-
-    fn new(stored: Option<Entry>) -> Self {
-        let Some(entry) = stored else { return Self::default() };
-        // What cannot be read holds nobody; it is written anew.
-        let partners = json::decode::<Partners>(&entry.value).unwrap_or_default().keys;
-        Self { revision: Some(entry.mod_revision), partners, bytes: entry.value.len() }
-    }
-
-    /// The write that leaves these partners, with its compare; `None` if they are what is there.
-    pub fn become_partners(&self, key: &Key, partners: &[ServiceKey]) -> Option<(Compare, Op)> {
-        if self.partners == partners {
-            return None;
-        }
-        let op = if partners.is_empty() {
-            Op::Delete(Key::clone(key))
-        } else {
-            let value = Bytes::from(json::encode(&Partners { keys: partners.to_vec() }));
-            Op::Put { key: Key::clone(key), value, lease: None }
-        };
-        Some((self.compare(key), op))
-    }
-}
-
-pub(super) fn name_of(key: &ServiceKey) -> ServiceName {
-    ServiceName::new(Tenant::from(key.tenant.as_str()), &key.environment, &key.app_id, &key.service_name)
-}
-
-fn consumer_key(consumer: &ServiceKey) -> Key {
-    keys::consumer_rule(&name_of(consumer), &consumer.version)
-}
-
-fn provider_key(provider: &ServiceKey) -> Key {
-    keys::provider_rule(&name_of(provider), ALL_VERSIONS)
-}
-
-/// Reads rules, in the order of their keys.
-pub(super) async fn read_rules(core: &RegistryCore, rule_keys: &[Key]) -> Result<Vec<Rule>, Error> {
-    let chunks = rule_keys.chunks(READ_AT_ONCE).map(|chunk| {
-        let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
-        core.read(gets)
-    });
-    let found = try_join_all(chunks).await?.into_iter().flatten();
-    Ok(found.map(|mut entries| Rule::new(entries.pop())).collect())
-}
-
-/// Writes in as few transactions as the limits allow, each under the fences, `last` with the last one; `None` if a compare
-/// failed, else the revision of each write, in order.
-pub(super) async fn write(
-    core: &RegistryCore,
-    writes: Vec<(Compare, Op)>,
-    fences: &[Compare],
-    last: &[Op],
-) -> Result<Option<Vec<Revision>>, Error> {
-    let mut revisions = Vec::with_capacity(writes.len());
-    let room = MAX_OPS.saturating_sub(fences.len().max(last.len()));
-    let mut writes = writes.into_iter().peekable();
-    let mut is_first = true;
-    while writes.peek().is_some() || (is_first && !(fences.is_empty() && last.is_empty())) {
-        is_first = false;
-        let mut txn = Txn { compares: fences.to_vec(), ..Txn::default() };
-        let mut bytes = 0;
-        while let Some((_, op)) = writes.peek() {
-            let size = if let Op::Put { key, value, .. } = op { key.len() + value.len() } else { 0 };
-            if !txn.then.is_empty() && (txn.then.len() >= room || bytes + size > MAX_BYTES) {
-                break;
-            }
-            bytes += size;
-            let Some((compare, op)) = writes.next() else { break };
-            txn.compares.push(compare);
-            txn.then.push(op);
-        }
-        let count = txn.then.len();
-        if writes.peek().is_none() {
-            txn.then.extend_from_slice(last);
-        }
-        let outcome = core.commit(txn).await?;
-        if !outcome.succeeded {
-            return Ok(None);
-        }
-        // One where only what goes with the last was written; none where there are only compares.
-        let count = count.max(usize::from(outcome.changed));
-        revisions.extend(std::iter::repeat_n(outcome.revision, count));
-    }
-    Ok(Some(revisions))
 }
 
 /// Applies requests, and remembers the rules it has read and written.
@@ -205,7 +90,7 @@ impl<'a> Rules<'a> {
         requests: &[Request],
         last: &[Op],
         until: Option<Monotonic>,
-    ) -> Vec<Result<Option<Revision>, Error>> {
+    ) -> Vec<Result<Option<Revision>, Failure>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut overtaken = HashSet::new();
         let mut deadline = self.core.deadline();
@@ -216,14 +101,14 @@ impl<'a> Rules<'a> {
                 break;
             }
             if let Err(error) = deadline.check() {
-                outcomes.push(Err(error));
+                outcomes.push(Err(Failure::Later(error)));
                 break;
             }
             let most = if alone > 0 { 1 } else { rest.len() };
             let (group, written) = match self.apply_some(rest, most, last, &overtaken).await {
                 Ok(done) => done,
-                Err(error) => {
-                    outcomes.push(Err(error));
+                Err(failure) => {
+                    outcomes.push(Err(failure));
                     break;
                 }
             };
@@ -235,14 +120,14 @@ impl<'a> Rules<'a> {
                 }
                 Ok(Written::Not) => self.forget(),
                 Ok(Written::Overtaken(keys)) => overtaken.extend(keys),
-                Err(error) if error.code == Code::Internal && group > 1 => alone = group,
-                Err(error) if error.code == Code::Internal => {
+                Err(failure) if failure.is_final() && group > 1 => alone = group,
+                Err(failure) if failure.is_final() => {
                     self.forget();
-                    outcomes.push(Err(error));
+                    outcomes.push(Err(failure));
                     alone = alone.saturating_sub(1);
                 }
-                Err(error) => {
-                    outcomes.push(Err(error));
+                Err(failure) => {
+                    outcomes.push(Err(failure));
                     break;
                 }
             }
@@ -263,18 +148,24 @@ impl<'a> Rules<'a> {
         most: usize,
         last: &[Op],
         overtaken: &HashSet<Key>,
-    ) -> Result<(usize, Result<Written, Error>), Error> {
+    ) -> Result<(usize, Result<Written, Failure>), Failure> {
         let window = rest.get(..window(rest).min(most)).unwrap_or(rest);
-        match self.learn(window).await {
-            Err(error) if error.code == Code::Internal => return Ok((window.len(), Err(error))),
-            learned => learned?,
-        }
+        let window = match self.learn(window).await {
+            Err(failure) if failure.is_final() => return Ok((window.len(), Err(failure))),
+            learned => window.get(..learned?).unwrap_or(window),
+        };
         let mut group = Group::default();
         for request in window {
             let entry = request.entry.as_ref();
             if entry.is_none_or(|entry| !overtaken.contains(&entry.key)) {
                 let edits = request.dependency.consumer.as_ref();
                 let edits = edits.map(|consumer| self.edits(&group, consumer, &request.dependency));
+                let edits = match edits.transpose() {
+                    Ok(edits) => edits,
+                    Err(failure) if group.requests == 0 => return Ok((1, Err(failure))),
+                    // Those before it first.
+                    Err(_) => break,
+                };
                 if !self.take(&mut group, edits, entry, last.len()) {
                     break;
                 }
@@ -286,24 +177,38 @@ impl<'a> Rules<'a> {
         Ok((count, self.write_group(group, last).await))
     }
 
-    /// Reads what these requests touch and is not known.
-    async fn learn(&mut self, requests: &[Request]) -> Result<(), Error> {
+    /// Reads what requests touch and is not known; of how many. Providers that a consumer keeps are not looked at: they have
+    /// the consumer in their rules since it was added.
+    async fn learn(&mut self, requests: &[Request]) -> Result<usize, Failure> {
         if self.known_bytes > MAX_KNOWN_BYTES {
             self.forget();
         }
-        let consumers = || requests.iter().filter_map(|request| request.dependency.consumer.as_ref());
-        self.read(consumers().map(consumer_key).collect()).await?;
+        let consumers = requests.iter().filter_map(|request| request.dependency.consumer.as_ref());
+        self.read(consumers.map(consumer_key).collect()).await?;
         let mut providers: HashSet<Key> = HashSet::new();
-        for request in requests.iter().filter(|request| request.dependency.consumer.is_some()) {
-            providers.extend(request.dependency.providers.iter().map(provider_key));
+        let mut count = 0;
+        for request in requests {
+            // A consumer that replaces many providers may fill the window alone.
+            if count > 0 && providers.len() > WINDOW {
+                break;
+            }
+            count += 1;
+            let Some(consumer) = &request.dependency.consumer else { continue };
+            let own = self.known.get(&consumer_key(consumer)).map(|rule| rule.partners.as_slice());
+            let left = own.unwrap_or_default().iter();
+            let left = left.filter(|old| request.dependency.replace || !self.connects(consumer, old));
+            providers.extend(left.chain(&request.dependency.providers).map(provider_key));
         }
-        for rule in consumers().filter_map(|consumer| self.known.get(&consumer_key(consumer))) {
-            providers.extend(rule.partners.iter().map(provider_key));
-        }
-        self.read(providers).await
+        self.read(providers).await?;
+        Ok(count)
     }
 
-    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), Error> {
+    /// Whether a consumer may have this provider.
+    fn connects(&self, consumer: &ServiceKey, provider: &ServiceKey) -> bool {
+        self.core.rules.cross_domain.connects(&consumer.tenant, &provider.tenant)
+    }
+
+    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), Failure> {
         let missing: Vec<Key> = rule_keys.into_iter().filter(|key| !self.known.contains_key(key)).collect();
         let rules = read_rules(self.core, &missing).await?;
         for (key, rule) in missing.into_iter().zip(rules) {
@@ -319,19 +224,27 @@ impl<'a> Rules<'a> {
         group.partners.get(key).map_or_else(known, Vec::as_slice)
     }
 
-    fn edits(&self, group: &Group, consumer: &ServiceKey, request: &Dependency) -> Edits {
+    fn edits(&self, group: &Group, consumer: &ServiceKey, request: &Dependency) -> Result<Edits, Failure> {
         let own_key = consumer_key(consumer);
         let own = self.partners(group, &own_key);
-        let wanted = merged_providers(own, &request.providers, request.replace);
+        let mut wanted = merged_providers(own, &request.providers, request.replace);
+        // What a node with other rules has filed ends here.
+        wanted.retain(|provider| self.connects(consumer, provider));
+        let quota = self.core.rules.quotas.dependencies;
+        dependency::check_quota(quota, own, &wanted).map_err(Failure::Request)?;
         let is_in = |key: &Key| self.partners(group, key).iter().any(|known| same_partner(known, consumer));
         // One that goes on in another version stays: a provider has one rule for all of them.
-        let gone = own.iter().filter(|old| !wanted.iter().any(|key| same_name(key, old)));
-        let mut touched: HashSet<Key> = own.iter().chain(&wanted).map(provider_key).collect();
+        let names: HashSet<[&str; 4]> = wanted.iter().map(dependency::name).collect();
+        let gone = own.iter().filter(|old| !names.contains(&dependency::name(old)));
+        let remove_from: Vec<Key> = gone.map(provider_key).collect();
+        let named = request.providers.iter().filter(|provider| self.connects(consumer, provider));
+        let add_to: Vec<Key> = named.map(provider_key).collect();
+        let mut touched: HashSet<Key> = remove_from.iter().chain(&add_to).cloned().collect();
         touched.insert(Key::clone(&own_key));
-        let remove_from = gone.map(provider_key).filter(&is_in).collect();
-        let add_to = wanted.iter().map(provider_key).filter(|key| !is_in(key)).collect();
+        let remove_from = remove_from.into_iter().filter(&is_in).collect();
+        let add_to = add_to.into_iter().filter(|key| !is_in(key)).collect();
         let own = (own != wanted).then_some((own_key, wanted));
-        Edits { consumer: consumer.clone(), own, add_to, remove_from, touched }
+        Ok(Edits { consumer: consumer.clone(), own, add_to, remove_from, touched })
     }
 
     /// Adds a request to the group; `false` if it does not fit beside those in it.
@@ -381,7 +294,7 @@ impl<'a> Rules<'a> {
         group.partners.entry(Key::clone(key)).or_insert_with(known)
     }
 
-    async fn write_group(&mut self, group: Group, last: &[Op]) -> Result<Written, Error> {
+    async fn write_group(&mut self, group: Group, last: &[Op]) -> Result<Written, Failure> {
         let Group { mut partners, order, entries, touched, .. } = group;
         let unknown = Rule::default();
         let writes: Vec<(Key, (Compare, Op))> = order
@@ -398,9 +311,10 @@ impl<'a> Rules<'a> {
             key: Key::clone(key),
             mod_revision: *mod_revision,
         }));
+        let written: HashSet<&Key> = changed.iter().collect();
         let unwritten = touched
             .iter()
-            .filter(|key| !changed.contains(key))
+            .filter(|key| !written.contains(key))
             .map(|key| self.known.get(key).unwrap_or(&unknown).compare(key));
         if touched.len() + fences.len() <= MAX_OPS {
             fences.extend(unwritten);
@@ -424,15 +338,16 @@ impl<'a> Rules<'a> {
     }
 
     /// A compare failed: the fence, a key they waited under, or a rule.
-    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<Written, Error> {
+    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<Written, Failure> {
         if let Some(Compare::ValueIs { key, value }) = &self.fence {
-            let held = self.core.read(vec![Op::Get(Key::clone(key))]).await?;
+            let held = self.core.try_read(vec![Op::Get(Key::clone(key))]).await?;
             if held.into_iter().flatten().next().is_none_or(|entry| entry.value != *value) {
-                return Err(Error::new(Code::Unavailable, "another node has taken the lock"));
+                let error = Error::new(Code::Unavailable, "another node has taken the lock");
+                return Err(Failure::Later(error));
             }
         }
         let gets = entries.iter().map(|(key, _)| Op::Get(Key::clone(key))).collect();
-        let found = if entries.is_empty() { Vec::new() } else { self.core.read(gets).await? };
+        let found = if entries.is_empty() { Vec::new() } else { self.core.try_read(gets).await? };
         let found = found.into_iter().map(|mut found| found.pop().map(|entry| entry.mod_revision));
         let overtaken: Vec<Key> = entries
             .iter()
@@ -444,7 +359,7 @@ impl<'a> Rules<'a> {
     }
 }
 
-/// How many of the first are looked at together.
+/// How many of the first have few enough rules to be looked at together; what they replace is not known yet.
 fn window(requests: &[Request]) -> usize {
     let mut rules = 0;
     let fitting = requests.iter().take_while(|request| {

@@ -6,13 +6,19 @@
 
 mod batcher;
 pub mod core;
+mod deadline;
 mod dependencies;
+mod dependency_cleanup;
 mod dependency_queue;
 mod dependency_rules;
+mod dependency_store;
+mod dependency_waiting;
+mod failure;
 mod instances;
 mod lease_pool;
 pub mod messages;
 mod retirement;
+pub mod rules;
 mod schemas;
 mod server_record;
 mod services;
@@ -26,7 +32,7 @@ use std::time::Duration;
 
 use actix::prelude::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 
-use self::core::{DependencyMode, RegistryCore};
+use self::core::RegistryCore;
 use self::messages::Reply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
@@ -34,6 +40,7 @@ use self::messages::{
     ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, UnregisterInstance,
     UnregisterService,
 };
+use self::rules::DependencyMode;
 use super::mailbox::{Resident, Work, run_until_end};
 use crate::domain::schema::Schema;
 use crate::domain::{InstanceId, ServiceId};

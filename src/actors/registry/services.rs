@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::core::{RegistryCore, committed, unchanged};
 use super::dependencies;
 use super::messages::{QuotaCheck, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
-use crate::actors::registry::core::DependencyMode;
+use super::rules::DependencyMode;
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
 use crate::cache::snapshot::name_path;
@@ -227,7 +227,7 @@ pub(super) async fn delete(
         let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
-        if let Err(error) = dependencies::apply_directly(core, tenant, ended).await {
+        if let Err(error) = dependencies::apply_directly(core, tenant, vec![ended]).await {
             // The service is gone all the same; a rule of a consumer that does not exist is passed over.
             log::warn!("dependencies of the deleted service {service} were left: {error}");
         }

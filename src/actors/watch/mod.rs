@@ -27,6 +27,7 @@ use super::hub::messages::SnapshotPublished;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end, tell};
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::Clock;
+use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics;
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
@@ -65,13 +66,15 @@ pub struct WatchCore {
     unsent: RefCell<Unsent>,
 }
 
-/// How expiries are judged.
+/// How what the store tells is judged.
 #[derive(Clone, Copy, Debug)]
-pub struct ExpiryRules {
+pub struct WatchRules {
     /// Share of the wide guard, 0 to 1.
     pub share: f64,
     /// TTL of every lease if positive, seconds.
     pub fixed_ttl_seconds: i64,
+    /// Whether a dependency may lead to another domain.
+    pub cross_domain: CrossDomain,
 }
 
 impl WatchActor {
@@ -82,9 +85,10 @@ impl WatchActor {
         goodbyes: Goodbyes,
         hub: Mailbox<HubActor>,
         clock: Clock,
-        rules: ExpiryRules,
+        rules: WatchRules,
     ) -> Self {
-        let state = WatchState::new(ExpiryGuard::new(rules.share), rules.fixed_ttl_seconds);
+        let builder = SnapshotBuilder::new(rules.cross_domain);
+        let state = WatchState::new(builder, ExpiryGuard::new(rules.share), rules.fixed_ttl_seconds);
         let core = WatchCore {
             store,
             publisher,

@@ -58,9 +58,8 @@ pub struct Step {
 }
 
 impl WatchState {
-    /// Nothing learned yet.
-    pub fn new(guard: ExpiryGuard, fixed_ttl_seconds: i64) -> Self {
-        let builder = SnapshotBuilder::default();
+    /// Nothing learned yet; the builder is empty.
+    pub fn new(builder: SnapshotBuilder, guard: ExpiryGuard, fixed_ttl_seconds: i64) -> Self {
         let (caught_up, ended_leases) = (Monotonic::ZERO, HashSet::new());
         Self { builder, guard, fixed_ttl_seconds, revision: 0, caught_up, ended_leases, fates: Vec::new() }
     }

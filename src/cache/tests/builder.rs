@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
+use super::super::ServiceView;
 use super::*;
+use crate::domain::dependency::CrossDomain;
 
 fn one_service() -> World {
     let mut world = World::default();
@@ -190,6 +192,98 @@ fn what_hangs_on_a_service_goes_piece_by_piece() {
     assert!(!is_empty(&mut world));
     world.apply(RegistryEvent::SchemaSummaryDeleted(tenant(), "s".into(), "x".into()));
     assert!(is_empty(&mut world));
+}
+
+fn partners_of(snapshot: &Snapshot, tenant: &Tenant, id: &str) -> (Vec<String>, Vec<String>) {
+    let ids = |found: Vec<Arc<ServiceView>>| -> Vec<String> {
+        found.iter().map(|service| service.id.to_string()).collect()
+    };
+    let (service, all) = (snapshot.service(tenant, id).unwrap(), PartnerFilter::default());
+    (ids(snapshot.providers(tenant, service, all)), ids(snapshot.consumers(tenant, service, all)))
+}
+
+/// Also of rules that other nodes have written.
+#[test]
+fn rules_across_domains_count_only_where_that_is_allowed() {
+    let (near, far) = (Tenant::from("default/other"), Tenant::from("far/p"));
+    let check = |cross_domain: CrossDomain, expected: (&[&str], &[&str])| {
+        let mut world = World { builder: SnapshotBuilder::new(cross_domain), revision: 0 };
+        let (shop, bank) = (name("", "app", "shop"), name("", "app", "bank"));
+        world.put_service("s", &shop, "1");
+        for (tenant, id) in [(&near, "near"), (&far, "far")] {
+            let bank = ServiceName { tenant: tenant.clone(), ..bank.clone() };
+            let document = document(id, &bank, "1");
+            let json = json::encode(&document).into();
+            let record = Arc::new(ServiceRecord { document, json, mod_revision: 1 });
+            world.apply(RegistryEvent::ServicePut(tenant.clone(), id.into(), record));
+            world.apply(RegistryEvent::IndexPut(bank, "1".into(), id.into()));
+        }
+        let banks = [partner(&far, &bank, "0.0.0+"), partner(&near, &bank, "0.0.0+")];
+        world.put_consumer_rule(&shop, "1", &banks);
+        world.put_provider_rule(&shop, &[partner(&near, &bank, "1"), partner(&far, &bank, "1")]);
+        let (providers, consumers) = partners_of(&world.snapshot(), &tenant(), "s");
+        assert_eq!(providers, expected.0);
+        assert_eq!(consumers, expected.1);
+        // A listing keeps to it.
+        let mut listed = SnapshotBuilder::listing_after(world.builder.current());
+        listed.apply(RegistryEvent::ConsumerRulePut(
+            shop.clone(),
+            "1".into(),
+            Arc::new(Partners { keys: banks.to_vec() }),
+        ));
+        let view = listed.current().tenant(&tenant()).unwrap();
+        let rule = view.consumer_rule("/app/shop/1").unwrap();
+        assert_eq!(rule.partners.keys.len(), expected.0.len());
+    };
+    check(CrossDomain::Forbidden, (&["near"], &["near"]));
+    check(CrossDomain::Allowed, (&["far", "near"], &["near", "far"]));
+}
+
+#[test]
+fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
+    let (shop, bank, nobody) = (name("", "app", "shop"), name("", "app", "bank"), name("", "app", "nobody"));
+    let aliased =
+        |alias: &str| ServiceKey { alias: alias.to_owned(), ..partner(&tenant(), &nobody, "0.0.0+") };
+    let mut world = World::default();
+    world.put_service("c", &shop, "1");
+    for (id, version, alias) in [("b1", "1", "money"), ("b2", "2", "money"), ("b3", "3", "")] {
+        world.put_document(Service { alias: alias.to_owned(), ..document(id, &bank, version) });
+        world.apply(RegistryEvent::IndexPut(bank.clone(), version.into(), id.into()));
+        if !alias.is_empty() {
+            let alias = name("", "app", alias);
+            world.apply(RegistryEvent::AliasPut(alias, version.into(), id.into()));
+        }
+    }
+    let check = |world: &mut World, expected: [&[&str]; 4]| {
+        let snapshot = world.snapshot();
+        reads(&snapshot);
+        let of = |id: &str| partners_of(&snapshot, &tenant(), id);
+        for (found, expected) in [of("c").0, of("b1").1, of("b2").1, of("b3").1].iter().zip(expected) {
+            assert_eq!(found, expected);
+        }
+    };
+    check(&mut world, [&[], &[], &[], &[]]);
+    world.put_consumer_rule(&shop, "1", &[aliased("money")]);
+    world.put_provider_rule(&nobody, &[partner(&tenant(), &shop, "1")]);
+    check(&mut world, [&["b1", "b2"], &["c"], &["c"], &[]]);
+    // The alias as it is written now.
+    world.put_consumer_rule(&shop, "1", &[aliased("gold")]);
+    check(&mut world, [&[], &[], &[], &[]]);
+    world.put_consumer_rule(&shop, "1", &[aliased("money")]);
+    // The name goes first.
+    world.put_service("n", &nobody, "1");
+    check(&mut world, [&["n"], &[], &[], &[]]);
+    world.apply(RegistryEvent::IndexDeleted(nobody.clone(), "1".into()));
+    check(&mut world, [&["b1", "b2"], &["c"], &["c"], &[]]);
+    // Named twice, it is told once.
+    world.put_consumer_rule(&shop, "1", &[aliased("money"), partner(&tenant(), &bank, "0.0.0+")]);
+    world.put_provider_rule(&bank, &[partner(&tenant(), &shop, "1")]);
+    check(&mut world, [&["b1", "b2", "b3"], &["c"], &["c"], &["c"]]);
+    world.apply(RegistryEvent::ConsumerRuleDeleted(shop, "1".into()));
+    world.apply(RegistryEvent::ProviderRuleDeleted(bank, "0.0.0+".into()));
+    check(&mut world, [&[], &[], &[], &[]]);
+    let snapshot = world.snapshot();
+    assert!(snapshot.tenant(&tenant()).unwrap().aliased_rules.is_empty());
 }
 
 #[test]

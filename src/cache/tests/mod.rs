@@ -7,6 +7,7 @@ mod builder;
 mod difference;
 mod find;
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -201,6 +202,10 @@ fn rule_lines(snapshot: &Snapshot, tenant: &Tenant, view: &TenantView) -> Vec<St
         view.consumer_rules.iter().map(|(path, rule)| format!("consumer {path}: {:?}", rule.partners));
     let mut lines: Vec<String> = rules.collect();
     lines.extend(view.provider_rules.iter().map(|(path, rules)| format!("provider {path}: {rules:?}")));
+    lines.extend(view.aliased_rules.iter().map(|(path, names)| format!("rules by alias {path}: {names:?}")));
+    let nameless =
+        view.provider_rules.keys().filter(|path| view.name(path).is_none()).collect::<BTreeSet<_>>();
+    assert_eq!(view.nameless_rules.iter().collect::<BTreeSet<_>>(), nameless, "nameless rules of {tenant}");
     for service in view.services() {
         let ids = |found: Vec<Arc<super::ServiceView>>| -> Vec<String> {
             found.iter().map(|service| service.id.to_string()).collect()

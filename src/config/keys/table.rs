@@ -208,6 +208,11 @@ groups! {
         GLOBAL_VISIBLE = Key::new("registry.service.globalVisible", Kind::List, "",
             "Names of services of the app default in default/default that every tenant finds, besides SERVICECENTER.")
             .env("CSE_SHARED_SERVICES").shipped(&[""]);
+        DEPENDENCY_CROSS_DOMAIN = Key::new("registry.dependency.crossDomain", Kind::Switch, "false",
+            "Lets a service of one domain depend on a service of another domain. Then the consumer is told about the provider's \
+             instances, and the provider cannot be deleted while the consumer depends on it. Off, because domains are separate; \
+             projects of one domain may always depend on each other.")
+            .standing(Standing::Ours);
         SERVICE_RETIRE_DISABLE = Key::new("registry.service.retire.disable", Kind::Switch, "false",
             "Turns off the job that deletes old versions without instances.")
             .shipped(&["false"]);
@@ -237,6 +242,10 @@ groups! {
         QUOTA_TAG = Key::new("quota.cap.tag.limit", Kind::Integer(0, u64::MAX), "100",
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);
+        QUOTA_DEPENDENCY = Key::new("quota.cap.dependency.limit", Kind::Integer(0, u64::MAX), "1000",
+            "Providers of one consumer. Each change writes the whole list, so the cost of a change grows with the list. A service \
+             calls far fewer.")
+            .env("QUOTA_DEPENDENCY").standing(Standing::Ours);
     }
     "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",

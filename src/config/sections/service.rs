@@ -19,6 +19,8 @@ pub struct ServiceConfig {
     /// Names of services of the app `default` in `default/default` that every tenant finds; `SERVICECENTER` is one in any
     /// case and is not listed.
     pub global_visible: Vec<String>,
+    /// Whether services of different domains may depend on each other.
+    pub cross_domain: bool,
     /// The job that deletes old versions without instances.
     pub retire: RetireConfig,
 }
@@ -31,6 +33,7 @@ impl ServiceConfig {
         global_visible.retain(|name| name != "SERVICECENTER");
         Self {
             global_visible,
+            cross_domain: reader.switch(&table::DEPENDENCY_CROSS_DOMAIN),
             retire: RetireConfig { cron, reserve: reader.integer(&table::SERVICE_RETIRE_RESERVE) },
         }
     }
@@ -65,6 +68,8 @@ pub struct QuotaConfig {
     pub schemas: usize,
     /// Tags in a request.
     pub tags: usize,
+    /// Providers a consumer.
+    pub dependencies: usize,
 }
 
 impl QuotaConfig {
@@ -76,6 +81,7 @@ impl QuotaConfig {
             instances: limit(&table::QUOTA_INSTANCE),
             schemas: limit(&table::QUOTA_SCHEMA),
             tags: limit(&table::QUOTA_TAG),
+            dependencies: limit(&table::QUOTA_DEPENDENCY),
         }
     }
 }

@@ -1,12 +1,12 @@
-//! Dependency requests: the rules of their fields. Filling in tenant, application and version, and what the consumer
-//! is, comes later.
+//! Dependency requests: the rules of their fields, and which tenants they may name. Filling in tenant, application and
+//! version, and what the consumer is, comes later.
 
 use std::fmt;
 
 use super::rule::{self, Elements, Rule};
 use super::{member, pattern};
-use crate::domain::ServiceKey;
-use crate::domain::dependency::{Dependency, same_partner};
+use crate::domain::dependency::{CrossDomain, Dependency, same_partner};
+use crate::domain::{ServiceKey, Tenant};
 use crate::error::Error;
 
 /// What a dependency request does with the providers a consumer has.
@@ -27,16 +27,25 @@ impl fmt::Display for DependencyWrite {
     }
 }
 
+/// Who sends a dependency request, and how far it may reach.
+#[derive(Clone, Copy, Debug)]
+pub struct Asker<'a> {
+    /// The caller's tenant.
+    pub tenant: &'a Tenant,
+    /// Whether it may name other domains than its own.
+    pub cross_domain: CrossDomain,
+}
+
 const DEPENDENCIES: Rule = Rule::between(1, 100);
 const PROVIDER_VERSION: Rule = Rule::at_most(128).and_like(pattern::VERSION_RANGE);
 
 /// A dependency request: 1 to 100 entries. To add needs a provider in each; to replace does not (none clears), but
 /// takes each consumer once, since two entries of one consumer contradict each other.
-pub fn request(write: DependencyWrite, dependencies: &[Dependency]) -> Result<(), Error> {
+pub fn request(asker: Asker<'_>, write: DependencyWrite, dependencies: &[Dependency]) -> Result<(), Error> {
     let count = dependencies.len();
     DEPENDENCIES.check_count(write, count, Elements(count))?;
     for (index, dependency) in dependencies.iter().enumerate() {
-        entry(write, &format_args!("{write}[{index}]"), dependency)?;
+        entry(asker, write, &format_args!("{write}[{index}]"), dependency)?;
         if write == DependencyWrite::Replace {
             let earlier = dependencies.iter().take(index);
             if let Some(first) = earlier.enumerate().find(|(_, other)| same_consumer(other, dependency)) {
@@ -54,35 +63,60 @@ fn same_consumer(a: &Dependency, b: &Dependency) -> bool {
     matches!((&a.consumer, &b.consumer), (Some(a), Some(b)) if same_partner(a, b))
 }
 
-fn entry(write: DependencyWrite, place: &dyn fmt::Display, entry: &Dependency) -> Result<(), Error> {
+fn entry(
+    asker: Asker<'_>,
+    write: DependencyWrite,
+    place: &dyn fmt::Display,
+    entry: &Dependency,
+) -> Result<(), Error> {
     let consumer_place = format_args!("{place}.Consumer");
-    consumer(&consumer_place, rule::required(consumer_place, entry.consumer.as_ref())?)?;
+    consumer(asker, &consumer_place, rule::required(consumer_place, entry.consumer.as_ref())?)?;
     if write == DependencyWrite::Add {
         rule::REQUIRED.check_count(format_args!("{place}.Providers"), entry.providers.len(), Elements(0))?;
     }
     for (index, key) in entry.providers.iter().enumerate() {
-        provider(&format_args!("{place}.Providers[{index}]"), key)?;
+        provider(asker, &format_args!("{place}.Providers[{index}]"), key)?;
     }
     Ok(())
 }
 
-fn consumer(place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+fn consumer(asker: Asker<'_>, place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+    tenant(asker, place, &key.tenant)?;
     member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
     member::APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
     member::SERVICE_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)?;
+    member::ALIAS.check(format_args!("{place}.Alias"), &key.alias)?;
     member::VERSION.check(format_args!("{place}.Version"), &key.version)
 }
 
-fn provider(place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+fn provider(asker: Asker<'_>, place: &dyn fmt::Display, key: &ServiceKey) -> Result<(), Error> {
+    tenant(asker, place, &key.tenant)?;
     member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
     member::OPTIONAL_APP_ID.check(format_args!("{place}.AppId"), &key.app_id)?;
     member::SERVICE_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)?;
+    member::ALIAS.check(format_args!("{place}.Alias"), &key.alias)?;
     PROVIDER_VERSION.check(format_args!("{place}.Version"), &key.version)
+}
+
+/// A tenant becomes part of keys in the store, and says whose events the consumer gets.
+fn tenant(asker: Asker<'_>, place: &dyn fmt::Display, tenant: &str) -> Result<(), Error> {
+    member::TENANT.check(format_args!("{place}.Tenant"), tenant)?;
+    let own = asker.tenant;
+    if tenant.is_empty() || asker.cross_domain.connects(own.as_str(), tenant) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "field '{place}.Tenant' invalid value '{tenant}' is in another domain than the caller's '{}': name a project of that \
+         domain, or set registry.dependency.crossDomain",
+        own.domain()
+    )))
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::super::rule::refused_field;
     use super::*;
     use crate::domain::json;
@@ -91,12 +125,17 @@ mod tests {
     const PROVIDER: &str = r#"{"appId":"default","serviceName":"p","version":"1.0.0"}"#;
     const BOTH: [DependencyWrite; 2] = [DependencyWrite::Add, DependencyWrite::Replace];
 
+    fn asker(cross_domain: CrossDomain) -> Asker<'static> {
+        static TENANT: LazyLock<Tenant> = LazyLock::new(|| Tenant::new("d", "p"));
+        Asker { tenant: &TENANT, cross_domain }
+    }
+
     /// Validates entries given as JSON; `field` is the member that must be refused, without the request's name.
     fn check(writes: &[DependencyWrite], entries: &[String], field: Option<&str>) {
         let entries: Vec<Dependency> =
             entries.iter().map(|entry| json::decode(entry.as_bytes()).unwrap()).collect();
         for write in writes {
-            let refused = refused_field(request(*write, &entries));
+            let refused = refused_field(request(asker(CrossDomain::Forbidden), *write, &entries));
             let refused = refused.as_deref().map(|name| name.strip_prefix(&write.to_string()).unwrap());
             assert_eq!(refused, field, "{write} {entries:?}");
         }
@@ -150,6 +189,41 @@ mod tests {
             bad("appId", app);
         }
         bad("environment", "no");
+        for alias in ["a/b", &x(129)] {
+            bad("alias", alias);
+        }
+        for tenant in BAD_TENANTS {
+            bad("tenant", tenant);
+        }
+    }
+
+    const BAD_TENANTS: [&str; 9] = ["d", "/", "d/", "..", "../p", "d/..", "d/p/q", "d/p\u{7}", "other/p"];
+
+    #[test]
+    fn tenants() {
+        let both = |tenant: &str| {
+            let (consumer, provider) = (key("tenant", tenant), key("tenant", tenant));
+            let entries = [entry(&consumer, PROVIDER), entry(&key("version", "2"), &provider)];
+            entries.map(|entry| json::decode::<Dependency>(entry.as_bytes()).unwrap())
+        };
+        let check = |cross_domain, tenant: &str, expected: Option<&str>| {
+            let refused = request(asker(cross_domain), DependencyWrite::Add, &both(tenant)).err();
+            match (refused, expected) {
+                (None, None) => {}
+                (Some(error), Some(part)) => assert!(error.detail.contains(part), "{error}"),
+                (refused, _) => panic!("{tenant}: {refused:?}"),
+            }
+        };
+        for own in ["", "d/p", "d/q"] {
+            check(CrossDomain::Forbidden, own, None);
+        }
+        check(CrossDomain::Allowed, "other/p", None);
+        check(
+            CrossDomain::Forbidden,
+            "other/p",
+            Some("'other/p' is in another domain than the caller's 'd'"),
+        );
+        check(CrossDomain::Allowed, &"d/".repeat(50_000), Some("does not match rule"));
     }
 
     fn member_start(member: &str) -> String {
@@ -176,6 +250,14 @@ mod tests {
         }
         bad("appId", "*");
         bad("environment", "no");
+        for alias in ["a/b", &x(129)] {
+            bad("alias", alias);
+        }
+        for tenant in BAD_TENANTS {
+            bad("tenant", tenant);
+        }
+        good(&key("tenant", "d/q"));
+        good(&key("alias", "a:b"));
     }
 
     /// Adding twice is one addition after the other; replacing twice leaves open which entry counts.

@@ -19,6 +19,10 @@ pub const OPTIONAL_APP_ID: Rule = Rule::at_most(160).and_like(pattern::NAME);
 pub const SERVICE_NAME: Rule = Rule::between(1, 128).and_like(pattern::NAME);
 /// Name or alias of a service that is looked for.
 pub const FIND_NAME: Rule = Rule::between(1, 289).and_like(pattern::FIND_NAME);
+/// Second name of a service.
+pub const ALIAS: Rule = Rule::at_most(128).and_like(pattern::ALIAS);
+/// Tenant of a service that a request names; may be empty.
+pub const TENANT: Rule = Rule::like(pattern::TENANT);
 /// One version.
 pub const VERSION: Rule = Rule::between(1, 64).and_like(pattern::VERSION);
 /// Key or value of a tag.

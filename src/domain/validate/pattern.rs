@@ -6,7 +6,7 @@
 
 use std::fmt;
 
-use crate::domain::version;
+use crate::domain::{Tenant, version};
 
 /// A shape and its text.
 #[derive(Clone, Copy)]
@@ -96,6 +96,12 @@ pub const REGISTER_BY: Pattern = Pattern {
 pub const ALIAS: Pattern = Pattern {
     text: r"^[a-zA-Z0-9_\-.:]*$",
     matches: |text| text.bytes().all(|byte| is_name_byte(byte) || byte == b':'),
+};
+
+/// The tenant of a service in a request, or nothing.
+pub const TENANT: Pattern = Pattern {
+    text: "the form domain/project where both have 1 to 64 characters without '/' or blanks, and are neither '.' nor '..'",
+    matches: |text| text.is_empty() || Tenant::parse(text).is_some(),
 };
 
 /// A REST path.
@@ -271,6 +277,15 @@ mod tests {
         );
         check(INSTANCE_STATUS, &["UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"], &["", "up", "DOWN "]);
         check(HEALTH_MODE, &["push", "pull"], &["", "PUSH", "poll", "pushpull"]);
+    }
+
+    #[test]
+    fn tenants() {
+        check(
+            TENANT,
+            &["", "default/default", "d9/p9"],
+            &[" ", "d", "/", "d/", "/p", "..", "../p", "d/p/q", "d/p\u{7}", &"d/".repeat(50_000)],
+        );
     }
 
     #[test]

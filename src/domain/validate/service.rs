@@ -48,7 +48,6 @@ const LEVEL: Rule = Rule::like(pattern::LEVEL);
 const SCHEMA: Rule = Rule::like(pattern::LISTED_SCHEMA_ID);
 const PATH: Rule = Rule::like(pattern::PATH);
 const STATUS: Rule = Rule::like(pattern::SERVICE_STATUS);
-const ALIAS: Rule = Rule::at_most(128).and_like(pattern::ALIAS);
 const VERSION: Rule = Rule::at_most(64).and_like(pattern::VERSION);
 const REGISTER_BY: Rule = Rule::at_most(64).and_like(pattern::REGISTER_BY);
 const FRAMEWORK_NAME: Rule = Rule::at_most(64).and_like(pattern::NAME);
@@ -76,7 +75,7 @@ pub fn registration(service: &Service, schema_quota: usize) -> Result<(), Error>
     for (index, provider) in service.providers.iter().enumerate() {
         rule::required(format_args!("MicroService.Providers[{index}]"), provider.as_ref())?;
     }
-    ALIAS.check("MicroService.Alias", &service.alias)?;
+    member::ALIAS.check("MicroService.Alias", &service.alias)?;
     member::ENVIRONMENT.check("MicroService.Environment", &service.environment)?;
     REGISTER_BY.check("MicroService.RegisterBy", &service.register_by)?;
     if let Some(framework) = &service.framework {

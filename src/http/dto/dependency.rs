@@ -2,7 +2,7 @@
 
 use crate::domain::ServiceKey;
 use crate::domain::dependency::Dependency;
-use crate::domain::validate::dependency::DependencyWrite;
+use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::{self, rule};
 use crate::error::Error;
 use crate::json_object;
@@ -27,7 +27,11 @@ json_object! {
 
 impl Dependencies {
     /// The entries, valid but as they were sent: tenant, application and version are not filled in. 400001 otherwise.
-    pub fn into_dependencies(self, write: DependencyWrite) -> Result<Vec<Dependency>, Error> {
+    pub fn into_dependencies(
+        self,
+        asker: Asker<'_>,
+        write: DependencyWrite,
+    ) -> Result<Vec<Dependency>, Error> {
         let entries = rule::all_present(write, self.dependencies)?.into_iter().enumerate();
         let dependencies: Vec<Dependency> = entries
             .map(|(index, entry)| {
@@ -37,7 +41,7 @@ impl Dependencies {
                 Ok(Dependency { consumer: entry.consumer, providers, replace })
             })
             .collect::<Result<_, Error>>()?;
-        validate::dependency::request(write, &dependencies)?;
+        validate::dependency::request(asker, write, &dependencies)?;
         Ok(dependencies)
     }
 }
@@ -46,9 +50,14 @@ impl Dependencies {
 mod tests {
     use super::super::body;
     use super::*;
+    use crate::domain::Tenant;
+    use crate::domain::dependency::CrossDomain;
 
     fn check(write: DependencyWrite, input: &str, expected: Result<usize, &str>) {
-        let read = body::<Dependencies>(input.as_bytes()).and_then(|body| body.into_dependencies(write));
+        let tenant = Tenant::default_tenant();
+        let asker = Asker { tenant: &tenant, cross_domain: CrossDomain::Forbidden };
+        let read =
+            body::<Dependencies>(input.as_bytes()).and_then(|body| body.into_dependencies(asker, write));
         match (read, expected) {
             (Ok(dependencies), Ok(count)) => {
                 assert_eq!(dependencies.len(), count);

@@ -12,15 +12,16 @@ use super::instance::{BulkStatus, Heartbeats, RegisterInstance};
 use super::schema::{PutSchema, PutSchemas};
 use super::service::{CreateService, DeleteServices, Properties};
 use super::tag;
+use crate::domain::dependency::CrossDomain;
 use crate::domain::json;
-use crate::domain::validate::dependency::DependencyWrite;
+use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::find::{self, FindParameters, ListParameters};
 use crate::domain::validate::flag::batch_action;
 use crate::domain::validate::instance::{self, InstanceRequest};
 use crate::domain::validate::schema::{self, SchemaRequest};
 use crate::domain::validate::service::{self, ServiceRequest};
 use crate::domain::validate::{self, ExistenceKind, Force, SchemaTexts};
-use crate::domain::{Service, ServiceKey};
+use crate::domain::{Service, ServiceKey, Tenant};
 use crate::error::{Code, Error};
 
 /// Enough for each body below to be hit in each place, in about a second.
@@ -121,6 +122,10 @@ fn text(random: &mut StdRng) -> String {
 
 /// Every decoder, each with all that follows it.
 fn decode_all(bytes: &[u8]) -> Vec<Error> {
+    let tenant = Tenant::default_tenant();
+    let asker = Asker { tenant: &tenant, cross_domain: CrossDomain::Allowed };
+    let dependencies =
+        |write| body::<Dependencies>(bytes).and_then(|body| body.into_dependencies(asker, write)).map(drop);
     let results = [
         body::<CreateService>(bytes).and_then(|body| body.into_registration(3)).map(|registration| {
             let stored = json::encode(&registration.service);
@@ -133,10 +138,8 @@ fn decode_all(bytes: &[u8]) -> Vec<Error> {
         tag::replacement(bytes, "s", 3).map(drop),
         body::<PutSchema>(bytes).and_then(|body| body.into_schema("s", "a")).map(drop),
         body::<PutSchemas>(bytes).and_then(|body| body.into_schemas("s", 3)).map(drop),
-        body::<Dependencies>(bytes).and_then(|body| body.into_dependencies(DependencyWrite::Add)).map(drop),
-        body::<Dependencies>(bytes)
-            .and_then(|body| body.into_dependencies(DependencyWrite::Replace))
-            .map(drop),
+        dependencies(DependencyWrite::Add),
+        dependencies(DependencyWrite::Replace),
         body::<BatchFind>(bytes).and_then(|body| body.into_query("c")).map(drop),
         body::<BulkStatus>(bytes).and_then(BulkStatus::into_change).map(drop),
         body::<Heartbeats>(bytes).and_then(Heartbeats::into_instances).map(drop),

@@ -9,7 +9,7 @@ use crate::cache::dependency::PartnerFilter;
 use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
 use crate::domain::shape::Shaped as _;
-use crate::domain::validate::dependency::DependencyWrite;
+use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::error::Error;
 use crate::http::api::Api;
@@ -51,7 +51,8 @@ pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 async fn change(api: &Api, call: &Call, write: DependencyWrite, merge: Merge) -> Result<Reply, Error> {
     let body: Dependencies = body(call.body())?;
-    let requests = body.into_dependencies(write)?;
+    let asker = Asker { tenant: call.tenant(), cross_domain: api.rules.cross_domain };
+    let requests = body.into_dependencies(asker, write)?;
     api.write(ChangeDependencies { tenant: call.tenant().clone(), requests, merge }).await?;
     Ok(Reply::empty().deprecated())
 }

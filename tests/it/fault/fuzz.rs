@@ -14,10 +14,11 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use service_center::cache::SnapshotBuilder;
 use service_center::config::{Cron, Inputs, Sources};
+use service_center::domain::dependency::CrossDomain;
 use service_center::domain::json;
-use service_center::domain::validate::dependency::DependencyWrite;
+use service_center::domain::validate::dependency::{Asker, DependencyWrite};
 use service_center::domain::validate::find::{FindParameters, find, tag_keys};
-use service_center::domain::{Instance, Service, version};
+use service_center::domain::{Instance, Service, Tenant, version};
 use service_center::http::dto;
 use service_center::http::escape::{clean_path, decode_path, decode_query};
 use service_center::http::query::Query;
@@ -82,9 +83,12 @@ fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
         2 => dto::body::<dto::instance::Heartbeats>(bytes).and_then(|body| body.into_instances()).map(drop),
         3 => dto::body::<dto::instance::BulkStatus>(bytes).and_then(|body| body.into_change()).map(drop),
         4 => dto::body::<dto::find::BatchFind>(bytes).and_then(|body| body.into_query("c")).map(drop),
-        5 => dto::body::<dto::dependency::Dependencies>(bytes)
-            .and_then(|body| body.into_dependencies(DependencyWrite::Replace))
-            .map(drop),
+        5 => {
+            let asker = Asker { tenant: &Tenant::default_tenant(), cross_domain: CrossDomain::Forbidden };
+            dto::body::<dto::dependency::Dependencies>(bytes)
+                .and_then(|body| body.into_dependencies(asker, DependencyWrite::Replace))
+                .map(drop)
+        }
         6 => dto::body::<dto::schema::PutSchema>(bytes).and_then(|body| body.into_schema("s", "x")).map(drop),
         7 => {
             dto::body::<dto::schema::PutSchemas>(bytes).and_then(|body| body.into_schemas("s", 100)).map(drop)

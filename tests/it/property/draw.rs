@@ -146,9 +146,10 @@ impl Draw<'_> {
     fn dependencies(&mut self) -> Operation {
         let replace: bool = self.random.random();
         let least = usize::from(!replace);
-        let mut providers: Vec<Name> = (least..3).map(|_| self.name()).collect();
+        let mut providers: Vec<(Name, &str)> =
+            (least..3).map(|_| (self.name(), self.one_of(&ALIASES))).collect();
         providers.sort();
-        providers.dedup();
+        providers.dedup_by(|a, b| a.0 == b.0);
         Operation::ChangeDependencies { consumer: self.key(), providers, replace }
     }
 }

@@ -1,7 +1,7 @@
 //! What the registry holds and answers, written down naively: lists that are searched from end to end, in one tenant.
 //! Nothing here is taken from the daemon but how the id of a service is derived from its key.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::{Value, json};
 use service_center::domain::service::derived_id;
@@ -64,8 +64,8 @@ pub const NO_INSTANCE: Code = "400017";
 #[derive(Clone, Debug, Default)]
 pub struct Model {
     pub services: Vec<Service>,
-    /// Consumer and provider.
-    pub rules: BTreeSet<(Key, Name)>,
+    /// Consumer and provider, and the alias the provider is named with.
+    pub rules: BTreeMap<(Key, Name), &'static str>,
     writes: u64,
 }
 
@@ -136,18 +136,32 @@ impl Model {
 
     /// All versions under a name, or if it has none under the alias.
     fn named_or_aliased(&self, name: &Name) -> Vec<&Service> {
+        self.meant_by(name, name.name)
+    }
+
+    /// All versions under a name, or if it has none under an alias.
+    fn meant_by(&self, name: &Name, alias: &str) -> Vec<&Service> {
         let found = self.named(name);
-        if !found.is_empty() {
+        if !found.is_empty() || alias.is_empty() {
             return found;
         }
         let is_aliased = |service: &&Service| {
-            service.alias == name.name
+            service.alias == alias
                 && service.name.app == name.app
                 && service.name.environment == name.environment
         };
         let mut found: Vec<&Service> = self.services.iter().filter(is_aliased).collect();
         found.sort_by_key(|service| service.version);
         found
+    }
+
+    /// Consumers in all rules that mean a service.
+    fn consumers_of(&self, service: &Service) -> Vec<&Key> {
+        let rules = self.rules.iter();
+        let means = rules.filter(|((_, provider), alias)| {
+            self.meant_by(provider, alias).iter().any(|meant| meant.id == service.id)
+        });
+        means.map(|((consumer, _), _)| consumer).collect()
     }
 
     /// An existing one keeps what it is; its id is answered.
@@ -190,7 +204,7 @@ impl Model {
     pub fn unregister_service(&mut self, id: &str, force: bool) -> Result<(), Code> {
         let service = self.service(id)?;
         let key = service.key();
-        let others = self.rules.iter().any(|(consumer, provider)| *provider == key.0 && *consumer != key);
+        let others = self.consumers_of(service).iter().any(|consumer| **consumer != key);
         if !force && others {
             return Err("400023");
         }
@@ -198,15 +212,16 @@ impl Model {
             return Err("400013");
         }
         self.services.retain(|service| service.id != id);
-        self.rules.retain(|(consumer, _)| *consumer != key);
+        self.rules.retain(|(consumer, _), _| *consumer != key);
         self.drop_dead_rules();
         Ok(())
     }
 
-    /// Rules that lead to a name without any version end with the next deletion or replacement.
+    /// Rules that mean no service, by name or alias, end with the next deletion or replacement.
     fn drop_dead_rules(&mut self) {
-        let services = &self.services;
-        self.rules.retain(|(_, provider)| services.iter().any(|service| service.name == *provider));
+        let mut rules = std::mem::take(&mut self.rules);
+        rules.retain(|(_, provider), alias| !self.meant_by(provider, alias).is_empty());
+        self.rules = rules;
     }
 
     pub fn register_instance(
@@ -263,16 +278,19 @@ impl Model {
     pub fn change_dependencies(
         &mut self,
         consumer: &Key,
-        providers: &[Name],
+        providers: &[(Name, &'static str)],
         replace: bool,
     ) -> Result<(), Code> {
         if !self.services.iter().any(|service| service.key() == *consumer) {
             return Err(NO_SERVICE);
         }
         if replace {
-            self.rules.retain(|(known, _)| known != consumer);
+            self.rules.retain(|(known, _), _| known != consumer);
         }
-        self.rules.extend(providers.iter().map(|provider| (consumer.clone(), provider.clone())));
+        for (provider, alias) in providers {
+            // One that is known keeps the alias it has.
+            self.rules.entry((consumer.clone(), provider.clone())).or_insert(alias);
+        }
         if replace {
             self.drop_dead_rules();
         }
@@ -295,8 +313,8 @@ impl Model {
         let visible: Vec<&Service> = versions.iter().filter(is_visible).copied().collect();
         let found = found(&visible);
         if let (Some(consumer), Some(provider)) = (consumer, visible.first()) {
-            let rule = (consumer.key(), provider.name.clone());
-            self.rules.insert(rule);
+            let (rule, alias) = ((consumer.key(), provider.name.clone()), provider.alias);
+            self.rules.entry(rule).or_insert(alias);
         }
         Ok(found)
     }
@@ -319,14 +337,14 @@ impl Model {
 
     pub fn providers(&self, consumer: &str) -> Result<Vec<Value>, Code> {
         let key = self.service(consumer)?.key();
-        let of = self.rules.iter().filter(|(consumer, _)| *consumer == key);
-        Ok(of.flat_map(|(_, provider)| self.named(provider)).map(Service::shown).collect())
+        let of = self.rules.iter().filter(|((consumer, _), _)| *consumer == key);
+        let meant = of.flat_map(|((_, provider), alias)| self.meant_by(provider, alias));
+        let once: BTreeMap<&str, &Service> = meant.map(|service| (service.id.as_str(), service)).collect();
+        Ok(once.into_values().map(Service::shown).collect())
     }
 
     pub fn consumers(&self, provider: &str) -> Result<Vec<Value>, Code> {
-        let name = &self.service(provider)?.name;
-        let of = self.rules.iter().filter(|(_, provider)| provider == name);
-        let keys: Vec<&Key> = of.map(|(consumer, _)| consumer).collect();
+        let keys = self.consumers_of(self.service(provider)?);
         let is_one = |service: &&Service| keys.contains(&&service.key());
         Ok(self.services.iter().filter(is_one).map(Service::shown).collect())
     }

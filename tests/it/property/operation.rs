@@ -21,7 +21,7 @@ pub enum Operation {
     PutInstanceProperties { service: String, id: &'static str, properties: TextMap },
     PutStatusWhere { properties: TextMap, status: &'static str },
     Heartbeat { service: String, id: &'static str },
-    ChangeDependencies { consumer: Key, providers: Vec<Name>, replace: bool },
+    ChangeDependencies { consumer: Key, providers: Vec<(Name, &'static str)>, replace: bool },
     Find { asker: Asker, name: Name },
     List { asker: Asker, service: String },
     GetInstance { asker: Asker, service: String, id: &'static str },
@@ -135,7 +135,12 @@ impl Operation {
                 plain("PUT", format!("/microservices/{service}/instances/{id}/heartbeat"))
             }
             Self::ChangeDependencies { consumer: (name, version), providers, replace } => {
-                let providers: Vec<Value> = providers.iter().map(|name| key_json(name, "0.0.0+")).collect();
+                let aliased = |(name, alias): &(Name, &str)| {
+                    let mut key = key_json(name, "0.0.0+");
+                    key["alias"] = json!(alias);
+                    key
+                };
+                let providers: Vec<Value> = providers.iter().map(aliased).collect();
                 let entry = json!({"consumer": key_json(name, version), "providers": providers});
                 let method = if *replace { "PUT" } else { "POST" };
                 plain(method, "/dependencies".to_owned()).json(&json!({ "dependencies": [entry] }))

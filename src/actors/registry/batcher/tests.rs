@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::actors::tests::{eventually, store};
+use crate::clock::Clock;
 use crate::store::faulty::{Call, Fault};
 use crate::store::{Compare, LeaseId};
 
@@ -21,7 +22,8 @@ fn txn(ops: impl IntoIterator<Item = Op>) -> Txn {
 }
 
 fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<Waiting> {
-    let waiting = |txn: Txn| Waiting { size: txn_size(&txn), txn, reply: oneshot::channel().0 };
+    let (since, reply) = (Monotonic::ZERO, || oneshot::channel().0);
+    let waiting = |txn: Txn| Waiting { size: txn_size(&txn), txn, since, reply: reply() };
     txns.into_iter().map(waiting).collect()
 }
 
@@ -178,7 +180,7 @@ fn whatever_comes_all_of_it_leaves_once_in_an_order_that_keeps_conflicts() {
 async fn the_more_are_on_their_way_the_more_gather() {
     let store = store();
     store.shut(Call::Batch);
-    let batcher = Batcher::new(Arc::new(store.clone()));
+    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     let all = (0..600).map(|number| {
         let batcher = batcher.clone();
         async move { batcher.submit(txn([put(&format!("/{number}"))])).await }
@@ -198,7 +200,7 @@ async fn the_more_are_on_their_way_the_more_gather() {
 #[actix::test]
 async fn each_gets_its_own_outcome() {
     let store = store();
-    let batcher = Batcher::new(Arc::new(store.clone()));
+    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     store.shut(Call::Batch);
     let txns = (0..40).map(|number| match number {
         33 => txn([Op::Put { key: "/leased".into(), value: "v".into(), lease: Some(LeaseId(77)) }]),
@@ -219,7 +221,7 @@ async fn each_gets_its_own_outcome() {
 #[actix::test]
 async fn a_batch_that_fails_does_not_stop_the_next() {
     let store = store();
-    let batcher = Batcher::new(Arc::new(store.clone()));
+    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     store.script(Call::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
     let outcome = |outcome: Outcome| outcome.map(|outcome| outcome.succeeded);
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Unknown { .. })));
@@ -231,7 +233,7 @@ async fn a_batch_that_fails_does_not_stop_the_next() {
 async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     let store = store();
     store.shut(Call::Batch);
-    let batcher = Batcher::new(Arc::new(store.clone()));
+    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     // Nobody waits for these: they are done all the same.
     let mut accepted = 0;
     let refused = loop {
@@ -248,4 +250,31 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     store.open(Call::Batch);
     eventually("all of them", || store.batches().iter().map(Vec::len).sum::<usize>() == accepted).await;
     assert!(batcher.submit(txn([put("/last")])).await.unwrap().succeeded);
+}
+
+#[actix::test]
+async fn one_that_has_waited_too_long_is_refused_and_never_sent() {
+    let (store, clock) = (store(), Clock::manual(1_790_000_000));
+    store.shut(Call::Batch);
+    let batcher = Batcher::new(Arc::new(store.clone()), clock.clone());
+    let submit = |key: &'static str| {
+        let batcher = batcher.clone();
+        actix::spawn(async move { batcher.submit(txn([put(key)])).await })
+    };
+    let on_its_way = submit("/a");
+    eventually("the first batch", || store.begun(Call::Batch) == 1).await;
+    let late = submit("/b");
+    eventually("the second one in the queue", || batcher.state.borrow().waiting.len() == 1).await;
+    clock.advance(MAX_WAIT / 2);
+    let in_time = submit("/c");
+    eventually("the third one in the queue", || batcher.state.borrow().waiting.len() == 2).await;
+    clock.advance(MAX_WAIT / 2);
+    store.open(Call::Batch);
+    assert!(on_its_way.await.unwrap().unwrap().succeeded, "what had left is done");
+    let refused = late.await.unwrap().unwrap_err();
+    assert!(matches!(refused, StoreError::Aborted { reason: Reason::Busy, .. }), "{refused:?}");
+    assert!(in_time.await.unwrap().unwrap().succeeded);
+    let sent: Vec<Txn> = store.batches().into_iter().flatten().collect();
+    assert_eq!(sent, [txn([put("/a")]), txn([put("/c")])]);
+    assert_eq!(batcher.state.borrow().bytes, 0);
 }

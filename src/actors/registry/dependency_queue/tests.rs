@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use futures_util::StreamExt;
+
 use super::*;
-use crate::actors::registry::core::DependencyMode;
+use crate::actors::registry::rules::DependencyMode;
 use crate::actors::tests::{Stage, eventually, store, tenant};
 use crate::clock::Clock;
 use crate::domain::ServiceKey;
@@ -77,7 +79,7 @@ async fn a_consumer_named_twice_is_cleaned_up_like_any_other() {
         .into();
     ops.push(put(Key::clone(&consumer), rule(vec![key("p", ALL_VERSIONS)])));
     write(&stage, ops).await;
-    dependencies::clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
+    clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
     assert_eq!(partners(&stage, &consumer).await, [""; 0]);
     assert_eq!(partners(&stage, &keys::provider_rule(&name("p"), ALL_VERSIONS)).await, [""; 0]);
 }
@@ -149,4 +151,99 @@ async fn a_clock_that_is_set_while_requests_come_holds_none_of_them() {
         until_it_is_empty(&stage).await;
         assert_eq!(partners(&stage, &rule).await, ["c"], "{round}");
     }
+}
+
+/// As a node of the original server queues it: whatever a client sent.
+#[actix::test]
+async fn what_a_tenant_may_not_ask_for_is_left_out() {
+    let stage = filled(vec![]).await;
+    let of =
+        |tenant: &str, name: &str, version: &str| ServiceKey { tenant: tenant.into(), ..key(name, version) };
+    let providers = vec![
+        of("far/p", "p", ALL_VERSIONS),
+        of("default/other", "p", ALL_VERSIONS),
+        of("a/b/c/d/e", "p", ALL_VERSIONS),
+        of("..", "p", ALL_VERSIONS),
+        of("default/\u{7}", "p", ALL_VERSIONS),
+        of(&"x".repeat(100_000), "p", ALL_VERSIONS),
+        key("p/../q", ALL_VERSIONS),
+        key("near", ALL_VERSIONS),
+    ];
+    let foreign = of("far/p", "c", "1");
+    let requests = [("c", key("c", "1"), providers), ("d", foreign, vec![key("near", ALL_VERSIONS)])];
+    for (id, consumer, providers) in requests {
+        let request = Dependency { consumer: Some(consumer), providers, replace: false };
+        let op = put(keys::dependency_request(&tenant(), id, "a"), json::encode(&request));
+        write(&stage, vec![op]).await;
+    }
+    eventually("the requests", || stage.reader.load().dependency_queue.len() == 2).await;
+    write(&stage, vec![Op::Delete(keys::DEPENDENCY_LOCK.into())]).await;
+    until_it_is_empty(&stage).await;
+    let mut pages = stage.store.list(&["/cse-sr/ms/dep-rules/"]);
+    let mut rules = Vec::new();
+    while let Some(page) = pages.next().await {
+        rules.extend(page.unwrap().entries.into_iter().map(|entry| entry.key.to_string()));
+    }
+    let expected = [
+        "/cse-sr/ms/dep-rules/default/default/c//default/c/1",
+        "/cse-sr/ms/dep-rules/default/default/p//default/near/0.0.0+",
+        "/cse-sr/ms/dep-rules/default/other/p//default/p/0.0.0+",
+    ];
+    assert_eq!(rules, expected);
+}
+
+/// Rules of a consumer with these providers, each with this alias.
+async fn file(stage: &Stage, consumer: &str, providers: &[String], alias: &str) {
+    let providers: Vec<ServiceKey> = providers
+        .iter()
+        .map(|provider| ServiceKey { alias: alias.to_owned(), ..key(provider, ALL_VERSIONS) })
+        .collect();
+    let request = Dependency { consumer: Some(key(consumer, "1")), providers, replace: false };
+    let request = Request { dependency: request, entry: None };
+    assert!(Rules::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
+}
+
+/// A consumer's rule is written once for many that are gone, not once for each.
+#[actix::test]
+async fn many_that_are_gone_are_cleaned_up_together() {
+    let stage = Stage::set_up(store(), DependencyMode::Direct).await;
+    let gone: Vec<String> = (0..400).map(|number| format!("p{number:03}")).collect();
+    file(&stage, "c", &gone, "").await;
+    file(&stage, "d", &gone[..1], "").await;
+    let from = stage.store.batches().len();
+    clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
+    assert!(stage.store.list(&["/cse-sr/ms/dep-rules/"]).next().await.unwrap().unwrap().entries.is_empty());
+    let rule = keys::consumer_rule(&name("c"), "1");
+    let batches = stage.store.batches();
+    let ops = batches.iter().skip(from).flatten().flat_map(|txn| &txn.then);
+    let written =
+        ops.filter(|op| matches!(op, Op::Put { key, .. } | Op::Delete(key) if *key == rule)).count();
+    assert!(written <= 10, "the consumer's rule was written {written} times for 400 providers");
+    for txn in batches.iter().skip(from).flatten() {
+        assert!(txn.then.len() <= 128 && txn.compares.len() <= 128);
+    }
+}
+
+#[actix::test]
+async fn a_rule_whose_alias_leads_to_a_service_is_kept_and_so_is_a_name_that_comes_back() {
+    let stage = Stage::set_up(store(), DependencyMode::Direct).await;
+    write(
+        &stage,
+        vec![put(keys::alias(&name("al"), "1"), "somebody"), put(keys::index(&name("p"), "1"), "p")],
+    )
+    .await;
+    file(&stage, "c", &["nobody".to_owned()], "al").await;
+    file(&stage, "d", &["nobody".to_owned()], "other").await;
+    file(&stage, "e", &["p".to_owned()], "").await;
+    clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
+    let check =
+        async |key: Key, expected: &[&str]| assert_eq!(partners(&stage, &key).await, expected, "{key}");
+    check(keys::provider_rule(&name("nobody"), ALL_VERSIONS), &["c"]).await;
+    check(keys::consumer_rule(&name("c"), "1"), &["nobody"]).await;
+    check(keys::consumer_rule(&name("d"), "1"), &[]).await;
+    check(keys::consumer_rule(&name("e"), "1"), &["p"]).await;
+    write(&stage, vec![Op::Delete(keys::alias(&name("al"), "1")), Op::Delete(keys::index(&name("p"), "1"))])
+        .await;
+    clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
+    assert!(stage.store.list(&["/cse-sr/ms/dep-rules/"]).next().await.unwrap().unwrap().entries.is_empty());
 }

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
 use rand::rngs::StdRng;
 use rand::seq::IndexedRandom;
@@ -11,8 +12,10 @@ use rand::{Rng, SeedableRng};
 
 use super::*;
 use crate::actors::tests::Stage;
-use crate::store::Store;
+use crate::domain::dependency::{ALL_VERSIONS, Partners};
+use crate::domain::json;
 use crate::store::faulty::{Call, Fault};
+use crate::store::{Store, Txn};
 
 fn service(name: &str, version: &str) -> ServiceKey {
     let (name, version) = (name.to_owned(), version.to_owned());
@@ -36,7 +39,10 @@ impl Model {
         let before = std::mem::take(own);
         let after = merged_providers(&before, &request.providers, request.replace);
         own.clone_from(&after);
-        for gone in before.iter().filter(|old| !after.iter().any(|key| same_name(key, old))) {
+        for gone in before
+            .iter()
+            .filter(|old| !after.iter().any(|key| dependency::name(key) == dependency::name(old)))
+        {
             self.0.entry(provider_key(gone).to_string()).or_default().retain(|known| known != consumer);
         }
         for provider in &after {
@@ -141,10 +147,102 @@ async fn a_rule_beyond_the_stores_limit_fails_alone() {
         [request("c0", &["p1"], false), request("c1", &[&endless], false), request("c2", &["p1"], false)];
     let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
     let codes: Vec<_> =
-        outcomes.iter().map(|outcome| outcome.as_ref().err().map(|error| error.code)).collect();
-    assert_eq!(codes, [None, Some(Code::Internal), None]);
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(Failure::is_final)).collect();
+    assert_eq!(codes, [None, Some(true), None]);
     let mut model = Model::default();
     model.apply(&requests[0].dependency);
     model.apply(&requests[2].dependency);
+    assert_eq!(stored(&stage).await, model);
+}
+
+fn many(prefix: &str, count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("{prefix}{number}")).collect()
+}
+
+fn requested(consumer: &str, providers: &[String], replace: bool) -> Request {
+    let providers: Vec<&str> = providers.iter().map(String::as_str).collect();
+    request(consumer, &providers, replace)
+}
+
+/// Reads and writes in what the store was given since `from`.
+fn operations(stage: &Stage, from: usize) -> (usize, usize) {
+    let batches = stage.store.batches();
+    let ops = batches.iter().skip(from).flatten().flat_map(|txn| &txn.then);
+    let (gets, writes): (Vec<&Op>, Vec<&Op>) = ops.partition(|op| matches!(op, Op::Get(_)));
+    (gets.len(), writes.len())
+}
+
+/// Providers that stay are neither read nor written, however many they are.
+#[actix::test]
+async fn what_changes_decides_what_is_read_and_written() {
+    let stage = Stage::set().await;
+    for request in [requested("c", &many("p", 900), false), requested("d", &many("q", 10), false)] {
+        assert!(Rules::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
+    }
+    for (consumer, held) in [("d", 10), ("c", 900)] {
+        let kept = many(if consumer == "c" { "p" } else { "q" }, held);
+        let from = stage.store.batches().len();
+        let adding = requested(consumer, &many("new", 50), false);
+        assert!(Rules::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
+        assert_eq!(operations(&stage, from), (51, 51), "{consumer} adds 50 to {held}");
+        let from = stage.store.batches().len();
+        let again = requested(consumer, &many("new", 50), false);
+        assert!(Rules::new(&stage.core, None).apply(&[again], &[], None).await[0].is_ok());
+        assert_eq!(operations(&stage, from), (51, 0), "{consumer} has them");
+        let from = stage.store.batches().len();
+        let replacing = requested(consumer, &kept, true);
+        assert!(Rules::new(&stage.core, None).apply(&[replacing], &[], None).await[0].is_ok());
+        assert_eq!(operations(&stage, from), (51 + held, 51), "{consumer} gives them back");
+    }
+}
+
+#[actix::test]
+async fn a_request_beyond_the_quota_fails_alone_and_again() {
+    let stage = Stage::set().await;
+    let requests = [
+        requested("c", &many("p", 999), false),
+        requested("c", &many("q", 2), false),
+        requested("d", &many("p", 1), false),
+        requested("c", &many("q", 1), false),
+        requested("c", &many("r", 1_001), true),
+    ];
+    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    let codes: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| outcome.as_ref().err().map(|failure| (failure.is_final(), failure.to_string())))
+        .collect();
+    let refused = |current: usize, more: usize| {
+        let detail = format!(
+            "no quota to create DEPENDENCY, max num is 1000, curNum is {current}, apply num is {more}"
+        );
+        Some((true, Error::new(Code::NotEnoughQuota, detail).to_string()))
+    };
+    assert_eq!(codes, [None, refused(999, 2), None, None, refused(0, 1_001)]);
+    let mut model = Model::default();
+    [0, 2, 3].into_iter().for_each(|at: usize| model.apply(&requests[at].dependency));
+    assert_eq!(stored(&stage).await, model);
+}
+
+/// As a node that asks less has filed it.
+#[actix::test]
+async fn a_provider_of_another_domain_ends_with_the_next_change_of_its_consumer() {
+    let stage = Stage::set().await;
+    let far = ServiceKey { tenant: "far/p".into(), ..service("p", ALL_VERSIONS) };
+    let value = |keys: &[&ServiceKey]| {
+        Bytes::from(json::encode(&Partners { keys: keys.iter().map(|key| (*key).clone()).collect() }))
+    };
+    let (consumer, near) = (service("c", "1"), service("near", ALL_VERSIONS));
+    let rules = [
+        (consumer_key(&consumer), value(&[&far, &near])),
+        (provider_key(&far), value(&[&consumer])),
+        (provider_key(&near), value(&[&consumer])),
+    ];
+    let then = rules.map(|(key, value)| Op::Put { key, value, lease: None }).to_vec();
+    stage.store.batch(vec![Txn { then, ..Txn::default() }]).await.remove(0).unwrap();
+    let adding = request("c", &["new"], false);
+    assert!(Rules::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
+    let mut model = Model::default();
+    model.apply(&request("c", &["near"], false).dependency);
+    model.apply(&request("c", &["new"], false).dependency);
     assert_eq!(stored(&stage).await, model);
 }

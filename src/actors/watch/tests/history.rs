@@ -78,6 +78,11 @@ impl History {
         ServiceName::new(tenant, environment, self.one_of(&APPS), self.one_of(&NAMES))
     }
 
+    /// A name, or none.
+    fn alias(&mut self) -> &'static str {
+        NAMES.choose(&mut self.random).copied().filter(|_| self.random.random()).unwrap_or_default()
+    }
+
     /// A key of any tree, with a value of its form.
     fn random_entry(&mut self) -> (String, String) {
         let (tenant, name) = (self.tenant(), self.name());
@@ -86,8 +91,12 @@ impl History {
         let partner = |random: &mut Self| {
             let name = random.name();
             format!(
-                "{{\"Dependency\":[{{\"tenant\":\"{}\",\"environment\":\"{}\",\"appId\":\"{}\",\"serviceName\":\"{}\",\"version\":\"0.0.0+\"}}]}}",
-                name.tenant, name.environment, name.app_id, name.name
+                "{{\"Dependency\":[{{\"tenant\":\"{}\",\"environment\":\"{}\",\"appId\":\"{}\",\"serviceName\":\"{}\",\"alias\":\"{}\",\"version\":\"0.0.0+\"}}]}}",
+                name.tenant,
+                name.environment,
+                name.app_id,
+                name.name,
+                random.alias()
             )
         };
         let (key, value) = match self.random.random_range(0..15) {
@@ -98,6 +107,7 @@ impl History {
                     app_id: name.app_id.to_string(),
                     service_name: name.name.to_string(),
                     version: version.to_owned(),
+                    alias: self.alias().to_owned(),
                     properties: [("allowCrossApp".to_owned(), self.random.random::<bool>().to_string())]
                         .into(),
                     ..Default::default()

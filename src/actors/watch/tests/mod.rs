@@ -15,7 +15,7 @@ use bytes::Bytes;
 
 use super::guard::ExpiryGuard;
 use super::state::{Fate, Step, WatchState};
-use crate::cache::Action;
+use crate::cache::{Action, SnapshotBuilder};
 use crate::domain::event::InstanceRef;
 use crate::domain::{InstanceId, Tenant};
 use crate::store::{Entry, Event, Revision, WatchBatch, keys};
@@ -45,7 +45,11 @@ struct World {
 impl World {
     /// At second 1,000, with nothing known and no share that is too much.
     fn new() -> Self {
-        Self { state: WatchState::new(ExpiryGuard::new(1.0), 0), revision: 0, now: seconds(1000) }
+        Self {
+            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(1.0), 0),
+            revision: 0,
+            now: seconds(1000),
+        }
     }
 
     fn put(&self, key: impl AsRef<str>, value: &str, version: i64) -> Event {

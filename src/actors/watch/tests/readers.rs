@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::{ExpiryRules, WatchActor};
+use super::super::{WatchActor, WatchRules};
 use super::history::{Expiries, History};
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
@@ -19,6 +19,7 @@ use crate::actors::tests::PATIENCE;
 use crate::cache::tests::reads;
 use crate::cache::{SnapshotBuilder, cell};
 use crate::clock::Clock;
+use crate::domain::dependency::CrossDomain;
 use crate::store::{
     Entry, Event, GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn,
     TxnOutcome, WatchBatch, WatchError,
@@ -199,7 +200,7 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
         lifelines.release();
         let (publisher, reader) = cell::cell();
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let rules = ExpiryRules { share: 1.0, fixed_ttl_seconds: 0 };
+        let rules = WatchRules { share: 1.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());
         Mailbox::start_here(&lifelines, || {
             WatchActor::new(store, publisher, Goodbyes::default(), hub, clock, rules)

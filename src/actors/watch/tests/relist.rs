@@ -59,7 +59,7 @@ impl Scene {
             seed,
             history: History::new(seed, Expiries::Some),
             under_way: VecDeque::new(),
-            state: WatchState::new(ExpiryGuard::new(0.2), 0),
+            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(0.2), 0),
             now: seconds(1000),
             shown: BTreeSet::new(),
             revision: 0,

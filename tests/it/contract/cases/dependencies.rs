@@ -1,10 +1,12 @@
 //! Who depends on whom: on itself, on what is not there yet, on another tenant.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Caller, code, daemon, ids};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::store::{Backing as _, OwnEtcd};
+use crate::support::ws::Frame;
 
 /// Waits until the partners of a service are these.
 #[track_caller]
@@ -59,22 +61,158 @@ fn a_find_of_nothing_makes_no_dependency() {
     partners(&caller, &provider, "consumers", "", &[&consumer]);
 }
 
-/// 254: providers of other tenants are shown unless that is not wanted.
+/// 254: providers of other tenants are shown unless that is not wanted; those of other domains only if that is configured.
 #[test]
 fn other_tenants_can_be_left_out() {
-    let (_daemon, caller) = started();
+    let daemon = daemon(Settings::default().yaml("registry.dependency.crossDomain", json!(true)));
+    let caller = Caller::of(&daemon);
     let consumer = caller.service(json!({"serviceName": "c"}));
     let near = caller.service(json!({"serviceName": "near"}));
+    let other = Caller::below(&daemon, "/v4/other/registry").service(json!({"serviceName": "other"}));
     let far = caller.with("X-Domain-Name", "far").service(json!({"serviceName": "distant"}));
     let rule = json!({"dependencies": [{
         "consumer": {"appId": "default", "serviceName": "c", "version": "0.0.1"},
         "providers": [
             {"appId": "default", "serviceName": "near"},
+            {"tenant": "default/other", "appId": "default", "serviceName": "other"},
             {"tenant": "far/default", "appId": "default", "serviceName": "distant"},
         ],
     }]});
     assert_eq!(code(&caller.put("/dependencies", &rule)), "200");
-    partners(&caller, &consumer, "providers", "", &[&near, &far]);
-    partners(&caller, &consumer, "providers", "?sameDomain=0", &[&near, &far]);
+    partners(&caller, &consumer, "providers", "", &[&near, &other, &far]);
+    partners(&caller, &consumer, "providers", "?sameDomain=0", &[&near, &other, &far]);
     partners(&caller, &consumer, "providers", "?sameDomain=1", &[&near]);
+    partners(&caller.with("X-Domain-Name", "far"), &far, "consumers", "", &[&consumer]);
+}
+
+/// A daemon on each store, with the store's process behind it.
+fn on_each_store() -> [(Daemon, Option<OwnEtcd>); 2] {
+    let etcd = OwnEtcd::start();
+    [(daemon(Settings::default()), None), (daemon(etcd.chosen_in(Settings::default())), Some(etcd))]
+}
+
+/// Key of a service in version 1.0.0; an empty alias is none.
+fn key(name: &str, alias: &str) -> Value {
+    json!({"appId": "default", "serviceName": name, "alias": alias, "version": "1.0.0"})
+}
+
+#[track_caller]
+fn depend(caller: &Caller, method: &str, consumer: &Value, providers: &[Value]) {
+    let body = json!({"dependencies": [{"consumer": consumer, "providers": providers}]});
+    let response = caller.send(method, "/dependencies", Some(&body));
+    assert_eq!(code(&response), "200", "{method} {body}: {}", response.text());
+}
+
+/// A provider is meant by its name, else by its alias, whoever asks and however; all versions that have it.
+#[test]
+fn a_provider_is_named_by_name_or_by_alias() {
+    for (daemon, _etcd) in on_each_store() {
+        let caller = Caller::of(&daemon);
+        let version = |name: &str, version: &str, alias: &str| {
+            caller.service(json!({"serviceName": name, "version": version, "alias": alias}))
+        };
+        let aliased = [version("p", "1.0.0", "al"), version("p", "2.0.0", "al")];
+        let plain = version("p", "3.0.0", "");
+        let [aliased1, aliased2] = aliased.each_ref().map(String::as_str);
+        let all = [aliased1, aliased2, plain.as_str()];
+        for method in ["PUT", "POST"] {
+            for (name, alias, expected) in [
+                ("p", "", &all[..]),
+                ("p", "al", &all),
+                ("p", "unknown", &all),
+                ("nobody", "al", &[aliased1, aliased2]),
+                ("nobody", "unknown", &[]),
+                ("nobody", "", &[]),
+                // An alias is no name.
+                ("al", "", &[]),
+            ] {
+                let consumer = format!("c-{method}-{name}-{alias}-x");
+                let id = version(&consumer, "1.0.0", "");
+                depend(&caller, method, &key(&consumer, ""), &[key(name, alias)]);
+                partners(&caller, &id, "providers", "", expected);
+                // Both sides of a rule are written at once.
+                for provider in all {
+                    let found = caller.get(&format!("/microservices/{provider}/consumers"));
+                    let is_told = ids(&found.json()["consumers"], "serviceId").contains(&id);
+                    assert_eq!(is_told, expected.contains(&provider), "{consumer}");
+                }
+            }
+        }
+        // A find records the name of what it found: all its versions.
+        for sought in ["p", "al"] {
+            let id = version(&format!("c-find-{sought}"), "1.0.0", "");
+            caller.consumer(&id).find(&format!("appId=default&serviceName={sought}"));
+            partners(&caller, &id, "providers", "", &all);
+        }
+    }
+}
+
+/// The rule is the named version's, whichever name it was found by.
+#[test]
+fn a_consumer_is_named_by_name_or_by_alias() {
+    for (daemon, _etcd) in on_each_store() {
+        let caller = Caller::of(&daemon);
+        let provider = caller.service(json!({"serviceName": "p"}));
+        for method in ["PUT", "POST"] {
+            for by_alias in [false, true] {
+                let name = format!("c-{method}-{by_alias}");
+                let alias = format!("a-{name}");
+                let version = |version: &str| {
+                    caller.service(json!({"serviceName": name, "version": version, "alias": alias}))
+                };
+                let (named, other) = (version("1.0.0"), version("2.0.0"));
+                let consumer = if by_alias { key("nobody", &alias) } else { key(&name, "other") };
+                depend(&caller, method, &consumer, &[key("p", "")]);
+                partners(&caller, &named, "providers", "", &[&provider]);
+                partners(&caller, &other, "providers", "", &[]);
+                let found = caller.get(&format!("/microservices/{provider}/consumers"));
+                let found = ids(&found.json()["consumers"], "serviceId");
+                assert!(found.contains(&named) && !found.contains(&other), "{found:?}");
+                depend(&caller, "PUT", &consumer, &[]);
+                partners(&caller, &named, "providers", "", &[]);
+            }
+        }
+        partners(&caller, &provider, "consumers", "", &[]);
+        let body =
+            json!({"dependencies": [{"consumer": key("nobody", "unknown"), "providers": [key("p", "")]}]});
+        assert_eq!(code(&caller.put("/dependencies", &body)), "400012");
+    }
+}
+
+/// Who depends on a provider by its alias is told of it, and protects it; a service of the name takes the alias's place.
+#[test]
+fn an_alias_counts_for_watchers_and_deletions_until_the_name_exists() {
+    for (daemon, _etcd) in on_each_store() {
+        let caller = Caller::of(&daemon);
+        let consumer = caller.service(json!({"serviceName": "c", "version": "1.0.0"}));
+        // It is not there yet: an addition keeps the rule, a replacement drops it.
+        depend(&caller, "POST", &key("c", ""), &[key("nobody", "al")]);
+        let provider = caller.service(json!({"serviceName": "p", "version": "1.0.0", "alias": "al"}));
+        partners(&caller, &consumer, "providers", "", &[&provider]);
+        partners(&caller, &provider, "consumers", "", &[&consumer]);
+        let mut watcher = caller.socket(&format!("/microservices/{consumer}/watcher")).unwrap();
+        // The session is there once its ping is answered.
+        watcher.ping(b"x").unwrap();
+        assert!(matches!(watcher.next_frame(GENEROUS).unwrap(), Frame::Pong(_)));
+        let instance = caller.instance(&provider, json!({"hostName": "h"}));
+        let told = watcher.expect_json(GENEROUS).unwrap();
+        assert_eq!((&told["action"], &told["instance"]["instanceId"]), (&json!("CREATE"), &json!(instance)));
+        let delete = |query: &str| code(&caller.delete(&format!("/microservices/{provider}{query}")));
+        assert_eq!(delete(""), "400023");
+        let named = caller.service(json!({"serviceName": "nobody", "version": "2.0.0"}));
+        partners(&caller, &consumer, "providers", "", &[&named]);
+        partners(&caller, &provider, "consumers", "", &[]);
+        assert_eq!(delete(""), "400013");
+        assert_eq!(code(&caller.delete(&format!("/microservices/{named}?force=1"))), "200");
+        partners(&caller, &provider, "consumers", "", &[&consumer]);
+        assert_eq!(delete("?force=1"), "200");
+        let told = watcher.expect_json(GENEROUS).unwrap();
+        assert_eq!((&told["action"], &told["instance"]["instanceId"]), (&json!("DELETE"), &json!(instance)));
+
+        let marker = caller.service(json!({"serviceName": "marker"}));
+        depend(&caller, "PUT", &key("c", ""), &[key("nobody", "al"), key("marker", "")]);
+        partners(&caller, &consumer, "providers", "", &[&marker]);
+        caller.service(json!({"serviceName": "p", "version": "1.0.0", "alias": "al"}));
+        partners(&caller, &consumer, "providers", "", &[&marker]);
+    }
 }

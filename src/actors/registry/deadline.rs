@@ -1,0 +1,40 @@
+//! How long an operation goes on trying, and how often.
+
+use std::time::Duration;
+
+use crate::clock::{Clock, Monotonic};
+use crate::error::{Code, Error};
+
+/// Tries of an optimistic write whose compares keep failing because other nodes write the same keys; those at this node
+/// take turns.
+const MAX_TRIES: usize = 16;
+/// How long an operation goes on trying.
+const MAX_DURATION: Duration = Duration::from_millis(1_500);
+
+/// Bounds the tries of one operation in number and time.
+pub(super) struct Deadline {
+    clock: Clock,
+    end: Monotonic,
+    tries: usize,
+}
+
+impl Deadline {
+    /// Of an operation that begins now.
+    pub(super) fn new(clock: Clock) -> Self {
+        let end = clock.monotonic() + MAX_DURATION;
+        Self { clock, end, tries: MAX_TRIES }
+    }
+
+    /// Counts a try.
+    pub(super) fn check(&mut self) -> Result<(), Error> {
+        if self.tries == 0 || self.is_over() {
+            return Err(Error::new(Code::Unavailable, "other nodes keep writing the same data, try again"));
+        }
+        self.tries -= 1;
+        Ok(())
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.clock.monotonic() >= self.end
+    }
+}
