@@ -14,12 +14,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::line::{self, FORMAT, Line, Next};
-use crate::domain::dependency::{ALL_VERSIONS, Dependency, Partners};
+use crate::domain::dependency::{ALL_VERSIONS, CrossDomain, Dependency, Partners};
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::instance::MAX_TTL_SECONDS;
 use crate::domain::json::{self, FromJson, TextMap};
 use crate::domain::schema::{Schema, content_hash};
-use crate::domain::validate::dependency::DependencyWrite;
+use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::rule::Shown;
 use crate::domain::{Instance, Service, ServiceId, ServiceKey, Tenant, validate, version};
 use crate::error::Error;
@@ -510,9 +510,16 @@ fn check_partner(key: &ServiceKey) -> Result<(), Refusal> {
     check_tenant(&Tenant::new(parts.0, parts.1))
 }
 
+/// Rules to other domains are kept, since a backup of a registry that allows them holds some. Where
+/// `registry.dependency.crossDomain` is off, the snapshot passes them over.
+fn asker(tenant: &Tenant) -> Asker<'_> {
+    Asker { tenant, cross_domain: CrossDomain::Allowed }
+}
+
 fn check_rule(consumer: &ServiceKey, providers: Vec<ServiceKey>) -> Result<(), Refusal> {
+    let tenant = Tenant::from(consumer.tenant.as_str());
     let rule = Dependency { consumer: Some(consumer.clone()), providers, replace: true };
-    Ok(validate::dependency::request(DependencyWrite::Replace, &[rule])?)
+    Ok(validate::dependency::request(asker(&tenant), DependencyWrite::Replace, &[rule])?)
 }
 
 /// A dependency request that waits. Whoever applies it writes rules in its consumer's name.
@@ -528,6 +535,6 @@ fn check_request(key: &str, text: &str) -> Result<Bytes, Refusal> {
         same("tenant", &consumer.tenant, tenant.as_str())?;
     }
     let write = if request.replace { DependencyWrite::Replace } else { DependencyWrite::Add };
-    validate::dependency::request(write, std::slice::from_ref(&request))?;
+    validate::dependency::request(asker(&tenant), write, std::slice::from_ref(&request))?;
     Ok(canonical(&request))
 }
