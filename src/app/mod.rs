@@ -30,6 +30,7 @@ use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::clock::Clock;
 use crate::config::{Config, logging};
 use crate::error::Code;
+use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::Api;
 use crate::http::node::Node;
 use crate::http::openapi;
@@ -112,6 +113,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
+        answers: Arc::new(AnswerMemory::new(config.server.max_response_bytes)),
         node: Arc::new(Node::new(&config.registry.version)),
         openapi: openapi::describe(ROUTES).to_string().into(),
         clock: shared.clock.clone(),

@@ -38,6 +38,7 @@ pub fn api(config: &Config) -> ApiRules {
         shared: shared(config),
         cross_domain: cross_domain(config),
         instance_properties: config.instance.properties.clone(),
+        max_batch: config.server.max_batch,
         metrics: if config.metrics.endpoint { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
         heartbeat_ping: config.heartbeat.ping_interval,
         schema_writes: if config.schema.disable { SchemaWrites::Disabled } else { SchemaWrites::Enabled },

@@ -89,15 +89,20 @@ impl FindAnswer {
         if self.count == 0 {
             return Bytes::from_static(NOTHING);
         }
-        let mut body = Vec::with_capacity(self.size + 1);
+        let mut body = Vec::with_capacity(self.size);
         body.extend_from_slice(HEAD);
-        for entry in self.parts.iter().flat_map(Instances::iter) {
-            body.extend_from_slice(&entry.record.json);
-            body.push(b',');
-        }
-        body.pop();
+        self.join_into(&mut body);
         body.extend_from_slice(TAIL);
         Bytes::from(body)
+    }
+
+    fn join_into(&self, out: &mut Vec<u8>) {
+        for (index, entry) in self.parts.iter().flat_map(Instances::iter).enumerate() {
+            if index > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&entry.record.json);
+        }
     }
 
     /// Whether this is the answer of a revision, or came after it here: then no other node need be ahead.
@@ -105,10 +110,23 @@ impl FindAnswer {
         *self.revision == *revision || self.former.iter().flat_map(|all| all.iter()).any(|r| **r == *revision)
     }
 
-    /// The instances as they stand in the body, with commas between; empty if there are none.
-    pub fn instances(&self) -> Bytes {
+    /// Whether the body is kept: then asking for it takes no memory.
+    pub fn is_kept(&self) -> bool {
+        self.body.get().is_some()
+    }
+
+    /// Bytes of the instances as they stand in the body, with commas between; 0 if there are none.
+    pub fn instances_size(&self) -> usize {
+        if self.count == 0 { 0 } else { self.size - HEAD.len() - TAIL.len() }
+    }
+
+    /// Writes the instances as they stand in the body, [`Self::instances_size`] bytes. The body is not made for it.
+    pub fn write_instances(&self, out: &mut Vec<u8>) {
         let inside = HEAD.len()..self.size.saturating_sub(TAIL.len());
-        if self.count == 0 { Bytes::new() } else { self.body().slice(inside) }
+        match self.body.get().and_then(|body| body.get(inside)) {
+            Some(instances) if self.count > 0 => out.extend_from_slice(instances),
+            _ => self.join_into(out),
+        }
     }
 
     /// The compressed body, if it was made.

@@ -323,8 +323,40 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
     out
 }
 
+/// Bytes that [`encode`] gives, counted without keeping them.
+pub fn encoded_size(value: &impl Serialize) -> usize {
+    let mut counted = Counted(0);
+    write(value, &mut counted);
+    counted.0
+}
+
+/// [`encode`] of a value whose size is known.
+pub fn encode_sized(value: &impl Serialize, size: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(size);
+    encode_into(value, &mut out);
+    out
+}
+
+/// Bytes that were written and not kept.
+struct Counted(usize);
+
+impl io::Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// [`encode`] behind what is there.
 pub fn encode_into(value: &impl Serialize, out: &mut Vec<u8>) {
+    write(value, out);
+}
+
+fn write(value: &impl Serialize, out: &mut impl io::Write) {
     let mut serializer = serde_json::Serializer::with_formatter(out, GoEscapes);
     // Writing to memory cannot fail, and the types of this layer have text keys only.
     let written = value.serialize(&mut serializer);
@@ -408,6 +440,7 @@ mod tests {
     fn check(input: &str, expected: &str) {
         let sample: Sample = decode(input.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(encode(&sample)).unwrap(), expected, "{input}");
+        assert_eq!(encoded_size(&sample), expected.len(), "{input}");
     }
 
     #[test]

@@ -21,6 +21,7 @@ use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::error::{Code, Error};
+use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::Node;
 use crate::metrics;
 
@@ -46,6 +47,8 @@ pub struct Api {
     pub freshness: Freshness,
     /// Whether the store answers.
     pub contact: Contact,
+    /// How large answers may be.
+    pub answers: Arc<AnswerMemory>,
     /// What this node says of itself.
     pub node: Arc<Node>,
     /// The OpenAPI document.
@@ -67,6 +70,8 @@ pub struct ApiRules {
     pub cross_domain: CrossDomain,
     /// Pairs every instance must have.
     pub instance_properties: TextMap,
+    /// Services and instances that a batch find may name.
+    pub max_batch: usize,
     /// Whether schemas may be written.
     pub schema_writes: SchemaWrites,
     /// Whether `GET /metrics` is answered.

@@ -3,6 +3,7 @@
 //! Invariant: translation, no rules. What is valid and what it means is `domain`'s, what is stored the actors'. This layer
 //! reads snapshots and sends messages; it never touches the store.
 
+pub mod answer_memory;
 pub mod api;
 pub mod call;
 pub mod dto;

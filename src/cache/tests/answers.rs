@@ -182,13 +182,25 @@ fn nothing_found_is_an_empty_object() {
     let mut world = World::default();
     world.put_service("s", &name("", "app", "svc"), "1");
     let answer = find(&world.snapshot(), &[]);
-    assert_eq!((&answer.body()[..], answer.count, answer.instances().len()), (&b"{}"[..], 0, 0));
+    assert_eq!((&answer.body()[..], answer.count, answer.instances_size()), (&b"{}"[..], 0, 0));
+    assert_eq!(instances(&answer), "");
     world.put_instance("s", "a");
     world.put_instance("s", "b");
     let answer = find(&world.snapshot(), &[]);
-    let inside = String::from_utf8(answer.instances().to_vec()).unwrap();
-    assert_eq!(format!("{{\"instances\":[{inside}]}}").as_bytes(), &answer.body()[..]);
+    assert!(!answer.is_kept());
+    let joined = instances(&answer);
+    assert_eq!(format!("{{\"instances\":[{joined}]}}").as_bytes(), &answer.body()[..]);
+    assert!(answer.is_kept());
+    assert_eq!(instances(&answer), joined);
     assert_eq!(&*answer.revision, crate::domain::revision::find_revision(4, 2));
+}
+
+/// The instances of an answer, and whether they have the size they say.
+fn instances(answer: &crate::cache::FindAnswer) -> String {
+    let mut out = Vec::new();
+    answer.write_instances(&mut out);
+    assert_eq!(out.len(), answer.instances_size());
+    String::from_utf8(out).unwrap()
 }
 
 /// Whether two bodies are one piece of memory.

@@ -54,12 +54,20 @@ groups! {
              is answered from memory does not wait. A store that answers 40,000 writes a second keeps 4096 busy for 100ms: \
              with more, all would only be later.")
             .standing(Standing::Ours);
+        MAX_BATCH = Key::new("server.request.maxBatch", Kind::Integer(1, 1_000_000), "1000",
+            "Services and instances that one batch find may name, together; over it 400001. A client asks for what it depends \
+             on: hundreds, where there are many.")
+            .standing(Standing::Ours);
         HEADER_TIMEOUT = Key::new("server.request.headerTimeout", Kind::Duration(1, DAY), "60s",
             "A request's headers must have arrived after this long, so that a stalled peer frees its connection.")
             .old("read_header_timeout").shipped(&["60s"]);
         BODY_TIMEOUT = Key::new("server.request.timeout", Kind::Duration(1, DAY), "60s",
             "A request's body must have arrived after this long.")
             .old("read_timeout").shipped(&["60s"]);
+        MAX_RESPONSE_BYTES = Key::new("server.response.maxBytes", Kind::Integer(64 * KB, 1024 * 1024 * KB), "67108864",
+            "Limit of an answer's body before compression, computed before the body is built; over it 400001. 200,000 \
+             instances of 300 bytes fit; an answer that repeats one provider a thousand times does not.")
+            .standing(Standing::Ours);
         IDLE_TIMEOUT = Key::new("server.idle.timeout", Kind::Duration(1, DAY), "90s",
             "How long an idle connection is kept. Longer than the reference's 60s: client pools that keep a connection \
              for 60s or 90s would else send a request into one that is just being closed.")

@@ -21,6 +21,10 @@ pub struct ServerConfig {
     pub max_body_bytes: usize,
     /// Requests that may wait at once.
     pub max_concurrent: usize,
+    /// Services and instances that a batch find may name.
+    pub max_batch: usize,
+    /// Limit of an answer's body, bytes.
+    pub max_response_bytes: usize,
     /// Limit of the arrival of the headers.
     pub header_timeout: Duration,
     /// Limit of the arrival of the body.
@@ -51,6 +55,8 @@ impl ServerConfig {
             max_header_bytes: reader.integer(&table::MAX_HEADER_BYTES),
             max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
             max_concurrent: reader.integer(&table::MAX_CONCURRENT),
+            max_batch: reader.integer(&table::MAX_BATCH),
+            max_response_bytes: reader.integer(&table::MAX_RESPONSE_BYTES),
             header_timeout: reader.duration(&table::HEADER_TIMEOUT),
             body_timeout: reader.duration(&table::BODY_TIMEOUT),
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),

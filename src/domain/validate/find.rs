@@ -66,10 +66,19 @@ fn tags(field: &str, tags: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The consumer of a batch find, as it stands in the header, and how many services and instances the body asks for.
-pub fn batch(consumer_id: &str, services: usize, instances: usize) -> Result<(), Error> {
+/// The consumer of a batch find, as it stands in the header, and how many services and instances the body asks for: at
+/// least one, and `most` of both together.
+pub fn batch(consumer_id: &str, services: usize, instances: usize, most: usize) -> Result<(), Error> {
     if services == 0 && instances == 0 {
         return Err(Error::invalid("Required services or instances"));
+    }
+    let named = services.saturating_add(instances);
+    if named > most {
+        let detail = format!(
+            "the batch find names {named} services and instances, at most {most} are allowed (server.request.maxBatch); \
+             send several batches"
+        );
+        return Err(Error::invalid(detail));
     }
     member::CONSUMER_ID.check("BatchFindInstancesRequest.ConsumerServiceId", consumer_id)
 }
@@ -180,10 +189,14 @@ mod tests {
 
     #[test]
     fn batches() {
-        assert_eq!(batch("", 0, 0).unwrap_err().detail, "Required services or instances");
-        check(batch("c", 1, 0), None);
-        check(batch("c", 0, 1), None);
-        check(batch(&x(65), 1, 0), Some("BatchFindInstancesRequest.ConsumerServiceId"));
+        assert_eq!(batch("", 0, 0, 5).unwrap_err().detail, "Required services or instances");
+        check(batch("c", 5, 0, 5), None);
+        check(batch("c", 0, 5, 5), None);
+        for (services, instances) in [(6, 0), (0, 6), (3, 3), (usize::MAX, 1)] {
+            let refused = batch("c", services, instances, 5).unwrap_err().detail;
+            assert!(refused.contains("at most 5 are allowed (server.request.maxBatch)"), "{refused}");
+        }
+        check(batch(&x(65), 1, 0, 5), Some("BatchFindInstancesRequest.ConsumerServiceId"));
         let key = |environment: &str, app_id: &str, service_name: &str| ServiceKey {
             environment: environment.to_owned(),
             app_id: app_id.to_owned(),

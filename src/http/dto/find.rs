@@ -65,10 +65,25 @@ pub struct InstanceQuery {
     pub revision: String,
 }
 
+impl ServiceQuery {
+    /// What counts of the query: two elements of which these are equal have one answer.
+    pub fn identity(&self) -> ([&str; 3], &str) {
+        ([&self.key.environment, &self.key.app_id, &self.key.service_name], &self.revision)
+    }
+}
+
+impl InstanceQuery {
+    /// As [`ServiceQuery::identity`].
+    pub fn identity(&self) -> ([&str; 2], &str) {
+        ([&self.key.service_id, &self.key.instance_id], &self.revision)
+    }
+}
+
 impl BatchFind {
-    /// 400001 if nothing is asked for, for an invalid element, and for an invalid consumer (as in the header).
-    pub fn into_query(self, consumer_id: &str) -> Result<BatchQuery, Error> {
-        validate::find::batch(consumer_id, self.services.len(), self.instances.len())?;
+    /// 400001 if nothing or more than `most` is asked for, for an invalid element, and for an invalid consumer (as in the
+    /// header).
+    pub fn into_query(self, consumer_id: &str, most: usize) -> Result<BatchQuery, Error> {
+        validate::find::batch(consumer_id, self.services.len(), self.instances.len(), most)?;
         let services = self.services.into_iter().enumerate().map(service_query).collect::<Result<_, _>>()?;
         let instances =
             self.instances.into_iter().enumerate().map(instance_query).collect::<Result<_, _>>()?;
@@ -98,7 +113,7 @@ mod tests {
     use super::*;
 
     fn check(input: &str, expected: Result<(usize, usize), &str>) {
-        let query = body::<BatchFind>(input.as_bytes()).and_then(|body| body.into_query(""));
+        let query = body::<BatchFind>(input.as_bytes()).and_then(|body| body.into_query("", 3));
         match (query, expected) {
             (Ok(query), Ok(counts)) => assert_eq!((query.services.len(), query.instances.len()), counts),
             (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
@@ -111,6 +126,8 @@ mod tests {
         let service = r#"{"service":{"appId":"default","serviceName":"x"},"rev":"r"}"#;
         let instance = r#"{"instance":{"serviceId":"s","instanceId":"i"}}"#;
         check(&format!(r#"{{"Services":[{service}],"instances":[{instance},{instance}]}}"#), Ok((1, 2)));
+        let four = format!(r#"{{"services":[{service},null],"instances":[{instance},{instance}]}}"#);
+        check(&four, Err("names 4 services and instances, at most 3"));
         for none in ["{}", "null", r#"{"services":null}"#, r#"{"services":[],"instances":[]}"#] {
             check(none, Err("Required services or instances"));
         }
@@ -141,7 +158,7 @@ mod tests {
     fn the_consumer_is_the_headers() {
         let input =
             br#"{"services":[{"service":{"appId":"a","serviceName":"b"}}],"consumerServiceId":"a b"}"#;
-        let read = |consumer| body::<BatchFind>(input).and_then(|body| body.into_query(consumer));
+        let read = |consumer| body::<BatchFind>(input).and_then(|body| body.into_query(consumer, 1));
         assert!(read("c").is_ok());
         assert!(read("a b").is_err_and(|error| error.detail.contains("ConsumerServiceId")));
     }

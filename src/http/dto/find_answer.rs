@@ -1,26 +1,33 @@
-//! The answer to a batch find, joined from instances that are JSON already.
-
-use bytes::Bytes;
+//! The answer to a batch find, joined from instances that are JSON already. Its size is known before it is joined: equal
+//! elements share their instances until then, and afterwards each has its own copy of them.
 
 use super::error::ErrorBody;
 use crate::domain::json;
 use crate::error::Error;
 
+/// Instances of one element, each JSON already.
+pub trait ReadyInstances {
+    /// Bytes of them, with commas between; 0 if there are none.
+    fn size(&self) -> usize;
+    /// Writes them, as many bytes.
+    fn write(&self, out: &mut Vec<u8>);
+}
+
 /// Answer to a batch find: a part for each list of the body that asked for something.
-#[derive(Clone, Debug, Default)]
-pub struct BatchFindAnswer {
+#[derive(Clone, Debug)]
+pub struct BatchFindAnswer<I> {
     /// Of the services.
-    pub services: Option<BatchFindResult>,
+    pub services: Option<BatchFindResult<I>>,
     /// Of the instances.
-    pub instances: Option<BatchFindResult>,
+    pub instances: Option<BatchFindResult<I>>,
 }
 
 /// What became of the elements of one list; an element is named by its index in the body.
-#[derive(Clone, Debug, Default)]
-pub struct BatchFindResult {
+#[derive(Clone, Debug)]
+pub struct BatchFindResult<I> {
     failed: Vec<Failed>,
     not_modified: Vec<usize>,
-    updated: Vec<Updated>,
+    updated: Vec<Updated<I>>,
 }
 
 #[derive(Clone, Debug)]
@@ -30,13 +37,26 @@ struct Failed {
 }
 
 #[derive(Clone, Debug)]
-struct Updated {
+struct Updated<I> {
     index: usize,
     revision: String,
-    instances: Vec<Bytes>,
+    instances: I,
 }
 
-impl BatchFindResult {
+/// An answer without its instances, and where they go.
+#[derive(Debug)]
+pub struct Outline<'a, I> {
+    text: Vec<u8>,
+    gaps: Vec<(usize, &'a I)>,
+}
+
+impl<I> Default for BatchFindResult<I> {
+    fn default() -> Self {
+        Self { failed: Vec::new(), not_modified: Vec::new(), updated: Vec::new() }
+    }
+}
+
+impl<I> BatchFindResult<I> {
     /// An element failed. Elements with one code share an entry, which shows the error of the first.
     pub fn add_failed(&mut self, index: usize, error: Error) {
         match self.failed.iter_mut().find(|failed| failed.error.code == error.code) {
@@ -50,106 +70,134 @@ impl BatchFindResult {
         self.not_modified.push(index);
     }
 
-    /// An element has another revision, and these instances, each the JSON of one.
-    pub fn add_updated(&mut self, index: usize, revision: String, instances: Vec<Bytes>) {
+    /// An element has another revision, and these instances.
+    pub fn add_updated(&mut self, index: usize, revision: String, instances: I) {
         self.updated.push(Updated { index, revision, instances });
     }
 }
 
-impl BatchFindAnswer {
-    /// The answer's bytes.
-    pub fn to_json(&self) -> Vec<u8> {
-        let parts = || [&self.services, &self.instances].into_iter().flatten();
-        let instances = parts().flat_map(|part| &part.updated).flat_map(|updated| &updated.instances);
-        let size: usize = instances.map(|instance| instance.len() + 1).sum();
-        let mut out = Vec::with_capacity(size + 1024);
-        let mut answer = ObjectWriter::new(&mut out);
+impl<I: ReadyInstances> BatchFindAnswer<I> {
+    /// The answer but for its instances.
+    pub fn outline(&self) -> Outline<'_, I> {
+        let mut outline = Outline { text: Vec::with_capacity(1024), gaps: Vec::new() };
+        let mut members = Members::default();
         if let Some(part) = &self.services {
-            part.write(answer.member("services"));
+            members.begin("services", &mut outline.text);
+            part.write(&mut outline);
         }
         if let Some(part) = &self.instances {
-            part.write(answer.member("instances"));
+            members.begin("instances", &mut outline.text);
+            part.write(&mut outline);
         }
-        answer.end();
+        members.end(&mut outline.text);
+        outline
+    }
+}
+
+impl<I: ReadyInstances> Outline<'_, I> {
+    /// Bytes of the whole answer.
+    pub fn size(&self) -> usize {
+        let instances = self.gaps.iter().map(|(_, instances)| instances.size());
+        instances.fold(self.text.len(), usize::saturating_add)
+    }
+
+    /// The whole answer.
+    pub fn to_json(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(self.size());
+        let mut written = 0;
+        for (at, instances) in &self.gaps {
+            out.extend_from_slice(self.text.get(written..*at).unwrap_or_default());
+            instances.write(&mut out);
+            written = *at;
+        }
+        out.extend_from_slice(self.text.get(written..).unwrap_or_default());
         out
     }
 }
 
-impl BatchFindResult {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut result = ObjectWriter::new(out);
+impl<I: ReadyInstances> BatchFindResult<I> {
+    fn write<'a>(&'a self, outline: &mut Outline<'a, I>) {
+        let mut members = Members::default();
         if !self.failed.is_empty() {
-            write_list(result.member("failed"), &self.failed, Failed::write);
+            members.begin("failed", &mut outline.text);
+            write_list(outline, &self.failed, |failed, outline| failed.write(&mut outline.text));
         }
         if !self.not_modified.is_empty() {
-            json::encode_into(&self.not_modified, result.member("notModified"));
+            members.begin("notModified", &mut outline.text);
+            json::encode_into(&self.not_modified, &mut outline.text);
         }
         if !self.updated.is_empty() {
-            write_list(result.member("updated"), &self.updated, Updated::write);
+            members.begin("updated", &mut outline.text);
+            write_list(outline, &self.updated, Updated::write);
         }
-        result.end();
+        members.end(&mut outline.text);
     }
 }
 
 impl Failed {
     fn write(&self, out: &mut Vec<u8>) {
-        let mut failed = ObjectWriter::new(out);
-        json::encode_into(&self.indexes, failed.member("indexes"));
-        json::encode_into(&ErrorBody::of_element(&self.error), failed.member("error"));
-        failed.end();
+        let mut members = Members::default();
+        members.begin("indexes", out);
+        json::encode_into(&self.indexes, out);
+        members.begin("error", out);
+        json::encode_into(&ErrorBody::of_element(&self.error), out);
+        members.end(out);
     }
 }
 
-impl Updated {
-    fn write(&self, out: &mut Vec<u8>) {
-        let mut updated = ObjectWriter::new(out);
-        json::encode_into(&self.index, updated.member("index"));
-        json::encode_into(&self.revision, updated.member("rev"));
-        if !self.instances.is_empty() {
-            let write = |instance: &Bytes, out: &mut Vec<u8>| out.extend_from_slice(instance);
-            write_list(updated.member("instances"), &self.instances, write);
+impl<I: ReadyInstances> Updated<I> {
+    fn write<'a>(&'a self, outline: &mut Outline<'a, I>) {
+        let (mut members, out) = (Members::default(), &mut outline.text);
+        members.begin("index", out);
+        json::encode_into(&self.index, out);
+        members.begin("rev", out);
+        json::encode_into(&self.revision, out);
+        if self.instances.size() > 0 {
+            members.begin("instances", out);
+            out.push(b'[');
+            outline.gaps.push((out.len(), &self.instances));
+            out.push(b']');
         }
-        updated.end();
+        members.end(out);
     }
 }
 
 /// Writes an object member by member, so that ready JSON can be put between.
-struct ObjectWriter<'a> {
-    out: &'a mut Vec<u8>,
-    before: u8,
+#[derive(Default)]
+struct Members {
+    is_open: bool,
 }
 
-impl<'a> ObjectWriter<'a> {
-    fn new(out: &'a mut Vec<u8>) -> Self {
-        Self { out, before: b'{' }
+impl Members {
+    /// Starts a member; its value is to be written next.
+    fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
+        out.push(if self.is_open { b',' } else { b'{' });
+        self.is_open = true;
+        json::encode_into(&name, out);
+        out.push(b':');
     }
 
-    /// Starts a member; its value is to be written to what is returned.
-    fn member(&mut self, name: &str) -> &mut Vec<u8> {
-        self.out.push(self.before);
-        self.before = b',';
-        json::encode_into(&name, self.out);
-        self.out.push(b':');
-        self.out
-    }
-
-    fn end(self) {
-        if self.before == b'{' {
-            self.out.push(b'{');
+    fn end(self, out: &mut Vec<u8>) {
+        if !self.is_open {
+            out.push(b'{');
         }
-        self.out.push(b'}');
+        out.push(b'}');
     }
 }
 
-fn write_list<T>(out: &mut Vec<u8>, elements: &[T], write: impl Fn(&T, &mut Vec<u8>)) {
-    out.push(b'[');
+fn write_list<'a, I, T>(
+    outline: &mut Outline<'a, I>,
+    elements: &'a [T],
+    write: impl Fn(&'a T, &mut Outline<'a, I>),
+) {
+    outline.text.push(b'[');
     for (index, element) in elements.iter().enumerate() {
         if index > 0 {
-            out.push(b',');
+            outline.text.push(b',');
         }
-        write(element, out);
+        write(element, outline);
     }
-    out.push(b']');
+    outline.text.push(b']');
 }
 
 #[cfg(test)]
@@ -157,8 +205,20 @@ mod tests {
     use super::*;
     use crate::error::Code;
 
-    fn check(answer: &BatchFindAnswer, expected: &str) {
-        assert_eq!(String::from_utf8_lossy(&answer.to_json()), expected);
+    impl ReadyInstances for &str {
+        fn size(&self) -> usize {
+            self.len()
+        }
+
+        fn write(&self, out: &mut Vec<u8>) {
+            out.extend_from_slice(self.as_bytes());
+        }
+    }
+
+    fn check(answer: &BatchFindAnswer<&str>, expected: &str) {
+        let outline = answer.outline();
+        assert_eq!(String::from_utf8_lossy(&outline.to_json()), expected);
+        assert_eq!(outline.size(), expected.len());
     }
 
     fn missing(code: Code) -> Error {
@@ -168,16 +228,13 @@ mod tests {
     #[test]
     fn bytes() {
         let mut services = BatchFindResult::default();
-        services.add_updated(
-            0,
-            "r1".to_owned(),
-            vec![Bytes::from_static(b"{\"a\":1}"), Bytes::from_static(b"{}")],
-        );
+        services.add_updated(0, "r1".to_owned(), r#"{"a":1},{}"#);
         services.add_failed(1, missing(Code::ServiceNotExists));
         services.add_not_modified(2);
-        services.add_updated(3, "r2".to_owned(), Vec::new());
+        services.add_updated(3, "r2".to_owned(), "");
         services.add_failed(4, Error::new(Code::ServiceNotExists, "another"));
         services.add_failed(5, missing(Code::InstanceNotExists));
+        services.add_updated(6, "r3".to_owned(), "{}");
         let answer = BatchFindAnswer { services: Some(services), instances: None };
         let error = |code: &str, message: &str| {
             format!(
@@ -187,7 +244,7 @@ mod tests {
         check(
             &answer,
             &format!(
-                r#"{{"services":{{"failed":[{{"indexes":[1,4],"error":{}}},{{"indexes":[5],"error":{}}}],"notModified":[2],"updated":[{{"index":0,"rev":"r1","instances":[{{"a":1}},{{}}]}},{{"index":3,"rev":"r2"}}]}}}}"#,
+                r#"{{"services":{{"failed":[{{"indexes":[1,4],"error":{}}},{{"indexes":[5],"error":{}}}],"notModified":[2],"updated":[{{"index":0,"rev":"r1","instances":[{{"a":1}},{{}}]}},{{"index":3,"rev":"r2"}},{{"index":6,"rev":"r3","instances":[{{}}]}}]}}}}"#,
                 error("400012", "Micro-service does not exist"),
                 error("400017", "Instance does not exist"),
             ),
@@ -196,7 +253,7 @@ mod tests {
 
     #[test]
     fn parts() {
-        check(&BatchFindAnswer::default(), "{}");
+        check(&BatchFindAnswer { services: None, instances: None }, "{}");
         let mut part = BatchFindResult::default();
         part.add_not_modified(0);
         let answer = BatchFindAnswer { services: Some(BatchFindResult::default()), instances: Some(part) };

@@ -63,5 +63,5 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         held: seconds(held.held_seconds),
         released_in: seconds(held.released_in_seconds),
     });
-    Ok(Reply::encoded(&Expiries { expiries: expiries.collect() }))
+    api.answers.encoded(&Expiries { expiries: expiries.collect() })
 }

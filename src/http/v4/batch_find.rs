@@ -1,14 +1,15 @@
 //! Batch find: many finds and gets in one request, each with its own revision and its own outcome.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
-
-use bytes::Bytes;
 
 use super::find::{Wanted, is_good, target_of};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::find::{FindQuery, ListQuery};
 use crate::cache::snapshot::Snapshot;
+use crate::cache::{FindAnswer, InstanceEntry};
 use crate::domain::revision::find_revision;
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::flag::batch_action;
@@ -18,7 +19,7 @@ use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::find::{BatchFind, InstanceQuery, ServiceQuery};
-use crate::http::dto::find_answer::{BatchFindAnswer, BatchFindResult};
+use crate::http::dto::find_answer::{BatchFindAnswer, BatchFindResult, ReadyInstances};
 use crate::http::dto::joined;
 use crate::http::parameters;
 use crate::http::reply::Reply;
@@ -37,45 +38,73 @@ pub const BATCH_FIND: Operation = Operation::new(
 pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     batch_action(&call.query_text("type"))?;
     let body: BatchFind = body(call.body())?;
-    let query = body.into_query(call.consumer_id()?)?;
+    let query = body.into_query(call.consumer_id()?, api.rules.max_batch)?;
     let mut view = View { api: &api, call: &call, has_caught_up: false };
     if call.wants_current() {
         view.catch_up().await;
     }
-    let mut answer = BatchFindAnswer::default();
+    let mut answer = BatchFindAnswer { services: None, instances: None };
     if !query.services.is_empty() {
-        let mut part = BatchFindResult::default();
-        for (index, service) in query.services.iter().enumerate() {
-            add(&mut part, index, &service.revision, view.find_service(service).await)?;
-        }
-        answer.services = Some(part);
+        let look = async |service| view.find_service(service).await;
+        answer.services = Some(look_up(&query.services, ServiceQuery::identity, look).await?);
     }
     if !query.instances.is_empty() {
-        let mut part = BatchFindResult::default();
-        for (index, instance) in query.instances.iter().enumerate() {
-            add(&mut part, index, &instance.revision, view.find_instance(instance).await)?;
-        }
-        answer.instances = Some(part);
+        let look = async |instance| view.find_instance(instance).await;
+        answer.instances = Some(look_up(&query.instances, InstanceQuery::identity, look).await?);
     }
-    Ok(Reply::json(answer.to_json()))
+    let outline = answer.outline();
+    api.answers.check(outline.size())?;
+    Ok(Reply::json(outline.to_json()))
 }
 
-type Found = (String, Vec<Bytes>);
+/// What was found for an element: a revision, and what is written only into the answer.
+type Found = (String, Instances);
 
-/// Failures of the registry itself are those of the whole request.
-fn add(
-    part: &mut BatchFindResult,
-    index: usize,
-    known: &str,
-    found: Result<Found, Error>,
-) -> Result<(), Error> {
-    match found {
-        Ok((revision, _)) if revision == known => part.add_not_modified(index),
-        Ok((revision, instances)) => part.add_updated(index, revision, instances),
-        Err(error) if error.code.status() >= 500 => return Err(error),
-        Err(error) => part.add_failed(index, error),
+/// The instances of an element, as the snapshot holds them.
+#[derive(Clone, Debug)]
+enum Instances {
+    OfServices(Arc<FindAnswer>),
+    One(Arc<InstanceEntry>),
+}
+
+impl ReadyInstances for Instances {
+    fn size(&self) -> usize {
+        match self {
+            Self::OfServices(answer) => answer.instances_size(),
+            Self::One(entry) => entry.json().len(),
+        }
     }
-    Ok(())
+
+    fn write(&self, out: &mut Vec<u8>) {
+        match self {
+            Self::OfServices(answer) => answer.write_instances(out),
+            Self::One(entry) => out.extend_from_slice(entry.json()),
+        }
+    }
+}
+
+/// Looks up each element, and equal ones once. Failures of the registry itself are those of the whole request.
+async fn look_up<'q, Q, K: Eq + std::hash::Hash>(
+    queries: &'q [Q],
+    identity: impl Fn(&'q Q) -> (K, &'q str),
+    mut look: impl AsyncFnMut(&'q Q) -> Result<Found, Error>,
+) -> Result<BatchFindResult<Instances>, Error> {
+    let mut known = HashMap::new();
+    let mut part = BatchFindResult::default();
+    for (index, query) in queries.iter().enumerate() {
+        let (key, rev) = identity(query);
+        let found = match known.entry((key, rev)) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(look(query).await),
+        };
+        match found {
+            Ok((revision, _)) if *revision == *rev => part.add_not_modified(index),
+            Ok((revision, instances)) => part.add_updated(index, revision.clone(), instances.clone()),
+            Err(error) if error.code.status() >= 500 => return Err(error.clone()),
+            Err(error) => part.add_failed(index, error.clone()),
+        }
+    }
+    Ok(part)
 }
 
 /// What the elements are looked up in. It catches up at most once: however many are unknown here, they wait as one.
@@ -122,9 +151,7 @@ impl View<'_> {
         if let Some(dependency) = found.dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
         }
-        // Joined already, which is as good as one by one.
-        let instances = Some(found.answer.instances()).filter(|instances| !instances.is_empty());
-        Ok((found.answer.revision.to_string(), instances.into_iter().collect()))
+        Ok((found.answer.revision.to_string(), Instances::OfServices(found.answer)))
     }
 
     async fn find_instance(&mut self, query: &InstanceQuery) -> Result<Found, Error> {
@@ -136,6 +163,6 @@ impl View<'_> {
         };
         let covers = |(revision, _): &(String, _), known: &str| revision == known;
         let (revision, entry) = self.read(&query.revision, look, covers).await?;
-        Ok((revision, vec![entry.json().clone()]))
+        Ok((revision, Instances::One(entry)))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::services::join_services;
+use super::services::joined_reply;
 use crate::actors::registry::messages::{ChangeDependencies, Merge};
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
@@ -86,5 +86,5 @@ async fn show(
         not_self: call.query_text("noSelf") == "1",
     };
     let found = partners(&api.reader.load(), call.tenant(), &service, filter);
-    Ok(Reply::json(join_services(member, found.iter())))
+    joined_reply(api, member, || found.iter())
 }

@@ -89,12 +89,12 @@ fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
     let found = api.reader.load().find(&find, &api.rules.shared);
     let is_sure = !matches!(wanted, Wanted::Fresh)
         && is_good(&wanted, &found, |found, known| found.answer.covers(known));
-    let answer = found.map(|Found { answer, dependency }| {
+    let answer = found.and_then(|Found { answer, dependency }| {
         if let Some(dependency) = dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
         }
         if wanted.is_known(&answer.revision) {
-            Reply::not_modified(&answer.revision)
+            Ok(Reply::not_modified(&answer.revision))
         } else {
             found_reply(api, call, &answer)
         }
@@ -127,7 +127,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if freshness.is_known(&answer.revision) {
         return Ok(Reply::not_modified(&answer.revision));
     }
-    Ok(found_reply(&api, &call, &answer))
+    found_reply(&api, &call, &answer)
 }
 
 /// `GET /microservices/{serviceId}/instances/{instanceId}`.
@@ -156,19 +156,21 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 }
 
 /// A ready body. Large ones are compressed once they have stood for a while, and then kept compressed.
-pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Reply {
+pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Result<Reply, Error> {
+    api.answers.check(answer.size())?;
     let reply = Reply::json(answer.body()).revision(&answer.revision);
     if answer.size() < COMPRESS_AT_ONCE || !call.accepts_gzip() {
-        return reply;
+        return Ok(reply);
     }
     if let Some(gzip) = answer.gzip() {
-        return reply.gzip(Gzip::Ready(gzip));
+        return Ok(reply.gzip(Gzip::Ready(gzip)));
     }
     if answer.has_settled(api.clock.monotonic()) {
         let answer = Arc::clone(answer);
-        return reply.gzip(Gzip::CompressAndKeep(Box::new(move |gzip| answer.keep_gzip(gzip))));
+        let keep = Box::new(move |gzip| answer.keep_gzip(gzip));
+        return Ok(reply.gzip(Gzip::CompressAndKeep(keep)));
     }
-    reply.gzip(Gzip::Never)
+    Ok(reply.gzip(Gzip::Never))
 }
 
 /// How fresh an answer must be, and what the client knows already.

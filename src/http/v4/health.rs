@@ -41,5 +41,6 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         consumer: "",
     };
     let found = api.reader.load().find(&find, &api.rules.shared)?;
+    api.answers.check(found.answer.size())?;
     Ok(Reply::json(found.answer.body()))
 }

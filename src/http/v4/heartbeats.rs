@@ -79,7 +79,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         instance_id: key.instance_id,
         error: taken.err().map(|error| error.to_string()).unwrap_or_default(),
     });
-    Ok(Reply::encoded(&HeartbeatsResult { instances: instances.collect() }))
+    api.answers.encoded(&HeartbeatsResult { instances: instances.collect() })
 }
 
 /// A refusal from an old snapshot would be taken for the truth.

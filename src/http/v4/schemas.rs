@@ -82,7 +82,8 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
     valid::ids(SchemaRequest::Get, id, schema)?;
     let schema = read_one(&api, &call, id, schema).await?;
-    Ok(Reply::encoded(&SchemaText { schema: schema.schema }).schema_summary(&schema.summary))
+    let reply = api.answers.encoded(&SchemaText { schema: schema.schema })?;
+    Ok(reply.schema_summary(&schema.summary))
 }
 
 /// One schema with its text, from the store.
@@ -132,5 +133,5 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             known.push(Schema { schema_id: id.clone(), ..Schema::default() });
         }
     }
-    Ok(Reply::encoded(&SchemaList { schemas: known }))
+    api.answers.encoded(&SchemaList { schemas: known })
 }

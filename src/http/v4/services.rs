@@ -67,6 +67,9 @@ pub const PUT_PROPERTIES: Operation = Operation::new(
 /// Writes of one request under way at once.
 const AT_ONCE: usize = 64;
 
+/// Errors of one request that its answer shows.
+const SHOWN_ERRORS: usize = 100;
+
 pub(super) const NO_SERVICE: &str = "Service does not exist.";
 
 /// `POST /microservices`: the service, and with it tags and instances.
@@ -89,10 +92,19 @@ pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let registered: Vec<_> = stream::iter(registered).buffered(AT_ONCE).collect().await;
     errors.extend(registered.into_iter().filter_map(Result::err));
     if !errors.is_empty() {
-        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        return Err(Error::invalid(format!("errMessages: [{}]", texts.join(" "))));
+        return Err(Error::invalid(listed(&errors)));
     }
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
+}
+
+/// Errors as one text. The first ones say what is wrong; all of a body of many instances would be many times its size.
+fn listed(errors: &[Error]) -> String {
+    let texts: Vec<String> = errors.iter().take(SHOWN_ERRORS).map(ToString::to_string).collect();
+    let more = match errors.len().saturating_sub(SHOWN_ERRORS) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    format!("errMessages: [{}{more}]", texts.join(" "))
 }
 
 async fn register_with(
@@ -123,27 +135,32 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let document = &service.record.document;
         with_shared || !api.rules.shared.contains(tenant, &document.app_id, &document.service_name)
     };
-    let services = snapshot.tenant(tenant).into_iter().flat_map(|view| view.services());
-    Ok(Reply::json(join_services("services", services.filter(shown))))
+    let services = || snapshot.tenant(tenant).into_iter().flat_map(|view| view.services()).filter(shown);
+    joined_reply(&api, "services", services)
 }
 
-/// `{"<member>":[…]}` of stored documents, `{}` of none.
-pub(super) fn join_services<'a>(
+/// `{"<member>":[…]}` of stored documents, `{}` of none. They are gone through twice: for their size first.
+pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
+    api: &Api,
     member: &str,
-    services: impl Iterator<Item = &'a Arc<ServiceView>>,
-) -> Vec<u8> {
-    let mut body = format!("{{\"{member}\":[").into_bytes();
-    let empty = body.len();
-    for service in services {
+    services: impl Fn() -> I,
+) -> Result<Reply, Error> {
+    let (head, tail) = (format!("{{\"{member}\":["), "]}");
+    let documents: usize = services().map(|service| service.record.json.len() + 1).sum();
+    if documents == 0 {
+        return Ok(Reply::json("{}"));
+    }
+    let size = head.len() + documents - 1 + tail.len();
+    api.answers.check(size)?;
+    let mut body = Vec::with_capacity(size + 1);
+    body.extend_from_slice(head.as_bytes());
+    for service in services() {
         body.extend_from_slice(&service.record.json);
         body.push(b',');
     }
-    if body.len() == empty {
-        return b"{}".to_vec();
-    }
     body.pop();
-    body.extend_from_slice(b"]}");
-    body
+    body.extend_from_slice(tail.as_bytes());
+    Ok(Reply::json(body))
 }
 
 /// `GET /microservices/{serviceId}`.
@@ -199,7 +216,7 @@ pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         }
     });
     let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;
-    Ok(Reply::encoded(&DeleteServicesResult { services }))
+    api.answers.encoded(&DeleteServicesResult { services })
 }
 
 /// A snapshot to answer from, as fresh as the request wants.

@@ -48,7 +48,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let snapshot = api.reader.load();
     let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
     let tags = node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone());
-    Ok(Reply::encoded(&Tags { tags: tags.unwrap_or_default() }))
+    api.answers.encoded(&Tags { tags: tags.unwrap_or_default() })
 }
 
 /// `PUT …/tags/{key}?value=`.

@@ -82,7 +82,7 @@ fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
             .map(|instance| assert!(!json::encode(&instance).is_empty())),
         2 => dto::body::<dto::instance::Heartbeats>(bytes).and_then(|body| body.into_instances()).map(drop),
         3 => dto::body::<dto::instance::BulkStatus>(bytes).and_then(|body| body.into_change()).map(drop),
-        4 => dto::body::<dto::find::BatchFind>(bytes).and_then(|body| body.into_query("c")).map(drop),
+        4 => dto::body::<dto::find::BatchFind>(bytes).and_then(|body| body.into_query("c", 100)).map(drop),
         5 => {
             let asker = Asker { tenant: &Tenant::default_tenant(), cross_domain: CrossDomain::Forbidden };
             dto::body::<dto::dependency::Dependencies>(bytes)
