@@ -87,6 +87,7 @@
 //! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
 //! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
+//! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

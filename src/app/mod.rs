@@ -105,6 +105,7 @@ async fn run(config: Config) -> Result<(), AppError> {
             return leave(&actors, &shared, &store).await;
         }
     }
+    let answers = AnswerMemory::new(config.server.max_response_bytes, config.server.max_response_memory);
     let api = Api {
         reader: shared.reader.clone(),
         registry: actors.registry.clone(),
@@ -113,7 +114,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
-        answers: Arc::new(AnswerMemory::new(config.server.max_response_bytes)),
+        answers: Arc::clone(&answers),
         node: Arc::new(Node::new(&config.registry.version)),
         openapi: openapi::describe(ROUTES).to_string().into(),
         clock: shared.clock.clone(),
@@ -130,6 +131,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         max_header_bytes: config.server.max_header_bytes,
         max_body_bytes: config.server.max_body_bytes,
         max_requests: config.server.max_concurrent,
+        answers,
         head_time: config.server.header_timeout,
         body_time: config.server.body_timeout,
         keep_alive: config.server.idle_timeout,

@@ -1,22 +1,62 @@
-//! How large an answer may be. Its size is computed before it is built, so that no request makes the process hold more than
-//! it has.
+//! What answers take of memory: how large one may be, and how much all of them hold until clients have taken them.
+//!
+//! The size of an answer that grows with the registry or with the request is computed before it is built, and its space is
+//! taken then. Answers that refer to one body, such as the kept body of a find, hold it once. Each holds besides what the
+//! connection copies of it at a time. Space is given back when the last byte was handed to the socket, or the connection
+//! ended.
 
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::reply::Reply;
+use super::server::refusal;
+use super::spec::Load;
+use crate::actors::registry::messages::TextSpace;
 use crate::domain::json;
 use crate::error::Error;
 
-/// The limit of one answer.
+/// What an answer may have without being counted: a connection's own buffers are as large.
+pub const UNCOUNTED: usize = 8 * 1024;
+
+/// How much of an answer is handed to the connection at a time. The HTTP library copies it.
+pub const PIECE: usize = 32 * 1024;
+
+/// The share of the memory that is kept for what is never refused: health and metrics.
+const KEPT: usize = 8;
+
+/// Parts of the table of shared bodies, so that workers seldom wait for each other.
+const SHARDS: usize = 16;
+
+/// The memory of all answers of a process.
 #[derive(Debug)]
 pub struct AnswerMemory {
     largest: usize,
+    most: usize,
+    held: AtomicUsize,
+    /// By a body's address.
+    shared: [Mutex<HashMap<usize, Shared>>; SHARDS],
+}
+
+/// A body that answers refer to.
+#[derive(Debug)]
+struct Shared {
+    bytes: usize,
+    answers: usize,
 }
 
 impl AnswerMemory {
-    /// `largest`: bytes of one answer's body, before compression.
-    pub fn new(largest: usize) -> Self {
-        Self { largest }
+    /// `largest`: bytes of one answer's body, before compression. `most`: bytes of all of them.
+    pub fn new(largest: usize, most: usize) -> Arc<Self> {
+        Arc::new(Self { largest, most, held: AtomicUsize::new(0), shared: Default::default() })
+    }
+
+    /// Bytes that answers hold now.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
     }
 
     /// 400001 for an answer of more bytes than one may have.
@@ -30,24 +70,213 @@ impl AnswerMemory {
         )))
     }
 
-    /// 200 with a value as JSON.
-    pub fn encoded(&self, value: &impl Serialize) -> Result<Reply, Error> {
-        let size = json::encoded_size(value);
+    /// Space for an answer that is about to be built; `None` for one that is not counted. 400001 if it may not be so large,
+    /// 429 or 503 while other answers take the space.
+    pub fn space(self: &Arc<Self>, load: Load, size: usize) -> Result<Option<AnswerSpace>, Error> {
         self.check(size)?;
-        Ok(Reply::json(json::encode_sized(value, size)))
+        if size <= UNCOUNTED {
+            return Ok(None);
+        }
+        let mut space = self.empty(load);
+        space.grow_to(size)?;
+        Ok(Some(space))
+    }
+
+    /// Space that holds nothing yet.
+    pub fn empty(self: &Arc<Self>, load: Load) -> AnswerSpace {
+        AnswerSpace { memory: Arc::clone(self), load, held: 0, body: None }
+    }
+
+    /// Space for an answer whose body is there already, and may be that of others too.
+    pub(super) fn share(self: &Arc<Self>, load: Load, body: &Bytes) -> Result<AnswerSpace, Error> {
+        let address = body.as_ptr().addr();
+        let mut shared = self.shard(address);
+        let answers = shared.get(&address).map_or(0, |shared| shared.answers);
+        let body_bytes = if answers == 0 { body.len() } else { 0 };
+        let piece = body.len().min(PIECE);
+        if !self.take(load, body_bytes + piece) {
+            return Err(refusal(load));
+        }
+        shared.entry(address).or_insert(Shared { bytes: body.len(), answers: 0 }).answers += 1;
+        drop(shared);
+        Ok(AnswerSpace { memory: Arc::clone(self), load, held: piece, body: Some(address) })
+    }
+
+    /// 200 with a value as JSON.
+    pub fn encoded(self: &Arc<Self>, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
+        let (body, space) = self.encode(load, value)?;
+        Ok(Reply::json(body).holding(space))
+    }
+
+    /// A value as JSON, and the space of an answer that has it as its body.
+    pub fn encode(
+        self: &Arc<Self>,
+        load: Load,
+        value: &impl Serialize,
+    ) -> Result<(Vec<u8>, Option<AnswerSpace>), Error> {
+        let size = json::encoded_size(value);
+        let space = self.space(load, size)?;
+        Ok((json::encode_sized(value, size), space))
+    }
+
+    fn take(&self, load: Load, bytes: usize) -> bool {
+        let most = match load {
+            Load::Always => self.most.saturating_add(self.most / KEPT),
+            Load::Find | Load::Memory | Load::Store => self.most,
+        };
+        let before = self.held.fetch_add(bytes, Ordering::Relaxed);
+        let fits = before.saturating_add(bytes) <= most;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn unshare(&self, address: usize) {
+        let mut shared = self.shard(address);
+        let Some(body) = shared.get_mut(&address) else { return };
+        body.answers -= 1;
+        if body.answers == 0 {
+            let bytes = body.bytes;
+            shared.remove(&address);
+            drop(shared);
+            self.give_back(bytes);
+        }
+    }
+
+    fn shard(&self, address: usize) -> MutexGuard<'_, HashMap<usize, Shared>> {
+        // Allocations are aligned, so the lowest bits say nothing.
+        let shard = &self.shared[(address >> 6) % SHARDS];
+        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The memory of one answer.
+#[derive(Debug)]
+pub struct AnswerSpace {
+    memory: Arc<AnswerMemory>,
+    load: Load,
+    held: usize,
+    /// Of a body that may be shared.
+    body: Option<usize>,
+}
+
+impl AnswerSpace {
+    /// Takes what is missing to hold so many bytes. Refused like [`AnswerMemory::space`].
+    pub fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
+        self.memory.check(bytes)?;
+        self.add(bytes.saturating_sub(self.held))
+    }
+
+    /// For what the connection copies of an answer of so many bytes.
+    pub(super) fn add_piece(&mut self, size: usize) -> Result<(), Error> {
+        self.add(size.min(PIECE))
+    }
+
+    fn add(&mut self, bytes: usize) -> Result<(), Error> {
+        if bytes > 0 && !self.memory.take(self.load, bytes) {
+            return Err(refusal(self.load));
+        }
+        self.held += bytes;
+        Ok(())
+    }
+}
+
+impl TextSpace for AnswerSpace {
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
+        Self::grow_to(self, bytes)
+    }
+}
+
+impl Drop for AnswerSpace {
+    fn drop(&mut self) {
+        if self.held > 0 {
+            self.memory.give_back(self.held);
+        }
+        if let Some(address) = self.body {
+            self.memory.unshare(address);
+        }
     }
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::error::Code;
+
+    fn check<T: std::fmt::Debug>(result: Result<T, Error>, expected: Code) {
+        assert_eq!(result.unwrap_err().code, expected);
+    }
 
     #[test]
     fn an_answer_of_the_limit_passes_and_a_larger_one_is_refused_by_size_and_limit() {
-        let memory = AnswerMemory::new(8);
-        assert_eq!(memory.encoded(&"<").map(|reply| reply.body().len()), Ok(8));
-        let refused = memory.encoded(&"<a").map(|_| ()).map_err(|error| error.detail);
+        let memory = AnswerMemory::new(8, 0);
+        assert_eq!(memory.encoded(Load::Store, &"<").unwrap().body().len(), 8);
+        let refused = memory.encoded(Load::Store, &"<a").unwrap_err();
         let detail = "the answer would have 9 bytes, at most 8 are allowed (server.response.maxBytes); ask for less at once";
-        assert_eq!(refused, Err(detail.into()));
+        assert_eq!((refused.code, &*refused.detail), (Code::InvalidParameters, detail));
+    }
+
+    #[test]
+    fn answers_have_their_memory_while_they_last() {
+        let memory = AnswerMemory::new(usize::MAX, 100_000);
+        assert!(memory.space(Load::Find, UNCOUNTED).unwrap().is_none());
+        let one = memory.space(Load::Find, 60_000).unwrap();
+        check(memory.space(Load::Find, 40_001), Code::TooManyRequests);
+        check(memory.space(Load::Store, 40_001), Code::Overloaded);
+        assert_eq!(memory.held(), 60_000, "who is refused holds nothing");
+        let mut two = memory.space(Load::Memory, 40_000).unwrap().unwrap();
+        check(two.add_piece(40_000), Code::Overloaded);
+        drop(one);
+        two.add_piece(40_000).unwrap();
+        assert_eq!(memory.held(), 40_000 + PIECE);
+        drop(two);
+        assert_eq!(memory.held(), 0);
+    }
+
+    #[test]
+    fn a_space_grows_to_what_is_asked_and_no_further() {
+        let memory = AnswerMemory::new(90_000, 80_000);
+        let mut space = memory.empty(Load::Store);
+        for (bytes, expected) in [(10_000, 10_000), (70_000, 70_000), (70_000, 70_000), (5, 70_000)] {
+            space.grow_to(bytes).unwrap();
+            assert_eq!(memory.held(), expected);
+        }
+        check(space.grow_to(80_001), Code::Overloaded);
+        check(space.grow_to(90_001), Code::InvalidParameters);
+        assert_eq!(memory.held(), 70_000);
+    }
+
+    #[test]
+    fn health_and_metrics_are_answered_from_the_last_eighth() {
+        let memory = AnswerMemory::new(usize::MAX, 80_000);
+        let _others = memory.space(Load::Find, 80_000).unwrap();
+        check(memory.space(Load::Memory, 10_000), Code::Overloaded);
+        let kept = memory.space(Load::Always, 10_000).unwrap();
+        check(memory.space(Load::Always, 10_000), Code::Overloaded);
+        drop(kept);
+        assert!(memory.space(Load::Always, 10_000).is_ok());
+    }
+
+    #[test]
+    fn one_body_of_many_answers_is_held_once() {
+        let memory = AnswerMemory::new(usize::MAX, 1_000_000);
+        let body = Bytes::from(vec![b'x'; 500_000]);
+        let answers: Vec<AnswerSpace> =
+            (0..10).map(|_| memory.share(Load::Find, &body.clone()).unwrap()).collect();
+        assert_eq!(memory.held(), 500_000 + 10 * PIECE);
+        let other = Bytes::from(vec![b'x'; 500_000]);
+        check(memory.share(Load::Find, &other), Code::TooManyRequests);
+        let mut answers = answers.into_iter();
+        answers.by_ref().take(9).for_each(drop);
+        assert_eq!(memory.held(), 500_000 + PIECE);
+        drop(answers);
+        assert_eq!(memory.held(), 0);
+        assert!(memory.shared.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 }

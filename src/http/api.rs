@@ -47,7 +47,7 @@ pub struct Api {
     pub freshness: Freshness,
     /// Whether the store answers.
     pub contact: Contact,
-    /// How large answers may be.
+    /// What answers may hold of memory.
     pub answers: Arc<AnswerMemory>,
     /// What this node says of itself.
     pub node: Arc<Node>,

@@ -8,6 +8,7 @@ use actix_http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use super::answer_memory::AnswerSpace;
 use crate::domain::json;
 use crate::error::{Code, Error};
 
@@ -35,6 +36,8 @@ pub struct Reply {
     pub(super) headers: SmallVec<[(HeaderName, HeaderValue); 1]>,
     pub(super) body: Bytes,
     pub(super) gzip: Gzip,
+    /// Of a body that was built for this answer alone.
+    pub(super) space: Option<AnswerSpace>,
 }
 
 /// What to do for a client that takes gzip and a body of at least 1400 bytes.
@@ -64,7 +67,7 @@ impl fmt::Debug for Gzip {
 
 impl Reply {
     fn with(status: StatusCode, content_type: Option<HeaderValue>, body: Bytes) -> Self {
-        Self { status, content_type, headers: SmallVec::new(), body, gzip: Gzip::Compress }
+        Self { status, content_type, headers: SmallVec::new(), body, gzip: Gzip::Compress, space: None }
     }
 
     /// 200 with a JSON document.
@@ -158,6 +161,12 @@ impl Reply {
     /// Says how to compress the body.
     pub fn gzip(mut self, gzip: Gzip) -> Self {
         self.gzip = gzip;
+        self
+    }
+
+    /// The space that was taken for the body. A body without any is counted when it is sent, as one that others may share.
+    pub fn holding(mut self, space: Option<AnswerSpace>) -> Self {
+        self.space = space;
         self
     }
 

@@ -65,5 +65,5 @@ pub static ROUTES: &[Route<Api>] = &[
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}/watcher",          V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    Websocket(watch::watch), &watch::WATCH),
     route(Get,    "/v4/{project}/admin/expiries",                                      V3::None,     Ignored,         Always, Needs(Verb::Get, Ops),        To(handler!(admin::expiries)), &admin::EXPIRIES),
     route(Get,    "/metrics",                                                          V3::None,     Ignored,         Always, Open,                       To(handler!(exposition::metrics)), &exposition::METRICS),
-    route(Get,    "/openapi.json",                                                     V3::None,     Ignored,         Always, Open,                       To(exposition::openapi), &exposition::OPENAPI),
+    route(Get,    "/openapi.json",                                                     V3::None,     Ignored,         Memory, Open,                       To(exposition::openapi), &exposition::OPENAPI),
 ];

@@ -1,9 +1,11 @@
 //! Bodies, heads and connections at their limits.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use service_center::http::answer_memory::AnswerMemory;
 use service_center::http::server::Settings;
 use tokio::time::Instant;
 
@@ -413,5 +415,53 @@ async fn a_slow_reader_gets_everything() {
     for _ in 0..20 {
         assert_eq!(client.exactly(1_000_000).await.len(), 1_000_000);
         tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Larger than what two sockets hold of it.
+const LARGE: usize = 16_000_000;
+
+#[actix_web::test]
+async fn answers_that_nobody_takes_hold_their_space_until_they_are_taken_or_given_up() {
+    let answers = AnswerMemory::new(LARGE, 2 * LARGE + 1_000_000);
+    let fixture = serve(Settings { answers: Arc::clone(&answers), ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let target = format!("/bytes/{LARGE}");
+    let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\n\r\n");
+    let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
+    for client in [&mut one, &mut two] {
+        client.send(&request).await;
+        client.until(b"HTTP/1.1 200 OK\r\n").await;
+    }
+    assert!(answers.held() > 2 * LARGE);
+    let mut three = Client::connect(address).await;
+    let refused = three.get(&target).await;
+    assert_eq!((refused.status(), refused.header("Retry-After")), (503, Some("1")));
+    assert_eq!(refused.text(), r#"{"errorCode":"503001","errorMessage":"Service overloaded"}"#);
+    assert_eq!(three.get("/bytes/8192").await.body.len(), 8192, "small ones are not counted");
+
+    // The one client takes its answer, the other gives its own up.
+    one.until(b"\r\n\r\n").await;
+    assert_eq!(one.exactly(LARGE).await, vec![b'x'; LARGE]);
+    drop(two);
+    eventually("the space is free", || answers.held() == 0).await;
+    assert_eq!(three.get(&target).await.body.len(), LARGE);
+    assert_eq!(one.get("/empty").await.status(), 200);
+}
+
+/// Such answers go out on ways of their own.
+#[actix_web::test]
+async fn large_answers_are_whole_beside_an_upgrade_and_an_unread_body() {
+    let fixture = serve(settings()).await;
+    let address = fixture.server.addresses()[0];
+    for headers in [
+        "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n",
+        "Content-Length: 100000000\r\n",
+    ] {
+        let mut client = Client::connect(address).await;
+        let answer = client.ask("GET /bytes/1000000", headers).await;
+        assert_eq!(answer.body, vec![b'x'; 1_000_000], "{headers}");
+        assert_eq!(answer.header("Connection"), Some("close"), "{headers}");
+        assert!(client.rest().await.is_empty());
     }
 }

@@ -9,6 +9,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use service_center::http::answer_memory::AnswerMemory;
 use service_center::http::server::Settings;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -249,4 +250,25 @@ async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
         Err(_) => return,
     };
     assert!(refused.rest().await.is_empty());
+}
+
+#[actix_web::test]
+async fn streams_that_nobody_reads_hold_the_space_of_their_answers() {
+    let answers = AnswerMemory::new(1_000_000, 2_500_000);
+    let settings =
+        Settings { tls: Some(Arc::new(plain_server())), answers: Arc::clone(&answers), ..settings() };
+    let fixture = serve(settings).await;
+    let mut client = http_2(&fixture).await;
+    let mut unread = Vec::new();
+    for _ in 0..2 {
+        let answer = get(&mut client, "/bytes/1000000").await.unwrap();
+        assert_eq!(answer.status(), 200);
+        unread.push(answer);
+    }
+    assert_eq!(get(&mut client, "/bytes/1000000").await.unwrap().status(), 503);
+    assert!(answers.held() > 2_000_000);
+    // Each is reset.
+    drop(unread);
+    eventually("the space is free", || answers.held() == 0).await;
+    assert_eq!(get(&mut client, "/bytes/1000000").await.unwrap().status(), 200);
 }

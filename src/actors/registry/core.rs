@@ -32,7 +32,8 @@ const MAX_READ_WAIT: Duration = Duration::from_secs(3);
 /// How long an operation waits for the snapshot to learn of somebody else's write.
 pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 
-/// Reads of the store at once: each answer may have megabytes.
+/// Turns of reads of the store. A read takes one, of texts one for each: a text may have 1.5 MiB, and its memory is counted
+/// only when it is there.
 const MAX_READS: usize = 16;
 
 /// Shared by the operations under way. Lives on the actor's thread.
@@ -94,7 +95,17 @@ impl RegistryCore {
 
     /// As [`Self::read`], with what the store said.
     pub(super) async fn try_read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, StoreError> {
-        let Ok(_turn) = tokio::time::timeout(MAX_READ_WAIT, self.reads.acquire()).await else {
+        self.read_in_turns(ops, 1).await
+    }
+
+    /// As [`Self::read`], of entries that may be large.
+    pub(super) async fn read_texts(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
+        let turns = u32::try_from(ops.len().min(MAX_READS)).unwrap_or(1);
+        self.read_in_turns(ops, turns).await.map_err(|error| store_error(&error))
+    }
+
+    async fn read_in_turns(&self, ops: Vec<Op>, turns: u32) -> Result<Vec<Vec<Entry>>, StoreError> {
+        let Ok(_turns) = tokio::time::timeout(MAX_READ_WAIT, self.reads.acquire_many(turns)).await else {
             let message = "too many reads of the store wait already".to_owned();
             return Err(StoreError::Aborted { reason: Reason::Busy, message });
         };

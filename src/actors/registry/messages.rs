@@ -1,5 +1,6 @@
 //! What the RegistryActor takes: one message and one reply type an operation.
 
+use std::fmt;
 use std::sync::Arc;
 
 use actix::Message;
@@ -257,9 +258,24 @@ pub enum SchemaSelection {
     All,
 }
 
+/// The memory that texts from the store take, until it is dropped.
+pub trait TextSpace: fmt::Debug + Send {
+    /// Takes what is missing to hold so many bytes; what the client is told if there is no more.
+    fn grow_to(&mut self, bytes: usize) -> Result<(), Error>;
+}
+
+/// Schemas with their texts, and what they take of memory.
+#[derive(Debug)]
+pub struct SchemasWithTexts {
+    /// The schemas.
+    pub schemas: Vec<Schema>,
+    /// Their memory.
+    pub space: Box<dyn TextSpace>,
+}
+
 /// Reads schema texts, which no snapshot holds.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<Vec<Schema>, Error>")]
+#[rtype(result = "Result<SchemasWithTexts, Error>")]
 pub struct ReadSchemas {
     /// Tenant.
     pub tenant: Tenant,
@@ -267,6 +283,8 @@ pub struct ReadSchemas {
     pub service: ServiceId,
     /// Which.
     pub selection: SchemaSelection,
+    /// Grows with each text that is read.
+    pub space: Box<dyn TextSpace>,
 }
 
 /// Whether providers are added to those there are, or take their place.

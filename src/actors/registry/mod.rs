@@ -37,12 +37,11 @@ use self::messages::Reply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
     RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
-    ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, UnregisterInstance,
-    UnregisterService,
+    ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, SchemasWithTexts,
+    UnregisterInstance, UnregisterService,
 };
 use self::rules::DependencyMode;
 use super::mailbox::{Resident, Work, run_until_end};
-use crate::domain::schema::Schema;
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
 use crate::metrics;
@@ -112,7 +111,7 @@ operations! {
     PutSchema => schemas::put_one => Reply<()>,
     ReplaceSchemas => schemas::replace_all => Reply<()>,
     DeleteSchema => schemas::delete => Reply<()>,
-    ReadSchemas => schemas::read => Result<Vec<Schema>, Error>,
+    ReadSchemas => schemas::read => Result<SchemasWithTexts, Error>,
     ChangeDependencies => dependencies::change => Reply<()>,
     RecordDependency => dependencies::record => Reply<()>,
     RecordServerVersion => server_record::record => Result<(), Error>,

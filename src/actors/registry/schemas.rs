@@ -6,7 +6,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
-use super::messages::{DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection};
+use super::messages::{
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection, SchemasWithTexts, TextSpace,
+};
 use super::services::{self, NO_SERVICE};
 use crate::domain::json;
 use crate::domain::schema::{Schema, content_hash};
@@ -215,14 +217,32 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
     Err(Error::new(Code::SchemaNotExists, NO_REF))
 }
 
+/// Texts read at once.
+const TEXTS_AT_ONCE: usize = 4;
+
 /// Reads schemas with their texts, exactly: references, summaries and texts come from the store.
-pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<Vec<Schema>, Error> {
-    let ReadSchemas { tenant, service, selection } = message;
-    match selection {
-        SchemaSelection::One(schema) => {
-            read_one(&core, &tenant, &service, schema).await.map(|schema| vec![schema])
-        }
-        SchemaSelection::All => read_all(&core, &tenant, &service).await,
+pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<SchemasWithTexts, Error> {
+    let ReadSchemas { tenant, service, selection, space } = message;
+    let mut texts = Texts { space, bytes: 0 };
+    let schemas = match selection {
+        SchemaSelection::One(schema) => vec![read_one(&core, &tenant, &service, schema, &mut texts).await?],
+        SchemaSelection::All => read_all(&core, &tenant, &service, &mut texts).await?,
+    };
+    Ok(SchemasWithTexts { schemas, space: texts.space })
+}
+
+/// The memory of what was read.
+struct Texts {
+    space: Box<dyn TextSpace>,
+    bytes: usize,
+}
+
+impl Texts {
+    /// An entry's text, with its memory.
+    fn keep(&mut self, entry: Entry) -> Result<String, Error> {
+        self.bytes = self.bytes.saturating_add(entry.value.len());
+        self.space.grow_to(self.bytes)?;
+        Ok(into_text(entry))
     }
 }
 
@@ -231,6 +251,7 @@ async fn read_one(
     tenant: &Tenant,
     service: &ServiceId,
     id: Arc<str>,
+    texts: &mut Texts,
 ) -> Result<Schema, Error> {
     let ops = vec![
         Op::Get(keys::service(tenant, service.as_str())),
@@ -244,20 +265,25 @@ async fn read_one(
         return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
     }
     let (reference, summary, old) = (next(), next(), next());
-    let summary = summary.map(|entry| lossy(&entry)).unwrap_or_default();
-    let schema = match (reference, old) {
+    let summary = summary.map(into_text).unwrap_or_default();
+    let entry = match (reference, old) {
         (Some(reference), _) => {
-            let content = keys::schema_content(tenant, &lossy(&reference));
-            let content = core.read(vec![Op::Get(content)]).await?.into_iter().flatten().next();
-            lossy(&content.ok_or_else(|| Error::new(Code::SchemaNotExists, NO_CONTENT))?)
+            let content = vec![Op::Get(keys::schema_content(tenant, &into_text(reference)))];
+            let content = core.read_texts(content).await?.into_iter().flatten().next();
+            content.ok_or_else(|| Error::new(Code::SchemaNotExists, NO_CONTENT))?
         }
-        (None, Some(old)) => lossy(&old),
+        (None, Some(old)) => old,
         (None, None) => return Err(Error::new(Code::SchemaNotExists, NO_REF)),
     };
-    Ok(Schema { schema_id: id.to_string(), summary, schema })
+    Ok(Schema { schema_id: id.to_string(), summary, schema: texts.keep(entry)? })
 }
 
-async fn read_all(core: &RegistryCore, tenant: &Tenant, service: &ServiceId) -> Result<Vec<Schema>, Error> {
+async fn read_all(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &ServiceId,
+    texts: &mut Texts,
+) -> Result<Vec<Schema>, Error> {
     let prefixes = [keys::schema_ref, keys::schema_summary, keys::old_schema];
     let (ref_prefix, sum_prefix, old_prefix) = (
         keys::schema_ref(tenant, service.as_str(), ""),
@@ -269,42 +295,33 @@ async fn read_all(core: &RegistryCore, tenant: &Tenant, service: &ServiceId) -> 
     let mut next = || reads.next().unwrap_or_default();
     let (references, summaries, old) = (next(), next(), next());
     let mut schemas = std::collections::BTreeMap::<String, Schema>::new();
-    for entry in &old {
-        let Some(id) = entry.key.strip_prefix(&*old_prefix) else { continue };
-        schemas.insert(
-            id.to_owned(),
-            Schema { schema_id: id.to_owned(), schema: lossy(entry), ..Schema::default() },
-        );
+    for entry in old {
+        let Some(id) = entry.key.strip_prefix(&*old_prefix).map(str::to_owned) else { continue };
+        let schema = texts.keep(entry)?;
+        schemas.insert(id.clone(), Schema { schema_id: id, schema, ..Schema::default() });
     }
-    let contents = read_contents(core, tenant, &references).await?;
-    for (entry, content) in references.iter().zip(contents) {
-        let Some(id) = entry.key.strip_prefix(&*ref_prefix) else { continue };
-        let schema = content.map(|content| lossy(&content)).unwrap_or_default();
-        schemas.insert(id.to_owned(), Schema { schema_id: id.to_owned(), schema, ..Schema::default() });
+    // Few at a time: answers of the store are limited, and a text's memory is counted when it is there.
+    for references in references.chunks(TEXTS_AT_ONCE) {
+        let content =
+            |entry: &Entry| Op::Get(keys::schema_content(tenant, &String::from_utf8_lossy(&entry.value)));
+        let contents = core.read_texts(references.iter().map(content).collect()).await?;
+        for (reference, mut content) in references.iter().zip(contents) {
+            let Some(id) = reference.key.strip_prefix(&*ref_prefix) else { continue };
+            let schema = content.pop().map(|content| texts.keep(content)).transpose()?.unwrap_or_default();
+            schemas.insert(id.to_owned(), Schema { schema_id: id.to_owned(), schema, ..Schema::default() });
+        }
     }
-    for entry in &summaries {
+    for entry in summaries {
         let id = entry.key.strip_prefix(&*sum_prefix).unwrap_or_default();
         if let Some(schema) = schemas.get_mut(id) {
-            schema.summary = lossy(entry);
+            schema.summary = texts.keep(entry)?;
         }
     }
     Ok(schemas.into_values().collect())
 }
 
-async fn read_contents(
-    core: &RegistryCore,
-    tenant: &Tenant,
-    references: &[Entry],
-) -> Result<Vec<Option<Entry>>, Error> {
-    let mut contents = Vec::with_capacity(references.len());
-    // Few at a time: each text may have more than a megabyte, and answers of the store are limited.
-    for chunk in references.chunks(8) {
-        let ops = chunk.iter().map(|entry| Op::Get(keys::schema_content(tenant, &lossy(entry)))).collect();
-        contents.extend(core.read(ops).await?.into_iter().map(|mut entries| entries.pop()));
-    }
-    Ok(contents)
-}
-
-fn lossy(entry: &Entry) -> String {
-    String::from_utf8_lossy(&entry.value).into_owned()
+/// An entry's text, in its own memory where nobody else refers to that.
+fn into_text(entry: Entry) -> String {
+    let value = Vec::from(entry.value);
+    String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())
 }

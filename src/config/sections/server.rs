@@ -25,6 +25,8 @@ pub struct ServerConfig {
     pub max_batch: usize,
     /// Limit of an answer's body, bytes.
     pub max_response_bytes: usize,
+    /// Limit of what all answers hold of memory, bytes; at least that of one.
+    pub max_response_memory: usize,
     /// Limit of the arrival of the headers.
     pub header_timeout: Duration,
     /// Limit of the arrival of the body.
@@ -48,6 +50,12 @@ impl ServerConfig {
                 reader.cores
             }
         };
+        let max_response_bytes = reader.integer(&table::MAX_RESPONSE_BYTES);
+        let max_response_memory = reader.integer(&table::MAX_RESPONSE_MEMORY);
+        if max_response_memory < max_response_bytes {
+            let expected = format!("write at least server.response.maxBytes, which is {max_response_bytes}");
+            reader.refuse(&table::MAX_RESPONSE_MEMORY, expected);
+        }
         Self {
             host,
             port: reader.integer(&table::SERVER_PORT),
@@ -56,7 +64,8 @@ impl ServerConfig {
             max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
             max_concurrent: reader.integer(&table::MAX_CONCURRENT),
             max_batch: reader.integer(&table::MAX_BATCH),
-            max_response_bytes: reader.integer(&table::MAX_RESPONSE_BYTES),
+            max_response_bytes,
+            max_response_memory,
             header_timeout: reader.duration(&table::HEADER_TIMEOUT),
             body_timeout: reader.duration(&table::BODY_TIMEOUT),
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),

@@ -60,7 +60,7 @@ impl Admission {
 }
 
 /// What an overloaded server answers: 429 to a find, which makes clients keep what they know, and 503 to all else.
-pub(super) fn refusal(load: Load) -> Error {
+pub(in crate::http) fn refusal(load: Load) -> Error {
     metrics::REFUSED_FOR_LOAD.add(1);
     Error::new(if load == Load::Find { Code::TooManyRequests } else { Code::Overloaded }, "")
 }

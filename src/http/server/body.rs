@@ -13,6 +13,7 @@ use futures_util::StreamExt as _;
 
 use super::admission::BodySpace;
 use super::connection::Running;
+use crate::http::answer_memory::{AnswerSpace, PIECE};
 
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,17 +112,57 @@ fn announced(head: &RequestHead) -> Option<u64> {
 /// connection after the answer and throws away what still comes, for a bounded time; were the request's body dropped
 /// earlier, it would go on reading a chunked one for ever.
 pub(super) struct Holding {
-    answer: Bytes,
+    answer: BoxBody,
     _unread: Payload,
 }
 
 impl Holding {
-    pub(super) fn new(answer: Bytes, unread: Payload) -> Self {
+    pub(super) fn new(answer: BoxBody, unread: Payload) -> Self {
         Self { answer, _unread: unread }
     }
 }
 
 impl MessageBody for Holding {
+    type Error = Box<dyn std::error::Error>;
+
+    fn size(&self) -> BodySize {
+        self.answer.size()
+    }
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
+        self.get_mut().answer.as_pin_mut().poll_next(cx)
+    }
+}
+
+/// An answer's body that is handed out piece by piece and holds its space meanwhile.
+///
+/// HTTP/1: the library copies a piece into its write buffer, and asks for the next one, or for the end, when the socket has
+/// taken that. So it never holds more than a piece beside the body, which many answers may share. HTTP/2: the library
+/// queues pieces without a copy, after the body's end as well; so the space hangs on the bytes.
+pub(super) struct Pieces {
+    answer: Bytes,
+    sent: usize,
+}
+
+/// What the bytes of an answer in pieces belong to.
+struct Owned {
+    body: Bytes,
+    _space: AnswerSpace,
+}
+
+impl AsRef<[u8]> for Owned {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Pieces {
+    pub(super) fn new(body: Bytes, space: AnswerSpace) -> Self {
+        Self { answer: Bytes::from_owner(Owned { body, _space: space }), sent: 0 }
+    }
+}
+
+impl MessageBody for Pieces {
     type Error = std::convert::Infallible;
 
     fn size(&self) -> BodySize {
@@ -129,8 +170,11 @@ impl MessageBody for Holding {
     }
 
     fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let answer = std::mem::take(&mut self.get_mut().answer);
-        Poll::Ready((!answer.is_empty()).then_some(Ok(answer)))
+        let this = self.get_mut();
+        let end = this.answer.len().min(this.sent.saturating_add(PIECE));
+        let piece = this.answer.slice(this.sent..end);
+        this.sent = end;
+        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
     }
 }
 

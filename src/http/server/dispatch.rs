@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::{Exchange, Standing};
-use super::response::{Seen, Terms, caught, count, hold, must_wait, packed, too_large_head, wait};
+use super::response::{Seen, Terms, caught, count, hold, must_wait, too_large_head};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
@@ -138,7 +138,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 let waiting = self.admission.wait(seen.load);
                 Either::Right(Box::pin(async move {
                     let _held = (running, waiting);
-                    let reply = wait(answer, head.get(), seen.pattern).await;
+                    let reply = this.terms.wait(answer, head.get(), &seen).await;
                     this.terms.send(head.get(), reply, &seen)
                 }))
             }
@@ -159,7 +159,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
-                let reply = packed(reply, head.get()).await;
+                let reply = self.terms.packed(reply, head.get(), Load::Always).await;
                 let response = self.terms.send(head.get(), reply, &Seen::unmatched(started, standing));
                 return (response, (!emptied).then_some(payload));
             }
@@ -200,7 +200,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
         };
         let _waiting = self.admission.wait(route.load);
-        let reply = wait(answer, kept.get(), seen.pattern).await;
+        let reply = terms.wait(answer, kept.get(), &seen).await;
         let response = self.terms.send(kept.get(), reply, &seen);
         (response, (!emptied).then_some(payload))
     }
@@ -237,7 +237,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }
         };
         let _waiting = self.admission.wait(seen.load);
-        let reply = wait(answer, head.get(), seen.pattern).await;
+        let reply = self.terms.wait(answer, head.get(), &seen).await;
         let mut response = self.terms.send(head.get(), reply, &seen);
         response.head_mut().set_connection_type(ConnectionType::Close);
         Upgrade::Refused(response)

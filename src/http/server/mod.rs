@@ -39,10 +39,12 @@ use self::gauge::Gauge;
 use self::response::Terms;
 use self::router::Router;
 use self::upgrade::Upgrades;
+use super::answer_memory::AnswerMemory;
 use super::call::Head;
 use super::route::Route;
 use super::ws;
 
+pub(super) use self::admission::refusal;
 pub(crate) use self::connection::Connection as Socket;
 pub use self::response::{Answered, Observer};
 pub use self::signal::Signal;
@@ -73,6 +75,8 @@ pub struct Settings {
     pub max_requests: usize,
     /// Bytes of all bodies that are being read, or whose requests wait, beyond the first 8 KiB of each.
     pub max_body_memory: usize,
+    /// What answers may hold of memory.
+    pub answers: Arc<AnswerMemory>,
     /// Bytes of a request's head; 4 KiB more pass, as they do with the original server. At most 128 KiB.
     pub max_header_bytes: usize,
     /// Bytes of a body on routes that say nothing else.
@@ -101,6 +105,7 @@ impl Default for Settings {
             max_connections: 65_536,
             max_requests: 4096,
             max_body_memory: 256 * 1024 * 1024,
+            answers: AnswerMemory::new(64 * 1024 * 1024, 256 * 1024 * 1024),
             max_header_bytes: 16 * 1024,
             max_body_bytes: 2 * 1024 * 1024,
             head_time: Duration::from_secs(60),
@@ -183,6 +188,7 @@ pub async fn start<S: Send + Sync + 'static>(
                 server: HeaderValue::from_bytes(server_header.as_bytes()).unwrap_or(server_header.clone()),
                 max_head: settings.max_header_bytes.saturating_add(HEAD_SLACK),
                 max_body: settings.max_body_bytes,
+                answers: Arc::clone(&settings.answers),
                 body_time: settings.body_time,
                 stop: Arc::clone(&stop),
                 observer: settings.observer.clone(),

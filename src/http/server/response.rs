@@ -8,16 +8,18 @@ use std::time::Duration;
 use actix_http::header::{self, HeaderValue};
 use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
 use actix_web::HttpResponse;
-use actix_web::body::{BoxBody, MessageBody as _};
+use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::body::{Counted, Holding};
+use super::body::{Counted, Holding, Pieces};
 use super::connection::{Running, Standing};
 use super::signal::Signal;
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
+use crate::http::answer_memory::{AnswerMemory, AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
@@ -36,6 +38,8 @@ pub(super) struct Terms {
     pub(super) max_head: usize,
     /// Bytes of a body where the route says nothing else.
     pub(super) max_body: usize,
+    /// What answers may hold of memory.
+    pub(super) answers: Arc<AnswerMemory>,
     /// For a body, from the end of the head.
     pub(super) body_time: Duration,
     /// Raised when the server stops.
@@ -68,14 +72,8 @@ pub struct Answered<'a> {
 impl Terms {
     /// Makes the response: the reply's own headers and those every answer has.
     pub(super) fn send(&self, head: &RequestHead, reply: Reply, seen: &Seen) -> HttpResponse {
-        let Reply { status, content_type, headers, mut body, gzip } = reply;
-        let mut response = HttpResponse::new(status);
-        let out = response.headers_mut();
-        if let Some(content_type) = content_type {
-            out.insert(header::CONTENT_TYPE, content_type);
-        }
-        out.insert(header::SERVER, self.server.clone());
-        out.insert(header::VARY, VARY);
+        let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
+        let mut encoding = None;
         if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
             let packed = match gzip {
                 Gzip::Never => None,
@@ -84,9 +82,23 @@ impl Terms {
                 Gzip::CompressAndKeep(keep) => compress::gzip(&body).inspect(|packed| keep(packed.clone())),
             };
             if let Some(packed) = packed {
-                body = packed;
-                out.insert(header::CONTENT_ENCODING, GZIP);
+                (body, space, encoding) = (packed, None, Some(GZIP));
             }
+        }
+        let body = match self.in_flight(body, space, seen.load) {
+            Ok(body) => body,
+            // It is small, so it is not refused itself.
+            Err(refusal) => return self.send(head, Reply::error(&refusal), seen),
+        };
+        let mut response = HttpResponse::new(status);
+        let out = response.headers_mut();
+        if let Some(content_type) = content_type {
+            out.insert(header::CONTENT_TYPE, content_type);
+        }
+        out.insert(header::SERVER, self.server.clone());
+        out.insert(header::VARY, VARY);
+        if let Some(encoding) = encoding {
+            out.insert(header::CONTENT_ENCODING, encoding);
         }
         if head.method != Method::OPTIONS {
             cors::allow(&head.method, &head.headers, out);
@@ -108,8 +120,58 @@ impl Terms {
             // No length either: a 304's would be that of what the client has.
             response.set_body(BoxBody::new(actix_http::body::None::new()))
         } else {
-            response.set_body(BoxBody::new(body))
+            response.set_body(body)
         }
+    }
+
+    /// A body to be sent. A large one holds space until the client has taken it.
+    fn in_flight(&self, body: Bytes, space: Option<AnswerSpace>, load: Load) -> Result<BoxBody, Error> {
+        if body.len() <= UNCOUNTED {
+            return Ok(BoxBody::new(body));
+        }
+        let space = match space {
+            Some(mut space) => {
+                space.add_piece(body.len())?;
+                space
+            }
+            None => self.answers.share(load, &body)?,
+        };
+        Ok(BoxBody::new(Pieces::new(body, space)))
+    }
+
+    /// Waits for an answer, and for its compression where that takes long.
+    pub(super) async fn wait(&self, answer: Answer, head: &RequestHead, seen: &Seen) -> Reply {
+        let reply = match answer {
+            Answer::Ready(reply) => reply,
+            Answer::Later(future) => AssertUnwindSafe(future)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|panic| panicked(seen.pattern.unwrap_or_default(), &*panic)),
+        };
+        self.packed(reply, head, seen.load).await
+    }
+
+    /// The reply, with a large body compressed on a thread of its own. The body holds its space meanwhile.
+    pub(super) async fn packed(&self, mut reply: Reply, head: &RequestHead, load: Load) -> Reply {
+        if !must_wait(&reply, head) {
+            return reply;
+        }
+        if reply.space.is_none() {
+            match self.answers.share(load, &reply.body) {
+                Ok(space) => reply.space = Some(space),
+                Err(refusal) => return Reply::error(&refusal),
+            }
+        }
+        let body = reply.body.clone();
+        let packed = tokio::task::spawn_blocking(move || compress::gzip(&body)).await.ok().flatten();
+        let keep = std::mem::replace(&mut reply.gzip, Gzip::Never);
+        if let Some(packed) = packed {
+            if let Gzip::CompressAndKeep(keep) = keep {
+                keep(packed.clone());
+            }
+            reply.gzip = Gzip::Ready(packed);
+        }
+        reply
     }
 
     pub(super) fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
@@ -151,18 +213,6 @@ impl Seen {
     }
 }
 
-/// Waits for an answer, and for its compression where that takes long.
-pub(super) async fn wait(answer: Answer, head: &RequestHead, pattern: Option<&'static str>) -> Reply {
-    let reply = match answer {
-        Answer::Ready(reply) => reply,
-        Answer::Later(future) => AssertUnwindSafe(future)
-            .catch_unwind()
-            .await
-            .unwrap_or_else(|panic| panicked(pattern.unwrap_or_default(), &*panic)),
-    };
-    packed(reply, head).await
-}
-
 /// Whether compressing this reply takes so long that other requests must not wait for it.
 pub(super) fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
     reply.body.len() > compress::LARGEST_INLINE
@@ -170,30 +220,10 @@ pub(super) fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
         && compress::accepts_gzip(&head.headers)
 }
 
-/// The reply, with a large body compressed on a thread of its own.
-pub(super) async fn packed(mut reply: Reply, head: &RequestHead) -> Reply {
-    if !must_wait(&reply, head) {
-        return reply;
-    }
-    let body = reply.body.clone();
-    let packed = tokio::task::spawn_blocking(move || compress::gzip(&body)).await.ok().flatten();
-    let keep = std::mem::replace(&mut reply.gzip, Gzip::Never);
-    if let Some(packed) = packed {
-        if let Gzip::CompressAndKeep(keep) = keep {
-            keep(packed.clone());
-        }
-        reply.gzip = Gzip::Ready(packed);
-    }
-    reply
-}
-
 /// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
 pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse {
     response.head_mut().set_connection_type(ConnectionType::Close);
-    response.map_body(|_, body| match body.try_into_bytes() {
-        Ok(bytes) => BoxBody::new(Holding::new(bytes, unread)),
-        Err(body) => body,
-    })
+    response.map_body(|_, body| BoxBody::new(Holding::new(body, unread)))
 }
 
 /// Counts a request of HTTP/2 as under way until the library has taken its answer, or the client has given it up.

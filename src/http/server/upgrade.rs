@@ -2,15 +2,15 @@
 //! its buffers.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use actix_codec::Framed;
-use actix_http::body::{BodySize, MessageBody as _};
+use actix_http::body::MessageBody as _;
 use actix_http::h1::{self, Codec};
 use actix_http::{Request, Response};
 use actix_web::HttpResponse;
-use bytes::Bytes;
 use futures_util::SinkExt as _;
 
 use super::connection::Connection;
@@ -63,12 +63,11 @@ impl<S: Send + Sync + 'static> Upgrades<S> {
 
 /// Sends an ordinary answer and ends the connection.
 async fn send(response: HttpResponse, mut framed: Framed<Connection, Codec>) -> Result<(), std::io::Error> {
-    let (response, body) = Response::from(response).into_parts();
-    let body = body.try_into_bytes().unwrap_or_else(|_| Bytes::new());
-    let size = BodySize::Sized(body.len() as u64);
-    framed.send(h1::Message::Item((response, size))).await?;
-    if !body.is_empty() {
-        framed.send(h1::Message::Chunk(Some(body))).await?;
+    let (response, mut body) = Response::from(response).into_parts();
+    framed.send(h1::Message::Item((response, body.size()))).await?;
+    while let Some(piece) = poll_fn(|cx| body.as_pin_mut().poll_next(cx)).await {
+        let piece = piece.map_err(|error| std::io::Error::other(error.to_string()))?;
+        framed.send(h1::Message::Chunk(Some(piece))).await?;
     }
     framed.send(h1::Message::Chunk(None)).await?;
     framed.close().await

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Success};
+use crate::http::spec::{Load, Operation, Success};
 use crate::json_object;
 
 pub const EXPIRIES: Operation =
@@ -63,5 +63,5 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         held: seconds(held.held_seconds),
         released_in: seconds(held.released_in_seconds),
     });
-    api.answers.encoded(&Expiries { expiries: expiries.collect() })
+    api.answers.encoded(Load::Memory, &Expiries { expiries: expiries.collect() })
 }

@@ -23,7 +23,7 @@ use crate::http::dto::find_answer::{BatchFindAnswer, BatchFindResult, ReadyInsta
 use crate::http::dto::joined;
 use crate::http::parameters;
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Parameter, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const BATCH_FIND: Operation = Operation::new(
     "discovery",
@@ -53,8 +53,8 @@ pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         answer.instances = Some(look_up(&query.instances, InstanceQuery::identity, look).await?);
     }
     let outline = answer.outline();
-    api.answers.check(outline.size())?;
-    Ok(Reply::json(outline.to_json()))
+    let space = api.answers.space(Load::Find, outline.size())?;
+    Ok(Reply::json(outline.to_json()).holding(space))
 }
 
 /// What was found for an element: a revision, and what is written only into the answer.

@@ -73,7 +73,7 @@ async fn schema(api: &Api, call: &Call) -> Result<Reply, Error> {
         api.freshness.catch_up().await;
     }
     super::find::service(api, call.tenant(), &service, "service does not exist.").await?;
-    let found = super::schemas::read_one(api, call, &service, &schema).await?;
+    let (found, _) = super::schemas::read_one(api, call, &service, &schema).await?;
     let exists = Existence { service_id: service.into_owned(), schema_id: schema.into_owned() };
     Ok(Reply::encoded(&exists).schema_summary(&found.summary))
 }

@@ -55,6 +55,13 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         "Heartbeats taken and not sent to the store yet.",
         count(api.beats.len()),
     );
+    family(
+        &mut text,
+        "answers_held_bytes",
+        "gauge",
+        "Memory of answers that clients have not taken yet.",
+        count(api.answers.held()),
+    );
     for (class, requests) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(metrics::requests()) {
         labelled(
             &mut text,

@@ -16,7 +16,7 @@ use crate::http::call::{Answer, Call, X_DOMAIN_NAME};
 use crate::http::dto::joined;
 use crate::http::parameters;
 use crate::http::reply::{Gzip, Reply};
-use crate::http::spec::{Operation, Parameter, Success, Surface};
+use crate::http::spec::{Load, Operation, Parameter, Success, Surface};
 
 pub const FIND: Operation =
     Operation::new("discovery", "findInstances", "Instances of all versions of a service, whatever their status. With a consumer, it depends on the service \
@@ -157,7 +157,11 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// A ready body. Large ones are compressed once they have stood for a while, and then kept compressed.
 pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Result<Reply, Error> {
-    api.answers.check(answer.size())?;
+    // One that is kept is counted when it is sent, once however many send it.
+    let _until_sent = match answer.is_kept() {
+        true => api.answers.check(answer.size()).map(|()| None),
+        false => api.answers.space(Load::Find, answer.size()),
+    }?;
     let reply = Reply::json(answer.body()).revision(&answer.revision);
     if answer.size() < COMPRESS_AT_ONCE || !call.accepts_gzip() {
         return Ok(reply);

@@ -18,7 +18,7 @@ use crate::http::dto;
 use crate::http::dto::body;
 use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult};
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Success};
+use crate::http::spec::{Load, Operation, Success};
 
 pub const BEAT_MANY: Operation =
     Operation::new("instances", "beatMany", "Many heartbeats; the answer says of each what failed.")
@@ -79,7 +79,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         instance_id: key.instance_id,
         error: taken.err().map(|error| error.to_string()).unwrap_or_default(),
     });
-    api.answers.encoded(&HeartbeatsResult { instances: instances.collect() })
+    api.answers.encoded(Load::Memory, &HeartbeatsResult { instances: instances.collect() })
 }
 
 /// A refusal from an old snapshot would be taken for the truth.

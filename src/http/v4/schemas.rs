@@ -1,11 +1,12 @@
 //! Schemas of a service. Texts are read from the store: the snapshot holds only who refers to what.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::find::service;
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{
-    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection,
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection, SchemasWithTexts, TextSpace,
 };
 use crate::domain::ServiceId;
 use crate::domain::schema::Schema;
@@ -21,7 +22,7 @@ use crate::http::dto::body;
 use crate::http::dto::schema::{PutSchema as PutBody, PutSchemas, SchemaList, SchemaText};
 use crate::http::parameters;
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Parameter, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const LIST: Operation = Operation::new("schemas", "listSchemas", "All schemas of a service.")
     .with(&[Parameter::query("withSchema", "`1`: with the texts."), parameters::NO_CACHE])
@@ -81,17 +82,34 @@ pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
     valid::ids(SchemaRequest::Get, id, schema)?;
-    let schema = read_one(&api, &call, id, schema).await?;
-    let reply = api.answers.encoded(&SchemaText { schema: schema.schema })?;
+    let (schema, _space) = read_one(&api, &call, id, schema).await?;
+    let reply = api.answers.encoded(Load::Store, &SchemaText { schema: schema.schema })?;
     Ok(reply.schema_summary(&schema.summary))
 }
 
-/// One schema with its text, from the store.
-pub(super) async fn read_one(api: &Api, call: &Call, service: &str, schema: &str) -> Result<Schema, Error> {
+/// One schema with its text, from the store, and the memory it takes.
+pub(super) async fn read_one(
+    api: &Api,
+    call: &Call,
+    service: &str,
+    schema: &str,
+) -> Result<(Schema, Box<dyn TextSpace>), Error> {
+    let SchemasWithTexts { schemas, space } =
+        read(api, call, service, SchemaSelection::One(schema.into())).await?;
+    let found = schemas.into_iter().next();
+    let found = found.ok_or_else(|| Error::new(Code::SchemaNotExists, "schema ref not found."))?;
+    Ok((found, space))
+}
+
+async fn read(
+    api: &Api,
+    call: &Call,
+    service: &str,
+    selection: SchemaSelection,
+) -> Result<SchemasWithTexts, Error> {
     let (tenant, service) = (call.tenant().clone(), ServiceId::from(service));
-    let message = ReadSchemas { tenant, service, selection: SchemaSelection::One(schema.into()) };
-    let found = api.ask_registry(message).await??;
-    found.into_iter().next().ok_or_else(|| Error::new(Code::SchemaNotExists, "schema ref not found."))
+    let space = Box::new(api.answers.empty(Load::Store));
+    api.ask_registry(ReadSchemas { tenant, service, selection, space }).await?
 }
 
 /// `GET …/schemas`: the service's list and whatever else refers to a text.
@@ -103,35 +121,44 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         api.freshness.catch_up().await;
     }
     let view = service(&api, call.tenant(), id, NO_SERVICE).await?;
-    let mut known: Vec<Schema> = match texts {
+    let (mut known, space) = match texts {
         SchemaTexts::Included => {
-            let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
-            api.ask_registry(ReadSchemas { tenant, service, selection: SchemaSelection::All }).await??
+            let SchemasWithTexts { schemas, space } = read(&api, &call, id, SchemaSelection::All).await?;
+            (schemas, Some(space))
         }
-        SchemaTexts::LeftOut => {
-            let snapshot = api.reader.load();
-            let node = snapshot.tenant(call.tenant()).and_then(|tenant| tenant.node(id));
-            node.map(|node| {
-                let ids = node.schema_refs.keys().chain(node.schema_summaries.keys());
-                let mut ids: Vec<_> = ids.collect();
-                ids.sort();
-                ids.dedup();
-                let summary = |id| node.schema_summaries.get(id).map(ToString::to_string).unwrap_or_default();
-                ids.into_iter()
-                    .map(|id| Schema {
-                        schema_id: id.to_string(),
-                        summary: summary(id),
-                        schema: String::new(),
-                    })
-                    .collect()
-            })
-            .unwrap_or_default()
-        }
+        SchemaTexts::LeftOut => (without_texts(&api, &call, id), None),
     };
+    let mut listed: HashSet<String> = known.iter().map(|schema| schema.schema_id.clone()).collect();
     for id in &view.record.document.schemas {
-        if !known.iter().any(|schema| schema.schema_id == *id) {
+        if listed.insert(id.clone()) {
             known.push(Schema { schema_id: id.clone(), ..Schema::default() });
         }
     }
-    api.answers.encoded(&SchemaList { schemas: known })
+    let list = SchemaList { schemas: known };
+    if space.is_none() {
+        return api.answers.encoded(Load::Store, &list);
+    }
+    // Megabytes take milliseconds, for which other requests must not wait.
+    let answers = Arc::clone(&api.answers);
+    let encoded = tokio::task::spawn_blocking(move || {
+        let _until_encoded = space;
+        answers.encode(Load::Store, &list)
+    });
+    let (body, space) = encoded.await.map_err(|error| Error::new(Code::Internal, error.to_string()))??;
+    Ok(Reply::json(body).holding(space))
+}
+
+/// The schemas something refers to, as the snapshot knows them.
+fn without_texts(api: &Api, call: &Call, service: &str) -> Vec<Schema> {
+    let snapshot = api.reader.load();
+    let Some(node) = snapshot.tenant(call.tenant()).and_then(|tenant| tenant.node(service)) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<_> = node.schema_refs.keys().chain(node.schema_summaries.keys()).collect();
+    ids.sort();
+    ids.dedup();
+    let summary = |id: &Arc<str>| node.schema_summaries.get(id).map(ToString::to_string).unwrap_or_default();
+    ids.into_iter()
+        .map(|id| Schema { schema_id: id.to_string(), summary: summary(id), schema: String::new() })
+        .collect()
 }

@@ -27,7 +27,7 @@ use crate::http::dto::service::{
 };
 use crate::http::parameters;
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Parameter, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const LIST: Operation = Operation::new("services", "listServices", "All service versions of the tenant.")
     .with(&[
@@ -151,7 +151,7 @@ pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
         return Ok(Reply::json("{}"));
     }
     let size = head.len() + documents - 1 + tail.len();
-    api.answers.check(size)?;
+    let space = api.answers.space(Load::Memory, size)?;
     let mut body = Vec::with_capacity(size + 1);
     body.extend_from_slice(head.as_bytes());
     for service in services() {
@@ -160,7 +160,7 @@ pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
     }
     body.pop();
     body.extend_from_slice(tail.as_bytes());
-    Ok(Reply::json(body))
+    Ok(Reply::json(body).holding(space))
 }
 
 /// `GET /microservices/{serviceId}`.
@@ -216,7 +216,7 @@ pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         }
     });
     let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;
-    api.answers.encoded(&DeleteServicesResult { services })
+    api.answers.encoded(Load::Store, &DeleteServicesResult { services })
 }
 
 /// A snapshot to answer from, as fresh as the request wants.

@@ -15,7 +15,7 @@ use crate::http::dto;
 use crate::http::dto::tag::{Tags, replacement};
 use crate::http::parameters;
 use crate::http::reply::Reply;
-use crate::http::spec::{Operation, Parameter, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const REPLACE: Operation =
     Operation::new("tags", "replaceTags", "Exactly these tags.").takes(dto::tag::Tags::SHAPE);
@@ -48,7 +48,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let snapshot = api.reader.load();
     let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
     let tags = node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone());
-    api.answers.encoded(&Tags { tags: tags.unwrap_or_default() })
+    api.answers.encoded(Load::Memory, &Tags { tags: tags.unwrap_or_default() })
 }
 
 /// `PUT …/tags/{key}?value=`.

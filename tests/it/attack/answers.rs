@@ -1,5 +1,8 @@
 //! Answers that are larger than the process can hold, one by one or together.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
@@ -54,11 +57,11 @@ impl Node {
         response.json()["serviceId"].as_str().unwrap().to_owned()
     }
 
-    /// A provider with [`INSTANCES`] instances of [`INSTANCE_BYTES`]; its id.
-    fn provider(&self, name: &str) -> String {
+    /// A provider with so many instances of [`INSTANCE_BYTES`]; its id.
+    fn provider(&self, name: &str, instances: usize) -> String {
         let service = self.service(&json!({ "serviceName": name }));
         let mut connection = self.client().connect().unwrap();
-        for number in 0..INSTANCES {
+        for number in 0..instances {
             let instance = json!({
                 "instanceId": format!("{name}-{number}"),
                 "hostName": "h",
@@ -77,10 +80,31 @@ impl Node {
     /// A batch find that names the provider so often.
     #[track_caller]
     fn batch(&self, name: &str, count: usize) -> Response {
-        let element = format!(r#"{{"service":{{"appId":"default","serviceName":"{name}"}}}}"#);
-        let body = format!(r#"{{"services":[{}]}}"#, vec![element; count].join(","));
-        let target = format!("{BASE}/instances/action?type=query");
-        self.client().send(&Request::new("POST", &target).bytes(body)).unwrap()
+        self.client().send(&Request::new("POST", BATCH).bytes(batch_of(name, count))).unwrap()
+    }
+
+    /// Sends the same request on so many connections and reads nothing but the first bytes of each answer: how many are
+    /// 200, and the connections.
+    fn ask_and_read_nothing(&self, count: usize, request: &str) -> (usize, Vec<TcpStream>) {
+        let connections: Vec<TcpStream> = (0..count)
+            .map(|_| {
+                let mut connection = TcpStream::connect(self.daemon.address()).unwrap();
+                connection.write_all(request.as_bytes()).unwrap();
+                connection.set_read_timeout(Some(GENEROUS)).unwrap();
+                connection
+            })
+            .collect();
+        let mut answered = 0;
+        for connection in &connections {
+            let mut line = [0; 12];
+            eventually(GENEROUS, || connection.peek(&mut line).is_ok_and(|read| read == line.len()));
+            match &line {
+                b"HTTP/1.1 200" => answered += 1,
+                b"HTTP/1.1 429" | b"HTTP/1.1 503" => {}
+                other => panic!("{}", String::from_utf8_lossy(other)),
+            }
+        }
+        (answered, connections)
     }
 
     fn peak_memory(&mut self) -> usize {
@@ -90,6 +114,13 @@ impl Node {
     fn resident_memory(&mut self) -> usize {
         self.daemon.process().resident_memory()
     }
+}
+
+const BATCH: &str = "/v4/default/registry/instances/action?type=query";
+
+fn batch_of(name: &str, count: usize) -> String {
+    let element = format!(r#"{{"service":{{"appId":"default","serviceName":"{name}"}}}}"#);
+    format!(r#"{{"services":[{}]}}"#, vec![element; count].join(","))
 }
 
 /// 400001 with a detail that holds all of these.
@@ -106,7 +137,7 @@ fn assert_refused(response: &Response, parts: &[&str]) {
 /// Injected: one request of 1.9 MB whose answer would have 18.5 GB. Then one whose answer has just less than the limit.
 fn one_request_cannot_ask_for_more_than_the_limits(store: impl Backing + 'static) {
     let mut node = Node::start(store, Settings::default());
-    node.provider("p");
+    node.provider("p", INSTANCES);
     let before = node.resident_memory();
     assert_refused(&node.batch("p", 36_000), &["36000", "1000", "server.request.maxBatch"]);
     assert_refused(&node.batch("p", MAX_BATCH + 1), &["1001"]);
@@ -125,9 +156,8 @@ fn one_request_cannot_ask_for_more_than_the_limits(store: impl Backing + 'static
     assert_eq!(updated.as_array().unwrap().len(), most);
     assert_eq!(updated[0]["instances"].as_array().unwrap().len(), INSTANCES);
     assert_eq!(updated[0]["instances"], updated[most - 1]["instances"]);
-    // The answer, and what waits for the socket.
     let answering = node.peak_memory();
-    assert!(answering < before + 2 * (MAX_ANSWER >> 10) + SLACK_KB, "{before} KB, then {answering} KB");
+    assert!(answering < before + (MAX_ANSWER >> 10) + SLACK_KB, "{before} KB, then {answering} KB");
     assert_eq!(node.get("/health").status, 200);
 }
 
@@ -145,7 +175,7 @@ fn one_request_cannot_ask_for_more_than_the_limits_on_etcd() {
 fn every_answer_that_grows_has_a_limit(store: impl Backing + 'static) {
     let limit = 64 << 10;
     let node = Node::start(store, Settings::default().yaml("server.response.maxBytes", json!(limit)));
-    let provider = node.provider("p");
+    let provider = node.provider("p", INSTANCES);
     let long = "x".repeat(2_000);
     for number in 0..40 {
         let consumer =
@@ -204,4 +234,128 @@ fn every_answer_that_grows_has_a_limit_on_the_embedded_store() {
 #[test]
 fn every_answer_that_grows_has_a_limit_on_etcd() {
     every_answer_that_grows_has_a_limit(OwnEtcd::start());
+}
+
+/// What all answers may hold in the tests below, and what one may have.
+const ANSWERS: usize = 64 << 20;
+const LARGEST: usize = 32 << 20;
+
+fn small_memory() -> Settings {
+    Settings::default()
+        .yaml("server.response.maxBytes", json!(LARGEST))
+        .yaml("server.response.maxMemory", json!(ANSWERS))
+}
+
+/// Sends a request on many connections that read nothing: more answers than there is space for. The memory stays within the
+/// limit, small requests are answered meanwhile, and the space is free again when the connections are gone.
+fn unread_answers_are_bounded(node: &mut Node, request: &str, size: usize, refused_as: u16) {
+    let (count, most) = (4 * ANSWERS / size, ANSWERS / size);
+    let before = node.resident_memory();
+    let (mut answered, mut connections) = node.ask_and_read_nothing(count, request);
+    assert!((1..=most).contains(&answered), "{answered} of {count} answers of {size} bytes");
+    // Those that came at once may have been refused for what others needed only to be made. One by one the rest fits.
+    let refused = loop {
+        let (more, connection) = node.ask_and_read_nothing(1, request);
+        if more == 0 {
+            break read_response(&connection[0]);
+        }
+        answered += more;
+        connections.extend(connection);
+        assert!(answered <= most, "{answered} answers of {size} bytes");
+    };
+    assert!(refused.starts_with(&format!("HTTP/1.1 {refused_as} ")), "{refused}");
+    assert!(refused.contains("Retry-After: 1"), "{refused}");
+    let (after, bound) = (node.peak_memory(), before + (ANSWERS >> 10) + SLACK_KB);
+    assert!(after < bound, "{before} KB, then {after} KB with {answered} unread answers");
+    assert_eq!(node.get("/health").status, 200);
+    drop(connections);
+    eventually(GENEROUS, || node.ask_and_read_nothing(1, request).0 == 1);
+}
+
+/// A short answer, up to the end of its body.
+fn read_response(mut connection: &TcpStream) -> String {
+    let mut text = Vec::new();
+    let mut buffer = [0; 4096];
+    while !text.ends_with(b"}") {
+        let read = connection.read(&mut buffer).unwrap();
+        assert!(read > 0 && text.len() < 1_000, "{}", String::from_utf8_lossy(&text));
+        text.extend_from_slice(&buffer[..read]);
+    }
+    String::from_utf8(text).unwrap()
+}
+
+/// Injected: clients that ask for all schemas of a service with their texts, 13 MB, and read nothing.
+fn unread_schemas_are_bounded(store: impl Backing + 'static) {
+    let mut node = Node::start(store, small_memory());
+    let service = node.service(&json!({"serviceName": "s"}));
+    let schema = json!({"schema": "x".repeat(130_000), "summary": "s"});
+    let mut connection = node.client().connect().unwrap();
+    for number in 0..100 {
+        let target = format!("{BASE}/microservices/{service}/schemas/s{number}");
+        let response = connection.exchange(&Request::new("PUT", &target).json(&schema)).unwrap();
+        assert_eq!(response.status, 200, "{}", response.text());
+    }
+    let request =
+        format!("GET {BASE}/microservices/{service}/schemas?withSchema=1 HTTP/1.1\r\nHost: h\r\n\r\n");
+    unread_answers_are_bounded(&mut node, &request, 13_000_000, 503);
+}
+
+#[test]
+fn unread_schemas_are_bounded_on_the_embedded_store() {
+    unread_schemas_are_bounded(Embedded);
+}
+
+#[test]
+fn unread_schemas_are_bounded_on_etcd() {
+    unread_schemas_are_bounded(OwnEtcd::start());
+}
+
+/// Injected: batch finds of 20 MB each that nobody reads.
+fn unread_batch_finds_are_bounded(store: impl Backing + 'static) {
+    let mut node = Node::start(store, small_memory());
+    node.provider("p", INSTANCES);
+    let body = batch_of("p", 40);
+    let request = format!("POST {BATCH} HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    unread_answers_are_bounded(&mut node, &request, 40 * INSTANCES * INSTANCE_BYTES, 429);
+}
+
+#[test]
+fn unread_batch_finds_are_bounded_on_the_embedded_store() {
+    unread_batch_finds_are_bounded(Embedded);
+}
+
+#[test]
+fn unread_batch_finds_are_bounded_on_etcd() {
+    unread_batch_finds_are_bounded(OwnEtcd::start());
+}
+
+/// Injected: finds of one provider, 7.5 MB each, that nobody reads. They refer to one body, so all are answered, and the
+/// memory is that of one.
+fn unread_finds_share_their_body(store: impl Backing + 'static) {
+    let mut node = Node::start(store, small_memory());
+    node.provider("p", 1_500);
+    let request = format!("GET {BASE}/instances?appId=default&serviceName=p HTTP/1.1\r\nHost: h\r\n\r\n");
+    for _ in 0..2 {
+        // From the second time on the body is kept.
+        assert_eq!(node.get("/instances?appId=default&serviceName=p").status, 200);
+    }
+    let before = node.resident_memory();
+    let count = 200;
+    let (answered, connections) = node.ask_and_read_nothing(count, &request);
+    assert_eq!(answered, count);
+    // Copies in the buffers of the connections: a piece of 32 KiB each, where the buffer may be twice as large.
+    let (after, bound) = (node.resident_memory(), before + count * 64 + SLACK_KB);
+    assert!(after < bound, "{before} KB, then {after} KB with {count} unread answers");
+    drop(connections);
+    assert_eq!(node.get("/health").status, 200);
+}
+
+#[test]
+fn unread_finds_share_their_body_on_the_embedded_store() {
+    unread_finds_share_their_body(Embedded);
+}
+
+#[test]
+fn unread_finds_share_their_body_on_etcd() {
+    unread_finds_share_their_body(OwnEtcd::start());
 }
