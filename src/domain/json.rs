@@ -1,15 +1,22 @@
 //! JSON as the registry's clients know it: the rules of Go's `encoding/json`, which the original server used.
 //!
-//! Reading: member names match in any ASCII case, unknown members are ignored, `null` leaves the default, the last of
-//! equal members wins (maps merge), invalid UTF-8 and lone surrogates become U+FFFD. Writing: compact, members in the
-//! order of declaration, empty ones left out, map keys sorted, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+//! Reading: member names match in any ASCII case, unknown members are ignored, `null` leaves the default, equal members are
+//! merged ([`merge`]), invalid UTF-8 and lone surrogates become U+FFFD. Writing: compact, members in the order of
+//! declaration, empty ones left out, map keys sorted, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+
+mod merge;
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serialize;
+
+use super::shape::Shaped;
 
 /// A map of text to text: properties, tags. Sorted, as it goes out.
 pub type TextMap = BTreeMap<String, String>;
@@ -18,10 +25,6 @@ pub type TextMap = BTreeMap<String, String>;
 pub trait Member: Default {
     /// Left out when writing.
     fn is_empty(&self) -> bool;
-    /// A second member of the same name: replaces, or (maps) is merged.
-    fn absorb(&mut self, newer: Self) {
-        *self = newer;
-    }
 }
 
 impl Member for String {
@@ -58,76 +61,172 @@ impl<V> Member for BTreeMap<String, V> {
     fn is_empty(&self) -> bool {
         BTreeMap::is_empty(self)
     }
+}
 
-    fn absorb(&mut self, newer: Self) {
-        self.extend(newer);
+/// What is known of a text while it is read.
+#[derive(Debug)]
+pub struct Reading {
+    /// Bytes that elements of lists and entries of maps may still take.
+    room: Cell<usize>,
+    has_doubles: Cell<bool>,
+}
+
+/// Bytes of elements and entries for each byte of a text. Real ones take about as much as their text; `{}`, which stands for
+/// a whole instance, would take a hundred times as much.
+const ROOM_FACTOR: usize = 4;
+/// And so much for any text.
+const ROOM: usize = 1024 * 1024;
+
+impl Reading {
+    fn of(text: &str) -> Self {
+        let room = text.len().saturating_mul(ROOM_FACTOR).saturating_add(ROOM);
+        Self { room: Cell::new(room), has_doubles: Cell::new(false) }
     }
+
+    /// A member came a second time.
+    pub fn note_double(&self) {
+        self.has_doubles.set(true);
+    }
+
+    /// For one more element or entry.
+    fn take<T, E: serde::de::Error>(&self) -> Result<(), E> {
+        match self.room.get().checked_sub(size_of::<T>()) {
+            Some(left) => {
+                self.room.set(left);
+                Ok(())
+            }
+            None => Err(E::custom("too many elements: they take many times the memory of the text")),
+        }
+    }
+}
+
+/// A type that can be decoded.
+pub trait Decoded: Default + Shaped + for<'de> FromJson<'de> {}
+
+impl<T: Default + Shaped + for<'de> FromJson<'de>> Decoded for T {}
+
+/// How a type is read when it is not `null`. Lists and maps read their elements with `null` as default.
+pub trait FromJson<'de>: Sized {
+    /// Reads one value.
+    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error>;
 }
 
 /// A value, or `null` for its default: Go leaves the zero value.
 #[derive(Debug)]
-pub struct OrNull<T>(pub T);
+pub struct OrNull<'r, T> {
+    reading: &'r Reading,
+    of: PhantomData<T>,
+}
 
-impl<'de, T: Default + FromJson<'de>> Deserialize<'de> for OrNull<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(OrNull(Option::<Through<T>>::deserialize(deserializer)?.map(|value| value.0).unwrap_or_default()))
+impl<'r, T> OrNull<'r, T> {
+    /// To be read next.
+    pub fn new(reading: &'r Reading) -> Self {
+        Self { reading, of: PhantomData }
     }
 }
 
-struct Through<T>(T);
+impl<'de, T: Default + FromJson<'de>> DeserializeSeed<'de> for OrNull<'_, T> {
+    type Value = T;
 
-impl<'de, T: FromJson<'de>> Deserialize<'de> for Through<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::from_json(deserializer).map(Through)
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_option(self)
     }
 }
 
-/// How a member's type is read when it is not `null`. Lists and maps read their elements with `null` as default.
-pub trait FromJson<'de>: Sized {
-    /// Reads one value.
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+impl<'de, T: Default + FromJson<'de>> Visitor<'de> for OrNull<'_, T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value or null")
+    }
+
+    fn visit_none<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<T, E> {
+        Ok(T::default())
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        T::from_json(deserializer, self.reading)
+    }
 }
 
 impl<'de> FromJson<'de> for String {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
         String::deserialize(deserializer)
     }
 }
 
 impl<'de> FromJson<'de> for i32 {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
         i32::deserialize(deserializer)
     }
 }
 
 impl<'de> FromJson<'de> for bool {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
         bool::deserialize(deserializer)
     }
 }
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Option<T> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::from_json(deserializer).map(Some)
+    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
+        T::from_json(deserializer, reading).map(Some)
     }
 }
 
 impl<'de, T: Default + FromJson<'de>> FromJson<'de> for Vec<T> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let elements = Vec::<OrNull<T>>::deserialize(deserializer)?;
-        Ok(elements.into_iter().map(|element| element.0).collect())
+    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
+        struct Elements<'r, T>(OrNull<'r, T>);
+        impl<'de, T: Default + FromJson<'de>> Visitor<'de> for Elements<'_, T> {
+            type Value = Vec<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Vec<T>, A::Error> {
+                let reading = self.0.reading;
+                let mut elements = Vec::new();
+                while let Some(element) = values.next_element_seed(OrNull::<T>::new(reading))? {
+                    reading.take::<T, A::Error>()?;
+                    elements.push(element);
+                }
+                Ok(elements)
+            }
+        }
+        deserializer.deserialize_seq(Elements(OrNull::new(reading)))
     }
 }
 
 impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let members = BTreeMap::<String, OrNull<V>>::deserialize(deserializer)?;
-        Ok(members.into_iter().map(|(key, value)| (key, value.0)).collect())
+    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
+        struct Entries<'r, V>(OrNull<'r, V>);
+        impl<'de, V: Default + FromJson<'de>> Visitor<'de> for Entries<'_, V> {
+            type Value = BTreeMap<String, V>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+                let reading = self.0.reading;
+                let mut entries = BTreeMap::new();
+                while let Some(key) = members.next_key::<String>()? {
+                    reading.take::<(String, V), A::Error>()?;
+                    entries.insert(key, members.next_value_seed(OrNull::<V>::new(reading))?);
+                }
+                Ok(entries)
+            }
+        }
+        deserializer.deserialize_map(Entries(OrNull::new(reading)))
     }
 }
 
-/// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, `Deserialize`, defaults and
-/// [`Shaped`](crate::domain::shape::Shaped).
+/// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, [`FromJson`], defaults and
+/// [`Shaped`].
 #[macro_export]
 macro_rules! json_object {
     ($(#[doc = $about:literal])* pub struct $name:ident {
@@ -162,15 +261,12 @@ macro_rules! json_object {
         }
 
         impl<'de> $crate::domain::json::FromJson<'de> for $name {
-            fn from_json<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                <Self as ::serde::Deserialize>::deserialize(deserializer)
-            }
-        }
-
-        impl<'de> ::serde::Deserialize<'de> for $name {
-            fn deserialize<D: ::serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                struct Members;
-                impl<'de> ::serde::de::Visitor<'de> for Members {
+            fn from_json<D: ::serde::Deserializer<'de>>(
+                deserializer: D,
+                reading: &$crate::domain::json::Reading,
+            ) -> Result<Self, D::Error> {
+                struct Members<'r>(&'r $crate::domain::json::Reading);
+                impl<'de> ::serde::de::Visitor<'de> for Members<'_> {
                     type Value = $name;
 
                     fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
@@ -179,10 +275,14 @@ macro_rules! json_object {
 
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
                         let mut object = $name::default();
+                        $(let mut $field = false;)*
                         while let Some(name) = map.next_key::<$crate::domain::json::MemberName<'de>>()? {
                             $(if name.is($wire) {
-                                let value = map.next_value::<$crate::domain::json::OrNull<$type>>()?;
-                                $crate::domain::json::Member::absorb(&mut object.$field, value.0);
+                                if ::std::mem::replace(&mut $field, true) {
+                                    self.0.note_double();
+                                }
+                                let value = $crate::domain::json::OrNull::<$type>::new(self.0);
+                                object.$field = map.next_value_seed(value)?;
                                 continue;
                             })*
                             map.next_value::<::serde::de::IgnoredAny>()?;
@@ -190,7 +290,7 @@ macro_rules! json_object {
                         Ok(object)
                     }
                 }
-                deserializer.deserialize_map(Members)
+                deserializer.deserialize_map(Members(reading))
             }
         }
     };
@@ -210,10 +310,10 @@ impl MemberName<'_> {
 impl<'de> Deserialize<'de> for MemberName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Text;
-        impl<'de> serde::de::Visitor<'de> for Text {
+        impl<'de> Visitor<'de> for Text {
             type Value = MemberName<'de>;
 
-            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("a member name")
             }
 
@@ -248,32 +348,45 @@ impl std::fmt::Display for DecodeError {
 }
 
 /// Decodes one JSON value with nothing but blanks behind it; `null` is the default.
-pub fn decode<T: DeserializeOwned + Default + for<'de> FromJson<'de>>(
-    bytes: &[u8],
-) -> Result<T, DecodeError> {
+pub fn decode<T: Decoded>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(DecodeError::Empty);
     }
     let text = readable(bytes);
-    let mut deserializer = serde_json::Deserializer::from_str(&text);
-    let value =
-        OrNull::<T>::deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value.0));
-    value.map_err(|_| DecodeError::Invalid(explain::<T>(&text)))
+    let reading = Reading::of(&text);
+    let value = read(&text, &reading).map_err(|_| DecodeError::Invalid(explain::<T>(&text)))?;
+    if !reading.has_doubles.get() {
+        return Ok(value);
+    }
+    drop(value);
+    let merged = merge::merged(&text, T::SHAPE).and_then(|merged| {
+        let text = std::str::from_utf8(&merged).map_err(serde_json::Error::custom)?;
+        read(text, &Reading::of(text))
+    });
+    merged.map_err(|error| DecodeError::Invalid(format!("a member that is there more than once: {error}")))
+}
+
+fn read<T: Decoded>(text: &str, reading: &Reading) -> serde_json::Result<T> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    let value = OrNull::new(reading).deserialize(&mut deserializer)?;
+    deserializer.end().map(|()| value)
 }
 
 /// Decodes again to say where it failed; only for the error answer, so that the good case does not pay for paths.
-fn explain<T: for<'de> FromJson<'de> + Default>(text: &str) -> String {
+fn explain<T: Decoded>(text: &str) -> String {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    match serde_path_to_error::deserialize::<_, OrNull<T>>(&mut deserializer) {
+    let mut track = serde_path_to_error::Track::new();
+    let tracking = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    match OrNull::<T>::new(&Reading::of(text)).deserialize(tracking) {
         Ok(_) => match deserializer.end() {
             Ok(()) => "invalid JSON".to_owned(),
             Err(error) => format!("invalid JSON behind the value: {error}"),
         },
         Err(error) => {
-            let path = error.path().to_string();
+            let path = track.path().to_string();
             match path.as_str() {
-                "." => format!("invalid JSON: {}", error.inner()),
-                _ => format!("field '{path}': {}", error.inner()),
+                "." => format!("invalid JSON: {error}"),
+                _ => format!("field '{path}': {error}"),
             }
         }
     }
@@ -479,6 +592,43 @@ mod tests {
         assert!(refused(r#"{"schemas":[1]}"#).contains("schemas[0]"));
         assert!(refused(r#"{} x"#).contains("trailing"));
         assert!(refused("[]").contains("object"));
+    }
+
+    /// Injected: a body whose elements take a hundred times the memory of their text.
+    #[test]
+    fn elements_may_not_take_many_times_the_memory_of_their_text() {
+        json_object! {
+            /// Wide.
+            pub struct Wide {
+                /// Objects.
+                "list" => list: Vec<Option<Sample>>,
+                /// Texts.
+                "texts" => texts: Vec<String>,
+                /// Pairs.
+                "pairs" => pairs: TextMap,
+            }
+        }
+        let elements = |count: usize, element: &str| vec![element; count].join(",");
+        let decode = |text: &str| decode::<Wide>(text.as_bytes()).map_err(|error| error.to_string());
+        // A list that real clients send, and a short one of nothing.
+        let real = r#"{"serviceName":"orders","properties":{"zone":"z1"},"inner":{"port":30100},"schemas":["orders"]}"#;
+        let list = format!(r#"{{"list":[{}]}}"#, elements(20_000, real));
+        assert_eq!(decode(&list).map(|wide| wide.list.len()), Ok(20_000));
+        let list = format!(r#"{{"list":[{}]}}"#, elements(1_000, "{}"));
+        assert_eq!(decode(&list).map(|wide| wide.list.len()), Ok(1_000));
+        let pairs: Vec<String> = (0..700_000).map(|number| format!(r#""{number:x}":"""#)).collect();
+        for (input, path) in [
+            (format!(r#"{{"list":[{}]}}"#, elements(700_000, "{}")), "field 'list"),
+            (format!(r#"{{"list":[{}]}}"#, elements(400_000, "null")), "field 'list"),
+            (format!(r#"{{"texts":[{}]}}"#, elements(700_000, "\"\"")), "field 'texts"),
+            (
+                format!(r#"{{"list":[{}],"pairs":{{{}}}}}"#, elements(1_000, "{}"), pairs.join(",")),
+                "field 'pairs",
+            ),
+        ] {
+            let refused = decode(&input).unwrap_err();
+            assert!(refused.starts_with(path) && refused.contains("too many elements"), "{refused}");
+        }
     }
 
     #[test]

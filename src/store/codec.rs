@@ -124,10 +124,7 @@ fn text(entry: &Entry) -> Result<&str, String> {
     std::str::from_utf8(&entry.value).map_err(|error| error.to_string())
 }
 
-fn value<T>(entry: &Entry) -> Result<T, String>
-where
-    T: serde::de::DeserializeOwned + Default + for<'de> json::FromJson<'de>,
-{
+fn value<T: json::Decoded>(entry: &Entry) -> Result<T, String> {
     json::decode::<T>(&entry.value).map_err(|error| error.to_string())
 }
 

@@ -19,9 +19,7 @@ pub mod tag;
 #[cfg(test)]
 mod random;
 
-use serde::de::DeserializeOwned;
-
-use crate::domain::json::{self, FromJson};
+use crate::domain::json::{self, Decoded};
 use crate::domain::validate::rule::Shown;
 use crate::error::Error;
 
@@ -29,10 +27,7 @@ use crate::error::Error;
 const SHOWN_CHARACTERS: usize = 500;
 
 /// Decodes a request's body; 400001 names the member that is wrong by its path. `null` is an empty object.
-pub fn body<T>(bytes: &[u8]) -> Result<T, Error>
-where
-    T: DeserializeOwned + Default + for<'de> FromJson<'de>,
-{
+pub fn body<T: Decoded>(bytes: &[u8]) -> Result<T, Error> {
     json::decode(bytes).map_err(|error| Error::invalid(Shown::up_to(SHOWN_CHARACTERS, error).to_string()))
 }
 

@@ -137,6 +137,14 @@ mod tests {
         for empty in ["{}", "null", r#"{"service":null}"#, r#"{"tags":{"a":"b"}}"#, r#"{"rules":[{}]}"#] {
             check_create(empty, Err("Request body is empty"));
         }
+        // A service that is there twice is one with the members of both.
+        check_create(
+            r#"{"service":{"serviceName":"y","alias":"z"},"service":{"alias":null,"serviceName":"x"}}"#,
+            Ok(
+                r#"{"appId":"default","serviceName":"x","version":"0.0.1","level":"BACK","status":"UP","alias":"z"}"#,
+            ),
+        );
+        check_create(r#"{"service":{"serviceName":"x"},"service":null}"#, Err("Request body is empty"));
         check_create("", Err("unexpected end of JSON input"));
         check_create(r#"{"service":{}}"#, Err("MicroService.ServiceName"));
         check_create(r#"{"service":{"serviceName":"x","paths":[null]}}"#, Err("MicroService.Paths[0]"));

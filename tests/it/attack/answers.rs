@@ -359,3 +359,44 @@ fn unread_finds_share_their_body_on_the_embedded_store() {
 fn unread_finds_share_their_body_on_etcd() {
     unread_finds_share_their_body(OwnEtcd::start());
 }
+
+/// Injected: bodies of 2 MB whose elements say nothing, each of which would become a value of some hundred bytes.
+fn a_body_does_not_take_many_times_its_size(store: impl Backing + 'static) {
+    let mut node = Node::start(store, Settings::default());
+    let elements = |element: &str| vec![element; 2_000_000 / (element.len() + 1)].join(",");
+    let before = node.resident_memory();
+    let send = |method: &str, path: &str, body: String| {
+        let request = Request::new(method, &format!("{BASE}{path}")).bytes(body);
+        let response = node.client().send(&request).unwrap();
+        assert_refused(&response, &["too many elements"]);
+    };
+    for element in ["{}", "null"] {
+        let list = elements(element);
+        send(
+            "POST",
+            "/microservices",
+            format!(r#"{{"service":{{"serviceName":"s"}},"instances":[{list}]}}"#),
+        );
+        send("POST", "/instances/action?type=query", format!(r#"{{"services":[{list}]}}"#));
+        send("PUT", "/dependencies", format!(r#"{{"dependencies":[{{"providers":[{list}]}}]}}"#));
+        send("PUT", "/heartbeats", format!(r#"{{"instances":[{list}]}}"#));
+    }
+    let doubles = elements(r#""service":{"properties":{"a":"b"}}"#);
+    let response = node.client().send(
+        &Request::new("POST", &format!("{BASE}/microservices"))
+            .bytes(format!(r#"{{{doubles},"service":{{"serviceName":"s"}}}}"#)),
+    );
+    assert_eq!(response.unwrap().status, 200);
+    let after = node.peak_memory();
+    assert!(after < before + SLACK_KB, "{before} KB, then {after} KB");
+}
+
+#[test]
+fn a_body_does_not_take_many_times_its_size_on_the_embedded_store() {
+    a_body_does_not_take_many_times_its_size(Embedded);
+}
+
+#[test]
+fn a_body_does_not_take_many_times_its_size_on_etcd() {
+    a_body_does_not_take_many_times_its_size(OwnEtcd::start());
+}
