@@ -37,7 +37,7 @@ pub struct Reply {
     pub(super) body: Bytes,
     pub(super) gzip: Gzip,
     /// Of a body that was built for this answer alone.
-    pub(super) space: Option<AnswerSpace>,
+    pub(super) space: Option<Box<AnswerSpace>>,
 }
 
 /// What to do for a client that takes gzip and a body of at least 1400 bytes.
@@ -166,7 +166,7 @@ impl Reply {
 
     /// The space that was taken for the body. A body without any is counted when it is sent, as one that others may share.
     pub fn holding(mut self, space: Option<AnswerSpace>) -> Self {
-        self.space = space;
+        self.space = space.map(Box::new);
         self
     }
 

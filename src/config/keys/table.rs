@@ -68,7 +68,7 @@ groups! {
             "Limit of an answer's body before compression, computed before the body is built; over it 400001. 200,000 \
              instances of 300 bytes fit; an answer that repeats one provider a thousand times does not.")
             .standing(Standing::Ours);
-        MAX_RESPONSE_MEMORY = Key::new("server.response.maxMemory", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "268435456",
+        MAX_RESPONSE_MEMORY = Key::new("server.response.maxMemory", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "134217728",
             "Limit of what all answers together hold until clients have taken them: a body that several share counts once, and \
              32 KiB for each on top; answers of 8 KiB and less do not count. Over it a find is answered 429 and everything else \
              503; an eighth more is kept for health and metrics. At least server.response.maxBytes.")

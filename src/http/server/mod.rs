@@ -105,7 +105,7 @@ impl Default for Settings {
             max_connections: 65_536,
             max_requests: 4096,
             max_body_memory: 256 * 1024 * 1024,
-            answers: AnswerMemory::new(64 * 1024 * 1024, 256 * 1024 * 1024),
+            answers: AnswerMemory::new(64 * 1024 * 1024, 128 * 1024 * 1024),
             max_header_bytes: 16 * 1024,
             max_body_bytes: 2 * 1024 * 1024,
             head_time: Duration::from_secs(60),

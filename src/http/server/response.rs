@@ -125,14 +125,14 @@ impl Terms {
     }
 
     /// A body to be sent. A large one holds space until the client has taken it.
-    fn in_flight(&self, body: Bytes, space: Option<AnswerSpace>, load: Load) -> Result<BoxBody, Error> {
+    fn in_flight(&self, body: Bytes, space: Option<Box<AnswerSpace>>, load: Load) -> Result<BoxBody, Error> {
         if body.len() <= UNCOUNTED {
             return Ok(BoxBody::new(body));
         }
         let space = match space {
             Some(mut space) => {
                 space.add_piece(body.len())?;
-                space
+                *space
             }
             None => self.answers.share(load, &body)?,
         };
@@ -158,7 +158,7 @@ impl Terms {
         }
         if reply.space.is_none() {
             match self.answers.share(load, &reply.body) {
-                Ok(space) => reply.space = Some(space),
+                Ok(space) => reply.space = Some(Box::new(space)),
                 Err(refusal) => return Reply::error(&refusal),
             }
         }

@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-const DOCUMENTS: [&str; 15] = [
+const DOCUMENTS: [&str; 16] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -22,6 +22,7 @@ const DOCUMENTS: [&str; 15] = [
     "docs/glossary.md",
     "docs/operations.md",
     "docs/reliability.md",
+    "docs/security.md",
     "docs/zh-CN/cluster.md",
     "src/lib.rs",
 ];
@@ -128,21 +129,27 @@ fn tests_named(line: &str) -> Vec<(&str, &str)> {
     found
 }
 
+/// Documents with a table of tests, where these lie, and fewer than there are.
+const TABLES_OF_TESTS: [(&str, &str, usize); 2] =
+    [("docs/reliability.md", "tests/it/fault", 25), ("docs/security.md", "tests/it/attack", 5)];
+
 #[test]
-fn the_promises_name_tests_that_are_there() {
-    let text = read("docs/reliability.md");
-    let named: Vec<(&str, &str)> =
-        text.lines().filter(|line| line.starts_with('|')).flat_map(tests_named).collect();
-    assert!(named.len() > 25, "only {} tests were found in the table", named.len());
-    let is_there = |(file, name): &(&str, &str)| {
-        let places = [root().join(file), root().join("tests/it/fault").join(file)];
-        let found = places.iter().find_map(|place| fs::read_to_string(place).ok());
-        found.is_some_and(|text| text.contains(&format!("fn {name}(")))
-    };
-    let missing = named.iter().filter(|named| !is_there(named));
-    let violations: Vec<Violation> =
-        missing.map(|(file, name)| format!("`{file}` has no test `{name}`")).collect();
-    assert_none("the promises name tests that are there", &violations);
+fn the_tables_name_tests_that_are_there() {
+    let mut violations: Vec<Violation> = Vec::new();
+    for (document, folder, least) in TABLES_OF_TESTS {
+        let text = read(document);
+        let named: Vec<(&str, &str)> =
+            text.lines().filter(|line| line.starts_with('|')).flat_map(tests_named).collect();
+        assert!(named.len() > least, "only {} tests were found in {document}", named.len());
+        let is_there = |(file, name): &(&str, &str)| {
+            let places = [root().join(file), root().join(folder).join(file)];
+            let found = places.iter().find_map(|place| fs::read_to_string(place).ok());
+            found.is_some_and(|text| text.contains(&format!("fn {name}(")))
+        };
+        let missing = named.iter().filter(|named| !is_there(named));
+        violations.extend(missing.map(|(file, name)| format!("{document}: `{file}` has no test `{name}`")));
+    }
+    assert_none("tables of tests name tests that are there", &violations);
 }
 
 fn holds_word(text: &str, word: &str) -> bool {
