@@ -166,3 +166,35 @@ impl View<'_> {
         Ok((revision, Instances::One(entry)))
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use futures_util::FutureExt as _;
+
+    use super::*;
+    use crate::error::Code;
+
+    #[test]
+    fn equal_elements_are_looked_up_once() {
+        let looked = std::cell::RefCell::new(Vec::new());
+        let look = async |query: &(&'static str, &'static str)| {
+            looked.borrow_mut().push(*query);
+            match query.0 {
+                "missing" => Err(Error::new(Code::ServiceNotExists, "")),
+                name => Ok((
+                    name.to_owned(),
+                    Instances::OfServices(Arc::new(FindAnswer::join(std::iter::empty()))),
+                )),
+            }
+        };
+        let queries =
+            [("a", ""), ("missing", ""), ("a", ""), ("a", "a"), ("missing", ""), ("b", ""), ("a", "a")];
+        let part = look_up(&queries, |(name, rev)| (*name, *rev), look).now_or_never().unwrap().unwrap();
+        let answer = BatchFindAnswer { services: Some(part), instances: None };
+        let json = String::from_utf8(answer.outline().to_json()).unwrap();
+        let updated = r#""notModified":[3,6],"updated":[{"index":0,"rev":"a"},{"index":2,"rev":"a"},{"index":5,"rev":"b"}]"#;
+        assert!(json.contains(r#"{"indexes":[1,4],"#) && json.contains(updated), "{json}");
+        assert_eq!(looked.into_inner(), [("a", ""), ("missing", ""), ("a", "a"), ("b", "")]);
+    }
+}
