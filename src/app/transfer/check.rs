@@ -11,13 +11,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::line::{self, FORMAT, Line, Next};
 use crate::domain::dependency::{ALL_VERSIONS, CrossDomain, Dependency, Partners};
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::instance::MAX_TTL_SECONDS;
-use crate::domain::json::{self, FromJson, TextMap};
+use crate::domain::json::{self, Decoded, TextMap};
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::rule::Shown;
@@ -421,7 +420,7 @@ fn another_name(service: &str) -> Refusal {
     format!("service '{}' has another name or version", Shown::new(service)).into()
 }
 
-fn document<T: DeserializeOwned + Default + for<'de> FromJson<'de>>(text: &str) -> Result<T, Refusal> {
+fn document<T: Decoded>(text: &str) -> Result<T, Refusal> {
     json::decode(text.as_bytes()).map_err(|error| error.to_string().into())
 }
 
