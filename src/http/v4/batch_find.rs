@@ -5,10 +5,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::find::{Wanted, is_good, target_of};
+use super::find::target_of;
+use super::look::{Wanted, is_good};
 use crate::actors::registry::messages::RecordDependency;
-use crate::cache::find::{FindQuery, ListQuery};
-use crate::cache::snapshot::Snapshot;
+use crate::cache::find::{FindQuery, ListQuery, NewDependency};
 use crate::cache::{FindAnswer, InstanceEntry};
 use crate::domain::revision::find_revision;
 use crate::domain::shape::Shaped as _;
@@ -18,7 +18,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::body;
-use crate::http::dto::find::{BatchFind, InstanceQuery, ServiceQuery};
+use crate::http::dto::find::{BatchFind, BatchQuery, InstanceQuery, ServiceQuery};
 use crate::http::dto::find_answer::{BatchFindAnswer, BatchFindResult, ReadyInstances};
 use crate::http::dto::joined;
 use crate::http::parameters;
@@ -39,20 +39,18 @@ pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     batch_action(&call.query_text("type"))?;
     let body: BatchFind = body(call.body())?;
     let query = body.into_query(call.consumer_id()?, api.rules.max_batch)?;
-    let mut view = View { api: &api, call: &call, has_caught_up: false };
     if call.wants_current() {
-        view.catch_up().await;
+        api.freshness.catch_up().await;
     }
-    let mut answer = BatchFindAnswer { services: None, instances: None };
-    if !query.services.is_empty() {
-        let look = async |service| view.find_service(service).await;
-        answer.services = Some(look_up(&query.services, ServiceQuery::identity, look).await?);
+    let mut looked = OneLook::at(&api, &call, &query)?;
+    if looked.is_unsure && !call.wants_current() {
+        api.freshness.catch_up().await;
+        looked = OneLook::at(&api, &call, &query)?;
     }
-    if !query.instances.is_empty() {
-        let look = async |instance| view.find_instance(instance).await;
-        answer.instances = Some(look_up(&query.instances, InstanceQuery::identity, look).await?);
+    for dependency in looked.dependencies {
+        api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
     }
-    let outline = answer.outline();
+    let outline = looked.answer.outline();
     let space = api.answers.space(Load::Find, outline.size())?;
     Ok(Reply::json(outline.to_json()).holding(space))
 }
@@ -84,10 +82,10 @@ impl ReadyInstances for Instances {
 }
 
 /// Looks up each element, and equal ones once. Failures of the registry itself are those of the whole request.
-async fn look_up<'q, Q, K: Eq + std::hash::Hash>(
+fn look_up<'q, Q, K: Eq + std::hash::Hash>(
     queries: &'q [Q],
     identity: impl Fn(&'q Q) -> (K, &'q str),
-    mut look: impl AsyncFnMut(&'q Q) -> Result<Found, Error>,
+    mut look: impl FnMut(&'q Q) -> Result<Found, Error>,
 ) -> Result<BatchFindResult<Instances>, Error> {
     let mut known = HashMap::new();
     let mut part = BatchFindResult::default();
@@ -95,7 +93,7 @@ async fn look_up<'q, Q, K: Eq + std::hash::Hash>(
         let (key, rev) = identity(query);
         let found = match known.entry((key, rev)) {
             Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => place.insert(look(query).await),
+            Entry::Vacant(place) => place.insert(look(query)),
         };
         match found {
             Ok((revision, _)) if *revision == *rev => part.add_not_modified(index),
@@ -107,78 +105,66 @@ async fn look_up<'q, Q, K: Eq + std::hash::Hash>(
     Ok(part)
 }
 
-/// What the elements are looked up in. It catches up at most once: however many are unknown here, they wait as one.
-struct View<'a> {
-    api: &'a Api,
-    call: &'a Call,
-    has_caught_up: bool,
+/// All elements looked up in one snapshot.
+struct OneLook {
+    answer: BatchFindAnswer<Instances>,
+    /// Another node may know better about an element, see [`is_good`].
+    is_unsure: bool,
+    /// What the finds have shown.
+    dependencies: Vec<NewDependency>,
 }
 
-impl View<'_> {
-    async fn catch_up(&mut self) {
-        self.api.freshness.catch_up().await;
-        self.has_caught_up = true;
-    }
-
-    async fn read<T>(
-        &mut self,
-        known: &str,
-        look: impl Fn(&Snapshot) -> Result<T, Error>,
-        covers: impl Fn(&T, &str) -> bool,
-    ) -> Result<T, Error> {
-        let found = look(&self.api.reader.load());
-        if self.has_caught_up || is_good(&Wanted::newer(Cow::Borrowed(known)), &found, covers) {
-            return found;
+impl OneLook {
+    fn at(api: &Api, call: &Call, query: &BatchQuery) -> Result<Self, Error> {
+        let snapshot = api.reader.load_full();
+        let (target, consumer, tenant) = (target_of(call)?, call.consumer_id()?, call.tenant());
+        let (mut is_unsure, mut dependencies) = (false, Vec::new());
+        let mut answer = BatchFindAnswer { services: None, instances: None };
+        if !query.services.is_empty() {
+            let look = |service: &ServiceQuery| {
+                let find = FindQuery {
+                    tenant,
+                    target: &target,
+                    environment: &service.key.environment,
+                    app_id: &service.key.app_id,
+                    name: &service.key.service_name,
+                    tags: &[],
+                    consumer,
+                };
+                let found = snapshot.find(&find, &api.rules.shared);
+                let wanted = Wanted::newer(Cow::Borrowed(&service.revision));
+                is_unsure |= !is_good(&wanted, &found, |found, known| found.answer.covers(known));
+                let found = found?;
+                dependencies.extend(found.dependency);
+                Ok((found.answer.revision.to_string(), Instances::OfServices(found.answer)))
+            };
+            answer.services = Some(look_up(&query.services, ServiceQuery::identity, look)?);
         }
-        self.catch_up().await;
-        look(&self.api.reader.load())
-    }
-
-    async fn find_service(&mut self, query: &ServiceQuery) -> Result<Found, Error> {
-        let (api, call) = (self.api, self.call);
-        let (target, consumer) = (target_of(call)?, call.consumer_id()?);
-        let find = FindQuery {
-            tenant: call.tenant(),
-            target: &target,
-            environment: &query.key.environment,
-            app_id: &query.key.app_id,
-            name: &query.key.service_name,
-            tags: &[],
-            consumer,
-        };
-        let look = |snapshot: &Snapshot| snapshot.find(&find, &api.rules.shared);
-        let found = self.read(&query.revision, look, |found, known| found.answer.covers(known)).await?;
-        if let Some(dependency) = found.dependency {
-            api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
+        if !query.instances.is_empty() {
+            let look = |instance: &InstanceQuery| {
+                let one = ListQuery { tenant, provider: &instance.key.service_id, tags: &[], consumer };
+                let found = snapshot.find_instance(&one, &instance.key.instance_id);
+                let found = found.map(|entry| (find_revision(entry.record.mod_revision, 1), entry));
+                let wanted = Wanted::newer(Cow::Borrowed(&instance.revision));
+                is_unsure |= !is_good(&wanted, &found, |(revision, _), known| revision == known);
+                found.map(|(revision, entry)| (revision, Instances::One(entry)))
+            };
+            answer.instances = Some(look_up(&query.instances, InstanceQuery::identity, look)?);
         }
-        Ok((found.answer.revision.to_string(), Instances::OfServices(found.answer)))
-    }
-
-    async fn find_instance(&mut self, query: &InstanceQuery) -> Result<Found, Error> {
-        let (tenant, consumer) = (self.call.tenant(), self.call.consumer_id()?);
-        let one = ListQuery { tenant, provider: &query.key.service_id, tags: &[], consumer };
-        let look = |snapshot: &Snapshot| {
-            let entry = snapshot.find_instance(&one, &query.key.instance_id)?;
-            Ok((find_revision(entry.record.mod_revision, 1), entry))
-        };
-        let covers = |(revision, _): &(String, _), known: &str| revision == known;
-        let (revision, entry) = self.read(&query.revision, look, covers).await?;
-        Ok((revision, Instances::One(entry)))
+        Ok(Self { answer, is_unsure, dependencies })
     }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use futures_util::FutureExt as _;
-
     use super::*;
     use crate::error::Code;
 
     #[test]
     fn equal_elements_are_looked_up_once() {
         let looked = std::cell::RefCell::new(Vec::new());
-        let look = async |query: &(&'static str, &'static str)| {
+        let look = |query: &(&'static str, &'static str)| {
             looked.borrow_mut().push(*query);
             match query.0 {
                 "missing" => Err(Error::new(Code::ServiceNotExists, "")),
@@ -190,7 +176,7 @@ mod tests {
         };
         let queries =
             [("a", ""), ("missing", ""), ("a", ""), ("a", "a"), ("missing", ""), ("b", ""), ("a", "a")];
-        let part = look_up(&queries, |(name, rev)| (*name, *rev), look).now_or_never().unwrap().unwrap();
+        let part = look_up(&queries, |(name, rev)| (*name, *rev), look).unwrap();
         let answer = BatchFindAnswer { services: Some(part), instances: None };
         let json = String::from_utf8(answer.outline().to_json()).unwrap();
         let updated = r#""notModified":[3,6],"updated":[{"index":0,"rev":"a"},{"index":2,"rev":"a"},{"index":5,"rev":"b"}]"#;

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::look::{existing, look_by_flags};
 use super::services::joined_reply;
 use crate::actors::registry::messages::{ChangeDependencies, Merge};
 use crate::cache::ServiceView;
@@ -77,14 +78,14 @@ async fn show(
 ) -> Result<Reply, Error> {
     let id = call.param(parameter);
     validate::service::id(ServiceRequest::GetDependencies, id)?;
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    let service = super::find::service(api, call.tenant(), id, missing).await?;
     let filter = PartnerFilter {
         same_tenant: call.query_text("sameDomain") == "1",
         not_self: call.query_text("noSelf") == "1",
     };
-    let found = partners(&api.reader.load(), call.tenant(), &service, filter);
+    let found = look_by_flags(api, call, |snapshot| {
+        let service = existing(snapshot, call.tenant(), id, missing)?;
+        Ok(partners(snapshot, call.tenant(), service, filter))
+    });
+    let found = found.await?;
     joined_reply(api, member, || found.iter())
 }

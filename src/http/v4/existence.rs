@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::find::{Wanted, read};
+use super::look::{existing, look_by_flags};
 use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::ServiceKey;
 use crate::domain::shape::Shaped as _;
@@ -53,7 +53,7 @@ async fn service(api: &Api, call: &Call) -> Result<Reply, Error> {
     };
     validate::find::existence(&key)?;
     let path = name_path(&key.environment, &key.app_id, &key.service_name);
-    let look = |snapshot: &Snapshot| {
+    let find = |snapshot: &Snapshot| {
         let view = snapshot.tenant(call.tenant());
         let node = view.and_then(|view| view.name(&path).or_else(|| view.alias(&path)));
         let missing = |code, what: &str| Error::new(code, format!("{path}/{} {what}", key.version));
@@ -61,18 +61,17 @@ async fn service(api: &Api, call: &Call) -> Result<Reply, Error> {
         let id = node.version(&key.version);
         id.cloned().ok_or_else(|| missing(Code::ServiceVersionNotExists, "version mismatch."))
     };
-    let wanted = if call.wants_current() { Wanted::Fresh } else { Wanted::AsItIs };
-    let id = read(api, &wanted, look, |_, _| true).await?;
+    let id = look_by_flags(api, call, find).await?;
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
 }
 
 async fn schema(api: &Api, call: &Call) -> Result<Reply, Error> {
     let (service, schema) = (call.query_text("serviceId"), call.query_text("schemaId"));
     validate::schema::ids(SchemaRequest::Get, &service, &schema)?;
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    super::find::service(api, call.tenant(), &service, "service does not exist.").await?;
+    look_by_flags(api, call, |snapshot| {
+        existing(snapshot, call.tenant(), &service, "service does not exist.").map(drop)
+    })
+    .await?;
     let (found, _) = super::schemas::read_one(api, call, &service, &schema).await?;
     let exists = Existence { service_id: service.into_owned(), schema_id: schema.into_owned() };
     Ok(Reply::encoded(&exists).schema_summary(&found.summary))

@@ -1,8 +1,8 @@
 //! Finding instances: by name, of a service, one.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
+use super::look::{Wanted, is_good, look};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::FindAnswer;
 use crate::cache::find::{FindQuery, Found, ListQuery};
@@ -10,7 +10,7 @@ use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
 use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::{Answer, Call, X_DOMAIN_NAME};
 use crate::http::dto::joined;
@@ -122,8 +122,8 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
     let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
     let freshness = Wanted::of(&call);
-    let look = |snapshot: &Snapshot| snapshot.list_instances(&list);
-    let answer = read(&api, &freshness, look, |answer, known| answer.covers(known)).await?;
+    let find = |snapshot: &Snapshot| snapshot.list_instances(&list);
+    let answer = look(&api, &freshness, find, |answer, known| answer.covers(known)).await?;
     if freshness.is_known(&answer.revision) {
         return Ok(Reply::not_modified(&answer.revision));
     }
@@ -139,11 +139,11 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
     let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
     let freshness = Wanted::of(&call);
-    let look = |snapshot: &Snapshot| {
+    let find = |snapshot: &Snapshot| {
         let entry = snapshot.find_instance(&one, instance)?;
         Ok((find_revision(entry.record.mod_revision, 1), entry))
     };
-    let (revision, entry) = read(&api, &freshness, look, |(revision, _), known| revision == known).await?;
+    let (revision, entry) = look(&api, &freshness, find, |(revision, _), known| revision == known).await?;
     if freshness.is_known(&revision) {
         return Ok(Reply::not_modified(&revision));
     }
@@ -175,78 +175,4 @@ pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Result<R
         return Ok(reply.gzip(Gzip::CompressAndKeep(keep)));
     }
     Ok(reply.gzip(Gzip::Never))
-}
-
-/// How fresh an answer must be, and what the client knows already.
-pub enum Wanted<'a> {
-    /// As it is; the client knows nothing.
-    AsItIs,
-    /// At least what the store holds now; the client's revision does not count.
-    Fresh,
-    /// The client knows this revision.
-    Newer(Cow<'a, str>),
-}
-
-impl<'a> Wanted<'a> {
-    /// What flags and `rev` of a request ask for.
-    pub fn of(call: &'a Call) -> Self {
-        if call.wants_current() { Self::Fresh } else { Self::newer(call.rev()) }
-    }
-
-    /// Newer than a revision; an empty one is none.
-    pub fn newer(known: Cow<'a, str>) -> Self {
-        if known.is_empty() { Self::AsItIs } else { Self::Newer(known) }
-    }
-
-    /// Whether the client has this revision.
-    pub fn is_known(&self, revision: &str) -> bool {
-        matches!(self, Self::Newer(known) if known == revision)
-    }
-}
-
-/// Looks in the snapshot, once it is fresh enough. A revision the node does not know may come from one that is ahead,
-/// and a refusal must be exact: both look again once this node has caught up. `covers` says whether what was found is of
-/// the client's revision, or newer for sure.
-pub async fn read<T>(
-    api: &Api,
-    wanted: &Wanted<'_>,
-    look: impl Fn(&Snapshot) -> Result<T, Error>,
-    covers: impl Fn(&T, &str) -> bool,
-) -> Result<T, Error> {
-    if !matches!(wanted, Wanted::Fresh) {
-        let found = look(&api.reader.load());
-        if is_good(wanted, &found, covers) {
-            return found;
-        }
-    }
-    api.freshness.catch_up().await;
-    look(&api.reader.load())
-}
-
-/// Whether no other node can know better than what was found.
-pub fn is_good<T>(wanted: &Wanted<'_>, found: &Result<T, Error>, covers: impl Fn(&T, &str) -> bool) -> bool {
-    match (found, wanted) {
-        (Ok(found), Wanted::Newer(known)) => covers(found, known),
-        (Ok(_), _) => true,
-        (Err(error), _) => !is_missing(error),
-    }
-}
-
-/// Whether another node may know what is missing here.
-fn is_missing(error: &Error) -> bool {
-    matches!(error.code, Code::ServiceNotExists | Code::ServiceVersionNotExists | Code::InstanceNotExists)
-}
-
-/// A service that must exist, or the error of a read.
-pub async fn service(
-    api: &Api,
-    tenant: &Tenant,
-    id: &str,
-    missing: &'static str,
-) -> Result<Arc<crate::cache::ServiceView>, Error> {
-    let look = |snapshot: &Snapshot| {
-        let service = snapshot.service(tenant, id).cloned();
-        service.ok_or_else(|| Error::new(Code::ServiceNotExists, missing))
-    };
-    read(api, &Wanted::AsItIs, look, |_, _| true).await
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::look::look_by_flags;
 use crate::cache::find::FindQuery;
 use crate::domain::Tenant;
 use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
@@ -27,9 +28,6 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if let Some(why) = api.contact.complaint(&api.clock) {
         return Err(Error::new(Code::Unhealthy, why));
     }
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
     let tenant = Tenant::default_tenant();
     let find = FindQuery {
         tenant: &tenant,
@@ -40,7 +38,7 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         tags: &[],
         consumer: "",
     };
-    let found = api.reader.load().find(&find, &api.rules.shared)?;
+    let found = look_by_flags(&api, &call, |snapshot| snapshot.find(&find, &api.rules.shared)).await?;
     api.answers.check(found.answer.size())?;
     Ok(Reply::json(found.answer.body()))
 }

@@ -9,6 +9,7 @@ pub mod find;
 pub mod health;
 pub mod heartbeats;
 pub mod instances;
+mod look;
 pub mod node;
 pub mod schemas;
 pub mod services;

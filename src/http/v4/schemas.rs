@@ -3,11 +3,12 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::find::service;
+use super::look::{existing, look_by_flags};
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{
     DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection, SchemasWithTexts, TextSpace,
 };
+use crate::cache::Snapshot;
 use crate::domain::ServiceId;
 use crate::domain::schema::Schema;
 use crate::domain::shape::Shaped as _;
@@ -117,16 +118,18 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let texts = SchemaTexts::parse(&call.query_text("withSchema"))?;
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::ListSchemas, id)?;
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    let view = service(&api, call.tenant(), id, NO_SERVICE).await?;
-    let (mut known, space) = match texts {
-        SchemaTexts::Included => {
+    let find = |snapshot: &Snapshot| {
+        let listed = existing(snapshot, call.tenant(), id, NO_SERVICE)?.clone();
+        let without_texts = (texts == SchemaTexts::LeftOut).then(|| without_texts(snapshot, &call, id));
+        Ok((listed, without_texts))
+    };
+    let (view, without_texts) = look_by_flags(&api, &call, find).await?;
+    let (mut known, space) = match without_texts {
+        Some(known) => (known, None),
+        None => {
             let SchemasWithTexts { schemas, space } = read(&api, &call, id, SchemaSelection::All).await?;
             (schemas, Some(space))
         }
-        SchemaTexts::LeftOut => (without_texts(&api, &call, id), None),
     };
     let mut listed: HashSet<String> = known.iter().map(|schema| schema.schema_id.clone()).collect();
     for id in &view.record.document.schemas {
@@ -149,8 +152,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 }
 
 /// The schemas something refers to, as the snapshot knows them.
-fn without_texts(api: &Api, call: &Call, service: &str) -> Vec<Schema> {
-    let snapshot = api.reader.load();
+fn without_texts(snapshot: &Snapshot, call: &Call, service: &str) -> Vec<Schema> {
     let Some(node) = snapshot.tenant(call.tenant()).and_then(|tenant| tenant.node(service)) else {
         return Vec::new();
     };

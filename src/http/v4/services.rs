@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::find::service;
+use super::look::{existing, look_by_flags};
 use crate::actors::registry::messages::{
     ChangeTags, FormerLease, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties,
     TagChange, UnregisterService,
@@ -129,7 +129,10 @@ async fn register_with(
 /// `GET /microservices`: all of the tenant.
 pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let with_shared = call.flag("withShared");
-    let snapshot = snapshot(&api, &call).await;
+    if call.wants_current() {
+        api.freshness.catch_up().await;
+    }
+    let snapshot = api.reader.load_full();
     let tenant = call.tenant();
     let shown = |service: &&Arc<ServiceView>| {
         let document = &service.record.document;
@@ -167,10 +170,8 @@ pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::Get, id)?;
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    let found = service(&api, call.tenant(), id, NO_SERVICE).await?;
+    let find = |snapshot: &Snapshot| existing(snapshot, call.tenant(), id, NO_SERVICE).cloned();
+    let found = look_by_flags(&api, &call, find).await?;
     let json = &found.record.json;
     let mut body = Vec::with_capacity(json.len() + 16);
     body.extend_from_slice(b"{\"service\":");
@@ -217,12 +218,4 @@ pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     });
     let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;
     api.answers.encoded(Load::Store, &DeleteServicesResult { services })
-}
-
-/// A snapshot to answer from, as fresh as the request wants.
-pub(super) async fn snapshot(api: &Api, call: &Call) -> Arc<Snapshot> {
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    api.reader.load_full()
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::find::service;
+use super::look::{existing, look_by_flags};
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{ChangeTags, TagChange};
 use crate::domain::ServiceId;
@@ -41,13 +41,12 @@ pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::GetTags, id)?;
-    if call.wants_current() {
-        api.freshness.catch_up().await;
-    }
-    service(&api, call.tenant(), id, NO_SERVICE).await?;
-    let snapshot = api.reader.load();
-    let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
-    let tags = node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone());
+    let tags = look_by_flags(&api, &call, |snapshot| {
+        existing(snapshot, call.tenant(), id, NO_SERVICE)?;
+        let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
+        Ok(node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone()))
+    });
+    let tags = tags.await?;
     api.answers.encoded(Load::Memory, &Tags { tags: tags.unwrap_or_default() })
 }
 
