@@ -38,11 +38,11 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) 
     match core.rules.dependencies {
         DependencyMode::Direct => {
             let requests = complete.into_iter().map(|(_, request)| request).collect();
-            let revision = apply_directly(&core, &tenant, requests).await?;
+            let revision = apply_directly(&core, requests).await?;
             Ok(Committed { value: (), revision })
         }
         DependencyMode::Queued => {
-            let queued = complete.into_iter().map(|((_, consumer), request)| {
+            let queued = complete.into_iter().map(|((tenant, consumer), request)| {
                 let id = if merge == Merge::Replace {
                     "0".to_owned()
                 } else {
@@ -159,7 +159,7 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
     };
     match core.rules.dependencies {
         DependencyMode::Direct => {
-            let revision = apply_directly(&core, &tenant, vec![request]).await?;
+            let revision = apply_directly(&core, vec![request]).await?;
             core.catch_up(revision.unwrap_or_default()).await;
             Ok(Committed { value: (), revision })
         }
@@ -183,11 +183,10 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
 /// is answered, once all are done.
 pub(super) async fn apply_directly(
     core: &RegistryCore,
-    tenant: &Tenant,
     requests: Vec<Dependency>,
 ) -> Result<Option<Revision>, Error> {
     let mut all = Ok(None);
-    for mut answer in core.dependencies.add(tenant, requests)? {
+    for mut answer in core.dependencies.add(requests)? {
         let dropped = || Error::new(Code::Unavailable, "the change of dependencies was dropped");
         let outcome = loop {
             tokio::select! {
@@ -204,17 +203,20 @@ pub(super) async fn apply_directly(
 /// Applies what waits, up to a number, in the order it came.
 async fn apply_waiting(core: &RegistryCore) {
     let taken = core.dependencies.take();
-    let cleaned_up: BTreeSet<Tenant> =
-        taken.iter().filter(|direct| direct.request.replace).map(|direct| direct.tenant.clone()).collect();
     let snapshot = core.reader.load_full();
     let (requests, replies): (Vec<Request>, Vec<_>) = taken
         .into_iter()
-        .map(|Direct { tenant, mut request, reply }| {
-            leave_out_unknown(&snapshot, &tenant, &mut request);
-            let reply = (request.replace.then_some(tenant), reply);
-            (Request { dependency: request, entry: None }, reply)
+        .map(|Direct { mut request, reply }| {
+            let consumer = request.consumer.as_ref();
+            let tenant = consumer.map(|consumer| Tenant::from(consumer.tenant.as_str()));
+            let tenant = tenant.filter(|_| request.replace);
+            if let Some(tenant) = &tenant {
+                leave_out_unknown(&snapshot, tenant, &mut request);
+            }
+            (Request { dependency: request, entry: None }, (tenant, reply))
         })
         .unzip();
+    let cleaned_up: BTreeSet<Tenant> = replies.iter().filter_map(|(tenant, _)| tenant.clone()).collect();
     drop(snapshot);
     let mut outcomes = Rules::new(core, None).apply(&requests, &[], None).await.into_iter();
     let mut cleanings = HashMap::new();

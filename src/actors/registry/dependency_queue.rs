@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::{self, StreamExt};
 
 use super::core::RegistryCore;
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
@@ -30,8 +31,13 @@ const RETRY: Duration = Duration::from_millis(500);
 const IDLE: Duration = Duration::from_secs(5);
 /// Requests applied under one hold of the lock.
 const MAX_ENTRIES: usize = 2_000;
-/// Requests read at once.
-const READ_AT_ONCE: usize = 64;
+/// Bytes of requests applied under one hold of the lock, about: each request may have a megabyte.
+const MAX_BYTES: usize = 32 << 20;
+/// Requests in one answer of the store: all of a long queue might be too large for one answer, and then the queue would never
+/// get shorter.
+const READ_AT_ONCE: usize = 16;
+/// Answers that are read at once.
+const READS: usize = 4;
 
 /// Runs as long as the actor.
 pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
@@ -96,17 +102,38 @@ async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Dr
     drained
 }
 
-/// The requests that still wait, in the order they came. A few at a time: a long queue as one answer might be too large,
-/// and then it would never get shorter.
+/// The requests that still wait, in the order they came; up to [`MAX_BYTES`], but of a consumer all or none, since their order
+/// counts. The next hold goes on with the others.
 async fn read(core: &RegistryCore, waiting: &[Key]) -> Result<Vec<Entry>, StoreError> {
     let chunks = waiting.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
         core.try_read(gets)
     });
-    let found = futures_util::future::try_join_all(chunks).await?;
-    let mut entries: Vec<Entry> = found.into_iter().flatten().flatten().collect();
+    let mut answers = stream::iter(chunks).buffered(READS);
+    let mut entries: Vec<Entry> = Vec::new();
+    let mut bytes = 0;
+    while let Some(found) = answers.next().await {
+        for entry in found?.into_iter().flatten() {
+            let is_next_consumer =
+                entries.last().is_some_and(|last| consumer_of(&last.key) != consumer_of(&entry.key));
+            if bytes > MAX_BYTES && is_next_consumer {
+                return Ok(in_order(entries));
+            }
+            bytes += entry.value.len();
+            entries.push(entry);
+        }
+    }
+    Ok(in_order(entries))
+}
+
+fn in_order(mut entries: Vec<Entry>) -> Vec<Entry> {
     entries.sort_by_key(|entry| entry.mod_revision);
-    Ok(entries)
+    entries
+}
+
+/// `/cse-sr/ms/dep-queue/<domain>/<project>/<consumer>`.
+fn consumer_of(key: &str) -> &str {
+    key.rsplit_once('/').map_or(key, |(consumer, _)| consumer)
 }
 
 /// Applies requests in their order, many a round. The tenants of those that replace are cleaned up once at the end, as the

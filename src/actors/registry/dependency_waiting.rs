@@ -5,7 +5,6 @@ use std::collections::VecDeque;
 
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
-use crate::domain::Tenant;
 use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
 use crate::error::{Code, Error};
@@ -37,8 +36,6 @@ struct Requests {
 
 /// One of them.
 pub(super) struct Direct {
-    /// Whose caller sent it.
-    pub(super) tenant: Tenant,
     /// What is asked for.
     pub(super) request: Dependency,
     /// Takes what became of it.
@@ -47,11 +44,7 @@ pub(super) struct Direct {
 
 impl Waiting {
     /// Adds requests, all or none, and says where to learn what became of each.
-    pub(super) fn add(
-        &self,
-        tenant: &Tenant,
-        requests: Vec<Dependency>,
-    ) -> Result<Vec<oneshot::Receiver<Outcome>>, Error> {
+    pub(super) fn add(&self, requests: Vec<Dependency>) -> Result<Vec<oneshot::Receiver<Outcome>>, Error> {
         let mut waiting = self.requests.borrow_mut();
         let providers =
             waiting.providers + requests.iter().map(|request| request.providers.len()).sum::<usize>();
@@ -63,7 +56,7 @@ impl Waiting {
         waiting.providers = providers;
         let add = |request| {
             let (reply, outcome) = oneshot::channel();
-            waiting.queue.push_back(Direct { tenant: tenant.clone(), request, reply });
+            waiting.queue.push_back(Direct { request, reply });
             outcome
         };
         Ok(requests.into_iter().map(add).collect())
@@ -97,16 +90,16 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_number_and_in_providers() {
-        let (waiting, tenant) = (Waiting::default(), Tenant::default_tenant());
-        waiting.add(&tenant, requests(MAX_WAITING - 1, 0)).unwrap();
-        assert!(waiting.add(&tenant, requests(2, 0)).is_err());
-        waiting.add(&tenant, requests(1, 0)).unwrap();
+        let waiting = Waiting::default();
+        waiting.add(requests(MAX_WAITING - 1, 0)).unwrap();
+        assert!(waiting.add(requests(2, 0)).is_err());
+        waiting.add(requests(1, 0)).unwrap();
         while !waiting.take().is_empty() {}
 
-        waiting.add(&tenant, requests(1, MAX_WAITING_PROVIDERS + 1)).unwrap();
-        assert!(waiting.add(&tenant, requests(1, 0)).is_err());
+        waiting.add(requests(1, MAX_WAITING_PROVIDERS + 1)).unwrap();
+        assert!(waiting.add(requests(1, 0)).is_err());
         assert_eq!(waiting.take().len(), 1);
-        waiting.add(&tenant, requests(1, MAX_WAITING_PROVIDERS)).unwrap();
-        waiting.add(&tenant, requests(1, 0)).unwrap();
+        waiting.add(requests(1, MAX_WAITING_PROVIDERS)).unwrap();
+        waiting.add(requests(1, 0)).unwrap();
     }
 }

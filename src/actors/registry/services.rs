@@ -227,7 +227,7 @@ pub(super) async fn delete(
         let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
-        if let Err(error) = dependencies::apply_directly(core, tenant, vec![ended]).await {
+        if let Err(error) = dependencies::apply_directly(core, vec![ended]).await {
             // The service is gone all the same; a rule of a consumer that does not exist is passed over.
             log::warn!("dependencies of the deleted service {service} were left: {error}");
         }

@@ -153,6 +153,9 @@ fn a_tenant_is_one_of_the_callers_domain() {
         let good = rule(of("default/default", "c"), vec![of("default/other", "near"), key("p")]);
         ok(&send(daemon, OWN, "POST", "/dependencies", Some(&good)));
         settles(daemon, NEAR, &near, "consumers", &[&consumer]);
+        let from_near = rule(of("default/default", "c"), vec![of("default/other", "near")]);
+        ok(&send(daemon, NEAR, "PUT", "/dependencies", Some(&from_near)));
+        settles(daemon, OWN, &consumer, "providers", &[&near]);
     });
 }
 

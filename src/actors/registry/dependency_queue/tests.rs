@@ -2,8 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use futures_util::StreamExt;
-
 use super::*;
 use crate::actors::registry::rules::DependencyMode;
 use crate::actors::tests::{Stage, eventually, store, tenant};
@@ -246,4 +244,26 @@ async fn a_rule_whose_alias_leads_to_a_service_is_kept_and_so_is_a_name_that_com
         .await;
     clean_up(&stage.core, &tenant(), &[], None).await.unwrap();
     assert!(stage.store.list(&["/cse-sr/ms/dep-rules/"]).next().await.unwrap().unwrap().entries.is_empty());
+}
+
+/// What one hold of the lock reads has a limit, but of a consumer all is read, since the order counts.
+#[actix::test]
+async fn a_queue_of_large_requests_is_read_part_by_part() {
+    let stage = filled(vec![]).await;
+    let large = ServiceKey { alias: "x".repeat(1_000_000), ..key("p", ALL_VERSIONS) };
+    for number in 0..50 {
+        let consumer = format!("c{}", number % 5);
+        let request = Dependency {
+            consumer: Some(key(&consumer, "1")),
+            providers: vec![large.clone()],
+            replace: false,
+        };
+        let queue_key = keys::dependency_request(&tenant(), &consumer, &format!("{number:02}"));
+        write(&stage, vec![put(queue_key, json::encode(&request))]).await;
+    }
+    let waiting = || stage.reader.load().dependency_queue.iter().cloned().collect::<Vec<_>>();
+    eventually("the requests", || waiting().len() == 50).await;
+    let entries = read(&stage.core, &waiting()).await.unwrap();
+    assert_eq!(entries.len(), 40, "four of five consumers, each with all of its requests");
+    assert!(entries.is_sorted_by_key(|entry| entry.mod_revision));
 }
