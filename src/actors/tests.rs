@@ -18,8 +18,7 @@ use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::RegistryCore;
 use super::registry::messages::{
-    Committed, FormerLease, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance,
-    UnregisterService,
+    Author, Committed, FormerLease, RegisterInstance, RegisterService, UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
 use super::watch::{WatchActor, WatchRules};
@@ -142,7 +141,7 @@ impl Stage {
         let mut stage =
             Self { store, reader, beats, goodbyes, registry, watch, core, freshness, service: "".into() };
         let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
-        let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
+        let message = RegisterService { tenant: tenant(), service, author: Author::Client };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();
         stage.service = stage.seen(service).await;
         // Nobody waits for these two; a test's faults must not meet them.
@@ -174,13 +173,13 @@ impl Stage {
             health_check: Some(check),
             ..Instance::default()
         };
-        let (service, quota) = (self.service.clone(), QuotaCheck::Enforced);
+        let (service, author) = (self.service.clone(), Author::Client);
         let message = RegisterInstance {
             tenant: tenant(),
             service,
             instance,
             former_lease: FormerLease::Renewed,
-            quota,
+            author,
         };
         ask(&self.registry, message, PATIENCE).await.unwrap()
     }
@@ -194,7 +193,7 @@ impl Stage {
 
     pub async fn unregister(&self, id: &str) -> Result<(), Error> {
         let (service, instance) = (self.service.clone(), InstanceId::from(id));
-        let message = UnregisterInstance { tenant: tenant(), service, instance };
+        let message = UnregisterInstance { tenant: tenant(), service, instance, author: Author::Client };
         let committed = ask(&self.registry, message, PATIENCE).await.unwrap()?;
         self.seen(committed).await;
         Ok(())

@@ -146,7 +146,7 @@ impl SnapshotBuilder {
     }
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
-        let view = Arc::new(ServiceView::new(id.clone(), record));
+        let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
         self.with_tenant(tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(id).or_default());
             let is_new = node.view.replace(view).is_none();
@@ -454,12 +454,12 @@ impl TenantView {
 }
 
 impl ServiceView {
-    fn new(id: ServiceId, record: Arc<ServiceRecord>) -> Self {
+    fn new(tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) -> Self {
         let document = &record.document;
         let path = name_path(&document.environment, &document.app_id, &document.service_name);
         let versioned_path = format!("{path}/{}", document.version).into();
-        let allows_cross_app = document.allows_cross_app();
-        Self { id, path: path.into(), versioned_path, allows_cross_app, record }
+        let (allows_cross_app, is_registry) = (document.allows_cross_app(), document.is_registry(tenant));
+        Self { id, path: path.into(), versioned_path, allows_cross_app, is_registry, record }
     }
 }
 

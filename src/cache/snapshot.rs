@@ -110,6 +110,8 @@ pub struct ServiceView {
     pub versioned_path: Arc<str>,
     /// Whether consumers of other applications may see it.
     pub allows_cross_app: bool,
+    /// Whether it is the registry's own, see [`Service::is_registry`](crate::domain::Service::is_registry).
+    pub is_registry: bool,
 }
 
 /// All versions known under a name or an alias.
@@ -253,6 +255,11 @@ impl Snapshot {
     /// An instance.
     pub fn instance(&self, tenant: &Tenant, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.tenant(tenant)?.instance(service, instance)
+    }
+
+    /// Whether a service is the registry's own.
+    pub fn is_registry(&self, tenant: &Tenant, service: &str) -> bool {
+        self.service(tenant, service).is_some_and(|service| service.is_registry)
     }
 
     /// Services and instances of a tenant that count against its quotas: the shared ones do not.

@@ -19,7 +19,7 @@ use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::{
-    FormerLease, QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
+    Author, FormerLease, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
 };
 use crate::cache::{SnapshotReader, snapshot::name_path};
 use crate::clock::Clock;
@@ -227,7 +227,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     };
     call(ask(&core.registry, record, LIMIT).await)?;
     let service =
-        RegisterService { tenant: tenant.clone(), service: own_service(identity), quota: QuotaCheck::Exempt };
+        RegisterService { tenant: tenant.clone(), service: own_service(identity), author: Author::Node };
     let service = call(ask(&core.registry, service, LIMIT).await)?;
     if let Some(revision) = service.revision {
         // The instance below needs the service in the snapshot; late, it is looked for in the store.
@@ -240,7 +240,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     // Entries of the same address under another version's service, or doubles: this node stands there now.
     let id = own.as_ref().or(former.first()).map(|at| at.instance.clone());
     for at in former {
-        let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+        let message = goodbye(at);
         if let Err(error) = call(ask(&core.registry, message, LIMIT).await) {
             log::warn!("a former entry of this node was not removed: {error}");
         }
@@ -251,7 +251,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         service: service.clone(),
         instance,
         former_lease: FormerLease::Replaced,
-        quota: QuotaCheck::Exempt,
+        author: Author::Node,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;
     if let Some(revision) = instance.revision {
@@ -266,12 +266,17 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
 
 async fn leave(core: &PeerCore) {
     let Some(at) = core.registered.borrow_mut().take() else { return };
-    let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
+    let message = goodbye(at);
     match ask(&core.registry, message, LEAVE_LIMIT).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
         Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
     }
+}
+
+fn goodbye(at: InstanceRef) -> UnregisterInstance {
+    let InstanceRef { tenant, service, instance } = at;
+    UnregisterInstance { tenant, service, instance, author: Author::Node }
 }
 
 fn call<T>(answer: Result<Result<T, Error>, Refused>) -> Result<T, Error> {

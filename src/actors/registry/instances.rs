@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, RegisterInstance,
     Reply, RestoreInstance, UnregisterInstance,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
@@ -83,7 +83,7 @@ impl Found {
 
 /// Registers an instance.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
-    let RegisterInstance { tenant, service, instance, former_lease, quota } = message;
+    let RegisterInstance { tenant, service, instance, former_lease, author } = message;
     let given = &instance.instance_id;
     // A new id is written by nobody else.
     let _turn = if given.is_empty() {
@@ -94,7 +94,10 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+        let view = match author {
+            Author::Client => core.service(&tenant, service.as_str(), NO_SERVICE).await?,
+            Author::Node => core.any_service(&tenant, service.as_str(), NO_SERVICE).await?,
+        };
         let known = core.reader.load().instance(&tenant, service.as_str(), &instance.instance_id).cloned();
         let known = known.filter(|_| !instance.instance_id.is_empty());
         let is_new = known.is_none();
@@ -105,7 +108,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             }
         }
         // One that is shown counts already, also if its lease has just ended.
-        if is_new && quota == QuotaCheck::Enforced {
+        if is_new && author == Author::Client {
             core.check_quota("INSTANCE", core.rules.quotas.instances, &tenant, |usage| usage.instances)
                 .await?;
         }
@@ -348,10 +351,10 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 
 /// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
-    let UnregisterInstance { tenant, service, instance } = &message;
+    let UnregisterInstance { tenant, service, instance, .. } = &message;
     let at = Keys::new(tenant, service, instance.as_str());
     let _turn = core.turn(&at.document).await?;
-    let mut lease = known_lease(&core, tenant, service, instance).await?;
+    let mut lease = known_lease(&core, &message).await?;
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -389,7 +392,7 @@ async fn unregister_expired(
     at: &Keys,
     lease: LeaseId,
 ) -> Result<LateGoodbye, Error> {
-    let UnregisterInstance { tenant, service, instance } = message;
+    let UnregisterInstance { tenant, service, instance, .. } = message;
     let not_exists = || Error::new(Code::InstanceNotExists, NO_LEASE);
     // Somebody else's goodbye that the watch has not brought yet is none of this instance's owner.
     core.be_current().await?;
@@ -420,22 +423,16 @@ async fn unregister_expired(
     }
 }
 
-async fn known_lease(
-    core: &RegistryCore,
-    tenant: &Tenant,
-    service: &ServiceId,
-    instance: &InstanceId,
-) -> Result<LeaseId, Error> {
-    let look = || {
-        let snapshot = core.reader.load();
-        let entry = snapshot.instance(tenant, service.as_str(), instance.as_str())?;
-        entry.lease.as_ref().map(|mark| LeaseId(mark.lease()))
-    };
-    if let Some(lease) = look() {
+async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Result<LeaseId, Error> {
+    let UnregisterInstance { tenant, service, instance, author } = message;
+    let at = (tenant, service.as_str(), instance.as_str());
+    let lease = |entry: &InstanceEntry| entry.lease.as_ref().map(|mark| LeaseId(mark.lease()));
+    if let Some(lease) = lease(&*core.instance(*author, at, NO_LEASE).await?) {
         return Ok(lease);
     }
     core.be_current().await?;
-    look().ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
+    let lease = lease(&*core.instance(*author, at, NO_LEASE).await?);
+    lease.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
 }
 
 /// Changes an instance document under compares; its lease stays.
@@ -448,13 +445,8 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         return Ok(unchanged(()));
     }
     let _turn = core.turn(&at.document).await?;
-    let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
-    let mut known = look();
-    if known.is_none() {
-        core.be_current().await?;
-        known = look();
-    }
-    let known = known.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
+    let author = if is_asked { Author::Client } else { Author::Node };
+    let known = core.instance(author, (&tenant, service.as_str(), instance.as_str()), NO_INSTANCE).await?;
     let mut lease = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let (mut json, mut mod_revision) = (known.json().clone(), known.record.mod_revision);
     let mut deadline = core.deadline();
@@ -511,13 +503,14 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
     true
 }
 
-/// Sets a status on many; each is a transaction of its own, together in batches.
+/// Sets a status on many, never on the registry's own instances; each is a transaction of its own, together in batches.
 pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.be_current().await?;
     let targets: Vec<_> = {
         let snapshot = core.reader.load();
         let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());
+        let nodes = nodes.filter(|(_, node)| node.view.as_ref().is_none_or(|service| !service.is_registry));
         let entries = nodes.flat_map(|(service, node)| node.instances.entries().map(move |at| (service, at)));
         entries.map(|(service, (id, entry))| (service.clone(), id.clone(), Arc::clone(entry))).collect()
     };

@@ -26,13 +26,13 @@ pub struct Committed<T> {
 /// What every operation answers.
 pub type Reply<T> = Result<Committed<T>, Error>;
 
-/// Whether quotas are looked at.
+/// Who asks for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaCheck {
-    /// As for every client.
-    Enforced,
-    /// The registry's own service and instance do not count.
-    Exempt,
+pub enum Author {
+    /// A client. Quotas count, and the registry's own service and its instances are out of reach: 403001.
+    Client,
+    /// This node, for its own service and instance. No quota counts.
+    Node,
 }
 
 /// Registers a service; an existing one is answered as it is.
@@ -43,8 +43,8 @@ pub struct RegisterService {
     pub tenant: Tenant,
     /// The valid document, defaults applied.
     pub service: Service,
-    /// Quotas.
-    pub quota: QuotaCheck,
+    /// Who asks.
+    pub author: Author,
 }
 
 /// Deletes a service with all that belongs to it.
@@ -141,8 +141,8 @@ pub struct RegisterInstance {
     pub instance: Instance,
     /// The lease of a known one.
     pub former_lease: FormerLease,
-    /// Quotas.
-    pub quota: QuotaCheck,
+    /// Who asks.
+    pub author: Author,
 }
 
 /// Writes an instance again that its store let expire although it kept beating: same id, same document. No revision is
@@ -172,6 +172,8 @@ pub struct UnregisterInstance {
     pub service: ServiceId,
     /// Instance.
     pub instance: InstanceId,
+    /// Who asks.
+    pub author: Author,
 }
 
 /// A change of an instance document.
@@ -201,13 +203,13 @@ pub struct ChangeInstance {
     pub change: InstanceChange,
 }
 
-/// Sets the status of every instance of a tenant that has all of these properties.
+/// Sets the status of every instance of a tenant that has all of these properties, but for the registry's own instances.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<usize>")]
 pub struct ChangeStatusWhere {
     /// Tenant.
     pub tenant: Tenant,
-    /// Properties to have; none: every instance.
+    /// Properties to have, one at least.
     pub properties: TextMap,
     /// The status.
     pub status: String,

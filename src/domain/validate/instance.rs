@@ -15,7 +15,7 @@ pub enum InstanceRequest {
     Unregister,
     /// Replace its properties; these may be any text.
     PutProperties,
-    /// Renew its lease. A batch of heartbeats is not validated: what is unknown is told element by element.
+    /// Renew its lease, alone or as one of many.
     Heartbeat,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for InstanceRequest {
     }
 }
 
-/// The ids in a path.
+/// The ids in a path, or in one element of a batch of heartbeats.
 pub fn ids(request: InstanceRequest, service_id: &str, instance_id: &str) -> Result<(), Error> {
     named_ids(&request, service_id, instance_id)
 }
@@ -58,7 +58,7 @@ const MODE: Rule = Rule::like(pattern::HEALTH_MODE);
 const PORT: Rule = Rule::at_most(65_535);
 const INTERVAL: Rule = Rule::between(1, i32::MAX as usize);
 const TIMES: Rule = Rule::at_most(i32::MAX as usize);
-const URL: Rule = Rule::like(pattern::ID);
+const URL: Rule = Rule::like(pattern::NO_BLANKS);
 const PLACE: Rule = Rule::between(1, 128).and_like(pattern::PLACE);
 
 /// An instance to register, as it was sent, before defaults; `service_id` is the one in the path, which counts. The
@@ -152,7 +152,7 @@ mod tests {
     /// The service's id is the path's.
     #[test]
     fn own_id_and_the_service() {
-        for bad in [&x(65), "a@b", "a b", "ä", "a/b"] {
+        for bad in [&x(65), "a@b", "a b", "ä", "a/b", ".", ".."] {
             check(&with(&format!(r#""instanceId":"{bad}""#)), Some("MicroServiceInstance.InstanceId"));
         }
         let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
@@ -200,7 +200,7 @@ mod tests {
     #[test]
     fn ids_in_paths() {
         check_result(ids(InstanceRequest::Heartbeat, "s", &x(64)), None);
-        for bad in ["", " ", "a@b", &x(65)] {
+        for bad in ["", " ", "a@b", ".", "..", &x(65)] {
             check_result(ids(InstanceRequest::Heartbeat, "s", bad), Some("HeartbeatRequest.InstanceId"));
         }
         check_result(ids(InstanceRequest::Heartbeat, " ", " "), Some("HeartbeatRequest.ServiceId"));

@@ -52,8 +52,8 @@ json_object! {
 }
 
 impl Heartbeats {
-    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not
-    /// validated, an impossible one is as unknown as any other.
+    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not validated
+    /// here: an impossible one must not keep the others from their beats.
     pub fn into_instances(self) -> Result<Vec<InstanceKey>, Error> {
         if self.instances.is_empty() {
             return Err(Error::invalid("Request format invalid."));

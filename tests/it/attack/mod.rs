@@ -6,6 +6,7 @@
 mod answers;
 mod connections;
 mod dependencies;
+mod ids;
 mod leaks;
 mod nodes;
 mod objects;

@@ -18,9 +18,9 @@ async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
         health_check: Some(check),
         ..Instance::default()
     };
-    let (service, quota) = (stage.service.clone(), QuotaCheck::Enforced);
+    let (service, author) = (stage.service.clone(), Author::Client);
     let message =
-        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, quota };
+        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, author };
     let committed = ask(&stage.registry, message, PATIENCE).await.unwrap().map_err(|error| error.code)?;
     stage.seen(committed).await;
     Ok(())
