@@ -18,7 +18,8 @@ use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::RegistryCore;
 use super::registry::messages::{
-    Author, Committed, FormerLease, RegisterInstance, RegisterService, UnregisterInstance, UnregisterService,
+    Author, ChangeInstance, Committed, FormerLease, InstanceChange, RegisterInstance, RegisterService,
+    UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
 use super::watch::{WatchActor, WatchRules};
@@ -27,6 +28,7 @@ use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::{HealthCheck, InstanceRules};
+use crate::domain::json;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::flag::Force;
@@ -189,6 +191,18 @@ impl Stage {
         let committed = self.register(id).await.unwrap();
         self.seen(committed).await;
         self.entry(id).unwrap()
+    }
+
+    pub fn document(&self, id: &str) -> Instance {
+        json::decode(self.entry(id).unwrap().json()).unwrap()
+    }
+
+    /// A request that changes an instance, and waits until it is seen.
+    pub async fn change(&self, id: &str, change: InstanceChange) {
+        let (service, instance) = (self.service.clone(), InstanceId::from(id));
+        let message = ChangeInstance { tenant: tenant(), service, instance, change };
+        let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
+        self.seen(committed).await;
     }
 
     pub async fn unregister(&self, id: &str) -> Result<(), Error> {

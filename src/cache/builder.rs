@@ -138,6 +138,14 @@ impl SnapshotBuilder {
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
             RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
+            RegistryEvent::OverridePut(at) => self.with_node(&at.tenant, at.service.clone(), |node| {
+                node.overrides.insert(at.instance);
+            }),
+            RegistryEvent::OverrideDeleted(at) => {
+                self.with_known_node(&at.tenant, &at.service, |node| {
+                    drop(node.overrides.remove(&at.instance))
+                });
+            }
             // It changes nothing by itself: the watch knows whether the instance is still shown.
             RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
@@ -446,6 +454,7 @@ impl TenantView {
                 && node.instances.is_empty()
                 && node.listed.is_empty()
                 && node.early_leases.is_empty()
+                && node.overrides.is_empty()
         });
         if unused {
             self.services.remove(id);

@@ -9,7 +9,8 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::answer::AnswerCell;
 use super::instances::{InstanceEntry, Instances};
 use crate::domain::dependency::{CrossDomain, Partners};
-use crate::domain::event::{Revision, ServiceRecord};
+use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
@@ -88,6 +89,8 @@ pub struct ServiceNode {
     pub(super) listed: Vec<Listed>,
     /// Leases of instances that are not there: their keys came before, or stayed.
     pub(super) early_leases: OrdMap<InstanceId, i64>,
+    /// Instances whose properties were replaced by a request.
+    pub(super) overrides: OrdSet<InstanceId>,
 }
 
 /// A way to a service.
@@ -255,6 +258,15 @@ impl Snapshot {
     /// An instance.
     pub fn instance(&self, tenant: &Tenant, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.tenant(tenant)?.instance(service, instance)
+    }
+
+    /// Whose the properties of an instance are.
+    pub fn properties_from(&self, at: &InstanceRef) -> PropertiesFrom {
+        let node = self.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
+        match node.is_some_and(|node| node.overrides.contains(&at.instance)) {
+            true => PropertiesFrom::Request,
+            false => PropertiesFrom::Registration,
+        }
     }
 
     /// Whether a service is the registry's own.

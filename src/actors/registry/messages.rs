@@ -8,6 +8,7 @@ use actix::Message;
 use crate::cache::find::NewDependency;
 use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::schema::Schema;
 use crate::domain::validate::flag::Force;
@@ -129,7 +130,8 @@ pub enum FormerLease {
     Replaced,
 }
 
-/// Registers an instance, or takes a changed document of a known one.
+/// Registers an instance, or takes a changed document of a known one, whose status stays, and properties that were replaced
+/// by a request. (A node that registers itself is up.)
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<InstanceId>")]
 pub struct RegisterInstance {
@@ -158,6 +160,8 @@ pub struct RestoreInstance {
     pub instance: InstanceId,
     /// The document as it was stored.
     pub json: bytes::Bytes,
+    /// Whose its properties are.
+    pub properties: PropertiesFrom,
     /// The lease that has ended.
     pub former_lease: i64,
 }

@@ -266,6 +266,7 @@ fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection
     let mut then = vec![
         Op::DeletePrefix(keys::lease(tenant, id, "")),
         Op::DeletePrefix(instances),
+        Op::DeletePrefix(keys::properties_override(tenant, id, "")),
         Op::Delete(keys::index(&name, &document.version)),
     ];
     if !document.alias.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::rule::Rule;
+use super::rule::{self, Elements, Rule};
 use super::{member, pattern};
 use crate::domain::Instance;
 use crate::domain::instance::{DataCenter, HealthCheck};
@@ -45,9 +45,11 @@ pub fn status(service_id: &str, instance_id: &str, status: &str) -> Result<(), E
     Rule::like(pattern::INSTANCE_STATUS).check("UpdateInstanceStatusRequest.Status", status)
 }
 
-/// A status to set on many instances.
-pub fn bulk_status(status: &str) -> Result<(), Error> {
-    Rule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)
+/// A status to set on many instances, and how many properties say which: without any it would be all.
+pub fn bulk_status(status: &str, properties: usize) -> Result<(), Error> {
+    Rule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)?;
+    let field = "UpdateManyInstanceStatusRequest.Matches.Properties";
+    rule::REQUIRED.check_count(field, properties, Elements(properties))
 }
 
 const OWN_ID: Rule = Rule::at_most(64).and_like(pattern::INSTANCE_ID);
@@ -216,12 +218,13 @@ mod tests {
     fn status_to_set() {
         for good in ["UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"] {
             check_result(status("s", "i", good), None);
-            check_result(bulk_status(good), None);
+            check_result(bulk_status(good, 1), None);
         }
         for bad in ["INVALID", "", "up", "DOWN "] {
             check_result(status("s", "i", bad), Some("UpdateInstanceStatusRequest.Status"));
-            check_result(bulk_status(bad), Some("UpdateManyInstanceStatusRequest.Status"));
+            check_result(bulk_status(bad, 1), Some("UpdateManyInstanceStatusRequest.Status"));
         }
         check_result(status("s", " ", "UP"), Some("UpdateInstanceStatusRequest.InstanceId"));
+        check_result(bulk_status("UP", 0), Some("UpdateManyInstanceStatusRequest.Matches.Properties"));
     }
 }

@@ -12,3 +12,4 @@ mod nodes;
 mod objects;
 mod paths;
 mod schemas;
+mod withdrawn;
