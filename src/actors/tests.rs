@@ -207,7 +207,8 @@ impl Stage {
 
     pub async fn unregister(&self, id: &str) -> Result<(), Error> {
         let (service, instance) = (self.service.clone(), InstanceId::from(id));
-        let message = UnregisterInstance { tenant: tenant(), service, instance, author: Author::Client };
+        let (tenant, author) = (tenant(), Author::Client);
+        let message = UnregisterInstance { tenant, service, instance, author, unless_below: None };
         let committed = ask(&self.registry, message, PATIENCE).await.unwrap()?;
         self.seen(committed).await;
         Ok(())

@@ -175,6 +175,18 @@ pub fn properties_override(tenant: &Tenant, service: &str, instance: &str) -> Ke
     format!("/cse-sr/inst/overrides/{tenant}/{service}/{instance}").into()
 }
 
+/// That a node stands behind an entry of the registry's own service: by the address it is reached under, its service, and an
+/// id of the process. With an empty id the prefix of all of them. No part of the registry: the original server never looks
+/// here, and the watch does not bring it.
+pub fn presence(address: &str, service: &str, process: &str) -> Key {
+    format!("/service-center/nodes/{address}/{service}/{process}").into()
+}
+
+/// The prefix of all nodes that are reached under an address.
+pub fn presences_at(address: &str) -> Key {
+    format!("/service-center/nodes/{address}/").into()
+}
+
 /// A domain.
 pub fn domain(domain: &str) -> Key {
     format!("/cse-sr/domains/{domain}").into()

@@ -414,20 +414,27 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 
 /// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
-    let UnregisterInstance { tenant, service, instance, .. } = &message;
+    let UnregisterInstance { tenant, service, instance, unless_below, .. } = &message;
     let at = Keys::new(tenant, service, instance.as_str());
     let _turn = core.turn(&at.document).await?;
     let mut lease = known_lease(&core, &message).await?;
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let compares =
+        let mut compares =
             vec![Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) }];
+        compares.extend(unless_below.as_ref().map(|prefix| Compare::NoneBelow(Key::clone(prefix))));
         let then = [&at.lease, &at.document, &at.overrides].map(|key| Op::Delete(Key::clone(key))).into();
-        let outcome = core.commit(Txn { compares, then, otherwise: at.reads() }).await?;
+        let mut otherwise = at.reads();
+        let others_at = otherwise.len();
+        otherwise.extend(unless_below.as_ref().map(|prefix| Op::GetPrefix(Key::clone(prefix))));
+        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
         if outcome.succeeded {
             core.leases.discard(vec![lease]);
             return Ok(committed((), &outcome));
+        }
+        if outcome.reads.get(others_at).is_some_and(|others| !others.is_empty()) {
+            return Ok(unchanged(()));
         }
         let found = Found::new(outcome);
         lease = match found.lease {
@@ -487,7 +494,7 @@ async fn unregister_expired(
 }
 
 async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Result<LeaseId, Error> {
-    let UnregisterInstance { tenant, service, instance, author } = message;
+    let UnregisterInstance { tenant, service, instance, author, .. } = message;
     let at = (tenant, service.as_str(), instance.as_str());
     let lease = |entry: &InstanceEntry| entry.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     if let Some(lease) = lease(&*core.instance(*author, at, NO_LEASE).await?) {

@@ -14,6 +14,7 @@ use crate::domain::schema::Schema;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::Error;
+use crate::store::Key;
 
 /// An answered write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +167,7 @@ pub struct RestoreInstance {
     pub former_lease: i64,
 }
 
-/// An owner says goodbye.
+/// An owner says goodbye. No revision is answered if nothing was written: somebody else stands behind the instance.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<()>")]
 pub struct UnregisterInstance {
@@ -178,6 +179,8 @@ pub struct UnregisterInstance {
     pub instance: InstanceId,
     /// Who asks.
     pub author: Author,
+    /// It stays if a key begins with this.
+    pub unless_below: Option<Key>,
 }
 
 /// A change of an instance document.

@@ -70,7 +70,7 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn unregister(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = ids(&call, InstanceRequest::Unregister)?;
     let (tenant, author) = (call.tenant().clone(), Author::Client);
-    api.write(UnregisterInstance { tenant, service, instance, author }).await?;
+    api.write(UnregisterInstance { tenant, service, instance, author, unless_below: None }).await?;
     Ok(Reply::empty())
 }
 
