@@ -14,7 +14,7 @@ use service_center::actors::mailbox::{Mailbox, ask};
 use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::RegistryCore;
 use service_center::actors::registry::messages::{
-    ChangeDependencies, FormerLease, Merge, PutSchema, QuotaCheck, RegisterInstance, RegisterService,
+    Author, ChangeDependencies, FormerLease, Merge, PutSchema, RegisterInstance, RegisterService,
     ReplaceSchemas, Reply, RetireSchemaContents,
 };
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
@@ -107,7 +107,7 @@ impl World {
         let mut service =
             Service { service_name: name.to_owned(), version: version.to_owned(), ..Service::default() };
         service.apply_defaults();
-        let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
+        let message = RegisterService { tenant: tenant(), service, author: Author::Client };
         self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await
     }
 
@@ -118,7 +118,7 @@ impl World {
             service: service.clone(),
             instance,
             former_lease: FormerLease::Renewed,
-            quota: QuotaCheck::Enforced,
+            author: Author::Client,
         };
         self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
     }

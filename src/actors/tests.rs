@@ -18,8 +18,8 @@ use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::RegistryCore;
 use super::registry::messages::{
-    Committed, FormerLease, QuotaCheck, RegisterInstance, RegisterService, UnregisterInstance,
-    UnregisterService,
+    Author, ChangeInstance, Committed, FormerLease, InstanceChange, RegisterInstance, RegisterService,
+    UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
 use super::watch::{WatchActor, WatchRules};
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::{HealthCheck, InstanceRules};
+use crate::domain::json;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::flag::Force;
@@ -142,7 +143,7 @@ impl Stage {
         let mut stage =
             Self { store, reader, beats, goodbyes, registry, watch, core, freshness, service: "".into() };
         let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
-        let message = RegisterService { tenant: tenant(), service, quota: QuotaCheck::Enforced };
+        let message = RegisterService { tenant: tenant(), service, author: Author::Client };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();
         stage.service = stage.seen(service).await;
         // Nobody waits for these two; a test's faults must not meet them.
@@ -174,13 +175,13 @@ impl Stage {
             health_check: Some(check),
             ..Instance::default()
         };
-        let (service, quota) = (self.service.clone(), QuotaCheck::Enforced);
+        let (service, author) = (self.service.clone(), Author::Client);
         let message = RegisterInstance {
             tenant: tenant(),
             service,
             instance,
             former_lease: FormerLease::Renewed,
-            quota,
+            author,
         };
         ask(&self.registry, message, PATIENCE).await.unwrap()
     }
@@ -192,9 +193,22 @@ impl Stage {
         self.entry(id).unwrap()
     }
 
+    pub fn document(&self, id: &str) -> Instance {
+        json::decode(self.entry(id).unwrap().json()).unwrap()
+    }
+
+    /// A request that changes an instance, and waits until it is seen.
+    pub async fn change(&self, id: &str, change: InstanceChange) {
+        let (service, instance) = (self.service.clone(), InstanceId::from(id));
+        let message = ChangeInstance { tenant: tenant(), service, instance, change };
+        let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
+        self.seen(committed).await;
+    }
+
     pub async fn unregister(&self, id: &str) -> Result<(), Error> {
         let (service, instance) = (self.service.clone(), InstanceId::from(id));
-        let message = UnregisterInstance { tenant: tenant(), service, instance };
+        let (tenant, author) = (tenant(), Author::Client);
+        let message = UnregisterInstance { tenant, service, instance, author, unless_below: None };
         let committed = ask(&self.registry, message, PATIENCE).await.unwrap()?;
         self.seen(committed).await;
         Ok(())

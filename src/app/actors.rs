@@ -88,6 +88,7 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
         beat_every: rules::own_beat(config),
         identity: identity::of(config),
         registered: std::cell::RefCell::default(),
+        presence: std::cell::RefCell::default(),
         has_joined: std::cell::Cell::default(),
         is_leaving: std::cell::Cell::default(),
     };

@@ -138,6 +138,14 @@ impl SnapshotBuilder {
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
             RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
+            RegistryEvent::OverridePut(at) => self.with_node(&at.tenant, at.service.clone(), |node| {
+                node.overrides.insert(at.instance);
+            }),
+            RegistryEvent::OverrideDeleted(at) => {
+                self.with_known_node(&at.tenant, &at.service, |node| {
+                    drop(node.overrides.remove(&at.instance))
+                });
+            }
             // It changes nothing by itself: the watch knows whether the instance is still shown.
             RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
@@ -146,7 +154,7 @@ impl SnapshotBuilder {
     }
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
-        let view = Arc::new(ServiceView::new(id.clone(), record));
+        let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
         self.with_tenant(tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(id).or_default());
             let is_new = node.view.replace(view).is_none();
@@ -446,6 +454,7 @@ impl TenantView {
                 && node.instances.is_empty()
                 && node.listed.is_empty()
                 && node.early_leases.is_empty()
+                && node.overrides.is_empty()
         });
         if unused {
             self.services.remove(id);
@@ -454,12 +463,12 @@ impl TenantView {
 }
 
 impl ServiceView {
-    fn new(id: ServiceId, record: Arc<ServiceRecord>) -> Self {
+    fn new(tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) -> Self {
         let document = &record.document;
         let path = name_path(&document.environment, &document.app_id, &document.service_name);
         let versioned_path = format!("{path}/{}", document.version).into();
-        let allows_cross_app = document.allows_cross_app();
-        Self { id, path: path.into(), versioned_path, allows_cross_app, record }
+        let (allows_cross_app, is_registry) = (document.allows_cross_app(), document.is_registry(tenant));
+        Self { id, path: path.into(), versioned_path, allows_cross_app, is_registry, record }
     }
 }
 

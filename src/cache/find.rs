@@ -81,7 +81,9 @@ impl Snapshot {
         };
         let sees = |provider: &ServiceView| consumer.is_none_or(|consumer| may_see(consumer, provider));
         let (answer, first_visible) = view.answer(node, query.tags, sees);
+        // The registry's own service depends on nothing: whoever asks in its name is a client.
         let dependency = consumer
+            .filter(|consumer| !consumer.is_registry)
             .zip(first_visible)
             .filter(|(consumer, provider)| !view.depends(query.tenant, consumer, provider))
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));

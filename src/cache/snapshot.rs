@@ -9,7 +9,8 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::answer::AnswerCell;
 use super::instances::{InstanceEntry, Instances};
 use crate::domain::dependency::{CrossDomain, Partners};
-use crate::domain::event::{Revision, ServiceRecord};
+use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
@@ -88,6 +89,8 @@ pub struct ServiceNode {
     pub(super) listed: Vec<Listed>,
     /// Leases of instances that are not there: their keys came before, or stayed.
     pub(super) early_leases: OrdMap<InstanceId, i64>,
+    /// Instances whose properties were replaced by a request.
+    pub(super) overrides: OrdSet<InstanceId>,
 }
 
 /// A way to a service.
@@ -110,6 +113,8 @@ pub struct ServiceView {
     pub versioned_path: Arc<str>,
     /// Whether consumers of other applications may see it.
     pub allows_cross_app: bool,
+    /// Whether it is the registry's own, see [`Service::is_registry`](crate::domain::Service::is_registry).
+    pub is_registry: bool,
 }
 
 /// All versions known under a name or an alias.
@@ -253,6 +258,20 @@ impl Snapshot {
     /// An instance.
     pub fn instance(&self, tenant: &Tenant, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.tenant(tenant)?.instance(service, instance)
+    }
+
+    /// Whose the properties of an instance are.
+    pub fn properties_from(&self, at: &InstanceRef) -> PropertiesFrom {
+        let node = self.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
+        match node.is_some_and(|node| node.overrides.contains(&at.instance)) {
+            true => PropertiesFrom::Request,
+            false => PropertiesFrom::Registration,
+        }
+    }
+
+    /// Whether a service is the registry's own.
+    pub fn is_registry(&self, tenant: &Tenant, service: &str) -> bool {
+        self.service(tenant, service).is_some_and(|service| service.is_registry)
     }
 
     /// Services and instances of a tenant that count against its quotas: the shared ones do not.

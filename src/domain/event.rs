@@ -125,6 +125,10 @@ pub enum RegistryEvent {
     LeaseDeleted(InstanceRef),
     /// The owner of an instance that had expired said goodbye; the lease that had ended.
     LateGoodbye(InstanceRef, i64),
+    /// The properties of an instance stay when it registers again.
+    OverridePut(InstanceRef),
+    /// They do not any more.
+    OverrideDeleted(InstanceRef),
     /// A domain exists.
     DomainPut(Arc<str>),
     /// A project exists.

@@ -67,6 +67,15 @@ json_object! {
     }
 }
 
+/// Whose an instance's properties are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PropertiesFrom {
+    /// Its owner's, who may send others with the next registration.
+    Registration,
+    /// Somebody has replaced them by a request to do so: they stay as they are while the instance lives.
+    Request,
+}
+
 /// What configuration says about instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceRules {
@@ -87,6 +96,15 @@ impl Default for InstanceRules {
 }
 
 impl Instance {
+    /// Takes from what is stored what a registration does not change while the instance lives: its status, which an operator
+    /// may have set, and properties that were replaced by a request.
+    pub fn keep(&mut self, stored: &Self, properties: PropertiesFrom) {
+        self.status.clone_from(&stored.status);
+        if properties == PropertiesFrom::Request {
+            self.properties.clone_from(&stored.properties);
+        }
+    }
+
     /// Fills in what the registry decides at registration: ids, status, health check, times, version, configured pairs.
     pub fn complete(&mut self, service: &Service, instance_id: String, now: u64, rules: &InstanceRules) {
         self.instance_id = instance_id;

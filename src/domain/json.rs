@@ -1,8 +1,8 @@
 //! JSON as the registry's clients know it: the rules of Go's `encoding/json`, which the original server used.
 //!
-//! Reading: member names match in any ASCII case, unknown members are ignored, `null` leaves the default, equal members are
-//! merged ([`merge`]), invalid UTF-8 and lone surrogates become U+FFFD. Writing: compact, members in the order of
-//! declaration, empty ones left out, map keys sorted, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+//! Reading: member names match in any ASCII case, unknown members are ignored (objects declared `closed` refuse them), `null`
+//! leaves the default, equal members are merged ([`merge`]), invalid UTF-8 and lone surrogates become U+FFFD. Writing: compact,
+//! members in the order of declaration, empty ones left out, map keys sorted, `<`, `>`, `&`, U+2028 and U+2029 escaped.
 
 mod merge;
 
@@ -227,9 +227,18 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
 
 /// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, [`FromJson`], defaults and
 /// [`Shaped`].
+///
+/// `pub struct Name, closed { … }` refuses a member it does not know: for objects where a misspelled member, ignored, would
+/// widen what the request does.
 #[macro_export]
 macro_rules! json_object {
-    ($(#[doc = $about:literal])* pub struct $name:ident {
+    (@unknown $map:ident $member:ident) => {
+        $map.next_value::<::serde::de::IgnoredAny>()?;
+    };
+    (@unknown $map:ident $member:ident closed) => {
+        return Err($member.unknown());
+    };
+    ($(#[doc = $about:literal])* pub struct $name:ident $(, $closed:ident)? {
         $($(#[doc = $doc:literal])* $wire:literal => $field:ident: $type:ty,)*
     }) => {
         $(#[doc = $about])*
@@ -276,8 +285,8 @@ macro_rules! json_object {
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
                         let mut object = $name::default();
                         $(let mut $field = false;)*
-                        while let Some(name) = map.next_key::<$crate::domain::json::MemberName<'de>>()? {
-                            $(if name.is($wire) {
+                        while let Some(member) = map.next_key::<$crate::domain::json::MemberName<'de>>()? {
+                            $(if member.is($wire) {
                                 if ::std::mem::replace(&mut $field, true) {
                                     self.0.note_double();
                                 }
@@ -285,7 +294,7 @@ macro_rules! json_object {
                                 object.$field = map.next_value_seed(value)?;
                                 continue;
                             })*
-                            map.next_value::<::serde::de::IgnoredAny>()?;
+                            $crate::json_object!(@unknown map member $($closed)?);
                         }
                         Ok(object)
                     }
@@ -304,6 +313,11 @@ impl MemberName<'_> {
     /// Whether it is this name, in any ASCII case.
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
+    }
+
+    /// The refusal of a member that the object does not have.
+    pub fn unknown<E: serde::de::Error>(&self) -> E {
+        E::custom(format_args!("unknown member '{}'", self.0))
     }
 }
 
@@ -547,6 +561,24 @@ mod tests {
             "properties" => properties: TextMap,
             /// Object.
             "inner" => inner: Option<Inner>,
+        }
+    }
+
+    json_object! {
+        /// One that takes nothing else.
+        pub struct Strict, closed {
+            /// Map.
+            "properties" => properties: TextMap,
+        }
+    }
+
+    #[test]
+    fn closed_objects_refuse_what_they_do_not_know() {
+        let known = decode::<Strict>(br#"{"Properties":{"any":"x"}}"#).unwrap();
+        assert_eq!(known.properties.len(), 1);
+        for unknown in [r#"{"property":{}}"#, r#"{"properties":{},"x":null}"#] {
+            let error = decode::<Strict>(unknown.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("unknown member '"), "{error}");
         }
     }
 

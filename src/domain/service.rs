@@ -123,6 +123,18 @@ impl Service {
         }
     }
 
+    /// Whether this is the service that the nodes of the registry register themselves under: [`REGISTRY_SERVICE`] of the
+    /// default application in `default/default`, in any environment and version.
+    pub fn is_registry(&self, tenant: &Tenant) -> bool {
+        tenant.is_default() && self.app_id == DEFAULT_APP && self.service_name == REGISTRY_SERVICE
+    }
+
+    /// Whether a look-up of the registry's own service could lead here: by the name, or by the alias.
+    pub fn claims_registry(&self, tenant: &Tenant) -> bool {
+        let is_aliased = tenant.is_default() && self.app_id == DEFAULT_APP && self.alias == REGISTRY_SERVICE;
+        is_aliased || self.is_registry(tenant)
+    }
+
     /// Whether consumers of other applications may see it.
     pub fn allows_cross_app(&self) -> bool {
         self.properties.get(ALLOW_CROSS_APP).is_some_and(|value| value.eq_ignore_ascii_case("true"))
@@ -145,6 +157,30 @@ pub fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_registrys_own_service_is_told_by_tenant_application_and_name() {
+        let check = |tenant: &str, app: &str, name: &str, alias: &str, expected: (bool, bool)| {
+            let service = Service {
+                app_id: app.to_owned(),
+                service_name: name.to_owned(),
+                alias: alias.to_owned(),
+                environment: "testing".to_owned(),
+                ..Service::default()
+            };
+            let tenant = Tenant::from(tenant);
+            assert_eq!(
+                (service.is_registry(&tenant), service.claims_registry(&tenant)),
+                expected,
+                "{service:?}"
+            );
+        };
+        check("default/default", "default", "SERVICECENTER", "", (true, true));
+        check("default/default", "default", "x", "SERVICECENTER", (false, true));
+        check("default/default", "default", "servicecenter", "x", (false, false));
+        check("default/default", "other", "SERVICECENTER", "SERVICECENTER", (false, false));
+        check("default/p", "default", "SERVICECENTER", "SERVICECENTER", (false, false));
+    }
 
     #[test]
     fn derived_ids_are_the_sha1_of_the_index_key() {

@@ -74,6 +74,7 @@ pub fn decode_put(entry: &Entry) -> Decoded {
                 Ok(RegistryEvent::LeasePut(at, id))
             }),
             Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
+            Subject::Override(at) => Ok(RegistryEvent::OverridePut(at)),
             Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
             Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
         };
@@ -117,6 +118,7 @@ fn ended(key: &Arc<str>) -> Ended {
         Subject::DependencyRequest => RegistryEvent::DependencyTaken(Arc::clone(key)),
         Subject::Instance(at) => RegistryEvent::InstanceDeleted(at),
         Subject::Lease(at) => RegistryEvent::LeaseDeleted(at),
+        Subject::Override(at) => RegistryEvent::OverrideDeleted(at),
     })
 }
 

@@ -14,10 +14,11 @@ pub const ROOT: &str = "/cse-sr/";
 
 /// The trees that make the read model, the two large ones first. The others below [`ROOT`] are left out of listings, above all
 /// the contents of schemas: they may be larger than all else together.
-pub const READ_MODEL: [&str; 13] = [
+pub const READ_MODEL: [&str; 14] = [
     "/cse-sr/inst/files/",
     "/cse-sr/inst/leases/",
     "/cse-sr/inst/goodbyes/",
+    "/cse-sr/inst/overrides/",
     "/cse-sr/ms/files/",
     "/cse-sr/ms/indexes/",
     "/cse-sr/ms/alias/",
@@ -166,6 +167,26 @@ pub fn late_goodbye(tenant: &Tenant, service: &str, instance: &str, lease: i64) 
     format!("/cse-sr/inst/goodbyes/{tenant}/{service}/{instance}/{lease}").into()
 }
 
+/// That the properties of an instance were replaced by a request to do so, and not by its owner's registration: then they
+/// stay when it registers again. On the instance's lease, put in one transaction with the document. The original server does
+/// not read these keys; they lie below [`ROOT`] so that the one watch brings them in the order of the documents. With an
+/// empty instance id the prefix of all of a service.
+pub fn properties_override(tenant: &Tenant, service: &str, instance: &str) -> Key {
+    format!("/cse-sr/inst/overrides/{tenant}/{service}/{instance}").into()
+}
+
+/// That a node stands behind an entry of the registry's own service: by the address it is reached under, its service, and an
+/// id of the process. With an empty id the prefix of all of them. No part of the registry: the original server never looks
+/// here, and the watch does not bring it.
+pub fn presence(address: &str, service: &str, process: &str) -> Key {
+    format!("/service-center/nodes/{address}/{service}/{process}").into()
+}
+
+/// The prefix of all nodes that are reached under an address.
+pub fn presences_at(address: &str) -> Key {
+    format!("/service-center/nodes/{address}/").into()
+}
+
 /// A domain.
 pub fn domain(domain: &str) -> Key {
     format!("/cse-sr/domains/{domain}").into()
@@ -203,6 +224,8 @@ pub enum Subject {
     Lease(InstanceRef),
     /// That the owner of an expired instance said goodbye, and the lease it had.
     LateGoodbye(InstanceRef, i64),
+    /// That an instance's properties stay when it registers again.
+    Override(InstanceRef),
     /// A domain.
     Domain(Arc<str>),
     /// A project.
@@ -257,6 +280,7 @@ fn parse_path(path: &str) -> Option<Subject> {
             let at = instance_ref(&mut segments)?;
             Subject::LateGoodbye(at, segments.next()?.parse().ok()?)
         }
+        ("inst", "overrides") => Subject::Override(instance_ref(&mut segments)?),
         ("domains", _) => Subject::Domain(segments.next()?.into()),
         ("projects", _) => Subject::Project(tenant(&mut segments)?),
         _ => return Some(Subject::Unread),
@@ -323,6 +347,7 @@ mod tests {
         assert_eq!(parse_old_schema("/cse-sr/ms/schemas/d/p/s/a/b"), None);
         check(&instance(&tenant, "s1", "i1"), &Subject::Instance(at.clone()));
         check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at.clone()));
+        check(&properties_override(&tenant, "s1", "i1"), &Subject::Override(at.clone()));
         check(&late_goodbye(&tenant, "s1", "i1", 7), &Subject::LateGoodbye(at, 7));
         check(&domain("default"), &Subject::Domain("default".into()));
         check(&project(&tenant), &Subject::Project(tenant));

@@ -23,6 +23,7 @@ use super::registry::RegistryActor;
 use super::registry::messages::RestoreInstance;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
+use crate::domain::instance::PropertiesFrom;
 use crate::error::Code;
 use crate::metrics;
 use crate::store::{KeepAlive, LeaseId, Store};
@@ -196,19 +197,21 @@ fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
     beat.mark.was_silent_for(ttl, core.clock.monotonic())
 }
 
-/// What the node still shows may be newer than the beat.
-fn last_document(core: &LeaseCore, beat: &Beat) -> Bytes {
+/// The document, and whose its properties are. What the node still shows may be newer than the beat.
+fn last_document(core: &LeaseCore, beat: &Beat) -> (Bytes, PropertiesFrom) {
     let snapshot = core.reader.load();
     let shown = snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str());
-    shown.unwrap_or(&beat.entry).json().clone()
+    (shown.unwrap_or(&beat.entry).json().clone(), snapshot.properties_from(&beat.at))
 }
 
 async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
+    let (json, properties) = last_document(core, &beat);
     let message = RestoreInstance {
         tenant: beat.at.tenant.clone(),
         service: beat.at.service.clone(),
         instance: beat.at.instance.clone(),
-        json: last_document(core, &beat),
+        json,
+        properties,
         former_lease: beat.mark.lease(),
     };
     match ask(&core.registry, message, RESTORE_LIMIT).await {

@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::actors::registry::messages::InstanceChange;
 use crate::actors::tests::{Stage, eventually, lease_of};
 use crate::cache::InstanceEntry;
+use crate::domain::json;
 use crate::store::faulty::{Call, Fault};
 use crate::store::{Compare, Key, Op, Reason, Txn, WatchError, keys};
 
@@ -77,6 +79,26 @@ async fn one_that_beats_though_its_lease_is_gone_is_written_again_once() {
     assert_eq!((now.json(), stage.count().await), (entry.json(), 1));
     assert_eq!(puts_since(&stage, batches), 1);
     assert!(matches!(stage.store.keep_alive(vec![lease_of(&now)]).await[..], [KeepAlive::Renewed(_)]));
+}
+
+/// Also what an operator has changed, and that it stays when the owner registers again.
+#[actix::test]
+async fn it_is_written_again_as_it_was() {
+    let stage = Stage::set().await;
+    stage.registered("i").await;
+    let weight = json::TextMap::from([("weight".to_owned(), "0".to_owned())]);
+    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceChange::Properties(weight.clone())).await;
+    for round in 0..2 {
+        let entry = stage.entry("i").unwrap();
+        expire(&stage, lease_of(&entry)).await;
+        renew_now(&stage, "i", &entry).await;
+        let now = stage.entry("i").unwrap();
+        assert_ne!(lease_of(&now), lease_of(&entry), "{round}: written again");
+    }
+    stage.registered("i").await;
+    let document = stage.document("i");
+    assert_eq!((document.status.as_str(), &document.properties), ("OUTOFSERVICE", &weight));
 }
 
 #[actix::test]

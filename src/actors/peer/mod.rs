@@ -1,9 +1,11 @@
 //! PeerActor: registers this node as an instance of SERVICECENTER, keeps it alive, and probes the store.
 //!
 //! Peers are ordinary instances: whoever lists the service lists the cluster. A node finds its former entry by host and
-//! port and takes it over, so a restart leaves no double.
+//! port and takes it over, so a restart leaves no double. Nodes that share an advertised address share its entry
+//! ([`presence`]).
 
 pub mod messages;
+pub mod presence;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -13,13 +15,14 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 
 use self::messages::{JoinCluster, LeaveCluster};
+use self::presence::{Presence, Stand};
 use super::beats::Beats;
 use super::contact::Contact;
 use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::{
-    FormerLease, QuotaCheck, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
+    Author, FormerLease, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
 };
 use crate::cache::{SnapshotReader, snapshot::name_path};
 use crate::clock::Clock;
@@ -30,7 +33,7 @@ use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics;
-use crate::store::Store;
+use crate::store::{Key, Store, StoreError};
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 16;
@@ -54,12 +57,21 @@ pub struct NodeIdentity {
     pub configured_environment: String,
     /// `service_center_10_12_0_1`.
     pub host_name: String,
+    /// Machine and listening address: no two processes that run at once have the same.
+    pub place: String,
     /// `rest://10.12.0.1:30100`.
     pub endpoint: String,
     /// Where it runs.
     pub data_center: Option<DataCenter>,
     /// Whether it registers itself at all.
     pub registers: Registers,
+}
+
+impl NodeIdentity {
+    /// Where the node stands as an instance of a service.
+    fn stand(&self, service: &ServiceId) -> Stand {
+        Stand { address: address(&self.endpoint).to_owned(), service: service.clone() }
+    }
 }
 
 /// Whether the node shows itself to others.
@@ -98,6 +110,8 @@ pub struct PeerCore {
     pub identity: NodeIdentity,
     /// Where it is registered.
     pub registered: RefCell<Option<InstanceRef>>,
+    /// That this process stands there.
+    pub presence: RefCell<Option<Presence>>,
     /// Set by [`JoinCluster`]: from then on the node sees to it that it is registered.
     pub has_joined: Cell<bool>,
     /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
@@ -194,6 +208,7 @@ async fn beat(core: Rc<PeerCore>) {
         if !core.has_joined.get() || core.is_leaving.get() {
             continue;
         }
+        keep_presence(&core).await;
         let registered = core.registered.borrow().clone();
         let was_registered = registered.is_some();
         let snapshot = core.reader.load();
@@ -227,31 +242,39 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     };
     call(ask(&core.registry, record, LIMIT).await)?;
     let service =
-        RegisterService { tenant: tenant.clone(), service: own_service(identity), quota: QuotaCheck::Exempt };
+        RegisterService { tenant: tenant.clone(), service: own_service(identity), author: Author::Node };
     let service = call(ask(&core.registry, service, LIMIT).await)?;
     if let Some(revision) = service.revision {
         // The instance below needs the service in the snapshot; late, it is looked for in the store.
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
     let service = service.value;
+    // Before the entry: a node that leaves the same address from here on leaves the entry.
+    if let Err(error) = be_present(core, identity.stand(&service)).await {
+        log::warn!("nodes of the same address are not told that this one is there, trying again: {error}");
+    }
     core.freshness.catch_up().await;
     let mut former = former_entries(core, &tenant);
     let own = former.iter().position(|at| at.service == service).map(|at| former.remove(at));
-    // Entries of the same address under another version's service, or doubles: this node stands there now.
-    let id = own.as_ref().or(former.first()).map(|at| at.instance.clone());
+    let mut id = own.map(|at| at.instance);
+    // Entries of the same address under another version's service, or doubles: this node stands there now. An entry that
+    // nodes of another version stand behind is theirs.
     for at in former {
-        let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
-        if let Err(error) = call(ask(&core.registry, message, LIMIT).await) {
-            log::warn!("a former entry of this node was not removed: {error}");
+        let instance = at.instance.clone();
+        let unless_below = (at.service != service).then(|| identity.stand(&at.service).prefix());
+        match call(ask(&core.registry, goodbye(at, unless_below), LIMIT).await) {
+            Ok(gone) if gone.revision.is_some() => id = id.or(Some(instance)),
+            Ok(_) => {}
+            Err(error) => log::warn!("a former entry of this node was not removed: {error}"),
         }
     }
-    let instance = own_instance(identity, id.as_ref());
+    let instance = own_instance(identity, id.unwrap_or_else(|| identity.stand(&service).instance()));
     let message = RegisterInstance {
         tenant: tenant.clone(),
         service: service.clone(),
         instance,
         former_lease: FormerLease::Replaced,
-        quota: QuotaCheck::Exempt,
+        author: Author::Node,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;
     if let Some(revision) = instance.revision {
@@ -264,14 +287,67 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     Ok(())
 }
 
+/// Says that this process stands where its entry will be, unless that is said already.
+async fn be_present(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
+    if core.presence.borrow().as_ref().is_some_and(|presence| presence.stand == stand) {
+        return Ok(());
+    }
+    presence::end_predecessors(&core.store, &stand.address, &core.identity.place).await?;
+    put_presence(core, stand).await
+}
+
+async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
+    // A node that has died is taken for one that stands there until four of its beats are missing.
+    let ttl = i64::try_from((4 * core.beat_every).as_secs()).unwrap_or(i64::MAX);
+    let put = Presence::put(&core.store, stand, &core.identity.place, ttl).await?;
+    if core.is_leaving.get() {
+        // What there was has been ended already.
+        return put.end(&core.store).await;
+    }
+    core.presence.replace(Some(put));
+    Ok(())
+}
+
+/// Renews what says that this process stands behind its entry; says it again where that has expired, or was not said yet.
+async fn keep_presence(core: &PeerCore) {
+    let presence = core.presence.borrow().clone();
+    let said = match presence {
+        Some(presence) if presence.renew(&core.store).await || core.is_leaving.get() => return,
+        Some(presence) => put_presence(core, presence.stand).await,
+        None => {
+            let service = core.registered.borrow().as_ref().map(|at| at.service.clone());
+            let Some(service) = service else { return };
+            be_present(core, core.identity.stand(&service)).await
+        }
+    };
+    if let Err(error) = said {
+        log::debug!("nodes of the same address are not told that this one is there, trying again: {error}");
+    }
+}
+
+/// Takes this process away from its entry, and the entry if nobody else stands behind it.
 async fn leave(core: &PeerCore) {
+    let presence = core.presence.borrow_mut().take();
+    if let Some(presence) = presence
+        && let Err(error) = presence.end(&core.store).await
+    {
+        log::warn!("this node could not say that it leaves: {error}");
+    }
     let Some(at) = core.registered.borrow_mut().take() else { return };
-    let message = UnregisterInstance { tenant: at.tenant, service: at.service, instance: at.instance };
-    match ask(&core.registry, message, LEAVE_LIMIT).await {
+    let unless_below = Some(core.identity.stand(&at.service).prefix());
+    match ask(&core.registry, goodbye(at, unless_below), LEAVE_LIMIT).await {
+        Ok(Ok(gone)) if gone.revision.is_none() => {
+            log::info!("the entry of this node's address stays: other nodes stand behind it");
+        }
         Ok(Ok(_)) => {}
         Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
         Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
     }
+}
+
+fn goodbye(at: InstanceRef, unless_below: Option<Key>) -> UnregisterInstance {
+    let InstanceRef { tenant, service, instance } = at;
+    UnregisterInstance { tenant, service, instance, author: Author::Node, unless_below }
 }
 
 fn call<T>(answer: Result<Result<T, Error>, Refused>) -> Result<T, Error> {
@@ -291,9 +367,9 @@ fn own_service(identity: &NodeIdentity) -> Service {
     service
 }
 
-fn own_instance(identity: &NodeIdentity, id: Option<&InstanceId>) -> Instance {
+fn own_instance(identity: &NodeIdentity, id: InstanceId) -> Instance {
     Instance {
-        instance_id: id.map(ToString::to_string).unwrap_or_default(),
+        instance_id: id.to_string(),
         endpoints: vec![identity.endpoint.clone()],
         host_name: identity.host_name.clone(),
         data_center: identity.data_center.clone(),

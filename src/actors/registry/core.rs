@@ -12,12 +12,12 @@ use super::batcher::Batcher;
 use super::deadline::Deadline;
 use super::dependency_waiting::Waiting;
 use super::lease_pool::LeasePool;
-use super::messages::Committed;
+use super::messages::{Author, Committed};
 use super::rules::RegistryRules;
 use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
-use crate::cache::{ServiceView, SnapshotReader};
+use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
 use crate::clock::Clock;
 use crate::domain::event::Revision;
 use crate::domain::quota;
@@ -165,8 +165,20 @@ impl RegistryCore {
         quota::check(what, limit, current())
     }
 
-    /// A service, exactly: one the snapshot does not hold is looked for again once it is up to date.
+    /// A service that clients may write to, exactly: one the snapshot does not hold is looked for again once it is up to
+    /// date. 403001 for the registry's own.
     pub(super) async fn service(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        detail: &'static str,
+    ) -> Result<Arc<ServiceView>, Error> {
+        let service = self.any_service(tenant, id, detail).await?;
+        if service.is_registry { Err(registry_is_closed()) } else { Ok(service) }
+    }
+
+    /// As [`Self::service`], and the registry's own as well: for what no client asked for.
+    pub(super) async fn any_service(
         &self,
         tenant: &Tenant,
         id: &str,
@@ -178,6 +190,27 @@ impl RegistryCore {
         self.be_current().await?;
         let snapshot = self.reader.load();
         snapshot.service(tenant, id).cloned().ok_or_else(|| Error::new(Code::ServiceNotExists, detail))
+    }
+
+    /// An instance, exactly. 403001 if a client asks for one of the registry's own.
+    pub(super) async fn instance(
+        &self,
+        author: Author,
+        (tenant, service, instance): (&Tenant, &str, &str),
+        detail: &'static str,
+    ) -> Result<Arc<InstanceEntry>, Error> {
+        let look = || {
+            let snapshot = self.reader.load();
+            if author == Author::Client && snapshot.is_registry(tenant, service) {
+                return Err(registry_is_closed());
+            }
+            Ok(snapshot.instance(tenant, service, instance).cloned())
+        };
+        if let Some(entry) = look()? {
+            return Ok(entry);
+        }
+        self.be_current().await?;
+        look()?.ok_or_else(|| Error::new(Code::InstanceNotExists, detail))
     }
 
     pub(super) fn now(&self) -> u64 {
@@ -199,6 +232,15 @@ impl Drop for Claim {
     fn drop(&mut self) {
         self.core.unasked.borrow_mut().remove(&self.key);
     }
+}
+
+/// What a client is told who wants to write to the registry's own service: whoever could add an instance to it, or change
+/// one, would decide which nodes other clients turn to.
+pub(super) fn registry_is_closed() -> Error {
+    Error::new(
+        Code::Forbidden,
+        "only a node of the registry writes the registry's own service and its instances",
+    )
 }
 
 /// What a client is told of a store's failure.

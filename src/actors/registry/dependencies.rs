@@ -11,7 +11,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use uuid::Uuid;
 
-use super::core::{RegistryCore, committed, unchanged};
+use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
 use super::dependency_rules::{Request, Rules};
 use super::dependency_waiting::Direct;
@@ -93,6 +93,9 @@ fn completed(
         let detail = format!("Consumer {path}/{} does not exist.", own.version);
         return Err(Error::new(Code::ServiceNotExists, detail));
     };
+    if consumer.is_registry {
+        return Err(registry_is_closed());
+    }
     let mut providers = request.providers;
     for provider in &mut providers {
         if provider.tenant.is_empty() {

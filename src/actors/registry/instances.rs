@@ -8,11 +8,12 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, RegisterInstance,
     Reply, RestoreInstance, UnregisterInstance,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
-use crate::domain::event::Revision;
+use crate::domain::event::{InstanceRef, Revision};
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::{self, TextMap};
 use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
@@ -35,6 +36,7 @@ struct Keys {
     service: Key,
     document: Key,
     lease: Key,
+    overrides: Key,
 }
 
 impl Keys {
@@ -43,15 +45,25 @@ impl Keys {
             service: keys::service(tenant, service.as_str()),
             document: keys::instance(tenant, service.as_str(), instance),
             lease: keys::lease(tenant, service.as_str(), instance),
+            overrides: keys::properties_override(tenant, service.as_str(), instance),
         }
     }
 
-    fn puts(&self, document: &Bytes, lease: LeaseId) -> Vec<Op> {
+    /// All it needs, on one lease.
+    fn puts(&self, document: &Bytes, properties: PropertiesFrom, lease: LeaseId) -> Vec<Op> {
         let lease_text = Bytes::from(lease.to_string());
-        vec![
+        let mut puts = vec![
             Op::Put { key: Key::clone(&self.document), value: document.clone(), lease: Some(lease) },
             Op::Put { key: Key::clone(&self.lease), value: lease_text, lease: Some(lease) },
-        ]
+        ];
+        puts.extend(self.mark(properties, lease));
+        puts
+    }
+
+    /// Says whose the properties are.
+    fn mark(&self, properties: PropertiesFrom, lease: LeaseId) -> Option<Op> {
+        let put = Op::Put { key: Key::clone(&self.overrides), value: Bytes::new(), lease: Some(lease) };
+        (properties == PropertiesFrom::Request).then_some(put)
     }
 
     /// Service, document, lease: what a failed write needs to know.
@@ -81,45 +93,85 @@ impl Found {
     }
 }
 
+/// A registered instance, as the snapshot shows it.
+struct Known {
+    entry: Arc<InstanceEntry>,
+    document: Instance,
+    properties: PropertiesFrom,
+}
+
+impl Known {
+    /// What the snapshot shows under an id; nothing under an empty one.
+    fn find(core: &RegistryCore, message: &RegisterInstance) -> Result<Option<Self>, Error> {
+        let RegisterInstance { tenant, service, instance, .. } = message;
+        let id = &instance.instance_id;
+        let snapshot = core.reader.load();
+        let Some(entry) = snapshot.instance(tenant, service.as_str(), id) else { return Ok(None) };
+        let (tenant, service, instance) = (tenant.clone(), service.clone(), id.as_str().into());
+        let properties = snapshot.properties_from(&InstanceRef { tenant, service, instance });
+        Ok(Some(Self { entry: Arc::clone(entry), document: parse(entry.json())?, properties }))
+    }
+}
+
+/// The document an owner sends, completed; of a known instance with what a registration does not change.
+fn document_of(
+    core: &RegistryCore,
+    message: &RegisterInstance,
+    service: &ServiceView,
+    id: String,
+    known: Option<&Known>,
+) -> (Instance, PropertiesFrom) {
+    let mut document = message.instance.clone();
+    let mut properties = PropertiesFrom::Registration;
+    if let Some(known) = known.filter(|_| message.author == Author::Client) {
+        properties = known.properties;
+        document.keep(&known.document, properties);
+    }
+    document.complete(&service.record.document, id, core.now(), &core.rules.instances);
+    (document, properties)
+}
+
 /// Registers an instance.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
-    let RegisterInstance { tenant, service, instance, former_lease, quota } = message;
+    let RegisterInstance { tenant, service, instance, author, .. } = &message;
     let given = &instance.instance_id;
     // A new id is written by nobody else.
     let _turn = if given.is_empty() {
         None
     } else {
-        Some(core.turn(&keys::instance(&tenant, service.as_str(), given)).await?)
+        Some(core.turn(&keys::instance(tenant, service.as_str(), given)).await?)
     };
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
-        let known = core.reader.load().instance(&tenant, service.as_str(), &instance.instance_id).cloned();
-        let known = known.filter(|_| !instance.instance_id.is_empty());
+        let view = match author {
+            Author::Client => core.service(tenant, service.as_str(), NO_SERVICE).await?,
+            Author::Node => core.any_service(tenant, service.as_str(), NO_SERVICE).await?,
+        };
+        let known = Known::find(&core, &message)?;
         let is_new = known.is_none();
         if let Some(known) = known {
-            match replace(&core, &tenant, &view, &instance, &known, former_lease).await? {
+            match replace(&core, &message, &view, &known).await? {
                 Replaced::Done(reply) => return Ok(reply),
                 Replaced::Gone => {}
             }
         }
         // One that is shown counts already, also if its lease has just ended.
-        if is_new && quota == QuotaCheck::Enforced {
-            core.check_quota("INSTANCE", core.rules.quotas.instances, &tenant, |usage| usage.instances)
+        if is_new && *author == Author::Client {
+            core.check_quota("INSTANCE", core.rules.quotas.instances, tenant, |usage| usage.instances)
                 .await?;
         }
-        let mut document = instance.clone();
-        let id = match instance.instance_id.as_str() {
-            "" => Uuid::new_v4().simple().to_string(),
-            given => given.to_owned(),
+        let (id, id_known) = match given.as_str() {
+            "" => (Uuid::new_v4().simple().to_string(), IdKnown::Here),
+            given => (given.to_owned(), IdKnown::Outside),
         };
-        document.complete(&view.record.document, id, core.now(), &core.rules.instances);
-        let at = Keys::new(&tenant, &service, &document.instance_id);
+        // Still shown, as one whose expiry is held: it lives, and keeps what it would keep.
+        let shown = Known::find(&core, &message)?;
+        let (document, properties) = document_of(&core, &message, &view, id, shown.as_ref());
+        let at = Keys::new(tenant, service, &document.instance_id);
         let json = Bytes::from(json::encode(&document));
-        let ttl = document.ttl_seconds(&core.rules.instances);
-        let known = if instance.instance_id.is_empty() { IdKnown::Here } else { IdKnown::Outside };
-        match create(&core, &at, &json, ttl, None, known).await? {
+        let ttl_seconds = document.ttl_seconds(&core.rules.instances);
+        match create(&core, &at, &New { json, properties, ttl_seconds }, None, id_known).await? {
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
@@ -143,12 +195,18 @@ enum IdKnown {
     Outside,
 }
 
+/// What is put of an instance that is not there.
+struct New {
+    json: Bytes,
+    properties: PropertiesFrom,
+    ttl_seconds: i64,
+}
+
 /// Puts an instance that must not exist, on a lease of its own; not if this other key exists.
 async fn create(
     core: &RegistryCore,
     at: &Keys,
-    json: &Bytes,
-    ttl_seconds: i64,
+    new: &New,
     unless: Option<&Key>,
     id: IdKnown,
 ) -> Result<Created, Error> {
@@ -158,8 +216,9 @@ async fn create(
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let lease = core.leases.take(ttl_seconds).await.map_err(|error| store_error(&error))?;
-        let txn = Txn { compares: compares.clone(), then: at.puts(json, lease), otherwise: at.reads() };
+        let lease = core.leases.take(new.ttl_seconds).await.map_err(|error| store_error(&error))?;
+        let then = at.puts(&new.json, new.properties, lease);
+        let txn = Txn { compares: compares.clone(), then, otherwise: at.reads() };
         let mut outcome = core.batcher.submit(txn.clone()).await;
         let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
         if is_unsure && !deadline.is_over() {
@@ -207,56 +266,24 @@ enum Replaced {
     Gone,
 }
 
-/// A known id registers again: an equal document only renews the lease, a changed one replaces the document. With
-/// another TTL, if it hung on no lease, or if its lease cannot be renewed, it comes onto a new one.
+/// A known id registers again: an equal document only renews the lease, a changed one replaces the document, but for what
+/// [`Instance::keep`] says. With another TTL, if it hung on no lease, or if its lease cannot be renewed, it comes onto a new
+/// one. That the properties are whose the snapshot says needs no compare of its own: it changes only with the document.
 async fn replace(
     core: &RegistryCore,
-    tenant: &Tenant,
+    message: &RegisterInstance,
     service: &ServiceView,
-    sent: &Instance,
-    known: &InstanceEntry,
-    former_lease: FormerLease,
+    known: &Known,
 ) -> Result<Replaced, Error> {
-    let stored = parse(known.json())?;
-    let mut document = sent.clone();
-    document.complete(&service.record.document, sent.instance_id.clone(), core.now(), &core.rules.instances);
-    let id = InstanceId::from(sent.instance_id.as_str());
+    let id = InstanceId::from(message.instance.instance_id.as_str());
+    let (mut document, properties) = document_of(core, message, service, id.to_string(), Some(known));
+    let Known { entry: known, document: stored, .. } = known;
     let ttl = document.ttl_seconds(&core.rules.instances);
     let keeps_lease =
-        former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
-    let is_equal = keeps_lease && document.same_as_registered(&stored);
-    // Registering again is a sign of life too. Renewed first: what is written on a lease whose time is over goes with it.
-    let is_renewed = match known.lease.as_ref().filter(|_| keeps_lease) {
-        None => false,
-        Some(mark) => match renew(core, mark).await {
-            KeepAlive::Renewed(_) if is_equal => return Ok(Replaced::Done(unchanged(id))),
-            KeepAlive::Renewed(_) => true,
-            KeepAlive::NotFound => {
-                // Its keys go with it; the compares of the next try decide.
-                core.freshness.catch_up().await;
-                return Ok(Replaced::Gone);
-            }
-            // It may be over and not yet ended by the store, for seconds when many are: nobody has to wait for that.
-            KeepAlive::Unanswered(why) => {
-                log::debug!("lease {} is not renewed, a new one takes its place: {why}", mark.lease());
-                false
-            }
-        },
-    };
-    document.timestamp.clone_from(&stored.timestamp);
-    let at = Keys::new(tenant, &service.id, id.as_str());
-    let json = if is_equal { known.json().clone() } else { Bytes::from(json::encode(&document)) };
+        message.former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
+    let is_equal = keeps_lease && document.same_as_registered(stored);
+    let at = Keys::new(&message.tenant, &service.id, id.as_str());
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
-    let lease = match held.filter(|_| is_renewed) {
-        Some(held) => held,
-        None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
-    };
-    let moves = held != Some(lease);
-    let then = if moves {
-        at.puts(&json, lease)
-    } else {
-        vec![Op::Put { key: Key::clone(&at.document), value: json, lease: Some(lease) }]
-    };
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
         Compare::Unchanged { key: Key::clone(&at.document), mod_revision: known.record.mod_revision },
@@ -267,6 +294,44 @@ async fn replace(
             None => Compare::Absent(Key::clone(&at.lease)),
         },
     ];
+    // What is equal is not written, but its owner is told that it is there: it may have been unregistered a moment ago
+    // through another node, which has not ended its lease yet.
+    let look = is_equal.then(|| Txn { compares: compares.clone(), then: Vec::new(), otherwise: at.reads() });
+    let look = async { Some(core.batcher.submit(look?).await) };
+    // Registering again is a sign of life too. Renewed first: what is written on a lease whose time is over goes with it.
+    let is_renewed = match known.lease.as_ref().filter(|_| keeps_lease) {
+        None => false,
+        Some(mark) => match tokio::join!(renew(core, mark), look) {
+            (KeepAlive::Renewed(_), Some(Ok(other))) if !other.succeeded => {
+                core.catch_up_with(Found::new(other).revision).await;
+                return Ok(Replaced::Gone);
+            }
+            (KeepAlive::Renewed(_), Some(_)) => return Ok(Replaced::Done(unchanged(id))),
+            (KeepAlive::Renewed(_), None) => true,
+            (KeepAlive::NotFound, _) => {
+                // Its keys go with it; the compares of the next try decide.
+                core.freshness.catch_up().await;
+                return Ok(Replaced::Gone);
+            }
+            // It may be over and not yet ended by the store, for seconds when many are: nobody has to wait for that.
+            (KeepAlive::Unanswered(why), _) => {
+                log::debug!("lease {} is not renewed, a new one takes its place: {why}", mark.lease());
+                false
+            }
+        },
+    };
+    document.timestamp.clone_from(&stored.timestamp);
+    let json = if is_equal { known.json().clone() } else { Bytes::from(json::encode(&document)) };
+    let lease = match held.filter(|_| is_renewed) {
+        Some(held) => held,
+        None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
+    };
+    let moves = held != Some(lease);
+    let then = if moves {
+        at.puts(&json, properties, lease)
+    } else {
+        vec![Op::Put { key: Key::clone(&at.document), value: json, lease: Some(lease) }]
+    };
     let txn = Txn { compares, then, otherwise: at.reads() };
     let mut outcome = core.batcher.submit(txn.clone()).await;
     let is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
@@ -335,11 +400,12 @@ async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
 
 /// Writes an instance again that its store let expire.
 pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> Reply<()> {
-    let RestoreInstance { tenant, service, instance, json, former_lease } = message;
-    let ttl = parse(&json)?.ttl_seconds(&core.rules.instances);
+    let RestoreInstance { tenant, service, instance, json, properties, former_lease } = message;
+    let ttl_seconds = parse(&json)?.ttl_seconds(&core.rules.instances);
     let at = Keys::new(&tenant, &service, instance.as_str());
     let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
-    match create(&core, &at, &json, ttl, Some(&goodbye), IdKnown::Outside).await? {
+    let new = New { json, properties, ttl_seconds };
+    match create(&core, &at, &new, Some(&goodbye), IdKnown::Outside).await? {
         Created::Done(outcome) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
         Created::Exists(_) => Ok(unchanged(())),
@@ -348,20 +414,27 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 
 /// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
-    let UnregisterInstance { tenant, service, instance } = &message;
+    let UnregisterInstance { tenant, service, instance, unless_below, .. } = &message;
     let at = Keys::new(tenant, service, instance.as_str());
     let _turn = core.turn(&at.document).await?;
-    let mut lease = known_lease(&core, tenant, service, instance).await?;
+    let mut lease = known_lease(&core, &message).await?;
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let compares =
+        let mut compares =
             vec![Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) }];
-        let then = vec![Op::Delete(Key::clone(&at.lease)), Op::Delete(Key::clone(&at.document))];
-        let outcome = core.commit(Txn { compares, then, otherwise: at.reads() }).await?;
+        compares.extend(unless_below.as_ref().map(|prefix| Compare::NoneBelow(Key::clone(prefix))));
+        let then = [&at.lease, &at.document, &at.overrides].map(|key| Op::Delete(Key::clone(key))).into();
+        let mut otherwise = at.reads();
+        let others_at = otherwise.len();
+        otherwise.extend(unless_below.as_ref().map(|prefix| Op::GetPrefix(Key::clone(prefix))));
+        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
         if outcome.succeeded {
             core.leases.discard(vec![lease]);
             return Ok(committed((), &outcome));
+        }
+        if outcome.reads.get(others_at).is_some_and(|others| !others.is_empty()) {
+            return Ok(unchanged(()));
         }
         let found = Found::new(outcome);
         lease = match found.lease {
@@ -389,7 +462,7 @@ async fn unregister_expired(
     at: &Keys,
     lease: LeaseId,
 ) -> Result<LateGoodbye, Error> {
-    let UnregisterInstance { tenant, service, instance } = message;
+    let UnregisterInstance { tenant, service, instance, .. } = message;
     let not_exists = || Error::new(Code::InstanceNotExists, NO_LEASE);
     // Somebody else's goodbye that the watch has not brought yet is none of this instance's owner.
     core.be_current().await?;
@@ -420,22 +493,16 @@ async fn unregister_expired(
     }
 }
 
-async fn known_lease(
-    core: &RegistryCore,
-    tenant: &Tenant,
-    service: &ServiceId,
-    instance: &InstanceId,
-) -> Result<LeaseId, Error> {
-    let look = || {
-        let snapshot = core.reader.load();
-        let entry = snapshot.instance(tenant, service.as_str(), instance.as_str())?;
-        entry.lease.as_ref().map(|mark| LeaseId(mark.lease()))
-    };
-    if let Some(lease) = look() {
+async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Result<LeaseId, Error> {
+    let UnregisterInstance { tenant, service, instance, author, .. } = message;
+    let at = (tenant, service.as_str(), instance.as_str());
+    let lease = |entry: &InstanceEntry| entry.lease.as_ref().map(|mark| LeaseId(mark.lease()));
+    if let Some(lease) = lease(&*core.instance(*author, at, NO_LEASE).await?) {
         return Ok(lease);
     }
     core.be_current().await?;
-    look().ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
+    let lease = lease(&*core.instance(*author, at, NO_LEASE).await?);
+    lease.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
 }
 
 /// Changes an instance document under compares; its lease stays.
@@ -448,13 +515,8 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         return Ok(unchanged(()));
     }
     let _turn = core.turn(&at.document).await?;
-    let look = || core.reader.load().instance(&tenant, service.as_str(), instance.as_str()).cloned();
-    let mut known = look();
-    if known.is_none() {
-        core.be_current().await?;
-        known = look();
-    }
-    let known = known.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
+    let author = if is_asked { Author::Client } else { Author::Node };
+    let known = core.instance(author, (&tenant, service.as_str(), instance.as_str()), NO_INSTANCE).await?;
     let mut lease = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let (mut json, mut mod_revision) = (known.json().clone(), known.record.mod_revision);
     let mut deadline = core.deadline();
@@ -471,7 +533,10 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
             Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(held.to_string()) },
         ];
         let value = Bytes::from(json::encode(&document));
-        let then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(held) }];
+        let mut then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(held) }];
+        if matches!(change, InstanceChange::Properties(_)) {
+            then.extend(at.mark(PropertiesFrom::Request, held));
+        }
         let outcome = match core.batcher.submit(Txn { compares, then, otherwise: at.reads() }).await {
             Ok(outcome) => outcome,
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {
@@ -511,13 +576,14 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
     true
 }
 
-/// Sets a status on many; each is a transaction of its own, together in batches.
+/// Sets a status on many, never on the registry's own instances; each is a transaction of its own, together in batches.
 pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.be_current().await?;
     let targets: Vec<_> = {
         let snapshot = core.reader.load();
         let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());
+        let nodes = nodes.filter(|(_, node)| node.view.as_ref().is_none_or(|service| !service.is_registry));
         let entries = nodes.flat_map(|(service, node)| node.instances.entries().map(move |at| (service, at)));
         entries.map(|(service, (id, entry))| (service.clone(), id.clone(), Arc::clone(entry))).collect()
     };

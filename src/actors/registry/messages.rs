@@ -8,11 +8,13 @@ use actix::Message;
 use crate::cache::find::NewDependency;
 use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::schema::Schema;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::Error;
+use crate::store::Key;
 
 /// An answered write.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,13 +28,13 @@ pub struct Committed<T> {
 /// What every operation answers.
 pub type Reply<T> = Result<Committed<T>, Error>;
 
-/// Whether quotas are looked at.
+/// Who asks for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum QuotaCheck {
-    /// As for every client.
-    Enforced,
-    /// The registry's own service and instance do not count.
-    Exempt,
+pub enum Author {
+    /// A client. Quotas count, and the registry's own service and its instances are out of reach: 403001.
+    Client,
+    /// This node, for its own service and instance. No quota counts.
+    Node,
 }
 
 /// Registers a service; an existing one is answered as it is.
@@ -43,8 +45,8 @@ pub struct RegisterService {
     pub tenant: Tenant,
     /// The valid document, defaults applied.
     pub service: Service,
-    /// Quotas.
-    pub quota: QuotaCheck,
+    /// Who asks.
+    pub author: Author,
 }
 
 /// Deletes a service with all that belongs to it.
@@ -129,7 +131,8 @@ pub enum FormerLease {
     Replaced,
 }
 
-/// Registers an instance, or takes a changed document of a known one.
+/// Registers an instance, or takes a changed document of a known one, whose status stays, and properties that were replaced
+/// by a request. (A node that registers itself is up.)
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<InstanceId>")]
 pub struct RegisterInstance {
@@ -141,8 +144,8 @@ pub struct RegisterInstance {
     pub instance: Instance,
     /// The lease of a known one.
     pub former_lease: FormerLease,
-    /// Quotas.
-    pub quota: QuotaCheck,
+    /// Who asks.
+    pub author: Author,
 }
 
 /// Writes an instance again that its store let expire although it kept beating: same id, same document. No revision is
@@ -158,11 +161,13 @@ pub struct RestoreInstance {
     pub instance: InstanceId,
     /// The document as it was stored.
     pub json: bytes::Bytes,
+    /// Whose its properties are.
+    pub properties: PropertiesFrom,
     /// The lease that has ended.
     pub former_lease: i64,
 }
 
-/// An owner says goodbye.
+/// An owner says goodbye. No revision is answered if nothing was written: somebody else stands behind the instance.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<()>")]
 pub struct UnregisterInstance {
@@ -172,6 +177,10 @@ pub struct UnregisterInstance {
     pub service: ServiceId,
     /// Instance.
     pub instance: InstanceId,
+    /// Who asks.
+    pub author: Author,
+    /// It stays if a key begins with this.
+    pub unless_below: Option<Key>,
 }
 
 /// A change of an instance document.
@@ -201,13 +210,13 @@ pub struct ChangeInstance {
     pub change: InstanceChange,
 }
 
-/// Sets the status of every instance of a tenant that has all of these properties.
+/// Sets the status of every instance of a tenant that has all of these properties, but for the registry's own instances.
 #[derive(Debug, Message)]
 #[rtype(result = "Reply<usize>")]
 pub struct ChangeStatusWhere {
     /// Tenant.
     pub tenant: Tenant,
-    /// Properties to have; none: every instance.
+    /// Properties to have, one at least.
     pub properties: TextMap,
     /// The status.
     pub status: String,

@@ -193,6 +193,7 @@ impl Chunks {
 /// Deletes a schema's reference and summary, in both layouts. The text stays until it is retired.
 pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Reply<()> {
     let DeleteSchema { tenant, service, schema } = message;
+    core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());
     let reference = keys::schema_ref(&tenant, service.as_str(), &schema);
     let old = keys::old_schema(&tenant, service.as_str(), &schema);

@@ -3,10 +3,11 @@
 use std::rc::Rc;
 
 use bytes::Bytes;
+use uuid::Uuid;
 
-use super::core::{RegistryCore, committed, unchanged};
+use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependencies;
-use super::messages::{QuotaCheck, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
+use super::messages::{Author, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
 use super::rules::DependencyMode;
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
@@ -24,7 +25,10 @@ pub(super) const NO_SERVICE: &str = "Service does not exist.";
 
 /// Registers a service; one transaction decides whether it, its name or its alias is taken.
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> Reply<ServiceId> {
-    let RegisterService { tenant, mut service, quota } = message;
+    let RegisterService { tenant, mut service, author } = message;
+    if author == Author::Client && service.claims_registry(&tenant) {
+        return Err(registry_is_closed());
+    }
     let name = name_of(&tenant, &service);
     let index = keys::index(&name, &service.version);
     let alias = (!service.alias.is_empty()).then(|| {
@@ -32,47 +36,56 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
         keys::alias(&name, &service.version)
     });
     let given = std::mem::take(&mut service.service_id);
-    let id = if given.is_empty() { derived_id(&index) } else { given.clone() };
-    if quota == QuotaCheck::Enforced {
+    if author == Author::Client {
         check_quota(&core, &tenant, &service).await?;
     }
-    service.service_id.clone_from(&id);
+    let mut id = if given.is_empty() { derived_id(&index) } else { given.clone() };
     service.timestamp = core.now().to_string();
     service.mod_timestamp.clone_from(&service.timestamp);
-    let document = keys::service(&tenant, &id);
-    let taken = [Some(&document), Some(&index), alias.as_ref()].into_iter().flatten();
-    let compares = taken.map(|key| Compare::Absent(Key::clone(key))).collect();
-    let owner = Bytes::from(id.clone().into_bytes());
-    let mut then = vec![put(&document, Bytes::from(json::encode(&service))), put(&index, owner.clone())];
-    then.extend(alias.as_ref().map(|alias| put(alias, owner)));
-    let mut otherwise = vec![Op::Get(Key::clone(&index))];
-    otherwise.extend(alias.as_ref().map(|alias| Op::Get(Key::clone(alias))));
-    let outcome = core.commit(Txn { compares, then, otherwise }).await?;
-    let id = ServiceId::from(id);
-    if quota == QuotaCheck::Exempt {
-        *core.own_service.borrow_mut() = Some(id.clone());
-    }
-    if outcome.succeeded {
-        announce_tenant(&core, &tenant);
-        return Ok(committed(id, &outcome));
-    }
-    // The owner of the name comes before that of the alias.
-    let taken = outcome.reads.iter().flatten().next();
-    let owner = taken.and_then(owner_of);
-    match owner {
-        Some(owner) if given.is_empty() || owner.as_str() == given => {
-            if quota == QuotaCheck::Exempt {
-                *core.own_service.borrow_mut() = Some(owner.clone());
+    let mut deadline = core.deadline();
+    loop {
+        deadline.check()?;
+        service.service_id.clone_from(&id);
+        let outcome = core.commit(creation(&tenant, &service, &index, alias.as_ref())).await?;
+        // The owner of the name comes before that of the alias.
+        let taken = outcome.reads.iter().flatten().next();
+        let owner = taken.and_then(owner_of);
+        let reply = match owner {
+            _ if outcome.succeeded => {
+                announce_tenant(&core, &tenant);
+                committed(ServiceId::from(id), &outcome)
             }
-            core.catch_up_with(taken.map(|entry| entry.mod_revision)).await;
-            Ok(unchanged(owner))
+            Some(owner) if given.is_empty() || owner.as_str() == given => {
+                core.catch_up_with(taken.map(|entry| entry.mod_revision)).await;
+                unchanged(owner)
+            }
+            // Another service has brought the id that this one is derived: that must not keep it out.
+            None if given.is_empty() => {
+                id = Uuid::new_v4().simple().to_string();
+                continue;
+            }
+            _ => {
+                let detail = "ServiceID conflict or found the same service with different id.";
+                return Err(Error::new(Code::ServiceExists, detail));
+            }
+        };
+        if author == Author::Node {
+            *core.own_service.borrow_mut() = Some(reply.value.clone());
         }
-        None if given.is_empty() => Err(Error::new(Code::Internal, "Unexpected txn response.")),
-        _ => Err(Error::new(
-            Code::ServiceExists,
-            "ServiceID conflict or found the same service with different id.",
-        )),
+        return Ok(reply);
     }
+}
+
+/// Puts a service unless its id, its name or its alias is taken; then it reads who has the name and the alias.
+fn creation(tenant: &Tenant, service: &Service, index: &Key, alias: Option<&Key>) -> Txn {
+    let document = keys::service(tenant, &service.service_id);
+    let taken = [Some(&document), Some(index), alias].into_iter().flatten();
+    let compares = taken.map(|key| Compare::Absent(Key::clone(key))).collect();
+    let owner = Bytes::from(service.service_id.clone().into_bytes());
+    let mut then = vec![put(&document, Bytes::from(json::encode(service))), put(index, owner.clone())];
+    then.extend(alias.map(|alias| put(alias, owner)));
+    let otherwise = [Some(index), alias].into_iter().flatten().map(|key| Op::Get(Key::clone(key))).collect();
+    Txn { compares, then, otherwise }
 }
 
 fn owner_of(entry: &Entry) -> Option<ServiceId> {
@@ -182,6 +195,7 @@ pub(super) enum Protection {
 /// Deletes a service with everything under its id, and queues the end of its dependencies.
 pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
     let UnregisterService { tenant, service, force } = message;
+    core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let protection = match force {
         Force::No => Protection::InstancesAndConsumers,
         Force::Yes => Protection::None,
@@ -202,7 +216,7 @@ pub(super) async fn delete(
         // Who depends on it and what it runs is judged by what is true now.
         core.be_current().await?;
     }
-    let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
+    let view = core.any_service(tenant, service.as_str(), NO_SERVICE).await?;
     let snapshot = core.reader.load_full();
     let instances = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
     let instances = instances.map(|node| node.instances.clone()).unwrap_or_default();
@@ -252,6 +266,7 @@ fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection
     let mut then = vec![
         Op::DeletePrefix(keys::lease(tenant, id, "")),
         Op::DeletePrefix(instances),
+        Op::DeletePrefix(keys::properties_override(tenant, id, "")),
         Op::Delete(keys::index(&name, &document.version)),
     ];
     if !document.alias.is_empty() {

@@ -1,9 +1,7 @@
 //! Somebody sets the date, forwards and backwards by hours: what is dated shows it, and nothing that lives by time does.
 
 use super::*;
-use crate::actors::registry::messages::{ChangeInstance, InstanceChange};
 use crate::actors::watch::messages::{HeldInstance, ListHeld};
-use crate::domain::json;
 
 const BEGIN: u64 = 1_790_000_000;
 const HOUR: u64 = 3600;
@@ -13,10 +11,6 @@ const JUMPS: [u64; 6] = [BEGIN + 6 * HOUR, BEGIN - 12 * HOUR, 0, BEGIN + 20_000 
 const STEP: Duration = Duration::from_secs(40);
 
 impl Stage {
-    fn document(&self, id: &str) -> Instance {
-        json::decode(self.entry(id).unwrap().json()).unwrap()
-    }
-
     /// Timestamp and modTimestamp, as they are shown.
     fn times(&self, id: &str) -> (String, String) {
         let document = self.document(id);
@@ -34,14 +28,6 @@ impl Stage {
         let before = mark.lives_until(0);
         self.beat(id, &entry);
         eventually("a renewal", || mark.lives_until(0) > before).await;
-    }
-
-    async fn set_status(&self, id: &str, status: &str) {
-        let (service, instance) = (self.service.clone(), InstanceId::from(id));
-        let change = InstanceChange::Status(status.into());
-        let message = ChangeInstance { tenant: tenant(), service, instance, change };
-        let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
-        self.seen(committed).await;
     }
 }
 
@@ -65,7 +51,8 @@ async fn a_jump_of_the_wall_clock_ends_no_lease_and_dates_only_what_is_changed_t
             assert!(stage.entry("silent").is_some(), "{round}");
             assert_eq!(stage.held().await, []);
         }
-        stage.set_status("beats", if round % 2 == 0 { "UP" } else { "TESTING" }).await;
+        let status = if round % 2 == 0 { "UP" } else { "TESTING" };
+        stage.change("beats", InstanceChange::Status(status.into())).await;
         assert_eq!(stage.times("beats"), (first.clone(), now.clone()), "a changed status");
         // Registered again, and changed, it is what it was.
         let again = stage.register_on("beats", &format!("host{round}")).await.unwrap();

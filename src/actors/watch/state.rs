@@ -34,6 +34,8 @@ pub struct WatchState {
     caught_up: Monotonic,
     /// Instances that wait or are held, and whose lease key is gone as well.
     ended_leases: HashSet<InstanceRef>,
+    /// The same of their override.
+    ended_overrides: HashSet<InstanceRef>,
     fates: Vec<(InstanceRef, Fate)>,
 }
 
@@ -60,8 +62,16 @@ pub struct Step {
 impl WatchState {
     /// Nothing learned yet; the builder is empty.
     pub fn new(builder: SnapshotBuilder, guard: ExpiryGuard, fixed_ttl_seconds: i64) -> Self {
-        let (caught_up, ended_leases) = (Monotonic::ZERO, HashSet::new());
-        Self { builder, guard, fixed_ttl_seconds, revision: 0, caught_up, ended_leases, fates: Vec::new() }
+        Self {
+            builder,
+            guard,
+            fixed_ttl_seconds,
+            revision: 0,
+            caught_up: Monotonic::ZERO,
+            ended_leases: HashSet::new(),
+            ended_overrides: HashSet::new(),
+            fates: Vec::new(),
+        }
     }
 
     /// The last revision applied; a watch goes on behind it.
@@ -90,6 +100,7 @@ impl WatchState {
         self.builder = listed;
         self.guard = ExpiryGuard::new(share);
         self.ended_leases.clear();
+        self.ended_overrides.clear();
         self.revision = revision;
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
@@ -139,6 +150,14 @@ impl WatchState {
                     self.ended_leases.insert(at);
                 }
                 RegistryEvent::LeaseDeleted(at) => drop(said_goodbye.insert(at)),
+                // So does its override: it is written again with the instance.
+                RegistryEvent::OverrideDeleted(at) if self.guard.holds(&at) => {
+                    self.ended_overrides.insert(at);
+                }
+                RegistryEvent::OverridePut(at) => {
+                    self.ended_overrides.remove(&at);
+                    self.builder.apply(RegistryEvent::OverridePut(at));
+                }
                 RegistryEvent::InstanceDeleted(at) => {
                     let said_goodbye = said_goodbye.remove(&at);
                     self.end(&at, said_goodbye, now);
@@ -183,10 +202,14 @@ impl WatchState {
         }
     }
 
-    /// The lease key of an instance that was held is gone: the snapshot learns of it when it is held no longer.
+    /// The lease key of an instance that was held is gone, or its override: the snapshot learns of it when it is held no
+    /// longer.
     fn end_lease(&mut self, at: &InstanceRef) {
         if self.ended_leases.remove(at) {
             self.builder.apply(RegistryEvent::LeaseDeleted(at.clone()));
+        }
+        if self.ended_overrides.remove(at) {
+            self.builder.apply(RegistryEvent::OverrideDeleted(at.clone()));
         }
     }
 

@@ -227,7 +227,13 @@ impl Registry {
                 self.note_lease(&at, lease)?;
                 Value::NumberOf(lease)
             }
-            (Subject::Instance(_) | Subject::Lease(_), None) => {
+            (Subject::Override(at), Some(lease)) => {
+                check_tenant(&at.tenant)?;
+                same("value", text, "")?;
+                self.note_lease(&at, lease)?;
+                Value::Leased(bytes, lease)
+            }
+            (Subject::Instance(_) | Subject::Lease(_) | Subject::Override(_), None) => {
                 return Err("'lease' is missing: an instance that nothing ends would stay for ever".into());
             }
             (_, Some(_)) => return Err("'lease' is given, and the entry may not end with one".into()),
@@ -389,7 +395,7 @@ impl Registry {
                 }
             }
             Subject::Instance(at) => self.service(&at.tenant, &at.service).map(drop),
-            Subject::Lease(at) => {
+            Subject::Lease(at) | Subject::Override(at) => {
                 let document = keys::instance(&at.tenant, at.service.as_str(), at.instance.as_str());
                 let is_there = self.keys.contains(&document);
                 if is_there { Ok(()) } else { Err("the instance of this lease is not in the file".into()) }

@@ -182,6 +182,7 @@ fn node_lines(view: &TenantView) -> Vec<String> {
         });
         lines.push(format!("service {id}: {document:?}"));
         lines.push(format!("service {id} tags: {:?}", node.tags));
+        lines.push(format!("service {id} overrides: {:?}", node.overrides));
         lines.push(format!("service {id} schemas: {:?} {:?}", node.schema_refs, node.schema_summaries));
         for (instance, entry) in node.instances.entries() {
             let lease = entry.lease.as_ref().map(|mark| mark.lease());

@@ -186,7 +186,7 @@ groups! {
     "This node's instance" {
         INSTANCE_ENDPOINT = Key::new("registry.instance.endpoint", Kind::Text, "",
             "host or host:port under which others reach this node. Needed behind NAT, in containers and with a wildcard \
-             address.")
+             address. Nodes behind one load balancer may give its address: they share one entry.")
             .derived("server.host and server.port").shipped(&[""]);
         INSTANCE_DC_NAME = Key::new("registry.instance.datacenter.name", Kind::Text, "",
             "Data center of this node; counts only together with region and availableZone.")

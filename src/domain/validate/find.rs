@@ -148,7 +148,7 @@ mod tests {
                 Some("FindInstancesRequest.Environment"),
             );
         }
-        for bad in ["a b", &x(65)] {
+        for bad in ["a b", "..", "a\u{202e}b", &x(65)] {
             let field = "FindInstancesRequest.ConsumerServiceId";
             check(find(&FindParameters { consumer_id: bad, ..good }), Some(field));
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::rule::Rule;
+use super::rule::{self, Elements, Rule};
 use super::{member, pattern};
 use crate::domain::Instance;
 use crate::domain::instance::{DataCenter, HealthCheck};
@@ -15,7 +15,7 @@ pub enum InstanceRequest {
     Unregister,
     /// Replace its properties; these may be any text.
     PutProperties,
-    /// Renew its lease. A batch of heartbeats is not validated: what is unknown is told element by element.
+    /// Renew its lease, alone or as one of many.
     Heartbeat,
 }
 
@@ -29,7 +29,7 @@ impl fmt::Display for InstanceRequest {
     }
 }
 
-/// The ids in a path.
+/// The ids in a path, or in one element of a batch of heartbeats.
 pub fn ids(request: InstanceRequest, service_id: &str, instance_id: &str) -> Result<(), Error> {
     named_ids(&request, service_id, instance_id)
 }
@@ -45,9 +45,11 @@ pub fn status(service_id: &str, instance_id: &str, status: &str) -> Result<(), E
     Rule::like(pattern::INSTANCE_STATUS).check("UpdateInstanceStatusRequest.Status", status)
 }
 
-/// A status to set on many instances.
-pub fn bulk_status(status: &str) -> Result<(), Error> {
-    Rule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)
+/// A status to set on many instances, and how many properties say which: without any it would be all.
+pub fn bulk_status(status: &str, properties: usize) -> Result<(), Error> {
+    Rule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)?;
+    let field = "UpdateManyInstanceStatusRequest.Matches.Properties";
+    rule::REQUIRED.check_count(field, properties, Elements(properties))
 }
 
 const OWN_ID: Rule = Rule::at_most(64).and_like(pattern::INSTANCE_ID);
@@ -58,7 +60,7 @@ const MODE: Rule = Rule::like(pattern::HEALTH_MODE);
 const PORT: Rule = Rule::at_most(65_535);
 const INTERVAL: Rule = Rule::between(1, i32::MAX as usize);
 const TIMES: Rule = Rule::at_most(i32::MAX as usize);
-const URL: Rule = Rule::like(pattern::ID);
+const URL: Rule = Rule::like(pattern::NO_BLANKS);
 const PLACE: Rule = Rule::between(1, 128).and_like(pattern::PLACE);
 
 /// An instance to register, as it was sent, before defaults; `service_id` is the one in the path, which counts. The
@@ -152,7 +154,7 @@ mod tests {
     /// The service's id is the path's.
     #[test]
     fn own_id_and_the_service() {
-        for bad in [&x(65), "a@b", "a b", "ä", "a/b"] {
+        for bad in [&x(65), "a@b", "a b", "ä", "a/b", ".", ".."] {
             check(&with(&format!(r#""instanceId":"{bad}""#)), Some("MicroServiceInstance.InstanceId"));
         }
         let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
@@ -200,7 +202,7 @@ mod tests {
     #[test]
     fn ids_in_paths() {
         check_result(ids(InstanceRequest::Heartbeat, "s", &x(64)), None);
-        for bad in ["", " ", "a@b", &x(65)] {
+        for bad in ["", " ", "a@b", ".", "..", &x(65)] {
             check_result(ids(InstanceRequest::Heartbeat, "s", bad), Some("HeartbeatRequest.InstanceId"));
         }
         check_result(ids(InstanceRequest::Heartbeat, " ", " "), Some("HeartbeatRequest.ServiceId"));
@@ -216,12 +218,13 @@ mod tests {
     fn status_to_set() {
         for good in ["UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"] {
             check_result(status("s", "i", good), None);
-            check_result(bulk_status(good), None);
+            check_result(bulk_status(good, 1), None);
         }
         for bad in ["INVALID", "", "up", "DOWN "] {
             check_result(status("s", "i", bad), Some("UpdateInstanceStatusRequest.Status"));
-            check_result(bulk_status(bad), Some("UpdateManyInstanceStatusRequest.Status"));
+            check_result(bulk_status(bad, 1), Some("UpdateManyInstanceStatusRequest.Status"));
         }
         check_result(status("s", " ", "UP"), Some("UpdateInstanceStatusRequest.InstanceId"));
+        check_result(bulk_status("UP", 0), Some("UpdateManyInstanceStatusRequest.Matches.Properties"));
     }
 }

@@ -2,10 +2,12 @@
 //! knows which member a pattern belongs to.
 //!
 //! The texts are the regular expressions operators know from the original server. Where a rule is stricter than there
-//! (repeated words, a `/` in a service id), the text says what is in force. "Blank" is ASCII white space.
+//! (repeated words, a `/` in a service id, an id that cannot be seen), the text says what is in force. "Blank" is ASCII
+//! white space.
 
 use std::fmt;
 
+use crate::domain::id::can_name;
 use crate::domain::{Tenant, version};
 
 /// A shape and its text.
@@ -46,19 +48,24 @@ pub const FIND_NAME: Pattern = Pattern {
     matches: |text| framed(text, |byte| is_name_byte(byte) || byte == b':'),
 };
 
-/// Ids: no blanks.
-pub const ID: Pattern = Pattern { text: r"^\S*$", matches: |text| !text.bytes().any(is_blank) };
+/// Ids, of whatever: [`can_name`].
+pub const ID: Pattern = Pattern { text: r"^\S*$ and printable, neither '.' nor '..'", matches: can_name };
 
-/// The id a new service brings: no blanks, and no `/`, with which no URL would reach it and its keys would be taken for
-/// those of another project.
-pub const NEW_SERVICE_ID: Pattern =
-    Pattern { text: r"^[^\s/]*$", matches: |text| !text.bytes().any(|byte| is_blank(byte) || byte == b'/') };
+/// The id a new service brings: an id without `/`, with which no URL would reach it and its keys would be taken for those of
+/// another project.
+pub const NEW_SERVICE_ID: Pattern = Pattern {
+    text: r"^[^\s/]*$ and printable, neither '.' nor '..'",
+    matches: |text| can_name(text) && !text.contains('/'),
+};
 
 /// An id in a list of ids, with its length.
 pub const LISTED_ID: Pattern = Pattern {
-    text: r"^\S{1,64}$",
-    matches: |text| (1..=64).contains(&text.chars().count()) && !text.bytes().any(is_blank),
+    text: r"^\S{1,64}$ and printable, neither '.' nor '..'",
+    matches: |text| (1..=64).contains(&text.chars().count()) && can_name(text),
 };
+
+/// No blanks.
+pub const NO_BLANKS: Pattern = Pattern { text: r"^\S*$", matches: |text| !text.bytes().any(is_blank) };
 
 /// One version, or nothing.
 pub const VERSION: Pattern = Pattern {
@@ -94,8 +101,8 @@ pub const REGISTER_BY: Pattern = Pattern {
 
 /// Second name of a service.
 pub const ALIAS: Pattern = Pattern {
-    text: r"^[a-zA-Z0-9_\-.:]*$",
-    matches: |text| text.bytes().all(|byte| is_name_byte(byte) || byte == b':'),
+    text: r"^[a-zA-Z0-9_\-.:]*$, neither '.' nor '..'",
+    matches: |text| text.bytes().all(|byte| is_name_byte(byte) || byte == b':') && can_name(text),
 };
 
 /// The tenant of a service in a request, or nothing.
@@ -139,8 +146,10 @@ pub const TAG: Pattern = Pattern {
 };
 
 /// Instance id, or nothing.
-pub const INSTANCE_ID: Pattern =
-    Pattern { text: "^[A-Za-z0-9_.-]*$", matches: |text| text.bytes().all(is_name_byte) };
+pub const INSTANCE_ID: Pattern = Pattern {
+    text: "^[A-Za-z0-9_.-]*$, neither '.' nor '..'",
+    matches: |text| text.bytes().all(is_name_byte) && can_name(text),
+};
 
 /// Part of a place.
 pub const PLACE: Pattern =
@@ -217,8 +226,8 @@ mod tests {
         check(SCHEMA_ID, &[&"x".repeat(999)], &["", "a:b"]);
         check(LISTED_SCHEMA_ID, &["a", "a-b_c.d", &"x".repeat(160)], &bad);
         check(LISTED_SCHEMA_ID, &[], &["", &"x".repeat(161)]);
-        check(ALIAS, &["", "aA:-_.1", "-", ":x:", "._-"], &["@$#%", "a b", "a/b", "ä", "a,b"]);
-        check(INSTANCE_ID, &["", "a", "-._", "A9"], &["a@b", "a b", "ä", "a/b"]);
+        check(ALIAS, &["", "aA:-_.1", "-", ":x:", "._-"], &["@$#%", "a b", "a/b", "ä", "a,b", ".", ".."]);
+        check(INSTANCE_ID, &["", "a", "-._", "A9", "..."], &["a@b", "a b", "ä", "a/b", ".", ".."]);
         check(PLACE, &["a", "_.-", "Z1"], &["", "a b", "ä"]);
         check(
             TAG,
@@ -230,13 +239,13 @@ mod tests {
 
     #[test]
     fn ids() {
-        check(
-            ID,
-            &["", "a", "äöü:;,@!$*()=~%", "a/b", "\u{b}", "\u{a0}"],
-            &[" ", "a b", "a\t", "\n", "\r", "\u{c}"],
-        );
-        check(NEW_SERVICE_ID, &["", "a", "äöü:;,@!$*()=~%\\"], &[" ", "a\t", "a/b", "/"]);
-        check(LISTED_ID, &["a", &"ä".repeat(64)], &["", "a b", &"x".repeat(65)]);
+        let bad = [" ", "a b", "a\t", "\n", "\r", "\u{b}", "\u{a0}", "a\u{202e}b", ".", ".."];
+        check(ID, &["", "a", "äöü:;,@!$*()=~%", "a/b", "..."], &bad);
+        check(NEW_SERVICE_ID, &["", "a", "äöü:;,@!$*()=~%\\"], &bad);
+        check(NEW_SERVICE_ID, &[], &["a/b", "/", "../x"]);
+        check(LISTED_ID, &["a", &"ä".repeat(64)], &bad);
+        check(LISTED_ID, &[], &["", &"x".repeat(65)]);
+        check(NO_BLANKS, &["", ".", "a/b", "\u{a0}"], &[" ", "a\t"]);
         check(ANY, &["a", " a ", "ä", "\u{b}"], &["", " ", "\t\n\r\u{c} "]);
     }
 

@@ -22,6 +22,8 @@ pub enum ServiceRequest {
     ListSchemas,
     /// List its providers or consumers.
     GetDependencies,
+    /// Watch its providers.
+    Watch,
 }
 
 impl fmt::Display for ServiceRequest {
@@ -33,6 +35,7 @@ impl fmt::Display for ServiceRequest {
             Self::GetTags => "GetServiceTagsRequest",
             Self::ListSchemas => "GetAllSchemaRequest",
             Self::GetDependencies => "GetDependenciesRequest",
+            Self::Watch => "WatchInstanceRequest",
         })
     }
 }
@@ -175,7 +178,7 @@ mod tests {
         for good in [&x(64), &"ä".repeat(64), "My.Id_-", "äöü:;,@!$*()=~%-", ""] {
             check(&with(&format!(r#""serviceId":"{good}""#)), None);
         }
-        for bad in [" ", "a b", "a\\t", "\\n", "a/b", &x(65), &"ä".repeat(65)] {
+        for bad in [" ", "a b", "a\\t", "\\n", "a/b", ".", "..", "a\u{202e}b", &x(65), &"ä".repeat(65)] {
             check(&with(&format!(r#""serviceId":"{bad}""#)), Some("MicroService.ServiceId"));
         }
     }
@@ -215,7 +218,9 @@ mod tests {
     #[test]
     fn alias_and_description() {
         check(&with(r#""alias":"aA:-_.1""#), None);
-        check(&with(r#""alias":"@$#%""#), Some("MicroService.Alias"));
+        for bad in ["@$#%", ".", ".."] {
+            check(&with(&format!(r#""alias":"{bad}""#)), Some("MicroService.Alias"));
+        }
         check(&with(&format!(r#""alias":"{}""#, x(129))), Some("MicroService.Alias"));
         check(&with(&format!(r#""description":"{}""#, "中".repeat(256))), None);
         check(&with(&format!(r#""description":"{}""#, "中".repeat(257))), Some("MicroService.Description"));
@@ -258,7 +263,7 @@ mod tests {
         for good in ["a", "ä", "a/b", &x(64)] {
             check_result(id(ServiceRequest::Get, good), None);
         }
-        for bad in ["", " ", "a b", "\t", &x(65)] {
+        for bad in ["", " ", "a b", "\t", ".", "..", "a\u{200b}", &x(65)] {
             check_result(id(ServiceRequest::Get, bad), Some("GetServiceRequest.ServiceId"));
         }
         check_result(id(ServiceRequest::Delete, ""), Some("DeleteServiceRequest.ServiceId"));
@@ -272,7 +277,7 @@ mod tests {
     fn batch_deletions() {
         check_result(batch_deletion(&["a", "a/b", &x(64)]), None);
         check_result(batch_deletion::<&str>(&[]), Some("DelServicesRequest.ServiceIds"));
-        for bad in ["", "a b", &x(65)] {
+        for bad in ["", "a b", "..", "a\u{202e}", &x(65)] {
             check_result(batch_deletion(&["a", bad]), Some("DelServicesRequest.ServiceIds[1]"));
         }
     }

@@ -52,8 +52,8 @@ json_object! {
 }
 
 impl Heartbeats {
-    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not
-    /// validated, an impossible one is as unknown as any other.
+    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not validated
+    /// here: an impossible one must not keep the others from their beats.
     pub fn into_instances(self) -> Result<Vec<InstanceKey>, Error> {
         if self.instances.is_empty() {
             return Err(Error::invalid("Request format invalid."));
@@ -88,7 +88,7 @@ json_object! {
 json_object! {
     /// Body of a change of many statuses.
     pub struct BulkStatus {
-        /// Whose.
+        /// Whose; required.
         "matches" => matches: Option<Matches>,
         /// The new status; required.
         "status" => status: String,
@@ -96,9 +96,9 @@ json_object! {
 }
 
 json_object! {
-    /// What an instance must have.
-    pub struct Matches {
-        /// All these pairs; none takes every instance.
+    /// What an instance must have. Another member than this is refused: a misspelled condition must not be none.
+    pub struct Matches, closed {
+        /// All these pairs; one at least.
         "properties" => properties: TextMap,
     }
 }
@@ -106,17 +106,18 @@ json_object! {
 /// A new status for all instances that have some properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusChange {
-    /// Pairs an instance must have, all of them.
+    /// Pairs an instance must have, all of them; one at least.
     pub properties: TextMap,
     /// A valid status.
     pub status: String,
 }
 
 impl BulkStatus {
-    /// 400001 for an invalid status, also a missing one.
+    /// 400001 for an invalid status, also a missing one, and without a property to match.
     pub fn into_change(self) -> Result<StatusChange, Error> {
-        validate::instance::bulk_status(&self.status)?;
-        Ok(StatusChange { properties: self.matches.unwrap_or_default().properties, status: self.status })
+        let properties = self.matches.unwrap_or_default().properties;
+        validate::instance::bulk_status(&self.status, properties.len())?;
+        Ok(StatusChange { properties, status: self.status })
     }
 }
 
@@ -188,8 +189,16 @@ mod tests {
             read(r#"{"matches":{"properties":{"a":"b"}},"status":"DOWN"}"#),
             Ok(change(&[("a", "b")], "DOWN")),
         );
-        check(read(r#"{"matches":null,"status":"UP"}"#), Ok(change(&[], "UP")));
-        check(read(r#"{"status":"UP"}"#), Ok(change(&[], "UP")));
+        check(
+            read(r#"{"Matches":{"PROPERTIES":{"a":null}},"status":"UP","x":1}"#),
+            Ok(change(&[("a", "")], "UP")),
+        );
+        for none in ["", r#""matches":null,"#, r#""matches":{},"#, r#""matches":{"properties":{}},"#] {
+            let field = "UpdateManyInstanceStatusRequest.Matches.Properties";
+            check(read(&format!(r#"{{{none}"status":"UP"}}"#)), Err(field));
+        }
+        check(read(r#"{"matches":{"property":{"a":"b"}},"status":"UP"}"#), Err("unknown member 'property'"));
+        check(read(r#"{"matches":{"properties":{"a":"b"},"service":"s"},"status":"UP"}"#), Err("'service'"));
         check(read(r#"{"status":"nonsense"}"#), Err("UpdateManyInstanceStatusRequest.Status"));
         check(read("{}"), Err("UpdateManyInstanceStatusRequest.Status"));
         check(read(r#"{"matches":{"properties":{"a":5}},"status":"UP"}"#), Err("matches.properties.a"));

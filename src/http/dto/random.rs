@@ -175,7 +175,7 @@ fn validate_all(random: &mut StdRng) -> Vec<Error> {
         instance::ids(InstanceRequest::Heartbeat, a, b),
         instance::ids(InstanceRequest::Unregister, "s", b),
         instance::status(a, b, c),
-        instance::bulk_status(a),
+        instance::bulk_status(a, 1),
         schema::ids(SchemaRequest::Get, a, b),
         schema::ids(SchemaRequest::Delete, "s", b),
         service::id(ServiceRequest::Get, a),

@@ -16,7 +16,7 @@ use crate::http::api::Api;
 use crate::http::call::{Answer, Call};
 use crate::http::dto;
 use crate::http::dto::body;
-use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult};
+use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult, InstanceKey};
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 
@@ -33,14 +33,19 @@ pub const BEAT: Operation = Operation::new(
 
 pub const BEAT_BY_POST: Operation = Operation::new("instances", "beatByPost", "The same.");
 
+/// What a client is told that beats for an instance of the registry's own.
+pub(super) const NODES_BEAT: &str = "only a node of the registry beats for the registry's own instances";
+
 /// `PUT …/heartbeat`, and `POST`. Without a future, as long as the instance is held.
 pub fn beat(api: &Arc<Api>, call: Call) -> Answer {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
     if let Err(refused) = valid::ids(InstanceRequest::Heartbeat, service, instance) {
         return refused.into();
     }
-    if take(api, call.tenant(), service, instance).is_ok() {
-        return Reply::empty().into();
+    match take(api, call.tenant(), service, instance) {
+        Ok(()) => return Reply::empty().into(),
+        Err(refused) if refused.code == Code::Forbidden => return refused.into(),
+        Err(_) => {}
     }
     let api = Arc::clone(api);
     Answer::later(async move {
@@ -52,8 +57,9 @@ pub fn beat(api: &Arc<Api>, call: Call) -> Answer {
 /// [`take`], with a second look for an instance that was registered on another node a moment ago. While the node cannot
 /// know of those, one it does not hold is no reason to register again: 500011.
 pub async fn take_exactly(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
-    if take(api, tenant, service, instance).is_ok() {
-        return Ok(());
+    match take(api, tenant, service, instance) {
+        Err(missing) if is_missing(&missing) => {}
+        taken => return taken,
     }
     api.freshness.try_catch_up().await.map_err(unsure)?;
     take(api, tenant, service, instance)
@@ -64,14 +70,17 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Heartbeats = body(call.body())?;
     let keys = body.into_instances()?;
     let tenant = call.tenant();
-    let try_all =
-        || keys.iter().map(|key| take(&api, tenant, &key.service_id, &key.instance_id)).collect::<Vec<_>>();
-    let mut taken = try_all();
-    if taken.iter().any(Result::is_err) {
+    let take_one = |key: &InstanceKey| {
+        valid::ids(InstanceRequest::Heartbeat, &key.service_id, &key.instance_id)?;
+        take(&api, tenant, &key.service_id, &key.instance_id)
+    };
+    let mut taken: Vec<_> = keys.iter().map(take_one).collect();
+    if taken.iter().any(|taken| taken.as_ref().is_err_and(is_missing)) {
         let is_current = api.freshness.try_catch_up().await;
-        taken = try_all();
+        taken = keys.iter().map(take_one).collect();
         if let Err(behind) = is_current {
-            taken = taken.into_iter().map(|taken| taken.map_err(|_| unsure(behind))).collect();
+            let known = |error| if is_missing(&error) { unsure(behind) } else { error };
+            taken = taken.into_iter().map(|taken| taken.map_err(known)).collect();
         }
     }
     let instances = keys.into_iter().zip(taken).map(|(key, taken)| HeartbeatResult {
@@ -82,16 +91,26 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     api.answers.encoded(Load::Memory, &HeartbeatsResult { instances: instances.collect() })
 }
 
+/// Whether another node may know better.
+fn is_missing(error: &Error) -> bool {
+    error.code == Code::InstanceNotExists
+}
+
 /// A refusal from an old snapshot would be taken for the truth.
 fn unsure(behind: Behind) -> Error {
     Error::new(Code::Unavailable, behind.to_string())
 }
 
-/// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease.
+/// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease. 403001 for an instance of the
+/// registry's own: a node beats for itself, and with somebody else's beats a node that has died would stay on the list.
 fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
     let snapshot = api.reader.load();
     let missing = || Error::new(Code::InstanceNotExists, "leaseId not exist, instance not exist");
-    let entry = snapshot.instance(tenant, service, instance).ok_or_else(missing)?;
+    let node = snapshot.tenant(tenant).and_then(|view| view.node(service)).ok_or_else(missing)?;
+    if node.view.as_ref().is_some_and(|service| service.is_registry) {
+        return Err(Error::new(Code::Forbidden, NODES_BEAT));
+    }
+    let entry = node.instances.find(instance).ok_or_else(missing)?;
     let at = || InstanceRef {
         tenant: tenant.clone(),
         service: ServiceId::from(service),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actors::registry::messages::{
-    ChangeInstance, ChangeStatusWhere, FormerLease, InstanceChange, QuotaCheck, RegisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, FormerLease, InstanceChange, RegisterInstance,
     UnregisterInstance,
 };
 use crate::domain::shape::Shaped as _;
@@ -60,7 +60,7 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             service,
             instance,
             former_lease: FormerLease::Renewed,
-            quota: QuotaCheck::Enforced,
+            author: Author::Client,
         })
         .await?;
     Ok(Reply::encoded(&InstanceRegistered { instance_id: id.to_string() }))
@@ -69,7 +69,8 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 /// `DELETE /microservices/{serviceId}/instances/{instanceId}`.
 pub async fn unregister(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = ids(&call, InstanceRequest::Unregister)?;
-    api.write(UnregisterInstance { tenant: call.tenant().clone(), service, instance }).await?;
+    let (tenant, author) = (call.tenant().clone(), Author::Client);
+    api.write(UnregisterInstance { tenant, service, instance, author, unless_below: None }).await?;
     Ok(Reply::empty())
 }
 

@@ -6,8 +6,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::look::{existing, look_by_flags};
 use crate::actors::registry::messages::{
-    ChangeTags, FormerLease, QuotaCheck, RegisterInstance, RegisterService, ReplaceServiceProperties,
-    TagChange, UnregisterService,
+    Author, ChangeTags, FormerLease, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange,
+    UnregisterService,
 };
 use crate::cache::ServiceView;
 use crate::cache::snapshot::Snapshot;
@@ -77,7 +77,7 @@ pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: CreateService = body(call.body())?;
     let Registration { service, tags, instances } = body.into_registration(api.rules.quotas.schemas)?;
     let tenant = call.tenant();
-    let message = RegisterService { tenant: tenant.clone(), service, quota: QuotaCheck::Enforced };
+    let message = RegisterService { tenant: tenant.clone(), service, author: Author::Client };
     let id = api.write(message).await?;
     let mut errors = Vec::new();
     if !tags.is_empty() {
@@ -120,7 +120,7 @@ async fn register_with(
         service,
         instance,
         former_lease: FormerLease::Renewed,
-        quota: QuotaCheck::Enforced,
+        author: Author::Client,
     })
     .await
     .map(drop)

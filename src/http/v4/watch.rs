@@ -7,13 +7,14 @@ use crate::actors::hub::HubActor;
 use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
 use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
 use crate::actors::mailbox::{Mailbox, tell};
+use crate::domain::validate::{self, instance::InstanceRequest, service::ServiceRequest};
 use crate::domain::{ServiceId, Tenant};
-use crate::error::Code;
+use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::dto::joined;
 use crate::http::spec::{Operation, Success};
-use crate::http::v4::heartbeats::take_exactly;
+use crate::http::v4::heartbeats::{NODES_BEAT, take_exactly};
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
 
 pub const HEARTBEAT: Operation = Operation::new(
@@ -39,6 +40,9 @@ const NO_INSTANCE: &str = "heartbeat reporting failed because the instance does 
 /// The subscription is in the hub's mailbox before the handshake is answered: whatever changes from there on is pushed.
 pub fn watch(api: &Arc<Api>, call: Call) -> Start {
     let (tenant, id) = (call.tenant().clone(), call.param("serviceId"));
+    if let Err(refused) = validate::service::id(ServiceRequest::Watch, id) {
+        return Start::Refuse(refused.into());
+    }
     let (outbox, reader) = outbox(MOST_PENDING);
     let consumer = ServiceId::from(id);
     let subscription = SubscriptionId::next();
@@ -85,6 +89,12 @@ impl Drop for Guard {
 pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
     let tenant = call.tenant().clone();
     let (service, instance) = (call.param("serviceId").to_owned(), call.param("instanceId").to_owned());
+    if let Err(refused) = validate::instance::ids(InstanceRequest::Heartbeat, &service, &instance) {
+        return Start::Refuse(refused.into());
+    }
+    if api.reader.load().is_registry(&tenant, &service) {
+        return Start::Refuse(Error::new(Code::Forbidden, NODES_BEAT).into());
+    }
     let (outbox, reader) = outbox(1);
     if api.reader.load().instance(&tenant, &service, &instance).is_none() {
         // Registered on another node a moment ago?

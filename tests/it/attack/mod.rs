@@ -6,8 +6,10 @@
 mod answers;
 mod connections;
 mod dependencies;
+mod ids;
 mod leaks;
 mod nodes;
 mod objects;
 mod paths;
 mod schemas;
+mod withdrawn;

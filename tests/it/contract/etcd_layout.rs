@@ -17,6 +17,8 @@ use crate::support::golden::pattern::Pattern;
 use crate::support::http::{Request, Response};
 
 const ROOT: &str = "/cse-sr/";
+/// Keys that the original neither writes nor reads: that an instance's properties were replaced by a request.
+const OVERRIDES: &str = "/cse-sr/inst/overrides/";
 const CONTENTS: &str = "/cse-sr/ms/schema-content/";
 const QUEUE_LOCK: &str = "/lock//dep-queue";
 
@@ -173,6 +175,13 @@ fn revision_text(highest: i64, count: usize) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
+/// All keys that the original knows too.
+fn shared(keys: &EtcdKeys) -> BTreeMap<String, Held> {
+    let mut held = keys.below(ROOT);
+    held.retain(|key, _| !key.starts_with(OVERRIDES));
+    held
+}
+
 /// The story, step by step; after each the whole of what is in etcd.
 #[test]
 fn a_story_leaves_what_the_original_leaves() {
@@ -187,9 +196,9 @@ fn a_story_leaves_what_the_original_leaves() {
     let mut bindings = Bindings::new();
     let mut expected = story.own.clone();
     expected.0.extend(story.before.iter().map(|(key, value)| (key.clone(), Pattern::Text(value.clone()))));
-    eventually(GENEROUS, || expected.check(&keys.below(ROOT), &mut bindings));
+    eventually(GENEROUS, || expected.check(&shared(&keys), &mut bindings));
     for step in &story.steps {
-        let before = keys.below(ROOT);
+        let before = shared(&keys);
         if step.queued.is_some() {
             // As another node that works on the queue: what waits can be looked at.
             eventually(GENEROUS, || keys.find(QUEUE_LOCK).is_none());
@@ -209,19 +218,20 @@ fn a_story_leaves_what_the_original_leaves() {
         step.put.0.iter().cloned().for_each(|pair| expected.put(pair));
         step.delete.iter().for_each(|key| expected.delete(key));
         eventually(GENEROUS, || {
-            expected.check(&keys.below(ROOT), &mut bindings).map_err(|why| format!("{}: {why}", step.name))
+            expected.check(&shared(&keys), &mut bindings).map_err(|why| format!("{}: {why}", step.name))
         });
         if step.put.0.is_empty() && step.delete.is_empty() {
-            assert_eq!(keys.below(ROOT), before, "{}: nothing is written, no revision moves", step.name);
+            assert_eq!(shared(&keys), before, "{}: nothing is written, no revision moves", step.name);
         }
         check_leases(step, &keys, &bindings);
         if step.now {
-            let mut held = keys.below(ROOT);
+            let mut held = shared(&keys);
             held.retain(|key, _| !key.starts_with(CONTENTS));
             assert_eq!(story.now.check(&held, &mut bindings.clone()), Ok(()), "all there is");
         }
     }
     // Case 304: nothing of the story is left but the contents, until they are retired.
+    assert_eq!(keys.below(OVERRIDES).len(), 0);
     let left: Vec<String> = keys.below(CONTENTS).into_keys().collect();
     assert_eq!(left, story.contents);
     eventually(GENEROUS, || keys.below("/lock/").is_empty());
@@ -237,7 +247,7 @@ fn check_answer(step: &Step, response: &Response, bindings: &mut Bindings) {
 /// Both keys of an instance hang on the lease whose decimal id is the lease key's value, and nothing else does; no other
 /// key has a lease.
 fn check_leases(step: &Step, keys: &EtcdKeys, bindings: &Bindings) {
-    let held = keys.below(ROOT);
+    let held = shared(keys);
     let (instances, rest): (Vec<_>, Vec<_>) =
         held.iter().partition(|(key, _)| key.starts_with("/cse-sr/inst/files/"));
     for (key, instance) in instances {
@@ -245,7 +255,9 @@ fn check_leases(step: &Step, keys: &EtcdKeys, bindings: &Bindings) {
         let lease = &held[&lease_key];
         assert_eq!(lease.text(), lease.lease.to_string(), "{}: {lease_key}", step.name);
         assert_eq!(instance.lease, lease.lease, "{}: {key}", step.name);
-        assert_eq!(keys.time_to_live(lease.lease).keys, [key.clone(), lease_key], "{}", step.name);
+        let mut leased = keys.time_to_live(lease.lease).keys;
+        leased.retain(|key| !key.starts_with(OVERRIDES));
+        assert_eq!(leased, [key.clone(), lease_key], "{}", step.name);
     }
     for (key, other) in rest {
         assert!(

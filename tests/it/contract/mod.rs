@@ -21,4 +21,5 @@ mod openapi;
 mod overload;
 mod script;
 mod set_back;
+mod shared_address;
 mod transfer;

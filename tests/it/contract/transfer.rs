@@ -50,8 +50,8 @@ fn send(daemon: &Daemon, request: &Request) -> Response {
     response
 }
 
-/// A registry with one of everything: services, instances with ids of their own and statuses, tags, a schema, a
-/// dependency, and another tenant.
+/// A registry with one of everything: services, instances with ids of their own, statuses and properties that a request has
+/// replaced, tags, a schema, a dependency, and another tenant.
 struct Filled {
     provider: String,
     consumer: String,
@@ -67,6 +67,9 @@ fn fill(daemon: &Daemon) -> Filled {
         registry.register(&provider, &Instance::named(id)).unwrap();
     }
     registry.set_status(&provider, "two", "DOWN").unwrap();
+    let properties = json!({"properties": {"weight": "0"}});
+    let target = format!("{BASE}/microservices/{provider}/instances/one/properties");
+    send(daemon, &Request::new("PUT", &target).json(&properties));
     let tags = json!({"tags": {"stage": "blue", "zone": "z-1"}});
     send(daemon, &Request::new("POST", &format!("{BASE}/microservices/{provider}/tags")).json(&tags));
     let schema = json!({"schema": "swagger: \"2.0\"\n# line two\n", "summary": "s"});

@@ -34,6 +34,8 @@ pub struct Service {
 pub struct Instance {
     pub status: &'static str,
     pub properties: TextMap,
+    /// Its properties were replaced by a request: they stay when it registers again.
+    pub is_overridden: bool,
     /// Number of the write that made it what it is.
     pub written: u64,
 }
@@ -232,10 +234,18 @@ impl Model {
         properties: &TextMap,
     ) -> Result<(), Code> {
         let written = self.write();
-        let known = &mut self.service_mut(service)?.instances;
-        let same = known.get(id).is_some_and(|i| i.status == status && i.properties == *properties);
-        if !same {
-            known.insert(id, Instance { status, properties: properties.clone(), written });
+        let instances = &mut self.service_mut(service)?.instances;
+        match instances.get_mut(id) {
+            // The status stays whatever is sent.
+            Some(known) if known.is_overridden || known.properties == *properties => {}
+            Some(known) => {
+                known.properties.clone_from(properties);
+                known.written = written;
+            }
+            None => {
+                let properties = properties.clone();
+                instances.insert(id, Instance { status, properties, is_overridden: false, written });
+            }
         }
         Ok(())
     }

@@ -234,8 +234,14 @@ impl Operation {
                 Expected::of(model.change_instance(service, id, |i| i.status = status), nothing)
             }
             Self::PutInstanceProperties { service, id, properties } => {
-                let change = model.change_instance(service, id, |i| i.properties.clone_from(properties));
+                let change = model.change_instance(service, id, |instance| {
+                    instance.properties.clone_from(properties);
+                    instance.is_overridden = true;
+                });
                 Expected::of(change, nothing)
+            }
+            Self::PutStatusWhere { properties, .. } if properties.is_empty() => {
+                Expected::of(Err("400001"), nothing)
             }
             Self::PutStatusWhere { properties, status } => {
                 for (service, id) in model.to_be_changed(properties, status) {

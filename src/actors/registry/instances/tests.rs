@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use futures_util::StreamExt;
+
 use super::*;
 use crate::actors::mailbox::ask;
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of, tenant};
 use crate::domain::instance::HealthCheck;
-use crate::store::Store;
 use crate::store::faulty::{Call, Fault};
+use crate::store::{Store, WatchError};
 
 /// Registers `i` with a heartbeat interval.
 async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
@@ -18,9 +20,13 @@ async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
         health_check: Some(check),
         ..Instance::default()
     };
-    let (service, quota) = (stage.service.clone(), QuotaCheck::Enforced);
+    register_as(stage, instance).await
+}
+
+async fn register_as(stage: &Stage, instance: Instance) -> Result<(), Code> {
+    let (service, author) = (stage.service.clone(), Author::Client);
     let message =
-        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, quota };
+        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, author };
     let committed = ask(&stage.registry, message, PATIENCE).await.unwrap().map_err(|error| error.code)?;
     stage.seen(committed).await;
     Ok(())
@@ -93,6 +99,7 @@ async fn who_is_held_may_say_goodbye_and_stays_away() {
         service: stage.service.clone(),
         instance: "i".into(),
         json: json.clone(),
+        properties: PropertiesFrom::Registration,
         former_lease,
     };
     let reply = ask(&stage.registry, restore(former_lease), PATIENCE).await.unwrap().unwrap();
@@ -124,4 +131,118 @@ async fn on_a_lease_that_is_about_to_end_it_moves_to_a_new_one() {
         assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{host}: {alive:?}");
         assert_eq!(stage.count().await, 1, "{host}");
     }
+}
+
+fn texts(pairs: &[(&str, &str)]) -> TextMap {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// What the owner of `i` sends, again and again.
+fn owners(properties: &[(&str, &str)], host: &str, interval: i32) -> Instance {
+    let check = HealthCheck { mode: "push".into(), interval, times: 3, ..HealthCheck::default() };
+    Instance {
+        instance_id: "i".into(),
+        host_name: host.into(),
+        properties: texts(properties),
+        health_check: Some(check),
+        ..Instance::default()
+    }
+}
+
+/// Host, status, properties.
+fn shown(stage: &Stage) -> (String, String, TextMap) {
+    let document = stage.document("i");
+    (document.host_name, document.status, document.properties)
+}
+
+fn is(host: &str, status: &str, properties: &[(&str, &str)]) -> (String, String, TextMap) {
+    (host.to_owned(), status.to_owned(), texts(properties))
+}
+
+/// An operator has taken the instance out of service and changed its properties; its owner registers again, unchanged, with
+/// another host, and with another TTL, which moves it to another lease.
+#[actix::test]
+async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
+    let stage = Stage::set().await;
+    register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
+    register_as(&stage, owners(&[("a", "2")], "host", 30)).await.unwrap();
+    assert_eq!(shown(&stage), is("host", "UP", &[("a", "2")]), "its own properties it may change");
+    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
+    register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
+    assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("a", "3")]));
+    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    let lease = lease_of(&stage.entry("i").unwrap());
+    register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
+    assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("weight", "0")]));
+    register_as(&stage, owners(&[("a", "4")], "another", 30)).await.unwrap();
+    assert_eq!(shown(&stage), is("another", "OUTOFSERVICE", &[("weight", "0")]));
+    assert_eq!(lease_of(&stage.entry("i").unwrap()), lease);
+    for round in 0..2 {
+        register_as(&stage, owners(&[("a", "4")], "another", 60 + round)).await.unwrap();
+        assert_eq!(shown(&stage), is("another", "OUTOFSERVICE", &[("weight", "0")]), "{round}");
+    }
+    assert_ne!(lease_of(&stage.entry("i").unwrap()), lease);
+    // With its goodbye that ends.
+    stage.unregister("i").await.unwrap();
+    register_as(&stage, owners(&[("a", "5")], "host", 30)).await.unwrap();
+    register_as(&stage, owners(&[("a", "6")], "host", 30)).await.unwrap();
+    assert_eq!(shown(&stage), is("host", "UP", &[("a", "6")]));
+}
+
+/// Its lease has ended, as after a fault of the store, and it is still shown.
+#[actix::test]
+async fn so_it_does_for_one_that_is_held() {
+    let stage = Stage::set().await;
+    register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
+    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    for round in 0..2 {
+        let former = lease_of(&stage.entry("i").unwrap());
+        assert_eq!(stage.store.revoke(former).await, Ok(true));
+        stage.freshness.catch_up().await;
+        assert!(stage.entry("i").is_some(), "it waits");
+        register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
+        assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("weight", "0")]), "{round}");
+        assert_ne!(lease_of(&stage.entry("i").unwrap()), former);
+    }
+    // Once it has gone it is another one that comes.
+    assert_eq!(stage.store.revoke(lease_of(&stage.entry("i").unwrap())).await, Ok(true));
+    eventually("the end of the window", || stage.entry("i").is_none()).await;
+    for value in ["2", "3"] {
+        register_as(&stage, owners(&[("a", value)], "host", 30)).await.unwrap();
+        assert_eq!(shown(&stage), is("host", "UP", &[("a", value)]));
+    }
+}
+
+/// The service goes with all that is known of its instances.
+#[actix::test]
+async fn a_deleted_service_leaves_no_override() {
+    let stage = Stage::set().await;
+    register_as(&stage, owners(&[], "host", 30)).await.unwrap();
+    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.unregister_service().await;
+    let left = stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries;
+    assert_eq!(left, []);
+    assert_eq!(stage.reader.load().properties_from(&stage.at("i")), PropertiesFrom::Registration);
+}
+
+/// Its owner has said goodbye through another node, which this one has not heard of, and whose lease has not ended yet: it is
+/// not told that it is there.
+#[actix::test]
+async fn who_is_gone_elsewhere_is_registered_again() {
+    let stage = Stage::set().await;
+    let former = stage.registered("i").await;
+    stage.store.shut(Call::List);
+    stage.store.end_watches(WatchError::Compacted);
+    let at = Keys::new(&tenant(), &stage.service, "i");
+    let gone = Txn { then: vec![Op::Delete(at.lease), Op::Delete(at.document)], ..Txn::default() };
+    assert!(stage.store.batch(vec![gone]).await.remove(0).unwrap().succeeded);
+    let again = stage.register("i");
+    let (committed, ()) = tokio::join!(again, async {
+        eventually("the look at the store", || stage.store.begun(Call::KeepAlive) == 1).await;
+        stage.store.open(Call::List);
+    });
+    assert!(committed.unwrap().revision.is_some(), "it was written");
+    assert_eq!(stage.count().await, 1);
+    assert_ne!(lease_of(&stage.entry("i").unwrap()), lease_of(&former));
 }

@@ -36,6 +36,11 @@ pub struct History {
     pub events: Vec<Vec<Event>>,
 }
 
+fn keys_of(tenant: &Tenant, service: &str, instance: &str) -> [String; 3] {
+    let keys = [keys::instance, keys::lease, keys::properties_override];
+    keys.map(|key| key(tenant, service, instance).to_string())
+}
+
 impl History {
     pub fn new(seed: u64, expiries: Expiries) -> Self {
         let (entries, events) = (BTreeMap::new(), Vec::new());
@@ -99,7 +104,7 @@ impl History {
                 random.alias()
             )
         };
-        let (key, value) = match self.random.random_range(0..15) {
+        let (key, value) = match self.random.random_range(0..16) {
             0 | 1 => {
                 let document = crate::domain::Service {
                     service_id: service.to_owned(),
@@ -128,6 +133,7 @@ impl History {
                 let value = format!("{{\"instanceId\":\"{instance}\",\"status\":\"{status}\"}}");
                 (keys::instance(&tenant, service, instance), value)
             }
+            14 => (keys::properties_override(&tenant, service, instance), String::new()),
             _ => (keys::lease(&tenant, service, instance), self.random.random_range(1..9_i64).to_string()),
         };
         (key.to_string(), value)
@@ -187,30 +193,27 @@ impl History {
         }
     }
 
-    fn instance_keys(&mut self) -> (String, String) {
+    /// Document, lease, override.
+    fn instance_keys(&mut self) -> [String; 3] {
         let (tenant, service, instance) = (self.tenant(), self.one_of(&SERVICES), self.one_of(&INSTANCES));
-        let (document, lease) =
-            (keys::instance(&tenant, service, instance), keys::lease(&tenant, service, instance));
-        (document.to_string(), lease.to_string())
+        keys_of(&tenant, service, instance)
     }
 
     fn say_goodbye(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
-        let (document, lease) = self.instance_keys();
-        self.goodbye(&document, &lease, events, touched);
+        let keys = self.instance_keys();
+        self.goodbye(&keys, events, touched);
     }
 
     fn goodbye(
         &mut self,
-        document: &str,
-        lease: &str,
+        [document, lease, properties]: &[String; 3],
         events: &mut Vec<Event>,
         touched: &mut BTreeSet<String>,
     ) {
         let is_whole =
             [document, lease].iter().all(|key| self.entries.contains_key(*key) && !touched.contains(*key));
         if is_whole || self.expiries == Expiries::Some {
-            self.remove(lease, events, touched);
-            self.remove(document, events, touched);
+            [lease, document, properties].iter().for_each(|key| self.remove(key, events, touched));
         }
     }
 
@@ -228,9 +231,7 @@ impl History {
     fn delete_service(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let (tenant, service) = (self.tenant(), self.one_of(&SERVICES));
         for instance in INSTANCES {
-            let (document, lease) =
-                (keys::instance(&tenant, service, instance), keys::lease(&tenant, service, instance));
-            self.goodbye(&document, &lease, events, touched);
+            self.goodbye(&keys_of(&tenant, service, instance), events, touched);
         }
         let refers = |entry: &&Entry| entry.value == service.as_bytes();
         let mut keys: Vec<String> =
@@ -248,9 +249,7 @@ impl History {
         if self.expiries == Expiries::None {
             return;
         }
-        let (document, lease) = self.instance_keys();
-        self.remove(&document, events, touched);
-        self.remove(&lease, events, touched);
+        self.instance_keys().iter().for_each(|key| self.remove(key, events, touched));
     }
 
     /// The events so far as a watch hands them over: whole revisions, some together.
