@@ -6,6 +6,7 @@
 
 mod actors_doc;
 mod cases;
+mod circles;
 mod docs;
 mod files;
 mod homes;

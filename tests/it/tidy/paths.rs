@@ -35,6 +35,31 @@ pub fn crate_paths(file: &SourceFile) -> Vec<NamedPath> {
     named
 }
 
+/// The paths inside the crate that the file gives on under its own name: `pub use` of any visibility.
+pub fn reexports(file: &SourceFile) -> Vec<Vec<String>> {
+    let code = file.shipped_code.as_str();
+    let module: Vec<String> = file.module().iter().map(|part| (*part).to_owned()).collect();
+    let mut paths = Vec::new();
+    for (start, word) in words(code) {
+        let before = code[..start].trim_end();
+        let restricted = before.strip_suffix(')').and_then(|inside| inside.rsplit_once('('));
+        let is_public = restricted.map_or(before, |(before, _)| before).ends_with("pub");
+        if word != "use" || !is_public {
+            continue;
+        }
+        let mut rest = code[start + word.len()..].trim_start();
+        match rest.strip_prefix("crate::") {
+            Some(inside) => {
+                rest = inside;
+                read_tree(&mut rest, &[], &mut paths);
+            }
+            // `super`, `self`, a child, or another crate, which then is taken for a child that is not there.
+            None => read_tree(&mut rest, &module, &mut paths),
+        }
+    }
+    paths
+}
+
 /// The words of the code and where they begin.
 pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
@@ -124,6 +149,15 @@ mod tests {
         );
         check("src/x/y.rs", "crate::b::c::<u8>(); pub(crate) fn g() {} other::crate_x::y()", &["b::c"]);
         check("src/x/y.rs", "impl From<crate::a::B> for crate::c::D {}", &["a::B", "c::D"]);
+    }
+
+    #[test]
+    fn what_is_given_on_is_told() {
+        let code = "pub use self::b::{C, d::E}; pub(super) use f::G; use h::I; pub use crate::j::K;\n\
+                    pub(in crate::x) use super::l::M; fn pub_use() {}";
+        let got = reexports(&SourceFile::new("src/x/y.rs", code));
+        let got: Vec<String> = got.iter().map(|parts| parts.join("::")).collect();
+        assert_eq!(got, ["x::y::b::C", "x::y::b::d::E", "x::y::f::G", "j::K", "x::l::M"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
-use super::lane::News;
+use super::news::{News, Verdict};
 use crate::store::etcd::nodes::{Effect, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::LeaseId;
@@ -19,21 +19,6 @@ const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
 /// The question comes only after the renewal had this time: a stream that was merely slow answers by then.
 const QUESTION_AFTER: Duration = Duration::from_millis(100);
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
-
-/// What is known of the lease now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// Its own renewal was answered.
-    Renewed(i64),
-    /// It has time left: it goes back among the others.
-    Alive,
-    /// Revoked.
-    Gone,
-    /// Past its time, not yet revoked. Not the end: a new leader would give it its time again. One more verdict follows.
-    Expired,
-    /// Nothing is known.
-    NoAnswer(String),
-}
 
 /// Tells the lane what it finds, until that is final.
 pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: mpsc::Sender<News>) {

@@ -13,7 +13,8 @@ use tokio::task::AbortHandle;
 use tokio::time::Instant;
 use tonic::transport::Channel;
 
-use super::judge::{Verdict, judge};
+use super::judge::judge;
+use super::news::{News, Verdict};
 use super::{Answer, stream_of};
 use crate::store::etcd::nodes::Nodes;
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
@@ -49,13 +50,6 @@ pub(super) struct Renewals {
 struct Waiter {
     index: usize,
     reply: mpsc::Sender<Answer>,
-}
-
-/// What the lane's own tasks tell it.
-pub(super) enum News {
-    Answered { stream: u64, answer: LeaseKeepAliveResponse },
-    Broken { stream: u64, why: String },
-    Judged { lease: LeaseId, verdict: Verdict },
 }
 
 struct Stream {

@@ -3,6 +3,7 @@
 
 mod judge;
 mod lane;
+mod news;
 
 use std::time::Duration;
 
