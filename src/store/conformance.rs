@@ -1,4 +1,5 @@
-//! What every [`Store`] must do, as cases that run against any of them. It owns no store: the caller makes one a case.
+//! A test suite: what every [`Store`] must do, as cases that run against any of them. It owns no store: the caller makes one
+//! a case.
 //!
 //! A case panics with a sentence on the first thing that is wrong. All keys of a case lie below a random area of
 //! `/cse-sr/` (and, where a case needs a foreign writer, below `/elsewhere-…`), so cases may share one etcd; only

@@ -4,9 +4,11 @@
 //! and no rule of the registry. It imports `domain` and nothing above; `cache` is its sibling and is not imported.
 
 pub mod codec;
+#[cfg(feature = "test-doubles")]
 pub mod conformance;
 pub mod embedded;
 pub mod etcd;
+#[cfg(feature = "test-doubles")]
 pub mod faulty;
 pub mod keys;
 pub mod port;

@@ -1,5 +1,5 @@
 //! The seam to the file system: the few things the store does with files, and the real ones. It knows nothing of what is
-//! in them. [`super::faulty_disk`] is the one that fails on demand.
+//! in them. The one of tests, `faulty_disk`, fails on demand.
 //!
 //! Only this process' user may read what is stored: the folder has the rights 700, each file 600. Another user may have had
 //! access before, and may have planted files. So the store follows no link, and opens only plain files that belong to this

@@ -1,5 +1,5 @@
-//! A disk in memory that fails on demand, for tests of the store and of what is built on it: no space, failing syncs, held
-//! syncs, power cuts. It models what a file system promises: bytes are durable after a sync of the file, names after a
+//! A test double: a disk in memory that fails on demand, for tests of the store and of what is built on it: no space, failing
+//! syncs, held syncs, power cuts. It models what a file system promises: bytes are durable after a sync of the file, names after a
 //! sync of the folder.
 
 use std::collections::{BTreeMap, BTreeSet};

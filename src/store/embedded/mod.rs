@@ -12,6 +12,7 @@ mod caller;
 mod command;
 mod committer;
 mod disk;
+#[cfg(feature = "test-doubles")]
 pub mod faulty_disk;
 mod format;
 mod history;

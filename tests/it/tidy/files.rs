@@ -1,5 +1,5 @@
-//! How each file is written: it begins by saying what it owns, no test is switched off, and no lint is off for a whole
-//! file of the daemon.
+//! How each file is written: it begins by saying what it owns, no test is switched off, no lint is off for a whole file of
+//! the daemon, and what only tests use is not built into it.
 
 use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none, made_up};
@@ -52,6 +52,45 @@ fn files_begin_with_what_they_own() {
 fn nothing_is_switched_off() {
     let violations: Vec<Violation> = all_files().iter().flat_map(attributes_off).collect();
     assert_none("no ignored tests, no lints off for a file", &violations);
+}
+
+/// How a file of `src` begins that only tests use.
+const OF_TESTS: [&str; 2] = ["//! A test double:", "//! A test suite:"];
+/// The feature such files are behind.
+const FEATURE: &str = "#[cfg(feature = \"test-doubles\")]";
+
+/// Files that only tests use, and that are built into the daemon.
+fn shipped_doubles(files: &[SourceFile]) -> Vec<Violation> {
+    let doubles = files.iter().filter(|file| OF_TESTS.iter().any(|begins| file.text.starts_with(begins)));
+    let is_shipped = |file: &&SourceFile| {
+        let module = file.module();
+        let Some((name, parent)) = module.split_last() else { return true };
+        let parent = files.iter().find(|other| other.module() == parent);
+        !parent.is_some_and(|parent| parent.text.contains(&format!("{FEATURE}\npub mod {name};")))
+    };
+    doubles.filter(is_shipped).map(|file| format!("{}: is built into the daemon", file.path)).collect()
+}
+
+#[test]
+fn what_only_tests_use_is_not_shipped() {
+    let files = files_under("src");
+    let doubles = files.iter().filter(|file| OF_TESTS.iter().any(|begins| file.text.starts_with(begins)));
+    assert!(doubles.count() >= 3, "the doubles were not found");
+    assert_none("what only tests use is behind the feature of tests", &shipped_doubles(&files));
+    let manifest = std::fs::read_to_string(super::source::root().join("Cargo.toml")).unwrap();
+    let features = manifest.split("[features]").nth(1).and_then(|rest| rest.split("\n[").next()).unwrap();
+    assert!(!features.contains("default ="), "a default feature is shipped: {features}");
+}
+
+#[test]
+fn a_shipped_double_is_found() {
+    let check = |parent: &str| {
+        let double = SourceFile::new("src/store/faulty.rs", "//! A test double: it fails.");
+        shipped_doubles(&[SourceFile::new("src/store/mod.rs", parent), double]).len()
+    };
+    assert_eq!(check(&format!("{FEATURE}\npub mod faulty;")), 0);
+    assert_eq!(check("pub mod faulty;"), 1);
+    assert_eq!(check(&format!("{FEATURE}\npub mod other;\npub mod faulty;")), 1);
 }
 
 #[test]
