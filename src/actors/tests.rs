@@ -38,6 +38,7 @@ use crate::store::embedded::faulty_disk::FaultyDisk;
 use crate::store::embedded::{EmbeddedStore, Options};
 use crate::store::faulty::FaultyStore;
 use crate::store::{LeaseId, Store};
+use crate::trouble::Trouble;
 
 /// A limit that nothing comes near.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -137,6 +138,7 @@ impl Stage {
             goodbyes: goodbyes.clone(),
             registry: registry.clone(),
             clock,
+            trouble: Trouble::default(),
         };
         Mailbox::start_here(&lifelines, || LeaseActor::new(lease_core));
         reader.wait_until_complete().await;

@@ -22,6 +22,7 @@ use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::store::Store;
+use crate::trouble::Trouble;
 
 /// The actors of a process.
 pub struct Actors {
@@ -75,6 +76,7 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
         goodbyes,
         registry: registry.clone(),
         clock: clock.clone(),
+        trouble: Trouble::default(),
     };
     let lease = Mailbox::start(&writing, &lifelines, || LeaseActor::new(lease));
     let peer = PeerCore {

@@ -27,6 +27,7 @@ use crate::domain::instance::PropertiesFrom;
 use crate::error::Code;
 use crate::metrics;
 use crate::store::{KeepAlive, LeaseId, Store};
+use crate::trouble::Trouble;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 16;
@@ -67,6 +68,8 @@ pub struct LeaseCore {
     pub registry: Mailbox<RegistryActor>,
     /// Time.
     pub clock: Clock,
+    /// Whether instances that are to be written again have to wait.
+    pub trouble: Trouble,
 }
 
 impl LeaseActor {
@@ -225,6 +228,7 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
                 let _ = tokio::time::timeout(SHOWN_LIMIT, core.reader.wait_for(revision)).await;
             }
             metrics::INSTANCES_RESTORED.add(1);
+            core.trouble.is_over();
             log::info!(
                 "instance {}/{} was written again: it kept beating",
                 beat.at.service,
@@ -232,18 +236,23 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
             );
             None
         }
-        Ok(Err(error)) if error.code == Code::Unavailable => Some(beat),
+        Ok(Err(error)) if error.code == Code::Unavailable => {
+            has_to_wait(core, &error);
+            Some(beat)
+        }
         Ok(Err(error)) => {
             log::info!("instance {}/{} is gone: {error}", beat.at.service, beat.at.instance);
             None
         }
         Err(refused) => {
-            log::warn!(
-                "instance {}/{} waits to be written again: {refused}",
-                beat.at.service,
-                beat.at.instance
-            );
+            has_to_wait(core, &refused);
             Some(beat)
         }
+    }
+}
+
+fn has_to_wait(core: &LeaseCore, why: &dyn std::fmt::Display) {
+    if core.trouble.fails(&why.to_string()) {
+        log::warn!("instances that kept beating and lost their leases wait to be written again: {why}");
     }
 }

@@ -9,6 +9,7 @@ use crate::cache::InstanceEntry;
 use crate::domain::json;
 use crate::store::faulty::{Call, Fault};
 use crate::store::{Compare, Key, Op, Reason, Txn, WatchError, keys};
+use crate::trouble::Trouble;
 
 /// Ends the lease as if it had expired.
 async fn expire(stage: &Stage, lease: LeaseId) {
@@ -35,6 +36,7 @@ async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
         goodbyes: stage.goodbyes.clone(),
         registry: stage.registry.clone(),
         clock: Clock::system(),
+        trouble: Trouble::default(),
     };
     renew(&Rc::new(core), beats.drain()).await;
 }

@@ -34,6 +34,7 @@ use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics;
 use crate::store::{Key, Store, StoreError};
+use crate::trouble::Trouble;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 16;
@@ -183,18 +184,22 @@ impl Task {
 }
 
 async fn probe(core: Rc<PeerCore>) {
+    let trouble = Trouble::default();
     loop {
         let pause = match core.store.revision().await {
             Ok(_) => {
-                if core.contact.restored() {
+                core.contact.restored();
+                if trouble.is_over() {
                     log::info!("the store answers again");
                 }
                 PROBE
             }
             Err(error) => {
-                if core.contact.lost(core.clock.monotonic(), error.to_string()) {
-                    log::warn!("the store does not answer: {error}; reads go on from the snapshot");
+                let why = error.to_string();
+                if trouble.fails(&why) {
+                    log::warn!("the store does not answer: {why}; reads go on from the snapshot");
                 }
+                core.contact.lost(core.clock.monotonic(), why);
                 PROBE_AWAY
             }
         };
@@ -203,6 +208,7 @@ async fn probe(core: Rc<PeerCore>) {
 }
 
 async fn beat(core: Rc<PeerCore>) {
+    let trouble = Trouble::default();
     loop {
         tokio::time::sleep(core.beat_every).await;
         if !core.has_joined.get() || core.is_leaving.get() {
@@ -221,11 +227,20 @@ async fn beat(core: Rc<PeerCore>) {
             let _ = core.beats.take(|| at, &entry);
             continue;
         }
-        if was_registered {
+        if was_registered && !trouble.goes_on() {
             log::warn!("this node is no longer registered; registering again");
         }
-        if let Err(error) = join(&core).await {
-            log::warn!("this node could not register itself, trying again: {error}");
+        match join(&core).await {
+            Ok(()) => {
+                if trouble.is_over() {
+                    log::info!("this node is registered again");
+                }
+            }
+            Err(error) => {
+                if trouble.fails(&error.to_string()) {
+                    log::warn!("this node could not register itself, trying again until it can: {error}");
+                }
+            }
         }
     }
 }

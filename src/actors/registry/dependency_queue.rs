@@ -20,6 +20,7 @@ use crate::domain::dependency::Dependency;
 use crate::domain::json;
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, StoreError, Txn, keys};
+use crate::trouble::Trouble;
 
 /// TTL of the lock, seconds: what other nodes wait for if this one dies holding it.
 const LOCK_TTL: i64 = 60;
@@ -41,6 +42,7 @@ const READS: usize = 4;
 
 /// Runs as long as the actor.
 pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
+    let trouble = Trouble::default();
     loop {
         let (revision, waiting) = {
             let snapshot = core.reader.load();
@@ -54,7 +56,11 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
             let _ = tokio::time::timeout(IDLE, core.reader.wait_for(revision + 1)).await;
             continue;
         }
-        match drain(&core, &owner, waiting).await {
+        let drained = drain(&core, &owner, waiting).await;
+        if drained.is_ok() && trouble.is_over() {
+            log::info!("dependency requests are applied again");
+        }
+        match drained {
             Ok(Drained::All(applied)) => {
                 // Nothing was applied if the snapshot is behind: then the next one may know more.
                 let next = applied.max(revision + 1);
@@ -62,7 +68,11 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
             }
             Ok(Drained::HeldElsewhere) => tokio::time::sleep(RETRY).await,
             Err(error) => {
-                log::warn!("dependency requests wait: {error}");
+                if trouble.fails(&error.to_string()) {
+                    log::warn!(
+                        "dependency requests wait, and watchers of their providers with them: {error}"
+                    );
+                }
                 tokio::time::sleep(RETRY).await;
             }
         }

@@ -31,6 +31,7 @@ use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics;
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
+use crate::trouble::Trouble;
 
 /// Messages that may wait.
 pub const MAILBOX: usize = 64;
@@ -42,6 +43,8 @@ const PAGES_DECODED: usize = 3;
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Last pause after a failure.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
+/// A watch that has not ended by then stands, though nothing came: the store ends one it cannot begin within 5 s.
+const STANDS_AFTER: Duration = Duration::from_secs(6);
 /// Changes that may wait for a hub whose mailbox is full, before the publisher waits for it.
 const MAX_UNSENT: usize = 200_000;
 /// How long the hub may then take.
@@ -64,6 +67,8 @@ pub struct WatchCore {
     share: f64,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
+    /// Whether lists or watches fail.
+    trouble: Trouble,
 }
 
 /// How what the store tells is judged.
@@ -98,6 +103,7 @@ impl WatchActor {
             share: rules.share,
             state: RefCell::new(state),
             unsent: RefCell::default(),
+            trouble: Trouble::default(),
         };
         Self { core: Rc::new(core) }
     }
@@ -157,7 +163,9 @@ async fn work(core: Rc<WatchCore>) {
                     continue;
                 }
                 Err(error) => {
-                    log::warn!("the store cannot be listed, trying again: {error}");
+                    if core.trouble.fails(&error.to_string()) {
+                        log::warn!("the store cannot be listed, trying again until it can: {error}");
+                    }
                     Phase::List
                 }
             },
@@ -171,7 +179,9 @@ async fn work(core: Rc<WatchCore>) {
                     Phase::List
                 }
                 WatchError::Lost(why) => {
-                    log::warn!("the watch was lost, watching again: {why}");
+                    if core.trouble.fails(&why) {
+                        log::warn!("the watch of the store was lost, trying again until it stands: {why}");
+                    }
                     Phase::Watch
                 }
                 // At the end of a stop. Any other time the process ends with this actor.
@@ -234,11 +244,16 @@ async fn watch(core: &WatchCore) -> WatchError {
     let from = core.state.borrow().revision() + 1;
     core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
+    let stands_at = core.clock.monotonic() + STANDS_AFTER;
     loop {
         let now = core.clock.monotonic();
+        if now >= stands_at {
+            stands(core);
+        }
+        let unsure = core.trouble.goes_on().then(|| stands_at.saturating_sub(now));
         let due = core.state.borrow().guard().next_due().map(|due| due.saturating_sub(now));
         let again = (core.unsent.borrow().count > 0).then_some(PUSH_AGAIN);
-        let ready = match due.into_iter().chain(again).min() {
+        let ready = match due.into_iter().chain(again).chain(unsure).min() {
             None => batches.next().await,
             Some(left) => match tokio::time::timeout(left, batches.next()).await {
                 Ok(ready) => ready,
@@ -251,22 +266,35 @@ async fn watch(core: &WatchCore) -> WatchError {
         };
         let Some(ready) = ready else { return WatchError::Lost("the stream ended".to_owned()) };
         let now = core.clock.monotonic();
-        let mut end = None;
+        let (mut end, mut has_come) = (None, false);
         {
             let mut state = core.state.borrow_mut();
             for batch in ready {
                 match batch {
-                    Ok(batch) => state.apply(batch, now),
+                    Ok(batch) => {
+                        has_come = true;
+                        state.apply(batch, now);
+                    }
                     Err(error) => end = Some(error),
                 }
             }
             state.judge(now);
+        }
+        if has_come {
+            stands(core);
         }
         let step = core.state.borrow_mut().step();
         publish(core, step).await;
         if let Some(error) = end {
             return error;
         }
+    }
+}
+
+/// The watch works.
+fn stands(core: &WatchCore) {
+    if core.trouble.is_over() {
+        log::info!("the watch of the store stands again, at revision {}", core.state.borrow().revision());
     }
 }
 

@@ -18,6 +18,7 @@ use super::lease::{LeaseClock, LeaseTime, TICK};
 use super::log::{AppendError, Log};
 use super::snapshot::Snapshots;
 use super::stats::Counters;
+use crate::trouble::Trouble;
 
 /// No more is put into one group, so that the first of it does not wait for ever.
 const GROUP_STEPS: usize = 8_192;
@@ -66,7 +67,7 @@ struct Group {
     /// Room in the queue to be given back.
     room: usize,
     /// The last group could not be written.
-    refusing: bool,
+    trouble: Trouble,
 }
 
 impl Committer {
@@ -181,7 +182,7 @@ impl Committer {
 
     fn publish(&mut self, group: &mut Group) {
         let wrote = self.keyspace.revision > group.revision_before;
-        if wrote && std::mem::take(&mut group.refusing) {
+        if wrote && group.trouble.is_over() {
             log::info!("{}: writing works again", self.log.path());
         }
         self.counters.note(&self.keyspace, &self.log);
@@ -205,7 +206,7 @@ impl Committer {
             _ => Reason::Refused,
         };
         let refusal = Refusal { reason, message: format!("{}: could not write: {error}", self.log.path()) };
-        if !std::mem::replace(&mut group.refusing, true) {
+        if group.trouble.fails(&refusal.message) {
             log::error!("{}; writes are refused until it works again", refusal.message);
         }
         self.counters.note_refusal();

@@ -13,6 +13,7 @@ use super::format::{
 use super::keyspace::{Items, Keyspace};
 use super::log::{AppendError, Log, UNFINISHED, number_in};
 use super::stats::Counters;
+use crate::trouble::Trouble;
 
 /// Decides when a snapshot is made, and has it made on a thread of its own.
 pub(super) struct Snapshots {
@@ -23,6 +24,7 @@ pub(super) struct Snapshots {
     length: u64,
     /// The last try failed: not before the log is this long.
     not_below: u64,
+    trouble: Trouble,
     running: Option<JoinHandle<io::Result<u64>>>,
 }
 
@@ -31,7 +33,7 @@ const RETRY_AFTER: u64 = 16 << 20;
 
 impl Snapshots {
     pub(super) fn new(store: StoreId, least_log_bytes: u64, length: u64) -> Self {
-        Self { store, least_log_bytes, length, not_below: 0, running: None }
+        Self { store, least_log_bytes, length, not_below: 0, trouble: Trouble::default(), running: None }
     }
 
     /// Called after each group. The error is fatal.
@@ -85,6 +87,7 @@ impl Snapshots {
             Ok(Ok(length)) => {
                 self.length = length;
                 self.not_below = 0;
+                self.trouble.is_over();
                 log.shrink_to_open_segment();
                 counters.note_snapshot_length(length);
                 counters.note_snapshot_written();
@@ -97,7 +100,12 @@ impl Snapshots {
 
     fn failed(&mut self, log: &Log, error: &io::Error) {
         self.not_below = log.total() + RETRY_AFTER;
-        log::warn!("{}: the log goes on growing, since no snapshot could be written: {error}", log.path());
+        if self.trouble.fails(&error.to_string()) {
+            log::warn!(
+                "{}: the log goes on growing, since no snapshot could be written: {error}",
+                log.path()
+            );
+        }
     }
 }
 
