@@ -30,6 +30,7 @@
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters | written where things happen |
+//! | 0 | [`tls`] | certificates and keys in PEM | opens no connection |
 //! | 0 | [`trouble`] | failures that go on | logged once a change, not once a try |
 //! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
@@ -120,4 +121,5 @@ pub mod frame;
 pub mod http;
 pub mod metrics;
 pub mod store;
+pub mod tls;
 pub mod trouble;

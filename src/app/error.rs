@@ -4,11 +4,11 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use super::tls::TlsError;
 use super::transfer::TransferError;
 use crate::error::Error;
 use crate::store::embedded::OpenError;
 use crate::store::etcd::ConnectError;
+use crate::tls::TlsError;
 
 /// Something outside the configuration is wrong. The text names it, and what to do where that is not plain.
 #[derive(Debug, thiserror::Error)]

@@ -1,7 +1,6 @@
 //! The composition root: builds everything once, in the order of the data flow, and drains it in reverse.
 
 pub mod actors;
-mod encrypted_pem;
 mod error;
 mod identity;
 mod limits;
@@ -121,7 +120,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         rules: rules::api(&config),
     };
     let node = Arc::clone(&api.node);
-    let tls = if config.tls.enable { Some(tls::server(&config.tls)?) } else { None };
+    let tls = tls::server(&config.tls)?;
     let address = listen_address(&config)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
     let settings = Settings {

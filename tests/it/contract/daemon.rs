@@ -158,6 +158,35 @@ fn a_password_inside_an_endpoint_is_refused_and_not_shown() {
     }
 }
 
+/// OpenSSL 3 writes keys so: PKCS#8, encrypted with AES-256 by a key made with PBKDF2 and SHA-256.
+#[test]
+fn an_encrypted_key_opens_the_port_of_https() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let der = made.signing_key.serialize_der();
+    let parameters =
+        pkcs8::pkcs5::pbes2::Parameters::pbkdf2_sha256_aes256cbc(2_048, &[7; 8], &[9; 16]).unwrap();
+    let key = pkcs8::PrivateKeyInfo::try_from(der.as_slice()).unwrap();
+    let encrypted = key.encrypt_with_params(parameters, "Test#Pwd1").unwrap();
+    write("server.cer", &made.cert.pem());
+    write("server_key.pem", &encrypted.to_pem("ENCRYPTED PRIVATE KEY", pkcs8::LineEnding::LF).unwrap());
+    write("cert_pwd", "Test#Pwd1\n");
+    let settings = Settings::default()
+        .conf("ssl_mode", "1")
+        .conf("ssl_verify_client", "0")
+        .conf("ssl.dir", &folder.path().display().to_string());
+    let mut daemon = Daemon::spawn(settings.clone()).unwrap();
+    eventually(GENEROUS, || {
+        assert_eq!(daemon.process().exit_status(), None);
+        daemon.process().log().contains("listening on https://")
+    });
+    write("cert_pwd", "another one");
+    let finished = run(settings, &["serve"]);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    assert!(finished.output.contains("cert_pwd does not open the key"), "{finished:?}");
+}
+
 /// Injected: SIGTERM, SIGINT, on both stores, with an idle connection and an idle watch. The watch is closed with 1001,
 /// the connection ends, the exit code is 0, and the port is free.
 #[test]

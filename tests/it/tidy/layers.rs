@@ -8,7 +8,7 @@ use super::{Violation, assert_none, made_up};
 
 /// The modules of the crate's root, lowest layer first. A module imports any layer below its own, and no neighbour.
 pub const LAYERS: [&[&str]; 8] = [
-    &["clock", "error", "frame", "metrics", "trouble"],
+    &["clock", "error", "frame", "metrics", "tls", "trouble"],
     &["domain", "config"],
     &["store", "cache", "rbac"],
     &["actors"],

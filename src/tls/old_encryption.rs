@@ -7,40 +7,22 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest, Md5};
 
-/// Whether a PEM text is of this kind. PKCS#8's own encryption (`ENCRYPTED PRIVATE KEY`) is another.
-pub fn is_encrypted(pem: &[u8]) -> bool {
-    String::from_utf8_lossy(pem).contains("ENCRYPTED")
-}
+use super::pem::KeyError;
 
-/// Why a key stays closed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub enum KeyError {
-    /// Another kind of PEM.
-    #[error("holds no private key")]
-    NoKey,
-    /// Another kind of encryption, or a cipher that is not read.
-    #[error(
-        "{0}the key is encrypted in a way this version does not read; convert it: openssl pkey -in … -out …"
-    )]
-    Unsupported(String),
-    /// A key that says how it is encrypted in a way nobody understands.
-    #[error("the key is damaged: {0}")]
-    Damaged(&'static str),
-    /// Most likely.
-    #[error("the password in cert_pwd does not open the key")]
-    Password,
+/// Whether a PEM text is of this kind.
+pub(super) fn is_encrypted(text: &str) -> bool {
+    text.lines().any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
 
 /// The same key in PEM without a password.
-pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, KeyError> {
-    let text = String::from_utf8_lossy(pem);
+pub(super) fn decrypt(text: &str, password: &[u8]) -> Result<Vec<u8>, KeyError> {
     let lines: Vec<&str> = text.lines().map(str::trim).collect();
     let begin = lines.iter().find(|line| line.starts_with("-----BEGIN")).ok_or(KeyError::NoKey)?;
     let info = lines.iter().find_map(|line| line.strip_prefix("DEK-Info:"));
     let info = info.ok_or_else(|| KeyError::Unsupported(String::new()))?;
     let (cipher, iv) =
-        info.trim().split_once(',').ok_or(KeyError::Damaged("DEK-Info names no initial vector"))?;
-    let iv = unhex(iv).ok_or(KeyError::Damaged("the initial vector in DEK-Info is no hex"))?;
+        info.trim().split_once(',').ok_or_else(|| KeyError::damaged("DEK-Info names no initial vector"))?;
+    let iv = unhex(iv).ok_or_else(|| KeyError::damaged("the initial vector in DEK-Info is no hex"))?;
     let key_length = match cipher {
         "AES-128-CBC" => 16,
         "AES-192-CBC" => 24,
@@ -50,10 +32,10 @@ pub fn decrypt(pem: &[u8], password: &[u8]) -> Result<Vec<u8>, KeyError> {
     let body =
         lines.iter().filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with("-----"));
     let data = BASE64.decode(body.copied().collect::<String>());
-    let data = data.map_err(|_| KeyError::Damaged("it is no base64"))?;
-    let salt = iv.get(..8).ok_or(KeyError::Damaged("the initial vector is too short"))?;
+    let data = data.map_err(|_| KeyError::damaged("it is no base64"))?;
+    let salt = iv.get(..8).ok_or_else(|| KeyError::damaged("the initial vector is too short"))?;
     let key = derive(password, salt, key_length);
-    let invalid = |_| KeyError::Damaged("the initial vector has the wrong length");
+    let invalid = |_| KeyError::damaged("the initial vector has the wrong length");
     let plain = match key_length {
         16 => cbc::Decryptor::<aes::Aes128>::new_from_slices(&key, &iv)
             .map_err(invalid)?
@@ -116,13 +98,13 @@ WZ7YYQ3ZQZnymfF/to6gzeTRDIlzYCguyw==\n\
 
     #[test]
     fn opens_with_its_password_only() {
-        assert!(is_encrypted(ENCRYPTED.as_bytes()));
-        let opened = decrypt(ENCRYPTED.as_bytes(), b"Test#Pwd1").unwrap();
+        assert!(is_encrypted(ENCRYPTED));
+        let opened = decrypt(ENCRYPTED, b"Test#Pwd1").unwrap();
         let letters = |pem: &str| pem.replace('\n', "");
         assert_eq!(letters(&String::from_utf8(opened).unwrap()), letters(PLAIN));
-        assert_eq!(decrypt(ENCRYPTED.as_bytes(), b"wrong"), Err(KeyError::Password));
-        let other = decrypt(ENCRYPTED.replace("AES-256-CBC", "DES-CBC").as_bytes(), b"").unwrap_err();
+        assert_eq!(decrypt(ENCRYPTED, b"wrong"), Err(KeyError::Password));
+        let other = decrypt(&ENCRYPTED.replace("AES-256-CBC", "DES-CBC"), b"").unwrap_err();
         assert!(other.to_string().starts_with("cipher DES-CBC: the key is encrypted in a way"), "{other}");
-        assert!(!is_encrypted(PLAIN.as_bytes()));
+        assert!(!is_encrypted(PLAIN));
     }
 }

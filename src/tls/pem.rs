@@ -1,0 +1,238 @@
+//! Certificates and private keys from PEM files. Errors name the file.
+//!
+//! An encrypted key is one in PKCS#8 (`ENCRYPTED PRIVATE KEY`, which OpenSSL writes since 1.0) or in the older form that
+//! deployments of the original have (see `old_encryption`).
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use super::old_encryption;
+
+/// A file is longer only by mistake: the certificates of all public authorities take a fifth of it.
+const MAX_BYTES: u64 = 1 << 20;
+
+const BEGIN_PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
+const END_PKCS8: &str = "-----END ENCRYPTED PRIVATE KEY-----";
+
+/// A file of certificates or keys that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {why}", path.display())]
+pub struct PemError {
+    path: PathBuf,
+    why: Why,
+}
+
+/// What is wrong with a file.
+#[derive(Debug, thiserror::Error)]
+enum Why {
+    #[error(transparent)]
+    Io(io::Error),
+    #[error("is longer than 1 MiB")]
+    TooLong,
+    #[error(transparent)]
+    Form(rustls::pki_types::pem::Error),
+    #[error("holds no certificate")]
+    NoCertificate,
+    #[error(transparent)]
+    Key(KeyError),
+    #[error("the password in {} does not open the key", .0.display())]
+    Password(PathBuf),
+}
+
+/// Why a key stays closed.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum KeyError {
+    #[error("holds no private key")]
+    NoKey,
+    /// With the cipher, if it is known.
+    #[error(
+        "{0}the key is encrypted in a way this version does not read; convert it: openssl pkey -aes256 -in … -out …"
+    )]
+    Unsupported(String),
+    /// It says how it is encrypted in a way nobody understands.
+    #[error("the key is damaged: {0}")]
+    Damaged(String),
+    #[error("the password does not open the key")]
+    Password,
+}
+
+impl KeyError {
+    pub(super) fn damaged(how: &str) -> Self {
+        Self::Damaged(how.to_owned())
+    }
+}
+
+impl PemError {
+    fn of(path: &Path) -> impl Fn(Why) -> Self {
+        move |why| Self { path: path.to_owned(), why }
+    }
+}
+
+/// A file's bytes.
+pub fn read(path: &Path) -> Result<Vec<u8>, PemError> {
+    let failed = PemError::of(path);
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| failed(Why::Io(error)))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(Why::Io(error)))?;
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BYTES) {
+        return Err(failed(Why::TooLong));
+    }
+    Ok(bytes)
+}
+
+/// All certificates of a file, at least one.
+pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
+    let failed = PemError::of(path);
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
+    let found = found.map_err(|error| failed(Why::Form(error)))?;
+    if found.is_empty() { Err(failed(Why::NoCertificate)) } else { Ok(found) }
+}
+
+/// The first private key of a file; if it is encrypted, another file holds its password.
+pub fn private_key(path: &Path, password_file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    let pem = read(path)?;
+    let text = String::from_utf8_lossy(&pem);
+    let closed = |error| match error {
+        KeyError::Password => Why::Password(password_file.to_owned()),
+        error => Why::Key(error),
+    };
+    let key = match pkcs8_section(&text) {
+        Some(section) => {
+            let password = read(password_file)?;
+            pkcs8_key(section, password.trim_ascii_end()).map_err(closed)
+        }
+        None if old_encryption::is_encrypted(&text) => {
+            let password = read(password_file)?;
+            let opened = old_encryption::decrypt(&text, password.trim_ascii_end());
+            opened.map_err(closed).and_then(|pem| plain_key(&pem))
+        }
+        None => plain_key(&pem),
+    };
+    key.map_err(PemError::of(path))
+}
+
+fn plain_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Why> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
+        rustls::pki_types::pem::Error::NoItemsFound => Why::Key(KeyError::NoKey),
+        error => Why::Form(error),
+    })
+}
+
+/// From the beginning to the end of an encrypted PKCS#8 key, if there is one.
+fn pkcs8_section(text: &str) -> Option<&str> {
+    let section = &text[text.find(BEGIN_PKCS8)?..];
+    Some(section.find(END_PKCS8).map_or(section, |end| &section[..end + END_PKCS8.len()]))
+}
+
+fn pkcs8_key(section: &str, password: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
+    let document = SecretDocument::from_pem(section);
+    let (_, document) = document.map_err(|error| KeyError::Damaged(error.to_string()))?;
+    // Other kinds of encryption have parameters of another form.
+    let unsupported = || KeyError::Unsupported(String::new());
+    let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| unsupported())?;
+    match encrypted.decrypt(password) {
+        Ok(key) => Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into()),
+        Err(pkcs8::Error::EncryptedPrivateKey(
+            pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs8::pkcs5::Error::NoPbes1CryptSupport,
+        )) => Err(unsupported()),
+        // A wrong password shows as bad padding, or by chance as a key that is none.
+        Err(_) => Err(KeyError::Password),
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    // Made by OpenSSL for this test, used nowhere else; the password is `Test#Pwd1`.
+    /// Not encrypted.
+    const PLAIN: &str = "\
+-----BEGIN PRIVATE KEY-----\n\
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg+HdXjJ7F0DeTbsWz\n\
+IkNrTOCG3PwGLlHK+gGk/4q8wmmhRANCAASsk1TECtVNZ6NQg+J5pPHTKauZSKNz\n\
+tQltbASOaT+rkvW9ehEL/KJKtppuMUceZDhlGOQ+SRQThU56A3xjDW0n\n\
+-----END PRIVATE KEY-----\n\
+";
+    /// As OpenSSL 3 writes it: PBES2, PBKDF2 with HMAC-SHA256, AES-256-CBC.
+    const PBKDF2: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+MIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAig9ULj6WknYQICCAAw\n\
+DAYIKoZIhvcNAgkFADAdBglghkgBZQMEASoEEHGlGxzFOYEzoDOn0fct7QsEgZD7\n\
+D+bR62iHetPRqz3t3ClP/5R+OBFte0PrrLeM+4A8xxIAG1nngFQpYtACsujV/9KY\n\
+i1m3ZQeHsCjMVA0BYC9nkxWGnDZwsg4QGYzPQbfEG7ZYE2VlznUFOvDwKosnIMUv\n\
+fVdauEErXgpTTpU0pAbSeCHI8qAFHilyqpI/090cLXQEYlhmoZna3keJJ+GeD40=\n\
+-----END ENCRYPTED PRIVATE KEY-----\n\
+";
+    /// PBES2 with scrypt.
+    const SCRYPT: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+MIHkME8GCSqGSIb3DQEFDTBCMCEGCSsGAQQB2kcECzAUBAi3g21pUAVY9AICBAAC\n\
+AQgCAQEwHQYJYIZIAWUDBAEqBBDvDUW+PH5h2AxwJOlwLgbVBIGQo2po2n5Fz5Aw\n\
+6G9rdHyimCQtkvp3sfd9oYhm0HZ3zcdwyBc/0+q6niaJTAHy4t7mqTW0+laKHfb2\n\
+t+NGOua5t/xPV1oqUWmMqIGfKaa231Uh2F6lPbMCmm5RMI+YJ3klsWhvE0A2kAAG\n\
+0WKWVP3zUJ7RQ5NoeijEQJdbesAkJSNsf7+5LzF9CN00NlOT4B7k\n\
+-----END ENCRYPTED PRIVATE KEY-----\n\
+";
+    /// PBES1 with triple DES, as versions before 1.0 wrote it: not read.
+    const PBES1: &str = "\
+-----BEGIN ENCRYPTED PRIVATE KEY-----\n\
+MIGxMBwGCiqGSIb3DQEMAQMwDgQIpQsKFEJgj08CAggABIGQK1koZxMbE0PVSL6a\n\
+rteq4HwoBPPlKvCH1jFdDBR+tHfQuZ0ROAWbgq8uRZtMQyu8LxyMbmJUFtxpD3kX\n\
+2Zfs93pCqMv/sXO25wRDmnsOWStX4kFIrxe6O3OOr4kB7YRz1/5X8G9SizOVdsrk\n\
+rAGYfM6wg+5834SK9g4vqNaOb0KLNoDlODC1SnV8ykVpLzia\n\
+-----END ENCRYPTED PRIVATE KEY-----\n\
+";
+
+    fn key(pem: &str, password: Option<&str>) -> Result<PrivateKeyDer<'static>, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, password_path) = (folder.path().join("key.pem"), folder.path().join("cert_pwd"));
+        fs::write(&path, pem).unwrap();
+        if let Some(password) = password {
+            fs::write(&password_path, password).unwrap();
+        }
+        private_key(&path, &password_path).map_err(|error| error.to_string())
+    }
+
+    /// The number behind the public point's tag is in every form of the key.
+    fn is_the_key(der: &[u8]) -> bool {
+        let plain = key(PLAIN, None).unwrap();
+        let point = &plain.secret_der()[plain.secret_der().len() - 64..];
+        der.windows(64).any(|window| window == point)
+    }
+
+    #[test]
+    fn encrypted_keys_open_with_their_password_only() {
+        for encrypted in [PBKDF2, SCRYPT] {
+            let opened = key(encrypted, Some("Test#Pwd1\n")).unwrap();
+            assert!(is_the_key(opened.secret_der()));
+            let beside = format!(
+                "a bag\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{encrypted}rest\n"
+            );
+            assert!(is_the_key(key(&beside, Some("Test#Pwd1")).unwrap().secret_der()));
+            assert!(key(encrypted, Some("wrong")).unwrap_err().contains("cert_pwd does not open the key"));
+            assert!(key(encrypted, None).unwrap_err().contains("cert_pwd"), "names the file that is absent");
+        }
+    }
+
+    #[test]
+    fn what_is_no_key_is_named() {
+        assert!(key(PBES1, Some("Test#Pwd1")).unwrap_err().contains("openssl pkey"));
+        assert!(key("", None).unwrap_err().ends_with("key.pem: holds no private key"));
+        let cut = &PBKDF2[..PBKDF2.len() / 2];
+        assert!(key(cut, Some("Test#Pwd1")).unwrap_err().contains("key.pem: "));
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("long");
+        fs::write(&path, vec![b'x'; 1 << 21]).unwrap();
+        assert!(certificates(&path).unwrap_err().to_string().contains("1 MiB"));
+        fs::write(&path, "no certificate").unwrap();
+        assert!(certificates(&path).unwrap_err().to_string().contains("holds no certificate"));
+    }
+}
