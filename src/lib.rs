@@ -30,7 +30,7 @@
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters | written where things happen |
-//! | 0 | [`tls`] | certificates and keys in PEM | opens no connection |
+//! | 0 | [`tls`] | certificates and keys, from files that may be replaced | opens no connection |
 //! | 0 | [`trouble`] | failures that go on | logged once a change, not once a try |
 //! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
@@ -90,6 +90,8 @@
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
 //! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
+//! | How is etcd found? | `store/etcd/nodes.rs`, `store/etcd/connector.rs` |
+//! | What happens when a certificate is renewed? | `tls/files.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

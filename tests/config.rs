@@ -516,9 +516,6 @@ access_log_file = ./access.log
     assert_eq!(config.server.host, "sc-a");
     // With named clusters the own etcd is managerEndpoints.
     assert_eq!(urls(&config), ["http://127.0.0.1:2379"]);
-    assert_eq!(etcd(&config).cluster, "sc-0");
-    let clusters: Vec<&str> = etcd(&config).clusters.iter().map(|cluster| cluster.name.as_str()).collect();
-    assert_eq!(clusters, ["sc-0", "sc-1"]);
     assert_eq!((config.log.level, config.log.format), (log::LevelFilter::Debug, LogFormat::Json));
     assert_eq!(config.log.file.unwrap().path, PathBuf::from("/var/log/sc-a/sc.log"));
     assert_eq!((config.environment.as_str(), config.tls.ciphers.len()), ("prod", 1));

@@ -2,7 +2,6 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use super::transfer::TransferError;
 use crate::error::Error;
@@ -16,14 +15,6 @@ pub enum AppError {
     /// The system lets no signal be handled.
     #[error("signals cannot be handled: {0}")]
     Signals(io::Error),
-    /// A file that the configuration names.
-    #[error("{}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
     /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] OpenError),
@@ -58,11 +49,4 @@ pub enum AppError {
     /// An export or an import.
     #[error(transparent)]
     Transfer(#[from] TransferError),
-}
-
-impl AppError {
-    /// What makes an error of the system one of a file.
-    pub fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
-        move |error| Self::File { path: path.to_owned(), error }
-    }
 }

@@ -36,6 +36,7 @@ use crate::http::openapi;
 use crate::http::routes::ROUTES;
 use crate::http::server::{self, Bound, Settings};
 use crate::store::Store;
+use crate::tls::files::{FileSets, LOOK_EVERY};
 
 /// Exit code when the daemon cannot start for a reason outside its configuration (`EX_UNAVAILABLE`).
 const EXIT_UNAVAILABLE: u8 = 69;
@@ -88,14 +89,15 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let clock = Clock::system();
+    let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
-        store = store::open(&config.registry, &clock) => store?,
+        store = store::open(&config.registry.kind, &clock, &file_sets) => store?,
         signal = stop.wait() => {
             log::info!("{signal} while waiting for the store");
             return Ok(());
         }
     };
+    actix::spawn(renew(file_sets, reload.subscribe()));
     let (actors, shared) = actors::start(&config, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
@@ -186,6 +188,30 @@ async fn reopen_log(mut reload: watch::Receiver<()>) {
     }
 }
 
+/// Has certificates read again that were renewed: every few seconds those whose files have changed, and all of them when the
+/// daemon is told to.
+async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
+    loop {
+        let is_told = tokio::select! {
+            told = reload.changed() => match told {
+                Ok(()) => true,
+                Err(_) => return,
+            },
+            () = tokio::time::sleep(LOOK_EVERY) => false,
+        };
+        let file_sets = file_sets.clone();
+        let read = move || {
+            if is_told {
+                file_sets.reload().iter().for_each(|error| log::warn!("{error}"));
+            } else {
+                file_sets.look();
+            }
+        };
+        // Reading may wait for a disk. It ends early only with the process.
+        drop(tokio::task::spawn_blocking(read).await);
+    }
+}
+
 fn listen_address(config: &Config) -> Result<SocketAddr, AppError> {
     let (host, port) = (config.server.host.as_str(), config.server.port);
     let host = if host.is_empty() { "0.0.0.0" } else { host };
@@ -210,7 +236,7 @@ fn transfer(
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, TransferError>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
-        let store = store::open(&config.registry, &Clock::system()).await?;
+        let store = store::open(&config.registry.kind, &Clock::system(), &FileSets::default()).await?;
         let moved = work(&store).await;
         store.close().await;
         moved.map_err(AppError::from)

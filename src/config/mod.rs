@@ -30,7 +30,7 @@ mod value;
 mod yaml;
 
 pub use cron::{Cron, LocalMinute};
-pub use endpoint::{Cluster, EtcdEndpoint, Scheme};
+pub use endpoint::{EtcdEndpoint, Scheme};
 pub use inputs::Inputs;
 pub(crate) use keys::{is_known_flag, nearest_flag};
 pub(crate) use nearest::nearest;

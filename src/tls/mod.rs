@@ -1,7 +1,9 @@
-//! What both sides of TLS read: certificates and keys in PEM, encrypted ones too. It opens no connection and knows no configuration.
+//! What both sides of TLS read: certificates and keys in PEM, encrypted ones too, from files that may be replaced while the
+//! process runs. It opens no connection and knows no configuration.
 
 mod old_encryption;
 
+pub mod files;
 pub mod pem;
 
 use std::path::PathBuf;

@@ -4,7 +4,9 @@ use service_center::store::etcd::{ConnectError, Credentials, EtcdOptions, EtcdSt
 use service_center::store::{KeepAlive, Op, Reason, Store, StoreError};
 
 use crate::support::etcd::Etcd;
-use crate::{Watching, attempt, eventually, key, list, put, put_leased, reason, submit, txn, within, write};
+use crate::{
+    Watching, at, attempt, eventually, key, list, put, put_leased, reason, submit, txn, within, write,
+};
 
 /// `root`, and `registry` which may do everything below `/cse-sr/`; both with password `open`.
 fn guarded() -> Etcd {
@@ -25,7 +27,7 @@ fn guarded() -> Etcd {
 
 fn options(etcd: &Etcd, user: &str, password: &str) -> EtcdOptions {
     let credentials = Credentials { user: user.to_owned(), password: password.to_owned() };
-    EtcdOptions { credentials: Some(credentials), ..EtcdOptions::plain([etcd.endpoint()]) }
+    EtcdOptions { credentials: Some(credentials), ..at([etcd.endpoint()]) }
 }
 
 async fn everything_works(store: &EtcdStore) {
@@ -56,7 +58,7 @@ async fn the_wrong_password_and_no_password() {
     let etcd = guarded();
     let refused = EtcdStore::connect(options(&etcd, "registry", "wrong")).await;
     assert!(matches!(refused, Err(ConnectError::Denied(_))), "{refused:?}");
-    let refused = EtcdStore::connect(EtcdOptions::plain([etcd.endpoint()])).await;
+    let refused = EtcdStore::connect(at([etcd.endpoint()])).await;
     assert!(matches!(refused, Err(ConnectError::Denied(_))), "{refused:?}");
 }
 

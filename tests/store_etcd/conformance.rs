@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use service_center::store::conformance::Subject;
-use service_center::store::etcd::{EtcdOptions, EtcdStore};
+use service_center::store::etcd::EtcdStore;
 
 use crate::support::etcd::Etcd;
 
 async fn make() -> Subject {
     let etcd = Arc::new(Etcd::start());
-    let store = EtcdStore::connect(EtcdOptions::plain([etcd.endpoint()])).await.unwrap();
+    let store = EtcdStore::connect(crate::at([etcd.endpoint()])).await.unwrap();
     let compacted = etcd.clone();
     Subject {
         store: Arc::new(store),

@@ -21,6 +21,7 @@ mod conformance;
 
 mod auth;
 mod batches;
+mod members;
 mod outages;
 mod renewals;
 mod streams;
@@ -32,6 +33,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
+use service_center::config::EtcdEndpoint;
 use service_center::store::etcd::{EtcdOptions, EtcdStore};
 use service_center::store::{
     Compare, Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
@@ -59,8 +61,13 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut probe: impl FnMut(
     .await;
 }
 
+/// At these addresses, and no others.
+fn at<T: AsRef<str>>(endpoints: impl IntoIterator<Item = T>) -> EtcdOptions {
+    EtcdOptions::plain(endpoints.into_iter().map(|text| EtcdEndpoint::parse(text.as_ref()).unwrap()))
+}
+
 async fn connect(etcd: &Etcd) -> Arc<EtcdStore> {
-    Arc::new(EtcdStore::connect(EtcdOptions::plain([etcd.endpoint()])).await.unwrap())
+    Arc::new(EtcdStore::connect(at([etcd.endpoint()])).await.unwrap())
 }
 
 fn key(name: impl std::fmt::Display) -> Key {

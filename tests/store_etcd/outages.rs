@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use crate::support::etcd::{Etcd, cluster};
 use crate::support::net::free_address;
 use crate::{
-    CALL_PATIENCE, Watching, attempt, connect, event_key, eventually, key, list, put, within, write,
+    CALL_PATIENCE, Watching, at, attempt, connect, event_key, eventually, key, list, put, within, write,
 };
 
 fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
@@ -105,7 +105,7 @@ async fn a_killed_etcd_is_used_again() {
 #[tokio::test]
 async fn nobody_there_at_the_start() {
     let address = free_address().unwrap();
-    let options = EtcdOptions::plain([address.to_string()]);
+    let options = at([address.to_string()]);
     let refused = within("an answer", EtcdStore::connect(options)).await;
     assert!(
         matches!(&refused, Err(ConnectError::Unreachable(why)) if why.contains(&address.port().to_string()))
@@ -113,11 +113,11 @@ async fn nobody_there_at_the_start() {
     let silent = TcpListener::bind(free_address().unwrap()).unwrap();
     let options = EtcdOptions {
         connect_timeout: Duration::from_millis(500),
-        ..EtcdOptions::plain([silent.local_addr().unwrap().to_string()])
+        ..at([silent.local_addr().unwrap().to_string()])
     };
     let unanswered = within("an answer", EtcdStore::connect(options)).await;
     assert!(matches!(unanswered, Err(ConnectError::Unreachable(_))), "{unanswered:?}");
-    let wrong = within("an answer", EtcdStore::connect(EtcdOptions::plain(["nowhere"]))).await;
+    let wrong = within("an answer", EtcdStore::connect(EtcdOptions::plain([]))).await;
     assert!(matches!(wrong, Err(ConnectError::Options(_))), "{wrong:?}");
 }
 
@@ -129,7 +129,7 @@ async fn one_good_endpoint_is_enough() {
     let silent = TcpListener::bind(free_address().unwrap()).unwrap();
     for bad in [dead, silent.local_addr().unwrap()] {
         for endpoints in [[bad.to_string(), etcd.endpoint()], [etcd.endpoint(), bad.to_string()]] {
-            let store = within("a store", EtcdStore::connect(EtcdOptions::plain(endpoints))).await.unwrap();
+            let store = within("a store", EtcdStore::connect(at(endpoints))).await.unwrap();
             let lease = store.grant(600).await.unwrap().id;
             for n in 0..20 {
                 write(&store, vec![put(n, "x")]).await;
@@ -148,7 +148,7 @@ async fn one_good_endpoint_is_enough() {
 async fn a_cluster_without_one_member() {
     let mut members = cluster(3);
     let endpoints: Vec<String> = members.iter().map(Etcd::endpoint).collect();
-    let store = EtcdStore::connect(EtcdOptions::plain(endpoints)).await.unwrap();
+    let store = EtcdStore::connect(at(endpoints)).await.unwrap();
     let lease = store.grant(600).await.unwrap().id;
     let start = write(&store, vec![put("start", "x")]).await;
     let mut watching = Watching::start(&store, "/cse-sr/", start);

@@ -7,40 +7,53 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use service_center::store::etcd::{
     ClientIdentity, ConnectError, EtcdOptions, EtcdStore, TlsOptions, Verification,
 };
-use service_center::store::{KeepAlive, Store};
+use service_center::store::{KeepAlive, Reason, Store};
 use tempfile::TempDir;
 
 use crate::support::etcd::{Etcd, EtcdSetup, TlsFiles};
-use crate::{Watching, list, put_leased, within, write};
+use crate::{Watching, at, attempt, eventually, list, put, put_leased, reason, within, write};
 
-/// An authority with a server's certificate and a client's.
+/// An authority with a server's certificate and a client's, in files.
 struct Certificates {
     dir: TempDir,
 }
 
+/// Whose certificate is over.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Expired {
+    Nobodys,
+    TheServers,
+    TheClients,
+}
+
 impl Certificates {
     fn made_for(server_name: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        let certificates = Self { dir: tempfile::tempdir().unwrap() };
+        certificates.make(server_name, Expired::Nobodys);
+        certificates
+    }
+
+    /// Replaces all files by new ones, of a new authority.
+    fn make(&self, server_name: &str, expired: Expired) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        fs::write(dir.path().join("ca.pem"), authority.pem()).unwrap();
-        for (file, name) in [("server", server_name), ("client", "client")] {
+        fs::write(self.path("ca.pem"), authority.pem()).unwrap();
+        let server = ("server", server_name, Expired::TheServers);
+        for (file, name, is_over) in [server, ("client", "client", Expired::TheClients)] {
             let key = KeyPair::generate().unwrap();
-            let certificate =
-                CertificateParams::new([name.to_owned()]).unwrap().signed_by(&key, &authority).unwrap();
-            fs::write(dir.path().join(format!("{file}.pem")), certificate.pem()).unwrap();
-            fs::write(dir.path().join(format!("{file}.key")), key.serialize_pem()).unwrap();
+            let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+            if expired == is_over {
+                params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+            }
+            let certificate = params.signed_by(&key, &authority).unwrap();
+            fs::write(self.path(&format!("{file}.pem")), certificate.pem()).unwrap();
+            fs::write(self.path(&format!("{file}.key")), key.serialize_pem()).unwrap();
         }
-        Self { dir }
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
-    }
-
-    fn read(&self, name: &str) -> Vec<u8> {
-        fs::read(self.path(name)).unwrap()
     }
 
     fn etcd(&self) -> Etcd {
@@ -55,10 +68,11 @@ impl Certificates {
 
     fn options(&self, verification: Verification) -> TlsOptions {
         TlsOptions {
-            ca: Some(self.read("ca.pem")),
+            ca: Some(self.path("ca.pem")),
             identity: Some(ClientIdentity {
-                certificate: self.read("client.pem"),
-                key: self.read("client.key"),
+                certificate: self.path("client.pem"),
+                key: self.path("client.key"),
+                password: self.path("cert_pwd"),
             }),
             server_name: None,
             verification,
@@ -67,7 +81,7 @@ impl Certificates {
 }
 
 async fn connect(etcd: &Etcd, tls: TlsOptions) -> Result<EtcdStore, ConnectError> {
-    let options = EtcdOptions { tls: Some(tls), ..EtcdOptions::plain([etcd.endpoint()]) };
+    let options = EtcdOptions { tls: Some(tls), ..at([etcd.endpoint()]) };
     within("an answer", EtcdStore::connect(options)).await
 }
 
@@ -81,7 +95,7 @@ async fn everything_works(store: &EtcdStore) {
 
 fn unreachable(answer: Result<EtcdStore, ConnectError>, says: &str) {
     match answer {
-        Err(ConnectError::Unreachable(why)) => assert!(why.to_lowercase().contains(says), "{why}"),
+        Err(ConnectError::Unreachable(why)) => assert!(why.contains(says), "{why}"),
         other => panic!("expected a failed handshake, got {other:?}"),
     }
 }
@@ -93,7 +107,8 @@ async fn a_certificate_that_names_the_host() {
     let named =
         TlsOptions { server_name: Some("etcd.test".to_owned()), ..certificates.options(Verification::Full) };
     everything_works(&connect(&etcd, named).await.unwrap()).await;
-    unreachable(connect(&etcd, certificates.options(Verification::Full)).await, "certificate");
+    let misnamed = connect(&etcd, certificates.options(Verification::Full)).await;
+    unreachable(misnamed, "etcd's certificate is for another name");
 }
 
 #[tokio::test]
@@ -103,37 +118,104 @@ async fn a_certificate_that_names_another_host() {
     everything_works(&connect(&etcd, certificates.options(Verification::AuthorityOnly)).await.unwrap()).await;
     let stranger = Certificates::made_for("another.test");
     let other_authority =
-        TlsOptions { ca: Some(stranger.read("ca.pem")), ..certificates.options(Verification::AuthorityOnly) };
-    unreachable(connect(&etcd, other_authority).await, "certificate");
+        TlsOptions { ca: Some(stranger.path("ca.pem")), ..certificates.options(Verification::AuthorityOnly) };
+    unreachable(connect(&etcd, other_authority).await, "etcd's certificate is signed by no CA");
     let unchecked = TlsOptions { ca: None, ..certificates.options(Verification::Nothing) };
     everything_works(&connect(&etcd, unchecked).await.unwrap()).await;
 }
 
+/// Each way in which the two sides do not fit is told as what it is, not as a broken transport.
 #[tokio::test]
-async fn a_server_that_demands_our_certificate() {
+async fn what_is_wrong_with_a_handshake_is_told() {
     let certificates = Certificates::made_for("etcd.test");
     let etcd = certificates.etcd();
-    let anonymous = TlsOptions { identity: None, ..certificates.options(Verification::AuthorityOnly) };
-    let refused = connect(&etcd, anonymous).await;
-    assert!(matches!(refused, Err(ConnectError::Unreachable(_))), "{refused:?}");
-    let plain = EtcdOptions::plain([etcd.address().to_string()]);
-    let refused = within("an answer", EtcdStore::connect(plain)).await;
-    assert!(matches!(refused, Err(ConnectError::Unreachable(_))), "{refused:?}");
+    let options = || certificates.options(Verification::AuthorityOnly);
+    let anonymous = TlsOptions { identity: None, ..options() };
+    unreachable(connect(&etcd, anonymous).await, "etcd demands a client certificate");
+    let stranger = Certificates::made_for("etcd.test");
+    let unknown = TlsOptions { identity: stranger.options(Verification::Nothing).identity, ..options() };
+    unreachable(connect(&etcd, unknown).await, "etcd demands a client certificate");
+
+    let plain = at([format!("http://{}", etcd.address())]);
+    unreachable(within("an answer", EtcdStore::connect(plain)).await, "write https://");
+    let unencrypted = Etcd::start();
+    let endpoint = format!("https://{}", unencrypted.address());
+    let encrypted = EtcdOptions { tls: Some(options()), ..at([endpoint]) };
+    unreachable(within("an answer", EtcdStore::connect(encrypted)).await, "is https:// right?");
+
+    let expired = Certificates::made_for("etcd.test");
+    expired.make("etcd.test", Expired::TheServers);
+    let etcd = expired.etcd();
+    let refused = connect(&etcd, expired.options(Verification::AuthorityOnly)).await;
+    unreachable(refused, "etcd's certificate is expired");
+}
+
+/// A write that etcd never saw, since it refused our certificate, is told as not done.
+#[tokio::test]
+async fn an_expired_certificate_fails_writes_surely() {
+    let certificates = Certificates::made_for("etcd.test");
+    let mut etcd = certificates.etcd();
+    let store = connect(&etcd, certificates.options(Verification::AuthorityOnly)).await.unwrap();
+    let before = fs::read(certificates.path("client.pem")).unwrap();
+    let key = fs::read(certificates.path("client.key")).unwrap();
+    // etcd trusts another authority from now on; what this side shows stays what it was.
+    certificates.make("etcd.test", Expired::Nobodys);
+    fs::write(certificates.path("client.pem"), before).unwrap();
+    fs::write(certificates.path("client.key"), key).unwrap();
+    etcd.kill();
+    etcd.respawn();
+    for _ in 0..20 {
+        let refused = attempt(&store, vec![put("a", "x")]).await;
+        assert_eq!(reason(&refused), Some(Reason::Unavailable), "{refused:?}");
+    }
+    eventually("the reason", || async {
+        store.away().is_some_and(|why| why.contains("etcd demands a client certificate"))
+    })
+    .await;
+}
+
+/// All files are replaced under a running store, and etcd takes only the new ones: the next connection uses them.
+#[tokio::test]
+async fn renewed_certificates_are_used_without_a_restart() {
+    let certificates = Certificates::made_for("etcd.test");
+    let mut etcd = certificates.etcd();
+    let store = connect(&etcd, certificates.options(Verification::AuthorityOnly)).await.unwrap();
+    everything_works(&store).await;
+    for _ in 0..2 {
+        certificates.make("etcd.test", Expired::Nobodys);
+        etcd.kill();
+        etcd.restart();
+        eventually("writes", || async { attempt(&store, vec![put("a", "x")]).await.is_ok() }).await;
+        everything_works(&store).await;
+    }
+    // Broken ones change nothing.
+    let good = fs::read(certificates.path("client.pem")).unwrap();
+    fs::write(certificates.path("client.pem"), "no certificate").unwrap();
+    let why = store.certificates().unwrap().reload().unwrap_err().to_string();
+    assert!(why.contains("client.pem"), "{why}");
+    etcd.kill();
+    etcd.respawn();
+    eventually("writes", || async { attempt(&store, vec![put("a", "x")]).await.is_ok() }).await;
+    fs::write(certificates.path("client.pem"), good).unwrap();
+    assert_eq!(store.certificates().unwrap().reload(), Ok(()));
 }
 
 #[tokio::test]
 async fn certificates_that_are_none() {
-    let bad = |ca: &[u8], verification| {
-        let ca = (!ca.is_empty()).then(|| ca.to_vec());
-        let tls = TlsOptions { ca, identity: None, server_name: None, verification };
-        EtcdOptions { tls: Some(tls), ..EtcdOptions::plain(["https://127.0.0.1:1"]) }
-    };
-    for options in [
-        bad(b"no certificate", Verification::Full),
-        bad(b"", Verification::Full),
-        bad(b"", Verification::AuthorityOnly),
+    let folder = tempfile::tempdir().unwrap();
+    let (empty, absent) = (folder.path().join("empty.pem"), folder.path().join("absent.pem"));
+    fs::write(&empty, "no certificate").unwrap();
+    for (ca, verification, says) in [
+        (Some(empty), Verification::Full, "empty.pem"),
+        (Some(absent), Verification::AuthorityOnly, "absent.pem"),
+        (None, Verification::Full, "no CA"),
+        (None, Verification::AuthorityOnly, "no CA"),
     ] {
-        let refused = EtcdStore::connect(options).await;
-        assert!(matches!(refused, Err(ConnectError::Options(_))), "{refused:?}");
+        let tls = TlsOptions { ca, identity: None, server_name: None, verification };
+        let options = EtcdOptions { tls: Some(tls), ..at(["https://127.0.0.1:1"]) };
+        match EtcdStore::connect(options).await {
+            Err(ConnectError::Options(why)) => assert!(why.0.contains(says), "{why}"),
+            other => panic!("{other:?}"),
+        }
     }
 }

@@ -159,7 +159,8 @@ groups! {
             "Limit of one request to etcd: longer than an election of its leader takes.")
             .old("registry_timeout").shipped(&["30s"]);
         ETCD_SYNC_INTERVAL = Key::new("registry.etcd.autoSyncInterval", Kind::Duration(0, DAY), "30s",
-            "How often etcd's health is looked at; below 1s: never.")
+            "How often etcd is asked for its members, whose addresses are tried after the configured ones, so that the cluster \
+             is found though those are gone; below 1s: never.")
             .old("auto_sync_interval").shipped(&["30s"]);
         ETCD_USERNAME = Key::new("registry.etcd.username", Kind::Text, "",
             "User of etcd, if it has authentication on.")
@@ -174,7 +175,7 @@ groups! {
             "Certificate (PEM) this node shows to etcd; with registry.etcd.ssl.keyFile or not at all.")
             .standing(Standing::Ours);
         ETCD_KEY_FILE = Key::new("registry.etcd.ssl.keyFile", Kind::Text, "",
-            "Its private key (PEM, not encrypted).")
+            "Its private key (PEM); if it is encrypted, cert_pwd in ssl.dir holds its password.")
             .standing(Standing::Ours);
         ETCD_SERVER_NAME = Key::new("registry.etcd.ssl.serverName", Kind::Text, "",
             "Name that etcd's certificate must carry, where it is not the endpoint's host.")

@@ -44,15 +44,11 @@ pub enum StoreKind {
 pub struct EtcdConfig {
     /// Where the cluster is; at least one, all with the same scheme.
     pub endpoints: Vec<EtcdEndpoint>,
-    /// Name of the own cluster.
-    pub cluster: String,
-    /// Every cluster of the list as an operator sees it, the own one among them.
-    pub clusters: Vec<Cluster>,
     /// Limit of opening a connection.
     pub connect_timeout: Duration,
     /// Limit of one request.
     pub request_timeout: Duration,
-    /// How often etcd's health is looked at; `None`: never.
+    /// How often etcd is asked for its members; `None`: never.
     pub sync_interval: Option<Duration>,
     /// User and password, if etcd asks for them.
     pub login: Option<(String, Secret)>,
@@ -67,6 +63,8 @@ pub struct EtcdTls {
     pub ca_file: PathBuf,
     /// Certificate and private key to show, PEM.
     pub identity: Option<(PathBuf, PathBuf)>,
+    /// The password of that key; read only if it is encrypted.
+    pub password_file: PathBuf,
     /// The name etcd's certificate must carry; `None`: the endpoint's host.
     pub server_name: Option<String>,
     /// Whether that name is looked at. The signature always is.
@@ -206,8 +204,6 @@ fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
     let sync = reader.duration(&table::ETCD_SYNC_INTERVAL);
     EtcdConfig {
         endpoints,
-        cluster,
-        clusters,
         connect_timeout: reader.duration(&table::ETCD_CONNECT_TIMEOUT),
         request_timeout: reader.duration(&table::ETCD_REQUEST_TIMEOUT),
         sync_interval: (sync >= Duration::from_secs(1)).then_some(sync),
@@ -254,5 +250,11 @@ fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
         }
     };
     let server_name = reader.text_if_any(&table::ETCD_SERVER_NAME);
-    Some(EtcdTls { ca_file, identity, server_name, verifies_name: reader.switch(&table::ETCD_VERIFY_NAME) })
+    Some(EtcdTls {
+        ca_file,
+        identity,
+        password_file: tls.password_file(),
+        server_name,
+        verifies_name: reader.switch(&table::ETCD_VERIFY_NAME),
+    })
 }

@@ -3,24 +3,26 @@
 
 use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper_util::rt::TokioIo;
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tower_service::Service;
 
-use super::options::{Address, OptionsError, TlsOptions, Transport, Verification};
+use super::certificates::Certificates;
+use super::failure::{alert_words, words};
+use super::options::OptionsError;
+use crate::config::{EtcdEndpoint, Scheme};
+use crate::tls::files::Reload;
 
 /// Pings on a connection with open streams. etcd's server ends a connection that pings more often than each 5 s, or
 /// while no stream is open, so this is a last resort only: what must be noticed sooner has a time limit of its own
@@ -33,46 +35,76 @@ const PING_TIMEOUT: Duration = Duration::from_secs(3);
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// Makes channels to one endpoint.
+/// An address of a name that has not connected after this long is not waited for any more before the next one is tried
+/// beside it (RFC 8305).
+const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// Addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 16;
+
+/// Makes channels to one endpoint. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector {
-    address: Arc<Address>,
-    tls: Option<(TlsConnector, ServerName<'static>)>,
+pub(super) struct Connector(Arc<Inner>);
+
+struct Inner {
+    endpoint: EtcdEndpoint,
+    tls: Option<(Arc<Certificates>, ServerName<'static>)>,
     limit: Duration,
+    /// Why the other side ended the last connection before it answered anything.
+    refusal: Mutex<Option<String>>,
+}
+
+impl Inner {
+    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Connector {
-    pub fn new(address: Address, tls: Option<&TlsOptions>, limit: Duration) -> Result<Self, OptionsError> {
-        let tls = match (address.transport, tls) {
-            (Transport::Plain, _) => None,
-            (Transport::Tls, None) => {
-                return Err(OptionsError(format!("{address}: https needs certificates, and none are given")));
+    /// `certificates` are needed by an endpoint with `https`; `server_name` is what etcd's certificate must bear if it is
+    /// not the endpoint's host.
+    pub fn new(
+        endpoint: EtcdEndpoint,
+        certificates: Option<&Arc<Certificates>>,
+        server_name: Option<&str>,
+        limit: Duration,
+    ) -> Result<Self, OptionsError> {
+        let tls = match (endpoint.scheme, certificates) {
+            (Scheme::Http, _) => None,
+            (Scheme::Https, None) => {
+                return Err(OptionsError(format!(
+                    "{endpoint}: https needs certificates, and none are given"
+                )));
             }
-            (Transport::Tls, Some(tls)) => {
-                let host = address.host.trim_start_matches('[').trim_end_matches(']');
-                let name = tls.server_name.as_deref().unwrap_or(host).to_owned();
+            (Scheme::Https, Some(certificates)) => {
+                let name = server_name.unwrap_or(&endpoint.host).to_owned();
                 let name = ServerName::try_from(name.clone())
                     .map_err(|_| OptionsError(format!("{name:?} cannot be the name of a TLS server")))?;
-                Some((TlsConnector::from(Arc::new(client_config(tls)?)), name))
+                Some((Arc::clone(certificates), name))
             }
         };
-        Ok(Self { address: Arc::new(address), tls, limit })
+        Ok(Self(Arc::new(Inner { endpoint, tls, limit, refusal: Mutex::default() })))
     }
 
-    pub fn address(&self) -> &Address {
-        &self.address
+    pub fn endpoint(&self) -> &EtcdEndpoint {
+        &self.0.endpoint
+    }
+
+    /// What is known beyond these words of why a request failed. In TLS 1.3 a client takes the handshake for done before the
+    /// server has seen its certificate, so a refusal comes later, and the request learns only that the connection has ended.
+    pub fn explained(&self, words: String) -> String {
+        self.0.refusal().clone().unwrap_or(words)
     }
 
     /// A channel with a connection of its own, made when first used and again after it is lost. Must be called within
     /// the runtime that is to drive it.
     pub fn channel(&self) -> Result<Channel, OptionsError> {
-        let bad =
-            |error: &dyn std::fmt::Display| OptionsError(format!("etcd endpoint {}: {error}", self.address));
-        let scheme = if self.tls.is_some() { "https" } else { "http" };
-        let origin: Uri = format!("{scheme}://{}", self.address).parse().map_err(|error| bad(&error))?;
+        let Inner { endpoint, .. } = &*self.0;
+        let bad = |error: &dyn std::fmt::Display| OptionsError(format!("{endpoint}: {error}"));
+        let origin: Uri = endpoint.to_string().parse().map_err(|error| bad(&error))?;
         // The connector does TLS itself (tonic's has no way to leave the host name unchecked), so for tonic the
         // endpoint is a plain one; `origin` puts the right scheme into the requests.
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.address))
+        let plain = EtcdEndpoint { scheme: Scheme::Http, ..endpoint.clone() };
+        let channel = Endpoint::from_shared(plain.to_string())
             .map_err(|error| bad(&error))?
             .origin(origin)
             .initial_stream_window_size(STREAM_WINDOW)
@@ -80,35 +112,223 @@ impl Connector {
             .http2_keep_alive_interval(PING_EVERY)
             .keep_alive_timeout(PING_TIMEOUT)
             .keep_alive_while_idle(false);
-        Ok(endpoint.connect_with_connector_lazy(self.clone()))
+        Ok(channel.connect_with_connector_lazy(self.clone()))
     }
 
     async fn connect(self) -> io::Result<TokioIo<Connection>> {
-        let address = self.address.clone();
-        let named = |error: io::Error| io::Error::new(error.kind(), format!("connect {address}: {error}"));
-        let attempt = async {
-            let host = self.address.host.trim_start_matches('[').trim_end_matches(']');
-            let tcp = TcpStream::connect((host, self.address.port)).await?;
-            tcp.set_nodelay(true)?;
-            match self.tls {
-                None => Ok(Box::new(tcp) as Connection),
-                Some((tls, name)) => Ok(Box::new(tls.connect(name, tcp).await?) as Connection),
+        let Inner { endpoint, tls, limit, .. } = &*self.0;
+        let named = |error: io::Error| {
+            // It is another matter now.
+            *self.0.refusal() = None;
+            io::Error::new(error.kind(), format!("connect {endpoint}: {}", words(&error)))
+        };
+        let tls = match tls {
+            None => None,
+            Some((certificates, name)) => {
+                let certificates = Arc::clone(certificates);
+                let looked = tokio::task::spawn_blocking(move || {
+                    certificates.look();
+                    certificates.current()
+                });
+                Some((TlsConnector::from(looked.await.map_err(io::Error::other)?), name))
             }
         };
-        match tokio::time::timeout(self.limit, attempt).await {
-            Ok(connected) => connected.map(TokioIo::new).map_err(named),
+        let tls = tls.as_ref();
+        let attempt = |address: SocketAddr| async move {
+            let tcp = TcpStream::connect(address).await?;
+            tcp.set_nodelay(true)?;
+            match tls {
+                None => Ok(Box::new(tcp) as Box<dyn Duplex>),
+                Some((tls, name)) => {
+                    let connected = tls.connect((*name).clone(), tcp).await.map_err(ended_in_handshake)?;
+                    Ok(Box::new(connected) as Box<dyn Duplex>)
+                }
+            }
+        };
+        let connected = async {
+            let addresses = tokio::net::lookup_host((endpoint.host.as_str(), endpoint.port)).await?;
+            first_of(&alternating(addresses), *limit, attempt).await
+        };
+        match tokio::time::timeout(*limit, connected).await {
+            Ok(Ok(stream)) => {
+                Ok(TokioIo::new(Connection { stream, connector: Arc::clone(&self.0), has_answered: false }))
+            }
+            Ok(Err(error)) => Err(named(error)),
             Err(_) => {
-                let waited = format!("no connection within {:?}", self.limit);
+                let waited = format!("no connection within {limit:?}");
                 Err(named(io::Error::new(io::ErrorKind::TimedOut, waited)))
             }
         }
     }
 }
 
-/// Either kind of connection.
-pub(super) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+/// Servers that do not speak TLS end the connection when they are spoken to in it.
+fn ended_in_handshake(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
+            let words = "it ended the connection in the TLS handshake, without a word (is https:// right?)";
+            io::Error::new(error.kind(), words)
+        }
+        _ => error,
+    }
+}
+
+/// The addresses of a name in the order they are tried: as the system gives them, but IPv4 and IPv6 in turn, since where
+/// one of the two does not work, all its addresses fail.
+fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
+    let mut addresses = addresses.peekable();
+    let is_v6 = addresses.peek().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) = addresses.partition(|address| address.is_ipv6() == is_v6);
+    let mut second = second.into_iter();
+    let mut order: Vec<SocketAddr> =
+        first.into_iter().flat_map(|address| [Some(address), second.next()]).flatten().collect();
+    order.extend(second);
+    order.truncate(MAX_ADDRESSES);
+    order
+}
+
+/// The connection to the address that is the first to answer. The next address is tried when one failed, or after a moment:
+/// one that drops packets does not fail. All begin within the limit.
+async fn first_of<T, Fut: Future<Output = io::Result<T>>>(
+    addresses: &[SocketAddr],
+    limit: Duration,
+    attempt: impl Fn(SocketAddr) -> Fut,
+) -> io::Result<T> {
+    let share = u32::try_from(addresses.len()).map_or(Duration::ZERO, |count| limit / (count + 1));
+    let stagger = NEXT_ADDRESS_AFTER.min(share);
+    let mut waiting = addresses.iter().copied();
+    let mut running = FuturesUnordered::new();
+    let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
+    loop {
+        if let Some(address) = waiting.next() {
+            let attempt = attempt(address);
+            running.push(async move { (address, attempt.await) });
+        }
+        let ended = tokio::select! {
+            ended = running.next() => ended,
+            () = tokio::time::sleep(stagger), if waiting.len() > 0 => continue,
+        };
+        match ended {
+            Some((_, Ok(connection))) => return Ok(connection),
+            Some((address, Err(error))) => failures.push((address, error)),
+            None => return Err(all_failed(failures)),
+        }
+    }
+}
+
+fn all_failed(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
+    match failures.len() {
+        0 => io::Error::new(io::ErrorKind::NotFound, "the name has no address"),
+        1 => failures.remove(0).1,
+        _ => {
+            let each: Vec<String> = failures
+                .iter()
+                .map(|(address, error)| format!("{}: {}", address.ip(), words(error)))
+                .collect();
+            let kind = failures.first().map_or(io::ErrorKind::Other, |(_, error)| error.kind());
+            io::Error::new(kind, each.join("; "))
+        }
+    }
+}
+
+/// Either kind of stream.
+trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
-type Connection = Box<dyn Duplex>;
+
+/// A stream that remembers why the other side ended it without an answer.
+pub(super) struct Connection {
+    stream: Box<dyn Duplex>,
+    connector: Arc<Inner>,
+    has_answered: bool,
+}
+
+impl Connection {
+    /// It has ended, with an error or without one.
+    fn has_ended(&mut self, error: Option<&io::Error>) {
+        let words = match self.connector.tls {
+            _ if self.has_answered => None,
+            Some(_) => error.and_then(|error| alert_words(error)),
+            None => {
+                Some("it ended the connection without a word (if it speaks TLS, write https://)".to_owned())
+            }
+        };
+        if let Some(words) = words {
+            *self.connector.refusal() = Some(format!("connect {}: {words}", self.connector.endpoint));
+        }
+    }
+
+    /// What came of a write. That nothing can be written any more does not say why: the reason may wait to be read, or be
+    /// about to arrive, and is waited for.
+    fn written<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        let Poll::Ready(Err(error)) = &written else { return written };
+        if self.has_answered || self.connector.tls.is_none() {
+            self.has_ended(Some(error));
+            return written;
+        }
+        let mut scratch = [0; 1];
+        match Pin::new(&mut self.stream).poll_read(context, &mut ReadBuf::new(&mut scratch)) {
+            Poll::Ready(Err(reason)) => self.has_ended(Some(&reason)),
+            Poll::Ready(Ok(())) => {}
+            Poll::Pending => return Poll::Pending,
+        }
+        written
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        match &read {
+            Poll::Ready(Ok(())) if buffer.filled().len() > before => {
+                if !std::mem::replace(&mut self.has_answered, true) {
+                    *self.connector.refusal() = None;
+                }
+            }
+            Poll::Ready(Ok(())) => self.has_ended(None),
+            Poll::Ready(Err(error)) => self.has_ended(Some(error)),
+            Poll::Pending => {}
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.written(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
+        self.written(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(context);
+        self.written(context, flushed)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}
 
 impl Service<Uri> for Connector {
     type Response = TokioIo<Connection>;
@@ -124,144 +344,97 @@ impl Service<Uri> for Connector {
     }
 }
 
-fn client_config(tls: &TlsOptions) -> Result<ClientConfig, OptionsError> {
-    let bad = |what: &str, why: &dyn std::fmt::Display| OptionsError(format!("{what} for etcd: {why}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut roots = RootCertStore::empty();
-    if let Some(pem) = &tls.ca {
-        for certificate in certificates("the CA certificates", pem)? {
-            roots.add(certificate).map_err(|error| bad("the CA certificates", &error))?;
-        }
-    } else if tls.verification != Verification::Nothing {
-        return Err(bad("the CA certificates", &"none are given, and verification needs them"));
-    }
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_safe_default_protocol_versions()
-        .map_err(|error| bad("TLS", &error))?;
-    let builder = match tls.verification {
-        Verification::Full => builder.with_root_certificates(roots),
-        Verification::AuthorityOnly => {
-            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
-                .build()
-                .map_err(|error| bad("the CA certificates", &error))?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(inner)))
-        }
-        Verification::Nothing => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
-        }
-    };
-    let mut config = match &tls.identity {
-        None => builder.with_no_client_auth(),
-        Some(identity) => {
-            let chain = certificates("our certificate", &identity.certificate)?;
-            builder
-                .with_client_auth_cert(chain, private_key(&identity.key)?)
-                .map_err(|error| bad("our certificate", &error))?
-        }
-    };
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    Ok(config)
-}
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::sync::Mutex;
 
-fn certificates(what: &str, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, OptionsError> {
-    let all: Result<Vec<_>, _> = rustls_pemfile::certs(&mut &*pem).collect();
-    match all {
-        Ok(all) if !all.is_empty() => Ok(all),
-        Ok(_) => Err(OptionsError(format!("{what} for etcd: no PEM certificate in it"))),
-        Err(error) => Err(OptionsError(format!("{what} for etcd: {error}"))),
-    }
-}
+    use tokio::net::{TcpListener, TcpSocket};
 
-fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, OptionsError> {
-    match rustls_pemfile::private_key(&mut &*pem) {
-        Ok(Some(key)) => Ok(key),
-        Ok(None) => Err(OptionsError("our key for etcd: no PEM private key in it".to_owned())),
-        Err(error) => Err(OptionsError(format!("our key for etcd: {error}"))),
-    }
-}
+    use super::*;
 
-/// Checks everything but the name.
-#[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+    /// A limit that nothing comes near.
+    const PATIENCE: Duration = Duration::from_secs(60);
 
-impl ServerCertVerifier for AnyName {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        // The name is the last thing looked at, so this error means that the signatures and the dates were good.
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
+    #[test]
+    fn both_kinds_of_addresses_take_turns() {
+        let check = |given: &[&str], expected: &[&str]| {
+            assert_eq!(alternating(addresses(given).into_iter()), addresses(expected));
+        };
+        check(
+            &["[::1]:1", "[::2]:1", "[::3]:1", "1.1.1.1:1"],
+            &["[::1]:1", "1.1.1.1:1", "[::2]:1", "[::3]:1"],
+        );
+        check(&["1.1.1.1:1", "2.2.2.2:1", "[::1]:1"], &["1.1.1.1:1", "[::1]:1", "2.2.2.2:1"]);
+        check(&["1.1.1.1:1", "[::1]:1", "[::2]:1"], &["1.1.1.1:1", "[::1]:1", "[::2]:1"]);
+        check(&[], &[]);
+        let many = (1..=200).map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        assert_eq!(alternating(many).len(), MAX_ADDRESSES);
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
+    /// An address that takes no connection and refuses none: its queue is full, so the system drops what comes. What is
+    /// returned keeps it so.
+    async fn black_hole() -> (SocketAddr, impl Drop) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let listener = socket.listen(0).unwrap();
+        let address = listener.local_addr().unwrap();
+        let queued = std::net::TcpStream::connect(address).unwrap();
+        (address, Kept(listener, queued))
     }
 
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
+    struct Kept<A, B>(A, B);
 
-/// Checks only that the other side holds the key of the certificate it shows.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
+    impl<A, B> Drop for Kept<A, B> {
+        fn drop(&mut self) {}
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
+    #[tokio::test]
+    async fn an_address_that_drops_packets_does_not_hide_the_next() {
+        let (silent, _kept) = black_hole().await;
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = {
+            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            gone.local_addr().unwrap()
+        };
+        let (answered, begun) = (good.local_addr().unwrap(), Mutex::new(Vec::new()));
+        let attempt = |address| {
+            begun.lock().unwrap().push(address);
+            TcpStream::connect(address)
+        };
+        let all = [silent, refused, answered];
+        let connected = first_of(&all, PATIENCE, attempt).await.unwrap();
+        assert_eq!(connected.peer_addr().unwrap(), answered);
+        assert_eq!(*begun.lock().unwrap(), all);
     }
 
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
+    #[tokio::test]
+    async fn one_that_answers_is_the_only_one_tried() {
+        let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let all = [good.local_addr().unwrap(), "127.0.0.1:1".parse().unwrap()];
+        let begun = Mutex::new(0);
+        let attempt = |address| {
+            *begun.lock().unwrap() += 1;
+            std::future::ready(Ok::<SocketAddr, io::Error>(address))
+        };
+        assert_eq!(first_of(&all, PATIENCE, attempt).await.unwrap(), all[0]);
+        assert_eq!(*begun.lock().unwrap(), 1);
     }
 
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    #[tokio::test]
+    async fn if_all_fail_each_is_named() {
+        let attempt = |address: SocketAddr| {
+            std::future::ready(Err::<(), _>(io::Error::other(format!("port {} is closed", address.port()))))
+        };
+        let error =
+            first_of(&addresses(&["127.0.0.1:1", "127.0.0.2:2"]), PATIENCE, attempt).await.unwrap_err();
+        assert_eq!(error.to_string(), "127.0.0.1: port 1 is closed; 127.0.0.2: port 2 is closed");
+        let error = first_of(&addresses(&["127.0.0.1:7"]), PATIENCE, attempt).await.unwrap_err();
+        assert_eq!(error.to_string(), "port 7 is closed");
+        assert_eq!(first_of(&[], PATIENCE, attempt).await.unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

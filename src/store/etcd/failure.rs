@@ -1,7 +1,8 @@
 //! From what etcd or the transport says to what surely or maybe happened. The texts are those of etcd 3.4 and later.
 
-use std::error::Error as _;
+use std::error::Error;
 
+use rustls::CertificateError;
 use tonic::{Code, Status};
 
 use crate::store::port::{Reason, StoreError};
@@ -55,13 +56,16 @@ pub(super) fn of_client(error: etcd_client::Error) -> Failure {
         etcd_client::Error::GRpcStatus(status) => of_status(&status),
         // Raised by the client itself before anything is sent.
         etcd_client::Error::InvalidArgs(message) => Failure::Refused { reason: Reason::Refused, message },
-        other => Failure::Unsettled(other.to_string()),
+        other => match never_sent(&other) {
+            Some(why) => Failure::NotSent(why),
+            None => Failure::Unsettled(words(&other)),
+        },
     }
 }
 
 pub(super) fn of_status(status: &Status) -> Failure {
     let text = status.message();
-    if let Some(why) = connect_error(status) {
+    if let Some(why) = connect_error(status).or_else(|| never_sent(status)) {
         return Failure::NotSent(why);
     }
     let refused = |reason| Failure::Refused { reason, message: text.to_owned() };
@@ -105,20 +109,122 @@ pub(super) fn of_status(status: &Status) -> Failure {
         | Code::Unimplemented
         | Code::DataLoss => refused(Reason::Refused),
         // "request timed out", "leader changed", "server stopped", a stream that broke: the proposal may yet commit.
-        _ => Failure::Unsettled(if text.is_empty() { status.code().to_string() } else { text.to_owned() }),
+        _ => Failure::Unsettled(words(status)),
     }
+}
+
+/// What etcd, or the way to it, says: of a status made of an error on this side the words that tell most.
+pub(super) fn words(error: &(dyn Error + 'static)) -> String {
+    if let Some(said) = tls_words(error) {
+        return said;
+    }
+    let mut texts: Vec<String> = Vec::new();
+    for error in chain(error) {
+        let text = match error.downcast_ref::<Status>() {
+            Some(status) if status.message().is_empty() => status.code().to_string(),
+            Some(status) => status.message().to_owned(),
+            None => error.to_string(),
+        };
+        // Says only that there is a cause.
+        let is_empty = text == "transport error" && error.source().is_some();
+        if !is_empty && !texts.iter().any(|known| known.contains(&text)) {
+            texts.push(text);
+        }
+    }
+    texts.join(": ")
+}
+
+/// An error and its causes, the one that an I/O error was made of included.
+fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+    let cause = |error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
+        let error: &'a (dyn Error + 'static) = *error;
+        match error.downcast_ref::<std::io::Error>() {
+            Some(io) => io.get_ref().map(|inner| inner as &(dyn Error + 'static)),
+            None => error.source(),
+        }
+    };
+    std::iter::successors(Some(error), cause)
+}
+
+/// What an alert means for whoever set TLS up; none if there was none.
+pub(super) fn alert_words(error: &(dyn Error + 'static)) -> Option<String> {
+    let alert = alert(error)?;
+    let meaning = match alert.as_str() {
+        "CertificateRequired" => "etcd demands a client certificate, and none was sent",
+        "CertificateExpired" => "etcd says that our certificate is expired",
+        "UnknownCA" | "UnknownCa" => "etcd does not know the CA of our certificate",
+        name if ABOUT_OUR_CERTIFICATE.contains(&name) => {
+            "etcd demands a client certificate, and takes none that was sent"
+        }
+        _ => "etcd broke off the TLS handshake",
+    };
+    Some(format!("{meaning} (TLS alert {alert})"))
+}
+
+/// What a failure of TLS means for whoever set it up.
+fn tls_words(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(words) = alert_words(error) {
+        return Some(words);
+    }
+    let error = chain(error).find_map(|error| error.downcast_ref::<rustls::Error>())?;
+    let meaning = match error {
+        rustls::Error::InvalidCertificate(reason) => match reason {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+                "etcd's certificate is expired"
+            }
+            // The latter where the authority's name is known, and its key is another.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                "etcd's certificate is signed by no CA of registry.etcd.ssl.caFile"
+            }
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "etcd's certificate is for another name (registry.etcd.ssl.serverName)"
+            }
+            _ => "etcd's certificate is not accepted",
+        },
+        rustls::Error::InvalidMessage(_) => "it does not speak TLS (is https:// right?)",
+        _ => return Some(format!("TLS: {error}")),
+    };
+    Some(format!("{meaning} (TLS: {error})"))
+}
+
+/// How `rustls` begins to tell of an alert.
+const ALERT: &str = "received fatal alert: ";
+
+/// Alerts that end a handshake. In TLS 1.3 they come after this side took it for done, and may have sent a request.
+const ABOUT_OUR_CERTIFICATE: [&str; 9] = [
+    "CertificateRequired",
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "UnknownCa",
+    "AccessDenied",
+];
+
+/// The name of the alert by which the other side ended the connection. HTTP/2 keeps of an error of the connection only the
+/// text.
+fn alert(error: &(dyn Error + 'static)) -> Option<String> {
+    let name = |text: String| {
+        let (_, name) = text.split_once(ALERT)?;
+        Some(name.chars().take_while(char::is_ascii_alphanumeric).collect())
+    };
+    chain(error).find_map(|error| name(error.to_string()))
+}
+
+/// The words of an error that shows that etcd has read nothing: an alert by which it refused our certificate, or a
+/// connection that ended before the request was put on it (`hyper` then hands the request back).
+fn never_sent(error: &(dyn Error + 'static)) -> Option<String> {
+    let is_refused = alert(error).is_some_and(|alert| ABOUT_OUR_CERTIFICATE.contains(&alert.as_str()));
+    let is_handed_back = || chain(error).any(|error| error.to_string() == "operation was canceled");
+    (is_refused || is_handed_back()).then(|| words(error))
 }
 
 /// The words of a connection that could not be made, however deep they lie.
 fn connect_error(status: &Status) -> Option<String> {
-    let mut source = status.source();
-    while let Some(error) = source {
-        if let Some(connect) = error.downcast_ref::<tonic::ConnectError>() {
-            return Some(connect.to_string());
-        }
-        source = error.source();
-    }
-    None
+    let connect = chain(status).find_map(|error| error.downcast_ref::<tonic::ConnectError>())?;
+    Some(connect.to_string())
 }
 
 #[cfg(test)]
@@ -186,5 +292,48 @@ mod tests {
         let broken = std::io::Error::new(std::io::ErrorKind::BrokenPipe, "stream closed");
         let failure = of_status(&Status::from_error(Box::new(broken)));
         assert!(matches!(failure, Failure::Unsettled(_)), "{failure:?}");
+    }
+
+    fn of_alert(alert: rustls::AlertDescription) -> Failure {
+        let text = rustls::Error::AlertReceived(alert).to_string();
+        let io = std::io::Error::new(std::io::ErrorKind::InvalidData, text);
+        of_status(&Status::from_error(Box::new(std::io::Error::other(io))))
+    }
+
+    #[test]
+    fn a_refused_certificate_is_told_and_sent_nothing() {
+        use rustls::AlertDescription;
+        let check = |alert: AlertDescription, says: &str| match of_alert(alert) {
+            Failure::NotSent(why) => assert!(why.contains(says) && why.contains("TLS alert "), "{why}"),
+            other => panic!("{alert:?}: {other:?}"),
+        };
+        check(AlertDescription::CertificateRequired, "none was sent");
+        check(AlertDescription::CertificateExpired, "is expired");
+        check(AlertDescription::BadCertificate, "demands a client certificate");
+        check(AlertDescription::UnknownCA, "the CA of our certificate");
+        let other = of_alert(AlertDescription::InternalError);
+        assert!(matches!(&other, Failure::Unsettled(why) if why.contains("InternalError")), "{other:?}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_the_other_side_is_told() {
+        let check = |error: rustls::Error, says: &str| {
+            let told = words(&std::io::Error::new(std::io::ErrorKind::InvalidData, error));
+            assert!(told.contains(says), "{told}");
+        };
+        check(rustls::Error::InvalidCertificate(CertificateError::Expired), "etcd's certificate is expired");
+        check(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer), "caFile");
+        check(
+            rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType),
+            "does not speak TLS",
+        );
+    }
+
+    #[test]
+    fn causes_are_told_and_nothing_twice() {
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionReset, "reset by peer");
+        assert_eq!(words(&Status::from_error(Box::new(refused))), "reset by peer");
+        assert_eq!(words(&Status::unavailable("")), Code::Unavailable.to_string());
+        assert_eq!(words(&Status::unavailable("etcdserver: no leader")), "etcdserver: no leader");
     }
 }

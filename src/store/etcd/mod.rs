@@ -9,6 +9,7 @@
 
 mod batch;
 mod bookmark;
+mod certificates;
 mod connector;
 mod entries;
 mod failure;
@@ -49,6 +50,8 @@ use super::port::{
     GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
     WatchBatch, WatchError,
 };
+use crate::config::EtcdEndpoint;
+use crate::tls::files::Reload;
 
 /// TTLs etcd takes; it moves shorter ones up to its election time by itself.
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
@@ -62,7 +65,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Options(#[from] OptionsError),
     /// etcd answered and said no: user, password or rights.
-    #[error("etcd refuses: {0}")]
+    #[error("refused: {0}")]
     Denied(String),
     /// No node answered within the limit: try again later.
     #[error("{0}")]
@@ -128,7 +131,10 @@ impl EtcdStore {
         let batches = batch::Shared { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
         let (lanes, bookmarks) = {
             let _entered = io.enter();
-            nodes.patrol();
+            tokio::spawn(nodes.clone().patrol());
+            if let Some(every) = options.sync_interval {
+                tokio::spawn(nodes.clone().learn(every));
+            }
             (Lanes::start(&nodes), Bookmarks::start(batches.clone()))
         };
         let store = Self {
@@ -152,6 +158,17 @@ impl EtcdStore {
             Ok(Ok(Err(error))) => Err(ConnectError::Unreachable(error.to_string())),
             Ok(Err(_)) | Err(_) => Err(ConnectError::Unreachable("etcd did not answer".to_owned())),
         }
+    }
+
+    /// The certificates of its connections, if they are encrypted: what they are made of is read again before each
+    /// connection, and whenever this is told to.
+    pub fn certificates(&self) -> Option<Arc<dyn Reload>> {
+        self.nodes.certificates().map(|certificates| certificates as Arc<dyn Reload>)
+    }
+
+    /// Addresses etcd names itself, beside those of the options, and that lead to the same cluster.
+    pub fn learned(&self) -> Vec<EtcdEndpoint> {
+        self.nodes.learned()
     }
 
     /// How often a key was left out because it is not UTF-8, over all listings, reads and watches.

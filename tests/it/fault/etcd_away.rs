@@ -4,6 +4,7 @@
 //! Meanwhile finds, heartbeats and `/health` answer 200 from what the node knows, and writes are refused clearly.
 //! Afterwards writes work, watches go on, and instances that kept beating are there.
 
+use std::net::TcpListener;
 use std::thread;
 use std::time::Duration;
 
@@ -142,4 +143,31 @@ fn a_frozen_etcd_stops_no_reader() {
 #[test]
 fn a_killed_etcd_stops_no_reader() {
     check_outage(Outage::Killed);
+}
+
+/// Injected: etcd is killed, and something in its place takes connections and ends them, which counts the tries of the node.
+/// The log tells the change of state, and not each try.
+#[test]
+fn an_outage_is_logged_once_and_its_end_as_well() {
+    let mut etcd = Etcd::start();
+    let mut daemon = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    let before = daemon.process().log().len();
+    etcd.kill();
+    let listener = TcpListener::bind(etcd.address()).unwrap();
+    for _ in 0..60 {
+        drop(listener.accept().unwrap());
+    }
+    drop(listener);
+    etcd.restart();
+    let node = format!("etcd {} answers again", etcd.endpoint());
+    let ends = ["the watch of the store stands again", "the store answers again", &node];
+    eventually(GENEROUS, || {
+        let log = daemon.process().log().split_off(before);
+        ends.iter().all(|end| log.contains(*end))
+    });
+    let log = daemon.process().log().split_off(before);
+    let warnings = log.lines().filter(|line| line.contains(" WARN ")).count();
+    // Three parts tell it, each with up to four reasons.
+    assert!((3..=12).contains(&warnings), "{warnings} warnings: {log}");
+    assert!(!log.contains("transport error"), "{log}");
 }

@@ -62,6 +62,15 @@ impl Etcd {
         cluster_with(1, &setup).remove(0)
     }
 
+    /// As [`Etcd::start_with`], for clients at this address.
+    pub fn start_at(client: SocketAddr, setup: EtcdSetup) -> Self {
+        let mut server = prepare(1, &setup).remove(0);
+        server.client = client;
+        server.launch();
+        server.wait_until_it_answers();
+        server
+    }
+
     /// Where clients connect: `http://127.1.2.3:4567`.
     pub fn endpoint(&self) -> String {
         let scheme = if self.setup.tls.is_some() { "https" } else { "http" };
@@ -233,11 +242,23 @@ pub fn cluster(size: usize) -> Vec<Etcd> {
 }
 
 fn cluster_with(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
+    let mut servers = prepare(size, setup);
+    for server in &mut servers {
+        server.launch();
+    }
+    for server in &mut servers {
+        server.wait_until_it_answers();
+    }
+    servers
+}
+
+/// Servers that do not run yet.
+fn prepare(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
     let address = || free_address().expect("a free loopback address");
     let peers: Vec<(String, SocketAddr)> =
         (0..size).map(|number| (format!("etcd{number}"), address())).collect();
     let members: Vec<String> = peers.iter().map(|(name, peer)| format!("{name}=http://{peer}")).collect();
-    let mut servers: Vec<Etcd> = peers
+    peers
         .into_iter()
         .map(|(name, peer)| Etcd {
             process: None,
@@ -248,14 +269,7 @@ fn cluster_with(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
             setup: setup.clone(),
             dir: tempfile::tempdir().expect("a temporary folder"),
         })
-        .collect();
-    for server in &mut servers {
-        server.launch();
-    }
-    for server in &mut servers {
-        server.wait_until_it_answers();
-    }
-    servers
+        .collect()
 }
 
 /// Where a program lies: on the path, or where a package or an installation without rights puts it.

@@ -49,8 +49,11 @@ impl Backing for OwnEtcd {
     }
 }
 
-/// The settings with this etcd cluster chosen, in the words of the cluster guide.
+/// The settings with this etcd cluster chosen, in the words of the cluster guide. The node knows no other way to it: what is
+/// given may be a proxy.
 pub fn on_etcd(settings: Settings, endpoints: &[SocketAddr]) -> Settings {
     let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-    settings.conf("manager_cluster", &format!("\"{}\"", list.join(",")))
+    settings
+        .conf("manager_cluster", &format!("\"{}\"", list.join(",")))
+        .environment("REGISTRY_ETCD_AUTO_SYNC_INTERVAL", "0s")
 }

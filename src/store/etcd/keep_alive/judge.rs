@@ -10,6 +10,7 @@ use tokio::time::{sleep, timeout};
 use tonic::transport::Channel;
 
 use super::news::{News, Verdict};
+use crate::store::etcd::failure::words;
 use crate::store::etcd::nodes::{Effect, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::LeaseId;
@@ -47,8 +48,8 @@ async fn renew(nodes: &Nodes, channel: Channel, lease: LeaseId) -> Verdict {
         let token = nodes.stream_token().await.map_err(|error| error.to_string())?;
         let mut answers = wire::open::<_, LeaseKeepAliveResponse>(channel, wire::KEEP_ALIVE, token, queue)
             .await
-            .map_err(|status| status.message().to_owned())?;
-        answers.message().await.map_err(|status| status.message().to_owned())
+            .map_err(|status| words(&status))?;
+        answers.message().await.map_err(|status| words(&status))
     };
     match timeout(RENEWAL_LIMIT, attempt).await {
         Ok(Ok(Some(answer))) if answer.ttl > 0 => Verdict::Renewed(answer.ttl),

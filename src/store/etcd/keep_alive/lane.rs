@@ -6,6 +6,7 @@
 //! sent again on fresh streams, four times as many as before, so that many such leases are found in few rounds.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -16,7 +17,8 @@ use tonic::transport::Channel;
 use super::judge::judge;
 use super::news::{News, Verdict};
 use super::{Answer, stream_of};
-use crate::store::etcd::nodes::Nodes;
+use crate::store::etcd::failure::words;
+use crate::store::etcd::nodes::{Node, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::{KeepAlive, LeaseId};
 
@@ -90,7 +92,7 @@ pub(super) struct Lane {
     failures: usize,
     open_after: Instant,
     /// The connection all streams share, with its node.
-    channel: Option<(usize, Channel)>,
+    channel: Option<(Arc<Node>, Channel)>,
     next_stream: u64,
     news: mpsc::Sender<News>,
     inbox: Option<mpsc::Receiver<News>>,
@@ -197,8 +199,8 @@ impl Lane {
     /// Opens streams up to the width.
     fn open(&mut self) {
         if self.channel.is_none() {
-            let (index, connector) = self.nodes.connector();
-            self.channel = connector.channel().ok().map(|channel| (index, channel));
+            let node = self.nodes.for_streams();
+            self.channel = node.connector().channel().ok().map(|channel| (node, channel));
         }
         let Some((_, channel)) = &self.channel else { return };
         while self.streams.len() < self.width {
@@ -271,7 +273,7 @@ impl Lane {
         self.homeless.extend(stream.queue.drain(..));
         self.nodes.forget_stream_token();
         if let Some((node, _)) = &self.channel {
-            self.nodes.suspect(*node, why);
+            self.nodes.suspect(node, why);
         }
         if self.streams.is_empty() {
             self.channel = None;
@@ -360,7 +362,7 @@ impl Lane {
 
     fn give_up(&mut self, why: &str) {
         if let Some((node, _)) = self.channel.take() {
-            self.nodes.suspect(node, why);
+            self.nodes.suspect(&node, why);
         }
         self.streams.clear();
         self.homeless.clear();
@@ -393,7 +395,7 @@ async fn read(
     let why = match nodes.stream_token().await {
         Err(error) => error.to_string(),
         Ok(token) => match wire::open(channel, wire::KEEP_ALIVE, token, requests).await {
-            Err(status) => status.message().to_owned(),
+            Err(status) => words(&status),
             Ok(mut answers) => loop {
                 match answers.message().await {
                     Ok(Some(answer)) => {
@@ -402,7 +404,7 @@ async fn read(
                         }
                     }
                     Ok(None) => break "etcd ended the stream of renewals".to_owned(),
-                    Err(status) => break status.message().to_owned(),
+                    Err(status) => break words(&status),
                 }
             },
         },

@@ -15,7 +15,8 @@ use self::assembler::Assembler;
 use self::buffer::Pushed;
 pub(super) use self::buffer::{Buffer, Writer};
 use super::entries::{Skipped, prefix_end, prefix_start};
-use super::nodes::Nodes;
+use super::failure::words;
+use super::nodes::{Node, Nodes};
 use super::wire::{
     self, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchRequestUnion, WatchResponse,
 };
@@ -40,8 +41,8 @@ pub(super) async fn read(
         Ok(()) => (WatchError::Lost("nobody listens".to_owned()), None),
         Err(Ended { error, suspect }) => (error, suspect),
     };
-    if let (WatchError::Lost(why), Some(index)) = (&why, suspect) {
-        nodes.suspect(index, why);
+    if let (WatchError::Lost(why), Some(node)) = (&why, suspect) {
+        nodes.suspect(&node, why);
     }
     writer.0.end(why);
 }
@@ -49,7 +50,7 @@ pub(super) async fn read(
 struct Ended {
     error: WatchError,
     /// The node to look after.
-    suspect: Option<usize>,
+    suspect: Option<Arc<Node>>,
 }
 
 async fn follow(
@@ -60,8 +61,12 @@ async fn follow(
     buffer: &Buffer,
 ) -> Result<(), Ended> {
     let plain = |error: WatchError| Ended { error, suspect: None };
-    let (index, connector) = nodes.connector();
-    let lost = |why: String| Ended { error: WatchError::Lost(why), suspect: Some(index) };
+    let node = nodes.for_streams();
+    let (connector, endpoint) = (node.connector(), node.connector().endpoint());
+    let lost = |why: String| Ended {
+        error: WatchError::Lost(format!("watch at etcd {endpoint}: {why}")),
+        suspect: Some(Arc::clone(&node)),
+    };
     let deadline = Instant::now() + OPEN_LIMIT;
     let token = nodes.stream_token().await.map_err(|error| plain(WatchError::Lost(error.to_string())))?;
     // A connection of its own: what is behind a large listing or a dead connection would come late.
@@ -76,15 +81,14 @@ async fn follow(
         fragment: true,
     };
     drop(requests.try_send(WatchRequest { request: Some(WatchRequestUnion::Create(create)) }));
-    let address = connector.address();
     let opened = timeout_at(deadline, wire::open(channel, wire::WATCH, token, queue)).await;
     let mut stream: Streaming<WatchResponse> = match opened {
         Ok(Ok(stream)) => stream,
         Ok(Err(status)) => {
             nodes.forget_stream_token();
-            return Err(lost(format!("watch at etcd {address}: {}", status.message())));
+            return Err(lost(connector.explained(words(&status))));
         }
-        Err(_) => return Err(lost(format!("watch at etcd {address}: no answer within {OPEN_LIMIT:?}"))),
+        Err(_) => return Err(lost(format!("no answer within {OPEN_LIMIT:?}"))),
     };
     let mut assembler = Assembler::new(from);
     loop {
@@ -96,21 +100,16 @@ async fn follow(
                 drop(requests.try_send(WatchRequest { request: Some(progress) }));
                 match timeout(SILENT, stream.message()).await {
                     Ok(answer) => answer,
-                    Err(_) => {
-                        return Err(lost(format!(
-                            "watch at etcd {address}: silent for {:?}",
-                            QUIET + SILENT
-                        )));
-                    }
+                    Err(_) => return Err(lost(format!("silent for {:?}", QUIET + SILENT))),
                 }
             }
         };
         let answer = match answer {
             Ok(Some(answer)) => answer,
-            Ok(None) => return Err(lost(format!("watch at etcd {address}: ended"))),
+            Ok(None) => return Err(lost("ended".to_owned())),
             Err(status) => {
                 nodes.forget_stream_token();
-                return Err(lost(format!("watch at etcd {address}: {}", status.message())));
+                return Err(lost(connector.explained(words(&status))));
             }
         };
         if answer.compact_revision != 0 {
@@ -119,7 +118,7 @@ async fn follow(
         if answer.canceled {
             // An outdated token is told as a missing permission.
             nodes.forget_stream_token();
-            let why = format!("watch at etcd {address}: {}", answer.cancel_reason);
+            let why = format!("watch at etcd {endpoint}: {}", answer.cancel_reason);
             return Err(plain(WatchError::Lost(why)));
         }
         let revision = answer.header.map_or(0, |header| header.revision);

@@ -1,0 +1,221 @@
+//! Files that are read again when they were replaced: renewed certificates take effect without a restart.
+//!
+//! Files are compared by their contents, not by their times: a file may be replaced twice within the resolution of a time,
+//! or get an old one (`cp -p`). They are small, and looked at every few seconds at most.
+
+use std::collections::hash_map::DefaultHasher;
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+
+use super::{TlsError, pem};
+
+/// How often a process should look at its file sets.
+pub const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// Something that is made of files. Both calls read files, so they block.
+pub trait Reload: Send + Sync {
+    /// Reads the files again if they changed since they were last tried.
+    fn look(&self);
+
+    /// Reads them again in any case. If one cannot be used, what was read before stays in use.
+    fn reload(&self) -> Result<(), ReloadError>;
+}
+
+/// Files that cannot be used.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{name} cannot be used, those read before stay in use: {why}")]
+pub struct ReloadError {
+    name: &'static str,
+    /// Names the file.
+    why: String,
+}
+
+/// A value made of some files, as they were when they could last be used.
+pub struct FileSet<T> {
+    /// In log lines: "the certificates for etcd".
+    name: &'static str,
+    paths: Vec<PathBuf>,
+    load: Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>,
+    current: ArcSwap<T>,
+    /// Of the files that were tried last, whatever came of it.
+    tried: Mutex<u64>,
+}
+
+impl<T> fmt::Debug for FileSet<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FileSet")
+            .field("name", &self.name)
+            .field("paths", &self.paths)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> FileSet<T> {
+    /// Reads the files. `load` makes the value of them, and names the file it cannot use; `paths` are all it reads.
+    pub fn open(
+        name: &'static str,
+        paths: Vec<PathBuf>,
+        load: impl Fn() -> Result<T, TlsError> + Send + Sync + 'static,
+    ) -> Result<Self, TlsError> {
+        // Before the files are read: what changes after that is seen by the next look.
+        let tried = fingerprint(&paths);
+        let current = ArcSwap::from_pointee(load()?);
+        Ok(Self { name, paths, load: Box::new(load), current, tried: Mutex::new(tried) })
+    }
+
+    /// The value. Costs no reading.
+    pub fn current(&self) -> Arc<T> {
+        self.current.load_full()
+    }
+
+    fn tried(&self) -> MutexGuard<'_, u64> {
+        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<T> FileSet<T> {
+    fn load(&self) -> Result<(), ReloadError> {
+        let value = (self.load)().map_err(|why| ReloadError { name: self.name, why: why.to_string() })?;
+        self.current.store(Arc::new(value));
+        Ok(())
+    }
+}
+
+impl<T: Send + Sync> Reload for FileSet<T> {
+    fn look(&self) {
+        let mut tried = self.tried();
+        let now = fingerprint(&self.paths);
+        if std::mem::replace(&mut *tried, now) == now {
+            return;
+        }
+        match self.load() {
+            Ok(()) => log::info!("{} have changed and are in use", self.name),
+            // Once: these files are not tried again.
+            Err(error) => log::warn!("{error}"),
+        }
+    }
+
+    fn reload(&self) -> Result<(), ReloadError> {
+        let mut tried = self.tried();
+        *tried = fingerprint(&self.paths);
+        self.load()
+    }
+}
+
+/// Tells contents apart without keeping them: they may be keys. A file that cannot be read has a fingerprint as well.
+fn fingerprint(paths: &[PathBuf]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    for path in paths {
+        match pem::read(path) {
+            Ok(bytes) => bytes.hash(&mut hasher),
+            Err(error) => error.to_string().hash(&mut hasher),
+        }
+    }
+    hasher.finish()
+}
+
+/// The file sets of a process. Clones share them.
+#[derive(Clone, Default)]
+pub struct FileSets(Arc<Mutex<Vec<Arc<dyn Reload>>>>);
+
+impl FileSets {
+    /// From now on this one is looked at and reloaded with the others.
+    pub fn add(&self, set: Arc<dyn Reload>) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(set);
+    }
+
+    /// [`Reload::look`] of all.
+    pub fn look(&self) {
+        self.all().iter().for_each(|set| set.look());
+    }
+
+    /// [`Reload::reload`] of all; what those say that cannot be used.
+    pub fn reload(&self) -> Vec<ReloadError> {
+        self.all().iter().filter_map(|set| set.reload().err()).collect()
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Reload>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Two numbers in two files, and how often they were read.
+    fn numbers(folder: &Path) -> (FileSet<u32>, Arc<AtomicUsize>) {
+        let paths = vec![folder.join("a"), folder.join("b")];
+        let (reads, read_by) = (Arc::<AtomicUsize>::default(), paths.clone());
+        let counted = Arc::clone(&reads);
+        let load = move || {
+            counted.fetch_add(1, Ordering::Relaxed);
+            let number = |path: &PathBuf| {
+                let text = String::from_utf8(pem::read(path)?).unwrap();
+                let broken = |_| TlsError::Authority {
+                    path: path.clone(),
+                    error: rustls::Error::General("no number".to_owned()),
+                };
+                text.trim().parse::<u32>().map_err(broken)
+            };
+            Ok(number(&read_by[0])? + number(&read_by[1])?)
+        };
+        (FileSet::open("the numbers", paths, load).unwrap(), reads)
+    }
+
+    #[test]
+    fn replaced_files_are_read_once_and_broken_ones_change_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("a", "1");
+        write("b", "2");
+        let (set, reads) = numbers(folder.path());
+        let look = || {
+            set.look();
+            set.look();
+            (*set.current(), reads.load(Ordering::Relaxed))
+        };
+        assert_eq!(look(), (3, 1));
+        write("a", "5");
+        assert_eq!(look(), (7, 2));
+        write("b", "none");
+        assert_eq!(look(), (7, 3), "tried once");
+        assert!(set.reload().unwrap_err().to_string().contains("b: "));
+        fs::remove_file(folder.path().join("b")).unwrap();
+        assert_eq!(look(), (7, 5));
+        write("b", "4");
+        assert_eq!(look(), (9, 6));
+        assert_eq!((set.reload(), reads.load(Ordering::Relaxed)), (Ok(()), 7));
+    }
+
+    #[test]
+    fn all_sets_are_reloaded_though_one_is_broken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        let sets = FileSets::default();
+        for folder in [&one, &two] {
+            fs::create_dir(folder).unwrap();
+            fs::write(folder.join("a"), "1").unwrap();
+            fs::write(folder.join("b"), "1").unwrap();
+        }
+        let (broken, whole) = (Arc::new(numbers(&one).0), Arc::new(numbers(&two).0));
+        sets.add(broken.clone());
+        sets.add(whole.clone());
+        assert_eq!(sets.reload(), []);
+        fs::write(one.join("a"), "none").unwrap();
+        fs::write(two.join("a"), "2").unwrap();
+        let errors = sets.reload();
+        assert!(errors.len() == 1 && errors[0].to_string().contains("one/a"), "{errors:?}");
+        assert_eq!((*broken.current(), *whole.current()), (2, 3));
+    }
+}
