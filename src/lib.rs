@@ -90,7 +90,7 @@
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
 //! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
-//! | How is etcd found? | `store/etcd/nodes.rs`, `store/etcd/connector.rs` |
+//! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |

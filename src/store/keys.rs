@@ -43,6 +43,50 @@ pub const RETIRE_SERVICES_LOCK: &str = "/lock/retire-service-job";
 /// Held by the node that retires schema contents.
 pub const RETIRE_SCHEMAS_LOCK: &str = "/lock/retire-schema-job";
 
+/// Keys that a user of etcd must be allowed to read and to write.
+#[derive(Debug)]
+pub struct Needed {
+    /// All of them begin so.
+    pub prefix: &'static str,
+    /// Whether ranges of them are read, not only the keys named below.
+    pub is_ranged: bool,
+    /// Keys that are written, or with which such keys begin.
+    pub keys: &'static [&'static str],
+}
+
+/// All that this server reads and writes.
+pub const NEEDED: [Needed; 3] = [
+    Needed {
+        prefix: ROOT,
+        is_ranged: true,
+        keys: &[
+            "/cse-sr/inst/files/",
+            "/cse-sr/inst/leases/",
+            "/cse-sr/inst/goodbyes/",
+            "/cse-sr/ms/files/",
+            "/cse-sr/ms/indexes/",
+            "/cse-sr/ms/alias/",
+            "/cse-sr/ms/tags/",
+            "/cse-sr/ms/schema-ref/",
+            "/cse-sr/ms/schema-sum/",
+            SCHEMA_CONTENTS,
+            "/cse-sr/ms/schemas/",
+            "/cse-sr/ms/dep-rules/",
+            DEPENDENCY_QUEUE,
+            "/cse-sr/domains/",
+            "/cse-sr/projects/",
+            "/cse-sr/bookmarks/",
+            SERVER_RECORD,
+        ],
+    },
+    Needed {
+        prefix: "/lock/",
+        is_ranged: false,
+        keys: &[DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK],
+    },
+    Needed { prefix: "/service-center/", is_ranged: true, keys: &["/service-center/nodes/"] },
+];
+
 /// The service document.
 pub fn service(tenant: &Tenant, id: &str) -> Key {
     format!("/cse-sr/ms/files/{tenant}/{id}").into()
@@ -318,6 +362,24 @@ mod tests {
         assert_eq!(&parse(key), expected, "{key}");
         let trees = READ_MODEL.iter().filter(|tree| key.starts_with(**tree));
         assert_eq!(trees.count(), 1, "{key} is listed once");
+        assert!(is_needed(key), "{key}: a user of etcd must be allowed it");
+    }
+
+    fn is_needed(key: &str) -> bool {
+        NEEDED.iter().any(|needed| {
+            key.starts_with(needed.prefix) && needed.keys.iter().any(|named| key.starts_with(named))
+        })
+    }
+
+    #[test]
+    fn permissions_cover_all_keys() {
+        let named = [SERVER_RECORD, DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK];
+        for key in READ_MODEL.iter().chain(&named).chain(&[SCHEMA_CONTENTS, DEPENDENCY_QUEUE]) {
+            assert!(is_needed(key), "{key}");
+        }
+        assert!(is_needed(&presence("10.12.0.1:30100", "s1", "p1")));
+        let all_are_below = |needed: &Needed| needed.keys.iter().all(|key| key.starts_with(needed.prefix));
+        assert!(NEEDED.iter().all(all_are_below));
     }
 
     #[test]

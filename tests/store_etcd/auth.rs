@@ -5,23 +5,32 @@ use service_center::store::{KeepAlive, Op, Reason, Store, StoreError};
 
 use crate::support::etcd::Etcd;
 use crate::{
-    Watching, at, attempt, eventually, key, list, put, put_leased, reason, submit, txn, within, write,
+    Watching, at, attempt, connect, eventually, key, list, put, put_leased, submit, txn, within, write,
 };
 
-/// `root`, and `registry` which may do everything below `/cse-sr/`; both with password `open`.
+/// `root`, and `registry` which may do everything the registry does; both with password `open`.
 fn guarded() -> Etcd {
+    guarded_with(&[
+        "--prefix=true readwrite /cse-sr/",
+        "--prefix=true readwrite /lock/",
+        "--prefix=true readwrite /service-center/",
+    ])
+}
+
+/// The same where `registry` has these permissions.
+fn guarded_with(permissions: &[&str]) -> Etcd {
     let etcd = Etcd::start();
-    for command in [
-        "user add root:open",
-        "user grant-role root root",
-        "user add registry:open",
-        "role add registry",
-        "role grant-permission registry --prefix=true readwrite /cse-sr/",
-        "user grant-role registry registry",
-        "auth enable",
-    ] {
-        etcd.ctl(&command.split(' ').collect::<Vec<_>>());
+    let run = |command: &str| drop(etcd.ctl(&command.split(' ').collect::<Vec<_>>()));
+    for command in
+        ["user add root:open", "user grant-role root root", "user add registry:open", "role add registry"]
+    {
+        run(command);
     }
+    for permission in permissions {
+        run(&format!("role grant-permission registry {permission}"));
+    }
+    run("user grant-role registry registry");
+    run("auth enable");
     etcd
 }
 
@@ -47,10 +56,75 @@ async fn a_user_with_rights_below_the_root_of_the_registry() {
     let store = EtcdStore::connect(options(&etcd, "registry", "open")).await.unwrap();
     everything_works(&store).await;
     let foreign = Op::Put { key: "/other/a".into(), value: "x".into(), lease: None };
-    let foreign = submit(&store, vec![txn(vec![foreign])]).await.remove(0);
-    assert_eq!(reason(&foreign), Some(Reason::Denied), "{foreign:?}");
-    let foreign = list(&store, "/other/").await;
-    assert!(matches!(&foreign, Err(StoreError::Aborted { reason: Reason::Denied, .. })), "{foreign:?}");
+    // One of many in a request is found, and named.
+    let own = txn(vec![put("c", "x")]);
+    let outcomes = submit(&store, vec![own.clone(), txn(vec![foreign]), own]).await;
+    let denied: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
+    let [StoreError::Aborted { reason: Reason::Denied, message }] = denied.as_slice() else {
+        panic!("{outcomes:?}");
+    };
+    assert!(message.contains("permission denied") && message.contains(r#"writes "/other/a""#), "{message}");
+    match list(&store, "/other/").await {
+        Err(StoreError::Aborted { reason: Reason::Denied, message }) => {
+            assert!(message.contains(r#"begins with "/other/""#), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Nothing works by half: what is missing is told at the start, with the command that grants it.
+#[tokio::test]
+async fn missing_permissions_are_named_at_the_start() {
+    // Of everything else the user has all.
+    for (prefix, permissions, missing) in [
+        ("/lock/", &[][..], "read /lock/, nor write /lock/:"),
+        ("/lock/", &["--prefix=true read /lock/"], "may not write /lock/:"),
+        ("/service-center/", &[], "read /service-center/, nor write /service-center/:"),
+        ("/cse-sr/", &["--prefix=true read /cse-sr/"], "may not write /cse-sr/:"),
+        ("/cse-sr/", &["--prefix=true write /cse-sr/"], "may not read /cse-sr/:"),
+        ("/cse-sr/", &["--prefix=true readwrite /cse-sr/ms/"], "read /cse-sr/, nor write /cse-sr/:"),
+    ] {
+        let others = ["/cse-sr/", "/lock/", "/service-center/"].into_iter().filter(|other| *other != prefix);
+        let others = others.map(|other| format!("--prefix=true readwrite {other}"));
+        let all: Vec<String> = others.chain(permissions.iter().map(|text| (*text).to_owned())).collect();
+        let permissions: Vec<&str> = all.iter().map(String::as_str).collect();
+        let etcd = guarded_with(&permissions);
+        match EtcdStore::connect(options(&etcd, "registry", "open")).await {
+            Err(ConnectError::Denied(why)) => {
+                assert!(why.starts_with(r#"user "registry" may not "#) && why.contains(missing), "{why}");
+                assert!(why.contains("etcdctl role grant-permission"), "{why}");
+            }
+            other => panic!("{permissions:?}: {other:?}"),
+        }
+    }
+}
+
+/// A node that starts looks whether it might delete the locks: it does not.
+#[tokio::test]
+async fn looking_for_permissions_changes_nothing() {
+    let etcd = Etcd::start();
+    let store = connect(&etcd).await;
+    let lock = Op::Put { key: "/lock//dep-queue".into(), value: "another node".into(), lease: None };
+    let written = attempt(&store, vec![lock, put("ms/files/", "x"), put("sys", "x")]).await.unwrap().revision;
+    let other = connect(&etcd).await;
+    assert_eq!(other.revision().await, Ok(written));
+    let (entries, _) = list(&other, "/").await.unwrap();
+    assert_eq!(entries.len(), 3);
+}
+
+/// A permission that is taken away later is named by whatever needs it.
+#[tokio::test]
+async fn a_permission_taken_away_is_named_with_the_key() {
+    let etcd = guarded();
+    let store = EtcdStore::connect(options(&etcd, "registry", "open")).await.unwrap();
+    etcd.ctl(&["--user=root:open", "role", "revoke-permission", "registry", "--prefix=true", "/lock/"]);
+    let lock = Op::Put { key: "/lock//dep-queue".into(), value: "x".into(), lease: None };
+    match attempt(&store, vec![lock]).await {
+        Err(StoreError::Aborted { reason: Reason::Denied, message }) => {
+            assert!(message.contains(r#"writes "/lock//dep-queue""#), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -11,7 +11,9 @@ use super::entries::Skipped;
 use super::failure::unavailable;
 use super::nodes::{Effect, Nodes};
 use super::space::Space;
-use super::txn::{MAX_OPS, batch_outcomes, batch_request, outcome, puts, request, revision, weight, width};
+use super::txn::{
+    MAX_OPS, batch_outcomes, batch_request, needs, outcome, puts, request, revision, weight, width,
+};
 use crate::store::port::{Reason, StoreError, Txn, TxnOutcome};
 
 /// Transactions in one request. Leaves each 8 operations a list, see [`width`].
@@ -101,7 +103,9 @@ impl Batch<'_> {
                         waiting.push(second);
                         waiting.push(first);
                     }
-                    None => settled.extend(indices.into_iter().map(|index| (index, Err(error.clone())))),
+                    None => settled.extend(
+                        indices.into_iter().map(|index| (index, Err(self.named(index, error.clone())))),
+                    ),
                 },
             }
         }
@@ -132,6 +136,17 @@ impl Batch<'_> {
                 (!full.is_empty() && !free.is_empty()).then_some((free, full))
             }
             Reason::Unavailable | Reason::Busy => None,
+        }
+    }
+
+    /// A missing permission with the keys of which one is not permitted: etcd does not name it.
+    fn named(&self, index: usize, error: StoreError) -> StoreError {
+        match (error, self.txns.get(index)) {
+            (StoreError::Aborted { reason: Reason::Denied, message }, Some(txn)) => {
+                let message = format!("{message}; {}", needs(txn));
+                StoreError::Aborted { reason: Reason::Denied, message }
+            }
+            (error, _) => error,
         }
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 
 use super::entries::{Skipped, entry, prefix_end, prefix_start};
 use super::nodes::{Effect, LATE, Nodes};
-use crate::store::port::{Entry, Page, Revision, StoreError};
+use crate::store::port::{Entry, Page, Reason, Revision, StoreError};
 
 /// Keys asked for at once. For each answer etcd walks through all keys that are left, to count them, so answers must be
 /// few: of 46,000 keys a listing by 2,000 cost etcd 0.7 s of CPU, by this many 0.4 s, and the walks grow with the square.
@@ -148,6 +148,11 @@ impl Listing {
                 // A slow line may still carry less. How much came last time it does not say.
                 Err(error) if range.keys > FIRST_KEYS && is_late(&error) => {
                     range.keys = (range.keys / 4).max(FIRST_KEYS);
+                }
+                Err(StoreError::Aborted { reason: Reason::Denied, message }) => {
+                    let start = String::from_utf8_lossy(&range.start);
+                    let message = format!("{message}; it reads every key that begins with {start:?}");
+                    return Err(StoreError::Aborted { reason: Reason::Denied, message });
                 }
                 answer => break answer?,
             }

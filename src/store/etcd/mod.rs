@@ -5,7 +5,7 @@
 //! submitted is then finished all the same). Unary requests go through `etcd_client`; renewals and watches, which it
 //! cannot do as needed, through tonic with the few messages in `wire`.
 //!
-//! It holds no state of the registry and knows no key but that of bookmarks.
+//! It holds no state of the registry. It knows the keys of bookmarks, and which ones a user must be allowed.
 
 mod batch;
 mod bookmark;
@@ -17,6 +17,7 @@ mod keep_alive;
 mod list;
 mod nodes;
 mod options;
+mod rights;
 mod space;
 mod txn;
 mod watch;
@@ -108,7 +109,8 @@ impl Drop for EtcdStore {
 }
 
 impl EtcdStore {
-    /// Tries once to reach etcd, at most for the connect timeout. Whoever wants to wait for etcd calls it again.
+    /// Tries once to reach etcd, at most for the connect timeout, and looks whether the user has the rights the registry
+    /// needs. Whoever wants to wait for etcd calls it again.
     pub async fn connect(options: EtcdOptions) -> Result<Self, ConnectError> {
         let nodes = Nodes::new(&options)?;
         let (life, mut lives) = state::channel(Life::Open);
@@ -149,9 +151,10 @@ impl EtcdStore {
             under_way: Arc::new(state::channel(()).0),
         };
         let limit = options.connect_timeout;
-        let asked = store.io.spawn(async move { nodes.revision(limit).await });
+        let user = options.credentials.map(|credentials| credentials.user);
+        let asked = store.io.spawn(async move { rights::check(&nodes, user.as_deref(), limit).await });
         match timeout(limit + CLOSE_GRACE, asked).await {
-            Ok(Ok(Ok(_))) => Ok(store),
+            Ok(Ok(Ok(()))) => Ok(store),
             Ok(Ok(Err(StoreError::Aborted { reason: Reason::Denied, message }))) => {
                 Err(ConnectError::Denied(message))
             }

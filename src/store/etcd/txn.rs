@@ -39,6 +39,37 @@ pub(super) fn puts(txn: &Txn) -> bool {
     txn.then.iter().chain(&txn.otherwise).any(|op| matches!(op, Op::Put { .. }))
 }
 
+/// Keys of a kind that are named; the rest is counted.
+const NAMED_KEYS: usize = 3;
+
+/// What a user must be allowed for it, for whoever looks for a missing permission: `it reads "/a" and writes "/b"`.
+pub(super) fn needs(txn: &Txn) -> String {
+    let (mut read, mut written): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
+    for compare in &txn.compares {
+        read.push(match compare {
+            Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key,
+            Compare::Unchanged { key, .. } | Compare::ValueIs { key, .. } => key,
+            Compare::NoneBelowIs { prefix, .. } => prefix,
+        });
+    }
+    for op in txn.then.iter().chain(&txn.otherwise) {
+        match op {
+            Op::Put { key, .. } | Op::Delete(key) | Op::DeletePrefix(key) => written.push(key),
+            Op::Get(key) | Op::GetPrefix(key) => read.push(key),
+        }
+    }
+    let named = |verb: &str, mut keys: Vec<&str>| {
+        keys.sort_unstable();
+        keys.dedup();
+        let first: Vec<String> = keys.iter().take(NAMED_KEYS).map(|key| format!("{key:?}")).collect();
+        let more = keys.len().saturating_sub(NAMED_KEYS);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        (!keys.is_empty()).then(|| format!("{verb} {}{more}", first.join(", ")))
+    };
+    let each: Vec<String> = [named("reads", read), named("writes", written)].into_iter().flatten().collect();
+    format!("it {}", each.join(" and "))
+}
+
 /// The request.
 pub(super) fn request(txn: &Txn) -> etcd::Txn {
     etcd::Txn::new()
@@ -138,4 +169,26 @@ pub(super) fn batch_outcomes(
 /// The store's revision after a request.
 pub(super) fn revision(answer: &TxnResponse) -> Revision {
     answer.header().map_or(0, etcd::ResponseHeader::revision)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+
+    #[test]
+    fn what_a_transaction_needs_is_told() {
+        let put = |key: &str| Op::Put { key: key.into(), value: Bytes::new(), lease: None };
+        let lock = Txn {
+            compares: vec![Compare::Absent("/lock".into())],
+            then: vec![put("/lock")],
+            ..Txn::default()
+        };
+        assert_eq!(needs(&lock), r#"it reads "/lock" and writes "/lock""#);
+        let then = ["/e", "/d", "/c", "/b", "/a", "/a"].map(put).into();
+        assert_eq!(needs(&Txn { then, ..Txn::default() }), r#"it writes "/a", "/b", "/c" and 2 more"#);
+        let otherwise = vec![Op::GetPrefix("/p/".into()), Op::DeletePrefix("/q/".into())];
+        assert_eq!(needs(&Txn { otherwise, ..Txn::default() }), r#"it reads "/p/" and writes "/q/""#);
+    }
 }

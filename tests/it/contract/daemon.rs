@@ -158,6 +158,44 @@ fn a_password_inside_an_endpoint_is_refused_and_not_shown() {
     }
 }
 
+/// A user of etcd that may not take the locks would record no dependency and tell no watcher, and answer 200 all the same.
+#[test]
+fn missing_permissions_of_etcd_end_the_start_with_one_line() {
+    let etcd = Etcd::start();
+    for command in [
+        "user add root:open",
+        "user grant-role root root",
+        "user add registry:open",
+        "role add registry",
+        "role grant-permission registry --prefix=true readwrite /cse-sr/",
+        "role grant-permission registry --prefix=true readwrite /service-center/",
+        "user grant-role registry registry",
+        "auth enable",
+    ] {
+        etcd.ctl(&command.split(' ').collect::<Vec<_>>());
+    }
+    let settings = on_etcd(Settings::default(), &[etcd.address()])
+        .conf("registry.etcd.username", "registry")
+        .conf("registry.etcd.password", "open");
+    let finished = run(settings.clone(), &["serve"]);
+    assert_eq!(finished.code, Some(69), "{finished:?}");
+    let complaints: Vec<&str> = finished.output.lines().filter(|line| line.contains(" ERROR ")).collect();
+    let [complaint] = complaints.as_slice() else { panic!("{finished:?}") };
+    for says in [r#"user "registry""#, "write /lock/", "etcdctl role grant-permission"] {
+        assert!(complaint.contains(says), "{complaint}");
+    }
+    etcd.ctl(&[
+        "--user=root:open",
+        "role",
+        "grant-permission",
+        "registry",
+        "--prefix=true",
+        "readwrite",
+        "/lock/",
+    ]);
+    Daemon::start(settings).unwrap();
+}
+
 /// OpenSSL 3 writes keys so: PKCS#8, encrypted with AES-256 by a key made with PBKDF2 and SHA-256.
 #[test]
 fn an_encrypted_key_opens_the_port_of_https() {

@@ -118,7 +118,10 @@ async fn follow(
         if answer.canceled {
             // An outdated token is told as a missing permission.
             nodes.forget_stream_token();
-            let why = format!("watch at etcd {endpoint}: {}", answer.cancel_reason);
+            let mut why = format!("watch at etcd {endpoint}: {}", answer.cancel_reason);
+            if answer.cancel_reason.contains("permission denied") {
+                why.push_str(&format!("; it needs to read every key that begins with {prefix:?}"));
+            }
             return Err(plain(WatchError::Lost(why)));
         }
         let revision = answer.header.map_or(0, |header| header.revision);

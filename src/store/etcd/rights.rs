@@ -1,0 +1,64 @@
+//! Whether the user of etcd may do what the registry does, found out by asking etcd, before anything fails for it.
+//!
+//! etcd checks the rights for all of a transaction, and does one branch of it. A transaction without compares never does its
+//! second branch, so what stands there is checked and not done.
+
+use std::time::Duration;
+
+use etcd_client::{GetOptions, Txn, TxnOp};
+
+use super::entries::{prefix_end, prefix_start};
+use super::nodes::{Effect, Nodes};
+use crate::store::keys::{NEEDED, Needed};
+use crate::store::port::{Reason, StoreError};
+
+/// An error of [`Reason::Denied`] names all that is missing.
+pub(super) async fn check(nodes: &Nodes, user: Option<&str>, limit: Duration) -> Result<(), StoreError> {
+    if let Err(error) = nodes.revision(limit).await
+        && !is_permission(&error)
+    {
+        return Err(error);
+    }
+    let mut missing = Vec::new();
+    for needed in &NEEDED {
+        let (reads, writes) = (reads(needed), writes(needed));
+        for (what, txn) in [("read", Txn::new().and_then(reads)), ("write", Txn::new().or_else(writes))] {
+            let asked = nodes.call(Effect::Reads, nodes.call_limit(), |clients| {
+                let txn = txn.clone();
+                async move { clients.kv.clone().txn(txn).await }
+            });
+            match asked.await {
+                Ok(_) => {}
+                Err(error) if is_permission(&error) => missing.push((what, needed.prefix)),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let each: Vec<String> = missing.iter().map(|(what, prefix)| format!("{what} {prefix}")).collect();
+    let user = user.map_or_else(|| "this node's user".to_owned(), |user| format!("user {user:?}"));
+    let message = format!(
+        "{user} may not {}: grant it with `etcdctl role grant-permission ROLE --prefix=true readwrite PREFIX`",
+        each.join(", nor "),
+    );
+    Err(StoreError::Aborted { reason: Reason::Denied, message })
+}
+
+fn is_permission(error: &StoreError) -> bool {
+    matches!(error, StoreError::Aborted { reason: Reason::Denied, message } if message.contains("permission denied"))
+}
+
+fn reads(needed: &Needed) -> Vec<TxnOp> {
+    if needed.is_ranged {
+        let all = GetOptions::new().with_range(prefix_end(needed.prefix.as_bytes())).with_keys_only();
+        return vec![TxnOp::get(prefix_start(needed.prefix), Some(all.with_limit(1)))];
+    }
+    needed.keys.iter().map(|key| TxnOp::get(*key, None)).collect()
+}
+
+/// Deletions need the right to write and, where a full etcd refuses what puts, no space.
+fn writes(needed: &Needed) -> Vec<TxnOp> {
+    needed.keys.iter().map(|key| TxnOp::delete(*key, None)).collect()
+}
