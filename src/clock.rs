@@ -1,4 +1,7 @@
-//! The one home of time. Everything that needs "now" is handed a [`Clock`], so a test can move it.
+//! The one home of what time it is. Everything that needs "now" is handed a [`Clock`], so a test can move it.
+//!
+//! How long something may be waited for is another matter: such limits (of calls to etcd, of sockets, of mailboxes) are
+//! `tokio`'s, measured by the clock of the runtime that waits (`tokio::time::Instant`), which a test can pause.
 //!
 //! Two readings: the wall clock (Unix seconds, only for the timestamps clients see) and a monotonic one (for deadlines;
 //! it never jumps when somebody sets the date).

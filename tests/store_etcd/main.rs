@@ -1,5 +1,6 @@
 //! The store on etcd against real etcd processes: the suite every store passes, and what happens when etcd is slow,
-//! away, full, restarted, compacted, or guarded by users and certificates.
+//! away, full, restarted, compacted, or guarded by users and certificates. Where a real one shows something by chance only,
+//! a stand-in (`fake`) shows it each time.
 
 #![allow(
     clippy::unwrap_used,
@@ -21,6 +22,7 @@ mod conformance;
 
 mod auth;
 mod batches;
+mod fake;
 mod members;
 mod outages;
 mod renewals;
@@ -44,9 +46,6 @@ use support::etcd::Etcd;
 
 /// No wait of a test is longer; a correct store never comes near.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// More than any call may take by its own limit, on a loaded machine.
-const CALL_PATIENCE: Duration = Duration::from_secs(10);
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.unwrap_or_else(|_| panic!("{what}: nothing came"))

@@ -5,13 +5,10 @@ use std::time::Duration;
 
 use service_center::store::etcd::{ConnectError, EtcdOptions, EtcdStore};
 use service_center::store::{KeepAlive, Reason, Store, StoreError, WatchError};
-use tokio::time::timeout;
 
 use crate::support::etcd::{Etcd, cluster};
 use crate::support::net::free_address;
-use crate::{
-    CALL_PATIENCE, Watching, at, attempt, connect, event_key, eventually, key, list, put, within, write,
-};
+use crate::{Watching, at, attempt, connect, event_key, eventually, key, list, put, within, write};
 
 fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
     matches!(
@@ -23,19 +20,19 @@ fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> boo
 /// Every verb, each ended by its own limit.
 async fn everything_ends(store: &EtcdStore) {
     let lease = service_center::store::LeaseId(77);
-    let written = timeout(CALL_PATIENCE, attempt(store, vec![put("a", "x")])).await.expect("a write ends");
+    let written = within("a write", attempt(store, vec![put("a", "x")])).await;
     assert!(is_unknown_or_away(&written), "{written:?}");
-    let granted = timeout(CALL_PATIENCE, store.grant(60)).await.expect("a grant ends");
+    let granted = within("a grant", store.grant(60)).await;
     assert!(is_unknown_or_away(&granted), "{granted:?}");
-    let revoked = timeout(CALL_PATIENCE, store.revoke(lease)).await.expect("a revocation ends");
+    let revoked = within("a revocation", store.revoke(lease)).await;
     assert!(is_unknown_or_away(&revoked), "{revoked:?}");
-    let revision = timeout(CALL_PATIENCE, store.revision()).await.expect("a revision ends");
+    let revision = within("a revision", store.revision()).await;
     assert!(is_unknown_or_away(&revision), "{revision:?}");
-    let bookmark = timeout(CALL_PATIENCE, store.bookmark()).await.expect("a bookmark ends");
+    let bookmark = within("a bookmark", store.bookmark()).await;
     assert!(is_unknown_or_away(&bookmark), "{bookmark:?}");
-    let renewed = timeout(CALL_PATIENCE, store.keep_alive(vec![lease])).await.expect("a renewal ends");
+    let renewed = within("a renewal", store.keep_alive(vec![lease])).await;
     assert!(matches!(renewed.as_slice(), [KeepAlive::Unanswered(_)]), "{renewed:?}");
-    let listed = timeout(Duration::from_secs(30), list(store, "/cse-sr/")).await.expect("a listing ends");
+    let listed = within("a listing", list(store, "/cse-sr/")).await;
     assert!(is_unknown_or_away(&listed), "{listed:?}");
     let watched = within("the end of the watch", Watching::start(store, "/cse-sr/", 1).next()).await;
     assert!(matches!(watched, Err(WatchError::Lost(_))), "{watched:?}");
@@ -170,8 +167,7 @@ async fn a_cluster_without_one_member() {
     // Without a majority nothing is written, and every call still ends.
     members[0].kill();
     members[1].kill();
-    let written =
-        timeout(CALL_PATIENCE, attempt(&store, vec![put("minority", "x")])).await.expect("a write ends");
+    let written = within("a write", attempt(&store, vec![put("minority", "x")])).await;
     assert!(is_unknown_or_away(&written), "{written:?}");
     everything_ends(&store).await;
 }

@@ -7,8 +7,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::StreamExt;
 use service_center::store::{Event, Op, Store, StoreError, WatchError};
 
+use service_center::store::etcd::EtcdStore;
+
+use crate::fake::FakeEtcd;
 use crate::support::etcd::Etcd;
-use crate::{Watching, connect, event_key, event_revision, key, list, put, submit, txn, within, write};
+use crate::{
+    Watching, at, connect, event_key, event_revision, eventually, key, list, put, submit, txn, within, write,
+};
 
 /// 10,000 keys, 20 MB and some large values among them, beside writers: one revision, nothing missing.
 #[tokio::test]
@@ -158,16 +163,22 @@ async fn a_consumer_that_pauses_gets_everything_later() {
     assert_eq!(distinct.len(), 20_000);
 }
 
-/// Nothing happens for longer than a silent watch is trusted: it lives on, and so does its connection.
+/// Nothing happens for longer than a silent watch is trusted: etcd is asked for signs of life, gives them, and the watch
+/// lives on.
 #[tokio::test]
 async fn a_quiet_watch_stays() {
-    let etcd = Etcd::start();
-    let store = connect(&etcd).await;
-    let start = write(&store, vec![put("start", "x")]).await + 1;
-    let mut watching = Watching::start(&store, "/cse-sr/", start);
-    let quiet = std::time::Duration::from_secs(20);
-    let ended = tokio::time::timeout(quiet, watching.next()).await;
-    assert!(ended.is_err(), "nothing was to come: {ended:?}");
-    let last = write(&store, vec![put("a", "x")]).await;
-    assert_eq!(watching.until(last).await.len(), 1);
+    let etcd = FakeEtcd::start().await;
+    let store = EtcdStore::connect(at([etcd.endpoint()])).await.unwrap();
+    let mut watching = Watching::start(&store, "/cse-sr/", 1);
+    {
+        let quiet = eventually("signs of life", || async { etcd.signs_of_life() >= 4 });
+        let mut next = std::pin::pin!(watching.next());
+        tokio::select! {
+            biased;
+            ended = &mut next => panic!("nothing was to come: {ended:?}"),
+            () = quiet => {}
+        }
+    }
+    etcd.put("/cse-sr/a", 7);
+    assert_eq!(watching.until(7).await.len(), 1);
 }

@@ -14,6 +14,7 @@ mod languages;
 mod layers;
 mod paths;
 mod source;
+mod waits;
 
 use source::SourceFile;
 

@@ -1,0 +1,50 @@
+//! The tests of the stores wait for what is to happen, and for no guessed time; how long something took is not looked at.
+
+use super::paths::words;
+use super::source::{SourceFile, files_under};
+use super::{Violation, assert_none, made_up};
+
+/// The two functions that wait: until something is so, and for an answer, with a limit nothing comes near.
+const WAITING: [&str; 2] = ["within", "eventually"];
+/// What waits for a time, or looks how long something took.
+const OF_TIME: [&str; 6] = ["sleep", "sleep_until", "timeout", "timeout_at", "elapsed", "Instant"];
+
+fn waits(file: &SourceFile) -> Vec<Violation> {
+    let mut violations = Vec::new();
+    let mut offset = 0;
+    // Each piece but the first is what follows a `fn` up to the next.
+    for (number, piece) in file.code.split("fn ").enumerate() {
+        let name = words(piece).next().map_or("", |(_, word)| word);
+        if number == 0 || !WAITING.contains(&name) {
+            let found = words(piece).filter(|(_, word)| OF_TIME.contains(word));
+            violations.extend(found.map(|(at, word)| format!("{}: `{word}`", file.place(offset + at))));
+        }
+        offset += piece.len() + "fn ".len();
+    }
+    violations
+}
+
+#[test]
+fn tests_of_stores_wait_for_no_time() {
+    let folders = ["tests/store_etcd", "tests/store_embedded", "src/store/conformance"];
+    let mut files: Vec<SourceFile> = folders.into_iter().flat_map(files_under).collect();
+    files.extend(files_under("src/store").into_iter().filter(|file| file.path == "src/store/conformance.rs"));
+    assert!(files.len() > 15, "only {} files were found", files.len());
+    let violations: Vec<Violation> = files.iter().flat_map(waits).collect();
+    assert_none("wait with `within` and `eventually`", &violations);
+}
+
+#[test]
+fn a_guessed_time_is_found() {
+    let check = |code: &str| made_up("tests/store_etcd/a.rs", code, waits);
+    assert_eq!(
+        check("async fn within() { timeout(PATIENCE, x) }\nasync fn eventually() { sleep(PAUSE) }").len(),
+        0
+    );
+    assert_eq!(
+        check("fn a() {}\nfn b() {\n  tokio::time::sleep(X)\n}"),
+        ["tests/store_etcd/a.rs:3: `sleep`"]
+    );
+    assert_eq!(check("use tokio::time::timeout;\nfn a() { begin.elapsed() }").len(), 2);
+    assert_eq!(check("// sleep\nfn a() { connect_timeout(\"sleep\") }").len(), 0);
+}
