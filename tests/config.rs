@@ -288,7 +288,7 @@ fn nothing_configured_is_a_plain_local_server_on_its_own_store() {
     assert_eq!(config.instance.host_name, "service_center_127_0_0_1");
     assert_eq!((config.instance.ttl, config.instance.min_times), (None, 3));
     assert_eq!(config.own_environment(), "development");
-    assert!(config.metrics.enable && config.metrics.endpoint && config.registry.self_register);
+    assert!(config.metrics.endpoint && config.registry.self_register);
     assert_eq!(config.instance.expiry_guard_share, 0.2);
     assert!(config.service.retire.cron.is_some());
     assert_eq!(setup.warnings(), [""; 0]);
@@ -374,7 +374,7 @@ fn walkthrough() {
     assert!(!config.registry.self_register);
     // metrics.enable false beside self registration is no reason to die.
     let config = Setup::new().app_yaml(&SHIPPED_YAML.replace("enable: true", "enable: false")).config();
-    assert!(!config.metrics.enable && !config.metrics.endpoint && config.registry.self_register);
+    assert!(!config.metrics.endpoint && config.registry.self_register);
 }
 
 #[test]
@@ -422,7 +422,7 @@ fn special_names_of_the_environment() {
         .config();
     assert_eq!(config.instance.ttl, Some(40));
     assert_eq!(config.service.global_visible, ["A", "B"]);
-    assert_eq!(config.tls.trust_file(), PathBuf::from("/etc/sc/trust.cer"));
+    assert_eq!(config.tls.files.trust(), PathBuf::from("/etc/sc/trust.cer"));
     let quota = config.quota;
     assert_eq!((quota.services, quota.instances, quota.schemas, quota.tags), (2, 3, 4, 5));
     assert!(config.schema.disable && is_embedded(&config, "/var/lib/sc"));

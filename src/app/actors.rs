@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::Arbiter;
 
-use super::{identity, rules};
+use super::rules::ActorRules;
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
@@ -20,7 +20,6 @@ use crate::actors::retire::{RetireActor, RetireCore};
 use crate::actors::watch::WatchActor;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
-use crate::config::Config;
 use crate::store::Store;
 use crate::trouble::Trouble;
 
@@ -45,7 +44,8 @@ pub struct Shared {
 }
 
 /// Starts them. They end with the process.
-pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
+pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
+    let ActorRules { registry, watch, retire, identity, own_beat, owner } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
@@ -56,16 +56,15 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
     let hub = Mailbox::start(&pushing, &lifelines, HubActor::default);
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
-        let rules = rules::watch(config);
         Mailbox::start(&reading, &lifelines, move || {
-            WatchActor::new(store, publisher, goodbyes, hub, clock, rules)
+            WatchActor::new(store, publisher, goodbyes, hub, clock, watch)
         })
     };
     let registry = {
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
-        let (freshness, rules, owner) = (freshness.clone(), rules::registry(config), owner(config));
+        let (freshness, owner) = (freshness.clone(), owner.clone());
         Mailbox::start(&writing, &lifelines, move || {
-            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, rules), owner)
+            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, registry), owner)
         })
     };
     let lease = LeaseCore {
@@ -87,8 +86,8 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
         freshness: freshness.clone(),
         contact: contact.clone(),
         clock: clock.clone(),
-        beat_every: rules::own_beat(config),
-        identity: identity::of(config),
+        beat_every: own_beat,
+        identity,
         registered: std::cell::RefCell::default(),
         presence: std::cell::RefCell::default(),
         has_joined: std::cell::Cell::default(),
@@ -101,17 +100,12 @@ pub fn start(config: &Config, store: &Arc<dyn Store>, clock: Clock) -> (Actors, 
         reader: reader.clone(),
         freshness: freshness.clone(),
         clock: clock.clone(),
-        rules: rules::retire(config),
-        owner: owner(config),
+        rules: retire,
+        owner,
     };
     let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
     (
         Actors { registry, lease, watch, hub, peer, retire },
         Shared { reader, freshness, beats, contact, clock, lifelines },
     )
-}
-
-/// How this process signs locks in the store.
-fn owner(config: &Config) -> String {
-    format!("{}-{}", config.instance.host_name, std::process::id())
 }

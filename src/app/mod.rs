@@ -2,10 +2,9 @@
 
 pub mod actors;
 mod error;
-mod identity;
 mod limits;
 mod reload;
-mod rules;
+pub mod rules;
 mod store;
 mod tls;
 mod transfer;
@@ -22,6 +21,7 @@ use tokio::sync::watch;
 use self::actors::{Actors, Shared};
 use self::error::AppError;
 use self::reload::Reload;
+use self::rules::Rules;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
@@ -29,7 +29,6 @@ use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::clock::Clock;
 use crate::config::{Config, logging};
 use crate::error::Code;
-use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::Api;
 use crate::http::node::Node;
 use crate::http::openapi;
@@ -89,16 +88,17 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
+    let Rules { version, store, host, port, server, tls, api, actors } = Rules::of(config);
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
-        store = store::open(&config.registry.kind, &clock, &file_sets) => store?,
+        store = store::open(&store, &clock, &file_sets) => store?,
         signal = stop.wait() => {
             log::info!("{signal} while waiting for the store");
             return Ok(());
         }
     };
     actix::spawn(renew(file_sets, reload.subscribe()));
-    let (actors, shared) = actors::start(&config, &store, clock);
+    let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
         signal = stop.wait() => {
@@ -106,7 +106,6 @@ async fn run(config: Config) -> Result<(), AppError> {
             return leave(&actors, &shared, &store).await;
         }
     }
-    let answers = AnswerMemory::new(config.server.max_response_bytes, config.server.max_response_memory);
     let api = Api {
         reader: shared.reader.clone(),
         registry: actors.registry.clone(),
@@ -115,31 +114,18 @@ async fn run(config: Config) -> Result<(), AppError> {
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
-        answers: Arc::clone(&answers),
-        node: Arc::new(Node::new(&config.registry.version)),
+        answers: Arc::clone(&server.answers),
+        node: Arc::new(Node::new(&version)),
         openapi: openapi::describe(ROUTES).to_string().into(),
         clock: shared.clock.clone(),
-        rules: rules::api(&config),
+        rules: api,
     };
     let node = Arc::clone(&api.node);
-    let tls = tls::server(&config.tls)?;
-    let address = listen_address(&config)?;
+    let tls = tls::server(&tls)?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let address = listen_address(&host, port)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
-    let settings = Settings {
-        version: config.registry.version.clone(),
-        workers: config.server.workers,
-        max_connections: limits::connections(most_files),
-        max_header_bytes: config.server.max_header_bytes,
-        max_body_bytes: config.server.max_body_bytes,
-        max_requests: config.server.max_concurrent,
-        answers,
-        head_time: config.server.header_timeout,
-        body_time: config.server.body_timeout,
-        keep_alive: config.server.idle_timeout,
-        write_stall: config.server.response_timeout,
-        tls,
-        ..Settings::default()
-    };
+    let settings = Settings { max_connections: limits::connections(most_files), tls, ..server };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), ROUTES, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let joined = tokio::select! {
@@ -161,7 +147,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         Err(refused) => log::warn!("this node is not registered yet, trying again: {refused}"),
     }
     node.set_ready();
-    welcome(&config, address);
+    welcome(scheme, address);
     let signal = stop.wait().await;
     log::info!("{signal}: stopping");
     node.set_draining();
@@ -174,8 +160,7 @@ async fn run(config: Config) -> Result<(), AppError> {
 }
 
 /// A few lines for whoever started it by hand.
-fn welcome(config: &Config, address: SocketAddr) {
-    let scheme = if config.tls.enable { "https" } else { "http" };
+fn welcome(scheme: &str, address: SocketAddr) {
     log::info!("listening on {scheme}://{address}");
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
 }
@@ -212,8 +197,7 @@ async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
     }
 }
 
-fn listen_address(config: &Config) -> Result<SocketAddr, AppError> {
-    let (host, port) = (config.server.host.as_str(), config.server.port);
+fn listen_address(host: &str, port: u16) -> Result<SocketAddr, AppError> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let found = (host, port).to_socket_addrs();
     let mut found = found.map_err(|error| AppError::Host { host: host.to_owned(), error })?;

@@ -1,92 +1,194 @@
-//! From configuration to the rules each layer works by.
+//! From the configuration to the rules each part of the process works by. The one place that takes the sections apart, but
+//! for those of TLS, the store and the log, whose consumers do.
+//!
+//! Every section is taken apart with all its members by name, without `..`: a key that nothing uses does not compile.
 
 use std::time::Duration;
 
+use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
-use crate::config::{Config, StoreKind};
+use crate::config::{
+    Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RegistryConfig,
+    RetireConfig, SchemaConfig, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
+};
 use crate::domain::dependency::CrossDomain;
-use crate::domain::instance::InstanceRules;
+use crate::domain::instance::{DataCenter, InstanceRules};
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
+use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
+use crate::http::server::Settings;
 
-/// Rules of the RegistryActor.
-pub fn registry(config: &Config) -> RegistryRules {
-    RegistryRules {
-        quotas: quotas(config),
-        instances: InstanceRules {
-            min_interval: i32::try_from(config.instance.min_interval.as_secs()).unwrap_or(i32::MAX),
-            min_times: i32::try_from(config.instance.min_times).unwrap_or(i32::MAX),
-            fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
-            properties: config.instance.properties.clone(),
-        },
-        shared: shared(config),
-        cross_domain: cross_domain(config),
-        dependencies: match config.registry.kind {
-            StoreKind::Embedded { .. } => DependencyMode::Direct,
-            StoreKind::Etcd(_) => DependencyMode::Queued,
-        },
+/// What the parts of a process are told.
+pub struct Rules {
+    /// The release of the original server whose API this one speaks.
+    pub version: String,
+    /// Which store to open.
+    pub store: StoreKind,
+    /// The name or address to listen at; empty: every address.
+    pub host: String,
+    /// The port to listen at.
+    pub port: u16,
+    /// The HTTP server's; its TLS and its number of connections are still open.
+    pub server: Settings,
+    /// The port's certificates, and whether it has any.
+    pub tls: TlsConfig,
+    /// Those of handlers.
+    pub api: ApiRules,
+    /// Those of actors.
+    pub actors: ActorRules,
+}
+
+/// What the actors are told.
+pub struct ActorRules {
+    /// Rules of the RegistryActor.
+    pub registry: RegistryRules,
+    /// How the WatchActor judges what the store tells it.
+    pub watch: WatchRules,
+    /// When the RetireActor works and what it keeps.
+    pub retire: RetireRules,
+    /// How this node presents itself to others.
+    pub identity: NodeIdentity,
+    /// How often this node beats for itself.
+    pub own_beat: Duration,
+    /// How this process signs locks in the store.
+    pub owner: String,
+}
+
+impl Rules {
+    /// What a configuration means for each part.
+    pub fn of(config: Config) -> Self {
+        let own_environment = config.own_environment();
+        // The log is open by now.
+        let Config {
+            environment,
+            server,
+            tls,
+            log: _,
+            registry,
+            instance,
+            service,
+            schema,
+            quota,
+            heartbeat,
+            metrics,
+        } = config;
+        let RegistryConfig { kind, version, self_register } = registry;
+        let InstanceConfig {
+            endpoint,
+            host_name,
+            datacenter,
+            ttl,
+            min_interval,
+            min_times,
+            properties,
+            expiry_guard_share,
+        } = instance;
+        let ServiceConfig { global_visible, cross_domain, retire: RetireConfig { cron, reserve } } = service;
+        let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
+        let HeartbeatConfig { ping_interval } = heartbeat;
+        let MetricsConfig { endpoint: has_metrics } = metrics;
+        let QuotaConfig { services, instances, schemas, tags, dependencies } = quota;
+        let ServerConfig {
+            host,
+            port,
+            workers,
+            max_header_bytes,
+            max_body_bytes,
+            max_concurrent,
+            max_batch,
+            max_response_bytes,
+            max_response_memory,
+            header_timeout,
+            body_timeout,
+            idle_timeout,
+            response_timeout,
+        } = server;
+
+        let quotas = Quotas { services, instances, schemas, tags, dependencies };
+        let cross_domain = if cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden };
+        let shared = SharedServices::new(global_visible, own_environment);
+        let fixed_ttl_seconds = ttl.unwrap_or(0);
+        let server = Settings {
+            version: version.clone(),
+            workers,
+            max_header_bytes,
+            max_body_bytes,
+            max_requests: max_concurrent,
+            answers: AnswerMemory::new(max_response_bytes, max_response_memory),
+            head_time: header_timeout,
+            body_time: body_timeout,
+            keep_alive: idle_timeout,
+            write_stall: response_timeout,
+            ..Settings::default()
+        };
+        let api = ApiRules {
+            quotas,
+            shared: shared.clone(),
+            cross_domain,
+            instance_properties: properties.clone(),
+            max_batch,
+            metrics: if has_metrics { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
+            heartbeat_ping: ping_interval,
+            schema_writes: if schemas_disabled { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
+        };
+        let identity = NodeIdentity {
+            version: version.clone(),
+            environment: own_environment.to_owned(),
+            configured_environment: environment,
+            host_name: host_name.clone(),
+            place: format!("{} {host}:{port}", machine()),
+            // With TLS the address gets a path, as clients of the original know it.
+            endpoint: format!("rest://{endpoint}{}", if tls.enable { "/?sslEnabled=true" } else { "" }),
+            data_center: datacenter.map(data_center),
+            registers: if self_register { Registers::Itself } else { Registers::Nothing },
+        };
+        let actors = ActorRules {
+            registry: RegistryRules {
+                quotas,
+                instances: InstanceRules {
+                    min_interval: i32::try_from(min_interval.as_secs()).unwrap_or(i32::MAX),
+                    min_times: i32::try_from(min_times).unwrap_or(i32::MAX),
+                    fixed_ttl_seconds,
+                    properties,
+                },
+                shared,
+                cross_domain,
+                dependencies: match kind {
+                    StoreKind::Embedded { .. } => DependencyMode::Direct,
+                    StoreKind::Etcd(_) => DependencyMode::Queued,
+                },
+            },
+            watch: WatchRules { share: expiry_guard_share, fixed_ttl_seconds, cross_domain },
+            retire: RetireRules {
+                services: cron,
+                reserve,
+                schema_contents: retire_cron,
+                zone: LocalZone::system(),
+            },
+            identity,
+            own_beat: own_beat(ttl),
+            owner: format!("{host_name}-{}", std::process::id()),
+        };
+        Self { version, store: kind, host, port, server, tls, api, actors }
     }
 }
 
-/// Rules of handlers.
-pub fn api(config: &Config) -> ApiRules {
-    ApiRules {
-        quotas: quotas(config),
-        shared: shared(config),
-        cross_domain: cross_domain(config),
-        instance_properties: config.instance.properties.clone(),
-        max_batch: config.server.max_batch,
-        metrics: if config.metrics.endpoint { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
-        heartbeat_ping: config.heartbeat.ping_interval,
-        schema_writes: if config.schema.disable { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
-    }
+/// The name of the machine, or of the container.
+fn machine() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// How the WatchActor judges what the store tells it.
-pub fn watch(config: &Config) -> WatchRules {
-    WatchRules {
-        share: config.instance.expiry_guard_share,
-        fixed_ttl_seconds: config.instance.ttl.unwrap_or(0),
-        cross_domain: cross_domain(config),
-    }
+fn data_center(place: Datacenter) -> DataCenter {
+    let Datacenter { name, region, available_zone } = place;
+    DataCenter { name, region, available_zone }
 }
 
-/// How often this node beats for itself: more often than its health check says (30 s), and than every lease's TTL if the
-/// configuration gives one.
-pub fn own_beat(config: &Config) -> Duration {
+/// More often than its health check says (30 s), and than every lease's TTL if the configuration gives one.
+fn own_beat(ttl: Option<i64>) -> Duration {
     const BEAT: Duration = Duration::from_secs(10);
-    let ttl = config.instance.ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
+    let ttl = ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     ttl.map_or(BEAT, |ttl| BEAT.min(ttl / 4))
-}
-
-/// When the RetireActor works and what it keeps.
-pub fn retire(config: &Config) -> RetireRules {
-    RetireRules {
-        services: config.service.retire.cron,
-        reserve: config.service.retire.reserve,
-        schema_contents: config.schema.retire_cron,
-        zone: LocalZone::system(),
-    }
-}
-
-fn quotas(config: &Config) -> Quotas {
-    let quota = &config.quota;
-    Quotas {
-        services: quota.services,
-        instances: quota.instances,
-        schemas: quota.schemas,
-        tags: quota.tags,
-        dependencies: quota.dependencies,
-    }
-}
-
-fn cross_domain(config: &Config) -> CrossDomain {
-    if config.service.cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden }
-}
-
-fn shared(config: &Config) -> SharedServices {
-    SharedServices::new(config.service.global_visible.iter().cloned(), config.own_environment())
 }

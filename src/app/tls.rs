@@ -12,7 +12,7 @@ use crate::tls::{TlsError, pem};
 
 /// The TLS side of the port, if it is to have one; an error names the file.
 pub fn server(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError> {
-    let TlsConfig { enable, min_version, verify_client, ciphers, .. } = config;
+    let TlsConfig { enable, files, min_version, verify_client, ciphers } = config;
     if !*enable {
         return Ok(None);
     }
@@ -26,7 +26,7 @@ pub fn server(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError>
         .map_err(TlsError::Library)?;
     let builder = if *verify_client {
         let mut roots = RootCertStore::empty();
-        let path = config.trust_file();
+        let path = files.trust();
         for certificate in pem::certificates(&path)? {
             roots.add(certificate).map_err(|error| TlsError::Authority { path: path.clone(), error })?;
         }
@@ -37,9 +37,9 @@ pub fn server(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError>
     } else {
         builder.with_no_client_auth()
     };
-    let (certificate, key) = (config.certificate_file(), config.key_file());
+    let (certificate, key) = (files.certificate(), files.key());
     let chain = pem::certificates(&certificate)?;
-    let private_key = pem::private_key(&key, &config.password_file())?;
+    let private_key = pem::private_key(&key, &files.password())?;
     let config = builder.with_single_cert(chain, private_key);
     let config = config.map_err(|error| TlsError::Pair { certificate, key, error })?;
     Ok(Some(Arc::new(config)))

@@ -39,7 +39,7 @@ pub use reader::Effective;
 pub use sections::{
     Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig, LogFile, LogFormat,
     MetricsConfig, QuotaConfig, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
-    ServiceConfig, StoreKind, TlsConfig, TlsVersion,
+    ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
 };
 pub use sources::Sources;
 

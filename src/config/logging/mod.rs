@@ -70,7 +70,8 @@ pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
     let report = |dropped| {
         log::error!("lines of the log that were dropped, since the output did not take them: {dropped}")
     };
-    let queue = match &config.file {
+    let LogConfig { level, filter, file, format } = config;
+    let queue = match file {
         None => Queue::start(io::stdout(), report),
         Some(file) => {
             let opened = RotatingFile::open(file)
@@ -79,7 +80,8 @@ pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
         }
     };
     let queue = queue.map_err(LoggingError::Thread)?;
-    let logger = builder(config, Target::Pipe(Box::new(queue.clone()))).build();
+    let target = Target::Pipe(Box::new(queue.clone()));
+    let logger = builder(*level, filter.as_deref(), *format, target).build();
     let level = logger.filter();
     let queued = QueuedLogger { logger, queue: queue.clone() };
     log::set_boxed_logger(Box::new(queued)).map_err(|_| LoggingError::Twice)?;
@@ -94,22 +96,21 @@ pub fn reopen() {
     }
 }
 
-fn builder(config: &LogConfig, target: Target) -> Builder {
+fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: Target) -> Builder {
     let mut builder = Builder::new();
-    match &config.filter {
+    match filter {
         Some(filter) => drop(builder.parse_filters(filter)),
         None => {
-            builder.filter_level(config.level.min(LevelFilter::Info));
-            builder.filter_module("service_center", config.level);
+            builder.filter_level(level.min(LevelFilter::Info));
+            builder.filter_module("service_center", level);
             // What these say of themselves at a start is no state of ours.
             for library in ["actix_server", "actix_rt"] {
-                builder.filter_module(library, config.level.min(LevelFilter::Warn));
+                builder.filter_module(library, level.min(LevelFilter::Warn));
             }
             // Logs what clients do wrong as an error, a line a request.
             builder.filter_module("actix_http", LevelFilter::Off);
         }
     }
-    let format = config.format;
     builder.format(move |out, record| {
         let time = out.timestamp_millis();
         writeln!(out, "{}", line(format, &time.to_string(), record))
@@ -161,8 +162,8 @@ mod tests {
     /// What is written of one event of each level of this program and of another crate.
     fn written(level: LevelFilter, filter: Option<&str>, format: LogFormat) -> String {
         let captured = Captured::default();
-        let config = LogConfig { level, filter: filter.map(str::to_owned), file: None, format };
-        let logger = builder(&config, Target::Pipe(Box::new(captured.clone()))).build();
+        let target = Target::Pipe(Box::new(captured.clone()));
+        let logger = builder(level, filter, format, target).build();
         for target in ["service_center::app", "h2::codec"] {
             for level in Level::iter() {
                 let record = Record::builder()

@@ -18,7 +18,9 @@ const FOLDER_MODE: u32 = 0o750;
 /// The file being written.
 #[derive(Debug)]
 pub(super) struct RotatingFile {
-    settings: LogFile,
+    path: PathBuf,
+    rotate_bytes: u64,
+    backups: usize,
     file: File,
     bytes: u64,
 }
@@ -27,28 +29,35 @@ impl RotatingFile {
     /// Opens the file at its end; makes it and its folder if they are absent. Follows a link: the path is the operator's, and
     /// containers link log files to `/dev/stdout`.
     pub fn open(settings: &LogFile) -> io::Result<Self> {
-        if let Some(folder) = settings.path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-            DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
-        }
-        let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(&settings.path)?;
-        let bytes = file.metadata()?.len();
-        Ok(Self { settings: settings.clone(), file, bytes })
+        let LogFile { path, rotate_bytes, backups } = settings.clone();
+        let (file, bytes) = at_its_end(&path)?;
+        Ok(Self { path, rotate_bytes, backups, file, bytes })
     }
 
     fn rotate(&mut self) -> io::Result<()> {
-        let path = |number| numbered(&self.settings.path, number);
-        for number in (0..self.settings.backups).rev() {
+        let path = |number| numbered(&self.path, number);
+        for number in (0..self.backups).rev() {
             match std::fs::rename(path(number), path(number + 1)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        if self.settings.backups == 0 {
-            std::fs::remove_file(&self.settings.path)?;
+        if self.backups == 0 {
+            std::fs::remove_file(&self.path)?;
         }
-        *self = Self::open(&self.settings)?;
+        (self.file, self.bytes) = at_its_end(&self.path)?;
         Ok(())
     }
+}
+
+/// The file and its length; it and its folder are made if they are absent.
+fn at_its_end(path: &Path) -> io::Result<(File, u64)> {
+    if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
+    }
+    let file = OpenOptions::new().create(true).append(true).mode(FILE_MODE).open(path)?;
+    let bytes = file.metadata()?.len();
+    Ok((file, bytes))
 }
 
 /// `path` itself for 0, else `path.<number>`.
@@ -63,7 +72,7 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
 
 impl Output for RotatingFile {
     fn reopen(&mut self) -> io::Result<()> {
-        *self = Self::open(&self.settings)?;
+        (self.file, self.bytes) = at_its_end(&self.path)?;
         Ok(())
     }
 }
@@ -72,7 +81,7 @@ impl Write for RotatingFile {
     /// Writes whole: the logger hands over one line at a time, and a line is never split over two files.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = line.len() as u64;
-        if self.bytes > 0 && self.bytes + length > self.settings.rotate_bytes && self.rotate().is_err() {
+        if self.bytes > 0 && self.bytes + length > self.rotate_bytes && self.rotate().is_err() {
             // A folder that cannot be renamed in: better a file too large than no log. Tried again a file's length later.
             self.bytes = 0;
         }

@@ -230,7 +230,7 @@ fn read_login(reader: &mut Reader) -> Option<(String, Secret)> {
 }
 
 fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
-    let ca_file = reader.text_if_any(&table::ETCD_CA_FILE).map_or_else(|| tls.trust_file(), PathBuf::from);
+    let ca_file = reader.text_if_any(&table::ETCD_CA_FILE).map_or_else(|| tls.files.trust(), PathBuf::from);
     reader.settle(&table::ETCD_CA_FILE, ca_file.display());
     let certificate = reader.text_if_any(&table::ETCD_CERT_FILE);
     let key = reader.text_if_any(&table::ETCD_KEY_FILE);
@@ -253,7 +253,7 @@ fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
     Some(EtcdTls {
         ca_file,
         identity,
-        password_file: tls.password_file(),
+        password_file: tls.files.password(),
         server_name,
         verifies_name: reader.switch(&table::ETCD_VERIFY_NAME),
     })

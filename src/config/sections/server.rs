@@ -90,8 +90,6 @@ impl HeartbeatConfig {
 /// What is measured and shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// `metrics.enable`.
-    pub enable: bool,
     /// Whether `GET /metrics` is answered: metrics are enabled, and the exporter is one this server has.
     pub endpoint: bool,
 }
@@ -107,6 +105,6 @@ impl MetricsConfig {
                 format!("metrics.exporter = {exporter:?} is not known: GET /metrics is not answered; write prometheus"),
             );
         }
-        Self { enable, endpoint: enable && is_known }
+        Self { endpoint: enable && is_known }
     }
 }

@@ -35,13 +35,39 @@ const CIPHERS: [(&str, Cipher); 6] = [
     ("TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256", Cipher::EcdheEcdsaChacha20Poly1305),
 ];
 
+/// The folder with the certificates of the listening port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFiles(PathBuf);
+
+impl TlsFiles {
+    /// The CA bundle.
+    pub fn trust(&self) -> PathBuf {
+        self.0.join("trust.cer")
+    }
+
+    /// This server's certificate chain.
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("server.cer")
+    }
+
+    /// Its private key; may be encrypted.
+    pub fn key(&self) -> PathBuf {
+        self.0.join("server_key.pem")
+    }
+
+    /// The key's password; may be absent.
+    pub fn password(&self) -> PathBuf {
+        self.0.join("cert_pwd")
+    }
+}
+
 /// HTTPS on the listening port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
     /// Whether the port speaks HTTPS.
     pub enable: bool,
-    /// The folder with `trust.cer`, `server.cer`, `server_key.pem` and `cert_pwd`.
-    pub dir: PathBuf,
+    /// Its certificates.
+    pub files: TlsFiles,
     /// Lowest version accepted.
     pub min_version: TlsVersion,
     /// Whether clients must show a certificate signed by `trust.cer`.
@@ -51,26 +77,6 @@ pub struct TlsConfig {
 }
 
 impl TlsConfig {
-    /// The CA bundle.
-    pub fn trust_file(&self) -> PathBuf {
-        self.dir.join("trust.cer")
-    }
-
-    /// This server's certificate chain.
-    pub fn certificate_file(&self) -> PathBuf {
-        self.dir.join("server.cer")
-    }
-
-    /// Its private key; may be encrypted.
-    pub fn key_file(&self) -> PathBuf {
-        self.dir.join("server_key.pem")
-    }
-
-    /// The key's password; may be absent.
-    pub fn password_file(&self) -> PathBuf {
-        self.dir.join("cert_pwd")
-    }
-
     pub(in super::super) fn read(reader: &mut Reader) -> Self {
         let enable = reader.switch(&table::SSL_ENABLE);
         let others =
@@ -104,7 +110,7 @@ impl TlsConfig {
             let text = format!("ssl.ciphers: {} not offered, left out", left_out.join(","));
             reader.warn(&table::SSL_CIPHERS, text);
         }
-        let dir = PathBuf::from(dir);
-        Self { enable, dir, min_version, verify_client: reader.switch(&table::SSL_VERIFY_CLIENT), ciphers }
+        let files = TlsFiles(PathBuf::from(dir));
+        Self { enable, files, min_version, verify_client: reader.switch(&table::SSL_VERIFY_CLIENT), ciphers }
     }
 }

@@ -13,6 +13,7 @@ mod homes;
 mod languages;
 mod layers;
 mod paths;
+mod sections;
 mod source;
 mod waits;
 
