@@ -12,7 +12,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::reply::Reply;
 use super::server::refusal;
 use super::spec::Load;
 use crate::actors::registry::messages::TextSpace;
@@ -100,12 +99,6 @@ impl AnswerMemory {
         shared.entry(address).or_insert(Shared { bytes: body.len(), answers: 0 }).answers += 1;
         drop(shared);
         Ok(AnswerSpace { memory: Arc::clone(self), load, held: piece, body: Some(address) })
-    }
-
-    /// 200 with a value as JSON.
-    pub fn encoded(self: &Arc<Self>, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
-        let (body, space) = self.encode(load, value)?;
-        Ok(Reply::json(body).holding(space))
     }
 
     /// A value as JSON, and the space of an answer that has it as its body.
@@ -216,8 +209,8 @@ mod tests {
     #[test]
     fn an_answer_of_the_limit_passes_and_a_larger_one_is_refused_by_size_and_limit() {
         let memory = AnswerMemory::new(8, 0);
-        assert_eq!(memory.encoded(Load::Store, &"<").unwrap().body().len(), 8);
-        let refused = memory.encoded(Load::Store, &"<a").unwrap_err();
+        assert_eq!(memory.encode(Load::Store, &"<").unwrap().0.len(), 8);
+        let refused = memory.encode(Load::Store, &"<a").map(drop).unwrap_err();
         let detail = "the answer would have 9 bytes, at most 8 are allowed (server.response.maxBytes); ask for less at once";
         assert_eq!((refused.code, &*refused.detail), (Code::InvalidParameters, detail));
     }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix::prelude::{Handler, Message};
 use bytes::Bytes;
+use serde::Serialize;
 
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
@@ -23,6 +24,8 @@ use crate::domain::shared::SharedServices;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::Node;
+use crate::http::reply::Reply;
+use crate::http::spec::Load;
 use crate::metrics;
 
 /// How long a write may take in all before the client is told that its outcome is unknown.
@@ -114,6 +117,12 @@ impl Api {
             metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
         }
         Ok(reply.value)
+    }
+
+    /// 200 with a value as JSON. Refused if it is too large, or if too many answers wait to be taken.
+    pub fn encoded(&self, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
+        let (body, space) = self.answers.encode(load, value)?;
+        Ok(Reply::json(body).holding(space))
     }
 
     /// Asks the RegistryActor within a limit.

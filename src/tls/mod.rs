@@ -1,6 +1,7 @@
 //! What both sides of TLS read: certificates and keys in PEM, encrypted ones too, from files that may be replaced while the
 //! process runs. It opens no connection and knows no configuration.
 
+mod key_error;
 mod old_encryption;
 
 pub mod files;

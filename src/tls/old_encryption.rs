@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use md5::{Digest, Md5};
 
-use super::pem::KeyError;
+use super::key_error::KeyError;
 
 /// Whether a PEM text is of this kind.
 pub(super) fn is_encrypted(text: &str) -> bool {

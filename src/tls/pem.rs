@@ -11,6 +11,7 @@ use pkcs8::{EncryptedPrivateKeyInfo, SecretDocument};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 
+use super::key_error::KeyError;
 use super::old_encryption;
 
 /// A file is longer only by mistake: the certificates of all public authorities take a fifth of it.
@@ -42,29 +43,6 @@ enum Why {
     Key(KeyError),
     #[error("the password in {} does not open the key", .0.display())]
     Password(PathBuf),
-}
-
-/// Why a key stays closed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum KeyError {
-    #[error("holds no private key")]
-    NoKey,
-    /// With the cipher, if it is known.
-    #[error(
-        "{0}the key is encrypted in a way this version does not read; convert it: openssl pkey -aes256 -in … -out …"
-    )]
-    Unsupported(String),
-    /// It says how it is encrypted in a way nobody understands.
-    #[error("the key is damaged: {0}")]
-    Damaged(String),
-    #[error("the password does not open the key")]
-    Password,
-}
-
-impl KeyError {
-    pub(super) fn damaged(how: &str) -> Self {
-        Self::Damaged(how.to_owned())
-    }
 }
 
 impl PemError {

@@ -63,5 +63,5 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         held: seconds(held.held_seconds),
         released_in: seconds(held.released_in_seconds),
     });
-    api.answers.encoded(Load::Memory, &Expiries { expiries: expiries.collect() })
+    api.encoded(Load::Memory, &Expiries { expiries: expiries.collect() })
 }

@@ -88,7 +88,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         instance_id: key.instance_id,
         error: taken.err().map(|error| error.to_string()).unwrap_or_default(),
     });
-    api.answers.encoded(Load::Memory, &HeartbeatsResult { instances: instances.collect() })
+    api.encoded(Load::Memory, &HeartbeatsResult { instances: instances.collect() })
 }
 
 /// Whether another node may know better.

@@ -84,7 +84,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
     valid::ids(SchemaRequest::Get, id, schema)?;
     let (schema, _space) = read_one(&api, &call, id, schema).await?;
-    let reply = api.answers.encoded(Load::Store, &SchemaText { schema: schema.schema })?;
+    let reply = api.encoded(Load::Store, &SchemaText { schema: schema.schema })?;
     Ok(reply.schema_summary(&schema.summary))
 }
 
@@ -139,7 +139,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     }
     let list = SchemaList { schemas: known };
     if space.is_none() {
-        return api.answers.encoded(Load::Store, &list);
+        return api.encoded(Load::Store, &list);
     }
     // Megabytes take milliseconds, for which other requests must not wait.
     let answers = Arc::clone(&api.answers);

@@ -217,5 +217,5 @@ pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         }
     });
     let services = stream::iter(deleted).buffer_unordered(AT_ONCE).collect().await;
-    api.answers.encoded(Load::Store, &DeleteServicesResult { services })
+    api.encoded(Load::Store, &DeleteServicesResult { services })
 }

@@ -47,7 +47,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         Ok(node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone()))
     });
     let tags = tags.await?;
-    api.answers.encoded(Load::Memory, &Tags { tags: tags.unwrap_or_default() })
+    api.encoded(Load::Memory, &Tags { tags: tags.unwrap_or_default() })
 }
 
 /// `PUT …/tags/{key}?value=`.

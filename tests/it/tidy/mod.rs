@@ -6,7 +6,7 @@
 
 mod actors_doc;
 mod cases;
-mod circles;
+mod cycles;
 mod docs;
 mod files;
 mod homes;

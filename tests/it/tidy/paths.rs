@@ -35,31 +35,6 @@ pub fn crate_paths(file: &SourceFile) -> Vec<NamedPath> {
     named
 }
 
-/// The paths inside the crate that the file gives on under its own name: `pub use` of any visibility.
-pub fn reexports(file: &SourceFile) -> Vec<Vec<String>> {
-    let code = file.shipped_code.as_str();
-    let module: Vec<String> = file.module().iter().map(|part| (*part).to_owned()).collect();
-    let mut paths = Vec::new();
-    for (start, word) in words(code) {
-        let before = code[..start].trim_end();
-        let restricted = before.strip_suffix(')').and_then(|inside| inside.rsplit_once('('));
-        let is_public = restricted.map_or(before, |(before, _)| before).ends_with("pub");
-        if word != "use" || !is_public {
-            continue;
-        }
-        let mut rest = code[start + word.len()..].trim_start();
-        match rest.strip_prefix("crate::") {
-            Some(inside) => {
-                rest = inside;
-                read_tree(&mut rest, &[], &mut paths);
-            }
-            // `super`, `self`, a child, or another crate, which then is taken for a child that is not there.
-            None => read_tree(&mut rest, &module, &mut paths),
-        }
-    }
-    paths
-}
-
 /// The words of the code and where they begin.
 pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
@@ -70,6 +45,90 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
         at = code[start..].find(|c| !is_word(c)).map_or(code.len(), |length| start + length);
         Some((start, &code[start..at]))
     })
+}
+
+/// A name that a `use` brings in.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UseTree {
+    /// What it stands for, from the crate's root.
+    pub path: Vec<String>,
+    /// The name, after `as` if there is one.
+    pub name: String,
+    /// Whether other modules see it.
+    pub is_public: bool,
+}
+
+/// Each name that the `use` items of the shipped code bring in from the crate, also from a child module named without
+/// `self`.
+pub fn use_trees(file: &SourceFile) -> Vec<UseTree> {
+    let code = file.shipped_code.as_str();
+    let module: Vec<String> = file.module().iter().map(|&part| part.to_owned()).collect();
+    let mut trees = Vec::new();
+    for (start, _) in words(code).filter(|(_, word)| *word == "use") {
+        let Some(end) = code[start..].find(';').map(|length| start + length) else { break };
+        let before = code[..start].trim_end();
+        let is_public = before.ends_with("pub") || before.ends_with(')') && before.contains("pub(");
+        for (parts, name) in written_out(&code[start + "use".len()..end]) {
+            let (base, rest) = match parts.first().map(String::as_str) {
+                Some("crate" | "service_center") => (Vec::new(), &parts[1..]),
+                Some("self") => (module.clone(), &parts[1..]),
+                Some("super") => {
+                    let ups = parts.iter().take_while(|part| *part == "super").count();
+                    (module[..module.len().saturating_sub(ups)].to_vec(), &parts[ups..])
+                }
+                _ => (module.clone(), &parts[..]),
+            };
+            trees.push(UseTree { path: [base, rest.to_vec()].concat(), name, is_public });
+        }
+    }
+    trees
+}
+
+/// The paths of a tree such as `a::{b as c, d::{self, e}}`, each with the name it brings in.
+fn written_out(tree: &str) -> Vec<(Vec<String>, String)> {
+    let tree = tree.trim();
+    if let Some((head, group)) = tree.split_once('{') {
+        let head: Vec<String> =
+            head.split("::").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+        let group = group.rsplit_once('}').map_or(group, |(inside, _)| inside);
+        let inner = split_at_commas(group).into_iter().flat_map(written_out);
+        return inner
+            .map(|(mut rest, name)| {
+                let is_self = rest.last().is_some_and(|part| part == "self");
+                if is_self {
+                    rest.pop();
+                }
+                let path = [head.clone(), rest].concat();
+                let name =
+                    if is_self && name == "self" { path.last().cloned().unwrap_or_default() } else { name };
+                (path, name)
+            })
+            .collect();
+    }
+    let (path, alias) =
+        tree.split_once(" as ").map_or((tree, None), |(path, alias)| (path, Some(alias.trim())));
+    let parts: Vec<String> =
+        path.split("::").map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect();
+    let Some(last) = parts.last().cloned() else { return Vec::new() };
+    vec![(parts, alias.map_or(last, str::to_owned))]
+}
+
+/// The parts between commas that are outside braces.
+fn split_at_commas(list: &str) -> Vec<&str> {
+    let (mut depth, mut from, mut parts) = (0, 0, Vec::new());
+    for (at, byte) in list.bytes().enumerate() {
+        match byte {
+            b'{' => depth += 1,
+            b'}' => depth -= 1,
+            b',' if depth == 0 => {
+                parts.push(&list[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&list[from..]);
+    parts
 }
 
 /// Reads what follows a `::`: a word, perhaps with more behind it, a `*`, or a group in braces.
@@ -152,18 +211,28 @@ mod tests {
     }
 
     #[test]
-    fn what_is_given_on_is_told() {
-        let code = "pub use self::b::{C, d::E}; pub(super) use f::G; use h::I; pub use crate::j::K;\n\
-                    pub(in crate::x) use super::l::M; fn pub_use() {}";
-        let got = reexports(&SourceFile::new("src/x/y.rs", code));
-        let got: Vec<String> = got.iter().map(|parts| parts.join("::")).collect();
-        assert_eq!(got, ["x::y::b::C", "x::y::b::d::E", "x::y::f::G", "j::K", "x::l::M"]);
-    }
-
-    #[test]
     fn super_is_followed() {
         check("src/x/y.rs", "use super::z::A; use super::super::b::C;", &["x::z::A", "b::C"]);
         check("src/x/mod.rs", "use super::b::C; use self::d::E;", &["b::C"]);
         check("src/main.rs", "use service_center::app::run;", &["app::run"]);
+    }
+
+    #[test]
+    fn names_are_what_a_use_brings_in() {
+        let check = |path: &str, code: &str, want: &[&str]| {
+            let trees = use_trees(&SourceFile::new(path, code));
+            let got = trees.iter().map(|tree| {
+                let mark = if tree.is_public { "pub " } else { "" };
+                format!("{mark}{}={}", tree.name, tree.path.join("::"))
+            });
+            assert_eq!(got.collect::<Vec<_>>(), want, "{code}");
+        };
+        check(
+            "src/x/mod.rs",
+            "pub use self::a::{B as C, d::{self, E}};",
+            &["pub C=x::a::B", "pub d=x::a::d", "pub E=x::a::d::E"],
+        );
+        check("src/x/mod.rs", "pub(crate) use a::B; use super::y;", &["pub B=x::a::B", "y=y"]);
+        check("src/x/mod.rs", "use crate::{\n    a,\n    b::C as _,\n};", &["a=a", "_=b::C"]);
     }
 }
