@@ -63,6 +63,7 @@ pub const NEEDED: [Needed; 3] = [
             "/cse-sr/inst/files/",
             "/cse-sr/inst/leases/",
             "/cse-sr/inst/goodbyes/",
+            "/cse-sr/inst/overrides/",
             "/cse-sr/ms/files/",
             "/cse-sr/ms/indexes/",
             "/cse-sr/ms/alias/",
