@@ -90,6 +90,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         identity,
         registered: std::cell::RefCell::default(),
         presence: std::cell::RefCell::default(),
+        absence: Trouble::default(),
         has_joined: std::cell::Cell::default(),
         is_leaving: std::cell::Cell::default(),
     };

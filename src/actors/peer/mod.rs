@@ -113,6 +113,8 @@ pub struct PeerCore {
     pub registered: RefCell<Option<InstanceRef>>,
     /// That this process stands there.
     pub presence: RefCell<Option<Presence>>,
+    /// Whether that cannot be said.
+    pub absence: Trouble,
     /// Set by [`JoinCluster`]: from then on the node sees to it that it is registered.
     pub has_joined: Cell<bool>,
     /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
@@ -265,9 +267,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     }
     let service = service.value;
     // Before the entry: a node that leaves the same address from here on leaves the entry.
-    if let Err(error) = be_present(core, identity.stand(&service)).await {
-        log::warn!("nodes of the same address are not told that this one is there, trying again: {error}");
-    }
+    tell(core, &be_present(core, identity.stand(&service)).await);
     core.freshness.catch_up().await;
     let mut former = former_entries(core, &tenant);
     let own = former.iter().position(|at| at.service == service).map(|at| former.remove(at));
@@ -335,8 +335,23 @@ async fn keep_presence(core: &PeerCore) {
             be_present(core, core.identity.stand(&service)).await
         }
     };
-    if let Err(error) = said {
-        log::debug!("nodes of the same address are not told that this one is there, trying again: {error}");
+    tell(core, &said);
+}
+
+fn tell(core: &PeerCore, said: &Result<(), StoreError>) {
+    match said {
+        Ok(()) => {
+            if core.absence.is_over() {
+                log::info!("nodes of the same address are told that this one is there");
+            }
+        }
+        Err(error) => {
+            if core.absence.fails(&error.to_string()) {
+                log::warn!(
+                    "nodes of the same address are not told that this one is there, trying until they are: {error}"
+                );
+            }
+        }
     }
 }
 

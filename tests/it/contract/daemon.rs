@@ -8,7 +8,7 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::support::daemon::{Daemon, Finished, Installation, Settings};
-use crate::support::etcd::Etcd;
+use crate::support::etcd::{Etcd, EtcdSetup, TlsFiles};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Connection;
 use crate::support::net::free_address;
@@ -269,6 +269,39 @@ fn sighup_opens_the_log_file_again() {
     assert_eq!(daemon.client().get("/v4/default/registry/health").unwrap().status, 200);
     assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
     assert!(read(&file).trim_end().ends_with("stopped"), "{}", read(&file));
+}
+
+/// Injected: the certificates for etcd are replaced, first by one that is none. The daemon tells it once by itself and again
+/// at each SIGHUP, goes on with the former, and takes the good one that comes after.
+#[test]
+fn replaced_certificates_for_etcd_are_read_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let write = |name: &str, text: &str| std::fs::write(path(name), text).unwrap();
+    let made = rcgen::generate_simple_self_signed(["etcd.test".to_owned()]).unwrap();
+    write("etcd.pem", &made.cert.pem());
+    write("etcd.key", &made.signing_key.serialize_pem());
+    let tls =
+        TlsFiles { ca: path("etcd.pem"), certificate: path("etcd.pem"), key: path("etcd.key"), client: None };
+    let etcd = Etcd::start_with(EtcdSetup { tls: Some(tls), ..EtcdSetup::default() });
+    write("ca.pem", &made.cert.pem());
+    let settings = Settings::default()
+        .conf("manager_cluster", &format!("\"{}\"", etcd.endpoint()))
+        .conf("registry.etcd.ssl.caFile", &path("ca.pem").display().to_string())
+        .conf("registry.etcd.ssl.serverName", "etcd.test");
+    let mut daemon = Daemon::start(settings).unwrap();
+    let broken = "the certificates for etcd cannot be used, those read before stay in use";
+    write("ca.pem", "no certificate");
+    eventually(GENEROUS, || daemon.process().log().contains(broken));
+    assert_eq!(daemon.process().log().matches(broken).count(), 1);
+    daemon.process().signal(Signal::HUP);
+    eventually(GENEROUS, || daemon.process().log().matches(broken).count() == 2);
+    assert!(daemon.process().log().contains("ca.pem: holds no certificate"), "{}", daemon.process().log());
+    write("ca.pem", &made.cert.pem());
+    eventually(GENEROUS, || {
+        daemon.process().log().contains("the certificates for etcd have changed and are in use")
+    });
+    Registry::new(daemon.client(), "default").create_service("written", "1.0.0").unwrap();
 }
 
 /// Injected: SIGHUP without a log file, on each store, and while a daemon waits for an etcd that is not there.
