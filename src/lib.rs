@@ -47,7 +47,7 @@
 //!
 //! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits.
 //! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row, reads the tenant and, in
-//!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body.
+//!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body, unpacked if it is gzip.
 //! 3. `http/routes.rs` `ROUTES` names the handler, and what a caller must be allowed to do.
 //! 4. `http/v4/instances.rs` `register` decodes the body, and sends a message; it knows no rule.
 //! 5. `http/dto/instance.rs` `into_instance` turns the body into a domain value, or into 400001.

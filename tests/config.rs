@@ -755,6 +755,35 @@ fn unknown_keys_name_the_nearest() {
     assert_eq!(Setup::new().app_conf(&many).warnings().len(), 21);
 }
 
+/// With leases shorter than the interval at which clients beat, every instance comes and goes.
+#[test]
+fn leases_shorter_than_a_heartbeat_interval_are_doubted() {
+    let warnings = |ttl: &str| Setup::new().env("INSTANCE_TTL", ttl).warnings();
+    for ttl in ["1", "29"] {
+        assert_one(&warnings(ttl), &["INSTANCE_TTL", "expire between two"]);
+    }
+    for ttl in ["0", "30", "120"] {
+        assert_eq!(warnings(ttl), [""; 0]);
+    }
+}
+
+#[test]
+fn limits_of_objects_and_tenants_are_read() {
+    let config = Setup::new()
+        .app_yaml("server: {request: {maxInstanceBytes: 10000, maxPropertiesBytes: 9000}}")
+        .env("QUOTA_DOMAIN", "7")
+        .env("QUOTA_SCHEMA_BYTES", "8")
+        .app_conf("registry.instance.expiryGuard.preservation = false")
+        .config();
+    assert_eq!((config.server.max_instance_bytes, config.server.max_properties_bytes), (10_000, 9_000));
+    assert_eq!((config.quota.tenants, config.quota.schema_bytes), (7, 8));
+    assert!(!config.instance.expiry_guard_preservation);
+    let config = Setup::new().config();
+    assert_eq!((config.server.max_instance_bytes, config.server.max_properties_bytes), (5_120, 3_072));
+    assert_eq!((config.quota.tenants, config.quota.schema_bytes), (10_000, 64 << 20));
+    assert!(config.instance.expiry_guard_preservation);
+}
+
 #[test]
 fn what_is_not_implemented_is_said() {
     for (yaml, part) in [

@@ -20,6 +20,7 @@ use service_center::actors::registry::messages::{
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
 use service_center::actors::retire::messages::{Job, RetireNow, Retired};
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
+use service_center::actors::watch::guard::{GuardRules, Preservation};
 use service_center::actors::watch::{WatchActor, WatchRules};
 use service_center::cache::{SnapshotReader, cell};
 use service_center::clock::Clock;
@@ -59,7 +60,11 @@ impl World {
         let (publisher, reader) = cell::cell();
         let freshness = Freshness::new(Arc::clone(&store), reader.clone());
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let expiry = WatchRules { share: 20.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
+        let expiry = WatchRules {
+            guard: GuardRules { preservation: Preservation::On, share: 1.0 },
+            fixed_ttl_seconds: 0,
+            cross_domain: CrossDomain::Forbidden,
+        };
         let (watched, goodbyes, watch_clock) = (Arc::clone(&store), Goodbyes::default(), clock.clone());
         Mailbox::start_here(&lifelines, || {
             WatchActor::new(watched, publisher, goodbyes, hub, watch_clock, expiry)
@@ -261,10 +266,11 @@ async fn unreferenced_contents_go() {
     let world = World::start(3);
     let service = world.service("s", "1.0.0").await;
     world.schema(&service, "a", "used").await;
-    world.schema(&service, "b", "former").await;
     world.schema(&service, "b", "used too").await;
+    // As a server of the original leaves them.
+    let former = keys::schema_content(&tenant(), &content_hash("b", "former"));
     let elsewhere = keys::schema_content(&Tenant::new("default", "other"), "0123");
-    world.write(vec![put(&elsewhere, "of a tenant without references")]).await;
+    world.write(vec![put(&former, "former"), put(&elsewhere, "of a tenant without references")]).await;
     assert_eq!(world.contents().await.len(), 4);
     assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(2)));
     let used = vec![content_hash("a", "used"), content_hash("b", "used too")];

@@ -22,6 +22,7 @@ use super::registry::messages::{
     UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
+use super::watch::guard::{GuardRules, Preservation};
 use super::watch::{WatchActor, WatchRules};
 use crate::cache::{InstanceEntry, SnapshotReader, cell};
 use crate::clock::Clock;
@@ -114,7 +115,11 @@ impl Stage {
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let rules = WatchRules { share: 1.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
+        let rules = WatchRules {
+            guard: GuardRules { preservation: Preservation::On, share: 1.0 },
+            fixed_ttl_seconds: 0,
+            cross_domain: CrossDomain::Forbidden,
+        };
         let watch = Mailbox::start_here(&lifelines, || {
             WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules)
         });

@@ -9,6 +9,7 @@ use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
+use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
     Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RegistryConfig,
     RetireConfig, SchemaConfig, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
@@ -17,6 +18,7 @@ use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
+use crate::domain::validate::size::SizeLimits;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
 use crate::http::server::Settings;
@@ -84,19 +86,22 @@ impl Rules {
             min_interval,
             min_times,
             properties,
+            expiry_guard_preservation,
             expiry_guard_share,
         } = instance;
         let ServiceConfig { global_visible, cross_domain, retire: RetireConfig { cron, reserve } } = service;
         let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
         let HeartbeatConfig { ping_interval } = heartbeat;
         let MetricsConfig { endpoint: has_metrics } = metrics;
-        let QuotaConfig { services, instances, schemas, tags, dependencies } = quota;
+        let QuotaConfig { tenants, services, instances, schemas, schema_bytes, tags, dependencies } = quota;
         let ServerConfig {
             host,
             port,
             workers,
             max_header_bytes,
             max_body_bytes,
+            max_instance_bytes,
+            max_properties_bytes,
             max_concurrent,
             max_batch,
             max_response_bytes,
@@ -107,15 +112,19 @@ impl Rules {
             response_timeout,
         } = server;
 
-        let quotas = Quotas { services, instances, schemas, tags, dependencies };
+        let quotas = Quotas { tenants, services, instances, schemas, schema_bytes, tags, dependencies };
         let cross_domain = if cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden };
         let shared = SharedServices::new(global_visible, own_environment);
+        let preservation = if expiry_guard_preservation { Preservation::On } else { Preservation::Off };
+        let guard = GuardRules { preservation, share: expiry_guard_share };
         let fixed_ttl_seconds = ttl.unwrap_or(0);
         let server = Settings {
             version: version.clone(),
             workers,
             max_header_bytes,
             max_body_bytes,
+            max_instance_bytes,
+            max_properties_bytes,
             max_requests: max_concurrent,
             answers: AnswerMemory::new(max_response_bytes, max_response_memory),
             head_time: header_timeout,
@@ -126,6 +135,7 @@ impl Rules {
         };
         let api = ApiRules {
             quotas,
+            sizes: SizeLimits { instance: max_instance_bytes, properties: max_properties_bytes },
             shared: shared.clone(),
             cross_domain,
             instance_properties: properties.clone(),
@@ -161,7 +171,7 @@ impl Rules {
                     StoreKind::Etcd(_) => DependencyMode::Queued,
                 },
             },
-            watch: WatchRules { share: expiry_guard_share, fixed_ttl_seconds, cross_domain },
+            watch: WatchRules { guard, fixed_ttl_seconds, cross_domain },
             retire: RetireRules {
                 services: cron,
                 reserve,

@@ -149,7 +149,9 @@ impl SnapshotBuilder {
             // It changes nothing by itself: the watch knows whether the instance is still shown.
             RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
+            RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
+            RegistryEvent::ProjectDeleted(tenant) => drop(self.next.projects.remove(&tenant)),
         }
     }
 

@@ -245,6 +245,11 @@ impl Snapshot {
         self.tenants.get(tenant)
     }
 
+    /// How many tenants the registry holds something of.
+    pub fn tenant_count(&self) -> usize {
+        self.tenants.len()
+    }
+
     /// All tenants.
     pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, &Arc<TenantView>)> {
         self.tenants.iter()

@@ -131,6 +131,10 @@ pub enum RegistryEvent {
     OverrideDeleted(InstanceRef),
     /// A domain exists.
     DomainPut(Arc<str>),
+    /// A domain's key is gone.
+    DomainDeleted(Arc<str>),
     /// A project exists.
     ProjectPut(Tenant),
+    /// A project's key is gone.
+    ProjectDeleted(Tenant),
 }

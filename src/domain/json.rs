@@ -490,6 +490,15 @@ fn write(value: &impl Serialize, out: &mut impl io::Write) {
     debug_assert!(written.is_ok());
 }
 
+/// Bytes of the shortest JSON of a value: compact, and without escapes that JSON does not need.
+pub fn shortest_size(value: &impl Serialize) -> usize {
+    let mut counted = Counted(0);
+    // As in [`write`].
+    let written = serde_json::to_writer(&mut counted, value);
+    debug_assert!(written.is_ok());
+    counted.0
+}
+
 /// The escapes of Go's `encoding/json`.
 struct GoEscapes;
 

@@ -21,6 +21,7 @@ use crate::domain::dependency::CrossDomain;
 use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
+use crate::domain::validate::size::SizeLimits;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::Node;
@@ -67,6 +68,8 @@ pub struct Api {
 pub struct ApiRules {
     /// Quotas.
     pub quotas: Quotas,
+    /// Most bytes of an object.
+    pub sizes: SizeLimits,
     /// Shared services and the node's environment.
     pub shared: SharedServices,
     /// Whether a dependency may lead to another domain.

@@ -9,6 +9,7 @@ use super::parameters::{DOMAIN, PATH_PARAMETERS};
 use super::route::Route;
 use super::spec::{Body, Method, Need, Operation, Parameter, Permission, Place, Resource, Success, V3, Verb};
 use crate::domain::shape::{ObjectShape, Shape, Shaped as _};
+use crate::domain::validate::size::{self, SizeLimits};
 
 /// The body of every refusal.
 const ERROR: Shape = ErrorBody::SHAPE;
@@ -60,12 +61,22 @@ fn describe_one<S>(route: &Route<S>, schemas: &mut Schemas) -> Value {
     if let Some(body) = operation.body {
         let mut described =
             json!({ "required": true, "content": content("application/json", schemas.add(body)) });
-        if let Body::UpTo(most) = route.body {
-            described["description"] = json!(format!("At most {most} bytes."));
+        if let Some((most, key)) = size(route.body) {
+            described["description"] = json!(format!("At most {most} bytes, unless {key} says otherwise."));
         }
         out["requestBody"] = described;
     }
     out
+}
+
+/// Most bytes of a body that is smaller than all others, and the key that may say otherwise.
+fn size(body: Body) -> Option<(usize, &'static str)> {
+    let SizeLimits { instance, properties } = SizeLimits::default();
+    match body {
+        Body::Instance => Some((instance, size::INSTANCE_KEY)),
+        Body::Properties => Some((properties, size::PROPERTIES_KEY)),
+        Body::Ignored | Body::Configured => None,
+    }
 }
 
 fn parameters(path: &'static str, operation: &Operation) -> Vec<Value> {

@@ -5,12 +5,12 @@ use super::api::Api;
 use super::call::Answer;
 use super::route::Handler::{Answer as To, Websocket};
 use super::route::{Route, route};
-use super::spec::Body::{Configured, Ignored};
+use super::spec::Body::{Configured, Ignored, Instance, Properties};
 use super::spec::Load::{Always, Find, Memory, Store};
 use super::spec::Method::{Delete, Get, Post, Put};
 use super::spec::Permission::{Admin, Needs, Open};
 use super::spec::Resource::{Ops, Service, ServiceSchema};
-use super::spec::{INSTANCE_BODY, PROPERTIES_BODY, V3, Verb};
+use super::spec::{V3, Verb};
 use super::v4::{
     admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, node,
     schemas, services, tags, watch,
@@ -35,7 +35,7 @@ pub static ROUTES: &[Route<Api>] = &[
     route(Delete, "/v4/{project}/registry/microservices",                              V3::Prefixed, Configured,      Store,  Needs(Verb::Delete, Service), To(handler!(services::delete_many)), &services::DELETE_MANY),
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}",                  V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(services::get)), &services::GET),
     route(Delete, "/v4/{project}/registry/microservices/{serviceId}",                  V3::Prefixed, Ignored,         Store,  Needs(Verb::Delete, Service), To(handler!(services::delete)), &services::DELETE),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/properties",       V3::Prefixed, PROPERTIES_BODY, Store,  Needs(Verb::Update, Service), To(handler!(services::put_properties)), &services::PUT_PROPERTIES),
+    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/properties",       V3::Prefixed, Properties,      Store,  Needs(Verb::Update, Service), To(handler!(services::put_properties)), &services::PUT_PROPERTIES),
     route(Post,   "/v4/{project}/registry/microservices/{serviceId}/tags",             V3::Prefixed, Configured,      Store,  Needs(Verb::Create, Service), To(handler!(tags::replace)), &tags::REPLACE),
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}/tags",             V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(tags::get)), &tags::GET),
     route(Put,    "/v4/{project}/registry/microservices/{serviceId}/tags/{key}",       V3::Prefixed, Ignored,         Store,  Needs(Verb::Update, Service), To(handler!(tags::put)), &tags::PUT),
@@ -54,10 +54,10 @@ pub static ROUTES: &[Route<Api>] = &[
     route(Put,    "/v4/{project}/registry/instances/status",                           V3::None,     Configured,      Store,  Needs(Verb::Update, Service), To(handler!(instances::put_status_where)), &instances::PUT_STATUS_WHERE),
     route(Put,    "/v4/{project}/registry/heartbeats",                                 V3::Prefixed, Configured,      Memory, Needs(Verb::Update, Service), To(handler!(heartbeats::beat_many)), &heartbeats::BEAT_MANY),
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}/instances",        V3::Prefixed, Ignored,         Find,   Needs(Verb::Get, Service),    To(handler!(find::list)), &find::LIST),
-    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/instances",        V3::Prefixed, INSTANCE_BODY,   Store,  Needs(Verb::Create, Service), To(handler!(instances::register)), &instances::REGISTER),
+    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/instances",        V3::Prefixed, Instance,        Store,  Needs(Verb::Create, Service), To(handler!(instances::register)), &instances::REGISTER),
     route(Get,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}", V3::Prefixed, Ignored,   Find,   Needs(Verb::Get, Service),    To(handler!(find::instance)), &find::INSTANCE),
     route(Delete, "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}", V3::Prefixed, Ignored,   Store,  Needs(Verb::Delete, Service), To(handler!(instances::unregister)), &instances::UNREGISTER),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/properties", V3::Prefixed, PROPERTIES_BODY, Store,  Needs(Verb::Update, Service), To(handler!(instances::put_properties)), &instances::PUT_PROPERTIES),
+    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/properties", V3::Prefixed, Properties,      Store,  Needs(Verb::Update, Service), To(handler!(instances::put_properties)), &instances::PUT_PROPERTIES),
     route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/status",     V3::Prefixed, Ignored, Store,  Needs(Verb::Update, Service), To(handler!(instances::put_status)), &instances::PUT_STATUS),
     route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/heartbeat",  V3::Prefixed, Ignored, Memory, Needs(Verb::Update, Service), To(heartbeats::beat), &heartbeats::BEAT),
     route(Post,   "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/heartbeat",  V3::None,     Ignored, Memory, Needs(Verb::Update, Service), To(heartbeats::beat), &heartbeats::BEAT_BY_POST),

@@ -32,16 +32,13 @@ pub enum V3 {
 pub enum Body {
     /// None: what is sent all the same is read and dropped.
     Ignored,
-    /// Up to this many bytes.
-    UpTo(usize),
-    /// Up to the configured maximum.
+    /// An instance: up to `server.request.maxInstanceBytes`.
+    Instance,
+    /// Properties of a service or an instance: up to `server.request.maxPropertiesBytes`.
+    Properties,
+    /// Anything else: up to `server.request.maxBodyBytes`.
     Configured,
 }
-
-/// Most bytes of a registered instance.
-pub const INSTANCE_BODY: Body = Body::UpTo(5120);
-/// Most bytes of a service's or an instance's properties.
-pub const PROPERTIES_BODY: Body = Body::UpTo(3072);
 
 /// What a request costs, and so what becomes of it when the server has too much to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

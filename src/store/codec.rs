@@ -103,9 +103,9 @@ enum Ended {
 
 fn ended(key: &Arc<str>) -> Ended {
     Ended::Event(match keys::parse(key) {
-        Subject::Unread | Subject::LateGoodbye(..) | Subject::Domain(_) | Subject::Project(_) => {
-            return Ended::Unread;
-        }
+        Subject::Unread | Subject::LateGoodbye(..) => return Ended::Unread,
+        Subject::Domain(domain) => RegistryEvent::DomainDeleted(domain),
+        Subject::Project(tenant) => RegistryEvent::ProjectDeleted(tenant),
         Subject::Malformed => return Ended::Malformed,
         Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
         Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),

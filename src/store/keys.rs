@@ -242,6 +242,16 @@ pub fn project(tenant: &Tenant) -> Key {
     format!("/cse-sr/projects/{tenant}").into()
 }
 
+/// The prefix of all service documents of a tenant.
+pub fn services_of(tenant: &Tenant) -> Key {
+    format!("/cse-sr/ms/files/{tenant}/").into()
+}
+
+/// The prefix of all projects of a domain.
+pub fn projects_of(domain: &str) -> Key {
+    format!("/cse-sr/projects/{domain}/").into()
+}
+
 /// What a key below [`ROOT`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {

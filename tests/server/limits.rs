@@ -1,5 +1,6 @@
 //! Bodies, heads and connections at their limits.
 
+use std::io::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -9,11 +10,20 @@ use service_center::http::answer_memory::AnswerMemory;
 use service_center::http::server::Settings;
 use tokio::time::Instant;
 
-use crate::client::Client;
+use crate::client::{Client, Response};
 use crate::table::{eventually, serve, settings};
 
-const TOO_LARGE: &str =
-    r#"{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"http: request body too large"}"#;
+/// Refused because of its size: the answer's detail names it as far as it is known, the limit, and the limit's key.
+fn assert_too_large(answer: &Response, size: &str, most: usize, key: &str) {
+    assert_eq!(answer.status(), 400);
+    let detail =
+        format!("http: request body too large: it has {size} bytes, at most {most} bytes are taken ({key})");
+    let body =
+        format!(r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{detail}"}}"#);
+    assert_eq!(answer.text(), body);
+}
+
+const INSTANCE: &str = "server.request.maxInstanceBytes";
 
 #[actix_web::test]
 async fn a_body_of_exactly_the_limit_passes() {
@@ -23,9 +33,9 @@ async fn a_body_of_exactly_the_limit_passes() {
     assert_eq!(client.put(small, &[b' '; 5120]).await.text(), "5120 bytes");
     assert_eq!(client.put(large, &[b' '; 100_000]).await.text(), "100000 bytes");
     // Little more than the limit is read and dropped, and the connection goes on.
-    for (line, most) in [(small, 5120), (large, 100_000)] {
+    for (line, most, key) in [(small, 5120, INSTANCE), (large, 100_000, "server.request.maxBodyBytes")] {
         let refused = client.put(line, &vec![b' '; most + 1]).await;
-        assert_eq!((refused.status(), refused.text()), (400, TOO_LARGE));
+        assert_too_large(&refused, &(most + 1).to_string(), most, key);
         assert_eq!(refused.header("Connection"), None);
     }
     assert_eq!(client.put(small, b"").await.text(), "0 bytes");
@@ -40,7 +50,7 @@ async fn chunked_bodies_and_bodies_in_pieces_have_the_same_limit() {
     client.send(format!("{chunked}{chunk}{chunk}0\r\n\r\n")).await;
     assert_eq!(client.answer_to("POST").await.text(), "5120 bytes");
     client.send(format!("{chunked}{chunk}{chunk}1\r\nx\r\n0\r\n\r\n")).await;
-    assert_eq!(client.answer_to("POST").await.text(), TOO_LARGE);
+    assert_too_large(&client.answer_to("POST").await, "more than 5120", 5120, INSTANCE);
     for byte in "POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: 7\r\n\r\n1234567".as_bytes() {
         client.send([*byte]).await;
     }
@@ -53,9 +63,101 @@ async fn a_body_far_too_large_is_answered_unread_and_the_answer_arrives() {
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     let body = vec![b' '; 4 * 1024 * 1024];
     let refused = client.put("POST /instances", &body).await;
-    assert_eq!((refused.status(), refused.text()), (400, TOO_LARGE));
+    assert_too_large(&refused, "4194304", 5120, INSTANCE);
     assert_eq!(refused.header("Connection"), Some("close"));
     assert!(client.rest().await.is_empty());
+}
+
+fn packed(body: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A POST to the route of instances, with a body in an encoding.
+fn encoded(encoding: &str, body: &[u8]) -> Vec<u8> {
+    let length = body.len();
+    let head = format!("POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: {length}\r\n");
+    [format!("{head}Content-Encoding: {encoding}\r\n\r\n").as_bytes(), body].concat()
+}
+
+#[actix_web::test]
+async fn gzip_is_unpacked_up_to_the_limit() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    for encoding in ["gzip", "GZIP", "x-gzip"] {
+        client.send(encoded(encoding, &packed(&[b' '; 5120]))).await;
+        assert_eq!(client.answer_to("POST").await.text(), "5120 bytes");
+    }
+    client.send(encoded("identity", &[b' '; 20])).await;
+    assert_eq!(client.answer_to("POST").await.text(), "20 bytes");
+    // In pieces of one byte.
+    for byte in encoded("gzip", &packed(b"1234567")) {
+        client.send([byte]).await;
+    }
+    assert_eq!(client.answer_to("POST").await.text(), "7 bytes");
+    // 20 MB in 20 kB, cut to what is looked at; the connection goes on.
+    let bomb = packed(&vec![b' '; 20_000_000]);
+    client.send(encoded("gzip", &bomb[..5000])).await;
+    let refused = client.answer_to("POST").await;
+    let (detail, most) =
+        ("request body too large: unpacked it has more than 5120 bytes", "at most 5120 bytes");
+    assert!(refused.text().contains(detail) && refused.text().contains(most), "{}", refused.text());
+    client.send(encoded("gzip", &packed(b"x"))).await;
+    assert_eq!(client.answer_to("POST").await.text(), "1 bytes");
+}
+
+#[actix_web::test]
+async fn what_is_no_gzip_is_told_and_other_encodings_are_named() {
+    let fixture = serve(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    let good = packed(b"{\"instance\":{}}");
+    let mut damaged = good.clone();
+    damaged[good.len() - 6] ^= 1;
+    let behind = [good.as_slice(), b"more"].concat();
+    for bad in [b"{}".as_slice(), &good[..good.len() - 1], &good[..12], &damaged, &behind] {
+        client.send(encoded("gzip", bad)).await;
+        let refused = client.answer_to("POST").await;
+        assert_eq!(refused.status(), 400);
+        assert!(refused.text().contains("the body is no gzip"), "{bad:?}: {}", refused.text());
+    }
+    for encoding in ["br", "deflate", "gzip, br", "zstd"] {
+        client.send(encoded(encoding, b"x")).await;
+        let refused = client.answer_to("POST").await;
+        let detail =
+            format!("header Content-Encoding: '{encoding}' is not read, send the body as gzip or as it is");
+        assert!(refused.text().contains(&detail), "{}", refused.text());
+    }
+    // Only where a body is read does its encoding matter.
+    client.send("GET /empty HTTP/1.1\r\nHost: h\r\nContent-Encoding: br\r\n\r\n").await;
+    assert_eq!(client.answer_to("GET").await.status(), 200);
+}
+
+/// Each unpacking holds memory, so it counts as a large body.
+#[actix_web::test]
+async fn unpacking_counts_as_memory() {
+    let fixture = serve(Settings { max_body_memory: 100_000, ..settings() }).await;
+    let address = fixture.server.addresses()[0];
+    let request = encoded("gzip", &packed(b"x"));
+    let (most, rest) = request.split_at(request.len() - 1);
+    let mut slow = Client::connect(address).await;
+    slow.send(most).await;
+    let mut refused = 0;
+    for _ in 0..1_000 {
+        // Until the first one is being unpacked there is room.
+        let mut other = Client::connect(address).await;
+        other.send(encoded("gzip", &packed(b"x"))).await;
+        refused = other.answer_to("POST").await.status();
+        if refused != 200 {
+            break;
+        }
+    }
+    assert_eq!(refused, 503);
+    let mut client = Client::connect(address).await;
+    client.send(encoded("identity", b"x")).await;
+    assert_eq!(client.answer_to("POST").await.text(), "1 bytes");
+    slow.send(rest).await;
+    assert_eq!(slow.answer_to("POST").await.text(), "1 bytes");
 }
 
 #[actix_web::test]
@@ -68,7 +170,7 @@ async fn an_endless_body_ends_the_connection() {
         client.send(&chunk).await;
     }
     let refused = client.answer_to("POST").await;
-    assert_eq!(refused.text(), TOO_LARGE);
+    assert_too_large(&refused, "more than 5120", 5120, INSTANCE);
     assert_eq!(refused.header("Connection"), Some("close"));
 }
 

@@ -12,7 +12,7 @@ use service_center::http::call::{Answer, Call};
 use service_center::http::reply::{Gzip, Reply};
 use service_center::http::route::{Handler, Route, route};
 use service_center::http::server::{Bound, Running, Settings, start};
-use service_center::http::spec::{Body, INSTANCE_BODY, Load, Method, Operation, Permission, V3};
+use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
 use service_center::http::ws::{End, Session, Start};
 use tokio::sync::Notify;
 
@@ -71,7 +71,7 @@ pub static TABLE: &[Route<State>] = &[
     route(Post, "/store", V3::None, Configured, Load::Store, Permission::Open, To(echo), &NOTHING),
     row(Put, "/v4/{project}/registry/show/{id}", Configured, To(echo)),
     row(Delete, "/v4/{project}/registry/show/{id}", Ignored, To(empty)),
-    row(Post, "/instances", INSTANCE_BODY, To(echo)),
+    row(Post, "/instances", Body::Instance, To(echo)),
     row(Get, "/empty", Ignored, To(empty)),
     row(Get, "/unchanged", Ignored, To(unchanged)),
     row(Get, "/refused", Ignored, To(refused)),

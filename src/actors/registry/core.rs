@@ -14,6 +14,7 @@ use super::dependency_waiting::Waiting;
 use super::lease_pool::LeasePool;
 use super::messages::{Author, Committed};
 use super::rules::RegistryRules;
+use super::schema_texts::SchemaTexts;
 use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
@@ -49,6 +50,8 @@ pub struct RegistryCore {
     turns: Turns,
     /// Changes of dependency rules that wait.
     pub(super) dependencies: Waiting,
+    /// Texts of schemas that wait for their end, and how long texts are.
+    pub(super) texts: SchemaTexts,
     /// What is being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
     /// Turns of [`Self::read`].
@@ -76,6 +79,7 @@ impl RegistryCore {
             rules,
             turns: Turns::default(),
             dependencies: Waiting::default(),
+            texts: SchemaTexts::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),

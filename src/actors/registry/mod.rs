@@ -19,6 +19,7 @@ mod lease_pool;
 pub mod messages;
 mod retirement;
 pub mod rules;
+mod schema_texts;
 mod schemas;
 mod server_record;
 mod services;
@@ -71,7 +72,10 @@ impl Actor for RegistryActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.run_interval(Duration::from_secs(1), |actor, _| actor.core.leases.sweep());
+        ctx.run_interval(Duration::from_secs(1), |actor, _| {
+            actor.core.leases.sweep();
+            schema_texts::sweep(&actor.core);
+        });
         if self.core.rules.dependencies == DependencyMode::Queued {
             run_until_end(ctx, dependency_queue::work(Rc::clone(&self.core), self.owner.clone()));
         }

@@ -1,5 +1,7 @@
-//! Writes and reads of schemas. Texts are stored once by content hash; a service refers to them.
+//! Writes and reads of schemas. Texts are stored once by content hash; a service refers to them. A text that loses its last
+//! reference is deleted before the write is answered, see [`super::schema_texts`].
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -9,6 +11,7 @@ use super::core::{RegistryCore, committed};
 use super::messages::{
     DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection, SchemasWithTexts, TextSpace,
 };
+use super::schema_texts::{self, TEXTS_AT_ONCE};
 use super::services::{self, NO_SERVICE};
 use crate::domain::json;
 use crate::domain::schema::{Schema, content_hash};
@@ -18,7 +21,7 @@ use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 const NO_REF: &str = "schema ref not found.";
 const NO_CONTENT: &str = "schema content not found.";
-/// Operations of one transaction, below the store's limit of 128.
+/// Writes of one transaction, below the store's limit of 128 operations.
 const MAX_OPS: usize = 120;
 /// Bytes of one transaction, below the store's limit of 1.5 MiB; a single larger text goes alone.
 const MAX_BYTES: usize = 1_000_000;
@@ -40,18 +43,25 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
     let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
     let hash = content_hash(&schema.schema_id, &schema.schema);
     let content = keys::schema_content(&tenant, &hash);
-    let mut has_content = {
-        let snapshot = core.reader.load();
-        let node = snapshot.tenant(&tenant).and_then(|view| view.node(service.as_str()));
-        node.and_then(|node| node.schema_refs.get(schema.schema_id.as_str()))
-            .is_some_and(|known| **known == *hash)
-    };
+    let reference = keys::schema_ref(&tenant, service.as_str(), &schema.schema_id);
+    let known = known_hash(&core, &tenant, &service, &schema.schema_id);
+    let mut has_content = known.as_deref() == Some(&*hash);
+    let replaced = known.filter(|known| **known != *hash);
+    if replaced.is_some() {
+        core.texts.check_room()?;
+    }
+    if !has_content {
+        let replaces = |id: &str| *id == *schema.schema_id;
+        schema_texts::check_bytes(&core, &tenant, service.as_str(), schema.schema.len(), replaces).await?;
+    }
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
         let is_new = !document.schemas.contains(&schema.schema_id);
         let mut then = vec![
-            put(keys::schema_ref(&tenant, service.as_str(), &schema.schema_id), text(&hash)),
+            // What it is before it is put.
+            Op::Get(Key::clone(&reference)),
+            put(Key::clone(&reference), text(&hash)),
             put(keys::schema_summary(&tenant, service.as_str(), &schema.schema_id), text(&schema.summary)),
         ];
         let mut compares = Vec::new();
@@ -72,8 +82,13 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
         }
         // The content itself is not read back: a service that refers to it is as good a sign, and contents are large.
         let otherwise = vec![Op::Get(Key::clone(&document_key))];
-        let outcome = core.commit(Txn { compares, then, otherwise }).await?;
+        // It may be written all the same.
+        let in_doubt = |_: &Error| core.texts.leave(&tenant, replaced.clone());
+        let outcome = core.commit(Txn { compares, then, otherwise }).await.inspect_err(in_doubt)?;
         if outcome.succeeded {
+            let mut former = schema_texts::hashes(&outcome);
+            former.remove(&*hash);
+            schema_texts::let_go(&core, &tenant, former, outcome.revision).await;
             return Ok(committed((), &outcome));
         }
         let entry = outcome.reads.into_iter().flatten().next();
@@ -85,6 +100,12 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
     }
 }
 
+/// The text that a schema refers to, as far as the snapshot knows.
+fn known_hash(core: &RegistryCore, tenant: &Tenant, service: &ServiceId, schema: &str) -> Option<Arc<str>> {
+    let snapshot = core.reader.load();
+    snapshot.tenant(tenant)?.node(service.as_str())?.schema_refs.get(schema).cloned()
+}
+
 /// Replaces all schemas of a service: texts first, then what refers to them, the service's list last, so that a cut
 /// between two transactions leaves nothing that points nowhere. A text written by an earlier transaction may be retired
 /// before something refers to it, so what refers to it compares that it is there.
@@ -92,21 +113,49 @@ pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas)
     let ReplaceSchemas { tenant, service, schemas } = message;
     let document_key = keys::service(&tenant, service.as_str());
     let _turn = core.turn(&document_key).await?;
-    let view = core.service(&tenant, service.as_str(), NO_SERVICE).await?;
+    core.texts.check_room()?;
+    let length = schemas.iter().map(|schema| schema.schema.len()).sum();
+    schema_texts::check_bytes(&core, &tenant, service.as_str(), length, |_| true).await?;
+    let hashes: Vec<Arc<str>> =
+        schemas.iter().map(|schema| content_hash(&schema.schema_id, &schema.schema).into()).collect();
+    let new = Replacement { tenant: &tenant, service: &service, schemas: &schemas, hashes: &hashes };
+    let mut former = BTreeSet::new();
+    let outcome = replace(&core, &document_key, &new, &mut former).await;
+    match &outcome {
+        Ok(outcome) => {
+            former.retain(|hash| !hashes.contains(hash));
+            schema_texts::let_go(&core, &tenant, former, outcome.revision).await;
+        }
+        // Nobody knows how far it came.
+        Err(_) => core.texts.leave(&tenant, former),
+    }
+    outcome.map(|outcome| committed((), &outcome))
+}
+
+/// `former` gets the hashes of the texts that it may have taken references from, or may have put without a reference.
+async fn replace(
+    core: &RegistryCore,
+    document_key: &Key,
+    new: &Replacement<'_>,
+    former: &mut BTreeSet<Arc<str>>,
+) -> Result<TxnOutcome, Error> {
+    let view = core.service(new.tenant, new.service.as_str(), NO_SERVICE).await?;
     let (mut document, mut mod_revision) = (view.record.document.clone(), view.record.mod_revision);
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        let (mut earlier, mut last) = replacement(&tenant, &service, &schemas, &document.schemas);
-        document.schemas = schemas.iter().map(|schema| schema.schema_id.clone()).collect();
+        let (mut earlier, mut last) = new.transactions(&document.schemas);
+        document.schemas = new.schemas.iter().map(|schema| schema.schema_id.clone()).collect();
         for txn in &mut earlier {
-            txn.compares.push(Compare::Present(Key::clone(&document_key)));
+            txn.compares.push(Compare::Present(Key::clone(document_key)));
         }
-        last.compares.push(Compare::Unchanged { key: Key::clone(&document_key), mod_revision });
-        last.then.push(put(Key::clone(&document_key), json::encode(&document)));
-        let outcome = commit_in_order(&core, earlier, last, &document_key).await?;
+        last.compares.push(Compare::Unchanged { key: Key::clone(document_key), mod_revision });
+        last.then.push(put(Key::clone(document_key), json::encode(&document)));
+        let all = earlier.into_iter().chain([last]);
+        former.extend(new.hashes.iter().cloned());
+        let outcome = commit_in_order(core, all, document_key, former).await?;
         if outcome.succeeded {
-            return Ok(committed((), &outcome));
+            return Ok(outcome);
         }
         let entry = outcome.reads.into_iter().flatten().next();
         let entry = entry.ok_or_else(|| Error::new(Code::ServiceNotExists, NO_SERVICE))?;
@@ -114,52 +163,63 @@ pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas)
     }
 }
 
-/// Commits one after another and ends at the first that is refused, which then has read the document.
+/// Commits one after another and ends at the first that is refused, which then has read the document. Of the others
+/// `former` gets the hashes they have read.
 async fn commit_in_order(
     core: &RegistryCore,
-    earlier: Vec<Txn>,
-    last: Txn,
+    txns: impl Iterator<Item = Txn>,
     document: &Key,
+    former: &mut BTreeSet<Arc<str>>,
 ) -> Result<TxnOutcome, Error> {
-    let reads_document = |txn| Txn { otherwise: vec![Op::Get(Key::clone(document))], ..txn };
-    for txn in earlier {
-        let outcome = core.commit(reads_document(txn)).await?;
+    let mut last = Err(Error::new(Code::Internal, "a replacement without a transaction"));
+    for txn in txns {
+        let outcome = core.commit(Txn { otherwise: vec![Op::Get(Key::clone(document))], ..txn }).await?;
         if !outcome.succeeded {
             return Ok(outcome);
         }
+        former.extend(schema_texts::hashes(&outcome));
+        last = Ok(outcome);
     }
-    core.commit(reads_document(last)).await
+    last
 }
 
-/// A replacement in its order, cut where a transaction would be too large: all transactions but the last, and that one.
-/// Each compares that the contents are there which its references point to and an earlier one has put.
-fn replacement(
-    tenant: &Tenant,
-    service: &ServiceId,
-    schemas: &[Schema],
-    former: &[String],
-) -> (Vec<Txn>, Txn) {
-    let id = service.as_str();
-    let mut chunks = Chunks::default();
-    let hashes: Vec<String> =
-        schemas.iter().map(|schema| content_hash(&schema.schema_id, &schema.schema)).collect();
-    for (schema, hash) in schemas.iter().zip(&hashes) {
-        chunks.push(put(keys::schema_content(tenant, hash), text(&schema.schema)), None);
+/// The schemas that are to take the place of a service's.
+struct Replacement<'a> {
+    tenant: &'a Tenant,
+    service: &'a ServiceId,
+    schemas: &'a [Schema],
+    /// One for each.
+    hashes: &'a [Arc<str>],
+}
+
+impl Replacement<'_> {
+    /// It in its order, cut where a transaction would be too large: all transactions but the last, and that one. Each
+    /// compares that the contents are there which its references point to and an earlier one has put. The first reads the
+    /// references there are.
+    fn transactions(&self, former: &[String]) -> (Vec<Txn>, Txn) {
+        let (tenant, id) = (self.tenant, self.service.as_str());
+        let mut chunks = Chunks::default();
+        for (schema, hash) in self.schemas.iter().zip(self.hashes) {
+            chunks.push(put(keys::schema_content(tenant, hash), text(&schema.schema)), None);
+        }
+        for (schema, hash) in self.schemas.iter().zip(self.hashes) {
+            let reference = put(keys::schema_ref(tenant, id, &schema.schema_id), text(hash));
+            chunks.push(reference, Some(keys::schema_content(tenant, hash)));
+            let summary = keys::schema_summary(tenant, id, &schema.schema_id);
+            chunks.push(put(summary, text(&schema.summary)), None);
+        }
+        let mut dropped: Vec<&String> =
+            former.iter().filter(|id| !self.schemas.iter().any(|s| s.schema_id == **id)).collect();
+        dropped.sort();
+        dropped.dedup();
+        for schema in dropped {
+            chunks.push(Op::Delete(keys::schema_ref(tenant, id, schema)), None);
+            chunks.push(Op::Delete(keys::schema_summary(tenant, id, schema)), None);
+        }
+        let first = chunks.full.first_mut().unwrap_or(&mut chunks.open);
+        first.then.insert(0, Op::GetPrefix(keys::schema_ref(tenant, id, "")));
+        (chunks.full, chunks.open)
     }
-    for (schema, hash) in schemas.iter().zip(&hashes) {
-        let reference = put(keys::schema_ref(tenant, id, &schema.schema_id), text(hash));
-        chunks.push(reference, Some(keys::schema_content(tenant, hash)));
-        chunks.push(put(keys::schema_summary(tenant, id, &schema.schema_id), text(&schema.summary)), None);
-    }
-    let mut dropped: Vec<&String> =
-        former.iter().filter(|id| !schemas.iter().any(|s| s.schema_id == **id)).collect();
-    dropped.sort();
-    dropped.dedup();
-    for schema in dropped {
-        chunks.push(Op::Delete(keys::schema_ref(tenant, id, schema)), None);
-        chunks.push(Op::Delete(keys::schema_summary(tenant, id, schema)), None);
-    }
-    (chunks.full, chunks.open)
 }
 
 /// Transactions being filled one after another.
@@ -190,7 +250,7 @@ impl Chunks {
     }
 }
 
-/// Deletes a schema's reference and summary, in both layouts. The text stays until it is retired.
+/// Deletes a schema's reference and summary, in both layouts, and its text if nothing else refers to it.
 pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Reply<()> {
     let DeleteSchema { tenant, service, schema } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
@@ -200,15 +260,20 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
     let deletion = |present: &Key| Txn {
         compares: vec![Compare::Present(Key::clone(&document)), Compare::Present(Key::clone(present))],
         then: vec![
+            Op::Get(Key::clone(&reference)),
             Op::Delete(Key::clone(&reference)),
             Op::Delete(keys::schema_summary(&tenant, service.as_str(), &schema)),
             Op::Delete(Key::clone(&old)),
         ],
         otherwise: vec![Op::Get(Key::clone(&document))],
     };
+    let known = known_hash(&core, &tenant, &service, &schema);
+    // It may be written all the same.
+    let in_doubt = |_: &Error| core.texts.leave(&tenant, known.clone());
     for present in [&reference, &old] {
-        let outcome = core.commit(deletion(present)).await?;
+        let outcome = core.commit(deletion(present)).await.inspect_err(in_doubt)?;
         if outcome.succeeded {
+            schema_texts::let_go(&core, &tenant, schema_texts::hashes(&outcome), outcome.revision).await;
             return Ok(committed((), &outcome));
         }
         if outcome.reads.iter().flatten().next().is_none() {
@@ -217,9 +282,6 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
     }
     Err(Error::new(Code::SchemaNotExists, NO_REF))
 }
-
-/// Texts read at once.
-const TEXTS_AT_ONCE: usize = 4;
 
 /// Reads schemas with their texts, exactly: references, summaries and texts come from the store.
 pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<SchemasWithTexts, Error> {
@@ -247,6 +309,7 @@ impl Texts {
     }
 }
 
+/// A schema that is replaced meanwhile is read again: the text its reference named may be gone.
 async fn read_one(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -254,29 +317,43 @@ async fn read_one(
     id: Arc<str>,
     texts: &mut Texts,
 ) -> Result<Schema, Error> {
-    let ops = vec![
-        Op::Get(keys::service(tenant, service.as_str())),
-        Op::Get(keys::schema_ref(tenant, service.as_str(), &id)),
-        Op::Get(keys::schema_summary(tenant, service.as_str(), &id)),
-        Op::Get(keys::old_schema(tenant, service.as_str(), &id)),
-    ];
-    let mut reads = core.read(ops).await?.into_iter().map(|mut entries| entries.pop());
-    let mut next = || reads.next().flatten();
-    if next().is_none() {
-        return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
-    }
-    let (reference, summary, old) = (next(), next(), next());
-    let summary = summary.map(into_text).unwrap_or_default();
-    let entry = match (reference, old) {
-        (Some(reference), _) => {
-            let content = vec![Op::Get(keys::schema_content(tenant, &into_text(reference)))];
-            let content = core.read_texts(content).await?.into_iter().flatten().next();
-            content.ok_or_else(|| Error::new(Code::SchemaNotExists, NO_CONTENT))?
+    let mut deadline = core.deadline();
+    let mut without_text = None;
+    loop {
+        deadline.check()?;
+        let ops = vec![
+            Op::Get(keys::service(tenant, service.as_str())),
+            Op::Get(keys::schema_ref(tenant, service.as_str(), &id)),
+            Op::Get(keys::schema_summary(tenant, service.as_str(), &id)),
+            Op::Get(keys::old_schema(tenant, service.as_str(), &id)),
+        ];
+        let mut reads = core.read(ops).await?.into_iter().map(|mut entries| entries.pop());
+        let mut next = || reads.next().flatten();
+        if next().is_none() {
+            return Err(Error::new(Code::ServiceNotExists, NO_SERVICE));
         }
-        (None, Some(old)) => old,
-        (None, None) => return Err(Error::new(Code::SchemaNotExists, NO_REF)),
-    };
-    Ok(Schema { schema_id: id.to_string(), summary, schema: texts.keep(entry)? })
+        let (reference, summary, old) = (next(), next(), next());
+        let entry = match (reference, old) {
+            (Some(reference), _) => {
+                let revision = Some(reference.mod_revision);
+                let content = vec![Op::Get(keys::schema_content(tenant, &into_text(reference)))];
+                match core.read_texts(content).await?.into_iter().flatten().next() {
+                    Some(content) => content,
+                    None if without_text == revision => {
+                        return Err(Error::new(Code::SchemaNotExists, NO_CONTENT));
+                    }
+                    None => {
+                        without_text = revision;
+                        continue;
+                    }
+                }
+            }
+            (None, Some(old)) => old,
+            (None, None) => return Err(Error::new(Code::SchemaNotExists, NO_REF)),
+        };
+        let summary = summary.map(into_text).unwrap_or_default();
+        return Ok(Schema { schema_id: id.to_string(), summary, schema: texts.keep(entry)? });
+    }
 }
 
 async fn read_all(
@@ -308,7 +385,14 @@ async fn read_all(
         let contents = core.read_texts(references.iter().map(content).collect()).await?;
         for (reference, mut content) in references.iter().zip(contents) {
             let Some(id) = reference.key.strip_prefix(&*ref_prefix) else { continue };
-            let schema = content.pop().map(|content| texts.keep(content)).transpose()?.unwrap_or_default();
+            let schema = match content.pop() {
+                Some(content) => texts.keep(content)?,
+                None => match read_one(core, tenant, service, id.into(), texts).await {
+                    Ok(schema) => schema.schema,
+                    Err(error) if error.code == Code::SchemaNotExists => String::new(),
+                    Err(error) => return Err(error),
+                },
+            };
             schemas.insert(id.to_owned(), Schema { schema_id: id.to_owned(), schema, ..Schema::default() });
         }
     }

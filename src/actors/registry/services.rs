@@ -1,6 +1,7 @@
 //! Writes of services: register, properties, delete.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use uuid::Uuid;
@@ -9,15 +10,16 @@ use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependencies;
 use super::messages::{Author, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
 use super::rules::DependencyMode;
+use super::schema_texts;
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
 use crate::cache::snapshot::name_path;
 use crate::domain::dependency::Dependency;
-use crate::domain::event::ServiceName;
+use crate::domain::event::{Revision, ServiceName};
 use crate::domain::json;
 use crate::domain::service::{Service, derived_id};
 use crate::domain::validate::flag::Force;
-use crate::domain::{ServiceId, Tenant};
+use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 
@@ -37,6 +39,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
     });
     let given = std::mem::take(&mut service.service_id);
     if author == Author::Client {
+        check_tenants(&core, &tenant).await?;
         check_quota(&core, &tenant, &service).await?;
     }
     let mut id = if given.is_empty() { derived_id(&index) } else { given.clone() };
@@ -52,7 +55,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
         let owner = taken.and_then(owner_of);
         let reply = match owner {
             _ if outcome.succeeded => {
-                announce_tenant(&core, &tenant);
+                actix::spawn(announce_tenant(Rc::clone(&core), tenant.clone(), outcome.revision));
                 committed(ServiceId::from(id), &outcome)
             }
             Some(owner) if given.is_empty() || owner.as_str() == given => {
@@ -100,6 +103,20 @@ fn name_of(tenant: &Tenant, service: &Service) -> ServiceName {
     ServiceName::new(tenant.clone(), &service.environment, &service.app_id, &service.service_name)
 }
 
+/// 400100 for the first service of a tenant if the registry holds something of too many already.
+async fn check_tenants(core: &RegistryCore, tenant: &Tenant) -> Result<(), Error> {
+    let limit = core.rules.quotas.tenants;
+    let others = || {
+        let snapshot = core.reader.load();
+        snapshot.tenant(tenant).is_none().then(|| snapshot.tenant_count())
+    };
+    if others().is_none_or(|count| count < limit) {
+        return Ok(());
+    }
+    core.be_current().await?;
+    others().map_or(Ok(()), |count| quota::check("DOMAIN", limit, count))
+}
+
 /// Only for what is new: a full registry keeps its members.
 async fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
     let full =
@@ -119,20 +136,64 @@ fn is_known(core: &RegistryCore, tenant: &Tenant, service: &Service) -> bool {
     })
 }
 
-/// Puts the keys of a domain and a project that have none yet. Nobody waits for them.
-fn announce_tenant(core: &Rc<RegistryCore>, tenant: &Tenant) {
-    let snapshot = core.reader.load();
-    let domain = (!snapshot.domains.contains(tenant.domain())).then(|| keys::domain(tenant.domain()));
-    let project = (!snapshot.projects.contains(tenant.as_str())).then(|| keys::project(tenant));
-    for key in [domain, project].into_iter().flatten() {
-        let core = Rc::clone(core);
-        actix::spawn(async move {
-            let compares = vec![Compare::Absent(Key::clone(&key))];
-            let txn = Txn { compares, then: vec![put(&key, Bytes::new())], otherwise: Vec::new() };
-            if let Err(error) = core.commit(txn).await {
-                log::debug!("{key} was not written: {error}; the next new service writes it");
+/// Longest wait for the snapshot where no client waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Returns when the snapshot holds a revision, or is late. Then the keys of the tenant stay as they are until its next service
+/// comes or goes.
+async fn wait_for(core: &RegistryCore, written: Revision) {
+    let _ = tokio::time::timeout(PATIENCE, core.reader.wait_for(written)).await;
+}
+
+/// Puts the keys of a project and its domain if they are not there. No client waits for this. `written` is the revision of a
+/// service in the project. If [`forget_tenant`] came before that revision, the snapshot shows at it that the keys are gone. If
+/// it comes later, it finds the service.
+async fn announce_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision) {
+    wait_for(&core, written).await;
+    if !core.reader.load().projects.contains(&tenant)
+        && let Some(at) = announce(&core, keys::project(&tenant)).await
+    {
+        wait_for(&core, at).await;
+    }
+    if !core.reader.load().domains.contains(tenant.domain()) {
+        announce(&core, keys::domain(tenant.domain())).await;
+    }
+}
+
+/// The revision at which the key was put; none if it was there, or could not be put.
+async fn announce(core: &RegistryCore, key: Key) -> Option<Revision> {
+    let compares = vec![Compare::Absent(Key::clone(&key))];
+    let txn = Txn { compares, then: vec![put(&key, Bytes::new())], otherwise: Vec::new() };
+    match core.commit(txn).await {
+        Ok(outcome) => outcome.changed.then_some(outcome.revision),
+        Err(error) => {
+            log::debug!("{key} was not written: {error}; the next new service writes it");
+            None
+        }
+    }
+}
+
+/// Deletes the keys of a project without services, and the key of its domain if the domain has no other project. Else tenants
+/// that come and go would leave any number of keys. No client waits for this.
+async fn forget_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision) {
+    wait_for(&core, written).await;
+    if core.reader.load().tenant(&tenant).is_some_and(|view| view.service_count > 0) {
+        return;
+    }
+    let unused = [
+        (keys::services_of(&tenant), keys::project(&tenant)),
+        (keys::projects_of(tenant.domain()), keys::domain(tenant.domain())),
+    ];
+    for (below, key) in unused {
+        let (compares, then) = (vec![Compare::NoneBelow(below)], vec![Op::Delete(Key::clone(&key))]);
+        match core.commit(Txn { compares, then, otherwise: Vec::new() }).await {
+            Ok(outcome) if outcome.succeeded => {}
+            Ok(_) => return,
+            Err(error) => {
+                log::debug!("{key} was not deleted: {error}; it stays until the tenant is used again");
+                return;
             }
-        });
+        }
     }
 }
 
@@ -204,7 +265,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
 }
 
 pub(super) async fn delete(
-    core: &RegistryCore,
+    core: &Rc<RegistryCore>,
     tenant: &Tenant,
     service: &ServiceId,
     protection: Protection,
@@ -230,13 +291,19 @@ pub(super) async fn delete(
     if protection != Protection::None && !instances.is_empty() {
         return Err(has_instances());
     }
-    let outcome = core.commit(deletion(core, tenant, &view, protection)).await?;
+    // It may be written all the same.
+    let in_doubt = |_: &Error| {
+        let node = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
+        core.texts.leave(tenant, node.into_iter().flat_map(|node| node.schema_refs.values().cloned()));
+    };
+    let outcome = core.commit(deletion(core, tenant, &view, protection)).await.inspect_err(in_doubt)?;
     if !outcome.succeeded {
         let is_gone = outcome.reads.iter().flatten().next().is_none();
         return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });
     }
     let leases = instances.iter().filter_map(|entry| entry.lease.as_ref()).map(|mark| LeaseId(mark.lease()));
     core.leases.discard(leases.collect());
+    schema_texts::let_go(core, tenant, schema_texts::hashes(&outcome), outcome.revision).await;
     if core.rules.dependencies == DependencyMode::Direct {
         let consumer = Some(view.record.document.key(tenant));
         core.catch_up(outcome.revision).await;
@@ -246,6 +313,7 @@ pub(super) async fn delete(
             log::warn!("dependencies of the deleted service {service} were left: {error}");
         }
     }
+    actix::spawn(forget_tenant(Rc::clone(core), tenant.clone(), outcome.revision));
     Ok(committed((), &outcome))
 }
 
@@ -279,6 +347,7 @@ fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection
         then.push(put(&keys::dependency_request(tenant, id, "0"), Bytes::from(json::encode(&ended))));
     }
     then.extend([
+        Op::GetPrefix(keys::schema_ref(tenant, id, "")),
         Op::DeletePrefix(keys::old_schema(tenant, id, "")),
         Op::DeletePrefix(keys::schema_summary(tenant, id, "")),
         Op::DeletePrefix(keys::schema_ref(tenant, id, "")),

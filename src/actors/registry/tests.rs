@@ -1,10 +1,21 @@
-//! Writes whose outcome nobody learned.
+//! Writes whose outcome nobody learned; tenants that come and go.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
-use futures_util::StreamExt;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
 
+use futures_util::StreamExt;
+use futures_util::future::join_all;
+
+use super::core::RegistryCore;
+use super::messages::{Author, RegisterService, UnregisterService};
+use super::services;
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of};
+use crate::clock::Clock;
+use crate::domain::validate::flag::Force;
+use crate::domain::{Service, Tenant};
 use crate::error::Code;
 use crate::store::faulty::{Call, Fault};
 use crate::store::{KeepAlive, Op, Reason, Store};
@@ -109,4 +120,44 @@ async fn other_writes_with_an_unknown_outcome_are_errors_and_can_be_repeated() {
     stage.registered("j").await;
     stage.unregister_service().await;
     assert_eq!((stage.count().await, keys_of_instances(&stage).await), (0, 0));
+}
+
+/// Through two nodes services of three projects in two domains come and go. In the end a project has its key exactly if it has
+/// a service, and so has a domain.
+#[actix::test]
+async fn the_keys_of_tenants_come_and_go_with_their_services() {
+    let stage = Stage::set().await;
+    let (store, reader) = (Arc::new(stage.store.clone()), stage.reader.clone());
+    let (freshness, rules) = (stage.freshness.clone(), stage.core.rules.clone());
+    let other = RegistryCore::new(store, reader, freshness, Clock::system(), rules);
+    let nodes = [Rc::clone(&stage.core), other];
+    let tenants = [Tenant::new("a", "p"), Tenant::new("a", "q"), Tenant::new("b", "p")];
+    for round in 0..40 {
+        let steps = (0..6_usize).map(|number| {
+            let (node, tenant) = (Rc::clone(&nodes[number % 2]), tenants[(number + round) % 3].clone());
+            async move {
+                let name = format!("s{}", number / 3);
+                let service = Service { service_name: name, version: "1".into(), ..Service::default() };
+                let (author, force) = (Author::Client, Force::Yes);
+                let message = RegisterService { tenant: tenant.clone(), service, author };
+                let service = services::register(Rc::clone(&node), message).await.unwrap().value;
+                // In the last round the services of one project stay.
+                if (number + round) % 4 != 0 && !(round == 39 && tenant.project() == "q") {
+                    // Another one may have been faster.
+                    let _ = services::unregister(node, UnregisterService { tenant, service, force }).await;
+                }
+            }
+        });
+        join_all(steps).await;
+    }
+    eventually("the keys of exactly the tenants that have services", || {
+        let snapshot = stage.reader.load();
+        let used = snapshot.tenants().filter(|(_, view)| view.service_count > 0);
+        let used: BTreeSet<Tenant> = used.map(|(tenant, _)| tenant.clone()).collect();
+        let domains: BTreeSet<&str> = used.iter().map(Tenant::domain).collect();
+        used.len() > 1
+            && snapshot.projects.iter().eq(&used)
+            && snapshot.domains.iter().map(|domain| &**domain).eq(domains)
+    })
+    .await;
 }

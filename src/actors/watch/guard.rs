@@ -29,6 +29,24 @@ const MAX_REMEMBERED: usize = 1_000_000;
 /// What is newly held is told this often at most: thousands come in hundreds of batches.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
+/// Which rules are in force.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct GuardRules {
+    /// Rule (a).
+    pub preservation: Preservation,
+    /// The share of rule (b): 0.2 is 20 %, 1 turns it off.
+    pub share: f64,
+}
+
+/// Whether rule (a) is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Preservation {
+    /// As in the original.
+    On,
+    /// It holds nothing.
+    Off,
+}
+
 /// Why an expiry is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
@@ -62,12 +80,12 @@ struct Waiting {
 /// The guard.
 #[derive(Debug)]
 pub struct ExpiryGuard {
-    share: f64,
+    rules: GuardRules,
     waiting: HashMap<InstanceRef, Waiting>,
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
     /// When, and how many instances were held before.
     recent: VecDeque<(Monotonic, usize)>,
-    /// Rule (a) is in force.
+    /// Rule (a) is met.
     preserving: Option<Crowd>,
     /// Newly held and not told yet: by rule (a), by rule (b).
     untold: [Untold; 2],
@@ -157,11 +175,16 @@ impl Untold {
 }
 
 impl ExpiryGuard {
-    /// A guard with the share of rule (b): 0.2 is 20 %.
-    pub fn new(share: f64) -> Self {
+    /// A guard that holds nothing yet.
+    pub fn new(rules: GuardRules) -> Self {
         let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
         let untold = [Untold::default(); 2];
-        Self { share, waiting, by_due, recent, preserving: None, untold, tell_after: Monotonic::ZERO }
+        Self { rules, waiting, by_due, recent, preserving: None, untold, tell_after: Monotonic::ZERO }
+    }
+
+    /// Which rules are in force.
+    pub fn rules(&self) -> GuardRules {
+        self.rules
     }
 
     /// An expiry was seen.
@@ -213,7 +236,8 @@ impl ExpiryGuard {
         let mut verdict = Verdict::default();
         // Judged as one: what is due now does not shrink the crowd it came with.
         let gone = self.waiting.len();
-        let is_most = gone * 10 >= total * 8 && total > ALWAYS_PASS;
+        let is_on = self.rules.preservation == Preservation::On;
+        let is_most = is_on && gone * 10 >= total * 8 && total > ALWAYS_PASS;
         if is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now) {
             self.preserving.get_or_insert(Crowd { since: now, expired: gone, of: total });
         }
@@ -295,7 +319,7 @@ impl ExpiryGuard {
         let expired = self.recent.len() - first;
         let held = self.recent.get(first).map_or(0, |(_, held_before)| *held_before);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let is_met = expired as f64 > self.share * held as f64;
+        let is_met = expired as f64 > self.rules.share * held as f64;
         (is_met && expired > ALWAYS_PASS).then_some(Crowd { since: now, expired, of: held })
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
-use self::guard::{ExpiryGuard, Rule};
+use self::guard::{ExpiryGuard, GuardRules, Rule};
 use self::messages::{HeldInstance, ListHeld};
 use self::state::{Fate, Step, WatchState};
 use super::goodbyes::Goodbyes;
@@ -64,7 +64,6 @@ pub struct WatchCore {
     goodbyes: Goodbyes,
     hub: Mailbox<HubActor>,
     clock: Clock,
-    share: f64,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
     /// Whether lists or watches fail.
@@ -74,8 +73,8 @@ pub struct WatchCore {
 /// How what the store tells is judged.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchRules {
-    /// Share of the wide guard, 0 to 1.
-    pub share: f64,
+    /// Which expiries are held back.
+    pub guard: GuardRules,
     /// TTL of every lease if positive, seconds.
     pub fixed_ttl_seconds: i64,
     /// Whether a dependency may lead to another domain.
@@ -93,14 +92,13 @@ impl WatchActor {
         rules: WatchRules,
     ) -> Self {
         let builder = SnapshotBuilder::new(rules.cross_domain);
-        let state = WatchState::new(builder, ExpiryGuard::new(rules.share), rules.fixed_ttl_seconds);
+        let state = WatchState::new(builder, ExpiryGuard::new(rules.guard), rules.fixed_ttl_seconds);
         let core = WatchCore {
             store,
             publisher,
             goodbyes,
             hub,
             clock,
-            share: rules.share,
             state: RefCell::new(state),
             unsent: RefCell::default(),
             trouble: Trouble::default(),
@@ -219,7 +217,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
         );
     }
     metrics::RELISTS.add(1);
-    let step = core.state.borrow_mut().replace(listed, revision, core.share);
+    let step = core.state.borrow_mut().replace(listed, revision);
     publish(core, step).await;
     Ok(())
 }

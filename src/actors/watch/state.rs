@@ -91,14 +91,14 @@ impl WatchState {
 
     /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why, so it is not
     /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
-    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, share: f64) -> Step {
+    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> Step {
         let (snapshot, _) = listed.publish(revision);
         // Before the first listing nobody was shown anything.
         let is_first = self.revision == 0;
         let former = (!is_first).then(|| self.builder.current());
         let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
         self.builder = listed;
-        self.guard = ExpiryGuard::new(share);
+        self.guard = ExpiryGuard::new(self.guard.rules());
         self.ended_leases.clear();
         self.ended_overrides.clear();
         self.revision = revision;

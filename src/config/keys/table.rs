@@ -45,9 +45,17 @@ groups! {
              124 KiB the HTTP library refuses first.")
             .old("max_header_bytes").shipped(&["32768"]);
         MAX_BODY_BYTES = Key::new("server.request.maxBodyBytes", Kind::Integer(1, 64 * 1024 * KB), "2097152",
-            "Limit of a request's body: the largest schema (2 MiB). Registrations and properties have smaller limits of \
-             their own.")
+            "Limit of a request's body: the largest schema (2 MiB). Instances and properties have smaller limits of their \
+             own. A body sent with Content-Encoding: gzip is measured unpacked.")
             .old("max_body_bytes").shipped(&["2097152"]);
+        MAX_INSTANCE_BYTES = Key::new("server.request.maxInstanceBytes", Kind::Integer(1024, 1024 * KB), "5120",
+            "Limit of an instance, by whichever request it comes: each find of its service shows all of it. The reference's \
+             number, which is not configurable there.")
+            .standing(Standing::Ours);
+        MAX_PROPERTIES_BYTES = Key::new("server.request.maxPropertiesBytes", Kind::Integer(1024, 1024 * KB), "3072",
+            "Limit of the properties of a service, by whichever request they come, and of those that take the place of an \
+             instance's. The reference's number, which is not configurable there.")
+            .standing(Standing::Ours);
         MAX_CONCURRENT = Key::new("server.request.maxConcurrent", Kind::Integer(16, 1_000_000), "4096",
             "Requests that may wait at once, for the store above all; what waits for the store may take seven eighths of it. \
              Beyond, a find is answered 429 and everything else 503, with Retry-After; health and metrics always answer. What \
@@ -214,8 +222,11 @@ groups! {
             .shipped(&[""]);
         EXPIRY_GUARD_SHARE = Key::new("registry.instance.expiryGuard.share", Kind::Ratio, "0.2",
             "Expiries of more than this share of all instances within about a heartbeat interval are held back, since a cut \
-             network looks like that and a fifth of a registry does not die by itself; 1 turns this guard off. The reference's \
-             guard (80 % within 2 s) is on in any case.")
+             network looks like that and a fifth of a registry does not die by itself; 1 turns this guard off.")
+            .standing(Standing::Ours);
+        EXPIRY_GUARD_PRESERVATION = Key::new("registry.instance.expiryGuard.preservation", Kind::Switch, "true",
+            "Holds expiries back while 80 % and more of all instances, and more than 5, have expired and are still shown, as \
+             the reference does. false: only registry.instance.expiryGuard.share holds any.")
             .standing(Standing::Ours);
     }
     "Services and schemas" {
@@ -244,6 +255,10 @@ groups! {
             .shipped(&["0 2 * * *"]);
     }
     "Quotas" {
+        QUOTA_DOMAIN = Key::new("quota.cap.domain.limit", Kind::Integer(0, u64::MAX), "10000",
+            "Tenants (domain/project) that may hold services. The other quotas are a tenant's, and any client may name a new \
+             one: without a limit they would bound nothing. A tenant counts until its last service is deleted.")
+            .env("QUOTA_DOMAIN").standing(Standing::Ours);
         QUOTA_SERVICE = Key::new("quota.cap.service.limit", Kind::Integer(0, u64::MAX), "50000",
             "Service versions a tenant (domain/project) may hold.")
             .env("QUOTA_SERVICE").shipped(&["50000"]);
@@ -253,6 +268,10 @@ groups! {
         QUOTA_SCHEMA = Key::new("quota.cap.schema.limit", Kind::Integer(0, u64::MAX), "100",
             "Schemas of one service.")
             .env("QUOTA_SCHEMA").shipped(&["100"]);
+        QUOTA_SCHEMA_BYTES = Key::new("quota.cap.schema.bytes", Kind::Integer(0, u64::MAX), "67108864",
+            "Bytes of the texts of one service's schemas together: 42 of the largest (1.5 MiB), or quota.cap.schema.limit of \
+             650 KiB each. Above it a text can still be replaced by one that is not longer.")
+            .env("QUOTA_SCHEMA_BYTES").standing(Standing::Ours);
         QUOTA_TAG = Key::new("quota.cap.tag.limit", Kind::Integer(0, u64::MAX), "100",
             "Tags of one service in one request.")
             .env("QUOTA_TAG").shipped(&["100"]);

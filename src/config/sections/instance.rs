@@ -37,6 +37,8 @@ pub struct InstanceConfig {
     pub min_times: u32,
     /// Added to every instance's properties; wins over its own.
     pub properties: BTreeMap<String, String>,
+    /// Whether expiries are held back while 80 % and more of all instances have expired.
+    pub expiry_guard_preservation: bool,
     /// Share of all instances whose expiry within about a heartbeat interval is held back; above 0, at most 1 (never).
     pub expiry_guard_share: f64,
 }
@@ -47,6 +49,13 @@ impl InstanceConfig {
         let published = split_host_port(&endpoint).map_or("", |(host, _)| host);
         let named = if is_wildcard(&server.host) { published } else { &server.host };
         let ttl: i64 = reader.integer(&table::INSTANCE_TTL);
+        if (1..USUAL_INTERVAL).contains(&ttl) {
+            let text = format!(
+                "instances that send a heartbeat each {USUAL_INTERVAL} s, as clients usually do, expire between two of \
+                 them: every lease lasts {ttl} s; set more than {USUAL_INTERVAL}, or 0 for what each health check says"
+            );
+            reader.warn(&table::INSTANCE_TTL, text);
+        }
         Self {
             host_name: format!("service_center_{}", named.replace(['.', ':'], "_")),
             endpoint,
@@ -55,10 +64,14 @@ impl InstanceConfig {
             min_interval: reader.duration(&table::INSTANCE_MIN_INTERVAL),
             min_times: reader.integer(&table::INSTANCE_MIN_TIMES),
             properties: reader.map(&table::INSTANCE_PROPERTIES),
+            expiry_guard_preservation: reader.switch(&table::EXPIRY_GUARD_PRESERVATION),
             expiry_guard_share: reader.ratio(&table::EXPIRY_GUARD_SHARE),
         }
     }
 }
+
+/// Seconds between two heartbeats where a client does not say otherwise.
+const USUAL_INTERVAL: i64 = 30;
 
 fn endpoint(reader: &mut Reader, server: &ServerConfig, self_register: bool) -> String {
     let Some(given) = reader.text_if_any(&table::INSTANCE_ENDPOINT) else {

@@ -19,6 +19,10 @@ pub struct ServerConfig {
     pub max_header_bytes: usize,
     /// Limit of a body for which no smaller one holds, bytes.
     pub max_body_bytes: usize,
+    /// Limit of an instance, bytes.
+    pub max_instance_bytes: usize,
+    /// Limit of the properties of a service or an instance, bytes.
+    pub max_properties_bytes: usize,
     /// Requests that may wait at once.
     pub max_concurrent: usize,
     /// Services and instances that a batch find may name.
@@ -62,6 +66,8 @@ impl ServerConfig {
             workers: workers.max(1),
             max_header_bytes: reader.integer(&table::MAX_HEADER_BYTES),
             max_body_bytes: reader.integer(&table::MAX_BODY_BYTES),
+            max_instance_bytes: reader.integer(&table::MAX_INSTANCE_BYTES),
+            max_properties_bytes: reader.integer(&table::MAX_PROPERTIES_BYTES),
             max_concurrent: reader.integer(&table::MAX_CONCURRENT),
             max_batch: reader.integer(&table::MAX_BATCH),
             max_response_bytes,

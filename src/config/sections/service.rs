@@ -60,12 +60,16 @@ impl SchemaConfig {
 /// How much a tenant, or a service, may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaConfig {
+    /// Tenants that hold something.
+    pub tenants: usize,
     /// Service versions a tenant.
     pub services: usize,
     /// Instances a tenant.
     pub instances: usize,
     /// Schemas a service.
     pub schemas: usize,
+    /// Bytes of schema texts a service.
+    pub schema_bytes: usize,
     /// Tags in a request.
     pub tags: usize,
     /// Providers a consumer.
@@ -77,9 +81,11 @@ impl QuotaConfig {
         // More than a machine can count is as good as no limit.
         let mut limit = |key| usize::try_from(reader.integer::<u64>(key)).unwrap_or(usize::MAX);
         Self {
+            tenants: limit(&table::QUOTA_DOMAIN),
             services: limit(&table::QUOTA_SERVICE),
             instances: limit(&table::QUOTA_INSTANCE),
             schemas: limit(&table::QUOTA_SCHEMA),
+            schema_bytes: limit(&table::QUOTA_SCHEMA_BYTES),
             tags: limit(&table::QUOTA_TAG),
             dependencies: limit(&table::QUOTA_DEPENDENCY),
         }

@@ -17,6 +17,7 @@ pub mod pattern;
 pub mod rule;
 pub mod schema;
 pub mod service;
+pub mod size;
 pub mod tag;
 
 pub use flag::{ExistenceKind, Force, SchemaTexts};

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::domain::Instance;
 use crate::domain::json::TextMap;
+use crate::domain::validate::size::SizeLimits;
 use crate::domain::validate::{self, rule};
 use crate::error::Error;
 use crate::json_object;
@@ -18,11 +19,17 @@ json_object! {
 
 impl RegisterInstance {
     /// The instance, valid for the service of the path but without defaults; 400001 otherwise.
-    pub fn into_instance(self, service_id: &str) -> Result<Instance, Error> {
+    pub fn into_instance(self, service_id: &str, sizes: &SizeLimits) -> Result<Instance, Error> {
         let instance = rule::required("RegisterInstanceRequest.Instance", self.instance)?;
-        validate::instance::registration(service_id, &instance)?;
+        check_registration(service_id, &instance, sizes)?;
         Ok(instance)
     }
+}
+
+/// 400001 for an instance that may not be registered, by itself or with its service.
+pub fn check_registration(service_id: &str, instance: &Instance, sizes: &SizeLimits) -> Result<(), Error> {
+    validate::instance::registration(service_id, instance)?;
+    sizes.check_instance(instance)
 }
 
 json_object! {
@@ -138,8 +145,10 @@ mod tests {
 
     #[test]
     fn registrations() {
-        let read =
-            |input: &str| body::<RegisterInstance>(input.as_bytes()).and_then(|body| body.into_instance("s"));
+        let sizes = SizeLimits { instance: 100, ..SizeLimits::default() };
+        let read = |input: &str| {
+            body::<RegisterInstance>(input.as_bytes()).and_then(|body| body.into_instance("s", &sizes))
+        };
         let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
         check(read(r#"{"INSTANCE":{"HostName":"h"},"x":1}"#), Ok(instance));
         for none in ["{}", "null", r#"{"instance":null}"#, r#"{"instancse":{"hostName":"h"}}"#] {
@@ -147,6 +156,9 @@ mod tests {
             check(read(none), Err(detail));
         }
         check(read(r#"{"instance":{}}"#), Err("MicroServiceInstance.HostName"));
+        let large =
+            format!(r#"{{"instance":{{"hostName":"h","properties":{{"p":"{}"}}}}}}"#, "x".repeat(100));
+        check(read(&large), Err("server.request.maxInstanceBytes"));
         check(read(r#"{"instance":{"healthCheck":{"interval":1.5}}}"#), Err("instance.healthCheck.interval"));
         check(read("{"), Err("EOF"));
     }

@@ -20,6 +20,7 @@ use crate::domain::validate::flag::batch_action;
 use crate::domain::validate::instance::{self, InstanceRequest};
 use crate::domain::validate::schema::{self, SchemaRequest};
 use crate::domain::validate::service::{self, ServiceRequest};
+use crate::domain::validate::size::SizeLimits;
 use crate::domain::validate::{self, ExistenceKind, Force, SchemaTexts};
 use crate::domain::{Service, ServiceKey, Tenant};
 use crate::error::{Code, Error};
@@ -127,12 +128,14 @@ fn decode_all(bytes: &[u8]) -> Vec<Error> {
     let dependencies =
         |write| body::<Dependencies>(bytes).and_then(|body| body.into_dependencies(asker, write)).map(drop);
     let results = [
-        body::<CreateService>(bytes).and_then(|body| body.into_registration(3)).map(|registration| {
-            let stored = json::encode(&registration.service);
-            let again = body::<Service>(&stored);
-            let again = again.and_then(|service| validate::service::registration(&service, 3));
-            assert_eq!(again, Ok(()), "what was accepted is accepted as it is stored");
-        }),
+        body::<CreateService>(bytes).and_then(|body| body.into_registration(3, &SizeLimits::default())).map(
+            |registration| {
+                let stored = json::encode(&registration.service);
+                let again = body::<Service>(&stored);
+                let again = again.and_then(|service| validate::service::registration(&service, 3));
+                assert_eq!(again, Ok(()), "what was accepted is accepted as it is stored");
+            },
+        ),
         body::<DeleteServices>(bytes).and_then(DeleteServices::into_deletion).map(drop),
         body::<Properties>(bytes).map(drop),
         tag::replacement(bytes, "s", 3).map(drop),
@@ -143,7 +146,9 @@ fn decode_all(bytes: &[u8]) -> Vec<Error> {
         body::<BatchFind>(bytes).and_then(|body| body.into_query("c", 3)).map(drop),
         body::<BulkStatus>(bytes).and_then(BulkStatus::into_change).map(drop),
         body::<Heartbeats>(bytes).and_then(Heartbeats::into_instances).map(drop),
-        body::<RegisterInstance>(bytes).and_then(|body| body.into_instance("s")).map(drop),
+        body::<RegisterInstance>(bytes)
+            .and_then(|body| body.into_instance("s", &SizeLimits::default()))
+            .map(drop),
     ];
     results.into_iter().filter_map(Result::err).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::domain::json::TextMap;
+use crate::domain::validate::size::SizeLimits;
 use crate::domain::validate::{self, Force, rule};
 use crate::domain::{Instance, Service};
 use crate::error::Error;
@@ -20,6 +21,9 @@ json_object! {
     }
 }
 
+/// Instances that come with a service. Each may be refused with a sentence of its own, which the answer repeats.
+const MAX_INSTANCES: usize = 1_000;
+
 /// A service to register: defaults filled in, valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
@@ -32,11 +36,18 @@ pub struct Registration {
 }
 
 impl CreateService {
-    /// 400001 without a service, for an invalid one, and for a `null` among the instances.
-    pub fn into_registration(self, schema_quota: usize) -> Result<Registration, Error> {
+    /// 400001 without a service, for an invalid one, for more than [`MAX_INSTANCES`] and for a `null` among them.
+    pub fn into_registration(self, schema_quota: usize, sizes: &SizeLimits) -> Result<Registration, Error> {
         let mut service = self.service.ok_or_else(|| Error::invalid("Request body is empty"))?;
         service.apply_defaults();
         validate::service::registration(&service, schema_quota)?;
+        sizes.check_properties(&service.properties)?;
+        let count = self.instances.len();
+        if count > MAX_INSTANCES {
+            let detail =
+                format!("a service is registered with at most {MAX_INSTANCES} instances, not with {count}");
+            return Err(Error::invalid(detail));
+        }
         let instances = rule::all_present("CreateServiceRequest.Instances", self.instances)?;
         Ok(Registration { service, tags: self.tags, instances })
     }
@@ -80,6 +91,14 @@ json_object! {
     }
 }
 
+impl Properties {
+    /// The properties; 400001 if they are too large.
+    pub fn into_properties(self, sizes: &SizeLimits) -> Result<TextMap, Error> {
+        sizes.check_properties(&self.properties)?;
+        Ok(self.properties)
+    }
+}
+
 json_object! {
     /// Answer to a creation or an existence request.
     pub struct Existence {
@@ -117,7 +136,7 @@ mod tests {
 
     fn check_create(input: &str, expected: Result<&str, &str>) {
         let registration =
-            body::<CreateService>(input.as_bytes()).and_then(|body| body.into_registration(100));
+            body::<CreateService>(input.as_bytes()).and_then(|body| body.into_registration(100, &sizes()));
         match (registration, expected) {
             (Ok(registration), Ok(service)) => {
                 assert_eq!(String::from_utf8(json::encode(&registration.service)).unwrap(), service);
@@ -125,6 +144,25 @@ mod tests {
             (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
             (registration, _) => panic!("{input}: {registration:?}"),
         }
+    }
+
+    fn sizes() -> SizeLimits {
+        SizeLimits { properties: 50, ..SizeLimits::default() }
+    }
+
+    #[test]
+    fn more_than_the_single_routes_take_is_refused() {
+        let with = |member: &str| format!(r#"{{"service":{{"serviceName":"x"{member}}}"#);
+        let large = "x".repeat(50);
+        check_create(
+            &format!("{}}}", with(&format!(r#","properties":{{"p":"{large}"}}"#))),
+            Err("server.request.maxPropertiesBytes"),
+        );
+        let instances = vec!["{}"; MAX_INSTANCES + 1].join(",");
+        check_create(
+            &format!(r#"{},"instances":[{instances}]}}"#, with("")),
+            Err("at most 1000 instances, not with 1001"),
+        );
     }
 
     /// `rules` alone are answered like nothing.
@@ -179,7 +217,8 @@ mod tests {
     #[test]
     fn tags_and_instances_come_along() {
         let input = r#"{"service":{"serviceName":"x"},"tags":{"0":""},"instances":[{},{"hostName":"h"}]}"#;
-        let registration = body::<CreateService>(input.as_bytes()).unwrap().into_registration(100).unwrap();
+        let read = body::<CreateService>(input.as_bytes()).unwrap();
+        let registration = read.into_registration(100, &sizes()).unwrap();
         assert_eq!(registration.tags.len(), 1);
         assert_eq!(registration.instances[1].host_name, "h");
     }
@@ -218,9 +257,11 @@ mod tests {
     fn properties() {
         let input =
             br#"{"serviceId":"other","Properties":{"k":"v","n":null},"framework":{"name":"B"},"version":9}"#;
-        let properties = body::<Properties>(input).unwrap().properties;
+        let properties = body::<Properties>(input).unwrap().into_properties(&sizes()).unwrap();
         assert_eq!(properties, TextMap::from([("k".into(), "v".into()), ("n".into(), String::new())]));
         assert!(body::<Properties>(br#"{"properties":null}"#).unwrap().properties.is_empty());
+        let large = format!(r#"{{"properties":{{"k":"{}"}}}}"#, "x".repeat(50));
+        assert!(body::<Properties>(large.as_bytes()).unwrap().into_properties(&sizes()).is_err());
     }
 
     #[test]

@@ -15,11 +15,12 @@ use futures_util::future::{Either, LocalBoxFuture};
 use tokio::time::Instant;
 
 use super::admission::{Admission, refusal};
-use super::body::{self, BodyError};
+use super::body::{self, BodyError, BodyLimit};
 use super::connection::{Exchange, Standing};
 use super::response::{Seen, Terms, caught, count, hold, must_wait, too_large_head};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
+use crate::domain::validate::size;
 use crate::error::Error;
 use crate::http::call::{Answer, Call, Head, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text};
 use crate::http::middleware::cors;
@@ -168,14 +169,16 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         let kept = head.share();
         let mut space = self.admission.body();
         let terms = &self.terms;
-        let most = match route.body {
+        let limit = |most, key| Some(BodyLimit { most, key });
+        let limit = match route.body {
             Body::Ignored => None,
-            Body::UpTo(most) => Some(most),
-            Body::Configured => Some(terms.max_body),
+            Body::Instance => limit(terms.max_instance, size::INSTANCE_KEY),
+            Body::Properties => limit(terms.max_properties, size::PROPERTIES_KEY),
+            Body::Configured => limit(terms.max_body, "server.request.maxBodyBytes"),
         };
-        let read = match most {
-            Some(most) => {
-                let body = body::read(kept.get(), &mut payload, most, terms.body_time, &mut space).await;
+        let read = match limit {
+            Some(limit) => {
+                let body = body::read(kept.get(), &mut payload, limit, terms.body_time, &mut space).await;
                 body.map(|body| (body, true))
             }
             None => Ok((Bytes::new(), body::drop_rest(kept.get(), &mut payload).await)),
@@ -187,9 +190,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 None => (self.run(route, Call::new(head, matched, tenant, body)), emptied),
             },
             Err(BodyError::NoRoom) => (refusal(route.load).into(), false),
-            Err(BodyError::TooLarge) => {
+            Err(BodyError::Unfit(detail)) => {
                 let emptied = body::drop_rest(kept.get(), &mut payload).await;
-                (Error::invalid("http: request body too large").into(), emptied)
+                (Error::invalid(detail).into(), emptied)
             }
             Err(BodyError::Slow) => {
                 let detail = format!("the body did not arrive within {} s", terms.body_time.as_secs());

@@ -81,6 +81,10 @@ pub struct Settings {
     pub max_header_bytes: usize,
     /// Bytes of a body on routes that say nothing else.
     pub max_body_bytes: usize,
+    /// Bytes of a body that is an instance.
+    pub max_instance_bytes: usize,
+    /// Bytes of a body that is properties.
+    pub max_properties_bytes: usize,
     /// For a request's head, from its first byte (the first one's from the connection's begin).
     pub head_time: Duration,
     /// For a request's body, from the end of its head.
@@ -108,6 +112,8 @@ impl Default for Settings {
             answers: AnswerMemory::new(64 * 1024 * 1024, 128 * 1024 * 1024),
             max_header_bytes: 16 * 1024,
             max_body_bytes: 2 * 1024 * 1024,
+            max_instance_bytes: 5120,
+            max_properties_bytes: 3072,
             head_time: Duration::from_secs(60),
             body_time: Duration::from_secs(60),
             keep_alive: Duration::from_secs(90),
@@ -189,6 +195,8 @@ pub async fn start<S: Send + Sync + 'static>(
                 max_head: settings.max_header_bytes.saturating_add(HEAD_SLACK),
                 max_body: settings.max_body_bytes,
                 answers: Arc::clone(&settings.answers),
+                max_instance: settings.max_instance_bytes,
+                max_properties: settings.max_properties_bytes,
                 body_time: settings.body_time,
                 stop: Arc::clone(&stop),
                 observer: settings.observer.clone(),

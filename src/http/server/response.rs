@@ -40,6 +40,10 @@ pub(super) struct Terms {
     pub(super) max_body: usize,
     /// What answers may hold of memory.
     pub(super) answers: Arc<AnswerMemory>,
+    /// Bytes of a body that is an instance.
+    pub(super) max_instance: usize,
+    /// Bytes of a body that is properties.
+    pub(super) max_properties: usize,
     /// For a body, from the end of the head.
     pub(super) body_time: Duration,
     /// Raised when the server stops.

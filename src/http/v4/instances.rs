@@ -52,7 +52,7 @@ pub const PUT_STATUS: Operation =
 pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Body = body(call.body())?;
     let id = call.param("serviceId");
-    let instance = body.into_instance(id)?;
+    let instance = body.into_instance(id, &api.rules.sizes)?;
     let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
     let id = api
         .write(RegisterInstance {
@@ -89,7 +89,7 @@ pub async fn put_status(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Properties = body(call.body())?;
     let (service, instance) = ids(&call, InstanceRequest::PutProperties)?;
-    let change = InstanceChange::Properties(body.properties);
+    let change = InstanceChange::Properties(body.into_properties(&api.rules.sizes)?);
     api.write(ChangeInstance { tenant: call.tenant().clone(), service, instance, change }).await?;
     Ok(Reply::empty())
 }

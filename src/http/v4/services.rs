@@ -20,6 +20,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::body;
+use crate::http::dto::instance::check_registration;
 use crate::http::dto::joined;
 use crate::http::dto::service::{
     CreateService, DeleteServiceResult, DeleteServices, DeleteServicesResult, Existence, Properties,
@@ -75,7 +76,8 @@ pub(super) const NO_SERVICE: &str = "Service does not exist.";
 /// `POST /microservices`: the service, and with it tags and instances.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: CreateService = body(call.body())?;
-    let Registration { service, tags, instances } = body.into_registration(api.rules.quotas.schemas)?;
+    let Registration { service, tags, instances } =
+        body.into_registration(api.rules.quotas.schemas, &api.rules.sizes)?;
     let tenant = call.tenant();
     let message = RegisterService { tenant: tenant.clone(), service, author: Author::Client };
     let id = api.write(message).await?;
@@ -113,7 +115,7 @@ async fn register_with(
     service: &ServiceId,
     instance: Instance,
 ) -> Result<(), Error> {
-    validate::instance::registration(service.as_str(), &instance)?;
+    check_registration(service.as_str(), &instance, &api.rules.sizes)?;
     let (tenant, service) = (tenant.clone(), service.clone());
     api.write(RegisterInstance {
         tenant,
@@ -185,8 +187,9 @@ pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Properties = body(call.body())?;
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::PutProperties, id)?;
+    let properties = body.into_properties(&api.rules.sizes)?;
     let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
-    api.write(ReplaceServiceProperties { tenant, service, properties: body.properties }).await?;
+    api.write(ReplaceServiceProperties { tenant, service, properties }).await?;
     Ok(Reply::empty())
 }
 

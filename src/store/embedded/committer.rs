@@ -101,7 +101,7 @@ impl Committer {
                 }
             }
             if let Err(message) =
-                self.snapshots.maintain(&self.disk, &mut self.log, &self.keyspace, &self.counters)
+                self.snapshots.maintain(&self.disk, &mut self.log, &mut self.keyspace, &self.counters)
             {
                 (self.on_fatal)(&message);
                 break;

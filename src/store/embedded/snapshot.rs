@@ -41,7 +41,7 @@ impl Snapshots {
         &mut self,
         disk: &Arc<dyn Disk>,
         log: &mut Log,
-        keyspace: &Keyspace,
+        keyspace: &mut Keyspace,
         counters: &Counters,
     ) -> Result<(), String> {
         match &self.running {
@@ -64,6 +64,7 @@ impl Snapshots {
                 return Err(format!("{}: could not {doing}: {error}", log.path()));
             }
         }
+        keyspace.rebuild();
         let contents = Contents {
             store: self.store,
             last_group: log.last_group(),

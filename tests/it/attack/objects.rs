@@ -1,1 +1,305 @@
 //! Objects that are larger, or more, than a limit allows, by every route that accepts them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::daemon::{Daemon, Installation, Settings};
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::{Client, Request, Response};
+use crate::support::store::{Backing, Embedded, OwnEtcd};
+
+/// The two spellings of the API.
+const BASES: [&str; 2] = ["/v4/default/registry/microservices", "/registry/v3/microservices"];
+
+fn on_both_stores(settings: &Settings, check: impl Fn(Daemon)) {
+    check(Daemon::start(Embedded.chosen_in(settings.clone())).unwrap());
+    let etcd = OwnEtcd::start();
+    check(Daemon::start(etcd.chosen_in(settings.clone())).unwrap());
+}
+
+/// What became of a request: the error code of its body, else its status.
+fn code(response: &Response) -> String {
+    let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+    body["errorCode"].as_str().map_or_else(|| response.status.to_string(), str::to_owned)
+}
+
+#[track_caller]
+fn assert_too_large(response: &Response, key: &str) {
+    assert_eq!(code(response), "400001", "{}", response.text());
+    assert!(response.text().contains(key), "{}", response.text());
+}
+
+fn service(client: &Client, base: &str, name: &str) -> String {
+    let answer = client.post(base, &json!({"service": {"serviceName": name}})).unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    answer.json()["serviceId"].as_str().unwrap().to_owned()
+}
+
+/// Entries of the registry by an export; the daemon is stopped for it.
+fn entries(daemon: &mut Daemon) -> Vec<(String, usize)> {
+    assert!(daemon.terminate(GENEROUS).unwrap().success());
+    let file = daemon.folder().join("export");
+    let finished = daemon.installation().run(&["export", "--to", file.to_str().unwrap()]).unwrap();
+    assert_eq!(finished.code, Some(0), "{}", finished.output);
+    let lines = fs::read_to_string(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let entry =
+        |line: Value| Some((line["key"].as_str()?.to_owned(), line["value"].as_str().map_or(0, str::len)));
+    lines.filter_map(entry).collect()
+}
+
+/// Bytes of all files below a folder.
+fn size(folder: &Path) -> u64 {
+    let Ok(files) = fs::read_dir(folder) else { return 0 };
+    files.flatten().filter_map(|file| file.metadata().ok()).map(|file| file.len()).sum()
+}
+
+/// An instance of 1.3 MB and properties of 1.3 MB are refused by every route, and nothing of them is kept: neither in memory
+/// nor on disk.
+#[test]
+fn a_second_route_takes_nothing_larger() {
+    on_both_stores(&Settings::default(), |mut daemon| {
+        let client = daemon.client();
+        let large = "x".repeat(1_300_000);
+        let properties = json!({ "p": large });
+        let instance = json!({"hostName": "h", "properties": properties});
+        let (small, before) =
+            (json!({"hostName": "h", "instanceId": "i"}), daemon.process().resident_memory());
+        for (at, base) in BASES.into_iter().enumerate() {
+            let id = service(&client, base, &format!("s{at}"));
+            let registered =
+                client.post(&format!("{base}/{id}/instances"), &json!({ "instance": small })).unwrap();
+            assert_eq!(registered.status, 200);
+            for round in 0..10 {
+                let new = json!({"serviceName": format!("new{at}-{round}")});
+                let with_instances = json!({"service": new, "instances": [small, instance]});
+                let mut with_properties = json!({ "service": new });
+                with_properties["service"]["properties"] = properties.clone();
+                let put = json!({ "properties": properties });
+                let one = json!({ "instance": instance });
+                for (answer, key) in [
+                    (client.post(&format!("{base}/{id}/instances"), &one), "maxInstanceBytes"),
+                    (client.post(base, &with_instances), "maxInstanceBytes"),
+                    (client.put(&format!("{base}/{id}/properties"), &put), "maxPropertiesBytes"),
+                    (client.put(&format!("{base}/{id}/instances/i/properties"), &put), "maxPropertiesBytes"),
+                    (client.post(base, &with_properties), "maxPropertiesBytes"),
+                ] {
+                    assert_too_large(&answer.unwrap(), &format!("server.request.{key}"));
+                }
+            }
+        }
+        // As many bodies of 2 MiB as may be at work for one client after another, and what the allocator keeps.
+        let grown = daemon.process().resident_memory().saturating_sub(before);
+        assert!(grown < 32 << 10, "{grown} kB more in memory");
+        assert!(size(&daemon.folder().join("data")) < 1 << 20);
+        let largest = entries(&mut daemon).into_iter().max_by_key(|(_, length)| *length).unwrap();
+        assert!(largest.1 < 5_120, "{largest:?}");
+    });
+}
+
+/// By both routes the limit itself passes, and it can be set.
+#[test]
+fn the_limits_of_objects_are_the_same_by_every_route() {
+    let settings = Settings::default()
+        .conf("server.request.maxInstanceBytes", "20000")
+        .conf("server.request.maxPropertiesBytes", "10000");
+    on_both_stores(&settings, |daemon| {
+        let client = daemon.client();
+        for (at, base) in BASES.into_iter().enumerate() {
+            // Without what stands around: {"hostName":"…"} and {"p":"…"}.
+            let instance =
+                |length: usize| json!({"hostName": "h", "properties": {"p": "x".repeat(length - 38)}});
+            let properties = |length: usize| json!({"p": "x".repeat(length - 8)});
+            assert_eq!(instance(20_000).to_string().len(), 20_000);
+            assert_eq!(properties(10_000).to_string().len(), 10_000);
+            let id = service(&client, base, &format!("s{at}"));
+            let new = |round: usize| json!({"serviceName": format!("new{at}-{round}")});
+            let create = |round: usize, length: usize| {
+                client.post(base, &json!({"service": new(round), "instances": [instance(length)]})).unwrap()
+            };
+            assert_eq!(code(&create(0, 20_000)), "200");
+            assert_too_large(&create(1, 20_001), "at most 20000 bytes are taken");
+            // The body's limit counts what stands around, too.
+            let register = |length: usize| {
+                client
+                    .post(&format!("{base}/{id}/instances"), &json!({"instance": instance(length)}))
+                    .unwrap()
+            };
+            assert_eq!(code(&register(20_000 - 13)), "200");
+            assert_too_large(&register(20_000 - 12), "it has 20001 bytes, at most 20000 bytes are taken");
+            let describe = |round: usize, length: usize| {
+                let mut body = json!({"service": new(round)});
+                body["service"]["properties"] = properties(length);
+                client.post(base, &body).unwrap()
+            };
+            assert_eq!(code(&describe(2, 10_000)), "200");
+            assert_too_large(&describe(3, 10_001), "at most 10000 bytes are taken");
+            let put = |length: usize| {
+                client
+                    .put(&format!("{base}/{id}/properties"), &json!({"properties": properties(length)}))
+                    .unwrap()
+            };
+            assert_eq!(code(&put(10_000 - 15)), "200");
+            assert_too_large(&put(10_000 - 14), "at most 10000 bytes are taken");
+        }
+    });
+}
+
+/// Hundreds of thousands of empty instances come with a service: the answer has one sentence, not one for each.
+#[test]
+fn a_service_comes_with_a_bounded_number_of_instances() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let client = daemon.client();
+    // The last one has too many for the memory of a body.
+    for (count, expected) in
+        [(1_000, "errMessages"), (1_001, "at most 1000 instances"), (500_000, "too many elements")]
+    {
+        let instances = vec!["{}"; count].join(",");
+        let body = format!(r#"{{"service":{{"serviceName":"s"}},"instances":[{instances}]}}"#);
+        let answer = client.send(&Request::new("POST", BASES[0]).bytes(body)).unwrap();
+        assert_eq!(code(&answer), "400001");
+        assert!(answer.text().contains(expected), "{count}");
+        // A hundred refusals of at most some hundred bytes.
+        assert!(answer.body.len() < 100 << 10, "{} bytes for {count} instances", answer.body.len());
+    }
+}
+
+/// So many MiB of blanks, packed.
+fn packed_blanks(mebibytes: usize) -> Vec<u8> {
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let blanks = vec![b' '; 1 << 20];
+    for _ in 0..mebibytes {
+        packed.write_all(&blanks).unwrap();
+    }
+    packed.finish().unwrap()
+}
+
+/// A body of 200 kB that unpacks to 200 MB ends at the limit, however many come at once: it costs the memory and the CPU time
+/// of a body that has 2 MiB.
+#[test]
+fn a_packed_body_ends_at_the_limit() {
+    let mut daemon = Daemon::start(Settings::default()).unwrap();
+    let client = daemon.client();
+    let id = service(&client, BASES[0], "s");
+    let send = |route: &str, body: &[u8]| {
+        let request = Request::new("POST", &format!("{}/{id}/{route}", BASES[0]));
+        client.send(&request.header("Content-Encoding", "gzip").bytes(body)).unwrap()
+    };
+    let all = |route: &str, body: &[u8], detail: &str| {
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..4 {
+                        let answer = send(route, body);
+                        assert_eq!(code(&answer), "400001");
+                        assert!(answer.text().contains(detail), "{}", answer.text());
+                    }
+                });
+            }
+        });
+    };
+    let start = daemon.process().cpu_time();
+    all("schemas", &packed_blanks(2), "unexpected end of JSON input");
+    let (whole, before) = (daemon.process().cpu_time() - start, daemon.process().peak_memory());
+    let bomb = packed_blanks(200);
+    assert!(bomb.len() < 2 << 20);
+    all("schemas", &bomb, "request body too large: unpacked");
+    let bombs = daemon.process().cpu_time() - start - whole;
+    // CPU time is counted in ticks of 10 ms.
+    assert!(bombs < 2 * whole + Duration::from_millis(100), "{bombs:?}, and {whole:?} for what just fits");
+    all("instances", &bomb, "request body too large: it has");
+    // Eight at once: each at most 2 MiB packed, 2 MiB unpacked in a buffer that doubles, and the window.
+    let (grown, most) = (daemon.process().peak_memory() - before, (8 * (2 + 4 + 1)) << 10);
+    assert!(grown < most, "{grown} kB more at the peak, at most {most}");
+    // What is right is taken.
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    packed.write_all(br#"{"instance":{"hostName":"h"}}"#).unwrap();
+    assert_eq!(send("instances", &packed.finish().unwrap()).status, 200);
+}
+
+/// A client that names a new tenant with each request fills a quota, and members go on. Tenants that come and go leave
+/// nothing.
+#[test]
+fn tenants_are_bounded() {
+    let settings = Settings::default().conf("quota.cap.domain.limit", "5");
+    on_both_stores(&settings, |mut daemon| {
+        let client = daemon.client();
+        let create = |domain: &str, project: &str, name: &str| {
+            let request = Request::new("POST", &format!("/v4/{project}/registry/microservices"))
+                .header("X-Domain-Name", domain)
+                .json(&json!({"service": {"serviceName": name}}));
+            client.send(&request).unwrap()
+        };
+        let delete = |domain: &str, project: &str, id: &str| {
+            let request = Request::new("DELETE", &format!("/v4/{project}/registry/microservices/{id}"));
+            assert_eq!(client.send(&request.header("X-Domain-Name", domain)).unwrap().status, 200);
+        };
+        // The registry itself is in default/default.
+        for (domain, project) in [("a", "p"), ("a", "q"), ("b", "p"), ("default", "p")] {
+            assert_eq!(code(&create(domain, project, "s")), "200", "{domain}/{project}");
+        }
+        for (domain, project) in [("a", "r"), ("c", "p"), ("default", "q")] {
+            let refused = create(domain, project, "s");
+            assert_eq!(code(&refused), "400100", "{domain}/{project}");
+            assert_eq!(
+                refused.json()["detail"],
+                "no quota to create DOMAIN, max num is 5, curNum is 5, apply num is 1"
+            );
+        }
+        // Members go on.
+        assert_eq!(code(&create("default", "default", "s")), "200");
+        let answer = create("b", "p", "another");
+        let another = answer.json()["serviceId"].as_str().unwrap().to_owned();
+        let instance = json!({"instance": {"hostName": "h", "instanceId": "i"}});
+        let register = Request::new("POST", &format!("/v4/p/registry/microservices/{another}/instances"))
+            .header("X-Domain-Name", "b")
+            .json(&instance);
+        assert_eq!(client.send(&register).unwrap().status, 200);
+        // One that goes makes room for another one, again and again.
+        let answer = create("a", "q", "s");
+        delete("a", "q", answer.json()["serviceId"].as_str().unwrap());
+        for round in 0..50 {
+            let (domain, project) = (format!("domain{round}"), format!("project{round}"));
+            let mut created = create(&domain, &project, "s");
+            // On etcd the end of the dependencies of the last one is applied a moment later.
+            eventually(GENEROUS, || {
+                if created.status != 200 {
+                    created = create(&domain, &project, "s");
+                }
+                if created.status == 200 { Ok(()) } else { Err(created.text()) }
+            });
+            delete(&domain, &project, created.json()["serviceId"].as_str().unwrap());
+        }
+        // Nobody waits for the end of their keys.
+        eventually(GENEROUS, || {
+            let keys: Vec<String> = entries(&mut daemon).into_iter().map(|(key, _)| key).collect();
+            daemon.restart().unwrap();
+            let of =
+                |tree: &str| keys.iter().filter(|key| key.starts_with(tree)).cloned().collect::<Vec<_>>();
+            let (domains, projects) = (of("/cse-sr/domains/"), of("/cse-sr/projects/"));
+            if (domains.len(), projects.len()) == (3, 4) {
+                Ok(())
+            } else {
+                Err(format!("{domains:?} {projects:?}"))
+            }
+        });
+    });
+}
+
+/// Leases that end between two heartbeats are doubted where they are configured.
+#[test]
+fn too_short_leases_are_told_before_they_hurt() {
+    let settings = Settings::default().environment("INSTANCE_TTL", "10");
+    let checked = Installation::new(settings.clone()).unwrap().run(&["check-config"]).unwrap();
+    assert_eq!(checked.code, Some(0));
+    let mut daemon = Daemon::start(settings).unwrap();
+    for output in [checked.output, daemon.process().log()] {
+        assert!(output.contains("every lease lasts 10 s"), "{output}");
+    }
+}

@@ -18,6 +18,7 @@ use service_center::domain::dependency::CrossDomain;
 use service_center::domain::json;
 use service_center::domain::validate::dependency::{Asker, DependencyWrite};
 use service_center::domain::validate::find::{FindParameters, find, tag_keys};
+use service_center::domain::validate::size::SizeLimits;
 use service_center::domain::{Instance, Service, Tenant, version};
 use service_center::http::dto;
 use service_center::http::escape::{clean_path, decode_path, decode_query};
@@ -75,10 +76,10 @@ const BODY_KINDS: usize = 10;
 fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
     let read = match kind {
         0 => dto::body::<dto::service::CreateService>(bytes)
-            .and_then(|body| body.into_registration(100))
+            .and_then(|body| body.into_registration(100, &SizeLimits::default()))
             .map(drop),
         1 => dto::body::<dto::instance::RegisterInstance>(bytes)
-            .and_then(|body| body.into_instance("s"))
+            .and_then(|body| body.into_instance("s", &SizeLimits::default()))
             .map(|instance| assert!(!json::encode(&instance).is_empty())),
         2 => dto::body::<dto::instance::Heartbeats>(bytes).and_then(|body| body.into_instances()).map(drop),
         3 => dto::body::<dto::instance::BulkStatus>(bytes).and_then(|body| body.into_change()).map(drop),

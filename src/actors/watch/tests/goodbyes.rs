@@ -174,7 +174,7 @@ fn what_was_missed_may_be_of_any_age() {
 #[test]
 fn a_configured_ttl_counts_instead_of_the_documents() {
     let mut world = World::new();
-    world.state = WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(1.0), 20);
+    world.state = WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 20);
     world.register("i", 7);
     world.told();
     world.pass(seconds(13));

@@ -1,7 +1,7 @@
 //! Which expiries are held, and for how long.
 
 use super::super::guard::{Expiry, ExpiryGuard, Held, Rule, Verdict, WINDOW};
-use super::{Duration, InstanceRef, seconds};
+use super::{Duration, GuardRules, InstanceRef, rules, seconds};
 
 fn at(number: usize) -> InstanceRef {
     super::at(&format!("i{number}"))
@@ -9,7 +9,7 @@ fn at(number: usize) -> InstanceRef {
 
 /// `expired` of `total` end at second 100; what has passed at each of the given seconds.
 fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
-    let mut guard = ExpiryGuard::new(share);
+    let mut guard = ExpiryGuard::new(rules(share));
     for number in 0..expired {
         let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: total };
         guard.expire(at(number), expiry, seconds(100));
@@ -38,6 +38,27 @@ fn most_are_preserved_for_their_ttl() {
     check(1.0, 7, 10, &[(102, 7)]);
 }
 
+/// All of eight die: rule (a) holds them, and rule (b) does if (a) is off. With both off they go.
+#[test]
+fn each_rule_can_be_turned_off() {
+    use super::Preservation::{Off, On};
+    for (preservation, share, rule) in [
+        (On, 1.0, Some(Rule::Preservation)),
+        (On, 0.2, Some(Rule::Preservation)),
+        (Off, 0.2, Some(Rule::Share)),
+        (Off, 1.0, None),
+    ] {
+        let mut guard = ExpiryGuard::new(GuardRules { preservation, share });
+        for number in 0..8 {
+            let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 8 };
+            guard.expire(at(number), expiry, seconds(100));
+        }
+        let passed = guard.judge(seconds(102), 8, |_| false).pass.len();
+        assert_eq!(passed, if rule.is_some() { 0 } else { 8 }, "{preservation:?}, {share}");
+        assert_eq!(rule_of(&guard, 0), rule, "{preservation:?}, {share}");
+    }
+}
+
 #[test]
 fn a_large_share_is_held_for_its_ttl() {
     check(0.2, 21, 100, &[(102, 0), (219, 0), (220, 21)]);
@@ -46,7 +67,7 @@ fn a_large_share_is_held_for_its_ttl() {
 
 #[test]
 fn a_cut_that_spreads_over_the_interval_is_seen() {
-    let mut guard = ExpiryGuard::new(0.2);
+    let mut guard = ExpiryGuard::new(rules(0.2));
     let mut passed = 0;
     for number in 0..60 {
         let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
@@ -59,7 +80,7 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
 
 #[test]
 fn one_that_registers_again_is_not_held() {
-    let mut guard = ExpiryGuard::new(0.2);
+    let mut guard = ExpiryGuard::new(rules(0.2));
     guard.expire(at(1), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
     guard.forget(&at(1));
     assert_eq!(guard.judge(seconds(10), 1, |_| false), Verdict::default());
@@ -83,7 +104,7 @@ fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_
 
 /// A guard in which these expire at second 100, with a TTL each.
 fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
-    let mut guard = ExpiryGuard::new(share);
+    let mut guard = ExpiryGuard::new(rules(share));
     for (number, ttl_seconds) in ttls.iter().enumerate() {
         let expiry = Expiry { ttl_seconds: *ttl_seconds, interval_seconds: 30, held_before: total };
         guard.expire(at(number), expiry, seconds(100));
@@ -118,7 +139,7 @@ fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minu
 fn the_share_is_of_the_interval_of_each() {
     // 30 of 100 expire within a minute: too many for who beats each 60 s, not for who beats each 5 s.
     let judge = |interval_seconds: i64| {
-        let mut guard = ExpiryGuard::new(0.2);
+        let mut guard = ExpiryGuard::new(rules(0.2));
         for number in 0..30 {
             let now = seconds(100 + 2 * number as u64);
             guard.expire(at(number), Expiry { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
@@ -189,7 +210,7 @@ fn one_that_expires_twice_waits_once() {
 
 #[test]
 fn what_is_remembered_is_bounded_by_time() {
-    let mut guard = ExpiryGuard::new(0.2);
+    let mut guard = ExpiryGuard::new(rules(0.2));
     for number in 0..1000_usize {
         let now = seconds(100 + number as u64);
         guard.expire(at(number), Expiry { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 }, now);
@@ -236,7 +257,7 @@ fn what_is_held_is_told_as_it_is() {
 
 #[test]
 fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
-    let mut guard = ExpiryGuard::new(0.1);
+    let mut guard = ExpiryGuard::new(rules(0.1));
     let (mut lines, mut told, mut held) = (0, 0, 0);
     let mut judge = |guard: &mut ExpiryGuard, now: Duration| {
         let verdict = guard.judge(now, 10_000, |_| false);

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::guard::ExpiryGuard;
+use super::guard::{ExpiryGuard, GuardRules, Preservation};
 use super::state::{Fate, Step, WatchState};
 use crate::cache::{Action, SnapshotBuilder};
 use crate::domain::event::InstanceRef;
@@ -26,6 +26,11 @@ const fn seconds(seconds: u64) -> Duration {
 
 fn tenant() -> Tenant {
     Tenant::default_tenant()
+}
+
+/// Both rules, the second with this share.
+fn rules(share: f64) -> GuardRules {
+    GuardRules { preservation: Preservation::On, share }
 }
 
 fn at(instance: &str) -> InstanceRef {
@@ -46,7 +51,7 @@ impl World {
     /// At second 1,000, with nothing known and no share that is too much.
     fn new() -> Self {
         Self {
-            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(1.0), 0),
+            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 0),
             revision: 0,
             now: seconds(1000),
         }

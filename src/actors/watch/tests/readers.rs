@@ -11,6 +11,7 @@ use rand::{Rng, SeedableRng};
 
 use super::super::{WatchActor, WatchRules};
 use super::history::{Expiries, History};
+use super::rules;
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
 use crate::actors::lifeline::Lifelines;
@@ -200,7 +201,8 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
         lifelines.release();
         let (publisher, reader) = cell::cell();
         let hub = Mailbox::start_here(&lifelines, HubActor::default);
-        let rules = WatchRules { share: 1.0, fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
+        let rules =
+            WatchRules { guard: rules(1.0), fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());
         Mailbox::start_here(&lifelines, || {
             WatchActor::new(store, publisher, Goodbyes::default(), hub, clock, rules)

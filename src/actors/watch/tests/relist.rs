@@ -59,7 +59,7 @@ impl Scene {
             seed,
             history: History::new(seed, Expiries::Some),
             under_way: VecDeque::new(),
-            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(0.2), 0),
+            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(0.2)), 0),
             now: seconds(1000),
             shown: BTreeSet::new(),
             revision: 0,
@@ -104,7 +104,7 @@ impl Scene {
             .filter_map(super::super::state::listed)
             .for_each(|event| builder.apply(event));
         let is_first = self.state.revision() == 0;
-        let step = self.state.replace(builder, self.history.revision, 0.2);
+        let step = self.state.replace(builder, self.history.revision);
         if is_first {
             // Nobody watches before.
             assert!(step.changes.is_empty());
@@ -174,7 +174,7 @@ fn who_is_listed_anew_is_back() {
         let Event::Put(entry) = missed.put(document(instance), &json(instance), 1) else { unreachable!() };
         super::super::state::listed(&entry).into_iter().for_each(|event| builder.apply(event));
     }
-    let step = world.state.replace(builder, 10, 0.2);
+    let step = world.state.replace(builder, 10);
     let mut fates: Vec<(String, Fate)> =
         step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate)).collect();
     fates.sort_by(|a, b| a.0.cmp(&b.0));

@@ -1,0 +1,247 @@
+//! The texts of schemas as a resource: a service holds a limited number of bytes, and a text is deleted with its last reference.
+//!
+//! Services share a text by its hash. A writer that adds a reference to an existing text does not write the text (Go nodes on
+//! the same etcd don't either). So no compare on the text notices the new reference. The transaction that deletes a text
+//! therefore compares all references of the tenant. If the reference comes first, the deletion is refused. If the deletion
+//! comes first, the compare of the writer finds the text missing, and the writer writes it again.
+//!
+//! A write that takes references away is followed by the deletion of their texts, before it is answered. These are separate
+//! transactions, because etcd evaluates all compares of a transaction before its writes, when the old reference is still there.
+//! If the store does not answer, or the outcome of the write is unknown, the actor keeps the hash and tries again each second.
+//! The RetireActor's job deletes what a crash leaves.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::core::{RegistryCore, store_error};
+use crate::domain::event::Revision;
+use crate::domain::{Tenant, quota};
+use crate::error::{Code, Error};
+use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, TxnOutcome, keys};
+
+/// Texts that may wait for their deletion. While so many wait, no text is replaced.
+const MAX_LEFT: usize = 1_000;
+/// Lengths that are remembered; each takes about 150 bytes.
+const MAX_LENGTHS: usize = 16_384;
+/// No text is longer: the store takes no larger transaction.
+const MAX_TEXT: usize = 1_572_864;
+
+/// What is known about texts beside the store. Lives on the actor's thread.
+#[derive(Default)]
+pub(super) struct SchemaTexts {
+    /// Texts that may have lost their last reference.
+    left: RefCell<BTreeSet<(Tenant, Arc<str>)>>,
+    /// Whether [`sweep`] works.
+    sweeping: Cell<bool>,
+    /// Lengths by key. A key is the hash of its text, so a length never changes.
+    lengths: RefCell<HashMap<Key, usize>>,
+}
+
+impl SchemaTexts {
+    /// 500011 while too many former texts wait for their deletion. A replacement would add one.
+    pub(super) fn check_room(&self) -> Result<(), Error> {
+        if self.left.borrow().len() < MAX_LEFT {
+            return Ok(());
+        }
+        let detail = format!("{MAX_LEFT} replaced schema texts wait for their deletion, try again");
+        Err(Error::new(Code::Unavailable, detail))
+    }
+
+    /// Keeps texts that may have lost their last reference, for [`sweep`].
+    pub(super) fn leave(&self, tenant: &Tenant, hashes: impl IntoIterator<Item = Arc<str>>) {
+        let mut left = self.left.borrow_mut();
+        for hash in hashes {
+            if left.len() >= MAX_LEFT {
+                log::warn!(
+                    "the text {hash} of {tenant} is left to the retirement job: {MAX_LEFT} others wait"
+                );
+                return;
+            }
+            left.insert((tenant.clone(), hash));
+        }
+    }
+
+    fn note_length(&self, key: Key, length: usize) {
+        let mut lengths = self.lengths.borrow_mut();
+        if lengths.len() >= MAX_LENGTHS {
+            lengths.clear();
+        }
+        lengths.insert(key, length);
+    }
+}
+
+/// The hashes that references read by a transaction held.
+pub(super) fn hashes(outcome: &TxnOutcome) -> BTreeSet<Arc<str>> {
+    let hash = |entry: &Entry| std::str::from_utf8(&entry.value).ok().map(Arc::from);
+    outcome.reads.iter().flatten().filter_map(hash).collect()
+}
+
+/// Deletes texts that a write has taken a reference from, except those that a schema refers to.
+pub(super) async fn let_go(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    hashes: BTreeSet<Arc<str>>,
+    written: Revision,
+) {
+    if hashes.is_empty() {
+        return;
+    }
+    core.catch_up(written).await;
+    let deadline = core.deadline();
+    let mut hashes = hashes.into_iter();
+    while let Some(hash) = hashes.next() {
+        // A late request leaves the rest to [`sweep`], if there is room.
+        let is_late = deadline.is_over() && core.texts.check_room().is_ok();
+        if is_late || delete_unreferenced(core, tenant, &hash).await.is_err() {
+            core.texts.leave(tenant, std::iter::once(hash).chain(hashes));
+            return;
+        }
+    }
+}
+
+/// Tries again what was left.
+pub(super) fn sweep(core: &Rc<RegistryCore>) {
+    if core.texts.left.borrow().is_empty() || core.texts.sweeping.replace(true) {
+        return;
+    }
+    let core = Rc::clone(core);
+    actix::spawn(async move {
+        loop {
+            let first = core.texts.left.borrow_mut().pop_first();
+            let Some((tenant, hash)) = first else { break };
+            if let Err(error) = delete_unreferenced(&core, &tenant, &hash).await {
+                log::debug!("the text {hash} of {tenant} is looked at again: {error}");
+                core.texts.leave(&tenant, [hash]);
+                break;
+            }
+        }
+        core.texts.sweeping.set(false);
+    });
+}
+
+/// Deletes a text unless a schema of the tenant refers to it; the revision if it was there and is gone.
+pub(super) async fn delete_unreferenced(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    hash: &Arc<str>,
+) -> Result<Option<Revision>, Error> {
+    let references = keys::schema_refs_of(tenant);
+    // etcd looks through all references of the tenant, 1 ms for each 1,000: one deletion at a time.
+    let _turn = core.turn(&references).await?;
+    let mut deadline = core.deadline();
+    loop {
+        deadline.check()?;
+        // The snapshot only says which of the two compares can hold; if it is behind, neither does.
+        let some = has_references(core, tenant);
+        let prefix = Key::clone(&references);
+        let unreferenced = if some {
+            Compare::NoneBelowIs { prefix, value: Bytes::copy_from_slice(hash.as_bytes()) }
+        } else {
+            Compare::NoneBelow(prefix)
+        };
+        let then = vec![Op::Delete(keys::schema_content(tenant, hash))];
+        let txn = Txn { compares: vec![unreferenced], then, otherwise: Vec::new() };
+        let outcome = commit_alone(core, txn).await?;
+        if outcome.succeeded {
+            return Ok(outcome.changed.then_some(outcome.revision));
+        }
+        core.be_current().await?;
+        if has_references(core, tenant) == some {
+            return Ok(None);
+        }
+    }
+}
+
+fn has_references(core: &RegistryCore, tenant: &Tenant) -> bool {
+    let snapshot = core.reader.load();
+    let view = snapshot.tenant(tenant);
+    view.is_some_and(|view| view.nodes().any(|(_, node)| !node.schema_refs.is_empty()))
+}
+
+/// Past the batcher: transactions of one batch may be judged by the state before the batch, so a reference written beside
+/// the deletion would not be seen by it.
+async fn commit_alone(core: &RegistryCore, txn: Txn) -> Result<TxnOutcome, Error> {
+    let outcome = core.store.batch(vec![txn]).await.pop();
+    let outcome = outcome
+        .unwrap_or_else(|| Err(StoreError::Unknown { message: "the store answered nothing".to_owned() }));
+    outcome.map_err(|error| store_error(&error))
+}
+
+/// 400100 if the texts that a service keeps and the new ones have too many bytes together. A service with too many bytes may
+/// still replace a text by a text that is not longer. An old snapshot is no reason to refuse.
+///
+/// `replaces` tells for a schema id whether its text is replaced. The store is read only if the texts may be too many.
+pub(super) async fn check_bytes(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    service: &str,
+    new: usize,
+    replaces: impl Fn(&str) -> bool,
+) -> Result<(), Error> {
+    let limit = core.rules.quotas.schema_bytes;
+    let references = || references(core, tenant, service);
+    let kept = references().iter().filter(|(schema, _)| !replaces(schema)).count();
+    if kept.saturating_mul(MAX_TEXT).saturating_add(new) <= limit {
+        return Ok(());
+    }
+    let mut is_current = false;
+    loop {
+        let (replaced, kept): (Vec<_>, Vec<_>) =
+            references().into_iter().partition(|(schema, _)| replaces(schema));
+        let kept = length(core, tenant, &kept).await?;
+        if kept + new <= limit || new <= length(core, tenant, &replaced).await? {
+            return Ok(());
+        }
+        if is_current {
+            return Err(quota::too_many_bytes("SCHEMA", limit, kept, new));
+        }
+        core.be_current().await?;
+        is_current = true;
+    }
+}
+
+/// Schemas of a service and the hashes of their texts.
+fn references(core: &RegistryCore, tenant: &Tenant, service: &str) -> Vec<(Arc<str>, Arc<str>)> {
+    let snapshot = core.reader.load();
+    let node = snapshot.tenant(tenant).and_then(|view| view.node(service));
+    let owned = |(schema, hash): (&Arc<str>, &Arc<str>)| (Arc::clone(schema), Arc::clone(hash));
+    node.map(|node| node.schema_refs.iter().map(owned).collect()).unwrap_or_default()
+}
+
+/// Bytes of texts together.
+async fn length(
+    core: &RegistryCore,
+    tenant: &Tenant,
+    references: &[(Arc<str>, Arc<str>)],
+) -> Result<usize, Error> {
+    let mut sum = 0;
+    let mut unknown = Vec::new();
+    for (_, hash) in references {
+        let key = keys::schema_content(tenant, hash);
+        match core.texts.lengths.borrow().get(&key) {
+            Some(length) => sum += length,
+            None => unknown.push(key),
+        }
+    }
+    for chunk in unknown.chunks(TEXTS_AT_ONCE) {
+        let ops = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
+        for (key, entries) in chunk.iter().zip(core.read_texts(ops).await?) {
+            // One that is missing counts nothing, and is looked for again.
+            if let Some(entry) = entries.first() {
+                core.texts.note_length(Key::clone(key), entry.value.len());
+                sum += entry.value.len();
+            }
+        }
+    }
+    Ok(sum)
+}
+
+/// Texts read at once: each may have more than a megabyte, and answers of the store are limited.
+pub(super) const TEXTS_AT_ONCE: usize = 4;
+
+#[cfg(test)]
+mod tests;
