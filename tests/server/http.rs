@@ -130,7 +130,7 @@ async fn the_tenant_stands_in_header_and_path() {
     check("/v4/p1/registry/version", "X-Domain-Name: d1\r\n", "V4 d1/p1").await;
     let refusal = |what: &str| {
         format!(
-            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{what} must have 1 to 64 characters, without '/' or blanks"}}"#
+            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{what} must have 1 to 64 printable characters, without '/' or blanks, and be neither '.' nor '..'"}}"#
         )
     };
     check("/v4/p/registry/show/x", "X-Domain-Name: a/b\r\n", &refusal("header X-Domain-Name 'a/b'")).await;
