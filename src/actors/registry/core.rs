@@ -14,7 +14,7 @@ use super::dependency_waiting::Waiting;
 use super::lease_pool::LeasePool;
 use super::messages::{Author, Committed};
 use super::rules::RegistryRules;
-use super::schema_texts::SchemaTexts;
+use super::schema_text_table::SchemaTexts;
 use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;

@@ -19,6 +19,7 @@ mod lease_pool;
 pub mod messages;
 mod retirement;
 pub mod rules;
+mod schema_text_table;
 mod schema_texts;
 mod schemas;
 mod server_record;

@@ -10,8 +10,7 @@
 //! If the store does not answer, or the outcome of the write is unknown, the actor keeps the hash and tries again each second.
 //! The RetireActor's job deletes what a crash leaves.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,59 +19,11 @@ use bytes::Bytes;
 use super::core::{RegistryCore, store_error};
 use crate::domain::event::Revision;
 use crate::domain::{Tenant, quota};
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, TxnOutcome, keys};
 
-/// Texts that may wait for their deletion. While so many wait, no text is replaced.
-const MAX_LEFT: usize = 1_000;
-/// Lengths that are remembered; each takes about 150 bytes.
-const MAX_LENGTHS: usize = 16_384;
 /// No text is longer: the store takes no larger transaction.
 const MAX_TEXT: usize = 1_572_864;
-
-/// What is known about texts beside the store. Lives on the actor's thread.
-#[derive(Default)]
-pub(super) struct SchemaTexts {
-    /// Texts that may have lost their last reference.
-    left: RefCell<BTreeSet<(Tenant, Arc<str>)>>,
-    /// Whether [`sweep`] works.
-    sweeping: Cell<bool>,
-    /// Lengths by key. A key is the hash of its text, so a length never changes.
-    lengths: RefCell<HashMap<Key, usize>>,
-}
-
-impl SchemaTexts {
-    /// 500011 while too many former texts wait for their deletion. A replacement would add one.
-    pub(super) fn check_room(&self) -> Result<(), Error> {
-        if self.left.borrow().len() < MAX_LEFT {
-            return Ok(());
-        }
-        let detail = format!("{MAX_LEFT} replaced schema texts wait for their deletion, try again");
-        Err(Error::new(Code::Unavailable, detail))
-    }
-
-    /// Keeps texts that may have lost their last reference, for [`sweep`].
-    pub(super) fn leave(&self, tenant: &Tenant, hashes: impl IntoIterator<Item = Arc<str>>) {
-        let mut left = self.left.borrow_mut();
-        for hash in hashes {
-            if left.len() >= MAX_LEFT {
-                log::warn!(
-                    "the text {hash} of {tenant} is left to the retirement job: {MAX_LEFT} others wait"
-                );
-                return;
-            }
-            left.insert((tenant.clone(), hash));
-        }
-    }
-
-    fn note_length(&self, key: Key, length: usize) {
-        let mut lengths = self.lengths.borrow_mut();
-        if lengths.len() >= MAX_LENGTHS {
-            lengths.clear();
-        }
-        lengths.insert(key, length);
-    }
-}
 
 /// The hashes that references read by a transaction held.
 pub(super) fn hashes(outcome: &TxnOutcome) -> BTreeSet<Arc<str>> {

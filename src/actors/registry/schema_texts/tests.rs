@@ -14,11 +14,13 @@ use crate::actors::registry::messages::{
     Author, Committed, DeleteSchema, PutSchema, ReadSchemas, RegisterService, ReplaceSchemas,
     SchemaSelection, TextSpace, UnregisterService,
 };
+use crate::actors::registry::schema_text_table::{MAX_LEFT, SchemaTexts};
 use crate::actors::registry::{schemas, services};
 use crate::actors::tests::{Stage, eventually, tenant};
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::validate::flag::Force;
 use crate::domain::{Service, ServiceId};
+use crate::error::Code;
 use crate::store::faulty::{Call, Fault};
 use crate::store::{Reason, Store};
 
