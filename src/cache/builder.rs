@@ -132,8 +132,16 @@ impl SnapshotBuilder {
                     }
                 });
             }
-            RegistryEvent::DependencyQueued(key) => drop(self.next.dependency_queue.insert(key)),
-            RegistryEvent::DependencyTaken(key) => drop(self.next.dependency_queue.remove(&key)),
+            RegistryEvent::DependencyQueued(key, ended) => {
+                self.next.dependency_queue.insert(key);
+                self.next.ending_consumers.extend(ended);
+            }
+            RegistryEvent::DependencyTaken(key, ended) => {
+                self.next.dependency_queue.remove(&key);
+                if let Some(ended) = ended {
+                    self.next.ending_consumers.remove(&ended);
+                }
+            }
             RegistryEvent::InstancePut(at, kind, record) => self.put_instance(at, kind, record),
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),

@@ -85,9 +85,18 @@ impl Snapshot {
         let dependency = consumer
             .filter(|consumer| !consumer.is_registry)
             .zip(first_visible)
-            .filter(|(consumer, provider)| !view.depends(query.tenant, consumer, provider))
+            .filter(|(consumer, provider)| {
+                !view.depends(query.tenant, consumer, provider) || self.is_ending(query.tenant, consumer)
+            })
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));
         Ok(Found { answer, dependency })
+    }
+
+    /// Whether the dependencies of a consumer are about to end, because a service with its id was deleted. What they say now does
+    /// not count for the service that has the id since.
+    fn is_ending(&self, tenant: &Tenant, consumer: &ServiceView) -> bool {
+        !self.ending_consumers.is_empty()
+            && self.ending_consumers.contains(&(tenant.clone(), consumer.id.clone()))
     }
 
     fn find_shared(&self, query: &FindQuery<'_>, environment: &str) -> Result<Found, Error> {

@@ -43,6 +43,8 @@ pub struct Snapshot {
     pub instance_count: usize,
     /// Keys of waiting dependency requests.
     pub dependency_queue: OrdSet<Arc<str>>,
+    /// Deleted services whose dependencies one of those requests ends. A service with the same id may be there again.
+    pub(super) ending_consumers: OrdSet<(Tenant, ServiceId)>,
     /// Domains that have a key.
     pub domains: OrdSet<Arc<str>>,
     /// Projects that have a key.

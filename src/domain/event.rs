@@ -111,10 +111,10 @@ pub enum RegistryEvent {
     ProviderRulePut(ServiceName, Arc<str>, Arc<Partners>),
     /// A provider has no consumers.
     ProviderRuleDeleted(ServiceName, Arc<str>),
-    /// A dependency request waits: the key it waits under.
-    DependencyQueued(Arc<str>),
-    /// A dependency request was taken: the key it waited under.
-    DependencyTaken(Arc<str>),
+    /// A dependency request waits: the key it waits under, and the deleted consumer whose dependencies it ends, if it does.
+    DependencyQueued(Arc<str>, Option<(Tenant, ServiceId)>),
+    /// A dependency request was taken: the key it waited under, and as above.
+    DependencyTaken(Arc<str>, Option<(Tenant, ServiceId)>),
     /// An instance document was written.
     InstancePut(InstanceRef, PutKind, InstanceRecord),
     /// An instance document was deleted.

@@ -67,7 +67,10 @@ pub fn decode_put(entry: &Entry) -> Decoded {
                 .map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule))),
             Subject::ProviderRule(name, version) => value::<Partners>(entry)
                 .map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule))),
-            Subject::DependencyRequest => Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key))),
+            Subject::DependencyRequest => {
+                let ended = keys::parse_dependency_ending(&entry.key);
+                Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key), ended))
+            }
             Subject::Instance(at) => instance_put(entry, at),
             Subject::Lease(at) => text(entry).and_then(|id| {
                 let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
@@ -115,7 +118,9 @@ fn ended(key: &Arc<str>) -> Ended {
         Subject::SchemaSummary(tenant, id, schema) => RegistryEvent::SchemaSummaryDeleted(tenant, id, schema),
         Subject::ConsumerRule(name, version) => RegistryEvent::ConsumerRuleDeleted(name, version),
         Subject::ProviderRule(name, version) => RegistryEvent::ProviderRuleDeleted(name, version),
-        Subject::DependencyRequest => RegistryEvent::DependencyTaken(Arc::clone(key)),
+        Subject::DependencyRequest => {
+            RegistryEvent::DependencyTaken(Arc::clone(key), keys::parse_dependency_ending(key))
+        }
         Subject::Instance(at) => RegistryEvent::InstanceDeleted(at),
         Subject::Lease(at) => RegistryEvent::LeaseDeleted(at),
         Subject::Override(at) => RegistryEvent::OverrideDeleted(at),

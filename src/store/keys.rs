@@ -193,6 +193,20 @@ pub fn parse_dependency_request(key: &str) -> Option<(Tenant, ServiceId, Arc<str
     segments.next().is_none().then_some(request)
 }
 
+/// The request that ends the dependencies of a deleted service.
+pub fn dependency_ending(tenant: &Tenant, consumer: &str) -> Key {
+    dependency_request(tenant, consumer, ENDING)
+}
+
+/// The deleted service of such a request; `None` for any other request.
+pub fn parse_dependency_ending(key: &str) -> Option<(Tenant, ServiceId)> {
+    let (tenant, consumer, id) = parse_dependency_request(key)?;
+    (&*id == ENDING).then_some((tenant, consumer))
+}
+
+/// What such a request is called, as with the original server.
+const ENDING: &str = "0";
+
 /// All waiting dependency requests.
 pub const DEPENDENCY_QUEUE: &str = "/cse-sr/ms/dep-queue/";
 
@@ -415,6 +429,9 @@ mod tests {
         check(&request, &Subject::DependencyRequest);
         assert_eq!(parse_dependency_request(&request), Some((tenant.clone(), "s1".into(), "0".into())));
         assert_eq!(parse_dependency_request("/cse-sr/ms/dep-queue/d/p/s"), None);
+        let ending = dependency_ending(&tenant, "s1");
+        assert_eq!(parse_dependency_ending(&ending), Some((tenant.clone(), "s1".into())));
+        assert_eq!(parse_dependency_ending(&dependency_request(&tenant, "s1", "shop_orders")), None);
         let old = old_schema(&tenant, "s1", "a");
         assert_eq!(parse_old_schema(&old), Some((tenant.clone(), "s1".into(), "a".into())));
         assert_eq!(parse_old_schema("/cse-sr/ms/schemas/d/p/s/a/b"), None);

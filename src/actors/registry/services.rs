@@ -344,7 +344,7 @@ fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection
     then.push(Op::Delete(Key::clone(&key)));
     if core.rules.dependencies == DependencyMode::Queued {
         let ended = Dependency { consumer: Some(document.key(tenant)), providers: Vec::new(), replace: true };
-        then.push(put(&keys::dependency_request(tenant, id, "0"), Bytes::from(json::encode(&ended))));
+        then.push(put(&keys::dependency_ending(tenant, id), Bytes::from(json::encode(&ended))));
     }
     then.extend([
         Op::GetPrefix(keys::schema_ref(tenant, id, "")),

@@ -148,7 +148,7 @@ fn what_does_not_touch_them_leaves_them() {
     world.put_instance("other", "o");
     world.put_service("new", &name("", "app", "new"), "1");
     world.put_instance("s9", "early");
-    world.apply(RegistryEvent::DependencyQueued("k".into()));
+    world.apply(RegistryEvent::DependencyQueued("k".into(), None));
     let snapshot = world.snapshot();
     assert!(Arc::ptr_eq(&found, &find(&snapshot, &[])));
     assert!(Arc::ptr_eq(&tagged, &find(&snapshot, &["a"])));

@@ -324,10 +324,10 @@ fn rules_come_and_go() {
 #[test]
 fn the_queue_domains_and_projects() {
     let mut world = World::default();
-    world.apply(RegistryEvent::DependencyQueued("k1".into()));
-    world.apply(RegistryEvent::DependencyQueued("k2".into()));
-    world.apply(RegistryEvent::DependencyTaken("k1".into()));
-    world.apply(RegistryEvent::DependencyTaken("k9".into()));
+    world.apply(RegistryEvent::DependencyQueued("k1".into(), None));
+    world.apply(RegistryEvent::DependencyQueued("k2".into(), None));
+    world.apply(RegistryEvent::DependencyTaken("k1".into(), None));
+    world.apply(RegistryEvent::DependencyTaken("k9".into(), None));
     world.apply(RegistryEvent::DomainPut("default".into()));
     world.apply(RegistryEvent::ProjectPut(tenant()));
     let snapshot = world.snapshot();

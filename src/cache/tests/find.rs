@@ -153,6 +153,12 @@ fn a_dependency_is_shown_until_it_is_recorded() {
     world.put_consumer_rule(&me, "7", &[partner(&tenant(), &svc, "0.0.0+")]);
     assert_eq!(ask.of(&mut world).unwrap().1, None);
     assert_eq!(ASK.of(&mut world).unwrap().1, None, "nobody depends");
+    // The consumer was deleted and registered again. The rule is the former one's until the queue is worked off.
+    let ended = Some((tenant(), ServiceId::from("c")));
+    world.apply(RegistryEvent::DependencyQueued("k".into(), ended.clone()));
+    assert!(ask.of(&mut world).unwrap().1.is_some(), "it has to be recorded again");
+    world.apply(RegistryEvent::DependencyTaken("k".into(), ended));
+    assert_eq!(ask.of(&mut world).unwrap().1, None);
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub fn ids(answer: &FindAnswer) -> Vec<String> {
 pub fn reads(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let mut out = |line: String| writeln!(text, "{line}").unwrap();
-    out(format!("queue {:?}", snapshot.dependency_queue));
+    out(format!("queue {:?} ending {:?}", snapshot.dependency_queue, snapshot.ending_consumers));
     out(format!("domains {:?} projects {:?}", snapshot.domains, snapshot.projects));
     let mut total = 0;
     for (tenant, view) in snapshot.tenants() {
