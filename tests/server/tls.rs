@@ -70,6 +70,36 @@ async fn requests_and_websockets_work_over_tls() {
     assert_eq!(watch.rest().await, b"\x81\x16service does not exist");
 }
 
+/// Requests sent without waiting for an answer, with large answers that are taken late: every one comes, in order.
+#[actix_web::test]
+async fn requests_in_one_breath_are_all_answered() {
+    async fn check<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(mut client: Client<T>) {
+        const ROUNDS: usize = 50;
+        let show = "/v4/default/registry/show/";
+        let mut requests = String::new();
+        for round in 0..ROUNDS {
+            requests += &format!(
+                "GET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\nGET {show}{round} HTTP/1.1\nHost: h\n\n"
+            );
+            let body = "\r\n\r\n".repeat(round);
+            requests +=
+                &format!("PUT {show}x HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+        client.send(&requests).await;
+        for round in 0..ROUNDS {
+            assert_eq!(client.answer_to("GET").await.body.len(), 100_000);
+            let shown = client.answer_to("GET").await;
+            assert!(shown.text().starts_with(&format!("id={round} ")), "{round}: {}", shown.text());
+            assert_eq!(client.answer_to("PUT").await.text(), format!("{} bytes", round * 4));
+        }
+        assert_eq!(client.get("/empty").await.status(), 200);
+    }
+    let plain = serve(settings()).await;
+    check(Client::connect(plain.server.addresses()[0]).await).await;
+    let encrypted = serving(plain_server()).await;
+    check(Client::over(connect(&encrypted, client()).await.unwrap())).await;
+}
+
 #[actix_web::test]
 async fn the_protocol_is_negotiated() {
     let fixture = serving(plain_server()).await;

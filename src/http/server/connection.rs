@@ -5,17 +5,23 @@
 //! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer also puts
 //! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
 //! ends, which the dispatcher tells it.
+//!
+//! The library reads whether or not it can use the bytes, decodes every request it has before it answers the first, and wakes
+//! itself without end while its buffer is full (`docs/upstream.md`). So this layer hands it one head at a time, and nothing
+//! while a request is being answered or the client takes no answers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_http::Protocol;
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,6 +30,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::OVERLOADED;
 use super::gauge::{Entry, Slot};
+use super::head_end::HeadEnd;
 use super::last_words::{HEAD_TOO_SLOW, last_words};
 use super::signal::Signal;
 use crate::metrics;
@@ -58,8 +65,6 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came, or the connection did.
     since: Cell<Option<Instant>>,
-    /// Whether the last of them were an empty line.
-    ends_with_head: Cell<bool>,
     /// When the client took a part of an answer last, or one became ready to be taken. HTTP/2: when a request began or ended
     /// last, or the library took a part of an answer.
     answered: Cell<Option<Instant>>,
@@ -69,30 +74,20 @@ pub(crate) struct Exchange {
     is_reserve: bool,
     /// HTTP/2: many requests at once, and bytes that belong to none.
     multiplexed: bool,
+    /// The body of the request being answered is read.
+    reads_body: Cell<bool>,
+    /// The connection's task, while it waits for leave to read.
+    withheld: RefCell<Option<Waker>>,
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Answers how many bytes came since the last one began. The head has no more
-    /// than that, which is cheaper to know than its size.
+    /// A request begins: its head is complete. Answers how many bytes it has.
     pub(crate) fn head_complete(&self) -> usize {
         self.since.set(None);
         if self.multiplexed {
             return usize::MAX;
         }
         self.unclaimed.take()
-    }
-
-    /// Bytes beyond the head that was just completed belong to the next request.
-    pub(crate) fn carry_over(&self, bytes: usize) {
-        if !self.multiplexed && bytes > 0 {
-            self.unclaimed.set(bytes);
-            self.since.set(Some(Instant::now()));
-        }
-    }
-
-    /// Whether the last bytes that came end a head, so that nothing of another request came with it.
-    pub(crate) fn ends_with_head(&self) -> bool {
-        self.ends_with_head.get() || self.multiplexed
     }
 
     /// A request is being answered until the guard is dropped.
@@ -103,6 +98,33 @@ impl Exchange {
             running.goes_on();
         }
         running
+    }
+
+    /// As [`run`](Self::run), for a request whose body is to be read first.
+    pub(crate) fn run_with_body(self: &Rc<Self>) -> Running {
+        self.reads_body.set(true);
+        self.resume();
+        self.run()
+    }
+
+    /// Of the request being answered nothing more is read.
+    pub(crate) fn body_complete(&self) {
+        self.reads_body.set(false);
+    }
+
+    /// Whether the library has no use for what comes now.
+    fn is_busy(&self) -> bool {
+        self.running.get() > 0 && !self.reads_body.get() && !self.multiplexed
+    }
+
+    /// Reading, if it was withheld, may go on. What has come of the next head meanwhile could not be followed by the rest.
+    fn resume(&self) {
+        if let Some(waker) = self.withheld.borrow_mut().take() {
+            if self.since.get().is_some() {
+                self.since.set(Some(Instant::now()));
+            }
+            waker.wake();
+        }
     }
 
     /// HTTP/2.
@@ -127,7 +149,8 @@ impl Exchange {
     }
 
     fn received(&self, bytes: usize) {
-        if self.running.get() == 0 && !self.multiplexed {
+        // Behind the last answer comes no head.
+        if self.running.get() == 0 && !self.is_ending.get() && !self.multiplexed {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -166,6 +189,8 @@ impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get().saturating_sub(1));
         self.0.answered.set(Some(Instant::now()));
+        self.0.body_complete();
+        self.0.resume();
     }
 }
 
@@ -181,6 +206,13 @@ impl Transport {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 
@@ -207,6 +239,11 @@ pub(crate) struct Connection {
     /// Wakes the task at the earliest deadline; left running when that is met, since most are.
     timer: Option<Pin<Box<Sleep>>>,
     write_blocked: Option<Instant>,
+    head_end: HeadEnd,
+    /// The library has been handed a head at which it has not looked yet.
+    head_handed: bool,
+    /// Bytes read behind that head.
+    ahead: Bytes,
     /// Bytes of [`last_words`] that are sent.
     last_words_sent: usize,
     /// `None` for a connection that left HTTP.
@@ -261,6 +298,9 @@ impl Connection {
             limits,
             timer: None,
             write_blocked: None,
+            head_end: HeadEnd::default(),
+            head_handed: false,
+            ahead: Bytes::new(),
             last_words_sent: 0,
             stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
             _slot: slot,
@@ -277,8 +317,9 @@ impl Connection {
         self.transport.tcp().peer_addr().ok()
     }
 
-    /// Leaves HTTP: from now on only writing is limited. The server's stop does not end the connection any more.
-    pub(crate) fn take_over(&mut self, write_stall: Duration) {
+    /// Leaves HTTP: from now on only writing is limited. The server's stop does not end the connection any more. Answers what
+    /// has come behind the last request.
+    pub(crate) fn take_over(&mut self, write_stall: Duration) -> Bytes {
         // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
         // read, and events that wait here become one. Without this the session works too.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.transport.tcp(), SESSION_SEND_BUFFER);
@@ -287,6 +328,7 @@ impl Connection {
         self.exchange.running.set(1);
         self.exchange.head_complete();
         self.limits.write_stall = write_stall;
+        mem::take(&mut self.ahead)
     }
 
     /// Makes the end of this connection a reset: what the client has not taken is thrown away, not kept by the kernel.
@@ -386,10 +428,52 @@ impl Connection {
         Poll::Ready(Ok(buf.len()))
     }
 
+    /// Whether the library must not be handed anything now. The task is woken when it may be.
+    fn withholds(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.exchange.is_busy() || self.write_blocked.is_some() {
+            self.exchange.withheld.replace(Some(cx.waker().clone()));
+            return true;
+        }
+        false
+    }
+
+    /// Whether there is more to be read. If not, the task is woken when there is.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> bool {
+        match &self.transport {
+            _ if !self.ahead.is_empty() => true,
+            Transport::Plain(tcp) => tcp.poll_read_ready(cx).is_ready(),
+            // What is decrypted already cannot be asked for.
+            Transport::Tls(_) => true,
+        }
+    }
+
+    /// Hands over what has come, up to the end of a head.
+    fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let before = buf.filled().len();
+            ready!(self.transport.poll_read(cx, buf))?;
+            let (earlier, came) = buf.filled().split_at(before);
+            if let Some(length) = self.head_end.find(came) {
+                self.head_handed = true;
+                self.ahead = Bytes::copy_from_slice(&came[length..]);
+                let filled = earlier.len() + length;
+                buf.set_filled(filled);
+            }
+        } else {
+            let most = self.ahead.len().min(buf.remaining());
+            let head = self.head_end.find(&self.ahead[..most]);
+            self.head_handed = head.is_some();
+            buf.put_slice(&self.ahead.split_to(head.unwrap_or(most)));
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Judges the outcome of a write or flush.
     fn judge_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.write_blocked = None;
+            if self.write_blocked.take().is_some() {
+                self.exchange.resume();
+            }
             return outcome;
         }
         let since = *self.write_blocked.get_or_insert_with(Instant::now);
@@ -406,18 +490,26 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let outcome = match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        };
         if this.stop.is_none() {
-            return outcome;
+            return this.transport.poll_read(cx, buf);
         }
+        let before = buf.filled().len();
+        let outcome = if this.exchange.multiplexed {
+            this.transport.poll_read(cx, buf)
+        } else if this.withholds(cx) {
+            return Poll::Pending;
+        } else if !mem::take(&mut this.head_handed) {
+            this.poll_hand(cx, buf)
+        } else if this.poll_more(cx) {
+            // The library looks at what it has only when there is nothing to read.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        } else {
+            Poll::Pending
+        };
         if outcome.is_ready() {
-            let read = buf.filled().len().saturating_sub(before);
+            let read = buf.filled().len() - before;
             if read > 0 {
-                this.exchange.ends_with_head.set(buf.filled().ends_with(b"\r\n\r\n"));
                 this.exchange.received(read);
             }
             return outcome;
@@ -471,5 +563,136 @@ impl AsyncWrite for Connection {
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         };
         this.judge_write(cx, outcome)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::http::server::gauge::Gauge;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    struct Fixture {
+        connection: Connection,
+        client: TcpStream,
+        wakes: Arc<Wakes>,
+    }
+
+    impl Fixture {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let transport = Transport::Plain(listener.accept().await.unwrap().0);
+            let hour = Duration::from_secs(3600);
+            let limits = IoLimits { head: hour, idle: hour, write_stall: hour };
+            let entry = Gauge::new(1).enter();
+            let connection =
+                Connection::new(transport, Protocol::Http1, limits, Arc::default(), entry).unwrap();
+            Self { connection, client, wakes: Arc::default() }
+        }
+
+        /// Has the client send, and waits until it has come.
+        async fn send(&mut self, text: &str) {
+            self.client.write_all(text.as_bytes()).await.unwrap();
+            self.connection.transport.tcp().readable().await.unwrap();
+        }
+
+        /// How often the library's task was woken since this was last asked.
+        fn wakes(&self) -> usize {
+            self.wakes.0.swap(0, Ordering::SeqCst)
+        }
+
+        /// What the library would read now, and how often its task is woken meanwhile.
+        fn look(&mut self) -> (String, usize) {
+            self.wakes();
+            let waker = Arc::clone(&self.wakes).into();
+            let mut cx = Context::from_waker(&waker);
+            let mut text = String::new();
+            let mut bytes = [0; 1024];
+            loop {
+                let mut buf = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut self.connection).poll_read(&mut cx, &mut buf) {
+                    Poll::Pending => return (text, self.wakes()),
+                    Poll::Ready(outcome) => outcome.unwrap(),
+                }
+                text.push_str(std::str::from_utf8(buf.filled()).unwrap());
+            }
+        }
+
+        fn check(&mut self, text: &str, wakes: usize) {
+            assert_eq!(self.look(), (text.to_owned(), wakes));
+        }
+    }
+
+    #[tokio::test]
+    async fn heads_are_handed_one_by_one() {
+        let mut fixture = Fixture::new().await;
+        fixture.send("a\r\n\r\nb\r\n\r\nc\r\n").await;
+        fixture.check("a\r\n\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("b\r\n\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("c\r\n", 0);
+        fixture.send("\r\nd").await;
+        fixture.check("\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("d", 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_while_a_request_is_answered() {
+        let mut fixture = Fixture::new().await;
+        let running = fixture.connection.exchange.run_with_body();
+        fixture.send("body").await;
+        fixture.check("body", 0);
+        fixture.connection.exchange.body_complete();
+        fixture.send("a\r\n\r\n").await;
+        fixture.check("", 0);
+        drop(running);
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("a\r\n\r\n", 0);
+        let running = fixture.connection.exchange.run();
+        fixture.send("body").await;
+        fixture.check("", 0);
+        let next = fixture.connection.exchange.run_with_body();
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("body", 0);
+        drop((running, next));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_while_the_client_takes_no_answers() {
+        let mut fixture = Fixture::new().await;
+        let waker = Arc::clone(&fixture.wakes).into();
+        let answer = [b'x'; 64 << 10];
+        let mut sent = 0;
+        while let Poll::Ready(written) =
+            Pin::new(&mut fixture.connection).poll_write(&mut Context::from_waker(&waker), &answer)
+        {
+            sent += written.unwrap();
+        }
+        fixture.send("a\r\n\r\n").await;
+        fixture.check("", 0);
+        let mut taken = vec![0; sent];
+        fixture.client.read_exact(&mut taken).await.unwrap();
+        poll_fn(|cx| Pin::new(&mut fixture.connection).poll_write(cx, b"x")).await.unwrap();
+        assert!(fixture.wakes() > 0);
+        fixture.check("a\r\n\r\n", 0);
     }
 }

@@ -71,8 +71,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         exchange: Option<Rc<Exchange>>,
     ) -> Served {
         let started = self.terms.observer.is_some().then(Instant::now);
-        let has_body = !matches!(payload, Payload::None);
-        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), has_body, exchange)) {
+        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), exchange)) {
             return Either::Left(ready(too_large_head()));
         }
         let standing = exchange.as_ref().map_or(Standing::Place, |exchange| exchange.standing());
@@ -105,10 +104,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     ) -> Served {
         let has_body = !matches!(payload, Payload::None);
         if has_body {
-            let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
+            let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run_with_body));
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) = this.serve_with_body(head, payload, step, started, standing).await;
+                let (response, unread) =
+                    this.serve_with_body(head, payload, step, (started, standing), exchange.as_deref()).await;
                 match unread {
                     None => response,
                     Some(unread) => {
@@ -152,8 +152,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         head: Head,
         mut payload: Payload,
         step: Step<S>,
-        started: Option<Instant>,
-        standing: Standing,
+        (started, standing): (Option<Instant>, Standing),
+        exchange: Option<&Exchange>,
     ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
@@ -199,6 +199,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 (Error::invalid(format!("the body broke off: {why}")).into(), false)
             }
         };
+        if let Some(exchange) = exchange {
+            exchange.body_complete();
+        }
         let _waiting = self.admission.wait(route.load);
         let reply = terms.wait(answer, kept.get(), &seen).await;
         let response = self.terms.send(kept.get(), reply, &seen);
@@ -210,7 +213,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
         let started = self.terms.observer.is_some().then(Instant::now);
         let head = Head::Upgrade(Rc::new(request));
-        if self.head_is_too_large(head.get(), true, exchange) {
+        if self.head_is_too_large(head.get(), exchange) {
             return Upgrade::Refused(too_large_head());
         }
         let standing = exchange.standing();
@@ -243,21 +246,17 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         Upgrade::Refused(response)
     }
 
-    /// Whether a head has more bytes than configured. Counted only if that many came at all, or if some of them begin the
-    /// next request, whose time runs from here.
-    fn head_is_too_large(&self, head: &RequestHead, has_body: bool, exchange: &Exchange) -> bool {
+    /// Whether a head has more bytes than configured.
+    fn head_is_too_large(&self, head: &RequestHead, exchange: &Exchange) -> bool {
         let received = exchange.head_complete();
-        if received <= self.terms.max_head && (has_body || exchange.ends_with_head()) {
-            return false;
+        if !exchange.is_multiplexed() {
+            return received > self.terms.max_head;
         }
         let line = shown(&head.uri).len() + head.method.as_str().len() + "  HTTP/1.1\r\n".len();
         let size = head
             .headers
             .iter()
             .fold(line + 2, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len());
-        if !has_body {
-            exchange.carry_over(received.saturating_sub(size));
-        }
         size > self.terms.max_head
     }
 

@@ -10,6 +10,7 @@ mod body;
 mod connection;
 mod dispatch;
 mod gauge;
+mod head_end;
 mod last_words;
 mod response;
 mod router;
