@@ -159,6 +159,12 @@ async fn http_2_is_served() {
     assert_eq!(ask("PUT", show, vec![b' '; 2 * 1024 * 1024]).await.0, 200);
     assert_eq!(ask("PUT", show, vec![b' '; 3 * 1024 * 1024]).await.0, 400);
     assert_eq!(ask("GET", show, Vec::new()).await.0, 200);
+    for other in
+        ["/unchanged/..%2fv4/default/registry/show/x", "/unchanged/%2e%2e/version", "/unchanged//../version"]
+    {
+        assert_eq!(ask("GET", other, Vec::new()).await.0, 404, "{other}");
+    }
+    assert_eq!(ask("GET", "/unchanged/../version", Vec::new()).await.0, 200);
     // What HTTP/2 exchanges beside requests does not make the connection busy.
     assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
 }
