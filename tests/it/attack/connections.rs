@@ -8,6 +8,8 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually, try_eventually};
 use crate::support::registry::Registry;
 
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Answered requests that the CPU time of blocked connections is compared with.
@@ -76,10 +78,7 @@ fn requests_whose_answers_nobody_reads_cost_nothing() {
     let before = daemon.process().peak_memory();
     let registry = Registry::new(daemon.client(), "default");
     let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
-    let upgrade = format!(
-        "GET {watch} HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-    );
+    let upgrade = format!("GET {watch} HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n");
     let kinds: [(&str, &[u8]); 7] = [
         ("", VERSION.as_bytes()),
         ("", b"GET /nope HTTP/1.0\nConnection: keep-alive\n\n"),
@@ -101,4 +100,29 @@ fn requests_whose_answers_nobody_reads_cost_nothing() {
     let count = kept.len();
     assert!(beside_them < alone * 2, "{alone:?} alone, {beside_them:?} beside {count} blocked connections");
     assert!(grown < count * KILOBYTES_EACH, "{grown} kB for {count} connections");
+}
+
+/// What a proxy takes for a request with a body, or for one of HTTP/1.0, opens no websocket: else what it took for the body, or
+/// for the next request, would be frames. The connection ends.
+#[test]
+fn no_websocket_begins_with_a_body() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let registry = Registry::new(daemon.client(), "default");
+    let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
+    let ask = |version: &str, headers: &str, behind: &str| {
+        let mut connection = daemon.client().connect().unwrap();
+        let request = format!("GET {watch} HTTP/{version}\r\nHost: h\r\n{UPGRADE}{headers}\r\n{behind}");
+        connection.send_bytes(request.as_bytes()).unwrap();
+        let status = connection.read_response("GET").unwrap().status;
+        (status, status == 101 || connection.closes_within(GENEROUS))
+    };
+    assert_eq!(ask("1.1", "", ""), (101, true));
+    assert_eq!(ask("1.1", "Content-Length: 0\r\n", ""), (101, true));
+    for (version, headers, behind) in
+        [("1.0", "", ""), ("1.1", "Content-Length: 37\r\n", VERSION), ("1.1", "Content-Length: 37\r\n", "")]
+    {
+        assert_eq!(ask(version, headers, behind), (400, true), "HTTP/{version} {headers}");
+    }
+    let chunked = ask("1.1", "Transfer-Encoding: chunked\r\nConnection: close\r\n", "0\r\n\r\n");
+    assert_eq!(chunked, (400, true));
 }
