@@ -1,10 +1,10 @@
-//! A client's connection, plain or TLS, with the limits the HTTP library does not keep itself.
+//! A client's connection, plain or TLS, with the limits the HTTP/1.1 library does not keep itself.
 //!
 //! How long a request's head may take, how long an idle connection is kept, a limit for a client that does not take its
 //! answer, the end of idle connections when the server stops, and the count of open connections. The library counts some of
 //! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer also puts
 //! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
-//! ends, which the dispatcher tells it.
+//! ends, which the dispatcher tells it. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
 //!
 //! The library reads whether or not it can use the bytes, decodes every request it has before it answers the first, and wakes
 //! itself without end while its buffer is full (`docs/upstream.md`). So this layer hands it one head at a time, and nothing
@@ -20,7 +20,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use actix_http::Protocol;
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -49,13 +48,6 @@ pub(crate) struct IoLimits {
 /// For the request of a connection from the reserve, and for its answer.
 pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Requests of one HTTP/2 connection that are answered at once, bodies still on their way and answers the client does not take
-/// among them; the library knows no bound. What comes beyond is refused before its body is read.
-pub(crate) const MOST_STREAMS: usize = 256;
-
-/// After the last of them was handed to the library, for it to be sent: a stopped server ends the connection only then.
-const STREAMS_LINGER: Duration = Duration::from_millis(200);
-
 /// What connection and dispatcher tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
@@ -65,15 +57,12 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came, or the connection did.
     since: Cell<Option<Instant>>,
-    /// When the client took a part of an answer last, or one became ready to be taken. HTTP/2: when a request began or ended
-    /// last, or the library took a part of an answer.
+    /// When the client took a part of an answer last, or one became ready to be taken.
     answered: Cell<Option<Instant>>,
     /// The client has been told that its connection ends.
     is_ending: Cell<bool>,
     /// It has no place of its own: its first answer is its last.
     is_reserve: bool,
-    /// HTTP/2: many requests at once, and bytes that belong to none.
-    multiplexed: bool,
     /// The body of the request being answered is read.
     reads_body: Cell<bool>,
     /// The connection's task, while it waits for leave to read.
@@ -84,20 +73,13 @@ impl Exchange {
     /// A request begins: its head is complete. Answers how many bytes it has.
     pub(crate) fn head_complete(&self) -> usize {
         self.since.set(None);
-        if self.multiplexed {
-            return usize::MAX;
-        }
         self.unclaimed.take()
     }
 
     /// A request is being answered until the guard is dropped.
     pub(crate) fn run(self: &Rc<Self>) -> Running {
         self.running.set(self.running.get() + 1);
-        let running = Running(Rc::clone(self));
-        if self.multiplexed {
-            running.goes_on();
-        }
-        running
+        Running(Rc::clone(self))
     }
 
     /// As [`run`](Self::run), for a request whose body is to be read first.
@@ -114,7 +96,7 @@ impl Exchange {
 
     /// Whether the library has no use for what comes now.
     fn is_busy(&self) -> bool {
-        self.running.get() > 0 && !self.reads_body.get() && !self.multiplexed
+        self.running.get() > 0 && !self.reads_body.get()
     }
 
     /// Reading, if it was withheld, may go on. What has come of the next head meanwhile could not be followed by the rest.
@@ -127,20 +109,9 @@ impl Exchange {
         }
     }
 
-    /// HTTP/2.
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed
-    }
-
     /// What a further request may ask for.
     pub(crate) fn standing(&self) -> Standing {
-        if self.is_reserve {
-            Standing::Reserve
-        } else if self.multiplexed && self.running.get() >= MOST_STREAMS {
-            Standing::Crowded
-        } else {
-            Standing::Place
-        }
+        if self.is_reserve { Standing::Reserve } else { Standing::Place }
     }
 
     /// The answer under way is the connection's last: it says `Connection: close`.
@@ -150,7 +121,7 @@ impl Exchange {
 
     fn received(&self, bytes: usize) {
         // Behind the last answer comes no head.
-        if self.running.get() == 0 && !self.is_ending.get() && !self.multiplexed {
+        if self.running.get() == 0 && !self.is_ending.get() {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -170,20 +141,11 @@ pub(crate) enum Standing {
     Place,
     /// It is one of the reserve: only the server's health may be asked for, and the answer is the last.
     Reserve,
-    /// It has as many requests under way as it may: only the server's health may be asked for.
-    Crowded,
 }
 
 /// A request being answered.
 #[derive(Debug)]
 pub(crate) struct Running(Rc<Exchange>);
-
-impl Running {
-    /// A part of its answer was taken.
-    pub(crate) fn goes_on(&self) {
-        self.0.answered.set(Some(Instant::now()));
-    }
-}
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -246,7 +208,7 @@ pub(crate) struct Connection {
     ahead: Bytes,
     /// Bytes of [`last_words`] that are sent.
     last_words_sent: usize,
-    /// `None` for a connection that left HTTP.
+    /// `None` for a connection that left HTTP/1.1.
     stop: Option<Stop>,
     _slot: Slot,
 }
@@ -273,7 +235,6 @@ const SESSION_SEND_BUFFER: usize = 128 << 10;
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
-        protocol: Protocol,
         limits: IoLimits,
         stop: Arc<Signal>,
         entry: Entry,
@@ -283,13 +244,10 @@ impl Connection {
             Entry::Reserve(slot) => (slot, true),
             Entry::Told(_) | Entry::Full => return None,
         };
-        let multiplexed = protocol == Protocol::Http2;
-        let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
+        let exchange = Exchange { is_reserve, ..Exchange::default() };
         let mut limits = limits;
         if is_reserve {
-            // HTTP/2 knows no last answer, so what is asked in the same breath is answered as well.
-            let idle = if multiplexed { STREAMS_LINGER } else { RESERVE_LIMIT };
-            limits = IoLimits { head: RESERVE_LIMIT, idle, write_stall: RESERVE_LIMIT };
+            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
         }
         exchange.since.set(Some(Instant::now()));
         Some(Self {
@@ -317,16 +275,20 @@ impl Connection {
         self.transport.tcp().peer_addr().ok()
     }
 
-    /// Leaves HTTP: from now on only writing is limited. The server's stop does not end the connection any more. Answers what
-    /// has come behind the last request.
+    /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Answers
+    /// the limits that were kept so far.
+    pub(crate) fn leave_http1(&mut self) -> IoLimits {
+        self.stop = None;
+        self.timer = None;
+        self.limits
+    }
+
+    /// Leaves HTTP/1.1 for a session. Answers what has come behind the last request.
     pub(crate) fn take_over(&mut self, write_stall: Duration) -> Bytes {
         // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
         // read, and events that wait here become one. Without this the session works too.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.transport.tcp(), SESSION_SEND_BUFFER);
-        self.stop = None;
-        self.timer = None;
-        self.exchange.running.set(1);
-        self.exchange.head_complete();
+        self.leave_http1();
         self.limits.write_stall = write_stall;
         mem::take(&mut self.ahead)
     }
@@ -345,16 +307,7 @@ impl Connection {
             let _ = stop.wait.as_mut().poll(cx);
             stop.in_line = true;
         }
-        if !stop.signal.is_raised() || !self.exchange.is_idle() {
-            return false;
-        }
-        // The library still has to send what it was handed.
-        match self.exchange.answered.get() {
-            Some(answered) if self.exchange.multiplexed => {
-                self.poll_deadline(cx, answered + STREAMS_LINGER).is_ready()
-            }
-            _ => true,
-        }
+        stop.signal.is_raised() && self.exchange.is_idle()
     }
 
     /// Ready when `deadline` has passed; else the task is woken by then.
@@ -379,7 +332,7 @@ impl Connection {
     /// Whether nothing can be expected of a client that sends nothing now. Called when it does; however that turns out, the
     /// task is woken again in time to see the next limit, since nothing else may wake it.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
-        let IoLimits { head, idle, write_stall } = self.limits;
+        let IoLimits { head, idle, .. } = self.limits;
         if let Some(since) = self.exchange.since.get() {
             // These bytes may be a whole request, which the library has not looked at yet: then this is the last look
             // before the connection is idle.
@@ -392,10 +345,6 @@ impl Connection {
         let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
         match self.exchange.answered.get() {
             Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
-            // Its answers wait for a client that takes none of them, though it takes other bytes.
-            Some(answered) if self.exchange.multiplexed => {
-                self.poll_deadline(cx, answered + 2 * write_stall).map(|()| Silence::Idle)
-            }
             _ => {
                 let look = Instant::now() + idle;
                 // Just armed, so it is in the future.
@@ -494,9 +443,7 @@ impl AsyncRead for Connection {
             return this.transport.poll_read(cx, buf);
         }
         let before = buf.filled().len();
-        let outcome = if this.exchange.multiplexed {
-            this.transport.poll_read(cx, buf)
-        } else if this.withholds(cx) {
+        let outcome = if this.withholds(cx) {
             return Poll::Pending;
         } else if !mem::take(&mut this.head_handed) {
             this.poll_hand(cx, buf)
@@ -522,7 +469,7 @@ impl AsyncRead for Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
             Poll::Ready(Silence::Head) => {
-                if this.write_blocked.is_none() && !this.exchange.multiplexed {
+                if this.write_blocked.is_none() {
                     let words = if this.exchange.is_reserve {
                         metrics::REFUSED_FOR_LOAD.add(1);
                         OVERLOADED
@@ -543,8 +490,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = this.poll_send(cx, buf);
-        // What HTTP/2 sends beside answers, such as a ping's, makes nobody busy.
-        if outcome.is_ready() && !this.exchange.multiplexed {
+        if outcome.is_ready() {
             this.exchange.answered.set(Some(Instant::now()));
         }
         this.judge_write(cx, outcome)
@@ -602,8 +548,7 @@ mod tests {
             let hour = Duration::from_secs(3600);
             let limits = IoLimits { head: hour, idle: hour, write_stall: hour };
             let entry = Gauge::new(1).enter();
-            let connection =
-                Connection::new(transport, Protocol::Http1, limits, Arc::default(), entry).unwrap();
+            let connection = Connection::new(transport, limits, Arc::default(), entry).unwrap();
             Self { connection, client, wakes: Arc::default() }
         }
 

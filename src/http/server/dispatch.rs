@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::{Exchange, Standing};
-use super::response::{Seen, Terms, caught, count, hold, must_wait, too_large_head};
+use super::response::{Seen, Terms, caught, hold, must_wait, too_large_head};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::error::Error;
@@ -71,37 +71,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         exchange: Option<Rc<Exchange>>,
     ) -> Served {
         let started = self.terms.observer.is_some().then(Instant::now);
-        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), exchange)) {
+        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(exchange)) {
             return Either::Left(ready(too_large_head()));
         }
         let standing = exchange.as_ref().map_or(Standing::Place, |exchange| exchange.standing());
-        let step = match self.route(head.get(), standing) {
-            // Its body is not read: there may be any number of them.
-            Step::Answered(reply) if standing == Standing::Crowded => {
-                let seen = Seen::unmatched(started, standing);
-                return Either::Left(ready(self.terms.send(head.get(), reply, &seen)));
-            }
-            step => step,
-        };
-        match exchange {
-            Some(exchange) if exchange.is_multiplexed() => {
-                let running = exchange.run();
-                let served = self.run_step(head, payload, step, (started, standing), None);
-                Either::Right(Box::pin(async move { count(served.await, running) }))
-            }
-            exchange => self.run_step(head, payload, step, (started, standing), exchange),
-        }
-    }
-
-    /// Runs what was found. `exchange` is told while the request is under way.
-    fn run_step(
-        self: &Rc<Self>,
-        head: Head,
-        payload: Payload,
-        step: Step<S>,
-        (started, standing): (Option<Instant>, Standing),
-        exchange: Option<Rc<Exchange>>,
-    ) -> Served {
+        let step = self.route(head.get(), standing);
         let has_body = !matches!(payload, Payload::None);
         if has_body {
             let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run_with_body));
@@ -212,8 +186,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     /// more.
     pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
         let started = self.terms.observer.is_some().then(Instant::now);
-        let head = Head::Upgrade(Rc::new(request));
-        if self.head_is_too_large(head.get(), exchange) {
+        let head = Head::Bare(Rc::new(request));
+        if self.head_is_too_large(exchange) {
             return Upgrade::Refused(too_large_head());
         }
         let standing = exchange.standing();
@@ -246,18 +220,14 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         Upgrade::Refused(response)
     }
 
-    /// Whether a head has more bytes than configured.
-    fn head_is_too_large(&self, head: &RequestHead, exchange: &Exchange) -> bool {
-        let received = exchange.head_complete();
-        if !exchange.is_multiplexed() {
-            return received > self.terms.max_head;
-        }
-        let line = shown(&head.uri).len() + head.method.as_str().len() + "  HTTP/1.1\r\n".len();
-        let size = head
-            .headers
-            .iter()
-            .fold(line + 2, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len());
-        size > self.terms.max_head
+    /// What its answers have in common.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether the head that has just come has more bytes than configured.
+    fn head_is_too_large(&self, exchange: &Exchange) -> bool {
+        exchange.head_complete() > self.terms.max_head
     }
 
     fn route(&self, head: &RequestHead, standing: Standing) -> Step<S> {

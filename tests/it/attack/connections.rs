@@ -1,8 +1,16 @@
 //! Connections that send without reading, and HTTP/2 connections that keep streams open.
 
-use std::io::{ErrorKind, Write as _};
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually, try_eventually};
@@ -125,4 +133,281 @@ fn no_websocket_begins_with_a_body() {
     }
     let chunked = ask("1.1", "Transfer-Encoding: chunked\r\nConnection: close\r\n", "0\r\n\r\n");
     assert_eq!(chunked, (400, true));
+}
+
+const CERTIFICATE: &[u8] = include_bytes!("../../server/localhost.pem");
+const KEY: &[u8] = include_bytes!("../../server/localhost.key");
+
+/// A daemon that speaks TLS only, and the folder with its key.
+fn with_tls(settings: Settings) -> (Daemon, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("server.cer", CERTIFICATE), ("trust.cer", CERTIFICATE), ("server_key.pem", KEY)]
+    {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let settings = settings
+        .yaml("ssl.enable", json!(true))
+        .yaml("ssl.verifyClient", json!(0))
+        .yaml("ssl.dir", json!(folder.path()));
+    let daemon = Daemon::spawn(settings).unwrap();
+    // The port opens when it serves.
+    eventually(GENEROUS, || TcpStream::connect(daemon.address()));
+    (daemon, folder)
+}
+
+type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection with this protocol, handshake done.
+fn encrypted(address: SocketAddr, protocol: &str) -> Encrypted {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.into()];
+    // The name that the certificate has; the address is this test's own.
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    tls.set_buffer_limit(None);
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(GENEROUS)).unwrap();
+    tls.complete_io(&mut tcp).unwrap();
+    assert_eq!(tls.alpn_protocol(), Some(protocol.as_bytes()));
+    StreamOwned::new(tls, tcp)
+}
+
+/// Whether a request over HTTP/1.1 is answered.
+fn serves(address: SocketAddr) -> bool {
+    let mut connection = encrypted(address, "http/1.1");
+    connection.write_all(b"GET /version HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // The end of the connection is not always announced.
+    connection.read_to_string(&mut answer).ok();
+    answer.starts_with("HTTP/1.1 200 OK\r\n")
+}
+
+/// The same over TLS: what is decrypted already must not keep the daemon busy either.
+#[test]
+fn requests_over_tls_whose_answers_nobody_reads_cost_nothing() {
+    const CONNECTIONS: usize = 8;
+    const MOST: usize = 4 << 20;
+    const UNTAKEN: Duration = Duration::from_millis(200);
+    /// The buffers of a plain connection, and 64 KiB of TLS each way; with as much again for the allocator.
+    const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8 + 64 + 64);
+    let (mut daemon, _key) = with_tls(Settings::default());
+    assert!(serves(daemon.address()));
+    let before = daemon.process().peak_memory();
+    let requests = VERSION.repeat((64 << 10) / VERSION.len());
+    let mut kept = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = encrypted(daemon.address(), "http/1.1");
+        connection.sock.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sent < MOST && try_eventually(UNTAKEN, || connection.flush()).is_ok() {
+            connection.conn.writer().write_all(requests.as_bytes()).unwrap();
+            sent += requests.len();
+        }
+        kept.push(connection);
+    }
+    comes_to_rest(&mut daemon);
+    let grown = daemon.process().peak_memory().saturating_sub(before);
+    assert!(grown < CONNECTIONS * KILOBYTES_EACH, "{grown} kB for {CONNECTIONS} connections");
+    assert!(serves(daemon.address()));
+    drop(kept);
+}
+
+mod frames {
+    //! Frames of HTTP/2, as a client sends them that keeps no rule.
+
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RESET: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PING: u8 = 6;
+    pub const GOAWAY: u8 = 7;
+    pub const CONTINUATION: u8 = 9;
+
+    pub const REFUSED_STREAM: u32 = 7;
+
+    pub const END_STREAM: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+
+    pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The opening, with a window of 0 for each answer.
+    pub fn preface() -> Vec<u8> {
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
+    }
+
+    /// A GET, its headers in HPACK without compression.
+    pub fn get(path: &str) -> Vec<u8> {
+        [&[0x82, 0x87, 0x01, 1, b'h', 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat()
+    }
+
+    /// A POST, the same.
+    pub fn post(path: &str) -> Vec<u8> {
+        let mut headers = get(path);
+        headers[0] = 0x83;
+        headers
+    }
+}
+
+/// What a client of HTTP/2 sends, over and over.
+struct Flood {
+    about: &'static str,
+    /// The frames for one stream.
+    each: fn(stream: u32) -> Vec<u8>,
+    /// Whether it reads what it is sent.
+    reads: bool,
+}
+
+/// What came of a flood.
+#[derive(Default)]
+struct Outcome {
+    /// Streams that were begun.
+    sent: u32,
+    refused: u32,
+    /// The daemon ended the connection.
+    ended: bool,
+    /// What came and is no whole frame yet.
+    received: Vec<u8>,
+}
+
+impl Outcome {
+    /// Takes in what has come.
+    fn read(&mut self, connection: &mut Encrypted) {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            match connection.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    self.received.extend_from_slice(&bytes[..count]);
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => self.ended = true,
+            }
+            break;
+        }
+        while let Some((head, rest)) = self.received.split_first_chunk::<9>() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let Some(payload) = rest.get(..length) else { break };
+            match head[3] {
+                frames::RESET if payload == frames::REFUSED_STREAM.to_be_bytes() => self.refused += 1,
+                frames::GOAWAY => self.ended = true,
+                _ => {}
+            }
+            self.received.drain(..9 + length);
+        }
+    }
+}
+
+/// Sends up to so many streams, and keeps the connection as it is then.
+fn flood(address: SocketAddr, flood: &Flood, most: u32) -> (Encrypted, Outcome) {
+    const TOGETHER: u32 = 50;
+    const UNTAKEN: Duration = Duration::from_millis(200);
+    let mut connection = encrypted(address, "h2");
+    connection.write_all(&frames::preface()).unwrap();
+    connection.sock.set_nonblocking(true).unwrap();
+    let mut outcome = Outcome::default();
+    while outcome.sent < most && !outcome.ended {
+        let streams = outcome.sent..outcome.sent + TOGETHER;
+        let bytes: Vec<u8> = streams.flat_map(|number| (flood.each)(2 * number + 1)).collect();
+        connection.conn.writer().write_all(&bytes).unwrap();
+        let taken = try_eventually(UNTAKEN, || {
+            if flood.reads {
+                outcome.read(&mut connection);
+            }
+            match connection.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+                sent => Ok(sent),
+            }
+        });
+        match taken {
+            Ok(sent) => outcome.ended |= sent.is_err(),
+            Err(_) => break,
+        }
+        outcome.sent += TOGETHER;
+    }
+    (connection, outcome)
+}
+
+/// Clients that open streams and take no answers, or no end: a connection has 128 of them, and one whose client goes on all the
+/// same ends. What is held for it is bounded, and others are served.
+#[test]
+fn http_2_streams_that_are_kept_open_cost_little() {
+    use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, frame, get, post};
+    const STREAMS: u32 = 20_000;
+    /// 1 MiB of buffers for the connection; for each of 128 streams 32 KiB: its head, its state, and what waits of its answer or
+    /// its body.
+    const MOST_KILOBYTES: usize = 1024 + 128 * 32;
+    let (mut daemon, _key) = with_tls(Settings::default());
+    assert!(serves(daemon.address()));
+    let at_first = daemon.process().peak_memory();
+    const HEALTH: &str = "/v4/default/registry/health";
+    for attack in [
+        Flood {
+            about: "answers that may not be sent",
+            each: |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH)),
+            reads: true,
+        },
+        Flood {
+            about: "answers that may not be sent, and nothing is read",
+            each: |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH)),
+            reads: false,
+        },
+        Flood {
+            about: "bodies that never end",
+            each: |stream| {
+                let head = frame(HEADERS, END_HEADERS, stream, &post("/v4/default/registry/microservices"));
+                [head, frame(DATA, 0, stream, &[b' '; 300])].concat()
+            },
+            reads: true,
+        },
+        Flood {
+            about: "unknown paths",
+            each: |stream| frame(HEADERS, END_HEADERS, stream, &get("/nope")),
+            reads: true,
+        },
+        Flood {
+            about: "requests that are given up at once",
+            each: |stream| {
+                let head = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH));
+                [head, frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
+            },
+            reads: true,
+        },
+        Flood {
+            about: "pings whose answers nobody reads",
+            each: |_| frame(PING, 0, 0, &[0; 8]).repeat(50),
+            reads: false,
+        },
+        Flood {
+            about: "a head without end",
+            each: |stream| {
+                if stream == 1 {
+                    frame(HEADERS, 0, 1, &get(HEALTH))
+                } else {
+                    let header =
+                        [&[0x00, 4, b'x', b'-', b'a', b'b', 0x7f, 0x81, 0x3e], [b'y'; 8064].as_slice()]
+                            .concat();
+                    frame(CONTINUATION, 0, 1, &header)
+                }
+            },
+            reads: true,
+        },
+    ] {
+        let before = daemon.process().resident_memory();
+        let (connection, outcome) = flood(daemon.address(), &attack, STREAMS);
+        comes_to_rest(&mut daemon);
+        let grown = daemon.process().resident_memory().saturating_sub(before);
+        let Flood { about, reads, .. } = attack;
+        assert!(grown < MOST_KILOBYTES, "{about}: {grown} kB more");
+        assert!(outcome.ended || !reads, "{about}: {} sent, {} refused", outcome.sent, outcome.refused);
+        assert!(serves(daemon.address()), "{about}");
+        drop(connection);
+    }
+    let grown = daemon.process().peak_memory().saturating_sub(at_first);
+    assert!(grown < MOST_KILOBYTES, "{grown} kB more at some time");
 }
