@@ -45,7 +45,8 @@
 //!
 //! `POST /v4/default/registry/microservices/{serviceId}/instances`. All paths are below `src/`.
 //!
-//! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits.
+//! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits (over HTTP/2
+//!    `http/server/http2.rs` does).
 //! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row, reads the tenant and, in
 //!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body, unpacked if it is gzip.
 //! 3. `http/routes.rs` `ROUTES` names the handler, and what a caller must be allowed to do.

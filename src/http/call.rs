@@ -70,17 +70,17 @@ impl<E: Into<Reply>> From<Result<Reply, E>> for Answer {
     }
 }
 
-/// A request line with its headers, from whichever side of an upgrade it comes.
+/// A request line with its headers: from HTTP/1.1's service, or from an upgrade or HTTP/2.
 pub(super) enum Head {
     Web(HttpRequest),
-    Upgrade(Rc<actix_http::Request>),
+    Bare(Rc<actix_http::Request>),
 }
 
 impl Head {
     pub(super) fn get(&self) -> &RequestHead {
         match self {
             Self::Web(request) => request.head(),
-            Self::Upgrade(request) => request.head(),
+            Self::Bare(request) => request.head(),
         }
     }
 
@@ -88,7 +88,7 @@ impl Head {
     pub(super) fn share(&self) -> Self {
         match self {
             Self::Web(request) => Self::Web(request.clone()),
-            Self::Upgrade(request) => Self::Upgrade(Rc::clone(request)),
+            Self::Bare(request) => Self::Bare(Rc::clone(request)),
         }
     }
 }

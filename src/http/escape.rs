@@ -1,4 +1,4 @@
-//! Percent-decoding with Go's rules, which clients of the original server were written against.
+//! Percent-decoding with Go's rules, which clients of the original server were written against, and the path that is routed.
 //!
 //! A path keeps `+`; in a query `+` is a blank. A `%` that two hex digits do not follow makes the whole text invalid. So do
 //! bytes that are no UTF-8, which Go keeps: ids and keys here are text, and a replacement character in the place of any such
@@ -13,20 +13,57 @@ pub enum Undecodable {
     Escape,
     /// What the escapes stand for is no UTF-8.
     Text,
+    /// The path means one thing to some and another to others.
+    Ambiguous,
 }
 
-/// The decoded path.
-pub fn decode_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
-    if raw.contains('%') { decode(raw, Plus::Kept) } else { Ok(Cow::Borrowed(raw)) }
+/// The path to be routed: split at `/`, each segment decoded, without empty, `.` and `..` segments. A final `/` stays.
+///
+/// A proxy in front may allow or forbid paths by their beginnings. So a path has no meaning here if others may find another
+/// route in it: if an escape stands for `/`, or for a whole segment `.` or `..`, or if `..` stands behind `//`, where it takes
+/// back the empty segment for some, and the segment before for others.
+pub fn route_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
+    // Without an early end, so that many bytes are looked at in one step.
+    let is_unclean = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
+    let unclean = raw.as_bytes().windows(2).fold(false, |found, pair| found | is_unclean(pair));
+    if !unclean && !raw.contains('%') {
+        return Ok(Cow::Borrowed(raw));
+    }
+    let mut kept: Vec<Cow<'_, str>> = Vec::new();
+    let mut segments = raw.split('/').peekable();
+    // In front of the first `/` is nothing.
+    segments.next_if_eq(&"");
+    for segment in segments {
+        match segment {
+            "." => {}
+            ".." => {
+                if kept.pop().is_some_and(|taken_back| taken_back.is_empty()) {
+                    return Err(Undecodable::Ambiguous);
+                }
+            }
+            raw => {
+                let segment = decode(raw, Plus::Kept)?;
+                if segment.contains('/') || matches!(&*segment, "." | "..") {
+                    return Err(Undecodable::Ambiguous);
+                }
+                kept.push(segment);
+            }
+        }
+    }
+    let mut path = String::with_capacity(raw.len());
+    for segment in kept.iter().filter(|segment| !segment.is_empty()) {
+        path.push('/');
+        path.push_str(segment);
+    }
+    if path.is_empty() || raw.ends_with('/') {
+        path.push('/');
+    }
+    Ok(Cow::Owned(path))
 }
 
 /// The decoded key or value of a query.
 pub fn decode_query(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
-    if raw.bytes().any(|byte| byte == b'%' || byte == b'+') {
-        decode(raw, Plus::Blank)
-    } else {
-        Ok(Cow::Borrowed(raw))
-    }
+    decode(raw, Plus::Blank)
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -36,6 +73,9 @@ enum Plus {
 }
 
 fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, Undecodable> {
+    if !raw.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus == Plus::Blank)) {
+        return Ok(Cow::Borrowed(raw));
+    }
     let mut out = Vec::with_capacity(raw.len());
     let mut bytes = raw.bytes();
     while let Some(byte) = bytes.next() {
@@ -55,52 +95,29 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// The path without empty, `.` and `..` segments, or `None` where it is clean already. A final `/` stays.
-pub fn clean_path(path: &str) -> Option<String> {
-    // Without an early end, so that many bytes are looked at in one step.
-    let is_unclean = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
-    if !path.as_bytes().windows(2).fold(false, |found, pair| found | is_unclean(pair)) {
-        return None;
-    }
-    let mut kept: Vec<&str> = Vec::new();
-    for segment in path.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => {
-                kept.pop();
-            }
-            name => kept.push(name),
-        }
-    }
-    let mut clean = String::with_capacity(path.len());
-    for segment in &kept {
-        clean.push('/');
-        clean.push_str(segment);
-    }
-    if kept.is_empty() || path.ends_with('/') {
-        clean.push('/');
-    }
-    Some(clean)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn check(raw: &str, path: Result<&str, Undecodable>) {
+        assert_eq!(route_path(raw).as_deref(), path.as_ref().copied(), "{raw}");
+    }
+
     #[test]
     fn paths_keep_plus_and_refuse_broken_escapes() {
-        assert_eq!(decode_path("/a+b").as_deref(), Ok("/a+b"));
-        assert_eq!(decode_path("/a%20b%2Fc%25").as_deref(), Ok("/a b/c%"));
-        assert_eq!(decode_path("/%C3%A4").as_deref(), Ok("/ä"));
+        check("/a+b", Ok("/a+b"));
+        check("/a%20b/c%25", Ok("/a b/c%"));
+        check("/%C3%A4", Ok("/ä"));
+        check("/%252f", Ok("/%2f"));
         for broken in ["/%", "/%2", "/%zz", "/%+1", "/%ff%"] {
-            assert_eq!(decode_path(broken), Err(Undecodable::Escape), "{broken}");
+            check(broken, Err(Undecodable::Escape));
         }
     }
 
     #[test]
     fn what_is_no_utf_8_is_refused() {
         for bytes in ["/%ff", "/%c3", "/%C3x", "/%ed%a0%80"] {
-            assert_eq!(decode_path(bytes), Err(Undecodable::Text), "{bytes}");
+            check(bytes, Err(Undecodable::Text));
             assert_eq!(decode_query(bytes), Err(Undecodable::Text), "{bytes}");
         }
     }
@@ -113,21 +130,39 @@ mod tests {
 
     #[test]
     fn paths_are_cleaned_as_a_go_server_does() {
-        fn check(path: &str, clean: Option<&str>) {
-            assert_eq!(clean_path(path).as_deref(), clean, "{path}");
+        for clean in ["/a/b", "/a/b/", "/a/.hidden", "/a/b..c", "/", "", "*", "a"] {
+            check(clean, Ok(clean));
         }
-        check("/a/b", None);
-        check("/a/b/", None);
-        check("/a//b", Some("/a/b"));
-        check("//a", Some("/a"));
-        check("/a/./b", Some("/a/b"));
-        check("/a/x/../b", Some("/a/b"));
-        check("/../a", Some("/a"));
-        check("/a//", Some("/a/"));
-        check("/a/.", Some("/a"));
-        check("/a/..", Some("/"));
-        check("/..", Some("/"));
-        check("/a/.hidden", Some("/a/.hidden"));
-        check("/a/b..c", None);
+        check("/a//b", Ok("/a/b"));
+        check("//a", Ok("/a"));
+        check("/a/./b", Ok("/a/b"));
+        check("/a/x/../b", Ok("/a/b"));
+        check("/../a", Ok("/a"));
+        check("/a//", Ok("/a/"));
+        check("/a/.", Ok("/a"));
+        check("/a/..", Ok("/"));
+        check("/..", Ok("/"));
+        check("/a%20/x/../b", Ok("/a /b"));
+        check("/a//b/../c", Ok("/a/c"));
+    }
+
+    #[test]
+    fn what_others_may_read_otherwise_has_no_meaning() {
+        for path in [
+            "/metrics/..%2fv4",
+            "/a%2Fb",
+            "/a/%2e%2e/b",
+            "/a/%2E",
+            "/a/.%2e/b",
+            "/a/%2e./b",
+            "/a/%2e%2e/../b",
+            "/metrics//../v4",
+            "/metrics//x/../../v4",
+            "//..",
+        ] {
+            check(path, Err(Undecodable::Ambiguous));
+        }
+        check("/metrics/..;/v4", Ok("/metrics/..;/v4"));
+        check("/metrics/..%5cv4", Ok("/metrics/..\\v4"));
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
@@ -70,6 +71,36 @@ async fn requests_and_websockets_work_over_tls() {
     assert_eq!(watch.rest().await, b"\x81\x16service does not exist");
 }
 
+/// Requests sent without waiting for an answer, with large answers that are taken late: every one comes, in order.
+#[actix_web::test]
+async fn requests_in_one_breath_are_all_answered() {
+    async fn check<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(mut client: Client<T>) {
+        const ROUNDS: usize = 50;
+        let show = "/v4/default/registry/show/";
+        let mut requests = String::new();
+        for round in 0..ROUNDS {
+            requests += &format!(
+                "GET /bytes/100000 HTTP/1.1\r\nHost: h\r\n\r\nGET {show}{round} HTTP/1.1\nHost: h\n\n"
+            );
+            let body = "\r\n\r\n".repeat(round);
+            requests +=
+                &format!("PUT {show}x HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+        }
+        client.send(&requests).await;
+        for round in 0..ROUNDS {
+            assert_eq!(client.answer_to("GET").await.body.len(), 100_000);
+            let shown = client.answer_to("GET").await;
+            assert!(shown.text().starts_with(&format!("id={round} ")), "{round}: {}", shown.text());
+            assert_eq!(client.answer_to("PUT").await.text(), format!("{} bytes", round * 4));
+        }
+        assert_eq!(client.get("/empty").await.status(), 200);
+    }
+    let plain = serve(settings()).await;
+    check(Client::connect(plain.server.addresses()[0]).await).await;
+    let encrypted = serving(plain_server()).await;
+    check(Client::over(connect(&encrypted, client()).await.unwrap())).await;
+}
+
 #[actix_web::test]
 async fn the_protocol_is_negotiated() {
     let fixture = serving(plain_server()).await;
@@ -129,6 +160,12 @@ async fn http_2_is_served() {
     assert_eq!(ask("PUT", show, vec![b' '; 2 * 1024 * 1024]).await.0, 200);
     assert_eq!(ask("PUT", show, vec![b' '; 3 * 1024 * 1024]).await.0, 400);
     assert_eq!(ask("GET", show, Vec::new()).await.0, 200);
+    for other in
+        ["/unchanged/..%2fv4/default/registry/show/x", "/unchanged/%2e%2e/version", "/unchanged//../version"]
+    {
+        assert_eq!(ask("GET", other, Vec::new()).await.0, 404, "{other}");
+    }
+    assert_eq!(ask("GET", "/unchanged/../version", Vec::new()).await.0, 200);
     // What HTTP/2 exchanges beside requests does not make the connection busy.
     assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
 }
@@ -180,14 +217,16 @@ async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     eventually("the connection is gone", || fixture.server.connections() == 0).await;
 }
 
-/// The library knows no limit of its own.
+/// The client is told how many, so it waits with the next one.
 #[actix_web::test]
-async fn one_connection_of_http_2_has_so_many_requests_under_way_and_no_more() {
-    const MOST: usize = 256;
+async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
     let fixture = serving(plain_server()).await;
     let mut client = http_2(&fixture).await;
+    assert_eq!(get(&mut client, "/unchanged").await.unwrap().status(), 304);
+    let most = client.current_max_send_streams();
+    assert_eq!(most, 128);
     let mut open = Vec::new();
-    for _ in 0..MOST {
+    for _ in 0..most {
         client = client.ready().await.unwrap();
         // Bodies that never end.
         let uri = "https://127.0.0.1/v4/default/registry/show/x";
@@ -195,14 +234,70 @@ async fn one_connection_of_http_2_has_so_many_requests_under_way_and_no_more() {
         let (response, mut sender) = client.send_request(request, false).unwrap();
         sender.send_data(" ".into(), false).unwrap();
         open.push((response, sender));
+        // The client counts what it has sent.
+        tokio::task::yield_now().await;
     }
-    let refused = get(&mut client, "/unchanged").await.unwrap();
-    assert_eq!((refused.status().as_u16(), refused.headers()["retry-after"].to_str().unwrap()), (503, "1"));
+    let waiting = get(&mut client, "/unchanged");
+    let mut next = Box::pin(client.ready());
+    assert!((&mut next).now_or_never().is_none(), "one waits to be sent, and no other may");
     // One ends, and there is room for another.
     let (response, mut sender) = open.pop().unwrap();
     sender.send_data(" ".into(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
-    assert_eq!(get(&mut client, "/unchanged").await.unwrap().status(), 304);
+    assert_eq!(waiting.await.unwrap().status(), 304);
+    assert!(next.await.is_ok());
+}
+
+/// A client that opens streams and resets them is idle: only answers count.
+#[actix_web::test]
+async fn streams_that_are_reset_keep_no_http_2_connection() {
+    let limit = Duration::from_millis(500);
+    let tls = Some(Arc::new(plain_server()));
+    let fixture = serve(Settings { tls, head_time: limit, keep_alive: limit, ..settings() }).await;
+    for answered_before in [false, true] {
+        let mut client = http_2(&fixture).await;
+        if answered_before {
+            assert_eq!(get(&mut client, "/unchanged").await.unwrap().status(), 304);
+        }
+        let mut resets = 0;
+        while let Ok(ready) = client.ready().await {
+            client = ready;
+            let request = http::Request::builder().uri("https://127.0.0.1/wait").body(()).unwrap();
+            let Ok((_response, mut sender)) = client.send_request(request, true) else { break };
+            sender.send_reset(h2::Reason::CANCEL);
+            resets += 1;
+            assert!(resets < 2000, "the connection is kept");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        eventually("the connection is gone", || fixture.server.connections() == 0).await;
+    }
+}
+
+#[actix_web::test]
+async fn heads_of_http_2_have_a_limit() {
+    let tls = Some(Arc::new(plain_server()));
+    let fixture = serve(Settings { tls, max_header_bytes: 8192, ..settings() }).await;
+    let mut client = http_2(&fixture).await;
+    for (length, status) in [(12_000, 304), (12_400, 431), (12_000, 304)] {
+        let request = http::Request::builder().uri("https://127.0.0.1/unchanged");
+        let request = request.header("x-long", "x".repeat(length)).body(()).unwrap();
+        let (response, _) = client.send_request(request, true).unwrap();
+        assert_eq!(response.await.unwrap().status(), status, "{length}");
+    }
+}
+
+#[actix_web::test]
+async fn beyond_the_connections_one_question_is_answered_over_http_2_too() {
+    let tls = Some(Arc::new(plain_server()));
+    let fixture = serve(Settings { tls, max_connections: 1, ..settings() }).await;
+    let mut first = http_2(&fixture).await;
+    assert_eq!(get(&mut first, "/unchanged").await.unwrap().status(), 304);
+    for (path, status) in [("/version", 200), ("/unchanged", 503)] {
+        let mut further = http_2(&fixture).await;
+        assert_eq!(get(&mut further, path).await.unwrap().status(), status);
+        eventually("its place is free again", || fixture.server.connections() == 1).await;
+    }
+    assert_eq!(get(&mut first, "/unchanged").await.unwrap().status(), 304);
 }
 
 /// Whatever was negotiated, a connection that asks for nothing ends.

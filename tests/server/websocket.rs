@@ -114,6 +114,8 @@ async fn anything_but_a_handshake_is_a_bad_request() {
     };
     for headers in [
         "Host: h\r\n".to_owned(),
+        format!("{HANDSHAKE}Content-Length: 7\r\n"),
+        format!("{HANDSHAKE}Transfer-Encoding: chunked\r\n"),
         whole("Connection"),
         whole("Upgrade"),
         whole("Sec-WebSocket-Version"),
@@ -122,13 +124,19 @@ async fn anything_but_a_handshake_is_a_bad_request() {
         HANDSHAKE.replace("Key: dGhl", "Key: d"),
     ] {
         let mut client = Client::connect(fixture.server.addresses()[0]).await;
-        client.send(format!("GET /watch HTTP/1.1\r\n{headers}\r\n")).await;
+        client.send(format!("GET /watch HTTP/1.1\r\n{headers}\r\n0\r\n\r\n")).await;
         let answer = client.answer_to("GET").await;
         assert_eq!((answer.status(), answer.text()), (400, "Bad Request\n"), "{headers}");
         assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
         assert_eq!(answer.header("Sec-Websocket-Version"), Some("13"));
     }
+    let mut older = Client::connect(fixture.server.addresses()[0]).await;
+    older.send(format!("GET /watch HTTP/1.0\r\n{HANDSHAKE}\r\n")).await;
+    assert_eq!(older.answer_to("GET").await.status(), 400);
     assert!(fixture.state.outboxes.lock().unwrap().is_empty(), "no session was asked for");
+    let mut empty = Client::connect(fixture.server.addresses()[0]).await;
+    empty.send(format!("GET /watch HTTP/1.1\r\n{HANDSHAKE}Content-Length: 0\r\n\r\n")).await;
+    assert!(empty.until(b"\r\n\r\n").await.starts_with(b"HTTP/1.1 101 "));
 }
 
 #[actix_web::test]

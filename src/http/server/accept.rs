@@ -69,7 +69,7 @@ impl Acceptor {
         };
         let peer = tcp.peer_addr().ok();
         let Some(tls) = &self.tls else {
-            let connection = self.connection(Transport::Plain(tcp), Protocol::Http1, entry)?;
+            let connection = self.connection(Transport::Plain(tcp), entry)?;
             return Ok((connection, Protocol::Http1, peer));
         };
         let handshake = async {
@@ -89,16 +89,11 @@ impl Acceptor {
             Some(b"h2") => Protocol::Http2,
             _ => Protocol::Http1,
         };
-        Ok((self.connection(Transport::Tls(Box::new(stream)), protocol, entry)?, protocol, peer))
+        Ok((self.connection(Transport::Tls(Box::new(stream)), entry)?, protocol, peer))
     }
 
-    fn connection(
-        &self,
-        transport: Transport,
-        protocol: Protocol,
-        entry: Entry,
-    ) -> Result<Connection, DispatchError> {
-        Connection::new(transport, protocol, self.limits, Arc::clone(&self.stop), entry).ok_or_else(too_many)
+    fn connection(&self, transport: Transport, entry: Entry) -> Result<Connection, DispatchError> {
+        Connection::new(transport, self.limits, Arc::clone(&self.stop), entry).ok_or_else(too_many)
     }
 }
 

@@ -14,7 +14,6 @@ use flate2::write::GzDecoder;
 use futures_util::StreamExt as _;
 
 use super::admission::BodySpace;
-use super::connection::Running;
 use crate::domain::validate::rule::Shown;
 use crate::http::answer_memory::{AnswerSpace, PIECE};
 
@@ -41,10 +40,6 @@ pub(super) enum BodyError {
 /// Most bytes of an unwanted body that are read so that the connection can go on. More, and it is closed after the
 /// answer.
 const MOST_DROPPED: usize = 256 * 1024;
-
-/// The same on HTTP/2, where there is no closing after the answer: a stream that is given up is reset, and its answer with
-/// it.
-const MOST_DROPPED_ON_H2: usize = 8 * 1024 * 1024;
 
 /// Characters of a header's value that an answer repeats.
 const SHOWN_CHARACTERS: usize = 64;
@@ -186,11 +181,7 @@ async fn collect(payload: &mut Payload, limit: BodyLimit, space: &mut BodySpace)
 
 /// Reads and drops a body nobody wants. `false` if it was too much, took too long or broke: the connection cannot go on.
 pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool {
-    let most = match payload {
-        Payload::H2 { .. } => MOST_DROPPED_ON_H2,
-        _ => MOST_DROPPED,
-    };
-    if announced(head).is_some_and(|length| length > most as u64) {
+    if announced(head).is_some_and(|length| length > MOST_DROPPED as u64) {
         return false;
     }
     let drained = async {
@@ -198,7 +189,7 @@ pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool
         while let Some(chunk) = payload.next().await {
             let Ok(chunk) = chunk else { return false };
             length = length.saturating_add(chunk.len());
-            if length > most {
+            if length > MOST_DROPPED {
                 return false;
             }
         }
@@ -279,34 +270,5 @@ impl MessageBody for Pieces {
         let piece = this.answer.slice(this.sent..end);
         this.sent = end;
         Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
-    }
-}
-
-/// An answer's body that counts its request as under way.
-pub(super) struct Counted {
-    answer: BoxBody,
-    running: Running,
-}
-
-impl Counted {
-    pub(super) fn new(answer: BoxBody, running: Running) -> Self {
-        Self { answer, running }
-    }
-}
-
-impl MessageBody for Counted {
-    type Error = Box<dyn std::error::Error>;
-
-    fn size(&self) -> BodySize {
-        self.answer.size()
-    }
-
-    fn poll_next(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = self.get_mut();
-        let next = Pin::new(&mut this.answer).poll_next(cx);
-        if next.is_ready() {
-            this.running.goes_on();
-        }
-        next
     }
 }

@@ -1,21 +1,26 @@
-//! A client's connection, plain or TLS, with the limits the HTTP library does not keep itself.
+//! A client's connection, plain or TLS, with the limits the HTTP/1.1 library does not keep itself.
 //!
 //! How long a request's head may take, how long an idle connection is kept, a limit for a client that does not take its
 //! answer, the end of idle connections when the server stops, and the count of open connections. The library counts some of
 //! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer also puts
 //! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
-//! ends, which the dispatcher tells it.
+//! ends, which the dispatcher tells it. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
+//!
+//! The library reads whether or not it can use the bytes, decodes every request it has before it answers the first, and wakes
+//! itself without end while its buffer is full (`docs/upstream.md`). So this layer hands it one head at a time, and nothing
+//! while a request is being answered or the client takes no answers.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
+use std::mem;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
-use actix_http::Protocol;
+use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,6 +29,7 @@ use tokio_rustls::server::TlsStream;
 
 use super::accept::OVERLOADED;
 use super::gauge::{Entry, Slot};
+use super::head_end::HeadEnd;
 use super::last_words::{HEAD_TOO_SLOW, last_words};
 use super::signal::Signal;
 use crate::metrics;
@@ -42,13 +48,6 @@ pub(crate) struct IoLimits {
 /// For the request of a connection from the reserve, and for its answer.
 pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// Requests of one HTTP/2 connection that are answered at once, bodies still on their way and answers the client does not take
-/// among them; the library knows no bound. What comes beyond is refused before its body is read.
-pub(crate) const MOST_STREAMS: usize = 256;
-
-/// After the last of them was handed to the library, for it to be sent: a stopped server ends the connection only then.
-const STREAMS_LINGER: Duration = Duration::from_millis(200);
-
 /// What connection and dispatcher tell each other.
 #[derive(Debug, Default)]
 pub(crate) struct Exchange {
@@ -58,67 +57,61 @@ pub(crate) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of them came, or the connection did.
     since: Cell<Option<Instant>>,
-    /// Whether the last of them were an empty line.
-    ends_with_head: Cell<bool>,
-    /// When the client took a part of an answer last, or one became ready to be taken. HTTP/2: when a request began or ended
-    /// last, or the library took a part of an answer.
+    /// When the client took a part of an answer last, or one became ready to be taken.
     answered: Cell<Option<Instant>>,
     /// The client has been told that its connection ends.
     is_ending: Cell<bool>,
     /// It has no place of its own: its first answer is its last.
     is_reserve: bool,
-    /// HTTP/2: many requests at once, and bytes that belong to none.
-    multiplexed: bool,
+    /// The body of the request being answered is read.
+    reads_body: Cell<bool>,
+    /// The connection's task, while it waits for leave to read.
+    withheld: RefCell<Option<Waker>>,
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Answers how many bytes came since the last one began. The head has no more
-    /// than that, which is cheaper to know than its size.
+    /// A request begins: its head is complete. Answers how many bytes it has.
     pub(crate) fn head_complete(&self) -> usize {
         self.since.set(None);
-        if self.multiplexed {
-            return usize::MAX;
-        }
         self.unclaimed.take()
-    }
-
-    /// Bytes beyond the head that was just completed belong to the next request.
-    pub(crate) fn carry_over(&self, bytes: usize) {
-        if !self.multiplexed && bytes > 0 {
-            self.unclaimed.set(bytes);
-            self.since.set(Some(Instant::now()));
-        }
-    }
-
-    /// Whether the last bytes that came end a head, so that nothing of another request came with it.
-    pub(crate) fn ends_with_head(&self) -> bool {
-        self.ends_with_head.get() || self.multiplexed
     }
 
     /// A request is being answered until the guard is dropped.
     pub(crate) fn run(self: &Rc<Self>) -> Running {
         self.running.set(self.running.get() + 1);
-        let running = Running(Rc::clone(self));
-        if self.multiplexed {
-            running.goes_on();
-        }
-        running
+        Running(Rc::clone(self))
     }
 
-    /// HTTP/2.
-    pub(crate) fn is_multiplexed(&self) -> bool {
-        self.multiplexed
+    /// As [`run`](Self::run), for a request whose body is to be read first.
+    pub(crate) fn run_with_body(self: &Rc<Self>) -> Running {
+        self.reads_body.set(true);
+        self.resume();
+        self.run()
+    }
+
+    /// Of the request being answered nothing more is read.
+    pub(crate) fn body_complete(&self) {
+        self.reads_body.set(false);
+    }
+
+    /// Whether the library has no use for what comes now.
+    fn is_busy(&self) -> bool {
+        self.running.get() > 0 && !self.reads_body.get()
+    }
+
+    /// Reading, if it was withheld, may go on. What has come of the next head meanwhile could not be followed by the rest.
+    fn resume(&self) {
+        if let Some(waker) = self.withheld.borrow_mut().take() {
+            if self.since.get().is_some() {
+                self.since.set(Some(Instant::now()));
+            }
+            waker.wake();
+        }
     }
 
     /// What a further request may ask for.
     pub(crate) fn standing(&self) -> Standing {
-        if self.is_reserve {
-            Standing::Reserve
-        } else if self.multiplexed && self.running.get() >= MOST_STREAMS {
-            Standing::Crowded
-        } else {
-            Standing::Place
-        }
+        if self.is_reserve { Standing::Reserve } else { Standing::Place }
     }
 
     /// The answer under way is the connection's last: it says `Connection: close`.
@@ -127,7 +120,8 @@ impl Exchange {
     }
 
     fn received(&self, bytes: usize) {
-        if self.running.get() == 0 && !self.multiplexed {
+        // Behind the last answer comes no head.
+        if self.running.get() == 0 && !self.is_ending.get() {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -147,25 +141,18 @@ pub(crate) enum Standing {
     Place,
     /// It is one of the reserve: only the server's health may be asked for, and the answer is the last.
     Reserve,
-    /// It has as many requests under way as it may: only the server's health may be asked for.
-    Crowded,
 }
 
 /// A request being answered.
 #[derive(Debug)]
 pub(crate) struct Running(Rc<Exchange>);
 
-impl Running {
-    /// A part of its answer was taken.
-    pub(crate) fn goes_on(&self) {
-        self.0.answered.set(Some(Instant::now()));
-    }
-}
-
 impl Drop for Running {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get().saturating_sub(1));
         self.0.answered.set(Some(Instant::now()));
+        self.0.body_complete();
+        self.0.resume();
     }
 }
 
@@ -181,6 +168,13 @@ impl Transport {
         match self {
             Self::Plain(tcp) => tcp,
             Self::Tls(tls) => tls.get_ref().0,
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
+            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
         }
     }
 
@@ -207,9 +201,14 @@ pub(crate) struct Connection {
     /// Wakes the task at the earliest deadline; left running when that is met, since most are.
     timer: Option<Pin<Box<Sleep>>>,
     write_blocked: Option<Instant>,
+    head_end: HeadEnd,
+    /// The library has been handed a head at which it has not looked yet.
+    head_handed: bool,
+    /// Bytes read behind that head.
+    ahead: Bytes,
     /// Bytes of [`last_words`] that are sent.
     last_words_sent: usize,
-    /// `None` for a connection that left HTTP.
+    /// `None` for a connection that left HTTP/1.1.
     stop: Option<Stop>,
     _slot: Slot,
 }
@@ -236,7 +235,6 @@ const SESSION_SEND_BUFFER: usize = 128 << 10;
 impl Connection {
     pub(crate) fn new(
         transport: Transport,
-        protocol: Protocol,
         limits: IoLimits,
         stop: Arc<Signal>,
         entry: Entry,
@@ -246,13 +244,10 @@ impl Connection {
             Entry::Reserve(slot) => (slot, true),
             Entry::Told(_) | Entry::Full => return None,
         };
-        let multiplexed = protocol == Protocol::Http2;
-        let exchange = Exchange { multiplexed, is_reserve, ..Exchange::default() };
+        let exchange = Exchange { is_reserve, ..Exchange::default() };
         let mut limits = limits;
         if is_reserve {
-            // HTTP/2 knows no last answer, so what is asked in the same breath is answered as well.
-            let idle = if multiplexed { STREAMS_LINGER } else { RESERVE_LIMIT };
-            limits = IoLimits { head: RESERVE_LIMIT, idle, write_stall: RESERVE_LIMIT };
+            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
         }
         exchange.since.set(Some(Instant::now()));
         Some(Self {
@@ -261,6 +256,9 @@ impl Connection {
             limits,
             timer: None,
             write_blocked: None,
+            head_end: HeadEnd::default(),
+            head_handed: false,
+            ahead: Bytes::new(),
             last_words_sent: 0,
             stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
             _slot: slot,
@@ -277,16 +275,22 @@ impl Connection {
         self.transport.tcp().peer_addr().ok()
     }
 
-    /// Leaves HTTP: from now on only writing is limited. The server's stop does not end the connection any more.
-    pub(crate) fn take_over(&mut self, write_stall: Duration) {
+    /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Answers
+    /// the limits that were kept so far.
+    pub(crate) fn leave_http1(&mut self) -> IoLimits {
+        self.stop = None;
+        self.timer = None;
+        self.limits
+    }
+
+    /// Leaves HTTP/1.1 for a session. Answers what has come behind the last request.
+    pub(crate) fn take_over(&mut self, write_stall: Duration) -> Bytes {
         // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
         // read, and events that wait here become one. Without this the session works too.
         let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.transport.tcp(), SESSION_SEND_BUFFER);
-        self.stop = None;
-        self.timer = None;
-        self.exchange.running.set(1);
-        self.exchange.head_complete();
+        self.leave_http1();
         self.limits.write_stall = write_stall;
+        mem::take(&mut self.ahead)
     }
 
     /// Makes the end of this connection a reset: what the client has not taken is thrown away, not kept by the kernel.
@@ -303,16 +307,7 @@ impl Connection {
             let _ = stop.wait.as_mut().poll(cx);
             stop.in_line = true;
         }
-        if !stop.signal.is_raised() || !self.exchange.is_idle() {
-            return false;
-        }
-        // The library still has to send what it was handed.
-        match self.exchange.answered.get() {
-            Some(answered) if self.exchange.multiplexed => {
-                self.poll_deadline(cx, answered + STREAMS_LINGER).is_ready()
-            }
-            _ => true,
-        }
+        stop.signal.is_raised() && self.exchange.is_idle()
     }
 
     /// Ready when `deadline` has passed; else the task is woken by then.
@@ -337,7 +332,7 @@ impl Connection {
     /// Whether nothing can be expected of a client that sends nothing now. Called when it does; however that turns out, the
     /// task is woken again in time to see the next limit, since nothing else may wake it.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
-        let IoLimits { head, idle, write_stall } = self.limits;
+        let IoLimits { head, idle, .. } = self.limits;
         if let Some(since) = self.exchange.since.get() {
             // These bytes may be a whole request, which the library has not looked at yet: then this is the last look
             // before the connection is idle.
@@ -350,10 +345,6 @@ impl Connection {
         let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
         match self.exchange.answered.get() {
             Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
-            // Its answers wait for a client that takes none of them, though it takes other bytes.
-            Some(answered) if self.exchange.multiplexed => {
-                self.poll_deadline(cx, answered + 2 * write_stall).map(|()| Silence::Idle)
-            }
             _ => {
                 let look = Instant::now() + idle;
                 // Just armed, so it is in the future.
@@ -386,10 +377,52 @@ impl Connection {
         Poll::Ready(Ok(buf.len()))
     }
 
+    /// Whether the library must not be handed anything now. The task is woken when it may be.
+    fn withholds(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.exchange.is_busy() || self.write_blocked.is_some() {
+            self.exchange.withheld.replace(Some(cx.waker().clone()));
+            return true;
+        }
+        false
+    }
+
+    /// Whether there is more to be read. If not, the task is woken when there is.
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> bool {
+        match &self.transport {
+            _ if !self.ahead.is_empty() => true,
+            Transport::Plain(tcp) => tcp.poll_read_ready(cx).is_ready(),
+            // What is decrypted already cannot be asked for.
+            Transport::Tls(_) => true,
+        }
+    }
+
+    /// Hands over what has come, up to the end of a head.
+    fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.ahead.is_empty() {
+            let before = buf.filled().len();
+            ready!(self.transport.poll_read(cx, buf))?;
+            let (earlier, came) = buf.filled().split_at(before);
+            if let Some(length) = self.head_end.find(came) {
+                self.head_handed = true;
+                self.ahead = Bytes::copy_from_slice(&came[length..]);
+                let filled = earlier.len() + length;
+                buf.set_filled(filled);
+            }
+        } else {
+            let most = self.ahead.len().min(buf.remaining());
+            let head = self.head_end.find(&self.ahead[..most]);
+            self.head_handed = head.is_some();
+            buf.put_slice(&self.ahead.split_to(head.unwrap_or(most)));
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Judges the outcome of a write or flush.
     fn judge_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            self.write_blocked = None;
+            if self.write_blocked.take().is_some() {
+                self.exchange.resume();
+            }
             return outcome;
         }
         let since = *self.write_blocked.get_or_insert_with(Instant::now);
@@ -406,18 +439,24 @@ impl Connection {
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let before = buf.filled().len();
-        let outcome = match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Transport::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        };
         if this.stop.is_none() {
-            return outcome;
+            return this.transport.poll_read(cx, buf);
         }
+        let before = buf.filled().len();
+        let outcome = if this.withholds(cx) {
+            return Poll::Pending;
+        } else if !mem::take(&mut this.head_handed) {
+            this.poll_hand(cx, buf)
+        } else if this.poll_more(cx) {
+            // The library looks at what it has only when there is nothing to read.
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        } else {
+            Poll::Pending
+        };
         if outcome.is_ready() {
-            let read = buf.filled().len().saturating_sub(before);
+            let read = buf.filled().len() - before;
             if read > 0 {
-                this.exchange.ends_with_head.set(buf.filled().ends_with(b"\r\n\r\n"));
                 this.exchange.received(read);
             }
             return outcome;
@@ -430,7 +469,7 @@ impl AsyncRead for Connection {
             Poll::Pending => Poll::Pending,
             Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
             Poll::Ready(Silence::Head) => {
-                if this.write_blocked.is_none() && !this.exchange.multiplexed {
+                if this.write_blocked.is_none() {
                     let words = if this.exchange.is_reserve {
                         metrics::REFUSED_FOR_LOAD.add(1);
                         OVERLOADED
@@ -451,8 +490,7 @@ impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = this.poll_send(cx, buf);
-        // What HTTP/2 sends beside answers, such as a ping's, makes nobody busy.
-        if outcome.is_ready() && !this.exchange.multiplexed {
+        if outcome.is_ready() {
             this.exchange.answered.set(Some(Instant::now()));
         }
         this.judge_write(cx, outcome)
@@ -471,5 +509,135 @@ impl AsyncWrite for Connection {
             Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
         };
         this.judge_write(cx, outcome)
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::future::poll_fn;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::http::server::gauge::Gauge;
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    struct Fixture {
+        connection: Connection,
+        client: TcpStream,
+        wakes: Arc<Wakes>,
+    }
+
+    impl Fixture {
+        async fn new() -> Self {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let transport = Transport::Plain(listener.accept().await.unwrap().0);
+            let hour = Duration::from_secs(3600);
+            let limits = IoLimits { head: hour, idle: hour, write_stall: hour };
+            let entry = Gauge::new(1).enter();
+            let connection = Connection::new(transport, limits, Arc::default(), entry).unwrap();
+            Self { connection, client, wakes: Arc::default() }
+        }
+
+        /// Has the client send, and waits until it has come.
+        async fn send(&mut self, text: &str) {
+            self.client.write_all(text.as_bytes()).await.unwrap();
+            self.connection.transport.tcp().readable().await.unwrap();
+        }
+
+        /// How often the library's task was woken since this was last asked.
+        fn wakes(&self) -> usize {
+            self.wakes.0.swap(0, Ordering::SeqCst)
+        }
+
+        /// What the library would read now, and how often its task is woken meanwhile.
+        fn look(&mut self) -> (String, usize) {
+            self.wakes();
+            let waker = Arc::clone(&self.wakes).into();
+            let mut cx = Context::from_waker(&waker);
+            let mut text = String::new();
+            let mut bytes = [0; 1024];
+            loop {
+                let mut buf = ReadBuf::new(&mut bytes);
+                match Pin::new(&mut self.connection).poll_read(&mut cx, &mut buf) {
+                    Poll::Pending => return (text, self.wakes()),
+                    Poll::Ready(outcome) => outcome.unwrap(),
+                }
+                text.push_str(std::str::from_utf8(buf.filled()).unwrap());
+            }
+        }
+
+        fn check(&mut self, text: &str, wakes: usize) {
+            assert_eq!(self.look(), (text.to_owned(), wakes));
+        }
+    }
+
+    #[tokio::test]
+    async fn heads_are_handed_one_by_one() {
+        let mut fixture = Fixture::new().await;
+        fixture.send("a\r\n\r\nb\r\n\r\nc\r\n").await;
+        fixture.check("a\r\n\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("b\r\n\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("c\r\n", 0);
+        fixture.send("\r\nd").await;
+        fixture.check("\r\n", 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.check("d", 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_while_a_request_is_answered() {
+        let mut fixture = Fixture::new().await;
+        let running = fixture.connection.exchange.run_with_body();
+        fixture.send("body").await;
+        fixture.check("body", 0);
+        fixture.connection.exchange.body_complete();
+        fixture.send("a\r\n\r\n").await;
+        fixture.check("", 0);
+        drop(running);
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("a\r\n\r\n", 0);
+        let running = fixture.connection.exchange.run();
+        fixture.send("body").await;
+        fixture.check("", 0);
+        let next = fixture.connection.exchange.run_with_body();
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("body", 0);
+        drop((running, next));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_while_the_client_takes_no_answers() {
+        let mut fixture = Fixture::new().await;
+        let waker = Arc::clone(&fixture.wakes).into();
+        let answer = [b'x'; 64 << 10];
+        let mut sent = 0;
+        while let Poll::Ready(written) =
+            Pin::new(&mut fixture.connection).poll_write(&mut Context::from_waker(&waker), &answer)
+        {
+            sent += written.unwrap();
+        }
+        fixture.send("a\r\n\r\n").await;
+        fixture.check("", 0);
+        let mut taken = vec![0; sent];
+        fixture.client.read_exact(&mut taken).await.unwrap();
+        poll_fn(|cx| Pin::new(&mut fixture.connection).poll_write(cx, b"x")).await.unwrap();
+        assert!(fixture.wakes() > 0);
+        fixture.check("a\r\n\r\n", 0);
     }
 }

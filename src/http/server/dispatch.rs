@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError, BodyLimit};
 use super::connection::{Exchange, Standing};
-use super::response::{Seen, Terms, caught, count, hold, must_wait, too_large_head};
+use super::response::{Seen, Terms, caught, hold, must_wait, too_large_head};
 use super::router::{Found, Router, shown};
 use crate::domain::Tenant;
 use crate::domain::validate::size;
@@ -72,44 +72,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         exchange: Option<Rc<Exchange>>,
     ) -> Served {
         let started = self.terms.observer.is_some().then(Instant::now);
-        let has_body = !matches!(payload, Payload::None);
-        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(head.get(), has_body, exchange)) {
+        if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(exchange)) {
             return Either::Left(ready(too_large_head()));
         }
         let standing = exchange.as_ref().map_or(Standing::Place, |exchange| exchange.standing());
-        let step = match self.route(head.get(), standing) {
-            // Its body is not read: there may be any number of them.
-            Step::Answered(reply) if standing == Standing::Crowded => {
-                let seen = Seen::unmatched(started, standing);
-                return Either::Left(ready(self.terms.send(head.get(), reply, &seen)));
-            }
-            step => step,
-        };
-        match exchange {
-            Some(exchange) if exchange.is_multiplexed() => {
-                let running = exchange.run();
-                let served = self.run_step(head, payload, step, (started, standing), None);
-                Either::Right(Box::pin(async move { count(served.await, running) }))
-            }
-            exchange => self.run_step(head, payload, step, (started, standing), exchange),
-        }
-    }
-
-    /// Runs what was found. `exchange` is told while the request is under way.
-    fn run_step(
-        self: &Rc<Self>,
-        head: Head,
-        payload: Payload,
-        step: Step<S>,
-        (started, standing): (Option<Instant>, Standing),
-        exchange: Option<Rc<Exchange>>,
-    ) -> Served {
+        let step = self.route(head.get(), standing);
         let has_body = !matches!(payload, Payload::None);
         if has_body {
-            let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run));
+            let (this, running) = (Rc::clone(self), exchange.as_ref().map(Exchange::run_with_body));
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) = this.serve_with_body(head, payload, step, started, standing).await;
+                let (response, unread) =
+                    this.serve_with_body(head, payload, step, (started, standing), exchange.as_deref()).await;
                 match unread {
                     None => response,
                     Some(unread) => {
@@ -153,8 +127,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         head: Head,
         mut payload: Payload,
         step: Step<S>,
-        started: Option<Instant>,
-        standing: Standing,
+        (started, standing): (Option<Instant>, Standing),
+        exchange: Option<&Exchange>,
     ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
             Step::Run(route, matched, tenant) => (route, matched, tenant),
@@ -202,6 +176,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 (Error::invalid(format!("the body broke off: {why}")).into(), false)
             }
         };
+        if let Some(exchange) = exchange {
+            exchange.body_complete();
+        }
         let _waiting = self.admission.wait(route.load);
         let reply = terms.wait(answer, kept.get(), &seen).await;
         let response = self.terms.send(kept.get(), reply, &seen);
@@ -212,8 +189,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     /// more.
     pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
         let started = self.terms.observer.is_some().then(Instant::now);
-        let head = Head::Upgrade(Rc::new(request));
-        if self.head_is_too_large(head.get(), true, exchange) {
+        let head = Head::Bare(Rc::new(request));
+        if self.head_is_too_large(exchange) {
             return Upgrade::Refused(too_large_head());
         }
         let standing = exchange.standing();
@@ -246,22 +223,14 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         Upgrade::Refused(response)
     }
 
-    /// Whether a head has more bytes than configured. Counted only if that many came at all, or if some of them begin the
-    /// next request, whose time runs from here.
-    fn head_is_too_large(&self, head: &RequestHead, has_body: bool, exchange: &Exchange) -> bool {
-        let received = exchange.head_complete();
-        if received <= self.terms.max_head && (has_body || exchange.ends_with_head()) {
-            return false;
-        }
-        let line = shown(&head.uri).len() + head.method.as_str().len() + "  HTTP/1.1\r\n".len();
-        let size = head
-            .headers
-            .iter()
-            .fold(line + 2, |size, (name, value)| size + name.as_str().len() + value.len() + ": \r\n".len());
-        if !has_body {
-            exchange.carry_over(received.saturating_sub(size));
-        }
-        size > self.terms.max_head
+    /// What its answers have in common.
+    pub(super) fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
+    /// Whether the head that has just come has more bytes than configured.
+    fn head_is_too_large(&self, exchange: &Exchange) -> bool {
+        exchange.head_complete() > self.terms.max_head
     }
 
     fn route(&self, head: &RequestHead, standing: Standing) -> Step<S> {

@@ -10,6 +10,8 @@ mod body;
 mod connection;
 mod dispatch;
 mod gauge;
+mod head_end;
+mod http2;
 mod last_words;
 mod response;
 mod router;
@@ -22,10 +24,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use actix_http::error::DispatchError;
 use actix_http::header::HeaderValue;
-use actix_http::{HttpService, KeepAlive};
+use actix_http::{HttpService, KeepAlive, Protocol};
 use actix_server::{Server, ServerHandle};
-use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
+use actix_service::{Service as _, ServiceFactory as _, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpRequest, web};
 use futures_util::FutureExt as _;
@@ -219,12 +222,13 @@ pub async fn start<S: Send + Sync + 'static>(
                 limits: settings.websocket,
                 end: Arc::clone(&end_sessions),
             };
+            let of_http2 = Rc::clone(&dispatcher);
             let app =
                 App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
                     let exchange = request.conn_data::<Rc<Exchange>>().cloned();
                     dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
                 }));
-            let http = HttpService::<Connection, _, _>::build()
+            let http1 = HttpService::<Connection, _, _>::build()
                 // The connection counts these two by itself.
                 .keep_alive(KeepAlive::Os)
                 .client_request_timeout(Duration::ZERO)
@@ -233,8 +237,27 @@ pub async fn start<S: Send + Sync + 'static>(
                     data.insert(Rc::clone(connection.exchange()));
                 })
                 .upgrade(fn_service(move |(request, framed)| upgrades.clone().serve(request, framed)))
-                .finish(map_config(app, |()| AppConfig::default()));
-            fn_service(move |tcp: TcpStream| Rc::clone(&acceptor).accept(tcp)).and_then(http)
+                .h1(map_config(app, |()| AppConfig::default()));
+            fn_factory(move || {
+                let (acceptor, dispatcher, http1) =
+                    (Rc::clone(&acceptor), Rc::clone(&of_http2), http1.new_service(()));
+                async move {
+                    let http1 = Rc::new(http1.await?);
+                    Ok::<_, ()>(fn_service(move |tcp: TcpStream| {
+                        let (acceptor, dispatcher, http1) =
+                            (Rc::clone(&acceptor), Rc::clone(&dispatcher), Rc::clone(&http1));
+                        async move {
+                            let (connection, protocol, peer) = acceptor.accept(tcp).await?;
+                            match protocol {
+                                // Boxed: it must not make the task of every connection larger.
+                                Protocol::Http2 => Box::pin(http2::serve(connection, dispatcher)).await,
+                                _ => http1.call((connection, peer)).await?,
+                            }
+                            Ok::<_, DispatchError>(())
+                        }
+                    }))
+                }
+            })
         }
     };
     let mut builder = Server::build()

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-use super::body::{Counted, Holding, Pieces};
-use super::connection::{Running, Standing};
+use super::body::{Holding, Pieces};
+use super::connection::Standing;
 use super::signal::Signal;
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
@@ -228,11 +228,6 @@ pub(super) fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
 pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse {
     response.head_mut().set_connection_type(ConnectionType::Close);
     response.map_body(|_, body| BoxBody::new(Holding::new(body, unread)))
-}
-
-/// Counts a request of HTTP/2 as under way until the library has taken its answer, or the client has given it up.
-pub(super) fn count(response: HttpResponse, running: Running) -> HttpResponse {
-    response.map_body(|_, body| BoxBody::new(Counted::new(body, running)))
 }
 
 /// What Go's library answers to a head of more bytes than configured: nothing of ours is in it.

@@ -1,7 +1,7 @@
 //! From a request's URI to a row of the table.
 //!
-//! A path is decoded, cleaned and matched, in this order: `%2F` is a separator, `//` and `..` are routed at once and never
-//! redirected (a redirect loses the method and body of a write). Matching is a radix tree: it costs the same however many
+//! A path is split, decoded segment by segment, cleaned and matched: `//` and `..` are routed at once and never redirected (a
+//! redirect loses the method and body of a write), and `%2F` is no separator. Matching is a radix tree: it costs the same however many
 //! rows there are.
 
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use actix_http::header::HeaderValue;
 use actix_http::uri::Uri;
 
 use crate::http::call::{MAX_PARAMS, Matched};
-use crate::http::escape::{Undecodable, clean_path, decode_path};
+use crate::http::escape::{Undecodable, route_path};
 use crate::http::query::pair_that_is_no_text;
 use crate::http::route::Route;
 use crate::http::spec::{Method, Surface, V3};
@@ -86,18 +86,15 @@ impl<S: 'static> Router<S> {
         if is_bad(uri) {
             return Found::BadUri;
         }
-        let path = match decode_path(uri.path()) {
+        let path = match route_path(uri.path()) {
             Ok(path) => path,
+            Err(Undecodable::Ambiguous) => return Found::NoRoute,
             Err(Undecodable::Escape) => return Found::BadEscape,
             Err(Undecodable::Text) => return Found::NoText(format!("path {}", uri.path())),
         };
         if let Some(name) = uri.query().and_then(pair_that_is_no_text) {
             return Found::NoText(format!("query parameter {name}"));
         }
-        let path = match clean_path(&path) {
-            Some(clean) => Cow::Owned(clean),
-            None => path,
-        };
         let Ok(found) = self.paths.at(&path) else { return Found::NoRoute };
         let rows = found.value;
         let row = METHODS
@@ -275,6 +272,10 @@ mod tests {
             "/v4/p/registry/version/",
             "/registry/v3/version",
             "/v4/p/registry/microservices/a%2Fb",
+            "/v4/p/registry/microservices/%2e%2e",
+            "/v4/p/registry/microservices/a%2F..%2F..%2Fversion",
+            "/v4/token/..%2Fp/registry/version",
+            "/v4/token/%2e%2e/p/registry/version",
             "/v4/p/registry/microservices//watcher/x",
             "/v4/p/registry/microservices/",
             "/registry/v3/instances/status",

@@ -45,7 +45,8 @@ impl<S: Send + Sync + 'static> Upgrades<S> {
             }
             Upgrade::Start(head, session) => {
                 let mut parts = framed.into_parts();
-                parts.io.take_over(self.limits.write_stall);
+                let ahead = parts.io.take_over(self.limits.write_stall);
+                parts.read_buf.extend_from_slice(&ahead);
                 let accept = ws::accept_line(head.get());
                 let opened = ws::Opened {
                     io: parts.io,

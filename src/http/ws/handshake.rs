@@ -1,15 +1,20 @@
 //! The opening handshake: RFC 6455, version 13, any origin, no subprotocol, no extension.
 
 use actix_http::header::{self, HeaderName, HeaderValue};
-use actix_http::{RequestHead, StatusCode, ws};
+use actix_http::{RequestHead, StatusCode, Version, ws};
 
 use crate::http::reply::Reply;
 
 const SEC_WEBSOCKET_VERSION: HeaderName = header::SEC_WEBSOCKET_VERSION;
 
-/// Whether a request is a valid handshake.
+/// Whether a request is a valid handshake: HTTP/1.1, and without a body, which the client could have sent frames in before it
+/// was answered, past a proxy that took them for something else.
 pub(in crate::http) fn is_handshake(head: &RequestHead) -> bool {
+    let is_zero = |length: &HeaderValue| length.to_str().is_ok_and(|text| text.trim().parse() == Ok(0_u64));
     ws::verify_handshake(head).is_ok()
+        && head.version == Version::HTTP_11
+        && !head.headers.contains_key(header::TRANSFER_ENCODING)
+        && head.headers.get(header::CONTENT_LENGTH).is_none_or(is_zero)
 }
 
 /// The answer to everything else on a websocket route.

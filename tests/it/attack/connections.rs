@@ -1,1 +1,413 @@
 //! Connections that send without reading, and HTTP/2 connections that keep streams open.
+
+use std::fs;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use serde_json::json;
+use tempfile::TempDir;
+
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::eventually::{GENEROUS, eventually, try_eventually};
+use crate::support::registry::Registry;
+
+const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+                       Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const VERSION: &str = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Answered requests that the CPU time of blocked connections is compared with.
+const ANSWERED: usize = 20_000;
+/// Requests that are sent before the first of their answers is read.
+const TOGETHER: usize = 20;
+
+/// Has the daemon answer [`ANSWERED`] requests; the CPU time it used meanwhile.
+fn cost_of_answers(daemon: &mut Daemon) -> Duration {
+    let mut connection = daemon.client().connect().unwrap();
+    let before = daemon.process().cpu_time();
+    for _ in 0..ANSWERED / TOGETHER {
+        connection.send_bytes(VERSION.repeat(TOGETHER).as_bytes()).unwrap();
+        for _ in 0..TOGETHER {
+            assert_eq!(connection.read_response("GET").unwrap().status, 200);
+        }
+    }
+    daemon.process().cpu_time() - before
+}
+
+/// Waits until the daemon does nothing any more: in a row of looks it has used next to no CPU time.
+fn comes_to_rest(daemon: &mut Daemon) {
+    const LOOKS: usize = 25;
+    const NEXT_TO_NONE: Duration = Duration::from_millis(10);
+    let (mut looks, mut since) = (0, daemon.process().cpu_time());
+    eventually(GENEROUS, || {
+        let used = daemon.process().cpu_time();
+        (looks, since) = if used - since > NEXT_TO_NONE { (0, used) } else { (looks + 1, since) };
+        if looks == LOOKS { Ok(()) } else { Err(format!("the daemon works on: {used:?} of CPU time so far")) }
+    });
+}
+
+/// A connection on which `request` is sent again and again until nobody takes any more of it, or the limit is reached.
+fn stuffed(address: SocketAddr, begin: &str, request: &[u8]) -> TcpStream {
+    const MOST: usize = 4 << 20;
+    const UNTAKEN: Duration = Duration::from_millis(200);
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.write_all(begin.as_bytes()).unwrap();
+    stream.set_nonblocking(true).unwrap();
+    let bytes = request.repeat((64 << 10) / request.len());
+    let mut sent = 0;
+    while sent < MOST {
+        let rest = &bytes[sent % bytes.len()..];
+        let taken = try_eventually(UNTAKEN, || match stream.write(rest) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            outcome => Some(outcome),
+        });
+        match taken {
+            Ok(count) => sent += count.expect("the daemon keeps the connection"),
+            Err(_) => break,
+        }
+    }
+    stream
+}
+
+/// 1 MiB and more of requests on each connection, and not one answer is read. Once the answers are held up, the connections
+/// cost no CPU time, and the daemon holds a buffer or two for each. Others are served.
+#[test]
+fn requests_whose_answers_nobody_reads_cost_nothing() {
+    const CONNECTIONS_OF_A_KIND: usize = 8;
+    /// A buffer for reading, one for writing that grows to 32 KiB, and what was read behind the last head, with as much again
+    /// for the allocator.
+    const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8);
+    let mut daemon = Daemon::start(Settings::default()).unwrap();
+    let alone = cost_of_answers(&mut daemon);
+    let before = daemon.process().peak_memory();
+    let registry = Registry::new(daemon.client(), "default");
+    let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
+    let upgrade = format!("GET {watch} HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n");
+    let kinds: [(&str, &[u8]); 7] = [
+        ("", VERSION.as_bytes()),
+        ("", b"GET /nope HTTP/1.0\nConnection: keep-alive\n\n"),
+        ("", b"GET /v4/default/registry/health/readiness HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ("", b"PUT /v4/default/registry/heartbeats HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\n{}"),
+        ("", b"GET /v4/default/registry/microservices?noCache=1 HTTP/1.1\r\nHost: h\r\n\r\n"),
+        ("GET /version HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", VERSION.as_bytes()),
+        (&upgrade, b"\x89\x80\0\0\0\0"),
+    ];
+    let mut kept = Vec::new();
+    for (begin, request) in kinds {
+        for _ in 0..CONNECTIONS_OF_A_KIND {
+            kept.push(stuffed(daemon.address(), begin, request));
+        }
+    }
+    comes_to_rest(&mut daemon);
+    let beside_them = cost_of_answers(&mut daemon);
+    let grown = daemon.process().peak_memory().saturating_sub(before);
+    let count = kept.len();
+    assert!(beside_them < alone * 2, "{alone:?} alone, {beside_them:?} beside {count} blocked connections");
+    assert!(grown < count * KILOBYTES_EACH, "{grown} kB for {count} connections");
+}
+
+/// What a proxy takes for a request with a body, or for one of HTTP/1.0, opens no websocket: else what it took for the body, or
+/// for the next request, would be frames. The connection ends.
+#[test]
+fn no_websocket_begins_with_a_body() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let registry = Registry::new(daemon.client(), "default");
+    let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
+    let ask = |version: &str, headers: &str, behind: &str| {
+        let mut connection = daemon.client().connect().unwrap();
+        let request = format!("GET {watch} HTTP/{version}\r\nHost: h\r\n{UPGRADE}{headers}\r\n{behind}");
+        connection.send_bytes(request.as_bytes()).unwrap();
+        let status = connection.read_response("GET").unwrap().status;
+        (status, status == 101 || connection.closes_within(GENEROUS))
+    };
+    assert_eq!(ask("1.1", "", ""), (101, true));
+    assert_eq!(ask("1.1", "Content-Length: 0\r\n", ""), (101, true));
+    for (version, headers, behind) in
+        [("1.0", "", ""), ("1.1", "Content-Length: 37\r\n", VERSION), ("1.1", "Content-Length: 37\r\n", "")]
+    {
+        assert_eq!(ask(version, headers, behind), (400, true), "HTTP/{version} {headers}");
+    }
+    let chunked = ask("1.1", "Transfer-Encoding: chunked\r\nConnection: close\r\n", "0\r\n\r\n");
+    assert_eq!(chunked, (400, true));
+}
+
+const CERTIFICATE: &[u8] = include_bytes!("../../server/localhost.pem");
+const KEY: &[u8] = include_bytes!("../../server/localhost.key");
+
+/// A daemon that speaks TLS only, and the folder with its key.
+fn with_tls(settings: Settings) -> (Daemon, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, content) in [("server.cer", CERTIFICATE), ("trust.cer", CERTIFICATE), ("server_key.pem", KEY)]
+    {
+        fs::write(folder.path().join(name), content).unwrap();
+    }
+    let settings = settings
+        .yaml("ssl.enable", json!(true))
+        .yaml("ssl.verifyClient", json!(0))
+        .yaml("ssl.dir", json!(folder.path()));
+    let daemon = Daemon::spawn(settings).unwrap();
+    // The port opens when it serves.
+    eventually(GENEROUS, || TcpStream::connect(daemon.address()));
+    (daemon, folder)
+}
+
+type Encrypted = StreamOwned<ClientConnection, TcpStream>;
+
+/// A connection with this protocol, handshake done.
+fn encrypted(address: SocketAddr, protocol: &str) -> Encrypted {
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
+    let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+    config.alpn_protocols = vec![protocol.into()];
+    // The name that the certificate has; the address is this test's own.
+    let name = ServerName::try_from("127.0.0.1").unwrap();
+    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    tls.set_buffer_limit(None);
+    let mut tcp = TcpStream::connect(address).unwrap();
+    tcp.set_read_timeout(Some(GENEROUS)).unwrap();
+    tls.complete_io(&mut tcp).unwrap();
+    assert_eq!(tls.alpn_protocol(), Some(protocol.as_bytes()));
+    StreamOwned::new(tls, tcp)
+}
+
+/// Whether a request over HTTP/1.1 is answered.
+fn serves(address: SocketAddr) -> bool {
+    let mut connection = encrypted(address, "http/1.1");
+    connection.write_all(b"GET /version HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    // The end of the connection is not always announced.
+    connection.read_to_string(&mut answer).ok();
+    answer.starts_with("HTTP/1.1 200 OK\r\n")
+}
+
+/// The same over TLS: what is decrypted already must not keep the daemon busy either.
+#[test]
+fn requests_over_tls_whose_answers_nobody_reads_cost_nothing() {
+    const CONNECTIONS: usize = 8;
+    const MOST: usize = 4 << 20;
+    const UNTAKEN: Duration = Duration::from_millis(200);
+    /// The buffers of a plain connection, and 64 KiB of TLS each way; with as much again for the allocator.
+    const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8 + 64 + 64);
+    let (mut daemon, _key) = with_tls(Settings::default());
+    assert!(serves(daemon.address()));
+    let before = daemon.process().peak_memory();
+    let requests = VERSION.repeat((64 << 10) / VERSION.len());
+    let mut kept = Vec::new();
+    for _ in 0..CONNECTIONS {
+        let mut connection = encrypted(daemon.address(), "http/1.1");
+        connection.sock.set_nonblocking(true).unwrap();
+        let mut sent = 0;
+        while sent < MOST && try_eventually(UNTAKEN, || connection.flush()).is_ok() {
+            connection.conn.writer().write_all(requests.as_bytes()).unwrap();
+            sent += requests.len();
+        }
+        kept.push(connection);
+    }
+    comes_to_rest(&mut daemon);
+    let grown = daemon.process().peak_memory().saturating_sub(before);
+    assert!(grown < CONNECTIONS * KILOBYTES_EACH, "{grown} kB for {CONNECTIONS} connections");
+    assert!(serves(daemon.address()));
+    drop(kept);
+}
+
+mod frames {
+    //! Frames of HTTP/2, as a client sends them that keeps no rule.
+
+    pub const DATA: u8 = 0;
+    pub const HEADERS: u8 = 1;
+    pub const RESET: u8 = 3;
+    pub const SETTINGS: u8 = 4;
+    pub const PING: u8 = 6;
+    pub const GOAWAY: u8 = 7;
+    pub const CONTINUATION: u8 = 9;
+
+    pub const REFUSED_STREAM: u32 = 7;
+
+    pub const END_STREAM: u8 = 1;
+    pub const END_HEADERS: u8 = 4;
+
+    pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+
+    /// The opening, with a window of 0 for each answer.
+    pub fn preface() -> Vec<u8> {
+        [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
+    }
+
+    /// A GET, its headers in HPACK without compression.
+    pub fn get(path: &str) -> Vec<u8> {
+        [&[0x82, 0x87, 0x01, 1, b'h', 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat()
+    }
+
+    /// A POST, the same.
+    pub fn post(path: &str) -> Vec<u8> {
+        let mut headers = get(path);
+        headers[0] = 0x83;
+        headers
+    }
+}
+
+/// What a client of HTTP/2 sends, over and over.
+struct Flood {
+    about: &'static str,
+    /// The frames for one stream.
+    each: fn(stream: u32) -> Vec<u8>,
+    /// Whether it reads what it is sent.
+    reads: bool,
+}
+
+/// What came of a flood.
+#[derive(Default)]
+struct Outcome {
+    /// Streams that were begun.
+    sent: u32,
+    refused: u32,
+    /// The daemon ended the connection.
+    ended: bool,
+    /// What came and is no whole frame yet.
+    received: Vec<u8>,
+}
+
+impl Outcome {
+    /// Takes in what has come.
+    fn read(&mut self, connection: &mut Encrypted) {
+        let mut bytes = [0; 16 << 10];
+        loop {
+            match connection.read(&mut bytes) {
+                Ok(0) => self.ended = true,
+                Ok(count) => {
+                    self.received.extend_from_slice(&bytes[..count]);
+                    continue;
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(_) => self.ended = true,
+            }
+            break;
+        }
+        while let Some((head, rest)) = self.received.split_first_chunk::<9>() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let Some(payload) = rest.get(..length) else { break };
+            match head[3] {
+                frames::RESET if payload == frames::REFUSED_STREAM.to_be_bytes() => self.refused += 1,
+                frames::GOAWAY => self.ended = true,
+                _ => {}
+            }
+            self.received.drain(..9 + length);
+        }
+    }
+}
+
+/// Sends up to so many streams, and keeps the connection as it is then.
+fn flood(address: SocketAddr, flood: &Flood, most: u32) -> (Encrypted, Outcome) {
+    const TOGETHER: u32 = 50;
+    const UNTAKEN: Duration = Duration::from_millis(200);
+    let mut connection = encrypted(address, "h2");
+    connection.write_all(&frames::preface()).unwrap();
+    connection.sock.set_nonblocking(true).unwrap();
+    let mut outcome = Outcome::default();
+    while outcome.sent < most && !outcome.ended {
+        let streams = outcome.sent..outcome.sent + TOGETHER;
+        let bytes: Vec<u8> = streams.flat_map(|number| (flood.each)(2 * number + 1)).collect();
+        connection.conn.writer().write_all(&bytes).unwrap();
+        let taken = try_eventually(UNTAKEN, || {
+            if flood.reads {
+                outcome.read(&mut connection);
+            }
+            match connection.flush() {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
+                sent => Ok(sent),
+            }
+        });
+        match taken {
+            Ok(sent) => outcome.ended |= sent.is_err(),
+            Err(_) => break,
+        }
+        outcome.sent += TOGETHER;
+    }
+    (connection, outcome)
+}
+
+/// Clients that open streams and take no answers, or no end: a connection has 128 of them, and one whose client goes on all the
+/// same ends. What is held for it is bounded, and others are served.
+#[test]
+fn http_2_streams_that_are_kept_open_cost_little() {
+    use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, frame, get, post};
+    const STREAMS: u32 = 20_000;
+    /// 1 MiB of buffers for the connection; for each of 128 streams 32 KiB: its head, its state, and what waits of its answer or
+    /// its body.
+    const MOST_KILOBYTES: usize = 1024 + 128 * 32;
+    let (mut daemon, _key) = with_tls(Settings::default());
+    assert!(serves(daemon.address()));
+    let at_first = daemon.process().peak_memory();
+    const HEALTH: &str = "/v4/default/registry/health";
+    for attack in [
+        Flood {
+            about: "answers that may not be sent",
+            each: |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH)),
+            reads: true,
+        },
+        Flood {
+            about: "answers that may not be sent, and nothing is read",
+            each: |stream| frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH)),
+            reads: false,
+        },
+        Flood {
+            about: "bodies that never end",
+            each: |stream| {
+                let head = frame(HEADERS, END_HEADERS, stream, &post("/v4/default/registry/microservices"));
+                [head, frame(DATA, 0, stream, &[b' '; 300])].concat()
+            },
+            reads: true,
+        },
+        Flood {
+            about: "unknown paths",
+            each: |stream| frame(HEADERS, END_HEADERS, stream, &get("/nope")),
+            reads: true,
+        },
+        Flood {
+            about: "requests that are given up at once",
+            each: |stream| {
+                let head = frame(HEADERS, END_HEADERS | END_STREAM, stream, &get(HEALTH));
+                [head, frame(RESET, 0, stream, &[0, 0, 0, 8])].concat()
+            },
+            reads: true,
+        },
+        Flood {
+            about: "pings whose answers nobody reads",
+            each: |_| frame(PING, 0, 0, &[0; 8]).repeat(50),
+            reads: false,
+        },
+        Flood {
+            about: "a head without end",
+            each: |stream| {
+                if stream == 1 {
+                    frame(HEADERS, 0, 1, &get(HEALTH))
+                } else {
+                    let header =
+                        [&[0x00, 4, b'x', b'-', b'a', b'b', 0x7f, 0x81, 0x3e], [b'y'; 8064].as_slice()]
+                            .concat();
+                    frame(CONTINUATION, 0, 1, &header)
+                }
+            },
+            reads: true,
+        },
+    ] {
+        let before = daemon.process().resident_memory();
+        let (connection, outcome) = flood(daemon.address(), &attack, STREAMS);
+        comes_to_rest(&mut daemon);
+        let grown = daemon.process().resident_memory().saturating_sub(before);
+        let Flood { about, reads, .. } = attack;
+        assert!(grown < MOST_KILOBYTES, "{about}: {grown} kB more");
+        assert!(outcome.ended || !reads, "{about}: {} sent, {} refused", outcome.sent, outcome.refused);
+        assert!(serves(daemon.address()), "{about}");
+        drop(connection);
+    }
+    let grown = daemon.process().peak_memory().saturating_sub(at_first);
+    assert!(grown < MOST_KILOBYTES, "{grown} kB more at some time");
+}

@@ -1,1 +1,58 @@
 //! Paths and ids that mean one thing to a proxy and another to the daemon.
+
+use serde_json::json;
+
+use crate::support::daemon::{Daemon, Settings};
+use crate::support::http::Request;
+use crate::support::registry::{Freshness, Registry};
+
+/// Behind a proxy that passes what begins with `/metrics/`, and that may or may not have decoded or cleaned the path by then.
+const BEHIND_METRICS: [&str; 16] = [
+    "/metrics/..%2fv4/default/registry/microservices",
+    "/metrics/..%2Fv4%2Fdefault%2Fregistry%2Fmicroservices",
+    "/metrics/%2e%2e/v4/default/registry/microservices",
+    "/metrics/%2E%2E/v4/default/registry/microservices",
+    "/metrics/.%2e/v4/default/registry/microservices",
+    "/metrics/%2e%2e%2fv4/default/registry/microservices",
+    "/metrics/%252e%252e/v4/default/registry/microservices",
+    "/metrics/..%252fv4/default/registry/microservices",
+    "/metrics/..;/v4/default/registry/microservices",
+    "/metrics/..;x=y/v4/default/registry/microservices",
+    "/metrics/..%5cv4/default/registry/microservices",
+    "/metrics/..\\v4/default/registry/microservices",
+    "/metrics//../v4/default/registry/microservices",
+    "/metrics/x//../../v4/default/registry/microservices",
+    "/metrics/..%c0%afv4/default/registry/microservices",
+    "/metrics%2f../v4/default/registry/microservices",
+];
+
+/// No ids; and the same attack from the other side: the last ones end with what is allowed for a proxy that takes `%2e%2e` for a
+/// step back, and with an id for who does not.
+const BEFORE_METRICS: [&str; 5] = [
+    "/v4/default/registry/microservices/a%2fb",
+    "/v4/default/registry/microservices/%2e%2e/instances",
+    "/v4/default/registry/microservices/%2e%2e/../%2e%2e/../metrics",
+    "/v4/default/registry/microservices/%2e%2e/%2e%2e/%2e%2e/%2e%2e/metrics",
+    "/v4/default/registry/microservices/..%2f..%2f..%2f..%2fmetrics",
+];
+
+/// No spelling of a path reaches a route that its beginning does not name, by any method and form of the target.
+#[test]
+fn a_path_reaches_only_what_its_beginning_names() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let registry = Registry::new(daemon.client(), "default");
+    let before = registry.services(Freshness::Fresh).unwrap();
+    let client = daemon.client();
+    let body = json!({"service": {"serviceName": "smuggled"}});
+    let absolute = format!("http://{}", daemon.address());
+    for path in BEHIND_METRICS.into_iter().chain(BEFORE_METRICS) {
+        for target in [path.to_owned(), format!("{absolute}{path}"), format!("{path}?noCache=1")] {
+            for method in ["GET", "POST", "DELETE"] {
+                let response = client.send(&Request::new(method, &target).json(&body)).unwrap();
+                assert!(matches!(response.status, 400 | 404), "{method} {target}: {}", response.status);
+                assert!(!response.text().contains("\"services\""), "{method} {target}: {}", response.text());
+            }
+        }
+    }
+    assert_eq!(registry.services(Freshness::Fresh).unwrap(), before);
+}

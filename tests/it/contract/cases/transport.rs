@@ -6,7 +6,7 @@ use super::{Caller, code, daemon, ids};
 use crate::support::daemon::Settings;
 use crate::support::http::Request;
 
-/// 4, 5: an encoded slash is a slash. An unclean path is cleaned and routed, also with a body, never redirected; two
+/// 4, 5: no id has a slash, encoded or not. An unclean path is cleaned and routed, also with a body, never redirected; two
 /// slashes in the query are refused before anything is done.
 #[test]
 fn paths_are_decoded_and_cleaned() {

@@ -1,0 +1,59 @@
+//! Where a request's head ends, in whatever pieces it comes. Pure.
+
+/// Finds the empty line that ends a head. A line ends with `\n`, with or without `\r`, as for the library's parser.
+#[derive(Debug, Default)]
+pub(super) struct HeadEnd {
+    /// Nothing has come of the current line, which is not the first.
+    at_line_start: bool,
+}
+
+impl HeadEnd {
+    /// How many of the next bytes belong to the head, if it ends with one of them. What follows is another head, or a body, in
+    /// which an empty line is found too.
+    pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
+        let is_empty = |line: &[u8]| line.iter().all(|byte| *byte == b'\r');
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            if self.at_line_start && is_empty(&bytes[begin..end]) {
+                self.at_line_start = false;
+                return Some(end + 1);
+            }
+            self.at_line_start = true;
+            begin = end + 1;
+        }
+        self.at_line_start &= is_empty(&bytes[begin..]);
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The parts into which `bytes` falls, whatever the pieces they come in.
+    fn check(bytes: &str, expected: &[&str]) {
+        for piece in 1..=bytes.len() {
+            let (mut end, mut parts, mut part) = (HeadEnd::default(), Vec::new(), String::new());
+            for mut rest in bytes.as_bytes().chunks(piece) {
+                while let Some(length) = end.find(rest) {
+                    part.push_str(&String::from_utf8_lossy(&rest[..length]));
+                    parts.push(std::mem::take(&mut part));
+                    rest = &rest[length..];
+                }
+                part.push_str(&String::from_utf8_lossy(rest));
+            }
+            parts.push(part);
+            assert_eq!(parts, expected, "in pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn heads_end_with_an_empty_line() {
+        check("GET / HTTP/1.1\r\nHost: h\r\n\r\n", &["GET / HTTP/1.1\r\nHost: h\r\n\r\n", ""]);
+        check("a\r\n\r\nb\r\nc\r\n\r\nd", &["a\r\n\r\n", "b\r\nc\r\n\r\n", "d"]);
+        check("a\n\nb\n\r\nc\r\n\n", &["a\n\n", "b\n\r\n", "c\r\n\n", ""]);
+        check("a\r\nb\r\n c", &["a\r\nb\r\n c"]);
+        check("\r\na\r\n\r\n", &["\r\na\r\n\r\n", ""]);
+        check("a\r \n\n", &["a\r \n\n", ""]);
+    }
+}

@@ -1,0 +1,195 @@
+//! One HTTP/2 connection: its requests, their answers, and its end.
+//!
+//! The library keeps the protocol and the limits of its frames. Here each request goes to the dispatcher. The connection ends when
+//! no request was answered for the limit of an idle connection, whatever else the client does, and when the server stops; what runs
+//! by then is finished.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use actix_http::body::{BodySize, MessageBody as _};
+use actix_http::error::PayloadError;
+use actix_http::header::{HeaderName, HeaderValue, HttpDate};
+use actix_http::{Method, Payload, Request, Version};
+use actix_web::HttpResponse;
+use bytes::Bytes;
+use futures_util::stream::{FuturesUnordered, unfold};
+use futures_util::{FutureExt as _, StreamExt as _};
+use h2::RecvStream;
+use h2::server::{Builder, SendResponse};
+use http::header::{CONTENT_LENGTH, DATE};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::connection::{Connection, Exchange, Standing};
+use super::dispatch::Dispatcher;
+use crate::clock::Clock;
+use crate::http::call::Head;
+
+/// Requests of one connection at once, bodies still on their way and answers the client does not take among them. The client is told
+/// so; what it begins beyond is refused.
+const MOST_STREAMS: u32 = 128;
+
+/// Bytes of an answer that wait to be sent; the others wait where the answer was made.
+const MOST_UNSENT: usize = 64 << 10;
+
+/// For a client that is told of its connection's end: what it has sent before is still served.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// How a request ended.
+enum Outcome {
+    /// The client has taken the answer, or has given leave to send it.
+    Taken,
+    /// The client, or the connection, has given it up.
+    GivenUp,
+    /// The client took nothing of the answer for too long.
+    Stalled,
+}
+
+/// Serves a connection to its end.
+pub(super) async fn serve<S: Send + Sync + 'static>(
+    mut connection: Connection,
+    dispatcher: Rc<Dispatcher<S>>,
+) {
+    let (peer, exchange, begin) = (connection.peer(), Rc::clone(connection.exchange()), Instant::now());
+    let (limits, terms) = (connection.leave_http1(), dispatcher.terms());
+    let handshake = Builder::new()
+        .max_concurrent_streams(MOST_STREAMS)
+        .max_header_list_size(u32::try_from(terms.max_head).unwrap_or(u32::MAX))
+        .max_send_buffer_size(MOST_UNSENT)
+        .handshake(connection);
+    let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else { return };
+    // A client of the reserve asks one question.
+    let idle = if exchange.standing() == Standing::Reserve { Duration::ZERO } else { limits.idle };
+    let mut stopped = pin!(Arc::clone(&terms.stop).wait().fuse());
+    let mut answers = FuturesUnordered::new();
+    let mut deadline = begin + limits.head;
+    let mut is_ending = false;
+    loop {
+        tokio::select! {
+            accepted = connection.accept() => {
+                let (request, respond) = match accepted {
+                    Some(Ok(accepted)) => accepted,
+                    Some(Err(error)) => return log::debug!("HTTP/2 with {peer:?}: {error}"),
+                    None => return,
+                };
+                let (parts, body) = request.into_parts();
+                // Both libraries take the same for a head. If they did not, the stream would be reset here.
+                if let Some(mut request) = request_head(&parts) {
+                    request.head_mut().peer_addr = peer;
+                    let (dispatcher, exchange) = (Rc::clone(&dispatcher), Rc::clone(&exchange));
+                    answers.push(answer(dispatcher, exchange, request, body, respond, limits.write_stall));
+                }
+            }
+            Some(outcome) = answers.next() => match outcome {
+                Outcome::Taken if !is_ending => deadline = Instant::now() + idle,
+                Outcome::Taken | Outcome::GivenUp => {}
+                Outcome::Stalled => deadline = Instant::now(),
+            },
+            () = &mut stopped => deadline = Instant::now(),
+            () = sleep_until(deadline) => {
+                if is_ending && !connection.has_streams() {
+                    return;
+                }
+                connection.graceful_shutdown();
+                is_ending = true;
+                deadline = Instant::now() + LINGER;
+            }
+        }
+    }
+}
+
+/// Serves one request, as long as its client wants the answer.
+async fn answer<S: Send + Sync + 'static>(
+    dispatcher: Rc<Dispatcher<S>>,
+    exchange: Rc<Exchange>,
+    request: Request,
+    body: RecvStream,
+    mut respond: SendResponse<Bytes>,
+    write_stall: Duration,
+) -> Outcome {
+    let is_head = request.method() == Method::HEAD;
+    let served = dispatcher.serve(Head::Bare(Rc::new(request)), payload(body), Some(exchange));
+    let response = tokio::select! {
+        response = served => response,
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Outcome::GivenUp,
+    };
+    send(response, respond, is_head, write_stall).await.map_or_else(|outcome| outcome, |()| Outcome::Taken)
+}
+
+/// Sends an answer, as fast as the client takes it.
+async fn send(
+    response: HttpResponse,
+    mut respond: SendResponse<Bytes>,
+    is_head: bool,
+    write_stall: Duration,
+) -> Result<(), Outcome> {
+    let given_up = |_| Outcome::GivenUp;
+    let (response, body) = response.into_parts();
+    let ends_with_head = is_head || body.size().is_eof();
+    let head = response_head(&response, body.size()).ok_or(Outcome::GivenUp)?;
+    let mut stream = respond.send_response(head, ends_with_head).map_err(given_up)?;
+    if ends_with_head {
+        return Ok(());
+    }
+    let mut body = pin!(body);
+    while let Some(chunk) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+        let mut chunk = chunk.map_err(|_| Outcome::GivenUp)?;
+        while !chunk.is_empty() {
+            stream.reserve_capacity(chunk.len().min(MOST_UNSENT));
+            let room = timeout(write_stall, poll_fn(|cx| stream.poll_capacity(cx)));
+            let room =
+                room.await.map_err(|_| Outcome::Stalled)?.ok_or(Outcome::GivenUp)?.map_err(given_up)?;
+            stream.send_data(chunk.split_to(room.min(chunk.len())), false).map_err(given_up)?;
+        }
+    }
+    stream.send_data(Bytes::new(), true).map_err(given_up)
+}
+
+/// The same head in the words of `actix_http`.
+fn request_head(parts: &http::request::Parts) -> Option<Request> {
+    let mut request = Request::new();
+    let head = request.head_mut();
+    head.version = Version::HTTP_2;
+    head.method = Method::from_bytes(parts.method.as_str().as_bytes()).ok()?;
+    head.uri = parts.uri.to_string().parse().ok()?;
+    for (name, value) in &parts.headers {
+        let name = HeaderName::from_bytes(name.as_ref()).ok()?;
+        head.headers.append(name, HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    Some(request)
+}
+
+/// The same head in the words of `h2`, with what HTTP/1.1's encoder adds by itself.
+fn response_head(response: &HttpResponse<()>, size: BodySize) -> Option<http::Response<()>> {
+    let mut head = http::Response::new(());
+    *head.status_mut() = http::StatusCode::from_u16(response.status().as_u16()).ok()?;
+    let headers = head.headers_mut();
+    for (name, value) in response.headers() {
+        let name = http::HeaderName::from_bytes(name.as_ref()).ok()?;
+        headers.append(name, http::HeaderValue::from_bytes(value.as_bytes()).ok()?);
+    }
+    if let BodySize::Sized(length) = size {
+        headers.insert(CONTENT_LENGTH, length.into());
+    }
+    let now = UNIX_EPOCH + Duration::from_secs(Clock::system().unix_seconds());
+    headers.insert(DATE, http::HeaderValue::from_str(&HttpDate::from(now).to_string()).ok()?);
+    Some(head)
+}
+
+/// A request's body; the client may send on as it is read.
+fn payload(body: RecvStream) -> Payload {
+    if body.is_end_stream() {
+        return Payload::None;
+    }
+    let chunks = unfold(body, |mut body| async move {
+        let chunk = body.data().await?.and_then(|chunk| {
+            body.flow_control().release_capacity(chunk.len())?;
+            Ok(chunk)
+        });
+        Some((chunk.map_err(|error| PayloadError::Io(std::io::Error::other(error))), body))
+    });
+    Payload::Stream { payload: Box::pin(chunks) }
+}
