@@ -70,7 +70,7 @@ impl<E: Into<Reply>> From<Result<Reply, E>> for Answer {
     }
 }
 
-/// A request line with its headers: from HTTP/1.1's service, or from an upgrade or HTTP/2.
+/// A request line with its headers: from the service of HTTP/1.1, from an upgrade or from HTTP/2.
 pub(super) enum Head {
     Web(HttpRequest),
     Bare(Rc<actix_http::Request>),

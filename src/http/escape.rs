@@ -13,15 +13,15 @@ pub enum Undecodable {
     Escape,
     /// What the escapes stand for is no UTF-8.
     Text,
-    /// The path means one thing to some and another to others.
+    /// Other programs may find another route in the path.
     Ambiguous,
 }
 
 /// The path to be routed: split at `/`, each segment decoded, without empty, `.` and `..` segments. A final `/` stays.
 ///
-/// A proxy in front may allow or forbid paths by their beginnings. So a path has no meaning here if others may find another
-/// route in it: if an escape stands for `/`, or for a whole segment `.` or `..`, or if `..` stands behind `//`, where it takes
-/// back the empty segment for some, and the segment before for others.
+/// A proxy may allow paths by their prefix. So a path is an error if a proxy could find another route in it. That is so if an
+/// escape stands for `/`; if an encoded segment is `.` or `..`; and if `..` follows `//`: RFC 3986 then removes the empty segment,
+/// while Go and nginx remove the segment before it.
 pub fn route_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
     // Without an early end, so that many bytes are looked at in one step.
     let is_unclean = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
@@ -31,7 +31,7 @@ pub fn route_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
     }
     let mut kept: Vec<Cow<'_, str>> = Vec::new();
     let mut segments = raw.split('/').peekable();
-    // In front of the first `/` is nothing.
+    // Nothing precedes the first `/`.
     segments.next_if_eq(&"");
     for segment in segments {
         match segment {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, IoLimits, RESERVE_LIMIT, Transport};
-use super::gauge::{Entry, Gauge};
+use super::gauge::{Entry, Gauge, OVERLOADED};
 use super::signal::Signal;
 use crate::metrics;
 
@@ -26,12 +26,6 @@ const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 
 /// First byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
-
-/// What a connection is told that is not asked what it wants.
-pub(super) const OVERLOADED: &[u8] =
-    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=UTF-8\r\n\
-Retry-After: 1\r\nConnection: close\r\n\r\n\
-{\"errorCode\":\"503001\",\"errorMessage\":\"Service overloaded\"}";
 
 const PLAIN_ON_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
 Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";

@@ -6,9 +6,9 @@
 //! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
 //! ends, which the dispatcher tells it. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
 //!
-//! The library reads whether or not it can use the bytes, decodes every request it has before it answers the first, and wakes
-//! itself without end while its buffer is full (`docs/upstream.md`). So this layer hands it one head at a time, and nothing
-//! while a request is being answered or the client takes no answers.
+//! The library reads although it cannot use the bytes yet, and decodes every request in its buffer before it answers the first
+//! one. While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives it one head at a
+//! time, and nothing while a request is being answered or a write is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -27,8 +27,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
 
-use super::accept::OVERLOADED;
-use super::gauge::{Entry, Slot};
+use super::gauge::{Entry, OVERLOADED, Slot};
 use super::head_end::HeadEnd;
 use super::last_words::{HEAD_TOO_SLOW, last_words};
 use super::signal::Signal;
@@ -63,14 +62,14 @@ pub(crate) struct Exchange {
     is_ending: Cell<bool>,
     /// It has no place of its own: its first answer is its last.
     is_reserve: bool,
-    /// The body of the request being answered is read.
+    /// The request being answered still reads its body.
     reads_body: Cell<bool>,
-    /// The connection's task, while it waits for leave to read.
+    /// The connection's task, while this layer gives it nothing to read.
     withheld: RefCell<Option<Waker>>,
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Answers how many bytes it has.
+    /// A request begins: its head is complete. Returns the size of the head in bytes.
     pub(crate) fn head_complete(&self) -> usize {
         self.since.set(None);
         self.unclaimed.take()
@@ -82,24 +81,25 @@ impl Exchange {
         Running(Rc::clone(self))
     }
 
-    /// As [`run`](Self::run), for a request whose body is to be read first.
+    /// As [`run`](Self::run), for a request that has a body.
     pub(crate) fn run_with_body(self: &Rc<Self>) -> Running {
         self.reads_body.set(true);
         self.resume();
         self.run()
     }
 
-    /// Of the request being answered nothing more is read.
+    /// The request being answered reads no more of its body.
     pub(crate) fn body_complete(&self) {
         self.reads_body.set(false);
     }
 
-    /// Whether the library has no use for what comes now.
+    /// Whether the library cannot use the next bytes yet.
     fn is_busy(&self) -> bool {
         self.running.get() > 0 && !self.reads_body.get()
     }
 
-    /// Reading, if it was withheld, may go on. What has come of the next head meanwhile could not be followed by the rest.
+    /// Lets the library read again. If a part of the next head was read before, its time begins anew: the client may have sent the
+    /// rest meanwhile.
     fn resume(&self) {
         if let Some(waker) = self.withheld.borrow_mut().take() {
             if self.since.get().is_some() {
@@ -120,7 +120,7 @@ impl Exchange {
     }
 
     fn received(&self, bytes: usize) {
-        // Behind the last answer comes no head.
+        // No head follows the last answer.
         if self.running.get() == 0 && !self.is_ending.get() {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
@@ -202,9 +202,9 @@ pub(crate) struct Connection {
     timer: Option<Pin<Box<Sleep>>>,
     write_blocked: Option<Instant>,
     head_end: HeadEnd,
-    /// The library has been handed a head at which it has not looked yet.
+    /// The library was given the end of a head, and has not decoded it yet.
     head_handed: bool,
-    /// Bytes read behind that head.
+    /// Bytes that were read together with that head and follow it.
     ahead: Bytes,
     /// Bytes of [`last_words`] that are sent.
     last_words_sent: usize,
@@ -275,15 +275,15 @@ impl Connection {
         self.transport.tcp().peer_addr().ok()
     }
 
-    /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Answers
-    /// the limits that were kept so far.
+    /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Returns
+    /// the limits of the connection.
     pub(crate) fn leave_http1(&mut self) -> IoLimits {
         self.stop = None;
         self.timer = None;
         self.limits
     }
 
-    /// Leaves HTTP/1.1 for a session. Answers what has come behind the last request.
+    /// Leaves HTTP/1.1 for a session. Returns the bytes that followed the last request.
     pub(crate) fn take_over(&mut self, write_stall: Duration) -> Bytes {
         // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
         // read, and events that wait here become one. Without this the session works too.
@@ -377,7 +377,7 @@ impl Connection {
         Poll::Ready(Ok(buf.len()))
     }
 
-    /// Whether the library must not be handed anything now. The task is woken when it may be.
+    /// Whether the library gets nothing to read now. Its task is woken when that changes.
     fn withholds(&mut self, cx: &mut Context<'_>) -> bool {
         if self.exchange.is_busy() || self.write_blocked.is_some() {
             self.exchange.withheld.replace(Some(cx.waker().clone()));
@@ -386,17 +386,17 @@ impl Connection {
         false
     }
 
-    /// Whether there is more to be read. If not, the task is woken when there is.
+    /// Whether there may be more to read. If not, the task is woken when there is.
     fn poll_more(&mut self, cx: &mut Context<'_>) -> bool {
         match &self.transport {
             _ if !self.ahead.is_empty() => true,
             Transport::Plain(tcp) => tcp.poll_read_ready(cx).is_ready(),
-            // What is decrypted already cannot be asked for.
+            // The TLS stream does not say whether it holds decrypted bytes.
             Transport::Tls(_) => true,
         }
     }
 
-    /// Hands over what has come, up to the end of a head.
+    /// Reads, up to the end of a head.
     fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             let before = buf.filled().len();
@@ -448,7 +448,7 @@ impl AsyncRead for Connection {
         } else if !mem::take(&mut this.head_handed) {
             this.poll_hand(cx, buf)
         } else if this.poll_more(cx) {
-            // The library looks at what it has only when there is nothing to read.
+            // The library decodes only when a read is pending.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         } else {
@@ -552,18 +552,18 @@ mod tests {
             Self { connection, client, wakes: Arc::default() }
         }
 
-        /// Has the client send, and waits until it has come.
+        /// Sends bytes from the client and waits until the connection can read them.
         async fn send(&mut self, text: &str) {
             self.client.write_all(text.as_bytes()).await.unwrap();
             self.connection.transport.tcp().readable().await.unwrap();
         }
 
-        /// How often the library's task was woken since this was last asked.
+        /// How often the library's task was woken since the last call.
         fn wakes(&self) -> usize {
             self.wakes.0.swap(0, Ordering::SeqCst)
         }
 
-        /// What the library would read now, and how often its task is woken meanwhile.
+        /// What the library reads until a read is pending, and how often its task is woken meanwhile.
         fn look(&mut self) -> (String, usize) {
             self.wakes();
             let waker = Arc::clone(&self.wakes).into();

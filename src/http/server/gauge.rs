@@ -3,6 +3,12 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// What a connection is told that is not asked what it wants.
+pub(super) const OVERLOADED: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=UTF-8\r\n\
+Retry-After: 1\r\nConnection: close\r\n\r\n\
+{\"errorCode\":\"503001\",\"errorMessage\":\"Service overloaded\"}";
+
 /// Most connections beyond the limit that are still asked what they want. Each lasts for
 /// [`RESERVE_LIMIT`](super::connection::RESERVE_LIMIT) at most, so a probe finds one free soon.
 const MOST_RESERVED: usize = 256;

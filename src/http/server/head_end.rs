@@ -3,13 +3,13 @@
 /// Finds the empty line that ends a head. A line ends with `\n`, with or without `\r`, as for the library's parser.
 #[derive(Debug, Default)]
 pub(super) struct HeadEnd {
-    /// Nothing has come of the current line, which is not the first.
+    /// The current line is empty so far, and it is not the first line.
     at_line_start: bool,
 }
 
 impl HeadEnd {
-    /// How many of the next bytes belong to the head, if it ends with one of them. What follows is another head, or a body, in
-    /// which an empty line is found too.
+    /// The length of `bytes` up to and including the end of the head, if the head ends in them. The bytes after it are another head or
+    /// a body; an empty line in a body counts as an end too.
     pub(super) fn find(&mut self, bytes: &[u8]) -> Option<usize> {
         let is_empty = |line: &[u8]| line.iter().all(|byte| *byte == b'\r');
         let mut begin = 0;
@@ -30,7 +30,7 @@ impl HeadEnd {
 mod tests {
     use super::*;
 
-    /// The parts into which `bytes` falls, whatever the pieces they come in.
+    /// `bytes`, in pieces of every size, cut at each end that is found.
     fn check(bytes: &str, expected: &[&str]) {
         for piece in 1..=bytes.len() {
             let (mut end, mut parts, mut part) = (HeadEnd::default(), Vec::new(), String::new());

@@ -1,8 +1,8 @@
 //! One HTTP/2 connection: its requests, their answers, and its end.
 //!
-//! The library keeps the protocol and the limits of its frames. Here each request goes to the dispatcher. The connection ends when
-//! no request was answered for the limit of an idle connection, whatever else the client does, and when the server stops; what runs
-//! by then is finished.
+//! The library `h2` implements the protocol and limits its frames. This module gives each request to the dispatcher and sends the
+//! answer. It ends the connection when no request was answered for the time of an idle connection, whatever else the client sends,
+//! and when the server stops. Requests that run then are finished.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -28,21 +28,21 @@ use super::dispatch::Dispatcher;
 use crate::clock::Clock;
 use crate::http::call::Head;
 
-/// Requests of one connection at once, bodies still on their way and answers the client does not take among them. The client is told
-/// so; what it begins beyond is refused.
+/// Requests of one connection at once, including those whose body has not arrived and those whose answer the client does not take.
+/// The server announces the number, and the library refuses further streams.
 const MOST_STREAMS: u32 = 128;
 
-/// Bytes of an answer that wait to be sent; the others wait where the answer was made.
+/// Bytes of one answer that the library holds until they are sent.
 const MOST_UNSENT: usize = 64 << 10;
 
-/// For a client that is told of its connection's end: what it has sent before is still served.
+/// From the announcement of the end until an unused connection is closed: requests that are on their way are still served.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a request ended.
 enum Outcome {
-    /// The client has taken the answer, or has given leave to send it.
+    /// The library has the whole answer, and the client's windows allow to send it.
     Taken,
-    /// The client, or the connection, has given it up.
+    /// The client reset the stream, or the connection broke.
     GivenUp,
     /// The client took nothing of the answer for too long.
     Stalled,
@@ -61,7 +61,7 @@ pub(super) async fn serve<S: Send + Sync + 'static>(
         .max_send_buffer_size(MOST_UNSENT)
         .handshake(connection);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else { return };
-    // A client of the reserve asks one question.
+    // A connection of the reserve is for one request.
     let idle = if exchange.standing() == Standing::Reserve { Duration::ZERO } else { limits.idle };
     let mut stopped = pin!(Arc::clone(&terms.stop).wait().fuse());
     let mut answers = FuturesUnordered::new();
@@ -76,7 +76,7 @@ pub(super) async fn serve<S: Send + Sync + 'static>(
                     None => return,
                 };
                 let (parts, body) = request.into_parts();
-                // Both libraries take the same for a head. If they did not, the stream would be reset here.
+                // If a head is valid for `h2` only, dropping `respond` resets the stream.
                 if let Some(mut request) = request_head(&parts) {
                     request.head_mut().peer_addr = peer;
                     let (dispatcher, exchange) = (Rc::clone(&dispatcher), Rc::clone(&exchange));
@@ -101,7 +101,7 @@ pub(super) async fn serve<S: Send + Sync + 'static>(
     }
 }
 
-/// Serves one request, as long as its client wants the answer.
+/// Serves one request, until the client resets its stream.
 async fn answer<S: Send + Sync + 'static>(
     dispatcher: Rc<Dispatcher<S>>,
     exchange: Rc<Exchange>,
@@ -148,7 +148,7 @@ async fn send(
     stream.send_data(Bytes::new(), true).map_err(given_up)
 }
 
-/// The same head in the words of `actix_http`.
+/// The head as a request of `actix_http`.
 fn request_head(parts: &http::request::Parts) -> Option<Request> {
     let mut request = Request::new();
     let head = request.head_mut();
@@ -162,7 +162,7 @@ fn request_head(parts: &http::request::Parts) -> Option<Request> {
     Some(request)
 }
 
-/// The same head in the words of `h2`, with what HTTP/1.1's encoder adds by itself.
+/// The head as a response of `h2`, with the length and the date, which the encoder of HTTP/1.1 adds itself.
 fn response_head(response: &HttpResponse<()>, size: BodySize) -> Option<http::Response<()>> {
     let mut head = http::Response::new(());
     *head.status_mut() = http::StatusCode::from_u16(response.status().as_u16()).ok()?;
@@ -179,7 +179,7 @@ fn response_head(response: &HttpResponse<()>, size: BodySize) -> Option<http::Re
     Some(head)
 }
 
-/// A request's body; the client may send on as it is read.
+/// The body of a request. What is read makes room in the client's window.
 fn payload(body: RecvStream) -> Payload {
     if body.is_end_stream() {
         return Payload::None;

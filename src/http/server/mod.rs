@@ -249,7 +249,7 @@ pub async fn start<S: Send + Sync + 'static>(
                         async move {
                             let (connection, protocol, peer) = acceptor.accept(tcp).await?;
                             match protocol {
-                                // Boxed: it must not make the task of every connection larger.
+                                // Boxed, so that the task of an HTTP/1.1 connection stays small.
                                 Protocol::Http2 => Box::pin(http2::serve(connection, dispatcher)).await,
                                 _ => http1.call((connection, peer)).await?,
                             }

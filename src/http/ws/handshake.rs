@@ -7,8 +7,8 @@ use crate::http::reply::Reply;
 
 const SEC_WEBSOCKET_VERSION: HeaderName = header::SEC_WEBSOCKET_VERSION;
 
-/// Whether a request is a valid handshake: HTTP/1.1, and without a body, which the client could have sent frames in before it
-/// was answered, past a proxy that took them for something else.
+/// Whether a request is a valid handshake: of HTTP/1.1, and without a body. A proxy would take frames for the body, or for the next
+/// request.
 pub(in crate::http) fn is_handshake(head: &RequestHead) -> bool {
     let is_zero = |length: &HeaderValue| length.to_str().is_ok_and(|text| text.trim().parse() == Ok(0_u64));
     ws::verify_handshake(head).is_ok()
