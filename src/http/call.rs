@@ -97,7 +97,7 @@ impl Head {
 #[derive(Debug)]
 pub(super) struct Matched {
     pub(super) surface: Surface,
-    pub(super) names: Rc<[&'static str]>,
+    pub(super) names: &'static [&'static str],
     pub(super) values: [Range<u16>; MAX_PARAMS],
     pub(super) decoded: Option<Box<str>>,
 }

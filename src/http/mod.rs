@@ -17,6 +17,7 @@ pub mod reply;
 pub mod route;
 pub mod routes;
 pub mod server;
+pub mod signal;
 pub mod spec;
 pub mod v4;
 pub mod ws;

@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::{Connection, IoLimits, RESERVE_LIMIT, Transport};
 use super::gauge::{Entry, Gauge, OVERLOADED};
-use super::signal::Signal;
+use crate::http::signal::Signal;
 use crate::metrics;
 
 /// For a TLS handshake.

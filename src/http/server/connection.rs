@@ -29,8 +29,8 @@ use tokio_rustls::server::TlsStream;
 
 use super::gauge::{Entry, OVERLOADED, Slot};
 use super::head_end::HeadEnd;
-use super::last_words::{HEAD_TOO_SLOW, last_words};
-use super::signal::Signal;
+use crate::http::signal::Signal;
+use crate::http::ws::SessionIo;
 use crate::metrics;
 
 /// Time limits of a connection.
@@ -206,12 +206,15 @@ pub(crate) struct Connection {
     head_handed: bool,
     /// Bytes that were read together with that head and follow it.
     ahead: Bytes,
-    /// Bytes of [`last_words`] that are sent.
-    last_words_sent: usize,
     /// `None` for a connection that left HTTP/1.1.
     stop: Option<Stop>,
     _slot: Slot,
 }
+
+/// The answer to a head that takes too long.
+const HEAD_TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 19\r\n\
+Connection: close\r\n\r\n408 Request Timeout";
 
 /// What a client that sends nothing has exceeded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -259,7 +262,6 @@ impl Connection {
             head_end: HeadEnd::default(),
             head_handed: false,
             ahead: Bytes::new(),
-            last_words_sent: 0,
             stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
             _slot: slot,
         })
@@ -268,11 +270,6 @@ impl Connection {
     /// What the dispatcher shares with this connection.
     pub(crate) fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
-    }
-
-    /// The other end.
-    pub(crate) fn peer(&self) -> Option<SocketAddr> {
-        self.transport.tcp().peer_addr().ok()
     }
 
     /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Returns
@@ -291,12 +288,6 @@ impl Connection {
         self.leave_http1();
         self.limits.write_stall = write_stall;
         mem::take(&mut self.ahead)
-    }
-
-    /// Makes the end of this connection a reset: what the client has not taken is thrown away, not kept by the kernel.
-    pub(crate) fn reset_on_drop(&self) {
-        // If the socket is broken already, there is nothing to throw away.
-        let _ = self.transport.tcp().set_zero_linger();
     }
 
     /// Whether an idle connection must end now.
@@ -352,29 +343,6 @@ impl Connection {
                 Poll::Pending
             }
         }
-    }
-
-    /// Sends what the library has to say, but where that is its own answer to what it cannot read: that one says nothing, and
-    /// not even that the connection ends if the request before could have been followed by another.
-    fn poll_send(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let Some((at, words)) = self.stop.is_some().then(|| last_words(buf)).flatten() else {
-            return self.transport.poll_write(cx, buf);
-        };
-        if at > 0 {
-            return self.transport.poll_write(cx, buf.get(..at).unwrap_or(buf));
-        }
-        if !self.exchange.is_ending.get() {
-            while let Some(rest) =
-                words.as_bytes().get(self.last_words_sent..).filter(|rest| !rest.is_empty())
-            {
-                match self.transport.poll_write(cx, rest) {
-                    Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    Poll::Ready(Ok(sent)) => self.last_words_sent += sent,
-                    other => return other,
-                }
-            }
-        }
-        Poll::Ready(Ok(buf.len()))
     }
 
     /// Whether the library gets nothing to read now. Its task is woken when that changes.
@@ -436,6 +404,17 @@ impl Connection {
     }
 }
 
+impl SessionIo for Connection {
+    fn peer(&self) -> Option<SocketAddr> {
+        self.transport.tcp().peer_addr().ok()
+    }
+
+    fn reset_on_drop(&self) {
+        // If the socket is broken already, there is nothing to throw away.
+        let _ = self.transport.tcp().set_zero_linger();
+    }
+}
+
 impl AsyncRead for Connection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
@@ -474,7 +453,7 @@ impl AsyncRead for Connection {
                         metrics::REFUSED_FOR_LOAD.add(1);
                         OVERLOADED
                     } else {
-                        HEAD_TOO_SLOW.as_bytes()
+                        HEAD_TOO_SLOW
                     };
                     // As far as the client listens: nothing is waited for.
                     let _ = this.transport.poll_write(cx, words);
@@ -489,7 +468,7 @@ impl AsyncRead for Connection {
 impl AsyncWrite for Connection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = this.poll_send(cx, buf);
+        let outcome = this.transport.poll_write(cx, buf);
         if outcome.is_ready() {
             this.exchange.answered.set(Some(Instant::now()));
         }

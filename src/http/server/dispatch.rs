@@ -12,7 +12,6 @@ use actix_web::HttpResponse;
 use actix_web::dev::Payload;
 use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
-use tokio::time::Instant;
 
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError, BodyLimit};
@@ -28,6 +27,7 @@ use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Surface};
 use crate::http::ws;
+use crate::metrics;
 
 /// Domain or project of who names none.
 const DEFAULT: &str = "default";
@@ -35,7 +35,7 @@ const DEFAULT: &str = "default";
 /// Serves the requests of one worker.
 pub(super) struct Dispatcher<S: 'static> {
     state: Arc<S>,
-    router: Router<S>,
+    router: Arc<Router<S>>,
     terms: Terms,
     admission: Arc<Admission>,
     /// `default/default`, which nearly all requests are of.
@@ -60,7 +60,12 @@ pub(super) enum Upgrade {
 }
 
 impl<S: Send + Sync + 'static> Dispatcher<S> {
-    pub(super) fn new(state: Arc<S>, router: Router<S>, terms: Terms, admission: Arc<Admission>) -> Self {
+    pub(super) fn new(
+        state: Arc<S>,
+        router: Arc<Router<S>>,
+        terms: Terms,
+        admission: Arc<Admission>,
+    ) -> Self {
         Self { state, router, terms, admission, default_tenant: Tenant::default_tenant() }
     }
 
@@ -71,7 +76,6 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         payload: Payload,
         exchange: Option<Rc<Exchange>>,
     ) -> Served {
-        let started = self.terms.observer.is_some().then(Instant::now);
         if exchange.as_ref().is_some_and(|exchange| self.head_is_too_large(exchange)) {
             return Either::Left(ready(too_large_head()));
         }
@@ -83,7 +87,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             return Either::Right(Box::pin(async move {
                 let _running = running;
                 let (response, unread) =
-                    this.serve_with_body(head, payload, step, (started, standing), exchange.as_deref()).await;
+                    this.serve_with_body(head, payload, step, standing, exchange.as_deref()).await;
                 match unread {
                     None => response,
                     Some(unread) => {
@@ -96,9 +100,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             }));
         }
         let (answer, head, seen) = match step {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, standing)),
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(standing)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, standing, route, &tenant);
+                let seen = Seen::matched(standing, route);
                 // The handler takes the head along, and the answer still needs it: it is shared, not copied.
                 let kept = head.share();
                 (self.run(route, Call::new(head, matched, tenant, Bytes::new())), kept, seen)
@@ -127,7 +131,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         head: Head,
         mut payload: Payload,
         step: Step<S>,
-        (started, standing): (Option<Instant>, Standing),
+        standing: Standing,
         exchange: Option<&Exchange>,
     ) -> (HttpResponse, Option<Payload>) {
         let (route, matched, tenant) = match step {
@@ -135,11 +139,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Step::Answered(reply) => {
                 let emptied = body::drop_rest(head.get(), &mut payload).await;
                 let reply = self.terms.packed(reply, head.get(), Load::Always).await;
-                let response = self.terms.send(head.get(), reply, &Seen::unmatched(started, standing));
+                let response = self.terms.send(head.get(), reply, &Seen::unmatched(standing));
                 return (response, (!emptied).then_some(payload));
             }
         };
-        let seen = Seen::matched(started, standing, route, &tenant);
+        let seen = Seen::matched(standing, route);
         let kept = head.share();
         let mut space = self.admission.body();
         let terms = &self.terms;
@@ -188,23 +192,22 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     /// Serves a request that asks for an upgrade to websocket. Its body, if it has one, cannot be told from the stream any
     /// more.
     pub(super) async fn upgrade(&self, request: actix_http::Request, exchange: &Exchange) -> Upgrade {
-        let started = self.terms.observer.is_some().then(Instant::now);
         let head = Head::Bare(Rc::new(request));
         if self.head_is_too_large(exchange) {
             return Upgrade::Refused(too_large_head());
         }
         let standing = exchange.standing();
         let (answer, head, seen) = match self.route(head.get(), standing) {
-            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(started, standing)),
+            Step::Answered(reply) => (Answer::Ready(reply), head, Seen::unmatched(standing)),
             Step::Run(route, matched, tenant) => {
-                let seen = Seen::matched(started, standing, route, &tenant);
+                let seen = Seen::matched(standing, route);
                 let kept = head.share();
                 let call = Call::new(head, matched, tenant, Bytes::new());
                 let answer = match route.handler {
                     Handler::Websocket(_) if !ws::is_handshake(kept.get()) => ws::refusal().into(),
                     Handler::Websocket(start) => match caught(route.path, || start(&self.state, call)) {
                         ws::Start::Session(session) => {
-                            self.terms.observe(kept.get(), StatusCode::SWITCHING_PROTOCOLS, &seen);
+                            metrics::count_request(StatusCode::SWITCHING_PROTOCOLS.as_u16());
                             return Upgrade::Start(kept, session);
                         }
                         ws::Start::Refuse(reply) => reply.into(),

@@ -27,6 +27,7 @@ use super::connection::{Connection, Exchange, Standing};
 use super::dispatch::Dispatcher;
 use crate::clock::Clock;
 use crate::http::call::Head;
+use crate::http::ws::SessionIo as _;
 
 /// Requests of one connection at once, including those whose body has not arrived and those whose answer the client does not take.
 /// The server announces the number, and the library refuses further streams.

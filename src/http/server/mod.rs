@@ -12,10 +12,8 @@ mod dispatch;
 mod gauge;
 mod head_end;
 mod http2;
-mod last_words;
 mod response;
 mod router;
-mod signal;
 mod upgrade;
 
 use std::io;
@@ -45,12 +43,10 @@ use self::upgrade::Upgrades;
 use super::answer_memory::AnswerMemory;
 use super::call::Head;
 use super::route::Route;
+use super::signal::Signal;
 use super::ws;
 
 pub(super) use self::admission::refusal;
-pub(crate) use self::connection::Connection as Socket;
-pub use self::response::{Answered, Observer};
-pub use self::signal::Signal;
 
 /// What Go's server adds to the configured limit of a request's head.
 const HEAD_SLACK: usize = 4096;
@@ -100,8 +96,6 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Websocket sessions.
     pub websocket: ws::Limits,
-    /// Told of every answer.
-    pub observer: Option<Arc<dyn Observer>>,
 }
 
 impl Default for Settings {
@@ -123,7 +117,6 @@ impl Default for Settings {
             write_stall: Duration::from_secs(60),
             tls: None,
             websocket: ws::Limits::default(),
-            observer: None,
         }
     }
 }
@@ -180,7 +173,7 @@ pub async fn start<S: Send + Sync + 'static>(
     table: &'static [Route<S>],
     settings: Settings,
 ) -> io::Result<Running> {
-    Router::new(table).map_err(io::Error::other)?;
+    let router = Arc::new(Router::new(table).map_err(io::Error::other)?);
     let server_header =
         HeaderValue::from_str(&format!("SERVICECENTER/{}", settings.version)).map_err(io::Error::other)?;
     let connections = Gauge::new(settings.max_connections);
@@ -202,11 +195,9 @@ pub async fn start<S: Send + Sync + 'static>(
                 max_properties: settings.max_properties_bytes,
                 body_time: settings.body_time,
                 stop: Arc::clone(&stop),
-                observer: settings.observer.clone(),
             };
-            // The table was found sound above, so the empty router is never used.
-            let router = Router::new(table).unwrap_or_default();
-            let dispatcher = Rc::new(Dispatcher::new(state(), router, terms, Arc::clone(&admission)));
+            let dispatcher =
+                Rc::new(Dispatcher::new(state(), Arc::clone(&router), terms, Arc::clone(&admission)));
             let acceptor = Rc::new(Acceptor {
                 limits: IoLimits {
                     head: settings.head_time,

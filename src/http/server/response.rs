@@ -12,18 +12,16 @@ use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
-use tokio::time::Instant;
 
 use super::body::{Holding, Pieces};
 use super::connection::Standing;
-use super::signal::Signal;
-use crate::domain::Tenant;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerMemory, AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
+use crate::http::signal::Signal;
 use crate::http::spec::Load;
 use crate::metrics;
 
@@ -48,29 +46,6 @@ pub(super) struct Terms {
     pub(super) body_time: Duration,
     /// Raised when the server stops.
     pub(super) stop: Arc<Signal>,
-    /// Told of every answer.
-    pub(super) observer: Option<Arc<dyn Observer>>,
-}
-
-/// Is told of every answer: metrics, access log. Called where requests are served, so it must neither wait nor panic.
-pub trait Observer: Send + Sync {
-    /// A request was answered.
-    fn answered(&self, answered: &Answered<'_>);
-}
-
-/// An answered request.
-#[derive(Debug)]
-pub struct Answered<'a> {
-    /// The request's head.
-    pub head: &'a RequestHead,
-    /// The pattern of its row; `None` where no row matched.
-    pub pattern: Option<&'static str>,
-    /// The caller's tenant, where the request got as far.
-    pub tenant: Option<&'a Tenant>,
-    /// The answer's status.
-    pub status: u16,
-    /// From the head's end to the answer.
-    pub elapsed: Duration,
 }
 
 impl Terms {
@@ -119,7 +94,7 @@ impl Terms {
         if ends {
             response_head.set_connection_type(ConnectionType::Close);
         }
-        self.observe(head, status, seen);
+        metrics::count_request(status.as_u16());
         if status == StatusCode::NOT_MODIFIED {
             // No length either: a 304's would be that of what the client has.
             response.set_body(BoxBody::new(actix_http::body::None::new()))
@@ -150,7 +125,7 @@ impl Terms {
             Answer::Later(future) => AssertUnwindSafe(future)
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|panic| panicked(seen.pattern.unwrap_or_default(), &*panic)),
+                .unwrap_or_else(|panic| panicked(seen.pattern, &*panic)),
         };
         self.packed(reply, head, seen.load).await
     }
@@ -177,43 +152,23 @@ impl Terms {
         }
         reply
     }
-
-    pub(super) fn observe(&self, head: &RequestHead, status: StatusCode, seen: &Seen) {
-        metrics::count_request(status.as_u16());
-        if let (Some(observer), Some(started)) = (&self.observer, seen.started) {
-            observer.answered(&Answered {
-                head,
-                pattern: seen.pattern,
-                tenant: seen.tenant.as_ref(),
-                status: status.as_u16(),
-                elapsed: started.elapsed(),
-            });
-        }
-    }
 }
 
-/// What is known of a request beside its head.
+/// What is known about a request besides its head.
 pub(super) struct Seen {
-    pub(super) started: Option<Instant>,
     pub(super) standing: Standing,
     pub(super) load: Load,
-    pub(super) pattern: Option<&'static str>,
-    pub(super) tenant: Option<Tenant>,
+    /// The pattern of its row; empty where no row matched.
+    pub(super) pattern: &'static str,
 }
 
 impl Seen {
-    pub(super) fn unmatched(started: Option<Instant>, standing: Standing) -> Self {
-        Self { started, standing, load: Load::Always, pattern: None, tenant: None }
+    pub(super) fn unmatched(standing: Standing) -> Self {
+        Self { standing, load: Load::Always, pattern: "" }
     }
 
-    pub(super) fn matched<S>(
-        started: Option<Instant>,
-        standing: Standing,
-        route: &'static Route<S>,
-        tenant: &Tenant,
-    ) -> Self {
-        let tenant = started.map(|_| tenant.clone());
-        Self { started, standing, load: route.load, pattern: Some(route.path), tenant }
+    pub(super) fn matched<S>(standing: Standing, route: &'static Route<S>) -> Self {
+        Self { standing, load: route.load, pattern: route.path }
     }
 }
 

@@ -6,7 +6,6 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
-use std::rc::Rc;
 
 use actix_http::header::HeaderValue;
 use actix_http::uri::Uri;
@@ -43,15 +42,9 @@ pub(super) struct Router<S: 'static> {
 
 struct PathRows<S: 'static> {
     surface: Surface,
-    names: Rc<[&'static str]>,
+    names: &'static [&'static str],
     rows: [Option<&'static Route<S>>; 4],
     allow: HeaderValue,
-}
-
-impl<S: 'static> Default for Router<S> {
-    fn default() -> Self {
-        Self { paths: matchit::Router::new() }
-    }
 }
 
 const METHODS: [(Method, &str); 4] =
@@ -112,7 +105,7 @@ impl<S: 'static> Router<S> {
         }
         let matched = Matched {
             surface: rows.surface,
-            names: Rc::clone(&rows.names),
+            names: rows.names,
             values,
             decoded: match path {
                 Cow::Owned(path) => Some(path.into_boxed_str()),
@@ -138,7 +131,8 @@ impl<S: 'static> PathRows<S> {
             METHODS.iter().filter(|(method, _)| of(*method).is_some()).map(|(_, name)| *name).collect();
         Ok(Self {
             surface: Surface::of(path),
-            names: names.into(),
+            // A table is static, and so are the few words of its patterns.
+            names: Vec::leak(names),
             rows: METHODS.map(|(method, _)| of(method)),
             allow: HeaderValue::from_str(&allow.join(", ")).map_err(|error| format!("{path}: {error}"))?,
         })

@@ -15,7 +15,7 @@ use futures_util::SinkExt as _;
 
 use super::connection::Connection;
 use super::dispatch::{Dispatcher, Upgrade};
-use super::signal::Signal;
+use crate::http::signal::Signal;
 use crate::http::ws;
 
 /// Serves the upgrade requests of one worker.

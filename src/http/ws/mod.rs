@@ -15,7 +15,7 @@ use futures_util::future::LocalBoxFuture;
 
 pub use self::handshake::refusal;
 pub(super) use self::handshake::{accept_line, is_handshake};
-pub(super) use self::session::{Opened, run};
+pub(super) use self::session::{Opened, SessionIo, run};
 use super::reply::Reply;
 pub use crate::actors::hub::outbox::End;
 use crate::actors::hub::outbox::OutboxReader;

@@ -6,6 +6,7 @@
 //! with its payload and changes nothing about ours.
 
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -13,13 +14,13 @@ use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::future::LocalBoxFuture;
-use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{End, GOING_AWAY, Limits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
 use crate::actors::hub::outbox::{OutboxReader, Taken};
 use crate::frame::{self, Decoder, Heard, Payload};
-use crate::http::server::{Signal, Socket};
+use crate::http::signal::Signal;
 
 /// Bytes read at a time, on the stack.
 const READ_SIZE: usize = 1024;
@@ -30,10 +31,18 @@ const READS_A_TURN: usize = 16;
 /// Bytes of events joined into one write.
 const WRITE_SIZE: usize = 16 * 1024;
 
+/// What a session runs on.
+pub(in crate::http) trait SessionIo: AsyncRead + AsyncWrite + Unpin + 'static {
+    /// The other end.
+    fn peer(&self) -> Option<SocketAddr>;
+
+    /// Makes the end of the connection a reset, which throws away what the client has not taken.
+    fn reset_on_drop(&self);
+}
+
 /// A connection that asked for a websocket, taken out of HTTP.
-pub(in crate::http) struct Opened {
-    /// The socket.
-    pub(in crate::http) io: Socket,
+pub(in crate::http) struct Opened<I> {
+    pub(in crate::http) io: I,
     /// Bytes of the client that came behind the handshake.
     pub(in crate::http) received: Bytes,
     /// Earlier answers that were not sent yet.
@@ -43,7 +52,12 @@ pub(in crate::http) struct Opened {
 }
 
 /// Runs a session to its end.
-pub(in crate::http) async fn run(opened: Opened, session: Box<Session>, limits: Limits, end: Arc<Signal>) {
+pub(in crate::http) async fn run<I: SessionIo>(
+    opened: Opened<I>,
+    session: Box<Session>,
+    limits: Limits,
+    end: Arc<Signal>,
+) {
     let Opened { mut io, received, unsent, accept } = opened;
     let peer = io.peer();
     for part in [unsent.as_ref(), accept.as_slice()] {
@@ -88,8 +102,8 @@ enum Outcome {
     Gone,
 }
 
-struct Live {
-    io: Socket,
+struct Live<I> {
+    io: I,
     decoder: Decoder,
     outbox: Option<OutboxReader>,
     /// What is being written.
@@ -111,8 +125,8 @@ struct Live {
     stop: LocalBoxFuture<'static, ()>,
 }
 
-impl Live {
-    fn new(io: Socket, limits: &Limits, ping_every: Option<Duration>, end: Arc<Signal>) -> Self {
+impl<I: SessionIo> Live<I> {
+    fn new(io: I, limits: &Limits, ping_every: Option<Duration>, end: Arc<Signal>) -> Self {
         let now = Instant::now();
         let ping_every = ping_every.unwrap_or(limits.ping_every);
         let silence = limits.silence.max(ping_every * 2);

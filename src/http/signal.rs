@@ -1,4 +1,6 @@
 //! A flag that is raised once and wakes whoever waits for it, on any thread.
+//!
+//! `tokio_util::sync::CancellationToken` does the same, but takes a lock for each look, and every answer looks.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
