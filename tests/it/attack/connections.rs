@@ -13,8 +13,10 @@ use serde_json::json;
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually, try_eventually};
 use crate::support::registry::Registry;
+use crate::support::store::on_etcd;
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -77,11 +79,21 @@ fn stuffed(address: SocketAddr, begin: &str, request: &[u8]) -> TcpStream {
 /// cost no CPU time, and the daemon holds a buffer or two for each. Others are served.
 #[test]
 fn requests_whose_answers_nobody_reads_cost_nothing() {
+    unread_answers(Settings::default());
+}
+
+#[test]
+fn requests_whose_answers_nobody_reads_cost_nothing_on_etcd() {
+    let etcd = Etcd::start();
+    unread_answers(on_etcd(Settings::default(), &[etcd.address()]));
+}
+
+fn unread_answers(settings: Settings) {
     const CONNECTIONS_OF_A_KIND: usize = 8;
     /// A buffer for reading, one for writing that grows to 32 KiB, and what was read behind the last head, with as much again
     /// for the allocator.
     const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8);
-    let mut daemon = Daemon::start(Settings::default()).unwrap();
+    let mut daemon = Daemon::start(settings).unwrap();
     let alone = cost_of_answers(&mut daemon);
     let before = daemon.process().peak_memory();
     let registry = Registry::new(daemon.client(), "default");
@@ -114,7 +126,17 @@ fn requests_whose_answers_nobody_reads_cost_nothing() {
 /// for the next request, would be frames. The connection ends.
 #[test]
 fn no_websocket_begins_with_a_body() {
-    let daemon = Daemon::start(Settings::default()).unwrap();
+    websockets_with_bodies(Settings::default());
+}
+
+#[test]
+fn no_websocket_begins_with_a_body_on_etcd() {
+    let etcd = Etcd::start();
+    websockets_with_bodies(on_etcd(Settings::default(), &[etcd.address()]));
+}
+
+fn websockets_with_bodies(settings: Settings) {
+    let daemon = Daemon::start(settings).unwrap();
     let registry = Registry::new(daemon.client(), "default");
     let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
     let ask = |version: &str, headers: &str, behind: &str| {
@@ -187,12 +209,22 @@ fn serves(address: SocketAddr) -> bool {
 /// The same over TLS: what is decrypted already must not keep the daemon busy either.
 #[test]
 fn requests_over_tls_whose_answers_nobody_reads_cost_nothing() {
+    unread_answers_over_tls(Settings::default());
+}
+
+#[test]
+fn requests_over_tls_whose_answers_nobody_reads_cost_nothing_on_etcd() {
+    let etcd = Etcd::start();
+    unread_answers_over_tls(on_etcd(Settings::default(), &[etcd.address()]));
+}
+
+fn unread_answers_over_tls(settings: Settings) {
     const CONNECTIONS: usize = 8;
     const MOST: usize = 4 << 20;
     const UNTAKEN: Duration = Duration::from_millis(200);
     /// The buffers of a plain connection, and 64 KiB of TLS each way; with as much again for the allocator.
     const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8 + 64 + 64);
-    let (mut daemon, _key) = with_tls(Settings::default());
+    let (mut daemon, _key) = with_tls(settings);
     assert!(serves(daemon.address()));
     let before = daemon.process().peak_memory();
     let requests = VERSION.repeat((64 << 10) / VERSION.len());
@@ -337,12 +369,22 @@ fn flood(address: SocketAddr, flood: &Flood, most: u32) -> (Encrypted, Outcome) 
 /// same ends. What is held for it is bounded, and others are served.
 #[test]
 fn http_2_streams_that_are_kept_open_cost_little() {
+    open_streams(Settings::default());
+}
+
+#[test]
+fn http_2_streams_that_are_kept_open_cost_little_on_etcd() {
+    let etcd = Etcd::start();
+    open_streams(on_etcd(Settings::default(), &[etcd.address()]));
+}
+
+fn open_streams(settings: Settings) {
     use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, frame, get, post};
     const STREAMS: u32 = 20_000;
     /// 1 MiB of buffers for the connection; for each of 128 streams 32 KiB: its head, its state, and what waits of its answer or
     /// its body.
     const MOST_KILOBYTES: usize = 1024 + 128 * 32;
-    let (mut daemon, _key) = with_tls(Settings::default());
+    let (mut daemon, _key) = with_tls(settings);
     assert!(serves(daemon.address()));
     let at_first = daemon.process().peak_memory();
     const HEALTH: &str = "/v4/default/registry/health";

@@ -3,8 +3,10 @@
 use serde_json::json;
 
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
 use crate::support::http::Request;
 use crate::support::registry::{Freshness, Registry};
+use crate::support::store::on_etcd;
 
 /// Behind a proxy that passes what begins with `/metrics/`, and that may or may not have decoded or cleaned the path by then.
 const BEHIND_METRICS: [&str; 16] = [
@@ -39,7 +41,17 @@ const BEFORE_METRICS: [&str; 5] = [
 /// No spelling of a path reaches a route that its beginning does not name, by any method and form of the target.
 #[test]
 fn a_path_reaches_only_what_its_beginning_names() {
-    let daemon = Daemon::start(Settings::default()).unwrap();
+    spelled_paths(Settings::default());
+}
+
+#[test]
+fn a_path_reaches_only_what_its_beginning_names_on_etcd() {
+    let etcd = Etcd::start();
+    spelled_paths(on_etcd(Settings::default(), &[etcd.address()]));
+}
+
+fn spelled_paths(settings: Settings) {
+    let daemon = Daemon::start(settings).unwrap();
     let registry = Registry::new(daemon.client(), "default");
     let before = registry.services(Freshness::Fresh).unwrap();
     let client = daemon.client();
