@@ -103,7 +103,7 @@ impl DecodeState {
                 self.room.set(left);
                 Ok(())
             }
-            None => Err(E::custom("too many elements: they take many times the memory of the text")),
+            None => Err(E::custom("too many elements: they take more memory than a text of this size may")),
         }
     }
 }
@@ -383,7 +383,9 @@ pub fn decode<T: DecodeJson>(bytes: &[u8]) -> Result<T, DecodeError> {
         let text = std::str::from_utf8(&merged).map_err(serde_json::Error::custom)?;
         read(text, &DecodeState::new(text))
     });
-    merged.map_err(|error| DecodeError::Invalid(format!("a member that is there more than once: {error}")))
+    merged.map_err(|error| {
+        DecodeError::Invalid(format!("cannot merge a member that comes more than once: {error}"))
+    })
 }
 
 fn read<T: DecodeJson>(text: &str, state: &DecodeState) -> serde_json::Result<T> {
@@ -400,7 +402,7 @@ fn explain<T: DecodeJson>(text: &str) -> String {
     match OrNull::<T>::new(&DecodeState::new(text)).deserialize(tracking) {
         Ok(_) => match deserializer.end() {
             Ok(()) => "invalid JSON".to_owned(),
-            Err(error) => format!("invalid JSON behind the value: {error}"),
+            Err(error) => format!("invalid JSON after the value: {error}"),
         },
         Err(error) => {
             let path = track.path().to_string();
