@@ -1,54 +1,55 @@
-//! Ready answers of finds: the body joined from ready pieces and kept until something in it changes.
+//! Ready answers of finds. The body is joined from the stored instances and kept until one of them changes.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
-use super::instances::Instances;
+use super::instances::InstanceMap;
 use crate::domain::revision::find_revision;
 
-/// How many sets of visible versions of one provider keep an answer; a further one replaces the oldest.
+/// Most sets of visible versions of one provider that have a kept answer. A further set replaces the oldest.
 const KEPT_SUBSETS: usize = 8;
-/// Bodies from this size on are kept only once they are asked for a second time: most of what keeping saves is had by then,
-/// and what is read once between two changes would cost the registry's size once more.
+/// A body of this many bytes or more is kept only when it is asked for a second time. Otherwise providers that are read once
+/// between two changes would take the memory of the whole registry a second time.
 const KEPT_WHEN_ASKED_AGAIN: usize = 16 * 1024;
-/// How many revisions of former answers of one provider are remembered.
+/// Most revisions of former answers that are remembered of one provider.
 const KEPT_REVISIONS: usize = 32;
 
 const HEAD: &[u8] = b"{\"instances\":[";
 const TAIL: &[u8] = b"]}";
-const NOTHING: &[u8] = b"{}";
+const NO_INSTANCES: &[u8] = b"{}";
 
-/// What a find answers.
+/// The answer of a find.
 #[derive(Debug)]
 pub struct FindAnswer {
-    /// `X-Resource-Revision`.
+    /// Value of the header `X-Resource-Revision`.
     pub revision: Box<str>,
-    /// Instances in it.
+    /// Number of instances.
     pub count: usize,
-    /// What the body is joined from: shared with the snapshot.
-    parts: Box<[Instances]>,
+    /// The body is joined from these. They share their memory with the snapshot.
+    parts: Box<[InstanceMap]>,
     /// Bytes of the body.
     size: usize,
     body: OnceLock<Bytes>,
     was_asked: AtomicBool,
-    /// Revisions this provider was answered with before.
-    former: Revisions,
+    /// Revisions of earlier answers for this provider.
+    former: FormerRevisions,
     gzip: OnceLock<Bytes>,
     first_served: OnceLock<Duration>,
 }
 
-/// Revisions of answers, newest first; cheap to clone.
-type Revisions = Option<Arc<[Box<str>]>>;
+/// Revisions of answers, newest first. Cheap to clone.
+type FormerRevisions = Option<Arc<[Box<str>]>>;
 
 impl FindAnswer {
-    /// The answer with the instances of services.
-    pub fn join<'a>(parts: impl Iterator<Item = &'a Instances>) -> Self {
-        let parts: Box<[Instances]> = parts.cloned().collect();
+    /// The answer with the instances of these services.
+    pub fn join<'a>(parts: impl Iterator<Item = &'a InstanceMap>) -> Self {
+        let parts: Box<[InstanceMap]> = parts.cloned().collect();
         let (mut count, mut highest, mut size) = (0, 0, 0);
-        for entry in parts.iter().flat_map(Instances::iter) {
+        for entry in parts.iter().flat_map(InstanceMap::iter) {
             count += 1;
             highest = highest.max(entry.record.mod_revision);
             size += entry.record.json.len() + 1;
@@ -57,8 +58,8 @@ impl FindAnswer {
             revision: find_revision(highest, count).into_boxed_str(),
             count,
             parts,
-            // Each comma is counted, though the last instance has none behind it.
-            size: if count == 0 { NOTHING.len() } else { HEAD.len() + size - 1 + TAIL.len() },
+            // `size` counts a comma for each instance, but the last instance has none.
+            size: if count == 0 { NO_INSTANCES.len() } else { HEAD.len() + size - 1 + TAIL.len() },
             body: OnceLock::new(),
             was_asked: AtomicBool::new(false),
             former: None,
@@ -67,14 +68,14 @@ impl FindAnswer {
         }
     }
 
-    /// `{"instances":[…]}`, or `{}` where there are none.
+    /// `{"instances":[…]}`, or `{}` without instances.
     pub fn body(&self) -> Bytes {
         if let Some(body) = self.body.get() {
             return body.clone();
         }
         let body = self.joined();
         if body.len() < KEPT_WHEN_ASKED_AGAIN || self.was_asked.swap(true, Ordering::Relaxed) {
-            // One joined at the same time is the same.
+            // If another request has set the body in the meantime, it holds the same bytes.
             let _ = self.body.set(body.clone());
         }
         body
@@ -87,7 +88,7 @@ impl FindAnswer {
 
     fn joined(&self) -> Bytes {
         if self.count == 0 {
-            return Bytes::from_static(NOTHING);
+            return Bytes::from_static(NO_INSTANCES);
         }
         let mut body = Vec::with_capacity(self.size);
         body.extend_from_slice(HEAD);
@@ -97,7 +98,7 @@ impl FindAnswer {
     }
 
     fn join_into(&self, out: &mut Vec<u8>) {
-        for (index, entry) in self.parts.iter().flat_map(Instances::iter).enumerate() {
+        for (index, entry) in self.parts.iter().flat_map(InstanceMap::iter).enumerate() {
             if index > 0 {
                 out.push(b',');
             }
@@ -105,22 +106,24 @@ impl FindAnswer {
         }
     }
 
-    /// Whether this is the answer of a revision, or came after it here: then no other node need be ahead.
+    /// Whether a client's revision is the one of this answer or of an earlier answer of this node. If not, the client may have
+    /// it from another node that is ahead of this one.
     pub fn covers(&self, revision: &str) -> bool {
         *self.revision == *revision || self.former.iter().flat_map(|all| all.iter()).any(|r| **r == *revision)
     }
 
-    /// Whether the body is kept: then asking for it takes no memory.
+    /// Whether the body is kept. If it is, [`Self::body`] takes no further memory.
     pub fn is_kept(&self) -> bool {
         self.body.get().is_some()
     }
 
-    /// Bytes of the instances as they stand in the body, with commas between; 0 if there are none.
+    /// Bytes of the instances in the body, with the commas between them.
     pub fn instances_size(&self) -> usize {
         if self.count == 0 { 0 } else { self.size - HEAD.len() - TAIL.len() }
     }
 
-    /// Writes the instances as they stand in the body, [`Self::instances_size`] bytes. The body is not made for it.
+    /// Writes the instances as they are in the body: [`Self::instances_size`] bytes. Copies them from a kept body, but does not
+    /// make one.
     pub fn write_instances(&self, out: &mut Vec<u8>) {
         let inside = HEAD.len()..self.size.saturating_sub(TAIL.len());
         match self.body.get().and_then(|body| body.get(inside)) {
@@ -129,33 +132,35 @@ impl FindAnswer {
         }
     }
 
-    /// The compressed body, if it was made.
+    /// The compressed body, if [`Self::keep_gzip`] was called.
     pub fn gzip(&self) -> Option<Bytes> {
         self.gzip.get().cloned()
     }
 
     /// Keeps a compressed body.
     pub fn keep_gzip(&self, gzip: Bytes) {
-        // A second one compressed at the same time is the same.
+        // If another request has kept one in the meantime, it holds the same bytes.
         let _ = self.gzip.set(gzip);
     }
 
-    /// Whether the answer has stood for a while: it pays to compress it, and the next reader has use of it.
+    /// Whether the answer has not changed for a second since it was first served. Then compressing it pays, because further
+    /// requests will use the result.
     pub fn has_settled(&self, now: Duration) -> bool {
         now.saturating_sub(*self.first_served.get_or_init(|| now)) >= Duration::from_secs(1)
     }
 }
 
-/// Which versions of a provider are visible: their positions, ascending.
-pub type Visible = Box<[u32]>;
+/// Positions of the versions that an answer shows, in ascending order.
+type VisibleVersions = Box<[u32]>;
 
-/// Keeps the answers of one provider. A clone starts without any, and remembers their revisions: it is made only to be
-/// changed.
+/// Keeps the answers of one provider. A clone has no answers but remembers their revisions, because a provider is cloned only
+/// to be changed.
 #[derive(Debug, Default)]
 pub struct AnswerCell {
     all: OnceLock<Arc<FindAnswer>>,
-    subsets: Mutex<Vec<(Visible, Arc<FindAnswer>)>>,
-    former: Revisions,
+    /// Answers with some of the versions.
+    subsets: Mutex<Vec<(VisibleVersions, Arc<FindAnswer>)>>,
+    former: FormerRevisions,
 }
 
 impl Clone for AnswerCell {
@@ -170,9 +175,9 @@ impl AnswerCell {
         self.all.get_or_init(|| self.keep(make()))
     }
 
-    /// The answer with some versions.
+    /// The answer with the versions at these positions, in ascending order.
     pub fn subset(&self, visible: &[u32], make: impl FnOnce() -> FindAnswer) -> Arc<FindAnswer> {
-        let mut kept = self.subsets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self.subsets.lock();
         if let Some((_, answer)) = kept.iter().find(|(set, _)| **set == *visible) {
             return Arc::clone(answer);
         }
@@ -184,7 +189,7 @@ impl AnswerCell {
         answer
     }
 
-    /// What the answers were made of has changed.
+    /// Drops the answers, because the instances in them have changed.
     pub fn outdate(&mut self) {
         *self = self.clone();
     }
@@ -193,13 +198,13 @@ impl AnswerCell {
         Arc::new(FindAnswer { former: self.former.clone(), ..answer })
     }
 
-    /// Of the answers made here and before.
-    fn revisions(&self) -> Revisions {
-        let subsets = self.subsets.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Revisions of the current and the former answers.
+    fn revisions(&self) -> FormerRevisions {
+        let subsets = self.subsets.lock();
         let made = self.all.get().into_iter().chain(subsets.iter().map(|(_, answer)| answer));
         let mut revisions: Vec<Box<str>> = made.map(|answer| answer.revision.clone()).collect();
         if revisions.is_empty() {
-            // Changed again before anyone asked.
+            // Nothing was asked between two changes.
             return self.former.clone();
         }
         revisions.extend(self.former.iter().flat_map(|all| all.iter()).cloned());

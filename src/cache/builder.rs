@@ -1,5 +1,5 @@
-//! Applies events to a working copy of the snapshot and says what changed for watchers. A publish costs by the size of
-//! the change: all maps are persistent.
+//! Applies events to a working copy of the snapshot, and collects the changes that watchers are told. The cost of a publish
+//! depends on the size of the change and not of the registry, because all maps are persistent.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,68 +17,64 @@ use crate::domain::event::{
 };
 use crate::domain::{ServiceId, ServiceKey, Tenant};
 
-/// What watchers are told about an instance.
+/// What happened to an instance, as watchers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// It is new.
     Create,
-    /// It changed.
     Update,
-    /// It is gone.
     Delete,
 }
 
 /// A change of an instance, for watchers.
 #[derive(Clone, Debug)]
 pub struct InstanceChange {
-    /// Which instance.
     pub at: InstanceRef,
-    /// What happened.
     pub action: Action,
-    /// It was shown before. One that registers again while its expiry is held is created all the same.
+    /// Whether snapshots held the instance before. An instance that registers again while its expiry is held back was shown,
+    /// and its action is `Create` all the same.
     pub was_shown: bool,
-    /// The service it belongs to; `None` if the service is unknown, and then nobody watches it.
+    /// The service of the instance. `None` if the service has no document: then nobody watches it.
     pub service: Option<Arc<ServiceView>>,
-    /// The instance document; of a deleted one the last.
+    /// The instance document. For a deleted instance the last one.
     pub json: Bytes,
 }
 
-/// The working copy.
+/// Makes the next snapshot from a working copy.
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
     next: Snapshot,
     changes: Vec<InstanceChange>,
-    /// While a listing is taken in: what was known before it.
+    /// The snapshot before the listing, while a listing is applied.
     former: Option<Snapshot>,
 }
 
 impl SnapshotBuilder {
-    /// An empty one. Rules across domains count only if that is allowed: no reader of a snapshot sees others.
+    /// An empty working copy. With [`CrossDomain::Forbidden`] it leaves out partners from other domains, so that no reader of
+    /// its snapshots sees them.
     pub fn new(cross_domain: CrossDomain) -> Self {
         Self { next: Snapshot { cross_domain, ..Snapshot::default() }, ..Self::default() }
     }
 
-    /// An empty one, to be filled by a listing, until [`Self::publish`], which then says no changes. Leases it has in common
-    /// with what was known go on: with their marks, and when they were renewed.
+    /// An empty working copy for a listing. The next [`Self::publish`] ends the listing and returns no changes; see
+    /// [`difference`] for them. A lease that was known before keeps its mark.
     pub fn listing_after(former: &Snapshot) -> Self {
         let (listing, cross_domain) = (former.listing + 1, former.cross_domain);
         let next = Snapshot { listing, cross_domain, ..Snapshot::default() };
         Self { next, changes: Vec::new(), former: Some(former.clone()) }
     }
 
-    /// The snapshot with all applied so far, as of a revision, and the changes since the last call.
+    /// The snapshot with all events applied so far, at this revision, and the changes since the last call.
     pub fn publish(&mut self, revision: Revision) -> (Arc<Snapshot>, Vec<InstanceChange>) {
         self.former = None;
         self.next.revision = self.next.revision.max(revision);
         (Arc::new(self.next.clone()), std::mem::take(&mut self.changes))
     }
 
-    /// The working copy as it is.
+    /// The working copy.
     pub fn current(&self) -> &Snapshot {
         &self.next
     }
 
-    /// Applies one event.
     pub fn apply(&mut self, event: RegistryEvent) {
         match event {
             RegistryEvent::ServicePut(tenant, id, record) => self.put_service(&tenant, id, record),
@@ -154,7 +150,7 @@ impl SnapshotBuilder {
                     drop(node.overrides.remove(&at.instance))
                 });
             }
-            // It changes nothing by itself: the watch knows whether the instance is still shown.
+            // The watch handles this event: it knows whether the instance is still shown.
             RegistryEvent::LateGoodbye(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
             RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
@@ -202,7 +198,7 @@ impl SnapshotBuilder {
             node.versions.sort();
             node.answers.outdate();
             match former {
-                // Written again as it was: it is listed once for each version.
+                // The same key was written again. A service has one entry in `listed` for each version.
                 Some(former) if former == id => return,
                 Some(former) => tenant.unlist(&former, &way),
                 None => {}
@@ -232,7 +228,7 @@ impl SnapshotBuilder {
         });
     }
 
-    /// The partners that services of a tenant may have.
+    /// The partners without those that services of this tenant may not depend on.
     fn connected(&self, tenant: &Tenant, partners: Arc<Partners>) -> Arc<Partners> {
         let cross_domain = self.next.cross_domain;
         let connects = |key: &&ServiceKey| cross_domain.connects(tenant.as_str(), &key.tenant);
@@ -258,7 +254,7 @@ impl SnapshotBuilder {
         self.move_aliases(former.as_deref(), None);
     }
 
-    /// Counts which providers a consumer's rule names with an alias, after the rule has changed.
+    /// Updates `aliased_rules` after a consumer's rule has changed.
     fn move_aliases(&mut self, former: Option<&ConsumerRule>, current: Option<&ConsumerRule>) {
         let (former, current) = (aliased(former), aliased(current));
         for [tenant, environment, app_id, name, alias] in former.difference(&current) {
@@ -296,13 +292,13 @@ impl SnapshotBuilder {
             tenant.drop_answers(&at.service);
         });
         self.next.instance_count += usize::from(is_new);
-        // To watchers one that was not shown is new, also if its key was there with something that could not be read.
+        // An instance that was not shown is new to watchers, even if its key was there with an unreadable value.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
         self.note(InstanceChange { at, action, was_shown: !is_new, service, json });
     }
 
-    /// A listing is compared with what was known, as a whole.
+    /// Collects a change. During a listing nothing is collected, because [`difference`] compares the whole snapshots.
     fn note(&mut self, change: InstanceChange) {
         if self.former.is_none() {
             self.changes.push(change);
@@ -320,7 +316,7 @@ impl SnapshotBuilder {
             gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
             node.list_answer.outdate();
             if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
-                // Its key is one of its own, and still there.
+                // The lease has its own key, which is still there.
                 node.early_leases.insert(at.instance.clone(), mark.lease());
             }
             tenant.instance_count = tenant.instance_count.saturating_sub(1);
@@ -364,10 +360,12 @@ impl SnapshotBuilder {
         });
     }
 
+    /// Changes a tenant's part, and adds the tenant if needed.
     fn with_tenant(&mut self, tenant: &Tenant, change: impl FnOnce(&mut TenantView)) {
         change(Arc::make_mut(self.next.tenants.entry(tenant.clone()).or_default()));
     }
 
+    /// Changes a tenant's part if the tenant is there, and removes the tenant if nothing is left of it.
     fn with_known_tenant(&mut self, tenant: &Tenant, change: impl FnOnce(&mut TenantView)) {
         let Some(view) = self.next.tenants.get_mut(tenant) else { return };
         let view = Arc::make_mut(view);
@@ -391,7 +389,7 @@ impl SnapshotBuilder {
     }
 }
 
-/// The mark of a lease: the one there was before a listing, if it is the same lease.
+/// The mark of a lease. It is the one from before the listing if that is of the same lease.
 fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u32) -> Arc<LeaseMark> {
     match known.filter(|mark| mark.lease() == lease) {
         Some(mark) => {
@@ -402,7 +400,7 @@ fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u32) -> Arc<LeaseMar
     }
 }
 
-/// What a consumer's rule names with an alias: tenant, environment, application, name, alias.
+/// The providers that a consumer's rule names with an alias: tenant, environment, application, name, alias.
 fn aliased(rule: Option<&ConsumerRule>) -> HashSet<[&str; 5]> {
     let keys = rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default();
     let keys = keys.iter().filter(|key| !key.alias.is_empty());
@@ -444,7 +442,7 @@ impl TenantView {
         }
     }
 
-    /// Ready answers that hold instances of this service are out of date.
+    /// Drops the ready answers with instances of this service.
     fn drop_answers(&mut self, id: &ServiceId) {
         let ways = self.services.get(id).map(|node| node.listed.clone()).unwrap_or_default();
         for way in ways {
@@ -455,6 +453,7 @@ impl TenantView {
         }
     }
 
+    /// Removes a service id of which the store holds nothing.
     fn drop_if_unused(&mut self, id: &ServiceId) {
         let unused = self.services.get(id).is_some_and(|node| {
             node.view.is_none()
@@ -490,14 +489,14 @@ fn versioned(name: &ServiceName, version: &str) -> Arc<str> {
     format!("{}/{version}", name_path(&name.environment, &name.app_id, &name.name)).into()
 }
 
-/// What changed for watchers between two snapshots: after a relist, when events were missed.
+/// The changes between two snapshots, for watchers. Used after a listing, because events before it were missed.
 pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
     let mut changes = Vec::new();
     for (at, service, entry) in instances(new) {
         let former = old.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
         let action = match former {
             None => Action::Create,
-            // A store that was set back uses revisions again, so they do not say that it is the same.
+            // Compare the whole record: a store that was restored from a backup uses revisions a second time.
             Some(former) if former.record != entry.record => Action::Update,
             Some(_) => continue,
         };

@@ -1,4 +1,4 @@
-//! Who depends on whom, over a snapshot: rules resolved to services that exist.
+//! Resolves the dependency rules of a snapshot to services that exist.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -7,17 +7,17 @@ use super::snapshot::{ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
 use crate::domain::{ServiceKey, Tenant};
 
-/// Which partners are wanted.
+/// Which partners a request leaves out.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct PartnerFilter {
-    /// Leave out other tenants.
+    /// Leave out services of other tenants.
     pub same_tenant: bool,
     /// Leave out the service itself.
     pub not_self: bool,
 }
 
 impl Snapshot {
-    /// Services a consumer depends on: of each provider all versions.
+    /// The services that a consumer depends on.
     pub fn providers(
         &self,
         tenant: &Tenant,
@@ -29,7 +29,7 @@ impl Snapshot {
         self.resolve(tenant, consumer, keys, filter)
     }
 
-    /// Services that depend on a provider.
+    /// The services that depend on a provider.
     pub fn consumers(
         &self,
         tenant: &Tenant,
@@ -39,8 +39,8 @@ impl Snapshot {
         self.resolve(tenant, provider, self.consumer_keys(tenant, provider), filter)
     }
 
-    /// The consumers in all rules that mean a provider: those filed under its name, and those filed under a name that no
-    /// service has, with its alias. Also of a provider that was just deleted: watchers are told of its end.
+    /// The consumers in all rules that mean a provider: the rules under its name, and the rules under a name that no service
+    /// has if they give the provider's alias. Also works for a provider that was just deleted, because its watchers are told.
     pub fn consumer_keys<'a>(&'a self, tenant: &Tenant, provider: &ServiceView) -> Vec<&'a ServiceKey> {
         let Some(view) = self.tenant(tenant) else { return Vec::new() };
         let rules = view.provider_rules(&provider.path);
@@ -72,7 +72,7 @@ impl Snapshot {
         keys
     }
 
-    /// How the rule of a consumer names a provider.
+    /// The key by which a consumer's rule names a provider. `provider` is a name path.
     pub fn provider_key(
         &self,
         consumer: &ServiceKey,
@@ -107,7 +107,7 @@ impl Snapshot {
         found
     }
 
-    /// The services a key of a rule means: all versions or the exact one, by name, else by its alias.
+    /// The services that a key of a rule means, all versions or the one that it gives. See [`TenantView::meant_by`].
     pub fn services_of(&self, key: &ServiceKey) -> Vec<&Arc<ServiceView>> {
         let Some(view) = self.tenant(&Tenant::from(key.tenant.as_str())) else { return Vec::new() };
         let versions = view.meant_by(key).map(|node| node.versions()).unwrap_or_default();
@@ -116,7 +116,7 @@ impl Snapshot {
         wanted.filter_map(|(_, id)| view.service(id.as_str())).collect()
     }
 
-    /// Whether a key of a rule means any service, by name or alias.
+    /// Whether a key of a rule means a service in any version.
     pub fn is_meant(&self, key: &ServiceKey) -> bool {
         let view = self.tenant(&Tenant::from(key.tenant.as_str()));
         view.is_some_and(|view| view.meant_by(key).is_some())

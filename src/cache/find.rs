@@ -1,4 +1,4 @@
-//! Finding instances: by name, by service, one. The rules of who sees what, over a snapshot.
+//! Finds instances in a snapshot: by the service's name, by its id, or one instance. Holds the rules of who may see what.
 
 use std::sync::Arc;
 
@@ -12,61 +12,58 @@ use crate::domain::shared::SharedServices;
 use crate::domain::{ServiceKey, Tenant};
 use crate::error::{Code, Error};
 
-/// A look-up by name.
+/// A find by the provider's name.
 #[derive(Clone, Copy, Debug)]
 pub struct FindQuery<'a> {
-    /// The caller's tenant: its consumer and its providers.
+    /// The tenant of the consumer and of providers that are not shared.
     pub tenant: &'a Tenant,
-    /// Where shared services are looked for.
+    /// The tenant of shared services.
     pub target: &'a Tenant,
-    /// Environment; counts only without a consumer.
+    /// The provider's environment. With a consumer it does not count: the consumer's environment does.
     pub environment: &'a str,
-    /// Application.
     pub app_id: &'a str,
     /// Name or alias.
     pub name: &'a str,
-    /// A version must have all of these tags.
+    /// A version must have all of these tags to be found.
     pub tags: &'a [&'a str],
-    /// Who asks; empty: nobody.
+    /// The consumer's service id, or empty.
     pub consumer: &'a str,
 }
 
-/// What a look-up found.
+/// What a find by name returns.
 #[derive(Clone, Debug)]
-pub struct Found {
-    /// The answer.
+pub struct FoundInstances {
     pub answer: Arc<FindAnswer>,
-    /// A dependency that is not recorded yet.
+    /// The dependency that the find shows, if it is not recorded yet.
     pub dependency: Option<NewDependency>,
 }
 
 /// A dependency to record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDependency {
-    /// Id of the consumer.
     pub consumer_id: Arc<str>,
-    /// The consumer, in its version.
+    /// The consumer, with its version.
     pub consumer: ServiceKey,
-    /// The provider, in all versions.
+    /// The provider, with [`ALL_VERSIONS`].
     pub provider: ServiceKey,
 }
 
-/// A look-up by service id.
+/// A find by the provider's service id.
 #[derive(Clone, Copy, Debug)]
 pub struct ListQuery<'a> {
-    /// The caller's tenant.
+    /// The tenant of consumer and provider.
     pub tenant: &'a Tenant,
-    /// The provider.
+    /// The provider's service id.
     pub provider: &'a str,
     /// The provider must have all of these tags.
     pub tags: &'a [&'a str],
-    /// Who asks; empty: nobody.
+    /// The consumer's service id, or empty.
     pub consumer: &'a str,
 }
 
 impl Snapshot {
-    /// Instances of all versions of a provider that the consumer may see.
-    pub fn find(&self, query: &FindQuery<'_>, shared: &SharedServices) -> Result<Found, Error> {
+    /// The instances of all versions of a provider that the consumer may see.
+    pub fn find(&self, query: &FindQuery<'_>, shared: &SharedServices) -> Result<FoundInstances, Error> {
         if shared.contains(query.target, query.app_id, query.name) {
             return self.find_shared(query, &shared.environment);
         }
@@ -81,7 +78,7 @@ impl Snapshot {
         };
         let sees = |provider: &ServiceView| consumer.is_none_or(|consumer| may_see(consumer, provider));
         let (answer, first_visible) = view.answer(node, query.tags, sees);
-        // The registry's own service depends on nothing: whoever asks in its name is a client.
+        // The registry's own service has no dependencies, although clients send its id as the consumer's.
         let dependency = consumer
             .filter(|consumer| !consumer.is_registry)
             .zip(first_visible)
@@ -89,17 +86,17 @@ impl Snapshot {
                 !view.depends(query.tenant, consumer, provider) || self.is_ending(query.tenant, consumer)
             })
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));
-        Ok(Found { answer, dependency })
+        Ok(FoundInstances { answer, dependency })
     }
 
-    /// Whether the dependencies of a consumer are about to end, because a service with its id was deleted. What they say now does
-    /// not count for the service that has the id since.
+    /// Whether a waiting request will remove the dependencies of a consumer, because a former service with its id was deleted.
+    /// These dependencies do not count for the service that has the id now.
     fn is_ending(&self, tenant: &Tenant, consumer: &ServiceView) -> bool {
         !self.ending_consumers.is_empty()
             && self.ending_consumers.contains(&(tenant.clone(), consumer.id.clone()))
     }
 
-    fn find_shared(&self, query: &FindQuery<'_>, environment: &str) -> Result<Found, Error> {
+    fn find_shared(&self, query: &FindQuery<'_>, environment: &str) -> Result<FoundInstances, Error> {
         let path = name_path(environment, query.app_id, query.name);
         let view = self.tenant(query.target);
         let (Some(view), Some(node)) = (view, view.and_then(|view| view.provider(&path))) else {
@@ -107,10 +104,10 @@ impl Snapshot {
             return Err(Error::new(Code::ServiceNotExists, detail));
         };
         let (answer, _) = view.answer(node, query.tags, |_| true);
-        Ok(Found { answer, dependency: None })
+        Ok(FoundInstances { answer, dependency: None })
     }
 
-    /// Instances of one service.
+    /// The instances of one service.
     pub fn list_instances(&self, query: &ListQuery<'_>) -> Result<Arc<FindAnswer>, Error> {
         let (consumer, node, provider) = self.list_target(query)?;
         if !visible(consumer, provider, node, query.tags) {
@@ -138,7 +135,8 @@ impl Snapshot {
         })
     }
 
-    #[expect(clippy::type_complexity, reason = "three borrowed things found on one way, used by two callers")]
+    /// The consumer, if the query names one, and the provider's node and document.
+    #[expect(clippy::type_complexity, reason = "three references that only two callers take apart")]
     fn list_target(
         &self,
         query: &ListQuery<'_>,
@@ -169,19 +167,19 @@ impl Snapshot {
 }
 
 impl TenantView {
-    /// All versions under a name, or if it has none under the alias.
+    /// All versions with this name, or with this alias if no version has the name.
     fn provider(&self, path: &str) -> Option<&Arc<NameNode>> {
         self.name(path).or_else(|| self.alias(path))
     }
 
-    /// The ready answer with the visible versions of a provider, and the first of these.
+    /// The ready answer with the visible versions of a provider, and the first visible version.
     fn answer<'a>(
         &'a self,
         node: &'a NameNode,
         tags: &[&str],
         sees: impl Fn(&ServiceView) -> bool,
     ) -> (Arc<FindAnswer>, Option<&'a Arc<ServiceView>>) {
-        // A name has few versions: they need no allocation.
+        // Most names have at most 8 versions, so most finds do not allocate here.
         let mut visible: SmallVec<[u32; 8]> = SmallVec::new();
         let mut first = None;
         for (at, (_, id)) in (0_u32..).zip(&node.versions) {
@@ -236,7 +234,7 @@ fn has_tags(service: &ServiceNode, tags: &[&str]) -> bool {
         || service.tags.as_ref().is_some_and(|(known, _)| tags.iter().all(|tag| known.contains_key(*tag)))
 }
 
-/// Same environment, and same application unless the provider opens itself.
+/// A consumer sees providers of its environment. They must be of its application or allow other applications.
 fn may_see(consumer: &ServiceView, provider: &ServiceView) -> bool {
     let (consumer, document) = (&consumer.record.document, &provider.record.document);
     consumer.environment == document.environment

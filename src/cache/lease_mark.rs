@@ -1,29 +1,30 @@
-//! The mark a heartbeat leaves on a lease: set by whoever takes the beat, cleared by whoever renews.
+//! What this node knows about a lease: whether a heartbeat waits for its renewal, and until when the lease lives.
 
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
-/// One for each lease an instance hangs on, shared by all snapshots that hold the instance.
+/// The state of one lease. All snapshots that hold the lease's instance share it.
 #[derive(Debug)]
 pub struct LeaseMark {
     lease: i64,
     marked: AtomicBool,
-    /// When it was full, as far as this node knows; 0: never.
+    /// Monotonic time at which the lease last had its full TTL, as far as this node knows, in milliseconds. 0 means never.
     full_millis: AtomicU64,
-    /// Its TTL by the store's last answer to a renewal; 0: it was never renewed here. One of more than 136 years counts as
-    /// that much.
+    /// TTL in the store's last answer to a renewal by this node. 0 means that there was no renewal. A TTL of more than
+    /// 136 years is kept as 136 years.
     ttl_seconds: AtomicU32,
-    /// Number of the last listing in which, or after which, it was there.
+    /// Number of the last listing that held the lease or after which the lease was written.
     listing: AtomicU32,
-    /// When a renewal was first sent since the last beat, in tenths of a second, rounded up; 0: not yet.
+    /// Monotonic time of the first renewal that was sent since the last heartbeat, in tenths of a second, rounded up. 0 means
+    /// that none was sent.
     first_sent: AtomicU32,
-    /// Beats taken for it that are not settled: see [`Self::is_awaited`].
+    /// Number of heartbeats that were taken and are not settled, see [`Self::is_awaited`].
     awaited: AtomicU16,
     has_ended: AtomicBool,
 }
 
 impl LeaseMark {
-    /// An unmarked one, there since this listing.
+    /// An unmarked lease that is known since this listing.
     pub fn new(lease: i64, listing: u32) -> Self {
         Self {
             lease,
@@ -37,53 +38,55 @@ impl LeaseMark {
         }
     }
 
-    /// It is there in this listing too.
+    /// Notes that this listing holds the lease too.
     pub(super) fn listed(&self, listing: u32) {
         self.listing.fetch_max(listing, Ordering::Relaxed);
     }
 
-    /// Its instance said goodbye.
+    /// Notes that the instance unregistered.
     pub fn end(&self) {
         self.has_ended.store(true, Ordering::Relaxed);
     }
 
-    /// Whether all that befell it is known since it was last seen, and was no goodbye: if not, a listing came after it was
-    /// last there, and what is missing in a listing may have been unregistered.
+    /// Whether the lease has certainly expired, given that it is gone and the number of the current listing. `false` if the
+    /// instance unregistered. Also `false` if the lease is missing since a listing: a listing does not tell whether the
+    /// instance unregistered or expired.
     pub fn surely_expired(&self, listing: u32) -> bool {
         !self.has_ended.load(Ordering::Relaxed) && self.listing.load(Ordering::Relaxed) >= listing
     }
 
-    /// The lease.
+    /// The store's id of the lease.
     pub fn lease(&self) -> i64 {
         self.lease
     }
 
-    /// Marks it; `true` for the first since it was cleared, whose caller queues it: so it is queued once.
+    /// Marks the lease for renewal. `true` if it was not marked: this caller queues it, so that it is queued once.
     pub fn mark(&self) -> bool {
-        // The plain load spares the cache line the write when many beats come between two renewals.
+        // The load comes first because most heartbeats find the mark set. They then do not write to the cache line.
         !self.marked.load(Ordering::Relaxed) && !self.marked.swap(true, Ordering::AcqRel)
     }
 
-    /// Clears it, before the renewal is sent: a beat that comes while it is on its way counts for the next.
+    /// Clears the mark before the renewal is sent, so that a heartbeat during the renewal asks for another one.
     pub fn clear(&self) {
         self.marked.store(false, Ordering::Release);
     }
 
-    /// Its owner beats.
+    /// Notes a heartbeat of the instance.
     pub fn beat(&self) {
         if self.first_sent.load(Ordering::Relaxed) != 0 {
             self.first_sent.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A renewal is sent, for a beat that may have come long before.
+    /// Notes that a renewal is sent at this monotonic time. The heartbeat may have come long before.
     pub fn sent(&self, now: Duration) {
         let tenths = u32::try_from(now.as_millis() / 100 + 1).unwrap_or(u32::MAX);
-        // A beat that comes in between counts from the next one.
+        // Only the first renewal since the last heartbeat counts.
         let _ = self.first_sent.compare_exchange(0, tenths, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Whether its owner has been silent for a time: counted from the first renewal after its last beat.
+    /// Whether the instance has sent no heartbeat for this time. The time counts from the first renewal after the last
+    /// heartbeat.
     pub fn was_silent_for(&self, time: Duration, now: Duration) -> bool {
         match self.first_sent.load(Ordering::Relaxed) {
             0 => false,
@@ -91,36 +94,38 @@ impl LeaseMark {
         }
     }
 
-    /// A beat was taken, and it is not known yet what becomes of it.
+    /// Notes a heartbeat that was taken and whose effect is not known yet.
     pub fn await_one(&self) {
         self.awaited.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// It is known: the lease was renewed, or its instance written again, or it is to be gone.
+    /// Notes that the effect of a heartbeat is known: the lease was renewed, the instance was written again, or the instance
+    /// will be removed.
     pub fn settle_one(&self) {
         self.awaited.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Whether a beat was taken that is not settled. Until it is, an instance whose lease has ended is not gone: the beat may
-    /// write it again.
+    /// Whether a heartbeat was taken and is not settled. While it is not settled, an instance stays even if its lease has ended,
+    /// because the heartbeat may write the instance again.
     pub fn is_awaited(&self) -> bool {
         self.awaited.load(Ordering::Relaxed) > 0
     }
 
-    /// Notes a renewal that was sent at this monotonic time, and the TTL the store answered.
+    /// Notes a renewal that was sent at this monotonic time, and the TTL that the store answered.
     pub fn renewed(&self, sent: Duration, ttl_seconds: i64) {
         self.ttl_seconds.store(saturating(ttl_seconds), Ordering::Relaxed);
         self.was_full(sent);
     }
 
-    /// Notes that it was full then, of what TTL ever.
+    /// Notes that the lease had its full TTL at this monotonic time, whatever its TTL.
     pub fn was_full(&self, when: Duration) {
         let millis = u64::try_from(when.as_millis()).unwrap_or(u64::MAX);
         self.full_millis.fetch_max(millis, Ordering::Relaxed);
     }
 
-    /// Until when it surely lives; zero if nothing is known. The TTL is the store's where this node has renewed it: another
-    /// node may have granted it for less than the document says. Else it is the one given.
+    /// Monotonic time until which the lease certainly lives. Zero if nothing is known. The TTL is the one that the store
+    /// answered to this node, because another node may have granted the lease for less than the document says. Without such an
+    /// answer it is `ttl_seconds`.
     pub fn lives_until(&self, ttl_seconds: i64) -> Duration {
         let full = Duration::from_millis(self.full_millis.load(Ordering::Relaxed));
         if full.is_zero() {

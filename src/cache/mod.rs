@@ -1,8 +1,8 @@
-//! The read model: one immutable snapshot of the registry, replaced as a whole for each publish.
+//! The read model: one immutable snapshot of the registry. Each publish replaces the whole snapshot.
 //!
-//! Invariant: only [`builder::SnapshotBuilder`] makes snapshots and only from events of the store, so two nodes that saw
-//! the same revision hold the same. Readers load the current one and never wait for a writer. Pure memory: knows
-//! `domain` and nothing of stores, actors or HTTP.
+//! Invariant: only [`builder::SnapshotBuilder`] makes snapshots, and only from events of the store. So two nodes that saw the
+//! same revision hold the same data. Readers load the current snapshot and never wait for a writer. This layer imports
+//! `domain` and `error`, and no store, actor or HTTP code.
 
 pub mod answer;
 pub mod builder;

@@ -1,5 +1,5 @@
-//! The snapshot: everything readers ask for, indexed by what they ask with. Immutable and cheap to copy: persistent maps
-//! share all that a publish did not touch.
+//! The snapshot: everything that readers ask for, indexed by what they ask with. It is immutable. A copy is cheap, because its
+//! persistent maps share all entries that a change does not touch.
 
 use std::collections::HashMap as StdHashMap;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::answer::AnswerCell;
-use super::instances::{InstanceEntry, Instances};
+use super::instances::{InstanceEntry, InstanceMap};
 use crate::domain::dependency::{CrossDomain, Partners};
 use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
 use crate::domain::instance::PropertiesFrom;
@@ -15,11 +15,11 @@ use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
 
-/// `<environment>/<app>/<name>`: the part of index keys that says what a service is looked for under. The parts cannot
-/// hold a slash, so one text can be looked up without building a key of parts.
+/// `<environment>/<app>/<name>`: the part of an index key that a find looks for. None of the three parts can contain a slash,
+/// so different parts make different texts.
 pub type NamePath = Arc<str>;
 
-/// Builds a [`NamePath`] text.
+/// Builds the text of a [`NamePath`].
 pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
     let mut path = String::with_capacity(environment.len() + app_id.len() + name.len() + 2);
     path.push_str(environment);
@@ -33,49 +33,49 @@ pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
 /// The registry as of a revision.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
-    /// All events up to this revision are in it.
+    /// All events up to this revision are applied.
     pub revision: Revision,
-    /// How often the store was listed: a listing does not say what became of what it does not hold.
+    /// How many times the store was listed again. What a new listing lacks was removed, but the listing does not say why.
     pub listing: u32,
-    /// Which partners are taken from dependency rules.
+    /// Which partners of dependency rules the snapshot holds.
     pub(super) cross_domain: CrossDomain,
-    /// Instances of all tenants.
+    /// Number of instances of all tenants.
     pub instance_count: usize,
-    /// Keys of waiting dependency requests.
+    /// Keys of dependency requests that wait in the store.
     pub dependency_queue: OrdSet<Arc<str>>,
-    /// Deleted services whose dependencies one of those requests ends. A service with the same id may be there again.
+    /// Deleted services whose dependencies a waiting request will remove. A new service may have the same id already.
     pub(super) ending_consumers: OrdSet<(Tenant, ServiceId)>,
-    /// Domains that have a key.
+    /// Domains that have a key in the store.
     pub domains: OrdSet<Arc<str>>,
-    /// Projects that have a key.
+    /// Projects that have a key in the store.
     pub projects: OrdSet<Tenant>,
     pub(super) tenants: OrdMap<Tenant, Arc<TenantView>>,
 }
 
-/// One tenant's part.
+/// One tenant's part of a snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct TenantView {
-    /// Instances of the tenant.
     pub instance_count: usize,
-    /// Service documents of the tenant.
+    /// Number of service documents.
     pub service_count: usize,
     pub(super) services: HashMap<ServiceId, Arc<ServiceNode>>,
     pub(super) names: HashMap<NamePath, Arc<NameNode>>,
     pub(super) aliases: HashMap<NamePath, Arc<NameNode>>,
-    /// By `<name path>/<version>` of the consumer.
+    /// Keyed by the consumer's `<name path>/<version>`.
     pub(super) consumer_rules: HashMap<Arc<str>, Arc<ConsumerRule>>,
-    /// By name path of the provider, then version key.
+    /// Keyed by the provider's name path, then by the version in the rule's key.
     pub(super) provider_rules: HashMap<NamePath, OrdMap<Arc<str>, Arc<Partners>>>,
-    /// Those of them that are filed under a name which no service has.
+    /// Keys of `provider_rules` that are the name of no service.
     pub(super) nameless_rules: OrdSet<NamePath>,
-    /// By alias path: the name paths of the providers that rules name with this alias, each with the number of those rules.
+    /// Keyed by alias path: the name paths that consumers' rules give together with this alias, each with the number of these
+    /// rules.
     pub(super) aliased_rules: HashMap<NamePath, OrdMap<NamePath, usize>>,
 }
 
-/// What is known under a service id. Its parts come and go one by one, in the store's order.
+/// What the store holds under a service id. Each part comes and goes with its own key, in the store's order.
 #[derive(Clone, Debug, Default)]
 pub struct ServiceNode {
-    /// The document.
+    /// The service document. `None` if only other keys of the service are there.
     pub view: Option<Arc<ServiceView>>,
     /// Tags and the revision of their last write.
     pub tags: Option<(Arc<TextMap>, Revision)>,
@@ -83,43 +83,39 @@ pub struct ServiceNode {
     pub schema_refs: OrdMap<Arc<str>, Arc<str>>,
     /// Summary by schema id.
     pub schema_summaries: OrdMap<Arc<str>, Arc<str>>,
-    /// Its instances.
-    pub instances: Instances,
-    /// Answer of the list of its instances.
+    pub instances: InstanceMap,
+    /// Ready answer with the list of the instances.
     pub list_answer: AnswerCell,
-    /// Names and aliases that lead here: their answers fall with it.
+    /// Names and aliases of the service. Their ready answers are dropped when an instance of the service changes.
     pub(super) listed: Vec<Listed>,
-    /// Leases of instances that are not there: their keys came before, or stayed.
+    /// Leases whose instance is not there: the lease key came before the instance, or stayed after it.
     pub(super) early_leases: OrdMap<InstanceId, i64>,
-    /// Instances whose properties were replaced by a request.
+    /// Instances whose properties a request has replaced.
     pub(super) overrides: OrdSet<InstanceId>,
 }
 
-/// A way to a service.
+/// What a service can be found by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Listed {
     Name(NamePath),
     Alias(NamePath),
 }
 
-/// A service document with what finds need of it.
+/// A service document, with what finds need ready made.
 #[derive(Debug)]
 pub struct ServiceView {
-    /// The document as stored.
     pub record: Arc<ServiceRecord>,
-    /// Its id.
     pub id: ServiceId,
-    /// Its name path.
     pub path: NamePath,
     /// `<name path>/<version>`.
     pub versioned_path: Arc<str>,
-    /// Whether consumers of other applications may see it.
+    /// Whether consumers of other applications may see the service.
     pub allows_cross_app: bool,
-    /// Whether it is the registry's own, see [`Service::is_registry`](crate::domain::Service::is_registry).
+    /// See [`Service::is_registry`](crate::domain::Service::is_registry).
     pub is_registry: bool,
 }
 
-/// All versions known under a name or an alias.
+/// All versions that have a name or an alias.
 #[derive(Clone, Debug, Default)]
 pub struct NameNode {
     pub(super) versions: Vec<(Arc<str>, ServiceId)>,
@@ -129,104 +125,102 @@ pub struct NameNode {
 /// Providers of a consumer version.
 #[derive(Debug)]
 pub struct ConsumerRule {
-    /// As stored, without those the consumer may not depend on.
+    /// The stored providers, without those that the consumer may not depend on.
     pub partners: Arc<Partners>,
-    /// Where they stand in it, by tenant and name path. Nearly always there is one tenant.
-    places: Vec<(Box<str>, Places)>,
+    /// By tenant: the positions of its providers in `partners`. Nearly every rule has one tenant.
+    positions: Vec<(Box<str>, PartnerPositions)>,
 }
 
-/// Where providers stand in a rule, by name path.
-type Places = StdHashMap<Box<str>, usize>;
+/// Positions of providers in a rule, by name path.
+type PartnerPositions = StdHashMap<Box<str>, usize>;
 
 impl ConsumerRule {
     pub(super) fn new(partners: Arc<Partners>) -> Self {
-        let mut places: Vec<(Box<str>, Places)> = Vec::new();
+        let mut positions: Vec<(Box<str>, PartnerPositions)> = Vec::new();
         for (at, key) in partners.keys.iter().enumerate() {
             let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
-            match places.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
-                Some((_, places)) => drop(places.insert(path, at)),
-                None => places.push((key.tenant.as_str().into(), Places::from([(path, at)]))),
+            match positions.iter_mut().find(|(tenant, _)| **tenant == *key.tenant) {
+                Some((_, of_tenant)) => drop(of_tenant.insert(path, at)),
+                None => positions.push((key.tenant.as_str().into(), PartnerPositions::from([(path, at)]))),
             }
         }
-        Self { partners, places }
+        Self { partners, positions }
     }
 
-    /// The key of a provider in it, in whatever version.
+    /// The rule's key of a provider, whatever its version.
     pub fn provider(&self, tenant: &Tenant, path: &str) -> Option<&ServiceKey> {
-        let is_of = |of: &str| of.split_once('/') == Some((tenant.domain(), tenant.project()));
-        let mut places = self.places.iter().filter(|(of, _)| is_of(of));
-        self.partners.keys.get(*places.find_map(|(_, places)| places.get(path))?)
+        let (_, of_tenant) = self.positions.iter().find(|(of, _)| **of == *tenant.as_str())?;
+        self.partners.keys.get(*of_tenant.get(path)?)
     }
 }
 
 impl NameNode {
-    /// Versions and whom they belong to.
+    /// All versions, each with the id of its service. Sorted by version as a text.
     pub fn versions(&self) -> &[(Arc<str>, ServiceId)] {
         &self.versions
     }
 
-    /// Owner of a version.
+    /// The service that has a version.
     pub fn version(&self, version: &str) -> Option<&ServiceId> {
         self.versions.iter().find(|(known, _)| **known == *version).map(|(_, id)| id)
     }
 }
 
 impl TenantView {
-    /// What is known under a service id.
+    /// What the store holds under a service id.
     pub fn node(&self, id: &str) -> Option<&Arc<ServiceNode>> {
         self.services.get(id)
     }
 
-    /// A service by id.
     pub fn service(&self, id: &str) -> Option<&Arc<ServiceView>> {
         self.node(id)?.view.as_ref()
     }
 
-    /// All services.
+    /// All services that have a document.
     pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceView>> {
         self.services.values().filter_map(|node| node.view.as_ref())
     }
 
-    /// All that is known, by service id.
+    /// All service ids, also those without a document.
     pub fn nodes(&self) -> impl Iterator<Item = (&ServiceId, &Arc<ServiceNode>)> {
         self.services.iter()
     }
 
-    /// A name.
+    /// The versions that have this name path.
     pub fn name(&self, path: &str) -> Option<&Arc<NameNode>> {
         self.names.get(path)
     }
 
-    /// An alias.
+    /// The versions that have this alias path.
     pub fn alias(&self, path: &str) -> Option<&Arc<NameNode>> {
         self.aliases.get(path)
     }
 
-    /// Providers of a consumer, by its versioned path.
+    /// The providers of the consumer with this `<name path>/<version>`.
     pub fn consumer_rule(&self, versioned_path: &str) -> Option<&Arc<ConsumerRule>> {
         self.consumer_rules.get(versioned_path)
     }
 
-    /// Consumers of a provider, of each version key.
+    /// The consumers of the provider with this name path, by the version in the rule's key.
     pub fn provider_rules(&self, path: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Partners>)> {
         self.provider_rules.get(path).into_iter().flatten()
     }
 
-    /// Providers that have consumers, though no service has their name: name path and rules, by version key.
+    /// Provider rules under a name that no service has: name path and consumers, by the version in the rule's key.
     pub fn nameless_provider_rules(
         &self,
     ) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
         self.nameless_rules.iter().filter_map(|path| self.provider_rules.get_key_value(path))
     }
 
-    /// The versions that a key of a dependency rule means: those of its name, or if no service has it, those of its alias.
+    /// The versions that a key of a dependency rule means: those with its name, or those with its alias if no service has the
+    /// name.
     pub fn meant_by(&self, key: &ServiceKey) -> Option<&Arc<NameNode>> {
         let path = |name: &str| name_path(&key.environment, &key.app_id, name);
         let by_alias = || Some(&key.alias).filter(|alias| !alias.is_empty()).map(|alias| path(alias));
         self.name(&path(&key.service_name)).or_else(|| self.alias(&by_alias()?))
     }
 
-    /// An instance.
     pub fn instance(&self, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.node(service)?.instances.find(instance)
     }
@@ -242,32 +236,30 @@ impl TenantView {
 }
 
 impl Snapshot {
-    /// A tenant's part; `None` if nothing was ever registered there.
+    /// A tenant's part. `None` if the tenant holds nothing.
     pub fn tenant(&self, tenant: &Tenant) -> Option<&Arc<TenantView>> {
         self.tenants.get(tenant)
     }
 
-    /// How many tenants the registry holds something of.
+    /// Number of tenants that hold something.
     pub fn tenant_count(&self) -> usize {
         self.tenants.len()
     }
 
-    /// All tenants.
+    /// All tenants that hold something.
     pub fn tenants(&self) -> impl Iterator<Item = (&Tenant, &Arc<TenantView>)> {
         self.tenants.iter()
     }
 
-    /// A service by id.
     pub fn service(&self, tenant: &Tenant, id: &str) -> Option<&Arc<ServiceView>> {
         self.tenant(tenant)?.service(id)
     }
 
-    /// An instance.
     pub fn instance(&self, tenant: &Tenant, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.tenant(tenant)?.instance(service, instance)
     }
 
-    /// Whose the properties of an instance are.
+    /// Whether an instance's properties come from its registration, or a request has replaced them.
     pub fn properties_from(&self, at: &InstanceRef) -> PropertiesFrom {
         let node = self.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
         match node.is_some_and(|node| node.overrides.contains(&at.instance)) {
@@ -276,15 +268,16 @@ impl Snapshot {
         }
     }
 
-    /// Whether a service is the registry's own.
+    /// Whether the service is the registry's own, see [`Service::is_registry`](crate::domain::Service::is_registry).
     pub fn is_registry(&self, tenant: &Tenant, service: &str) -> bool {
         self.service(tenant, service).is_some_and(|service| service.is_registry)
     }
 
-    /// Services and instances of a tenant that count against its quotas: the shared ones do not.
-    pub fn usage(&self, tenant: &Tenant, shared: &SharedServices) -> Usage {
-        let Some(view) = self.tenant(tenant) else { return Usage::default() };
-        let mut usage = Usage { services: view.service_count, instances: view.instance_count };
+    /// Numbers of services and instances that count against the tenant's quotas. Shared services and their instances do not
+    /// count.
+    pub fn usage(&self, tenant: &Tenant, shared: &SharedServices) -> QuotaUsage {
+        let Some(view) = self.tenant(tenant) else { return QuotaUsage::default() };
+        let mut usage = QuotaUsage { services: view.service_count, instances: view.instance_count };
         for service in shared.names_in(tenant).flat_map(|name| view.shared_ids(name)) {
             usage.services = usage.services.saturating_sub(1);
             usage.instances =
@@ -294,12 +287,11 @@ impl Snapshot {
     }
 }
 
-/// What counts against quotas.
+/// How much of its quotas a tenant uses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Usage {
-    /// Service versions.
+pub struct QuotaUsage {
+    /// Number of service versions.
     pub services: usize,
-    /// Instances.
     pub instances: usize,
 }
 

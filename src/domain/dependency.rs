@@ -1,4 +1,4 @@
-//! Dependency rules: which consumer uses which provider. A provider's version is always [`ALL_VERSIONS`].
+//! Dependency rules: which consumer uses which provider.
 
 use std::collections::HashSet;
 
@@ -8,14 +8,14 @@ use super::service::ServiceKey;
 use crate::error::Error;
 use crate::json_object;
 
-/// The version of a provider in a rule.
+/// The version of every provider in a rule: a consumer depends on all versions of a provider.
 pub const ALL_VERSIONS: &str = "0.0.0+";
 
-/// Longest text of a key that becomes part of a key in the store: well above what a valid request can hold.
+/// Longest text, in bytes, that becomes part of a key in the store. No valid request has one as long.
 const MAX_KEY_PART: usize = 512;
 
 json_object! {
-    /// One side's partners, as the store holds them.
+    /// The value of a rule in the store.
     pub struct Partners {
         /// A consumer's providers, or a provider's consumers.
         "Dependency" => keys: Vec<ServiceKey>,
@@ -23,13 +23,13 @@ json_object! {
 }
 
 json_object! {
-    /// A dependency request: what clients send and what waits in the store's queue.
+    /// A dependency request, as clients send it and as it waits in the store's queue.
     pub struct Dependency {
         /// The consumer.
         "consumer" => consumer: Option<ServiceKey>,
         /// Its providers.
         "providers" => providers: Vec<ServiceKey>,
-        /// Exactly these providers, instead of these too.
+        /// `true` replaces the consumer's providers, `false` adds to them.
         "override" => replace: bool,
     }
 }
@@ -37,15 +37,15 @@ json_object! {
 /// Whether services of different domains may depend on each other. Projects of one domain always may.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CrossDomain {
-    /// Nobody outside a provider's domain depends on it.
+    /// A service may depend on services of its own domain only.
     #[default]
     Forbidden,
-    /// A rule may name any tenant: `registry.dependency.crossDomain`.
+    /// A service may depend on services of any tenant. Set by `registry.dependency.crossDomain`.
     Allowed,
 }
 
 impl CrossDomain {
-    /// Whether a rule between services of these tenants (`domain/project`) counts.
+    /// Whether a rule may connect services of these two tenants (`domain/project`).
     pub fn connects(self, one: &str, other: &str) -> bool {
         let domain = |tenant: &str| tenant.split_once('/').map_or(tenant.len(), |(domain, _)| domain.len());
         self == Self::Allowed || one.get(..domain(one)) == other.get(..domain(other))
@@ -53,11 +53,11 @@ impl CrossDomain {
 }
 
 impl Dependency {
-    /// Takes away what no rule is made of, whoever queued the request: a consumer that `tenant`, who asked, may not change, and
-    /// providers that it may not depend on or whose texts would break keys of the store. How many keys were taken away.
+    /// Removes the consumer and the providers that `tenant`, who sent the request, may not name, and those whose texts would
+    /// break keys of the store. Returns how many it removed. Another node may have queued the request without these checks.
     pub fn confine(&mut self, tenant: &Tenant, cross_domain: CrossDomain) -> usize {
         let is_allowed = |key: &ServiceKey| {
-            // The own tenant is part of the queue's key, so it is one in any case.
+            // The sender's own tenant needs no check, because it was read from the queue's key.
             let is_tenant = key.tenant == tenant.as_str() || Tenant::parse(&key.tenant).is_some();
             is_tenant && cross_domain.connects(tenant.as_str(), &key.tenant) && fits_into_keys(key)
         };
@@ -75,18 +75,20 @@ fn fits_into_keys(key: &ServiceKey) -> bool {
         .all(|part| part.len() <= MAX_KEY_PART && !part.contains(|c: char| c == '/' || c.is_control()))
 }
 
-/// What two keys of rules have in common that name the same service, in whatever versions. The alias is not compared.
+/// The parts of a rule's key that identify a service, whatever its version. The alias is not one of them.
 pub fn name(key: &ServiceKey) -> [&str; 4] {
     [&key.tenant, &key.environment, &key.app_id, &key.service_name]
 }
 
-/// Whether two keys of rules name the same service in the same version.
+/// Whether two keys of rules name the same version of the same service.
 pub fn same_partner(a: &ServiceKey, b: &ServiceKey) -> bool {
     name(a) == name(b) && a.version == b.version
 }
 
-/// A consumer's providers after a request: with `replace` exactly the given ones; else the new ones first, then those
-/// kept, one that differs only in version being replaced. Each once. The time grows with their number, not with its square.
+/// A consumer's providers after a request, each once.
+///
+/// With `replace` they are the given ones. Otherwise the given ones that are new come first. The current ones follow, without
+/// those that a new one names with another version. The time is linear in the number of providers.
 pub fn merged_providers(current: &[ServiceKey], given: &[ServiceKey], replace: bool) -> Vec<ServiceKey> {
     let partner = |key| (name(key), key.version.as_str());
     let mut known: HashSet<_> = if replace { HashSet::new() } else { current.iter().map(partner).collect() };
@@ -98,7 +100,8 @@ pub fn merged_providers(current: &[ServiceKey], given: &[ServiceKey], replace: b
     merged.into_iter().cloned().collect()
 }
 
-/// 400100 if a request gives a consumer more providers than `limit`. Only what is new counts: one that has more keeps them.
+/// 400100 if a request adds providers to a consumer that then has more than `limit`. A consumer that already has more may keep
+/// them.
 pub fn check_quota(limit: usize, current: &[ServiceKey], wanted: &[ServiceKey]) -> Result<(), Error> {
     if wanted.len() <= limit {
         return Ok(());
@@ -183,7 +186,7 @@ mod tests {
         assert_eq!(own(|key| key.app_id = "a\n".to_owned()), 1);
         assert_eq!(own(|key| key.service_name = "x".repeat(100_000)), 1);
         assert_eq!(own(|key| key.version = "1/2".to_owned()), 1);
-        // It becomes part of no key.
+        // The alias is not part of any key.
         assert_eq!(own(|key| key.alias = "a/b".to_owned()), 0);
     }
 }

@@ -1,4 +1,5 @@
-//! What happens to the registry, as every node learns it from the store: one event a key, in the order of revisions.
+//! Events: the changes of the registry as every node learns them from the store. There is one event for each changed key, and
+//! events come in the order of their revisions.
 
 use std::sync::Arc;
 
@@ -9,132 +10,118 @@ use super::id::{InstanceId, ServiceId, Tenant};
 use super::json::TextMap;
 use super::service::Service;
 
-/// The store's revision a fact is of.
+/// A revision of the store: a counter that grows with each committed transaction that changes something. The transactions of a
+/// batch have one revision.
 pub type Revision = i64;
 
 /// A service as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceRecord {
-    /// The document.
     pub document: Service,
     /// The document as JSON in the API's form.
     pub json: Bytes,
-    /// Revision of its last write.
+    /// Revision of the last write of the document.
     pub mod_revision: Revision,
 }
 
-/// An instance as stored. The document itself is only kept as JSON: reads answer it as it is.
+/// An instance as stored. It keeps the document only as JSON, because reads answer the JSON as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceRecord {
     /// The document as JSON in the API's form.
     pub json: Bytes,
-    /// Revision of its last write.
+    /// Revision of the last write of the document.
     pub mod_revision: Revision,
-    /// TTL by its health check, seconds.
+    /// TTL by the document's health check, seconds.
     pub ttl_seconds: i64,
-    /// Heartbeat interval by its health check, seconds.
+    /// Heartbeat interval by the document's health check, seconds.
     pub interval_seconds: i64,
 }
 
-/// Identity of an instance.
+/// Identifies an instance.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct InstanceRef {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Instance.
     pub instance: InstanceId,
 }
 
-/// Under what a service is looked for: everything of its key but the version.
+/// What a service is found by: all parts of its key except the version.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ServiceName {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Environment, may be empty.
+    /// May be empty.
     pub environment: Arc<str>,
-    /// Application.
     pub app_id: Arc<str>,
     /// Name or alias.
     pub name: Arc<str>,
 }
 
 impl ServiceName {
-    /// The name in these parts.
     pub fn new(tenant: Tenant, environment: &str, app_id: &str, name: &str) -> Self {
         Self { tenant, environment: environment.into(), app_id: app_id.into(), name: name.into() }
     }
 }
 
-/// Whether a put made the key or changed it.
+/// Whether a put created its key or changed the value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum PutKind {
-    /// The key is new.
     Created,
-    /// The key was there.
     Updated,
 }
 
-/// One change. A deletion carries only what the key says.
+/// One change of a key. A deletion carries only what the key itself says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RegistryEvent {
-    /// A service document was written.
     ServicePut(Tenant, ServiceId, Arc<ServiceRecord>),
-    /// A service document was deleted.
     ServiceDeleted(Tenant, ServiceId),
-    /// A version of a name belongs to a service.
+    /// This version of a name belongs to a service.
     IndexPut(ServiceName, Arc<str>, ServiceId),
-    /// A version of a name is free.
+    /// This version of a name belongs to no service.
     IndexDeleted(ServiceName, Arc<str>),
-    /// A version of an alias belongs to a service.
+    /// This version of an alias belongs to a service.
     AliasPut(ServiceName, Arc<str>, ServiceId),
-    /// A version of an alias is free.
+    /// This version of an alias belongs to no service.
     AliasDeleted(ServiceName, Arc<str>),
-    /// A service's tags were written, all of them, at a revision.
+    /// All tags of a service were written at this revision.
     TagsPut(Tenant, ServiceId, Arc<TextMap>, Revision),
-    /// A service's tags were deleted.
     TagsDeleted(Tenant, ServiceId),
-    /// A schema of a service refers to a content: schema id, hash.
+    /// A schema id of a service refers to the content with this hash.
     SchemaRefPut(Tenant, ServiceId, Arc<str>, Arc<str>),
-    /// A schema of a service refers to nothing.
+    /// A schema id of a service refers to no content.
     SchemaRefDeleted(Tenant, ServiceId, Arc<str>),
-    /// Summary of a schema: schema id, summary.
+    /// Schema id and summary.
     SchemaSummaryPut(Tenant, ServiceId, Arc<str>, Arc<str>),
-    /// A schema has no summary.
+    /// Schema id.
     SchemaSummaryDeleted(Tenant, ServiceId, Arc<str>),
-    /// Providers of a consumer version were written.
+    /// The providers of this version of a consumer were written.
     ConsumerRulePut(ServiceName, Arc<str>, Arc<Partners>),
-    /// A consumer version has no providers.
+    /// This version of a consumer has no providers.
     ConsumerRuleDeleted(ServiceName, Arc<str>),
-    /// Consumers of a provider were written (version key as stored).
+    /// The consumers of a provider were written. The text is the version in the rule's key.
     ProviderRulePut(ServiceName, Arc<str>, Arc<Partners>),
-    /// A provider has no consumers.
+    /// A provider has no consumers under this version key.
     ProviderRuleDeleted(ServiceName, Arc<str>),
-    /// A dependency request waits: the key it waits under, and the deleted consumer whose dependencies it ends, if it does.
+    /// A dependency request waits under this key. If it removes the dependencies of a deleted consumer, that consumer.
     DependencyQueued(Arc<str>, Option<(Tenant, ServiceId)>),
-    /// A dependency request was taken: the key it waited under, and as above.
+    /// The dependency request under this key was taken from the queue. If it removes the dependencies of a deleted consumer,
+    /// that consumer.
     DependencyTaken(Arc<str>, Option<(Tenant, ServiceId)>),
-    /// An instance document was written.
     InstancePut(InstanceRef, PutKind, InstanceRecord),
-    /// An instance document was deleted.
     InstanceDeleted(InstanceRef),
-    /// An instance hangs on a lease.
+    /// The instance is attached to this lease.
     LeasePut(InstanceRef, i64),
-    /// An instance hangs on no lease.
+    /// The instance is attached to no lease.
     LeaseDeleted(InstanceRef),
-    /// The owner of an instance that had expired said goodbye; the lease that had ended.
+    /// An instance unregistered after its lease, the one given here, had ended.
     LateGoodbye(InstanceRef, i64),
-    /// The properties of an instance stay when it registers again.
+    /// A request has replaced the properties of an instance. They stay when the instance registers again.
     OverridePut(InstanceRef),
-    /// They do not any more.
+    /// A new registration replaces the properties of the instance again.
     OverrideDeleted(InstanceRef),
-    /// A domain exists.
+    /// The domain has a key in the store.
     DomainPut(Arc<str>),
-    /// A domain's key is gone.
     DomainDeleted(Arc<str>),
-    /// A project exists.
+    /// The project has a key in the store.
     ProjectPut(Tenant),
-    /// A project's key is gone.
     ProjectDeleted(Tenant),
 }

@@ -1,5 +1,5 @@
-//! Identities: tenant, service id, instance id. Cheap to clone; every index of the read model carries the tenant, since
-//! clients choose ids.
+//! Identifiers of tenants, services and instances. They are cheap to clone. Clients choose service and instance ids, so two
+//! tenants may use the same one: every index of the read model includes the tenant.
 
 use std::borrow::Borrow;
 use std::fmt;
@@ -12,7 +12,6 @@ macro_rules! text_id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// The text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -51,34 +50,36 @@ macro_rules! text_id {
 }
 
 text_id! {
-    /// Id of a service: given by the client, or derived from its key ([`crate::domain::service::derived_id`]).
+    /// Id of a service. The client gives it, or it is derived from the service's key ([`crate::domain::service::derived_id`]).
     ServiceId
 }
 
 text_id! {
-    /// Id of an instance, unique within its service: given by the client, or 32 hex digits.
+    /// Id of an instance, unique within its service. The client gives it, or it is 32 random hex digits.
     InstanceId
 }
 
 text_id! {
-    /// Domain and project as in keys: `default/default`.
+    /// Domain and project as they are in keys: `default/default`.
     Tenant
 }
 
-/// Whether a text can be an id or a name of anything: it is not `.` or `..`, which a path drops or climbs by, and each of
-/// its characters can be seen. Characters that cannot: control characters, blanks of every kind, and format characters,
-/// among them those that turn the direction of a line. With them two ids would look like one.
+/// Whether a text can be an id or a name.
 ///
-/// Emptiness and length are the caller's to judge.
+/// It must not be `.` or `..`, because these are steps in a path. All of its characters must be visible: no control
+/// characters, no white space, and no format characters such as those that change the writing direction. Two ids that differ
+/// in an invisible character would look the same.
+///
+/// The caller checks whether the text is empty or too long.
 pub fn can_name(text: &str) -> bool {
-    // Nearly all are plain ASCII, and this is asked for each request.
+    // This runs on each request, and nearly all texts are plain ASCII.
     if text.bytes().all(|byte| byte.is_ascii_graphic()) {
         return !matches!(text, "." | "..");
     }
-    !text.chars().any(is_unseen)
+    !text.chars().any(is_invisible)
 }
 
-fn is_unseen(c: char) -> bool {
+fn is_invisible(c: char) -> bool {
     c.is_control() || c.is_whitespace() || FORMAT.iter().any(|(first, last)| (*first..=*last).contains(&c))
 }
 
@@ -107,44 +108,40 @@ const FORMAT: [(char, char); 21] = [
     ('\u{e0020}', '\u{e007f}'),
 ];
 
-/// Longest domain or project name.
+/// Longest domain or project name, in characters.
 pub const MAX_TENANT_PART: usize = 64;
 
 impl Tenant {
-    /// The tenant of a domain and a project.
     pub fn new(domain: &str, project: &str) -> Self {
         Self::from(format!("{domain}/{project}"))
     }
 
-    /// `default/default`.
     pub fn default_tenant() -> Self {
         Self::from("default/default")
     }
 
-    /// Whether this is `default/default`, where shared services live.
+    /// Whether this is `default/default`, the tenant of shared services.
     pub fn is_default(&self) -> bool {
         self.as_str() == "default/default"
     }
 
-    /// The domain.
     pub fn domain(&self) -> &str {
         self.as_str().split_once('/').map_or(self.as_str(), |(domain, _)| domain)
     }
 
-    /// The project.
     pub fn project(&self) -> &str {
         self.as_str().split_once('/').map_or("", |(_, project)| project)
     }
 
-    /// The tenant that a text names: `domain/project`, both valid names.
+    /// Reads `domain/project`. `None` if one of them is not a valid name.
     pub fn parse(text: &str) -> Option<Self> {
         let (domain, project) = text.split_once('/')?;
         let is_name = |part| Self::refusal("", part).is_none();
         (is_name(domain) && is_name(project)).then(|| Self::from(text))
     }
 
-    /// What is wrong with a domain or project name, if anything: empty, longer than 64 characters, with `/`, which would
-    /// break the keys it becomes part of, or no name at all ([`can_name`]).
+    /// Why a text is not a valid domain or project name. `None` if it is one: it has 1 to 64 characters, [`can_name`] accepts
+    /// it, and it has no `/`, which would break the keys in the store.
     pub fn refusal(part: &str, value: &str) -> Option<String> {
         let bad = value.is_empty()
             || value.chars().count() > MAX_TENANT_PART

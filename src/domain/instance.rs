@@ -1,46 +1,46 @@
-//! The instance document: its health check, its TTL and what a registration fills in.
+//! The instance document, the TTL of its lease, and what a registration fills in.
 
 use super::json::TextMap;
 use super::service::Service;
 use crate::json_object;
 
-/// Interval of a health check when none is given, seconds.
+/// Heartbeat interval of an instance without a health check, seconds.
 pub const DEFAULT_INTERVAL: i32 = 30;
-/// Missed heartbeats allowed when none are given.
+/// Heartbeats that an instance without a health check may miss.
 pub const DEFAULT_TIMES: i32 = 3;
 /// etcd's longest lease, seconds.
 pub const MAX_TTL_SECONDS: i64 = 9_000_000_000;
 
 json_object! {
-    /// A running instance of a service: the document clients send and get and the store holds. Members in wire order.
+    /// A running instance of a service, as clients send and get it and as the store holds it.
     pub struct Instance {
-        /// Unique within the service.
+        /// Id, unique within the service.
         "instanceId" => instance_id: String,
-        /// The service.
+        /// Id of the service.
         "serviceId" => service_id: String,
-        /// URLs; may be empty, may lack a scheme.
+        /// Addresses, usually URLs. The list may be empty, and an address may lack a scheme.
         "endpoints" => endpoints: Vec<String>,
-        /// Host.
+        /// Name of the host.
         "hostName" => host_name: String,
-        /// `UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`; any of them is found.
+        /// `UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`. Finds return instances of every status.
         "status" => status: String,
-        /// Free pairs.
+        /// Any names and values.
         "properties" => properties: TextMap,
-        /// How it shows that it lives.
+        /// How the registry learns that the instance is alive.
         "healthCheck" => health_check: Option<HealthCheck>,
-        /// When it was registered, Unix seconds.
+        /// When the instance was registered, Unix seconds.
         "timestamp" => timestamp: String,
-        /// Where it runs.
+        /// Where the instance runs.
         "dataCenterInfo" => data_center: Option<DataCenter>,
-        /// When its status or properties were last written, Unix seconds.
+        /// When status or properties were last written, Unix seconds.
         "modTimestamp" => mod_timestamp: String,
-        /// The service's version.
+        /// Version of the service.
         "version" => version: String,
     }
 }
 
 json_object! {
-    /// A health check: with `push` the instance sends heartbeats.
+    /// A health check. With `push` the instance sends heartbeats.
     pub struct HealthCheck {
         /// `push` or `pull`.
         "mode" => mode: String,
@@ -50,42 +50,42 @@ json_object! {
         "interval" => interval: i32,
         /// Heartbeats that may be missed.
         "times" => times: i32,
-        /// Free text without blanks.
+        /// Any text without blanks.
         "url" => url: String,
     }
 }
 
 json_object! {
-    /// A place.
+    /// Where an instance runs.
     pub struct DataCenter {
-        /// Name.
+        /// Name of the data center.
         "name" => name: String,
-        /// Region.
+        /// Name of the region.
         "region" => region: String,
-        /// Availability zone.
+        /// Name of the availability zone.
         "availableZone" => available_zone: String,
     }
 }
 
-/// Whose an instance's properties are.
+/// Where an instance's properties come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PropertiesFrom {
-    /// Its owner's, who may send others with the next registration.
+    /// The instance's registration. The next registration may replace them.
     Registration,
-    /// Somebody has replaced them by a request to do so: they stay as they are while the instance lives.
+    /// A request that replaced them. They stay while the instance lives.
     Request,
 }
 
-/// What configuration says about instances.
+/// The configuration of instances.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceRules {
-    /// Lower bound of a push interval, seconds.
+    /// Lowest interval of a `push` health check, seconds. A lower one is raised to it.
     pub min_interval: i32,
-    /// Lower bound of the heartbeats that may be missed.
+    /// Lowest number of heartbeats that may be missed. A lower one is raised to it.
     pub min_times: i32,
     /// If positive, the TTL of every lease, whatever the health check says.
     pub fixed_ttl_seconds: i64,
-    /// Pairs added to each instance; they win over the client's.
+    /// Properties added to each instance. They replace the client's values.
     pub properties: TextMap,
 }
 
@@ -96,8 +96,8 @@ impl Default for InstanceRules {
 }
 
 impl Instance {
-    /// Takes from what is stored what a registration does not change while the instance lives: its status, which an operator
-    /// may have set, and properties that were replaced by a request.
+    /// Takes over from the stored instance what a repeated registration must not change: the status, because an operator may
+    /// have set it, and properties that a request has replaced.
     pub fn keep(&mut self, stored: &Self, properties: PropertiesFrom) {
         self.status.clone_from(&stored.status);
         if properties == PropertiesFrom::Request {
@@ -105,7 +105,8 @@ impl Instance {
         }
     }
 
-    /// Fills in what the registry decides at registration: ids, status, health check, times, version, configured pairs.
+    /// Fills in what the registry decides at registration: ids, status, health check, times, version, configured properties.
+    /// `now` is in Unix seconds.
     pub fn complete(&mut self, service: &Service, instance_id: String, now: u64, rules: &InstanceRules) {
         self.instance_id = instance_id;
         self.service_id.clone_from(&service.service_id);
@@ -120,7 +121,7 @@ impl Instance {
         self.health_check = Some(settled_health_check(given, rules));
     }
 
-    /// Adds the configured pairs; `true` if that changed anything.
+    /// Adds the configured properties. `true` if that changed the instance.
     pub fn add_configured(&mut self, properties: &TextMap) -> bool {
         let mut changed = false;
         for (key, value) in properties {
@@ -129,7 +130,7 @@ impl Instance {
         changed
     }
 
-    /// TTL of its lease, seconds: interval × (times + 1), or the configured one.
+    /// TTL of the instance's lease, seconds: the configured one, or [`Self::health_ttl_seconds`].
     pub fn ttl_seconds(&self, rules: &InstanceRules) -> i64 {
         if rules.fixed_ttl_seconds > 0 {
             return rules.fixed_ttl_seconds.min(MAX_TTL_SECONDS);
@@ -137,7 +138,7 @@ impl Instance {
         self.health_ttl_seconds()
     }
 
-    /// interval × (times + 1), as its document says; the default where it says nothing.
+    /// TTL by the health check, seconds: interval × (times + 1), at least 2.
     pub fn health_ttl_seconds(&self) -> i64 {
         let (interval, times) = self
             .health_check
@@ -146,12 +147,12 @@ impl Instance {
         (i64::from(interval) * (i64::from(times) + 1)).clamp(2, MAX_TTL_SECONDS)
     }
 
-    /// Seconds between heartbeats, as its document says.
+    /// Seconds between heartbeats by the health check, at least 1.
     pub fn interval_seconds(&self) -> i64 {
         i64::from(self.health_check.as_ref().map_or(DEFAULT_INTERVAL, |check| check.interval)).max(1)
     }
 
-    /// Whether this is the same instance but for what the registry itself writes: the times.
+    /// Whether this instance is equal to the stored one, apart from the times that the registry writes.
     pub fn same_as_registered(&self, stored: &Self) -> bool {
         let untimed = |instance: &Self| Self {
             timestamp: String::new(),

@@ -1,8 +1,16 @@
-//! JSON as the registry's clients know it: the rules of Go's `encoding/json`, which the original server used.
+//! JSON by the rules of Go's `encoding/json`. The original server used it, so clients rely on these rules.
 //!
-//! Reading: member names match in any ASCII case, unknown members are ignored (objects declared `closed` refuse them), `null`
-//! leaves the default, equal members are merged ([`merge`]), invalid UTF-8 and lone surrogates become U+FFFD. Writing: compact,
-//! members in the order of declaration, empty ones left out, map keys sorted, `<`, `>`, `&`, U+2028 and U+2029 escaped.
+//! Reading:
+//! - The name of a member matches in any ASCII case.
+//! - Unknown members are ignored. An object that is declared `closed` rejects them.
+//! - `null` leaves the default.
+//! - A member that comes more than once is merged, see [`merge`].
+//! - Invalid UTF-8 and lone surrogates become U+FFFD.
+//!
+//! Writing:
+//! - The output has no blanks. Members come in the order of declaration, and the keys of a map are sorted.
+//! - Empty members are left out.
+//! - `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 
 mod merge;
 
@@ -18,12 +26,12 @@ use serde::ser::Serialize;
 
 use super::shape::Shaped;
 
-/// A map of text to text: properties, tags. Sorted, as it goes out.
+/// A map of text to text, for properties and tags. It is sorted, because its JSON is.
 pub type TextMap = BTreeMap<String, String>;
 
-/// What a member of a [`json_object!`] can do.
+/// A type that can be a member of a [`json_object!`].
 pub trait Member: Default {
-    /// Left out when writing.
+    /// Whether the member is left out in the JSON.
     fn is_empty(&self) -> bool;
 }
 
@@ -63,65 +71,63 @@ impl<V> Member for BTreeMap<String, V> {
     }
 }
 
-/// What is known of a text while it is read.
+/// The state of decoding one text.
 #[derive(Debug)]
-pub struct Reading {
-    /// Bytes that elements of lists and entries of maps may still take.
+pub struct DecodeState {
+    /// Bytes of memory that further elements of lists and entries of maps may take.
     room: Cell<usize>,
     has_doubles: Cell<bool>,
 }
 
-/// Bytes of elements and entries for each byte of a text. Real ones take about as much as their text; `{}`, which stands for
-/// a whole instance, would take a hundred times as much.
+/// Bytes of memory that elements and entries may take for each byte of the text, in addition to [`ROOM`]. Real ones take about
+/// as many bytes as their text. An attacker's `{}` in a list of instances would take a hundred times as many.
 const ROOM_FACTOR: usize = 4;
-/// And so much for any text.
+/// Bytes of memory that elements and entries of any text may take.
 const ROOM: usize = 1024 * 1024;
 
-impl Reading {
-    fn of(text: &str) -> Self {
+impl DecodeState {
+    fn new(text: &str) -> Self {
         let room = text.len().saturating_mul(ROOM_FACTOR).saturating_add(ROOM);
         Self { room: Cell::new(room), has_doubles: Cell::new(false) }
     }
 
-    /// A member came a second time.
+    /// Notes that an object has a member twice. The text is then merged and decoded again.
     pub fn note_double(&self) {
         self.has_doubles.set(true);
     }
 
-    /// For one more element or entry.
+    /// Takes room for one more element or entry. Fails if there is not enough.
     fn take<T, E: serde::de::Error>(&self) -> Result<(), E> {
         match self.room.get().checked_sub(size_of::<T>()) {
             Some(left) => {
                 self.room.set(left);
                 Ok(())
             }
-            None => Err(E::custom("too many elements: they take many times the memory of the text")),
+            None => Err(E::custom("too many elements: they take more memory than a text of this size may")),
         }
     }
 }
 
-/// A type that can be decoded.
-pub trait Decoded: Default + Shaped + for<'de> FromJson<'de> {}
+/// A type that [`decode`] returns.
+pub trait DecodeJson: Default + Shaped + for<'de> FromJson<'de> {}
 
-impl<T: Default + Shaped + for<'de> FromJson<'de>> Decoded for T {}
+impl<T: Default + Shaped + for<'de> FromJson<'de>> DecodeJson for T {}
 
-/// How a type is read when it is not `null`. Lists and maps read their elements with `null` as default.
+/// A type that can be read from a JSON value other than `null`. In lists and maps, a `null` is read as the default.
 pub trait FromJson<'de>: Sized {
-    /// Reads one value.
-    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error>;
+    fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error>;
 }
 
-/// A value, or `null` for its default: Go leaves the zero value.
+/// Reads a value, and the default for `null`.
 #[derive(Debug)]
 pub struct OrNull<'r, T> {
-    reading: &'r Reading,
+    state: &'r DecodeState,
     of: PhantomData<T>,
 }
 
 impl<'r, T> OrNull<'r, T> {
-    /// To be read next.
-    pub fn new(reading: &'r Reading) -> Self {
-        Self { reading, of: PhantomData }
+    pub fn new(state: &'r DecodeState) -> Self {
+        Self { state, of: PhantomData }
     }
 }
 
@@ -149,38 +155,38 @@ impl<'de, T: Default + FromJson<'de>> Visitor<'de> for OrNull<'_, T> {
     }
 
     fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        T::from_json(deserializer, self.reading)
+        T::from_json(deserializer, self.state)
     }
 }
 
 impl<'de> FromJson<'de> for String {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
         String::deserialize(deserializer)
     }
 }
 
 impl<'de> FromJson<'de> for i32 {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
         i32::deserialize(deserializer)
     }
 }
 
 impl<'de> FromJson<'de> for bool {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &Reading) -> Result<Self, D::Error> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
         bool::deserialize(deserializer)
     }
 }
 
 impl<'de, T: FromJson<'de>> FromJson<'de> for Option<T> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
-        T::from_json(deserializer, reading).map(Some)
+    fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error> {
+        T::from_json(deserializer, state).map(Some)
     }
 }
 
 impl<'de, T: Default + FromJson<'de>> FromJson<'de> for Vec<T> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
-        struct Elements<'r, T>(OrNull<'r, T>);
-        impl<'de, T: Default + FromJson<'de>> Visitor<'de> for Elements<'_, T> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error> {
+        struct ListVisitor<'r, T>(OrNull<'r, T>);
+        impl<'de, T: Default + FromJson<'de>> Visitor<'de> for ListVisitor<'_, T> {
             type Value = Vec<T>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -188,23 +194,23 @@ impl<'de, T: Default + FromJson<'de>> FromJson<'de> for Vec<T> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Vec<T>, A::Error> {
-                let reading = self.0.reading;
+                let state = self.0.state;
                 let mut elements = Vec::new();
-                while let Some(element) = values.next_element_seed(OrNull::<T>::new(reading))? {
-                    reading.take::<T, A::Error>()?;
+                while let Some(element) = values.next_element_seed(OrNull::<T>::new(state))? {
+                    state.take::<T, A::Error>()?;
                     elements.push(element);
                 }
                 Ok(elements)
             }
         }
-        deserializer.deserialize_seq(Elements(OrNull::new(reading)))
+        deserializer.deserialize_seq(ListVisitor(OrNull::new(state)))
     }
 }
 
 impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
-    fn from_json<D: Deserializer<'de>>(deserializer: D, reading: &Reading) -> Result<Self, D::Error> {
-        struct Entries<'r, V>(OrNull<'r, V>);
-        impl<'de, V: Default + FromJson<'de>> Visitor<'de> for Entries<'_, V> {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error> {
+        struct MapVisitor<'r, V>(OrNull<'r, V>);
+        impl<'de, V: Default + FromJson<'de>> Visitor<'de> for MapVisitor<'_, V> {
             type Value = BTreeMap<String, V>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -212,24 +218,24 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let reading = self.0.reading;
+                let state = self.0.state;
                 let mut entries = BTreeMap::new();
                 while let Some(key) = members.next_key::<String>()? {
-                    reading.take::<(String, V), A::Error>()?;
-                    entries.insert(key, members.next_value_seed(OrNull::<V>::new(reading))?);
+                    state.take::<(String, V), A::Error>()?;
+                    entries.insert(key, members.next_value_seed(OrNull::<V>::new(state))?);
                 }
                 Ok(entries)
             }
         }
-        deserializer.deserialize_map(Entries(OrNull::new(reading)))
+        deserializer.deserialize_map(MapVisitor(OrNull::new(state)))
     }
 }
 
-/// Declares a JSON object type with the rules of this module: the struct, its `Serialize`, [`FromJson`], defaults and
-/// [`Shaped`].
+/// Declares a JSON object type with the rules of this module: the struct, and its `Serialize`, [`FromJson`], `Default` and
+/// [`Shaped`]. The doc comments also go into the description of the API.
 ///
-/// `pub struct Name, closed { … }` refuses a member it does not know: for objects where a misspelled member, ignored, would
-/// widen what the request does.
+/// `pub struct Name, closed { … }` rejects unknown members. It is for requests that would do more than meant if a misspelled
+/// member were ignored.
 #[macro_export]
 macro_rules! json_object {
     (@unknown $map:ident $member:ident) => {
@@ -272,10 +278,10 @@ macro_rules! json_object {
         impl<'de> $crate::domain::json::FromJson<'de> for $name {
             fn from_json<D: ::serde::Deserializer<'de>>(
                 deserializer: D,
-                reading: &$crate::domain::json::Reading,
+                state: &$crate::domain::json::DecodeState,
             ) -> Result<Self, D::Error> {
-                struct Members<'r>(&'r $crate::domain::json::Reading);
-                impl<'de> ::serde::de::Visitor<'de> for Members<'_> {
+                struct ObjectVisitor<'r>(&'r $crate::domain::json::DecodeState);
+                impl<'de> ::serde::de::Visitor<'de> for ObjectVisitor<'_> {
                     type Value = $name;
 
                     fn expecting(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
@@ -299,23 +305,23 @@ macro_rules! json_object {
                         Ok(object)
                     }
                 }
-                deserializer.deserialize_map(Members(reading))
+                deserializer.deserialize_map(ObjectVisitor(state))
             }
         }
     };
 }
 
-/// The name of a member as it was sent; borrowed where the input has no escapes.
+/// The name of a member as the client sent it. It is borrowed from the text unless it contains escapes.
 #[derive(Debug)]
 pub struct MemberName<'de>(Cow<'de, str>);
 
 impl MemberName<'_> {
-    /// Whether it is this name, in any ASCII case.
+    /// Whether the name is this one, in any ASCII case.
     pub fn is(&self, name: &str) -> bool {
         self.0.eq_ignore_ascii_case(name)
     }
 
-    /// The refusal of a member that the object does not have.
+    /// The error for a member that a closed object does not have.
     pub fn unknown<E: serde::de::Error>(&self) -> E {
         E::custom(format_args!("unknown member '{}'", self.0))
     }
@@ -323,8 +329,8 @@ impl MemberName<'_> {
 
 impl<'de> Deserialize<'de> for MemberName<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Text;
-        impl<'de> Visitor<'de> for Text {
+        struct NameVisitor;
+        impl<'de> Visitor<'de> for NameVisitor {
             type Value = MemberName<'de>;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -339,16 +345,16 @@ impl<'de> Deserialize<'de> for MemberName<'de> {
                 Ok(MemberName(Cow::Owned(text.to_owned())))
             }
         }
-        deserializer.deserialize_str(Text)
+        deserializer.deserialize_str(NameVisitor)
     }
 }
 
 /// Why a text could not be decoded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DecodeError {
-    /// Nothing, or only blanks.
+    /// The text is empty or has only blanks.
     Empty,
-    /// Not JSON, or a member of another type than wanted; says which member, where, and what was wanted.
+    /// The text is not JSON, or a member has the wrong type. The text says which member, where, and what was expected.
     Invalid(String),
 }
 
@@ -361,40 +367,42 @@ impl std::fmt::Display for DecodeError {
     }
 }
 
-/// Decodes one JSON value with nothing but blanks behind it; `null` is the default.
-pub fn decode<T: Decoded>(bytes: &[u8]) -> Result<T, DecodeError> {
+/// Decodes one JSON value. Only blanks may follow it. `null` gives the default.
+pub fn decode<T: DecodeJson>(bytes: &[u8]) -> Result<T, DecodeError> {
     if bytes.iter().all(u8::is_ascii_whitespace) {
         return Err(DecodeError::Empty);
     }
     let text = readable(bytes);
-    let reading = Reading::of(&text);
-    let value = read(&text, &reading).map_err(|_| DecodeError::Invalid(explain::<T>(&text)))?;
-    if !reading.has_doubles.get() {
+    let state = DecodeState::new(&text);
+    let value = read(&text, &state).map_err(|_| DecodeError::Invalid(explain::<T>(&text)))?;
+    if !state.has_doubles.get() {
         return Ok(value);
     }
     drop(value);
     let merged = merge::merged(&text, T::SHAPE).and_then(|merged| {
         let text = std::str::from_utf8(&merged).map_err(serde_json::Error::custom)?;
-        read(text, &Reading::of(text))
+        read(text, &DecodeState::new(text))
     });
-    merged.map_err(|error| DecodeError::Invalid(format!("a member that is there more than once: {error}")))
+    merged.map_err(|error| {
+        DecodeError::Invalid(format!("cannot merge a member that comes more than once: {error}"))
+    })
 }
 
-fn read<T: Decoded>(text: &str, reading: &Reading) -> serde_json::Result<T> {
+fn read<T: DecodeJson>(text: &str, state: &DecodeState) -> serde_json::Result<T> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = OrNull::new(reading).deserialize(&mut deserializer)?;
+    let value = OrNull::new(state).deserialize(&mut deserializer)?;
     deserializer.end().map(|()| value)
 }
 
-/// Decodes again to say where it failed; only for the error answer, so that the good case does not pay for paths.
-fn explain<T: Decoded>(text: &str) -> String {
+/// Decodes a text again to find out where it failed. Valid texts do not pay for the tracking of paths.
+fn explain<T: DecodeJson>(text: &str) -> String {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     let mut track = serde_path_to_error::Track::new();
     let tracking = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    match OrNull::<T>::new(&Reading::of(text)).deserialize(tracking) {
+    match OrNull::<T>::new(&DecodeState::new(text)).deserialize(tracking) {
         Ok(_) => match deserializer.end() {
             Ok(()) => "invalid JSON".to_owned(),
-            Err(error) => format!("invalid JSON behind the value: {error}"),
+            Err(error) => format!("invalid JSON after the value: {error}"),
         },
         Err(error) => {
             let path = track.path().to_string();
@@ -406,9 +414,9 @@ fn explain<T: Decoded>(text: &str) -> String {
     }
 }
 
-/// The bytes as text that a JSON parser takes: invalid UTF-8 and lone surrogate escapes replaced by U+FFFD.
+/// The bytes as a text that a JSON parser accepts. Replaces invalid UTF-8 and lone surrogate escapes by U+FFFD.
 fn readable(bytes: &[u8]) -> Cow<'_, str> {
-    // What is text already, as nearly all is, is found out much faster than it would be repaired.
+    // Nearly every text is valid UTF-8, and `from_utf8` is much faster than `from_utf8_lossy`.
     let text = std::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed);
     let is_surrogate = |w: &[u8]| w[0] == b'\\' && w[1] == b'u' && (w[2] | 0x20) == b'd';
     let has_surrogate = bytes.contains(&b'\\') && text.as_bytes().windows(3).any(is_surrogate);
@@ -439,35 +447,35 @@ fn replace_lone_surrogates(text: &str) -> String {
             _ => at += 2,
         }
     }
-    out.push_str(text.get(copied..).unwrap_or_default());
+    out.push_str(&text[copied..]);
     out
 }
 
-/// Encodes a value compactly with Go's escapes.
+/// Encodes a value with the rules of this module.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::with_capacity(256);
     encode_into(value, &mut out);
     out
 }
 
-/// Bytes that [`encode`] gives, counted without keeping them.
+/// The number of bytes that [`encode`] returns. The bytes themselves are not kept.
 pub fn encoded_size(value: &impl Serialize) -> usize {
-    let mut counted = Counted(0);
-    write(value, &mut counted);
-    counted.0
+    let mut counter = ByteCounter(0);
+    write(value, &mut counter);
+    counter.0
 }
 
-/// [`encode`] of a value whose size is known.
+/// Does what [`encode`] does, for a value whose size is known. It allocates once.
 pub fn encode_sized(value: &impl Serialize, size: usize) -> Vec<u8> {
     let mut out = Vec::with_capacity(size);
     encode_into(value, &mut out);
     out
 }
 
-/// Bytes that were written and not kept.
-struct Counted(usize);
+/// Counts the bytes that are written to it.
+struct ByteCounter(usize);
 
-impl io::Write for Counted {
+impl io::Write for ByteCounter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0 = self.0.saturating_add(bytes.len());
         Ok(bytes.len())
@@ -478,25 +486,25 @@ impl io::Write for Counted {
     }
 }
 
-/// [`encode`] behind what is there.
+/// Does what [`encode`] does, and appends the bytes to `out`.
 pub fn encode_into(value: &impl Serialize, out: &mut Vec<u8>) {
     write(value, out);
 }
 
 fn write(value: &impl Serialize, out: &mut impl io::Write) {
     let mut serializer = serde_json::Serializer::with_formatter(out, GoEscapes);
-    // Writing to memory cannot fail, and the types of this layer have text keys only.
+    // Writing to memory does not fail, and all map keys of this layer's types are texts.
     let written = value.serialize(&mut serializer);
     debug_assert!(written.is_ok());
 }
 
-/// Bytes of the shortest JSON of a value: compact, and without escapes that JSON does not need.
+/// The number of bytes of a value's shortest JSON: without blanks, and without escapes that only Go writes.
 pub fn shortest_size(value: &impl Serialize) -> usize {
-    let mut counted = Counted(0);
-    // As in [`write`].
-    let written = serde_json::to_writer(&mut counted, value);
+    let mut counter = ByteCounter(0);
+    // This does not fail, for the reasons in [`write`].
+    let written = serde_json::to_writer(&mut counter, value);
     debug_assert!(written.is_ok());
-    counted.0
+    counter.0
 }
 
 /// The escapes of Go's `encoding/json`.
@@ -552,16 +560,16 @@ mod tests {
     use super::*;
 
     json_object! {
-        /// Inner.
-        pub struct Inner {
+        /// An inner object.
+        pub struct JsonInner {
             /// A number.
             "port" => port: i32,
         }
     }
 
     json_object! {
-        /// Sample.
-        pub struct Sample {
+        /// An object with members of several types.
+        pub struct JsonSample {
             /// Text.
             "serviceName" => name: String,
             /// List.
@@ -569,12 +577,12 @@ mod tests {
             /// Map.
             "properties" => properties: TextMap,
             /// Object.
-            "inner" => inner: Option<Inner>,
+            "inner" => inner: Option<JsonInner>,
         }
     }
 
     json_object! {
-        /// One that takes nothing else.
+        /// A closed object.
         pub struct Strict, closed {
             /// Map.
             "properties" => properties: TextMap,
@@ -592,7 +600,7 @@ mod tests {
     }
 
     fn check(input: &str, expected: &str) {
-        let sample: Sample = decode(input.as_bytes()).unwrap();
+        let sample: JsonSample = decode(input.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(encode(&sample)).unwrap(), expected, "{input}");
         assert_eq!(encoded_size(&sample), expected.len(), "{input}");
     }
@@ -626,7 +634,7 @@ mod tests {
 
     #[test]
     fn refuses_and_says_where() {
-        let refused = |input: &str| decode::<Sample>(input.as_bytes()).unwrap_err().to_string();
+        let refused = |input: &str| decode::<JsonSample>(input.as_bytes()).unwrap_err().to_string();
         assert_eq!(refused(" "), "unexpected end of JSON input");
         assert!(refused(r#"{"inner":{"port":1.5}}"#).contains("inner.port"));
         assert!(refused(r#"{"inner":{"port":3000000000}}"#).contains("inner.port"));
@@ -635,14 +643,14 @@ mod tests {
         assert!(refused("[]").contains("object"));
     }
 
-    /// Injected: a body whose elements take a hundred times the memory of their text.
+    /// The injected fault is a body whose elements take a hundred times the memory of their text.
     #[test]
     fn elements_may_not_take_many_times_the_memory_of_their_text() {
         json_object! {
             /// Wide.
             pub struct Wide {
                 /// Objects.
-                "list" => list: Vec<Option<Sample>>,
+                "list" => list: Vec<Option<JsonSample>>,
                 /// Texts.
                 "texts" => texts: Vec<String>,
                 /// Pairs.
@@ -651,7 +659,7 @@ mod tests {
         }
         let elements = |count: usize, element: &str| vec![element; count].join(",");
         let decode = |text: &str| decode::<Wide>(text.as_bytes()).map_err(|error| error.to_string());
-        // A list that real clients send, and a short one of nothing.
+        // A list as real clients send it, and a short list of empty objects.
         let real = r#"{"serviceName":"orders","properties":{"zone":"z1"},"inner":{"port":30100},"schemas":["orders"]}"#;
         let list = format!(r#"{{"list":[{}]}}"#, elements(20_000, real));
         assert_eq!(decode(&list).map(|wide| wide.list.len()), Ok(20_000));
@@ -674,7 +682,7 @@ mod tests {
 
     #[test]
     fn invalid_utf8_is_replaced() {
-        let sample: Sample = decode(b"{\"serviceName\":\"a\xff\xfeb\"}").unwrap();
+        let sample: JsonSample = decode(b"{\"serviceName\":\"a\xff\xfeb\"}").unwrap();
         assert_eq!(sample.name, "a\u{FFFD}\u{FFFD}b");
     }
 }

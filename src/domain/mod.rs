@@ -1,7 +1,7 @@
-//! The registry's words and rules: what a service, an instance, a dependency is, and when one is valid.
+//! The registry's terms and rules: what a service, an instance and a dependency are, and when they are valid.
 //!
-//! Invariant: pure. No async, no I/O, no clock, no actix, no store: time and randomness are arguments. Everything above
-//! may import it, it imports only `error`.
+//! Invariant: this layer is pure. It has no async code, I/O, clock, actix or store. Time and randomness are arguments. It
+//! imports only `error`, and every layer above may import it.
 
 pub mod dependency;
 pub mod event;

@@ -1,23 +1,23 @@
-//! Quotas: how much a tenant may hold. Checked only for what is new, so that a full registry keeps its members.
+//! Quotas: how much a tenant may hold. Only new objects are checked, so a tenant over its quota can still update what it has.
 
 use crate::error::{Code, Error};
 
-/// The limits in force.
+/// The configured quotas.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
-    /// Tenants that hold something. Without it the others would bound nothing: each tenant has its own.
+    /// Most tenants that hold something. The other quotas are for each tenant, so they alone would not limit the registry.
     pub tenants: usize,
-    /// Service versions a tenant.
+    /// Most service versions of a tenant.
     pub services: usize,
-    /// Instances a tenant.
+    /// Most instances of a tenant.
     pub instances: usize,
-    /// Schemas a service.
+    /// Most schemas of a service.
     pub schemas: usize,
-    /// Bytes of schema texts a service.
+    /// Most bytes of schema texts of a service.
     pub schema_bytes: usize,
-    /// Tags a service.
+    /// Most tags of a service.
     pub tags: usize,
-    /// Providers a consumer.
+    /// Most providers of a consumer.
     pub dependencies: usize,
 }
 
@@ -40,7 +40,7 @@ pub fn check(what: &str, limit: usize, current: usize) -> Result<(), Error> {
     check_several(what, limit, current, 1)
 }
 
-/// 400100 unless this many more fit. None always fit, however many there are.
+/// 400100 unless this many more fit. Zero more always fit, even if there are already more than the limit.
 pub fn check_several(what: &str, limit: usize, current: usize, more: usize) -> Result<(), Error> {
     if more == 0 || current.saturating_add(more) <= limit {
         return Ok(());
@@ -50,7 +50,7 @@ pub fn check_several(what: &str, limit: usize, current: usize, more: usize) -> R
     Err(Error::new(Code::NotEnoughQuota, detail))
 }
 
-/// 400100: `current` bytes are held, and with the new ones it would be more than the limit.
+/// 400100 for `new` bytes that do not fit, because `current` bytes are already held.
 pub fn too_many_bytes(what: &str, limit: usize, current: usize, new: usize) -> Error {
     let detail = format!(
         "no quota to create {what}, max num of bytes is {limit}, curNum is {current}, apply num is {new}"

@@ -1,12 +1,11 @@
-//! The revision of a find: a digest of its result, the same on every node (and on a Go node) that holds the same data.
+//! The revision of a find answer: a digest that is the same on every node with the same data, also on a node of the original
+//! server.
 
 use sha1::{Digest, Sha1};
 
-use super::service::hex;
-
-/// Lower-case hex SHA-1 of `<highest mod revision>.<number>,` over the instance keys of an answer; both 0 for none.
+/// Lower-case hex SHA-1 of `<highest mod revision>.<count>,` of the instances in an answer. Both are 0 without instances.
 pub fn find_revision(highest_mod_revision: i64, count: usize) -> String {
-    hex(&Sha1::digest(format!("{highest_mod_revision}.{count},")))
+    hex::encode(Sha1::digest(format!("{highest_mod_revision}.{count},")))
 }
 
 #[cfg(test)]

@@ -1,25 +1,24 @@
-//! Schemas: contents addressed by hash, referred to by services.
+//! Schemas. The store holds each text under its hash, and services refer to the hash.
 
 use md5::{Digest, Md5};
 
-use super::service::hex;
 use crate::json_object;
 
 json_object! {
     /// A schema of a service, as clients send and get it.
     pub struct Schema {
-        /// Unique within the service.
+        /// Id, unique within the service.
         "schemaId" => schema_id: String,
-        /// Opaque, alphanumeric; clients compare it.
+        /// Any letters and digits. Clients compare summaries to see whether a schema has changed.
         "summary" => summary: String,
-        /// The text.
+        /// Text of the schema.
         "schema" => schema: String,
     }
 }
 
-/// Under which a content is stored: lower-case hex MD5 of `<schemaId>: <content>`.
+/// The hash under which the store holds a schema's text: lower-case hex MD5 of `<schemaId>: <content>`.
 pub fn content_hash(schema_id: &str, content: &str) -> String {
-    hex(&Md5::new().chain_update(schema_id).chain_update(": ").chain_update(content).finalize())
+    hex::encode(Md5::new().chain_update(schema_id).chain_update(": ").chain_update(content).finalize())
 }
 
 #[cfg(test)]

@@ -6,53 +6,53 @@ use super::id::Tenant;
 use super::json::TextMap;
 use crate::json_object;
 
-/// Name of the service every node registers itself under.
+/// Name of the service that the nodes of the registry register themselves under.
 pub const REGISTRY_SERVICE: &str = "SERVICECENTER";
-/// `appId` when none is given.
+/// `appId` of a service that gives none.
 pub const DEFAULT_APP: &str = "default";
-/// `version` when none is given.
+/// `version` of a service that gives none.
 pub const DEFAULT_VERSION: &str = "0.0.1";
-/// Property that opens a service to consumers of other applications when it is `true` (in any case).
+/// With the value `true`, in any case, this property lets consumers of other applications see the service.
 pub const ALLOW_CROSS_APP: &str = "allowCrossApp";
 
 json_object! {
-    /// A microservice: the document clients send and get and the store holds. Members in wire order.
+    /// A microservice, as clients send and get it and as the store holds it.
     pub struct Service {
-        /// Given by the client or derived from the key.
+        /// Id. The client gives it, or the registry derives it from the key.
         "serviceId" => service_id: String,
-        /// Application.
+        /// Name of the application.
         "appId" => app_id: String,
-        /// Name.
+        /// Name of the service.
         "serviceName" => service_name: String,
         /// One to four numbers, `1.2.3`.
         "version" => version: String,
-        /// Free text.
+        /// Any text.
         "description" => description: String,
         /// `FRONT`, `MIDDLE` or `BACK`.
         "level" => level: String,
-        /// Ids of its schemas; kept by the schema routes.
+        /// Ids of the schemas. The requests for schemas keep the list up to date.
         "schemas" => schemas: Vec<String>,
-        /// REST paths; a registration with a `null` among them is refused.
+        /// REST paths. A registration with a `null` in the list is rejected.
         "paths" => paths: Vec<Option<ServicePath>>,
         /// `UP` or `DOWN`.
         "status" => status: String,
-        /// Free pairs; [`ALLOW_CROSS_APP`] has a meaning.
+        /// Any names and values. With `allowCrossApp` set to `true`, consumers of other applications see the service.
         "properties" => properties: TextMap,
-        /// When it was registered, Unix seconds.
+        /// When the service was registered, Unix seconds.
         "timestamp" => timestamp: String,
-        /// Stored as given, never used; a registration with a `null` among them is refused.
+        /// Stored as given and not used. A registration with a `null` in the list is rejected.
         "providers" => providers: Vec<Option<ServiceKey>>,
         /// A second name.
         "alias" => alias: String,
-        /// Stored as given.
+        /// Stored as given and not used.
         "LBStrategy" => lb_strategy: TextMap,
-        /// When its properties were last written, Unix seconds.
+        /// When the properties were last written, Unix seconds.
         "modTimestamp" => mod_timestamp: String,
-        /// `development`, `testing`, `acceptance`, `production` or empty, which is an environment of its own.
+        /// `development`, `testing`, `acceptance`, `production` or empty. Empty is an environment of its own.
         "environment" => environment: String,
         /// `SDK`, `SIDECAR` or `PLATFORM`.
         "registerBy" => register_by: String,
-        /// What it is built with.
+        /// The framework that the service is built with.
         "framework" => framework: Option<Framework>,
     }
 }
@@ -60,43 +60,43 @@ json_object! {
 json_object! {
     /// A REST path of a service.
     pub struct ServicePath {
-        /// The path.
+        /// The path itself.
         "path" => path: String,
-        /// Free pairs.
+        /// Any names and values.
         "property" => property: TextMap,
     }
 }
 
 json_object! {
-    /// A framework.
+    /// The framework of a service.
     pub struct Framework {
-        /// Name.
+        /// Name of the framework.
         "name" => name: String,
-        /// Version.
+        /// Version of the framework.
         "version" => version: String,
     }
 }
 
 json_object! {
-    /// What identifies a service to others: in dependencies, batch finds and pushed events.
+    /// Identifies a service in dependencies, batch finds and watch events.
     pub struct ServiceKey {
         /// `domain/project`.
         "tenant" => tenant: String,
-        /// Environment.
+        /// Environment of the service.
         "environment" => environment: String,
-        /// Application.
+        /// Name of the application.
         "appId" => app_id: String,
-        /// Name.
+        /// Name of the service.
         "serviceName" => service_name: String,
-        /// Second name.
+        /// Second name of the service.
         "alias" => alias: String,
-        /// Exact version, or `0.0.0+` for all.
+        /// Exact version, or `0.0.0+` for all versions.
         "version" => version: String,
     }
 }
 
 impl Service {
-    /// Fills what a registration may leave out.
+    /// Fills in members that a registration may leave out.
     pub fn apply_defaults(&mut self) {
         let defaults = [
             (&mut self.app_id, DEFAULT_APP),
@@ -111,7 +111,6 @@ impl Service {
         }
     }
 
-    /// Its key in a tenant.
     pub fn key(&self, tenant: &Tenant) -> ServiceKey {
         ServiceKey {
             tenant: tenant.as_str().to_owned(),
@@ -123,35 +122,28 @@ impl Service {
         }
     }
 
-    /// Whether this is the service that the nodes of the registry register themselves under: [`REGISTRY_SERVICE`] of the
-    /// default application in `default/default`, in any environment and version.
+    /// Whether the nodes of the registry register themselves under this service: [`REGISTRY_SERVICE`] of the default application
+    /// in `default/default`, in any environment and version.
     pub fn is_registry(&self, tenant: &Tenant) -> bool {
         tenant.is_default() && self.app_id == DEFAULT_APP && self.service_name == REGISTRY_SERVICE
     }
 
-    /// Whether a look-up of the registry's own service could lead here: by the name, or by the alias.
+    /// Whether a find of the registry's own service could return this service, by its name or its alias.
     pub fn claims_registry(&self, tenant: &Tenant) -> bool {
         let is_aliased = tenant.is_default() && self.app_id == DEFAULT_APP && self.alias == REGISTRY_SERVICE;
         is_aliased || self.is_registry(tenant)
     }
 
-    /// Whether consumers of other applications may see it.
+    /// Whether consumers of other applications may see this service.
     pub fn allows_cross_app(&self) -> bool {
         self.properties.get(ALLOW_CROSS_APP).is_some_and(|value| value.eq_ignore_ascii_case("true"))
     }
 }
 
-/// The id a service gets that brings none: the SHA-1 of its index key in the store, so that every node and every
-/// re-registration arrives at the same one.
+/// The id of a service that gives none: the SHA-1 of its index key in the store. Every node and every repeated registration
+/// derives the same id.
 pub fn derived_id(index_key: &str) -> String {
-    hex(&Sha1::digest(index_key.as_bytes()))
-}
-
-/// Lower-case hex.
-pub fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| char::from(DIGITS[usize::from(nibble & 15)]);
-    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(*byte)]).collect()
+    hex::encode(Sha1::digest(index_key.as_bytes()))
 }
 
 #[cfg(test)]

@@ -1,50 +1,47 @@
-//! What a JSON value looks like, as a constant of its type: for the description of the API, which is thereby made of the same
-//! declarations that read and write the values. Pure; knows no HTTP.
+//! The shape of a type's JSON, as a constant of the type. The description of the API is made of these constants, so it comes
+//! from the same declarations that read and write the values.
 
 use std::collections::BTreeMap;
 
-/// A type's shape.
+/// What a JSON value looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
     /// A string.
     Text,
-    /// A number without fraction, 32 bit.
+    /// A 32-bit integer.
     Integer,
     /// `true` or `false`.
     Flag,
-    /// An array.
+    /// An array whose elements have this shape.
     List(&'static Shape),
-    /// An object with free names.
+    /// An object whose members have any names and this shape.
     Map(&'static Shape),
-    /// An object with known names.
     Object(ObjectShape),
 }
 
-/// An object with known names.
+/// An object with members that its type declares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectShape {
-    /// Name of the type.
+    /// Name of the Rust type.
     pub name: &'static str,
-    /// What it is, as its documentation says.
+    /// Doc comment of the type.
     pub about: &'static str,
-    /// Its members in wire order.
+    /// Members in the order in which they are written.
     pub members: &'static [MemberShape],
 }
 
-/// A member.
+/// A member of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemberShape {
-    /// Its name on the wire.
+    /// Name in the JSON.
     pub name: &'static str,
-    /// What it is, as its documentation says.
+    /// Doc comment of the member.
     pub about: &'static str,
-    /// Its value.
     pub shape: Shape,
 }
 
-/// A type with a shape. `json_object!` gives each of its types one.
+/// A type whose shape is known. `json_object!` implements it.
 pub trait Shaped {
-    /// The shape.
     const SHAPE: Shape;
 }
 
@@ -81,7 +78,7 @@ mod tests {
     json_object! {
         /// A sample
         /// of two lines.
-        pub struct Sample {
+        pub struct ShapeSample {
             /// Names.
             "Names" => names: Vec<Option<String>>,
             /// Pairs.
@@ -91,8 +88,8 @@ mod tests {
 
     #[test]
     fn a_declared_object_describes_itself() {
-        let Shape::Object(object) = Sample::SHAPE else { panic!("no object") };
-        assert_eq!((object.name, object.about.trim()), ("Sample", "A sample of two lines."));
+        let Shape::Object(object) = ShapeSample::SHAPE else { panic!("no object") };
+        assert_eq!((object.name, object.about.trim()), ("ShapeSample", "A sample of two lines."));
         let members: Vec<_> = object.members.iter().map(|member| (member.name, member.shape)).collect();
         assert_eq!(members, [("Names", Shape::List(&Shape::Text)), ("pairs", Shape::Map(&Shape::Text))]);
     }

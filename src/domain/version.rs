@@ -1,6 +1,7 @@
 //! Versions of services: one to four numbers.
 
-/// A version as four 16-bit numbers, for ordering; `None` if it has another form.
+/// A version as four numbers, which order as the versions do. Missing numbers are 0. `None` unless the text has one to four
+/// numbers from 0 to 32767.
 pub fn parse(text: &str) -> Option<[u16; 4]> {
     let mut parts = [0; 4];
     for (at, part) in text.split('.').enumerate() {

@@ -131,7 +131,7 @@ fn text(entry: &Entry) -> Result<&str, String> {
     std::str::from_utf8(&entry.value).map_err(|error| error.to_string())
 }
 
-fn value<T: json::Decoded>(entry: &Entry) -> Result<T, String> {
+fn value<T: json::DecodeJson>(entry: &Entry) -> Result<T, String> {
     json::decode::<T>(&entry.value).map_err(|error| error.to_string())
 }
 

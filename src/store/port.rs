@@ -8,8 +8,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
-/// A store-wide counter: each committed transaction (in a batch: the batch) that changed something has a higher one.
-pub type Revision = i64;
+pub use crate::domain::event::Revision;
 
 /// A key: UTF-8 text, no trailing slash (`/cse-sr/inst/files/…`).
 pub type Key = Arc<str>;

@@ -22,7 +22,8 @@ pub(super) fn decrypt(text: &str, password: &[u8]) -> Result<Vec<u8>, KeyError> 
     let info = info.ok_or_else(|| KeyError::Unsupported(String::new()))?;
     let (cipher, iv) =
         info.trim().split_once(',').ok_or_else(|| KeyError::damaged("DEK-Info names no initial vector"))?;
-    let iv = unhex(iv).ok_or_else(|| KeyError::damaged("the initial vector in DEK-Info is no hex"))?;
+    let iv =
+        hex::decode(iv.trim()).map_err(|_| KeyError::damaged("the initial vector in DEK-Info is no hex"))?;
     let key_length = match cipher {
         "AES-128-CBC" => 16,
         "AES-192-CBC" => 24,
@@ -61,15 +62,6 @@ fn derive(password: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
     }
     key.truncate(length);
     key
-}
-
-fn unhex(text: &str) -> Option<Vec<u8>> {
-    let digits: Vec<u8> = text
-        .trim()
-        .chars()
-        .map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok()))
-        .collect::<Option<_>>()?;
-    Some(digits.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, digit| byte << 4 | digit)).collect())
 }
 
 #[cfg(test)]

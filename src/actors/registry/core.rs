@@ -17,7 +17,7 @@ use super::rules::RegistryRules;
 use super::schema_text_table::SchemaTexts;
 use super::turns::{Turn, Turns};
 use crate::actors::freshness::{Behind, Freshness};
-use crate::cache::snapshot::Usage;
+use crate::cache::snapshot::QuotaUsage;
 use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
 use crate::clock::Clock;
 use crate::domain::event::Revision;
@@ -159,7 +159,7 @@ impl RegistryCore {
         what: &str,
         limit: usize,
         tenant: &Tenant,
-        counted: impl Fn(Usage) -> usize,
+        counted: impl Fn(QuotaUsage) -> usize,
     ) -> Result<(), Error> {
         let current = || counted(self.reader.load().usage(tenant, &self.rules.shared));
         if current() < limit {

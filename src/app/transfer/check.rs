@@ -16,7 +16,7 @@ use super::line::{self, FORMAT, Line, Next};
 use crate::domain::dependency::{ALL_VERSIONS, CrossDomain, Dependency, Partners};
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::instance::MAX_TTL_SECONDS;
-use crate::domain::json::{self, Decoded, TextMap};
+use crate::domain::json::{self, DecodeJson, TextMap};
 use crate::domain::schema::{Schema, content_hash};
 use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::rule::Shown;
@@ -426,7 +426,7 @@ fn another_name(service: &str) -> Refusal {
     format!("service '{}' has another name or version", Shown::new(service)).into()
 }
 
-fn document<T: Decoded>(text: &str) -> Result<T, Refusal> {
+fn document<T: DecodeJson>(text: &str) -> Result<T, Refusal> {
     json::decode(text.as_bytes()).map_err(|error| error.to_string().into())
 }
 
@@ -441,12 +441,7 @@ fn value_of(line: &Line) -> Result<Bytes, Refusal> {
     if !line.value.is_empty() {
         return Err("both 'value' and 'hex' are given".into());
     }
-    let digits = line.hex.as_bytes().chunks(2).map(|pair| {
-        let pair = std::str::from_utf8(pair).ok().filter(|pair| pair.len() == 2)?;
-        u8::from_str_radix(pair, 16).ok()
-    });
-    let bytes = digits.collect::<Option<Vec<u8>>>();
-    bytes.map(Bytes::from).ok_or_else(|| "'hex' is no hex".into())
+    hex::decode(&line.hex).map(Bytes::from).map_err(|_| "'hex' is no hex".into())
 }
 
 fn lease_of(line: &Line) -> Result<Option<OldLease>, Refusal> {

@@ -131,7 +131,7 @@ fn line_of(entry: &Entry, ttls: &mut HashMap<i64, i64>) -> Line {
     let mut line = Line { key: entry.key.to_string(), ..Line::default() };
     match std::str::from_utf8(&entry.value) {
         Ok(text) => text.clone_into(&mut line.value),
-        Err(_) => line.hex = crate::domain::service::hex(&entry.value),
+        Err(_) => line.hex = hex::encode(&entry.value),
     }
     if let Some(lease) = entry.lease {
         // Documents come before lease keys, so the TTL is known by then. A document that cannot be read says nothing about it.

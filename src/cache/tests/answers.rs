@@ -1,4 +1,4 @@
-//! Ready answers: kept while they are right, dropped by what changes them and by nothing else of the same kind.
+//! Ready answers: a change drops the answers that it makes wrong, and keeps the others.
 
 use std::sync::Arc;
 
@@ -25,9 +25,9 @@ fn list(snapshot: &Snapshot, service: &str) -> Arc<FindAnswer> {
         .unwrap()
 }
 
-fn world() -> World {
+fn world() -> SnapshotWorld {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     for (id, version) in [("s1", "1"), ("s2", "2")] {
         world.put_service(id, &svc, version);
         world.put_instance(id, "i");
@@ -37,24 +37,24 @@ fn world() -> World {
     world
 }
 
-/// Has all answers made, then changes something. With `Held::No` nobody holds the snapshot any more, so that the working
-/// copy is changed in place.
+/// Whether a reader still holds the former snapshot. If none does, the builder changes its working copy in place.
 #[derive(Clone, Copy, Debug)]
-enum Held {
-    Yes,
-    No,
+enum FormerSnapshot {
+    Held,
+    Dropped,
 }
 
+/// Makes all answers, changes something, and makes them again.
 #[track_caller]
-fn check(change: impl Fn(&mut World), all: &[&str], tagged: &[&str]) {
-    for held in [Held::Yes, Held::No] {
+fn check(change: impl Fn(&mut SnapshotWorld), all: &[&str], tagged: &[&str]) {
+    for held in [FormerSnapshot::Held, FormerSnapshot::Dropped] {
         let mut world = world();
         let former = world.snapshot();
         find(&former, &[]);
         find(&former, &["a"]);
         list(&former, "s1");
         list(&former, "s2");
-        let former = Some(former).filter(|_| matches!(held, Held::Yes));
+        let former = Some(former).filter(|_| matches!(held, FormerSnapshot::Held));
         change(&mut world);
         let snapshot = world.snapshot();
         assert_eq!(told(&find(&snapshot, &[])), joined(&snapshot, all), "{held:?}");
@@ -88,7 +88,7 @@ fn versions_change_them() {
     );
     check(
         |world| {
-            // The answer of one version of two must not pass for that of the other.
+            // The answer with only the one version must not be returned for the other.
             world.apply(RegistryEvent::IndexDeleted(svc(), "1".into()));
         },
         &["s2"],
@@ -158,7 +158,7 @@ fn what_does_not_touch_them_leaves_them() {
 #[test]
 fn subsets_are_kept_apart_and_bounded() {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     for number in 0..12 {
         let id = format!("s{number:02}");
         world.put_service(&id, &svc, &format!("1.{number:02}"));
@@ -179,7 +179,7 @@ fn subsets_are_kept_apart_and_bounded() {
 
 #[test]
 fn nothing_found_is_an_empty_object() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("s", &name("", "app", "svc"), "1");
     let answer = find(&world.snapshot(), &[]);
     assert_eq!((&answer.body()[..], answer.count, answer.instances_size()), (&b"{}"[..], 0, 0));
@@ -195,7 +195,7 @@ fn nothing_found_is_an_empty_object() {
     assert_eq!(&*answer.revision, crate::domain::revision::find_revision(4, 2));
 }
 
-/// The instances of an answer, and whether they have the size they say.
+/// The instances of an answer. Asserts that they have the size that the answer gives.
 fn instances(answer: &crate::cache::FindAnswer) -> String {
     let mut out = Vec::new();
     answer.write_instances(&mut out);
@@ -203,7 +203,7 @@ fn instances(answer: &crate::cache::FindAnswer) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Whether two bodies are one piece of memory.
+/// Whether two bodies share their memory.
 fn is_same(one: &bytes::Bytes, other: &bytes::Bytes) -> bool {
     assert_eq!(one, other);
     one.as_ptr() == other.as_ptr()
@@ -211,7 +211,7 @@ fn is_same(one: &bytes::Bytes, other: &bytes::Bytes) -> bool {
 
 #[test]
 fn a_large_body_is_kept_once_it_is_asked_for_again() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("s", &name("", "app", "svc"), "1");
     world.put_instance("s", "first");
     let small = find(&world.snapshot(), &[]);

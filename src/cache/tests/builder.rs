@@ -1,4 +1,4 @@
-//! Each event, in the orders a store may bring them.
+//! Each event, in every order in which a store may send them.
 
 use std::sync::Arc;
 
@@ -6,35 +6,35 @@ use super::super::ServiceView;
 use super::*;
 use crate::domain::dependency::CrossDomain;
 
-fn one_service() -> World {
-    let mut world = World::default();
+fn one_service() -> SnapshotWorld {
+    let mut world = SnapshotWorld::default();
     world.put_service("s", &name("", "app", "svc"), "1.0.0");
     world
 }
 
-fn lease_of(world: &World, service: &str, instance: &str) -> Option<i64> {
+fn lease_of(world: &SnapshotWorld, service: &str, instance: &str) -> Option<i64> {
     let entry = world.builder.current().instance(&tenant(), service, instance).cloned();
     entry.and_then(|entry| entry.lease.as_ref().map(|mark| mark.lease()))
 }
 
-fn is_empty(world: &mut World) -> bool {
+fn is_empty(world: &mut SnapshotWorld) -> bool {
     let snapshot = world.snapshot();
     snapshot.tenants().next().is_none() && snapshot.instance_count == 0
 }
 
-fn put_lease(world: &mut World, service: &str, instance: &str, lease: i64) {
+fn put_lease(world: &mut SnapshotWorld, service: &str, instance: &str, lease: i64) {
     world.apply(RegistryEvent::LeasePut(at(service, instance), lease));
 }
 
-fn delete_lease(world: &mut World, service: &str, instance: &str) {
+fn delete_lease(world: &mut SnapshotWorld, service: &str, instance: &str) {
     world.apply(RegistryEvent::LeaseDeleted(at(service, instance)));
 }
 
 #[test]
 fn a_service_comes_and_goes_in_any_order_of_its_parts() {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
-    // The name first: nobody finds it before its document is there.
+    let mut world = SnapshotWorld::default();
+    // The name comes first: the service is not found before its document is there.
     world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into()));
     assert_eq!(world.snapshot().tenant(&tenant()).unwrap().service_count, 0);
     world.put_document(document("s", &svc, "1"));
@@ -51,7 +51,7 @@ fn a_service_comes_and_goes_in_any_order_of_its_parts() {
 
 #[test]
 fn a_lease_may_come_before_its_instance_and_both_before_the_service() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     put_lease(&mut world, "s", "i", 7);
     assert_eq!(world.snapshot().instance_count, 0);
     world.put_instance("s", "i");
@@ -69,8 +69,9 @@ fn another_lease_has_another_mark_and_the_same_keeps_it() {
     let mut world = one_service();
     world.put_instance("s", "i");
     put_lease(&mut world, "s", "i", 7);
-    let mark =
-        |world: &World| world.builder.current().instance(&tenant(), "s", "i").unwrap().lease.clone().unwrap();
+    let mark = |world: &SnapshotWorld| {
+        world.builder.current().instance(&tenant(), "s", "i").unwrap().lease.clone().unwrap()
+    };
     let first = mark(&world);
     put_lease(&mut world, "s", "i", 7);
     assert!(Arc::ptr_eq(&first, &mark(&world)));
@@ -125,13 +126,13 @@ fn an_instance_stays_when_its_service_goes() {
 #[test]
 fn a_version_that_changes_owner_leads_to_the_new_one_only() {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("a", &svc, "1");
     world.put_service("b", &svc, "1");
     let snapshot = world.snapshot();
     let view = snapshot.tenant(&tenant()).unwrap();
     assert_eq!(view.name("/app/svc").unwrap().versions(), [("1".into(), ServiceId::from("b"))]);
-    // The former owner goes without a trace, and without taking the name along.
+    // The former owner is removed completely, and the name stays.
     world.apply(RegistryEvent::ServiceDeleted(tenant(), "a".into()));
     let snapshot = world.snapshot();
     let view = snapshot.tenant(&tenant()).unwrap();
@@ -144,7 +145,7 @@ fn a_version_that_changes_owner_leads_to_the_new_one_only() {
 #[test]
 fn a_name_written_twice_goes_with_one_deletion() {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     for _ in 0..2 {
         world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into()));
         world.apply(RegistryEvent::AliasPut(svc.clone(), "1".into(), "s".into()));
@@ -178,7 +179,7 @@ fn two_versions_of_a_name_may_lead_to_one_service() {
 
 #[test]
 fn what_hangs_on_a_service_goes_piece_by_piece() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_tags("s", &["a"]);
     world.apply(RegistryEvent::SchemaRefPut(tenant(), "s".into(), "x".into(), "hash".into()));
     world.apply(RegistryEvent::SchemaSummaryPut(tenant(), "s".into(), "x".into(), "sum".into()));
@@ -202,12 +203,12 @@ fn partners_of(snapshot: &Snapshot, tenant: &Tenant, id: &str) -> (Vec<String>, 
     (ids(snapshot.providers(tenant, service, all)), ids(snapshot.consumers(tenant, service, all)))
 }
 
-/// Also of rules that other nodes have written.
+/// Other nodes may have written such rules.
 #[test]
 fn rules_across_domains_count_only_where_that_is_allowed() {
     let (near, far) = (Tenant::from("default/other"), Tenant::from("far/p"));
     let check = |cross_domain: CrossDomain, expected: (&[&str], &[&str])| {
-        let mut world = World { builder: SnapshotBuilder::new(cross_domain), revision: 0 };
+        let mut world = SnapshotWorld { builder: SnapshotBuilder::new(cross_domain), revision: 0 };
         let (shop, bank) = (name("", "app", "shop"), name("", "app", "bank"));
         world.put_service("s", &shop, "1");
         for (tenant, id) in [(&near, "near"), (&far, "far")] {
@@ -224,7 +225,7 @@ fn rules_across_domains_count_only_where_that_is_allowed() {
         let (providers, consumers) = partners_of(&world.snapshot(), &tenant(), "s");
         assert_eq!(providers, expected.0);
         assert_eq!(consumers, expected.1);
-        // A listing keeps to it.
+        // A listing follows the same rule.
         let mut listed = SnapshotBuilder::listing_after(world.builder.current());
         listed.apply(RegistryEvent::ConsumerRulePut(
             shop.clone(),
@@ -244,7 +245,7 @@ fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
     let (shop, bank, nobody) = (name("", "app", "shop"), name("", "app", "bank"), name("", "app", "nobody"));
     let aliased =
         |alias: &str| ServiceKey { alias: alias.to_owned(), ..partner(&tenant(), &nobody, "0.0.0+") };
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("c", &shop, "1");
     for (id, version, alias) in [("b1", "1", "money"), ("b2", "2", "money"), ("b3", "3", "")] {
         world.put_document(Service { alias: alias.to_owned(), ..document(id, &bank, version) });
@@ -254,7 +255,7 @@ fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
             world.apply(RegistryEvent::AliasPut(alias, version.into(), id.into()));
         }
     }
-    let check = |world: &mut World, expected: [&[&str]; 4]| {
+    let check = |world: &mut SnapshotWorld, expected: [&[&str]; 4]| {
         let snapshot = world.snapshot();
         reads(&snapshot);
         let of = |id: &str| partners_of(&snapshot, &tenant(), id);
@@ -266,16 +267,16 @@ fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
     world.put_consumer_rule(&shop, "1", &[aliased("money")]);
     world.put_provider_rule(&nobody, &[partner(&tenant(), &shop, "1")]);
     check(&mut world, [&["b1", "b2"], &["c"], &["c"], &[]]);
-    // The alias as it is written now.
+    // The rule gives another alias now.
     world.put_consumer_rule(&shop, "1", &[aliased("gold")]);
     check(&mut world, [&[], &[], &[], &[]]);
     world.put_consumer_rule(&shop, "1", &[aliased("money")]);
-    // The name goes first.
+    // A service with the name comes before one with the alias.
     world.put_service("n", &nobody, "1");
     check(&mut world, [&["n"], &[], &[], &[]]);
     world.apply(RegistryEvent::IndexDeleted(nobody.clone(), "1".into()));
     check(&mut world, [&["b1", "b2"], &["c"], &["c"], &[]]);
-    // Named twice, it is told once.
+    // A provider that is named twice is returned once.
     world.put_consumer_rule(&shop, "1", &[aliased("money"), partner(&tenant(), &bank, "0.0.0+")]);
     world.put_provider_rule(&bank, &[partner(&tenant(), &shop, "1")]);
     check(&mut world, [&["b1", "b2", "b3"], &["c"], &["c"], &["c"]]);
@@ -289,13 +290,13 @@ fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
 #[test]
 fn rules_come_and_go() {
     let (shop, bank) = (name("", "app", "shop"), name("", "app", "bank"));
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("c", &shop, "1");
     world.put_service("p1", &bank, "1");
     world.put_service("p2", &bank, "2");
     world.put_consumer_rule(&shop, "1", &[partner(&tenant(), &bank, "0.0.0+")]);
     world.put_provider_rule(&bank, &[partner(&tenant(), &shop, "1")]);
-    let check = |world: &mut World, expected: (&[&str], &[&str])| {
+    let check = |world: &mut SnapshotWorld, expected: (&[&str], &[&str])| {
         let snapshot = world.snapshot();
         let service = |id| snapshot.service(&tenant(), id).unwrap();
         let ids = |found: Vec<Arc<super::super::ServiceView>>| -> Vec<String> {
@@ -306,7 +307,7 @@ fn rules_come_and_go() {
         assert_eq!(ids(snapshot.consumers(&tenant(), service("p2"), filter)), expected.1);
     };
     check(&mut world, (&["p1", "p2"], &["c"]));
-    // The older form of a rule's key has another version; both count.
+    // The older form of a rule's key has another version. Both rules count.
     world.apply(RegistryEvent::ProviderRulePut(
         bank.clone(),
         "1".into(),
@@ -323,7 +324,7 @@ fn rules_come_and_go() {
 
 #[test]
 fn the_queue_domains_and_projects() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.apply(RegistryEvent::DependencyQueued("k1".into(), None));
     world.apply(RegistryEvent::DependencyQueued("k2".into(), None));
     world.apply(RegistryEvent::DependencyTaken("k1".into(), None));
@@ -338,8 +339,8 @@ fn the_queue_domains_and_projects() {
 #[test]
 fn deletions_of_what_was_never_there_do_nothing() {
     let svc = name("", "app", "svc");
-    let mut world = World::default();
-    let nothing = |world: &mut World, service: &str| {
+    let mut world = SnapshotWorld::default();
+    let nothing = |world: &mut SnapshotWorld, service: &str| {
         world.apply(RegistryEvent::ServiceDeleted(tenant(), service.into()));
         world.apply(RegistryEvent::IndexDeleted(svc.clone(), "9".into()));
         world.apply(RegistryEvent::AliasDeleted(svc.clone(), "9".into()));

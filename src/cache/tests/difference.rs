@@ -1,4 +1,4 @@
-//! What watchers are told when events were missed.
+//! The changes that watchers are told when events were missed.
 
 use super::super::builder::difference;
 use super::*;
@@ -19,7 +19,7 @@ fn row(action: Action, at: &str, is_of_service: bool) -> (String, String, bool) 
 
 #[test]
 fn new_changed_and_gone() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     let empty = world.snapshot();
     world.put_service("s", &name("", "app", "svc"), "1");
     world.put_instance("s", "same");
@@ -49,7 +49,7 @@ fn new_changed_and_gone() {
 
 #[test]
 fn one_that_went_and_came_back_has_changed() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_service("s", &name("", "app", "svc"), "1");
     world.put_instance("s", "i");
     let old = world.snapshot();
@@ -60,7 +60,7 @@ fn one_that_went_and_came_back_has_changed() {
 
 #[test]
 fn the_same_id_of_another_service_is_another_instance() {
-    let mut world = World::default();
+    let mut world = SnapshotWorld::default();
     world.put_instance("a", "i");
     let old = world.snapshot();
     world.delete_instance("a", "i");

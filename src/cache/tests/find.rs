@@ -1,10 +1,10 @@
-//! Who sees what.
+//! Which consumers see which instances.
 
 use super::*;
 use crate::domain::service::ALLOW_CROSS_APP;
 use crate::error::Code;
 
-/// A find with its parts' usual values.
+/// A find with default values.
 #[derive(Clone)]
 struct Ask {
     tenant: &'static str,
@@ -27,7 +27,7 @@ const ASK: Ask = Ask {
 };
 
 impl Ask {
-    fn of(&self, world: &mut World) -> Result<(Vec<String>, Option<String>), (Code, String)> {
+    fn of(&self, world: &mut SnapshotWorld) -> Result<(Vec<String>, Option<String>), (Code, String)> {
         let (tenant, target) = (Tenant::from(self.tenant), Tenant::from(self.target));
         let query = FindQuery {
             tenant: &tenant,
@@ -49,19 +49,19 @@ impl Ask {
     }
 
     #[track_caller]
-    fn finds(&self, world: &mut World, expected: &[&str]) {
+    fn finds(&self, world: &mut SnapshotWorld, expected: &[&str]) {
         let (found, _) = self.of(world).unwrap();
         assert_eq!(found, expected);
     }
 
     #[track_caller]
-    fn fails(&self, world: &mut World) {
+    fn fails(&self, world: &mut SnapshotWorld) {
         assert_eq!(self.of(world).unwrap_err().0, Code::ServiceNotExists);
     }
 }
 
-fn world() -> World {
-    let mut world = World::default();
+fn world() -> SnapshotWorld {
+    let mut world = SnapshotWorld::default();
     let svc = name("", "app", "svc");
     world.put_service("s1", &svc, "1");
     world.put_service("s2", &svc, "2");
@@ -174,7 +174,7 @@ fn shared_services_are_found_from_anywhere_in_their_own_environment() {
     let of_consumer = Ask { tenant: ASK.tenant, consumer: "c", ..ask.clone() };
     assert_eq!(of_consumer.of(&mut world).unwrap(), (vec!["ig".to_owned()], None));
     Ask { tags: &["a"], ..ask.clone() }.finds(&mut world, &[]);
-    // The name alone makes nothing shared.
+    // The name alone does not make a service shared.
     Ask { app: "app", ..ask.clone() }.fails(&mut world);
     Ask { target: "their/own", ..ask }.fails(&mut world);
 }
@@ -217,5 +217,8 @@ fn what_is_shared_does_not_count() {
     assert_eq!((usage.services, usage.instances), (2, 2));
     let usage = snapshot.usage(&tenant(), &shared());
     assert_eq!((usage.services, usage.instances), (3, 3));
-    assert_eq!(snapshot.usage(&Tenant::from("a/b"), &shared()), super::super::snapshot::Usage::default());
+    assert_eq!(
+        snapshot.usage(&Tenant::from("a/b"), &shared()),
+        super::super::snapshot::QuotaUsage::default()
+    );
 }

@@ -1,4 +1,4 @@
-//! Tests of the read model: a builder that is fed by hand, and all that readers can see of a snapshot as one text.
+//! Tests of the read model: a builder that takes events from the test, and a text with all that readers can see of a snapshot.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -16,7 +16,7 @@ use bytes::Bytes;
 use super::builder::{InstanceChange, SnapshotBuilder};
 use super::dependency::PartnerFilter;
 use super::find::{FindQuery, ListQuery};
-use super::instances::Instances;
+use super::instances::InstanceMap;
 use super::snapshot::{Snapshot, TenantView};
 use super::{Action, FindAnswer};
 use crate::domain::dependency::Partners;
@@ -27,9 +27,9 @@ use crate::domain::json::{self, TextMap};
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, Service, ServiceId, ServiceKey, Tenant};
 
-/// A builder with a revision that counts on.
+/// A builder, and the revision of the last event.
 #[derive(Debug, Default)]
-pub struct World {
+pub struct SnapshotWorld {
     pub builder: SnapshotBuilder,
     pub revision: Revision,
 }
@@ -54,7 +54,7 @@ pub fn tags(keys: &[&str]) -> TextMap {
     keys.iter().map(|key| ((*key).to_owned(), "x".to_owned())).collect()
 }
 
-/// `/<environment>/<app>/<name>/<version>` as a document.
+/// The document of a service with this name and version.
 pub fn document(id: &str, name: &ServiceName, version: &str) -> Service {
     Service {
         service_id: id.to_owned(),
@@ -70,13 +70,13 @@ pub fn partner(tenant: &Tenant, name: &ServiceName, version: &str) -> ServiceKey
     document("", name, version).key(tenant)
 }
 
-impl World {
+impl SnapshotWorld {
     pub fn apply(&mut self, event: RegistryEvent) {
         self.revision += 1;
         self.builder.apply(event);
     }
 
-    /// A service document, nothing that leads to it.
+    /// A service document without an index key.
     pub fn put_document(&mut self, document: Service) {
         let id = ServiceId::from(document.service_id.as_str());
         let json = Bytes::from(json::encode(&document));
@@ -84,7 +84,7 @@ impl World {
         self.apply(RegistryEvent::ServicePut(tenant(), id, Arc::new(record)));
     }
 
-    /// A service under its name.
+    /// A service document and its index key.
     pub fn put_service(&mut self, id: &str, name: &ServiceName, version: &str) {
         self.put_document(document(id, name, version));
         self.apply(RegistryEvent::IndexPut(name.clone(), version.into(), id.into()));
@@ -140,7 +140,7 @@ pub fn in_short(at: &InstanceRef) -> String {
     format!("{}/{}", at.service, at.instance)
 }
 
-/// Ids of the instances in an answer, as they stand in its body.
+/// Ids of the instances in an answer, in the order of its body.
 pub fn ids(answer: &FindAnswer) -> Vec<String> {
     let body: serde_json::Value = serde_json::from_slice(&answer.body()).unwrap();
     let instances = body["instances"].as_array().cloned().unwrap_or_default();
@@ -148,8 +148,8 @@ pub fn ids(answer: &FindAnswer) -> Vec<String> {
     instances.iter().map(|instance| instance["instanceId"].as_str().unwrap().to_owned()).collect()
 }
 
-/// All that a reader can see of a snapshot but its revision. Two snapshots that hold the same give the same text. Asserts
-/// what must be true of each: counts, and that ready answers are what is joined anew.
+/// All that a reader can see of a snapshot, except its revision. Snapshots with the same data give the same text. Asserts what
+/// must be true of every snapshot: its counts are right, and its ready answers are the same as newly joined ones.
 pub fn reads(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     let mut out = |line: String| writeln!(text, "{line}").unwrap();
@@ -219,7 +219,7 @@ fn rule_lines(snapshot: &Snapshot, tenant: &Tenant, view: &TenantView) -> Vec<St
     lines
 }
 
-/// Finds of every name by every consumer with some tags, lists of every service.
+/// Finds of every name by every consumer, and lists of every service, with and without a tag.
 fn answer_lines(snapshot: &Snapshot, tenant: &Tenant, view: &TenantView) -> Vec<String> {
     let mut lines = Vec::new();
     let mut consumers: Vec<&str> = view.services().map(|service| service.id.as_str()).collect();
@@ -257,7 +257,7 @@ fn told(answer: &FindAnswer) -> (String, String, usize) {
     (answer.revision.to_string(), String::from_utf8_lossy(&answer.body()).into_owned(), answer.count)
 }
 
-/// Every instance an answer shows is in the snapshot as it is shown.
+/// Asserts that the snapshot holds every instance of an answer with the same document.
 fn assert_is_fresh(answer: &FindAnswer, snapshot: &Snapshot, tenant: &Tenant) {
     let view = snapshot.tenant(tenant).unwrap();
     let known: Vec<&Bytes> =
@@ -270,10 +270,10 @@ fn assert_is_fresh(answer: &FindAnswer, snapshot: &Snapshot, tenant: &Tenant) {
     }
 }
 
-/// What an answer of these services must be.
+/// What the answer with these services must be.
 pub fn joined(snapshot: &Snapshot, services: &[&str]) -> (String, String, usize) {
     let view = snapshot.tenant(&tenant()).unwrap();
-    let none = Instances::default();
+    let none = InstanceMap::default();
     let parts = services.iter().map(|id| view.node(id).map_or(&none, |node| &node.instances));
     told(&FindAnswer::join(parts))
 }

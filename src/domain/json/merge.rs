@@ -1,62 +1,62 @@
-//! Members that an object names more than once, merged as Go's `encoding/json` merges them: it decodes a later value into
-//! what an earlier one left.
+//! Merges members that come more than once in an object, as Go's `encoding/json` does: Go decodes a later value into what the
+//! earlier value left.
 //!
-//! - An object is read over the one that is there: its members replace those of the same name, others stay.
-//! - A map gets further keys. The value of a key it has is replaced as a whole, whatever the value is.
-//! - A list is read over the one that is there, element by element, and then has as many elements as the later one. What it
-//!   loses stays behind its end: a longer list after that is read over those elements.
-//! - `null` empties lists, maps and objects, and leaves texts, numbers and flags as they are. An empty list forgets what is
-//!   behind its end.
+//! - Object: the later object's members replace members with the same name. Other members stay.
+//! - Map: the later map adds its keys. A key that is there gets the new value as a whole, whatever the value is.
+//! - List: the later list is read over the earlier one, element by element. Its length becomes the length of the later list.
+//!   Elements after the new end are kept hidden, and a still later, longer list is read over them.
+//! - `null` empties lists, maps and objects. It leaves texts, numbers and flags as they are.
+//! - An empty list also drops the hidden elements.
 //!
-//! Hardly any text has such members, so they cost nothing until one does. Then the whole text is read into a tree by the
-//! shape of its type, and written again without doubles.
+//! Hardly any text has such members, so a text without them pays nothing. A text with them is read into a tree by the shape of
+//! its type, and is written again with each member once.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
+use serde::ser::{Error as _, Serialize, SerializeMap as _, SerializeSeq as _, Serializer};
 
 use super::MemberName;
 use crate::domain::shape::{ObjectShape, Shape};
 
-/// The text with each member once. It was read as a value of the shape before, so whatever it holds has the right type.
+/// The text with each member once. The caller has decoded the text as this shape before, so all values have the right type.
 pub(super) fn merged(text: &str, shape: Shape) -> serde_json::Result<Vec<u8>> {
-    let mut root = Node::Nothing;
+    let mut root = MergedValue::Nothing;
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    Place { node: &mut root, shape }.deserialize(&mut deserializer)?;
+    MergeTarget { value: &mut root, shape }.deserialize(&mut deserializer)?;
     deserializer.end()?;
     let mut out = Vec::with_capacity(text.len());
-    serde_json::to_writer(&mut out, &Shaped { node: &root, shape })?;
+    serde_json::to_writer(&mut out, &ShapedValue { value: &root, shape })?;
     Ok(out)
 }
 
-/// What was read into one place so far.
+/// A value that all its occurrences so far were merged into.
 #[derive(Debug)]
-enum Node<'t> {
-    /// Nothing, or `null`.
+enum MergedValue<'t> {
+    /// No value so far, or `null`.
     Nothing,
     Text(Cow<'t, str>),
     Integer(i64),
     Flag(bool),
     List {
-        /// Those behind `length` are what is left of a longer list.
-        elements: Vec<Node<'t>>,
+        /// The elements from `length` on are hidden: they are left of a longer list.
+        elements: Vec<MergedValue<'t>>,
         length: usize,
     },
-    Map(BTreeMap<Cow<'t, str>, Node<'t>>),
-    /// By the position among the shape's members.
-    Object(Vec<(usize, Node<'t>)>),
+    Map(BTreeMap<Cow<'t, str>, MergedValue<'t>>),
+    /// Each member with its position among the shape's members.
+    Object(Vec<(usize, MergedValue<'t>)>),
 }
 
-/// A place that the next value is read into.
-struct Place<'n, 't> {
-    node: &'n mut Node<'t>,
+/// Reads the next value into one that is there.
+struct MergeTarget<'n, 't> {
+    value: &'n mut MergedValue<'t>,
     shape: Shape,
 }
 
-impl<'t> DeserializeSeed<'t> for Place<'_, 't> {
+impl<'t> DeserializeSeed<'t> for MergeTarget<'_, 't> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'t>>(self, deserializer: D) -> Result<(), D::Error> {
@@ -64,7 +64,7 @@ impl<'t> DeserializeSeed<'t> for Place<'_, 't> {
     }
 }
 
-impl<'t> Visitor<'t> for Place<'_, 't> {
+impl<'t> Visitor<'t> for MergeTarget<'_, 't> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -74,18 +74,18 @@ impl<'t> Visitor<'t> for Place<'_, 't> {
     fn visit_unit<E>(self) -> Result<(), E> {
         match self.shape {
             Shape::Text | Shape::Integer | Shape::Flag => {}
-            Shape::List(_) | Shape::Map(_) | Shape::Object(_) => *self.node = Node::Nothing,
+            Shape::List(_) | Shape::Map(_) | Shape::Object(_) => *self.value = MergedValue::Nothing,
         }
         Ok(())
     }
 
     fn visit_bool<E>(self, flag: bool) -> Result<(), E> {
-        *self.node = Node::Flag(flag);
+        *self.value = MergedValue::Flag(flag);
         Ok(())
     }
 
     fn visit_i64<E>(self, number: i64) -> Result<(), E> {
-        *self.node = Node::Integer(number);
+        *self.value = MergedValue::Integer(number);
         Ok(())
     }
 
@@ -94,28 +94,28 @@ impl<'t> Visitor<'t> for Place<'_, 't> {
     }
 
     fn visit_borrowed_str<E>(self, text: &'t str) -> Result<(), E> {
-        *self.node = Node::Text(Cow::Borrowed(text));
+        *self.value = MergedValue::Text(Cow::Borrowed(text));
         Ok(())
     }
 
     fn visit_str<E>(self, text: &str) -> Result<(), E> {
-        *self.node = Node::Text(Cow::Owned(text.to_owned()));
+        *self.value = MergedValue::Text(Cow::Owned(text.to_owned()));
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'t>>(self, mut values: A) -> Result<(), A::Error> {
         let Shape::List(&shape) = self.shape else { return Err(unlike(self.shape)) };
-        if !matches!(self.node, Node::List { .. }) {
-            *self.node = Node::List { elements: Vec::new(), length: 0 };
+        if !matches!(self.value, MergedValue::List { .. }) {
+            *self.value = MergedValue::List { elements: Vec::new(), length: 0 };
         }
-        let Node::List { elements, length } = self.node else { return Ok(()) };
+        let MergedValue::List { elements, length } = self.value else { return Err(unlike(self.shape)) };
         *length = 0;
         loop {
             if *length == elements.len() {
-                elements.push(Node::Nothing);
+                elements.push(MergedValue::Nothing);
             }
-            let Some(node) = elements.get_mut(*length) else { break };
-            if values.next_element_seed(Place { node, shape })?.is_none() {
+            let value = &mut elements[*length];
+            if values.next_element_seed(MergeTarget { value, shape })?.is_none() {
                 break;
             }
             *length += 1;
@@ -128,35 +128,39 @@ impl<'t> Visitor<'t> for Place<'_, 't> {
 
     fn visit_map<A: MapAccess<'t>>(self, members: A) -> Result<(), A::Error> {
         match self.shape {
-            Shape::Map(&shape) => read_map(self.node, shape, members),
-            Shape::Object(shape) => read_object(self.node, shape, members),
+            Shape::Map(shape) => read_map(self.value, shape, members),
+            Shape::Object(shape) => read_object(self.value, shape, members),
             shape => Err(unlike(shape)),
         }
     }
 }
 
-fn read_map<'t, A: MapAccess<'t>>(node: &mut Node<'t>, shape: Shape, mut members: A) -> Result<(), A::Error> {
-    if !matches!(node, Node::Map(_)) {
-        *node = Node::Map(BTreeMap::new());
+fn read_map<'t, A: MapAccess<'t>>(
+    target: &mut MergedValue<'t>,
+    shape: &'static Shape,
+    mut members: A,
+) -> Result<(), A::Error> {
+    if !matches!(target, MergedValue::Map(_)) {
+        *target = MergedValue::Map(BTreeMap::new());
     }
-    let Node::Map(map) = node else { return Ok(()) };
+    let MergedValue::Map(map) = target else { return Err(unlike(Shape::Map(shape))) };
     while let Some(MemberName(key)) = members.next_key()? {
-        let mut value = Node::Nothing;
-        members.next_value_seed(Place { node: &mut value, shape })?;
+        let mut value = MergedValue::Nothing;
+        members.next_value_seed(MergeTarget { value: &mut value, shape: *shape })?;
         map.insert(key, value);
     }
     Ok(())
 }
 
 fn read_object<'t, A: MapAccess<'t>>(
-    node: &mut Node<'t>,
+    target: &mut MergedValue<'t>,
     shape: ObjectShape,
     mut members: A,
 ) -> Result<(), A::Error> {
-    if !matches!(node, Node::Object(_)) {
-        *node = Node::Object(Vec::new());
+    if !matches!(target, MergedValue::Object(_)) {
+        *target = MergedValue::Object(Vec::new());
     }
-    let Node::Object(known) = node else { return Ok(()) };
+    let MergedValue::Object(known) = target else { return Err(unlike(Shape::Object(shape))) };
     while let Some(name) = members.next_key::<MemberName<'t>>()? {
         let found = shape.members.iter().enumerate().find(|(_, member)| name.is(member.name));
         let Some((index, member)) = found else {
@@ -164,55 +168,58 @@ fn read_object<'t, A: MapAccess<'t>>(
             continue;
         };
         let at = known.iter().position(|(known, _)| *known == index).unwrap_or_else(|| {
-            known.push((index, Node::Nothing));
+            known.push((index, MergedValue::Nothing));
             known.len() - 1
         });
-        let Some((_, node)) = known.get_mut(at) else { break };
-        members.next_value_seed(Place { node, shape: member.shape })?;
+        let (_, value) = &mut known[at];
+        members.next_value_seed(MergeTarget { value, shape: member.shape })?;
     }
     Ok(())
 }
 
+/// The error for a value that does not have its shape.
 fn unlike<E: serde::de::Error>(shape: Shape) -> E {
     E::custom(format!("expected {shape:?}"))
 }
 
-/// A node to be written.
-struct Shaped<'n, 't> {
-    node: &'n Node<'t>,
+/// Writes a value by its shape.
+struct ShapedValue<'n, 't> {
+    value: &'n MergedValue<'t>,
     shape: Shape,
 }
 
-impl Serialize for Shaped<'_, '_> {
+impl Serialize for ShapedValue<'_, '_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        match (self.node, self.shape) {
-            (Node::Text(text), _) => serializer.serialize_str(text),
-            (Node::Integer(number), _) => serializer.serialize_i64(*number),
-            (Node::Flag(flag), _) => serializer.serialize_bool(*flag),
-            (Node::List { elements, length }, Shape::List(&shape)) => {
+        match (self.value, self.shape) {
+            (MergedValue::Nothing, _) => serializer.serialize_unit(),
+            (MergedValue::Text(text), _) => serializer.serialize_str(text),
+            (MergedValue::Integer(number), _) => serializer.serialize_i64(*number),
+            (MergedValue::Flag(flag), _) => serializer.serialize_bool(*flag),
+            (MergedValue::List { elements, length }, Shape::List(&shape)) => {
                 let mut list = serializer.serialize_seq(Some(*length))?;
-                for node in elements.iter().take(*length) {
-                    list.serialize_element(&Shaped { node, shape })?;
+                for value in elements.iter().take(*length) {
+                    list.serialize_element(&ShapedValue { value, shape })?;
                 }
                 list.end()
             }
-            (Node::Map(members), Shape::Map(&shape)) => {
+            (MergedValue::Map(members), Shape::Map(&shape)) => {
                 let mut map = serializer.serialize_map(Some(members.len()))?;
-                for (key, node) in members {
-                    map.serialize_entry(key, &Shaped { node, shape })?;
+                for (key, value) in members {
+                    map.serialize_entry(key, &ShapedValue { value, shape })?;
                 }
                 map.end()
             }
-            (Node::Object(members), Shape::Object(shape)) => {
+            (MergedValue::Object(members), Shape::Object(shape)) => {
                 let mut object = serializer.serialize_map(Some(members.len()))?;
-                for (index, node) in members {
-                    if let Some(member) = shape.members.get(*index) {
-                        object.serialize_entry(member.name, &Shaped { node, shape: member.shape })?;
-                    }
+                for (index, value) in members {
+                    let member = &shape.members[*index];
+                    object.serialize_entry(member.name, &ShapedValue { value, shape: member.shape })?;
                 }
                 object.end()
             }
-            _ => serializer.serialize_unit(),
+            (MergedValue::List { .. } | MergedValue::Map(_) | MergedValue::Object(_), shape) => {
+                Err(S::Error::custom(format!("expected {shape:?}")))
+            }
         }
     }
 }
@@ -225,8 +232,8 @@ mod tests {
     use crate::json_object;
 
     json_object! {
-        /// Innermost.
-        pub struct Innermost {
+        /// The inner object of an inner object.
+        pub struct MergeInnermost {
             /// A number.
             "port" => port: i32,
             /// A text.
@@ -235,8 +242,8 @@ mod tests {
     }
 
     json_object! {
-        /// Inner.
-        pub struct Inner {
+        /// An inner object.
+        pub struct MergeInner {
             /// A number.
             "port" => port: i32,
             /// A text.
@@ -244,15 +251,15 @@ mod tests {
             /// A list.
             "tags" => tags: Vec<String>,
             /// An object.
-            "next" => next: Option<Innermost>,
+            "next" => next: Option<MergeInnermost>,
             /// A map.
             "map" => map: TextMap,
         }
     }
 
     json_object! {
-        /// Sample.
-        pub struct Sample {
+        /// An object with members of every shape.
+        pub struct MergeSample {
             /// A text.
             "serviceName" => name: String,
             /// A number.
@@ -264,19 +271,19 @@ mod tests {
             /// A map of texts.
             "properties" => properties: TextMap,
             /// An object.
-            "inner" => inner: Option<Inner>,
+            "inner" => inner: Option<MergeInner>,
             /// A list of objects.
-            "list" => list: Vec<Option<Inner>>,
+            "list" => list: Vec<Option<MergeInner>>,
             /// A map of maps.
             "maps" => maps: std::collections::BTreeMap<String, TextMap>,
             /// A map of objects.
-            "objects" => objects: std::collections::BTreeMap<String, Option<Inner>>,
+            "objects" => objects: std::collections::BTreeMap<String, Option<MergeInner>>,
         }
     }
 
-    /// What is expected here and below is what Go 1.26 made of the same text for the same types.
+    /// The expected texts here and below are what Go 1.26 makes of the same texts with the same types.
     fn check(input: &str, expected: &str) {
-        let sample: Sample = decode(input.as_bytes()).unwrap();
+        let sample: MergeSample = decode(input.as_bytes()).unwrap();
         assert_eq!(String::from_utf8(encode(&sample)).unwrap(), expected, "{input}");
     }
 
@@ -386,13 +393,13 @@ mod tests {
             (r#"{"list":[{"port":1}],"list":{}}"#, "field 'list'"),
             (r#"{"count":3000000000,"count":1}"#, "field 'count'"),
         ] {
-            let refused = decode::<Sample>(input.as_bytes()).unwrap_err().to_string();
+            let refused = decode::<MergeSample>(input.as_bytes()).unwrap_err().to_string();
             assert!(refused.contains(path), "{refused}");
         }
     }
 
-    /// Injected: bodies of 2 MB that are nothing but one member again and again. What is left of each is small, and what it
-    /// takes on the way grows with the body only.
+    /// The injected fault is a body of 2 MB that repeats one member. The result is small, and the work and memory on the way are
+    /// linear in the size of the body.
     #[test]
     fn thousands_of_doubles_are_merged_in_one_go() {
         let many = |member: &str| format!("{{{}}}", vec![member; 2_000_000 / member.len()].join(","));
@@ -402,13 +409,13 @@ mod tests {
         check(&many(r#""list":[{"tags":["a"]}],"list":[]"#), "{}");
         let list = |size: usize| format!(r#""schemas":[{}]"#, vec![r#""orders""#; size].join(","));
         let lists: Vec<String> = (0..600).map(list).collect();
-        let sample: Sample = decode(format!("{{{}}}", lists.join(",")).as_bytes()).unwrap();
+        let sample: MergeSample = decode(format!("{{{}}}", lists.join(",")).as_bytes()).unwrap();
         assert_eq!(sample.schemas, vec!["orders"; 599]);
     }
 
     #[test]
     fn what_is_merged_has_each_member_once() {
-        let shape = <Sample as crate::domain::shape::Shaped>::SHAPE;
+        let shape = <MergeSample as crate::domain::shape::Shaped>::SHAPE;
         let merged =
             |text: &str, shape: Shape| String::from_utf8(super::merged(text, shape).unwrap()).unwrap();
         assert_eq!(

@@ -1,20 +1,20 @@
-//! Dependency requests: the rules of their fields, and which tenants they may name. Filling in tenant, application and
-//! version, and what the consumer is, comes later.
+//! Validates dependency requests: their fields, and which tenants they may name. The registry fills in missing tenants,
+//! applications and versions later, and then checks that the consumer exists.
 
 use std::fmt;
 
-use super::rule::{self, Elements, Rule};
+use super::rule::{self, MemberRule, ShownCount};
 use super::{member, pattern};
 use crate::domain::dependency::{CrossDomain, Dependency, same_partner};
 use crate::domain::{ServiceKey, Tenant};
 use crate::error::Error;
 
-/// What a dependency request does with the providers a consumer has.
+/// What a dependency request does with the consumer's present providers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DependencyWrite {
-    /// `POST`: these too.
+    /// `POST` adds providers.
     Add,
-    /// `PUT`: exactly these.
+    /// `PUT` replaces all providers.
     Replace,
 }
 
@@ -27,23 +27,25 @@ impl fmt::Display for DependencyWrite {
     }
 }
 
-/// Who sends a dependency request, and how far it may reach.
+/// Who sends a dependency request, and which tenants it may name.
 #[derive(Clone, Copy, Debug)]
 pub struct Asker<'a> {
     /// The caller's tenant.
     pub tenant: &'a Tenant,
-    /// Whether it may name other domains than its own.
+    /// Whether the caller may name other domains than its own.
     pub cross_domain: CrossDomain,
 }
 
-const DEPENDENCIES: Rule = Rule::between(1, 100);
-const PROVIDER_VERSION: Rule = Rule::at_most(128).and_like(pattern::VERSION_RANGE);
+const DEPENDENCIES: MemberRule = MemberRule::between(1, 100);
+const PROVIDER_VERSION: MemberRule = MemberRule::at_most(128).and_like(pattern::VERSION_RANGE);
 
-/// A dependency request: 1 to 100 entries. To add needs a provider in each; to replace does not (none clears), but
-/// takes each consumer once, since two entries of one consumer contradict each other.
+/// Validates a dependency request of 1 to 100 entries.
+///
+/// To add, each entry needs a provider. To replace, an entry may have none, and then removes all providers of its consumer; but
+/// each consumer may come only once, because two entries of one consumer contradict each other.
 pub fn request(asker: Asker<'_>, write: DependencyWrite, dependencies: &[Dependency]) -> Result<(), Error> {
     let count = dependencies.len();
-    DEPENDENCIES.check_count(write, count, Elements(count))?;
+    DEPENDENCIES.check_count(write, count, ShownCount(count))?;
     for (index, dependency) in dependencies.iter().enumerate() {
         entry(asker, write, &format_args!("{write}[{index}]"), dependency)?;
         if write == DependencyWrite::Replace {
@@ -72,7 +74,11 @@ fn entry(
     let consumer_place = format_args!("{place}.Consumer");
     consumer(asker, &consumer_place, rule::required(consumer_place, entry.consumer.as_ref())?)?;
     if write == DependencyWrite::Add {
-        rule::REQUIRED.check_count(format_args!("{place}.Providers"), entry.providers.len(), Elements(0))?;
+        rule::REQUIRED.check_count(
+            format_args!("{place}.Providers"),
+            entry.providers.len(),
+            ShownCount(0),
+        )?;
     }
     for (index, key) in entry.providers.iter().enumerate() {
         provider(asker, &format_args!("{place}.Providers[{index}]"), key)?;
@@ -98,7 +104,7 @@ fn provider(asker: Asker<'_>, place: &dyn fmt::Display, key: &ServiceKey) -> Res
     PROVIDER_VERSION.check(format_args!("{place}.Version"), &key.version)
 }
 
-/// A tenant becomes part of keys in the store, and says whose events the consumer gets.
+/// Validates a tenant. It becomes part of keys in the store, and decides whose events the consumer gets.
 fn tenant(asker: Asker<'_>, place: &dyn fmt::Display, tenant: &str) -> Result<(), Error> {
     member::TENANT.check(format_args!("{place}.Tenant"), tenant)?;
     let own = asker.tenant;
@@ -130,7 +136,7 @@ mod tests {
         Asker { tenant: &TENANT, cross_domain }
     }
 
-    /// Validates entries given as JSON; `field` is the member that must be refused, without the request's name.
+    /// Validates entries given as JSON. `field` is the member that the error must name, without the request's name.
     fn check(writes: &[DependencyWrite], entries: &[String], field: Option<&str>) {
         let entries: Vec<Dependency> =
             entries.iter().map(|entry| json::decode(entry.as_bytes()).unwrap()).collect();
@@ -260,7 +266,7 @@ mod tests {
         good(&key("alias", "a:b"));
     }
 
-    /// Adding twice is one addition after the other; replacing twice leaves open which entry counts.
+    /// To add twice is clear. To replace twice is not, because it is not clear which entry counts.
     #[test]
     fn one_consumer_twice() {
         let twice = [entry(CONSUMER, PROVIDER), entry(CONSUMER, PROVIDER)];

@@ -1,25 +1,24 @@
-//! Looking things up: find, list, get, batch find, existence.
+//! Validates requests that read: find, list, get, batch find, existence.
 
 use super::member;
 use crate::domain::ServiceKey;
 use crate::error::Error;
 
-/// What a find asks for, as it stands in header and query.
+/// Parameters of a find, as they are in header and query.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FindParameters<'a> {
     /// The consumer's service id, or empty.
     pub consumer_id: &'a str,
-    /// Environment, or empty.
+    /// May be empty.
     pub environment: &'a str,
-    /// Application.
     pub app_id: &'a str,
     /// Name or alias.
     pub service_name: &'a str,
-    /// Tag keys with commas between, or empty; see [`tag_keys`].
+    /// Tag keys with commas between them, or empty. See [`tag_keys`].
     pub tags: &'a str,
 }
 
-/// A find. Runs on every poll of every client: it allocates only to refuse.
+/// Validates a find. This runs on every poll of every client, so it allocates only for an error.
 pub fn find(parameters: &FindParameters<'_>) -> Result<(), Error> {
     member::CONSUMER_ID.check("FindInstancesRequest.ConsumerServiceId", parameters.consumer_id)?;
     member::ENVIRONMENT.check("FindInstancesRequest.Environment", parameters.environment)?;
@@ -28,25 +27,24 @@ pub fn find(parameters: &FindParameters<'_>) -> Result<(), Error> {
     tags("FindInstancesRequest.Tags", parameters.tags)
 }
 
-/// What a list of one service's instances asks for, as it stands in header, path and query.
+/// Parameters of a list of one service's instances, as they are in header, path and query.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListParameters<'a> {
     /// The consumer's service id, or empty.
     pub consumer_id: &'a str,
     /// The provider's service id.
     pub service_id: &'a str,
-    /// Tag keys with commas between, or empty; see [`tag_keys`].
+    /// Tag keys with commas between them, or empty. See [`tag_keys`].
     pub tags: &'a str,
 }
 
-/// A list of a service's instances.
 pub fn list(parameters: &ListParameters<'_>) -> Result<(), Error> {
     member::CONSUMER_ID.check("GetInstancesRequest.ConsumerServiceId", parameters.consumer_id)?;
     member::SERVICE_ID.check("GetInstancesRequest.ProviderServiceId", parameters.service_id)?;
     tags("GetInstancesRequest.Tags", parameters.tags)
 }
 
-/// One instance of a service.
+/// Validates a read of one instance.
 pub fn instance(parameters: &ListParameters<'_>, instance_id: &str) -> Result<(), Error> {
     member::CONSUMER_ID.check("GetOneInstanceRequest.ConsumerServiceId", parameters.consumer_id)?;
     member::SERVICE_ID.check("GetOneInstanceRequest.ProviderServiceId", parameters.service_id)?;
@@ -54,7 +52,7 @@ pub fn instance(parameters: &ListParameters<'_>, instance_id: &str) -> Result<()
     tags("GetOneInstanceRequest.Tags", parameters.tags)
 }
 
-/// The keys in a `tags` parameter: none in an empty one; a comma at an end leaves an empty key, which is refused.
+/// The keys in a `tags` parameter. An empty parameter has none. A comma at an end makes an empty key, which is not valid.
 pub fn tag_keys(tags: &str) -> impl Iterator<Item = &str> {
     tags.split(',').filter(move |_| !tags.is_empty())
 }
@@ -66,8 +64,8 @@ fn tags(field: &str, tags: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// The consumer of a batch find, as it stands in the header, and how many services and instances the body asks for: at
-/// least one, and `most` of both together.
+/// Validates the consumer id in the header of a batch find, and the number of services and instances in its body: at least
+/// one, and at most `most` of both together.
 pub fn batch(consumer_id: &str, services: usize, instances: usize, most: usize) -> Result<(), Error> {
     if services == 0 && instances == 0 {
         return Err(Error::invalid("Required services or instances"));
@@ -83,7 +81,8 @@ pub fn batch(consumer_id: &str, services: usize, instances: usize, most: usize) 
     member::CONSUMER_ID.check("BatchFindInstancesRequest.ConsumerServiceId", consumer_id)
 }
 
-/// A service in a batch find, at its place in the body. Version, alias and tenant of the key do not count.
+/// Validates a service in a batch find. `index` is its position in the body. Version, alias and tenant of the key are not
+/// used.
 pub fn batch_service(index: usize, key: &ServiceKey) -> Result<(), Error> {
     let place = format_args!("BatchFindInstancesRequest.Services[{index}].Service");
     member::ENVIRONMENT.check(format_args!("{place}.Environment"), &key.environment)?;
@@ -91,15 +90,14 @@ pub fn batch_service(index: usize, key: &ServiceKey) -> Result<(), Error> {
     member::FIND_NAME.check(format_args!("{place}.ServiceName"), &key.service_name)
 }
 
-/// An instance in a batch find, at its place in the body.
+/// Validates an instance in a batch find. `index` is its position in the body.
 pub fn batch_instance(index: usize, service_id: &str, instance_id: &str) -> Result<(), Error> {
     let place = format_args!("BatchFindInstancesRequest.Instances[{index}].Instance");
     member::SERVICE_ID.check(format_args!("{place}.ServiceId"), service_id)?;
     member::INSTANCE_ID.check(format_args!("{place}.InstanceId"), instance_id)
 }
 
-/// Whether a service exists: environment, application, name or alias, and one version. (Whether a schema does:
-/// [`super::schema::ids`].)
+/// Validates the question whether a service exists. For schemas there is [`super::schema::ids`].
 pub fn existence(key: &ServiceKey) -> Result<(), Error> {
     member::ENVIRONMENT.check("GetExistenceRequest.Environment", &key.environment)?;
     member::APP_ID.check("GetExistenceRequest.AppId", &key.app_id)?;

@@ -1,19 +1,17 @@
-//! Query parameters that choose one of a few ways, parsed into a type each.
+//! Parses query parameters that have a few fixed values.
 
 use super::rule::Shown;
 use crate::error::Error;
 
-/// Whether a service is deleted although it has instances or consumers.
+/// Whether to delete a service that has instances or consumers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Force {
-    /// Refuse then.
     No,
-    /// Delete all the same.
     Yes,
 }
 
 impl Force {
-    /// `force` of a deletion: empty, `true`, `false`, `1` or `0`, in exactly this spelling.
+    /// Parses `force` of a deletion: empty, `true`, `false`, `1` or `0`. Case counts.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
             "" | "false" | "0" => Ok(Self::No),
@@ -23,17 +21,16 @@ impl Force {
     }
 }
 
-/// Whether a list of schemas comes with their texts.
+/// Whether a list of schemas includes their texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SchemaTexts {
-    /// Ids and summaries only.
+pub enum WithSchema {
+    /// The list has ids and summaries only.
     LeftOut,
-    /// All.
     Included,
 }
 
-impl SchemaTexts {
-    /// `withSchema` of a list: `0`, `1` or blank.
+impl WithSchema {
+    /// Parses `withSchema` of a list: `0`, `1` or blank.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
             "1" => Ok(Self::Included),
@@ -44,17 +41,15 @@ impl SchemaTexts {
     }
 }
 
-/// What is asked to exist.
+/// What an existence request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistenceKind {
-    /// A service, by its key.
     Microservice,
-    /// A schema of a service.
     Schema,
 }
 
 impl ExistenceKind {
-    /// `type` of an existence request, in exactly this spelling.
+    /// Parses `type` of an existence request. Case counts.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
             "microservice" => Ok(Self::Microservice),
@@ -64,7 +59,7 @@ impl ExistenceKind {
     }
 }
 
-/// `type` of a request to `instances/action`; `query` is the only one. Checked before the body is read.
+/// Validates `type` of a request to `instances/action`. Only `query` is valid. This runs before the body is read.
 pub fn batch_action(text: &str) -> Result<(), Error> {
     match text {
         "query" => Ok(()),
@@ -101,9 +96,9 @@ mod tests {
 
     #[test]
     fn with_schema() {
-        check(SchemaTexts::parse, &["", " ", "0"], Ok(SchemaTexts::LeftOut));
-        check(SchemaTexts::parse, &["1"], Ok(SchemaTexts::Included));
-        check(SchemaTexts::parse, &["2", "true", " 1"], Err("parameter withSchema must be 1 or 0"));
+        check(WithSchema::parse, &["", " ", "0"], Ok(WithSchema::LeftOut));
+        check(WithSchema::parse, &["1"], Ok(WithSchema::Included));
+        check(WithSchema::parse, &["2", "true", " 1"], Err("parameter withSchema must be 1 or 0"));
     }
 
     #[test]

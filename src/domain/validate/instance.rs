@@ -1,21 +1,20 @@
-//! Instances: registration, ids in paths, status.
+//! Validates requests for instances: registration, ids in paths, status.
 
 use std::fmt;
 
-use super::rule::{self, Elements, Rule};
+use super::rule::{self, MemberRule, ShownCount};
 use super::{member, pattern};
 use crate::domain::Instance;
 use crate::domain::instance::{DataCenter, HealthCheck};
 use crate::error::Error;
 
-/// A request that carries nothing to validate but the ids of service and instance.
+/// A request of which only the ids of service and instance are validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum InstanceRequest {
-    /// Remove an instance.
     Unregister,
-    /// Replace its properties; these may be any text.
+    /// Replace the properties. They may be any texts.
     PutProperties,
-    /// Renew its lease, alone or as one of many.
+    /// A heartbeat, single or in a batch.
     Heartbeat,
 }
 
@@ -29,7 +28,7 @@ impl fmt::Display for InstanceRequest {
     }
 }
 
-/// The ids in a path, or in one element of a batch of heartbeats.
+/// Validates the ids in a path, or in one element of a batch of heartbeats.
 pub fn ids(request: InstanceRequest, service_id: &str, instance_id: &str) -> Result<(), Error> {
     named_ids(&request, service_id, instance_id)
 }
@@ -39,32 +38,33 @@ fn named_ids(place: &dyn fmt::Display, service_id: &str, instance_id: &str) -> R
     member::INSTANCE_ID.check(format_args!("{place}.InstanceId"), instance_id)
 }
 
-/// A status to set, with the ids in the path.
+/// Validates a status to set, and the ids in the path.
 pub fn status(service_id: &str, instance_id: &str, status: &str) -> Result<(), Error> {
     named_ids(&"UpdateInstanceStatusRequest", service_id, instance_id)?;
-    Rule::like(pattern::INSTANCE_STATUS).check("UpdateInstanceStatusRequest.Status", status)
+    MemberRule::like(pattern::INSTANCE_STATUS).check("UpdateInstanceStatusRequest.Status", status)
 }
 
-/// A status to set on many instances, and how many properties say which: without any it would be all.
+/// Validates a status to set on all instances with certain properties. The request must give a property, because otherwise it
+/// would change every instance.
 pub fn bulk_status(status: &str, properties: usize) -> Result<(), Error> {
-    Rule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)?;
+    MemberRule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)?;
     let field = "UpdateManyInstanceStatusRequest.Matches.Properties";
-    rule::REQUIRED.check_count(field, properties, Elements(properties))
+    rule::REQUIRED.check_count(field, properties, ShownCount(properties))
 }
 
-const OWN_ID: Rule = Rule::at_most(64).and_like(pattern::INSTANCE_ID);
-const ENDPOINT: Rule = Rule::like(pattern::ANY);
-const HOST_NAME: Rule = Rule::between(1, 64).and_like(pattern::ANY);
-const STATUS: Rule = Rule::like(pattern::NEW_INSTANCE_STATUS);
-const MODE: Rule = Rule::like(pattern::HEALTH_MODE);
-const PORT: Rule = Rule::at_most(65_535);
-const INTERVAL: Rule = Rule::between(1, i32::MAX as usize);
-const TIMES: Rule = Rule::at_most(i32::MAX as usize);
-const URL: Rule = Rule::like(pattern::NO_BLANKS);
-const PLACE: Rule = Rule::between(1, 128).and_like(pattern::PLACE);
+const OWN_ID: MemberRule = MemberRule::at_most(64).and_like(pattern::INSTANCE_ID);
+const ENDPOINT: MemberRule = MemberRule::like(pattern::ANY);
+const HOST_NAME: MemberRule = MemberRule::between(1, 64).and_like(pattern::ANY);
+const STATUS: MemberRule = MemberRule::like(pattern::NEW_INSTANCE_STATUS);
+const MODE: MemberRule = MemberRule::like(pattern::HEALTH_MODE);
+const PORT: MemberRule = MemberRule::at_most(65_535);
+const INTERVAL: MemberRule = MemberRule::between(1, i32::MAX as usize);
+const TIMES: MemberRule = MemberRule::at_most(i32::MAX as usize);
+const URL: MemberRule = MemberRule::like(pattern::NO_BLANKS);
+const PLACE: MemberRule = MemberRule::between(1, 128).and_like(pattern::PLACE);
 
-/// An instance to register, as it was sent, before defaults; `service_id` is the one in the path, which counts. The
-/// document's own times, version and service id do not, and properties may be any text.
+/// Validates an instance to register, as the client sent it, without defaults. `service_id` is the one in the path. Service id,
+/// version and times in the document are not used, and properties may be any texts.
 pub fn registration(service_id: &str, instance: &Instance) -> Result<(), Error> {
     OWN_ID.check("MicroServiceInstance.InstanceId", &instance.instance_id)?;
     member::SERVICE_ID.check("MicroServiceInstance.ServiceId", service_id)?;
@@ -98,7 +98,7 @@ mod tests {
     use super::*;
     use crate::domain::json;
 
-    /// Registers an instance given as JSON; `field` is the member that must be refused.
+    /// Validates an instance given as JSON. `field` is the member that the error must name.
     fn check(instance: &str, field: Option<&str>) {
         let instance: Instance = json::decode(instance.as_bytes()).unwrap();
         check_result(registration("s", &instance), field);
@@ -151,7 +151,7 @@ mod tests {
         check(&with(r#""status":"Invalid""#), Some("MicroServiceInstance.Status"));
     }
 
-    /// The service's id is the path's.
+    /// The service id in the path counts.
     #[test]
     fn own_id_and_the_service() {
         for bad in [&x(65), "a@b", "a b", "ä", "a/b", ".", ".."] {
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// With `pull` the registry sets interval and times itself, but what was given must be valid all the same.
+    /// With `pull` the registry sets interval and times itself, but the client's values must be valid all the same.
     #[test]
     fn pull_checks() {
         check(&with(r#""healthCheck":{"mode":"pull","interval":1}"#), None);
@@ -213,7 +213,7 @@ mod tests {
         );
     }
 
-    /// Many at once take the same words.
+    /// A bulk change takes the same words.
     #[test]
     fn status_to_set() {
         for good in ["UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"] {

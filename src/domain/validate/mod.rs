@@ -1,12 +1,11 @@
-//! When what a client sent is valid. One file a resource, each function pure: `Ok`, or 400001 that names the member,
-//! its value and the rule.
+//! Validates what clients send. There is one file for each resource. Each function is pure and returns `Ok`, or error 400001
+//! with the member, its value and the rule.
 //!
-//! Members are checked in the order of the document, a member before what is inside it, and the first failure is
-//! reported. A minimum counts bytes and a maximum characters (Unicode code points): clients rely on both.
+//! Members are checked in the order of the document, a member before its own members. The first failure is reported. A minimum
+//! counts bytes and a maximum counts characters (Unicode code points), because clients rely on both.
 //!
-//! Invariant: nothing here looks at what the registry holds; whether a valid id exists is decided by the store's
-//! transaction. Nothing panics, whatever the text, and no refusal repeats more than
-//! [`rule::SHOWN_CHARACTERS`] characters of a member.
+//! Invariant: nothing here looks at what the registry holds. The store's transaction decides whether a valid id exists. No
+//! text causes a panic, and no error repeats more than [`rule::SHOWN_CHARACTERS`] characters of a member.
 
 pub mod dependency;
 pub mod find;
@@ -19,5 +18,3 @@ pub mod schema;
 pub mod service;
 pub mod size;
 pub mod tag;
-
-pub use flag::{ExistenceKind, Force, SchemaTexts};

@@ -1,16 +1,16 @@
-//! The shapes texts may have: one matcher a pattern, written by hand, beside the text a refusal shows. Nothing here
-//! knows which member a pattern belongs to.
+//! Patterns of texts. Each has a hand-written matcher, and the text that an error shows for it. Nothing here knows which member
+//! has which pattern.
 //!
-//! The texts are the regular expressions operators know from the original server. Where a rule is stricter than there
-//! (repeated words, a `/` in a service id, an id that cannot be seen), the text says what is in force. "Blank" is ASCII
-//! white space.
+//! The texts are the original server's regular expressions, because operators know them. Some patterns are stricter than the
+//! original's: they reject repeated words, a `/` in a service id, and invisible characters in an id. Their texts say so. A
+//! "blank" is ASCII white space.
 
 use std::fmt;
 
 use crate::domain::id::can_name;
 use crate::domain::{Tenant, version};
 
-/// A shape and its text.
+/// A matcher and the text that errors show for it.
 #[derive(Clone, Copy)]
 pub struct Pattern {
     text: &'static str,
@@ -18,7 +18,7 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// Whether the whole text has this shape.
+    /// Whether the whole text matches.
     pub fn matches(&self, text: &str) -> bool {
         (self.matches)(text)
     }
@@ -42,23 +42,23 @@ pub const NAME: Pattern = Pattern {
     matches: |text| framed(text, is_name_byte),
 };
 
-/// What services are looked for by: names, and aliases with their colons.
+/// A name or an alias in a find. Aliases may have colons.
 pub const FIND_NAME: Pattern = Pattern {
     text: r"^[a-zA-Z0-9]*$|^[a-zA-Z0-9][a-zA-Z0-9_\-.:]*[a-zA-Z0-9]$",
     matches: |text| framed(text, |byte| is_name_byte(byte) || byte == b':'),
 };
 
-/// Ids, of whatever: [`can_name`].
+/// Any id, see [`can_name`].
 pub const ID: Pattern = Pattern { text: r"^\S*$ and printable, neither '.' nor '..'", matches: can_name };
 
-/// The id a new service brings: an id without `/`, with which no URL would reach it and its keys would be taken for those of
-/// another project.
+/// The id that a new service gives, or nothing. It has no `/`: no URL would reach such a service, and its keys would look like
+/// keys of another project.
 pub const NEW_SERVICE_ID: Pattern = Pattern {
     text: r"^[^\s/]*$ and printable, neither '.' nor '..'",
     matches: |text| can_name(text) && !text.contains('/'),
 };
 
-/// An id in a list of ids, with its length.
+/// An id in a list of ids. The pattern includes the length.
 pub const LISTED_ID: Pattern = Pattern {
     text: r"^\S{1,64}$ and printable, neither '.' nor '..'",
     matches: |text| (1..=64).contains(&text.chars().count()) && can_name(text),
@@ -73,7 +73,7 @@ pub const VERSION: Pattern = Pattern {
     matches: |text| text.is_empty() || version::parse(text).is_some(),
 };
 
-/// One version, a range of versions, `latest`, or nothing; three numbers a version at most.
+/// One version, a range of versions, `latest`, or nothing. Each version has at most three numbers.
 pub const VERSION_RANGE: Pattern = Pattern {
     text: "the form x[.y[.z]] or x[.y[.z]]+ or x[.y[.z]]-x[.y[.z]] or 'latest' where x y and z are 0-32767 range",
     matches: is_version_range,
@@ -93,7 +93,7 @@ pub const ENVIRONMENT: Pattern = Pattern {
     matches: |text| matches!(text, "" | "development" | "testing" | "acceptance" | "production"),
 };
 
-/// Who registered a service, or nothing.
+/// What registered a service, or nothing.
 pub const REGISTER_BY: Pattern = Pattern {
     text: "^(SDK|SIDECAR|PLATFORM)?$",
     matches: |text| matches!(text, "" | "SDK" | "SIDECAR" | "PLATFORM"),
@@ -105,7 +105,7 @@ pub const ALIAS: Pattern = Pattern {
     matches: |text| text.bytes().all(|byte| is_name_byte(byte) || byte == b':') && can_name(text),
 };
 
-/// The tenant of a service in a request, or nothing.
+/// Tenant of a service in a request, or nothing.
 pub const TENANT: Pattern = Pattern {
     text: "the form domain/project where both have 1 to 64 characters without '/' or blanks, and are neither '.' nor '..'",
     matches: |text| text.is_empty() || Tenant::parse(text).is_some(),
@@ -119,7 +119,7 @@ pub const PATH: Pattern = Pattern {
     },
 };
 
-/// Schema id in the list of a service, with its length.
+/// Schema id in the list of a service. The pattern includes the length.
 pub const LISTED_SCHEMA_ID: Pattern = Pattern {
     text: r"^[a-zA-Z0-9]{1,160}$|^[a-zA-Z0-9][a-zA-Z0-9_\-.]{0,158}[a-zA-Z0-9]$",
     matches: |text| (1..=160).contains(&text.len()) && framed(text, is_name_byte),
@@ -135,7 +135,7 @@ pub const SCHEMA_ID: Pattern = Pattern {
 pub const SUMMARY: Pattern =
     Pattern { text: "^[a-zA-Z0-9]*$", matches: |text| text.bytes().all(|byte| byte.is_ascii_alphanumeric()) };
 
-/// Key or value of a tag, with its length.
+/// Key or value of a tag. The pattern includes the length.
 pub const TAG: Pattern = Pattern {
     text: r"^[a-zA-Z][a-zA-Z0-9_\-.]{0,63}$",
     matches: |text| {
@@ -151,11 +151,11 @@ pub const INSTANCE_ID: Pattern = Pattern {
     matches: |text| text.bytes().all(is_name_byte) && can_name(text),
 };
 
-/// Part of a place.
+/// Name of a data center, a region or a zone.
 pub const PLACE: Pattern =
     Pattern { text: "^[A-Za-z0-9_.-]+$", matches: |text| !text.is_empty() && text.bytes().all(is_name_byte) };
 
-/// Anything with a character that is no blank.
+/// Any text with at least one character that is not a blank.
 pub const ANY: Pattern = Pattern { text: r"\S+", matches: |text| !text.bytes().all(is_blank) };
 
 /// Status of a new instance, or nothing.
@@ -180,7 +180,7 @@ fn is_blank(byte: u8) -> bool {
     byte.is_ascii_whitespace()
 }
 
-/// Nothing; or a letter or digit at both ends and only allowed bytes in between.
+/// Whether a text is empty, or has a letter or a digit at both ends and only allowed bytes.
 fn framed(text: &str, allowed: fn(u8) -> bool) -> bool {
     let at_end = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
     at_end(text.bytes().next()) && at_end(text.bytes().next_back()) && text.bytes().all(allowed)

@@ -1,57 +1,55 @@
-//! How a member is measured against its rule, and the words of a refusal. Knows no document.
+//! Checks a member against its rule, and makes the text of the error. Knows no document.
 //!
-//! `field 'MicroService.ServiceName' invalid value '<&>' does not match rule: {Min: 1, Max: 128, Regexp: ^…$}`: the
-//! document and its member by the names operators know from the original server, the value as it was sent, cut, and
-//! those parts of the rule that bind. A member inside a list is named by its whole path, `MicroService.Schemas[3]`.
+//! The text is `field 'MicroService.ServiceName' invalid value '<&>' does not match rule: {Min: 1, Max: 128, Regexp: ^…$}`. It
+//! names document and member as the original server does, because operators know these names. The value is the one that the
+//! client sent, cut. The rule shows only its parts that are set. An element of a list has its whole path as its name:
+//! `MicroService.Schemas[3]`.
 
 use std::fmt::{self, Display, Write};
 
 use super::pattern::Pattern;
 use crate::error::Error;
 
-/// Characters of what a client sent that a refusal repeats at most.
+/// Most characters of a client's text that an error repeats.
 pub const SHOWN_CHARACTERS: usize = 200;
 
-/// Bounds and shape of a text, or bounds of a list.
+/// Bounds and pattern of a text, or bounds of a list or a number.
 #[derive(Clone, Copy, Debug)]
-pub struct Rule {
+pub struct MemberRule {
     min: usize,
     max: Option<usize>,
     pattern: Option<Pattern>,
 }
 
-/// What must be there.
-pub const REQUIRED: Rule = Rule::at_least(1);
+/// For members that must not be empty.
+pub const REQUIRED: MemberRule = MemberRule::at_least(1);
 
-impl Rule {
-    /// At least so many: bytes of a text, elements of a list.
+impl MemberRule {
+    /// The minimum counts bytes of a text or elements of a list, or is the lowest number.
     pub const fn at_least(min: usize) -> Self {
         Self { min, max: None, pattern: None }
     }
 
-    /// At most so many: characters of a text, elements of a list.
+    /// The maximum counts characters of a text or elements of a list, or is the highest number.
     pub const fn at_most(max: usize) -> Self {
         Self::between(0, max)
     }
 
-    /// Both bounds.
     pub const fn between(min: usize, max: usize) -> Self {
         Self { min, max: Some(max), pattern: None }
     }
 
-    /// Any length, in a shape.
     pub const fn like(pattern: Pattern) -> Self {
         Self::at_least(0).and_like(pattern)
     }
 
-    /// These bounds, in a shape.
     pub const fn and_like(self, pattern: Pattern) -> Self {
         Self { pattern: Some(pattern), ..self }
     }
 
-    /// 400001 unless the text keeps the bounds and has the shape.
+    /// 400001 unless the text is within the bounds and matches the pattern.
     pub fn check(&self, field: impl Display, text: &str) -> Result<(), Error> {
-        // A text has no more characters than bytes, so most need no count.
+        // A text has at most as many characters as bytes, so a text with few bytes needs no count of its characters.
         let too_long = self.max.is_some_and(|max| text.len() > max && text.chars().nth(max).is_some());
         let fits = text.len() >= self.min && !too_long;
         if fits && self.pattern.is_none_or(|pattern| pattern.matches(text)) {
@@ -60,7 +58,7 @@ impl Rule {
         Err(refusal(field, text, self))
     }
 
-    /// 400001 unless a list of so many elements keeps the bounds; `shown` stands for its value.
+    /// 400001 unless a list with this many elements is within the bounds. The error shows `shown` as the value.
     pub fn check_count(&self, field: impl Display, count: usize, shown: impl Display) -> Result<(), Error> {
         if count >= self.min && self.max.is_none_or(|max| count <= max) {
             return Ok(());
@@ -68,7 +66,7 @@ impl Rule {
         Err(refusal(field, shown, self))
     }
 
-    /// 400001 unless the number keeps the bounds.
+    /// 400001 unless the number is within the bounds.
     pub fn check_number(&self, field: impl Display, number: i32) -> Result<(), Error> {
         let inside =
             usize::try_from(number).is_ok_and(|n| n >= self.min && self.max.is_none_or(|max| n <= max));
@@ -79,8 +77,8 @@ impl Rule {
     }
 }
 
-/// The parts that bind, `{Min: 1, Max: 128}`.
-impl Display for Rule {
+/// The parts that are set: `{Min: 1, Max: 128}`.
+impl Display for MemberRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut before = "";
         f.write_str("{")?;
@@ -110,8 +108,8 @@ pub fn all_present<T>(field: impl Display, elements: Vec<Option<T>>) -> Result<V
     numbered.map(|(index, element)| required(format_args!("{field}[{index}]"), element)).collect()
 }
 
-/// 400001 in the words of this module.
-pub fn refusal(field: impl Display, value: impl Display, rule: &Rule) -> Error {
+/// 400001 with the text that the module's documentation describes.
+pub fn refusal(field: impl Display, value: impl Display, rule: &MemberRule) -> Error {
     Error::invalid(format!(
         "field '{}' invalid value '{}' does not match rule: {rule}",
         Shown::new(field),
@@ -119,8 +117,8 @@ pub fn refusal(field: impl Display, value: impl Display, rule: &Rule) -> Error {
     ))
 }
 
-/// What a client sent, as a refusal shows it: cut, control characters escaped, so that it stays one line of bounded
-/// length wherever it is printed.
+/// A client's text as an error shows it. It is cut and its control characters are escaped, so it is one line of limited length
+/// in every log.
 #[derive(Debug)]
 pub struct Shown<T> {
     value: T,
@@ -133,7 +131,7 @@ impl<T> Shown<T> {
         Self::up_to(SHOWN_CHARACTERS, value)
     }
 
-    /// Cut at another number of characters.
+    /// Cut at `limit` characters.
     pub fn up_to(limit: usize, value: T) -> Self {
         Self { value, limit }
     }
@@ -157,7 +155,7 @@ struct Cut<'a, 'b> {
 impl Write for Cut<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         for character in text.chars() {
-            // The error stops whoever writes; there may be megabytes to come.
+            // The error stops the formatting. Megabytes may be left to format.
             self.left = self.left.checked_sub(1).ok_or(fmt::Error)?;
             match character.is_control() {
                 true => write!(self.out, "{}", character.escape_default())?,
@@ -168,11 +166,11 @@ impl Write for Cut<'_, '_> {
     }
 }
 
-/// Texts in brackets with blanks between: how a list is shown whole.
+/// How an error shows a list of texts: in brackets, with blanks between them.
 #[derive(Debug)]
-pub struct Texts<'a, T>(pub &'a [T]);
+pub struct ShownTexts<'a, T>(pub &'a [T]);
 
-impl<T: AsRef<str>> Display for Texts<'_, T> {
+impl<T: AsRef<str>> Display for ShownTexts<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, text) in self.0.iter().enumerate() {
             write!(f, "{}{}", if index == 0 { "[" } else { " " }, text.as_ref())?;
@@ -181,11 +179,11 @@ impl<T: AsRef<str>> Display for Texts<'_, T> {
     }
 }
 
-/// A number of elements that are no texts: how their list is shown.
+/// How an error shows a list with this many elements that are not texts.
 #[derive(Debug)]
-pub struct Elements(pub usize);
+pub struct ShownCount(pub usize);
 
-impl Display for Elements {
+impl Display for ShownCount {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             0 => f.write_str("[]"),
@@ -194,7 +192,7 @@ impl Display for Elements {
     }
 }
 
-/// The member a result refuses.
+/// The member that an error names.
 #[cfg(test)]
 pub fn refused_field(result: Result<(), Error>) -> Option<String> {
     result.err().map(|error| {
@@ -215,7 +213,7 @@ mod tests {
 
     #[test]
     fn minimum_counts_bytes_and_maximum_counts_characters() {
-        let rule = Rule::between(2, 3);
+        let rule = MemberRule::between(2, 3);
         check(rule.check("A.B", "ä"), "");
         check(rule.check("A.B", "äöü"), "");
         check(rule.check("A.B", "a"), "field 'A.B' invalid value 'a' does not match rule: {Min: 2, Max: 3}");
@@ -227,13 +225,13 @@ mod tests {
 
     #[test]
     fn only_parts_that_bind_are_shown() {
-        let rule = Rule::like(pattern::LEVEL);
+        let rule = MemberRule::like(pattern::LEVEL);
         check(
             rule.check("A.B", "x"),
             "field 'A.B' invalid value 'x' does not match rule: {Regexp: ^(FRONT|MIDDLE|BACK)$}",
         );
         check(
-            Rule::at_most(1).check("A.B", "xy"),
+            MemberRule::at_most(1).check("A.B", "xy"),
             "field 'A.B' invalid value 'xy' does not match rule: {Max: 1}",
         );
         check(required("A.B", None::<()>), "field 'A.B' invalid value '<nil>' does not match rule: {Min: 1}");
@@ -241,8 +239,8 @@ mod tests {
 
     #[test]
     fn lists_and_numbers() {
-        let rule = Rule::between(1, 2);
-        let count = |texts: &[&str]| rule.check_count("A.B", texts.len(), Texts(texts));
+        let rule = MemberRule::between(1, 2);
+        let count = |texts: &[&str]| rule.check_count("A.B", texts.len(), ShownTexts(texts));
         check(count(&["a", "b"]), "");
         check(count(&[]), "field 'A.B' invalid value '[]' does not match rule: {Min: 1, Max: 2}");
         check(

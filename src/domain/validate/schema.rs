@@ -1,19 +1,18 @@
-//! Schemas: ids, one to write, all to replace.
+//! Validates requests for schemas: ids in paths, one schema to write, all schemas to replace.
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::rule::{self, Rule};
+use super::rule::{self, MemberRule};
 use super::{member, pattern};
 use crate::domain::schema::Schema;
 use crate::error::Error;
 
-/// A request that carries nothing to validate but the ids of service and schema.
+/// A request of which only the ids of service and schema are validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaRequest {
     /// Read a schema, or ask whether it exists.
     Get,
-    /// Delete a schema.
     Delete,
 }
 
@@ -26,11 +25,11 @@ impl fmt::Display for SchemaRequest {
     }
 }
 
-const SCHEMA_ID: Rule = Rule::between(1, 160).and_like(pattern::SCHEMA_ID);
-const SUMMARY: Rule = Rule::at_most(128).and_like(pattern::SUMMARY);
-const LISTED_SUMMARY: Rule = Rule::between(1, 128).and_like(pattern::SUMMARY);
+const SCHEMA_ID: MemberRule = MemberRule::between(1, 160).and_like(pattern::SCHEMA_ID);
+const SUMMARY: MemberRule = MemberRule::at_most(128).and_like(pattern::SUMMARY);
+const LISTED_SUMMARY: MemberRule = MemberRule::between(1, 128).and_like(pattern::SUMMARY);
 
-/// The ids in a path or an existence request.
+/// Validates the ids in a path or in an existence request.
 pub fn ids(request: SchemaRequest, service_id: &str, schema_id: &str) -> Result<(), Error> {
     named_ids(&request, service_id, schema_id)
 }
@@ -40,18 +39,18 @@ fn named_ids(place: &dyn fmt::Display, service_id: &str, schema_id: &str) -> Res
     SCHEMA_ID.check(format_args!("{place}.SchemaId"), schema_id)
 }
 
-/// A schema to write, with the id of the path; its summary may be empty.
+/// Validates a schema to write. Its id is the one in the path, and its summary may be empty.
 pub fn put(service_id: &str, schema: &Schema) -> Result<(), Error> {
     named_ids(&"ModifySchemaRequest", service_id, &schema.schema_id)?;
     rule::REQUIRED.check("ModifySchemaRequest.Schema", &schema.schema)?;
     SUMMARY.check("ModifySchemaRequest.Summary", &schema.summary)
 }
 
-/// All schemas of a service, to replace the ones it has: 1 to `schema_quota`, each id once, each with text and summary.
-/// Whatever is wrong, the detail is the one operators know.
+/// Validates schemas that replace all schemas of a service: 1 to `schema_quota`, each id once, each with text and summary. The
+/// error is the same for every mistake, as on the original server.
 pub fn replace(service_id: &str, schemas: &[Schema], schema_quota: usize) -> Result<(), Error> {
     let mut seen = BTreeSet::new();
-    let whole = Rule::between(1, schema_quota).check_count("Schemas", schemas.len(), "");
+    let whole = MemberRule::between(1, schema_quota).check_count("Schemas", schemas.len(), "");
     whole
         .and_then(|()| member::SERVICE_ID.check("ServiceId", service_id))
         .and_then(|()| schemas.iter().try_for_each(listed))
@@ -66,7 +65,7 @@ fn listed(schema: &Schema) -> Result<(), Error> {
     rule::REQUIRED.check("Schema", &schema.schema)
 }
 
-/// The refusal of a request to replace all schemas.
+/// The error for a request to replace all schemas.
 pub fn invalid_request() -> Error {
     Error::invalid("Invalid request.")
 }
@@ -120,7 +119,7 @@ mod tests {
         assert_eq!(replace("s", schemas, 100), expected);
     }
 
-    /// An id may not come twice, since it would leave open which text counts.
+    /// An id may not come twice, because it would not be clear which text counts.
     #[test]
     fn all_to_replace() {
         let many =

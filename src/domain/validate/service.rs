@@ -1,28 +1,24 @@
-//! Services: registration, ids in paths, ids in a batch deletion.
+//! Validates requests for services: registration, ids in paths, ids in a batch deletion.
 
 use std::fmt;
 
-use super::rule::{self, Rule, Texts};
+use super::rule::{self, MemberRule, ShownTexts};
 use super::{member, pattern};
 use crate::domain::Service;
 use crate::error::Error;
 
-/// A request that carries nothing to validate but the service's id.
+/// A request of which only the service's id is validated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ServiceRequest {
-    /// Read a service.
     Get,
-    /// Delete a service.
     Delete,
-    /// Replace its properties; these may be any text.
+    /// Replace the properties. They may be any texts.
     PutProperties,
-    /// Read its tags.
     GetTags,
-    /// List its schemas.
     ListSchemas,
-    /// List its providers or consumers.
+    /// List the providers or the consumers.
     GetDependencies,
-    /// Watch its providers.
+    /// Watch the providers.
     Watch,
 }
 
@@ -40,24 +36,24 @@ impl fmt::Display for ServiceRequest {
     }
 }
 
-/// The service id in a path.
+/// Validates the service id in a path.
 pub fn id(request: ServiceRequest, service_id: &str) -> Result<(), Error> {
     member::SERVICE_ID.check(format_args!("{request}.ServiceId"), service_id)
 }
 
-const NEW_ID: Rule = Rule::at_most(64).and_like(pattern::NEW_SERVICE_ID);
-const DESCRIPTION: Rule = Rule::at_most(256);
-const LEVEL: Rule = Rule::like(pattern::LEVEL);
-const SCHEMA: Rule = Rule::like(pattern::LISTED_SCHEMA_ID);
-const PATH: Rule = Rule::like(pattern::PATH);
-const STATUS: Rule = Rule::like(pattern::SERVICE_STATUS);
-const VERSION: Rule = Rule::at_most(64).and_like(pattern::VERSION);
-const REGISTER_BY: Rule = Rule::at_most(64).and_like(pattern::REGISTER_BY);
-const FRAMEWORK_NAME: Rule = Rule::at_most(64).and_like(pattern::NAME);
-const FRAMEWORK_VERSION: Rule = Rule::at_most(64);
+const NEW_ID: MemberRule = MemberRule::at_most(64).and_like(pattern::NEW_SERVICE_ID);
+const DESCRIPTION: MemberRule = MemberRule::at_most(256);
+const LEVEL: MemberRule = MemberRule::like(pattern::LEVEL);
+const SCHEMA: MemberRule = MemberRule::like(pattern::LISTED_SCHEMA_ID);
+const PATH: MemberRule = MemberRule::like(pattern::PATH);
+const STATUS: MemberRule = MemberRule::like(pattern::SERVICE_STATUS);
+const VERSION: MemberRule = MemberRule::at_most(64).and_like(pattern::VERSION);
+const REGISTER_BY: MemberRule = MemberRule::at_most(64).and_like(pattern::REGISTER_BY);
+const FRAMEWORK_NAME: MemberRule = MemberRule::at_most(64).and_like(pattern::NAME);
+const FRAMEWORK_VERSION: MemberRule = MemberRule::at_most(64);
 
-/// A service to register, with its defaults filled in. `schema_quota` bounds the list of schema ids; equal ids in it
-/// are kept. Properties may be any text: only the body's size bounds them.
+/// Validates a service to register, with its defaults filled in. The list of schema ids has at most `schema_quota` elements,
+/// and an id may come twice. Properties may be any texts: only the size of the body limits them.
 pub fn registration(service: &Service, schema_quota: usize) -> Result<(), Error> {
     NEW_ID.check("MicroService.ServiceId", &service.service_id)?;
     member::OPTIONAL_APP_ID.check("MicroService.AppId", &service.app_id)?;
@@ -66,7 +62,11 @@ pub fn registration(service: &Service, schema_quota: usize) -> Result<(), Error>
     DESCRIPTION.check("MicroService.Description", &service.description)?;
     LEVEL.check("MicroService.Level", &service.level)?;
     let schemas = &service.schemas;
-    Rule::at_most(schema_quota).check_count("MicroService.Schemas", schemas.len(), Texts(schemas))?;
+    MemberRule::at_most(schema_quota).check_count(
+        "MicroService.Schemas",
+        schemas.len(),
+        ShownTexts(schemas),
+    )?;
     for (index, schema) in schemas.iter().enumerate() {
         SCHEMA.check(format_args!("MicroService.Schemas[{index}]"), schema)?;
     }
@@ -88,12 +88,12 @@ pub fn registration(service: &Service, schema_quota: usize) -> Result<(), Error>
     Ok(())
 }
 
-/// The ids of a batch deletion: one at least.
+/// Validates the ids of a batch deletion: at least one.
 pub fn batch_deletion<T: AsRef<str>>(service_ids: &[T]) -> Result<(), Error> {
     const FIELD: &str = "DelServicesRequest.ServiceIds";
-    rule::REQUIRED.check_count(FIELD, service_ids.len(), Texts(service_ids))?;
+    rule::REQUIRED.check_count(FIELD, service_ids.len(), ShownTexts(service_ids))?;
     for (index, id) in service_ids.iter().enumerate() {
-        Rule::like(pattern::LISTED_ID).check(format_args!("{FIELD}[{index}]"), id.as_ref())?;
+        MemberRule::like(pattern::LISTED_ID).check(format_args!("{FIELD}[{index}]"), id.as_ref())?;
     }
     Ok(())
 }
@@ -105,7 +105,7 @@ mod tests {
     use super::*;
     use crate::domain::json;
 
-    /// Registers a service given as JSON, with a quota of 100 schemas; `field` is the member that must be refused.
+    /// Validates a service given as JSON, with a quota of 100 schemas. `field` is the member that the error must name.
     fn check(service: &str, field: Option<&str>) {
         let mut service: Service = json::decode(service.as_bytes()).unwrap();
         service.apply_defaults();
@@ -172,7 +172,7 @@ mod tests {
         );
     }
 
-    /// An id with `/` could not be reached by any URL.
+    /// No URL would reach an id with `/`.
     #[test]
     fn own_id() {
         for good in [&x(64), &"ä".repeat(64), "My.Id_-", "äöü:;,@!$*()=~%-", ""] {
@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// An environment or a registrant is one word, not several in a row.
+    /// Environment and registrant are one word each, not several in a row.
     #[test]
     fn words() {
         check(&with(r#""level":"INVALID""#), Some("MicroService.Level"));
@@ -226,7 +226,7 @@ mod tests {
         check(&with(&format!(r#""description":"{}""#, "中".repeat(257))), Some("MicroService.Description"));
     }
 
-    /// A repeated id is kept.
+    /// An id may come twice.
     #[test]
     fn schemas() {
         let list = |count| (0..count).map(|at| format!(r#""s{at}""#)).collect::<Vec<_>>().join(",");
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    /// Members of members, and `null` among objects.
+    /// Members of members, and `null` in a list of objects.
     #[test]
     fn inner_objects() {
         check(&with(r#""paths":[{},{"path":"a b"}]"#), Some("MicroService.Paths[1].Path"));

@@ -1,5 +1,5 @@
-//! How many bytes an object may have, by whichever request it comes. What counts is the shortest JSON that says it, so an
-//! object never has more bytes than the body it came in.
+//! Limits the size of instances and properties, whichever request writes them. The size is the number of bytes of the object's
+//! shortest JSON, so an object is never larger than the body that it came in.
 
 use serde::Serialize;
 
@@ -7,17 +7,17 @@ use crate::domain::Instance;
 use crate::domain::json::{self, TextMap};
 use crate::error::Error;
 
-/// The key of the configuration that bounds instances.
+/// The configuration key of [`SizeLimits::instance`].
 pub const INSTANCE_KEY: &str = "server.request.maxInstanceBytes";
-/// The key of the configuration that bounds properties.
+/// The configuration key of [`SizeLimits::properties`].
 pub const PROPERTIES_KEY: &str = "server.request.maxPropertiesBytes";
 
-/// Most bytes of each.
+/// Most bytes of an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SizeLimits {
-    /// An instance, its properties included.
+    /// An instance including its properties.
     pub instance: usize,
-    /// Properties of a service, and those that take the place of an instance's.
+    /// The properties of a service, and properties that replace those of an instance.
     pub properties: usize,
 }
 
@@ -70,7 +70,7 @@ mod tests {
             "the instance is too large: it has 31 bytes, at most 30 bytes are taken (server.request.maxInstanceBytes)"
         );
         let properties = |value: &str| TextMap::from([("key".to_owned(), value.to_owned())]);
-        // {"key":"…"}: what need not be escaped counts as one byte, although it is stored as six.
+        // {"key":"…"}: a `<` counts as one byte, although the store holds its escape of six bytes.
         assert_eq!(limits.check_properties(&properties(&"<".repeat(20 - 10))), Ok(()));
         assert_eq!(
             detail(limits.check_properties(&properties(&"ä".repeat(10)))),

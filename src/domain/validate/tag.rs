@@ -1,16 +1,16 @@
-//! Tags of services: all to replace, one to change, some to delete.
+//! Validates writes of tags: replace all, change one, delete some.
 
 use super::member;
-use super::rule::{Elements, Rule, Texts};
+use super::rule::{MemberRule, ShownCount, ShownTexts};
 use crate::domain::json::TextMap;
 use crate::error::Error;
 
-/// The tags that replace a service's: at most `tag_quota`, none clears.
+/// Validates tags that replace all tags of a service: at most `tag_quota`. There may be none.
 pub fn replace(service_id: &str, tags: &TextMap, tag_quota: usize) -> Result<(), Error> {
     const FIELD: &str = "AddServiceTagsRequest.Tags";
     member::SERVICE_ID.check("AddServiceTagsRequest.ServiceId", service_id)?;
     let count = tags.len();
-    Rule::at_most(tag_quota).check_count(FIELD, count, Elements(count))?;
+    MemberRule::at_most(tag_quota).check_count(FIELD, count, ShownCount(count))?;
     for (key, value) in tags {
         member::TAG.check(FIELD, key)?;
         member::TAG.check(format_args!("{FIELD}[{key}]"), value)?;
@@ -18,18 +18,18 @@ pub fn replace(service_id: &str, tags: &TextMap, tag_quota: usize) -> Result<(),
     Ok(())
 }
 
-/// A tag and its new value.
+/// Validates a tag and its new value.
 pub fn change(service_id: &str, key: &str, value: &str) -> Result<(), Error> {
     member::SERVICE_ID.check("UpdateServiceTagRequest.ServiceId", service_id)?;
     member::TAG.check("UpdateServiceTagRequest.Key", key)?;
     member::TAG.check("UpdateServiceTagRequest.Value", value)
 }
 
-/// Keys of tags to delete, the path's last part taken apart at its commas: 1 to `tag_quota`.
+/// Validates the keys of tags to delete: 1 to `tag_quota`. The path's last segment has them with commas between them.
 pub fn delete<T: AsRef<str>>(service_id: &str, keys: &[T], tag_quota: usize) -> Result<(), Error> {
     const FIELD: &str = "DeleteServiceTagsRequest.Keys";
     member::SERVICE_ID.check("DeleteServiceTagsRequest.ServiceId", service_id)?;
-    Rule::between(1, tag_quota).check_count(FIELD, keys.len(), Texts(keys))?;
+    MemberRule::between(1, tag_quota).check_count(FIELD, keys.len(), ShownTexts(keys))?;
     for (index, key) in keys.iter().enumerate() {
         member::TAG.check(format_args!("{FIELD}[{index}]"), key.as_ref())?;
     }

@@ -19,7 +19,7 @@ pub mod tag;
 #[cfg(test)]
 mod random;
 
-use crate::domain::json::{self, Decoded};
+use crate::domain::json::{self, DecodeJson};
 use crate::domain::validate::rule::Shown;
 use crate::error::Error;
 
@@ -27,7 +27,7 @@ use crate::error::Error;
 const SHOWN_CHARACTERS: usize = 500;
 
 /// Decodes a request's body; 400001 names the member that is wrong by its path. `null` is an empty object.
-pub fn body<T: Decoded>(bytes: &[u8]) -> Result<T, Error> {
+pub fn body<T: DecodeJson>(bytes: &[u8]) -> Result<T, Error> {
     json::decode(bytes).map_err(|error| Error::invalid(Shown::up_to(SHOWN_CHARACTERS, error).to_string()))
 }
 

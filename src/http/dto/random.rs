@@ -14,14 +14,14 @@ use super::service::{CreateService, DeleteServices, Properties};
 use super::tag;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::json;
+use crate::domain::validate;
 use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::find::{self, FindParameters, ListParameters};
-use crate::domain::validate::flag::batch_action;
+use crate::domain::validate::flag::{ExistenceKind, Force, WithSchema, batch_action};
 use crate::domain::validate::instance::{self, InstanceRequest};
 use crate::domain::validate::schema::{self, SchemaRequest};
 use crate::domain::validate::service::{self, ServiceRequest};
 use crate::domain::validate::size::SizeLimits;
-use crate::domain::validate::{self, ExistenceKind, Force, SchemaTexts};
 use crate::domain::{Service, ServiceKey, Tenant};
 use crate::error::{Code, Error};
 
@@ -190,7 +190,7 @@ fn validate_all(random: &mut StdRng) -> Vec<Error> {
         validate::tag::delete("s", &texts, usize::from(a.len() > 2)),
         validate::tag::replace("s", &texts.iter().cloned().zip(texts.iter().cloned()).collect(), 5),
         Force::parse(a).map(drop),
-        SchemaTexts::parse(a).map(drop),
+        WithSchema::parse(a).map(drop),
         ExistenceKind::parse(a).map(drop),
         batch_action(a),
     ];

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use crate::domain::json::TextMap;
+use crate::domain::validate::flag::Force;
 use crate::domain::validate::size::SizeLimits;
-use crate::domain::validate::{self, Force, rule};
+use crate::domain::validate::{self, rule};
 use crate::domain::{Instance, Service};
 use crate::error::Error;
 use crate::json_object;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::look::{Wanted, is_good, look};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::FindAnswer;
-use crate::cache::find::{FindQuery, Found, ListQuery};
+use crate::cache::find::{FindQuery, FoundInstances, ListQuery};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
 use crate::domain::revision::find_revision;
@@ -89,7 +89,7 @@ fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
     let found = api.reader.load().find(&find, &api.rules.shared);
     let is_sure = !matches!(wanted, Wanted::Fresh)
         && is_good(&wanted, &found, |found, known| found.answer.covers(known));
-    let answer = found.and_then(|Found { answer, dependency }| {
+    let answer = found.and_then(|FoundInstances { answer, dependency }| {
         if let Some(dependency) = dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
         }

@@ -12,7 +12,7 @@ use crate::cache::Snapshot;
 use crate::domain::ServiceId;
 use crate::domain::schema::Schema;
 use crate::domain::shape::Shaped as _;
-use crate::domain::validate::flag::SchemaTexts;
+use crate::domain::validate::flag::WithSchema;
 use crate::domain::validate::schema::{self as valid, SchemaRequest};
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::error::{Code, Error};
@@ -115,12 +115,12 @@ async fn read(
 
 /// `GET …/schemas`: the service's list and whatever else refers to a text.
 pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let texts = SchemaTexts::parse(&call.query_text("withSchema"))?;
+    let texts = WithSchema::parse(&call.query_text("withSchema"))?;
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::ListSchemas, id)?;
     let find = |snapshot: &Snapshot| {
         let listed = existing(snapshot, call.tenant(), id, NO_SERVICE)?.clone();
-        let without_texts = (texts == SchemaTexts::LeftOut).then(|| without_texts(snapshot, &call, id));
+        let without_texts = (texts == WithSchema::LeftOut).then(|| without_texts(snapshot, &call, id));
         Ok((listed, without_texts))
     };
     let (view, without_texts) = look_by_flags(&api, &call, find).await?;
