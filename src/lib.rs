@@ -26,7 +26,7 @@
 //!
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |
-//! | 0 | [`clock`] | time | the one home of "now" |
+//! | 0 | [`clock`] | time | what the registry does by time, it does by this clock |
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters | written where things happen |

@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 17] = [
     "benches/README.md",
     "docs/cluster.md",
     "docs/configuration.md",
+    "docs/dependencies.md",
     "docs/differences.md",
     "docs/glossary.md",
     "docs/operations.md",
