@@ -1,7 +1,8 @@
-//! The reference's keys that this server does not read. An existing deployment's files hold them, so they are no typing
-//! errors; where leaving one out would matter, the start says so, and where it would be dangerous, there is no start.
+//! Keys of the reference that this server does not read. Files of existing deployments hold them, so they are not reported as
+//! unknown. A value that differs from the default is a warning if it matters that it has no effect, and a mistake if that would
+//! be dangerous.
 
-use super::{Key, Kind, Standing};
+use super::{ConfigKey as Key, KeyStanding as Standing, ValueKind as Kind};
 
 const NOT_LOADED: Standing = Standing::Without("plug-ins are not loaded; what is built in is used");
 
@@ -16,7 +17,7 @@ const fn silent(name: &'static str, effect: &'static str) -> Key {
     Key::new(name, Kind::Text, "", effect).standing(Standing::Silent)
 }
 
-/// Keys with something to say, or with a name of their own in `app.conf` or the environment.
+/// Keys with a message, or with a name of their own in `app.conf` or the environment.
 pub(crate) static KEYS: &[Key] = &[
     Key::new("rbac.enable", Kind::Switch, "false", "Accounts and roles.").old("rbac_enabled").shipped(&["false"]).standing(
         Standing::Refused(
@@ -98,7 +99,7 @@ pub(crate) static KEYS: &[Key] = &[
     silent("quota.cap.role.limit", "Roles.").env("QUOTA_ROLE"),
 ];
 
-/// Beginnings of names that the reference or its other programs read, in lower case.
+/// Beginnings of names that the reference or its other programs read, in lower case. They are ignored.
 pub(crate) const PREFIXES: &[&str] = &[
     "gov.",
     "heartbeat.cachecapacity",
@@ -118,7 +119,7 @@ pub(crate) const PREFIXES: &[&str] = &[
     "tracing.",
 ];
 
-/// Names of `app.conf` that other programs or older releases read, in lower case.
+/// Names in `app.conf` that other programs or older releases read, in lower case. They are ignored.
 pub(crate) const OLD_NAMES: &[&str] = &[
     "appname",
     "component_name",

@@ -1,13 +1,13 @@
-//! The keys this server reads, in the order in which they are documented and reported.
+//! The keys that this server reads, in the order in which they are documented and reported.
 //!
-//! Defaults are the reference's shipped values, so that a start without any file behaves as a fresh release folder does;
-//! where one differs, its line says why.
+//! The defaults are the values that the reference ships, so that a start without files behaves like a fresh release folder of the
+//! reference. If a default differs, the row says why.
 
-use super::{Key, Kind, Standing};
+// Short names, because each row uses them.
+use super::{ConfigKey as Key, KeyStanding as Standing, ValueKind as Kind};
 
-/// Keys of one concern.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct KeyGroup {
     pub title: &'static str,
     pub keys: &'static [&'static Key],
 }
@@ -15,7 +15,7 @@ pub(crate) struct Group {
 macro_rules! groups {
     ($($title:literal { $($id:ident = $key:expr;)+ })+) => {
         $($(pub(crate) static $id: Key = $key;)+)+
-        pub(crate) static GROUPS: &[Group] = &[$(Group { title: $title, keys: &[$(&$id),+] }),+];
+        pub(crate) static GROUPS: &[KeyGroup] = &[$(KeyGroup { title: $title, keys: &[$(&$id),+] }),+];
     };
 }
 
