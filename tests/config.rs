@@ -745,7 +745,10 @@ fn unknown_keys_name_the_nearest() {
         .app_conf("htpaddr = 10.0.0.1\nfrontend_host_ip = 1\nserver.prot = 1\n")
         .app_yaml("server:\n  hots: x\n  Port: 1\nsomething:\n  else: 1\n");
     let warnings = setup.warnings();
-    assert_contains(&warnings, &["conf/app.conf line 1", "htpaddr is not a known key; did you mean httpaddr?"]);
+    assert_contains(
+        &warnings,
+        &["conf/app.conf line 1", "htpaddr is not a known key; did you mean httpaddr?"],
+    );
     assert_contains(&warnings, &["conf/app.conf line 3", "server.prot", "server.port?"]);
     assert_contains(
         &warnings,
@@ -847,7 +850,10 @@ fn kinds_of_stores() {
     check("registry_plugin = consul", "write etcd");
     check("manager_cluster = a", "\"a\": write host:port");
     check("manager_cluster = a:1,https://b:2", "write https:// before all");
-    check("manager_cluster = sc-1=a:1,sc-2=b:2", "the list names the clusters sc-1, sc-2 and has no address of \"default\"");
+    check(
+        "manager_cluster = sc-1=a:1,sc-2=b:2",
+        "the list names the clusters sc-1, sc-2 and has no address of \"default\"",
+    );
     let setup = Setup::new().app_conf("registry_plugin = etcd");
     assert_one(&setup.warnings(), &["conf/app.conf line 1", "so 127.0.0.1:2379 is used"]);
 }
