@@ -20,7 +20,7 @@ use tokio::sync::watch;
 
 use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
-use self::reload::Reload;
+use self::reload::Hangups;
 use self::rules::Rules;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
@@ -80,8 +80,8 @@ impl StopSignals {
 
 async fn run(config: Config) -> Result<(), AppError> {
     let mut stop = StopSignals::listen()?;
-    let reload = Reload::listen().map_err(AppError::Signals)?;
-    actix::spawn(reopen_log(reload.subscribe()));
+    let hangups = Hangups::listen().map_err(AppError::Signals)?;
+    actix::spawn(reopen_log(hangups.subscribe()));
     let most_files = limits::raise_open_files();
     let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     log::info!(
@@ -98,7 +98,7 @@ async fn run(config: Config) -> Result<(), AppError> {
             return Ok(());
         }
     };
-    actix::spawn(renew(file_sets, reload.subscribe()));
+    actix::spawn(renew(file_sets, hangups.subscribe()));
     let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}

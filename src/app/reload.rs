@@ -10,21 +10,21 @@ use tokio::sync::watch;
 
 /// Tells subscribers about SIGHUP.
 #[derive(Clone, Debug)]
-pub struct Reload(watch::Sender<()>);
+pub struct Hangups(watch::Sender<()>);
 
-impl Reload {
+impl Hangups {
     /// After this call SIGHUP no longer ends the process.
     pub fn listen() -> io::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (sender, _) = watch::channel(());
-        let reload = Self(sender.clone());
+        let hangups = Self(sender.clone());
         actix::spawn(async move {
             while hangup.recv().await.is_some() {
                 log::info!("SIGHUP");
                 sender.send_replace(());
             }
         });
-        Ok(reload)
+        Ok(hangups)
     }
 
     /// `changed().await` returns once for all signals since its last return, or since this call.

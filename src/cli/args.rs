@@ -30,7 +30,7 @@ conf/app.yaml, default.
 docs/configuration.md lists every key.
 
 exit codes: 0 done or stopped; 64 the command line or the configuration has a mistake;
-69 the daemon or the command failed, and the log says why
+69 the daemon or the command failed, and the log says why; 70 an internal fault
 ";
 
 #[derive(Clone, Debug, PartialEq, Eq)]
