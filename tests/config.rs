@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::config::{
-    Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, Origin, Sources, StoreKind, TlsVersion,
+    Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, Sources, StoreKind, TlsVersion, ValueOrigin,
     reference,
 };
 
@@ -81,12 +81,12 @@ impl Setup {
 }
 
 /// The name of a source, without the place in it.
-fn source(origin: &Origin) -> String {
+fn source(origin: &ValueOrigin) -> String {
     match origin {
-        Origin::Flag(_) => "command line".to_owned(),
-        Origin::Environment(_) => "environment".to_owned(),
-        Origin::File { path, .. } => path.display().to_string(),
-        Origin::Default => "default".to_owned(),
+        ValueOrigin::Flag(_) => "command line".to_owned(),
+        ValueOrigin::Environment(_) => "environment".to_owned(),
+        ValueOrigin::File { path, .. } => path.display().to_string(),
+        ValueOrigin::Default => "default".to_owned(),
     }
 }
 

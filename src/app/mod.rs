@@ -21,7 +21,7 @@ use tokio::sync::watch;
 use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
 use self::reload::Hangups;
-use self::rules::Rules;
+use self::rules::ProcessRules;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
@@ -89,7 +89,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let Rules { version, store, host, port, server, tls, api, actors } = Rules::of(config);
+    let ProcessRules { version, store, host, port, server, tls, api, actors } = ProcessRules::of(config);
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,

@@ -24,7 +24,7 @@ use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
 use crate::http::server::Settings;
 
 /// The rules of all parts of the process.
-pub struct Rules {
+pub struct ProcessRules {
     /// The release of the original server whose API this one speaks.
     pub version: String,
     pub store: StoreKind,
@@ -50,7 +50,7 @@ pub struct ActorRules {
     pub owner: String,
 }
 
-impl Rules {
+impl ProcessRules {
     pub fn of(config: Config) -> Self {
         let own_environment = config.own_environment();
         // The log is already open.

@@ -7,7 +7,7 @@ use std::path::Path;
 use super::expand::expand;
 use super::inputs::Inputs;
 use super::keys::{self, ConfigKey, NamedKey, Spelling, ValueKind};
-use super::origin::{Mistake, Origin, shown};
+use super::origin::{Mistake, ValueOrigin, shown};
 use super::sources::{FoundValue, Layer, Sources, explicit, suggestion};
 use super::{dot_env, ini, yaml};
 
@@ -24,8 +24,11 @@ impl Sources {
     pub(super) fn read_dot_env(&mut self, inputs: &Inputs) {
         let path = inputs.working_dir.join(".env");
         let Some(file) = self.read_file(&path, inputs) else { return };
-        let origin =
-            |line, name: &str| Origin::File { path: inputs.displayed(&path), line, name: name.to_owned() };
+        let origin = |line, name: &str| ValueOrigin::File {
+            path: inputs.displayed(&path),
+            line,
+            name: name.to_owned(),
+        };
         let (settings, skipped) = dot_env::parse(&file.text);
         for line in skipped {
             // Other programs may read this file and understand the line. Show only the name: the line may hold a password.
@@ -72,7 +75,7 @@ impl Sources {
             mode.as_ref().map(|mode| conf.join(format!("{mode}.app.conf"))).filter(|path| path.is_file());
         let path = own.unwrap_or_else(|| conf.join("app.conf"));
         let Some(file) = self.read_file(&path, inputs) else { return };
-        let origin = |line, name: &str| Origin::File {
+        let origin = |line, name: &str| ValueOrigin::File {
             path: inputs.displayed(&path),
             line: Some(line),
             name: name.to_owned(),
@@ -117,7 +120,7 @@ impl Sources {
     }
 
     /// Adds a line of `app.conf`. It replaces an earlier line with the same key. A line without a value is ignored, as in beego.
-    fn add_line(&mut self, key: &'static ConfigKey, entry: String, line: &ini::IniLine, origin: Origin) {
+    fn add_line(&mut self, key: &'static ConfigKey, entry: String, line: &ini::IniLine, origin: ValueOrigin) {
         let (value, unset) = self.expanded(&line.value);
         let value = value.trim().to_owned();
         self.warn_unset(&unset, &origin, key);
@@ -138,8 +141,11 @@ impl Sources {
 
     pub(super) fn read_yaml(&mut self, path: &Path, layer: Layer, inputs: &Inputs) {
         let Some(file) = self.read_file(path, inputs) else { return };
-        let origin =
-            |line, name: &str| Origin::File { path: inputs.displayed(path), line, name: name.to_owned() };
+        let origin = |line, name: &str| ValueOrigin::File {
+            path: inputs.displayed(path),
+            line,
+            name: name.to_owned(),
+        };
         let leaves = match yaml::parse(&file.text) {
             Ok(leaves) => leaves,
             Err(broken) => return self.refuse_source(origin(broken.line, ""), broken.message),
@@ -191,7 +197,7 @@ impl Sources {
         expand(value, &|name| self.variables.find(name))
     }
 
-    fn warn_unset(&mut self, unset: &[String], origin: &Origin, key: &ConfigKey) {
+    fn warn_unset(&mut self, unset: &[String], origin: &ValueOrigin, key: &ConfigKey) {
         for name in unset {
             let text = format!(
                 "{}: the variable {name:?} is not set; set it, or write a default: ${{{name}||value}}",
@@ -201,7 +207,7 @@ impl Sources {
         }
     }
 
-    fn warn_unknown(&mut self, count: &mut usize, origin: Origin, name: &str, spelling: Spelling) {
+    fn warn_unknown(&mut self, count: &mut usize, origin: ValueOrigin, name: &str, spelling: Spelling) {
         *count += 1;
         match (*count).cmp(&(MAX_UNKNOWN + 1)) {
             std::cmp::Ordering::Less => {
@@ -216,7 +222,7 @@ impl Sources {
     }
 
     fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<FileText> {
-        let origin = || Origin::File { path: inputs.displayed(path), line: None, name: String::new() };
+        let origin = || ValueOrigin::File { path: inputs.displayed(path), line: None, name: String::new() };
         let mut bytes = Vec::new();
         let read =
             std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
@@ -239,7 +245,7 @@ impl Sources {
         }
     }
 
-    fn refuse_value_not_utf8(&mut self, origin: Origin, key: &ConfigKey) {
+    fn refuse_value_not_utf8(&mut self, origin: ValueOrigin, key: &ConfigKey) {
         self.mistakes.push(Mistake {
             origin,
             key: key.name.to_owned(),

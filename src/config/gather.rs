@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::inputs::Inputs;
 use super::keys::{self, NamedKey, Spelling, ValueKind};
-use super::origin::{Mistake, Origin, shown};
+use super::origin::{Mistake, ValueOrigin, shown};
 use super::sources::{FoundValue, Layer, Sources, explicit, suggestion};
 
 impl Sources {
@@ -18,10 +18,11 @@ impl Sources {
         sources.read_dot_env(inputs);
         let (environment, dot_env) =
             (sources.variables.environment.clone(), sources.variables.dot_env.clone());
-        sources
-            .read_variables(&environment, Layer::Environment, &|name| Origin::Environment(name.to_owned()));
+        sources.read_variables(&environment, Layer::Environment, &|name| {
+            ValueOrigin::Environment(name.to_owned())
+        });
         let file = inputs.working_dir.join(".env");
-        sources.read_variables(&dot_env, Layer::DotEnv, &|name| Origin::File {
+        sources.read_variables(&dot_env, Layer::DotEnv, &|name| ValueOrigin::File {
             path: inputs.displayed(&file),
             line: None,
             name: name.to_owned(),
@@ -52,7 +53,7 @@ impl Sources {
                  set enableServiceLinks: false for the pod",
                 shown(&value)
             );
-            self.warn(Origin::Environment(name), text);
+            self.warn(ValueOrigin::Environment(name), text);
         }
     }
 
@@ -61,7 +62,7 @@ impl Sources {
             let dir = inputs.working_dir.join(dir);
             if !dir.is_dir() {
                 self.mistakes.push(Mistake {
-                    origin: Origin::Flag("--conf".to_owned()),
+                    origin: ValueOrigin::Flag("--conf".to_owned()),
                     key: "conf".to_owned(),
                     value: dir.display().to_string(),
                     expected: "there is no such folder; write the folder that holds app.conf or app.yaml"
@@ -76,7 +77,7 @@ impl Sources {
                 if !dir.is_dir() {
                     let text =
                         format!("APP_ROOT is set, but there is no folder {}; no file is read", dir.display());
-                    self.warn(Origin::Environment("APP_ROOT".to_owned()), text);
+                    self.warn(ValueOrigin::Environment("APP_ROOT".to_owned()), text);
                 }
                 dir
             }
@@ -86,7 +87,7 @@ impl Sources {
 
     fn read_flags(&mut self, flags: &[(String, String)]) {
         for (name, value) in flags {
-            let origin = Origin::Flag(format!("--{name}"));
+            let origin = ValueOrigin::Flag(format!("--{name}"));
             match keys::find(name, Spelling::Either) {
                 NamedKey::Key(key) if key.kind == ValueKind::Map => self.mistakes.push(Mistake {
                     origin,
@@ -122,7 +123,7 @@ impl Sources {
         &mut self,
         variables: &BTreeMap<String, String>,
         layer: Layer,
-        origin: &dyn Fn(&str) -> Origin,
+        origin: &dyn Fn(&str) -> ValueOrigin,
     ) {
         for key in keys::all() {
             if key.kind == ValueKind::Map {
@@ -152,7 +153,7 @@ impl Sources {
             let name = key.env_name();
             if names.contains(&name) {
                 self.mistakes.push(Mistake {
-                    origin: Origin::Environment(name),
+                    origin: ValueOrigin::Environment(name),
                     key: key.name.to_owned(),
                     value: String::new(),
                     expected: "the value is not valid UTF-8".to_owned(),

@@ -36,7 +36,7 @@ pub use endpoint::{EtcdEndpoint, Scheme};
 pub use inputs::Inputs;
 pub(crate) use keys::{is_known_flag, nearest_flag};
 pub(crate) use nearest::nearest;
-pub use origin::{Mistake, Mistakes, Origin, Warning};
+pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
     Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig, LogFile, LogFormat,

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
+pub enum ValueOrigin {
     /// A command-line flag as it was written (`--server.port`).
     Flag(String),
     Environment(String),
@@ -22,7 +22,7 @@ pub enum Origin {
     Default,
 }
 
-impl Origin {
+impl ValueOrigin {
     /// The name of the key as it is written in the source.
     pub fn spelling(&self) -> Option<&str> {
         match self {
@@ -32,7 +32,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     /// `conf/app.conf line 3`, `environment SERVER_PORT`, `flag --server.port`, `default`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -48,7 +48,7 @@ impl fmt::Display for Origin {
 /// A mistake in the configuration. The daemon does not start with one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// Empty if a source as a whole is wrong (a file that cannot be read).
     pub key: String,
     /// The value as given; cut, and masked if it is secret.
@@ -65,7 +65,7 @@ impl fmt::Display for Mistake {
             let plain = |name: &str| name.trim_start_matches('-') == self.key;
             match (&self.origin, self.origin.spelling()) {
                 // The origin of a flag or a variable already shows this name.
-                (Origin::File { .. }, Some(name)) if !plain(name) => write!(f, "{name} ({})", self.key)?,
+                (ValueOrigin::File { .. }, Some(name)) if !plain(name) => write!(f, "{name} ({})", self.key)?,
                 _ => f.write_str(&self.key)?,
             }
             write!(f, " = {:?}: ", self.value)?;
@@ -82,7 +82,7 @@ pub struct Mistakes(pub Vec<Mistake>);
 /// A message about a doubtful value. The daemon starts all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    pub origin: Origin,
+    pub origin: ValueOrigin,
     /// A sentence that names the key.
     pub text: String,
 }

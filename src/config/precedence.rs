@@ -5,7 +5,7 @@
 //! value that differs from the shipped value wins. If both values differ from it, the value in `app.conf` wins.
 
 use super::keys::ConfigKey;
-use super::origin::{Origin, Warning};
+use super::origin::{ValueOrigin, Warning};
 use super::sources::{FoundValue, Layer};
 
 /// The value that wins (`None`: the default) and its source.
@@ -13,11 +13,11 @@ pub(super) fn choose(
     key: &ConfigKey,
     found: &[FoundValue],
     warnings: &mut Vec<Warning>,
-) -> (Option<String>, Origin) {
+) -> (Option<String>, ValueOrigin) {
     let mut sorted: Vec<&FoundValue> = found.iter().collect();
     sorted.sort_by_key(|found| found.layer);
     let winner = match sorted.as_slice() {
-        [] => return (None, Origin::Default),
+        [] => return (None, ValueOrigin::Default),
         [conf, rest @ ..] if conf.layer == Layer::AppConf => {
             match rest.iter().find(|f| f.layer == Layer::AppYaml) {
                 Some(yaml) => of_two_files(key, conf, yaml, warnings),
@@ -71,7 +71,7 @@ mod tests {
         FoundValue {
             layer,
             value: value.map(str::to_owned),
-            origin: Origin::Environment(format!("{layer:?}")),
+            origin: ValueOrigin::Environment(format!("{layer:?}")),
         }
     }
 

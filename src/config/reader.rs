@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::cron::Cron;
 use super::keys::{self, ConfigKey, KeyStanding, ValueKind};
-use super::origin::{Mistake, Origin, Warning, shown};
+use super::origin::{Mistake, ValueOrigin, Warning, shown};
 use super::precedence::choose;
 use super::sources::{Sources, Variables};
 use super::value::{parse_duration, parse_integer, parse_list, parse_ratio, parse_switch};
@@ -15,7 +15,7 @@ use super::value::{parse_duration, parse_integer, parse_list, parse_ratio, parse
 #[derive(Clone, Debug)]
 struct ChosenValue {
     text: Option<String>,
-    origin: Origin,
+    origin: ValueOrigin,
 }
 
 /// The values that won, and the mistakes found in them so far.
@@ -41,7 +41,7 @@ pub struct Effective {
     pub value: String,
     /// What the value was derived from, if no source gives one.
     pub derived: Option<&'static str>,
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 impl ConfigReader {
@@ -95,8 +95,8 @@ impl ConfigReader {
         self.values.get(key.name).and_then(|value| value.text.as_ref()).is_some_and(|text| !text.is_empty())
     }
 
-    pub fn origin(&self, key: &ConfigKey) -> Origin {
-        self.values.get(key.name).map_or(Origin::Default, |value| value.origin.clone())
+    pub fn origin(&self, key: &ConfigKey) -> ValueOrigin {
+        self.values.get(key.name).map_or(ValueOrigin::Default, |value| value.origin.clone())
     }
 
     /// Adds a mistake: the value of this key is wrong. `expected` says what is allowed.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use super::keys::{ConfigKey, ValueKind};
-use super::origin::{Mistake, Origin, Warning};
+use super::origin::{Mistake, ValueOrigin, Warning};
 
 /// The sources. The first that names a key wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,7 +23,7 @@ pub(super) struct FoundValue {
     pub layer: Layer,
     /// `None` if the source names the key without a value. It then means the default.
     pub value: Option<String>,
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
 /// The values of all sources, by key.
@@ -55,12 +55,12 @@ impl Sources {
         self.found.entry(key.name).or_default().entry(entry).or_default().push(found);
     }
 
-    pub(super) fn warn(&mut self, origin: Origin, text: impl Into<String>) {
+    pub(super) fn warn(&mut self, origin: ValueOrigin, text: impl Into<String>) {
         self.warnings.push(Warning { origin, text: text.into() });
     }
 
     /// A mistake in a source as a whole, or in a line that is not a setting.
-    pub(super) fn refuse_source(&mut self, origin: Origin, expected: impl Into<String>) {
+    pub(super) fn refuse_source(&mut self, origin: ValueOrigin, expected: impl Into<String>) {
         self.mistakes.push(Mistake {
             origin,
             key: String::new(),

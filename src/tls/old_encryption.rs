@@ -96,7 +96,10 @@ WZ7YYQ3ZQZnymfF/to6gzeTRDIlzYCguyw==\n\
         assert_eq!(letters(&String::from_utf8(opened).unwrap()), letters(PLAIN));
         assert_eq!(decrypt(ENCRYPTED, b"wrong"), Err(KeyError::Password));
         let other = decrypt(&ENCRYPTED.replace("AES-256-CBC", "DES-CBC"), b"").unwrap_err();
-        assert!(other.to_string().starts_with("cipher DES-CBC: this version cannot read the encryption"), "{other}");
+        assert!(
+            other.to_string().starts_with("cipher DES-CBC: this version cannot read the encryption"),
+            "{other}"
+        );
         assert!(!is_encrypted(PLAIN));
     }
 }
