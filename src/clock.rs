@@ -1,10 +1,22 @@
-//! The one home of what time it is. Everything that needs "now" is handed a [`Clock`], so a test can move it.
+//! The time of the registry: when leases end, when instances expire, which timestamps clients see. Code that needs this time
+//! gets a [`Clock`] as an argument, so that a test can move it.
 //!
-//! How long something may be waited for is another matter: such limits (of calls to etcd, of sockets, of mailboxes) are
-//! `tokio`'s, measured by the clock of the runtime that waits (`tokio::time::Instant`), which a test can pause.
+//! A clock has two readings. The wall clock gives Unix time, and is used only for timestamps. The monotonic clock is used for
+//! deadlines, because it does not jump when somebody sets the date.
 //!
-//! Two readings: the wall clock (Unix seconds, only for the timestamps clients see) and a monotonic one (for deadlines;
-//! it never jumps when somebody sets the date).
+//! # Code that uses tokio's time instead
+//!
+//! Three folders read `tokio::time::Instant`, because they arm timers of sockets and connections, and tokio's timers know no
+//! other clock. Their tests pause and advance tokio's time. No value that these folders read reaches the registry's data.
+//!
+//! | folder | used for |
+//! | --- | --- |
+//! | `src/http/server` | time limits of a connection: headers, body, writing, idle; and how long a request took |
+//! | `src/http/ws` | pings of a websocket, and the time until a silent peer is disconnected |
+//! | `src/store/etcd` | time limits of calls, and waits before etcd is tried again |
+//!
+//! `tests/it/tidy/homes.rs` rejects an `Instant` anywhere else, `clippy.toml` rejects the standard library's clocks. Waiting
+//! for a fixed time (`tokio::time::sleep`, `timeout`, `interval`) is allowed everywhere: it reads no clock.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,10 +24,10 @@ use std::time::Duration;
 
 /// A source of wall time and of monotonic time. Cheap to clone; clones share one time.
 #[derive(Clone, Debug)]
-pub struct Clock(Source);
+pub struct Clock(TimeSource);
 
 #[derive(Clone, Debug)]
-enum Source {
+enum TimeSource {
     System(std::time::Instant),
     Manual(Arc<ManualTime>),
 }
@@ -30,55 +42,54 @@ struct ManualTime {
 pub type Monotonic = Duration;
 
 impl Clock {
-    /// The machine's clocks.
-    #[expect(clippy::disallowed_methods, reason = "this module is their one home")]
+    /// The clocks of the machine.
+    #[expect(clippy::disallowed_methods, reason = "this module alone reads the machine's clocks")]
     pub fn system() -> Self {
-        Self(Source::System(std::time::Instant::now()))
+        Self(TimeSource::System(std::time::Instant::now()))
     }
 
-    /// A clock that stands still until [`Clock::advance`] or [`Clock::jump`] moves it. For tests.
+    /// A clock for tests: it stands still until [`Clock::advance`] or [`Clock::jump`] moves it.
     pub fn manual(unix_seconds: u64) -> Self {
         let time = ManualTime::default();
         time.unix_millis.store(unix_seconds * 1000, Ordering::SeqCst);
-        Self(Source::Manual(Arc::new(time)))
+        Self(TimeSource::Manual(Arc::new(time)))
     }
 
-    /// Unix time in seconds.
     pub fn unix_seconds(&self) -> u64 {
         self.unix_millis() / 1000
     }
 
-    /// Unix time in milliseconds.
-    #[expect(clippy::disallowed_methods, reason = "this module is their one home")]
+    /// 0 if the machine's date is before 1970.
+    #[expect(clippy::disallowed_methods, reason = "this module alone reads the machine's clocks")]
     pub fn unix_millis(&self) -> u64 {
         match &self.0 {
-            Source::System(_) => std::time::SystemTime::now()
+            TimeSource::System(_) => std::time::SystemTime::now()
                 .duration_since(std::time::UNIX_EPOCH)
                 .map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX)),
-            Source::Manual(time) => time.unix_millis.load(Ordering::SeqCst),
+            TimeSource::Manual(time) => time.unix_millis.load(Ordering::SeqCst),
         }
     }
 
-    /// Monotonic time.
     pub fn monotonic(&self) -> Monotonic {
         match &self.0 {
-            Source::System(start) => start.elapsed(),
-            Source::Manual(time) => Duration::from_millis(time.monotonic_millis.load(Ordering::SeqCst)),
+            TimeSource::System(start) => start.elapsed(),
+            TimeSource::Manual(time) => Duration::from_millis(time.monotonic_millis.load(Ordering::SeqCst)),
         }
     }
 
-    /// Moves both readings of a manual clock forward; does nothing to the system's.
+    /// Moves both readings of a manual clock forward. Does nothing to the machine's clocks.
     pub fn advance(&self, by: Duration) {
-        if let Source::Manual(time) = &self.0 {
+        if let TimeSource::Manual(time) = &self.0 {
             let millis = u64::try_from(by.as_millis()).unwrap_or(u64::MAX);
             time.unix_millis.fetch_add(millis, Ordering::SeqCst);
             time.monotonic_millis.fetch_add(millis, Ordering::SeqCst);
         }
     }
 
-    /// Sets the wall clock of a manual clock, as an operator or NTP would; monotonic time is not touched.
+    /// Sets the wall clock of a manual clock, as an operator or NTP would, and leaves its monotonic time as it is. Does nothing
+    /// to the machine's clocks.
     pub fn jump(&self, unix_seconds: u64) {
-        if let Source::Manual(time) = &self.0 {
+        if let TimeSource::Manual(time) = &self.0 {
             time.unix_millis.store(unix_seconds * 1000, Ordering::SeqCst);
         }
     }

@@ -1,15 +1,16 @@
-//! Frames of RFC 6455, as a server reads and writes them. Pure: bytes in, bytes out.
+//! Websocket frames (RFC 6455), as a server reads and writes them. Pure: bytes in, bytes out.
 //!
-//! A client's data is not kept: it is counted against the limit and forgotten, so a session buffers at most one control
-//! frame, whatever a frame's header announces.
+//! Clients of this server have no messages to send. The decoder counts the bytes of a message against the limit and drops
+//! them. So it buffers one control frame (125 bytes) at most, whatever length the header of a frame announces. Libraries
+//! buffer whole messages.
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 
-/// Most payload of a control frame.
-pub const MOST_CONTROL: usize = 125;
+/// The largest payload of a control frame, in bytes.
+const MAX_CONTROL_BYTES: usize = 125;
 
-/// Longest header of a frame from a client: 2 bytes, 8 of length, 4 of mask.
-const MOST_HEADER: usize = 14;
+/// The longest header of a frame from a client: 2 bytes, 8 of length, 4 of mask.
+const MAX_HEADER_BYTES: usize = 14;
 
 const FINAL: u8 = 0x80;
 const RESERVED: u8 = 0x70;
@@ -22,32 +23,30 @@ const CLOSE: u8 = 8;
 const PING: u8 = 9;
 const PONG: u8 = 10;
 
-/// What a client said.
+/// What a client has sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A ping, to be answered with the same payload.
+    /// A ping. The answer is a pong with the same payload.
     Ping(Payload),
-    /// A pong.
     Pong,
-    /// A close, to be echoed: its payload as it came.
+    /// A close frame. The answer is a close frame with the same payload.
     Close(Payload),
-    /// A message of more bytes than allowed.
+    /// A message with more bytes than the limit.
     TooBig,
-    /// Something no client may send.
+    /// A breach of the protocol, in words.
     Violation(&'static str),
 }
 
 /// The payload of a control frame.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Payload {
-    bytes: [u8; MOST_CONTROL],
+    bytes: [u8; MAX_CONTROL_BYTES],
     length: u8,
 }
 
 impl Payload {
-    const EMPTY: Self = Self { bytes: [0; MOST_CONTROL], length: 0 };
+    const EMPTY: Self = Self { bytes: [0; MAX_CONTROL_BYTES], length: 0 };
 
-    /// The bytes.
     pub fn as_slice(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.length)).unwrap_or_default()
     }
@@ -66,32 +65,32 @@ impl std::fmt::Debug for Payload {
     }
 }
 
-/// Takes a client's bytes apart, in whatever pieces they come.
+/// Splits the bytes of a client into frames. The bytes may come in pieces of any size.
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
-    state: State,
-    /// Bytes of the unfinished fragmented message; `None` if there is none.
+    state: DecoderState,
+    /// Bytes of the fragmented message that is not finished; `None` if there is none.
     message: Option<usize>,
 }
 
 #[derive(Debug)]
-enum State {
+enum DecoderState {
     Header {
-        bytes: [u8; MOST_HEADER],
+        bytes: [u8; MAX_HEADER_BYTES],
         length: u8,
     },
     Data {
         left: usize,
         ends_message: bool,
     },
-    Control(Box<Control>),
-    /// What follows a violation has no meaning.
-    Deaf,
+    Control(Box<ControlFrame>),
+    /// After a violation the rest of the bytes has no meaning.
+    Ended,
 }
 
 #[derive(Debug)]
-struct Control {
+struct ControlFrame {
     opcode: u8,
     mask: [u8; 4],
     left: usize,
@@ -100,15 +99,15 @@ struct Control {
 
 impl Decoder {
     pub fn new(max_message: usize) -> Self {
-        Self { max_message, state: State::BEGIN, message: None }
+        Self { max_message, state: DecoderState::BEGIN, message: None }
     }
 
-    /// Takes bytes off `input` until something was said or they are used up. After [`Heard::TooBig`] or a broken header
-    /// nothing more is heard.
+    /// Takes bytes from `input` until they are used up or something is to be answered or reported. After [`Heard::TooBig`] and
+    /// after a violation in a header, it ignores all further bytes.
     pub fn hear(&mut self, input: &mut &[u8]) -> Option<Heard> {
         loop {
             match &mut self.state {
-                State::Header { bytes, length } => {
+                DecoderState::Header { bytes, length } => {
                     let needed = usize::from(header_length(bytes, *length));
                     if usize::from(*length) < needed {
                         let (byte, rest) = input.split_first()?;
@@ -123,16 +122,16 @@ impl Decoder {
                     match self.begin(&header) {
                         Ok(state) => self.state = state,
                         Err(heard) => {
-                            self.state = State::Deaf;
+                            self.state = DecoderState::Ended;
                             return Some(heard);
                         }
                     }
                 }
-                State::Deaf => {
+                DecoderState::Ended => {
                     *input = &[];
                     return None;
                 }
-                State::Data { left, ends_message } => {
+                DecoderState::Data { left, ends_message } => {
                     let skipped = (*left).min(input.len());
                     *input = input.get(skipped..).unwrap_or_default();
                     *left -= skipped;
@@ -142,18 +141,18 @@ impl Decoder {
                     if *ends_message {
                         self.message = None;
                     }
-                    self.state = State::BEGIN;
+                    self.state = DecoderState::BEGIN;
                 }
-                State::Control(control) => {
+                DecoderState::Control(control) => {
                     while control.left > 0 {
                         let (byte, rest) = input.split_first()?;
                         *input = rest;
                         let at = usize::from(control.payload.length) % control.mask.len();
-                        control.payload.push(byte ^ control.mask.get(at).copied().unwrap_or_default());
+                        control.payload.push(byte ^ control.mask[at]);
                         control.left -= 1;
                     }
                     let (opcode, payload) = (control.opcode, control.payload);
-                    self.state = State::BEGIN;
+                    self.state = DecoderState::BEGIN;
                     return Some(match opcode {
                         PING => Heard::Ping(payload),
                         PONG => Heard::Pong,
@@ -164,8 +163,8 @@ impl Decoder {
         }
     }
 
-    /// What follows a whole header.
-    fn begin(&mut self, header: &[u8; MOST_HEADER]) -> Result<State, Heard> {
+    /// Reads a complete header, and returns the state for the bytes behind it.
+    fn begin(&mut self, header: &[u8; MAX_HEADER_BYTES]) -> Result<DecoderState, Heard> {
         let [first, second, rest @ ..] = header;
         if first & RESERVED != 0 {
             return Err(Heard::Violation("reserved bits set"));
@@ -186,34 +185,39 @@ impl Decoder {
         let (is_final, opcode) = (first & FINAL != 0, first & !FINAL);
         match (opcode, self.message) {
             (CLOSE | PING | PONG, _) => {
-                if !is_final || length > MOST_CONTROL {
+                if !is_final || length > MAX_CONTROL_BYTES {
                     return Err(Heard::Violation("control frame fragmented or too long"));
                 }
                 let mut mask = [0; 4];
                 mask.copy_from_slice(&rest[mask_at..mask_at + 4]);
-                Ok(State::Control(Box::new(Control { opcode, mask, left: length, payload: Payload::EMPTY })))
+                Ok(DecoderState::Control(Box::new(ControlFrame {
+                    opcode,
+                    mask,
+                    left: length,
+                    payload: Payload::EMPTY,
+                })))
             }
-            (TEXT | BINARY, Some(_)) => Err(Heard::Violation("a message begins inside another")),
-            (CONTINUATION, None) => Err(Heard::Violation("a continuation of no message")),
+            (TEXT | BINARY, Some(_)) => Err(Heard::Violation("a message begins inside another message")),
+            (CONTINUATION, None) => Err(Heard::Violation("continuation without a message")),
             (TEXT | BINARY | CONTINUATION, so_far) => {
                 let message = so_far.unwrap_or_default().saturating_add(length);
                 if message > self.max_message {
                     return Err(Heard::TooBig);
                 }
                 self.message = Some(message);
-                Ok(State::Data { left: length, ends_message: is_final })
+                Ok(DecoderState::Data { left: length, ends_message: is_final })
             }
             _ => Err(Heard::Violation("unknown opcode")),
         }
     }
 }
 
-impl State {
-    const BEGIN: Self = Self::Header { bytes: [0; MOST_HEADER], length: 0 };
+impl DecoderState {
+    const BEGIN: Self = Self::Header { bytes: [0; MAX_HEADER_BYTES], length: 0 };
 }
 
-/// Bytes of a header, as far as its first two say.
-fn header_length(bytes: &[u8; MOST_HEADER], have: u8) -> u8 {
+/// The length of a header. `have` is how many of its bytes are known; 2 until the first two are.
+fn header_length(bytes: &[u8; MAX_HEADER_BYTES], have: u8) -> u8 {
     let [_, second, ..] = bytes;
     if have < 2 {
         return 2;
@@ -226,7 +230,7 @@ fn header_length(bytes: &[u8; MOST_HEADER], have: u8) -> u8 {
     }
 }
 
-/// A close frame's payload: nothing, or a code a peer may send and a text.
+/// Checks the payload of a close frame: it is empty, or a code that a peer may send and a text.
 fn close(payload: Payload) -> Heard {
     match payload.as_slice() {
         [] => Heard::Close(payload),
@@ -235,7 +239,7 @@ fn close(payload: Payload) -> Heard {
             if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
                 Heard::Violation("bad close code")
             } else if std::str::from_utf8(text).is_err() {
-                Heard::Violation("close reason is no UTF-8")
+                Heard::Violation("close reason is not UTF-8")
             } else {
                 Heard::Close(payload)
             }
@@ -244,18 +248,18 @@ fn close(payload: Payload) -> Heard {
     }
 }
 
-/// The whole frame of a text message as a server sends it: unmasked, unfragmented.
+/// The frame of a text message as a server sends it: one frame, not masked.
 pub fn text_frame(text: &[u8]) -> Bytes {
     let mut frame = start_text_frame(text.len());
     frame.put_slice(text);
     frame.freeze()
 }
 
-/// The header of such a frame, with room for the `length` bytes of text that the caller adds.
+/// The header of a text frame, with room for the `length` bytes of text that the caller adds.
 pub fn start_text_frame(length: usize) -> BytesMut {
     let mut frame = BytesMut::with_capacity(length + 10);
     frame.put_u8(FINAL | TEXT);
-    // Lengths up to 125 stand in the second byte; 126 and 127 say that 2 or 8 bytes follow.
+    // The second byte holds a length up to 125. 126 and 127 say that 2 or 8 bytes of length follow.
     match (u8::try_from(length), u16::try_from(length)) {
         (Ok(short @ ..126), _) => frame.put_u8(short),
         (_, Ok(medium)) => {
@@ -270,34 +274,33 @@ pub fn start_text_frame(length: usize) -> BytesMut {
     frame
 }
 
-/// A ping without payload.
 pub const EMPTY_PING: [u8; 2] = [FINAL | PING, 0];
 
-/// Appends a pong.
 pub fn put_pong(out: &mut Vec<u8>, payload: &Payload) {
-    put_control(out, PONG, payload.as_slice());
+    put_control(out, PONG, payload);
 }
 
-/// Appends a close frame with a payload as a client sent it.
+/// Appends a close frame with the payload of the client's close frame.
 pub fn put_close_echo(out: &mut Vec<u8>, payload: &Payload) {
-    put_control(out, CLOSE, payload.as_slice());
+    put_control(out, CLOSE, payload);
 }
 
-/// Appends a close frame. Of the reason as much as fits goes out.
+/// Appends a close frame. A reason that does not fit is cut between two characters.
 pub fn put_close(out: &mut Vec<u8>, code: u16, reason: &str) {
-    let mut payload = code.to_be_bytes().to_vec();
-    let mut fits = reason.len().min(MOST_CONTROL - payload.len());
+    let code = code.to_be_bytes();
+    let mut fits = reason.len().min(MAX_CONTROL_BYTES - code.len());
     while !reason.is_char_boundary(fits) {
         fits -= 1;
     }
-    payload.extend_from_slice(reason.as_bytes().get(..fits).unwrap_or_default());
+    let mut payload = Payload::EMPTY;
+    code.into_iter().chain(reason.bytes().take(fits)).for_each(|byte| payload.push(byte));
     put_control(out, CLOSE, &payload);
 }
 
-fn put_control(out: &mut Vec<u8>, opcode: u8, payload: &[u8]) {
+fn put_control(out: &mut Vec<u8>, opcode: u8, payload: &Payload) {
     out.push(FINAL | opcode);
-    out.push(u8::try_from(payload.len()).unwrap_or(0));
-    out.extend_from_slice(payload);
+    out.push(payload.length);
+    out.extend_from_slice(payload.as_slice());
 }
 
 #[cfg(test)]
@@ -334,7 +337,7 @@ mod tests {
         }
     }
 
-    /// What is heard, with the bytes in pieces of every size.
+    /// Decodes the bytes in pieces of every size.
     fn check(frames: &[Vec<u8>], expected: &[&str]) {
         let bytes = frames.concat();
         for piece in 1..=bytes.len() {
@@ -393,7 +396,7 @@ mod tests {
             &[FINAL | TEXT, MASKED | 127, 255, 255, 255, 255, 255, 255, 255, 255, 0, 0, 0, 0];
         assert_eq!(decoder.hear(&mut header), Some(Heard::TooBig));
         let more = client_frame(FINAL | PING, b"abc");
-        assert_eq!(decoder.hear(&mut more.as_slice()), None, "and nothing is heard any more");
+        assert_eq!(decoder.hear(&mut more.as_slice()), None, "further bytes are ignored");
     }
 
     #[test]
@@ -401,13 +404,16 @@ mod tests {
         check(&[vec![FINAL | TEXT, 1, b'x']], &["unmasked frame"]);
         check(&[client_frame(FINAL | 0x40 | TEXT, b"")], &["reserved bits set"]);
         check(&[client_frame(FINAL | 3, b"")], &["unknown opcode"]);
-        check(&[client_frame(FINAL, b"")], &["a continuation of no message"]);
-        check(&[client_frame(TEXT, b""), client_frame(TEXT, b"")], &["a message begins inside another"]);
+        check(&[client_frame(FINAL, b"")], &["continuation without a message"]);
+        check(
+            &[client_frame(TEXT, b""), client_frame(TEXT, b"")],
+            &["a message begins inside another message"],
+        );
         check(&[client_frame(PING, b"")], &["control frame fragmented or too long"]);
         check(&[client_frame(FINAL | PING, &[0; 126])], &["control frame fragmented or too long"]);
         check(&[client_frame(FINAL | CLOSE, b"\x03")], &["half a close code"]);
         check(&[client_frame(FINAL | CLOSE, b"\x03\xed")], &["bad close code"]);
-        check(&[client_frame(FINAL | CLOSE, b"\x03\xe8\xff")], &["close reason is no UTF-8"]);
+        check(&[client_frame(FINAL | CLOSE, b"\x03\xe8\xff")], &["close reason is not UTF-8"]);
     }
 
     #[test]

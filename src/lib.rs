@@ -26,7 +26,7 @@
 //!
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |
-//! | 0 | [`clock`] | time | the one home of "now" |
+//! | 0 | [`clock`] | time | what the registry does by time, it does by this clock |
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters | written where things happen |
@@ -99,7 +99,7 @@
 //! | When does an instance end? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
-//! | What happens on SIGHUP? | `app/reload.rs` `Reload`: who keeps something open subscribes |
+//! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | What does an import take? | `app/transfer/check.rs` |
 //! | What is counted? | `metrics/mod.rs` |

@@ -1,9 +1,9 @@
-//! The daemon: reads command line and configuration, then hands over to [`service_center::app`].
+//! The program: reads the command line and the configuration, then calls [`service_center::app`].
 
 use std::io;
 use std::process::ExitCode;
 
-use service_center::cli::{self, Next, Task, Terminal};
+use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::{app, config};
 
 #[global_allocator]
@@ -12,17 +12,18 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 fn main() -> ExitCode {
     let (mut out, mut err) = (io::stdout(), io::stderr());
     let mut terminal = Terminal::new(&mut out, &mut err);
-    let job = match cli::start(std::env::args_os().skip(1), config::Inputs::from_process(), &mut terminal) {
-        Next::Exit(code) => return ExitCode::from(code),
-        Next::Run(job) => job,
-    };
-    if let Err(code) = job.open_log(&mut terminal) {
+    let configured =
+        match cli::start(std::env::args_os().skip(1), config::Inputs::from_process(), &mut terminal) {
+            Started::Exit(code) => return ExitCode::from(code),
+            Started::Run(configured) => configured,
+        };
+    if let Err(code) = configured.open_log(&mut terminal) {
         return ExitCode::from(code);
     }
-    let code = match job.task {
-        Task::Serve => app::serve(job.config),
-        Task::Export { to } => app::export(&job.config, &to),
-        Task::Import { from } => app::import(&job.config, &from),
+    let code = match configured.task {
+        CliTask::Serve => app::serve(configured.config),
+        CliTask::Export { to } => app::export(&configured.config, &to),
+        CliTask::Import { from } => app::import(&configured.config, &from),
     };
     log::logger().flush();
     code

@@ -1,19 +1,19 @@
-//! Failures that go on: logged once when they begin, once for each further reason, once when they are over, and not with
-//! every try. Whoever tries again and again keeps a [`Trouble`] and asks it before logging.
+//! Decides which failures of a repeated try are logged: the first failure, the first failure for each further reason, and the end of the
+//! failures. Code that tries again and again keeps a [`Trouble`], and asks it before it logs.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use parking_lot::Mutex;
 
-/// Reasons told of one trouble; of those that change all the time the rest is not told.
+/// How many reasons are logged. If the reason changes with each try, the others are not logged.
 const MAX_REASONS: usize = 4;
 
-/// Whether tries fail, and which reasons were told since they do.
+/// The reasons that were logged since tries began to fail. Empty if the last try succeeded.
 #[derive(Debug, Default)]
 pub struct Trouble(Mutex<Vec<String>>);
 
 impl Trouble {
-    /// A try failed. `true` if this reason was not told since tries fail: then it should be logged.
+    /// Call this after a try that failed. `true` if the reason should be logged, because it is new.
     pub fn fails(&self, reason: &str) -> bool {
-        let mut told = self.told();
+        let mut told = self.0.lock();
         let is_news = told.len() < MAX_REASONS && !told.iter().any(|known| known == reason);
         if is_news {
             told.push(reason.to_owned());
@@ -21,18 +21,14 @@ impl Trouble {
         is_news
     }
 
-    /// A try succeeded. `true` if tries failed before: then that should be logged.
+    /// Call this after a try that succeeded. `true` if that should be logged, because tries failed before.
     pub fn is_over(&self) -> bool {
-        !std::mem::take(&mut *self.told()).is_empty()
+        !std::mem::take(&mut *self.0.lock()).is_empty()
     }
 
     /// Whether the last try failed.
     pub fn goes_on(&self) -> bool {
-        !self.told().is_empty()
-    }
-
-    fn told(&self) -> MutexGuard<'_, Vec<String>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        !self.0.lock().is_empty()
     }
 }
 
@@ -41,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_change_is_told_once() {
+    fn each_reason_is_logged_once() {
         let trouble = Trouble::default();
         assert!(!trouble.is_over(), "there was none");
         let tries = ["refused", "refused", "expired", "refused", "expired"];
@@ -53,7 +49,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_that_never_repeat_are_told_a_few_times() {
+    fn reasons_that_never_repeat_are_logged_a_few_times() {
         let trouble = Trouble::default();
         let told = (0..100).filter(|number| trouble.fails(&format!("port {number}"))).count();
         assert_eq!(told, MAX_REASONS);

@@ -6,9 +6,10 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use service_center::cli::{self, Next, Task, Terminal};
+use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::config::{
-    Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, Sources, StoreKind, TlsVersion, reference,
+    Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, Sources, StoreKind, TlsVersion, ValueOrigin,
+    reference,
 };
 
 /// A working directory, and what the process is started with in it.
@@ -76,6 +77,16 @@ impl Setup {
 
     fn effective(&self, key: &str) -> Effective {
         self.load().effective.into_iter().find(|effective| effective.key == key).unwrap()
+    }
+}
+
+/// The name of a source, without the place in it.
+fn source(origin: &ValueOrigin) -> String {
+    match origin {
+        ValueOrigin::Flag(_) => "command line".to_owned(),
+        ValueOrigin::Environment(_) => "environment".to_owned(),
+        ValueOrigin::File { path, .. } => path.display().to_string(),
+        ValueOrigin::Default => "default".to_owned(),
     }
 }
 
@@ -390,16 +401,16 @@ fn of_each_pair_of_sources_the_first_wins() {
     for (at, (name, first)) in sources.iter().enumerate() {
         let setup = first(Setup::new(), "1001");
         assert_eq!(
-            (setup.config().server.port, setup.effective("server.port").origin.source()),
+            (setup.config().server.port, source(&setup.effective("server.port").origin)),
             (1001, (*name).to_owned())
         );
         for (other, second) in &sources[at + 1..] {
             let setup = second(first(Setup::new(), "1001"), "1002");
             assert_eq!(setup.config().server.port, 1001, "{name} before {other}");
-            assert_eq!(setup.effective("server.port").origin.source(), *name);
+            assert_eq!(source(&setup.effective("server.port").origin), *name);
         }
     }
-    assert_eq!(Setup::new().effective("server.port").origin.source(), "default");
+    assert_eq!(source(&Setup::new().effective("server.port").origin), "default");
 }
 
 #[test]
@@ -652,10 +663,10 @@ fn what_is_no_utf8() {
         .file(".env", b"A=1\nexport REGISTRY_ETCD_PASSWORD=\xc4\xe3\n");
     let mistakes = setup.mistakes();
     for parts in [
-        ["conf/app.conf line 2", "httpaddr (server.host)", "not UTF-8"],
-        ["conf/app.yaml line 2", "log.file", "not UTF-8"],
-        ["conf/app.yaml line 6", "registry.instance.properties", "not UTF-8"],
-        [".env line 2", "REGISTRY_ETCD_PASSWORD (registry.etcd.password)", "not UTF-8"],
+        ["conf/app.conf line 2", "httpaddr (server.host)", "not valid UTF-8"],
+        ["conf/app.yaml line 2", "log.file", "not valid UTF-8"],
+        ["conf/app.yaml line 6", "registry.instance.properties", "not valid UTF-8"],
+        [".env line 2", "REGISTRY_ETCD_PASSWORD (registry.etcd.password)", "not valid UTF-8"],
     ] {
         assert_contains(&mistakes, &parts);
     }
@@ -724,7 +735,7 @@ fn broken_files_do_not_hide_each_other() {
 #[test]
 fn a_variable_that_is_no_text() {
     let mut setup = Setup::new();
-    setup.inputs.garbled = vec!["SERVER_HOST".to_owned(), "OTHER".to_owned()];
+    setup.inputs.not_utf8 = vec!["SERVER_HOST".to_owned(), "OTHER".to_owned()];
     assert_one(&setup.mistakes(), &["SERVER_HOST", "UTF-8"]);
 }
 
@@ -734,14 +745,17 @@ fn unknown_keys_name_the_nearest() {
         .app_conf("htpaddr = 10.0.0.1\nfrontend_host_ip = 1\nserver.prot = 1\n")
         .app_yaml("server:\n  hots: x\n  Port: 1\nsomething:\n  else: 1\n");
     let warnings = setup.warnings();
-    assert_contains(&warnings, &["conf/app.conf line 1", "htpaddr is no known key; did you mean httpaddr?"]);
+    assert_contains(
+        &warnings,
+        &["conf/app.conf line 1", "htpaddr is not a known key; did you mean httpaddr?"],
+    );
     assert_contains(&warnings, &["conf/app.conf line 3", "server.prot", "server.port?"]);
     assert_contains(
         &warnings,
-        &["conf/app.yaml line 2", "server.hots is no known key; did you mean server.host?"],
+        &["conf/app.yaml line 2", "server.hots is not a known key; did you mean server.host?"],
     );
     assert_contains(&warnings, &["conf/app.yaml line 3", "server.Port", "server.port?"]);
-    assert!(warnings.iter().any(|text| text.ends_with("something.else is no known key")), "{warnings:#?}");
+    assert!(warnings.iter().any(|text| text.ends_with("something.else is not a known key")), "{warnings:#?}");
     assert_eq!(warnings.len(), 5, "{warnings:#?}");
     assert_one(
         &Setup::new().flag("server.hots", "x").mistakes(),
@@ -831,14 +845,17 @@ fn kinds_of_stores() {
         "manager_cluster = sc-0=a:1,sc-1=b:2\nmanager_name = sc-0\nmanager_addr = m:1,n:2",
         "http://m:1,http://n:2",
     );
-    check("registry_plugin = mongo", "MongoDB is not supported: write etcd");
-    check("registry_plugin = buildin", "there is no store of that name");
+    check("registry_plugin = mongo", "MongoDB is not supported; write etcd");
+    check("registry_plugin = buildin", "there is no store with this name");
     check("registry_plugin = consul", "write etcd");
     check("manager_cluster = a", "\"a\": write host:port");
     check("manager_cluster = a:1,https://b:2", "write https:// before all");
-    check("manager_cluster = sc-1=a:1,sc-2=b:2", "the list names sc-1, sc-2 and no address of \"default\"");
+    check(
+        "manager_cluster = sc-1=a:1,sc-2=b:2",
+        "the list names the clusters sc-1, sc-2 and has no address of \"default\"",
+    );
     let setup = Setup::new().app_conf("registry_plugin = etcd");
-    assert_one(&setup.warnings(), &["conf/app.conf line 1", "127.0.0.1:2379 is used"]);
+    assert_one(&setup.warnings(), &["conf/app.conf line 1", "so 127.0.0.1:2379 is used"]);
 }
 
 #[test]
@@ -1002,7 +1019,7 @@ ssl: {enable: true, verifyClient: 0, dir: /tmp/certs}
     assert_one(&Setup::new().app_yaml("registry: {instance: {properties: x}}").mistakes(), &["pairs"]);
 }
 
-fn run(setup: &Setup, args: &[&str]) -> (Next, String, String) {
+fn run(setup: &Setup, args: &[&str]) -> (Started, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let next = cli::start(
         args.iter().map(std::ffi::OsString::from),
@@ -1017,10 +1034,13 @@ fn commands() {
     let setup = Setup::new().app_conf("httpport = 1001\nhtpaddr = x\n");
     for word in ["--help", "--version"] {
         let (next, out, err) = run(&setup, &[word]);
-        assert!(matches!(next, Next::Exit(0)) && !out.is_empty() && err.is_empty(), "{next:?} {out} {err}");
+        assert!(
+            matches!(next, Started::Exit(0)) && !out.is_empty() && err.is_empty(),
+            "{next:?} {out} {err}"
+        );
     }
     let (next, out, err) = run(&setup, &["check-config", "--quota.cap.tag.limit=5"]);
-    assert!(matches!(next, Next::Exit(0)));
+    assert!(matches!(next, Started::Exit(0)));
     assert!(
         out.lines().any(|l| l.starts_with("server.port = 1001 ") && l.ends_with("# conf/app.conf line 1")),
         "{out}"
@@ -1035,25 +1055,31 @@ fn commands() {
     assert!(err.contains("warning: conf/app.conf line 2: htpaddr"), "{err}");
 
     let (next, _, err) = run(&setup, &["check-config", "--httpport=x", "--rbac.enable=true"]);
-    assert!(matches!(next, Next::Exit(64)));
+    assert!(matches!(next, Started::Exit(64)));
     assert!(err.contains("flag --httpport: server.port = \"x\"") && err.contains("rbac.enable"), "{err}");
     assert!(err.contains("2 mistake"), "{err}");
     let (next, out, err) = run(&setup, &["--httpport", "x"]);
     assert!(
-        matches!(next, Next::Exit(64)) && out.is_empty() && err.contains("mistake"),
+        matches!(next, Started::Exit(64)) && out.is_empty() && err.contains("mistake"),
         "{next:?} {out} {err}"
     );
     let (next, _, err) = run(&setup, &["--sever.port=1"]);
-    assert!(matches!(next, Next::Exit(64)) && err.contains("did you mean --server.port?"), "{next:?} {err}");
+    assert!(
+        matches!(next, Started::Exit(64)) && err.contains("did you mean --server.port?"),
+        "{next:?} {err}"
+    );
 
     for (args, task) in [
-        (vec!["--server.port=7"], Task::Serve),
-        (vec!["--server.port", "7", "export", "--to", "f"], Task::Export { to: "f".into() }),
-        (vec!["import", "--from=f", "--httpport=7"], Task::Import { from: "f".into() }),
+        (vec!["--server.port=7"], CliTask::Serve),
+        (vec!["--server.port", "7", "export", "--to", "f"], CliTask::Export { to: "f".into() }),
+        (vec!["import", "--from=f", "--httpport=7"], CliTask::Import { from: "f".into() }),
     ] {
         match run(&setup, &args) {
-            (Next::Run(job), _, _) => {
-                assert_eq!((job.task, job.config.server.port, job.warnings.len()), (task, 7, 1))
+            (Started::Run(configured), _, _) => {
+                assert_eq!(
+                    (configured.task, configured.config.server.port, configured.warnings.len()),
+                    (task, 7, 1)
+                )
             }
             other => panic!("{other:?}"),
         }

@@ -1,4 +1,4 @@
-//! The actors of a process, and what they share: built once, in the order of the data flow.
+//! Starts the actors, in the order of the data flow, with the parts that they share.
 
 use std::sync::Arc;
 
@@ -23,18 +23,18 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::trouble::Trouble;
 
-/// The actors of a process.
 pub struct Actors {
     pub registry: Mailbox<RegistryActor>,
     pub lease: Mailbox<LeaseActor>,
     pub watch: Mailbox<WatchActor>,
     pub hub: Mailbox<HubActor>,
     pub peer: Mailbox<PeerActor>,
+    /// Nobody sends to it. It runs as long as this mailbox exists.
     pub retire: Mailbox<RetireActor>,
 }
 
-/// What actors and handlers share.
-pub struct Shared {
+/// The parts that actors and handlers share.
+pub struct SharedHandles {
     pub reader: SnapshotReader,
     pub freshness: Freshness,
     pub beats: Beats,
@@ -43,15 +43,15 @@ pub struct Shared {
     pub lifelines: Lifelines,
 }
 
-/// Starts them. They end with the process.
-pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, Shared) {
+/// Starts the actors. They run until the process ends.
+pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, SharedHandles) {
     let ActorRules { registry, watch, retire, identity, own_beat, owner } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
-    // Three threads: what builds snapshots, what pushes changes (a provider with many watchers must not keep the next
-    // snapshot from readers), and what writes.
+    // Three threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
+    // One writes.
     let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
     let hub = Mailbox::start(&pushing, &lifelines, HubActor::default);
     let watch = {
@@ -107,6 +107,6 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
     (
         Actors { registry, lease, watch, hub, peer, retire },
-        Shared { reader, freshness, beats, contact, clock, lifelines },
+        SharedHandles { reader, freshness, beats, contact, clock, lifelines },
     )
 }

@@ -1,4 +1,4 @@
-//! Why the daemon or a command ends other than well.
+//! The errors that end the daemon or a command.
 
 use std::io;
 use std::net::SocketAddr;
@@ -9,44 +9,26 @@ use crate::store::embedded::OpenError;
 use crate::store::etcd::ConnectError;
 use crate::tls::TlsError;
 
-/// Something outside the configuration is wrong. The text names it, and what to do where that is not plain.
+/// An error outside the configuration. The text names what failed, and says what to do if that is not obvious.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
-    /// The system lets no signal be handled.
-    #[error("signals cannot be handled: {0}")]
+    #[error("the daemon cannot handle signals: {0}")]
     Signals(io::Error),
-    /// The embedded store.
     #[error(transparent)]
     Embedded(#[from] OpenError),
-    /// etcd, for a reason that waiting does not mend.
+    /// An error of etcd that does not go away by waiting.
     #[error("etcd: {0}")]
     Etcd(#[from] ConnectError),
-    /// Certificates of the port.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The configured host, which is not understood.
-    #[error("server.host '{host}': {error}")]
-    Host {
-        /// As configured.
-        host: String,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The configured host has no address.
-    #[error("server.host '{0}' has no address")]
+    #[error("server.host '{host}' cannot be resolved: {error}")]
+    Host { host: String, error: io::Error },
+    #[error("server.host '{0}' has no address; write an address or a name of this machine")]
     NoAddress(String),
-    /// The port.
-    #[error("{address}: {error}")]
-    Listen {
-        /// Where the daemon is to listen.
-        address: SocketAddr,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The store refuses this node's own entry.
+    #[error("the daemon cannot listen on {address}: {error}")]
+    Listen { address: SocketAddr, error: io::Error },
     #[error("this node cannot register itself: {0}")]
     Register(Error),
-    /// An export or an import.
     #[error(transparent)]
     Transfer(#[from] TransferError),
 }

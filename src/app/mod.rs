@@ -1,4 +1,4 @@
-//! The composition root: builds everything once, in the order of the data flow, and drains it in reverse.
+//! Builds all parts of the daemon once, in the order of the data flow, and stops them in reverse order.
 
 pub mod actors;
 mod error;
@@ -18,10 +18,10 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
-use self::actors::{Actors, Shared};
+use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
-use self::reload::Reload;
-use self::rules::Rules;
+use self::reload::Hangups;
+use self::rules::ProcessRules;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
@@ -37,13 +37,13 @@ use crate::http::server::{self, Bound, Settings};
 use crate::store::Store;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 
-/// Exit code when the daemon cannot start for a reason outside its configuration (`EX_UNAVAILABLE`).
+/// Exit code if the daemon or a command fails for a reason outside its configuration (`EX_UNAVAILABLE` of sysexits).
 const EXIT_UNAVAILABLE: u8 = 69;
 /// How long this node may take to register itself.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
-/// How long it may take to unregister itself, and the last beats to be sent.
+/// How long this node may take to unregister itself, and how long the last heartbeats may take.
 const LEAVE_LIMIT: Duration = Duration::from_secs(3);
-/// How long requests under way may take when the daemon stops.
+/// How long running requests may take when the daemon stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(4);
 
 /// Runs the daemon until it is told to stop.
@@ -58,17 +58,18 @@ pub fn serve(config: Config) -> ExitCode {
 }
 
 /// SIGTERM and SIGINT.
-struct Stop {
+struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
 }
 
-impl Stop {
+impl StopSignals {
     fn listen() -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(AppError::Signals);
         Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
+    /// Returns the name of the signal.
     async fn wait(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
@@ -78,9 +79,9 @@ impl Stop {
 }
 
 async fn run(config: Config) -> Result<(), AppError> {
-    let mut stop = Stop::listen()?;
-    let reload = Reload::listen().map_err(AppError::Signals)?;
-    actix::spawn(reopen_log(reload.subscribe()));
+    let mut stop = StopSignals::listen()?;
+    let hangups = Hangups::listen().map_err(AppError::Signals)?;
+    actix::spawn(reopen_log(hangups.subscribe()));
     let most_files = limits::raise_open_files();
     let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     log::info!(
@@ -88,21 +89,21 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let Rules { version, store, host, port, server, tls, api, actors } = Rules::of(config);
+    let ProcessRules { version, store, host, port, server, tls, api, actors } = ProcessRules::of(config);
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,
         signal = stop.wait() => {
-            log::info!("{signal} while waiting for the store");
+            log::info!("{signal} while the daemon waited for the store; stopping");
             return Ok(());
         }
     };
-    actix::spawn(renew(file_sets, reload.subscribe()));
+    actix::spawn(renew(file_sets, hangups.subscribe()));
     let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
         signal = stop.wait() => {
-            log::info!("{signal} while listing the store");
+            log::info!("{signal} while the daemon listed the store; stopping");
             return leave(&actors, &shared, &store).await;
         }
     }
@@ -131,7 +132,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
-            log::info!("{signal} while registering this node");
+            log::info!("{signal} while this node registered itself; stopping");
             unregister(&actors).await;
             server.stop(DRAIN_LIMIT).await;
             return leave(&actors, &shared, &store).await;
@@ -139,33 +140,33 @@ async fn run(config: Config) -> Result<(), AppError> {
     };
     match joined {
         Ok(Ok(())) => {}
-        // A store that takes no writes now (it is full, it went away) does not keep the node from answering what it knows.
+        // The store takes no writes now, because it is full or unreachable. The node answers from memory all the same.
         Ok(Err(error)) if matches!(error.code, Code::Unavailable | Code::Overloaded) => {
-            log::warn!("this node is not registered yet, trying again: {error}");
+            log::warn!("this node is not registered yet and tries again: {error}");
         }
         Ok(Err(error)) => return Err(AppError::Register(error)),
-        Err(refused) => log::warn!("this node is not registered yet, trying again: {refused}"),
+        Err(refused) => log::warn!("this node is not registered yet and tries again: {refused}"),
     }
     node.set_ready();
     welcome(scheme, address);
     let signal = stop.wait().await;
-    log::info!("{signal}: stopping");
+    log::info!("{signal}; stopping");
     node.set_draining();
     unregister(&actors).await;
     let stopped = server.stop(DRAIN_LIMIT).await;
     if stopped.cut > 0 {
-        log::warn!("{} connections were cut", stopped.cut);
+        log::warn!("{} connections were closed before their requests ended", stopped.cut);
     }
     leave(&actors, &shared, &store).await
 }
 
-/// A few lines for whoever started it by hand.
+/// Logs where the daemon listens, for a person who started it by hand.
 fn welcome(scheme: &str, address: SocketAddr) {
     log::info!("listening on {scheme}://{address}");
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
 }
 
-/// Opens the log file again when somebody may have moved it away.
+/// Opens the log file again on SIGHUP, because somebody may have moved it.
 async fn reopen_log(mut reload: watch::Receiver<()>) {
     while reload.changed().await.is_ok() {
         logging::reopen();
@@ -173,8 +174,7 @@ async fn reopen_log(mut reload: watch::Receiver<()>) {
     }
 }
 
-/// Has certificates read again that were renewed: every few seconds those whose files have changed, and all of them when the
-/// daemon is told to.
+/// Reads renewed certificates again: every few seconds those whose files have changed, and all certificates on SIGHUP.
 async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
     loop {
         let is_told = tokio::select! {
@@ -192,7 +192,7 @@ async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
                 file_sets.look();
             }
         };
-        // Reading may wait for a disk. It ends early only with the process.
+        // Reading may wait for a disk. An error here means that the process ends.
         drop(tokio::task::spawn_blocking(read).await);
     }
 }
@@ -204,12 +204,12 @@ fn listen_address(host: &str, port: u16) -> Result<SocketAddr, AppError> {
     found.next().ok_or_else(|| AppError::NoAddress(host.to_owned()))
 }
 
-/// Writes everything the store holds to a file.
+/// Writes all entries of the store to a new file.
 pub fn export(config: &Config, to: &Path) -> ExitCode {
     transfer(config, "exported", async |store| transfer::export(store, to).await)
 }
 
-/// Reads such a file into an empty store.
+/// Reads the file of an export into an empty store.
 pub fn import(config: &Config, from: &Path) -> ExitCode {
     transfer(config, "imported", async |store| transfer::import(store, from).await)
 }
@@ -243,8 +243,8 @@ async fn unregister(actors: &Actors) {
     }
 }
 
-/// The end of a stop: the last beats, then the store. From here on actors may end.
-async fn leave(actors: &Actors, shared: &Shared, store: &Arc<dyn Store>) -> Result<(), AppError> {
+/// The last part of a stop: sends the last heartbeats, then closes the store. From here on actors may end.
+async fn leave(actors: &Actors, shared: &SharedHandles, store: &Arc<dyn Store>) -> Result<(), AppError> {
     if let Err(refused) = ask(&actors.lease, FlushBeats, LEAVE_LIMIT).await {
         log::warn!("the last heartbeats were not sent: {refused}");
     }

@@ -1,33 +1,33 @@
-//! SIGHUP: what may be renewed while the daemon runs is read again. `logrotate` sends it, and `systemctl reload` does.
+//! SIGHUP: the daemon opens or reads files again that an operator has replaced. `logrotate` and `systemctl reload` send it.
 //!
-//! Whoever keeps something open that an operator replaces, such as a log file or a certificate, subscribes. Signals that come
-//! while a subscriber works become one.
+//! Code that keeps such a file, for example the log or a certificate, subscribes. Signals that arrive while a subscriber works become
+//! one.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
-/// Tells subscribers to read again what they keep.
+/// Tells subscribers about SIGHUP.
 #[derive(Clone, Debug)]
-pub struct Reload(watch::Sender<()>);
+pub struct Hangups(watch::Sender<()>);
 
-impl Reload {
-    /// From here on SIGHUP does not end the process.
+impl Hangups {
+    /// After this call SIGHUP no longer ends the process.
     pub fn listen() -> io::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
         let (sender, _) = watch::channel(());
-        let reload = Self(sender.clone());
+        let hangups = Self(sender.clone());
         actix::spawn(async move {
             while hangup.recv().await.is_some() {
                 log::info!("SIGHUP");
                 sender.send_replace(());
             }
         });
-        Ok(reload)
+        Ok(hangups)
     }
 
-    /// `changed().await` returns once for the signals that have come since the last time, or since now.
+    /// `changed().await` returns once for all signals since its last return, or since this call.
     pub fn subscribe(&self) -> watch::Receiver<()> {
         self.0.subscribe()
     }

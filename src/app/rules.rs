@@ -1,7 +1,7 @@
-//! From the configuration to the rules each part of the process works by. The one place that takes the sections apart, but
-//! for those of TLS, the store and the log, whose consumers do.
+//! Turns the configuration into the rules of each part of the process. No other code uses the sections of the configuration, except
+//! those of TLS, the store and the log.
 //!
-//! Every section is taken apart with all its members by name, without `..`: a key that nothing uses does not compile.
+//! Each section is taken apart with all its fields by name, without `..`, so that a key without a use does not compile.
 
 use std::time::Duration;
 
@@ -23,47 +23,37 @@ use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
 use crate::http::server::Settings;
 
-/// What the parts of a process are told.
-pub struct Rules {
+/// The rules of all parts of the process.
+pub struct ProcessRules {
     /// The release of the original server whose API this one speaks.
     pub version: String,
-    /// Which store to open.
     pub store: StoreKind,
-    /// The name or address to listen at; empty: every address.
+    /// The name or the address to listen on. Empty: every address.
     pub host: String,
-    /// The port to listen at.
     pub port: u16,
-    /// The HTTP server's; its TLS and its number of connections are still open.
+    /// Without TLS and the number of connections, which are added later.
     pub server: Settings,
-    /// The port's certificates, and whether it has any.
     pub tls: TlsConfig,
-    /// Those of handlers.
     pub api: ApiRules,
-    /// Those of actors.
     pub actors: ActorRules,
 }
 
-/// What the actors are told.
 pub struct ActorRules {
-    /// Rules of the RegistryActor.
     pub registry: RegistryRules,
-    /// How the WatchActor judges what the store tells it.
     pub watch: WatchRules,
-    /// When the RetireActor works and what it keeps.
     pub retire: RetireRules,
-    /// How this node presents itself to others.
+    /// The instance by which this node registers itself.
     pub identity: NodeIdentity,
-    /// How often this node beats for itself.
+    /// How often this node sends its own heartbeat.
     pub own_beat: Duration,
-    /// How this process signs locks in the store.
+    /// The name of this process in the locks that it holds in the store.
     pub owner: String,
 }
 
-impl Rules {
-    /// What a configuration means for each part.
+impl ProcessRules {
     pub fn of(config: Config) -> Self {
         let own_environment = config.own_environment();
-        // The log is open by now.
+        // The log is already open.
         let Config {
             environment,
             server,
@@ -150,7 +140,7 @@ impl Rules {
             configured_environment: environment,
             host_name: host_name.clone(),
             place: format!("{} {host}:{port}", machine()),
-            // With TLS the address gets a path, as clients of the original know it.
+            // The original adds this path if TLS is on, and clients look for it.
             endpoint: format!("rest://{endpoint}{}", if tls.enable { "/?sslEnabled=true" } else { "" }),
             data_center: datacenter.map(data_center),
             registers: if self_register { Registers::Itself } else { Registers::Nothing },
@@ -196,7 +186,7 @@ fn data_center(place: Datacenter) -> DataCenter {
     DataCenter { name, region, available_zone }
 }
 
-/// More often than its health check says (30 s), and than every lease's TTL if the configuration gives one.
+/// More often than the health check of this node requires (30 s), and four times in the TTL if the configuration sets one.
 fn own_beat(ttl: Option<i64>) -> Duration {
     const BEAT: Duration = Duration::from_secs(10);
     let ttl = ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);

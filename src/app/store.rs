@@ -14,11 +14,11 @@ use crate::store::etcd::{
 use crate::tls::files::FileSets;
 use crate::trouble::Trouble;
 
-/// How long a node waits between two tries to reach etcd.
+/// The wait between two tries to reach etcd.
 const RETRY: Duration = Duration::from_millis(500);
 
-/// Opens it; an etcd that is not there is waited for. An error is one that waiting does not mend. What its certificates are
-/// made of is added to the file sets.
+/// Opens the store. Waits for etcd until it is reachable. An error is one that does not go away by waiting. The files of etcd's
+/// certificates are added to `file_sets`.
 pub async fn open(kind: &StoreKind, clock: &Clock, file_sets: &FileSets) -> Result<Arc<dyn Store>, AppError> {
     match kind {
         StoreKind::Embedded { dir } => {

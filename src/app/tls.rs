@@ -1,4 +1,4 @@
-//! Certificates of the HTTPS port, from the folder the original uses: `trust.cer`, `server.cer`, `server_key.pem`.
+//! TLS of the HTTPS port. Its certificates are in the files that the original uses: `trust.cer`, `server.cer`, `server_key.pem`.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use rustls::{RootCertStore, ServerConfig, SupportedCipherSuite, SupportedProtoco
 use crate::config::{Cipher, TlsConfig, TlsVersion};
 use crate::tls::{TlsError, pem};
 
-/// The TLS side of the port, if it is to have one; an error names the file.
+/// The TLS configuration of the port, or `None` if TLS is off. An error names the file.
 pub fn server(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError> {
     let TlsConfig { enable, files, min_version, verify_client, ciphers } = config;
     if !*enable {
@@ -45,7 +45,7 @@ pub fn server(config: &TlsConfig) -> Result<Option<Arc<ServerConfig>>, TlsError>
     Ok(Some(Arc::new(config)))
 }
 
-/// The configured suites of TLS 1.2, in their order; none means all. Those of TLS 1.3 are not configurable.
+/// All suites of TLS 1.3, then the configured suites of TLS 1.2 in their order. All suites if none is configured.
 fn suites(chosen: &[Cipher]) -> Vec<SupportedCipherSuite> {
     let all = ring::default_provider().cipher_suites;
     if chosen.is_empty() {

@@ -1,11 +1,13 @@
-//! Arguments to a command and flags. Every key of the configuration is a flag; all mistakes are found at once.
+//! Parses the arguments into a command and flags. Every key of the configuration is a flag. All mistakes are reported at once.
+//!
+//! A parser of declared options does not fit: the names of flags come from the table of keys, each key has two names in any
+//! case, and keys of pairs have names that only the operator knows.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use crate::config::{is_known_flag, nearest_flag};
 
-/// What is printed for `--help`.
 pub(super) const HELP: &str = "\
 service-center: a microservice registry
 
@@ -13,58 +15,46 @@ usage: service-center [COMMAND] [OPTION]... [--KEY=VALUE]...
 
 commands
   serve                 run the registry (the default)
-  check-config          print each setting that counts and where it comes from
+  check-config          print each effective setting and where it comes from
   export --to FILE      write everything the store holds to a file
-  import --from FILE    read such a file into an empty store
+  import --from FILE    read the file of an export into an empty store
 
 options
   --conf DIR            the folder with app.conf and app.yaml (default: conf, or $APP_ROOT/conf)
   --KEY=VALUE           set a key of the configuration, such as --server.port=30101 or --httpaddr 10.12.0.1
-  -h, --help            print this and end
-  -v, --version         print the version and end
+  -h, --help            print this text and exit
+  -v, --version         print the version and exit
 
-A setting is taken from the first of: option, environment (SERVER_PORT), .env, conf/app.conf, conf/app.yaml, default.
+Each setting comes from the first of these that names it: option, environment (SERVER_PORT), .env, conf/app.conf,
+conf/app.yaml, default.
 docs/configuration.md lists every key.
 
-exit codes: 0 done or stopped; 64 the command line or the configuration is wrong
+exit codes: 0 done or stopped; 64 the command line or the configuration has a mistake;
+69 the daemon or the command failed, and the log says why; 70 an internal fault
 ";
 
-/// What is asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Command {
+pub enum CliCommand {
     /// Needs a configuration without mistakes.
-    Run(Task),
-    /// Print the configuration.
+    Run(CliTask),
     CheckConfig,
-    /// Print the usage.
     Help,
-    /// Print the version.
     Version,
 }
 
-/// What works on the registry.
+/// A command that opens the store.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// The daemon.
+pub enum CliTask {
     Serve,
-    /// Write what the store holds to a file.
-    Export {
-        /// The file.
-        to: PathBuf,
-    },
-    /// Read such a file into the store.
-    Import {
-        /// The file.
-        from: PathBuf,
-    },
+    Export { to: PathBuf },
+    Import { from: PathBuf },
 }
 
-/// The arguments, understood.
+/// The parsed arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Invocation {
-    /// What is asked for.
-    pub command: Command,
-    /// Keys of the configuration and their values, in order.
+    pub command: CliCommand,
+    /// Keys of the configuration and their values, in the order given.
     pub flags: Vec<(String, String)>,
     /// `--conf`.
     pub conf_dir: Option<PathBuf>,
@@ -73,9 +63,9 @@ pub struct Invocation {
 const COMMANDS: [&str; 4] = ["serve", "check-config", "export", "import"];
 const OPTIONS: [&str; 5] = ["conf", "to", "from", "help", "version"];
 
-/// Understands the arguments (without the program's name), or says all that is wrong with them.
+/// Parses the arguments (without the name of the program), or returns all mistakes.
 ///
-/// `--help` and `--version` win over everything else, so that they work beside a mistake.
+/// `--help` and `--version` win over everything else, so that they also work beside a mistake.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec<String>> {
     let mut errors = Vec::new();
     let mut words: Vec<String> = Vec::new();
@@ -86,7 +76,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec
         let arg = match arg.into_string() {
             Ok(arg) => arg,
             Err(arg) => {
-                errors.push(format!("the argument {:?} is not UTF-8", arg.to_string_lossy()));
+                errors.push(format!("the argument {:?} is not valid UTF-8", arg.to_string_lossy()));
                 continue;
             }
         };
@@ -126,7 +116,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec
         }
     }
     if help || version {
-        let command = if help { Command::Help } else { Command::Version };
+        let command = if help { CliCommand::Help } else { CliCommand::Version };
         return Ok(Invocation { command, flags, conf_dir });
     }
     let command = command(&words, to, from, &mut errors);
@@ -141,7 +131,7 @@ fn command(
     to: Option<PathBuf>,
     from: Option<PathBuf>,
     errors: &mut Vec<String>,
-) -> Option<Command> {
+) -> Option<CliCommand> {
     if let Some(extra) = words.get(1) {
         errors.push(format!("unexpected argument {extra:?}"));
     }
@@ -153,19 +143,19 @@ fn command(
         errors.push("--from belongs to import".to_owned());
     }
     match word {
-        "serve" => Some(Command::Run(Task::Serve)),
-        "check-config" => Some(Command::CheckConfig),
-        "help" => Some(Command::Help),
-        "version" => Some(Command::Version),
+        "serve" => Some(CliCommand::Run(CliTask::Serve)),
+        "check-config" => Some(CliCommand::CheckConfig),
+        "help" => Some(CliCommand::Help),
+        "version" => Some(CliCommand::Version),
         "export" => match to {
-            Some(to) => Some(Command::Run(Task::Export { to })),
+            Some(to) => Some(CliCommand::Run(CliTask::Export { to })),
             None => {
                 errors.push("export needs --to FILE".to_owned());
                 None
             }
         },
         "import" => match from {
-            Some(from) => Some(Command::Run(Task::Import { from })),
+            Some(from) => Some(CliCommand::Run(CliTask::Import { from })),
             None => {
                 errors.push("import needs --from FILE".to_owned());
                 None
@@ -192,15 +182,15 @@ mod tests {
         parse(line.split_whitespace().map(OsString::from))
     }
 
-    fn check(line: &str, command: Command, flags: &[(&str, &str)], conf: Option<&str>) {
+    fn check(line: &str, command: CliCommand, flags: &[(&str, &str)], conf: Option<&str>) {
         let flags = flags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let expected = Invocation { command, flags, conf_dir: conf.map(PathBuf::from) };
         assert_eq!(parsed(line), Ok(expected), "{line:?}");
     }
 
     #[test]
-    fn understands() {
-        let serve = || Command::Run(Task::Serve);
+    fn arguments_are_parsed() {
+        let serve = || CliCommand::Run(CliTask::Serve);
         check("", serve(), &[], None);
         check("serve", serve(), &[], None);
         check("--server.port=30101", serve(), &[("server.port", "30101")], None);
@@ -210,17 +200,17 @@ mod tests {
         check("--registry.instance.ttl -1", serve(), &[("registry.instance.ttl", "-1")], None);
         check(
             "check-config --registry.instance.properties.zone=z1",
-            Command::CheckConfig,
+            CliCommand::CheckConfig,
             &[("registry.instance.properties.zone", "z1")],
             None,
         );
-        check("export --to x.json", Command::Run(Task::Export { to: "x.json".into() }), &[], None);
-        check("import --from=x.json", Command::Run(Task::Import { from: "x.json".into() }), &[], None);
+        check("export --to x.json", CliCommand::Run(CliTask::Export { to: "x.json".into() }), &[], None);
+        check("import --from=x.json", CliCommand::Run(CliTask::Import { from: "x.json".into() }), &[], None);
         for line in ["--help", "-h", "help", "serve --help", "--nonsense --help", "-v -h"] {
-            assert_eq!(parsed(line).map(|i| i.command), Ok(Command::Help), "{line}");
+            assert_eq!(parsed(line).map(|i| i.command), Ok(CliCommand::Help), "{line}");
         }
         for line in ["--version", "-v", "-V", "version"] {
-            assert_eq!(parsed(line).map(|i| i.command), Ok(Command::Version), "{line}");
+            assert_eq!(parsed(line).map(|i| i.command), Ok(CliCommand::Version), "{line}");
         }
     }
 
@@ -230,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn says_all_that_is_wrong() {
+    fn all_mistakes_are_reported() {
         check_errors("sevre", &["unknown command \"sevre\"; did you mean serve?"]);
         check_errors("serve now", &["unexpected argument \"now\""]);
         check_errors("--server.prot=1", &["unknown option --server.prot; did you mean --server.port?"]);
@@ -258,7 +248,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn refuses_what_is_no_text() {
+    fn arguments_that_are_not_utf8_are_rejected() {
         use std::os::unix::ffi::OsStringExt;
         assert!(parse([OsString::from_vec(vec![b'-', b'-', 0xff])]).is_err());
     }

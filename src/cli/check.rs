@@ -1,11 +1,11 @@
-//! `check-config`: each value that counts and where it comes from, then what is doubtful, then what is wrong.
+//! `check-config`: prints each effective value and its source, then the warnings, then the mistakes.
 
 use super::EXIT_USAGE;
 use super::terminal::Terminal;
 use crate::config::logging::printable;
 use crate::config::{Loaded, Mistakes, Warning};
 
-/// Prints everything; the exit code.
+/// Returns the exit code.
 pub(super) fn report(loaded: &Loaded, terminal: &mut Terminal<'_>) -> u8 {
     let width =
         loaded.effective.iter().map(|e| e.key.len() + e.value.chars().count()).max().unwrap_or(0).min(72);
@@ -18,7 +18,8 @@ pub(super) fn report(loaded: &Loaded, terminal: &mut Terminal<'_>) -> u8 {
     match &loaded.config {
         Ok(_) => {
             warn(&loaded.warnings, terminal);
-            terminal.say(&format!("# the configuration is right; {} warning(s)", loaded.warnings.len()));
+            terminal
+                .say(&format!("# the configuration has no mistakes; {} warning(s)", loaded.warnings.len()));
             0
         }
         Err(mistakes) => {
@@ -28,7 +29,7 @@ pub(super) fn report(loaded: &Loaded, terminal: &mut Terminal<'_>) -> u8 {
     }
 }
 
-/// Prints warnings and mistakes, the latter last, where they are seen.
+/// Prints the warnings, then the mistakes. The end of the output is what an operator sees first.
 pub(super) fn complain(mistakes: &Mistakes, warnings: &[Warning], terminal: &mut Terminal<'_>) {
     warn(warnings, terminal);
     for mistake in &mistakes.0 {

@@ -1,7 +1,7 @@
-//! The command line: what is asked for, and what is answered at once.
+//! The command line: its arguments, `--help`, `--version` and `check-config`.
 //!
-//! Owns the arguments, the help and the printing of `check-config`. It runs nothing of the registry: [`start`] hands back
-//! a [`Job`] for the caller to run, or the exit code.
+//! It runs nothing of the registry. [`start`] prints what can be printed at once and returns the exit code, or it returns a
+//! [`ConfiguredTask`] for the caller to run.
 
 mod args;
 mod check;
@@ -10,7 +10,8 @@ mod terminal;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 
-pub use args::{Command, Invocation, Task, parse};
+pub use args::CliTask;
+use args::{CliCommand, Invocation};
 pub use terminal::Terminal;
 
 use crate::config::{Config, Inputs, Sources, Warning, logging};
@@ -20,27 +21,23 @@ pub const EXIT_USAGE: u8 = 64;
 
 /// What is left to do after the command line and the configuration are read.
 #[derive(Debug)]
-pub enum Next {
-    /// Nothing: everything is said. The process ends with this code.
+pub enum Started {
+    /// Nothing. The process ends with this code.
     Exit(u8),
-    /// Run this.
-    Run(Box<Job>),
+    Run(Box<ConfiguredTask>),
 }
 
-/// Something to run, with a configuration that holds no mistake.
+/// A task to run, with a configuration that has no mistake.
 #[derive(Debug)]
-pub struct Job {
-    /// What.
-    pub task: Task,
-    /// How.
+pub struct ConfiguredTask {
+    pub task: CliTask,
     pub config: Config,
-    /// What the operator should know; [`Job::open_log`] writes it.
+    /// Written to the log by [`ConfiguredTask::open_log`].
     pub warnings: Vec<Warning>,
 }
 
-impl Job {
-    /// Sets up the log of the process and writes the warnings to it. An error is told on the terminal, and is the exit
-    /// code.
+impl ConfiguredTask {
+    /// Sets up the log of the process and writes the warnings to it. On an error it prints the reason and returns the exit code.
     pub fn open_log(&self, terminal: &mut Terminal<'_>) -> Result<(), u8> {
         if let Err(error) = logging::start(&self.config.log) {
             terminal.complain(&error.to_string());
@@ -49,7 +46,7 @@ impl Job {
         if let Some(file) = &self.config.log.file
             && std::io::stderr().is_terminal()
         {
-            // Else a terminal stays silent, and nobody knows why. A pipe may be one that nobody reads.
+            // Without this line a person at a terminal sees nothing. Only to a terminal, because nobody may read a pipe.
             terminal.complain(&format!("logging to {}", file.path.display()));
         }
         for warning in &self.warnings {
@@ -59,39 +56,45 @@ impl Job {
     }
 }
 
-/// Reads the arguments (without the program's name) and the configuration, answers what can be answered at once.
+/// Reads the arguments (without the name of the program) and the configuration.
 ///
-/// `inputs` is the process' surroundings ([`Inputs::from_process`]); flags and `--conf` are added here.
-pub fn start(args: impl IntoIterator<Item = OsString>, inputs: Inputs, terminal: &mut Terminal<'_>) -> Next {
-    let invocation = match parse(args) {
+/// `inputs` is the environment of the process ([`Inputs::from_process`]). The flags and `--conf` are added to it here.
+pub fn start(
+    args: impl IntoIterator<Item = OsString>,
+    inputs: Inputs,
+    terminal: &mut Terminal<'_>,
+) -> Started {
+    let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(errors) => {
             for error in errors {
                 terminal.complain(&error);
             }
-            terminal.complain("service-center --help shows what can be asked for");
-            return Next::Exit(EXIT_USAGE);
+            terminal.complain("run service-center --help for the list of commands and options");
+            return Started::Exit(EXIT_USAGE);
         }
     };
     let Invocation { command, flags, conf_dir } = invocation;
     let load = || Sources::gather(&Inputs { flags, conf_dir, ..inputs }).load();
     match command {
-        Command::Help => {
+        CliCommand::Help => {
             terminal.say(args::HELP.trim_end());
-            Next::Exit(0)
+            Started::Exit(0)
         }
-        Command::Version => {
+        CliCommand::Version => {
             terminal.say(&format!("service-center {}", env!("CARGO_PKG_VERSION")));
-            Next::Exit(0)
+            Started::Exit(0)
         }
-        Command::CheckConfig => Next::Exit(check::report(&load(), terminal)),
-        Command::Run(task) => {
+        CliCommand::CheckConfig => Started::Exit(check::report(&load(), terminal)),
+        CliCommand::Run(task) => {
             let loaded = load();
             match loaded.config {
-                Ok(config) => Next::Run(Box::new(Job { task, config, warnings: loaded.warnings })),
+                Ok(config) => {
+                    Started::Run(Box::new(ConfiguredTask { task, config, warnings: loaded.warnings }))
+                }
                 Err(mistakes) => {
                     check::complain(&mistakes, &loaded.warnings, terminal);
-                    Next::Exit(EXIT_USAGE)
+                    Started::Exit(EXIT_USAGE)
                 }
             }
         }

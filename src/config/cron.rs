@@ -1,7 +1,9 @@
-//! Schedules of the retirement jobs: five-field cron expressions (minute, hour, day of month, month, day of week), local
-//! time. Parses and matches; knows no clock and computes no next time.
+//! Schedules of the clean-up jobs: cron expressions with five fields (minute, hour, day of month, month, day of week), in local
+//! time. Pure: it parses an expression and says whether a minute matches.
+//!
+//! The dialect is that of the original. `croner` rejects `5/20` and `@midnight`, and accepts the weekday 7 and six fields.
 
-/// A parsed expression. One bit a value in each field.
+/// A parsed expression. Each field has one bit for each value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cron {
     minutes: u64,
@@ -9,7 +11,7 @@ pub struct Cron {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Whether both day fields restrict: then a day that matches either is taken, as cron has always done.
+    /// Whether both day fields are restricted. Then a day matches if one of the two fields matches, as in every cron.
     either_day: bool,
 }
 
@@ -28,28 +30,32 @@ pub struct LocalMinute {
     pub weekday: u8,
 }
 
-struct Field {
+struct CronField {
     name: &'static str,
     min: u32,
     max: u32,
     words: &'static [&'static str],
 }
 
-const MINUTE: Field = Field { name: "minute", min: 0, max: 59, words: &[] };
-const HOUR: Field = Field { name: "hour", min: 0, max: 23, words: &[] };
-const DAY: Field = Field { name: "day of month", min: 1, max: 31, words: &[] };
-const MONTH: Field = Field {
+const MINUTE: CronField = CronField { name: "minute", min: 0, max: 59, words: &[] };
+const HOUR: CronField = CronField { name: "hour", min: 0, max: 23, words: &[] };
+const DAY: CronField = CronField { name: "day of month", min: 1, max: 31, words: &[] };
+const MONTH: CronField = CronField {
     name: "month",
     min: 1,
     max: 12,
     words: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
 };
-const WEEKDAY: Field =
-    Field { name: "day of week", min: 0, max: 6, words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
+const WEEKDAY: CronField = CronField {
+    name: "day of week",
+    min: 0,
+    max: 6,
+    words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+};
 
 impl Cron {
-    /// Parses `minute hour day month weekday`, with `*`, `?`, lists, ranges, steps, names of months and weekdays, and the
-    /// words `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly`, `@annually`.
+    /// Parses `minute hour day month weekday`: `*`, `?`, lists, ranges, steps, and names of months and weekdays. Also
+    /// `@hourly`, `@daily`, `@midnight`, `@weekly`, `@monthly`, `@yearly` and `@annually`.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = match text.trim() {
             "@hourly" => "0 * * * *",
@@ -88,12 +94,12 @@ impl Cron {
     }
 }
 
-impl Field {
+impl CronField {
     fn parse(&self, text: &str) -> Result<u64, String> {
         text.split(',').try_fold(0, |bits, piece| Ok(bits | self.parse_piece(piece)?))
     }
 
-    /// `*`, `*/5`, `3`, `3/5` (from 3 on), `1-5`, `1-5/2`.
+    /// Parses `*`, `*/5`, `3`, `3/5` (every fifth value from 3 on), `1-5` or `1-5/2`.
     fn parse_piece(&self, piece: &str) -> Result<u64, String> {
         let (range, step) = match piece.split_once('/') {
             Some((range, step)) => (range, Some(step)),
@@ -106,7 +112,7 @@ impl Field {
             (single, None) => (self.value(single)?, self.value(single)?),
         };
         if first > last {
-            return Err(format!("the {} range {range:?} runs backwards", self.name));
+            return Err(format!("the {} range {range:?} ends before it begins", self.name));
         }
         let step = match step.map(str::parse::<usize>) {
             None => 1,
@@ -137,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn matches_what_cron_matches() {
+    fn minutes_match() {
         check("0 1 * * *", (0, 1, 7, 3, 2), true);
         check("0 1 * * *", (1, 1, 7, 3, 2), false);
         check("0 1 * * *", (0, 2, 7, 3, 2), false);
@@ -150,7 +156,7 @@ mod tests {
         check("0 0 1,15 * ?", (0, 0, 15, 8, 3), true);
         check("0 0 * jan,Dec *", (0, 0, 9, 12, 3), true);
         check("@weekly", (0, 0, 9, 12, 0), true);
-        // Both day fields restrict: either is enough.
+        // Both day fields are restricted: one match is enough.
         check("0 0 13 * 5", (0, 0, 13, 2, 1), true);
         check("0 0 13 * 5", (0, 0, 12, 2, 5), true);
         check("0 0 13 * 5", (0, 0, 12, 2, 4), false);
@@ -158,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_expression() {
+    fn invalid_expressions_are_rejected() {
         let wrong = [
             "",
             "* * * *",

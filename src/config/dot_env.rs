@@ -1,21 +1,22 @@
-//! `.env`: variables as a shell would set them, read by dotenvy. Other programs share the file, so a line that is no setting is
-//! skipped, whatever it is.
+//! `.env`: variables as a shell would set them, parsed by dotenvy. Other programs may read the same file, so a line that is not a
+//! setting is skipped.
 
-/// A line that is no setting.
+/// A line that is not a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Skipped {
+pub struct SkippedLine {
     /// Counted from 1.
     pub number: Option<usize>,
-    /// What stands where a name would.
+    /// The text in the place of a name.
     pub name: String,
 }
 
-/// Quotes that are opened and not closed, each of which makes dotenvy take all the rest for one line. So many are looked past.
+/// How many quotes without an end are skipped. dotenvy takes all text behind such a quote for one line, so each costs another
+/// parse.
 const MAX_OPEN_QUOTES: usize = 20;
 
-/// The settings in their order, and the lines that are none.
-pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<Skipped>) {
-    // dotenvy takes a last line that ends with a blank for an open quote.
+/// The settings in their order, and the lines that are not settings.
+pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<SkippedLine>) {
+    // Without the line end, dotenvy takes a space at the end of the last line for an open quote.
     let mut text = format!("{}\n", text.trim_start_matches('\u{feff}'));
     let whole = text.clone();
     let mut open = Vec::new();
@@ -25,7 +26,7 @@ pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<Skipped>) {
             let skipped = open.iter().chain(&bad).map(|line: &String| skipped(&whole, line)).collect();
             return (settings, skipped);
         };
-        // The line with the quote goes, those behind it are read.
+        // Remove the line with the open quote, and parse the rest again.
         let start = text.len() - rest;
         let end =
             text.get(start..).and_then(|rest| rest.find('\n')).map_or(text.len(), |length| start + length);
@@ -37,7 +38,8 @@ pub fn parse(text: &str) -> (Vec<(String, String)>, Vec<Skipped>) {
     (settings, skipped)
 }
 
-/// One run of dotenvy: the settings, the lines that are none, and how many bytes of the end are behind an open quote.
+/// Runs dotenvy once. Returns the settings, the lines that are not settings, and the number of bytes from an open quote's line to
+/// the end.
 fn attempt(text: &str) -> (Vec<(String, String)>, Vec<String>, Option<usize>) {
     let (mut settings, mut bad) = (Vec::new(), Vec::new());
     for item in dotenvy::from_read_iter(text.as_bytes()) {
@@ -53,17 +55,17 @@ fn attempt(text: &str) -> (Vec<(String, String)>, Vec<String>, Option<usize>) {
     (settings, bad, None)
 }
 
-/// `bad` is a line, or what stands behind its equals sign.
-fn skipped(text: &str, bad: &str) -> Skipped {
+/// `bad` is a line, or the part of a line behind its equals sign.
+fn skipped(text: &str, bad: &str) -> SkippedLine {
     let bad = bad.lines().next().unwrap_or_default().trim_end();
     let found = text.lines().enumerate().find(|(_, line)| line.trim_end().ends_with(bad));
     let (number, line) = (found.map(|(at, _)| at + 1), found.map_or(bad, |(_, line)| line).trim_start());
     let name = line.strip_prefix("export ").unwrap_or(line).trim_start();
     let name = name.split(|c: char| c == '=' || c == ':' || c.is_whitespace()).next().unwrap_or_default();
-    Skipped { number, name: name.to_owned() }
+    SkippedLine { number, name: name.to_owned() }
 }
 
-/// The line on which a variable is set, counted from 1.
+/// The number of the line that sets a variable, counted from 1.
 pub fn line_of(text: &str, name: &str) -> Option<usize> {
     let sets = |line: &str| {
         let line = line.trim_start_matches('\u{feff}').trim_start();
@@ -97,13 +99,13 @@ mod tests {
     }
 
     #[test]
-    fn lines_that_are_none() {
+    fn lines_that_are_not_settings() {
         check("A=1\nPASSWORD=two words\nB=2", &[("A", "1"), ("B", "2")], &[(2, "PASSWORD")]);
         check("if [ -f x ]; then\nA=1\nfi\n", &[("A", "1")], &[(1, "if"), (3, "fi")]);
         check("SERVER_PORT: 1\n1A=2\n", &[], &[(1, "SERVER_PORT"), (2, "1A")]);
     }
 
-    /// A quote that nobody closes hides nothing behind it.
+    /// The lines behind a quote that is not closed are read.
     #[test]
     fn open_quotes() {
         check("A=1\nB=\"open\nC=3\n", &[("A", "1"), ("C", "3")], &[(2, "B")]);

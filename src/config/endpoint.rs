@@ -1,23 +1,20 @@
-//! Addresses: where this server listens, what it publishes, and which etcd it talks to. Texts only, nothing is resolved.
+//! Addresses: where this server listens, which address it publishes, and where etcd is. Pure: names are not resolved.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// `http` or `https`: whether the connection is encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Scheme {
-    /// Plain.
     Http,
-    /// TLS.
     Https,
 }
 
-/// One address of etcd. Its `Display` form is the URL: `http://10.12.0.4:2379`, `https://[fe80::1]:2379`.
+/// An address of etcd. `Display` writes it as a URL: `http://10.12.0.4:2379`, `https://[fe80::1]:2379`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct EtcdEndpoint {
-    /// Decides TLS; without one in the text it is plain.
+    /// `http` if the text has no scheme. `https` encrypts the connection.
     pub scheme: Scheme,
-    /// A name or an address; an IPv6 address without brackets.
+    /// A name or an address. An IPv6 address has no brackets.
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
@@ -34,12 +31,12 @@ impl fmt::Display for EtcdEndpoint {
 }
 
 impl EtcdEndpoint {
-    /// `[http://|https://]host:port[/]`; an IPv6 host in brackets.
+    /// Parses `[http://|https://]host:port[/]`, with brackets around an IPv6 host.
     pub fn parse(text: &str) -> Result<Self, String> {
-        // First, so that no other complaint shows a password.
+        // This check is first, because the other messages show the text, which may hold a password.
         if text.contains('@') {
             let advice =
-                "a user belongs into registry.etcd.username and registry.etcd.password, not into an endpoint";
+                "write the user into registry.etcd.username and registry.etcd.password, not into an endpoint";
             return Err(advice.to_owned());
         }
         let (scheme, rest) = match text.split_once("://") {
@@ -48,7 +45,7 @@ impl EtcdEndpoint {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
             Some((scheme, _)) => {
                 return Err(format!(
-                    "{text:?}: the scheme {scheme:?} is not known, write http:// or https://"
+                    "{text:?}: the scheme {scheme:?} is not known; write http:// or https://"
                 ));
             }
         };
@@ -60,18 +57,19 @@ impl EtcdEndpoint {
     }
 }
 
-/// A cluster of the list `registry.etcd.cluster.endpoints`: its name and its addresses as written.
+/// A cluster of the list `registry.etcd.cluster.endpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Cluster {
-    /// The name; of a plain list, the own cluster's.
+pub struct EtcdCluster {
+    /// In a list without names: the name of this node's own cluster.
     pub name: String,
-    /// The addresses as written. Of another cluster they may be service centers, not etcd members.
+    /// The addresses as they were written. The addresses of other clusters may be service centers, not members of etcd.
     pub endpoints: Vec<String>,
 }
 
-/// Takes the list apart: `h1:1,h2:2` is one cluster called `own`; in `a=h1:1,h2:2,b=h3:3` a piece with `=` begins the next.
-pub fn parse_clusters(text: &str, own: &str) -> Vec<Cluster> {
-    let mut clusters: Vec<Cluster> = Vec::new();
+/// Splits the list into clusters. `h1:1,h2:2` is one cluster called `own`. In `a=h1:1,h2:2,b=h3:3` each piece with `=` begins a
+/// cluster.
+pub fn parse_clusters(text: &str, own: &str) -> Vec<EtcdCluster> {
+    let mut clusters: Vec<EtcdCluster> = Vec::new();
     for piece in text.split(',').map(str::trim).filter(|piece| !piece.is_empty()) {
         let (name, endpoint) = match piece.split_once('=') {
             Some((name, endpoint)) => (Some(name.trim()), endpoint.trim()),
@@ -92,13 +90,13 @@ pub fn parse_clusters(text: &str, own: &str) -> Vec<Cluster> {
     clusters
 }
 
-fn push(clusters: &mut Vec<Cluster>, name: &str) -> usize {
-    clusters.push(Cluster { name: name.to_owned(), endpoints: Vec::new() });
+fn push(clusters: &mut Vec<EtcdCluster>, name: &str) -> usize {
+    clusters.push(EtcdCluster { name: name.to_owned(), endpoints: Vec::new() });
     clusters.len() - 1
 }
 
-/// Splits `host`, `host:port`, `[v6]` and `[v6]:port`; the host without its brackets. `None`: no such form (an IPv6
-/// address without brackets too, since its port cannot be told apart).
+/// Splits `host`, `host:port`, `[v6]` and `[v6]:port` into the host without brackets and the port. `None` for any other form,
+/// also for an IPv6 address without brackets, where a port cannot be recognized.
 pub fn split_host_port(text: &str) -> Option<(&str, Option<&str>)> {
     let (host, port) = match text.strip_prefix('[') {
         Some(rest) => {
@@ -126,8 +124,8 @@ pub fn parse_port(text: &str) -> Option<u16> {
     text.parse().ok().filter(|port| *port != 0)
 }
 
-/// The host of `server.host`: a name, an IPv4 address or an IPv6 address, with a zone or without, in brackets or not. Given
-/// back without brackets.
+/// Parses `server.host`: a name, an IPv4 address, or an IPv6 address with or without a zone and brackets. Returns the host
+/// without brackets.
 pub fn parse_listen_host(text: &str) -> Result<String, String> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     match bare {
@@ -137,18 +135,20 @@ pub fn parse_listen_host(text: &str) -> Result<String, String> {
     }
     match split_host_port(text) {
         Some((host, None)) if !text.starts_with('[') => Ok(host.to_owned()),
-        Some((_, Some(_))) => Err("write the address alone; the port is server.port".to_owned()),
+        Some((_, Some(_))) => {
+            Err("write the address without a port; the key of the port is server.port".to_owned())
+        }
         _ => Err("write an IP address or a host name, such as 10.12.0.1".to_owned()),
     }
 }
 
-/// Whether listening there means every address of the machine, so that it says nothing about where others reach us.
+/// Whether a server on this host listens on every address of the machine. Such a host does not say how others reach the node.
 pub fn is_wildcard(host: &str) -> bool {
     let unzoned = host.split_once('%').map_or(host, |(address, _)| address);
     host.is_empty() || unzoned.parse::<IpAddr>().is_ok_and(|address| address.is_unspecified())
 }
 
-/// A host as it stands in a URL: an IPv6 address gets its brackets.
+/// A host as a URL has it: with brackets around an IPv6 address.
 pub fn bracketed(host: &str) -> String {
     if host.contains(':') { format!("[{host}]") } else { host.to_owned() }
 }
@@ -173,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_list_is_the_own_cluster() {
+    fn a_list_without_names_is_the_own_cluster() {
         assert_eq!(clusters("127.0.0.1:2379", "default"), expected(&[("default", &["127.0.0.1:2379"])]));
         assert_eq!(
             clusters("127.0.0.1:2379, 127.0.0.2:2379,", "sc-0"),

@@ -1,9 +1,9 @@
-//! `${NAME}` and `${NAME||default}` in the values of app.conf and app.yaml, and `$NAME` in file paths. Pure: the variables
-//! are looked up by a function.
+//! Replaces `${NAME}` and `${NAME||default}` in the values of app.conf and app.yaml, and `$NAME` in paths of files. Pure: a function
+//! looks up the variables. No library knows the first syntax.
 
-/// Replaces each `${NAME}`, `${NAME||default}`, `${NAME^^||default}` (the result in upper case) and `${NAME,,||default}`
-/// (in lower case). An unset or empty variable without a default is replaced by nothing and named in the second list.
-/// What is not closed stays as it is. One pass: a replaced value is not looked at again.
+/// Replaces `${NAME}`, `${NAME||default}`, `${NAME^^||default}` (result in upper case) and `${NAME,,||default}` (result in lower
+/// case). A variable that is unset or empty and has no default is replaced by nothing, and is in the list of names that is
+/// returned. A `${` without `}` stays as it is. A replaced value is not searched again.
 pub fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> (String, Vec<String>) {
     let mut out = String::with_capacity(text.len());
     let mut unset = Vec::new();
@@ -33,7 +33,7 @@ pub fn expand(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> (String,
     (out, unset)
 }
 
-/// Replaces `$NAME` and `${NAME}` as a shell does: an unset one by nothing.
+/// Replaces `$NAME` and `${NAME}` as a shell does. A variable that is unset is replaced by nothing.
 pub fn expand_path(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,5 +1,4 @@
-//! The files among the sources: `.env`, `app.conf`, `app.yaml`, `syncer.yaml`. Opens them, takes them apart, and names the keys
-//! that nobody knows.
+//! Reads the files among the sources: `.env`, `app.conf`, `app.yaml` and `syncer.yaml`. Warns about keys that are not known.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -7,55 +6,58 @@ use std::path::Path;
 
 use super::expand::expand;
 use super::inputs::Inputs;
-use super::keys::{self, Key, Kind, Named, Spelling};
-use super::origin::{Mistake, Origin, shown};
-use super::sources::{Found, Layer, Sources, explicit, suggestion};
+use super::keys::{self, ConfigKey, NamedKey, Spelling, ValueKind};
+use super::origin::{Mistake, ValueOrigin, shown};
+use super::sources::{FoundValue, Layer, Sources, explicit, suggestion};
 use super::{dot_env, ini, yaml};
 
-/// A configuration file is a page or two; what is larger is the wrong file.
+/// A configuration file has a page or two. A larger one is the wrong file.
 const MAX_FILE_BYTES: u64 = 1024 * 1024;
 
-/// Unknown names reported of one file.
+/// How many unknown names of a file are reported.
 const MAX_UNKNOWN: usize = 20;
 
-/// The run mode that beego takes where nothing says one: it decides which section of `app.conf` counts.
+/// The run mode of beego if no source sets one. It decides which section of `app.conf` is read.
 const DEFAULT_RUN_MODE: &str = "prod";
 
 impl Sources {
     pub(super) fn read_dot_env(&mut self, inputs: &Inputs) {
         let path = inputs.working_dir.join(".env");
         let Some(file) = self.read_file(&path, inputs) else { return };
-        let origin =
-            |line, name: &str| Origin::File { path: inputs.displayed(&path), line, name: name.to_owned() };
+        let origin = |line, name: &str| ValueOrigin::File {
+            path: inputs.displayed(&path),
+            line,
+            name: name.to_owned(),
+        };
         let (settings, skipped) = dot_env::parse(&file.text);
         for line in skipped {
-            // Other programs read this file too, and may understand more. The line may hold a password: its name is enough.
+            // Other programs may read this file and understand the line. Show only the name: the line may hold a password.
             if key_of_variable(&line.name).is_some() {
                 let text = format!(
-                    "{} is not read: write NAME=value; a value with spaces or # stands in quotes",
+                    "{} is not read; write NAME=value, with quotes around a value that has spaces or #",
                     shown(&line.name)
                 );
                 self.warn(origin(line.number, &line.name), text);
             }
         }
         for (name, value) in settings {
-            if file.is_garbled_in(&value) {
+            if file.is_not_utf8_in(&value) {
                 if let Some(key) = key_of_variable(&name) {
-                    self.refuse_garbled_value(origin(dot_env::line_of(&file.text, &name), &name), key);
+                    self.refuse_value_not_utf8(origin(dot_env::line_of(&file.text, &name), &name), key);
                 }
                 continue;
             }
-            // As dotenvy itself does: of a variable given twice the first counts.
+            // If a variable is set twice, the first value counts, as in dotenvy.
             self.variables.dot_env.entry(name).or_insert(value);
         }
-        let names: Vec<String> = keys::all().filter(|key| key.is_read()).map(Key::env_name).collect();
+        let names: Vec<String> = keys::all().filter(|key| key.is_read()).map(ConfigKey::env_name).collect();
         let unknown: Vec<(String, String)> = self
             .variables
             .dot_env
             .keys()
             .filter(|name| key_of_variable(name).is_none())
             .filter_map(|name| {
-                // .env may hold variables of other programs: only a near miss is worth a word.
+                // .env may hold variables of other programs. Warn only if the name is close to a known one.
                 let near = super::nearest::nearest(name, names.iter().map(String::as_str))?;
                 (near.len() > 6 && near.len().abs_diff(name.len()) <= 2)
                     .then(|| (name.clone(), near.to_owned()))
@@ -63,7 +65,7 @@ impl Sources {
             .take(MAX_UNKNOWN)
             .collect();
         for (name, near) in unknown {
-            self.warn(origin(None, &name), format!("{name} is no known variable; did you mean {near}?"));
+            self.warn(origin(None, &name), format!("{name} is not a known variable; did you mean {near}?"));
         }
     }
 
@@ -73,14 +75,14 @@ impl Sources {
             mode.as_ref().map(|mode| conf.join(format!("{mode}.app.conf"))).filter(|path| path.is_file());
         let path = own.unwrap_or_else(|| conf.join("app.conf"));
         let Some(file) = self.read_file(&path, inputs) else { return };
-        let origin = |line, name: &str| Origin::File {
+        let origin = |line, name: &str| ValueOrigin::File {
             path: inputs.displayed(&path),
             line: Some(line),
             name: name.to_owned(),
         };
         let (lines, bad) = ini::parse(&file.text);
         for bad in bad {
-            // Its first word: the rest may be a password.
+            // Show only the first word: the rest may be a password.
             let word = bad.text.split([' ', '\t', ':']).next().unwrap_or_default();
             self.refuse_source(origin(bad.number, ""), format!("\"{} …\": {}", shown(word), bad.expected));
         }
@@ -94,30 +96,31 @@ impl Sources {
             if !["dev", "prod", "test"].contains(&line.section.as_str())
                 && foreign.insert(line.section.as_str())
             {
-                let text = format!("section [{}] is not read: the run mode is {mode}", shown(&line.section));
+                let text =
+                    format!("section [{}] is not read, because the run mode is {mode}", shown(&line.section));
                 self.warn(origin(line.number, ""), text);
             }
         }
         let mut unknown = 0;
-        // The section of the run mode after the global part, wherever it stands.
+        // The section of the run mode overrides the global part, wherever it is in the file.
         let global = lines.iter().filter(|line| line.section == ini::GLOBAL);
         let sectioned = lines.iter().filter(|line| line.section == mode && mode != ini::GLOBAL);
         for line in global.chain(sectioned) {
             let origin = origin(line.number, &line.key);
             match keys::find(&line.key, Spelling::Either) {
-                Named::Key(key) | Named::Entry(key, _) if file.is_garbled_in(&line.value) => {
-                    self.refuse_garbled_value(origin, key);
+                NamedKey::Key(key) | NamedKey::Entry(key, _) if file.is_not_utf8_in(&line.value) => {
+                    self.refuse_value_not_utf8(origin, key);
                 }
-                Named::Key(key) => self.add_line(key, String::new(), line, origin),
-                Named::Entry(key, entry) => self.add_line(key, entry, line, origin),
-                Named::Ignored => {}
-                Named::Unknown => self.warn_unknown(&mut unknown, origin, &line.key, Spelling::Either),
+                NamedKey::Key(key) => self.add_line(key, String::new(), line, origin),
+                NamedKey::Entry(key, entry) => self.add_line(key, entry, line, origin),
+                NamedKey::Ignored => {}
+                NamedKey::Unknown => self.warn_unknown(&mut unknown, origin, &line.key, Spelling::Either),
             }
         }
     }
 
-    /// A line of `app.conf`; replaces an earlier one. Without a value it says nothing, as in beego.
-    fn add_line(&mut self, key: &'static Key, entry: String, line: &ini::Line, origin: Origin) {
+    /// Adds a line of `app.conf`. It replaces an earlier line with the same key. A line without a value is ignored, as in beego.
+    fn add_line(&mut self, key: &'static ConfigKey, entry: String, line: &ini::IniLine, origin: ValueOrigin) {
         let (value, unset) = self.expanded(&line.value);
         let value = value.trim().to_owned();
         self.warn_unset(&unset, &origin, key);
@@ -126,22 +129,23 @@ impl Sources {
         }
         let all = self.found.entry(key.name).or_default().entry(entry).or_default();
         let earlier = all.iter().position(|found| found.layer == Layer::AppConf).map(|at| all.remove(at));
-        all.push(Found { layer: Layer::AppConf, value: Some(value.clone()), origin: origin.clone() });
-        let differs = |found: &Found| !key.same(found.value.as_deref().unwrap_or_default(), &value);
-        // A section overrides the global part on purpose; twice in one part is a slip.
+        all.push(FoundValue { layer: Layer::AppConf, value: Some(value.clone()), origin: origin.clone() });
+        let differs = |found: &FoundValue| !key.same(found.value.as_deref().unwrap_or_default(), &value);
+        // A section overrides the global part on purpose. Two lines in one part are probably a mistake.
         if let Some(earlier) = earlier.filter(|_| line.section == ini::GLOBAL).filter(differs) {
-            let text = format!(
-                "{} is set a second time; this one counts, not the one of {}",
-                line.key, earlier.origin
-            );
+            let text =
+                format!("{} is set twice; the value here is used, not that of {}", line.key, earlier.origin);
             self.warn(origin, text);
         }
     }
 
     pub(super) fn read_yaml(&mut self, path: &Path, layer: Layer, inputs: &Inputs) {
         let Some(file) = self.read_file(path, inputs) else { return };
-        let origin =
-            |line, name: &str| Origin::File { path: inputs.displayed(path), line, name: name.to_owned() };
+        let origin = |line, name: &str| ValueOrigin::File {
+            path: inputs.displayed(path),
+            line,
+            name: name.to_owned(),
+        };
         let leaves = match yaml::parse(&file.text) {
             Ok(leaves) => leaves,
             Err(broken) => return self.refuse_source(origin(broken.line, ""), broken.message),
@@ -149,32 +153,32 @@ impl Sources {
         let mut unknown = 0;
         for leaf in leaves {
             let origin = origin(leaf.line, &leaf.key);
-            let is_garbled = leaf.value.as_ref().is_some_and(|value| file.is_garbled_in(value));
+            let is_not_utf8 = leaf.value.as_ref().is_some_and(|value| file.is_not_utf8_in(value));
             let (key, entry) = match keys::find(&leaf.key, Spelling::Dotted) {
-                Named::Key(key) | Named::Entry(key, _) if is_garbled => {
-                    self.refuse_garbled_value(origin, key);
+                NamedKey::Key(key) | NamedKey::Entry(key, _) if is_not_utf8 => {
+                    self.refuse_value_not_utf8(origin, key);
                     continue;
                 }
-                Named::Key(key)
-                    if key.kind == Kind::Map && leaf.value.as_deref().is_none_or(str::is_empty) =>
+                NamedKey::Key(key)
+                    if key.kind == ValueKind::Map && leaf.value.as_deref().is_none_or(str::is_empty) =>
                 {
                     continue;
                 }
-                Named::Key(key) if key.kind == Kind::Map => {
+                NamedKey::Key(key) if key.kind == ValueKind::Map => {
                     self.mistakes.push(Mistake {
                         origin,
                         key: key.name.to_owned(),
                         value: shown(&leaf.value.unwrap_or_default()),
-                        expected: "write pairs below the key, one a line: zone: z1".to_owned(),
+                        expected: "write pairs below the key, one on each line, such as zone: z1".to_owned(),
                     });
                     continue;
                 }
-                Named::Key(key) => (key, String::new()),
-                Named::Entry(key, entry) => (key, entry),
-                Named::Ignored => continue,
-                // `cluster:` with nothing below it.
-                Named::Unknown if leaf.value.is_none() && keys::is_parent(&leaf.key) => continue,
-                Named::Unknown => {
+                NamedKey::Key(key) => (key, String::new()),
+                NamedKey::Entry(key, entry) => (key, entry),
+                NamedKey::Ignored => continue,
+                // For example `cluster:` with nothing below it.
+                NamedKey::Unknown if leaf.value.is_none() && keys::is_parent(&leaf.key) => continue,
+                NamedKey::Unknown => {
                     self.warn_unknown(&mut unknown, origin, &leaf.key, Spelling::Dotted);
                     continue;
                 }
@@ -185,7 +189,7 @@ impl Sources {
                 value
             });
             let value = value.and_then(|value| explicit(key, &value));
-            self.add(key, entry, Found { layer, value, origin });
+            self.add(key, entry, FoundValue { layer, value, origin });
         }
     }
 
@@ -193,41 +197,46 @@ impl Sources {
         expand(value, &|name| self.variables.find(name))
     }
 
-    fn warn_unset(&mut self, unset: &[String], origin: &Origin, key: &Key) {
+    fn warn_unset(&mut self, unset: &[String], origin: &ValueOrigin, key: &ConfigKey) {
         for name in unset {
             let text = format!(
-                "{}: the variable {name:?} is not set and has no default (${{{name}||value}})",
+                "{}: the variable {name:?} is not set; set it, or write a default: ${{{name}||value}}",
                 key.name
             );
             self.warn(origin.clone(), text);
         }
     }
 
-    fn warn_unknown(&mut self, count: &mut usize, origin: Origin, name: &str, spelling: Spelling) {
+    fn warn_unknown(&mut self, count: &mut usize, origin: ValueOrigin, name: &str, spelling: Spelling) {
         *count += 1;
         match (*count).cmp(&(MAX_UNKNOWN + 1)) {
             std::cmp::Ordering::Less => {
                 let near = suggestion(keys::nearest_key(name, spelling), "");
-                self.warn(origin, format!("{} is no known key{near}", shown(name)));
+                self.warn(origin, format!("{} is not a known key{near}", shown(name)));
             }
-            std::cmp::Ordering::Equal => self.warn(origin, "more unknown keys follow; they are not listed"),
+            std::cmp::Ordering::Equal => {
+                self.warn(origin, "there are more unknown keys, which are not listed")
+            }
             std::cmp::Ordering::Greater => {}
         }
     }
 
-    fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<Text> {
-        let origin = || Origin::File { path: inputs.displayed(path), line: None, name: String::new() };
+    fn read_file(&mut self, path: &Path, inputs: &Inputs) -> Option<FileText> {
+        let origin = || ValueOrigin::File { path: inputs.displayed(path), line: None, name: String::new() };
         let mut bytes = Vec::new();
         let read =
             std::fs::File::open(path).and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes));
         match read {
             Ok(_) if bytes.len() as u64 > MAX_FILE_BYTES => {
-                self.refuse_source(origin(), "the file is larger than 1 MiB: this is no configuration file");
+                self.refuse_source(
+                    origin(),
+                    "the file is larger than 1 MiB, so it is not a configuration file",
+                );
                 None
             }
-            Ok(_) => Some(Text::new(bytes)),
+            Ok(_) => Some(FileText::new(bytes)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
-            // Part of the path is a file: the same as not there.
+            // A part of the path is a file instead of a folder. The same as no file.
             Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => None,
             Err(error) => {
                 self.refuse_source(origin(), format!("cannot be read: {error}"));
@@ -236,41 +245,40 @@ impl Sources {
         }
     }
 
-    /// A value that is no UTF-8, which nobody can read as it was meant.
-    fn refuse_garbled_value(&mut self, origin: Origin, key: &Key) {
+    fn refuse_value_not_utf8(&mut self, origin: ValueOrigin, key: &ConfigKey) {
         self.mistakes.push(Mistake {
             origin,
             key: key.name.to_owned(),
             value: String::new(),
-            expected: "the value is not UTF-8; save the file as UTF-8".to_owned(),
+            expected: "the value is not valid UTF-8; save the file as UTF-8".to_owned(),
         });
     }
 }
 
-/// The key that a variable of the environment sets.
-fn key_of_variable(name: &str) -> Option<&'static Key> {
+/// The key that a variable sets.
+fn key_of_variable(name: &str) -> Option<&'static ConfigKey> {
     keys::all().find(|key| key.env_name() == name || key.dotted_env_name() == name)
 }
 
-/// A file's text. Bytes that are no UTF-8 (comments in GBK are common) are replaced: in a comment that does not matter, in a
-/// value that is read it is a mistake.
-struct Text {
+/// The text of a file. Bytes that are not valid UTF-8 are replaced, because comments are often in GBK. A replaced byte in a value
+/// that is read is a mistake.
+struct FileText {
     text: String,
-    is_garbled: bool,
+    is_not_utf8: bool,
 }
 
-impl Text {
+impl FileText {
     fn new(bytes: Vec<u8>) -> Self {
         match String::from_utf8(bytes) {
-            Ok(text) => Self { text, is_garbled: false },
+            Ok(text) => Self { text, is_not_utf8: false },
             Err(error) => {
-                Self { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_garbled: true }
+                Self { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_not_utf8: true }
             }
         }
     }
 
-    /// Whether something in this part of it was replaced.
-    fn is_garbled_in(&self, part: &str) -> bool {
-        self.is_garbled && part.contains(char::REPLACEMENT_CHARACTER)
+    /// Whether bytes in this part of the text were replaced.
+    fn is_not_utf8_in(&self, part: &str) -> bool {
+        self.is_not_utf8 && part.contains(char::REPLACEMENT_CHARACTER)
     }
 }

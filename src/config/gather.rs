@@ -1,15 +1,15 @@
-//! Reads every source: flags and variables here, files in `files`.
+//! Reads every source. Flags and variables are read here, files in `files`.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::inputs::Inputs;
-use super::keys::{self, Kind, Named, Spelling};
-use super::origin::{Mistake, Origin, shown};
-use super::sources::{Found, Layer, Sources, explicit, suggestion};
+use super::keys::{self, NamedKey, Spelling, ValueKind};
+use super::origin::{Mistake, ValueOrigin, shown};
+use super::sources::{FoundValue, Layer, Sources, explicit, suggestion};
 
 impl Sources {
-    /// Reads every source. What cannot be read is kept as a mistake, and the others are read all the same.
+    /// Reads every source. A source that cannot be read is a mistake, and the others are read all the same.
     pub fn gather(inputs: &Inputs) -> Self {
         let mut sources = Self { cores: inputs.cores.max(1), ..Self::default() };
         sources.variables.environment.clone_from(&inputs.environment);
@@ -18,15 +18,16 @@ impl Sources {
         sources.read_dot_env(inputs);
         let (environment, dot_env) =
             (sources.variables.environment.clone(), sources.variables.dot_env.clone());
-        sources
-            .read_variables(&environment, Layer::Environment, &|name| Origin::Environment(name.to_owned()));
+        sources.read_variables(&environment, Layer::Environment, &|name| {
+            ValueOrigin::Environment(name.to_owned())
+        });
         let file = inputs.working_dir.join(".env");
-        sources.read_variables(&dot_env, Layer::DotEnv, &|name| Origin::File {
+        sources.read_variables(&dot_env, Layer::DotEnv, &|name| ValueOrigin::File {
             path: inputs.displayed(&file),
             line: None,
             name: name.to_owned(),
         });
-        sources.refuse_garbled(&inputs.garbled);
+        sources.refuse_not_utf8(&inputs.not_utf8);
         let conf = sources.conf_dir(inputs);
         sources.read_app_conf(&conf, inputs);
         sources.read_yaml(&conf.join("app.yaml"), Layer::AppYaml, inputs);
@@ -34,8 +35,8 @@ impl Sources {
         sources
     }
 
-    /// Kubernetes tells each container of the services around it by variables: of one called `server` by
-    /// `SERVER_PORT=tcp://10.0.0.1:80`, which is also the name of a key of ours.
+    /// Removes variables that Kubernetes sets. In each container it describes the services of the namespace by variables. For a
+    /// service called `server` it sets `SERVER_PORT=tcp://10.0.0.1:80`, which is also the variable of a key.
     fn leave_out_service_links(&mut self) {
         let is_ours = |name: &str| keys::all().any(|key| key.env_name() == *name);
         let links: Vec<(String, String)> = self
@@ -48,11 +49,11 @@ impl Sources {
         for (name, value) in links {
             self.variables.environment.remove(&name);
             let text = format!(
-                "{name} = {:?} is not read, since Kubernetes sets it for a service of that name; set the key in another source, \
-                 or enableServiceLinks: false for the pod",
+                "{name} = {:?} is not read, because Kubernetes sets it for a service of that name; set the key in another source, or \
+                 set enableServiceLinks: false for the pod",
                 shown(&value)
             );
-            self.warn(Origin::Environment(name), text);
+            self.warn(ValueOrigin::Environment(name), text);
         }
     }
 
@@ -61,10 +62,11 @@ impl Sources {
             let dir = inputs.working_dir.join(dir);
             if !dir.is_dir() {
                 self.mistakes.push(Mistake {
-                    origin: Origin::Flag("--conf".to_owned()),
+                    origin: ValueOrigin::Flag("--conf".to_owned()),
                     key: "conf".to_owned(),
                     value: dir.display().to_string(),
-                    expected: "no such folder: name the one that holds app.conf or app.yaml".to_owned(),
+                    expected: "there is no such folder; write the folder that holds app.conf or app.yaml"
+                        .to_owned(),
                 });
             }
             return dir;
@@ -73,8 +75,9 @@ impl Sources {
             Some(root) => {
                 let dir = inputs.working_dir.join(root).join("conf");
                 if !dir.is_dir() {
-                    let text = format!("APP_ROOT is set and {} is no folder: no file is read", dir.display());
-                    self.warn(Origin::Environment("APP_ROOT".to_owned()), text);
+                    let text =
+                        format!("APP_ROOT is set, but there is no folder {}; no file is read", dir.display());
+                    self.warn(ValueOrigin::Environment("APP_ROOT".to_owned()), text);
                 }
                 dir
             }
@@ -84,26 +87,30 @@ impl Sources {
 
     fn read_flags(&mut self, flags: &[(String, String)]) {
         for (name, value) in flags {
-            let origin = Origin::Flag(format!("--{name}"));
+            let origin = ValueOrigin::Flag(format!("--{name}"));
             match keys::find(name, Spelling::Either) {
-                Named::Key(key) if key.kind == Kind::Map => self.mistakes.push(Mistake {
+                NamedKey::Key(key) if key.kind == ValueKind::Map => self.mistakes.push(Mistake {
                     origin,
                     key: key.name.to_owned(),
                     value: shown(value),
-                    expected: format!("name the pair: --{}.zone=z1", key.name),
+                    expected: format!("write the name of the pair behind the key: --{}.zone=z1", key.name),
                 }),
-                Named::Key(key) => {
-                    let found = Found { layer: Layer::Flag, value: explicit(key, value), origin };
-                    // Of a flag given twice the last counts, as everywhere else.
+                NamedKey::Key(key) => {
+                    let found = FoundValue { layer: Layer::Flag, value: explicit(key, value), origin };
+                    // If a flag is given twice, the last value counts, as usual.
                     let all = self.found.entry(key.name).or_default().entry(String::new()).or_default();
                     all.retain(|found| found.layer != Layer::Flag);
                     all.insert(0, found);
                 }
-                Named::Entry(key, entry) => {
-                    self.add(key, entry, Found { layer: Layer::Flag, value: Some(value.clone()), origin });
+                NamedKey::Entry(key, entry) => {
+                    self.add(
+                        key,
+                        entry,
+                        FoundValue { layer: Layer::Flag, value: Some(value.clone()), origin },
+                    );
                 }
-                Named::Ignored => self.warn(origin, format!("{name} is not read by this server")),
-                Named::Unknown => {
+                NamedKey::Ignored => self.warn(origin, format!("{name} is not read by this server")),
+                NamedKey::Unknown => {
                     let near = keys::nearest_flag(name, &[]);
                     let expected = format!("unknown flag{}", suggestion(near, "--"));
                     self.mistakes.push(Mistake { origin, key: name.clone(), value: shown(value), expected });
@@ -116,47 +123,48 @@ impl Sources {
         &mut self,
         variables: &BTreeMap<String, String>,
         layer: Layer,
-        origin: &dyn Fn(&str) -> Origin,
+        origin: &dyn Fn(&str) -> ValueOrigin,
     ) {
         for key in keys::all() {
-            if key.kind == Kind::Map {
+            if key.kind == ValueKind::Map {
                 let prefix = format!("{}_", key.dotted_env_name());
                 for (name, value) in variables {
                     if let Some(entry) = name.strip_prefix(&prefix).filter(|entry| !entry.is_empty()) {
-                        let found = Found { layer, value: Some(value.clone()), origin: origin(name) };
+                        let found = FoundValue { layer, value: Some(value.clone()), origin: origin(name) };
                         self.add(key, entry.to_owned(), found);
                     }
                 }
                 continue;
             }
-            // The reference looks numbers up under the name of app.conf, too.
-            let old = matches!(key.kind, Kind::Integer(..)).then(|| key.old_name());
+            // The reference also reads a number from the variable that is named as in app.conf.
+            let old = matches!(key.kind, ValueKind::Integer(..)).then(|| key.old_name());
             let names = [Some(key.env_name()), Some(key.dotted_env_name()), old];
             let hit =
                 names.into_iter().flatten().find_map(|name| Some((variables.get(&name)?.clone(), name)));
             if let Some((value, name)) = hit {
-                let found = Found { layer, value: explicit(key, &value), origin: origin(&name) };
+                let found = FoundValue { layer, value: explicit(key, &value), origin: origin(&name) };
                 self.add(key, String::new(), found);
             }
         }
     }
 
-    fn refuse_garbled(&mut self, garbled: &[String]) {
+    fn refuse_not_utf8(&mut self, names: &[String]) {
         for key in keys::all() {
             let name = key.env_name();
-            if garbled.contains(&name) {
+            if names.contains(&name) {
                 self.mistakes.push(Mistake {
-                    origin: Origin::Environment(name),
+                    origin: ValueOrigin::Environment(name),
                     key: key.name.to_owned(),
                     value: String::new(),
-                    expected: "the value is not UTF-8".to_owned(),
+                    expected: "the value is not valid UTF-8".to_owned(),
                 });
             }
         }
     }
 }
 
-/// Whether a variable has the form of those: `REDIS_PORT` or `REDIS_PORT_6379_TCP`, and `tcp://10.0.0.1:6379`.
+/// Whether a variable has the form in which Kubernetes describes a service: `REDIS_PORT` or `REDIS_PORT_6379_TCP`, with a value such
+/// as `tcp://10.0.0.1:6379`.
 fn is_service_link(name: &str, value: &str) -> bool {
     const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
     let is_protocol = |text: &str| PROTOCOLS.iter().any(|protocol| protocol.eq_ignore_ascii_case(text));

@@ -1,38 +1,37 @@
-//! `conf/app.conf`: the INI dialect of beego, which the reference's cluster guide edits.
+//! `conf/app.conf`: the INI dialect of beego, in which the reference's cluster guide is written.
 //!
-//! A line is `key = value`, `[section]`, or a comment that begins with `#` or `;`; a comment cannot follow a value. Names
-//! are read in any case. A value that begins with `"` loses the quotes at both ends. Of one name given twice the last
-//! counts. The global part comes first or in `[default]`; the section of the run mode overrides it.
+//! A line is `key = value`, `[section]`, or a comment that begins with `#` or `;`. A comment cannot follow a value. Names have
+//! any case. A value that begins with `"` loses the quotes at both ends. If a name occurs twice, the last value counts. The
+//! lines before the first section and in `[default]` are the global part. The section of the run mode overrides it.
+//!
+//! No library, because messages name the line of a value, and one bad line must not hide the others.
 
-/// A `key = value`, not yet expanded.
+/// A `key = value`. Variables in the value are not replaced yet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct IniLine {
     /// Counted from 1.
     pub number: usize,
-    /// The section, lower case; the global part is `default`.
+    /// In lower case; `default` for the global part.
     pub section: String,
-    /// As written.
     pub key: String,
     /// Without its quotes.
     pub value: String,
 }
 
-/// A line that says nothing.
+/// A line that is not a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadLine {
     /// Counted from 1.
     pub number: usize,
-    /// The line.
     pub text: String,
-    /// What would be right.
     pub expected: &'static str,
 }
 
-/// The section that stands for the lines before any section.
+/// The name of the section for lines before any section.
 pub const GLOBAL: &str = "default";
 
-/// Takes the file apart; goes on after a bad line, so that all are found.
-pub fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
+/// Parses the file. Continues after a bad line, so that all bad lines are found.
+pub fn parse(text: &str) -> (Vec<IniLine>, Vec<BadLine>) {
     let (mut lines, mut bad) = (Vec::new(), Vec::new());
     let mut section = GLOBAL.to_owned();
     for (at, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
@@ -45,7 +44,7 @@ pub fn parse(text: &str) -> (Vec<Line>, Vec<BadLine>) {
             continue;
         }
         match line.split_once('=') {
-            Some((key, value)) if !key.trim().is_empty() => lines.push(Line {
+            Some((key, value)) if !key.trim().is_empty() => lines.push(IniLine {
                 number,
                 section: section.clone(),
                 key: key.trim().to_owned(),

@@ -1,13 +1,15 @@
-//! The configuration: every source read once, every mistake reported at once, before anything starts.
+//! The configuration. Every source is read once, and all mistakes are reported together, before anything starts.
 //!
-//! Invariant: only this module looks at the environment, at `.env` and at `conf/`. It starts nothing but the thread that writes
-//! the log, and imports nothing of the registry but its counters; the rest of the program is handed the plain structs of
-//! [`Config`]. First found wins: flag, environment,
-//! `.env`, `conf/app.conf`, `conf/app.yaml`, default; the one exception is told in `precedence`.
+//! Invariant: only this module reads the environment, `.env` and `conf/`. The rest of the program gets the plain structs of
+//! [`Config`]. This module imports nothing of the registry except its counters, and starts nothing except the thread that
+//! writes the log.
 //!
-//! "The reference" is Apache ServiceComb Service-Center, whose files and variables mean here what they mean there.
+//! The first source that names a key wins: flag, environment, `.env`, `conf/app.conf`, `conf/app.yaml`, default. `precedence`
+//! describes the one exception. "The reference" is Apache ServiceComb Service-Center; its files and variables have the same
+//! meaning here.
 //!
-//! Way in: [`keys`] (the table), [`Sources::gather`] (what is said where), [`Sources::load`] (what it means).
+//! Read in this order: [`keys`] (the table of keys), [`Sources::gather`] (collects the values), [`Sources::load`] (decides and
+//! checks them).
 
 mod cron;
 mod dot_env;
@@ -34,7 +36,7 @@ pub use endpoint::{EtcdEndpoint, Scheme};
 pub use inputs::Inputs;
 pub(crate) use keys::{is_known_flag, nearest_flag};
 pub(crate) use nearest::nearest;
-pub use origin::{Mistake, Mistakes, Origin, Warning};
+pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
     Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig, LogFile, LogFormat,
@@ -44,43 +46,32 @@ pub use sections::{
 pub use sources::Sources;
 
 use keys::table;
-use reader::Reader;
+use reader::ConfigReader;
 
-/// Everything the daemon is told.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// `environment` as configured: `dev`, `prod`, …
     pub environment: String,
-    /// The HTTP server.
     pub server: ServerConfig,
-    /// HTTPS.
     pub tls: TlsConfig,
-    /// The log.
     pub log: LogConfig,
-    /// Where the data lives.
     pub registry: RegistryConfig,
-    /// This node's own instance, and the rules for every instance.
     pub instance: InstanceConfig,
-    /// Rules about services.
     pub service: ServiceConfig,
-    /// Rules about schemas.
     pub schema: SchemaConfig,
-    /// Quotas.
     pub quota: QuotaConfig,
-    /// The pings of heartbeats by websocket.
     pub heartbeat: HeartbeatConfig,
-    /// Metrics.
     pub metrics: MetricsConfig,
 }
 
 impl Config {
-    /// The environment under which this node registers itself: `development` if `environment` is exactly `dev`, else
+    /// The environment in which this node registers itself: `development` if `environment` is exactly `dev`, otherwise
     /// `production`.
     pub fn own_environment(&self) -> &'static str {
         if self.environment == "dev" { "development" } else { "production" }
     }
 
-    fn read(reader: &mut Reader) -> Self {
+    fn read(reader: &mut ConfigReader) -> Self {
         let server = ServerConfig::read(reader);
         let tls = TlsConfig::read(reader);
         let log = LogConfig::read(reader);
@@ -101,21 +92,18 @@ impl Config {
     }
 }
 
-/// What came of reading the sources.
 #[derive(Clone, Debug)]
 pub struct Loaded {
-    /// The configuration, or all that is wrong.
     pub config: Result<Config, Mistakes>,
-    /// Each key with the value that counts, in the order of the documentation; also beside mistakes.
+    /// Each key with its effective value, in the order of the documentation. Complete even if there are mistakes.
     pub effective: Vec<Effective>,
-    /// To be logged once the log is up.
     pub warnings: Vec<Warning>,
 }
 
 impl Sources {
-    /// Says what the sources mean.
+    /// Decides which value of each key counts, and checks the values.
     pub fn load(self) -> Loaded {
-        let mut reader = Reader::new(self);
+        let mut reader = ConfigReader::new(self);
         let config = Config::read(&mut reader);
         let effective = reader.effective();
         let (mistakes, warnings) = reader.finish();
@@ -130,8 +118,8 @@ mod tests {
 
     #[test]
     fn every_key_of_the_table_is_read() {
-        let mut reader = Reader::new(Sources::default());
-        // effective() asks for all; so before it.
+        let mut reader = ConfigReader::new(Sources::default());
+        // Not `load`: it calls `effective`, which asks for every key.
         Config::read(&mut reader);
         assert_eq!(reader.not_asked(), [""; 0]);
     }

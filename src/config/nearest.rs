@@ -1,7 +1,7 @@
-//! The nearest known name of a misspelled one.
+//! Finds the name that a misspelled name was probably meant to be.
 
-/// The candidate with the fewest edits to `name` (insert, delete, replace, swap of neighbors; case does not count), if it is near
-/// enough to be meant: within a third of the name's length.
+/// The candidate that is the fewest edits away from `name`, if that is at most a third of the length of `name`. An edit inserts,
+/// deletes or replaces a character, or swaps two neighbors. Case does not count.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 100;
     let length = name.chars().count();
@@ -27,7 +27,7 @@ mod tests {
     }
 
     #[test]
-    fn finds_what_was_meant() {
+    fn a_near_name_is_found() {
         check("server.hots", Some("server.host"));
         check("server.prt", Some("server.port"));
         check("Server.Host", Some("server.host"));

@@ -1,43 +1,29 @@
-//! Where a value came from, and what is said about a wrong or a doubtful one.
+//! The source of a value, and the messages about wrong or doubtful values.
 //!
-//! Owns the texts an operator sees. A value of a secret key never reaches a text: [`Mistake`] and [`Warning`] are built
-//! from values that are masked already.
+//! No message shows the value of a secret key: [`Mistake`] and [`Warning`] are made from values that are already masked.
 
 use std::fmt;
 use std::path::PathBuf;
 
-/// Where a value was found.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Origin {
-    /// A command-line flag, as spelled (`--server.port`).
+pub enum ValueOrigin {
+    /// A command-line flag as it was written (`--server.port`).
     Flag(String),
-    /// A variable of the process' environment.
     Environment(String),
-    /// A line of a file (`.env`, `app.conf`, `app.yaml`, `syncer.yaml`).
+    /// `.env`, `app.conf`, `app.yaml` or `syncer.yaml`.
     File {
-        /// The file, as it was opened.
         path: PathBuf,
-        /// The line, counted from 1, where it is known.
+        /// Counted from 1; `None` if it is not known.
         line: Option<usize>,
-        /// The name as spelled there.
+        /// The name of the key as it is written there.
         name: String,
     },
-    /// Nothing sets it.
+    /// No source sets the key.
     Default,
 }
 
-impl Origin {
-    /// The name of the source alone: `conf/app.conf`, `environment`, `command line`, `default`.
-    pub fn source(&self) -> String {
-        match self {
-            Self::Flag(_) => "command line".to_owned(),
-            Self::Environment(_) => "environment".to_owned(),
-            Self::File { path, .. } => path.display().to_string(),
-            Self::Default => "default".to_owned(),
-        }
-    }
-
-    /// The name as spelled in the source, if there is one.
+impl ValueOrigin {
+    /// The name of the key as it is written in the source.
     pub fn spelling(&self) -> Option<&str> {
         match self {
             Self::Flag(name) | Self::Environment(name) | Self::File { name, .. } => Some(name),
@@ -46,7 +32,7 @@ impl Origin {
     }
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     /// `conf/app.conf line 3`, `environment SERVER_PORT`, `flag --server.port`, `default`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -59,16 +45,15 @@ impl fmt::Display for Origin {
     }
 }
 
-/// One thing that is wrong with the configuration. The daemon does not start with any.
+/// A mistake in the configuration. The daemon does not start with one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
-    /// Where it stands.
-    pub origin: Origin,
-    /// The key; empty where the source as a whole is wrong (a file that cannot be read).
+    pub origin: ValueOrigin,
+    /// Empty if a source as a whole is wrong (a file that cannot be read).
     pub key: String,
-    /// The value as given, cut and, for a secret, masked.
+    /// The value as given; cut, and masked if it is secret.
     pub value: String,
-    /// What is wrong, and what would be right.
+    /// What is wrong, and what is allowed.
     pub expected: String,
 }
 
@@ -79,8 +64,8 @@ impl fmt::Display for Mistake {
         if !self.key.is_empty() {
             let plain = |name: &str| name.trim_start_matches('-') == self.key;
             match (&self.origin, self.origin.spelling()) {
-                // The origin of a flag or a variable shows the spelling already.
-                (Origin::File { .. }, Some(name)) if !plain(name) => write!(f, "{name} ({})", self.key)?,
+                // The origin of a flag or a variable already shows this name.
+                (ValueOrigin::File { .. }, Some(name)) if !plain(name) => write!(f, "{name} ({})", self.key)?,
                 _ => f.write_str(&self.key)?,
             }
             write!(f, " = {:?}: ", self.value)?;
@@ -89,17 +74,16 @@ impl fmt::Display for Mistake {
     }
 }
 
-/// All that is wrong: whole sources first, then key by key.
+/// All mistakes: first those of whole sources, then key by key.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has {} mistake(s)", .0.len())]
 pub struct Mistakes(pub Vec<Mistake>);
 
-/// Something an operator should know; the daemon starts all the same.
+/// A message about a doubtful value. The daemon starts all the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Warning {
-    /// Where it stands.
-    pub origin: Origin,
-    /// A whole sentence that names the key.
+    pub origin: ValueOrigin,
+    /// A sentence that names the key.
     pub text: String,
 }
 
@@ -109,7 +93,7 @@ impl fmt::Display for Warning {
     }
 }
 
-/// A value for a text: cut after 100 characters, so that a wrong file does not flood the terminal.
+/// A value as messages show it: cut after 100 characters, so that the wrong file does not fill the terminal.
 pub(super) fn shown(value: &str) -> String {
     const LIMIT: usize = 100;
     match value.char_indices().nth(LIMIT) {

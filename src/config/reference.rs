@@ -1,21 +1,23 @@
-//! The texts made from the table of keys: `conf/app.conf` and the tables of `docs/configuration.md`. A test keeps the files
-//! equal to them.
+//! Makes `conf/app.conf` and the tables of `docs/configuration.md` from the table of keys.
+//!
+//! Only a test calls it: it compares the files with these texts, or writes them. It is here because the table is not public.
 
 use super::keys::table::GROUPS;
-use super::keys::{Key, Kind, Standing, foreign};
+use super::keys::{ConfigKey, KeyStanding, ValueKind, foreign};
 
-/// The line after which the tables of `docs/configuration.md` stand.
+/// The line of `docs/configuration.md` before the tables.
 pub const TABLES_BEGIN: &str = "<!-- tables: made from the table of keys, do not edit -->";
 
-/// The line before which they end.
+/// The line after the tables.
 pub const TABLES_END: &str = "<!-- end of tables -->";
 
-const APP_CONF_HEAD: &str = r#"# Configuration of service-center. Every line is a default, commented out: a key that is not set has the value shown.
-# Format: key = value; a comment begins a line; quotes around a value are dropped; ${NAME} and ${NAME||value} are replaced by
-# the environment's. `service-center check-config` shows what counts, and where it comes from; docs/configuration.md says more.
-# "The reference" is Apache ServiceComb Service-Center, whose files this server reads as they are.
+const APP_CONF_HEAD: &str = r#"# Configuration of service-center. Each line shows a key with its default, commented out.
+# Format: key = value. A comment is a line of its own. Quotes around a value are dropped. ${NAME} and ${NAME||value} are
+# replaced by the variable of the environment. `service-center check-config` shows each effective value and its source.
+# docs/configuration.md describes everything. "The reference" is Apache ServiceComb Service-Center, whose files are read as
+# they are.
 #
-# A cluster: on each node remove the # of these two lines, with that node's address and with those of etcd.
+# For a cluster, remove the # of these two lines on each node, and write the address of the node and the addresses of etcd.
 # Nothing else is needed.
 
 # httpaddr = 10.12.0.1
@@ -23,7 +25,7 @@ const APP_CONF_HEAD: &str = r#"# Configuration of service-center. Every line is 
 
 "#;
 
-/// The shipped `conf/app.conf`.
+/// The text of `conf/app.conf`.
 pub fn app_conf() -> String {
     let mut out = APP_CONF_HEAD.to_owned();
     for group in GROUPS {
@@ -34,14 +36,14 @@ pub fn app_conf() -> String {
                 out.push_str(&format!("# {line}\n"));
             }
             if let Some(derived) = key.derived {
-                out.push_str(&format!("# Not set: {derived}.\n"));
+                out.push_str(&format!("# If it is not set: {derived}.\n"));
             }
             let name = key.old.unwrap_or(key.name);
             match key.kind {
-                Kind::Map => out.push_str(&format!("# {name}.zone = z1\n")),
+                ValueKind::Map => out.push_str(&format!("# {name}.zone = z1\n")),
                 _ => out.push_str(format!("# {name} = {}", key.default).trim_end()),
             }
-            if key.kind != Kind::Map {
+            if key.kind != ValueKind::Map {
                 out.push('\n');
             }
         }
@@ -64,9 +66,9 @@ pub fn tables() -> String {
     out.push_str("| key | `app.conf` | environment | what it is | what happens if it is set |\n|---|---|---|---|---|\n");
     for key in foreign::KEYS {
         let standing = match key.standing {
-            Standing::Refused(why) => format!("no start: {why}"),
-            Standing::Without(why) => format!("a warning: {why}"),
-            Standing::Silent | Standing::Read | Standing::Ours => "nothing".to_owned(),
+            KeyStanding::Refused(why) => format!("the daemon does not start: {why}"),
+            KeyStanding::Without(why) => format!("a warning: {why}"),
+            KeyStanding::Silent | KeyStanding::Read | KeyStanding::Ours => "nothing".to_owned(),
         };
         let old = key.old_name();
         out.push_str(&format!(
@@ -81,41 +83,42 @@ pub fn tables() -> String {
     out
 }
 
-fn row(key: &Key) -> String {
+fn row(key: &ConfigKey) -> String {
     let default = match (key.default, key.derived) {
         ("", Some(derived)) => derived.to_owned(),
         ("", None) => "none".to_owned(),
         (value, _) => format!("`{value}`"),
     };
     let shipped = match (key.shipped.first(), key.standing) {
-        (_, Standing::Ours) => "not its key".to_owned(),
+        (_, KeyStanding::Ours) => "no such key".to_owned(),
         (None, _) => "not in the file".to_owned(),
         (Some(&""), _) => "empty".to_owned(),
         (Some(value), _) => format!("`{}`", value.replace(',', ", ")),
     };
-    let env = if key.kind == Kind::Map { format!("{}_NAME", key.dotted_env_name()) } else { key.env_name() };
+    let env =
+        if key.kind == ValueKind::Map { format!("{}_NAME", key.dotted_env_name()) } else { key.env_name() };
     let (name, old) = match key.kind {
-        Kind::Map => (format!("{}.NAME", key.name), format!("{}.NAME", key.name)),
+        ValueKind::Map => (format!("{}.NAME", key.name), format!("{}.NAME", key.name)),
         _ => (key.name.to_owned(), key.old_name()),
     };
     let (kind, effect) = (kind(key), cell(key.effect));
     format!("| `{name}` | `{old}` | `{env}` | {kind} | {default} | {shipped} | {effect} |\n")
 }
 
-fn kind(key: &Key) -> String {
+fn kind(key: &ConfigKey) -> String {
     match key.kind {
-        Kind::Text => "text".to_owned(),
-        Kind::Secret => "text, secret".to_owned(),
-        Kind::Choice(words) => words.join(", "),
-        Kind::Switch => "true or false".to_owned(),
-        Kind::Integer(min, u64::MAX) => format!("number from {min}"),
-        Kind::Integer(min, max) => format!("number, {min} to {max}"),
-        Kind::Duration(0, _) => "duration".to_owned(),
-        Kind::Duration(min, max) => format!("duration, {} to {}", span(min), span(max)),
-        Kind::Ratio => "number above 0, at most 1".to_owned(),
-        Kind::List => "comma list".to_owned(),
-        Kind::Cron => "cron".to_owned(),
-        Kind::Map => "text".to_owned(),
+        ValueKind::Text => "text".to_owned(),
+        ValueKind::Secret => "text, secret".to_owned(),
+        ValueKind::Choice(words) => words.join(", "),
+        ValueKind::Switch => "true or false".to_owned(),
+        ValueKind::Integer(min, u64::MAX) => format!("number from {min}"),
+        ValueKind::Integer(min, max) => format!("number, {min} to {max}"),
+        ValueKind::Duration(0, _) => "duration".to_owned(),
+        ValueKind::Duration(min, max) => format!("duration, {} to {}", span(min), span(max)),
+        ValueKind::Ratio => "number above 0, at most 1".to_owned(),
+        ValueKind::List => "comma list".to_owned(),
+        ValueKind::Cron => "cron".to_owned(),
+        ValueKind::Map => "text".to_owned(),
     }
 }
 
@@ -127,12 +130,12 @@ fn span(milliseconds: u64) -> String {
     }
 }
 
-/// A text for a table's cell.
+/// A text as a cell of a table.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A text in lines of at most `width` characters, cut between words.
+/// Breaks a text between words into lines of at most `width` characters.
 fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {

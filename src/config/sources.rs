@@ -1,12 +1,12 @@
-//! What the sources say, key by key. `gather` reads flags and variables into it, `files` the files. Which source wins is
-//! decided in `precedence`, what a value means in `reader`.
+//! The values of all sources, by key. `gather` adds flags and variables, `files` adds the files. `precedence` decides which
+//! source wins, and `reader` parses the value.
 
 use std::collections::BTreeMap;
 
-use super::keys::{Key, Kind};
-use super::origin::{Mistake, Origin, Warning};
+use super::keys::{ConfigKey, ValueKind};
+use super::origin::{Mistake, ValueOrigin, Warning};
 
-/// The sources, first found wins.
+/// The sources. The first that names a key wins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Layer {
     Flag,
@@ -17,27 +17,27 @@ pub(super) enum Layer {
     SyncerYaml,
 }
 
-/// A value in a source.
+/// A value that a source gives a key.
 #[derive(Clone, Debug)]
-pub(super) struct Found {
+pub(super) struct FoundValue {
     pub layer: Layer,
-    /// `None`: the source names the key and gives no value, which means the default.
+    /// `None` if the source names the key without a value. It then means the default.
     pub value: Option<String>,
-    pub origin: Origin,
+    pub origin: ValueOrigin,
 }
 
-/// Everything the sources say, key by key.
+/// The values of all sources, by key.
 #[derive(Debug, Default)]
 pub struct Sources {
-    /// By key, then by entry (empty but for maps), each in order of precedence.
-    pub(super) found: BTreeMap<&'static str, BTreeMap<String, Vec<Found>>>,
+    /// By key, then by entry (empty except for maps).
+    pub(super) found: BTreeMap<&'static str, BTreeMap<String, Vec<FoundValue>>>,
     pub(super) variables: Variables,
     pub(super) cores: usize,
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Warning>,
 }
 
-/// The environment's variables, then those of `.env`.
+/// The variables of the environment and of `.env`. The environment wins.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     pub environment: BTreeMap<String, String>,
@@ -51,16 +51,16 @@ impl Variables {
 }
 
 impl Sources {
-    pub(super) fn add(&mut self, key: &'static Key, entry: String, found: Found) {
+    pub(super) fn add(&mut self, key: &'static ConfigKey, entry: String, found: FoundValue) {
         self.found.entry(key.name).or_default().entry(entry).or_default().push(found);
     }
 
-    pub(super) fn warn(&mut self, origin: Origin, text: impl Into<String>) {
+    pub(super) fn warn(&mut self, origin: ValueOrigin, text: impl Into<String>) {
         self.warnings.push(Warning { origin, text: text.into() });
     }
 
-    /// A mistake of a source as a whole, or of a line that is no setting.
-    pub(super) fn refuse_source(&mut self, origin: Origin, expected: impl Into<String>) {
+    /// A mistake in a source as a whole, or in a line that is not a setting.
+    pub(super) fn refuse_source(&mut self, origin: ValueOrigin, expected: impl Into<String>) {
         self.mistakes.push(Mistake {
             origin,
             key: String::new(),
@@ -70,10 +70,11 @@ impl Sources {
     }
 }
 
-/// An empty text is a value of a text key (`LOG_FILE=''` is standard output); for any other it means the default.
-pub(super) fn explicit(key: &Key, value: &str) -> Option<String> {
+/// The value that a text gives a key. An empty text is a value for a key of text (`LOG_FILE=''` is standard output). For any other
+/// key it means the default.
+pub(super) fn explicit(key: &ConfigKey, value: &str) -> Option<String> {
     let value = value.trim();
-    let text = matches!(key.kind, Kind::Text | Kind::Secret | Kind::List);
+    let text = matches!(key.kind, ValueKind::Text | ValueKind::Secret | ValueKind::List);
     (text || !value.is_empty()).then(|| value.to_owned())
 }
 

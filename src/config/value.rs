@@ -1,9 +1,9 @@
-//! Texts to values: switches, integers, ratios, lists and durations. Pure; the error of each says what would be right.
+//! Parses switches, integers, ratios, lists and durations. Pure. Each error says what is allowed.
 
 use std::time::Duration;
 
-/// `true` and `false` in every spelling of Go's `strconv.ParseBool` and of YAML 1.1, and numbers (0 is false), since the
-/// same key is a number in one release and a boolean in the next (`ssl_mode = 1`, `ssl.enable: true`).
+/// Parses `true` and `false` in every spelling of Go's `strconv.ParseBool` and of YAML 1.1. Also parses numbers, where 0 is false:
+/// the same key is a number in one release of the reference and a boolean in the next (`ssl_mode = 1`, `ssl.enable: true`).
 pub fn parse_switch(text: &str) -> Result<bool, String> {
     let lower = text.to_ascii_lowercase();
     match lower.as_str() {
@@ -13,7 +13,7 @@ pub fn parse_switch(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A whole number from `min` to `max`.
+/// Parses a whole number from `min` to `max`.
 pub fn parse_integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     let range = if max == u64::MAX { format!("of at least {min}") } else { format!("from {min} to {max}") };
     match text.parse::<u64>() {
@@ -23,7 +23,7 @@ pub fn parse_integer(text: &str, min: u64, max: u64) -> Result<u64, String> {
     }
 }
 
-/// A number above 0, at most 1.
+/// Parses a number above 0 and at most 1.
 pub fn parse_ratio(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(number) if number > 0.0 && number <= 1.0 => Ok(number),
@@ -31,12 +31,14 @@ pub fn parse_ratio(text: &str) -> Result<f64, String> {
     }
 }
 
-/// The pieces between commas, trimmed; empty ones are left out.
+/// The pieces between commas, trimmed, without the empty ones.
 pub fn parse_list(text: &str) -> Vec<String> {
     text.split(',').map(str::trim).filter(|piece| !piece.is_empty()).map(str::to_owned).collect()
 }
 
-/// A duration in Go's syntax: numbers with units `ns us ms s m h`, such as `30s`, `1m30s`, `1.5h`, `500ms`; `0` alone.
+/// Parses a duration in Go's syntax: numbers with the units `ns us ms s m h` (`30s`, `1m30s`, `1.5h`, `500ms`), or `0` alone.
+///
+/// Own code, because `jiff` rejects `.5s`, `1.s`, `0` and `1s1s`, which Go reads, and accepts `30 s`, `-5s` and `PT5S`.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "write a duration with its unit, such as 30s, 1m30s or 500ms".to_owned();
     if text.starts_with('-') {
@@ -64,21 +66,21 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         nanoseconds += u128::from(whole) * u128::from(unit) + fraction_of(fraction, unit);
         rest = after;
     }
-    // Go's durations end at 2^63 - 1 ns, some 292 years.
+    // The longest duration in Go is 2^63 - 1 ns, which is 292 years.
     i64::try_from(nanoseconds)
         .ok()
         .and_then(|n| u64::try_from(n).ok())
         .map(Duration::from_nanos)
-        .ok_or_else(|| "too long: a duration ends at 2562047h".to_owned())
+        .ok_or_else(|| "too long: the longest duration is 2562047h".to_owned())
 }
 
 fn split_digits(text: &str) -> (&str, &str) {
     text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()))
 }
 
-/// The unit at the start of a text, in nanoseconds, and what follows it.
+/// The unit at the start of a text, in nanoseconds, and the text behind it.
 fn split_unit(text: &str) -> Option<(u64, &str)> {
-    // The longer names first: "ms" is not "m".
+    // "ms" comes before "m", so that the longer name is found.
     const UNITS: [(&str, u64); 8] = [
         ("ns", 1),
         ("us", 1_000),
@@ -92,7 +94,7 @@ fn split_unit(text: &str) -> Option<(u64, &str)> {
     UNITS.iter().find_map(|(name, nanoseconds)| text.strip_prefix(name).map(|rest| (*nanoseconds, rest)))
 }
 
-/// `0.<digits>` of a unit, cut (not rounded) to nanoseconds. More than 15 digits say nothing more.
+/// `0.<digits>` of a unit, in whole nanoseconds, rounded down. Only the first 15 digits are read.
 fn fraction_of(digits: &str, unit: u64) -> u128 {
     let digits = digits.get(..digits.len().min(15)).unwrap_or_default();
     match (digits.parse::<u128>(), u32::try_from(digits.len())) {

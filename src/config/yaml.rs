@@ -1,33 +1,33 @@
-//! `conf/app.yaml`: nested keys flattened to dotted ones, each with its line where that is easily found.
+//! `conf/app.yaml`: nested keys become dotted names. Each gets the number of its line if that is easy to find.
 
 use std::collections::HashMap;
 
 use serde_yaml_ng::Value;
 
-/// A leaf of the document.
+/// A value of the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Leaf {
-    /// The names joined with dots: `server.host`.
+pub struct YamlLeaf {
+    /// The names of all levels, joined with dots: `server.host`.
     pub key: String,
-    /// `None`: the key stands there without a value.
+    /// `None` if the key has no value.
     pub value: Option<String>,
     /// Counted from 1.
     pub line: Option<usize>,
 }
 
-/// What a broken document says.
+/// A document that is not valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Broken {
+pub struct BrokenYaml {
     /// Counted from 1.
     pub line: Option<usize>,
-    /// The parser's words.
+    /// The message of the parser.
     pub message: String,
 }
 
-/// Flattens a document. A list of plain values becomes a comma list; the members of a list of maps are named by their place
-/// (`gov.plugins.0.name`).
-pub fn parse(text: &str) -> Result<Vec<Leaf>, Broken> {
-    let value: Value = serde_yaml_ng::from_str(text).map_err(|error| Broken {
+/// Flattens a document. A list of plain values becomes one value with commas. The members of a list of maps are named by their
+/// index (`gov.plugins.0.name`).
+pub fn parse(text: &str) -> Result<Vec<YamlLeaf>, BrokenYaml> {
+    let value: Value = serde_yaml_ng::from_str(text).map_err(|error| BrokenYaml {
         line: error.location().map(|location| location.line()),
         message: error.to_string(),
     })?;
@@ -37,8 +37,8 @@ pub fn parse(text: &str) -> Result<Vec<Leaf>, Broken> {
         value @ Value::Mapping(_) => flatten(String::new(), value, &mut leaves),
         _ => {
             let message =
-                "the document is not a map of keys: write lines such as server: and below it host: 10.12.0.1";
-            return Err(Broken { line: Some(1), message: message.to_owned() });
+                "the document is not a map of keys; write lines such as server: and below it host: 10.12.0.1";
+            return Err(BrokenYaml { line: Some(1), message: message.to_owned() });
         }
     }
     let lines = key_lines(text);
@@ -48,8 +48,8 @@ pub fn parse(text: &str) -> Result<Vec<Leaf>, Broken> {
     Ok(leaves)
 }
 
-fn flatten(path: String, value: &Value, leaves: &mut Vec<Leaf>) {
-    let leaf = |key, value| Leaf { key, value, line: None };
+fn flatten(path: String, value: &Value, leaves: &mut Vec<YamlLeaf>) {
+    let leaf = |key, value| YamlLeaf { key, value, line: None };
     match untagged(value) {
         Value::Null => leaves.push(leaf(path, None)),
         Value::Mapping(map) if !map.is_empty() => {
@@ -79,7 +79,7 @@ fn scalar(value: &Value) -> Option<String> {
     }
 }
 
-/// A tag (`!env x`) says nothing here. Tags do not nest deeper than the parser's own limit.
+/// The value without its tags (`!env x`), which have no meaning here. The parser limits how deep tags nest.
 fn untagged(value: &Value) -> &Value {
     let mut value = value;
     while let Value::Tagged(tagged) = value {
@@ -92,8 +92,8 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// The line of each `name:` in block style, by indentation. Only for texts shown to people: what it does not understand
-/// (flow style, quoted names, block texts) is left without a line.
+/// The number of the line of each `name:` in block style, found by its indentation. Only messages use the numbers. A key in flow
+/// style, in quotes or in a block of text gets none.
 fn key_lines(text: &str) -> HashMap<String, usize> {
     let mut above: Vec<(usize, &str)> = Vec::new();
     let mut found = HashMap::new();
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn flattens() {
+    fn documents_are_flattened() {
         check(
             "server:\n  host: 10.0.0.1 # why\n  port: 30100\n",
             &[("server.host", Some("10.0.0.1"), Some(2)), ("server.port", Some("30100"), Some(3))],
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_what_is_no_map() {
+    fn documents_that_are_not_maps_are_rejected() {
         for text in ["just text", "- a\n- b\n", "a: 1\na: 2\n", "a: [", "\ta: 1\n", "a: b: c\n"] {
             assert!(parse(text).is_err(), "{text:?}");
         }

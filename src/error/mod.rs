@@ -1,48 +1,47 @@
-//! The registry's errors: one closed table of code, HTTP status and message, as clients of ServiceComb know them.
+//! The errors of the API: one closed table of code, HTTP status and message, as clients of ServiceComb know them.
 //!
-//! An [`Error`] is what a client is told. What operators need beyond that is logged where the error is made.
+//! An [`Error`] is sent to a client. Code that makes one logs what an operator needs beyond it.
 
 use std::borrow::Cow;
 use std::fmt;
 
-/// What went wrong, as clients branch on it. The HTTP status is the code divided by 1000.
+/// The kind of an error. Clients branch on its number. The HTTP status is the number divided by 1000.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Code {
-    /// 400001: validation, undecodable or too large bodies.
+    /// 400001: a value is not valid, or a body cannot be decoded or is too large.
     InvalidParameters,
     /// 400002: the node cannot reach its store.
     Unhealthy,
-    /// 400010: the service exists with another id.
+    /// 400010: the service exists under another id.
     ServiceExists,
-    /// 400012: a missing service, consumer or provider.
+    /// 400012: a service does not exist; also a consumer or provider.
     ServiceNotExists,
-    /// 400013: deletion without force of a service with instances.
+    /// 400013: a service with instances is to be deleted without `force`.
     ServiceHasInstances,
-    /// 400016: a missing schema.
+    /// 400016.
     SchemaNotExists,
-    /// 400017: a missing instance.
+    /// 400017.
     InstanceNotExists,
-    /// 400018: a missing tag.
+    /// 400018.
     TagNotExists,
-    /// 400023: deletion without force of a service others depend on.
+    /// 400023: a service that others depend on is to be deleted without `force`.
     ServiceHasConsumers,
-    /// 400026: the name exists, but not in that version.
+    /// 400026: the name exists, but not in the requested version.
     ServiceVersionNotExists,
-    /// 400100: a quota is used up.
+    /// 400100.
     NotEnoughQuota,
-    /// 403001: switched off by configuration.
+    /// 403001: the configuration does not allow it.
     Forbidden,
-    /// 429001: too many finds at once (ours).
+    /// 429001: too many finds at once. The original has no such code.
     TooManyRequests,
-    /// 500003: anything unexpected.
+    /// 500003: an error that no other code names.
     Internal,
-    /// 500011: the store refused, or did not answer.
+    /// 500011: the store rejected a request, or did not answer.
     Unavailable,
-    /// 503001: a queue is full (ours).
+    /// 503001: a queue is full. The original has no such code.
     Overloaded,
 }
 
-/// One row a code.
 const TABLE: [(Code, u32, &str); 16] = [
     (Code::InvalidParameters, 400_001, "Invalid parameter(s)"),
     (Code::Unhealthy, 400_002, "Server is Unhealthy"),
@@ -67,44 +66,41 @@ impl Code {
         TABLE.into_iter().find(|(code, ..)| *code == self).unwrap_or((self, 500_003, "Internal server error"))
     }
 
-    /// The six-digit number that goes out, quoted, as `errorCode`.
+    /// The answer's `errorCode`, six digits. The answer has it as a text.
     pub fn number(self) -> u32 {
         self.row().1
     }
 
-    /// The HTTP status.
     pub fn status(self) -> u16 {
         u16::try_from(self.number() / 1000).unwrap_or(500)
     }
 
-    /// `errorMessage`.
+    /// The answer's `errorMessage`.
     pub fn message(self) -> &'static str {
         self.row().2
     }
 }
 
-/// A refusal or failure, with the detail a client is shown.
+/// An error as a client gets it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// The row of the table.
     pub code: Code,
-    /// For people; left out of the answer when empty.
+    /// A sentence for people. If it is empty, the answer has no `detail`.
     pub detail: Cow<'static, str>,
 }
 
 impl Error {
-    /// An error with a detail.
     pub fn new(code: Code, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into() }
     }
 
-    /// 400001.
+    /// An error with [`Code::InvalidParameters`].
     pub fn invalid(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Code::InvalidParameters, detail)
     }
 }
 
-/// `<errorMessage>(<detail>)`: the form used inside lists (`errMessage`).
+/// `<errorMessage>(<detail>)`: the form in which answers with many results show an error (`errMessage`).
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}({})", self.code.message(), self.detail)

@@ -1,13 +1,12 @@
-//! Counters of the process. Written where things happen, read by `/metrics`.
+//! The counters of the process. The code that does something counts it; `GET /metrics` reads the counters.
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 /// A count that only grows.
 #[derive(Debug)]
 pub struct Counter {
-    /// Name without the common prefix.
+    /// The name without the prefix that all names have.
     pub name: &'static str,
-    /// What it counts.
     pub help: &'static str,
     value: AtomicU64,
 }
@@ -17,63 +16,48 @@ impl Counter {
         Self { name, help, value: AtomicU64::new(0) }
     }
 
-    /// Adds.
     pub fn add(&self, by: usize) {
         self.value.fetch_add(u64::try_from(by).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// The count.
     pub fn value(&self) -> u64 {
         self.value.load(Ordering::Relaxed)
     }
 }
 
 macro_rules! counters {
-    ($($(#[$doc:meta])* $constant:ident = $name:literal, $help:literal;)*) => {
-        $($(#[$doc])* pub static $constant: Counter = Counter::new($name, $help);)*
+    ($($constant:ident = $name:literal, $help:literal;)*) => {
+        $(#[doc = $help] pub static $constant: Counter = Counter::new($name, $help);)*
 
-        /// All of them.
         pub static ALL: &[&Counter] = &[$(&$constant),*];
     };
 }
 
 counters! {
-    /// Lease renewals the store did not answer.
-    LEASES_UNANSWERED = "lease_renewals_unanswered_total", "Lease renewals the store did not answer; they are tried again.";
-    /// Instances written again after their lease was lost.
-    INSTANCES_RESTORED = "instances_restored_total", "Instances written again because they kept beating while their lease ended.";
-    /// Writes answered before the snapshot held them.
-    SNAPSHOT_WAIT_EXPIRED = "snapshot_wait_expired_total", "Writes answered before the node's snapshot held them, because the wait ran out.";
-    /// Foreign keys or values.
+    LEASES_UNANSWERED = "lease_renewals_unanswered_total", "Lease renewals that the store did not answer. They are tried again.";
+    INSTANCES_RESTORED = "instances_restored_total", "Instances written again because their heartbeats went on after their lease had ended.";
+    SNAPSHOT_WAIT_EXPIRED = "snapshot_wait_expired_total", "Writes answered before the node's snapshot held them, because the wait for it timed out.";
     FOREIGN_VALUES = "foreign_values_total", "Keys or values in the store that could not be read and were skipped.";
-    /// Relists.
     RELISTS = "relists_total", "Complete listings of the store.";
-    /// Expiries held by 4.17's rule.
-    HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because 80 % and more of all instances expired within the window.";
-    /// Expiries held by the wide rule.
+    HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because 80 % or more of all instances expired within the window.";
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
-    /// Retired service versions.
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
-    /// Retired schema contents.
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
-    /// Requests refused for load.
-    REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting, in the server, a mailbox or the queue of writes.";
-    /// Lines of the log that were dropped.
-    LOG_LINES_DROPPED = "log_lines_dropped_total", "Lines of the log that were dropped because the output did not take them in time.";
-    /// Events pushed.
+    REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting in the server, in a mailbox or in the queue of writes.";
+    LOG_LINES_DROPPED = "log_lines_dropped_total", "Log lines dropped because the output did not take them in time.";
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
 }
 
-/// Requests answered by some threads, by the first digit of their status. A line of the cache of its own: threads that count
-/// in one line take it from each other with every request.
+/// How many requests some threads have answered, by the first digit of the status. Each has cache lines of its own: threads
+/// that count in the same cache line slow each other down.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Requests([AtomicU64; STATUS_CLASSES]);
+struct StatusCounts([AtomicU64; STATUS_CLASSES]);
 
 const STATUS_CLASSES: usize = 5;
 const SHARES: usize = 16;
-static REQUESTS: [Requests; SHARES] =
-    [const { Requests([const { AtomicU64::new(0) }; STATUS_CLASSES]) }; SHARES];
+static REQUESTS: [StatusCounts; SHARES] =
+    [const { StatusCounts([const { AtomicU64::new(0) }; STATUS_CLASSES]) }; SHARES];
 
 /// Counts an answered request.
 pub fn count_request(status: u16) {
@@ -88,7 +72,7 @@ pub fn count_request(status: u16) {
     }
 }
 
-/// Requests answered, by the first digit of their status: 1 to 5.
+/// How many requests were answered, by the first digit of the status, 1 to 5.
 pub fn requests() -> [u64; STATUS_CLASSES] {
     let mut sums = [0; STATUS_CLASSES];
     for share in &REQUESTS {
@@ -99,33 +83,30 @@ pub fn requests() -> [u64; STATUS_CLASSES] {
     sums
 }
 
-/// Messages that an actor has not finished: those in its mailbox and those it works on.
+/// How many messages an actor has not finished: the messages in its mailbox and those it works on.
 #[derive(Debug)]
 pub struct Depth {
-    /// The actor's name.
     pub actor: &'static str,
     messages: std::sync::atomic::AtomicI64,
 }
 
 impl Depth {
-    /// None yet.
     pub const fn new(actor: &'static str) -> Self {
         Self { actor, messages: std::sync::atomic::AtomicI64::new(0) }
     }
 
-    /// How many there are.
     pub fn messages(&self) -> u64 {
         u64::try_from(self.messages.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
-    /// A message was sent; it counts until what is returned is dropped.
+    /// Counts a message until the returned value is dropped.
     pub fn enter(&'static self) -> InMailbox {
         self.messages.fetch_add(1, Ordering::Relaxed);
         InMailbox(self)
     }
 }
 
-/// A message on its way.
+/// A message that is counted.
 #[derive(Debug)]
 pub struct InMailbox(&'static Depth);
 
@@ -135,20 +116,14 @@ impl Drop for InMailbox {
     }
 }
 
-/// Of the RegistryActor.
 pub static REGISTRY_MAILBOX: Depth = Depth::new("RegistryActor");
-/// Of the HubActor.
 pub static HUB_MAILBOX: Depth = Depth::new("HubActor");
-/// Of the WatchActor.
 pub static WATCH_MAILBOX: Depth = Depth::new("WatchActor");
-/// Of the LeaseActor.
 pub static LEASE_MAILBOX: Depth = Depth::new("LeaseActor");
-/// Of the PeerActor.
 pub static PEER_MAILBOX: Depth = Depth::new("PeerActor");
-/// Of the RetireActor.
 pub static RETIRE_MAILBOX: Depth = Depth::new("RetireActor");
 
-/// Each actor with the messages it has not finished.
+/// The name of each actor, and how many messages it has not finished.
 pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
     [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX, &RETIRE_MAILBOX]
         .into_iter()

@@ -1,48 +1,48 @@
-//! Files that are read again when they were replaced: renewed certificates take effect without a restart.
+//! Reads files again after they were replaced, so that renewed certificates take effect without a restart.
 //!
-//! Files are compared by their contents, not by their times: a file may be replaced twice within the resolution of a time,
-//! or get an old one (`cp -p`). They are small, and looked at every few seconds at most.
+//! Files are compared by their contents, not by their times: a file may be replaced twice within the resolution of its time, or have an
+//! old time (`cp -p`). The files are small, and are compared every few seconds.
 
 use std::collections::hash_map::DefaultHasher;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 
 use super::{TlsError, pem};
 
-/// How often a process should look at its file sets.
+/// How often the process compares its files.
 pub const LOOK_EVERY: Duration = Duration::from_secs(5);
 
-/// Something that is made of files. Both calls read files, so they block.
+/// A value that is made of files. Both functions read files, so they block.
 pub trait Reload: Send + Sync {
-    /// Reads the files again if they changed since they were last tried.
+    /// Reads the files again if they have changed since the last try.
     fn look(&self);
 
-    /// Reads them again in any case. If one cannot be used, what was read before stays in use.
+    /// Reads the files again in any case. If a file cannot be used, the old value stays in use.
     fn reload(&self) -> Result<(), ReloadError>;
 }
 
-/// Files that cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{name} cannot be used, those read before stay in use: {why}")]
+#[error("{name} cannot be used, so the old ones stay in use: {why}")]
 pub struct ReloadError {
     name: &'static str,
     /// Names the file.
     why: String,
 }
 
-/// A value made of some files, as they were when they could last be used.
+/// A value made of some files, from the last time when the files could be used.
 pub struct FileSet<T> {
-    /// In log lines: "the certificates for etcd".
+    /// A plural for log lines, such as "the certificates for etcd".
     name: &'static str,
     paths: Vec<PathBuf>,
     load: Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>,
     current: ArcSwap<T>,
-    /// Of the files that were tried last, whatever came of it.
+    /// The fingerprint of the files at the last try, whether or not they could be used.
     tried: Mutex<u64>,
 }
 
@@ -56,29 +56,23 @@ impl<T> fmt::Debug for FileSet<T> {
 }
 
 impl<T> FileSet<T> {
-    /// Reads the files. `load` makes the value of them, and names the file it cannot use; `paths` are all it reads.
+    /// Reads the files. `load` makes the value, and its error names the file. `paths` are all files that `load` reads.
     pub fn open(
         name: &'static str,
         paths: Vec<PathBuf>,
         load: impl Fn() -> Result<T, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
-        // Before the files are read: what changes after that is seen by the next look.
+        // Before the files are read, so that the next look finds a change from now on.
         let tried = fingerprint(&paths);
         let current = ArcSwap::from_pointee(load()?);
         Ok(Self { name, paths, load: Box::new(load), current, tried: Mutex::new(tried) })
     }
 
-    /// The value. Costs no reading.
+    /// Reads no file.
     pub fn current(&self) -> Arc<T> {
         self.current.load_full()
     }
 
-    fn tried(&self) -> MutexGuard<'_, u64> {
-        self.tried.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<T> FileSet<T> {
     fn load(&self) -> Result<(), ReloadError> {
         let value = (self.load)().map_err(|why| ReloadError { name: self.name, why: why.to_string() })?;
         self.current.store(Arc::new(value));
@@ -88,26 +82,26 @@ impl<T> FileSet<T> {
 
 impl<T: Send + Sync> Reload for FileSet<T> {
     fn look(&self) {
-        let mut tried = self.tried();
+        let mut tried = self.tried.lock();
         let now = fingerprint(&self.paths);
         if std::mem::replace(&mut *tried, now) == now {
             return;
         }
         match self.load() {
             Ok(()) => log::info!("{} have changed and are in use", self.name),
-            // Once: these files are not tried again.
+            // Logged once, because these files are not tried again.
             Err(error) => log::warn!("{error}"),
         }
     }
 
     fn reload(&self) -> Result<(), ReloadError> {
-        let mut tried = self.tried();
+        let mut tried = self.tried.lock();
         *tried = fingerprint(&self.paths);
         self.load()
     }
 }
 
-/// Tells contents apart without keeping them: they may be keys. A file that cannot be read has a fingerprint as well.
+/// A hash of the contents. The contents are not kept, because they may be keys. A file that cannot be read has a fingerprint, too.
 fn fingerprint(paths: &[PathBuf]) -> u64 {
     let mut hasher = DefaultHasher::new();
     for path in paths {
@@ -124,23 +118,22 @@ fn fingerprint(paths: &[PathBuf]) -> u64 {
 pub struct FileSets(Arc<Mutex<Vec<Arc<dyn Reload>>>>);
 
 impl FileSets {
-    /// From now on this one is looked at and reloaded with the others.
     pub fn add(&self, set: Arc<dyn Reload>) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(set);
+        self.0.lock().push(set);
     }
 
-    /// [`Reload::look`] of all.
+    /// Calls [`Reload::look`] on each.
     pub fn look(&self) {
         self.all().iter().for_each(|set| set.look());
     }
 
-    /// [`Reload::reload`] of all; what those say that cannot be used.
+    /// Calls [`Reload::reload`] on each, and returns the errors.
     pub fn reload(&self) -> Vec<ReloadError> {
         self.all().iter().filter_map(|set| set.reload().err()).collect()
     }
 
     fn all(&self) -> Vec<Arc<dyn Reload>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.lock().clone()
     }
 }
 
@@ -164,7 +157,7 @@ mod tests {
                 let text = String::from_utf8(pem::read(path)?).unwrap();
                 let broken = |_| TlsError::Authority {
                     path: path.clone(),
-                    error: rustls::Error::General("no number".to_owned()),
+                    error: rustls::Error::General("not a number".to_owned()),
                 };
                 text.trim().parse::<u32>().map_err(broken)
             };
@@ -199,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn all_sets_are_reloaded_though_one_is_broken() {
+    fn all_sets_are_reloaded_even_if_one_is_broken() {
         let folder = tempfile::tempdir().unwrap();
         let (one, two) = (folder.path().join("one"), folder.path().join("two"));
         let sets = FileSets::default();

@@ -1,16 +1,14 @@
-//! Why a private key is not read.
+//! The errors of reading a private key.
 
-/// Why a key stays closed.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeyError {
-    #[error("holds no private key")]
+    #[error("the file holds no private key")]
     NoKey,
-    /// With the cipher, if it is known.
+    /// The text names the cipher, if it is known.
     #[error(
-        "{0}the key is encrypted in a way this version does not read; convert it: openssl pkey -aes256 -in … -out …"
+        "{0}this version cannot read the encryption of the key; convert the key with openssl pkey -aes256 -in … -out …"
     )]
     Unsupported(String),
-    /// It says how it is encrypted in a way nobody understands.
     #[error("the key is damaged: {0}")]
     Damaged(String),
     #[error("the password does not open the key")]

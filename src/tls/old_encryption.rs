@@ -1,5 +1,5 @@
-//! Private keys in password-protected PEM of the old kind (RFC 1423: `Proc-Type: 4,ENCRYPTED`), which deployments of the
-//! original have. OpenSSL derives the key by MD5; the cipher is AES in CBC mode.
+//! Private keys in password-protected PEM of the old form (RFC 1423: `Proc-Type: 4,ENCRYPTED`), which deployments of the original have.
+//! OpenSSL derives the key by MD5. The cipher is AES in CBC mode.
 
 use aes::cipher::block_padding::Pkcs7;
 use aes::cipher::{BlockDecryptMut, KeyIvInit};
@@ -9,7 +9,7 @@ use md5::{Digest, Md5};
 
 use super::key_error::KeyError;
 
-/// Whether a PEM text is of this kind.
+/// Whether a PEM text has this form.
 pub(super) fn is_encrypted(text: &str) -> bool {
     text.lines().any(|line| line.starts_with("Proc-Type:") && line.contains("ENCRYPTED"))
 }
@@ -23,7 +23,7 @@ pub(super) fn decrypt(text: &str, password: &[u8]) -> Result<Vec<u8>, KeyError> 
     let (cipher, iv) =
         info.trim().split_once(',').ok_or_else(|| KeyError::damaged("DEK-Info names no initial vector"))?;
     let iv =
-        hex::decode(iv.trim()).map_err(|_| KeyError::damaged("the initial vector in DEK-Info is no hex"))?;
+        hex::decode(iv.trim()).map_err(|_| KeyError::damaged("the initial vector in DEK-Info is not hex"))?;
     let key_length = match cipher {
         "AES-128-CBC" => 16,
         "AES-192-CBC" => 24,
@@ -33,7 +33,7 @@ pub(super) fn decrypt(text: &str, password: &[u8]) -> Result<Vec<u8>, KeyError> 
     let body =
         lines.iter().filter(|line| !line.is_empty() && !line.contains(':') && !line.starts_with("-----"));
     let data = BASE64.decode(body.copied().collect::<String>());
-    let data = data.map_err(|_| KeyError::damaged("it is no base64"))?;
+    let data = data.map_err(|_| KeyError::damaged("its body is not base64"))?;
     let salt = iv.get(..8).ok_or_else(|| KeyError::damaged("the initial vector is too short"))?;
     let key = derive(password, salt, key_length);
     let invalid = |_| KeyError::damaged("the initial vector has the wrong length");
@@ -53,7 +53,7 @@ pub(super) fn decrypt(text: &str, password: &[u8]) -> Result<Vec<u8>, KeyError> 
     Ok(format!("{begin}\n{}\n{end}\n", BASE64.encode(&plain)).into_bytes())
 }
 
-/// OpenSSL's derivation: MD5 over the last digest, the password and the salt, until there are enough bytes.
+/// Derives the key as OpenSSL does: MD5 over the last digest, the password and the salt, until there are enough bytes.
 fn derive(password: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
     let (mut key, mut last) = (Vec::new(), Vec::new());
     while key.len() < length {
@@ -69,7 +69,7 @@ fn derive(password: &[u8], salt: &[u8], length: usize) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    /// Made by OpenSSL for this test, used nowhere else; the password is `Test#Pwd1`.
+    /// Made by OpenSSL for this test, and used nowhere else. The password is `Test#Pwd1`.
     const ENCRYPTED: &str = "\
 -----BEGIN EC PRIVATE KEY-----\n\
 Proc-Type: 4,ENCRYPTED\n\
@@ -96,7 +96,10 @@ WZ7YYQ3ZQZnymfF/to6gzeTRDIlzYCguyw==\n\
         assert_eq!(letters(&String::from_utf8(opened).unwrap()), letters(PLAIN));
         assert_eq!(decrypt(ENCRYPTED, b"wrong"), Err(KeyError::Password));
         let other = decrypt(&ENCRYPTED.replace("AES-256-CBC", "DES-CBC"), b"").unwrap_err();
-        assert!(other.to_string().starts_with("cipher DES-CBC: the key is encrypted in a way"), "{other}");
+        assert!(
+            other.to_string().starts_with("cipher DES-CBC: this version cannot read the encryption"),
+            "{other}"
+        );
         assert!(!is_encrypted(PLAIN));
     }
 }

@@ -1,7 +1,7 @@
-//! Certificates and private keys from PEM files. Errors name the file.
+//! Reads certificates and private keys from PEM files. Errors name the file.
 //!
-//! An encrypted key is one in PKCS#8 (`ENCRYPTED PRIVATE KEY`, which OpenSSL writes since 1.0) or in the older form that
-//! deployments of the original have (see `old_encryption`).
+//! An encrypted key is in PKCS#8 (`ENCRYPTED PRIVATE KEY`, which OpenSSL writes since 1.0), or in the older form that deployments of the
+//! original have (see `old_encryption`).
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -14,30 +14,28 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use super::key_error::KeyError;
 use super::old_encryption;
 
-/// A file is longer only by mistake: the certificates of all public authorities take a fifth of it.
+/// The certificates of all public CAs have a fifth of this size. A larger file is the wrong file.
 const MAX_BYTES: u64 = 1 << 20;
 
 const BEGIN_PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 const END_PKCS8: &str = "-----END ENCRYPTED PRIVATE KEY-----";
 
-/// A file of certificates or keys that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("{}: {why}", path.display())]
 pub struct PemError {
     path: PathBuf,
-    why: Why,
+    why: PemMistake,
 }
 
-/// What is wrong with a file.
 #[derive(Debug, thiserror::Error)]
-enum Why {
+enum PemMistake {
     #[error(transparent)]
     Io(io::Error),
-    #[error("is longer than 1 MiB")]
+    #[error("the file is longer than 1 MiB")]
     TooLong,
     #[error(transparent)]
     Form(rustls::pki_types::pem::Error),
-    #[error("holds no certificate")]
+    #[error("the file holds no certificate")]
     NoCertificate,
     #[error(transparent)]
     Key(KeyError),
@@ -46,38 +44,37 @@ enum Why {
 }
 
 impl PemError {
-    fn of(path: &Path) -> impl Fn(Why) -> Self {
+    fn of(path: &Path) -> impl Fn(PemMistake) -> Self {
         move |why| Self { path: path.to_owned(), why }
     }
 }
 
-/// A file's bytes.
 pub fn read(path: &Path) -> Result<Vec<u8>, PemError> {
     let failed = PemError::of(path);
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(|error| failed(Why::Io(error)))?;
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(Why::Io(error)))?;
+    let file = File::open(path).map_err(|error| failed(PemMistake::Io(error)))?;
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| failed(PemMistake::Io(error)))?;
     if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_BYTES) {
-        return Err(failed(Why::TooLong));
+        return Err(failed(PemMistake::TooLong));
     }
     Ok(bytes)
 }
 
-/// All certificates of a file, at least one.
+/// All certificates in a file, at least one.
 pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemError> {
     let failed = PemError::of(path);
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&read(path)?).collect();
-    let found = found.map_err(|error| failed(Why::Form(error)))?;
-    if found.is_empty() { Err(failed(Why::NoCertificate)) } else { Ok(found) }
+    let found = found.map_err(|error| failed(PemMistake::Form(error)))?;
+    if found.is_empty() { Err(failed(PemMistake::NoCertificate)) } else { Ok(found) }
 }
 
-/// The first private key of a file; if it is encrypted, another file holds its password.
+/// The first private key in a file. If it is encrypted, the password is read from another file.
 pub fn private_key(path: &Path, password_file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
     let pem = read(path)?;
     let text = String::from_utf8_lossy(&pem);
     let closed = |error| match error {
-        KeyError::Password => Why::Password(password_file.to_owned()),
-        error => Why::Key(error),
+        KeyError::Password => PemMistake::Password(password_file.to_owned()),
+        error => PemMistake::Key(error),
     };
     let key = match pkcs8_section(&text) {
         Some(section) => {
@@ -94,14 +91,14 @@ pub fn private_key(path: &Path, password_file: &Path) -> Result<PrivateKeyDer<'s
     key.map_err(PemError::of(path))
 }
 
-fn plain_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Why> {
+fn plain_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, PemMistake> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|error| match error {
-        rustls::pki_types::pem::Error::NoItemsFound => Why::Key(KeyError::NoKey),
-        error => Why::Form(error),
+        rustls::pki_types::pem::Error::NoItemsFound => PemMistake::Key(KeyError::NoKey),
+        error => PemMistake::Form(error),
     })
 }
 
-/// From the beginning to the end of an encrypted PKCS#8 key, if there is one.
+/// The part of the text that is an encrypted PKCS#8 key.
 fn pkcs8_section(text: &str) -> Option<&str> {
     let section = &text[text.find(BEGIN_PKCS8)?..];
     Some(section.find(END_PKCS8).map_or(section, |end| &section[..end + END_PKCS8.len()]))
@@ -110,7 +107,7 @@ fn pkcs8_section(text: &str) -> Option<&str> {
 fn pkcs8_key(section: &str, password: &[u8]) -> Result<PrivateKeyDer<'static>, KeyError> {
     let document = SecretDocument::from_pem(section);
     let (_, document) = document.map_err(|error| KeyError::Damaged(error.to_string()))?;
-    // Other kinds of encryption have parameters of another form.
+    // An unknown encryption has parameters of another form.
     let unsupported = || KeyError::Unsupported(String::new());
     let encrypted = EncryptedPrivateKeyInfo::try_from(document.as_bytes()).map_err(|_| unsupported())?;
     match encrypted.decrypt(password) {
@@ -118,7 +115,7 @@ fn pkcs8_key(section: &str, password: &[u8]) -> Result<PrivateKeyDer<'static>, K
         Err(pkcs8::Error::EncryptedPrivateKey(
             pkcs8::pkcs5::Error::UnsupportedAlgorithm { .. } | pkcs8::pkcs5::Error::NoPbes1CryptSupport,
         )) => Err(unsupported()),
-        // A wrong password shows as bad padding, or by chance as a key that is none.
+        // With a wrong password the padding is wrong, or by chance the result is not a key.
         Err(_) => Err(KeyError::Password),
     }
 }
@@ -130,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    // Made by OpenSSL for this test, used nowhere else; the password is `Test#Pwd1`.
+    // Made by OpenSSL for this test, and used nowhere else. The password is `Test#Pwd1`.
     /// Not encrypted.
     const PLAIN: &str = "\
 -----BEGIN PRIVATE KEY-----\n\
@@ -159,7 +156,7 @@ t+NGOua5t/xPV1oqUWmMqIGfKaa231Uh2F6lPbMCmm5RMI+YJ3klsWhvE0A2kAAG\n\
 0WKWVP3zUJ7RQ5NoeijEQJdbesAkJSNsf7+5LzF9CN00NlOT4B7k\n\
 -----END ENCRYPTED PRIVATE KEY-----\n\
 ";
-    /// PBES1 with triple DES, as versions before 1.0 wrote it: not read.
+    /// PBES1 with triple DES, as versions before 1.0 wrote it. Not supported.
     const PBES1: &str = "\
 -----BEGIN ENCRYPTED PRIVATE KEY-----\n\
 MIGxMBwGCiqGSIb3DQEMAQMwDgQIpQsKFEJgj08CAggABIGQK1koZxMbE0PVSL6a\n\
@@ -179,7 +176,7 @@ rAGYfM6wg+5834SK9g4vqNaOb0KLNoDlODC1SnV8ykVpLzia\n\
         private_key(&path, &password_path).map_err(|error| error.to_string())
     }
 
-    /// The number behind the public point's tag is in every form of the key.
+    /// The public point is in every form of the key.
     fn is_the_key(der: &[u8]) -> bool {
         let plain = key(PLAIN, None).unwrap();
         let point = &plain.secret_der()[plain.secret_der().len() - 64..];
@@ -201,9 +198,9 @@ rAGYfM6wg+5834SK9g4vqNaOb0KLNoDlODC1SnV8ykVpLzia\n\
     }
 
     #[test]
-    fn what_is_no_key_is_named() {
+    fn files_without_a_key_or_certificate_are_named() {
         assert!(key(PBES1, Some("Test#Pwd1")).unwrap_err().contains("openssl pkey"));
-        assert!(key("", None).unwrap_err().ends_with("key.pem: holds no private key"));
+        assert!(key("", None).unwrap_err().ends_with("key.pem: the file holds no private key"));
         let cut = &PBKDF2[..PBKDF2.len() / 2];
         assert!(key(cut, Some("Test#Pwd1")).unwrap_err().contains("key.pem: "));
         let folder = tempfile::tempdir().unwrap();

@@ -1,8 +1,9 @@
-//! What an import takes: each line as the API would write it, and all lines together as one registry. Pure, but for the file.
+//! Checks the file of an import: each line must be what the API would write, and all lines together must be one valid registry. Pure,
+//! except that it reads the file.
 //!
-//! A line is checked by the rules of the request that writes such an entry. What such a request ensures by its compares is
-//! checked over the whole file: an index names a service of that name, an instance has its service, and a lease is one
-//! instance's. A document is written as the API writes it, without members that nobody has checked.
+//! A line is checked by the rules of the request that writes such an entry. That request also compares with other entries of the
+//! store. Here these rules are checked over the whole file: an index names a service of that name, an instance has its service, and a
+//! lease belongs to one instance. A document is written again as the API writes it, without members that the API does not know.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Serialize;
 
-use super::line::{self, FORMAT, Line, Next};
+use super::line::{self, ExportLine, FORMAT, LineRead};
 use crate::domain::dependency::{ALL_VERSIONS, CrossDomain, Dependency, Partners};
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::instance::MAX_TTL_SECONDS;
@@ -25,48 +26,42 @@ use crate::error::Error;
 use crate::store::Key;
 use crate::store::keys::{self, Subject};
 
-/// Bytes of key and value together, a little less than a store takes in one request.
+/// Most bytes of a key and its value together. A little less than a store takes in one request.
 const MAX_ENTRY_BYTES: usize = 1_572_864 - 1_024;
-/// Wrong lines that are named; the others are counted.
+/// How many wrong lines are named. The others are only counted.
 const NAMED: usize = 20;
 
 /// An entry to write.
 #[derive(Debug)]
-pub struct Item {
-    /// Its line, counted from 1.
+pub struct ImportItem {
+    /// Counted from 1.
     pub line: usize,
-    /// Its key.
     pub key: Key,
-    /// Its value.
-    pub value: Value,
+    pub value: ImportValue,
 }
 
-/// A value to write.
 #[derive(Debug)]
-pub enum Value {
-    /// This.
+pub enum ImportValue {
     Plain(Bytes),
-    /// This, as long as a lease that is granted for it.
+    /// Attached to the new lease that takes the place of the old one.
     Leased(Bytes, OldLease),
-    /// The number of that lease, as long as it.
+    /// The number of that new lease, and attached to it.
     NumberOf(OldLease),
 }
 
-/// A lease of the store that was exported.
+/// A lease of the exported store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OldLease {
-    /// Its number there.
     pub number: i64,
-    /// Its TTL.
     pub ttl_seconds: i64,
 }
 
-/// Why a file is not imported.
+/// The mistakes in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Problems {
-    /// The first wrong lines, counted from 1, and what is wrong. Line 0 is the file as a whole.
+    /// The first wrong lines, and what is wrong with each. Lines are counted from 1; 0 is the file as a whole.
     pub named: Vec<(usize, String)>,
-    /// How many there are.
+    /// The number of all mistakes.
     pub count: usize,
 }
 
@@ -79,33 +74,34 @@ impl Problems {
     }
 }
 
-/// Reads and checks a whole file: its entries, or all that is wrong with it.
-pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<Item>, Problems>> {
+/// Reads and checks a file. Returns its entries, or its mistakes.
+pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<ImportItem>, Problems>> {
     let mut problems = Problems::default();
     let mut items = Vec::new();
-    let mut registry = Registry::default();
+    let mut registry = FileRegistry::default();
     let (mut entries, mut closing, mut number) = (0_usize, None, 0);
     loop {
         number += 1;
         let line = match line::read(file)? {
-            Next::End => break,
-            Next::TooLong(why) => {
+            LineRead::EndOfFile => break,
+            LineRead::TooLong(why) => {
                 problems.add(number, why);
                 return Ok(Err(problems));
             }
-            Next::Bad(why) => {
+            LineRead::Bad(why) => {
                 problems.add(number, why);
                 continue;
             }
-            Next::Line(line) => line,
+            LineRead::Line(line) => line,
         };
         if closing.is_some() {
-            problems.add(number, "something follows the closing line");
+            problems.add(number, "there is text after the closing line");
             break;
         }
         match (number, line.entries) {
             (1, _) if line.format != FORMAT => {
-                problems.add(number, format!("'format' is {}, this version reads {FORMAT}", line.format));
+                problems
+                    .add(number, format!("'format' is {}; this version reads format {FORMAT}", line.format));
                 return Ok(Err(problems));
             }
             (1, _) => {}
@@ -121,8 +117,10 @@ pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<Item>, Problems>> 
     }
     match closing {
         Some(announced) if usize::try_from(announced) == Ok(entries) => {}
-        Some(announced) => problems.add(0, format!("{announced} entries are announced, {entries} are there")),
-        None => problems.add(0, "the closing line is missing, the file was cut"),
+        Some(announced) => {
+            problems.add(0, format!("the closing line says {announced} entries, but there are {entries}"))
+        }
+        None => problems.add(0, "the closing line is missing, so the file is not complete"),
     }
     if problems.count == 0 {
         for item in &items {
@@ -134,8 +132,8 @@ pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<Item>, Problems>> 
     Ok(if problems.count == 0 { Ok(items) } else { Err(problems) })
 }
 
-/// Whether an entry belongs to an export. The rest is written anew by each node (the record of versions, bookmarks), over
-/// after a minute (late goodbyes), or not the registry's.
+/// Whether an export holds an entry. It does not hold entries that each node writes again (the record of versions, bookmarks), that
+/// are obsolete after a minute (late goodbyes), or that are not entries of the registry.
 pub fn is_exported(key: &str) -> Exported {
     const PASSING: [&str; 2] = [keys::SERVER_RECORD, "/cse-sr/bookmarks/"];
     match keys::parse(key) {
@@ -150,47 +148,45 @@ pub fn is_exported(key: &str) -> Exported {
     }
 }
 
-/// The answer of [`is_exported`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exported {
-    /// It belongs to it.
     Yes,
-    /// It is of no use in another store.
+    /// No use in another store.
     Passing,
-    /// Nobody here knows what it is.
+    /// This server does not know such entries.
     Unknown,
 }
 
-/// A refusal, as text.
-struct Refusal(String);
+/// Why a line is rejected.
+struct LineMistake(String);
 
-impl From<Error> for Refusal {
+impl From<Error> for LineMistake {
     fn from(error: Error) -> Self {
         Self(error.detail.into_owned())
     }
 }
 
-impl From<String> for Refusal {
+impl From<String> for LineMistake {
     fn from(text: String) -> Self {
         Self(text)
     }
 }
 
-impl From<&str> for Refusal {
+impl From<&str> for LineMistake {
     fn from(text: &str) -> Self {
         Self(text.to_owned())
     }
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for LineMistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-/// What the lines so far say, as far as other lines depend on it.
+/// The facts in the lines read so far that other lines depend on.
 #[derive(Default)]
-struct Registry {
+struct FileRegistry {
     keys: HashSet<Key>,
     services: HashMap<(Tenant, ServiceId), ServiceKey>,
     instances: HashMap<InstanceRef, i64>,
@@ -198,13 +194,13 @@ struct Registry {
     contents: HashMap<(Tenant, Arc<str>), Bytes>,
 }
 
-impl Registry {
-    /// Checks a line by itself; `None` if nothing is to be written for it.
-    fn take(&mut self, number: usize, line: &Line) -> Result<Option<Item>, Refusal> {
+impl FileRegistry {
+    /// Checks a line alone. `None` if no entry is to be written for it.
+    fn take(&mut self, number: usize, line: &ExportLine) -> Result<Option<ImportItem>, LineMistake> {
         let bytes = value_of(line)?;
         if line.key.len() + bytes.len() > MAX_ENTRY_BYTES {
             return Err(format!(
-                "key and value have {} bytes, a store takes {MAX_ENTRY_BYTES}",
+                "key and value have {} bytes; a store takes {MAX_ENTRY_BYTES}",
                 line.key.len() + bytes.len()
             )
             .into());
@@ -213,43 +209,43 @@ impl Registry {
         let text = text_of(&value)?;
         let key = Key::from(line.key.as_str());
         if !self.keys.insert(Key::clone(&key)) {
-            return Err("the key comes a second time".into());
+            return Err("the key occurs twice".into());
         }
         let value = match (keys::parse(&key), lease_of(line)?) {
             (Subject::Malformed, _) => return Err(not_ours()),
             (Subject::LateGoodbye(..), _) => return Ok(None),
             (Subject::Unread, _) if is_exported(&key) == Exported::Passing => return Ok(None),
             (Subject::Instance(at), Some(lease)) => {
-                Value::Leased(self.take_instance(&at, text, lease)?, lease)
+                ImportValue::Leased(self.take_instance(&at, text, lease)?, lease)
             }
             (Subject::Lease(at), Some(lease)) => {
                 check_tenant(&at.tenant)?;
                 self.note_lease(&at, lease)?;
-                Value::NumberOf(lease)
+                ImportValue::NumberOf(lease)
             }
             (Subject::Override(at), Some(lease)) => {
                 check_tenant(&at.tenant)?;
                 same("value", text, "")?;
                 self.note_lease(&at, lease)?;
-                Value::Leased(bytes, lease)
+                ImportValue::Leased(bytes, lease)
             }
             (Subject::Instance(_) | Subject::Lease(_) | Subject::Override(_), None) => {
-                return Err("'lease' is missing: an instance that nothing ends would stay for ever".into());
+                return Err("'lease' is missing; without a lease the instance would never expire".into());
             }
-            (_, Some(_)) => return Err("'lease' is given, and the entry may not end with one".into()),
-            (subject, None) => Value::Plain(self.take_plain(subject, &key, text, bytes)?),
+            (_, Some(_)) => return Err("'lease' is given, but such an entry has no lease".into()),
+            (subject, None) => ImportValue::Plain(self.take_plain(subject, &key, text, bytes)?),
         };
-        Ok(Some(Item { line: number, key, value }))
+        Ok(Some(ImportItem { line: number, key, value }))
     }
 
-    /// Checks an entry that stays until somebody deletes it; what is to be written.
+    /// Checks an entry without a lease. Returns the value to write.
     fn take_plain(
         &mut self,
         subject: Subject,
         key: &Key,
         text: &str,
         bytes: Bytes,
-    ) -> Result<Bytes, Refusal> {
+    ) -> Result<Bytes, LineMistake> {
         Ok(match subject {
             Subject::Service(tenant, id) => {
                 let mut service: Service = document(text)?;
@@ -290,7 +286,7 @@ impl Registry {
                 let rule: Partners = document(text)?;
                 check_tenant(&name.tenant)?;
                 same("version", &version, ALL_VERSIONS)?;
-                // Its name is measured as a consumer's, whose version is exact.
+                // The rules for a consumer apply to its name. A consumer has one exact version.
                 check_rule(&service_key(&name, "0"), Vec::new())?;
                 for consumer in &rule.keys {
                     check_partner(consumer)?;
@@ -311,7 +307,7 @@ impl Registry {
         })
     }
 
-    fn take_instance(&mut self, at: &InstanceRef, text: &str, lease: OldLease) -> Result<Bytes, Refusal> {
+    fn take_instance(&mut self, at: &InstanceRef, text: &str, lease: OldLease) -> Result<Bytes, LineMistake> {
         let instance: Instance = document(text)?;
         check_tenant(&at.tenant)?;
         same("serviceId", &instance.service_id, at.service.as_str())?;
@@ -320,14 +316,14 @@ impl Registry {
         check_times(&instance.timestamp, &instance.mod_timestamp)?;
         if !instance.version.is_empty() && version::parse(&instance.version).is_none() {
             return Err(
-                format!("'version' is '{}', which is no version", Shown::new(&instance.version)).into()
+                format!("'version' is '{}', which is not a version", Shown::new(&instance.version)).into()
             );
         }
         self.note_lease(at, lease)?;
         Ok(canonical(&instance))
     }
 
-    fn take_schema_text(&mut self, key: &Key, text: &str, bytes: Bytes) -> Result<Bytes, Refusal> {
+    fn take_schema_text(&mut self, key: &Key, text: &str, bytes: Bytes) -> Result<Bytes, LineMistake> {
         if let Some((tenant, hash)) = keys::parse_schema_content(key) {
             check_tenant(&tenant)?;
             check_hash(&hash)?;
@@ -345,26 +341,29 @@ impl Registry {
         Ok(bytes)
     }
 
-    /// A lease is one instance's, and both its keys hang on it.
-    fn note_lease(&mut self, at: &InstanceRef, lease: OldLease) -> Result<(), Refusal> {
+    /// Checks that a lease belongs to one instance, and that both keys of the instance are attached to it.
+    fn note_lease(&mut self, at: &InstanceRef, lease: OldLease) -> Result<(), LineMistake> {
         let OldLease { number, ttl_seconds } = lease;
         let known = self.leases.entry(number).or_insert_with(|| (at.clone(), ttl_seconds));
         if *known != (at.clone(), ttl_seconds) {
-            return Err(
-                format!("lease {number} belongs to another instance, or has another TTL there").into()
-            );
+            return Err(format!(
+                "lease {number} belongs to another instance, or has another TTL in another line"
+            )
+            .into());
         }
         match self.instances.insert(at.clone(), number) {
-            Some(other) if other != number => Err(format!("the instance hangs on lease {other}, too").into()),
+            Some(other) if other != number => {
+                Err(format!("the instance is also attached to lease {other}").into())
+            }
             _ => Ok(()),
         }
     }
 
-    /// Checks an entry beside all others.
-    fn check(&self, item: &Item) -> Result<(), Refusal> {
+    /// Checks an entry against all others.
+    fn check(&self, item: &ImportItem) -> Result<(), LineMistake> {
         let text = match &item.value {
-            Value::Plain(value) | Value::Leased(value, _) => text_of(value)?,
-            Value::NumberOf(_) => "",
+            ImportValue::Plain(value) | ImportValue::Leased(value, _) => text_of(value)?,
+            ImportValue::NumberOf(_) => "",
         };
         match keys::parse(&item.key) {
             Subject::Index(name, version) => {
@@ -386,7 +385,7 @@ impl Registry {
                 self.service(&tenant, &id)?;
                 let content = self.contents.get(&(tenant, text.into()));
                 let content =
-                    content.ok_or_else(|| Refusal::from("the text of this schema is not in the file"))?;
+                    content.ok_or_else(|| LineMistake::from("the text of this schema is not in the file"))?;
                 let is_own = content_hash(&schema_id, text_of(content)?) == text;
                 if is_own {
                     Ok(())
@@ -408,25 +407,25 @@ impl Registry {
         }
     }
 
-    fn service(&self, tenant: &Tenant, id: &ServiceId) -> Result<&ServiceKey, Refusal> {
+    fn service(&self, tenant: &Tenant, id: &ServiceId) -> Result<&ServiceKey, LineMistake> {
         let found = self.services.get(&(tenant.clone(), id.clone()));
         found.ok_or_else(|| format!("service '{}' is not in the file", Shown::new(id)).into())
     }
 }
 
-fn not_ours() -> Refusal {
-    "no key of the registry has this form".into()
+fn not_ours() -> LineMistake {
+    "the registry has no key of this form".into()
 }
 
-fn text_of(value: &[u8]) -> Result<&str, Refusal> {
-    std::str::from_utf8(value).map_err(|_| "the value is no text".into())
+fn text_of(value: &[u8]) -> Result<&str, LineMistake> {
+    std::str::from_utf8(value).map_err(|_| "the value is not text".into())
 }
 
-fn another_name(service: &str) -> Refusal {
+fn another_name(service: &str) -> LineMistake {
     format!("service '{}' has another name or version", Shown::new(service)).into()
 }
 
-fn document<T: DecodeJson>(text: &str) -> Result<T, Refusal> {
+fn document<T: DecodeJson>(text: &str) -> Result<T, LineMistake> {
     json::decode(text.as_bytes()).map_err(|error| error.to_string().into())
 }
 
@@ -434,42 +433,42 @@ fn canonical(document: &impl Serialize) -> Bytes {
     Bytes::from(json::encode(document))
 }
 
-fn value_of(line: &Line) -> Result<Bytes, Refusal> {
+fn value_of(line: &ExportLine) -> Result<Bytes, LineMistake> {
     if line.hex.is_empty() {
         return Ok(Bytes::from(line.value.clone()));
     }
     if !line.value.is_empty() {
         return Err("both 'value' and 'hex' are given".into());
     }
-    hex::decode(&line.hex).map(Bytes::from).map_err(|_| "'hex' is no hex".into())
+    hex::decode(&line.hex).map(Bytes::from).map_err(|why| format!("'hex' is not hex: {why}").into())
 }
 
-fn lease_of(line: &Line) -> Result<Option<OldLease>, Refusal> {
+fn lease_of(line: &ExportLine) -> Result<Option<OldLease>, LineMistake> {
     if line.lease.is_empty() {
         return if line.ttl.is_empty() { Ok(None) } else { Err("'ttl' is given without 'lease'".into()) };
     }
     let number = |name: &str, text: &str, most: i64| {
         let number = text.parse::<i64>().ok().filter(|number| (1..=most).contains(number));
-        number.ok_or_else(|| Refusal(format!("'{name}' is '{}'; write 1 to {most}", Shown::new(text))))
+        number.ok_or_else(|| LineMistake(format!("'{name}' is '{}'; write 1 to {most}", Shown::new(text))))
     };
     let (number, ttl_seconds) =
         (number("lease", &line.lease, i64::MAX)?, number("ttl", &line.ttl, MAX_TTL_SECONDS)?);
     Ok(Some(OldLease { number, ttl_seconds }))
 }
 
-fn check_tenant(tenant: &Tenant) -> Result<(), Refusal> {
+fn check_tenant(tenant: &Tenant) -> Result<(), LineMistake> {
     let domain = Tenant::refusal("domain", tenant.domain());
     domain.or_else(|| Tenant::refusal("project", tenant.project())).map_or(Ok(()), |why| Err(why.into()))
 }
 
-fn same(member: &str, found: &str, expected: &str) -> Result<(), Refusal> {
+fn same(member: &str, found: &str, expected: &str) -> Result<(), LineMistake> {
     if found == expected {
         return Ok(());
     }
-    Err(format!("'{member}' is '{}', the key says '{}'", Shown::new(found), Shown::new(expected)).into())
+    Err(format!("'{member}' is '{}', but the key has '{}'", Shown::new(found), Shown::new(expected)).into())
 }
 
-fn check_times(created: &str, changed: &str) -> Result<(), Refusal> {
+fn check_times(created: &str, changed: &str) -> Result<(), LineMistake> {
     for (member, text) in [("timestamp", created), ("modTimestamp", changed)] {
         if text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(format!("'{member}' is '{}'; write Unix seconds", Shown::new(text)).into());
@@ -478,16 +477,16 @@ fn check_times(created: &str, changed: &str) -> Result<(), Refusal> {
     Ok(())
 }
 
-fn check_schema(service: &ServiceId, schema_id: &str, text: &str, summary: &str) -> Result<(), Refusal> {
+fn check_schema(service: &ServiceId, schema_id: &str, text: &str, summary: &str) -> Result<(), LineMistake> {
     let schema =
         Schema { schema_id: schema_id.to_owned(), schema: text.to_owned(), summary: summary.to_owned() };
     Ok(validate::schema::put(service.as_str(), &schema)?)
 }
 
-/// A hash as [`content_hash`] makes it.
-fn check_hash(text: &str) -> Result<(), Refusal> {
+/// Checks that a text has the form of a hash of [`content_hash`].
+fn check_hash(text: &str) -> Result<(), LineMistake> {
     let is_hash = text.len() == 32 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-    if is_hash { Ok(()) } else { Err(format!("'{}' is no hash of a schema", Shown::new(text)).into()) }
+    if is_hash { Ok(()) } else { Err(format!("'{}' is not the hash of a schema", Shown::new(text)).into()) }
 }
 
 fn service_key(name: &ServiceName, version: &str) -> ServiceKey {
@@ -501,29 +500,28 @@ fn service_key(name: &ServiceName, version: &str) -> ServiceKey {
     }
 }
 
-/// The tenant of a partner: both its names.
-fn check_partner(key: &ServiceKey) -> Result<(), Refusal> {
-    let parts = key
-        .tenant
-        .split_once('/')
-        .ok_or_else(|| Refusal(format!("'tenant' is '{}'; write domain/project", Shown::new(&key.tenant))))?;
+/// Checks the tenant of a consumer or provider in a rule.
+fn check_partner(key: &ServiceKey) -> Result<(), LineMistake> {
+    let parts = key.tenant.split_once('/').ok_or_else(|| {
+        LineMistake(format!("'tenant' is '{}'; write domain/project", Shown::new(&key.tenant)))
+    })?;
     check_tenant(&Tenant::new(parts.0, parts.1))
 }
 
-/// Rules to other domains are kept, since a backup of a registry that allows them holds some. Where
-/// `registry.dependency.crossDomain` is off, the snapshot passes them over.
+/// Allows rules between domains: the backup may be of a registry that allows them. If `registry.dependency.crossDomain` is off, the
+/// snapshot ignores such rules.
 fn asker(tenant: &Tenant) -> Asker<'_> {
     Asker { tenant, cross_domain: CrossDomain::Allowed }
 }
 
-fn check_rule(consumer: &ServiceKey, providers: Vec<ServiceKey>) -> Result<(), Refusal> {
+fn check_rule(consumer: &ServiceKey, providers: Vec<ServiceKey>) -> Result<(), LineMistake> {
     let tenant = Tenant::from(consumer.tenant.as_str());
     let rule = Dependency { consumer: Some(consumer.clone()), providers, replace: true };
     Ok(validate::dependency::request(asker(&tenant), DependencyWrite::Replace, &[rule])?)
 }
 
-/// A dependency request that waits. Whoever applies it writes rules in its consumer's name.
-fn check_request(key: &str, text: &str) -> Result<Bytes, Refusal> {
+/// Checks a dependency request that is waiting. The node that applies it will write rules in the name of its consumer.
+fn check_request(key: &str, text: &str) -> Result<Bytes, LineMistake> {
     let Some((tenant, ..)) = keys::parse_dependency_request(key) else {
         return Err(not_ours());
     };

@@ -1,68 +1,63 @@
-//! The lines of an export: JSON objects, written and read one at a time, within a limit.
+//! The lines of an export: reads and writes one JSON object at a time. The length of a line has a limit.
 
 use std::io::{self, BufRead, Read, Write};
 
 use crate::domain::json;
 use crate::json_object;
 
-/// Form of the file; another one is refused.
+/// The version of the format. A file with another version is rejected.
 pub const FORMAT: i32 = 1;
-/// The longest line. A value has 1.5 MiB at most, and JSON writes a byte in six characters at most (`\u0001`).
+/// The longest line. A value has up to 1.5 MiB, and JSON needs up to six characters for a byte (`\u0001`).
 const MAX_BYTES: u64 = 10 << 20;
 
 json_object! {
-    /// A line: the header has `format`, the closing line `entries`, all between `key`.
-    pub struct Line {
-        /// Form of the file.
+    /// The header has `format`, the closing line has `entries`, and all lines between have `key`.
+    pub struct ExportLine {
         "format" => format: i32,
-        /// Number of entries.
         "entries" => entries: Option<i32>,
-        /// The key.
         "key" => key: String,
-        /// The value, if it is text.
+        /// The value, if it is valid UTF-8.
         "value" => value: String,
-        /// The value in hex, if it is none.
+        /// The value in hex, if it is not valid UTF-8.
         "hex" => hex: String,
-        /// Number of the lease it hangs on, as text.
+        /// The number of its lease, as text.
         "lease" => lease: String,
-        /// TTL of that lease, seconds, as text.
+        /// The TTL of the lease in seconds, as text.
         "ttl" => ttl: String,
     }
 }
 
-/// Writes a line.
-pub fn write(out: &mut impl Write, line: &Line) -> io::Result<()> {
+pub fn write(out: &mut impl Write, line: &ExportLine) -> io::Result<()> {
     out.write_all(&json::encode(line))?;
     out.write_all(b"\n")
 }
 
-/// What stands in the next line of a file.
 #[derive(Debug)]
-pub enum Next {
-    /// A line.
-    Line(Line),
-    /// No line of an export, and why.
+pub enum LineRead {
+    Line(ExportLine),
+    /// The line is not one of an export. The text says why.
     Bad(String),
-    /// A line that is too long: what follows it is not looked for.
+    /// The line is too long, so the next line cannot be found.
     TooLong(String),
-    /// Nothing: the file is over.
-    End,
+    EndOfFile,
 }
 
 /// Reads the next line.
-pub fn read(file: &mut impl BufRead) -> io::Result<Next> {
+pub fn read(file: &mut impl BufRead) -> io::Result<LineRead> {
     let mut bytes = Vec::new();
     file.take(MAX_BYTES + 1).read_until(b'\n', &mut bytes)?;
     if bytes.is_empty() {
-        return Ok(Next::End);
+        return Ok(LineRead::EndOfFile);
     }
     if bytes.len() as u64 > MAX_BYTES {
-        return Ok(Next::TooLong(format!("the line is longer than {MAX_BYTES} bytes, which no entry needs")));
+        return Ok(LineRead::TooLong(format!(
+            "the line is longer than {MAX_BYTES} bytes, more than any entry needs"
+        )));
     }
     if std::str::from_utf8(&bytes).is_err() {
-        return Ok(Next::Bad("the line is not UTF-8".to_owned()));
+        return Ok(LineRead::Bad("the line is not valid UTF-8".to_owned()));
     }
-    Ok(json::decode(&bytes).map_or_else(|error| Next::Bad(error.to_string()), Next::Line))
+    Ok(json::decode(&bytes).map_or_else(|error| LineRead::Bad(error.to_string()), LineRead::Line))
 }
 
 #[cfg(test)]
@@ -70,20 +65,20 @@ pub fn read(file: &mut impl BufRead) -> io::Result<Next> {
 mod tests {
     use super::*;
 
-    fn check(text: &[u8], expected: fn(&Next) -> bool) {
+    fn check(text: &[u8], expected: fn(&LineRead) -> bool) {
         let next = read(&mut io::BufReader::new(text)).unwrap();
         assert!(expected(&next), "{next:?}");
     }
 
     #[test]
     fn lines() {
-        check(b"", |next| matches!(next, Next::End));
-        check(b"{\"key\":\"k\"}", |next| matches!(next, Next::Line(line) if line.key == "k"));
-        check(b"{\"key\":1}\n", |next| matches!(next, Next::Bad(why) if why.contains("'key'")));
-        check(b"\n", |next| matches!(next, Next::Bad(_)));
-        check(b"{\"key\":\"\xff\"}\n", |next| matches!(next, Next::Bad(why) if why.contains("UTF-8")));
+        check(b"", |next| matches!(next, LineRead::EndOfFile));
+        check(b"{\"key\":\"k\"}", |next| matches!(next, LineRead::Line(line) if line.key == "k"));
+        check(b"{\"key\":1}\n", |next| matches!(next, LineRead::Bad(why) if why.contains("'key'")));
+        check(b"\n", |next| matches!(next, LineRead::Bad(_)));
+        check(b"{\"key\":\"\xff\"}\n", |next| matches!(next, LineRead::Bad(why) if why.contains("UTF-8")));
         let long = vec![b' '; MAX_BYTES as usize + 5];
-        check(&long, |next| matches!(next, Next::TooLong(_)));
-        check(&long[..MAX_BYTES as usize], |next| matches!(next, Next::Bad(_)));
+        check(&long, |next| matches!(next, LineRead::TooLong(_)));
+        check(&long[..MAX_BYTES as usize], |next| matches!(next, LineRead::Bad(_)));
     }
 }

@@ -1,9 +1,10 @@
-//! `export` and `import`: everything the registry keeps in a store, to a file and back, into the same kind of store or the
-//! other. For backups, restores and the way from the embedded store to etcd.
+//! The commands `export` and `import`: all entries of the registry from a store to a file, and back into a store of either kind. For
+//! backups, and to move from the embedded store to etcd.
 //!
-//! The file is text, a JSON object a line: a header, an entry a line, a closing line with the number of entries, so that a
-//! file that was cut is noticed. Keys that hang on a lease carry its number and TTL; an import grants new leases. Someone may
-//! have changed the file, so an import checks every line ([`check`]) before it writes the first entry.
+//! The file is text with one JSON object on each line: a header, the entries, and a closing line with the number of entries, which
+//! shows whether the file is complete. An entry that is attached to a lease has the number and the TTL of the lease; an import
+//! grants new leases. Somebody may have changed the file, so an import checks every line ([`check`]) before it writes the first
+//! entry.
 
 mod check;
 mod line;
@@ -18,71 +19,51 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::stream::StreamExt;
 
-use self::check::{Exported, Item, OldLease, Problems, Value, is_exported};
-use self::line::{FORMAT, Line};
+use self::check::{Exported, ImportItem, ImportValue, OldLease, Problems, is_exported};
+use self::line::{ExportLine, FORMAT};
 use crate::domain::instance::InstanceRules;
 use crate::domain::{Instance, json};
 use crate::store::keys::{self, Subject};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Store, StoreError, Txn};
 
-/// Rights of an export: it holds all that the store holds, and is closed to other users as the store is.
+/// Rights of an export: like the store, no other user may read it.
 const FILE_MODE: u32 = 0o600;
-/// Entries written by one batch of an import.
+/// Most entries in one batch of an import.
 const BATCH: usize = 100;
-/// Bytes after which a batch is full.
+/// Most bytes of keys and values in one batch.
 const BATCH_BYTES: usize = 900_000;
 
-/// Why an export or an import was not done.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
-    /// The file cannot be made, read or written.
     #[error("{}: {error}", path.display())]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-    /// The store does not say what it holds.
+    File { path: PathBuf, error: io::Error },
     #[error("the store cannot be listed: {0}")]
     List(StoreError),
-    /// More entries than the closing line can say.
-    #[error("the store holds {0} entries, an export holds 2147483647 at most")]
+    #[error("the store holds {0} entries; an export can hold 2147483647 at most")]
     TooMany(usize),
-    /// What is wrong was logged, line by line.
-    #[error("{}: {count} mistake(s), nothing was imported; correct or remove the lines, and correct the number in the last one", path.display())]
-    Mistakes {
-        /// The file.
-        path: PathBuf,
-        /// How many.
-        count: usize,
-    },
-    /// The store holds something.
-    #[error("the store is not empty, it holds {0}; nothing was imported")]
+    /// Each mistake was logged with its line.
+    #[error("{}: {count} mistake(s), nothing was imported; correct or remove these lines, and correct the number of entries in the last line", path.display())]
+    Mistakes { path: PathBuf, count: usize },
+    #[error("the store is not empty: it holds '{0}'; nothing was imported; import into an empty store")]
     NotEmpty(Key),
-    /// The store failed in between.
-    #[error("{why}; {written} of {all} entries were written: empty the store, and import the file again")]
+    #[error("{why}; {written} of {all} entries were written; empty the store and import the file again")]
     Incomplete {
-        /// Entries written for sure.
+        /// Entries that were certainly written.
         written: usize,
-        /// Entries of the file.
+        /// Entries in the file.
         all: usize,
-        /// What happened.
         why: WriteError,
     },
 }
 
-/// Why the store did not take an entry.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// It grants no lease.
-    #[error("the store grants no lease: {0}")]
+    #[error("the store granted no lease: {0}")]
     Lease(StoreError),
-    /// It refused, or did not answer.
     #[error("the store did not take an entry: {0}")]
     Entry(StoreError),
-    /// The key is there by now.
-    #[error("somebody else writes to the store")]
+    /// A key exists that did not exist before the import.
+    #[error("another process writes to the store")]
     Taken,
 }
 
@@ -90,12 +71,12 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> TransferError {
     move |error| TransferError::File { path: path.to_owned(), error }
 }
 
-/// Writes everything to a file, which must not exist. Returns the number of entries.
+/// Writes all entries to a new file. Returns the number of entries.
 pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, TransferError> {
-    // A new file: no link is followed, and nothing is overwritten.
+    // `create_new` follows no link and overwrites nothing.
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let mut out = BufWriter::new(file.map_err(failed(path))?);
-    line::write(&mut out, &Line { format: FORMAT, ..Line::default() }).map_err(failed(path))?;
+    line::write(&mut out, &ExportLine { format: FORMAT, ..ExportLine::default() }).map_err(failed(path))?;
     let mut pages = store.list(&[keys::ROOT]);
     let mut entries = 0;
     let mut ttls: HashMap<i64, i64> = HashMap::new();
@@ -113,28 +94,30 @@ pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
         }
     }
     let count = i32::try_from(entries).map_err(|_| TransferError::TooMany(entries))?;
-    line::write(&mut out, &Line { entries: Some(count), ..Line::default() }).map_err(failed(path))?;
+    line::write(&mut out, &ExportLine { entries: Some(count), ..ExportLine::default() })
+        .map_err(failed(path))?;
     out.flush().and_then(|()| out.get_ref().sync_all()).map_err(failed(path))?;
     if let Some((count, first)) = left_out {
         log::warn!(
-            "entries left out of the export, since no import takes them: {count}, the first is '{first}'"
+            "entries left out of the export, because no import takes them: {count}; the first is '{first}'"
         );
     }
-    // Entries of the original server may break our rules. The operator must learn that now, not when the backup is needed.
+    // Entries that the original server wrote may break our rules. Report that now, and not when the backup is needed.
     if let Err(problems) = read(path)? {
-        report(path, &problems, |text| log::warn!("an import of this file will refuse {text}"));
+        report(path, &problems, |text| log::warn!("an import of this file will fail: {text}"));
     }
     Ok(entries)
 }
 
-fn line_of(entry: &Entry, ttls: &mut HashMap<i64, i64>) -> Line {
-    let mut line = Line { key: entry.key.to_string(), ..Line::default() };
+fn line_of(entry: &Entry, ttls: &mut HashMap<i64, i64>) -> ExportLine {
+    let mut line = ExportLine { key: entry.key.to_string(), ..ExportLine::default() };
     match std::str::from_utf8(&entry.value) {
         Ok(text) => text.clone_into(&mut line.value),
         Err(_) => line.hex = hex::encode(&entry.value),
     }
     if let Some(lease) = entry.lease {
-        // Documents come before lease keys, so the TTL is known by then. A document that cannot be read says nothing about it.
+        // The list has documents before lease keys, so the TTL is known when a lease key comes. If a document cannot be read, its lease
+        // gets the default TTL.
         if matches!(keys::parse(&entry.key), Subject::Instance(_))
             && let Ok(document) = json::decode::<Instance>(&entry.value)
         {
@@ -147,12 +130,12 @@ fn line_of(entry: &Entry, ttls: &mut HashMap<i64, i64>) -> Line {
     line
 }
 
-fn read(path: &Path) -> Result<Result<Vec<Item>, Problems>, TransferError> {
+fn read(path: &Path) -> Result<Result<Vec<ImportItem>, Problems>, TransferError> {
     let mut file = BufReader::new(File::open(path).map_err(failed(path))?);
     check::read(&mut file).map_err(failed(path))
 }
 
-/// Says what is wrong with a file: the first mistakes, and how many more there are.
+/// Reports the first mistakes in a file, and how many more there are.
 fn report(path: &Path, problems: &Problems, say: impl Fn(String)) {
     for (line, why) in &problems.named {
         match line {
@@ -162,11 +145,11 @@ fn report(path: &Path, problems: &Problems, say: impl Fn(String)) {
     }
     let more = problems.count - problems.named.len();
     if more > 0 {
-        say(format!("{}: {more} more mistakes", path.display()));
+        say(format!("{}: {more} more mistake(s)", path.display()));
     }
 }
 
-/// Reads a file into a store that holds nothing of the registry. Returns the number of entries.
+/// Reads a file into a store without entries of the registry. Returns the number of entries.
 pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, TransferError> {
     let items = read(path)?.map_err(|problems| {
         report(path, &problems, |text| log::error!("{text}"));
@@ -186,15 +169,19 @@ pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
     }
 }
 
-/// Writes the entries in batches, and counts those that are surely written.
-async fn write(store: &Arc<dyn Store>, items: Vec<Item>, written: &mut usize) -> Result<(), WriteError> {
+/// Writes the entries in batches. Counts the entries that are certainly written.
+async fn write(
+    store: &Arc<dyn Store>,
+    items: Vec<ImportItem>,
+    written: &mut usize,
+) -> Result<(), WriteError> {
     let mut leases: HashMap<i64, LeaseId> = HashMap::new();
     let (mut batch, mut bytes) = (Vec::new(), 0);
     for item in items {
         let (value, lease) = match item.value {
-            Value::Plain(value) => (value, None),
-            Value::Leased(value, old) => (value, Some(new_lease(store, &mut leases, old).await?)),
-            Value::NumberOf(old) => {
+            ImportValue::Plain(value) => (value, None),
+            ImportValue::Leased(value, old) => (value, Some(new_lease(store, &mut leases, old).await?)),
+            ImportValue::NumberOf(old) => {
                 let lease = new_lease(store, &mut leases, old).await?;
                 (Bytes::from(lease.to_string()), Some(lease))
             }

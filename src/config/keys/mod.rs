@@ -1,7 +1,7 @@
-//! The one table of keys. The reader, `check-config`, `conf/app.conf` and `docs/configuration.md` are all made from it.
+//! The table of keys. The reader, `check-config`, `conf/app.conf` and `docs/configuration.md` all use it.
 //!
-//! [`table`] holds what this server reads, [`foreign`] what the reference knows and this server does not read: those get no
-//! "unknown key" warning, and say something only where ignoring them would matter.
+//! [`table`] holds the keys that this server reads. [`foreign`] holds keys that only the reference reads: they are not reported as
+//! unknown, and a warning or a mistake names them only if it would matter that they are ignored.
 
 pub(crate) mod foreign;
 pub(crate) mod table;
@@ -12,47 +12,44 @@ use std::time::Duration;
 use super::cron::Cron;
 use super::value::{parse_duration, parse_integer, parse_list, parse_ratio, parse_switch};
 
-/// A key: its names, its type and what it does.
+/// A key: its names, its type and its effect.
 #[derive(Debug)]
-pub(crate) struct Key {
+pub(crate) struct ConfigKey {
     /// The dotted name: `server.host`.
     pub name: &'static str,
-    /// The name in `app.conf`, where it is not the dotted one in lower snake case.
+    /// The name in `app.conf`, if it is not the dotted name in lower snake case.
     pub old: Option<&'static str>,
-    /// The environment's name, where it is not the dotted one in SCREAMING_SNAKE.
+    /// The variable of the environment, if it is not the dotted name in SCREAMING_SNAKE.
     pub env: Option<&'static str>,
-    /// What a value looks like.
-    pub kind: Kind,
-    /// Used when nothing sets the key. Empty: none, or derived (then [`Key::derived`] says from what).
+    pub kind: ValueKind,
+    /// Used if no source sets the key. Empty if there is none, or if it is derived (then [`ConfigKey::derived`] says from what).
     pub default: &'static str,
-    /// What an empty default comes to.
+    /// What takes the place of an empty default.
     pub derived: Option<&'static str>,
-    /// What the reference's shipped `app.yaml` files say (of several releases, where they differ). Empty: it is not there.
+    /// The values in the `app.yaml` that the reference ships, several if its releases differ. Empty if the key is not there.
     pub shipped: &'static [&'static str],
-    /// What is done with a value.
-    pub standing: Standing,
-    /// Whether a value outside the range is replaced by the default, with a warning, as the reference does silently.
+    pub standing: KeyStanding,
+    /// Whether the default replaces a value outside the range, with a warning. The reference does so silently.
     pub lenient: bool,
-    /// One line: what it does, and why the default is what it is.
+    /// What the key does, and the reason for the default.
     pub effect: &'static str,
 }
 
 /// The types of values.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Kind {
+pub(crate) enum ValueKind {
     /// Any text, trimmed.
     Text,
-    /// A text that is never shown.
+    /// A text that no output shows.
     Secret,
     /// One of these words, in any case.
     Choice(&'static [&'static str]),
-    /// true or false.
     Switch,
     /// A whole number in a range.
     Integer(u64, u64),
     /// A duration in a range of milliseconds.
     Duration(u64, u64),
-    /// A number above 0, at most 1.
+    /// A number above 0 and at most 1.
     Ratio,
     /// Texts between commas.
     List,
@@ -62,26 +59,26 @@ pub(crate) enum Kind {
     Map,
 }
 
-/// What is done with a value.
+/// Whether this server reads a key, and what happens to a value of a key that it does not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum KeyStanding {
     /// Read, as in the reference.
     Read,
-    /// Read; the reference does not know it.
+    /// Read. The reference has no such key.
     Ours,
-    /// Known and not needed; nothing is said.
+    /// Not read. No message, because nothing depends on it.
     Silent,
-    /// Known and without effect: a warning if it is set to something else than the default or the shipped value.
+    /// Not read. A warning if the value is neither the default nor the shipped value.
     Without(&'static str),
-    /// Known, and too dangerous to ignore: a mistake if it is set to something else than the default or the shipped value.
+    /// Not read, and dangerous to ignore. A mistake if the value is neither the default nor the shipped value.
     Refused(&'static str),
 }
 
-/// Stands for what is never shown.
+/// Shown in place of a secret.
 const MASK: &str = "******";
 
-/// A URL, or a list of them, without `user:password@`: nobody should write one there, and whoever did should not find it
-/// in a log.
+/// A URL, or a list of URLs, without `user:password@`. Messages show values, and a password must not get into a log, even if
+/// somebody wrote it in the wrong place.
 fn without_login(value: &str) -> Cow<'_, str> {
     let Some((before, host)) = value.rsplit_once('@') else { return Cow::Borrowed(value) };
     let (scheme, login) = match before.find("://") {
@@ -91,9 +88,13 @@ fn without_login(value: &str) -> Cow<'_, str> {
     if login.contains(':') { Cow::Owned(format!("{scheme}{MASK}@{host}")) } else { Cow::Borrowed(value) }
 }
 
-impl Key {
-    /// A key with the given name, type, default and one-line effect.
-    pub const fn new(name: &'static str, kind: Kind, default: &'static str, effect: &'static str) -> Self {
+impl ConfigKey {
+    pub const fn new(
+        name: &'static str,
+        kind: ValueKind,
+        default: &'static str,
+        effect: &'static str,
+    ) -> Self {
         Self {
             name,
             old: None,
@@ -102,7 +103,7 @@ impl Key {
             default,
             derived: None,
             shipped: &[],
-            standing: Standing::Read,
+            standing: KeyStanding::Read,
             lenient: false,
             effect,
         }
@@ -128,7 +129,7 @@ impl Key {
         self
     }
 
-    pub const fn standing(mut self, standing: Standing) -> Self {
+    pub const fn standing(mut self, standing: KeyStanding) -> Self {
         self.standing = standing;
         self
     }
@@ -148,19 +149,18 @@ impl Key {
         self.env.map_or_else(|| snake(self.name).to_ascii_uppercase(), str::to_owned)
     }
 
-    /// The name whose underscores stand for dots, as the reference reads it from the environment too (`gov_kie_endpoint`).
+    /// The dotted name with an underscore for each dot. The reference reads it from the environment, too (`gov_kie_endpoint`).
     pub fn dotted_env_name(&self) -> String {
         self.name.replace('.', "_")
     }
 
-    /// Whether this server reads it.
     pub fn is_read(&self) -> bool {
-        matches!(self.standing, Standing::Read | Standing::Ours)
+        matches!(self.standing, KeyStanding::Read | KeyStanding::Ours)
     }
 
-    /// The value as an operator may see it.
+    /// The value as messages may show it.
     pub fn masked(&self, value: &str) -> String {
-        if self.kind == Kind::Secret && !value.is_empty() {
+        if self.kind == ValueKind::Secret && !value.is_empty() {
             MASK.to_owned()
         } else {
             super::origin::shown(&without_login(value))
@@ -175,32 +175,32 @@ impl Key {
         let (a, b) = (a.trim(), b.trim());
         a == b
             || match self.kind {
-                Kind::Text | Kind::Secret | Kind::Map => false,
-                Kind::Choice(_) => a.eq_ignore_ascii_case(b),
-                Kind::Switch => equal(parse_switch(a), parse_switch(b)),
-                Kind::Integer(..) => equal(parse_integer(a, 0, u64::MAX), parse_integer(b, 0, u64::MAX)),
-                Kind::Duration(..) => equal(parse_duration(a), parse_duration(b)),
-                Kind::Ratio => equal(parse_ratio(a), parse_ratio(b)),
-                Kind::List => parse_list(a) == parse_list(b),
-                Kind::Cron => equal(Cron::parse(a), Cron::parse(b)),
+                ValueKind::Text | ValueKind::Secret | ValueKind::Map => false,
+                ValueKind::Choice(_) => a.eq_ignore_ascii_case(b),
+                ValueKind::Switch => equal(parse_switch(a), parse_switch(b)),
+                ValueKind::Integer(..) => equal(parse_integer(a, 0, u64::MAX), parse_integer(b, 0, u64::MAX)),
+                ValueKind::Duration(..) => equal(parse_duration(a), parse_duration(b)),
+                ValueKind::Ratio => equal(parse_ratio(a), parse_ratio(b)),
+                ValueKind::List => parse_list(a) == parse_list(b),
+                ValueKind::Cron => equal(Cron::parse(a), Cron::parse(b)),
             }
     }
 
-    /// Whether a value is what an untouched file or no file says.
+    /// Whether a value is the default or the reference's shipped value.
     pub fn is_untouched(&self, value: &str) -> bool {
         self.same(value, self.default) || self.is_shipped(value)
     }
 
-    /// Whether a value is the reference's shipped one.
+    /// Whether a value is the reference's shipped value.
     pub fn is_shipped(&self, value: &str) -> bool {
         self.shipped.iter().any(|shipped| self.same(value, shipped))
     }
 
-    /// A duration in the key's range.
+    /// Parses a duration in the range of the key.
     pub fn parse_duration(&self, text: &str) -> Result<Duration, String> {
         let value = parse_duration(text)?;
         match self.kind {
-            Kind::Duration(min, max) => {
+            ValueKind::Duration(min, max) => {
                 let (min, max) = (Duration::from_millis(min), Duration::from_millis(max));
                 let inside = (min..=max).contains(&value);
                 inside.then_some(value).ok_or_else(|| format!("out of range: write {min:?} to {max:?}"))
@@ -224,47 +224,44 @@ fn snake(name: &str) -> String {
     out
 }
 
-/// Every key, those read first.
-pub(crate) fn all() -> impl Iterator<Item = &'static Key> {
+/// Every key. The keys that are read come first.
+pub(crate) fn all() -> impl Iterator<Item = &'static ConfigKey> {
     table::GROUPS.iter().flat_map(|group| group.keys.iter().copied()).chain(foreign::KEYS.iter())
 }
 
-/// What a name found in a source means.
+/// The meaning of a name in a source.
 #[derive(Clone, Debug)]
-pub(crate) enum Named {
-    /// A key.
-    Key(&'static Key),
-    /// An entry of a [`Kind::Map`] key.
-    Entry(&'static Key, String),
-    /// The reference's, of no interest here.
+pub(crate) enum NamedKey {
+    Key(&'static ConfigKey),
+    /// An entry of a [`ValueKind::Map`] key, with the name of the entry.
+    Entry(&'static ConfigKey, String),
+    /// A name that the reference reads and that has no meaning here.
     Ignored,
-    /// Nobody's.
     Unknown,
 }
 
-/// Which of the two kinds of names a source uses.
+/// Which names of a key a source may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Spelling {
-    /// Dotted names only, in their exact case (`app.yaml`).
+    /// Dotted names, in their exact case (`app.yaml`).
     Dotted,
     /// Dotted names and old names, in any case (`app.conf`, flags).
     Either,
 }
 
-/// Finds what a name means.
-pub(crate) fn find(name: &str, spelling: Spelling) -> Named {
-    let dotted = |key: &Key| match spelling {
+pub(crate) fn find(name: &str, spelling: Spelling) -> NamedKey {
+    let dotted = |key: &ConfigKey| match spelling {
         Spelling::Dotted => key.name == name,
         Spelling::Either => key.name.eq_ignore_ascii_case(name),
     };
-    let old = |key: &Key| spelling == Spelling::Either && key.old_name().eq_ignore_ascii_case(name);
+    let old = |key: &ConfigKey| spelling == Spelling::Either && key.old_name().eq_ignore_ascii_case(name);
     if let Some(key) = all().find(|key| dotted(key)).or_else(|| all().find(|key| old(key))) {
-        return Named::Key(key);
+        return NamedKey::Key(key);
     }
-    let entry = all().filter(|key| key.kind == Kind::Map).find_map(|key| {
+    let entry = all().filter(|key| key.kind == ValueKind::Map).find_map(|key| {
         let (prefix, rest) = name.split_at_checked(key.name.len())?;
         let entry = rest.strip_prefix('.').filter(|entry| !entry.is_empty() && !entry.contains('.'))?;
-        prefix.eq_ignore_ascii_case(key.name).then(|| Named::Entry(key, entry.to_owned()))
+        prefix.eq_ignore_ascii_case(key.name).then(|| NamedKey::Entry(key, entry.to_owned()))
     });
     if let Some(entry) = entry {
         return entry;
@@ -273,34 +270,34 @@ pub(crate) fn find(name: &str, spelling: Spelling) -> Named {
     if foreign::PREFIXES.iter().any(|prefix| lower.starts_with(prefix))
         || foreign::OLD_NAMES.contains(&lower.as_str())
     {
-        return Named::Ignored;
+        return NamedKey::Ignored;
     }
-    Named::Unknown
+    NamedKey::Unknown
 }
 
-/// The key that was meant by an unknown name.
+/// The known name that an unknown name was probably meant to be.
 pub(crate) fn nearest_key(name: &str, spelling: Spelling) -> Option<&'static str> {
     super::nearest::nearest(name, names(spelling))
 }
 
-/// Whether keys stand below this one.
+/// Whether there are keys below this name.
 pub(crate) fn is_parent(name: &str) -> bool {
     let below = |other: &str| other.strip_prefix(name).is_some_and(|rest| rest.starts_with('.'));
     all().any(|key| below(key.name)) || foreign::PREFIXES.iter().any(|prefix| below(prefix))
 }
 
-/// The names of the keys that are read, as a source spells them.
+/// The names of the keys that are read, as a source may write them.
 fn names(spelling: Spelling) -> impl Iterator<Item = &'static str> {
-    let old = move |key: &'static Key| key.old.filter(|_| spelling == Spelling::Either);
+    let old = move |key: &'static ConfigKey| key.old.filter(|_| spelling == Spelling::Either);
     all().filter(|key| key.is_read()).flat_map(move |key| [Some(key.name), old(key)].into_iter().flatten())
 }
 
 /// Whether `--name=value` sets something.
 pub(crate) fn is_known_flag(name: &str) -> bool {
-    !matches!(find(name, Spelling::Either), Named::Unknown)
+    !matches!(find(name, Spelling::Either), NamedKey::Unknown)
 }
 
-/// The flag that was meant: a key, or one of these others.
+/// The flag that an unknown flag was probably meant to be: a key, or one of `others`.
 pub(crate) fn nearest_flag(name: &str, others: &[&'static str]) -> Option<&'static str> {
     super::nearest::nearest(name, names(Spelling::Either).chain(others.iter().copied()))
 }
@@ -356,7 +353,7 @@ mod tests {
             for other in all().skip(at + 1) {
                 assert_ne!(key.name, other.name);
                 assert_ne!(key.env_name(), other.env_name(), "{} {}", key.name, other.name);
-                // The reference reads manager_cluster for mongo too, which is not offered here.
+                // The reference also uses manager_cluster for MongoDB, which this server does not support.
                 assert_ne!(key.old_name(), other.old_name(), "{} {}", key.name, other.name);
             }
         }
@@ -367,13 +364,13 @@ mod tests {
         for key in all().filter(|key| key.is_read()) {
             for value in key.shipped.iter().chain([&key.default]).filter(|value| !value.is_empty()) {
                 let valid = match key.kind {
-                    Kind::Text | Kind::Secret | Kind::List | Kind::Map => Ok(()),
-                    Kind::Choice(words) => words.contains(value).then_some(()).ok_or_else(String::new),
-                    Kind::Switch => parse_switch(value).map(drop),
-                    Kind::Integer(min, max) => parse_integer(value, min, max).map(drop),
-                    Kind::Duration(..) => key.parse_duration(value).map(drop),
-                    Kind::Ratio => parse_ratio(value).map(drop),
-                    Kind::Cron => Cron::parse(value).map(drop),
+                    ValueKind::Text | ValueKind::Secret | ValueKind::List | ValueKind::Map => Ok(()),
+                    ValueKind::Choice(words) => words.contains(value).then_some(()).ok_or_else(String::new),
+                    ValueKind::Switch => parse_switch(value).map(drop),
+                    ValueKind::Integer(min, max) => parse_integer(value, min, max).map(drop),
+                    ValueKind::Duration(..) => key.parse_duration(value).map(drop),
+                    ValueKind::Ratio => parse_ratio(value).map(drop),
+                    ValueKind::Cron => Cron::parse(value).map(drop),
                 };
                 assert_eq!(valid, Ok(()), "{} = {value}", key.name);
             }
@@ -382,10 +379,10 @@ mod tests {
 
     fn meaning(name: &str, spelling: Spelling) -> String {
         match find(name, spelling) {
-            Named::Key(key) => key.name.to_owned(),
-            Named::Entry(key, entry) => format!("{} of {}", entry, key.name),
-            Named::Ignored => "ignored".to_owned(),
-            Named::Unknown => format!("unknown, near {:?}", nearest_key(name, spelling)),
+            NamedKey::Key(key) => key.name.to_owned(),
+            NamedKey::Entry(key, entry) => format!("{} of {}", entry, key.name),
+            NamedKey::Ignored => "ignored".to_owned(),
+            NamedKey::Unknown => format!("unknown, near {:?}", nearest_key(name, spelling)),
         }
     }
 

@@ -1,13 +1,13 @@
-//! The keys this server reads, in the order in which they are documented and reported.
+//! The keys that this server reads, in the order in which they are documented and reported.
 //!
-//! Defaults are the reference's shipped values, so that a start without any file behaves as a fresh release folder does;
-//! where one differs, its line says why.
+//! The defaults are the values that the reference ships, so that a start without files behaves like a fresh release folder of the
+//! reference. If a default differs, the row says why.
 
-use super::{Key, Kind, Standing};
+// Short names, because each row uses them.
+use super::{ConfigKey as Key, KeyStanding as Standing, ValueKind as Kind};
 
-/// Keys of one concern.
 #[derive(Debug)]
-pub(crate) struct Group {
+pub(crate) struct KeyGroup {
     pub title: &'static str,
     pub keys: &'static [&'static Key],
 }
@@ -15,7 +15,7 @@ pub(crate) struct Group {
 macro_rules! groups {
     ($($title:literal { $($id:ident = $key:expr;)+ })+) => {
         $($(pub(crate) static $id: Key = $key;)+)+
-        pub(crate) static GROUPS: &[Group] = &[$(Group { title: $title, keys: &[$(&$id),+] }),+];
+        pub(crate) static GROUPS: &[KeyGroup] = &[$(KeyGroup { title: $title, keys: &[$(&$id),+] }),+];
     };
 }
 
@@ -27,270 +27,278 @@ const DAY: u64 = 24 * HOUR;
 groups! {
     "Server" {
         ENVIRONMENT = Key::new("environment", Kind::Text, "dev",
-            "dev: this node registers itself in the environment development; anything else: in production.")
+            "dev: this node registers itself in the environment development. Any other value: in the environment production.")
             .old("runmode").shipped(&["dev"]);
         SERVER_HOST = Key::new("server.host", Kind::Text, "127.0.0.1",
-            "Listening address: an IP address (IPv6 with a zone, too) or a host name. Local only by default, so that nothing \
-             is open to a network unless somebody says so. 0.0.0.0, :: and an empty value need registry.instance.endpoint, \
-             since others cannot reach a wildcard address.")
+            "The address to listen on: an IP address (IPv6 may have a zone) or a host name. The default is local, so that \
+             nothing is open to a network by accident. 0.0.0.0, :: and an empty value also need registry.instance.endpoint, \
+             because others cannot reach such an address.")
             .old("httpaddr").shipped(&["127.0.0.1"]);
         SERVER_PORT = Key::new("server.port", Kind::Integer(1, 65_535), "30100",
-            "Listening port. Clients have 30100 built in.")
+            "The port to listen on. Clients use 30100 by default.")
             .old("httpport").shipped(&["30100"]);
         SERVER_WORKERS = Key::new("server.workers", Kind::Integer(1, 1024), "",
-            "Threads that serve requests.")
+            "The number of threads that serve requests.")
             .derived("the number of CPU cores").standing(Standing::Ours);
         MAX_HEADER_BYTES = Key::new("server.request.maxHeaderBytes", Kind::Integer(KB, 1024 * KB), "32768",
-            "Limit of a request's header block; over it 431. Tokens and cookies fit; a flood of headers does not. Above \
-             124 KiB the HTTP library refuses first.")
+            "Limit of the headers of a request, in bytes; over it 431. Large enough for tokens and cookies. Above 124 KiB the \
+             limit of the HTTP library applies.")
             .old("max_header_bytes").shipped(&["32768"]);
         MAX_BODY_BYTES = Key::new("server.request.maxBodyBytes", Kind::Integer(1, 64 * 1024 * KB), "2097152",
-            "Limit of a request's body: the largest schema (2 MiB). Instances and properties have smaller limits of their \
-             own. A body sent with Content-Encoding: gzip is measured unpacked.")
+            "Limit of the body of a request, in bytes: the size of the largest schema (2 MiB). Instances and properties have \
+             smaller limits. A body with Content-Encoding: gzip is measured after decompression.")
             .old("max_body_bytes").shipped(&["2097152"]);
         MAX_INSTANCE_BYTES = Key::new("server.request.maxInstanceBytes", Kind::Integer(1024, 1024 * KB), "5120",
-            "Limit of an instance, by whichever request it comes: each find of its service shows all of it. The reference's \
-             number, which is not configurable there.")
+            "Limit of an instance, in bytes, for every request that brings one, because each find of its service shows all of \
+             it. The reference has the same limit, but not configurable.")
             .standing(Standing::Ours);
         MAX_PROPERTIES_BYTES = Key::new("server.request.maxPropertiesBytes", Kind::Integer(1024, 1024 * KB), "3072",
-            "Limit of the properties of a service, by whichever request they come, and of those that take the place of an \
-             instance's. The reference's number, which is not configurable there.")
+            "Limit of the properties of a service, in bytes, for every request that brings them. The same limit applies to a \
+             request that replaces the properties of an instance. The reference has the same limit, but not configurable.")
             .standing(Standing::Ours);
         MAX_CONCURRENT = Key::new("server.request.maxConcurrent", Kind::Integer(16, 1_000_000), "4096",
-            "Requests that may wait at once, for the store above all; what waits for the store may take seven eighths of it. \
-             Beyond, a find is answered 429 and everything else 503, with Retry-After; health and metrics always answer. What \
-             is answered from memory does not wait. A store that answers 40,000 writes a second keeps 4096 busy for 100ms: \
-             with more, all would only be later.")
+            "How many requests may wait at the same time, mostly for the store. Requests that wait for the store may take seven \
+             eighths of the places. Over the limit a find is answered 429 and any other request 503, both with Retry-After. \
+             Health and metrics are always answered. Requests that are answered from memory do not wait. At 40,000 writes per \
+             second, 4096 requests wait 100 ms; a higher limit makes all of them slower.")
             .standing(Standing::Ours);
         MAX_BATCH = Key::new("server.request.maxBatch", Kind::Integer(1, 1_000_000), "1000",
-            "Services and instances that one batch find may name, together; over it 400001. A client asks for what it depends \
-             on: hundreds, where there are many.")
+            "How many services and instances one batch find may name together; over it 400001. A client names the services that \
+             it depends on, some hundreds at most.")
             .standing(Standing::Ours);
         HEADER_TIMEOUT = Key::new("server.request.headerTimeout", Kind::Duration(1, DAY), "60s",
-            "A request's headers must have arrived after this long, so that a stalled peer frees its connection.")
+            "Time limit for the arrival of the headers of a request, so that a stalled client does not keep a connection.")
             .old("read_header_timeout").shipped(&["60s"]);
         BODY_TIMEOUT = Key::new("server.request.timeout", Kind::Duration(1, DAY), "60s",
-            "A request's body must have arrived after this long.")
+            "Time limit for the arrival of the body of a request.")
             .old("read_timeout").shipped(&["60s"]);
         MAX_RESPONSE_BYTES = Key::new("server.response.maxBytes", Kind::Integer(64 * KB, 1024 * 1024 * KB), "67108864",
-            "Limit of an answer's body before compression, computed before the body is built; over it 400001. 200,000 \
-             instances of 300 bytes fit; an answer that repeats one provider a thousand times does not.")
+            "Limit of the body of an answer before compression, in bytes. The size is computed before the body is built; over \
+             the limit 400001. 200,000 instances of 300 bytes fit. An answer that repeats one provider a thousand times does \
+             not.")
             .standing(Standing::Ours);
         MAX_RESPONSE_MEMORY = Key::new("server.response.maxMemory", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "134217728",
-            "Limit of what all answers together hold until clients have taken them: a body that several share counts once, and \
-             32 KiB for each on top; answers of 8 KiB and less do not count. Over it a find is answered 429 and everything else \
-             503; an eighth more is kept for health and metrics. At least server.response.maxBytes.")
+            "Limit of the memory of all answers that clients have not taken yet, in bytes. A body that several answers share \
+             counts once, plus 32 KiB for each answer. Answers up to 8 KiB do not count. Over the limit a find is answered 429 \
+             and any other request 503. One eighth more is reserved for health and metrics. At least server.response.maxBytes.")
             .standing(Standing::Ours);
         IDLE_TIMEOUT = Key::new("server.idle.timeout", Kind::Duration(1, DAY), "90s",
-            "How long an idle connection is kept. Longer than the reference's 60s: client pools that keep a connection \
-             for 60s or 90s would else send a request into one that is just being closed.")
+            "How long an idle connection is kept. Longer than the 60s of the reference: a client that keeps its connections for \
+             60s or 90s could otherwise send a request on a connection that the server is closing.")
             .old("idle_timeout").shipped(&["60s"]);
         RESPONSE_TIMEOUT = Key::new("server.response.timeout", Kind::Duration(1, DAY), "60s",
-            "A response must be written after this long.")
+            "Time limit for writing an answer.")
             .old("write_timeout").shipped(&["60s"]);
     }
     "TLS" {
         SSL_ENABLE = Key::new("ssl.enable", Kind::Switch, "false",
-            "HTTPS on server.port. The reference turns it on when no source names the key; here a start without any file is \
-             plain HTTP, since there are no certificates then. A connection to etcd is encrypted if its endpoint says \
-             https://, whatever this key says.")
+            "HTTPS on server.port. The reference turns it on if no source sets the key. Here it is then off, because a start \
+             without files has no certificates. This key does not apply to etcd: a connection to etcd is encrypted if its \
+             endpoint begins with https://.")
             .old("ssl_mode").shipped(&["false"]);
         SSL_DIR = Key::new("ssl.dir", Kind::Text, "",
-            "Folder with trust.cer (CA bundle), server.cer, server_key.pem and cert_pwd (password of the key; may be \
-             absent).")
+            "The folder with trust.cer (CA certificates), server.cer, server_key.pem and cert_pwd (the password of the key; may \
+             be absent).")
             .env("SSL_ROOT").derived("etc/ssl in the working directory").shipped(&[""]);
         SSL_MIN_VERSION = Key::new("ssl.minVersion", Kind::Choice(&["TLSv1.0", "TLSv1.1", "TLSv1.2", "TLSv1.3"]), "TLSv1.2",
-            "Lowest version accepted. 1.0 and 1.1 are broken and not offered: they act as TLSv1.2, with a warning.")
+            "The lowest version that is accepted. TLSv1.0 and TLSv1.1 are insecure and not supported. They act as TLSv1.2, with \
+             a warning.")
             .old("ssl_min_version").shipped(&["TLSv1.2"]);
         SSL_VERIFY_CLIENT = Key::new("ssl.verifyClient", Kind::Switch, "1",
-            "Whether clients must show a certificate signed by trust.cer.")
+            "Whether clients need a certificate that is signed by a CA in trust.cer.")
             .old("ssl_verify_client").shipped(&["1"]);
         SSL_CIPHERS = Key::new("ssl.ciphers", Kind::List, "",
-            "Suites for TLS 1.2; those of TLS 1.3 are always on. Only suites with forward secrecy exist here: of the four \
-             shipped names the two TLS_ECDHE_ ones, TLS_RSA_ names are left out with a warning.")
+            "Suites for TLS 1.2. The suites of TLS 1.3 are always on. Only suites with forward secrecy are supported: of the \
+             four names that the reference ships, the two that begin with TLS_ECDHE_. The names that begin with TLS_RSA_ are \
+             ignored, with a warning.")
             .derived("every TLS 1.2 suite with forward secrecy")
             .shipped(&["TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,\
                         TLS_RSA_WITH_AES_256_GCM_SHA384,TLS_RSA_WITH_AES_128_GCM_SHA256"]);
     }
     "Log" {
         LOG_LEVEL = Key::new("log.level", Kind::Choice(&["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"]), "INFO",
-            "Least level written. The environment variable RUST_LOG, if set, decides instead, module by module. FATAL acts \
-             as ERROR.")
+            "The lowest level that is logged. If the environment variable RUST_LOG is set, it decides instead, and can set a \
+             level for each module. FATAL acts as ERROR.")
             .old("loglevel").shipped(&["INFO", "DEBUG"]);
         LOG_FILE = Key::new("log.file", Kind::Text, "",
-            "Log file; $NAME is expanded. The reference's shipped app.yaml says ./service-center.log; nothing set, or \
-             LOG_FILE='', is standard output, where containers and systemd look. SIGHUP opens the file again, as logrotate needs \
-             it.")
+            "The log file. $NAME is replaced by the variable of the environment. The app.yaml of the reference sets \
+             ./service-center.log. Without a value, also with LOG_FILE='', the log goes to standard output, where containers \
+             and systemd expect it. SIGHUP opens the file again, as logrotate needs it.")
             .old("logfile").derived("standard output").shipped(&["./service-center.log"]);
         LOG_FORMAT = Key::new("log.format", Kind::Choice(&["text", "json"]), "text",
-            "text or json; one line an event either way.")
+            "text or json. Each event is one line in both formats.")
             .old("log_format").shipped(&["text"]);
         LOG_ROTATE_SIZE = Key::new("log.rotateSize", Kind::Integer(1, 500), "20",
-            "MB after which the file is put aside and a new one begun: small enough to open in an editor.")
+            "The file rotates at this size, in MB. Small enough to open it in an editor.")
             .old("log_rotate_size").shipped(&["20"]).lenient();
         LOG_BACKUP_COUNT = Key::new("log.backupCount", Kind::Integer(0, 100), "50",
-            "Old files kept; with 20 MB each, at most 1 GB.")
+            "How many old files are kept. With files of 20 MB, 50 files need 1 GB.")
             .old("log_backup_count").shipped(&["50"]).lenient();
     }
     "Registry" {
         REGISTRY_KIND = Key::new("registry.kind", Kind::Text, "",
-            "Where the data lives: etcd (a cluster), or embedded_etcd (also spelled embeded_etcd): the durable store of this \
-             one machine in registry.embedded.dir, no etcd needed.")
+            "The store: etcd (a cluster), or embedded_etcd (also embeded_etcd), which is the durable store of this machine in \
+             the folder registry.embedded.dir and needs no etcd.")
             .old("registry_plugin").derived("etcd if an etcd endpoint is given, else embedded_etcd").shipped(&["etcd"]);
         REGISTRY_VERSION = Key::new("registry.version", Kind::Text, "2.2.0",
-            "Version under which this node registers itself: the level of the API it speaks, so that nodes of that release \
-             of the reference list it.")
+            "The version under which this node registers itself. It is the version of the API, so that nodes of that version of \
+             the reference list this node.")
             .standing(Standing::Ours);
         SELF_REGISTER = Key::new("registry.selfRegister", Kind::Switch, "1",
-            "Whether this node registers itself as an instance of SERVICECENTER; clients and peers find it by that.")
+            "Whether this node registers itself as an instance of SERVICECENTER. Clients and other nodes find it there.")
             .old("self_register").shipped(&["1"]);
         EMBEDDED_DIR = Key::new("registry.embedded.dir", Kind::Text, "./data",
-            "Folder of the embedded store, made if absent; one process at a time, and closed to other users (700).")
+            "The folder of the embedded store. It is created if it does not exist. Only one process may use it, and other users \
+             cannot read it (rights 700).")
             .standing(Standing::Ours);
     }
     "Registry on etcd" {
         ETCD_ENDPOINTS = Key::new("registry.etcd.cluster.endpoints", Kind::Text, "",
-            "Addresses of etcd, host:port between commas; https:// encrypts. Named clusters (a=h1:1,h2:2,b=h3:3) are \
-             understood; this node connects to the one called registry.etcd.cluster.name.")
+            "The addresses of etcd: host:port between commas, with https:// before each for TLS. Clusters may have names \
+             (a=h1:1,h2:2,b=h3:3); the node uses the cluster registry.etcd.cluster.name.")
             .old("manager_cluster").derived("127.0.0.1:2379 if registry.kind is etcd")
             .shipped(&["http://127.0.0.1:2379", "127.0.0.1:2379"]);
         ETCD_CLUSTER_NAME = Key::new("registry.etcd.cluster.name", Kind::Text, "default",
-            "Name of the own cluster in the list of endpoints.")
+            "The name of the own cluster in the list of endpoints.")
             .old("manager_name");
         ETCD_MANAGER_ENDPOINTS = Key::new("registry.etcd.cluster.managerEndpoints", Kind::List, "",
-            "Beside named clusters: the etcd addresses of the own cluster, in place of those in the list.")
+            "For clusters with names: the addresses of the own etcd, instead of those in the list.")
             .old("manager_addr");
         ETCD_CONNECT_TIMEOUT = Key::new("registry.etcd.connect.timeout", Kind::Duration(1, HOUR), "10s",
-            "Limit of opening a connection to etcd.")
+            "Time limit for opening a connection to etcd.")
             .old("connect_timeout").shipped(&["10s"]);
         ETCD_REQUEST_TIMEOUT = Key::new("registry.etcd.request.timeout", Kind::Duration(1, HOUR), "30s",
-            "Limit of one request to etcd: longer than an election of its leader takes.")
+            "Time limit for one request to etcd. Longer than etcd needs to elect a leader.")
             .old("registry_timeout").shipped(&["30s"]);
         ETCD_SYNC_INTERVAL = Key::new("registry.etcd.autoSyncInterval", Kind::Duration(0, DAY), "30s",
-            "How often etcd is asked for its members, whose addresses are tried after the configured ones, so that the cluster \
-             is found though those are gone; below 1s: never.")
+            "How often etcd is asked for its members. Their addresses are tried after the configured ones, so that the node \
+             finds the cluster even if all configured addresses are gone. Below 1s: never.")
             .old("auto_sync_interval").shipped(&["30s"]);
         ETCD_USERNAME = Key::new("registry.etcd.username", Kind::Text, "",
-            "User of etcd, if it has authentication on.")
+            "The user, if etcd has authentication.")
             .standing(Standing::Ours);
         ETCD_PASSWORD = Key::new("registry.etcd.password", Kind::Secret, "",
-            "That user's password. Never written to a log or by check-config.")
+            "The password of this user. The log and check-config never show it.")
             .standing(Standing::Ours);
         ETCD_CA_FILE = Key::new("registry.etcd.ssl.caFile", Kind::Text, "",
-            "CA bundle (PEM) that signed etcd's certificate, for https:// endpoints.")
+            "The CA certificates (PEM) of etcd, for endpoints with https://.")
             .derived("trust.cer in ssl.dir").standing(Standing::Ours);
         ETCD_CERT_FILE = Key::new("registry.etcd.ssl.certFile", Kind::Text, "",
-            "Certificate (PEM) this node shows to etcd; with registry.etcd.ssl.keyFile or not at all.")
+            "The certificate (PEM) of this node for etcd. Set it together with registry.etcd.ssl.keyFile.")
             .standing(Standing::Ours);
         ETCD_KEY_FILE = Key::new("registry.etcd.ssl.keyFile", Kind::Text, "",
-            "Its private key (PEM); if it is encrypted, cert_pwd in ssl.dir holds its password.")
+            "The private key (PEM) of this certificate. If it is encrypted, its password is in cert_pwd in ssl.dir.")
             .standing(Standing::Ours);
         ETCD_SERVER_NAME = Key::new("registry.etcd.ssl.serverName", Kind::Text, "",
-            "Name that etcd's certificate must carry, where it is not the endpoint's host.")
+            "The name that etcd's certificate must have, if it is not the host of the endpoint.")
             .derived("the endpoint's host").standing(Standing::Ours);
         ETCD_VERIFY_NAME = Key::new("registry.etcd.ssl.verifyServerName", Kind::Switch, "1",
-            "0: etcd's certificate must be signed by the CA, but may carry any name, as the original has it.")
+            "0: etcd's certificate may have any name, as in the reference. It must still be signed by the CA.")
             .standing(Standing::Ours);
     }
     "This node's instance" {
         INSTANCE_ENDPOINT = Key::new("registry.instance.endpoint", Kind::Text, "",
-            "host or host:port under which others reach this node. Needed behind NAT, in containers and with a wildcard \
-             address. Nodes behind one load balancer may give its address: they share one entry.")
+            "host or host:port under which others reach this node. Needed behind NAT, in containers, and with an address that \
+             means all addresses. Nodes behind one load balancer may have its address; they then share one entry.")
             .derived("server.host and server.port").shipped(&[""]);
         INSTANCE_DC_NAME = Key::new("registry.instance.datacenter.name", Kind::Text, "",
-            "Data center of this node; counts only together with region and availableZone.")
+            "The data center of this node. Used only if region and availableZone are set, too.")
             .shipped(&[""]);
         INSTANCE_DC_REGION = Key::new("registry.instance.datacenter.region", Kind::Text, "",
-            "Its region.")
+            "The region of this node.")
             .shipped(&[""]);
         INSTANCE_DC_ZONE = Key::new("registry.instance.datacenter.availableZone", Kind::Text, "",
-            "Its zone.")
+            "The zone of this node.")
             .shipped(&[""]);
     }
     "Every instance" {
         INSTANCE_TTL = Key::new("registry.instance.ttl", Kind::Integer(0, 9_000_000_000), "0",
-            "Above 0: seconds that every instance's lease lasts, whatever its health check says. 0: interval x (times + 1).")
+            "Above 0: the TTL of every lease in seconds, whatever the health check of the instance says. 0: interval x (times + \
+             1) of the health check.")
             .env("INSTANCE_TTL").shipped(&[""]);
         INSTANCE_MIN_INTERVAL = Key::new("registry.instance.minInterval", Kind::Duration(0, DAY), "5s",
-            "Shortest heartbeat interval an instance may ask for, so that one client cannot flood the registry.")
+            "The shortest heartbeat interval that an instance may have, so that one client cannot flood the registry.")
             .shipped(&["5s"]);
         INSTANCE_MIN_TIMES = Key::new("registry.instance.minTimes", Kind::Integer(0, 1_000_000), "3",
-            "Fewest heartbeats that may be missed: fewer, and one lost packet ends an instance.");
+            "The smallest number of heartbeats that an instance may miss. With a smaller number, one lost packet could end an \
+             instance.");
         INSTANCE_PROPERTIES = Key::new("registry.instance.properties", Kind::Map, "",
-            "Pairs added to every instance's properties (registry.instance.properties.zone = z1); they win over the \
-             instance's own.")
+            "Properties that are added to every instance (registry.instance.properties.zone = z1). They win over the properties \
+             of the instance.")
             .shipped(&[""]);
         EXPIRY_GUARD_SHARE = Key::new("registry.instance.expiryGuard.share", Kind::Ratio, "0.2",
-            "Expiries of more than this share of all instances within about a heartbeat interval are held back, since a cut \
-             network looks like that and a fifth of a registry does not die by itself; 1 turns this guard off.")
+            "If more than this share of all instances expire within about a heartbeat interval, their expiries are held back: a \
+             network failure looks like that, and a fifth of all instances rarely die at the same time. 1 turns this guard off.")
             .standing(Standing::Ours);
         EXPIRY_GUARD_PRESERVATION = Key::new("registry.instance.expiryGuard.preservation", Kind::Switch, "true",
-            "Holds expiries back while 80 % and more of all instances, and more than 5, have expired and are still shown, as \
-             the reference does. false: only registry.instance.expiryGuard.share holds any.")
+            "Holds expiries back while 80 % or more of all instances, and more than 5, have expired and are still shown, as the \
+             reference does. false: only registry.instance.expiryGuard.share holds expiries back.")
             .standing(Standing::Ours);
     }
     "Services and schemas" {
         GLOBAL_VISIBLE = Key::new("registry.service.globalVisible", Kind::List, "",
-            "Names of services of the app default in default/default that every tenant finds, besides SERVICECENTER.")
+            "Names of services that every tenant finds, in addition to SERVICECENTER. They are services of the application \
+             default in default/default.")
             .env("CSE_SHARED_SERVICES").shipped(&[""]);
         DEPENDENCY_CROSS_DOMAIN = Key::new("registry.dependency.crossDomain", Kind::Switch, "false",
-            "Lets a service of one domain depend on a service of another domain. Then the consumer is told about the provider's \
-             instances, and the provider cannot be deleted while the consumer depends on it. Off, because domains are separate; \
-             projects of one domain may always depend on each other.")
+            "Lets a service of one domain depend on a service of another domain. The consumer is then told about the instances \
+             of the provider, and the provider cannot be deleted while the consumer depends on it. Off, because domains are \
+             separate. Projects of one domain may always depend on each other.")
             .standing(Standing::Ours);
         SERVICE_RETIRE_DISABLE = Key::new("registry.service.retire.disable", Kind::Switch, "false",
             "Turns off the job that deletes old versions without instances.")
             .shipped(&["false"]);
         SERVICE_RETIRE_CRON = Key::new("registry.service.retire.cron", Kind::Cron, "0 1 * * *",
-            "When that job runs, local time (minute hour day-of-month month day-of-week): at night.")
+            "When this job runs: minute, hour, day of month, month, day of week, in local time. By default at night.")
             .shipped(&["0 1 * * *"]);
         SERVICE_RETIRE_RESERVE = Key::new("registry.service.retire.reserve", Kind::Integer(1, 1_000_000), "3",
-            "Newest versions of a service that the job keeps in any case: the current one, its successor, one to go back to.")
+            "How many versions of a service the job always keeps, newest first: the current one, the next one, and one to go \
+             back to.")
             .shipped(&["3"]);
         SCHEMA_DISABLE = Key::new("registry.schema.disable", Kind::Switch, "false",
-            "Refuses to write a single schema (403001); lists, reading and deleting go on.")
+            "Rejects writing a single schema (403001). Writing lists, reading and deleting are still possible.")
             .env("SCHEMA_DISABLE").shipped(&["false"]);
         SCHEMA_RETIRE_CRON = Key::new("registry.schema.retire.cron", Kind::Cron, "0 2 * * *",
-            "When schema contents that no service refers to are deleted, local time: at night, after the other job.")
+            "When texts of schemas that no service refers to are deleted, in local time. By default at night, after the other \
+             job.")
             .shipped(&["0 2 * * *"]);
     }
     "Quotas" {
         QUOTA_DOMAIN = Key::new("quota.cap.domain.limit", Kind::Integer(0, u64::MAX), "10000",
-            "Tenants (domain/project) that may hold services. The other quotas are a tenant's, and any client may name a new \
-             one: without a limit they would bound nothing. A tenant counts until its last service is deleted.")
+            "How many tenants (domain/project) may hold services. The other quotas apply to one tenant, and any client can name \
+             a new tenant, so they limit nothing without this quota. A tenant counts until its last service is deleted.")
             .env("QUOTA_DOMAIN").standing(Standing::Ours);
         QUOTA_SERVICE = Key::new("quota.cap.service.limit", Kind::Integer(0, u64::MAX), "50000",
-            "Service versions a tenant (domain/project) may hold.")
+            "How many service versions a tenant (domain/project) may hold.")
             .env("QUOTA_SERVICE").shipped(&["50000"]);
         QUOTA_INSTANCE = Key::new("quota.cap.instance.limit", Kind::Integer(0, u64::MAX), "150000",
-            "Instances a tenant may hold.")
+            "How many instances a tenant may hold.")
             .env("QUOTA_INSTANCE").shipped(&["150000"]);
         QUOTA_SCHEMA = Key::new("quota.cap.schema.limit", Kind::Integer(0, u64::MAX), "100",
-            "Schemas of one service.")
+            "How many schemas a service may have.")
             .env("QUOTA_SCHEMA").shipped(&["100"]);
         QUOTA_SCHEMA_BYTES = Key::new("quota.cap.schema.bytes", Kind::Integer(0, u64::MAX), "67108864",
-            "Bytes of the texts of one service's schemas together: 42 of the largest (1.5 MiB), or quota.cap.schema.limit of \
-             650 KiB each. Above it a text can still be replaced by one that is not longer.")
+            "Bytes of all schema texts of a service together: 42 of the largest (1.5 MiB), or quota.cap.schema.limit texts of \
+             650 KiB. Over it, a text can still be replaced by one that is not longer.")
             .env("QUOTA_SCHEMA_BYTES").standing(Standing::Ours);
         QUOTA_TAG = Key::new("quota.cap.tag.limit", Kind::Integer(0, u64::MAX), "100",
-            "Tags of one service in one request.")
+            "How many tags one request may give a service.")
             .env("QUOTA_TAG").shipped(&["100"]);
         QUOTA_DEPENDENCY = Key::new("quota.cap.dependency.limit", Kind::Integer(0, u64::MAX), "1000",
-            "Providers of one consumer. Each change writes the whole list, so the cost of a change grows with the list. A service \
-             calls far fewer.")
+            "How many providers a consumer may have. Each change writes the whole list, so its cost grows with the list. \
+             Services call far fewer.")
             .env("QUOTA_DEPENDENCY").standing(Standing::Ours);
     }
     "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",
-            "How often a websocket that serves as an instance's heartbeat is pinged; each pong is a beat, so keep it below the \
-             instance's interval. Watching clients are pinged every 30s, whatever this key says.")
+            "How often a websocket that serves as the heartbeat of an instance is pinged. Each pong counts as a heartbeat, so \
+             the value must be below the heartbeat interval of the instance. Clients that watch are always pinged every 30s.")
             .shipped(&["30s"]).lenient();
         METRICS_ENABLE = Key::new("metrics.enable", Kind::Switch, "true",
-            "false: GET /metrics is 404 (the reference then still shows its runtime's). On, as in the shipped file; the \
-             reference's own default is off.")
+            "false: GET /metrics is answered 404. On, as in the app.yaml of the reference; off by default in its code.")
             .shipped(&["true"]);
         METRICS_EXPORTER = Key::new("metrics.exporter", Kind::Text, "prometheus",
-            "prometheus: GET /metrics answers on server.port; anything else: it is 404.")
+            "prometheus: GET /metrics is answered on server.port. Any other value: it is answered 404.")
             .shipped(&["prometheus"]);
     }
 }

@@ -1,10 +1,10 @@
-//! The log: env_logger set up from [`LogConfig`]. One line an event, UTC, to standard output or a file that rotates.
+//! The log: one line for each event, with UTC time, on standard output or in a file that rotates.
 //!
-//! `RUST_LOG` decides the levels, if it is set. Else `log.level` does for this program, and other crates say no more than
-//! INFO: the details of HTTP/2 frames do not help an operator who asked for DEBUG.
+//! If `RUST_LOG` is set, it decides the levels. Otherwise `log.level` is the level of this program, and other crates log no more
+//! than INFO: details of HTTP/2 frames do not help an operator who asked for DEBUG.
 //!
-//! env_logger chooses and formats the lines; [`queue`] writes them, so that no thread waits for the output.
-//! `log::logger().flush()` waits until the lines logged before are written, 1 s at most. Call it before the process ends.
+//! env_logger filters and formats the lines. [`queue`] writes them, so that no thread waits for the output.
+//! `log::logger().flush()` waits up to 1 s until the lines logged before are written. Call it before the process ends.
 
 mod printable;
 mod queue;
@@ -18,37 +18,28 @@ use log::{LevelFilter, Log, Metadata, Record};
 
 use super::sections::{LogConfig, LogFormat};
 pub use printable::printable;
-use queue::Queue;
+use queue::LogQueue;
 use rotate::RotatingFile;
 
-/// Why there is no log.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    /// The file cannot be opened.
     #[error(
-        "log.file = {path:?}: cannot be opened: {source}; name a file that this user may write, or an empty value for standard output"
+        "log.file = {path:?}: cannot be opened: {source}; write the path of a file that this user may write, or an empty value for standard output"
     )]
-    File {
-        /// The file.
-        path: String,
-        /// The system's words.
-        source: io::Error,
-    },
-    /// The thread that writes cannot be started.
-    #[error("the log has no thread: {0}")]
+    File { path: String, source: io::Error },
+    #[error("the thread that writes the log cannot be started: {0}")]
     Thread(io::Error),
-    /// There is one already.
     #[error("the log is set up already")]
     Twice,
 }
 
-/// The queue of the process' log.
-static QUEUE: OnceLock<Queue> = OnceLock::new();
+/// The queue of the log of this process.
+static QUEUE: OnceLock<LogQueue> = OnceLock::new();
 
-/// env_logger, with a flush.
+/// env_logger, with a `flush` that waits for the queue.
 struct QueuedLogger {
     logger: Logger,
-    queue: Queue,
+    queue: LogQueue,
 }
 
 impl Log for QueuedLogger {
@@ -65,18 +56,16 @@ impl Log for QueuedLogger {
     }
 }
 
-/// Sets up the log of the process. Once.
+/// Sets up the log of the process. An error if it is called twice.
 pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
-    let report = |dropped| {
-        log::error!("lines of the log that were dropped, since the output did not take them: {dropped}")
-    };
+    let report = |dropped| log::error!("log lines dropped because the output did not take them: {dropped}");
     let LogConfig { level, filter, file, format } = config;
     let queue = match file {
-        None => Queue::start(io::stdout(), report),
+        None => LogQueue::start(io::stdout(), report),
         Some(file) => {
             let opened = RotatingFile::open(file)
                 .map_err(|source| LoggingError::File { path: file.path.display().to_string(), source })?;
-            Queue::start(opened, report)
+            LogQueue::start(opened, report)
         }
     };
     let queue = queue.map_err(LoggingError::Thread)?;
@@ -89,7 +78,8 @@ pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
     QUEUE.set(queue).map_err(|_| LoggingError::Twice)
 }
 
-/// Opens the log file again, if there is one: somebody may have moved it away. What was logged before goes to the former file.
+/// Opens the log file again, because somebody may have moved it. Lines logged before go to the old file. Does nothing if there is
+/// no log file.
 pub fn reopen() {
     if let Some(queue) = QUEUE.get() {
         queue.reopen();
@@ -103,11 +93,11 @@ fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: 
         None => {
             builder.filter_level(level.min(LevelFilter::Info));
             builder.filter_module("service_center", level);
-            // What these say of themselves at a start is no state of ours.
+            // At INFO these log their own start, which says nothing about the registry.
             for library in ["actix_server", "actix_rt"] {
                 builder.filter_module(library, level.min(LevelFilter::Warn));
             }
-            // Logs what clients do wrong as an error, a line a request.
+            // It logs an error for each mistake of a client. A client could fill the log.
             builder.filter_module("actix_http", LevelFilter::Off);
         }
     }
@@ -119,8 +109,8 @@ fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: 
     builder
 }
 
-/// A line without its end. What is not printable in the message is escaped, in JSON before JSON's own escapes: so it is
-/// harmless in the file and in what a program takes out of it, and an event is a line.
+/// A line without its line end. Characters of the message that are not printable are escaped, so that an event is one line. In JSON
+/// they are escaped before JSON's own escapes, so that they stay harmless when a program decodes the line.
 fn line(format: LogFormat, time: &str, record: &Record<'_>) -> String {
     let message = record.args().to_string();
     let message = printable(&message);
@@ -159,7 +149,7 @@ mod tests {
         }
     }
 
-    /// What is written of one event of each level of this program and of another crate.
+    /// The log after one event of each level, from this program and from another crate.
     fn written(level: LevelFilter, filter: Option<&str>, format: LogFormat) -> String {
         let captured = Captured::default();
         let target = Target::Pipe(Box::new(captured.clone()));
@@ -186,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn the_level_is_this_programs_and_others_say_no_more_than_info() {
+    fn the_level_is_that_of_this_program_and_other_crates_log_up_to_info() {
         let text = written(LevelFilter::Debug, None, LogFormat::Text);
         assert_eq!(levels(&text, "service_center"), ["ERROR", "WARN", "INFO", "DEBUG"]);
         assert_eq!(levels(&text, "h2"), ["ERROR", "WARN", "INFO"]);

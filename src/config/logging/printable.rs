@@ -1,15 +1,15 @@
-//! Text as a log or a terminal may show it. A registry repeats what strangers send: names, ids, parts of bodies. None of it may
-//! end a line, move the cursor, ring the bell, hide or reorder what stands beside it.
+//! Makes text safe for a log or a terminal. Messages of a registry quote what clients send: names, ids, parts of bodies. Such a text
+//! must not end a line, move the cursor, ring the bell, or hide or reorder other text.
 
 use std::borrow::Cow;
 
-/// Stand as they are, though Rust's literals escape them.
+/// Characters that Rust escapes in a literal, and that stay as they are here.
 fn is_quoting(c: char) -> bool {
     matches!(c, '\\' | '"' | '\'')
 }
 
-/// The text with everything escaped that is not printable, as a Rust literal would: line breaks and other control characters
-/// (`\n`, `\u{1b}`), formatting characters of bidirectional text, invisible, private and unassigned characters.
+/// Escapes every character that is not printable, in the form of a Rust literal: line breaks and other control characters (`\n`,
+/// `\u{1b}`), formatting characters of bidirectional text, and invisible, private and unassigned characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if text.bytes().all(|byte| (b' '..=b'~').contains(&byte)) {
         return Cow::Borrowed(text);
@@ -28,7 +28,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_for_people_stays() {
+    fn printable_text_stays() {
         for text in ["", "plain 'a' \"b\" \\d+ {}", "größer, 服务, сервис, e\u{301}", "服\\务\"'"]
         {
             assert_eq!(printable(text), text);

@@ -1,84 +1,84 @@
-//! A bounded queue between the threads that log and the output, and a thread that writes. A pipe that nobody reads, or a disk
-//! that hangs, stops only that thread.
+//! A bounded queue of log lines, and the thread that writes them to the output. A pipe that nobody reads, or a disk that hangs, stops
+//! only this thread.
 //!
-//! When the queue is full the newest line is dropped and counted; the number is reported once there is room again.
+//! If the queue is full, the newest line is dropped and counted. When there is room again, the log says how many lines were dropped.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::metrics;
 
-/// Bytes that may wait: some thousands of lines, which is more than a start or a burst of warnings writes. A line that is
-/// longer is dropped.
+/// Bytes that may wait. This is some thousands of lines, more than a start or a burst of warnings writes. A longer line is dropped.
 const MAX_BYTES: usize = 1 << 20;
-/// How long a flush waits. The process flushes before it ends, and an output that nobody reads must not delay the end.
+/// How long a flush waits. The process flushes before it ends, and an output that nobody reads must not keep it from ending.
 const FLUSH_LIMIT: Duration = Duration::from_secs(1);
-/// How long the thread rests when an output is full and does not block.
+/// How long the thread waits if the output is full and does not block.
 const REST: Duration = Duration::from_millis(20);
 
-/// Where the lines go.
-pub trait Output: Write + Send + 'static {
-    /// Opens it again, since somebody may have moved the file away.
+pub trait LogOutput: Write + Send + 'static {
+    /// Opens the output again, because somebody may have moved the file.
     fn reopen(&mut self) -> io::Result<()>;
 }
 
-impl Output for io::Stdout {
+impl LogOutput for io::Stdout {
     fn reopen(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// The end of the queue into which lines are put. Cheap to clone.
+/// The sending end of the queue. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Queue(Arc<Shared>);
+pub struct LogQueue(Arc<QueuedLines>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
+struct QueuedLines {
+    state: Mutex<LogQueueState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LogQueueState {
     lines: VecDeque<Vec<u8>>,
     bytes: usize,
-    /// Lines taken in since the start, and lines that are written or lost.
+    /// Lines put into the queue since the start, and lines that were written or lost since then.
     accepted: u64,
     done: u64,
     dropped: u64,
-    /// The output is opened again when so many lines are done.
+    /// Open the output again when `done` has reached this number.
     reopen_at: Option<u64>,
 }
 
-impl Queue {
-    /// Starts the thread. `report` is told, on that thread, how many lines were dropped.
-    pub fn start(output: impl Output, report: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
+impl LogQueue {
+    /// Starts the thread. The thread calls `report` with the number of lines that were dropped.
+    pub fn start(output: impl LogOutput, report: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let queue = Self(Arc::default());
-        let writer = Writer { queue: queue.clone(), output, report };
+        let writer = LogWriter { queue: queue.clone(), output, report };
         std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
         Ok(queue)
     }
 
-    /// Opens the output again after the lines that wait now are written.
+    /// Opens the output again as soon as the lines that are waiting now are written.
     pub fn reopen(&self) {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         state.reopen_at = Some(state.accepted);
         drop(state);
         self.0.changed.notify_all();
     }
 
-    /// Waits until what was put in before is written, 1 s at most.
+    /// Waits up to 1 s until the lines that are waiting now are written.
     pub fn flush(&self) {
-        let state = self.lock();
+        let mut state = self.0.state.lock();
         let until = state.accepted;
-        // The process ends now, whether or not the time was enough.
-        drop(self.0.changed.wait_timeout_while(state, FLUSH_LIMIT, |state| state.done < until));
+        // The result does not matter: the process ends in any case.
+        let _ = self.0.changed.wait_while_for(&mut state, |state| state.done < until, FLUSH_LIMIT);
     }
 
     fn put(&self, line: &[u8]) {
-        let mut state = self.lock();
+        let mut state = self.0.state.lock();
         if state.bytes + line.len() > MAX_BYTES {
             state.dropped += 1;
             metrics::LOG_LINES_DROPPED.add(1);
@@ -90,51 +90,49 @@ impl Queue {
         drop(state);
         self.0.changed.notify_all();
     }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
-/// A call is a line: the logger formats each into a buffer and writes it whole.
-impl Write for Queue {
+/// Each call of `write` is one line: the logger formats a line in a buffer and writes it at once.
+impl Write for LogQueue {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         self.put(line);
         Ok(line.len())
     }
 
-    /// Nothing: the logger calls it behind each line.
+    /// Does nothing. The logger calls it after each line, and must not wait.
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
 }
 
-/// What the thread has.
-struct Writer<O, R> {
-    queue: Queue,
+/// The state of the thread.
+struct LogWriter<O, R> {
+    queue: LogQueue,
     output: O,
     report: R,
 }
 
-impl<O: Output, R: Fn(u64)> Writer<O, R> {
+impl<O: LogOutput, R: Fn(u64)> LogWriter<O, R> {
     /// Runs as long as the process.
     fn run(mut self) {
         loop {
             let Some(line) = self.next() else {
                 if let Err(error) = self.output.reopen() {
-                    log::error!("the log cannot be opened again, the former file is written to: {error}");
+                    log::error!(
+                        "the log file cannot be opened again, so the log goes on in the old file: {error}"
+                    );
                 }
                 continue;
             };
             let written = write_whole(&mut self.output, &line);
-            let mut state = self.queue.lock();
+            let mut state = self.queue.0.state.lock();
             state.bytes -= line.len();
             state.done += 1;
             if written.is_err() {
                 state.dropped += 1;
                 metrics::LOG_LINES_DROPPED.add(1);
             }
-            // A report needs room, and an output that takes it.
+            // Report only if there is room for the line, and if the output works.
             let has_room = state.bytes < MAX_BYTES / 2 && written.is_ok();
             let dropped = if has_room { std::mem::take(&mut state.dropped) } else { 0 };
             drop(state);
@@ -145,9 +143,9 @@ impl<O: Output, R: Fn(u64)> Writer<O, R> {
         }
     }
 
-    /// The next line; `None`: the output is to be opened again.
+    /// Waits for the next line. `None` if the output is to be opened again.
     fn next(&self) -> Option<Vec<u8>> {
-        let mut state = self.queue.lock();
+        let mut state = self.queue.0.state.lock();
         loop {
             if state.reopen_at.is_some_and(|at| at <= state.done) {
                 state.reopen_at = None;
@@ -156,12 +154,13 @@ impl<O: Output, R: Fn(u64)> Writer<O, R> {
             if let Some(line) = state.lines.pop_front() {
                 return Some(line);
             }
-            state = self.queue.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.queue.0.changed.wait(&mut state);
         }
     }
 }
 
-/// Writes all of it. Whoever started the process may have made its standard output one that does not block.
+/// Writes all bytes. Waits and tries again if the output does not block, because whoever started the process may have set its
+/// standard output so.
 fn write_whole(output: &mut impl Write, mut rest: &[u8]) -> io::Result<()> {
     while !rest.is_empty() {
         match output.write(rest) {
@@ -187,10 +186,10 @@ mod tests {
 
     use super::*;
 
-    /// Hands over each write, and waits until somebody takes it.
-    struct Slow(SyncSender<String>);
+    /// An output that sends each write to the test, and waits until the test takes it.
+    struct SlowOutput(SyncSender<String>);
 
-    impl Write for Slow {
+    impl Write for SlowOutput {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             let text = String::from_utf8_lossy(bytes).into_owned();
             self.0.send(text).map_err(|_| ErrorKind::BrokenPipe)?;
@@ -202,15 +201,16 @@ mod tests {
         }
     }
 
-    impl Output for Slow {
+    impl LogOutput for SlowOutput {
         fn reopen(&mut self) -> io::Result<()> {
             self.write(b"reopened").map(drop)
         }
     }
 
-    fn queue() -> (Queue, Receiver<String>, Receiver<u64>) {
+    fn queue() -> (LogQueue, Receiver<String>, Receiver<u64>) {
         let ((out, written), (report, reported)): (_, (Sender<u64>, _)) = (sync_channel(0), channel());
-        let queue = Queue::start(Slow(out), move |dropped| report.send(dropped).unwrap_or(())).unwrap();
+        let queue =
+            LogQueue::start(SlowOutput(out), move |dropped| report.send(dropped).unwrap_or(())).unwrap();
         (queue, written, reported)
     }
 
@@ -225,18 +225,18 @@ mod tests {
         });
         queue.flush();
         assert_eq!(reader.join().unwrap(), ("a\n".to_owned(), "b\n".to_owned(), "c\n".to_owned()));
-        assert_eq!(queue.lock().done, 3);
+        assert_eq!(queue.0.state.lock().done, 3);
     }
 
     #[test]
-    fn a_full_queue_drops_the_newest_and_says_how_many() {
+    fn a_full_queue_drops_the_newest_line_and_reports_how_many() {
         let (queue, written, reported) = queue();
         let line = vec![b'x'; MAX_BYTES / 4];
         for _ in 0..7 {
             queue.put(&line);
         }
         queue.put(&vec![b'y'; MAX_BYTES + 1]);
-        // Nobody reads: this ends all the same.
+        // Nothing is read from the output. The flush returns all the same.
         queue.flush();
         for _ in 0..4 {
             assert_eq!(written.recv().unwrap().len(), line.len());
@@ -244,11 +244,11 @@ mod tests {
         assert_eq!(reported.recv().unwrap(), 4);
         queue.put(b"next\n");
         assert_eq!(written.recv().unwrap(), "next\n");
-        assert!(queue.lock().dropped == 0 && reported.try_recv().is_err());
+        assert!(queue.0.state.lock().dropped == 0 && reported.try_recv().is_err());
     }
 
     #[test]
-    fn an_output_is_opened_again_behind_what_waits() {
+    fn an_output_is_opened_again_after_the_waiting_lines() {
         let (queue, written, _) = queue();
         queue.put(b"a\n");
         queue.put(b"b\n");
@@ -259,14 +259,14 @@ mod tests {
     }
 
     #[test]
-    fn an_output_that_fails_is_not_told_of_its_failures() {
+    fn failures_of_the_output_are_not_reported_to_it() {
         let (queue, written, reported) = queue();
         drop(written);
         for _ in 0..3 {
             queue.put(b"a\n");
         }
         queue.flush();
-        let state = queue.lock();
+        let state = queue.0.state.lock();
         assert_eq!((state.done, state.dropped), (3, 3));
         assert!(reported.try_recv().is_err());
     }

@@ -1,5 +1,5 @@
-//! A log file that is put aside when it is full: `service-center.log` becomes `service-center.log.1`, the former `.1` becomes
-//! `.2`, and so on; what would go beyond the last one kept is deleted.
+//! A log file that rotates. When it is full, `service-center.log` becomes `service-center.log.1`, the old `.1` becomes `.2`, and so
+//! on. The oldest file is deleted if there are more than configured.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
@@ -7,15 +7,14 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::super::sections::LogFile;
-use super::queue::Output;
+use super::queue::LogOutput;
 
-/// Rights of a new log file: what collects logs reads them as a member of the file's group; others see no names and addresses
-/// of a registry. A file that is there keeps its rights.
+/// Rights of a new log file. A program that collects logs is a member of the group. Other users must not see the names and addresses
+/// in a registry. An existing file keeps its rights.
 const FILE_MODE: u32 = 0o640;
-/// Rights of a new folder for log files, for the same readers.
+/// Rights of a new folder for log files.
 const FOLDER_MODE: u32 = 0o750;
 
-/// The file being written.
 #[derive(Debug)]
 pub(super) struct RotatingFile {
     path: PathBuf,
@@ -26,11 +25,11 @@ pub(super) struct RotatingFile {
 }
 
 impl RotatingFile {
-    /// Opens the file at its end; makes it and its folder if they are absent. Follows a link: the path is the operator's, and
+    /// Opens the file for appending. Creates it and its folder if they do not exist. Follows a link: the operator chose the path, and
     /// containers link log files to `/dev/stdout`.
     pub fn open(settings: &LogFile) -> io::Result<Self> {
         let LogFile { path, rotate_bytes, backups } = settings.clone();
-        let (file, bytes) = at_its_end(&path)?;
+        let (file, bytes) = open_at_end(&path)?;
         Ok(Self { path, rotate_bytes, backups, file, bytes })
     }
 
@@ -45,13 +44,13 @@ impl RotatingFile {
         if self.backups == 0 {
             std::fs::remove_file(&self.path)?;
         }
-        (self.file, self.bytes) = at_its_end(&self.path)?;
+        (self.file, self.bytes) = open_at_end(&self.path)?;
         Ok(())
     }
 }
 
-/// The file and its length; it and its folder are made if they are absent.
-fn at_its_end(path: &Path) -> io::Result<(File, u64)> {
+/// Opens the file for appending, and returns it with its length. Creates the file and its folder if they do not exist.
+fn open_at_end(path: &Path) -> io::Result<(File, u64)> {
     if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(folder)?;
     }
@@ -60,7 +59,7 @@ fn at_its_end(path: &Path) -> io::Result<(File, u64)> {
     Ok((file, bytes))
 }
 
-/// `path` itself for 0, else `path.<number>`.
+/// `path` for 0, otherwise `path.<number>`.
 fn numbered(path: &Path, number: usize) -> PathBuf {
     if number == 0 {
         return path.to_owned();
@@ -70,19 +69,20 @@ fn numbered(path: &Path, number: usize) -> PathBuf {
     PathBuf::from(name)
 }
 
-impl Output for RotatingFile {
+impl LogOutput for RotatingFile {
     fn reopen(&mut self) -> io::Result<()> {
-        (self.file, self.bytes) = at_its_end(&self.path)?;
+        (self.file, self.bytes) = open_at_end(&self.path)?;
         Ok(())
     }
 }
 
 impl Write for RotatingFile {
-    /// Writes whole: the logger hands over one line at a time, and a line is never split over two files.
+    /// Writes one whole line, so that no line is split over two files.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let length = line.len() as u64;
         if self.bytes > 0 && self.bytes + length > self.rotate_bytes && self.rotate().is_err() {
-            // A folder that cannot be renamed in: better a file too large than no log. Tried again a file's length later.
+            // Files in this folder cannot be renamed. A file that is too large is better than no log. The next try is after as many
+            // bytes again.
             self.bytes = 0;
         }
         self.file.write_all(line)?;
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_the_folder_and_shows_nothing_to_others() {
+    fn other_users_cannot_read_new_files_and_folders() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b/sc.log");
         let mut file =

@@ -1,58 +1,57 @@
-//! This node's own instance, and the rules for every instance.
+//! Keys of the node's own instance, and of every instance.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::super::endpoint::{bracketed, is_wildcard, parse_port, split_host_port};
 use super::super::keys::table;
-use super::super::reader::Reader;
+use super::super::reader::ConfigReader;
 use super::server::ServerConfig;
 
-/// Where this node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Datacenter {
-    /// Data center.
     pub name: String,
-    /// Region.
     pub region: String,
-    /// Zone.
     pub available_zone: String,
 }
 
-/// This node's own instance, and the rules for every instance.
 #[derive(Clone, Debug, PartialEq)]
 pub struct InstanceConfig {
-    /// `host:port` under which others reach this node, an IPv6 host in brackets: `10.12.0.1:30100`, `[fd00::1]:30100`.
+    /// `host:port` under which others reach this node: `10.12.0.1:30100`, `[fd00::1]:30100`.
     pub endpoint: String,
-    /// The name this node registers: `service_center_` and the listening address with `_` for each `.` and `:`
-    /// (`service_center_10_12_0_1`); on a wildcard address, of the endpoint's host.
+    /// The host name of the node's instance: `service_center_` and the listening address, with `_` for each `.` and `:`
+    /// (`service_center_10_12_0_1`). On a wildcard address, the host of `endpoint` instead.
     pub host_name: String,
-    /// Where this node stands.
     pub datacenter: Option<Datacenter>,
-    /// Seconds that every lease lasts, whatever the instance's health check says.
+    /// The TTL of every lease, in seconds, whatever the health check of the instance says.
     pub ttl: Option<i64>,
-    /// Shortest heartbeat interval.
+    /// The shortest heartbeat interval that an instance may have.
     pub min_interval: Duration,
-    /// Fewest heartbeats that may be missed.
+    /// The smallest number of heartbeats that an instance may miss.
     pub min_times: u32,
-    /// Added to every instance's properties; wins over its own.
+    /// Added to the properties of every instance. They win over its own.
     pub properties: BTreeMap<String, String>,
-    /// Whether expiries are held back while 80 % and more of all instances have expired.
+    /// Whether expiries are held back while 80 % or more of all instances have expired.
     pub expiry_guard_preservation: bool,
-    /// Share of all instances whose expiry within about a heartbeat interval is held back; above 0, at most 1 (never).
+    /// If more than this share of all instances expire within about a heartbeat interval, their expiries are held back. Above 0;
+    /// 1 is never.
     pub expiry_guard_share: f64,
 }
 
 impl InstanceConfig {
-    pub(in super::super) fn read(reader: &mut Reader, server: &ServerConfig, self_register: bool) -> Self {
+    pub(in super::super) fn read(
+        reader: &mut ConfigReader,
+        server: &ServerConfig,
+        self_register: bool,
+    ) -> Self {
         let endpoint = endpoint(reader, server, self_register);
         let published = split_host_port(&endpoint).map_or("", |(host, _)| host);
         let named = if is_wildcard(&server.host) { published } else { &server.host };
         let ttl: i64 = reader.integer(&table::INSTANCE_TTL);
         if (1..USUAL_INTERVAL).contains(&ttl) {
             let text = format!(
-                "instances that send a heartbeat each {USUAL_INTERVAL} s, as clients usually do, expire between two of \
-                 them: every lease lasts {ttl} s; set more than {USUAL_INTERVAL}, or 0 for what each health check says"
+                "every lease lasts {ttl} s, but most clients send a heartbeat every {USUAL_INTERVAL} s, so their instances expire \
+                 between two heartbeats; set more than {USUAL_INTERVAL}, or 0 to use the health check of each instance"
             );
             reader.warn(&table::INSTANCE_TTL, text);
         }
@@ -70,16 +69,16 @@ impl InstanceConfig {
     }
 }
 
-/// Seconds between two heartbeats where a client does not say otherwise.
+/// The heartbeat interval of clients that do not set another one, in seconds.
 const USUAL_INTERVAL: i64 = 30;
 
-fn endpoint(reader: &mut Reader, server: &ServerConfig, self_register: bool) -> String {
+fn endpoint(reader: &mut ConfigReader, server: &ServerConfig, self_register: bool) -> String {
     let Some(given) = reader.text_if_any(&table::INSTANCE_ENDPOINT) else {
         if self_register && is_wildcard(&server.host) {
             reader.refuse(
                 &table::SERVER_HOST,
-                "others cannot reach a wildcard address: set registry.instance.endpoint to the host:port under which \
-                 they reach this node, or listen on one address",
+                "others cannot reach a wildcard address; set registry.instance.endpoint to the host:port under which they \
+                 reach this node, or listen on one address",
             );
         }
         let endpoint = format!("{}:{}", bracketed(&server.host), server.port);
@@ -96,14 +95,14 @@ fn endpoint(reader: &mut Reader, server: &ServerConfig, self_register: bool) -> 
         _ => {
             reader.refuse(
                 &table::INSTANCE_ENDPOINT,
-                "write host or host:port, such as 10.12.0.1:30100 or [fd00::1]:30100, without rest:// and path",
+                "write host or host:port, such as 10.12.0.1:30100 or [fd00::1]:30100, without rest:// and without a path",
             );
             given
         }
     }
 }
 
-fn datacenter(reader: &mut Reader) -> Option<Datacenter> {
+fn datacenter(reader: &mut ConfigReader) -> Option<Datacenter> {
     let keys = [&table::INSTANCE_DC_NAME, &table::INSTANCE_DC_REGION, &table::INSTANCE_DC_ZONE];
     let [name, region, available_zone] = keys.map(|key| reader.text_if_any(key));
     let some = name.is_some() || region.is_some() || available_zone.is_some();
@@ -111,7 +110,7 @@ fn datacenter(reader: &mut Reader) -> Option<Datacenter> {
         (Some(name), Some(region), Some(available_zone)) => Some(Datacenter { name, region, available_zone }),
         _ if some => {
             let set = keys.into_iter().find(|key| reader.is_given(key)).unwrap_or(keys[0]);
-            let text = "registry.instance.datacenter.name, .region and .availableZone count only if all three are set";
+            let text = "the data center is ignored; set all three of registry.instance.datacenter.name, .region and .availableZone";
             reader.warn(set, text);
             None
         }

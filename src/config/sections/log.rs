@@ -1,4 +1,4 @@
-//! What is logged, and where to.
+//! Keys of the log.
 
 use std::path::PathBuf;
 
@@ -6,43 +6,38 @@ use log::LevelFilter;
 
 use super::super::expand::expand_path;
 use super::super::keys::table;
-use super::super::reader::Reader;
+use super::super::reader::ConfigReader;
 
-/// The look of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
     /// `2026-01-02T03:04:05.678Z INFO service_center::app: text`
     Text,
-    /// One JSON object a line.
+    /// One JSON object on each line.
     Json,
 }
 
 /// A log file and its rotation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogFile {
-    /// The file.
     pub path: PathBuf,
-    /// Bytes after which it is put aside.
+    /// The file rotates when it has this many bytes.
     pub rotate_bytes: u64,
-    /// Old files kept.
+    /// How many old files are kept.
     pub backups: usize,
 }
 
-/// What is logged, and where to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogConfig {
-    /// Least level written.
     pub level: LevelFilter,
-    /// `RUST_LOG`: decides in place of `level`.
+    /// `RUST_LOG`. It decides instead of `level`.
     pub filter: Option<String>,
     /// `None`: standard output.
     pub file: Option<LogFile>,
-    /// The look of a line.
     pub format: LogFormat,
 }
 
 impl LogConfig {
-    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
         let level = match reader.choice(&table::LOG_LEVEL) {
             "TRACE" => LevelFilter::Trace,
             "DEBUG" => LevelFilter::Debug,

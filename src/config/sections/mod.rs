@@ -1,8 +1,8 @@
-//! One small struct a concern, each built from the reader. Rules that join several keys of one concern stand beside its
-//! struct.
+//! The structs of the configuration, one for each concern. Each is read from the reader. A rule about several keys is next to the
+//! struct that holds them.
 //!
-//! Whoever consumes a struct takes it apart with all its members by name (`let QuotaConfig { … } = quota;`, without `..`),
-//! so that a key nobody uses does not compile. A test (`tests/it/tidy/sections.rs`) looks for it.
+//! Code that uses a struct names all its fields (`let QuotaConfig { … } = quota;`, without `..`), so that a key without a use does
+//! not compile. `tests/it/tidy/sections.rs` checks it.
 
 mod instance;
 mod log;

@@ -1,20 +1,20 @@
-//! Where the registry's data lives.
+//! Keys of the store.
 
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::super::endpoint::{Cluster, EtcdEndpoint, Scheme, parse_clusters};
+use super::super::endpoint::{EtcdCluster, EtcdEndpoint, Scheme, parse_clusters};
 use super::super::keys::table;
-use super::super::reader::Reader;
+use super::super::reader::ConfigReader;
 use super::tls::TlsConfig;
 
-/// A text that is never shown.
+/// A text that no output shows.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the peer that asks for it.
+    /// The text itself. Do not show it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -26,79 +26,71 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Where the data lives.
 #[expect(clippy::large_enum_variant, reason = "there is one in the process")]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoreKind {
-    /// The durable store of this machine.
+    /// The durable store of this machine, in a folder.
     Embedded {
-        /// Its folder.
         dir: PathBuf,
     },
-    /// An etcd cluster.
     Etcd(EtcdConfig),
 }
 
-/// An etcd cluster and how to talk to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdConfig {
-    /// Where the cluster is; at least one, all with the same scheme.
+    /// At least one. All have the same scheme.
     pub endpoints: Vec<EtcdEndpoint>,
-    /// Limit of opening a connection.
     pub connect_timeout: Duration,
-    /// Limit of one request.
     pub request_timeout: Duration,
-    /// How often etcd is asked for its members; `None`: never.
+    /// How often etcd is asked for its members. `None`: never.
     pub sync_interval: Option<Duration>,
-    /// User and password, if etcd asks for them.
+    /// User and password.
     pub login: Option<(String, Secret)>,
-    /// Set exactly if the endpoints say `https://`.
+    /// `Some` if the endpoints have `https://`, otherwise `None`.
     pub tls: Option<EtcdTls>,
 }
 
-/// TLS towards etcd.
+/// TLS of connections to etcd.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdTls {
-    /// The CA bundle that signed etcd's certificate, PEM.
+    /// PEM. The CA certificates of etcd.
     pub ca_file: PathBuf,
-    /// Certificate and private key to show, PEM.
+    /// PEM. The certificate and the private key of this node.
     pub identity: Option<(PathBuf, PathBuf)>,
-    /// The password of that key; read only if it is encrypted.
+    /// The password of the private key. Read only if the key is encrypted.
     pub password_file: PathBuf,
-    /// The name etcd's certificate must carry; `None`: the endpoint's host.
+    /// The name that the certificate of etcd must have. `None`: the host of the endpoint.
     pub server_name: Option<String>,
-    /// Whether that name is looked at. The signature always is.
+    /// Whether that name is checked. The signature is always checked.
     pub verifies_name: bool,
 }
 
-/// Where the data lives, and how this node appears in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegistryConfig {
-    /// Where the data lives.
     pub kind: StoreKind,
-    /// Version under which this node registers itself: 2 to 4 numbers, such as `2.2.0`.
+    /// The version under which this node registers itself: 2 to 4 numbers, such as `2.2.0`.
     pub version: String,
-    /// Whether it registers itself at all.
+    /// Whether this node registers itself.
     pub self_register: bool,
 }
 
-/// Where etcd listens unless somebody says otherwise.
+/// Where etcd listens by default.
 const LOCAL_ETCD: &str = "127.0.0.1:2379";
 
-const INSTEAD: &str = "write etcd (a cluster; its addresses in registry.etcd.cluster.endpoints) or embedded_etcd (a durable store on this \
-     machine, in registry.embedded.dir)";
+const INSTEAD: &str = "write etcd (a cluster, whose addresses are in registry.etcd.cluster.endpoints) or embedded_etcd (a durable store on this \
+     machine, in the folder registry.embedded.dir)";
 
 impl RegistryConfig {
-    pub(in super::super) fn read(reader: &mut Reader, tls: &TlsConfig) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader, tls: &TlsConfig) -> Self {
         let kind = reader.text(&table::REGISTRY_KIND).to_ascii_lowercase();
         let given = [&table::ETCD_ENDPOINTS, &table::ETCD_MANAGER_ENDPOINTS]
             .into_iter()
             .find(|key| reader.is_given(key));
         let dir = reader.text(&table::EMBEDDED_DIR);
         if dir.is_empty() {
-            reader.refuse(&table::EMBEDDED_DIR, "name a folder, such as ./data");
+            reader.refuse(&table::EMBEDDED_DIR, "write the path of a folder, such as ./data");
         }
-        // All of it is read, and its mistakes found, whatever is chosen.
+        // The keys of etcd are read even if another store is chosen, so that their mistakes are found.
         let etcd = read_etcd(reader, tls, kind == "etcd" || (kind.is_empty() && given.is_some()));
         let embedded = StoreKind::Embedded { dir: PathBuf::from(dir) };
         let kind = match (kind.as_str(), given) {
@@ -107,17 +99,18 @@ impl RegistryConfig {
             ("embedded_etcd" | "embeded_etcd" | "embedded", given) => {
                 let untouched = |text: &str| table::ETCD_ENDPOINTS.is_untouched(text);
                 if let Some(key) = given.filter(|key| !untouched(&reader.text(key))) {
-                    let text = format!("{} is not used: registry.kind asks for the embedded store", key.name);
+                    let text =
+                        format!("{} is not used, because registry.kind is the embedded store", key.name);
                     reader.warn(key, text);
                 }
                 embedded
             }
             ("mongo", _) => {
-                reader.refuse(&table::REGISTRY_KIND, format!("MongoDB is not supported: {INSTEAD}"));
+                reader.refuse(&table::REGISTRY_KIND, format!("MongoDB is not supported; {INSTEAD}"));
                 embedded
             }
             ("buildin", _) => {
-                let text = format!("there is no store of that name (in the reference neither): {INSTEAD}");
+                let text = format!("there is no store with this name, in the reference neither; {INSTEAD}");
                 reader.refuse(&table::REGISTRY_KIND, text);
                 embedded
             }
@@ -132,7 +125,7 @@ impl RegistryConfig {
     }
 }
 
-fn read_version(reader: &mut Reader) -> String {
+fn read_version(reader: &mut ConfigReader) -> String {
     let version = reader.text(&table::REGISTRY_VERSION);
     let parts: Vec<&str> = version.split('.').collect();
     let numbers = parts.iter().all(|part| part.parse::<u16>().is_ok_and(|number| number <= 32767));
@@ -145,26 +138,26 @@ fn read_version(reader: &mut Reader) -> String {
     version
 }
 
-/// `chosen`: whether etcd is what will be used; else only the forms of the values are looked at.
-fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
+/// `chosen`: whether etcd is the store. If not, only the form of the values is checked.
+fn read_etcd(reader: &mut ConfigReader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
     let cluster = reader.text_if_any(&table::ETCD_CLUSTER_NAME).unwrap_or_else(|| "default".to_owned());
     let list = reader.text(&table::ETCD_ENDPOINTS);
     let mut clusters = parse_clusters(&list, &cluster);
     let manager = reader.list(&table::ETCD_MANAGER_ENDPOINTS);
     let key = if !manager.is_empty() && (list.contains('=') || clusters.is_empty()) {
-        // The documented set-up of several data centers: the list names the clusters' service centers, and the own etcd
-        // stands in managerEndpoints.
+        // With several data centers, the documentation of the reference writes the service centers of all clusters into the list, and
+        // the addresses of the own etcd into managerEndpoints.
         clusters.retain(|other| other.name != cluster);
-        clusters.insert(0, Cluster { name: cluster.clone(), endpoints: manager });
+        clusters.insert(0, EtcdCluster { name: cluster.clone(), endpoints: manager });
         &table::ETCD_MANAGER_ENDPOINTS
     } else {
         &table::ETCD_ENDPOINTS
     };
     if chosen && clusters.is_empty() {
-        let text = format!("registry.kind is etcd and no endpoint is given: {LOCAL_ETCD} is used");
+        let text = format!("registry.kind is etcd and no endpoint is given, so {LOCAL_ETCD} is used");
         reader.warn(&table::REGISTRY_KIND, text);
         reader.settle(&table::ETCD_ENDPOINTS, LOCAL_ETCD);
-        clusters.push(Cluster { name: cluster.clone(), endpoints: vec![LOCAL_ETCD.to_owned()] });
+        clusters.push(EtcdCluster { name: cluster.clone(), endpoints: vec![LOCAL_ETCD.to_owned()] });
     }
     let own: &[String] =
         clusters.iter().find(|other| other.name == cluster).map_or(&[], |own| own.endpoints.as_slice());
@@ -182,7 +175,7 @@ fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
         if own.is_empty() {
             let names: Vec<&str> = clusters.iter().map(|other| other.name.as_str()).collect();
             let expected = format!(
-                "the list names {} and no address of {cluster:?}: set registry.etcd.cluster.name to one of them, or \
+                "the list names the clusters {} and has no address of {cluster:?}; set registry.etcd.cluster.name to one of them, or \
                  registry.etcd.cluster.managerEndpoints to the addresses of etcd",
                 names.join(", "),
             );
@@ -191,12 +184,12 @@ fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
     }
     let encrypted = endpoints.iter().filter(|endpoint| endpoint.scheme == Scheme::Https).count();
     if chosen && encrypted != 0 && encrypted != endpoints.len() {
-        reader.refuse(key, "write https:// before all endpoints or before none");
+        reader.refuse(key, "write https:// before all endpoints, or before none");
     }
     if chosen && encrypted == 0 && tls.enable {
         let text = format!(
-            "ssl.enable does not encrypt the connection to etcd (in the reference it does): for that, write https:// \
-             before the endpoints in {}",
+            "ssl.enable does not encrypt the connection to etcd, unlike in the reference; to encrypt it, write https:// before the \
+             endpoints in {}",
             key.name
         );
         reader.warn(key, text);
@@ -212,24 +205,24 @@ fn read_etcd(reader: &mut Reader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
     }
 }
 
-fn read_login(reader: &mut Reader) -> Option<(String, Secret)> {
+fn read_login(reader: &mut ConfigReader) -> Option<(String, Secret)> {
     let user = reader.text_if_any(&table::ETCD_USERNAME);
     let password = reader.text_if_any(&table::ETCD_PASSWORD);
     match (user, password) {
         (Some(user), Some(password)) => Some((user, Secret(password))),
         (Some(_), None) => {
-            reader.refuse(&table::ETCD_PASSWORD, "registry.etcd.username is set: set the password, too");
+            reader.refuse(&table::ETCD_PASSWORD, "registry.etcd.username is set; set the password, too");
             None
         }
         (None, Some(_)) => {
-            reader.refuse(&table::ETCD_USERNAME, "registry.etcd.password is set: set the user, too");
+            reader.refuse(&table::ETCD_USERNAME, "registry.etcd.password is set; set the user, too");
             None
         }
         (None, None) => None,
     }
 }
 
-fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
+fn read_etcd_tls(reader: &mut ConfigReader, tls: &TlsConfig) -> Option<EtcdTls> {
     let ca_file = reader.text_if_any(&table::ETCD_CA_FILE).map_or_else(|| tls.files.trust(), PathBuf::from);
     reader.settle(&table::ETCD_CA_FILE, ca_file.display());
     let certificate = reader.text_if_any(&table::ETCD_CERT_FILE);
@@ -238,13 +231,13 @@ fn read_etcd_tls(reader: &mut Reader, tls: &TlsConfig) -> Option<EtcdTls> {
         (Some(certificate), Some(key)) => Some((PathBuf::from(certificate), PathBuf::from(key))),
         (None, None) => None,
         (Some(_), None) => {
-            reader.refuse(&table::ETCD_KEY_FILE, "registry.etcd.ssl.certFile is set: name its key, too");
+            reader.refuse(&table::ETCD_KEY_FILE, "registry.etcd.ssl.certFile is set; name its key, too");
             None
         }
         (None, Some(_)) => {
             reader.refuse(
                 &table::ETCD_CERT_FILE,
-                "registry.etcd.ssl.keyFile is set: name its certificate, too",
+                "registry.etcd.ssl.keyFile is set; name its certificate, too",
             );
             None
         }

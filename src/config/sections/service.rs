@@ -1,32 +1,29 @@
-//! Services, schemas and quotas.
+//! Keys of services, schemas and quotas.
 
 use super::super::cron::Cron;
 use super::super::keys::table;
-use super::super::reader::Reader;
+use super::super::reader::ConfigReader;
 
-/// The job that deletes old versions.
+/// The clean-up job that deletes old versions.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RetireConfig {
-    /// `None`: it does not run.
+    /// `None` if the job does not run.
     pub cron: Option<Cron>,
-    /// Newest versions of a service it keeps in any case; at least 1.
+    /// How many versions of a service the job always keeps, newest first. At least 1.
     pub reserve: usize,
 }
 
-/// Rules about services.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceConfig {
-    /// Names of services of the app `default` in `default/default` that every tenant finds; `SERVICECENTER` is one in any
-    /// case and is not listed.
+    /// Names of shared services, without `SERVICECENTER`, which is always shared.
     pub global_visible: Vec<String>,
     /// Whether services of different domains may depend on each other.
     pub cross_domain: bool,
-    /// The job that deletes old versions without instances.
     pub retire: RetireConfig,
 }
 
 impl ServiceConfig {
-    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
         let disabled = reader.switch(&table::SERVICE_RETIRE_DISABLE);
         let cron = reader.cron(&table::SERVICE_RETIRE_CRON).filter(|_| !disabled);
         let mut global_visible = reader.list(&table::GLOBAL_VISIBLE);
@@ -39,17 +36,16 @@ impl ServiceConfig {
     }
 }
 
-/// Rules about schemas.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SchemaConfig {
-    /// Whether writing a single schema is refused.
+    /// Whether writing a single schema is rejected.
     pub disable: bool,
-    /// When contents that no service refers to are deleted; `None` only beside a mistake.
+    /// When texts that no service refers to are deleted. `None` only beside a mistake.
     pub retire_cron: Option<Cron>,
 }
 
 impl SchemaConfig {
-    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
         Self {
             disable: reader.switch(&table::SCHEMA_DISABLE),
             retire_cron: reader.cron(&table::SCHEMA_RETIRE_CRON),
@@ -57,28 +53,27 @@ impl SchemaConfig {
     }
 }
 
-/// How much a tenant, or a service, may hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct QuotaConfig {
-    /// Tenants that hold something.
+    /// Tenants that hold services.
     pub tenants: usize,
-    /// Service versions a tenant.
+    /// Service versions of a tenant.
     pub services: usize,
-    /// Instances a tenant.
+    /// Instances of a tenant.
     pub instances: usize,
-    /// Schemas a service.
+    /// Schemas of a service.
     pub schemas: usize,
-    /// Bytes of schema texts a service.
+    /// Bytes of all schema texts of a service.
     pub schema_bytes: usize,
-    /// Tags in a request.
+    /// Tags in one request.
     pub tags: usize,
-    /// Providers a consumer.
+    /// Providers of a consumer.
     pub dependencies: usize,
 }
 
 impl QuotaConfig {
-    pub(in super::super) fn read(reader: &mut Reader) -> Self {
-        // More than a machine can count is as good as no limit.
+    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
+        // A number that does not fit into `usize` means no limit.
         let mut limit = |key| usize::try_from(reader.integer::<u64>(key)).unwrap_or(usize::MAX);
         Self {
             tenants: limit(&table::QUOTA_DOMAIN),

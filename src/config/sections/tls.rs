@@ -1,22 +1,18 @@
-//! TLS of the listening port. Names files and rules; opens none.
+//! Keys of TLS on the listening port. Opens no file.
 
 use std::path::PathBuf;
 
 use super::super::keys::table;
-use super::super::reader::Reader;
+use super::super::reader::ConfigReader;
 
-/// TLS versions offered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TlsVersion {
-    /// TLS 1.2.
     Tls12,
-    /// TLS 1.3.
     Tls13,
 }
 
-/// A TLS 1.2 suite that this server offers. ECDSA ones have no name in the reference.
+/// A cipher suite for TLS 1.2 that this server offers. The reference has no names for those with ECDSA.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "the names are IANA's, in another case")]
 pub enum Cipher {
     EcdheRsaAes128GcmSha256,
     EcdheRsaAes256GcmSha384,
@@ -40,60 +36,56 @@ const CIPHERS: [(&str, Cipher); 6] = [
 pub struct TlsFiles(PathBuf);
 
 impl TlsFiles {
-    /// The CA bundle.
+    /// The CA certificates.
     pub fn trust(&self) -> PathBuf {
         self.0.join("trust.cer")
     }
 
-    /// This server's certificate chain.
     pub fn certificate(&self) -> PathBuf {
         self.0.join("server.cer")
     }
 
-    /// Its private key; may be encrypted.
+    /// The private key, which may be encrypted.
     pub fn key(&self) -> PathBuf {
         self.0.join("server_key.pem")
     }
 
-    /// The key's password; may be absent.
+    /// The password of the private key. The file may be absent.
     pub fn password(&self) -> PathBuf {
         self.0.join("cert_pwd")
     }
 }
 
-/// HTTPS on the listening port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsConfig {
-    /// Whether the port speaks HTTPS.
     pub enable: bool,
-    /// Its certificates.
     pub files: TlsFiles,
-    /// Lowest version accepted.
     pub min_version: TlsVersion,
     /// Whether clients must show a certificate signed by `trust.cer`.
     pub verify_client: bool,
-    /// TLS 1.2 suites in order of preference; empty: all that are offered.
+    /// In order of preference. Empty: all that this server offers.
     pub ciphers: Vec<Cipher>,
 }
 
 impl TlsConfig {
-    pub(in super::super) fn read(reader: &mut Reader) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
         let enable = reader.switch(&table::SSL_ENABLE);
         let others =
             [&table::SSL_DIR, &table::SSL_MIN_VERSION, &table::SSL_VERIFY_CLIENT, &table::SSL_CIPHERS];
         let given = others.into_iter().find(|key| !key.is_untouched(&reader.text(key)));
         if let Some(key) = given.filter(|_| !reader.is_given(&table::SSL_ENABLE)) {
-            // Somebody who relied on the reference's default would else be served without TLS and not know it.
-            let text = "ssl.enable is not set, so the port speaks plain HTTP (in the reference: HTTPS); set ssl.enable to \
-                        true or false";
+            // An operator who relies on the default of the reference would not notice that the port has no TLS.
+            let text = "ssl.enable is not set, so the port speaks plain HTTP (HTTPS in the reference); set ssl.enable to true or \
+                        false";
             reader.warn(key, text);
         }
         let dir = reader.text_if_any(&table::SSL_DIR).unwrap_or_else(|| "etc/ssl".to_owned());
         reader.settle(&table::SSL_DIR, &dir);
         let version = reader.choice(&table::SSL_MIN_VERSION);
         if enable && matches!(version, "TLSv1.0" | "TLSv1.1") {
-            let text =
-                format!("ssl.minVersion = {version:?} acts as TLSv1.2: the older versions are not offered");
+            let text = format!(
+                "ssl.minVersion = {version:?} acts as TLSv1.2, because older versions are not offered"
+            );
             reader.warn(&table::SSL_MIN_VERSION, text);
         }
         let min_version = if version == "TLSv1.3" { TlsVersion::Tls13 } else { TlsVersion::Tls12 };
@@ -104,10 +96,14 @@ impl TlsConfig {
             names.iter().filter(|name| known(name).is_none()).map(String::as_str).collect();
         if enable && !names.is_empty() && ciphers.is_empty() && min_version == TlsVersion::Tls12 {
             let all: Vec<&str> = CIPHERS.iter().map(|(name, _)| *name).collect();
-            let expected = format!("none of these suites is offered; write some of {}", all.join(","));
+            let expected =
+                format!("this server offers none of these suites; write some of {}", all.join(","));
             reader.refuse(&table::SSL_CIPHERS, expected);
         } else if enable && !left_out.is_empty() {
-            let text = format!("ssl.ciphers: {} not offered, left out", left_out.join(","));
+            let text = format!(
+                "ssl.ciphers: {} left out, because this server does not offer them",
+                left_out.join(",")
+            );
             reader.warn(&table::SSL_CIPHERS, text);
         }
         let files = TlsFiles(PathBuf::from(dir));

@@ -113,9 +113,9 @@ fn a_standard_output_that_nobody_reads_delays_nothing() {
         });
         stop(&mut daemon);
         let text = read.join().unwrap().unwrap();
-        let told = text.lines().filter_map(|line| {
-            line.split_once("lines of the log that were dropped, since the output did not take them: ")
-        });
+        let told = text
+            .lines()
+            .filter_map(|line| line.split_once("log lines dropped because the output did not take them: "));
         let told: u64 = told.map(|(_, number)| number.parse::<u64>().unwrap()).sum();
         assert!(told > 2_000, "{told}");
         assert!(text.trim_end().ends_with("stopped") || text.contains(": stopped"), "the end is written");
@@ -339,16 +339,16 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
     let request = |consumer: Value| json!({"consumer": consumer, "providers": [partner("orders")]});
     let queue = |consumer: Value| added(entry(&format!("ms/dep-queue/{TENANT}/s2/0"), request(consumer)));
     let attacks: Vec<(&str, Vec<Value>, usize, &str)> = vec![
-        ("an account", added(entry("accounts/root", "{}")), last, "no key of the registry"),
-        ("a lock", added(json!({"key": "/lock//dep-queue", "value": "x"})), last, "no key of the registry"),
-        ("no key", added(json!({"value": "x"})), last, "no key of the registry"),
+        ("an account", added(entry("accounts/root", "{}")), last, "the registry has no key"),
+        ("a lock", added(json!({"key": "/lock//dep-queue", "value": "x"})), last, "the registry has no key"),
+        ("no key", added(json!({"value": "x"})), last, "the registry has no key"),
         (
             "a key too long",
             added(entry(&format!("ms/tags/{TENANT}/s1/x"), "{}")),
             last,
-            "no key of the registry",
+            "the registry has no key",
         ),
-        ("the same key", added(good()[2].clone()), last, "a second time"),
+        ("the same key", added(good()[2].clone()), last, "occurs twice"),
         ("a tenant", added(entry("ms/tags/a b/default/s1", "{}")), last, "domain 'a b'"),
         ("a project", added(entry("projects/default/a\u{1b}b", "")), last, "project 'a"),
         ("a domain", added(entry("domains/a b", "")), last, "domain 'a b'"),
@@ -370,7 +370,7 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
                 entries
             },
             4,
-            "the entry may not end with one",
+            "such an entry has no lease",
         ),
         ("an index of another", changed(4, "value", "s2"), 6, "has another name"),
         ("an index of nobody", changed(4, "value", "s3"), 6, "service 's3' is not in the file"),
@@ -383,7 +383,7 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
         ("a tag", value(6, json!({"1st": "blue"})), 8, "AddServiceTagsRequest.Tags"),
         ("a tag of nobody", added(entry(&format!("ms/tags/{TENANT}/s3"), "{}")), last, "service 's3'"),
         ("a schema's text", changed(7, "value", "{}"), 10, "has another hash"),
-        ("a hash", changed(8, "value", "../x"), 10, "no hash"),
+        ("a hash", changed(8, "value", "../x"), 10, "not the hash"),
         ("a text that is missing", changed(8, "value", &HASH.replace('6', "0")), 10, "not in the file"),
         ("a summary", changed(9, "value", "a-b"), 11, "ModifySchemaRequest.Summary"),
         ("a partner", value(10, json!({"Dependency": [named("*")]})), 12, "Providers[0].ServiceName"),
@@ -446,7 +446,7 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
             "no text",
             added(json!({"key": format!("/cse-sr/ms/tags/{TENANT}/s2"), "hex": "ff"})),
             last,
-            "no text",
+            "not text",
         ),
         ("a large value", changed(7, "value", &"x".repeat(1_600_000)), 9, "a store takes"),
         ("a long line", changed(7, "value", &"x".repeat(11_000_000)), 9, "the line is longer than"),
@@ -456,7 +456,7 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
         (
             "no UTF-8",
             b"{\"format\":1}\n{\"key\":\"\xc0\xaf\"}\n{\"entries\":1}\n".to_vec(),
-            "in:2: the line is not UTF-8",
+            "in:2: the line is not valid UTF-8",
         ),
     ];
     let etcd = OwnEtcd::start();
@@ -521,8 +521,8 @@ fn an_export_says_what_it_leaves_out_and_what_no_import_takes() {
     let exported = installation.run(&["export", "--to", "out"]).unwrap();
     assert_eq!(exported.code, Some(0), "{exported:?}");
     for words in [
-        "entries left out of the export, since no import takes them: 1, the first is '/cse-sr/accounts/root'",
-        "an import of this file will refuse out:2: '/cse-sr/ms/tags/default/default/gone': service 'gone' is not in the file",
+        "entries left out of the export, because no import takes them: 1; the first is '/cse-sr/accounts/root'",
+        "an import of this file will fail: out:2: '/cse-sr/ms/tags/default/default/gone': service 'gone' is not in the file",
     ] {
         assert!(exported.output.contains(words), "{exported:?}");
     }

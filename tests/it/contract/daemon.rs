@@ -290,13 +290,17 @@ fn replaced_certificates_for_etcd_are_read_while_it_runs() {
         .conf("registry.etcd.ssl.caFile", &path("ca.pem").display().to_string())
         .conf("registry.etcd.ssl.serverName", "etcd.test");
     let mut daemon = Daemon::start(settings).unwrap();
-    let broken = "the certificates for etcd cannot be used, those read before stay in use";
+    let broken = "the certificates for etcd cannot be used, so the old ones stay in use";
     write("ca.pem", "no certificate");
     eventually(GENEROUS, || daemon.process().log().contains(broken));
     assert_eq!(daemon.process().log().matches(broken).count(), 1);
     daemon.process().signal(Signal::HUP);
     eventually(GENEROUS, || daemon.process().log().matches(broken).count() == 2);
-    assert!(daemon.process().log().contains("ca.pem: holds no certificate"), "{}", daemon.process().log());
+    assert!(
+        daemon.process().log().contains("ca.pem: the file holds no certificate"),
+        "{}",
+        daemon.process().log()
+    );
     write("ca.pem", &made.cert.pem());
     eventually(GENEROUS, || {
         daemon.process().log().contains("the certificates for etcd have changed and are in use")

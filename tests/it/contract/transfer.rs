@@ -224,8 +224,8 @@ fn a_file_that_is_not_whole_is_refused() {
     for (text, word) in [
         (all_but_last.join("\n"), "the closing line is missing"),
         (whole[..whole.len() / 2].to_owned(), file.text()),
-        (without_one.join("\n"), "entries are announced"),
-        (format!("{whole}{}\n", lines[1]), "something follows the closing line"),
+        (without_one.join("\n"), "the closing line says"),
+        (format!("{whole}{}\n", lines[1]), "there is text after the closing line"),
         ([&[another_format.as_str()], rest].concat().join("\n"), "'format' is 2"),
         (String::new(), "the closing line is missing"),
         ("no export\n".to_owned(), file.text()),

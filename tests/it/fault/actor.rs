@@ -16,7 +16,7 @@ use service_center::actors::registry::RegistryActor;
 use service_center::actors::retire::RetireActor;
 use service_center::actors::watch::WatchActor;
 use service_center::app::actors;
-use service_center::app::rules::Rules;
+use service_center::app::rules::ProcessRules;
 use service_center::clock::Clock;
 use service_center::config::{Inputs, Sources};
 use service_center::store::Store;
@@ -65,7 +65,7 @@ fn play(part: &str) -> ! {
     let store = EmbeddedStore::open(folder.path(), Options::default(), clock.clone()).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     System::new().block_on(async {
-        let (actors, shared) = actors::start(Rules::of(config).actors, &store, clock);
+        let (actors, shared) = actors::start(ProcessRules::of(config).actors, &store, clock);
         shared.reader.wait_until_complete().await;
         match part {
             "RegistryActor" => break_it(&actors.registry).await,

@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-const DOCUMENTS: [&str; 17] = [
+const DOCUMENTS: [&str; 18] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -18,6 +18,7 @@ const DOCUMENTS: [&str; 17] = [
     "benches/README.md",
     "docs/cluster.md",
     "docs/configuration.md",
+    "docs/dependencies.md",
     "docs/differences.md",
     "docs/glossary.md",
     "docs/operations.md",

@@ -1,7 +1,8 @@
-//! Third-party crates and the environment have one home each: whoever wants to know how they are used looks there.
+//! Third-party crates, the environment and the clocks are used in few folders each: a reader who wants to know how they are
+//! used looks there.
 
 use super::paths::words;
-use super::source::{SourceFile, files_under};
+use super::source::{SourceFile, files_under, root};
 use super::{Violation, assert_none, made_up};
 
 /// A crate, and the folders whose files may name it.
@@ -22,6 +23,11 @@ const HOMES: &[(&str, &[&str])] = &[
 const READS_ENVIRONMENT: [&str; 4] = ["var", "vars", "var_os", "vars_os"];
 /// Where the environment is read.
 const ENVIRONMENT_HOME: &str = "src/config";
+
+/// The folders that may read a clock other than the registry's `Clock`. `src/clock.rs` says why.
+const READS_TIME: [&str; 4] = ["src/clock", "src/http/server", "src/http/ws", "src/store/etcd"];
+/// The types of clocks, in the standard library and in tokio.
+const CLOCKS: [&str; 2] = ["Instant", "SystemTime"];
 
 fn lies_in(path: &str, folder: &str) -> bool {
     path.strip_prefix(folder).is_some_and(|rest| rest.starts_with('/') || rest == ".rs")
@@ -44,6 +50,9 @@ fn strangers(file: &SourceFile) -> Vec<Violation> {
         if reads && !lies_in(&file.path, ENVIRONMENT_HOME) {
             violations.push(format!("{}: the environment is read in {ENVIRONMENT_HOME}", file.place(start)));
         }
+        if CLOCKS.contains(&word) && !READS_TIME.iter().any(|home| lies_in(&file.path, home)) {
+            violations.push(format!("{}: `{word}` is read in {}", file.place(start), READS_TIME.join(", ")));
+        }
     }
     violations
 }
@@ -51,7 +60,16 @@ fn strangers(file: &SourceFile) -> Vec<Violation> {
 #[test]
 fn crates_are_used_at_home() {
     let violations: Vec<Violation> = files_under("src").iter().flat_map(strangers).collect();
-    assert_none("third-party crates have one home each", &violations);
+    assert_none("crates, the environment and the clocks are used in few folders each", &violations);
+}
+
+#[test]
+fn the_clock_names_the_folders_that_read_another_one() {
+    let clock = std::fs::read_to_string(root().join("src/clock.rs")).unwrap();
+    let rows = clock.lines().filter_map(|line| line.strip_prefix("//! | `src/"));
+    let named: Vec<String> =
+        rows.filter_map(|row| row.split_once('`')).map(|(folder, _)| format!("src/{folder}")).collect();
+    assert_eq!(named, READS_TIME[1..], "the table in src/clock.rs is that of tests/it/tidy/homes.rs");
 }
 
 #[test]
@@ -64,5 +82,8 @@ fn a_stranger_is_found() {
     assert_eq!(check("src/app/mod.rs", "use actix_web::App; use actix_http::Request;"), 0);
     assert_eq!(check("src/app/mod.rs", "std::env::var(\"X\"); env::vars_os()"), 2);
     assert_eq!(check("src/config/sources.rs", "std::env::var(\"X\"); dotenvy::from_path(p)"), 0);
+    assert_eq!(check("src/actors/lease/mod.rs", "use tokio::time::{Instant, sleep}; Instant::now()"), 2);
+    assert_eq!(check("src/http/ws/session.rs", "use tokio::time::Instant;"), 0);
+    assert_eq!(check("src/http/v4/find.rs", "tokio::time::sleep(A).await; tokio::time::timeout(A, b)"), 0);
     assert_eq!(check("src/cache/mod.rs", "let tonic = 1; // tonic::Status\nself.prost"), 0);
 }

@@ -7,6 +7,7 @@
 mod actors_doc;
 mod cases;
 mod cycles;
+mod dependencies;
 mod docs;
 mod files;
 mod homes;
