@@ -12,7 +12,7 @@ use serde_json::json;
 use super::outage::Outage;
 use super::owners::{BEAT, Owners};
 use super::proxy::short_leases;
-use crate::support::daemon::Daemon;
+use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};

@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::Client;
-use crate::table::{Fixture, eventually, serve, settings};
+use super::client::Client;
+use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
 
 fn certificate() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(include_bytes!("localhost.pem")).unwrap()
@@ -172,17 +172,17 @@ async fn http_2_is_served() {
 
 #[actix_web::test]
 async fn an_idle_http_2_connection_ends() {
-    let keep_alive = Duration::from_millis(500);
+    let keep_alive = Duration::from_secs(7);
     let tls = Some(Arc::new(plain_server()));
-    let fixture = serve(Settings { tls, keep_alive, ..settings() }).await;
+    let (fixture, time) = serve_in_still_time(Settings { tls, keep_alive, ..settings() }).await;
     // Its pings keep no connection that nobody uses.
     let mut client = http_2(&fixture).await;
     let response = get(&mut client, "/wait");
     eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
-    tokio::time::sleep(keep_alive * 4).await;
+    time.pass(keep_alive * 4).await;
     fixture.state.go.notify_one();
     assert_eq!(response.await.unwrap().status(), 200);
-    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+    time.pass_until(eventually("the connection is gone", || fixture.server.connections() == 0)).await;
 }
 
 #[actix_web::test]
@@ -210,11 +210,10 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
 #[actix_web::test]
 async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     let tls = Some(Arc::new(plain_server()));
-    let write_stall = Duration::from_millis(300);
-    let fixture = serve(Settings { tls, write_stall, ..settings() }).await;
+    let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut client = http_2(&fixture).await;
     let _untaken = get(&mut client, "/bytes/3000000").await.unwrap();
-    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+    time.pass_until(eventually("the connection is gone", || fixture.server.connections() == 0)).await;
 }
 
 /// The client is told how many, so it waits with the next one.
@@ -304,19 +303,19 @@ async fn beyond_the_connections_one_question_is_answered_over_http_2_too() {
 #[actix_web::test]
 async fn a_tls_connection_without_a_request_ends() {
     let tls = Some(Arc::new(plain_server()));
-    let fixture = serve(Settings { tls, head_time: Duration::from_millis(500), ..settings() }).await;
+    let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut config = client();
     for protocol in ["h2", "http/1.1"] {
         config.alpn_protocols = vec![protocol.into()];
         let silent = connect(&fixture, config.clone()).await.unwrap();
         eventually("it is open", || fixture.server.connections() == 1).await;
-        eventually("it is gone", || fixture.server.connections() == 0).await;
+        time.pass_until(eventually("it is gone", || fixture.server.connections() == 0)).await;
         drop(silent);
     }
     config.alpn_protocols = vec!["h2".into()];
     let (_client, connection) =
         h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
-    drop(connection.await);
+    drop(time.pass_until(connection).await);
     eventually("it is gone", || fixture.server.connections() == 0).await;
 }
 
