@@ -40,13 +40,9 @@ fn check_outage(outage: Outage) {
         registry.register(&provider, &Instance::named(id).with_health_check(1, 1)).unwrap();
     }
     registry.register(&provider, &Instance::named("long")).unwrap();
+    registry.depend(&consumer, "provider", &provider);
     let find = |freshness| registry.find(Some(&consumer), "provider", freshness);
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "long", "silent"]);
-    eventually(GENEROUS, || {
-        let providers =
-            client.get(&format!("/v4/default/registry/microservices/{consumer}/providers")).unwrap();
-        providers.text().contains(&provider)
-    });
     let mut watch = WebSocket::open(daemon.address(), &registry.watch_target(&consumer), &[]).unwrap();
     registry.heartbeat(&provider, "silent").unwrap();
 

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::agreement::{Instances, agree_on, in_etcd, on_node};
 use super::owners::{Answers, BEAT, Owners, beats_away};
@@ -14,7 +14,7 @@ use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};
 use crate::support::proxy::Proxy;
-use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::registry::{CallError, Freshness, Instance, Registry, next_event};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
@@ -62,11 +62,9 @@ pub fn is_healthy(client: &Client) -> Result<(), String> {
 fn pushed_before(watch: &mut WebSocket, last: &str) -> Vec<(String, String)> {
     let mut events = Vec::new();
     loop {
-        let event = watch.expect_json(GENEROUS).expect("an event");
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let (action, id) = (word(&event["action"]), word(&event["instance"]["instanceId"]));
+        let (action, id) = next_event(watch, GENEROUS).expect("an event");
         if id == last {
-            assert_eq!(action, "CREATE", "{event}");
+            assert_eq!(action, "CREATE");
             return events;
         }
         events.push((action, id));
@@ -82,11 +80,9 @@ fn check_loss(loss: Loss) {
         (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
     let provider = at_lost.create_service("provider", "1.0.0").unwrap();
     let consumer = at_lost.create_service("consumer", "1.0.0").unwrap();
-    eventually(GENEROUS, || {
-        at_near.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
-        let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
-        [&lost, &near].iter().all(|node| node.client().get(&target).unwrap().text().contains(&provider))
-    });
+    for registry in [&at_lost, &at_near] {
+        registry.depend(&consumer, "provider", &provider);
+    }
     let (beating, leaving, long) = (names("beats", 20), names("leaves", 3), names("long", 3));
     for id in beating.iter().chain(&leaving) {
         at_lost.register(&provider, &Instance::named(id).with_health_check(1, 3)).unwrap();

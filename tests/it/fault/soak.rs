@@ -18,11 +18,10 @@ use crate::support::http::Client;
 use crate::support::proxy::Proxy;
 use crate::support::registry::{CallError, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::seed;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
-/// Repeats a run: its seed.
-const SEED_VARIABLE: &str = "SC_SEED";
 const OWNERS: usize = 6;
 /// Instances an owner uses, again after it unregistered them.
 const EACH: usize = 5;
@@ -103,11 +102,8 @@ fn beside(owners: &mut [Owner], turn: impl Fn(&mut Owner) + Sync, meanwhile: imp
 /// Injected, at random moments: `kill -9` of one node, a cut of another one.
 #[test]
 fn all_agree_after_kills_and_cuts() {
-    let seed: u64 = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
-        Err(_) => rand::random(),
-    };
-    say!("{SEED_VARIABLE}={seed}");
+    let seed = seed::of_this_run();
+    say!("{}", seed::shown(seed));
     let mut random = StdRng::seed_from_u64(seed);
     let etcd = Etcd::start();
     let proxy = Proxy::start(etcd.address()).unwrap();

@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod scale;
+pub mod seed;
 pub mod stop;
 pub mod store;
 pub mod ws;
