@@ -66,6 +66,9 @@ async fn unknown_paths_and_wrong_methods() {
         assert_eq!((wrong.status, wrong.text().as_str()), (405, "Method Not Allowed\n"), "{method}");
         assert_eq!(wrong.header("Allow"), Some("GET, PUT, DELETE"));
         assert_eq!(wrong.header("X-Content-Type-Options"), Some("nosniff"));
+        for name in ["Allow", "X-Content-Type-Options"] {
+            assert!(names(&wrong).contains(&name), "{name} in {:?}", names(&wrong));
+        }
     }
     let head = client.ask("HEAD /v4/p/registry/show/x", "").await;
     assert_eq!(head.status, 405);
@@ -198,6 +201,10 @@ async fn options_is_answered_everywhere() {
              Access-Control-Request-Headers: content-type,x-consumerid\r\n",
         )
         .await;
+    assert_eq!(
+        names(&preflight)[..3],
+        ["Access-Control-Allow-Headers", "Access-Control-Allow-Methods", "Access-Control-Allow-Origin"]
+    );
     assert_eq!(preflight.header("Access-Control-Allow-Origin"), Some("*"));
     assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("PUT"));
     assert_eq!(preflight.header("Access-Control-Allow-Headers"), Some("Content-Type, X-Consumerid"));

@@ -139,7 +139,7 @@ async fn anything_but_a_handshake_is_a_bad_request() {
     }
     let mut older = Client::connect(fixture.server.addresses()[0]).await;
     older.send(format!("GET /watch HTTP/1.0\r\n{HANDSHAKE}\r\n")).await;
-    assert_eq!(older.answer_to("GET").await.status(), 400);
+    assert_eq!(older.answer_to("GET").await.status, 400);
     assert!(fixture.state.outboxes.lock().unwrap().is_empty(), "no session was asked for");
     let mut empty = Client::connect(fixture.server.addresses()[0]).await;
     empty.send(format!("GET /watch HTTP/1.1\r\n{HANDSHAKE}Content-Length: 0\r\n\r\n")).await;
