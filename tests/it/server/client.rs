@@ -9,16 +9,13 @@ use tokio::time::timeout;
 use crate::support::eventually::GENEROUS;
 use crate::support::http::{AsyncConnection, Response};
 
-/// One connection.
 pub struct Client<T = TcpStream>(AsyncConnection<T>);
 
 impl Client {
-    /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
         Self(AsyncConnection::open(address).await.unwrap())
     }
 
-    /// The socket.
     pub fn socket(&self) -> &TcpStream {
         self.0.stream()
     }
@@ -30,7 +27,6 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         Self(AsyncConnection::over(stream))
     }
 
-    /// Sends bytes.
     pub async fn send(&mut self, bytes: impl AsRef<[u8]>) {
         within(self.0.send(bytes.as_ref())).await.unwrap();
     }

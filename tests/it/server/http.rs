@@ -75,7 +75,7 @@ async fn unknown_paths_and_wrong_methods() {
     assert_eq!(client.ask("HEAD /nope", "").await.status, 404);
     assert_eq!(client.get("/v4/p/registry/show/%zz").await.status, 400);
     assert_eq!(fixture.state.ran.load(Ordering::SeqCst), 0);
-    // The connection was in step all the time.
+    // The connection still works.
     assert_eq!(client.get("/empty").await.status, 200);
 }
 
@@ -143,7 +143,7 @@ async fn the_tenant_stands_in_header_and_path() {
     check(&format!("/v4/{long}/registry/show/x"), "", &refusal(&format!("project '{long}'"))).await;
 }
 
-/// Two tenants, consumers or services whose names differ in such bytes only must not become one.
+/// Names that differ only in bytes that are not UTF-8 must not become one tenant, consumer or service.
 #[actix_web::test]
 async fn what_becomes_part_of_a_key_is_utf_8() {
     let (fixture, mut client) = connected().await;

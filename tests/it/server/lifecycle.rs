@@ -41,7 +41,7 @@ async fn a_stop_finishes_what_runs_and_ends_what_is_idle() {
     let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
     assert!(idle.rest().await.is_empty());
     assert!(unused.rest().await.is_empty());
-    // Nobody new is let in.
+    // New connections are refused.
     eventually_async(GENEROUS, async || TcpStream::connect(address).await.is_err()).await;
     assert!(!stop.is_finished());
     state.go.notify_one();

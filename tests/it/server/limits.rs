@@ -93,7 +93,7 @@ async fn gzip_is_unpacked_up_to_the_limit() {
     }
     client.send(encoded("identity", &[b' '; 20])).await;
     assert_eq!(client.answer_to("POST").await.text(), "20 bytes");
-    // In pieces of one byte.
+    // The body arrives byte by byte.
     for byte in encoded("gzip", &packed(b"1234567")) {
         client.send([byte]).await;
     }
@@ -218,12 +218,12 @@ async fn a_head_that_does_not_end_ends_the_connection() {
     let mut client = Client::connect(address).await;
     client.send("GET /empty HTTP/1.1\r\nHo").await;
     is_too_slow(client).await;
-    // A later one.
+    // A later head of the connection.
     let mut client = Client::connect(address).await;
     assert_eq!(client.get("/empty").await.status, 200);
     client.send("GET /empty HTTP/1.1\r\nHo").await;
     is_too_slow(client).await;
-    // One that begins together with the last one's end.
+    // A head that begins in the same packet in which the last request ends.
     let mut client = Client::connect(address).await;
     client.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /empty HTTP/1.1\r\nHost:h\r\n\r\nGET /empty HTTP/1.1\r\nHo").await;
     assert_eq!((client.answer_to("GET").await.status, client.answer_to("GET").await.status), (200, 200));
@@ -238,7 +238,7 @@ async fn a_slow_head_does_not_outlive_its_limit_byte_by_byte() {
     assert_eq!(client.get("/empty").await.status, 200);
     client.send("GET /empty HTTP/1.1\r\nX: ").await;
     for _ in 0..20 {
-        // An error says that the connection has ended.
+        // An error means that the connection has ended.
         let _ = client.socket().try_write(b"x");
         time.pass(head_time / 10).await;
     }
@@ -268,7 +268,7 @@ async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
     assert!(twice.rest().await.is_empty());
 }
 
-/// A connection is not idle while its request runs, however long that takes; its time begins with the answer.
+/// A connection is not idle while its request runs, however long that takes. The time limit begins with the answer.
 #[actix_web::test]
 async fn a_request_that_runs_for_long_keeps_its_connection() {
     let keep_alive = Duration::from_secs(7);
@@ -287,7 +287,8 @@ async fn a_request_that_runs_for_long_keeps_its_connection() {
     eventually("the connection is gone", || fixture.server.connections() == 0).await;
 }
 
-/// Whatever ends a connection that could have gone on, the answer before says so, and it is the only one.
+/// When the server ends a connection because of a request, the answer to that request has `Connection: close`, and no other
+/// answer follows.
 #[actix_web::test]
 async fn the_last_answer_of_a_connection_says_that_it_is() {
     let limits =
@@ -350,7 +351,7 @@ async fn the_last_answer_of_a_connection_says_that_it_is() {
         assert!(more.is_empty(), "{what}, {kept}: {}", String::from_utf8_lossy(&more));
     });
     time.pass_until(join_all(checks)).await;
-    // Requests before it are answered first.
+    // The requests before a bad one are answered first.
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     client
         .send(
@@ -378,14 +379,14 @@ async fn heads_have_a_limit_in_bytes() {
     let refused = client.ask("GET /empty", &long(12_400)).await;
     assert_eq!((refused.status, refused.header("Server")), (431, None));
     assert_eq!(refused.header("Connection"), Some("close"));
-    // Many small ones, and one the library itself refuses.
+    // Many small headers, and a large one that the library itself refuses.
     for headers in [(0..90).map(|n| format!("X-{n}: {}\r\n", "y".repeat(150))).collect(), long(140_000)] {
         let mut client = Client::connect(address).await;
         client.send(format!("GET /empty HTTP/1.1\r\nHost: h\r\n{headers}\r\n")).await;
         let answer = client.until(b"\r\n\r\n").await;
         assert!(answer.starts_with(b"HTTP/1.1 431 "), "{}", String::from_utf8_lossy(&answer));
     }
-    // A large body is no large head.
+    // A large body does not count as a large head.
     let mut client = Client::connect(address).await;
     assert_eq!(client.put("PUT /v4/default/registry/show/x", &[b'x'; 50_000]).await.text(), "50000 bytes");
 }
@@ -406,7 +407,7 @@ async fn one_connection_too_many_is_told_so() {
     assert_eq!(Client::connect(address).await.get("/empty").await.status, 200);
 }
 
-/// Beyond the limit of connections, and of what is left to ask one question: no more than an answer to that.
+/// A connection beyond the limit may ask one question. Only a probe is answered, and then the connection ends.
 #[actix_web::test]
 async fn beyond_the_connections_only_probes_are_answered() {
     let (fixture, time) = serve_in_still_time(Settings { max_connections: 32, ..settings() }).await;
@@ -432,7 +433,7 @@ async fn beyond_the_connections_only_probes_are_answered() {
     refused.send("GET /watch HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n").await;
     assert_eq!(refused.answer_to("GET").await.status, 503);
     eventually("its place is free again", || fixture.server.connections() == 32).await;
-    // Whoever says nothing gives the place to the next one.
+    // A connection that sends nothing leaves its place to the next one.
     let (mut silent, mut slow) = (Client::connect(address).await, Client::connect(address).await);
     slow.send("GET /version HTTP/1.1\r\nHo").await;
     eventually("both have places", || fixture.server.connections() == 34).await;
@@ -449,8 +450,9 @@ async fn beyond_the_connections_only_probes_are_answered() {
 const BUSY: &str = r#"{"errorCode":"503001","errorMessage":"Service overloaded"}"#;
 const TOO_MANY: &str = r#"{"errorCode":"429001","errorMessage":"Too many requests"}"#;
 
-/// Requests that wait for the store leave places to those that answer from memory; a find is the last to be refused, and
-/// health answers all the while. Refusals end no connection, and all is as before when what waited is answered.
+/// Requests that wait for the store leave places to requests that are answered from memory. Finds are refused last, and
+/// health is always answered. A refusal does not end its connection. When the waiting requests are answered, all are served
+/// again.
 #[actix_web::test]
 async fn requests_at_once_have_a_limit() {
     let fixture = serve(Settings { max_requests: 16, ..settings() }).await;
@@ -490,7 +492,7 @@ async fn requests_at_once_have_a_limit() {
     assert_eq!(others.get("/find").await.status, 200);
 }
 
-/// Half-sent large bodies take memory up to a limit; what is small is taken all the while.
+/// Half-sent large bodies take memory up to a limit. Small bodies are always taken.
 #[actix_web::test]
 async fn bodies_have_a_limit_together() {
     let fixture = serve(Settings { max_body_memory: 100_000, ..settings() }).await;
@@ -501,8 +503,8 @@ async fn bodies_have_a_limit_together() {
     let mut others = Client::connect(address).await;
     let mut refused = others.put("POST /store", &[b' '; 47_000]).await;
     for _ in 0..1_000 {
-        // Until the first one's bytes have been read there is room. Beside the last of them there is just none, so it is not
-        // the first one that is refused.
+        // There is room until the server has read the bytes of the first body. When it has read all of them there is none, so
+        // the second body is refused, not the first.
         if refused.status != 200 {
             break;
         }
@@ -530,25 +532,25 @@ async fn a_client_that_takes_nothing_is_dropped() {
     assert!(client.rest().await.len() < 50_000_000);
 }
 
-/// It is served for more than twice as long as a client may take nothing, but it takes something each time.
+/// The answer takes more than twice as long as a client may take nothing, but the client takes something each time.
 #[actix_web::test]
 async fn a_slow_reader_gets_everything() {
     let write_stall = Duration::from_secs(2);
     let (fixture, time) = serve_in_still_time(Settings { write_stall, ..settings() }).await;
     let stream = TcpStream::connect(fixture.server.addresses()[0]).await.unwrap();
-    // So that not much waits for the client here.
+    // The kernel then keeps little of the answer on this side.
     rustix::net::sockopt::set_socket_recv_buffer_size(&stream, 64 << 10).unwrap();
     let mut client = Client::over(stream);
     client.send(format!("GET /bytes/{} HTTP/1.1\r\nHost: h\r\n\r\n", 3 * LARGE)).await;
     client.until(b"\r\n\r\n").await;
     for _ in 0..3 {
-        // The server has sent more meanwhile.
+        // To read so much, the server must have sent more.
         assert_eq!(client.exactly(LARGE).await.len(), LARGE);
         time.pass(write_stall * 3 / 4).await;
     }
 }
 
-/// Larger than what two sockets hold of it.
+/// More than the two sockets of a connection hold.
 const LARGE: usize = 16_000_000;
 
 #[actix_web::test]
@@ -570,7 +572,7 @@ async fn answers_that_nobody_takes_hold_their_space_until_they_are_taken_or_give
     assert_eq!(refused.text(), r#"{"errorCode":"503001","errorMessage":"Service overloaded"}"#);
     assert_eq!(three.get("/bytes/8192").await.body.len(), 8192, "small ones are not counted");
 
-    // The one client takes its answer, the other gives its own up.
+    // One client takes its answer, the other gives up.
     one.until(b"\r\n\r\n").await;
     assert_eq!(one.exactly(LARGE).await, vec![b'x'; LARGE]);
     drop(two);

@@ -14,7 +14,7 @@ pub const MOMENT: Duration = Duration::from_millis(5);
 /// Less than any limit in these tests.
 const STEP: Duration = Duration::from_millis(250);
 
-/// Turns in which a worker has certainly looked at its sockets, and then called every task that one of them woke.
+/// After so many turns a worker has looked at its sockets, and has run every task that one of them woke.
 const TURNS: usize = 50;
 
 /// The paused time of one worker.
@@ -34,9 +34,9 @@ impl StillTime {
         Self { worker: Handle::current(), _end: end }
     }
 
-    /// Lets so much time pass at once. The worker sees it before this returns.
+    /// Lets so much time pass at once. The worker has run what is due by then when this returns.
     pub async fn pass(&self, time: Duration) {
-        // What the client has sent by now comes before the time that passes.
+        // The server first reads what the client has sent by now.
         self.settle().await;
         self.worker.spawn(tokio::time::advance(time)).await.unwrap();
         self.settle().await;

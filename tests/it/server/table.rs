@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use super::still_time::StillTime;
 use crate::support::eventually::{GENEROUS, eventually_async};
 
-/// What the handlers share with the tests.
+/// The handlers and the tests share this.
 #[derive(Default)]
 pub struct State {
     /// Handlers that ran.
@@ -46,7 +46,6 @@ use Body::{Configured, Ignored};
 use Handler::{Answer as To, Websocket};
 use Method::{Delete, Get, Post, Put};
 
-/// The table.
 pub static TABLE: &[Route<State>] = &[
     route(
         Get,
@@ -205,9 +204,7 @@ fn heartbeat(state: &Arc<State>, call: Call) -> Start {
 
 /// A server, and what its handlers share with the test.
 pub struct Fixture {
-    /// The server.
     pub server: Running,
-    /// Its state.
     pub state: Arc<State>,
 }
 

@@ -1,5 +1,5 @@
-//! TLS connections, and who knocks at the wrong door. Certificate and key stand beside this file; they are for `127.0.0.1`,
-//! sign themselves, and are used nowhere else.
+//! TLS connections, and plain connections to a TLS port. The certificate and the key beside this file are self-signed, and for
+//! `127.0.0.1`. Only tests use them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -166,7 +166,7 @@ async fn http_2_is_served() {
         assert_eq!(ask("GET", other, Vec::new()).await.0, 404, "{other}");
     }
     assert_eq!(ask("GET", "/unchanged/../version", Vec::new()).await.0, 200);
-    // What HTTP/2 exchanges beside requests does not make the connection busy.
+    // Frames that belong to no request do not make the connection busy.
     assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
 }
 
@@ -175,7 +175,7 @@ async fn an_idle_http_2_connection_ends() {
     let keep_alive = Duration::from_secs(7);
     let tls = Some(Arc::new(plain_server()));
     let (fixture, time) = serve_in_still_time(Settings { tls, keep_alive, ..settings() }).await;
-    // Its pings keep no connection that nobody uses.
+    // Pings do not keep a connection that has no request.
     let mut client = http_2(&fixture).await;
     let response = get(&mut client, "/wait");
     eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
@@ -206,7 +206,7 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
     assert_eq!(stop.await.unwrap().cut, 0);
 }
 
-/// The client takes nothing of an answer, though it pings.
+/// The client takes nothing of an answer, but it pings.
 #[actix_web::test]
 async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     let tls = Some(Arc::new(plain_server()));
@@ -227,7 +227,7 @@ async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
     let mut open = Vec::new();
     for _ in 0..most {
         client = client.ready().await.unwrap();
-        // Bodies that never end.
+        // The body never ends.
         let uri = "https://127.0.0.1/v4/default/registry/show/x";
         let request = http::Request::builder().method("PUT").uri(uri).body(()).unwrap();
         let (response, mut sender) = client.send_request(request, false).unwrap();
@@ -239,7 +239,7 @@ async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
     let waiting = get(&mut client, "/unchanged");
     let mut next = Box::pin(client.ready());
     assert!((&mut next).now_or_never().is_none(), "one waits to be sent, and no other may");
-    // One ends, and there is room for another.
+    // When one ends there is room for another.
     let (response, mut sender) = open.pop().unwrap();
     sender.send_data(" ".into(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
@@ -300,7 +300,7 @@ async fn beyond_the_connections_one_question_is_answered_over_http_2_too() {
     assert_eq!(get(&mut first, "/unchanged").await.unwrap().status(), 304);
 }
 
-/// Whatever was negotiated, a connection that asks for nothing ends.
+/// A connection that sends no request ends, whatever protocol was negotiated.
 #[actix_web::test]
 async fn a_tls_connection_without_a_request_ends() {
     let tls = Some(Arc::new(plain_server()));
@@ -339,7 +339,7 @@ async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
         .with_single_cert(vec![certificate()], key())
         .unwrap();
     let fixture = serving(server).await;
-    // With TLS 1.3 the client learns of the refusal from what it reads.
+    // With TLS 1.3 the client learns of the refusal when it reads.
     let mut refused = match connect(&fixture, client()).await {
         Ok(stream) => Client::over(stream),
         Err(_) => return,

@@ -63,7 +63,7 @@ impl Client {
         }
     }
 
-    /// The close frame that comes next: code and reason; and then the end.
+    /// The code and reason of the close frame that comes next. The connection ends behind it.
     async fn closed(&mut self) -> (u16, String) {
         let (opcode, payload) = self.frame().await;
         assert_eq!(opcode, CLOSE);
@@ -273,7 +273,7 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
     }
     eventually("the silent one is dropped", || gone.is_closed()).await;
     assert!(!stays.is_closed());
-    // Pings were sent, no close frame: the end is a reset.
+    // The server sent pings and no close frame. It reset the connection.
     let sent = silent.rest().await;
     assert!(sent.chunks(2).all(|frame| frame == [0x89, 0]), "{sent:?}");
 }
@@ -297,7 +297,7 @@ async fn a_slow_client_gets_the_latest_of_each_instance() {
     let (_fixture, mut client, outbox) = watching().await;
     let large = format!("\"{}\"", "x".repeat(9_000_000));
     push(&outbox, "large", &large);
-    // The session is busy with the large frame: what comes meanwhile is put together.
+    // The session is busy with the large frame. Events that come meanwhile are merged.
     eventually("the large frame was taken", || outbox.pending() == 0).await;
     for round in 0..1000 {
         for id in ["a", "b", "c"] {
@@ -325,7 +325,7 @@ async fn the_hub_ends_sessions() {
 async fn each_pong_of_a_heartbeat_is_asked_about() {
     let fixture = serve(settings()).await;
     let mut client = Client::open(&fixture, "/heartbeat/3").await;
-    // What is no pong does not count.
+    // Only a pong counts.
     client.send(frame(PING, b"")).await;
     client.send(frame(TEXT, b"x")).await;
     assert_eq!(client.said().await.0, PONG);
@@ -346,7 +346,7 @@ async fn a_stop_closes_sessions_as_going_away() {
     let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
     assert_eq!(client.closed().await, (1001, "the registry node stops".to_owned()));
     assert_eq!(second.closed().await.0, 1001);
-    // One client closes its side, one answers the close and waits: both sessions are over.
+    // One client closes its side. The other one answers the close frame and waits. Both sessions are over.
     drop(client);
     second.send(frame(CLOSE, b"\x03\xe9")).await;
     assert_eq!(stop.await.unwrap().cut, 0);
