@@ -108,9 +108,9 @@
 //! # The tests
 //!
 //! Pure code is tested beside itself. One suite, `store/conformance.rs`, runs over both stores (`tests/store_embedded`,
-//! `tests/store_etcd`), and faults of the disk over the first. `tests/server` tests sockets and limits. `tests/it` starts the
-//! built daemon, among other things to replay recorded exchanges of the original server (`tests/golden`), and reads the
-//! source for the rules above: `tests/it/main.rs` says what lies where.
+//! `tests/store_etcd`), and faults of the disk over the first. Everything else is in `tests/it`: it starts the built daemon,
+//! among other things to replay recorded exchanges of the original server (`tests/golden`), it tests sockets and limits of
+//! the HTTP server (`tests/it/server`), and it reads the source for the rules above. `tests/it/main.rs` says what lies where.
 
 pub mod actors;
 pub mod app;

@@ -1,15 +1,14 @@
-//! A small HTTP/1.1 client on kept connections: what fills the daemon, and what measures where wrk cannot. It knows as much
-//! of HTTP as this server's answers need.
+//! A client on kept connections: what fills the daemon, and what measures where wrk cannot. It reads answers as the tests do.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
+
+use crate::support::http::{AsyncConnection, Response};
 
 /// For one answer. A daemon that takes longer has failed.
 pub const ANSWER_LIMIT: Duration = Duration::from_secs(20);
@@ -38,109 +37,54 @@ pub fn post(path: &str, body: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-/// An answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// The status.
-    pub status: u16,
-    /// Status line and headers, with the empty line.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
+/// A text member of an answer's body, which is a small JSON object.
+pub fn member(answer: &Response, name: &str) -> Result<String, String> {
+    let body = answer.text();
+    let found = serde_json::from_str::<serde_json::Value>(&body).ok();
+    let found = found.and_then(|value| value[name].as_str().map(str::to_owned));
+    found.ok_or_else(|| format!("no {name} in {body}"))
 }
 
-impl Answer {
-    /// A header's value.
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| {
-            let (key, value) = line.split_once(':')?;
-            key.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
-    }
-
-    /// A text member of the body, which is a small JSON object.
-    pub fn member(&self, name: &str) -> Result<String, String> {
-        let body = String::from_utf8_lossy(&self.body);
-        let found = serde_json::from_str::<serde_json::Value>(&body).ok();
-        let found = found.and_then(|value| value[name].as_str().map(str::to_owned));
-        found.ok_or_else(|| format!("no {name} in {body}"))
-    }
-
-    /// How many instances a find has found.
-    pub fn instances(&self) -> usize {
-        const MARK: &[u8] = b"{\"instanceId\":";
-        self.body.windows(MARK.len()).filter(|window| *window == MARK).count()
-    }
+/// How many instances a find has found.
+pub fn instances_in(answer: &Response) -> usize {
+    const MARK: &[u8] = b"{\"instanceId\":";
+    answer.body.windows(MARK.len()).filter(|window| *window == MARK).count()
 }
 
 /// A kept connection.
-pub struct Connection {
-    stream: TcpStream,
-    buffer: Vec<u8>,
-}
+pub struct Connection(AsyncConnection);
 
 impl Connection {
     /// Connects.
-    pub async fn open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(address).await?;
-        stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::new() })
+    pub async fn open(address: SocketAddr) -> Result<Self, String> {
+        AsyncConnection::open(address).await.map(Self).map_err(|error| error.to_string())
     }
 
-    /// Sends a request and waits for its answer, whatever its status.
-    pub async fn call(&mut self, request: &[u8]) -> Result<Answer, String> {
-        match timeout(ANSWER_LIMIT, self.exchange(request)).await {
+    /// Sends a request, of any method but HEAD, and waits for its answer, whatever its status.
+    pub async fn call(&mut self, request: &[u8]) -> Result<Response, String> {
+        let exchange = async {
+            self.0.send(request).await?;
+            self.0.read_response("GET").await
+        };
+        match timeout(ANSWER_LIMIT, exchange).await {
             Ok(answer) => answer.map_err(|error| error.to_string()),
             Err(_) => Err(format!("no answer within {ANSWER_LIMIT:?}")),
         }
     }
 
     /// As [`Connection::call`]; another status than 200 is an error.
-    pub async fn succeed(&mut self, request: &[u8]) -> Result<Answer, String> {
+    pub async fn succeed(&mut self, request: &[u8]) -> Result<Response, String> {
         let answer = self.call(request).await?;
         if answer.status == 200 {
             return Ok(answer);
         }
         let line = String::from_utf8_lossy(request).lines().next().unwrap_or_default().to_owned();
-        Err(format!("{line}: {} {}", answer.status, String::from_utf8_lossy(&answer.body)))
-    }
-
-    async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
-        self.stream.write_all(request).await?;
-        let end = loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                break end + 4;
-            }
-            self.receive().await?;
-        };
-        let head = String::from_utf8_lossy(&self.buffer[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-        let status = status.ok_or_else(|| io::Error::other(format!("no HTTP: {head}")))?;
-        let mut answer = Answer { status, head, body: Vec::new() };
-        let length: usize = match answer.header("Content-Length").map(str::parse) {
-            Some(Ok(length)) => length,
-            None if matches!(status, 101 | 304) => 0,
-            _ => return Err(io::Error::other(format!("no length: {}", answer.head))),
-        };
-        while self.buffer.len() < end + length {
-            self.receive().await?;
-        }
-        answer.body.extend_from_slice(&self.buffer[end..end + length]);
-        self.buffer.drain(..end + length);
-        Ok(answer)
-    }
-
-    async fn receive(&mut self) -> io::Result<()> {
-        self.buffer.reserve(16 * 1024);
-        match self.stream.read_buf(&mut self.buffer).await? {
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Ok(()),
-        }
+        Err(format!("{line}: {} {}", answer.status, answer.text()))
     }
 
     /// The socket, and what was received behind the last answer.
     pub fn into_parts(self) -> (TcpStream, Vec<u8>) {
-        (self.stream, self.buffer)
+        self.0.into_parts()
     }
 }
 
@@ -150,10 +94,8 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// One request on a connection of its own.
-pub fn once(address: SocketAddr, request: &[u8]) -> Result<Answer, String> {
-    block_on(async {
-        Connection::open(address).await.map_err(|error| error.to_string())?.succeed(request).await
-    })
+pub fn once(address: SocketAddr, request: &[u8]) -> Result<Response, String> {
+    block_on(async { Connection::open(address).await?.succeed(request).await })
 }
 
 /// Sends `count` requests as fast as they are answered, all with 200, over many connections; `take` gets the answers.
@@ -161,11 +103,11 @@ pub fn send_all(
     address: SocketAddr,
     count: usize,
     request: impl Fn(usize) -> Vec<u8> + Sync,
-    take: impl Fn(usize, Answer) + Sync,
+    take: impl Fn(usize, Response) + Sync,
 ) -> Result<(), String> {
     let next = AtomicUsize::new(0);
     let filler = async || {
-        let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
+        let mut connection = Connection::open(address).await?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {

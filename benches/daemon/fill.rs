@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use crate::client::{BASE, once, post, request, send_all};
+use crate::client::{BASE, member, once, post, request, send_all};
 
 /// A lease that outlives every run: 30,000 s × (3 + 1).
 pub const LONG: HealthCheck = HealthCheck { interval: 30_000, times: 3 };
@@ -31,7 +31,7 @@ pub struct Service {
 impl Service {
     /// Creates one.
     pub fn create(address: SocketAddr, name: &str) -> Result<Self, String> {
-        let id = once(address, &service_request(name))?.member("serviceId")?;
+        let id = member(&once(address, &service_request(name))?, "serviceId")?;
         Ok(Self { name: name.to_owned(), id })
     }
 
@@ -43,7 +43,7 @@ impl Service {
             address,
             count,
             |number| service_request(&name(number)),
-            |number, answer| ids.lock().expect("not poisoned")[number] = answer.member("serviceId"),
+            |number, answer| ids.lock().expect("not poisoned")[number] = member(&answer, "serviceId"),
         )?;
         let ids = ids.into_inner().expect("not poisoned");
         ids.into_iter().enumerate().map(|(number, id)| Ok(Self { name: name(number), id: id? })).collect()

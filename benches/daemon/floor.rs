@@ -24,8 +24,8 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::client::Answer;
 use crate::support::eventually::{GENEROUS, try_eventually};
+use crate::support::http::{Incoming, Response};
 use crate::support::net::free_address;
 use crate::support::process::Process;
 use crate::usage;
@@ -66,11 +66,11 @@ pub struct Floor {
 
 impl Floor {
     /// Starts a floor that answers everything with `answer`.
-    pub fn start(answer: &Answer, reads: Reads) -> Result<Self, String> {
+    pub fn start(answer: &Response, reads: Reads) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the floor: {error}");
         let folder = tempfile::tempdir().map_err(failed)?;
         let (recorded, log) = (folder.path().join("answer"), folder.path().join("output"));
-        fs::write(&recorded, [answer.head.as_bytes(), &answer.body].concat()).map_err(failed)?;
+        fs::write(&recorded, bytes_of(answer)).map_err(failed)?;
         let address = free_address().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
         command.args(["floor", reads.name()]).arg(address.to_string()).arg(&recorded);
@@ -92,6 +92,13 @@ impl Floor {
     }
 }
 
+/// An answer as it went over the wire.
+fn bytes_of(answer: &Response) -> Vec<u8> {
+    let lines = answer.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n"));
+    let head = format!("HTTP/1.1 {}\r\n{}\r\n", answer.status, lines.collect::<String>());
+    [head.as_bytes(), &answer.body].concat()
+}
+
 /// What every request is answered with.
 #[derive(Clone)]
 struct Constant {
@@ -102,26 +109,21 @@ struct Constant {
 
 impl Constant {
     fn read(path: &Path) -> Result<Self, String> {
-        let bytes = fs::read(path).map_err(|error| error.to_string())?;
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n").ok_or("no head")?;
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let mut lines = head.lines();
-        let status = lines.next().and_then(|line| line.split(' ').nth(1)).unwrap_or_default();
+        let mut incoming = Incoming::default();
+        *incoming.buffer() = fs::read(path).map_err(|error| error.to_string())?;
+        let answer =
+            incoming.take_response("GET", true).map_err(|error| error.to_string())?.ok_or("no answer")?;
         let mut headers = Vec::new();
-        for line in lines {
-            let (name, value) = line.split_once(':').ok_or_else(|| format!("no header: {line}"))?;
+        for (name, value) in answer.headers {
             // These two actix-web writes itself.
             if ["date", "content-length"].iter().any(|own| name.eq_ignore_ascii_case(own)) {
                 continue;
             }
             let name = HeaderName::try_from(name).map_err(|error| error.to_string())?;
-            headers.push((name, HeaderValue::from_str(value.trim()).map_err(|error| error.to_string())?));
+            headers.push((name, HeaderValue::try_from(value).map_err(|error| error.to_string())?));
         }
-        Ok(Self {
-            status: StatusCode::from_bytes(status.as_bytes()).map_err(|error| error.to_string())?,
-            headers,
-            body: bytes[end + 4..].to_vec().into(),
-        })
+        let status = StatusCode::from_u16(answer.status).map_err(|error| error.to_string())?;
+        Ok(Self { status, headers, body: answer.body.into() })
     }
 
     fn response(&self) -> HttpResponse {

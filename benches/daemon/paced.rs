@@ -38,7 +38,7 @@ pub async fn send(
     let request = &request;
     let begin = tokio::time::Instant::now();
     let client = async |number: usize| {
-        let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
+        let mut connection = Connection::open(address).await?;
         let offset = pace.every.mul_f64(number as f64 / pace.clients as f64);
         let mut ticks = interval_at(begin + offset, pace.every);
         let mut sent = Vec::new();

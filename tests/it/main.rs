@@ -1,55 +1,40 @@
-//! The tests that see the daemon from outside: one binary, so that the daemon's crates are linked once.
+//! The tests that need no parts inside a module: one binary, so that the daemon's crates are linked once.
+//!
+//! Most of them start the built daemon as a process of its own:
 //!
 //! - `attack`: hostile and careless requests, with the memory and CPU time they may cost.
 //! - `contract`: what the API answers, recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `property`: random operations against a naive model.
+//!
+//! Some call the library, and run in this process:
+//!
+//! - `config`: files and environment variables in, the configuration or messages out.
+//! - `retire`: the retirement jobs with their actors, on an embedded store.
+//! - `server`: the HTTP server on real sockets, with routes of its own and a clock that the test moves.
+//!
+//! And:
+//!
 //! - `tidy`: rules about the source itself.
 //! - `support`: what the others start, send and wait with. It asserts nothing about the registry.
 //!
-//! The lints allowed here forbid what a daemon must not do and a test may: to panic, and to look at the real clock.
+//! The lints that are allowed here forbid what the daemon must not do and a test may: to panic, to print, and to read the
+//! real clock.
 
-#![allow(clippy::print_stdout, reason = "fault tests print the figures of a run")]
-
-#[allow(
+#![allow(
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::disallowed_methods,
-    reason = "tests fail by panicking"
+    clippy::print_stdout,
+    reason = "tests fail by panicking, and fault tests print the figures of a run"
 )]
+
 mod attack;
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking"
-)]
+mod config;
 mod contract;
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking"
-)]
 mod fault;
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking"
-)]
 mod property;
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking"
-)]
+mod retire;
+mod server;
 mod support;
-#[allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::disallowed_methods,
-    reason = "tests fail by panicking"
-)]
 mod tidy;

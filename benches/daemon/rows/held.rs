@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, block_on, once};
+use crate::client::{Connection, block_on, instances_in, once};
 use crate::fill::{LONG, Service, fill};
 use crate::node::{Backing, Kind, Node};
 use crate::options::Options;
@@ -84,7 +84,7 @@ impl Filled {
     /// Every service is found with all its instances.
     fn find_all(&self) -> Result<(), String> {
         for service in &self.services {
-            let found = once(self.node.address(), &service.find_request(None))?.instances();
+            let found = instances_in(&once(self.node.address(), &service.find_request(None))?);
             if found != self.each {
                 return Err(format!("{} has {found} instances, not {}", service.name, self.each));
             }
@@ -125,10 +125,10 @@ impl Filled {
             // A daemon that has not listed its store yet refuses connections.
             if let Ok(mut connection) = Connection::open(self.node.address()).await {
                 let answer = connection.call(&request).await?;
-                if answer.status == 200 && answer.instances() == self.each {
+                if answer.status == 200 && instances_in(&answer) == self.each {
                     return Ok(());
                 }
-                last = format!("{} with {} instances", answer.status, answer.instances());
+                last = format!("{} with {} instances", answer.status, instances_in(&answer));
             }
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

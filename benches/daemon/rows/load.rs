@@ -2,12 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::client::{Answer, Connection, block_on, request};
+use crate::client::{Connection, block_on, request};
 use crate::compare::compare;
 use crate::fill::{LONG, Service, fill, instance_id};
 use crate::floor::{Floor, Reads};
 use crate::node::{Backing, Kind, Node};
 use crate::options::Options;
+use crate::support::http::Response;
 use crate::table::{Line, Table};
 use crate::wrk::Load;
 
@@ -75,13 +76,13 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     row("heartbeat-each", &format!("heartbeat, {} instances", beats.len()), 1.4, &mut node, table, &beats)
 }
 
-fn answer(node: &Node, request: &[u8]) -> Result<Answer, String> {
+fn answer(node: &Node, request: &[u8]) -> Result<Response, String> {
     block_on(async {
-        let mut connection = Connection::open(node.address()).await.map_err(|error| error.to_string())?;
+        let mut connection = Connection::open(node.address()).await?;
         let answer = connection.call(request).await?;
         match answer.status {
             200 | 304 => Ok(answer),
-            status => Err(format!("{status}: {}", String::from_utf8_lossy(&answer.body))),
+            status => Err(format!("{status}: {}", answer.text())),
         }
     })
 }

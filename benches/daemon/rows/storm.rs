@@ -4,7 +4,7 @@
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use crate::client::{block_on, once, request, send_all};
+use crate::client::{block_on, instances_in, once, request, send_all};
 use crate::fill::{LONG, MINUTE, Service, fill, instance_id};
 use crate::latency::Latencies;
 use crate::node::{Backing, Kind};
@@ -83,7 +83,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     })?;
     let lost = services.iter().enumerate().try_fold(0, |lost, (number, service)| {
         let want = if number < stormy.len() { each + storm_each } else { each };
-        let has = once(address, &service.find_request(None))?.instances();
+        let has = instances_in(&once(address, &service.find_request(None))?);
         Ok::<usize, String>(lost + want.saturating_sub(has))
     })?;
 

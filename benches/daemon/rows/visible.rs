@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, block_on, request};
+use crate::client::{Connection, block_on, instances_in, request};
 use crate::fill::{LONG, Service, instance_id};
 use crate::latency::Latencies;
 use crate::node::{Backing, Kind, Node};
@@ -112,7 +112,7 @@ async fn until(
     let found = async {
         let find = service.find_request(None);
         while begin.elapsed() < SEEN_LIMIT {
-            if read.succeed(&find).await?.instances() == instances {
+            if instances_in(&read.succeed(&find).await?) == instances {
                 return Ok(begin.elapsed());
             }
         }

@@ -260,7 +260,7 @@ async fn handshake(address: SocketAddr, consumer: &str) -> Result<Option<(TcpStr
         "GET {BASE}/microservices/{consumer}/watcher HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n\
          Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     );
-    let mut connection = Connection::open(address).await.map_err(|error| error.to_string())?;
+    let mut connection = Connection::open(address).await?;
     match connection.call(ask.as_bytes()).await? {
         answer if answer.status == 101 => Ok(Some(connection.into_parts())),
         answer if answer.status == 503 => Ok(None),

@@ -157,8 +157,8 @@ fn websockets_with_bodies(settings: Settings) {
     assert_eq!(chunked, (400, true));
 }
 
-const CERTIFICATE: &[u8] = include_bytes!("../../server/localhost.pem");
-const KEY: &[u8] = include_bytes!("../../server/localhost.key");
+const CERTIFICATE: &[u8] = include_bytes!("../server/localhost.pem");
+const KEY: &[u8] = include_bytes!("../server/localhost.key");
 
 /// A daemon that speaks TLS only, and the folder with its key.
 fn with_tls(settings: Settings) -> (Daemon, TempDir) {

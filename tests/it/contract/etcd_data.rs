@@ -294,11 +294,7 @@ fn schemas_of_the_old_layout_are_read_replaced_and_deleted() {
 #[test]
 fn foreign_values_do_not_stop_the_watch() {
     let mut world = Inherited::start(&[]);
-    let counted = |world: &Inherited| -> u64 {
-        let metrics = world.client().get("/metrics").unwrap().text();
-        let line = metrics.lines().find(|line| line.starts_with("service_center_foreign_values_total "));
-        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
-    };
+    let counted = |world: &Inherited| world.daemon.metric("service_center_foreign_values_total");
     assert_eq!(counted(&world), 0);
     let bad = |name: &str| format!("{FILES}/{ORDERS}/{name}");
     let foreign: [(Vec<u8>, &[u8]); 7] = [

@@ -9,7 +9,7 @@ use sha1::{Digest, Sha1};
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
-use crate::support::etcd_keys::{EtcdKeys, Held};
+use crate::support::etcd_keys::{EtcdKeys, StoredValue};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::golden::holes::{Bindings, fill};
 use crate::support::golden::matching::{Order, match_value};
@@ -24,9 +24,9 @@ const QUEUE_LOCK: &str = "/lock//dep-queue";
 
 /// Keys and values with holes, in the order in which holes are bound.
 #[derive(Clone, Debug, Default)]
-struct Expected(Vec<(String, Pattern)>);
+struct ExpectedKeys(Vec<(String, Pattern)>);
 
-impl<'de> Deserialize<'de> for Expected {
+impl<'de> Deserialize<'de> for ExpectedKeys {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Pattern::deserialize(deserializer)? {
             Pattern::Object(members) => Ok(Self(members)),
@@ -35,7 +35,7 @@ impl<'de> Deserialize<'de> for Expected {
     }
 }
 
-impl Expected {
+impl ExpectedKeys {
     fn put(&mut self, (key, value): (String, Pattern)) {
         match self.0.iter_mut().find(|(known, _)| *known == key) {
             Some((_, known)) => *known = value,
@@ -50,7 +50,7 @@ impl Expected {
     }
 
     /// Whether these keys, no more and no fewer, are held with these values. Binds what it binds.
-    fn check(&self, held: &BTreeMap<String, Held>, bindings: &mut Bindings) -> Result<(), String> {
+    fn check(&self, held: &BTreeMap<String, StoredValue>, bindings: &mut Bindings) -> Result<(), String> {
         let mut left: Vec<&String> = held.keys().collect();
         let mut trial = bindings.clone();
         for (key, value) in &self.0 {
@@ -103,23 +103,23 @@ struct Story {
     /// Put before the daemon starts.
     before: BTreeMap<String, String>,
     /// What the node writes for itself.
-    own: Expected,
-    steps: Vec<Step>,
+    own: ExpectedKeys,
+    steps: Vec<StoryStep>,
     /// All there is after the step marked so, but for schema contents.
-    now: Expected,
+    now: ExpectedKeys,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Step {
+struct StoryStep {
     name: String,
-    send: Send,
+    send: StoryRequest,
     answer: Option<Pattern>,
     #[serde(default)]
-    put: Expected,
+    put: ExpectedKeys,
     #[serde(default)]
     delete: Vec<String>,
-    queued: Option<Expected>,
+    queued: Option<ExpectedKeys>,
     #[serde(default)]
     ttl: BTreeMap<String, i64>,
     #[serde(default)]
@@ -128,7 +128,7 @@ struct Step {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Send {
+struct StoryRequest {
     method: String,
     path: String,
     #[serde(default)]
@@ -136,7 +136,7 @@ struct Send {
     body: Option<Value>,
 }
 
-impl Send {
+impl StoryRequest {
     fn request(&self, bindings: &Bindings) -> Request {
         let mut request = Request::new(&self.method, &fill(&self.path, bindings));
         for (name, value) in &self.headers {
@@ -162,7 +162,7 @@ fn start(etcd: &Etcd) -> Daemon {
 }
 
 /// `{m}.{n},`: the highest revision of the instances' keys and their number.
-fn revision_of(held: &BTreeMap<String, Held>, prefix: &str) -> String {
+fn revision_of(held: &BTreeMap<String, StoredValue>, prefix: &str) -> String {
     let revisions: Vec<i64> =
         held.iter().filter(|(key, _)| key.starts_with(prefix)).map(|(_, held)| held.mod_revision).collect();
     revision_text(revisions.iter().copied().max().unwrap_or(0), revisions.len())
@@ -174,7 +174,7 @@ fn revision_text(highest: i64, count: usize) -> String {
 }
 
 /// All keys that the original knows too.
-fn shared(keys: &EtcdKeys) -> BTreeMap<String, Held> {
+fn shared(keys: &EtcdKeys) -> BTreeMap<String, StoredValue> {
     let mut held = keys.below(ROOT);
     held.retain(|key, _| !key.starts_with(OVERRIDES));
     held
@@ -206,7 +206,7 @@ fn a_story_leaves_what_the_original_leaves() {
         assert_eq!(response.status, 200, "{}: {}", step.name, response.text());
         check_answer(step, &response, &mut bindings);
         if let Some(queued) = &step.queued {
-            let mut waiting = Expected::default();
+            let mut waiting = ExpectedKeys::default();
             queued.0.iter().cloned().for_each(|pair| waiting.put(pair));
             eventually(GENEROUS, || {
                 waiting.check(&keys.below("/cse-sr/ms/dep-queue/"), &mut bindings.clone())
@@ -234,7 +234,7 @@ fn a_story_leaves_what_the_original_leaves() {
     eventually(GENEROUS, || keys.below("/lock/").is_empty());
 }
 
-fn check_answer(step: &Step, response: &Response, bindings: &mut Bindings) {
+fn check_answer(step: &StoryStep, response: &Response, bindings: &mut Bindings) {
     let Some(answer) = &step.answer else { return };
     if let Err(mismatch) = match_value(answer, &response.json(), bindings, "", Order::Any) {
         panic!("{}: {mismatch}", step.name);
@@ -243,7 +243,7 @@ fn check_answer(step: &Step, response: &Response, bindings: &mut Bindings) {
 
 /// Both keys of an instance hang on the lease whose decimal id is the lease key's value, and nothing else does; no other
 /// key has a lease.
-fn check_leases(step: &Step, keys: &EtcdKeys, bindings: &Bindings) {
+fn check_leases(step: &StoryStep, keys: &EtcdKeys, bindings: &Bindings) {
     let held = shared(keys);
     let (instances, rest): (Vec<_>, Vec<_>) =
         held.iter().partition(|(key, _)| key.starts_with("/cse-sr/inst/files/"));

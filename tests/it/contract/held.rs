@@ -29,12 +29,7 @@ fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     let [one, other] = [&nodes[0], &nodes[1]].map(|node| Registry::new(node.client(), "default"));
     let provider = one.create_service("provider", "1.0.0").unwrap();
     let consumer = one.create_service("consumer", "1.0.0").unwrap();
-    eventually(GENEROUS, || {
-        other.find(Some(&consumer), "provider", Freshness::Fresh)?;
-        let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
-        let providers = nodes[1].client().get(&target).map_err(CallError::NoAnswer)?.text();
-        if providers.contains(&provider) { Ok(()) } else { Err(CallError::Unexpected(providers)) }
-    });
+    other.depend(&consumer, "provider", &provider);
     // Beside them the two nodes themselves are instances: 30 of 32 are 80 % and more.
     let ids: Vec<String> = (0..30).map(|number| format!("i{number}")).collect();
     for id in &ids {

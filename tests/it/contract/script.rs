@@ -33,7 +33,7 @@ impl Cluster {
         [(1, 30100), (2, 30100), (3, 2379), (3, 2380)].map(|(host, port)| self.address(host, port))
     }
 
-    fn run(&self) -> Run {
+    fn run(&self) -> RunningScript {
         let [a, b, c] = self.net;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(root.join("scripts/cluster.sh"));
@@ -41,14 +41,14 @@ impl Cluster {
             .env("SERVICE_CENTER", env!("CARGO_BIN_EXE_service-center"))
             .env("CLUSTER_NET", format!("{a}.{b}.{c}"))
             .env("CLUSTER_DIR", self.folder.path().join("cluster"));
-        Run(Process::spawn("cluster.sh", &mut command, &self.folder.path().join("log")).unwrap())
+        RunningScript(Process::spawn("cluster.sh", &mut command, &self.folder.path().join("log")).unwrap())
     }
 }
 
 /// The script while it runs. What it started ends with it, also when an assertion fails.
-struct Run(Process);
+struct RunningScript(Process);
 
-impl Drop for Run {
+impl Drop for RunningScript {
     fn drop(&mut self) {
         if self.0.exit_status().is_none() {
             self.0.signal(Signal::TERM);

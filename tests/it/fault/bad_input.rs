@@ -10,11 +10,10 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::{Client, Connection, HttpError, Request};
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::seed;
 
 const TARGETS: &str = include_str!("corpus/targets.txt");
 const BODIES: &str = include_str!("corpus/bodies.txt");
-/// Repeats a run: its seed.
-const SEED_VARIABLE: &str = "SC_SEED";
 /// Who sends side by side.
 const SENDERS: u64 = 4;
 /// Pieces that parsers stumble over.
@@ -53,11 +52,8 @@ fn pick<'a>(random: &mut StdRng, from: &[&'a str]) -> &'a str {
 
 /// The seed of this run, which it says.
 pub fn seed() -> u64 {
-    let seed = match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
-        Err(_) => rand::random(),
-    };
-    say!("bad input: {SEED_VARIABLE}={seed}");
+    let seed = seed::of_this_run();
+    say!("bad input: {}", seed::shown(seed));
     seed
 }
 

@@ -18,11 +18,10 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::HttpError;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
+use crate::support::seed;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 
-/// Repeats a run: its seed.
-const SEED_VARIABLE: &str = "SC_SEED";
 const WRITERS: usize = 6;
 /// Ids a writer uses, again after a deletion.
 const SERVICES: usize = 4;
@@ -39,7 +38,7 @@ const LONGEST_START_MS: u64 = 60;
 const BEAT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Services, their instances, and the status of each.
-type Model = BTreeMap<String, BTreeMap<String, String>>;
+type Statuses = BTreeMap<String, BTreeMap<String, String>>;
 
 /// A write of one client.
 #[derive(Clone, Debug)]
@@ -96,7 +95,7 @@ impl Write {
         }
     }
 
-    fn apply(self, model: &mut Model) {
+    fn apply(self, model: &mut Statuses) {
         match self {
             Self::Create { service } => drop(model.entry(service).or_default()),
             Self::Delete { service } => drop(model.remove(&service)),
@@ -118,7 +117,7 @@ impl Write {
 struct Writer {
     registry: Registry,
     random: StdRng,
-    model: Model,
+    model: Statuses,
     in_doubt: Option<Write>,
     acknowledged: usize,
 }
@@ -179,19 +178,19 @@ impl Writer {
         self.model = seen;
     }
 
-    fn look(&self) -> Result<Model, CallError> {
+    fn look(&self) -> Result<Statuses, CallError> {
         let services = self.registry.services(Freshness::Fresh)?;
         services.into_iter().map(|service| Ok((service.clone(), self.registry.statuses(&service)?))).collect()
     }
 }
 
 /// Instances on short leases, whose owner beats whenever the daemon answers.
-struct Owner {
+struct ShortLeases {
     registry: Registry,
     service: String,
 }
 
-impl Owner {
+impl ShortLeases {
     fn start(registry: Registry) -> Self {
         let service = registry.create_service("beaten", "1.0.0").unwrap();
         for number in 0..BEATEN {
@@ -224,13 +223,6 @@ impl Owner {
     }
 }
 
-fn seed() -> u64 {
-    match std::env::var(SEED_VARIABLE) {
-        Ok(text) => text.parse().unwrap_or_else(|error| panic!("{SEED_VARIABLE}={text:?}: {error}")),
-        Err(_) => rand::random(),
-    }
-}
-
 /// A random part of so many milliseconds: the moment of a fault.
 fn pass(random: &mut StdRng, most_ms: u64) {
     thread::sleep(Duration::from_millis(random.random_range(0..most_ms)));
@@ -251,8 +243,8 @@ fn kill_in_lanes(
     life_ms: u64,
     store: impl Fn() -> Box<dyn Backing> + Sync,
 ) {
-    let seed = seed();
-    say!("kill -9, {name} store, {rounds} rounds in {lanes} lanes: {SEED_VARIABLE}={seed}");
+    let seed = seed::of_this_run();
+    say!("kill -9, {name} store, {rounds} rounds in {lanes} lanes: {}", seed::shown(seed));
     let begin = Instant::now();
     let done: Vec<Done> = thread::scope(|scope| {
         let lanes: Vec<_> = (0..lanes)
@@ -281,12 +273,12 @@ fn kill_again_and_again(store: &dyn Backing, rounds: usize, longest_life_ms: u64
         .map(|number| Writer {
             registry: Registry::new(client.clone(), &format!("w{number}")),
             random: StdRng::seed_from_u64(random.random()),
-            model: Model::new(),
+            model: Statuses::new(),
             in_doubt: None,
             acknowledged: 0,
         })
         .collect();
-    let owner = Owner::start(Registry::new(client, "beaten"));
+    let owner = ShortLeases::start(Registry::new(client, "beaten"));
     let stop = AtomicBool::new(false);
     let (mut kills, mut beats) = (0, 0);
     thread::scope(|scope| {
@@ -294,7 +286,7 @@ fn kill_again_and_again(store: &dyn Backing, rounds: usize, longest_life_ms: u64
         let _stop = StopWhenDropped(&stop);
         let beating = scope.spawn(|| owner.beat(&stop));
         for round in 0..rounds {
-            let when = format!("{SEED_VARIABLE}={seed}, round {round}");
+            let when = format!("{}, round {round}", seed::shown(seed));
             thread::scope(|scope| {
                 for writer in &mut writers {
                     scope.spawn(|| writer.run());

@@ -6,43 +6,23 @@
 
 use std::net::TcpListener;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
+use super::outage::Outage;
+use super::owners::{BEAT, Owners};
+use super::proxy::short_leases;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
-use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
 
-/// How long etcd is away: longer than the short leases (2 s) live, shorter than it takes `/health` to complain.
-const AWAY: Duration = Duration::from_secs(8);
-
-/// What is done to etcd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outage {
-    Frozen,
-    Killed,
-}
-
-impl Outage {
-    fn begin(self, etcd: &mut Etcd) {
-        match self {
-            Self::Frozen => etcd.freeze(),
-            Self::Killed => etcd.kill(),
-        }
-    }
-
-    fn end(self, etcd: &mut Etcd) {
-        match self {
-            Self::Frozen => etcd.thaw(),
-            Self::Killed => etcd.restart(),
-        }
-    }
-}
+/// So many beats while etcd is away take longer than the short leases (2 s) live, and not as long as it takes `/health` to
+/// complain (50 s).
+const BEATS_AWAY: usize = 16;
 
 /// A write while etcd is away, one that needs it: the answer a client gets within its limit of a minute.
 fn write(client: &Client) -> Response {
@@ -52,10 +32,7 @@ fn write(client: &Client) -> Response {
 
 fn check_outage(outage: Outage) {
     let mut etcd = Etcd::start();
-    let settings = Settings::default()
-        .yaml("registry.instance.minInterval", json!("1s"))
-        .yaml("registry.instance.minTimes", json!(1));
-    let mut daemon = Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap();
+    let mut daemon = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
     let (client, registry) = (daemon.client(), Registry::new(daemon.client(), "default"));
     let provider = registry.create_service("provider", "1.0.0").unwrap();
     let consumer = registry.create_service("consumer", "1.0.0").unwrap();
@@ -63,22 +40,18 @@ fn check_outage(outage: Outage) {
         registry.register(&provider, &Instance::named(id).with_health_check(1, 1)).unwrap();
     }
     registry.register(&provider, &Instance::named("long")).unwrap();
+    registry.depend(&consumer, "provider", &provider);
     let find = |freshness| registry.find(Some(&consumer), "provider", freshness);
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "long", "silent"]);
-    eventually(GENEROUS, || {
-        let providers =
-            client.get(&format!("/v4/default/registry/microservices/{consumer}/providers")).unwrap();
-        providers.text().contains(&provider)
-    });
     let mut watch = WebSocket::open(daemon.address(), &registry.watch_target(&consumer), &[]).unwrap();
     registry.heartbeat(&provider, "silent").unwrap();
 
+    let owner = Owners::beat(daemon.client(), &provider, &["beats".to_owned()], BEAT);
     outage.begin(&mut etcd);
     let refused = thread::scope(|scope| {
         let writing = scope.spawn(|| write(&client));
-        let deadline = Deadline::after(AWAY);
-        while !deadline.has_passed() {
-            registry.heartbeat(&provider, "beats").expect("a heartbeat while etcd is away");
+        let rounds = owner.rounds();
+        while owner.rounds() < rounds + BEATS_AWAY {
             for freshness in [Freshness::Cached, Freshness::Fresh] {
                 let found = find(freshness).expect("a find while etcd is away");
                 assert_eq!(found, ["beats", "long", "silent"], "from what the node knows");
@@ -98,36 +71,28 @@ fn check_outage(outage: Outage) {
     assert_eq!(body["errorMessage"], json!("Registry service is unavailable"), "{body}");
     assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "says why: {body}");
 
-    let beat = || registry.heartbeat(&provider, "beats").expect("it is not lost although it beats");
+    eventually(GENEROUS, || registry.create_service("meanwhile", "1.0.0"));
+    // The silent instance goes. The one that beat is there, also in etcd.
     eventually(GENEROUS, || {
-        beat();
-        registry.create_service("meanwhile", "1.0.0")
-    });
-    // The one that was silent goes, the one that beat is there, also in etcd.
-    eventually(GENEROUS, || {
-        beat();
         let found = find(Freshness::Fresh)?;
         if found == ["beats", "long"] { Ok(()) } else { Err(CallError::Unexpected(format!("{found:?}"))) }
     });
     let key = format!("/cse-sr/inst/files/default/default/{provider}/beats");
-    eventually(GENEROUS, || {
-        beat();
-        etcd.ctl(&["get", "--keys-only", &key]).contains(&key)
-    });
+    eventually(GENEROUS, || etcd.ctl(&["get", "--keys-only", &key]).contains(&key));
     registry.register(&provider, &Instance::named("later")).unwrap();
     loop {
-        beat();
         let event = watch.expect_json(GENEROUS).expect("an event of the watch that was there before");
         let (action, id) = (&event["action"], &event["instance"]["instanceId"]);
         if id == "later" {
             assert_eq!(action, "CREATE", "{event}");
             break;
         }
-        // One that is written again is created anew, and was at no time gone.
+        // An instance that is written again is created anew, and was at no time gone.
         let expected = if id == "beats" { "CREATE" } else { "DELETE" };
-        assert_eq!(action, expected, "nobody went but the one that was silent: {event}");
+        assert_eq!(action, expected, "only the silent instance went: {event}");
     }
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "later", "long"]);
+    owner.stop().assert_all_taken();
     if outage == Outage::Frozen {
         // Its lease ended with etcd's own clock, so it was written again.
         let written_again = format!("instance {provider}/beats was written again: it kept beating");

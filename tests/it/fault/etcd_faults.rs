@@ -8,19 +8,17 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::agreement::{agree_on, on_node};
-use super::owners::Owners;
+use super::outage::Outage;
+use super::owners::{BEAT, Owners, beats_away};
 use super::proxy::{assert_refused_clearly, names, short_leases};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{self, Etcd, EtcdSetup};
-use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::proxy::Proxy;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
-
-/// How often owners beat.
-const BEAT: Duration = Duration::from_millis(500);
 
 fn registry(node: &Daemon) -> Registry {
     Registry::new(node.client(), "default")
@@ -47,13 +45,7 @@ fn leader(servers: &[Etcd]) -> usize {
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outage {
-    Killed,
-    Frozen,
-}
-
-/// Two of three servers go, for some seconds or a minute, and come back.
+/// Two of three servers go, for longer than leases live, and come back.
 fn check_majority(outage: Outage) {
     let mut servers = etcd::cluster(3);
     let addresses: Vec<_> = servers.iter().map(Etcd::address).collect();
@@ -67,16 +59,11 @@ fn check_majority(outage: Outage) {
     let owners = Owners::beat(nodes[0].client(), &service, &beating, BEAT);
     let before = agree_on(&[&nodes[0], &nodes[1]], &servers[0], &service, &beating);
 
-    for server in &mut servers[1..] {
-        match outage {
-            Outage::Killed => server.kill(),
-            Outage::Frozen => server.freeze(),
-        }
-    }
-    let away = Deadline::after(Scale::of_this_run().choose(Duration::from_secs(6), Duration::from_secs(60)));
+    servers[1..].iter_mut().for_each(|server| outage.begin(server));
+    let rounds = owners.rounds() + beats_away();
     let mut longest = Duration::ZERO;
     let mut refusals = 0;
-    while !away.has_passed() {
+    while owners.rounds() < rounds {
         for node in &nodes {
             assert_eq!(on_node(&node.client(), &service).unwrap(), before, "from what the node knows");
             assert_eq!(registry(node).find(None, "provider", Freshness::Fresh).unwrap(), beating);
@@ -84,12 +71,7 @@ fn check_majority(outage: Outage) {
             refusals += 1;
         }
     }
-    for server in &mut servers[1..] {
-        match outage {
-            Outage::Killed => server.respawn(),
-            Outage::Frozen => server.thaw(),
-        }
-    }
+    servers[1..].iter_mut().for_each(|server| outage.end(server));
     eventually(GENEROUS, || writer.create_service("afterwards", "1.0.0"));
     let after = agree_on(&[&nodes[0], &nodes[1]], &servers[2], &service, &beating);
     assert_eq!(after, before, "with the same documents");

@@ -8,21 +8,15 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::agreement::{agree_on, on_node};
-use super::owners::Owners;
+use super::owners::{BEAT, Owners, beats_away};
 use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
-use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Client;
 use crate::support::registry::{Freshness, Instance, Registry};
-use crate::support::scale::Scale;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
-
-/// How often owners beat.
-const BEAT: Duration = Duration::from_millis(500);
-/// How long etcd is away: longer than the leases (4 s) live.
-const AWAY: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(60));
 
 /// Looks at one node until it is told to stop; how many looks there were. Each is answered, shows everybody who stays and
 /// nobody who was unregistered.
@@ -84,8 +78,8 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
             .collect();
         let stop = StopWhenDropped(&is_over);
         etcd.kill();
-        let away = Deadline::after(Scale::of_this_run().choose(AWAY.0, AWAY.1));
-        while !away.has_passed() {
+        let rounds = owners.rounds() + beats_away();
+        while owners.rounds() < rounds {
             for node in both {
                 longest = longest.max(assert_refused_clearly(&node.client(), "meanwhile"));
                 refusals += 1;

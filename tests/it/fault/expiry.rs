@@ -3,18 +3,12 @@
 
 use serde_json::{Value, json};
 
-use crate::support::daemon::{Daemon, Settings};
+use super::proxy::short_leases;
+use crate::support::daemon::Daemon;
 use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 use crate::support::ws::WebSocket;
-
-/// Leases as short as may be: 2 s.
-fn settings() -> Settings {
-    Settings::default()
-        .yaml("registry.instance.minInterval", json!("1s"))
-        .yaml("registry.instance.minTimes", json!(1))
-}
 
 fn short_lived(id: &str) -> Instance {
     Instance::named(id).with_health_check(1, 1)
@@ -36,13 +30,7 @@ impl Scene {
         let watching = Registry::new(watcher.client(), "default");
         let provider = writing.create_service("provider", "1.0.0").unwrap();
         let consumer = writing.create_service("consumer", "1.0.0").unwrap();
-        eventually(GENEROUS, || {
-            // A look-up makes the consumer depend on the provider, at once or when the queue is worked off.
-            watching.find(Some(&consumer), "provider", Freshness::Fresh)?;
-            let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
-            let providers = watcher.client().get(&target).map_err(CallError::NoAnswer)?.text();
-            if providers.contains(&provider) { Ok(()) } else { Err(CallError::Unexpected(providers)) }
-        });
+        watching.depend(&consumer, "provider", &provider);
         let watch = WebSocket::open(watcher.address(), &watching.watch_target(&consumer), &[]).unwrap();
         Self { writing, watching, watcher, provider, consumer, watch }
     }
@@ -69,9 +57,9 @@ impl Scene {
 
 /// On one node with the embedded store, then on two nodes with etcd.
 fn on_both_stores(check: impl Fn(Scene)) {
-    check(Scene::new(None, Daemon::start(Embedded.chosen_in(settings())).unwrap()));
+    check(Scene::new(None, Daemon::start(Embedded.chosen_in(short_leases())).unwrap()));
     let etcd = OwnEtcd::start();
-    let start = || Daemon::start(etcd.chosen_in(settings())).unwrap();
+    let start = || Daemon::start(etcd.chosen_in(short_leases())).unwrap();
     let writer = start();
     check(Scene::new(Some(&writer), start()));
 }

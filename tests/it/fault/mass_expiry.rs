@@ -5,16 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
-
 use super::agreement::{agree_on, on_node};
 use super::owners::Owners;
 use super::proxy::{names, short_leases};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::http::Client;
-use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::registry::{CallError, Instance, Registry, next_event};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
@@ -79,11 +76,7 @@ impl Scene {
             lots.collect::<Vec<Owners>>()
         });
         let watching = Registry::new(nodes[1].client(), "default");
-        let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
-        eventually(GENEROUS, || {
-            watching.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
-            nodes[1].client().get(&target).unwrap().text().contains(&service)
-        });
+        watching.depend(&consumer, "provider", &service);
         let count = living.len() + mortal.len();
         let scene = Self {
             watch: WebSocket::open(nodes[1].address(), &watching.watch_target(&consumer), &[]).unwrap(),
@@ -150,7 +143,7 @@ impl Scene {
         });
         for (rule, held) in &held {
             assert!(held.iter().all(|id| id.starts_with("dies")), "who lives is held by {rule}");
-            let counted = counter(&self.nodes[node].client(), &format!("expiries_held_by_{rule}_total"));
+            let counted = self.nodes[node].metric(&format!("service_center_expiries_held_by_{rule}_total"));
             assert!(counted >= held.len(), "{counted} counted, {} held by {rule}", held.len());
         }
         let log = self.nodes[node].process().log();
@@ -176,21 +169,12 @@ impl Scene {
 
     /// The next event, as action and instance id.
     fn event(&mut self) -> (String, String) {
-        let event = self.watch.expect_json(LONG_WAIT).unwrap();
-        let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        (word(&event["action"]), word(&event["instance"]["instanceId"]))
+        next_event(&mut self.watch, LONG_WAIT).unwrap()
     }
 }
 
 /// The ids of expired instances that a node shows, by the rule that holds them.
 type HeldByRule = BTreeMap<String, BTreeSet<String>>;
-
-fn counter(client: &Client, name: &str) -> usize {
-    let text = client.get("/metrics").unwrap().text();
-    let begin = format!("service_center_{name} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&begin)).unwrap_or_else(|| panic!("no {name}"));
-    line.parse().unwrap()
-}
 
 fn register_all(registry: &Registry, service: &str, ids: &[String], rhythm: Rhythm) {
     let part = ids.len().div_ceil(REGISTRARS).max(1);
@@ -293,7 +277,7 @@ fn one_vanished_owner_is_gone_soon() {
     scene.assert_living_were_taken();
     for node in &scene.nodes {
         for rule in ["preservation", "share"] {
-            assert_eq!(counter(&node.client(), &format!("expiries_held_by_{rule}_total")), 0);
+            assert_eq!(node.metric(&format!("service_center_expiries_held_by_{rule}_total")), 0);
         }
     }
 }

@@ -24,6 +24,7 @@ mod expiry;
 mod fuzz;
 mod mailbox;
 mod mass_expiry;
+mod outage;
 mod overload;
 mod owners;
 mod proxy;

@@ -8,6 +8,16 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use crate::support::http::{Client, Request};
+use crate::support::scale::Scale;
+
+/// How often owners of short leases beat. Most of these live 4 s.
+pub const BEAT: Duration = Duration::from_millis(500);
+
+/// How often owners beat while etcd is away: for longer than the short leases live. In a long run it is for longer than
+/// `/health` waits (50 s) before it complains.
+pub fn beats_away() -> usize {
+    Scale::of_this_run().choose(12, 120)
+}
 
 /// Beats sent in one request.
 const PER_REQUEST: usize = 1000;

@@ -8,23 +8,16 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::agreement::{Instances, agree_on, in_etcd, on_node};
-use super::owners::{Answers, Owners};
+use super::owners::{Answers, BEAT, Owners, beats_away};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
-use crate::support::eventually::{Deadline, GENEROUS, eventually};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};
 use crate::support::proxy::Proxy;
-use crate::support::registry::{CallError, Freshness, Instance, Registry};
+use crate::support::registry::{CallError, Freshness, Instance, Registry, next_event};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
-use crate::support::ws::{Frame, WebSocket, WsError};
-
-/// How often the owners beat: their leases live 4 s.
-const BEAT: Duration = Duration::from_millis(500);
-/// A write that takes longer hangs.
-const WRITE_LIMIT: Duration = Duration::from_secs(20);
-/// After so long without etcd `/health` complains.
-const COMPLAINT: Duration = Duration::from_secs(50);
+use crate::support::ws::WebSocket;
 
 /// Leases may be as short as 2 s.
 pub fn short_leases() -> Settings {
@@ -38,12 +31,11 @@ pub fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
 }
 
-/// A write that needs the store, and how it is refused while that is away: clearly, and soon.
+/// Sends a write that needs the store while the store is away. The refusal is clear; how long it took.
 #[track_caller]
 pub fn assert_refused_clearly(client: &Client, name: &str) -> Duration {
     let begin = Instant::now();
     let service = json!({"service": {"serviceName": name, "version": "1.0.0"}});
-    let client = client.clone().limited(WRITE_LIMIT);
     let response: Response =
         client.post("/v4/default/registry/microservices", &service).expect("an answer, not a hang");
     assert!((500..600).contains(&response.status), "{}: {}", response.status, response.text());
@@ -66,19 +58,16 @@ pub fn is_healthy(client: &Client) -> Result<(), String> {
     if response.status == 200 { Ok(()) } else { Err(response.text()) }
 }
 
-/// The text events of a watch that has been left alone, as (action, instance id).
-fn pushed(watch: &mut WebSocket) -> Vec<(String, String)> {
+/// The events of a watch before this instance is created, as (action, instance id).
+fn pushed_before(watch: &mut WebSocket, last: &str) -> Vec<(String, String)> {
     let mut events = Vec::new();
     loop {
-        match watch.next_data(Duration::from_millis(200)) {
-            Ok(Frame::Text(text)) => {
-                let event: serde_json::Value = serde_json::from_str(&text).expect("an event is JSON");
-                let word = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-                events.push((word(&event["action"]), word(&event["instance"]["instanceId"])));
-            }
-            Err(WsError::TimedOut) => return events,
-            other => panic!("a watch ended: {other:?}"),
+        let (action, id) = next_event(watch, GENEROUS).expect("an event");
+        if id == last {
+            assert_eq!(action, "CREATE");
+            return events;
         }
+        events.push((action, id));
     }
 }
 
@@ -91,11 +80,9 @@ fn check_loss(loss: Loss) {
         (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
     let provider = at_lost.create_service("provider", "1.0.0").unwrap();
     let consumer = at_lost.create_service("consumer", "1.0.0").unwrap();
-    eventually(GENEROUS, || {
-        at_near.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
-        let target = format!("/v4/default/registry/microservices/{consumer}/providers?noCache=1");
-        [&lost, &near].iter().all(|node| node.client().get(&target).unwrap().text().contains(&provider))
-    });
+    for registry in [&at_lost, &at_near] {
+        registry.depend(&consumer, "provider", &provider);
+    }
     let (beating, leaving, long) = (names("beats", 20), names("leaves", 3), names("long", 3));
     for id in beating.iter().chain(&leaving) {
         at_lost.register(&provider, &Instance::named(id).with_health_check(1, 3)).unwrap();
@@ -122,23 +109,19 @@ fn check_loss(loss: Loss) {
     for id in &leaving {
         at_near.unregister(&provider, id).unwrap();
     }
-    let longest_write = away_for_a_while(&lost, &etcd, &provider, &before, &long, away);
-    let was_unhealthy = away.elapsed() > COMPLAINT;
-    if was_unhealthy {
+    assert_eq!(is_healthy(&lost.client()), Ok(()), "it does not complain of a moment");
+    let longest_write = away_for_a_while(&lost, &etcd, &provider, &before, &long, &owners);
+    let complains = Scale::of_this_run() == Scale::Long;
+    if complains {
         let complaint = eventually(GENEROUS, || is_healthy(&lost.client()).err());
         assert!(complaint.contains("400002"), "{complaint}");
-    } else {
-        assert_eq!(is_healthy(&lost.client()), Ok(()));
     }
 
     proxy.heal();
     let back = Instant::now();
     eventually(GENEROUS, || is_healthy(&lost.client()));
-    let complaint = if was_unhealthy {
-        format!("until {:?} after etcd's return", back.elapsed())
-    } else {
-        "not".to_owned()
-    };
+    let complaint =
+        if complains { format!("until {:?} after etcd's return", back.elapsed()) } else { "not".to_owned() };
     eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
     let stay = [beating.clone(), long].concat();
     let after = agree_on(&[&lost, &near], &etcd, &provider, &stay);
@@ -154,15 +137,17 @@ fn check_loss(loss: Loss) {
         let again = format!("instance {provider}/{id} was written again");
         assert!(!lost.process().log().contains(&again), "{again}");
     }
-    // The lost node's watchers learn who left, and of nobody else that he is gone. What was written again is a CREATE.
-    let mut gone = pushed(&mut watches[0]);
+    at_near.register(&provider, &Instance::named("last")).unwrap();
+    // The lost node's watchers learn who left, and are told of nobody else that it is gone. An instance that was written
+    // again is a CREATE.
+    let mut gone = pushed_before(&mut watches[0], "last");
     gone.retain(|(action, _)| action == "DELETE");
     gone.sort();
     let goodbyes: Vec<(String, String)> =
         leaving.iter().map(|id| ("DELETE".to_owned(), id.clone())).collect();
     assert_eq!(gone, goodbyes);
-    // The other node cannot know that they beat; but who left came never back.
-    let elsewhere = pushed(&mut watches[1]);
+    // The other node cannot know that they beat. But who left never came back.
+    let elsewhere = pushed_before(&mut watches[1], "last");
     for id in &leaving {
         let of_it: Vec<&str> =
             elsewhere.iter().filter(|(_, of)| of == id).map(|(action, _)| action.as_str()).collect();
@@ -177,32 +162,31 @@ fn check_loss(loss: Loss) {
     );
 }
 
-/// While the node is without etcd: until etcd has ended the leases of all that beat there, and longer in a long run.
+/// While the node is without etcd: until etcd has ended the leases of all that beat there, and [`beats_away`]. The longest
+/// refusal of a write.
 fn away_for_a_while(
     lost: &Daemon,
     etcd: &Etcd,
     provider: &str,
     before: &Instances,
     long: &[String],
-    since: Instant,
+    owners: &Owners,
 ) -> Duration {
     let client = lost.client();
     let at_lost = Registry::new(lost.client(), "default");
-    let at_least =
-        Deadline::after(Scale::of_this_run().choose(Duration::from_secs(6), Duration::from_secs(60)));
+    let rounds = owners.rounds() + beats_away();
     let mut longest = Duration::ZERO;
-    loop {
+    eventually(GENEROUS * 3, || {
         assert_eq!(&on_node(&client, provider).unwrap(), before, "from what the node knows");
         let all: Vec<String> = before.keys().cloned().collect();
         assert_eq!(at_lost.find(None, "provider", Freshness::Fresh).unwrap(), all);
         longest = longest.max(assert_refused_clearly(&client, "meanwhile"));
         assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
         let left: Vec<String> = in_etcd(etcd, provider).unwrap().keys().cloned().collect();
-        if at_least.has_passed() && left == long {
-            return longest;
-        }
-        assert!(since.elapsed() < GENEROUS * 3, "etcd still holds {left:?}");
-    }
+        let is_over = owners.rounds() >= rounds && left == long;
+        if is_over { Ok(()) } else { Err(format!("etcd still holds {left:?}")) }
+    });
+    longest
 }
 
 /// Injected: the connections of one node to etcd are cut, and each new one, for some seconds (a minute in a long run).

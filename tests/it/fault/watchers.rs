@@ -3,7 +3,6 @@
 //! it; and the memory of the node stays bounded.
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::thread;
 use std::time::Instant;
 
@@ -14,10 +13,10 @@ use serde_json::{Value, json};
 use super::proxy::names;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::http::Client;
 use crate::support::proxy::Proxy;
-use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::registry::{Instance, Registry, next_event};
 use crate::support::scale::Scale;
+use crate::support::seed;
 use crate::support::ws::WebSocket;
 
 /// Threads that read for the watchers.
@@ -25,7 +24,7 @@ const READERS: usize = 8;
 /// Who changes instances side by side.
 const WRITERS: usize = 8;
 /// A node with a thousand watchers and some megabytes of changes needs less, also built for debugging.
-const MEMORY_BOUND_KB: u64 = 400 * 1024;
+const MEMORY_BOUND_KB: usize = 400 * 1024;
 /// What a slow link carries.
 const SLOW: u32 = 20_000;
 
@@ -42,7 +41,7 @@ impl Scene {
         let registry = Registry::new(node.client(), "default");
         let provider = registry.create_service("provider", "1.0.0").unwrap();
         let consumer = registry.create_service("consumer", "1.0.0").unwrap();
-        registry.find(Some(&consumer), "provider", Freshness::Fresh).unwrap();
+        registry.depend(&consumer, "provider", &provider);
         let target = registry.watch_target(&consumer);
         Self { node, registry, provider, target }
     }
@@ -76,26 +75,13 @@ impl Scene {
     }
 
     fn watchers(&self) -> usize {
-        counted(&self.node.client(), "service_center_watchers ")
+        self.node.metric("service_center_watchers")
     }
 
     /// Resident memory of the node, kilobytes.
-    fn memory(&mut self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.node.process().id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-        line.trim().trim_end_matches(" kB").parse().unwrap()
+    fn memory(&mut self) -> usize {
+        self.node.process().resident_memory()
     }
-}
-
-fn counted(client: &Client, begin: &str) -> usize {
-    let text = client.get("/metrics").unwrap().text();
-    text.lines().find_map(|line| line.strip_prefix(begin)).unwrap().parse().unwrap()
-}
-
-fn read_event(watch: &mut WebSocket) -> (String, String) {
-    let event: Value = watch.expect_json(GENEROUS).expect("an event");
-    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-    (word(&event["action"]), word(&event["instance"]["instanceId"]))
 }
 
 /// Each watcher gets exactly these events next: one of `action` for each of `ids`.
@@ -105,7 +91,8 @@ fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
         for watchers in watchers.chunks_mut(part) {
             scope.spawn(move || {
                 for watch in watchers {
-                    let mut seen: Vec<(String, String)> = ids.iter().map(|_| read_event(watch)).collect();
+                    let mut seen: Vec<(String, String)> =
+                        ids.iter().map(|_| next_event(watch, GENEROUS).expect("an event")).collect();
                     seen.sort();
                     let mut wanted: Vec<(String, String)> =
                         ids.iter().map(|id| (action.to_owned(), id.clone())).collect();
@@ -122,8 +109,8 @@ fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
 #[test]
 fn watchers_that_go_at_random_take_nothing_from_the_others() {
     let (count, rounds) = Scale::of_this_run().choose((200, 1), (1_000, 10));
-    let seed: u64 = rand::random();
-    say!("seed: {seed}");
+    let seed = seed::of_this_run();
+    say!("watchers: {}", seed::shown(seed));
     let mut random = StdRng::seed_from_u64(seed);
     let mut scene = Scene::new();
     let mut watchers: Vec<WebSocket> = (0..count).map(|_| scene.watch()).collect();

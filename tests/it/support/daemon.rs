@@ -280,6 +280,17 @@ impl Daemon {
         Client::new(self.address())
     }
 
+    /// A number of `/metrics`, by its whole name.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[track_caller]
+    pub fn metric(&self, name: &str) -> usize {
+        let text = self.client().get("/metrics").expect("the metrics").text();
+        let number = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok());
+        number.unwrap_or_else(|| panic!("no number {name} in {text}"))
+    }
+
     /// Where it is installed: `conf/`, what it stores and `output.log` lie in its folder.
     pub fn installation(&self) -> &Installation {
         &self.installation

@@ -12,7 +12,7 @@ use super::http::Client;
 
 /// A value as etcd holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct StoredValue {
     /// The value.
     pub value: Vec<u8>,
     /// The lease it is attached to; 0: none.
@@ -21,7 +21,7 @@ pub struct Held {
     pub mod_revision: i64,
 }
 
-impl Held {
+impl StoredValue {
     /// The value as text; what is no UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.value).into_owned()
@@ -88,7 +88,7 @@ impl EtcdKeys {
     }
 
     /// Everything below a prefix. Keys that are no text are not among it.
-    pub fn below(&self, prefix: &str) -> BTreeMap<String, Held> {
+    pub fn below(&self, prefix: &str) -> BTreeMap<String, StoredValue> {
         let mut end = prefix.as_bytes().to_vec();
         *end.last_mut().expect("a prefix") += 1;
         let range = json!({"key": STANDARD.encode(prefix), "range_end": STANDARD.encode(end)});
@@ -97,13 +97,13 @@ impl EtcdKeys {
         let held = pairs.filter_map(|pair| {
             let key = String::from_utf8(bytes(&pair["key"])).ok()?;
             let (lease, mod_revision) = (number(&pair["lease"]), number(&pair["mod_revision"]));
-            Some((key, Held { value: bytes(&pair["value"]), lease, mod_revision }))
+            Some((key, StoredValue { value: bytes(&pair["value"]), lease, mod_revision }))
         });
         held.collect()
     }
 
     /// One key.
-    pub fn find(&self, key: &str) -> Option<Held> {
+    pub fn find(&self, key: &str) -> Option<StoredValue> {
         self.below(key).remove(key)
     }
 
@@ -144,7 +144,7 @@ mod tests {
         keys.delete("/a/1");
         let held = keys.below("/a/");
         assert_eq!(held.keys().map(String::as_str).collect::<Vec<_>>(), ["/a/2", "/a/3"]);
-        assert_eq!(held["/a/3"], Held { value: vec![0xff], lease: 77, mod_revision: revision });
+        assert_eq!(held["/a/3"], StoredValue { value: vec![0xff], lease: 77, mod_revision: revision });
         assert_eq!((keys.find("/a/1"), keys.find("/a/2").unwrap().text()), (None, String::new()));
         assert_eq!(keys.revision(), revision + 2);
         let lease = keys.time_to_live(77);

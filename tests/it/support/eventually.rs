@@ -1,6 +1,7 @@
 //! The only waiting of the tests: a deadline, and polling until something is so. No test sleeps a guessed time.
 
 use std::fmt::Display;
+use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,6 +86,25 @@ pub fn eventually<A: Attempt>(limit: Duration, attempt: impl FnMut() -> A) -> A:
     match try_eventually(limit, attempt) {
         Ok(value) => value,
         Err(why) => panic!("{why}"),
+    }
+}
+
+/// As [`eventually`], for a test that is a task: other tasks of its thread go on meanwhile.
+#[track_caller]
+pub fn eventually_async<A: Attempt>(
+    limit: Duration,
+    mut attempt: impl AsyncFnMut() -> A,
+) -> impl Future<Output = A::Value> {
+    let place = Location::caller();
+    async move {
+        let deadline = Deadline::after(limit);
+        loop {
+            match attempt().await.outcome() {
+                Ok(value) => return value,
+                Err(why) if deadline.has_passed() => panic!("{place}: not within {limit:?}: {why}"),
+                Err(_) => tokio::time::sleep(PAUSE.min(deadline.remaining())).await,
+            }
+        }
     }
 }
 

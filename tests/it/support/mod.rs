@@ -1,6 +1,6 @@
-//! What the tests start, send and wait with. Blocking I/O on plain threads; every wait has a limit.
+//! What the tests start, send and wait with. It blocks, unless a name says `async`. Every wait has a limit.
 //!
-//! Nothing here asserts a rule of the registry: a helper reports what it saw, the test judges.
+//! Nothing here asserts a rule of the registry: a helper reports what it saw, and the test judges.
 
 pub mod daemon;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]
@@ -14,6 +14,7 @@ pub mod process;
 pub mod proxy;
 pub mod registry;
 pub mod scale;
+pub mod seed;
 pub mod stop;
 pub mod store;
 pub mod ws;

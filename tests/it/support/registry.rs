@@ -1,10 +1,13 @@
 //! The registry's API as typed calls, for tests that are about faults and not about the API's form.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::eventually::{GENEROUS, eventually};
 use super::http::{Client, HttpError, Request, Response};
+use super::ws::{WebSocket, WsError};
 
 /// Why a call has no result. What was sent may have happened all the same unless the server refused it.
 #[derive(Debug, thiserror::Error)]
@@ -159,6 +162,23 @@ impl Registry {
         instance_ids(&self.call("GET", &target, &consumer, None)?)
     }
 
+    /// The ids of the services that a consumer depends on, sorted.
+    pub fn providers(&self, consumer: &str) -> Result<Vec<String>, CallError> {
+        let target = format!("/microservices/{consumer}/providers{}", Freshness::Fresh.query('?'));
+        members(&self.call("GET", &target, &[], None)?, "providers", "serviceId")
+    }
+
+    /// Makes a consumer depend on the service with this name and id: finds it, until the dependency is recorded.
+    #[track_caller]
+    pub fn depend(&self, consumer: &str, name: &str, provider: &str) {
+        eventually(GENEROUS, || {
+            self.find(Some(consumer), name, Freshness::Fresh)?;
+            let providers = self.providers(consumer)?;
+            let is_recorded = providers.iter().any(|id| id == provider);
+            if is_recorded { Ok(()) } else { Err(CallError::Unexpected(format!("{providers:?}"))) }
+        });
+    }
+
     fn call(
         &self,
         method: &str,
@@ -201,6 +221,13 @@ impl Freshness {
             Self::Fresh => format!("{joint}noCache=1"),
         }
     }
+}
+
+/// The next event of a watch: what was done, and the id of the instance.
+pub fn next_event(watch: &mut WebSocket, limit: Duration) -> Result<(String, String), WsError> {
+    let event = watch.expect_json(limit)?;
+    let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    Ok((word(&event["action"]), word(&event["instance"]["instanceId"])))
 }
 
 fn refused(response: &Response) -> CallError {

@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-const DOCUMENTS: [&str; 18] = [
+pub(super) const DOCUMENTS: [&str; 18] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -31,7 +31,7 @@ const DOCUMENTS: [&str; 18] = [
 /// What a path in a document begins with, if it begins at the project's root.
 const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
@@ -42,16 +42,20 @@ fn map() -> String {
     lines.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect::<Vec<_>>().join("\n")
 }
 
-/// What stands between backquotes, outside blocks of code.
-pub(super) fn quoted(text: &str) -> Vec<String> {
+/// The lines of a document outside blocks of code.
+pub(super) fn prose(text: &str) -> String {
     let mut in_block = false;
     let prose = text.lines().filter(|line| {
         let fence = line.trim_start().starts_with("```");
         in_block ^= fence;
         !in_block && !fence
     });
-    let prose = prose.collect::<Vec<_>>().join("\n");
-    prose.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+    prose.collect::<Vec<_>>().join("\n")
+}
+
+/// What stands between backquotes, outside blocks of code.
+pub(super) fn quoted(text: &str) -> Vec<String> {
+    prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
 /// A path from the project's root that a document names; a pattern (`conf/*`) is none.

@@ -13,6 +13,7 @@ mod files;
 mod homes;
 mod languages;
 mod layers;
+mod links;
 mod paths;
 mod sections;
 mod source;

@@ -1,4 +1,4 @@
-//! The tests of the stores wait for what is to happen, and for no guessed time; how long something took is not looked at.
+//! Tests wait for what is to happen, and for no guessed time. They do not judge how long something took.
 
 use super::paths::words;
 use super::source::{SourceFile, files_under};
@@ -34,8 +34,36 @@ fn tests_of_stores_wait_for_no_time() {
     assert_none("wait with `within` and `eventually`", &violations);
 }
 
+/// Where tests may look how long something took: what they wait with, and faults, which print it.
+const MAY_MEASURE: [&str; 2] = ["tests/it/support/", "tests/it/fault/"];
+/// Where tests may rest for a time: what they wait with, owners between two beats, and before a fault at a random moment.
+const MAY_REST: [&str; 4] =
+    ["tests/it/support/", "tests/it/fault/owners.rs", "tests/it/fault/crash.rs", "tests/it/fault/soak.rs"];
+
+/// The same for `tests/it`, where a limit that nothing comes near may stand anywhere.
+fn rests(file: &SourceFile) -> Vec<Violation> {
+    let is_in = |places: &[&str]| places.iter().any(|place| file.path.starts_with(place));
+    let is_wrong = |word: &str| match word {
+        "sleep" | "sleep_until" => !is_in(&MAY_REST),
+        "elapsed" | "Instant" => !is_in(&MAY_MEASURE),
+        _ => false,
+    };
+    let found = words(&file.code).filter(|(_, word)| is_wrong(word));
+    found.map(|(at, word)| format!("{}: `{word}`", file.place(at))).collect()
+}
+
+#[test]
+fn other_tests_rest_for_no_time() {
+    let violations: Vec<Violation> = files_under("tests/it").iter().flat_map(rests).collect();
+    assert_none("wait with `eventually`, or let the time of the server pass", &violations);
+}
+
 #[test]
 fn a_guessed_time_is_found() {
+    let rests_in = |path: &str| made_up(path, "use std::time::Instant;\nfn a() { sleep(X) }", rests).len();
+    let places =
+        ["tests/it/server/a.rs", "tests/it/fault/a.rs", "tests/it/fault/soak.rs", "tests/it/support/a.rs"];
+    assert_eq!(places.map(rests_in), [2, 1, 0, 0]);
     let check = |code: &str| made_up("tests/store_etcd/a.rs", code, waits);
     assert_eq!(
         check("async fn within() { timeout(PATIENCE, x) }\nasync fn eventually() { sleep(PAUSE) }").len(),

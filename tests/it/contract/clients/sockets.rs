@@ -214,12 +214,6 @@ fn sessions_end_as_clients_expect() {
     assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0);
 }
 
-/// Resident memory of a process in bytes.
-fn resident(process: u32) -> usize {
-    let statm = std::fs::read_to_string(format!("/proc/{process}/statm")).unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 /// Many idle watchers, then one event for each. The memory is told and not judged: the allocator decides when it is given
 /// back.
 #[test]
@@ -228,13 +222,12 @@ fn two_and_a_half_thousand_idle_sockets() {
     const SOCKETS: usize = 2500;
     let mut daemon = Daemon::start(Settings::default()).unwrap();
     let pair = Pair::new(&daemon);
-    let process = daemon.process().id();
-    let before = resident(process);
+    let before = daemon.process().resident_memory();
     let target = format!("{V4}{}", pair.watcher());
     let address = daemon.address();
     let mut sockets: Vec<TcpStream> = (0..SOCKETS).map(|_| handshake(address, &target).1).collect();
-    let grown = resident(process).saturating_sub(before);
-    println!("{SOCKETS} idle watchers: {} bytes each", grown / SOCKETS);
+    let grown = daemon.process().resident_memory().saturating_sub(before);
+    println!("{SOCKETS} idle watchers: {} bytes each", grown * 1024 / SOCKETS);
     // Everybody else is served as before.
     assert_eq!(pair.pull().0, Value::Null);
     pair.caller.instance(&pair.provider, json!({"instanceId": "i", "hostName": "h"}));

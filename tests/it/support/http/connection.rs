@@ -1,16 +1,12 @@
-//! One connection: sends bytes, reads whole responses, in whatever framing they come.
+//! One connection: sends bytes, reads whole responses, in whatever framing they come. Blocking.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use super::incoming::Incoming;
 use super::{HttpError, Request, Response};
 use crate::support::eventually::Deadline;
-
-/// A head longer than this is no answer of ours.
-const MAX_HEAD_BYTES: usize = 1024 * 1024;
-/// A body longer than this would only fill the test's memory.
-const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
 /// A connection, used for one exchange after another as long as the server keeps it.
 #[derive(Debug)]
@@ -18,7 +14,7 @@ pub struct Connection {
     stream: TcpStream,
     host: String,
     limit: Duration,
-    received: Vec<u8>,
+    incoming: Incoming,
     reusable: bool,
 }
 
@@ -27,7 +23,7 @@ impl Connection {
     pub fn open(address: SocketAddr, limit: Duration) -> Result<Self, HttpError> {
         let stream = TcpStream::connect_timeout(&address, limit).map_err(HttpError::Connect)?;
         stream.set_nodelay(true).map_err(HttpError::Connect)?;
-        Ok(Self { stream, host: address.to_string(), limit, received: Vec::new(), reusable: true })
+        Ok(Self { stream, host: address.to_string(), limit, incoming: Incoming::default(), reusable: true })
     }
 
     /// Whether the last answer leaves the connection open for another request.
@@ -62,9 +58,9 @@ impl Connection {
     /// Whether the server closes the connection within `limit` without sending anything more.
     pub fn closes_within(&mut self, limit: Duration) -> bool {
         let deadline = Deadline::after(limit);
-        let before = self.received.len();
+        let before = self.incoming.buffer().len();
         let ended = matches!(self.fill(deadline), Ok(0) | Err(HttpError::Receive(_)));
-        ended && self.received.len() == before
+        ended && self.incoming.buffer().len() == before
     }
 
     /// Ends the connection without a word.
@@ -73,107 +69,16 @@ impl Connection {
     }
 
     fn receive(&mut self, method: &str, deadline: Deadline) -> Result<Response, HttpError> {
+        let mut has_ended = false;
         loop {
-            let (status, headers) = self.receive_head(deadline)?;
-            if (100..200).contains(&status) && status != 101 {
-                continue; // 100 Continue and its like announce the answer
+            if let Some(response) = self.incoming.take_response(method, has_ended)? {
+                let says_close =
+                    response.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
+                self.reusable = !says_close && !has_ended;
+                return Ok(response);
             }
-            let mut response = Response { status, headers, body: Vec::new() };
-            let bodiless = method == "HEAD" || matches!(status, 101 | 204 | 304);
-            let mut keeps =
-                !response.header("Connection").is_some_and(|value| value.eq_ignore_ascii_case("close"));
-            if !bodiless {
-                response.body = if is_chunked(&response) {
-                    self.receive_chunks(deadline)?
-                } else if let Some(length) = response.header("Content-Length") {
-                    let length = length.parse().map_err(|_| malformed("Content-Length", length))?;
-                    self.take(length, deadline)?
-                } else {
-                    keeps = false;
-                    self.receive_to_end(deadline)?
-                };
-            }
-            self.reusable = keeps;
-            return Ok(response);
+            has_ended = self.fill(deadline)? == 0;
         }
-    }
-
-    fn receive_head(&mut self, deadline: Deadline) -> Result<(u16, Vec<(String, String)>), HttpError> {
-        let status_line = self.take_line(deadline)?;
-        let status = status_line
-            .strip_prefix("HTTP/1.1 ")
-            .or_else(|| status_line.strip_prefix("HTTP/1.0 "))
-            .and_then(|rest| rest.get(..3))
-            .and_then(|code| code.parse().ok())
-            .ok_or_else(|| malformed("status line", &status_line))?;
-        let mut headers = Vec::new();
-        loop {
-            let line = self.take_line(deadline)?;
-            if line.is_empty() {
-                return Ok((status, headers));
-            }
-            let (name, value) = line.split_once(':').ok_or_else(|| malformed("header line", &line))?;
-            headers.push((name.to_owned(), value.trim().to_owned()));
-        }
-    }
-
-    fn receive_chunks(&mut self, deadline: Deadline) -> Result<Vec<u8>, HttpError> {
-        let mut body = Vec::new();
-        loop {
-            let line = self.take_line(deadline)?;
-            let digits = line.split(';').next().unwrap_or_default().trim();
-            let length = usize::from_str_radix(digits, 16).map_err(|_| malformed("chunk size", &line))?;
-            if length == 0 {
-                while !self.take_line(deadline)?.is_empty() {} // trailers
-                return Ok(body);
-            }
-            if body.len() + length > MAX_BODY_BYTES {
-                return Err(malformed("chunk size", "the body is too long"));
-            }
-            body.extend(self.take(length, deadline)?);
-            if !self.take_line(deadline)?.is_empty() {
-                return Err(malformed("chunk", "no line end after it"));
-            }
-        }
-    }
-
-    fn receive_to_end(&mut self, deadline: Deadline) -> Result<Vec<u8>, HttpError> {
-        while self.fill(deadline)? > 0 {
-            if self.received.len() > MAX_BODY_BYTES {
-                return Err(malformed("body", "it is too long"));
-            }
-        }
-        Ok(std::mem::take(&mut self.received))
-    }
-
-    /// The bytes up to the next line end, without it, as text (each byte a character, as HTTP/1.1 has it).
-    fn take_line(&mut self, deadline: Deadline) -> Result<String, HttpError> {
-        loop {
-            if let Some(end) = self.received.windows(2).position(|pair| pair == b"\r\n") {
-                let line = self.received[..end].iter().map(|&byte| char::from(byte)).collect();
-                self.received.drain(..end + 2);
-                return Ok(line);
-            }
-            if self.received.len() > MAX_HEAD_BYTES {
-                return Err(malformed("line", "it does not end"));
-            }
-            if self.fill(deadline)? == 0 {
-                return Err(HttpError::Closed(self.received.len()));
-            }
-        }
-    }
-
-    fn take(&mut self, length: usize, deadline: Deadline) -> Result<Vec<u8>, HttpError> {
-        if length > MAX_BODY_BYTES {
-            return Err(malformed("body", "it is too long"));
-        }
-        while self.received.len() < length {
-            if self.fill(deadline)? == 0 {
-                return Err(HttpError::Closed(self.received.len()));
-            }
-        }
-        let rest = self.received.split_off(length);
-        Ok(std::mem::replace(&mut self.received, rest))
     }
 
     /// Reads what is there, at least one byte unless the connection has ended; the number of bytes.
@@ -187,7 +92,7 @@ impl Connection {
             self.stream.set_read_timeout(Some(left)).map_err(HttpError::Receive)?;
             match self.stream.read(&mut buffer) {
                 Ok(count) => {
-                    self.received.extend_from_slice(&buffer[..count]);
+                    self.incoming.buffer().extend_from_slice(&buffer[..count]);
                     return Ok(count);
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
@@ -196,12 +101,4 @@ impl Connection {
             }
         }
     }
-}
-
-fn is_chunked(response: &Response) -> bool {
-    response.header("Transfer-Encoding").is_some_and(|value| value.eq_ignore_ascii_case("chunked"))
-}
-
-fn malformed(what: &str, seen: &str) -> HttpError {
-    HttpError::Malformed(format!("{what}: {seen:?}"))
 }

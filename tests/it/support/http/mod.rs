@@ -1,12 +1,20 @@
 //! A small HTTP/1.1 client that hides nothing: header names keep their case, a header sent twice is there twice, and
-//! what is sent is what the test wrote. Blocking; every exchange has a limit.
+//! what is sent is what the test wrote.
+//!
+//! [`Client`] and [`Connection`] block, and every exchange has a limit. [`AsyncConnection`] is for tests and benches that
+//! are tasks. Both kinds of connection read answers with [`Incoming`].
 
+mod async_connection;
 mod client;
 mod connection;
+mod incoming;
 mod message;
 
+pub use async_connection::AsyncConnection;
 pub use client::Client;
 pub use connection::Connection;
+#[allow(unused_imports, reason = "the benches read an answer from a file")]
+pub use incoming::Incoming;
 pub use message::{Request, Response};
 
 use std::io;

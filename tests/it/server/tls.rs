@@ -1,5 +1,5 @@
-//! TLS connections, and who knocks at the wrong door. Certificate and key stand beside this file; they are for `127.0.0.1`,
-//! sign themselves, and are used nowhere else.
+//! TLS connections, and plain connections to a TLS port. The certificate and the key beside this file are self-signed, and for
+//! `127.0.0.1`. Only tests use them.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,8 +16,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::client::Client;
-use crate::table::{Fixture, eventually, serve, settings};
+use super::client::Client;
+use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
 
 fn certificate() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(include_bytes!("localhost.pem")).unwrap()
@@ -93,7 +93,7 @@ async fn requests_in_one_breath_are_all_answered() {
             assert!(shown.text().starts_with(&format!("id={round} ")), "{round}: {}", shown.text());
             assert_eq!(client.answer_to("PUT").await.text(), format!("{} bytes", round * 4));
         }
-        assert_eq!(client.get("/empty").await.status(), 200);
+        assert_eq!(client.get("/empty").await.status, 200);
     }
     let plain = serve(settings()).await;
     check(Client::connect(plain.server.addresses()[0]).await).await;
@@ -166,23 +166,23 @@ async fn http_2_is_served() {
         assert_eq!(ask("GET", other, Vec::new()).await.0, 404, "{other}");
     }
     assert_eq!(ask("GET", "/unchanged/../version", Vec::new()).await.0, 200);
-    // What HTTP/2 exchanges beside requests does not make the connection busy.
+    // Frames that belong to no request do not make the connection busy.
     assert_eq!(fixture.server.stop(Duration::from_secs(20)).await.cut, 0);
 }
 
 #[actix_web::test]
 async fn an_idle_http_2_connection_ends() {
-    let keep_alive = Duration::from_millis(500);
+    let keep_alive = Duration::from_secs(7);
     let tls = Some(Arc::new(plain_server()));
-    let fixture = serve(Settings { tls, keep_alive, ..settings() }).await;
-    // Its pings keep no connection that nobody uses.
+    let (fixture, time) = serve_in_still_time(Settings { tls, keep_alive, ..settings() }).await;
+    // Pings do not keep a connection that has no request.
     let mut client = http_2(&fixture).await;
     let response = get(&mut client, "/wait");
     eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
-    tokio::time::sleep(keep_alive * 4).await;
+    time.pass(keep_alive * 4).await;
     fixture.state.go.notify_one();
     assert_eq!(response.await.unwrap().status(), 200);
-    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+    time.pass_until(eventually("the connection is gone", || fixture.server.connections() == 0)).await;
 }
 
 #[actix_web::test]
@@ -206,15 +206,14 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
     assert_eq!(stop.await.unwrap().cut, 0);
 }
 
-/// One that takes none of an answer, though it pings.
+/// The client takes nothing of an answer, but it pings.
 #[actix_web::test]
 async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     let tls = Some(Arc::new(plain_server()));
-    let write_stall = Duration::from_millis(300);
-    let fixture = serve(Settings { tls, write_stall, ..settings() }).await;
+    let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut client = http_2(&fixture).await;
     let _untaken = get(&mut client, "/bytes/3000000").await.unwrap();
-    eventually("the connection is gone", || fixture.server.connections() == 0).await;
+    time.pass_until(eventually("the connection is gone", || fixture.server.connections() == 0)).await;
 }
 
 /// The client is told how many, so it waits with the next one.
@@ -228,7 +227,7 @@ async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
     let mut open = Vec::new();
     for _ in 0..most {
         client = client.ready().await.unwrap();
-        // Bodies that never end.
+        // The body never ends.
         let uri = "https://127.0.0.1/v4/default/registry/show/x";
         let request = http::Request::builder().method("PUT").uri(uri).body(()).unwrap();
         let (response, mut sender) = client.send_request(request, false).unwrap();
@@ -240,7 +239,7 @@ async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
     let waiting = get(&mut client, "/unchanged");
     let mut next = Box::pin(client.ready());
     assert!((&mut next).now_or_never().is_none(), "one waits to be sent, and no other may");
-    // One ends, and there is room for another.
+    // When one ends there is room for another.
     let (response, mut sender) = open.pop().unwrap();
     sender.send_data(" ".into(), true).unwrap();
     assert_eq!(response.await.unwrap().status(), 200);
@@ -251,9 +250,10 @@ async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
 /// A client that opens streams and resets them is idle: only answers count.
 #[actix_web::test]
 async fn streams_that_are_reset_keep_no_http_2_connection() {
-    let limit = Duration::from_millis(500);
+    let limit = Duration::from_secs(7);
     let tls = Some(Arc::new(plain_server()));
-    let fixture = serve(Settings { tls, head_time: limit, keep_alive: limit, ..settings() }).await;
+    let limits = Settings { tls, head_time: limit, keep_alive: limit, ..settings() };
+    let (fixture, time) = serve_in_still_time(limits).await;
     for answered_before in [false, true] {
         let mut client = http_2(&fixture).await;
         if answered_before {
@@ -266,8 +266,8 @@ async fn streams_that_are_reset_keep_no_http_2_connection() {
             let Ok((_response, mut sender)) = client.send_request(request, true) else { break };
             sender.send_reset(h2::Reason::CANCEL);
             resets += 1;
-            assert!(resets < 2000, "the connection is kept");
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            assert!(resets < 100, "the connection is kept");
+            time.pass(limit / 20).await;
         }
         eventually("the connection is gone", || fixture.server.connections() == 0).await;
     }
@@ -300,23 +300,23 @@ async fn beyond_the_connections_one_question_is_answered_over_http_2_too() {
     assert_eq!(get(&mut first, "/unchanged").await.unwrap().status(), 304);
 }
 
-/// Whatever was negotiated, a connection that asks for nothing ends.
+/// A connection that sends no request ends, whatever protocol was negotiated.
 #[actix_web::test]
 async fn a_tls_connection_without_a_request_ends() {
     let tls = Some(Arc::new(plain_server()));
-    let fixture = serve(Settings { tls, head_time: Duration::from_millis(500), ..settings() }).await;
+    let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut config = client();
     for protocol in ["h2", "http/1.1"] {
         config.alpn_protocols = vec![protocol.into()];
         let silent = connect(&fixture, config.clone()).await.unwrap();
         eventually("it is open", || fixture.server.connections() == 1).await;
-        eventually("it is gone", || fixture.server.connections() == 0).await;
+        time.pass_until(eventually("it is gone", || fixture.server.connections() == 0)).await;
         drop(silent);
     }
     config.alpn_protocols = vec!["h2".into()];
     let (_client, connection) =
         h2::client::handshake(connect(&fixture, config).await.unwrap()).await.unwrap();
-    drop(connection.await);
+    drop(time.pass_until(connection).await);
     eventually("it is gone", || fixture.server.connections() == 0).await;
 }
 
@@ -339,7 +339,7 @@ async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
         .with_single_cert(vec![certificate()], key())
         .unwrap();
     let fixture = serving(server).await;
-    // With TLS 1.3 the client learns of the refusal from what it reads.
+    // With TLS 1.3 the client learns of the refusal when it reads.
     let mut refused = match connect(&fixture, client()).await {
         Ok(stream) => Client::over(stream),
         Err(_) => return,

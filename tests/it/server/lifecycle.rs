@@ -7,8 +7,9 @@ use std::time::Duration;
 use service_center::http::server::{Bound, start};
 use tokio::net::TcpStream;
 
-use crate::client::Client;
-use crate::table::{State, TABLE, eventually, serve, settings};
+use super::client::Client;
+use super::table::{State, TABLE, eventually, serve, settings};
+use crate::support::eventually::{GENEROUS, eventually_async};
 
 #[actix_web::test]
 async fn the_port_opens_when_the_server_starts() {
@@ -18,7 +19,7 @@ async fn the_port_opens_when_the_server_starts() {
     assert!(TcpStream::connect(address).await.is_err(), "it is bound and refuses");
     let server = start(vec![bound], || Arc::new(State::default()), TABLE, settings()).await.unwrap();
     assert_eq!(server.addresses(), [address]);
-    assert_eq!(Client::connect(address).await.get("/empty").await.status(), 200);
+    assert_eq!(Client::connect(address).await.get("/empty").await.status, 200);
     assert!(Bound::bind(address).is_err(), "an address in use is known at once");
 }
 
@@ -34,23 +35,18 @@ async fn a_stop_finishes_what_runs_and_ends_what_is_idle() {
     let state = Arc::clone(&fixture.state);
     let (mut busy, mut idle, mut unused) =
         (Client::connect(address).await, Client::connect(address).await, Client::connect(address).await);
-    assert_eq!(idle.get("/empty").await.status(), 200);
+    assert_eq!(idle.get("/empty").await.status, 200);
     busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await;
     eventually("the request runs", || state.ran.load(Ordering::SeqCst) == 1).await;
     let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
     assert!(idle.rest().await.is_empty());
     assert!(unused.rest().await.is_empty());
-    for _ in 0..2000 {
-        if TcpStream::connect(address).await.is_err() {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    assert!(TcpStream::connect(address).await.is_err(), "nobody new is let in");
+    // New connections are refused.
+    eventually_async(GENEROUS, async || TcpStream::connect(address).await.is_err()).await;
     assert!(!stop.is_finished());
     state.go.notify_one();
     let answer = busy.answer_to("GET").await;
-    assert_eq!((answer.text(), answer.header("Connection")), ("waited", Some("close")));
+    assert_eq!((answer.text().as_str(), answer.header("Connection")), ("waited", Some("close")));
     assert_eq!(stop.await.unwrap().cut, 0);
 }
 

@@ -1,7 +1,5 @@
 //! The configuration from outside: files and variables in, structs and messages out.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -1204,11 +1202,14 @@ fn shipped_files_equal_the_table_of_keys() {
         std::fs::write(&docs, expected).unwrap();
         return;
     }
-    assert!(text == expected, "docs/configuration.md is old: WRITE_GENERATED=1 cargo test --test config");
+    assert!(
+        text == expected,
+        "docs/configuration.md is old: WRITE_GENERATED=1 cargo test --test it config::"
+    );
     let text = std::fs::read_to_string(&conf).unwrap();
     assert!(
         text == reference::app_conf(),
-        "conf/app.conf is old: WRITE_GENERATED=1 cargo test --test config"
+        "conf/app.conf is old: WRITE_GENERATED=1 cargo test --test it config::"
     );
 }
 

@@ -10,8 +10,9 @@ use service_center::domain::{InstanceId, ServiceId, Tenant};
 use service_center::http::server::Settings;
 use service_center::http::ws::Limits;
 
-use crate::client::Client;
-use crate::table::{Fixture, eventually, serve, settings};
+use super::client::Client;
+use super::still_time::MOMENT;
+use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
 
 const HANDSHAKE: &str = "Host: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -62,7 +63,7 @@ impl Client {
         }
     }
 
-    /// The close frame that comes next: code and reason; and then the end.
+    /// The code and reason of the close frame that comes next. The connection ends behind it.
     async fn closed(&mut self) -> (u16, String) {
         let (opcode, payload) = self.frame().await;
         assert_eq!(opcode, CLOSE);
@@ -83,10 +84,16 @@ fn push(outbox: &Outbox, id: &str, document: &str) {
     outbox.push(&instance(id), &EventFrame::new(Action::Create, b"{}", document.as_bytes()));
 }
 
-async fn watching(settings: Settings) -> (Fixture, Client, Outbox) {
-    let fixture = serve(settings).await;
-    let client = Client::open(&fixture, "/watch").await;
+/// A watch session: its client, and the outbox that the hub would have.
+async fn watch(fixture: &Fixture) -> (Client, Outbox) {
+    let client = Client::open(fixture, "/watch").await;
     let outbox = fixture.state.outboxes.lock().unwrap().last().unwrap().clone();
+    (client, outbox)
+}
+
+async fn watching() -> (Fixture, Client, Outbox) {
+    let fixture = serve(settings()).await;
+    let (client, outbox) = watch(&fixture).await;
     (fixture, client, outbox)
 }
 
@@ -126,13 +133,13 @@ async fn anything_but_a_handshake_is_a_bad_request() {
         let mut client = Client::connect(fixture.server.addresses()[0]).await;
         client.send(format!("GET /watch HTTP/1.1\r\n{headers}\r\n0\r\n\r\n")).await;
         let answer = client.answer_to("GET").await;
-        assert_eq!((answer.status(), answer.text()), (400, "Bad Request\n"), "{headers}");
+        assert_eq!((answer.status, answer.text().as_str()), (400, "Bad Request\n"), "{headers}");
         assert_eq!(answer.header("Content-Type"), Some("text/plain; charset=utf-8"));
         assert_eq!(answer.header("Sec-Websocket-Version"), Some("13"));
     }
     let mut older = Client::connect(fixture.server.addresses()[0]).await;
     older.send(format!("GET /watch HTTP/1.0\r\n{HANDSHAKE}\r\n")).await;
-    assert_eq!(older.answer_to("GET").await.status(), 400);
+    assert_eq!(older.answer_to("GET").await.status, 400);
     assert!(fixture.state.outboxes.lock().unwrap().is_empty(), "no session was asked for");
     let mut empty = Client::connect(fixture.server.addresses()[0]).await;
     empty.send(format!("GET /watch HTTP/1.1\r\n{HANDSHAKE}Content-Length: 0\r\n\r\n")).await;
@@ -148,7 +155,7 @@ async fn a_handshake_elsewhere_is_an_ordinary_request() {
         let answer = client.answer_to(line).await;
         assert_eq!(answer.header("Connection"), Some("close"));
         assert!(client.rest().await.is_empty());
-        (answer.status(), answer.text().to_owned())
+        (answer.status, answer.text().to_owned())
     };
     assert_eq!(ask("GET /nope").await, (404, "404 page not found\n".to_owned()));
     assert_eq!(ask("POST /watch").await, (405, "Method Not Allowed\n".to_owned()));
@@ -161,7 +168,7 @@ async fn a_handshake_elsewhere_is_an_ordinary_request() {
 
 #[actix_web::test]
 async fn events_arrive_as_whole_text_frames() {
-    let (_fixture, mut client, outbox) = watching(settings()).await;
+    let (_fixture, mut client, outbox) = watching().await;
     push(&outbox, "a", "1");
     assert_eq!(client.frame().await, (TEXT, br#"{"action":"CREATE","key":{},"instance":1}"#.to_vec()));
     let long = format!("\"{}\"", "x".repeat(70_000));
@@ -181,13 +188,15 @@ async fn an_unknown_service_is_said_and_the_connection_ends_without_a_close() {
 
 #[actix_web::test]
 async fn a_ping_is_answered_with_its_payload_and_ours_go_on() {
-    let limits = Limits { ping_every: Duration::from_millis(50), ..Limits::default() };
-    let (_fixture, mut client, _outbox) = watching(with(limits)).await;
+    let limits = Limits { ping_every: Duration::from_secs(1), ..Limits::default() };
+    let (fixture, time) = serve_in_still_time(with(limits)).await;
+    let (mut client, _outbox) = watch(&fixture).await;
     for payload in ["", "abc", &"x".repeat(125)] {
         client.send(frame(PING, payload.as_bytes())).await;
         assert_eq!(client.said().await, (PONG, payload.to_owned()));
     }
     for _ in 0..3 {
+        time.pass(limits.ping_every + MOMENT).await;
         assert_eq!(client.frame().await, (PING, Vec::new()));
     }
 }
@@ -211,7 +220,7 @@ async fn frames_may_come_in_pieces_and_behind_the_handshake() {
 
 #[actix_web::test]
 async fn what_a_client_says_is_dropped_up_to_64_bytes() {
-    let (_fixture, mut client, _outbox) = watching(settings()).await;
+    let (_fixture, mut client, _outbox) = watching().await;
     client.send(frame(TEXT, &[b'x'; 64])).await;
     client.send(frame(PING, b"still here")).await;
     assert_eq!(client.said().await, (PONG, "still here".to_owned()));
@@ -221,7 +230,7 @@ async fn what_a_client_says_is_dropped_up_to_64_bytes() {
 
 #[actix_web::test]
 async fn a_broken_frame_is_a_protocol_error() {
-    let (_fixture, mut client, _outbox) = watching(settings()).await;
+    let (_fixture, mut client, _outbox) = watching().await;
     client.send([0x81, 1, b'x']).await;
     assert_eq!(client.closed().await, (1002, "unmasked frame".to_owned()));
 }
@@ -231,7 +240,7 @@ async fn a_close_is_echoed() {
     for (payload, echo) in
         [(&b"\x03\xe8bye"[..], &b"\x03\xe8bye"[..]), (b"\x0f\xa0", b"\x0f\xa0"), (b"", b"")]
     {
-        let (fixture, mut client, outbox) = watching(settings()).await;
+        let (fixture, mut client, outbox) = watching().await;
         client.send(frame(CLOSE, payload)).await;
         assert_eq!(client.frame().await, (CLOSE, echo.to_vec()));
         assert!(client.rest().await.is_empty());
@@ -243,7 +252,7 @@ async fn a_close_is_echoed() {
 
 #[actix_web::test]
 async fn a_client_that_vanishes_is_unsubscribed() {
-    let (fixture, client, outbox) = watching(settings()).await;
+    let (fixture, client, outbox) = watching().await;
     drop(client);
     eventually("the session is gone", || outbox.is_closed() && fixture.server.connections() == 0).await;
     assert_eq!(fixture.state.unsubscribed.load(Ordering::SeqCst), 1);
@@ -251,43 +260,44 @@ async fn a_client_that_vanishes_is_unsubscribed() {
 
 #[actix_web::test]
 async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
-    let limits = Limits {
-        ping_every: Duration::from_millis(50),
-        silence: Duration::from_millis(500),
-        ..Limits::default()
-    };
-    let (fixture, mut silent, _) = watching(with(limits)).await;
-    let mut lively = Client::open(&fixture, "/watch").await;
-    let outboxes = fixture.state.outboxes.lock().unwrap().clone();
-    let (gone, stays) = (&outboxes[0], &outboxes[1]);
-    while !gone.is_closed() {
+    let silence = Duration::from_secs(10);
+    let limits = Limits { ping_every: Duration::from_secs(1), silence, ..Limits::default() };
+    let (fixture, time) = serve_in_still_time(with(limits)).await;
+    let (mut silent, gone) = watch(&fixture).await;
+    let (mut lively, stays) = watch(&fixture).await;
+    for seconds in 1..=20 {
+        time.pass(limits.ping_every + MOMENT).await;
         assert_eq!(lively.frame().await, (PING, Vec::new()));
         lively.send(frame(PONG, b"")).await;
+        assert!(seconds >= 10 || !gone.is_closed(), "dropped after {seconds} s");
     }
+    eventually("the silent one is dropped", || gone.is_closed()).await;
     assert!(!stays.is_closed());
-    // Pings were sent, no close frame: the end is a reset.
+    // The server sent pings and no close frame. It reset the connection.
     let sent = silent.rest().await;
     assert!(sent.chunks(2).all(|frame| frame == [0x89, 0]), "{sent:?}");
 }
 
 #[actix_web::test]
 async fn a_client_that_takes_nothing_is_reset() {
-    let limits = Limits { write_stall: Duration::from_millis(300), ..Limits::default() };
-    let (fixture, mut client, outbox) = watching(with(limits)).await;
+    let limits = Limits { write_stall: Duration::from_secs(2), ..Limits::default() };
+    let (fixture, time) = serve_in_still_time(with(limits)).await;
+    let (mut client, outbox) = watch(&fixture).await;
     let document = format!("\"{}\"", "x".repeat(1_000_000));
     for id in 0..30 {
         push(&outbox, &format!("i{id}"), &document);
     }
-    eventually("the session is gone", || outbox.is_closed() && fixture.server.connections() == 0).await;
+    let is_gone = || outbox.is_closed() && fixture.server.connections() == 0;
+    time.pass_until(eventually("the session is gone", is_gone)).await;
     assert!(client.rest().await.len() < 30_000_000, "what it did not take was thrown away");
 }
 
 #[actix_web::test]
 async fn a_slow_client_gets_the_latest_of_each_instance() {
-    let (_fixture, mut client, outbox) = watching(settings()).await;
+    let (_fixture, mut client, outbox) = watching().await;
     let large = format!("\"{}\"", "x".repeat(9_000_000));
     push(&outbox, "large", &large);
-    // The session is busy with the large frame: what comes meanwhile is put together.
+    // The session is busy with the large frame. Events that come meanwhile are merged.
     eventually("the large frame was taken", || outbox.pending() == 0).await;
     for round in 0..1000 {
         for id in ["a", "b", "c"] {
@@ -302,7 +312,7 @@ async fn a_slow_client_gets_the_latest_of_each_instance() {
 
 #[actix_web::test]
 async fn the_hub_ends_sessions() {
-    let (fixture, mut client, outbox) = watching(settings()).await;
+    let (fixture, mut client, outbox) = watching().await;
     outbox.finish(End::Close { code: 4000, reason: "because".into() });
     assert_eq!(client.closed().await, (4000, "because".to_owned()));
     let mut client = Client::open(&fixture, "/watch").await;
@@ -315,7 +325,7 @@ async fn the_hub_ends_sessions() {
 async fn each_pong_of_a_heartbeat_is_asked_about() {
     let fixture = serve(settings()).await;
     let mut client = Client::open(&fixture, "/heartbeat/3").await;
-    // What is no pong does not count.
+    // Only a pong counts.
     client.send(frame(PING, b"")).await;
     client.send(frame(TEXT, b"x")).await;
     assert_eq!(client.said().await.0, PONG);
@@ -330,12 +340,13 @@ async fn each_pong_of_a_heartbeat_is_asked_about() {
 #[actix_web::test]
 async fn a_stop_closes_sessions_as_going_away() {
     let limits = Limits { close_wait: Duration::from_secs(60), ..Limits::default() };
-    let (fixture, mut client, outbox) = watching(with(limits)).await;
-    let mut second = Client::open(&fixture, "/watch").await;
+    let fixture = serve(with(limits)).await;
+    let (mut client, outbox) = watch(&fixture).await;
+    let (mut second, _) = watch(&fixture).await;
     let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
     assert_eq!(client.closed().await, (1001, "the registry node stops".to_owned()));
     assert_eq!(second.closed().await.0, 1001);
-    // One client closes its side, one answers the close and waits: both sessions are over.
+    // One client closes its side. The other one answers the close frame and waits. Both sessions are over.
     drop(client);
     second.send(frame(CLOSE, b"\x03\xe9")).await;
     assert_eq!(stop.await.unwrap().cut, 0);
@@ -344,43 +355,28 @@ async fn a_stop_closes_sessions_as_going_away() {
 
 #[actix_web::test]
 async fn sessions_can_be_ended_before_the_stop() {
-    let (fixture, mut client, _outbox) = watching(settings()).await;
+    let (fixture, mut client, _outbox) = watching().await;
     fixture.server.end_sessions();
     assert_eq!(client.closed().await.0, 1001);
     // Requests are still served, and a new session ends at once.
     let mut http = Client::connect(fixture.server.addresses()[0]).await;
-    assert_eq!(http.get("/empty").await.status(), 200);
+    assert_eq!(http.get("/empty").await.status, 200);
     assert_eq!(Client::open(&fixture, "/watch").await.closed().await.0, 1001);
 }
 
-/// Resident memory of this process, bytes.
-fn resident() -> usize {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
-    statm.split(' ').nth(1).unwrap().parse::<usize>().unwrap() * 4096
-}
-
 #[actix_web::test]
-#[expect(clippy::print_stdout, reason = "the measurement is for who runs the test")]
 async fn two_thousand_watchers_are_all_served() {
     const WATCHERS: usize = 2000;
     let fixture = serve(settings()).await;
-    let mut sockets = Vec::with_capacity(WATCHERS);
-    let mut before = 0;
-    while sockets.len() < WATCHERS {
-        if sockets.len() == WATCHERS / 10 {
-            before = resident();
-        }
-        sockets.push(Client::open(&fixture, "/watch").await.into_socket());
+    let mut clients = Vec::with_capacity(WATCHERS);
+    for _ in 0..WATCHERS {
+        clients.push(Client::open(&fixture, "/watch").await);
     }
-    let grown = resident().saturating_sub(before);
-    // Not asserted: the allocator decides when memory is given back.
-    println!("{} bytes an idle watcher", grown / (WATCHERS - WATCHERS / 10));
     let outboxes = fixture.state.outboxes.lock().unwrap().clone();
     let event = EventFrame::new(Action::Create, b"{}", b"1");
     for outbox in &outboxes {
         outbox.push(&instance("a"), &event);
     }
-    let mut clients: Vec<Client> = sockets.into_iter().map(Client::from_socket).collect();
     for client in &mut clients {
         assert_eq!(client.said().await.1, r#"{"action":"CREATE","key":{},"instance":1}"#);
     }

@@ -16,7 +16,10 @@ use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
 use service_center::http::ws::{End, Session, Start};
 use tokio::sync::Notify;
 
-/// What the handlers share with the tests.
+use super::still_time::StillTime;
+use crate::support::eventually::{GENEROUS, eventually_async};
+
+/// The handlers and the tests share this.
 #[derive(Default)]
 pub struct State {
     /// Handlers that ran.
@@ -43,7 +46,6 @@ use Body::{Configured, Ignored};
 use Handler::{Answer as To, Websocket};
 use Method::{Delete, Get, Post, Put};
 
-/// The table.
 pub static TABLE: &[Route<State>] = &[
     route(
         Get,
@@ -202,18 +204,34 @@ fn heartbeat(state: &Arc<State>, call: Call) -> Start {
 
 /// A server, and what its handlers share with the test.
 pub struct Fixture {
-    /// The server.
     pub server: Running,
-    /// Its state.
     pub state: Arc<State>,
 }
 
 /// Starts a server on a free port.
 pub async fn serve(settings: Settings) -> Fixture {
+    serve_with(settings, || {}).await
+}
+
+/// Starts a server with one worker, whose time stands still: no limit of a connection runs out unless the test lets time
+/// pass.
+pub async fn serve_in_still_time(settings: Settings) -> (Fixture, StillTime) {
+    assert_eq!(settings.workers, 1, "each worker has its own time");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let fixture = serve_with(settings, move || sender.send(StillTime::begin()).unwrap()).await;
+    (fixture, receiver.try_recv().expect("a worker that has begun"))
+}
+
+/// Starts a server on a free port. Each worker calls `begin` before it serves.
+async fn serve_with(settings: Settings, begin: impl Fn() + Clone + Send + 'static) -> Fixture {
     let state = Arc::new(State::default());
     let bound = Bound::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let of_worker = Arc::clone(&state);
-    let server = start(vec![bound], move || Arc::clone(&of_worker), TABLE, settings).await.unwrap();
+    let state_of_worker = move || {
+        begin();
+        Arc::clone(&of_worker)
+    };
+    let server = start(vec![bound], state_of_worker, TABLE, settings).await.unwrap();
     Fixture { server, state }
 }
 
@@ -223,12 +241,7 @@ pub fn settings() -> Settings {
 }
 
 /// Waits until something is so.
-pub async fn eventually(what: &str, mut is_so: impl FnMut() -> bool) {
-    for _ in 0..2000 {
-        if is_so() {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
-    panic!("not within 20 s: {what}");
+#[track_caller]
+pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
+    eventually_async(GENEROUS, async move || if is_so() { Ok(()) } else { Err(what) })
 }

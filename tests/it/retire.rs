@@ -1,5 +1,4 @@
 //! The retirement jobs with their actor, on an embedded store: what goes, what stays, and who may do it.
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests fail by panicking")]
 
 use std::sync::Arc;
 use std::time::Duration;
