@@ -15,22 +15,22 @@ use crate::json_object;
 
 pub const EXPIRIES: Operation =
     Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
-        .answers(Success::Json(HeldInstances::SHAPE));
+        .answers(Success::Json(ExpiredInstances::SHAPE));
 
 /// How long a request waits for the WatchActor.
 const LIMIT: Duration = Duration::from_secs(2);
 
 json_object! {
     /// The expired instances that a node still shows.
-    pub struct HeldInstances {
+    pub struct ExpiredInstances {
         /// One entry for each instance.
-        "expiries" => expiries: Vec<HeldInstance>,
+        "expiries" => expiries: Vec<ExpiredInstance>,
     }
 }
 
 json_object! {
     /// An expired instance that the node still shows.
-    pub struct HeldInstance {
+    pub struct ExpiredInstance {
         /// The tenant, as `domain/project`.
         "tenant" => tenant: String,
         /// The id of the service.
@@ -55,7 +55,7 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         why => refused(why),
     })?;
     let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
-    let expiries = held.into_iter().map(|held| HeldInstance {
+    let expiries = held.into_iter().map(|held| ExpiredInstance {
         tenant: held.at.tenant.to_string(),
         service_id: held.at.service.to_string(),
         instance_id: held.at.instance.to_string(),
@@ -63,5 +63,5 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         held: seconds(held.held_seconds),
         released_in: seconds(held.released_in_seconds),
     });
-    api.encoded(Load::Memory, &HeldInstances { expiries: expiries.collect() })
+    api.encoded(Load::Memory, &ExpiredInstances { expiries: expiries.collect() })
 }
