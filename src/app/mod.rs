@@ -30,7 +30,7 @@ use crate::clock::Clock;
 use crate::config::{Config, logging};
 use crate::error::Code;
 use crate::http::api::Api;
-use crate::http::node::Node;
+use crate::http::node::ThisNode;
 use crate::http::openapi;
 use crate::http::routes::ROUTES;
 use crate::http::server::{self, Bound, Settings};
@@ -116,7 +116,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
         answers: Arc::clone(&server.answers),
-        node: Arc::new(Node::new(&version)),
+        node: Arc::new(ThisNode::new(&version)),
         openapi: openapi::describe(ROUTES).to_string().into(),
         clock: shared.clock.clone(),
         rules: api,

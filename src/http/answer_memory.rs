@@ -1,15 +1,16 @@
-//! What answers take of memory: how large one may be, and how much all of them hold until clients have taken them.
+//! The memory of answers: how large one answer may be, and how much memory all answers may hold until clients have read them.
 //!
-//! The size of an answer that grows with the registry or with the request is computed before it is built, and its space is
-//! taken then. Answers that refer to one body, such as the kept body of a find, hold it once. Each holds besides what the
-//! connection copies of it at a time. Space is given back when the last byte was handed to the socket, or the connection
-//! ended.
+//! If the size of an answer depends on the registry or on the request, the size is computed before the answer is built, and the
+//! memory is reserved then. Answers that share a body, such as the kept body of a find, count it once. Each answer also counts
+//! the piece that the connection copies at a time. The memory is released when the last byte has been written to the socket, or
+//! when the connection ends.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 
 use super::server::refusal;
@@ -18,16 +19,16 @@ use crate::actors::registry::messages::TextSpace;
 use crate::domain::json;
 use crate::error::Error;
 
-/// What an answer may have without being counted: a connection's own buffers are as large.
+/// Smaller answers are not counted: the buffers of a connection are as large.
 pub const UNCOUNTED: usize = 8 * 1024;
 
-/// How much of an answer is handed to the connection at a time. The HTTP library copies it.
+/// How many bytes of an answer the connection gets at a time. The HTTP library copies them.
 pub const PIECE: usize = 32 * 1024;
 
-/// The share of the memory that is kept for what is never refused: health and metrics.
-const KEPT: usize = 8;
+/// One part in 8 of the memory, on top of the limit, is reserved for requests that are never rejected: health and metrics.
+const RESERVED_PART: usize = 8;
 
-/// Parts of the table of shared bodies, so that workers seldom wait for each other.
+/// The table of shared bodies has this many parts, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
 
 /// The memory of all answers of a process.
@@ -36,29 +37,30 @@ pub struct AnswerMemory {
     largest: usize,
     most: usize,
     held: AtomicUsize,
-    /// By a body's address.
-    shared: [Mutex<HashMap<usize, Shared>>; SHARDS],
+    /// By the address of the body.
+    shared: [Mutex<HashMap<usize, SharedBody>>; SHARDS],
 }
 
-/// A body that answers refer to.
+/// A body that one or more answers send.
 #[derive(Debug)]
-struct Shared {
+struct SharedBody {
     bytes: usize,
+    /// How many answers send it.
     answers: usize,
 }
 
 impl AnswerMemory {
-    /// `largest`: bytes of one answer's body, before compression. `most`: bytes of all of them.
+    /// `largest`: the limit for the body of one answer, before compression, in bytes. `most`: the limit for all answers together.
     pub fn new(largest: usize, most: usize) -> Arc<Self> {
         Arc::new(Self { largest, most, held: AtomicUsize::new(0), shared: Default::default() })
     }
 
-    /// Bytes that answers hold now.
+    /// How many bytes all answers hold now.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
 
-    /// 400001 for an answer of more bytes than one may have.
+    /// 400001 for an answer over the limit for one answer.
     pub fn check(&self, size: usize) -> Result<(), Error> {
         if size <= self.largest {
             return Ok(());
@@ -69,8 +71,8 @@ impl AnswerMemory {
         )))
     }
 
-    /// Space for an answer that is about to be built; `None` for one that is not counted. 400001 if it may not be so large,
-    /// 429 or 503 while other answers take the space.
+    /// Reserves memory for an answer of `size` bytes, before it is built. `None` if the answer is too small to be counted. 400001
+    /// if it is over the limit for one answer; 429 or 503 if other answers hold too much memory.
     pub fn space(self: &Arc<Self>, load: Load, size: usize) -> Result<Option<AnswerSpace>, Error> {
         self.check(size)?;
         if size <= UNCOUNTED {
@@ -81,12 +83,12 @@ impl AnswerMemory {
         Ok(Some(space))
     }
 
-    /// Space that holds nothing yet.
+    /// A reservation of 0 bytes, to be grown with [`AnswerSpace::grow_to`].
     pub fn empty(self: &Arc<Self>, load: Load) -> AnswerSpace {
         AnswerSpace { memory: Arc::clone(self), load, held: 0, body: None }
     }
 
-    /// Space for an answer whose body is there already, and may be that of others too.
+    /// Reserves memory for an answer whose body exists already. The body is counted once, however many answers send it.
     pub(super) fn share(self: &Arc<Self>, load: Load, body: &Bytes) -> Result<AnswerSpace, Error> {
         let address = body.as_ptr().addr();
         let mut shared = self.shard(address);
@@ -96,12 +98,12 @@ impl AnswerMemory {
         if !self.take(load, body_bytes + piece) {
             return Err(refusal(load));
         }
-        shared.entry(address).or_insert(Shared { bytes: body.len(), answers: 0 }).answers += 1;
+        shared.entry(address).or_insert(SharedBody { bytes: body.len(), answers: 0 }).answers += 1;
         drop(shared);
         Ok(AnswerSpace { memory: Arc::clone(self), load, held: piece, body: Some(address) })
     }
 
-    /// A value as JSON, and the space of an answer that has it as its body.
+    /// Encodes a value as JSON, after memory is reserved for it.
     pub fn encode(
         self: &Arc<Self>,
         load: Load,
@@ -114,7 +116,7 @@ impl AnswerMemory {
 
     fn take(&self, load: Load, bytes: usize) -> bool {
         let most = match load {
-            Load::Always => self.most.saturating_add(self.most / KEPT),
+            Load::Always => self.most.saturating_add(self.most / RESERVED_PART),
             Load::Find | Load::Memory | Load::Store => self.most,
         };
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
@@ -141,31 +143,30 @@ impl AnswerMemory {
         }
     }
 
-    fn shard(&self, address: usize) -> MutexGuard<'_, HashMap<usize, Shared>> {
-        // Allocations are aligned, so the lowest bits say nothing.
-        let shard = &self.shared[(address >> 6) % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shard(&self, address: usize) -> MutexGuard<'_, HashMap<usize, SharedBody>> {
+        // Allocations are aligned, so the lowest bits of addresses are often equal.
+        self.shared[(address >> 6) % SHARDS].lock()
     }
 }
 
-/// The memory of one answer.
+/// The memory that is reserved for one answer. Dropping it releases the memory.
 #[derive(Debug)]
 pub struct AnswerSpace {
     memory: Arc<AnswerMemory>,
     load: Load,
     held: usize,
-    /// Of a body that may be shared.
+    /// The address of a body that other answers may share.
     body: Option<usize>,
 }
 
 impl AnswerSpace {
-    /// Takes what is missing to hold so many bytes. Refused like [`AnswerMemory::space`].
+    /// Grows the reservation to `bytes`; never shrinks it. The errors are those of [`AnswerMemory::space`].
     pub fn grow_to(&mut self, bytes: usize) -> Result<(), Error> {
         self.memory.check(bytes)?;
         self.add(bytes.saturating_sub(self.held))
     }
 
-    /// For what the connection copies of an answer of so many bytes.
+    /// Reserves memory for the piece of the answer that the connection copies. `size` is the size of the whole answer.
     pub(super) fn add_piece(&mut self, size: usize) -> Result<(), Error> {
         self.add(size.min(PIECE))
     }
@@ -222,7 +223,7 @@ mod tests {
         let one = memory.space(Load::Find, 60_000).unwrap();
         check(memory.space(Load::Find, 40_001), Code::TooManyRequests);
         check(memory.space(Load::Store, 40_001), Code::Overloaded);
-        assert_eq!(memory.held(), 60_000, "who is refused holds nothing");
+        assert_eq!(memory.held(), 60_000, "a rejected answer holds nothing");
         let mut two = memory.space(Load::Memory, 40_000).unwrap().unwrap();
         check(two.add_piece(40_000), Code::Overloaded);
         drop(one);
@@ -270,6 +271,6 @@ mod tests {
         assert_eq!(memory.held(), 500_000 + PIECE);
         drop(answers);
         assert_eq!(memory.held(), 0);
-        assert!(memory.shared.iter().all(|shard| shard.lock().unwrap().is_empty()));
+        assert!(memory.shared.iter().all(|shard| shard.lock().is_empty()));
     }
 }

@@ -1,4 +1,4 @@
-//! What handlers work with: the snapshot, the actors' addresses, the rules as configured.
+//! The state that all handlers share: the snapshot, the addresses of the actors, and the configured rules.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,88 +24,72 @@ use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::AnswerMemory;
-use crate::http::node::Node;
+use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
 use crate::http::spec::Load;
 use crate::metrics;
 
-/// How long a write may take in all before the client is told that its outcome is unknown.
+/// A write that takes longer is answered with an error: its outcome is unknown.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer to a write waits for the snapshot to hold it.
+/// How long a committed write waits until the snapshot of this node holds it, before it is answered.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 
-/// What handlers work with. Clones share everything.
+/// The state that all handlers share. Clones share it too.
 #[derive(Clone)]
 pub struct Api {
-    /// Reads.
     pub reader: SnapshotReader,
-    /// Writes.
     pub registry: Mailbox<RegistryActor>,
-    /// Watchers.
     pub hub: Mailbox<HubActor>,
-    /// Held expiries.
     pub watch: Mailbox<WatchActor>,
-    /// Heartbeats.
     pub beats: Beats,
-    /// Reads that must not be stale.
     pub freshness: Freshness,
-    /// Whether the store answers.
+    /// Whether the store answers, and since when it does not.
     pub contact: Contact,
-    /// What answers may hold of memory.
+    /// The memory limit of all answers together.
     pub answers: Arc<AnswerMemory>,
-    /// What this node says of itself.
-    pub node: Arc<Node>,
-    /// The OpenAPI document.
+    pub node: Arc<ThisNode>,
+    /// The OpenAPI document, as JSON.
     pub openapi: Bytes,
-    /// Time.
     pub clock: Clock,
-    /// Rules.
     pub rules: ApiRules,
 }
 
-/// What configuration says to handlers.
+/// The configuration that handlers need.
 #[derive(Clone, Debug)]
 pub struct ApiRules {
-    /// Quotas.
     pub quotas: Quotas,
-    /// Most bytes of an object.
     pub sizes: SizeLimits,
-    /// Shared services and the node's environment.
     pub shared: SharedServices,
-    /// Whether a dependency may lead to another domain.
+    /// Whether a consumer may depend on a provider of another domain.
     pub cross_domain: CrossDomain,
-    /// Pairs every instance must have.
+    /// Properties that the registry adds to every instance.
     pub instance_properties: TextMap,
-    /// Services and instances that a batch find may name.
+    /// How many services and instances, counted together, a batch find may name.
     pub max_batch: usize,
-    /// Whether schemas may be written.
     pub schema_writes: SchemaWrites,
-    /// Whether `GET /metrics` is answered.
     pub metrics: MetricsEndpoint,
-    /// How often a websocket that is a heartbeat is pinged.
+    /// The time between two pings on a websocket whose pongs are heartbeats.
     pub heartbeat_ping: Duration,
 }
 
 /// Whether schemas may be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SchemaWrites {
-    /// By everyone.
     Enabled,
-    /// By nobody: `registry.schema.disable`.
+    /// `registry.schema.disable` is on.
     Disabled,
 }
 
 /// Whether `GET /metrics` is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsEndpoint {
-    /// With what the process counts.
     Open,
-    /// With 404: `metrics.enable` is off, or `metrics.exporter` is not `prometheus`.
+    /// The answer is 404, because `metrics.enable` is off or `metrics.exporter` is not `prometheus`.
     Closed,
 }
 
 impl Api {
-    /// Has the RegistryActor do something, and waits until this node's own reads show it.
+    /// Sends a write to the RegistryActor, and waits until reads on this node show the result.
     pub async fn write<M, T>(&self, message: M) -> Result<T, Error>
     where
         RegistryActor: Handler<Work<M>>,
@@ -116,30 +100,31 @@ impl Api {
         if let Some(revision) = reply.revision
             && tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err()
         {
-            // Committed all the same.
+            // The write is committed, so the answer is a success.
             metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
         }
         Ok(reply.value)
     }
 
-    /// 200 with a value as JSON. Refused if it is too large, or if too many answers wait to be taken.
+    /// 200 with a value as JSON. An error if the answer is too large, or if the answers that clients have not read yet take too
+    /// much memory.
     pub fn encoded(&self, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
         let (body, space) = self.answers.encode(load, value)?;
         Ok(Reply::json(body).holding(space))
     }
 
-    /// Asks the RegistryActor within a limit.
+    /// Sends a message to the RegistryActor, and waits up to [`WRITE_LIMIT`] for the reply.
     pub async fn ask_registry<M>(&self, message: M) -> Result<M::Result, Error>
     where
         RegistryActor: Handler<Work<M>>,
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        // A client must not wait for a place: it would learn only after the limit that the node is busy.
+        // A full mailbox is an error at once: a client that waited for a place would learn only after 5 s that the node is busy.
         ask_if_free(&self.registry, message, WRITE_LIMIT).await.map_err(refused)
     }
 
-    /// Has the RegistryActor do something nobody waits for; it is left out when the actor is busy.
+    /// Sends a message to the RegistryActor and does not wait. If the mailbox is full, the message is dropped.
     pub fn tell_registry<M>(&self, message: M)
     where
         RegistryActor: Handler<Work<M>>,
@@ -147,12 +132,12 @@ impl Api {
         M::Result: Send,
     {
         if let Err(why) = tell(&self.registry, message) {
-            log::debug!("left out: {why}");
+            log::debug!("dropped a message to the RegistryActor: {why}");
         }
     }
 }
 
-/// Why an actor does not do what it was asked.
+/// The error for a client whose request an actor did not handle.
 pub(super) fn refused(why: Refused) -> Error {
     match why {
         Refused::Full => {

@@ -1,5 +1,5 @@
-//! One request as a handler sees it: matched, its tenant checked, its body read. What a request may not need (query,
-//! headers) is decoded when asked for.
+//! One request as a handler sees it: its route is found, its tenant is valid, its body is read. The query and the headers are
+//! decoded when a handler asks for them, because many requests do not need them.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -20,24 +20,24 @@ use super::spec::Surface;
 use crate::domain::Tenant;
 use crate::error::Error;
 
-/// The service on whose behalf a consumer asks.
+/// The service id of the consumer that sends the request.
 pub const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumerid");
 /// The caller's domain.
 pub const X_DOMAIN_NAME: HeaderName = HeaderName::from_static("x-domain-name");
-/// The caller's domain on the v3 API, where it wins over [`X_DOMAIN_NAME`].
+/// The caller's domain in the v3 API. There it takes precedence over [`X_DOMAIN_NAME`].
 pub const X_TENANT_NAME: HeaderName = HeaderName::from_static("x-tenant-name");
 
-/// What a handler gives back.
+/// What a handler returns.
 #[must_use]
 pub enum Answer {
-    /// The reply: costs no allocation and no wake-up. What reads the snapshot answers so.
+    /// A reply that is there already. It costs no allocation and no wake-up, so handlers that only read the snapshot use it.
     Ready(Reply),
-    /// The reply, later.
+    /// A reply that has to wait for an actor or the store.
     Later(LocalBoxFuture<'static, Reply>),
 }
 
 impl Answer {
-    /// The reply of a handler that usually need not wait: it is tried once right here.
+    /// The reply of an async handler. The future is polled once here: most handlers finish at once.
     pub fn soon<R: Into<Reply>>(future: impl Future<Output = R> + 'static) -> Self {
         let mut future = Box::pin(async move { future.await.into() });
         match futures_util::FutureExt::now_or_never(&mut future) {
@@ -46,7 +46,7 @@ impl Answer {
         }
     }
 
-    /// A reply that has to wait for something; the future brings its own limit.
+    /// A reply that has to wait. The future must limit its own time.
     pub fn later<R: Into<Reply>>(future: impl Future<Output = R> + 'static) -> Self {
         Self::Later(Box::pin(async move { future.await.into() }))
     }
@@ -84,7 +84,6 @@ impl Head {
         }
     }
 
-    /// The same head once more.
     pub(super) fn share(&self) -> Self {
         match self {
             Self::Web(request) => Self::Web(request.clone()),
@@ -93,7 +92,7 @@ impl Head {
     }
 }
 
-/// What the router found: the decoded path where it differs from the raw one, and where in it the parameters are.
+/// The route of a request: where the parameters are in its path. `decoded` is the path if it differs from the raw path.
 #[derive(Debug)]
 pub(super) struct Matched {
     pub(super) surface: Surface,
@@ -102,21 +101,9 @@ pub(super) struct Matched {
     pub(super) decoded: Option<Box<str>>,
 }
 
-/// Most parameters a path has.
+/// How many parameters a path can have.
 pub(super) const MAX_PARAMS: usize = 4;
 
-/// How fresh a read has to be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Freshness {
-    /// The snapshot as it is.
-    Snapshot,
-    /// `noCache`: at least as fresh as the store is now.
-    Current,
-    /// `cacheOnly`: the snapshot, whatever else there is.
-    CacheOnly,
-}
-
-/// A request.
 pub struct Call {
     head: Head,
     matched: Matched,
@@ -130,37 +117,35 @@ impl Call {
         Self { head, matched, tenant, body, query: OnceCell::new() }
     }
 
-    /// Method, URI and headers as they came.
+    /// Method, URI and headers as the client sent them.
     pub fn head(&self) -> &RequestHead {
         self.head.get()
     }
 
-    /// The API that was called.
     pub fn surface(&self) -> Surface {
         self.matched.surface
     }
 
-    /// A path parameter, decoded; empty if the path has none of that name (the older spelling has no project).
+    /// A decoded path parameter. It is empty if the path has no such parameter (paths of the v3 API have no `project`).
     pub fn param(&self, name: &str) -> &str {
         self.matched.find(self.head.get().uri.path(), name)
     }
 
-    /// Domain and project of the caller.
     pub fn tenant(&self) -> &Tenant {
         &self.tenant
     }
 
-    /// A header's value; empty if it is not there. Of several the first. 400001 if it is no UTF-8.
+    /// The value of a header: the first one if there are several, empty if there is none. 400001 for invalid UTF-8.
     pub fn header(&self, name: &HeaderName) -> Result<&str, Error> {
         header_text(&self.head.get().headers, name)
     }
 
-    /// `X-ConsumerId`, empty if it is not there. 400001 if it is no UTF-8.
+    /// The header `X-ConsumerId`; empty if it is missing. 400001 for invalid UTF-8.
     pub fn consumer_id(&self) -> Result<&str, Error> {
         self.header(&X_CONSUMER_ID)
     }
 
-    /// A query parameter's first value, decoded.
+    /// The first value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
         let raw = self.raw_query();
         if raw.is_empty() {
@@ -169,51 +154,40 @@ impl Call {
         self.query.get_or_init(|| Query::split(raw)).find(raw, name)
     }
 
-    /// A query parameter's first value, decoded; empty if it is not there.
+    /// As [`Self::query`]; empty if the parameter is missing.
     pub fn query_text(&self, name: &str) -> Cow<'_, str> {
         self.query(name).unwrap_or_default()
     }
 
-    /// Whether a query flag is on: `1` or `true`.
+    /// Whether a query parameter is `1` or `true`.
     pub fn flag(&self, name: &str) -> bool {
         self.query(name).is_some_and(|value| is_true(&value))
     }
 
-    /// How fresh the answer has to be. `cacheOnly` counts only without `noCache`.
-    pub fn freshness(&self) -> Freshness {
-        if self.flag("noCache") {
-            Freshness::Current
-        } else if self.flag("cacheOnly") {
-            Freshness::CacheOnly
-        } else {
-            Freshness::Snapshot
-        }
-    }
-
-    /// `noCache`: the answer must be as fresh as the store is now.
+    /// The flag `noCache`: the answer must include every write that was committed before the request.
     pub fn wants_current(&self) -> bool {
         self.flag("noCache")
     }
 
-    /// The client's last revision. Empty means none; `noCache` and `cacheOnly` switch it off.
+    /// The revision that the client has. It is empty if the client sent none, and with the flags `noCache` and `cacheOnly`.
     pub fn rev(&self) -> Cow<'_, str> {
-        match self.freshness() {
-            Freshness::Snapshot => self.query_text("rev"),
-            Freshness::Current | Freshness::CacheOnly => Cow::Borrowed(""),
+        if self.flag("noCache") || self.flag("cacheOnly") {
+            Cow::Borrowed("")
+        } else {
+            self.query_text("rev")
         }
     }
 
-    /// What follows `?`, as it came.
+    /// The part of the URI after `?`, not decoded.
     pub fn raw_query(&self) -> &str {
         self.head.get().uri.query().unwrap_or_default()
     }
 
-    /// The body; empty on routes that take none.
+    /// The body; empty if the route takes none.
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
-    /// Whether the client takes gzip: worth asking before a compressed body is looked for.
     pub fn accepts_gzip(&self) -> bool {
         compress::accepts_gzip(&self.head.get().headers)
     }
@@ -232,7 +206,7 @@ impl fmt::Debug for Call {
 }
 
 impl Matched {
-    /// A path parameter, given the request's raw path.
+    /// A path parameter. `raw_path` is the path of the request.
     pub(super) fn find<'m>(&'m self, raw_path: &'m str, name: &str) -> &'m str {
         let path = self.decoded.as_deref().unwrap_or(raw_path);
         self.names
@@ -244,8 +218,8 @@ impl Matched {
     }
 }
 
-/// A header's first value, empty if it is not there. Values become parts of keys, so what is no UTF-8 is refused: with a
-/// replacement for each such byte two callers would share a key.
+/// The first value of a header; empty if there is none. 400001 for invalid UTF-8: values become parts of keys, and with
+/// replacement characters two callers would share a key.
 pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h str, Error> {
     let Some(value) = headers.get(name) else { return Ok("") };
     std::str::from_utf8(value.as_bytes()).map_err(|_| {
@@ -259,7 +233,7 @@ pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Resu
     })
 }
 
-/// 400001 for a part of a request that is no UTF-8.
+/// 400001 for a part of a request that is not valid UTF-8.
 pub(super) fn no_text(part: &str) -> Error {
     Error::invalid(format!("{part} must be UTF-8"))
 }

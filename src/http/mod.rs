@@ -1,7 +1,7 @@
-//! The HTTP face: sockets, routing, and the translation between requests and the registry's words.
+//! The HTTP server: sockets, routes, and the translation between requests and the messages of the registry.
 //!
-//! Invariant: translation, no rules. What is valid and what it means is `domain`'s, what is stored the actors'. This layer
-//! reads snapshots and sends messages; it never touches the store.
+//! Invariant: this layer translates and has no rules. `domain` decides what is valid, and the actors decide what is stored. A
+//! handler reads snapshots and sends messages to actors. It never accesses the store.
 
 pub mod answer_memory;
 pub mod api;

@@ -1,4 +1,4 @@
-//! What a node says of itself: its version, and whether it serves.
+//! The version of this node, and whether it is ready to serve.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -6,16 +6,16 @@ use bytes::Bytes;
 
 use super::spec::Surface;
 
-/// Facts about this node that never change, and whether it is ready.
+/// The version of this node, and whether it is ready to serve.
 #[derive(Debug)]
-pub struct Node {
+pub struct ThisNode {
     version_v4: Bytes,
     version_v3: Bytes,
     ready: AtomicBool,
 }
 
-impl Node {
-    /// A node that is not ready yet. `api_version`: the release of the original server whose API this one speaks.
+impl ThisNode {
+    /// A node that is not ready yet. `api_version`: the release of the original server whose API this node implements.
     pub fn new(api_version: &str) -> Self {
         let arch = match std::env::consts::ARCH {
             "x86_64" => "amd64",
@@ -39,22 +39,20 @@ impl Node {
         Self { version_v4: answer("4.0.0"), version_v3: answer("3.0.0"), ready: AtomicBool::new(false) }
     }
 
-    /// From now on this node serves.
     pub fn set_ready(&self) {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// From now on this node drains: readiness is 503, everything else goes on.
+    /// Makes readiness answer 503. Other requests are still served.
     pub fn set_draining(&self) {
         self.ready.store(false, Ordering::Release);
     }
 
-    /// Whether it serves: [`Self::set_ready`] without a later [`Self::set_draining`].
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
     }
 
-    /// The document that `…/version` answers on this surface.
+    /// The body of `GET …/version`.
     pub fn version(&self, surface: Surface) -> &Bytes {
         match surface {
             Surface::V4 => &self.version_v4,

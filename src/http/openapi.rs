@@ -1,5 +1,5 @@
-//! `/openapi.json`: the description of the API (OpenAPI 3.0), made from a route table and from the shapes of the types that
-//! read and write the bodies. It holds no fact of its own.
+//! `GET /openapi.json`: the description of the API in OpenAPI 3.0. It is made from a route table and from the shapes of the
+//! types that decode and encode the bodies, so that it cannot contradict them.
 
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,19 +7,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::dto::error::ErrorBody;
 use super::parameters::{DOMAIN, PATH_PARAMETERS};
 use super::route::Route;
-use super::spec::{Body, Method, Need, Operation, Parameter, Permission, Place, Resource, Success, V3, Verb};
+use super::spec::{
+    Body, Method, Need, Operation, Parameter, ParameterPlace, Permission, Resource, Success, V3, Verb,
+};
 use crate::domain::shape::{ObjectShape, Shape, Shaped as _};
 use crate::domain::validate::size::{self, SizeLimits};
 
-/// The body of every refusal.
+/// The body of every error.
 const ERROR: Shape = ErrorBody::SHAPE;
 
 const ABOUT: &str = "A microservice registry with the API of Apache ServiceComb Service-Center.\n\n\
-    Members that are empty are left out of every answer. A request's members may be null or absent, their names are \
-    read in any case, and unknown ones are ignored. A path with `x-older-path` is known under that one, too; its \
-    project is then `default`. `x-permission` says what a caller must be allowed to do where accounts are checked.";
+    Answers leave out empty members. In a request, a member may be null or missing, upper and lower case in member names are \
+    the same, and unknown members are ignored. `x-older-path` is the path of the same operation in the API v3; its project is \
+    always `default`. `x-permission` is what a caller must be allowed to do when accounts are on.";
 
-/// The document of a table.
+/// The OpenAPI document of a route table.
 pub fn describe<S>(routes: &[Route<S>]) -> Value {
     let mut schemas = Schemas::default();
     let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
@@ -62,14 +64,15 @@ fn describe_one<S>(route: &Route<S>, schemas: &mut Schemas) -> Value {
         let mut described =
             json!({ "required": true, "content": content("application/json", schemas.add(body)) });
         if let Some((most, key)) = size(route.body) {
-            described["description"] = json!(format!("At most {most} bytes, unless {key} says otherwise."));
+            described["description"] =
+                json!(format!("At most {most} bytes. The configuration key `{key}` changes the limit."));
         }
         out["requestBody"] = described;
     }
     out
 }
 
-/// Most bytes of a body that is smaller than all others, and the key that may say otherwise.
+/// The default size limit of a body in bytes, and its key, if the limit is smaller than that of other bodies.
 fn size(body: Body) -> Option<(usize, &'static str)> {
     let SizeLimits { instance, properties } = SizeLimits::default();
     match body {
@@ -92,7 +95,7 @@ fn parameters(path: &'static str, operation: &Operation) -> Vec<Value> {
     all
 }
 
-/// The names in a path, with what they are; empty for one that nobody has described.
+/// The parameters in a path, each with its description. The description is empty if [`PATH_PARAMETERS`] has none.
 fn path_parameters(path: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     names.map(|name| {
@@ -104,8 +107,8 @@ fn path_parameters(path: &'static str) -> impl Iterator<Item = (&'static str, &'
 fn parameter(parameter: &Parameter) -> Value {
     json!({
         "in": match parameter.place {
-            Place::Query => "query",
-            Place::Header => "header",
+            ParameterPlace::Query => "query",
+            ParameterPlace::Header => "header",
         },
         "name": parameter.name,
         "required": parameter.need == Need::Required,
@@ -116,23 +119,23 @@ fn parameter(parameter: &Parameter) -> Value {
 
 fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
     let text = |about: &str| json!({ "description": about, "schema": { "type": "string" } });
-    let revision = || json!({ "X-Resource-Revision": text("Names this answer; send it as `rev`.") });
+    let revision = || json!({ "X-Resource-Revision": text("The revision of the answer. Send it as `rev` in the next request.") });
     let mut all = match operation.success {
-        Success::Empty => json!({ "200": { "description": "Done." } }),
+        Success::Empty => json!({ "200": { "description": "Success, without a body." } }),
         Success::Json(shape) => {
-            json!({ "200": { "description": "Done.", "content": content("application/json", schemas.add(shape)) } })
+            json!({ "200": { "description": "Success.", "content": content("application/json", schemas.add(shape)) } })
         }
         Success::Found(shape) => json!({
             "200": {
-                "description": "Found.",
+                "description": "Success.",
                 "headers": revision(),
                 "content": content("application/json", schemas.add(shape)),
             },
-            "304": { "description": "As `rev` says.", "headers": revision() },
+            "304": { "description": "Nothing has changed since `rev`.", "headers": revision() },
         }),
         Success::Summarized(shape) => json!({ "200": {
-            "description": "It exists.",
-            "headers": { "X-Schema-Summary": text("A schema's summary.") },
+            "description": "Success.",
+            "headers": { "X-Schema-Summary": text("The summary of the schema.") },
             "content": content("application/json", schemas.add(shape)),
         } }),
         Success::Free { content_type, about } => json!({ "200": {
@@ -140,13 +143,15 @@ fn responses(operation: &Operation, schemas: &mut Schemas) -> Value {
             "content": content(content_type, json!({})),
         } }),
         Success::Events(shape) => json!({ "101": {
-            "description": "A websocket. Each text frame is such a document.",
+            "description": "A websocket. Each text frame is a JSON document.",
             "content": content("application/json", schemas.add(shape)),
         } }),
-        Success::Pongs => json!({ "101": { "description": "A websocket." } }),
+        Success::Pongs => {
+            json!({ "101": { "description": "A websocket. Each pong of the client is a heartbeat." } })
+        }
     };
     all["default"] = json!({
-        "description": "Refused: the status is the code's first three digits.",
+        "description": "An error. The status is the first three digits of `errorCode`.",
         "content": content("application/json", schemas.add(ERROR)),
     });
     all
@@ -156,12 +161,12 @@ fn content(content_type: &str, schema: Value) -> Value {
     json!({ content_type: { "schema": schema } })
 }
 
-/// The named schemas that were used, by name.
+/// The schemas of the objects that the document refers to, by name.
 #[derive(Default)]
 struct Schemas(BTreeMap<&'static str, Value>);
 
 impl Schemas {
-    /// The schema of a shape; an object's is a reference, and the object is added.
+    /// The schema of a shape. For an object, it is a reference, and the schema of the object is added.
     fn add(&mut self, shape: Shape) -> Value {
         match shape {
             Shape::Text => json!({ "type": "string" }),
@@ -182,7 +187,7 @@ impl Schemas {
     fn describe(&mut self, object: &ObjectShape) -> Value {
         let members = object.members.iter().map(|member| {
             let mut schema = self.add(member.shape);
-            // What stands beside a reference is ignored by the standard.
+            // OpenAPI ignores members beside `$ref`.
             if schema.get("$ref").is_none() {
                 schema["description"] = json!(plain(member.about));
             }
@@ -193,7 +198,7 @@ impl Schemas {
     }
 }
 
-/// Documentation without its links.
+/// A doc comment without the brackets of links.
 fn plain(text: &str) -> String {
     text.trim().replace("[`", "`").replace("`]", "`")
 }
@@ -272,7 +277,7 @@ mod tests {
         }
     }
 
-    /// Every object of a shape, itself and below.
+    /// The objects in a shape, at all depths.
     fn objects(shape: Shape, found: &mut Vec<ObjectShape>) {
         match shape {
             Shape::Text | Shape::Integer | Shape::Flag => {}

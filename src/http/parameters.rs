@@ -1,37 +1,42 @@
-//! Parameters that several routes take, described once for OpenAPI.
+//! The parameters that several routes take, each described once for OpenAPI.
 
 use super::spec::Parameter;
 
-/// Names in paths.
+/// The parameters in paths: name and description.
 pub const PATH_PARAMETERS: &[(&str, &str)] = &[
-    ("project", "The tenant's project. `default` unless told otherwise."),
-    ("serviceId", "A service version's id, as its registration answered it."),
-    ("instanceId", "An instance's id."),
-    ("schemaId", "A schema's id within its service."),
-    ("key", "A tag's name; to delete, several between commas."),
-    ("consumerId", "The id of a service as a consumer."),
-    ("providerId", "The id of a service as a provider."),
+    ("project", "The project of the tenant, usually `default`."),
+    ("serviceId", "The id of a service version. The answer to its registration contains it."),
+    ("instanceId", "The id of an instance."),
+    ("schemaId", "The id of a schema, unique in its service."),
+    ("key", "The name of a tag. `DELETE` takes several names, separated by commas."),
+    ("consumerId", "The id of the service whose providers are listed."),
+    ("providerId", "The id of the service whose consumers are listed."),
 ];
 
-/// Of every request with a project.
-pub const DOMAIN: Parameter = Parameter::header("X-Domain-Name", "The tenant's domain. `default` if absent.");
+/// A header of all requests whose path has a project.
+pub const DOMAIN: Parameter =
+    Parameter::header("X-Domain-Name", "The domain of the tenant. Without the header it is `default`.");
 
 pub const NO_CACHE: Parameter = Parameter::query(
     "noCache",
-    "`1`: as fresh as the store is now, whatever other nodes wrote; `rev` does not count then.",
+    "`1`: the answer includes all writes that any node has committed before the request. `rev` is ignored.",
 );
 pub const CACHE_ONLY: Parameter =
-    Parameter::query("cacheOnly", "`1`: as this node knows it; `rev` does not count then.");
-pub const REV: Parameter =
-    Parameter::query("rev", "The revision of the last answer: 304 if this one has the same.");
-pub const TAGS: Parameter =
-    Parameter::query("tags", "Only services that have all these tags; names between commas.");
+    Parameter::query("cacheOnly", "`1`: the answer is what this node knows now. `rev` is ignored.");
+pub const REV: Parameter = Parameter::query(
+    "rev",
+    "The revision of the client's last answer. If it is still the same, the answer is 304.",
+);
+pub const TAGS: Parameter = Parameter::query(
+    "tags",
+    "Tag names, separated by commas. Only services that have all of them are found.",
+);
 pub const CONSUMER: Parameter = Parameter::header(
     "X-ConsumerId",
-    "The service on whose behalf is asked: it decides what is visible, and must exist.",
+    "The id of the consumer, the service that sends the request. It must exist. It decides which providers are visible.",
 );
 pub const SAME_DOMAIN: Parameter = Parameter::query("sameDomain", "`1`: only services of the same tenant.");
-pub const NO_SELF: Parameter = Parameter::query("noSelf", "`1`: without the service itself.");
+pub const NO_SELF: Parameter = Parameter::query("noSelf", "`1`: the service itself is left out.");
 
 pub const FRESH: &[Parameter] = &[NO_CACHE];
 pub const PARTNERS: &[Parameter] = &[SAME_DOMAIN, NO_SELF, NO_CACHE];

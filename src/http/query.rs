@@ -1,5 +1,5 @@
-//! A request's query, split once and decoded value by value, with the rules of Go's `url.ParseQuery`: pairs with a `;` or a
-//! broken escape are dropped, of equal names the first counts.
+//! The query of a request. It is split once, and a value is decoded when a handler asks for it. The rules are those of Go's
+//! `url.ParseQuery`: a pair with `;` or an invalid escape is ignored, and the first of several pairs with the same name counts.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -8,33 +8,33 @@ use smallvec::SmallVec;
 
 use super::escape::{Undecodable, decode_query};
 
-/// Where the pairs of a query are.
+/// The positions of the pairs in a query.
 #[derive(Debug, Default)]
 pub struct Query {
-    /// Most queries have few: they need no allocation.
-    pairs: SmallVec<[Pair; 8]>,
+    /// Up to 8 pairs need no allocation.
+    pairs: SmallVec<[QueryPair; 8]>,
 }
 
 #[derive(Debug)]
-struct Pair {
+struct QueryPair {
     name: Range<u32>,
     value: Range<u32>,
-    /// Its name is as it stands.
+    /// The name has no escapes.
     is_plain: bool,
 }
 
 impl Query {
-    /// Splits a raw query (what follows `?`). Decodes nothing.
+    /// Splits a raw query, the part of the URI after `?`. Nothing is decoded.
     pub fn split(raw: &str) -> Self {
         let mut pairs = SmallVec::new();
         let (mut start, mut equals, mut is_whole, mut is_plain) = (0, None, true, true);
-        // One look at each byte: most requests of consumers come here.
+        // One pass over the bytes, because most finds come here.
         for (at, byte) in (0_u32..).zip(raw.bytes().chain(std::iter::once(b'&'))) {
             match byte {
                 b'&' => {
                     if is_whole && at > start {
                         let (name_end, value_start) = equals.map_or((at, at), |equals| (equals, equals + 1));
-                        pairs.push(Pair { name: start..name_end, value: value_start..at, is_plain });
+                        pairs.push(QueryPair { name: start..name_end, value: value_start..at, is_plain });
                     }
                     (start, equals, is_whole, is_plain) = (at + 1, None, true, true);
                 }
@@ -47,7 +47,7 @@ impl Query {
         Self { pairs }
     }
 
-    /// The first value of `name` in the query this was split from.
+    /// The first value of `name`, decoded. `raw` is the query that was split.
     pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
         self.pairs.iter().find_map(|pair| {
             let key = raw.as_bytes().get(within(&pair.name))?;
@@ -60,9 +60,9 @@ impl Query {
         })
     }
 
-    /// All pairs of the query this was split from, decoded, in order.
+    /// All pairs in their order, decoded. `raw` is the query that was split.
     pub fn pairs<'q>(&self, raw: &'q str) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
-        self.pairs.iter().filter_map(move |Pair { name, value, .. }| {
+        self.pairs.iter().filter_map(move |QueryPair { name, value, .. }| {
             Some((decode_query(raw.get(within(name))?).ok()?, decode_query(raw.get(within(value))?).ok()?))
         })
     }
@@ -72,21 +72,21 @@ fn within(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
 
-/// The first pair of a raw query that is no UTF-8, by its name as it came. Such a query is refused before its pairs are looked
-/// at: left out like pairs with a broken escape, a part of a condition would be missing without a word.
-pub fn pair_that_is_no_text(raw: &str) -> Option<&str> {
-    // Escapes below 0x80 are text whatever is around them.
-    let is_above = |behind: &str| behind.bytes().next().is_some_and(|digit| !matches!(digit, b'0'..=b'7'));
+/// The name, not decoded, of the first pair of a raw query that is not valid UTF-8. The server rejects a request with such a
+/// pair. If the pair were ignored, like a pair with an invalid escape, a condition of the client would be lost silently.
+pub fn pair_with_invalid_utf8(raw: &str) -> Option<&str> {
+    // Escapes below %80 are always valid UTF-8.
+    let is_above = |rest: &str| rest.bytes().next().is_some_and(|digit| !matches!(digit, b'0'..=b'7'));
     if !raw.split('%').skip(1).any(is_above) {
         return None;
     }
     raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(name, value)| {
-        let is_no_text = |part| decode_query(part) == Err(Undecodable::Text);
-        (is_no_text(name) || is_no_text(value)).then_some(name)
+        let is_invalid = |part| decode_query(part) == Err(Undecodable::Text);
+        (is_invalid(name) || is_invalid(value)).then_some(name)
     })
 }
 
-/// Whether a flag's value switches it on: `1` or `true` in any case, blanks around it ignored.
+/// Whether the value of a flag is `1` or `true`, in upper or lower case. Blanks around it are ignored.
 pub fn is_true(value: &str) -> bool {
     let value = value.trim();
     value == "1" || value.eq_ignore_ascii_case("true")
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_that_are_no_text() {
+    fn pairs_with_invalid_utf8() {
         for (raw, expected) in [
             ("", None),
             ("a=%41&b=%C3%A4", None),
@@ -129,7 +129,7 @@ mod tests {
             ("%ff", Some("%ff")),
             ("b=x%c3", Some("b")),
         ] {
-            assert_eq!(pair_that_is_no_text(raw), expected, "{raw}");
+            assert_eq!(pair_with_invalid_utf8(raw), expected, "{raw}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! What a handler answers: status, body and the headers that are the handler's business. Everything every answer carries
-//! (`Server`, `Vary`, CORS, compression) is added when the reply is sent.
+//! What a handler answers: status, body, and the headers that only the handler knows. The server adds the headers that all
+//! answers have (`Server`, `Vary`, CORS), and compresses the body, when it sends the reply.
 
 use std::fmt;
 
@@ -12,45 +12,44 @@ use super::answer_memory::AnswerSpace;
 use crate::domain::json;
 use crate::error::{Code, Error};
 
-/// The revision a find's answer is of, on 200 and 304.
+/// The revision of the answer to a find, on 200 and 304.
 pub const X_RESOURCE_REVISION: HeaderName = HeaderName::from_static("x-resource-revision");
-/// A schema's summary.
+/// The summary of a schema.
 pub const X_SCHEMA_SUMMARY: HeaderName = HeaderName::from_static("x-schema-summary");
 
 const DEPRECATION: HeaderName = HeaderName::from_static("deprecation");
 const DEPRECATED_V4: HeaderValue = HeaderValue::from_static("version=\"v4\"");
 const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=UTF-8");
 const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
-// What Go's library writes by itself differs from what the registry's handlers write; clients see both.
+// Go's HTTP library spells the charset in lower case. Answers that imitate the library do so too.
 const LIBRARY_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
 const ONE: HeaderValue = HeaderValue::from_static("1");
 
-/// An answer.
 #[must_use]
 #[derive(Debug)]
 pub struct Reply {
     pub(super) status: StatusCode,
     pub(super) content_type: Option<HeaderValue>,
-    /// Hardly an answer has more than one of its own.
+    /// Most answers have one header or none.
     pub(super) headers: SmallVec<[(HeaderName, HeaderValue); 1]>,
     pub(super) body: Bytes,
     pub(super) gzip: Gzip,
-    /// Of a body that was built for this answer alone.
+    /// The memory that is counted for a body that only this answer has.
     pub(super) space: Option<Box<AnswerSpace>>,
 }
 
-/// What to do for a client that takes gzip and a body of at least 1400 bytes.
+/// How to compress a body of at least 1,400 bytes for a client that accepts gzip.
 #[derive(Default)]
 pub enum Gzip {
     /// Compress the body for this answer.
     #[default]
     Compress,
-    /// Compress it and hand the result over, so that the next answer can be [`Gzip::Ready`].
+    /// Compress the body, and pass the result to this function, which keeps it. The next answer can be [`Gzip::Ready`].
     CompressAndKeep(Box<dyn FnOnce(Bytes)>),
-    /// This is the body, compressed before.
+    /// The body was compressed before; this is the result.
     Ready(Bytes),
-    /// Send it as it is: compressing a body that changes all the time costs more than it saves.
+    /// Do not compress the body, because it changes so often that compression costs more than it saves.
     Never,
 }
 
@@ -80,7 +79,7 @@ impl Reply {
         Self::json(json::encode(value))
     }
 
-    /// 200 without a body: what every successful write without a result answers (never 201 or 204).
+    /// 200 without a body. A successful write that has no result answers this, never 201 or 204.
     pub fn empty() -> Self {
         Self::with(StatusCode::OK, Some(TEXT), Bytes::new())
     }
@@ -95,23 +94,22 @@ impl Reply {
         Self::with(StatusCode::NOT_MODIFIED, None, Bytes::new()).revision(revision)
     }
 
-    /// A plain text of the registry's own.
+    /// A plain text.
     pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         Self::with(status, Some(TEXT), text.into())
     }
 
-    /// A refusal in the words of Go's HTTP library, which browsers must not take for anything but text.
+    /// An error in the words of Go's HTTP library, with the header that makes browsers show it as text only.
     pub fn library_text(status: StatusCode, text: impl Into<Bytes>) -> Self {
         Self::with(status, Some(LIBRARY_TEXT), text.into()).header(header::X_CONTENT_TYPE_OPTIONS, NOSNIFF)
     }
 
-    /// Any content type.
     pub fn bytes(status: StatusCode, content_type: HeaderValue, body: impl Into<Bytes>) -> Self {
         Self::with(status, Some(content_type), body.into())
     }
 
-    /// `{"errorCode":"400012","errorMessage":"…","detail":"…"}` with the status of the code. `errorCode` stands first and
-    /// is quoted: clients search the bytes for it. A refusal for load says when to come back.
+    /// `{"errorCode":"400012","errorMessage":"…","detail":"…"}` with the status of the code. `errorCode` is the first member
+    /// and a string, because some clients search for its bytes. An error caused by overload has the header `Retry-After`.
     pub fn error(error: &Error) -> Self {
         let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut body =
@@ -129,13 +127,12 @@ impl Reply {
         }
     }
 
-    /// Adds a header.
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self
     }
 
-    /// Adds a header whose value is text; one that no header can carry is left out.
+    /// Adds a header. A value with characters that are not allowed in headers is left out, and the header with it.
     pub fn text_header(self, name: HeaderName, value: &str) -> Self {
         match HeaderValue::from_str(value) {
             Ok(value) => self.header(name, value),
@@ -148,34 +145,32 @@ impl Reply {
         self.text_header(X_RESOURCE_REVISION, revision)
     }
 
-    /// Adds `X-Schema-Summary`, also when it is empty.
+    /// Adds `X-Schema-Summary`, even if the summary is empty.
     pub fn schema_summary(self, summary: &str) -> Self {
         self.text_header(X_SCHEMA_SUMMARY, summary)
     }
 
-    /// Says that the route is deprecated.
+    /// Adds the header that marks a route as deprecated.
     pub fn deprecated(self) -> Self {
         self.header(DEPRECATION, DEPRECATED_V4)
     }
 
-    /// Says how to compress the body.
     pub fn gzip(mut self, gzip: Gzip) -> Self {
         self.gzip = gzip;
         self
     }
 
-    /// The space that was taken for the body. A body without any is counted when it is sent, as one that others may share.
+    /// Attaches the memory that was reserved for the body. A body without a reservation is counted when it is sent, and is then
+    /// treated as a body that other answers may share.
     pub fn holding(mut self, space: Option<AnswerSpace>) -> Self {
         self.space = space.map(Box::new);
         self
     }
 
-    /// The status.
     pub fn status(&self) -> StatusCode {
         self.status
     }
 
-    /// The body.
     pub fn body(&self) -> &Bytes {
         &self.body
     }

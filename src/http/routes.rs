@@ -1,69 +1,113 @@
-//! Every path of the server on one screen. How paths are matched is the router's business; what the columns mean stands in
-//! [`super::spec`].
+//! All routes of the server, on one screen.
+//!
+//! The columns are: method, path (after the prefix of its block), spelling in the API v3, body, load, permission, handler,
+//! description for OpenAPI. [`super::spec`] explains their values. `CONTRIBUTING.md` shows how to add a route. The order of the
+//! rows has no meaning: `server/router.rs` finds the row of a request.
 
 use super::api::Api;
 use super::call::Answer;
-use super::route::Handler::{Answer as To, Websocket};
-use super::route::{Route, route};
-use super::spec::Body::{Configured, Ignored, Instance, Properties};
-use super::spec::Load::{Always, Find, Memory, Store};
-use super::spec::Method::{Delete, Get, Post, Put};
-use super::spec::Permission::{Admin, Needs, Open};
-use super::spec::Resource::{Ops, Service, ServiceSchema};
-use super::spec::{V3, Verb};
+use super::route::{Handler, Route, route};
+use super::spec::{Body, Load, Method, Permission, Resource, V3, Verb};
 use super::v4::{
     admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, node,
     schemas, services, tags, watch,
 };
 
-/// An async handler as the table holds it: one that need not wait is answered at once.
-macro_rules! handler {
-    ($handler:path) => {
-        |api, call| Answer::soon($handler(std::sync::Arc::clone(api), call))
+/// `Open`, `Account`, `Admin`, or a verb and a resource.
+macro_rules! permission {
+    ($verb:ident $resource:ident) => {
+        Permission::Needs(Verb::$verb, Resource::$resource)
+    };
+    ($kind:ident) => {
+        Permission::$kind
     };
 }
 
-/// The table.
-#[rustfmt::skip]
-pub static ROUTES: &[Route<Api>] = &[
-    route(Get,    "/v4/{project}/registry/version",                                    V3::Bare,     Ignored,         Always, Open,                       To(node::version), &node::VERSION),
-    route(Get,    "/v4/{project}/registry/health",                                     V3::Bare,     Ignored,         Always, Open,                       To(handler!(health::health)), &health::HEALTH),
-    route(Get,    "/v4/{project}/registry/health/readiness",                           V3::None,     Ignored,         Always, Open,                       To(node::readiness), &node::READINESS),
-    route(Get,    "/v4/{project}/registry/existence",                                  V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(existence::existence)), &existence::EXISTENCE),
-    route(Get,    "/v4/{project}/registry/microservices",                              V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(services::list)), &services::LIST),
-    route(Post,   "/v4/{project}/registry/microservices",                              V3::Prefixed, Configured,      Store,  Needs(Verb::Create, Service), To(handler!(services::create)), &services::CREATE),
-    route(Delete, "/v4/{project}/registry/microservices",                              V3::Prefixed, Configured,      Store,  Needs(Verb::Delete, Service), To(handler!(services::delete_many)), &services::DELETE_MANY),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}",                  V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(services::get)), &services::GET),
-    route(Delete, "/v4/{project}/registry/microservices/{serviceId}",                  V3::Prefixed, Ignored,         Store,  Needs(Verb::Delete, Service), To(handler!(services::delete)), &services::DELETE),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/properties",       V3::Prefixed, Properties,      Store,  Needs(Verb::Update, Service), To(handler!(services::put_properties)), &services::PUT_PROPERTIES),
-    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/tags",             V3::Prefixed, Configured,      Store,  Needs(Verb::Create, Service), To(handler!(tags::replace)), &tags::REPLACE),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/tags",             V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(tags::get)), &tags::GET),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/tags/{key}",       V3::Prefixed, Ignored,         Store,  Needs(Verb::Update, Service), To(handler!(tags::put)), &tags::PUT),
-    route(Delete, "/v4/{project}/registry/microservices/{serviceId}/tags/{key}",       V3::Prefixed, Ignored,         Store,  Needs(Verb::Delete, Service), To(handler!(tags::delete)), &tags::DELETE),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/schemas",          V3::Prefixed, Ignored,         Store,  Needs(Verb::Get, ServiceSchema),    To(handler!(schemas::list)), &schemas::LIST),
-    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/schemas",          V3::Prefixed, Configured,      Store,  Needs(Verb::Create, ServiceSchema), To(handler!(schemas::replace)), &schemas::REPLACE),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/schemas/{schemaId}", V3::Prefixed, Ignored,       Store,  Needs(Verb::Get, ServiceSchema),    To(handler!(schemas::get)), &schemas::GET),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/schemas/{schemaId}", V3::Prefixed, Configured,    Store,  Needs(Verb::Update, ServiceSchema), To(handler!(schemas::put)), &schemas::PUT),
-    route(Delete, "/v4/{project}/registry/microservices/{serviceId}/schemas/{schemaId}", V3::Prefixed, Ignored,       Store,  Needs(Verb::Delete, ServiceSchema), To(handler!(schemas::delete)), &schemas::DELETE),
-    route(Post,   "/v4/{project}/registry/dependencies",                               V3::None,     Configured,      Store,  Admin,                      To(handler!(dependencies::add)), &dependencies::ADD),
-    route(Put,    "/v4/{project}/registry/dependencies",                               V3::None,     Configured,      Store,  Admin,                      To(handler!(dependencies::replace)), &dependencies::REPLACE),
-    route(Get,    "/v4/{project}/registry/microservices/{consumerId}/providers",       V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(dependencies::providers)), &dependencies::PROVIDERS),
-    route(Get,    "/v4/{project}/registry/microservices/{providerId}/consumers",       V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    To(handler!(dependencies::consumers)), &dependencies::CONSUMERS),
-    route(Get,    "/v4/{project}/registry/instances",                                  V3::Prefixed, Ignored,         Find,   Needs(Verb::Get, Service),    To(find::find), &find::FIND),
-    route(Post,   "/v4/{project}/registry/instances/action",                           V3::None,     Configured,      Find,   Needs(Verb::Get, Service),    To(handler!(batch_find::batch_find)), &batch_find::BATCH_FIND),
-    route(Put,    "/v4/{project}/registry/instances/status",                           V3::None,     Configured,      Store,  Needs(Verb::Update, Service), To(handler!(instances::put_status_where)), &instances::PUT_STATUS_WHERE),
-    route(Put,    "/v4/{project}/registry/heartbeats",                                 V3::Prefixed, Configured,      Memory, Needs(Verb::Update, Service), To(handler!(heartbeats::beat_many)), &heartbeats::BEAT_MANY),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/instances",        V3::Prefixed, Ignored,         Find,   Needs(Verb::Get, Service),    To(handler!(find::list)), &find::LIST),
-    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/instances",        V3::Prefixed, Instance,        Store,  Needs(Verb::Create, Service), To(handler!(instances::register)), &instances::REGISTER),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}", V3::Prefixed, Ignored,   Find,   Needs(Verb::Get, Service),    To(handler!(find::instance)), &find::INSTANCE),
-    route(Delete, "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}", V3::Prefixed, Ignored,   Store,  Needs(Verb::Delete, Service), To(handler!(instances::unregister)), &instances::UNREGISTER),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/properties", V3::Prefixed, Properties,      Store,  Needs(Verb::Update, Service), To(handler!(instances::put_properties)), &instances::PUT_PROPERTIES),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/status",     V3::Prefixed, Ignored, Store,  Needs(Verb::Update, Service), To(handler!(instances::put_status)), &instances::PUT_STATUS),
-    route(Put,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/heartbeat",  V3::Prefixed, Ignored, Memory, Needs(Verb::Update, Service), To(heartbeats::beat), &heartbeats::BEAT),
-    route(Post,   "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/heartbeat",  V3::None,     Ignored, Memory, Needs(Verb::Update, Service), To(heartbeats::beat), &heartbeats::BEAT_BY_POST),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/instances/{instanceId}/heartbeat",  V3::None,     Ignored, Memory, Needs(Verb::Get, Service),    Websocket(watch::heartbeat), &watch::HEARTBEAT),
-    route(Get,    "/v4/{project}/registry/microservices/{serviceId}/watcher",          V3::Prefixed, Ignored,         Memory, Needs(Verb::Get, Service),    Websocket(watch::watch), &watch::WATCH),
-    route(Get,    "/v4/{project}/admin/expiries",                                      V3::None,     Ignored,         Always, Needs(Verb::Get, Ops),        To(handler!(admin::expiries)), &admin::EXPIRIES),
-    route(Get,    "/metrics",                                                          V3::None,     Ignored,         Always, Open,                       To(handler!(exposition::metrics)), &exposition::METRICS),
-    route(Get,    "/openapi.json",                                                     V3::None,     Ignored,         Memory, Open,                       To(exposition::openapi), &exposition::OPENAPI),
-];
+/// An async function; or `ready` and a function that answers without a future if it can; or `socket` and a function that
+/// starts a websocket.
+macro_rules! handler {
+    (ready $module:ident::$function:ident) => {
+        Handler::Answer($module::$function)
+    };
+    (socket $module:ident::$function:ident) => {
+        Handler::Websocket($module::$function)
+    };
+    ($module:ident::$function:ident) => {
+        Handler::Answer(|api, call| Answer::soon($module::$function(std::sync::Arc::clone(api), call)))
+    };
+}
+
+/// The description of an operation: a constant in the module of its handler.
+macro_rules! operation {
+    ($module:ident::$function:ident, $operation:ident) => {
+        &$module::$operation
+    };
+    ($kind:ident $module:ident::$function:ident, $operation:ident) => {
+        &$module::$operation
+    };
+}
+
+macro_rules! routes {
+    ($($prefix:literal { $(
+        $method:ident, $path:literal, $v3:ident, $body:ident, $load:ident, $($permission:ident)+,
+        $first:ident $(::$second:ident)? $($module:ident::$function:ident)?, $operation:ident;
+    )+ })+) => {
+        pub static ROUTES: &[Route<Api>] = &[$($(route(
+            Method::$method,
+            concat!($prefix, $path),
+            V3::$v3,
+            Body::$body,
+            Load::$load,
+            permission!($($permission)+),
+            handler!($first $(::$second)? $($module::$function)?),
+            operation!($first $(::$second)? $($module::$function)?, $operation),
+        )),+),+];
+    };
+}
+
+routes! {
+    "/v4/{project}/registry" {
+        Get,    "/version",                                                     Bare,     Ignored,    Always, Open,                 ready node::version,         VERSION;
+        Get,    "/health",                                                      Bare,     Ignored,    Always, Open,                 health::health,              HEALTH;
+        Get,    "/health/readiness",                                            None,     Ignored,    Always, Open,                 ready node::readiness,       READINESS;
+        Get,    "/existence",                                                   Prefixed, Ignored,    Memory, Get Service,          existence::existence,        EXISTENCE;
+        Get,    "/microservices",                                               Prefixed, Ignored,    Memory, Get Service,          services::list,              LIST;
+        Post,   "/microservices",                                               Prefixed, Configured, Store,  Create Service,       services::create,            CREATE;
+        Delete, "/microservices",                                               Prefixed, Configured, Store,  Delete Service,       services::delete_many,       DELETE_MANY;
+        Get,    "/microservices/{serviceId}",                                   Prefixed, Ignored,    Memory, Get Service,          services::get,               GET;
+        Delete, "/microservices/{serviceId}",                                   Prefixed, Ignored,    Store,  Delete Service,       services::delete,            DELETE;
+        Put,    "/microservices/{serviceId}/properties",                        Prefixed, Properties, Store,  Update Service,       services::put_properties,    PUT_PROPERTIES;
+        Post,   "/microservices/{serviceId}/tags",                              Prefixed, Configured, Store,  Create Service,       tags::replace,               REPLACE;
+        Get,    "/microservices/{serviceId}/tags",                              Prefixed, Ignored,    Memory, Get Service,          tags::get,                   GET;
+        Put,    "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Update Service,       tags::put,                   PUT;
+        Delete, "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Delete Service,       tags::delete,                DELETE;
+        Get,    "/microservices/{serviceId}/schemas",                           Prefixed, Ignored,    Store,  Get ServiceSchema,    schemas::list,               LIST;
+        Post,   "/microservices/{serviceId}/schemas",                           Prefixed, Configured, Store,  Create ServiceSchema, schemas::replace,            REPLACE;
+        Get,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Get ServiceSchema,    schemas::get,                GET;
+        Put,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Configured, Store,  Update ServiceSchema, schemas::put,                PUT;
+        Delete, "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Delete ServiceSchema, schemas::delete,             DELETE;
+        Post,   "/dependencies",                                                None,     Configured, Store,  Admin,                dependencies::add,           ADD;
+        Put,    "/dependencies",                                                None,     Configured, Store,  Admin,                dependencies::replace,       REPLACE;
+        Get,    "/microservices/{consumerId}/providers",                        Prefixed, Ignored,    Memory, Get Service,          dependencies::providers,     PROVIDERS;
+        Get,    "/microservices/{providerId}/consumers",                        Prefixed, Ignored,    Memory, Get Service,          dependencies::consumers,     CONSUMERS;
+        Get,    "/instances",                                                   Prefixed, Ignored,    Find,   Get Service,          ready find::find,            FIND;
+        Post,   "/instances/action",                                            None,     Configured, Find,   Get Service,          batch_find::batch_find,      BATCH_FIND;
+        Put,    "/instances/status",                                            None,     Configured, Store,  Update Service,       instances::put_status_where, PUT_STATUS_WHERE;
+        Put,    "/heartbeats",                                                  Prefixed, Configured, Memory, Update Service,       heartbeats::beat_many,       BEAT_MANY;
+        Get,    "/microservices/{serviceId}/instances",                         Prefixed, Ignored,    Find,   Get Service,          find::list,                  LIST;
+        Post,   "/microservices/{serviceId}/instances",                         Prefixed, Instance,   Store,  Create Service,       instances::register,         REGISTER;
+        Get,    "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Find,   Get Service,          find::instance,              INSTANCE;
+        Delete, "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Store,  Delete Service,       instances::unregister,       UNREGISTER;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/properties", Prefixed, Properties, Store,  Update Service,       instances::put_properties,   PUT_PROPERTIES;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/status",     Prefixed, Ignored,    Store,  Update Service,       instances::put_status,       PUT_STATUS;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  Prefixed, Ignored,    Memory, Update Service,       ready heartbeats::beat,      BEAT;
+        Post,   "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service,       ready heartbeats::beat,      BEAT_BY_POST;
+        Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Get Service,          socket watch::heartbeat,     HEARTBEAT;
+        Get,    "/microservices/{serviceId}/watcher",                           Prefixed, Ignored,    Memory, Get Service,          socket watch::watch,         WATCH;
+    }
+    "" {
+        Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,              admin::expiries,             EXPIRIES;
+        Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                 exposition::metrics,         METRICS;
+        Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                 ready exposition::openapi,   OPENAPI;
+    }
+}

@@ -1,116 +1,102 @@
-//! What a route says of itself, as data: method, path, body, load, permission, and its description for OpenAPI. This file imports
-//! no handler and no server, so both may import it.
+//! The columns of the route table: method, older spelling, body, load, permission, and the description for OpenAPI. This file
+//! imports neither handlers nor the server, so both can import it.
 
 use crate::domain::shape::Shape;
 
-/// Methods that can have routes. `HEAD`, `PATCH` and the rest never have (405), `OPTIONS` is answered before routing.
+/// The methods of routes. Other methods are answered with 405, except `OPTIONS`, which is answered before routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
-    /// `GET`
     Get,
-    /// `POST`
     Post,
-    /// `PUT`
     Put,
-    /// `DELETE`
     Delete,
 }
 
-/// The spelling of a v4 path in the older API.
+/// The path of a route in the older API, v3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum V3 {
-    /// There is none.
+    /// The route is not in the older API.
     None,
-    /// `/registry/v3` stands for `/v4/{project}/registry`.
+    /// The path begins with `/registry/v3` instead of `/v4/{project}/registry`.
     Prefixed,
-    /// The path stands alone: `/version` for `/v4/{project}/registry/version`.
+    /// The path has no prefix: `/version` instead of `/v4/{project}/registry/version`.
     Bare,
 }
 
-/// How much body a route takes.
+/// The body that a route takes, and the configuration key of its size limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
-    /// None: what is sent all the same is read and dropped.
+    /// No body. If a client sends one, the server reads and drops it.
     Ignored,
-    /// An instance: up to `server.request.maxInstanceBytes`.
+    /// `server.request.maxInstanceBytes`.
     Instance,
-    /// Properties of a service or an instance: up to `server.request.maxPropertiesBytes`.
+    /// Properties of a service or an instance: `server.request.maxPropertiesBytes`.
     Properties,
-    /// Anything else: up to `server.request.maxBodyBytes`.
+    /// Any other body: `server.request.maxBodyBytes`.
     Configured,
 }
 
-/// What a request costs, and so what becomes of it when the server has too much to do.
+/// What a request costs the server. It decides which requests are rejected first under overload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Load {
-    /// Next to nothing, and operators need it most then: it is never refused.
+    /// Never rejected: it costs almost nothing, and operators need it most under overload.
     Always,
-    /// A find: refused only when every place is taken, with 429, which makes clients keep what they know.
+    /// A find. Rejected only when all places are taken, and with 429: then clients keep the instances that they know.
     Find,
-    /// Answered from memory, as a rule without waiting: refused when every place is taken.
+    /// Answered from memory, usually without waiting. Rejected with 503 when all places are taken.
     Memory,
-    /// Waits for the store: refused while places are left for the others.
+    /// Waits for the store. Rejected with 503 when seven eighths of the places are taken: the rest is for the others.
     Store,
 }
 
-/// What a caller wants to do to a resource.
+/// What a request does with a resource.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Verb {
-    /// Read it.
     Get,
-    /// Make it.
     Create,
-    /// Change it.
     Update,
-    /// Delete it.
     Delete,
 }
 
-/// Resource types of roles.
+/// The types of resources that roles give access to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Resource {
     /// Accounts and account locks.
     Account,
-    /// Roles.
     Role,
-    /// Configuration.
     Config,
-    /// Services, instances, tags, dependencies' readers, heartbeats, watches, statistics.
+    /// Services, instances, tags, reads of dependencies, heartbeats, watches, statistics.
     Service,
-    /// Schemas of services.
     ServiceSchema,
-    /// Governance rules.
     Governance,
     /// The admin API.
     Ops,
 }
 
-/// Who may use a route when accounts are switched on.
+/// Who may use a route. It is checked when accounts are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
     /// Anyone, without a token.
     Open,
-    /// Any account.
     Account,
-    /// Only the role `admin`: the route belongs to no resource type.
+    /// Accounts with the role `admin`.
     Admin,
-    /// An account with a role that allows the verb on the resource type.
+    /// Accounts with a role that allows the verb on the resource type.
     Needs(Verb, Resource),
 }
 
-/// Which API a path belongs to; it decides where the tenant stands.
+/// The API that a path belongs to. It decides where the tenant comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Surface {
-    /// `/v4/…`: domain from the header, project from the path.
+    /// `/v4/…`: the domain is in a header, the project in the path.
     V4,
-    /// `/registry/v3/…`: domain from a header, project `default`.
+    /// `/registry/v3/…`: the domain is in a header, the project is `default`.
     V3,
-    /// Any other path: `default/default`.
+    /// Any other path: the tenant is `default/default`.
     Plain,
 }
 
 impl Surface {
-    /// The API a path pattern belongs to.
     pub fn of(path: &str) -> Self {
         if path.starts_with("/v4/") {
             Self::V4
@@ -122,56 +108,52 @@ impl Surface {
     }
 }
 
-/// What a route does, in words for those who call it.
+/// The description of a route for OpenAPI.
 #[derive(Clone, Copy)]
 pub struct Operation {
-    /// Heading it stands under.
+    /// The heading that groups operations.
     pub tag: &'static str,
-    /// Name for generated clients.
+    /// The name of the function in generated clients. It is unique.
     pub id: &'static str,
     pub summary: &'static str,
-    /// Query parameters and headers, besides those of every request.
+    /// Query parameters and headers. `X-Domain-Name` is added to all paths with a project.
     pub parameters: &'static [Parameter],
     pub body: Option<Shape>,
     pub success: Success,
 }
 
-/// A successful answer.
 #[derive(Clone, Copy)]
 pub enum Success {
     /// 200 without a body.
     Empty,
-    /// 200 with a document.
+    /// 200 with a JSON document.
     Json(Shape),
-    /// 200 with a document and `X-Resource-Revision`, or 304.
+    /// 200 with a JSON document and `X-Resource-Revision`, or 304.
     Found(Shape),
-    /// 200 with a document and `X-Schema-Summary`.
+    /// 200 with a JSON document and `X-Schema-Summary`.
     Summarized(Shape),
-    /// 200 with a document whose form another standard defines.
+    /// 200 with a document whose format another standard defines.
     Free { content_type: &'static str, about: &'static str },
-    /// 101. Each text frame is such a document.
+    /// 101: a websocket whose text frames are JSON documents.
     Events(Shape),
-    /// 101. Pongs count as heartbeats.
+    /// 101: a websocket whose pongs are heartbeats.
     Pongs,
 }
 
-/// A parameter in the query or a header.
 #[derive(Clone, Copy)]
 pub struct Parameter {
-    pub place: Place,
+    pub place: ParameterPlace,
     pub name: &'static str,
     pub about: &'static str,
     pub need: Need,
 }
 
-/// Where a parameter stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Place {
+pub enum ParameterPlace {
     Query,
     Header,
 }
 
-/// Whether a parameter has to be there.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Need {
     Required,
@@ -179,7 +161,7 @@ pub enum Need {
 }
 
 impl Operation {
-    /// An operation without parameters, body and answer.
+    /// An operation without parameters. Its requests and answers have no body.
     pub const fn new(tag: &'static str, id: &'static str, summary: &'static str) -> Self {
         Self { tag, id, summary, parameters: &[], body: None, success: Success::Empty }
     }
@@ -204,18 +186,15 @@ impl Operation {
 }
 
 impl Parameter {
-    /// A query parameter that may be left out.
     pub const fn query(name: &'static str, about: &'static str) -> Self {
-        Self { place: Place::Query, name, about, need: Need::Optional }
+        Self { place: ParameterPlace::Query, name, about, need: Need::Optional }
     }
 
-    /// A query parameter that has to be there.
     pub const fn required(name: &'static str, about: &'static str) -> Self {
-        Self { place: Place::Query, name, about, need: Need::Required }
+        Self { place: ParameterPlace::Query, name, about, need: Need::Required }
     }
 
-    /// A header that may be left out.
     pub const fn header(name: &'static str, about: &'static str) -> Self {
-        Self { place: Place::Header, name, about, need: Need::Optional }
+        Self { place: ParameterPlace::Header, name, about, need: Need::Optional }
     }
 }

@@ -1,4 +1,4 @@
-//! Dependencies: the body of a request.
+//! Dependencies: the request body.
 
 use crate::domain::ServiceKey;
 use crate::domain::dependency::Dependency;
@@ -8,25 +8,26 @@ use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// Body of a dependency request.
+    /// The body of a request that adds or replaces dependencies.
     pub struct Dependencies {
-        /// What depends on what; required.
+        /// Consumers with their providers. Required.
         "dependencies" => dependencies: Vec<Option<DependencyEntry>>,
     }
 }
 
 json_object! {
-    /// A consumer and its providers. Whether they replace those it has is the method's to say: `override` is ignored.
+    /// A consumer and its providers. `POST` adds them to the providers of the consumer, `PUT` replaces these. The member
+    /// `override` of old clients is ignored.
     pub struct DependencyEntry {
-        /// The consumer; required.
+        /// The consumer. Required.
         "consumer" => consumer: Option<ServiceKey>,
-        /// Its providers.
+        /// The providers. Required by `POST`.
         "providers" => providers: Vec<Option<ServiceKey>>,
     }
 }
 
 impl Dependencies {
-    /// The entries, valid but as they were sent: tenant, application and version are not filled in. 400001 otherwise.
+    /// The entries, after validation; 400001 for an invalid one. Defaults for tenant, application and version are not filled in.
     pub fn into_dependencies(
         self,
         asker: Asker<'_>,

@@ -1,16 +1,16 @@
-//! The body of an error.
+//! The body of an error answer.
 
 use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// An error as clients read it: they search for `"errorCode":"400012"`, so the code comes first and is quoted.
+    /// An error. `errorCode` is always the first member and a string, because some clients search for `"errorCode":"400012"`.
     pub struct ErrorBody {
-        /// Six digits.
+        /// Six digits; the first three are the HTTP status.
         "errorCode" => code: String,
-        /// The code's text.
+        /// The text that belongs to the code.
         "errorMessage" => message: String,
-        /// What happened here; left out when empty.
+        /// What is wrong with this request. Left out if empty.
         "detail" => detail: String,
     }
 }
@@ -26,7 +26,7 @@ impl From<&Error> for ErrorBody {
 }
 
 impl ErrorBody {
-    /// The error of an element inside an answer: its detail is message and detail in one.
+    /// The error of one element of a batch. Its detail contains both message and detail.
     pub fn of_element(error: &Error) -> Self {
         Self { detail: error.to_string(), ..Self::from(error) }
     }

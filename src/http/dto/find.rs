@@ -1,4 +1,4 @@
-//! Batch find: its body. The answer is in [`super::find_answer`].
+//! Batch find: the request body. The answer is in [`super::find_answer`].
 
 use super::instance::InstanceKey;
 use crate::domain::ServiceKey;
@@ -7,81 +7,76 @@ use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// Body of a batch find.
+    /// The body of a batch find.
     pub struct BatchFind {
-        /// Services to find instances of.
+        /// The services whose instances are wanted.
         "services" => services: Vec<Option<FindService>>,
-        /// Instances to get.
+        /// The instances that are wanted.
         "instances" => instances: Vec<Option<FindInstance>>,
-        /// Never used: the consumer is the header's, and nobody if there is none.
+        /// Ignored: the header `X-ConsumerId` names the consumer.
         "consumerServiceId" => consumer_service_id: String,
     }
 }
 
 json_object! {
-    /// A service to find.
+    /// A service whose instances are wanted.
     pub struct FindService {
-        /// Its key; environment, application and name count.
+        /// The key of the service. Version, alias and tenant are ignored. Required.
         "service" => service: Option<ServiceKey>,
-        /// The revision the client has.
+        /// The revision that the client has.
         "rev" => revision: String,
     }
 }
 
 json_object! {
-    /// An instance to get.
+    /// An instance that is wanted.
     pub struct FindInstance {
-        /// Which.
+        /// The ids of the instance. Required.
         "instance" => instance: Option<InstanceKey>,
-        /// The revision the client has.
+        /// The revision that the client has.
         "rev" => revision: String,
     }
 }
 
-/// A valid batch find: something is asked for. An element's place is its index in the answer.
+/// A valid batch find. It has at least one element. The answer names each element by its index here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BatchQuery {
-    /// Services to find instances of.
     pub services: Vec<ServiceQuery>,
-    /// Instances to get.
     pub instances: Vec<InstanceQuery>,
 }
 
-/// One service of a batch find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServiceQuery {
-    /// Its key; version, alias and tenant do not count.
+    /// Version, alias and tenant are ignored.
     pub key: ServiceKey,
-    /// The revision the client has, or empty.
+    /// The revision that the client has, or empty.
     pub revision: String,
 }
 
-/// One instance of a batch find.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceQuery {
-    /// Which.
     pub key: InstanceKey,
-    /// The revision the client has, or empty.
+    /// The revision that the client has, or empty.
     pub revision: String,
 }
 
 impl ServiceQuery {
-    /// What counts of the query: two elements of which these are equal have one answer.
+    /// The parts that decide the answer: elements with equal identities have the same answer.
     pub fn identity(&self) -> ([&str; 3], &str) {
         ([&self.key.environment, &self.key.app_id, &self.key.service_name], &self.revision)
     }
 }
 
 impl InstanceQuery {
-    /// As [`ServiceQuery::identity`].
+    /// See [`ServiceQuery::identity`].
     pub fn identity(&self) -> ([&str; 2], &str) {
         ([&self.key.service_id, &self.key.instance_id], &self.revision)
     }
 }
 
 impl BatchFind {
-    /// 400001 if nothing or more than `most` is asked for, for an invalid element, and for an invalid consumer (as in the
-    /// header).
+    /// 400001 if there is no element, if there are more than `most`, and if an element or the consumer is invalid. `consumer_id`
+    /// comes from the header.
     pub fn into_query(self, consumer_id: &str, most: usize) -> Result<BatchQuery, Error> {
         validate::find::batch(consumer_id, self.services.len(), self.instances.len(), most)?;
         let services = self.services.into_iter().enumerate().map(service_query).collect::<Result<_, _>>()?;

@@ -1,49 +1,46 @@
-//! The answer to a batch find, joined from instances that are JSON already. Its size is known before it is joined: equal
-//! elements share their instances until then, and afterwards each has its own copy of them.
+//! The answer to a batch find. It is joined from instances whose JSON exists already. The size of the answer is computed before
+//! it is joined: until then, equal elements share their instances, and in the joined answer each element has a copy of them.
 
 use super::error::ErrorBody;
 use crate::domain::json;
 use crate::error::Error;
 
-/// Instances of one element, each JSON already.
+/// The instances of one element, as JSON.
 pub trait ReadyInstances {
-    /// Bytes of them, with commas between; 0 if there are none.
+    /// The number of bytes that [`Self::write`] appends: the instances with commas between them. 0 if there are none.
     fn size(&self) -> usize;
-    /// Writes them, as many bytes.
     fn write(&self, out: &mut Vec<u8>);
 }
 
-/// Answer to a batch find: a part for each list of the body that asked for something.
+/// The answer to a batch find: a part for each list of the request that is not empty.
 #[derive(Clone, Debug)]
 pub struct BatchFindAnswer<I> {
-    /// Of the services.
     pub services: Option<BatchFindResult<I>>,
-    /// Of the instances.
     pub instances: Option<BatchFindResult<I>>,
 }
 
-/// What became of the elements of one list; an element is named by its index in the body.
+/// The results for the elements of one list. An element is named by its index in the request.
 #[derive(Clone, Debug)]
 pub struct BatchFindResult<I> {
-    failed: Vec<Failed>,
+    failed: Vec<FailedElements>,
     not_modified: Vec<usize>,
-    updated: Vec<Updated<I>>,
+    updated: Vec<UpdatedElement<I>>,
 }
 
 #[derive(Clone, Debug)]
-struct Failed {
+struct FailedElements {
     indexes: Vec<usize>,
     error: Error,
 }
 
 #[derive(Clone, Debug)]
-struct Updated<I> {
+struct UpdatedElement<I> {
     index: usize,
     revision: String,
     instances: I,
 }
 
-/// An answer without its instances, and where they go.
+/// The text of an answer without the instances, and the positions where they belong.
 #[derive(Debug)]
 pub struct Outline<'a, I> {
     text: Vec<u8>,
@@ -57,30 +54,29 @@ impl<I> Default for BatchFindResult<I> {
 }
 
 impl<I> BatchFindResult<I> {
-    /// An element failed. Elements with one code share an entry, which shows the error of the first.
+    /// Adds an element that failed. Elements with the same error code share an entry, which has the error of the first one.
     pub fn add_failed(&mut self, index: usize, error: Error) {
         match self.failed.iter_mut().find(|failed| failed.error.code == error.code) {
             Some(failed) => failed.indexes.push(index),
-            None => self.failed.push(Failed { indexes: vec![index], error }),
+            None => self.failed.push(FailedElements { indexes: vec![index], error }),
         }
     }
 
-    /// An element has the revision the client has.
+    /// Adds an element whose revision the client has already.
     pub fn add_not_modified(&mut self, index: usize) {
         self.not_modified.push(index);
     }
 
-    /// An element has another revision, and these instances.
+    /// Adds an element whose revision the client does not have.
     pub fn add_updated(&mut self, index: usize, revision: String, instances: I) {
-        self.updated.push(Updated { index, revision, instances });
+        self.updated.push(UpdatedElement { index, revision, instances });
     }
 }
 
 impl<I: ReadyInstances> BatchFindAnswer<I> {
-    /// The answer but for its instances.
     pub fn outline(&self) -> Outline<'_, I> {
         let mut outline = Outline { text: Vec::with_capacity(1024), gaps: Vec::new() };
-        let mut members = Members::default();
+        let mut members = ObjectWriter::default();
         if let Some(part) = &self.services {
             members.begin("services", &mut outline.text);
             part.write(&mut outline);
@@ -95,13 +91,12 @@ impl<I: ReadyInstances> BatchFindAnswer<I> {
 }
 
 impl<I: ReadyInstances> Outline<'_, I> {
-    /// Bytes of the whole answer.
+    /// The size of the whole answer in bytes.
     pub fn size(&self) -> usize {
         let instances = self.gaps.iter().map(|(_, instances)| instances.size());
         instances.fold(self.text.len(), usize::saturating_add)
     }
 
-    /// The whole answer.
     pub fn to_json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.size());
         let mut written = 0;
@@ -117,7 +112,7 @@ impl<I: ReadyInstances> Outline<'_, I> {
 
 impl<I: ReadyInstances> BatchFindResult<I> {
     fn write<'a>(&'a self, outline: &mut Outline<'a, I>) {
-        let mut members = Members::default();
+        let mut members = ObjectWriter::default();
         if !self.failed.is_empty() {
             members.begin("failed", &mut outline.text);
             write_list(outline, &self.failed, |failed, outline| failed.write(&mut outline.text));
@@ -128,15 +123,15 @@ impl<I: ReadyInstances> BatchFindResult<I> {
         }
         if !self.updated.is_empty() {
             members.begin("updated", &mut outline.text);
-            write_list(outline, &self.updated, Updated::write);
+            write_list(outline, &self.updated, UpdatedElement::write);
         }
         members.end(&mut outline.text);
     }
 }
 
-impl Failed {
+impl FailedElements {
     fn write(&self, out: &mut Vec<u8>) {
-        let mut members = Members::default();
+        let mut members = ObjectWriter::default();
         members.begin("indexes", out);
         json::encode_into(&self.indexes, out);
         members.begin("error", out);
@@ -145,9 +140,9 @@ impl Failed {
     }
 }
 
-impl<I: ReadyInstances> Updated<I> {
+impl<I: ReadyInstances> UpdatedElement<I> {
     fn write<'a>(&'a self, outline: &mut Outline<'a, I>) {
-        let (mut members, out) = (Members::default(), &mut outline.text);
+        let (mut members, out) = (ObjectWriter::default(), &mut outline.text);
         members.begin("index", out);
         json::encode_into(&self.index, out);
         members.begin("rev", out);
@@ -162,14 +157,14 @@ impl<I: ReadyInstances> Updated<I> {
     }
 }
 
-/// Writes an object member by member, so that ready JSON can be put between.
+/// Writes a JSON object member by member, so that JSON that exists already can be inserted as a value.
 #[derive(Default)]
-struct Members {
+struct ObjectWriter {
     is_open: bool,
 }
 
-impl Members {
-    /// Starts a member; its value is to be written next.
+impl ObjectWriter {
+    /// Starts a member. The caller then writes its value.
     fn begin(&mut self, name: &str, out: &mut Vec<u8>) {
         out.push(if self.is_open { b',' } else { b'{' });
         self.is_open = true;

@@ -1,4 +1,4 @@
-//! Instances: bodies of registration, heartbeats and the change of many statuses, and answers.
+//! Instances: the bodies of registrations, batches of heartbeats and status changes, and the answers.
 
 use std::collections::HashSet;
 
@@ -10,15 +10,15 @@ use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// Body of a registration.
-    pub struct RegisterInstance {
-        /// The instance; required.
+    /// The body of a registration.
+    pub struct RegisterInstanceBody {
+        /// The instance. Required.
         "instance" => instance: Option<Instance>,
     }
 }
 
-impl RegisterInstance {
-    /// The instance, valid for the service of the path but without defaults; 400001 otherwise.
+impl RegisterInstanceBody {
+    /// The instance, after validation; 400001 if it is invalid. Defaults are not filled in. `service_id` comes from the path.
     pub fn into_instance(self, service_id: &str, sizes: &SizeLimits) -> Result<Instance, Error> {
         let instance = rule::required("RegisterInstanceRequest.Instance", self.instance)?;
         check_registration(service_id, &instance, sizes)?;
@@ -26,41 +26,41 @@ impl RegisterInstance {
     }
 }
 
-/// 400001 for an instance that may not be registered, by itself or with its service.
+/// 400001 for an instance that is invalid or too large.
 pub fn check_registration(service_id: &str, instance: &Instance, sizes: &SizeLimits) -> Result<(), Error> {
     validate::instance::registration(service_id, instance)?;
     sizes.check_instance(instance)
 }
 
 json_object! {
-    /// Answer to a registration.
+    /// The answer to a registration.
     pub struct InstanceRegistered {
-        /// Its id.
+        /// The id of the instance.
         "instanceId" => instance_id: String,
     }
 }
 
 json_object! {
-    /// An instance in a list of a body.
+    /// The ids of an instance.
     pub struct InstanceKey {
-        /// Its service.
+        /// The id of the service.
         "serviceId" => service_id: String,
-        /// Its id.
+        /// The id of the instance.
         "instanceId" => instance_id: String,
     }
 }
 
 json_object! {
-    /// Body of a batch of heartbeats.
+    /// The body of a batch of heartbeats.
     pub struct Heartbeats {
-        /// Whose; required.
+        /// The instances. Required.
         "instances" => instances: Vec<Option<InstanceKey>>,
     }
 }
 
 impl Heartbeats {
-    /// Each instance once, in the order given. 400001 without any and for a `null` among them; the ids are not validated
-    /// here: an impossible one must not keep the others from their beats.
+    /// The instances in their order, without repetitions. 400001 if there are none, and for a `null` among them. The ids are not
+    /// validated here, so that one invalid id does not prevent the other heartbeats.
     pub fn into_instances(self) -> Result<Vec<InstanceKey>, Error> {
         if self.instances.is_empty() {
             return Err(Error::invalid("Request format invalid."));
@@ -73,54 +73,53 @@ impl Heartbeats {
 }
 
 json_object! {
-    /// Answer to a batch of heartbeats.
+    /// The answer to a batch of heartbeats.
     pub struct HeartbeatsResult {
-        /// One an instance.
+        /// One result for each instance.
         "instances" => instances: Vec<HeartbeatResult>,
     }
 }
 
 json_object! {
-    /// What became of one heartbeat of a batch.
+    /// The result of one heartbeat.
     pub struct HeartbeatResult {
-        /// The service.
+        /// The id of the service.
         "serviceId" => service_id: String,
-        /// The instance.
+        /// The id of the instance.
         "instanceId" => instance_id: String,
-        /// Why it was not renewed; empty if it was.
+        /// Why the heartbeat failed. Left out if it succeeded.
         "errMessage" => error: String,
     }
 }
 
 json_object! {
-    /// Body of a change of many statuses.
+    /// The body of a status change of many instances.
     pub struct BulkStatus {
-        /// Whose; required.
+        /// Which instances are changed. Required.
         "matches" => matches: Option<Matches>,
-        /// The new status; required.
+        /// The new status. Required.
         "status" => status: String,
     }
 }
 
 json_object! {
-    /// What an instance must have. Another member than this is refused: a misspelled condition must not be none.
+    /// The conditions for an instance. Unknown members are an error here: a misspelled condition must not change all instances.
     pub struct Matches, closed {
-        /// All these pairs; one at least.
+        /// Properties that an instance must have, all of them. At least one is required.
         "properties" => properties: TextMap,
     }
 }
 
-/// A new status for all instances that have some properties.
+/// A new status for all instances that have these properties.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StatusChange {
-    /// Pairs an instance must have, all of them; one at least.
+    /// At least one.
     pub properties: TextMap,
-    /// A valid status.
     pub status: String,
 }
 
 impl BulkStatus {
-    /// 400001 for an invalid status, also a missing one, and without a property to match.
+    /// 400001 if the status is invalid or missing, and if there is no property to match.
     pub fn into_change(self) -> Result<StatusChange, Error> {
         let properties = self.matches.unwrap_or_default().properties;
         validate::instance::bulk_status(&self.status, properties.len())?;
@@ -147,7 +146,7 @@ mod tests {
     fn registrations() {
         let sizes = SizeLimits { instance: 100, ..SizeLimits::default() };
         let read = |input: &str| {
-            body::<RegisterInstance>(input.as_bytes()).and_then(|body| body.into_instance("s", &sizes))
+            body::<RegisterInstanceBody>(input.as_bytes()).and_then(|body| body.into_instance("s", &sizes))
         };
         let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
         check(read(r#"{"INSTANCE":{"HostName":"h"},"x":1}"#), Ok(instance));

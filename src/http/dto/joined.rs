@@ -1,4 +1,4 @@
-//! Shapes of the answers that are joined from ready pieces, so that no type writes them.
+//! The shapes, for OpenAPI, of answers that no type encodes: they are joined from JSON that exists already.
 
 use super::error::ErrorBody;
 use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
@@ -15,57 +15,74 @@ const fn member(name: &'static str, about: &'static str, shape: Shape) -> Member
 const SERVICE_LIST: Shape = Shape::List(&Service::SHAPE);
 const INSTANCE_LIST: Shape = Shape::List(&Instance::SHAPE);
 
-pub const SERVICE_ID: Shape =
-    object("ServiceRegistered", "A registered service.", &[member("serviceId", "Its id.", Shape::Text)]);
-pub const SERVICE: Shape = object("OneService", "A service.", &[member("service", "It.", Service::SHAPE)]);
+pub const SERVICE_ID: Shape = object(
+    "ServiceRegistered",
+    "The answer to the registration of a service.",
+    &[member("serviceId", "The id of the service.", Shape::Text)],
+);
+pub const SERVICE: Shape =
+    object("OneService", "One service.", &[member("service", "The service.", Service::SHAPE)]);
 pub const SERVICES: Shape =
-    object("Services", "Services.", &[member("services", "Absent if none.", SERVICE_LIST)]);
-pub const PROVIDERS: Shape =
-    object("Providers", "Providers.", &[member("providers", "Absent if none.", SERVICE_LIST)]);
-pub const CONSUMERS: Shape =
-    object("Consumers", "Consumers.", &[member("consumers", "Absent if none.", SERVICE_LIST)]);
+    object("Services", "Services.", &[member("services", "Left out if there are none.", SERVICE_LIST)]);
+pub const PROVIDERS: Shape = object(
+    "Providers",
+    "The providers of a service.",
+    &[member("providers", "Left out if there are none.", SERVICE_LIST)],
+);
+pub const CONSUMERS: Shape = object(
+    "Consumers",
+    "The consumers of a service.",
+    &[member("consumers", "Left out if there are none.", SERVICE_LIST)],
+);
 pub const INSTANCE: Shape =
-    object("OneInstance", "An instance.", &[member("instance", "It.", Instance::SHAPE)]);
+    object("OneInstance", "One instance.", &[member("instance", "The instance.", Instance::SHAPE)]);
 pub const INSTANCES: Shape =
-    object("Instances", "Instances.", &[member("instances", "Absent if none.", INSTANCE_LIST)]);
+    object("Instances", "Instances.", &[member("instances", "Left out if there are none.", INSTANCE_LIST)]);
 pub const EVENT: Shape = object(
     "Event",
     "A change of an instance.",
     &[
         member("action", "`CREATE`, `UPDATE` or `DELETE`.", Shape::Text),
-        member("key", "The instance's service.", ServiceKey::SHAPE),
-        member("instance", "As it is now, or was at last.", Instance::SHAPE),
+        member("key", "The key of the service.", ServiceKey::SHAPE),
+        member("instance", "The instance after the change; for `DELETE`, before it.", Instance::SHAPE),
     ],
 );
 
 pub const BATCH_ANSWER: Shape = object(
     "BatchFindAnswer",
-    "The outcomes of a batch find; each part only if it was asked for.",
-    &[member("services", "Of the finds.", BATCH_RESULT), member("instances", "Of the gets.", BATCH_RESULT)],
+    "The results of a batch find. A part is left out if the request did not ask for it.",
+    &[
+        member("services", "The results for the services.", BATCH_RESULT),
+        member("instances", "The results for the instances.", BATCH_RESULT),
+    ],
 );
 const BATCH_RESULT: Shape = object(
     "BatchFindResult",
-    "Outcomes by the place of their element in the request.",
+    "The results for one list of the request. They name an element by its index in the list.",
     &[
-        member("failed", "Refused, by error code.", Shape::List(&FAILED)),
-        member("notModified", "Places whose revision was the client's.", Shape::List(&Shape::Integer)),
-        member("updated", "New or changed.", Shape::List(&UPDATED)),
+        member("failed", "Elements with an error, grouped by error code.", Shape::List(&FAILED)),
+        member(
+            "notModified",
+            "Indexes of the elements whose `rev` is still the current revision.",
+            Shape::List(&Shape::Integer),
+        ),
+        member("updated", "Elements with a new revision.", Shape::List(&UPDATED)),
     ],
 );
 const FAILED: Shape = object(
     "BatchFindFailed",
-    "Elements refused with one code.",
+    "Elements with the same error code.",
     &[
-        member("indexes", "Their places.", Shape::List(&Shape::Integer)),
-        member("error", "Why, of the first of them.", ErrorBody::SHAPE),
+        member("indexes", "The indexes of the elements.", Shape::List(&Shape::Integer)),
+        member("error", "The error of the first element.", ErrorBody::SHAPE),
     ],
 );
 const UPDATED: Shape = object(
     "BatchFindUpdated",
-    "An element with a new answer.",
+    "An element with a new revision.",
     &[
-        member("index", "Its place.", Shape::Integer),
-        member("rev", "Its revision.", Shape::Text),
-        member("instances", "Absent if none.", INSTANCE_LIST),
+        member("index", "The index of the element.", Shape::Integer),
+        member("rev", "The new revision.", Shape::Text),
+        member("instances", "Left out if there are none.", INSTANCE_LIST),
     ],
 );

@@ -1,9 +1,8 @@
-//! Request bodies and the answers built from values. One file a resource.
+//! The types of request bodies and of answers. One file per resource.
 //!
-//! A body is read in two steps: [`body`] decodes it into a type with the members as they were sent, and a method of
-//! that type turns it into valid domain values, or 400001. After that no `null`, no missing member and no value out of
-//! bounds is left. Nothing here knows routes, actors or the snapshot; the rules themselves are in
-//! [`crate::domain::validate`].
+//! A body is read in two steps. [`body`] decodes it into a type that has the members as the client sent them. Then a method of
+//! that type (`into_…`) returns valid domain values, or 400001: after it, no member is `null`, missing or out of range. The rules
+//! are in [`crate::domain::validate`]. This module does not import routes, actors or the snapshot.
 
 pub mod dependency;
 pub mod error;
@@ -23,10 +22,10 @@ use crate::domain::json::{self, DecodeJson};
 use crate::domain::validate::rule::Shown;
 use crate::error::Error;
 
-/// Characters of a decoder's text that are shown at most; it repeats paths and values of the body.
+/// The error of a decoder is cut after this many characters, because it repeats paths and values of the body.
 const SHOWN_CHARACTERS: usize = 500;
 
-/// Decodes a request's body; 400001 names the member that is wrong by its path. `null` is an empty object.
+/// Decodes the body of a request. `null` is decoded as an empty object. 400001 names the path of the wrong member.
 pub fn body<T: DecodeJson>(bytes: &[u8]) -> Result<T, Error> {
     json::decode(bytes).map_err(|error| Error::invalid(Shown::up_to(SHOWN_CHARACTERS, error).to_string()))
 }
@@ -37,15 +36,15 @@ mod tests {
     use crate::json_object;
 
     json_object! {
-        /// Sample.
-        pub struct Sample {
+        /// A body.
+        pub struct BodySample {
             /// A number.
             "port" => port: i32,
         }
     }
 
     fn check(bytes: &[u8], expected: Result<i32, &str>) {
-        let decoded = body::<Sample>(bytes).map(|sample| sample.port).map_err(|error| error.detail);
+        let decoded = body::<BodySample>(bytes).map(|sample| sample.port).map_err(|error| error.detail);
         match (&decoded, expected) {
             (Ok(port), Ok(expected)) => assert_eq!(*port, expected),
             (Err(detail), Err(part)) => assert!(detail.contains(part), "{detail}"),
@@ -71,9 +70,9 @@ mod tests {
     #[test]
     fn what_is_shown_of_a_body_is_bounded() {
         let long = format!(r#"{{"port":"{}"}}"#, "x".repeat(100_000));
-        let detail = body::<Sample>(long.as_bytes()).err().map(|error| error.detail.chars().count());
+        let detail = body::<BodySample>(long.as_bytes()).err().map(|error| error.detail.chars().count());
         assert_eq!(detail, Some(SHOWN_CHARACTERS + 1));
         let deep = "[".repeat(100_000);
-        assert!(body::<Sample>(format!(r#"{{"x":{deep}"#).as_bytes()).is_err());
+        assert!(body::<BodySample>(format!(r#"{{"x":{deep}"#).as_bytes()).is_err());
     }
 }

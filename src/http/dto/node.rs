@@ -1,19 +1,19 @@
-//! Answers about this node.
+//! Answers about the node itself.
 
 use crate::json_object;
 
 json_object! {
-    /// Which build answers, and which API.
+    /// The version of the node and of its API.
     pub struct VersionInfo {
-        /// Version of the program.
+        /// The release of the original server whose API the node implements.
         "version" => version: String,
-        /// What it was built from.
+        /// The name and the version of the program.
         "buildTag" => build_tag: String,
-        /// Version of the language it is written in; the name is the original server's.
+        /// `Rust`. The original server answers its Go version here.
         "goVersion" => language_version: String,
-        /// Operating system.
+        /// The operating system.
         "os" => os: String,
-        /// Processor.
+        /// The processor architecture.
         "arch" => arch: String,
         /// `4.0.0` on `/v4/…`, `3.0.0` on `/version`.
         "apiVersion" => api_version: String,

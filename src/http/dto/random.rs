@@ -1,4 +1,4 @@
-//! Random input against every decoder and validator: whatever comes, the answer is a value or a bounded 400001.
+//! Random input for all decoders and validators. The result is always a value, or a 400001 of bounded length.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -8,8 +8,8 @@ use rand::{Rng, SeedableRng};
 use super::body;
 use super::dependency::Dependencies;
 use super::find::BatchFind;
-use super::instance::{BulkStatus, Heartbeats, RegisterInstance};
-use super::schema::{PutSchema, PutSchemas};
+use super::instance::{BulkStatus, Heartbeats, RegisterInstanceBody};
+use super::schema::{SchemaBody, SchemasBody};
 use super::service::{CreateService, DeleteServices, Properties};
 use super::tag;
 use crate::domain::dependency::CrossDomain;
@@ -25,10 +25,10 @@ use crate::domain::validate::size::SizeLimits;
 use crate::domain::{Service, ServiceKey, Tenant};
 use crate::error::{Code, Error};
 
-/// Enough for each body below to be hit in each place, in about a second.
+/// Enough to damage each body in each place. Takes about a second.
 const ROUNDS: usize = 5_000;
 
-/// A body of each kind, to be damaged.
+/// Valid bodies, which the test damages.
 const BODIES: [&str; 8] = [
     r#"{"service":{"serviceId":"i","appId":"a","serviceName":"n","version":"1.2.3","description":"ä","level":"FRONT","schemas":["a","b"],"paths":[{"path":"/p","property":{"k":"v"}}],"status":"UP","properties":{"k":"v"},"providers":[{"serviceName":"p"}],"alias":"a:b","LBStrategy":{"k":"v"},"environment":"testing","registerBy":"SDK","framework":{"name":"f","version":"1"}},"rules":[],"tags":{"a":"b"},"instances":[{"hostName":"h"}]}"#,
     r#"{"serviceIds":["a","b","a"],"force":true}"#,
@@ -40,7 +40,7 @@ const BODIES: [&str; 8] = [
     r#"{"instance":{"instanceId":"i","endpoints":["rest://a"],"hostName":"h","status":"UP","properties":{"k":"v"},"healthCheck":{"mode":"push","port":1,"interval":30,"times":3,"url":"/u"},"dataCenterInfo":{"name":"n","region":"r","availableZone":"z"}}}"#,
 ];
 
-/// What damage is made of: what parsers and patterns turn on.
+/// Texts that are special for parsers and patterns.
 const PIECES: [&str; 44] = [
     "",
     "null",
@@ -121,7 +121,7 @@ fn text(random: &mut StdRng) -> String {
     text
 }
 
-/// Every decoder, each with all that follows it.
+/// Runs all decoders, and the validation that follows them.
 fn decode_all(bytes: &[u8]) -> Vec<Error> {
     let tenant = Tenant::default_tenant();
     let asker = Asker { tenant: &tenant, cross_domain: CrossDomain::Allowed };
@@ -139,21 +139,21 @@ fn decode_all(bytes: &[u8]) -> Vec<Error> {
         body::<DeleteServices>(bytes).and_then(DeleteServices::into_deletion).map(drop),
         body::<Properties>(bytes).map(drop),
         tag::replacement(bytes, "s", 3).map(drop),
-        body::<PutSchema>(bytes).and_then(|body| body.into_schema("s", "a")).map(drop),
-        body::<PutSchemas>(bytes).and_then(|body| body.into_schemas("s", 3)).map(drop),
+        body::<SchemaBody>(bytes).and_then(|body| body.into_schema("s", "a")).map(drop),
+        body::<SchemasBody>(bytes).and_then(|body| body.into_schemas("s", 3)).map(drop),
         dependencies(DependencyWrite::Add),
         dependencies(DependencyWrite::Replace),
         body::<BatchFind>(bytes).and_then(|body| body.into_query("c", 3)).map(drop),
         body::<BulkStatus>(bytes).and_then(BulkStatus::into_change).map(drop),
         body::<Heartbeats>(bytes).and_then(Heartbeats::into_instances).map(drop),
-        body::<RegisterInstance>(bytes)
+        body::<RegisterInstanceBody>(bytes)
             .and_then(|body| body.into_instance("s", &SizeLimits::default()))
             .map(drop),
     ];
     results.into_iter().filter_map(Result::err).collect()
 }
 
-/// Every validator of texts, with one text in all places of a request, or in one of them.
+/// Runs all validators of texts.
 fn validate_all(random: &mut StdRng) -> Vec<Error> {
     let texts: [String; 5] = std::array::from_fn(|_| text(random));
     let [a, b, c, d, e] = texts.each_ref().map(String::as_str);
@@ -197,7 +197,7 @@ fn validate_all(random: &mut StdRng) -> Vec<Error> {
     results.into_iter().filter_map(Result::err).collect()
 }
 
-/// Refused is refused in one line of bounded length, with the one code of this layer.
+/// An error is one line of bounded length and has the code 400001.
 fn check_refusal(error: &Error) {
     assert_eq!(error.code, Code::InvalidParameters);
     assert!(!error.detail.is_empty());
@@ -222,6 +222,6 @@ fn no_input_panics() {
         refused += errors.unwrap_or_else(|_| panic!("seed {seed}, round {round}, body {input:?}"));
         all += 38;
     }
-    // Input that is all refused, or all taken, would test little.
+    // If all input were invalid, or all valid, the test would test little.
     assert!(refused > all / 10 && refused < all, "{refused} of {all} refused with seed {seed}");
 }

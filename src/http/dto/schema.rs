@@ -1,4 +1,4 @@
-//! Schemas: bodies of writing one and replacing all, and answers.
+//! Schemas: the bodies that write one schema or replace all schemas, and the answers.
 
 use crate::domain::schema::Schema;
 use crate::domain::validate;
@@ -6,17 +6,17 @@ use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// Body of writing one schema. Ids in it do not count.
-    pub struct PutSchema {
-        /// The text; required.
+    /// The body that writes one schema. Ids in it are ignored.
+    pub struct SchemaBody {
+        /// The text. Required.
         "schema" => schema: String,
-        /// Its summary.
+        /// The summary of the schema.
         "summary" => summary: String,
     }
 }
 
-impl PutSchema {
-    /// The schema, valid with the ids of the path; 400001 otherwise.
+impl SchemaBody {
+    /// The schema, after validation; 400001 if it is invalid. The ids come from the path.
     pub fn into_schema(self, service_id: &str, schema_id: &str) -> Result<Schema, Error> {
         let schema = Schema { schema_id: schema_id.to_owned(), summary: self.summary, schema: self.schema };
         validate::schema::put(service_id, &schema)?;
@@ -25,15 +25,15 @@ impl PutSchema {
 }
 
 json_object! {
-    /// Body of replacing all schemas of a service. A service id in it does not count.
-    pub struct PutSchemas {
-        /// The new ones; required.
+    /// The body that replaces all schemas of a service. A service id in it is ignored.
+    pub struct SchemasBody {
+        /// The new schemas. Required.
         "schemas" => schemas: Vec<Option<Schema>>,
     }
 }
 
-impl PutSchemas {
-    /// The schemas, valid, each id once; 400001 otherwise.
+impl SchemasBody {
+    /// The schemas, after validation; 400001 if one is invalid or if an id is there twice.
     pub fn into_schemas(self, service_id: &str, schema_quota: usize) -> Result<Vec<Schema>, Error> {
         let schemas: Option<Vec<Schema>> = self.schemas.into_iter().collect();
         let schemas = schemas.ok_or_else(validate::schema::invalid_request)?;
@@ -43,15 +43,15 @@ impl PutSchemas {
 }
 
 json_object! {
-    /// Answer: the text of a schema.
+    /// The text of a schema.
     pub struct SchemaText {
-        /// The text.
+        /// The text of the schema.
         "schema" => schema: String,
     }
 }
 
 json_object! {
-    /// Answer: the schemas of a service, with texts and summaries as far as there are and were asked for.
+    /// The schemas of a service. Texts are left out if the request did not ask for them, summaries if there are none.
     pub struct SchemaList {
         /// The schemas.
         "schemas" => schemas: Vec<Schema>,
@@ -78,7 +78,7 @@ mod tests {
     #[test]
     fn one() {
         let read =
-            |input: &str| body::<PutSchema>(input.as_bytes()).and_then(|body| body.into_schema("s", "real"));
+            |input: &str| body::<SchemaBody>(input.as_bytes()).and_then(|body| body.into_schema("s", "real"));
         check(
             read(r#"{"schemaId":"fake","serviceId":5,"Schema":"x","SUMMARY":"y"}"#),
             Ok(schema("real", "x", "y")),
@@ -93,7 +93,7 @@ mod tests {
     #[test]
     fn all() {
         let read =
-            |input: &str| body::<PutSchemas>(input.as_bytes()).and_then(|body| body.into_schemas("s", 2));
+            |input: &str| body::<SchemasBody>(input.as_bytes()).and_then(|body| body.into_schemas("s", 2));
         let list = |elements: &str| read(&format!(r#"{{"schemas":[{elements}]}}"#));
         let element = |id: &str| format!(r#"{{"schemaId":"{id}","schema":"t","summary":"u"}}"#);
         check(

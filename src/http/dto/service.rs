@@ -1,4 +1,4 @@
-//! Services: bodies of creation and batch deletion, and answers.
+//! Services: the bodies of registrations and batch deletions, and the answers.
 
 use std::collections::HashSet;
 
@@ -11,33 +11,33 @@ use crate::error::Error;
 use crate::json_object;
 
 json_object! {
-    /// Body of a creation. `rules`, which old clients send, are ignored.
+    /// The body of a registration. The member `rules` of old clients is ignored.
     pub struct CreateService {
-        /// The service; required.
+        /// The service. Required.
         "service" => service: Option<Service>,
-        /// Tags it gets; none leaves those it has.
+        /// The tags of the service. If there are none, the service keeps the tags that it has.
         "tags" => tags: TextMap,
-        /// Instances to register with it.
+        /// Instances that are registered with the service.
         "instances" => instances: Vec<Option<Instance>>,
     }
 }
 
-/// Instances that come with a service. Each may be refused with a sentence of its own, which the answer repeats.
+/// How many instances can be registered with a service. The limit bounds the answer, which has a sentence for each that fails.
 const MAX_INSTANCES: usize = 1_000;
 
-/// A service to register: defaults filled in, valid.
+/// A service to register. It is valid, and defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// The service.
     pub service: Service,
-    /// Its tags, not validated yet: a refusal comes after the service is stored, among the errors of the rest.
+    /// Not validated yet: as on the original server, the service is stored even if a tag is invalid, and the answer lists the
+    /// errors of tags and instances together.
     pub tags: TextMap,
-    /// Its instances, not validated yet, for the same reason.
+    /// Not validated yet, for the same reason.
     pub instances: Vec<Instance>,
 }
 
 impl CreateService {
-    /// 400001 without a service, for an invalid one, for more than [`MAX_INSTANCES`] and for a `null` among them.
+    /// 400001 if the service is missing or invalid, for more than [`MAX_INSTANCES`] instances, and for a `null` among them.
     pub fn into_registration(self, schema_quota: usize, sizes: &SizeLimits) -> Result<Registration, Error> {
         let mut service = self.service.ok_or_else(|| Error::invalid("Request body is empty"))?;
         service.apply_defaults();
@@ -55,26 +55,24 @@ impl CreateService {
 }
 
 json_object! {
-    /// Body of a batch deletion.
+    /// The body of a batch deletion.
     pub struct DeleteServices {
-        /// Which; required.
+        /// The ids of the services. Required.
         "serviceIds" => service_ids: Vec<String>,
-        /// Although they have instances or consumers.
+        /// Whether a service is deleted even if it has instances or consumers.
         "force" => force: bool,
     }
 }
 
-/// Services to delete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Deletion {
-    /// Valid ids, each once, in the order given.
+    /// Valid ids in the order of the request, without repetitions.
     pub service_ids: Vec<String>,
-    /// Whether instances and consumers stop it.
     pub force: Force,
 }
 
 impl DeleteServices {
-    /// 400001 without ids and for an invalid one.
+    /// 400001 if there are no ids, and for an invalid id.
     pub fn into_deletion(self) -> Result<Deletion, Error> {
         validate::service::batch_deletion(&self.service_ids)?;
         let mut seen = HashSet::new();
@@ -84,16 +82,16 @@ impl DeleteServices {
 }
 
 json_object! {
-    /// Body of a replacement of properties, of a service or an instance. Clients send whole documents; the ids are the
-    /// path's, whatever the body says.
+    /// The body that replaces the properties of a service or an instance. Some clients send the whole service or instance: its
+    /// other members are ignored.
     pub struct Properties {
-        /// The new ones; none clears.
+        /// The new properties. If there are none, all properties are deleted.
         "properties" => properties: TextMap,
     }
 }
 
 impl Properties {
-    /// The properties; 400001 if they are too large.
+    /// 400001 if the properties are too large.
     pub fn into_properties(self, sizes: &SizeLimits) -> Result<TextMap, Error> {
         sizes.check_properties(&self.properties)?;
         Ok(self.properties)
@@ -101,29 +99,29 @@ impl Properties {
 }
 
 json_object! {
-    /// Answer to a creation or an existence request.
+    /// The id of a registered or existing service.
     pub struct Existence {
-        /// The service.
+        /// The id of the service.
         "serviceId" => service_id: String,
-        /// The schema, if one was asked for.
+        /// The id of the schema, if the request asked for a schema.
         "schemaId" => schema_id: String,
     }
 }
 
 json_object! {
-    /// Answer to a batch deletion.
+    /// The answer to a batch deletion.
     pub struct DeleteServicesResult {
-        /// One a service.
+        /// One result for each service.
         "services" => services: Vec<DeleteServiceResult>,
     }
 }
 
 json_object! {
-    /// What became of one service of a batch deletion.
+    /// The result for one service of a batch deletion.
     pub struct DeleteServiceResult {
-        /// Why it is still there; empty if it is not.
+        /// Why the service was not deleted. Left out if it was deleted.
         "errMessage" => error: String,
-        /// The service.
+        /// The id of the service.
         "serviceId" => service_id: String,
     }
 }
@@ -166,7 +164,7 @@ mod tests {
         );
     }
 
-    /// `rules` alone are answered like nothing.
+    /// A body that has only `rules` is answered like an empty body.
     #[test]
     fn creations() {
         let minimal =

@@ -1,4 +1,4 @@
-//! Tags: the body that replaces them, and the answer.
+//! Tags: the body that replaces the tags of a service, and the answer that lists them.
 
 use std::collections::BTreeMap;
 
@@ -8,8 +8,9 @@ use crate::domain::validate;
 use crate::error::Error;
 use crate::json_object;
 
-/// Decodes the body that replaces a service's tags: the tags, valid; none clears. Unlike other bodies it is a map of
-/// maps: only a member named exactly `tags` counts, and what else there is must be an object of texts too.
+/// Decodes and validates the body that replaces the tags of a service. If it has no tags, all tags are deleted. Unlike other
+/// bodies, the original server decodes it as a map of maps: only a member named exactly `tags` counts, and all other members
+/// must be objects of strings too.
 pub fn replacement(bytes: &[u8], service_id: &str, tag_quota: usize) -> Result<TextMap, Error> {
     let mut maps: BTreeMap<String, TextMap> = body(bytes)?;
     let tags = maps.remove("tags").unwrap_or_default();
@@ -18,9 +19,9 @@ pub fn replacement(bytes: &[u8], service_id: &str, tag_quota: usize) -> Result<T
 }
 
 json_object! {
-    /// Answer: the tags of a service.
+    /// The tags of a service.
     pub struct Tags {
-        /// The tags.
+        /// The tags by name.
         "tags" => tags: TextMap,
     }
 }

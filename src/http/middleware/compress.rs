@@ -1,4 +1,4 @@
-//! gzip for clients that ask for it, nothing else: some announce `deflate` first and cannot read it.
+//! Compression with gzip for clients that accept it. No other coding: some clients prefer `deflate` and cannot read it.
 
 use std::io::Write as _;
 
@@ -7,13 +7,13 @@ use bytes::Bytes;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-/// Smallest body that is compressed.
+/// Smaller bodies are not compressed, in bytes.
 pub const SMALLEST: usize = 1400;
 
-/// Largest body that is compressed where the request is served: some 2 ms. Larger ones go to a thread of their own.
+/// Larger bodies are compressed on another thread, in bytes. A body of this size takes about 2 ms.
 pub const LARGEST_INLINE: usize = 64 * 1024;
 
-/// Whether the client takes gzip: it names it, with a quality above 0.
+/// Whether the client accepts gzip: `Accept-Encoding` names it with a quality above 0.
 pub fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT_ENCODING).any(|value| value.to_str().is_ok_and(names_gzip))
 }
@@ -25,7 +25,7 @@ fn names_gzip(value: &str) -> bool {
     })
 }
 
-/// A parameter of a coding; anything but a `q` of 0 or nonsense lets it pass.
+/// False for the parameter `q` if its value is 0 or not a number. Other parameters are ignored.
 fn quality_above_zero(parameter: &str) -> bool {
     match parameter.split_once('=') {
         Some((name, value)) if name.trim().eq_ignore_ascii_case("q") => {
@@ -35,11 +35,10 @@ fn quality_above_zero(parameter: &str) -> bool {
     }
 }
 
-/// The body compressed, quickly rather than well: JSON of a registry repeats itself so much that the best level saves
-/// little over the fastest.
+/// Compresses a body with the fastest level. The JSON of a registry repeats itself so much that the best level saves little more.
 pub fn gzip(body: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
-    // Writing to memory does not fail; were it to, the body goes out as it is.
+    // Writing to memory does not fail. If it did, the body would be sent without compression.
     encoder.write_all(body).ok()?;
     encoder.finish().ok().map(Bytes::from)
 }

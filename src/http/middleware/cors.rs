@@ -1,7 +1,7 @@
-//! Cross-origin rules: any origin, no credentials.
+//! Cross-origin requests (CORS): every origin is allowed, without credentials.
 //!
-//! The original server allows the same, without `Authorization` and without showing its own headers; a portal in a browser
-//! needs both, and a registry that any origin may read has nothing to hide by them.
+//! The original server also allows every origin, but it neither allows the header `Authorization` nor exposes its own headers.
+//! A portal in a browser needs both. They reveal nothing, because every origin may read the registry anyway.
 
 use actix_http::Method;
 use actix_http::header::{self, HeaderMap, HeaderValue};
@@ -15,13 +15,12 @@ const HEADERS: [&str; 6] =
 const ANY: HeaderValue = HeaderValue::from_static("*");
 const EXPOSED: HeaderValue = HeaderValue::from_static("X-Resource-Revision, X-Schema-Summary");
 
-/// `Vary` of a preflight's answer.
+/// The header `Vary` of the answer to a preflight.
 pub const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(
     "Accept-Encoding, Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
 );
 
-/// The answer to `OPTIONS`, on any path: always 200 and empty. What a preflight asks for is granted as a whole or not at
-/// all.
+/// The answer to `OPTIONS` on any path: 200 without a body. A preflight gets either everything that it asks for, or nothing.
 pub fn options(headers: &HeaderMap) -> Reply {
     let Some(method) = headers.get(header::ACCESS_CONTROL_REQUEST_METHOD).filter(|value| !value.is_empty())
     else {
@@ -43,7 +42,7 @@ pub fn options(headers: &HeaderMap) -> Reply {
     }
 }
 
-/// Method and header names a preflight is granted, as they go out.
+/// The method and the header names that a preflight gets, as the answer spells them. `None` if it gets nothing.
 fn grant(headers: &HeaderMap, method: &HeaderValue) -> Option<(String, String)> {
     headers.get(header::ORIGIN).filter(|origin| !origin.is_empty())?;
     let method = method.to_str().ok()?.to_ascii_uppercase();
@@ -67,7 +66,7 @@ fn grant(headers: &HeaderMap, method: &HeaderValue) -> Option<(String, String)> 
     Some((method, names))
 }
 
-/// A header name as Go spells it: upper case first and after each dash, lower case else.
+/// Appends a header name as Go spells it: upper case at the start and after each dash, otherwise lower case.
 fn push_canonical(out: &mut String, name: &str) {
     let mut upper = true;
     for byte in name.chars() {
@@ -76,7 +75,7 @@ fn push_canonical(out: &mut String, name: &str) {
     }
 }
 
-/// Adds what a cross-origin request that is no preflight may see.
+/// Adds the headers that let a browser read the answer to a cross-origin request, if the request is one.
 pub fn allow(method: &Method, request: &HeaderMap, answer: &mut HeaderMap) {
     if request.contains_key(header::ORIGIN) && METHODS.contains(&method.as_str()) {
         answer.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);

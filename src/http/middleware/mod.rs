@@ -1,4 +1,4 @@
-//! What happens to every answer or before every handler, whatever the route: CORS, compression.
+//! Rules for the requests and answers of all routes: cross-origin requests (CORS) and compression.
 
 pub mod compress;
 pub mod cors;

@@ -12,7 +12,7 @@ use actix_http::uri::Uri;
 
 use crate::http::call::{MAX_PARAMS, Matched};
 use crate::http::escape::{Undecodable, route_path};
-use crate::http::query::pair_that_is_no_text;
+use crate::http::query::pair_with_invalid_utf8;
 use crate::http::route::Route;
 use crate::http::spec::{Method, Surface, V3};
 
@@ -85,7 +85,7 @@ impl<S: 'static> Router<S> {
             Err(Undecodable::Escape) => return Found::BadEscape,
             Err(Undecodable::Text) => return Found::NoText(format!("path {}", uri.path())),
         };
-        if let Some(name) = uri.query().and_then(pair_that_is_no_text) {
+        if let Some(name) = uri.query().and_then(pair_with_invalid_utf8) {
             return Found::NoText(format!("query parameter {name}"));
         }
         let Ok(found) = self.paths.at(&path) else { return Found::NoRoute };

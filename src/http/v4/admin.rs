@@ -1,4 +1,4 @@
-//! What an operator asks a node.
+//! Routes for operators.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ use crate::http::spec::{Load, Operation, Success};
 use crate::json_object;
 
 pub const EXPIRIES: Operation =
-    Operation::new("node", "listExpiries", "Instances that have expired and are still shown, and why.")
-        .answers(Success::Json(Expiries::SHAPE));
+    Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
+        .answers(Success::Json(ExpiredInstances::SHAPE));
 
-/// How long the WatchActor may take.
+/// How long a request waits for the WatchActor.
 const LIMIT: Duration = Duration::from_secs(2);
 
 json_object! {
-    /// The expired instances this node still shows.
-    pub struct Expiries {
-        /// One each.
-        "expiries" => expiries: Vec<Expiry>,
+    /// The expired instances that a node still shows.
+    pub struct ExpiredInstances {
+        /// One entry for each instance.
+        "expiries" => expiries: Vec<ExpiredInstance>,
     }
 }
 
 json_object! {
-    /// An expired instance.
-    pub struct Expiry {
-        /// Its tenant.
+    /// An expired instance that the node still shows.
+    pub struct ExpiredInstance {
+        /// The tenant, as `domain/project`.
         "tenant" => tenant: String,
-        /// Its service.
+        /// The id of the service.
         "serviceId" => service_id: String,
-        /// Its id.
+        /// The id of the instance.
         "instanceId" => instance_id: String,
-        /// Why it is still shown: `window` (each waits 2 s), `preservation` (80 % and more expired at once), `share` (more
-        /// than the configured share expired within a heartbeat interval).
+        /// Why the node still shows the instance: `window` (each expiry waits 2 s), `preservation` (80 % or more of all instances
+        /// expired at once), `share` (more than the configured share expired within a heartbeat interval).
         "rule" => rule: String,
-        /// For how long it has been held, seconds.
+        /// How long ago the instance expired, in seconds.
         "heldSeconds" => held: i32,
-        /// When it is let go at the latest, seconds from now.
+        /// In how many seconds the node removes the instance at the latest.
         "releasedInSeconds" => released_in: i32,
     }
 }
@@ -50,12 +50,12 @@ json_object! {
 /// `GET /v4/{project}/admin/expiries`.
 pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
     let held = ask(&api.watch, ListHeld, LIMIT).await.map_err(|why| match why {
-        // The store has no part in this: the actor is busy.
+        // This request does not need the store, so a late reply means that the actor is busy.
         Refused::Late => refused(Refused::Full),
         why => refused(why),
     })?;
     let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
-    let expiries = held.into_iter().map(|held| Expiry {
+    let expiries = held.into_iter().map(|held| ExpiredInstance {
         tenant: held.at.tenant.to_string(),
         service_id: held.at.service.to_string(),
         instance_id: held.at.instance.to_string(),
@@ -63,5 +63,5 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         held: seconds(held.held_seconds),
         released_in: seconds(held.released_in_seconds),
     });
-    api.encoded(Load::Memory, &Expiries { expiries: expiries.collect() })
+    api.encoded(Load::Memory, &ExpiredInstances { expiries: expiries.collect() })
 }

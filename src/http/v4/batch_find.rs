@@ -1,4 +1,5 @@
-//! Batch find: many finds and gets in one request, each with its own revision and its own outcome.
+//! Batch find: one request finds instances of many services, and reads many instances. Each element has its own revision and its
+//! own result.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -6,7 +7,7 @@ use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
 use super::find::target_of;
-use super::look::{Wanted, is_good};
+use super::fresh_read::{WantedFreshness, is_current};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::find::{FindQuery, ListQuery, NewDependency};
 use crate::cache::{FindAnswer, InstanceEntry};
@@ -28,9 +29,9 @@ use crate::http::spec::{Load, Operation, Parameter, Success};
 pub const BATCH_FIND: Operation = Operation::new(
     "discovery",
     "findMany",
-    "Many finds and gets at once, each with its own revision and its own outcome.",
+    "Finds the instances of many services, and reads many instances, in one request.",
 )
-.with(&[Parameter::required("type", "`query`."), parameters::CONSUMER, parameters::NO_CACHE])
+.with(&[Parameter::required("type", "Always `query`."), parameters::CONSUMER, parameters::NO_CACHE])
 .takes(dto::find::BatchFind::SHAPE)
 .answers(Success::Json(joined::BATCH_ANSWER));
 
@@ -42,30 +43,30 @@ pub async fn batch_find(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if call.wants_current() {
         api.freshness.catch_up().await;
     }
-    let mut looked = OneLook::at(&api, &call, &query)?;
-    if looked.is_unsure && !call.wants_current() {
+    let mut read = BatchRead::now(&api, &call, &query)?;
+    if read.may_be_stale && !call.wants_current() {
         api.freshness.catch_up().await;
-        looked = OneLook::at(&api, &call, &query)?;
+        read = BatchRead::now(&api, &call, &query)?;
     }
-    for dependency in looked.dependencies {
+    for dependency in read.dependencies {
         api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
     }
-    let outline = looked.answer.outline();
+    let outline = read.answer.outline();
     let space = api.answers.space(Load::Find, outline.size())?;
     Ok(Reply::json(outline.to_json()).holding(space))
 }
 
-/// What was found for an element: a revision, and what is written only into the answer.
-type Found = (String, Instances);
+/// The revision of an element, and its instances.
+type FoundElement = (String, ElementInstances);
 
-/// The instances of an element, as the snapshot holds them.
+/// The instances of an element. Their JSON is copied only when the answer is written.
 #[derive(Clone, Debug)]
-enum Instances {
+enum ElementInstances {
     OfServices(Arc<FindAnswer>),
     One(Arc<InstanceEntry>),
 }
 
-impl ReadyInstances for Instances {
+impl ReadyInstances for ElementInstances {
     fn size(&self) -> usize {
         match self {
             Self::OfServices(answer) => answer.instances_size(),
@@ -81,12 +82,13 @@ impl ReadyInstances for Instances {
     }
 }
 
-/// Looks up each element, and equal ones once. Failures of the registry itself are those of the whole request.
+/// Looks up the elements; equal elements are looked up once. An error of an element is part of the answer, unless it is an
+/// error of the server (5xx): then the whole request fails.
 fn look_up<'q, Q, K: Eq + std::hash::Hash>(
     queries: &'q [Q],
     identity: impl Fn(&'q Q) -> (K, &'q str),
-    mut look: impl FnMut(&'q Q) -> Result<Found, Error>,
-) -> Result<BatchFindResult<Instances>, Error> {
+    mut look: impl FnMut(&'q Q) -> Result<FoundElement, Error>,
+) -> Result<BatchFindResult<ElementInstances>, Error> {
     let mut known = HashMap::new();
     let mut part = BatchFindResult::default();
     for (index, query) in queries.iter().enumerate() {
@@ -105,20 +107,20 @@ fn look_up<'q, Q, K: Eq + std::hash::Hash>(
     Ok(part)
 }
 
-/// All elements looked up in one snapshot.
-struct OneLook {
-    answer: BatchFindAnswer<Instances>,
-    /// Another node may know better about an element, see [`is_good`].
-    is_unsure: bool,
-    /// What the finds have shown.
+/// The results of all elements, read from one snapshot.
+struct BatchRead {
+    answer: BatchFindAnswer<ElementInstances>,
+    /// Whether a fresher snapshot may give another result for some element, see [`is_current`].
+    may_be_stale: bool,
+    /// Dependencies of the consumer on the providers that it found.
     dependencies: Vec<NewDependency>,
 }
 
-impl OneLook {
-    fn at(api: &Api, call: &Call, query: &BatchQuery) -> Result<Self, Error> {
+impl BatchRead {
+    fn now(api: &Api, call: &Call, query: &BatchQuery) -> Result<Self, Error> {
         let snapshot = api.reader.load_full();
         let (target, consumer, tenant) = (target_of(call)?, call.consumer_id()?, call.tenant());
-        let (mut is_unsure, mut dependencies) = (false, Vec::new());
+        let (mut may_be_stale, mut dependencies) = (false, Vec::new());
         let mut answer = BatchFindAnswer { services: None, instances: None };
         if !query.services.is_empty() {
             let look = |service: &ServiceQuery| {
@@ -132,11 +134,11 @@ impl OneLook {
                     consumer,
                 };
                 let found = snapshot.find(&find, &api.rules.shared);
-                let wanted = Wanted::newer(Cow::Borrowed(&service.revision));
-                is_unsure |= !is_good(&wanted, &found, |found, known| found.answer.covers(known));
+                let wanted = WantedFreshness::unless_known(Cow::Borrowed(&service.revision));
+                may_be_stale |= !is_current(&wanted, &found, |found, known| found.answer.covers(known));
                 let found = found?;
                 dependencies.extend(found.dependency);
-                Ok((found.answer.revision.to_string(), Instances::OfServices(found.answer)))
+                Ok((found.answer.revision.to_string(), ElementInstances::OfServices(found.answer)))
             };
             answer.services = Some(look_up(&query.services, ServiceQuery::identity, look)?);
         }
@@ -145,13 +147,13 @@ impl OneLook {
                 let one = ListQuery { tenant, provider: &instance.key.service_id, tags: &[], consumer };
                 let found = snapshot.find_instance(&one, &instance.key.instance_id);
                 let found = found.map(|entry| (find_revision(entry.record.mod_revision, 1), entry));
-                let wanted = Wanted::newer(Cow::Borrowed(&instance.revision));
-                is_unsure |= !is_good(&wanted, &found, |(revision, _), known| revision == known);
-                found.map(|(revision, entry)| (revision, Instances::One(entry)))
+                let wanted = WantedFreshness::unless_known(Cow::Borrowed(&instance.revision));
+                may_be_stale |= !is_current(&wanted, &found, |(revision, _), known| revision == known);
+                found.map(|(revision, entry)| (revision, ElementInstances::One(entry)))
             };
             answer.instances = Some(look_up(&query.instances, InstanceQuery::identity, look)?);
         }
-        Ok(Self { answer, is_unsure, dependencies })
+        Ok(Self { answer, may_be_stale, dependencies })
     }
 }
 
@@ -170,7 +172,7 @@ mod tests {
                 "missing" => Err(Error::new(Code::ServiceNotExists, "")),
                 name => Ok((
                     name.to_owned(),
-                    Instances::OfServices(Arc::new(FindAnswer::join(std::iter::empty()))),
+                    ElementInstances::OfServices(Arc::new(FindAnswer::join(std::iter::empty()))),
                 )),
             }
         };

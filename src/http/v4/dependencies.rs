@@ -1,8 +1,8 @@
-//! Dependencies: add, replace, show in both directions.
+//! Dependencies: add and replace them; list the providers of a consumer and the consumers of a provider.
 
 use std::sync::Arc;
 
-use super::look::{existing, look_by_flags};
+use super::fresh_read::{read_by_flags, require_service};
 use super::services::joined_reply;
 use crate::actors::registry::messages::{ChangeDependencies, Merge};
 use crate::cache::ServiceView;
@@ -23,29 +23,29 @@ use crate::http::parameters;
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 
-pub const ADD: Operation =
-    Operation::new("dependencies", "addDependencies", "Consumers depend on these providers too.")
-        .takes(dto::dependency::Dependencies::SHAPE);
+pub const ADD: Operation = Operation::new("dependencies", "addDependencies", "Adds providers to consumers.")
+    .takes(dto::dependency::Dependencies::SHAPE);
 
 pub const REPLACE: Operation =
-    Operation::new("dependencies", "replaceDependencies", "Consumers depend on exactly these providers.")
+    Operation::new("dependencies", "replaceDependencies", "Replaces the providers of consumers.")
         .takes(dto::dependency::Dependencies::SHAPE);
 
 pub const PROVIDERS: Operation =
-    Operation::new("dependencies", "listProviders", "What a service depends on.")
+    Operation::new("dependencies", "listProviders", "Lists the services that a service depends on.")
         .with(parameters::PARTNERS)
         .answers(Success::Json(joined::PROVIDERS));
 
-pub const CONSUMERS: Operation = Operation::new("dependencies", "listConsumers", "Who depends on a service.")
-    .with(parameters::PARTNERS)
-    .answers(Success::Json(joined::CONSUMERS));
+pub const CONSUMERS: Operation =
+    Operation::new("dependencies", "listConsumers", "Lists the services that depend on a service.")
+        .with(parameters::PARTNERS)
+        .answers(Success::Json(joined::CONSUMERS));
 
-/// `POST /dependencies`: these too.
+/// `POST /dependencies`.
 pub async fn add(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     change(&api, &call, DependencyWrite::Add, Merge::Add).await
 }
 
-/// `PUT /dependencies`: exactly these.
+/// `PUT /dependencies`.
 pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     change(&api, &call, DependencyWrite::Replace, Merge::Replace).await
 }
@@ -58,12 +58,12 @@ async fn change(api: &Api, call: &Call, write: DependencyWrite, merge: Merge) ->
     Ok(Reply::empty().deprecated())
 }
 
-/// `GET …/providers` of a consumer.
+/// `GET /microservices/{consumerId}/providers`.
 pub async fn providers(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     show(&api, &call, "consumerId", "providers", "Consumer does not exist", Snapshot::providers).await
 }
 
-/// `GET …/consumers` of a provider.
+/// `GET /microservices/{providerId}/consumers`.
 pub async fn consumers(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     show(&api, &call, "providerId", "consumers", "Provider does not exist", Snapshot::consumers).await
 }
@@ -82,8 +82,8 @@ async fn show(
         same_tenant: call.query_text("sameDomain") == "1",
         not_self: call.query_text("noSelf") == "1",
     };
-    let found = look_by_flags(api, call, |snapshot| {
-        let service = existing(snapshot, call.tenant(), id, missing)?;
+    let found = read_by_flags(api, call, |snapshot| {
+        let service = require_service(snapshot, call.tenant(), id, missing)?;
         Ok(partners(snapshot, call.tenant(), service, filter))
     });
     let found = found.await?;

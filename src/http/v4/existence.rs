@@ -1,8 +1,8 @@
-//! Existence of a service by its key, or of a schema.
+//! Whether a service or a schema exists.
 
 use std::sync::Arc;
 
-use super::look::{existing, look_by_flags};
+use super::fresh_read::{read_by_flags, require_service};
 use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::ServiceKey;
 use crate::domain::shape::Shaped as _;
@@ -21,16 +21,16 @@ use crate::http::spec::{Operation, Parameter, Success};
 pub const EXISTENCE: Operation = Operation::new(
     "services",
     "checkExistence",
-    "Whether a service (by its key) or a schema (by its ids) exists.",
+    "Checks whether a service, given by its key, or a schema, given by its ids, exists.",
 )
 .with(&[
     Parameter::required("type", "`microservice` or `schema`."),
-    Parameter::query("appId", "Of a service."),
-    Parameter::query("serviceName", "Its name or alias."),
-    Parameter::query("version", "Its exact version."),
-    Parameter::query("env", "Its environment."),
-    Parameter::query("serviceId", "Of a schema."),
-    Parameter::query("schemaId", "Its id."),
+    Parameter::query("appId", "For `microservice`: the application of the service."),
+    Parameter::query("serviceName", "For `microservice`: the name or the alias."),
+    Parameter::query("version", "For `microservice`: the exact version."),
+    Parameter::query("env", "For `microservice`: the environment."),
+    Parameter::query("serviceId", "For `schema`: the id of the service."),
+    Parameter::query("schemaId", "For `schema`: the id of the schema."),
     parameters::NO_CACHE,
 ])
 .answers(Success::Summarized(dto::service::Existence::SHAPE));
@@ -61,15 +61,15 @@ async fn service(api: &Api, call: &Call) -> Result<Reply, Error> {
         let id = node.version(&key.version);
         id.cloned().ok_or_else(|| missing(Code::ServiceVersionNotExists, "version mismatch."))
     };
-    let id = look_by_flags(api, call, find).await?;
+    let id = read_by_flags(api, call, find).await?;
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
 }
 
 async fn schema(api: &Api, call: &Call) -> Result<Reply, Error> {
     let (service, schema) = (call.query_text("serviceId"), call.query_text("schemaId"));
     validate::schema::ids(SchemaRequest::Get, &service, &schema)?;
-    look_by_flags(api, call, |snapshot| {
-        existing(snapshot, call.tenant(), &service, "service does not exist.").map(drop)
+    read_by_flags(api, call, |snapshot| {
+        require_service(snapshot, call.tenant(), &service, "service does not exist.").map(drop)
     })
     .await?;
     let (found, _) = super::schemas::read_one(api, call, &service, &schema).await?;

@@ -1,4 +1,4 @@
-//! `/metrics`: what the process counts, in the text format of Prometheus.
+//! `GET /metrics`: the metrics of the process in the text format of Prometheus. `GET /openapi.json`.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -16,14 +16,14 @@ use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 use crate::metrics;
 
-pub const METRICS: Operation = Operation::new("node", "readMetrics", "What this process counts.")
+pub const METRICS: Operation = Operation::new("node", "readMetrics", "Returns the metrics of the node.")
     .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." });
 
-pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "This document.")
+pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "Returns this document.")
     .answers(Success::Free { content_type: "application/json", about: "OpenAPI 3.0." });
 
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-/// How long an actor may take to answer.
+/// How long a request waits for an actor. Without its reply, the metric is left out.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// `GET /metrics`.
@@ -42,7 +42,7 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         &mut text,
         "snapshot_revision",
         "gauge",
-        "Revision of the store that this node's snapshot holds.",
+        "Revision of the store that the snapshot of this node has.",
         revision,
     );
     let services = snapshot.tenants().map(|(_, view)| view.service_count).sum();
@@ -52,14 +52,14 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         &mut text,
         "beats_waiting",
         "gauge",
-        "Heartbeats taken and not sent to the store yet.",
+        "Heartbeats whose lease renewal is not sent to the store yet.",
         count(api.beats.len()),
     );
     family(
         &mut text,
         "answers_held_bytes",
         "gauge",
-        "Memory of answers that clients have not taken yet.",
+        "Memory of answers that clients have not read yet.",
         count(api.answers.held()),
     );
     for (class, requests) in ["1xx", "2xx", "3xx", "4xx", "5xx"].into_iter().zip(metrics::requests()) {
@@ -73,7 +73,7 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         );
     }
     for (name, depth) in metrics::mailboxes() {
-        let help = "Messages an actor has not finished.";
+        let help = "Messages that an actor has not finished.";
         labelled(&mut text, "mailbox_messages", "gauge", help, ("actor", name), depth);
     }
     if let Ok(watchers) = ask(&api.hub, CountWatchers, LIMIT).await {

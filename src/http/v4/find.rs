@@ -1,8 +1,8 @@
-//! Finding instances: by name, of a service, one.
+//! Finds: the instances of a provider by name, the instances of a service version, one instance.
 
 use std::sync::Arc;
 
-use super::look::{Wanted, is_good, look};
+use super::fresh_read::{WantedFreshness, is_current, read};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::FindAnswer;
 use crate::cache::find::{FindQuery, FoundInstances, ListQuery};
@@ -19,51 +19,51 @@ use crate::http::reply::{Gzip, Reply};
 use crate::http::spec::{Load, Operation, Parameter, Success, Surface};
 
 pub const FIND: Operation =
-    Operation::new("discovery", "findInstances", "Instances of all versions of a service, whatever their status. With a consumer, it depends on the service \
-             from then on, and its watches are told of changes.").with(&[
-                Parameter::required("appId", "The provider's application."), Parameter::required("serviceName", "Its name or alias."),
-                Parameter::query("env", "Its environment; with a consumer, the consumer's counts."),
-                Parameter::query("version", "Taken and ignored: all versions are answered."),
+    Operation::new("discovery", "findInstances", "Finds the instances of all versions of a service, whatever their status. If the request names a consumer, \
+             the consumer depends on the service from then on, and its watches get the changes.").with(&[
+                Parameter::required("appId", "The application of the provider."), Parameter::required("serviceName", "The name or the alias of the provider."),
+                Parameter::query("env", "The environment of the provider. Ignored if the request names a consumer: then it is the environment of the consumer."),
+                Parameter::query("version", "Ignored: the answer has all versions."),
                 parameters::TAGS, parameters::REV, parameters::CONSUMER, parameters::NO_CACHE, parameters::CACHE_ONLY,
             ])
             .answers(Success::Found(joined::INSTANCES));
 
-pub const LIST: Operation = Operation::new("discovery", "listInstances", "Instances of one service version.")
-    .with(parameters::OF_A_SERVICE)
-    .answers(Success::Found(joined::INSTANCES));
+pub const LIST: Operation =
+    Operation::new("discovery", "listInstances", "Lists the instances of a service version.")
+        .with(parameters::OF_A_SERVICE)
+        .answers(Success::Found(joined::INSTANCES));
 
-pub const INSTANCE: Operation = Operation::new("discovery", "readInstance", "One instance.")
+pub const INSTANCE: Operation = Operation::new("discovery", "readInstance", "Returns one instance.")
     .with(parameters::OF_A_SERVICE)
     .answers(Success::Found(joined::INSTANCE));
 
-/// Bodies below this are compressed for each answer: that costs less than keeping them twice.
+/// Smaller bodies, in bytes, are compressed for each answer: that costs less than keeping the compressed body.
 const COMPRESS_AT_ONCE: usize = 16 * 1024;
 
-/// What one look in the snapshot led to.
-enum Looked {
-    /// The answer.
-    Sure(Result<Reply, Error>),
-    /// The answer, unless another node knows better.
-    Unsure(Result<Reply, Error>),
+/// The result of reading the current snapshot.
+enum FindResult {
+    Current(Result<Reply, Error>),
+    /// A fresher snapshot may give another result.
+    MayBeStale(Result<Reply, Error>),
 }
 
-/// `GET /instances`: instances of all versions of a provider. Nearly always the first look is the answer; it is given without a
-/// future, whose making costs more than the look.
+/// `GET /instances`. Nearly always the current snapshot has the answer. Then the handler returns it without a future, because
+/// a future costs more than the find.
 pub fn find(api: &Arc<Api>, call: Call) -> Answer {
-    match find_now(api, &call).unwrap_or_else(|refused| Looked::Sure(Err(refused))) {
-        Looked::Sure(answer) => answer.into(),
-        Looked::Unsure(_) => {
+    match find_now(api, &call).unwrap_or_else(|error| FindResult::Current(Err(error))) {
+        FindResult::Current(answer) => answer.into(),
+        FindResult::MayBeStale(_) => {
             let api = Arc::clone(api);
             Answer::later(async move {
                 api.freshness.catch_up().await;
-                let (Looked::Sure(answer) | Looked::Unsure(answer)) = find_now(&api, &call)?;
+                let (FindResult::Current(answer) | FindResult::MayBeStale(answer)) = find_now(&api, &call)?;
                 answer
             })
         }
     }
 }
 
-fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
+fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
     let target = target_of(call)?;
     let (app_id, name) = (call.query_text("appId"), call.query_text("serviceName"));
     let (environment, tags) = (call.query_text("env"), call.query_text("tags"));
@@ -85,10 +85,10 @@ fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
         tags: &tags,
         consumer,
     };
-    let wanted = Wanted::of(call);
+    let wanted = WantedFreshness::of(call);
     let found = api.reader.load().find(&find, &api.rules.shared);
-    let is_sure = !matches!(wanted, Wanted::Fresh)
-        && is_good(&wanted, &found, |found, known| found.answer.covers(known));
+    let is_current = !matches!(wanted, WantedFreshness::Current)
+        && is_current(&wanted, &found, |found, known| found.answer.covers(known));
     let answer = found.and_then(|FoundInstances { answer, dependency }| {
         if let Some(dependency) = dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
@@ -99,11 +99,11 @@ fn find_now(api: &Api, call: &Call) -> Result<Looked, Error> {
             found_reply(api, call, &answer)
         }
     });
-    Ok(if is_sure { Looked::Sure(answer) } else { Looked::Unsure(answer) })
+    Ok(if is_current { FindResult::Current(answer) } else { FindResult::MayBeStale(answer) })
 }
 
-/// Where shared services are looked for: on v4 the caller's own tenant; on v3 a caller has its tenant from one header
-/// and its target from another.
+/// The tenant in which a find looks for shared services. In the API v4 it is the tenant of the caller. In the API v3 it comes from
+/// another header than the tenant of the caller.
 pub fn target_of(call: &Call) -> Result<Tenant, Error> {
     if call.surface() != Surface::V3 {
         return Ok(call.tenant().clone());
@@ -121,9 +121,9 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     valid::list(&ListParameters { consumer_id: consumer, service_id: service, tags: &tags })?;
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
     let list = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
-    let freshness = Wanted::of(&call);
+    let freshness = WantedFreshness::of(&call);
     let find = |snapshot: &Snapshot| snapshot.list_instances(&list);
-    let answer = look(&api, &freshness, find, |answer, known| answer.covers(known)).await?;
+    let answer = read(&api, &freshness, find, |answer, known| answer.covers(known)).await?;
     if freshness.is_known(&answer.revision) {
         return Ok(Reply::not_modified(&answer.revision));
     }
@@ -138,12 +138,12 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     valid::instance(&ListParameters { consumer_id: consumer, service_id: service, tags: &tags }, instance)?;
     let tags: Vec<&str> = valid::tag_keys(&tags).collect();
     let one = ListQuery { tenant: call.tenant(), provider: service, tags: &tags, consumer };
-    let freshness = Wanted::of(&call);
+    let freshness = WantedFreshness::of(&call);
     let find = |snapshot: &Snapshot| {
         let entry = snapshot.find_instance(&one, instance)?;
         Ok((find_revision(entry.record.mod_revision, 1), entry))
     };
-    let (revision, entry) = look(&api, &freshness, find, |(revision, _), known| revision == known).await?;
+    let (revision, entry) = read(&api, &freshness, find, |(revision, _), known| revision == known).await?;
     if freshness.is_known(&revision) {
         return Ok(Reply::not_modified(&revision));
     }
@@ -155,9 +155,10 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::json(body).revision(&revision))
 }
 
-/// A ready body. Large ones are compressed once they have stood for a while, and then kept compressed.
+/// The reply with the body of a find. A large body that has not changed for a while is compressed once, and the compressed body
+/// is kept for the next answers.
 pub fn found_reply(api: &Api, call: &Call, answer: &Arc<FindAnswer>) -> Result<Reply, Error> {
-    // One that is kept is counted when it is sent, once however many send it.
+    // A kept body is counted when it is sent, and once for all answers that send it.
     let _until_sent = match answer.is_kept() {
         true => api.answers.check(answer.size()).map(|()| None),
         false => api.answers.space(Load::Find, answer.size()),

@@ -1,8 +1,8 @@
-//! The cluster, and whether this node is fit.
+//! The nodes of the cluster, and whether this node can write to the store.
 
 use std::sync::Arc;
 
-use super::look::look_by_flags;
+use super::fresh_read::read_by_flags;
 use crate::cache::find::FindQuery;
 use crate::domain::Tenant;
 use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
@@ -17,13 +17,13 @@ use crate::http::spec::{Operation, Success};
 pub const HEALTH: Operation = Operation::new(
     "node",
     "readHealth",
-    "The nodes of the cluster. 400002 when the store has been away for long.",
+    "Lists the nodes of the cluster. 400002 if this node has not reached the store for about 50 s.",
 )
 .with(parameters::FRESH)
 .answers(Success::Json(joined::INSTANCES));
 
-/// `GET /health`: the instances of the registry itself, of every version, in this node's environment; 400002 once the
-/// store has been away for long, so that clients move to a node that can write.
+/// `GET /health`: the instances of the registry's own service, of all versions, in the environment of this node. 400002 if this
+/// node has not reached the store for long, so that clients go to a node that can write.
 pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if let Some(why) = api.contact.complaint(&api.clock) {
         return Err(Error::new(Code::Unhealthy, why));
@@ -38,7 +38,7 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         tags: &[],
         consumer: "",
     };
-    let found = look_by_flags(&api, &call, |snapshot| snapshot.find(&find, &api.rules.shared)).await?;
+    let found = read_by_flags(&api, &call, |snapshot| snapshot.find(&find, &api.rules.shared)).await?;
     api.answers.check(found.answer.size())?;
     Ok(Reply::json(found.answer.body()))
 }

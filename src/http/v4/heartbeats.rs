@@ -1,4 +1,5 @@
-//! Heartbeats: one, many. A beat marks the lease of an instance in the snapshot and is answered; the LeaseActor renews.
+//! Heartbeats, one or many in a request. A heartbeat marks the lease of an instance in the snapshot, and is answered. The
+//! LeaseActor renews the marked leases soon after.
 
 use std::sync::Arc;
 
@@ -20,23 +21,27 @@ use crate::http::dto::instance::{HeartbeatResult, Heartbeats, HeartbeatsResult, 
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 
-pub const BEAT_MANY: Operation =
-    Operation::new("instances", "beatMany", "Many heartbeats; the answer says of each what failed.")
-        .takes(dto::instance::Heartbeats::SHAPE)
-        .answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE));
+pub const BEAT_MANY: Operation = Operation::new(
+    "instances",
+    "beatMany",
+    "Sends the heartbeats of many instances. The answer has a result for each.",
+)
+.takes(dto::instance::Heartbeats::SHAPE)
+.answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE));
 
 pub const BEAT: Operation = Operation::new(
     "instances",
     "beat",
-    "A heartbeat: renews the instance's lease. 400017 means: register again.",
+    "Sends a heartbeat, which renews the lease of the instance. 400017 means that the instance must register again.",
 );
 
-pub const BEAT_BY_POST: Operation = Operation::new("instances", "beatByPost", "The same.");
+pub const BEAT_BY_POST: Operation =
+    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.");
 
-/// What a client is told that beats for an instance of the registry's own.
-pub(super) const NODES_BEAT: &str = "only a node of the registry beats for the registry's own instances";
+pub(super) const NODES_BEAT: &str =
+    "only the nodes themselves send heartbeats for instances of the registry's own service";
 
-/// `PUT …/heartbeat`, and `POST`. Without a future, as long as the instance is held.
+/// `PUT …/heartbeat` and `POST …/heartbeat`. If the snapshot holds the instance, the handler answers without a future.
 pub fn beat(api: &Arc<Api>, call: Call) -> Answer {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
     if let Err(refused) = valid::ids(InstanceRequest::Heartbeat, service, instance) {
@@ -54,18 +59,18 @@ pub fn beat(api: &Arc<Api>, call: Call) -> Answer {
     })
 }
 
-/// [`take`], with a second look for an instance that was registered on another node a moment ago. While the node cannot
-/// know of those, one it does not hold is no reason to register again: 500011.
+/// [`take`]; if the instance is missing, again with a current snapshot, because another node may just have registered it. If the
+/// node cannot get a current snapshot, the error is 500011: 400017 would make the client register again without need.
 pub async fn take_exactly(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
     match take(api, tenant, service, instance) {
         Err(missing) if is_missing(&missing) => {}
         taken => return taken,
     }
-    api.freshness.try_catch_up().await.map_err(unsure)?;
+    api.freshness.try_catch_up().await.map_err(unavailable)?;
     take(api, tenant, service, instance)
 }
 
-/// `PUT /heartbeats`: many, each on its own.
+/// `PUT /heartbeats`. Each heartbeat has its own result.
 pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Heartbeats = body(call.body())?;
     let keys = body.into_instances()?;
@@ -79,7 +84,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let is_current = api.freshness.try_catch_up().await;
         taken = keys.iter().map(take_one).collect();
         if let Err(behind) = is_current {
-            let known = |error| if is_missing(&error) { unsure(behind) } else { error };
+            let known = |error| if is_missing(&error) { unavailable(behind) } else { error };
             taken = taken.into_iter().map(|taken| taken.map_err(known)).collect();
         }
     }
@@ -91,18 +96,18 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     api.encoded(Load::Memory, &HeartbeatsResult { instances: instances.collect() })
 }
 
-/// Whether another node may know better.
+/// Whether another node may hold the instance.
 fn is_missing(error: &Error) -> bool {
     error.code == Code::InstanceNotExists
 }
 
-/// A refusal from an old snapshot would be taken for the truth.
-fn unsure(behind: Behind) -> Error {
+/// The error for an instance that is missing in a snapshot that may be stale.
+fn unavailable(behind: Behind) -> Error {
     Error::new(Code::Unavailable, behind.to_string())
 }
 
-/// Takes a beat for an instance the snapshot holds; 400017 if it holds none with a lease. 403001 for an instance of the
-/// registry's own: a node beats for itself, and with somebody else's beats a node that has died would stay on the list.
+/// Marks the lease of an instance in the snapshot. 400017 if the snapshot does not hold the instance, or if the instance has no
+/// lease. 403001 for an instance of the registry's own service: with heartbeats from others, a dead node would stay listed.
 fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(), Error> {
     let snapshot = api.reader.load();
     let missing = || Error::new(Code::InstanceNotExists, "leaseId not exist, instance not exist");
@@ -125,7 +130,7 @@ fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(),
     Ok(())
 }
 
-/// An instance registered before the configuration had a pair gets it with its next beat.
+/// Adds configured properties that an instance does not have, because it was registered before they were configured.
 fn add_configured(api: &Api, snapshot: &Snapshot, at: &InstanceRef) {
     let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
     let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(entry.json()).ok()) else {

@@ -1,4 +1,4 @@
-//! Instances: register, unregister, status, properties.
+//! Instances: register and unregister them; change their status and their properties.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::body;
-use crate::http::dto::instance::{BulkStatus, InstanceRegistered, RegisterInstance as Body};
+use crate::http::dto::instance::{BulkStatus, InstanceRegistered, RegisterInstanceBody};
 use crate::http::dto::service::Properties;
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Parameter, Success};
@@ -22,35 +22,38 @@ use crate::http::spec::{Operation, Parameter, Success};
 pub const PUT_STATUS_WHERE: Operation = Operation::new(
     "instances",
     "setStatusWhere",
-    "Sets the status of all instances of the tenant that have these properties.",
+    "Sets the status of all instances of the tenant that have the given properties.",
 )
 .takes(dto::instance::BulkStatus::SHAPE);
 
 pub const REGISTER: Operation = Operation::new(
     "instances",
     "registerInstance",
-    "Registers an instance. A known id registered again: an equal body renews it, another replaces it.",
+    "Registers an instance. If the id is known, its lease is renewed, and a changed body replaces the stored one.",
 )
-.takes(dto::instance::RegisterInstance::SHAPE)
+.takes(dto::instance::RegisterInstanceBody::SHAPE)
 .answers(Success::Json(dto::instance::InstanceRegistered::SHAPE));
 
 pub const UNREGISTER: Operation =
-    Operation::new("instances", "unregisterInstance", "Takes an instance out at once.");
+    Operation::new("instances", "unregisterInstance", "Removes an instance at once.");
 
 pub const PUT_PROPERTIES: Operation = Operation::new(
     "instances",
     "replaceInstanceProperties",
-    "Replaces its properties; other members of the body are ignored.",
+    "Replaces the properties of an instance. Other members of the body are ignored.",
 )
 .takes(dto::service::Properties::SHAPE);
 
-pub const PUT_STATUS: Operation =
-    Operation::new("instances", "setInstanceStatus", "Sets its status. It is found all the same.")
-        .with(&[Parameter::required("value", "`UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")]);
+pub const PUT_STATUS: Operation = Operation::new(
+    "instances",
+    "setInstanceStatus",
+    "Sets the status of an instance. Finds return instances of every status.",
+)
+.with(&[Parameter::required("value", "`UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")]);
 
 /// `POST /microservices/{serviceId}/instances`.
 pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let body: Body = body(call.body())?;
+    let body: RegisterInstanceBody = body(call.body())?;
     let id = call.param("serviceId");
     let instance = body.into_instance(id, &api.rules.sizes)?;
     let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
@@ -94,7 +97,7 @@ pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::empty())
 }
 
-/// `PUT /instances/status`: of all that have the properties.
+/// `PUT /instances/status`.
 pub async fn put_status_where(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: BulkStatus = body(call.body())?;
     let change = body.into_change()?;

@@ -1,4 +1,5 @@
-//! Handlers, a file a resource: translation between HTTP and the registry, no rules.
+//! The handlers, one file per resource. A handler translates a request into a read of the snapshot or a message to an actor, and
+//! the result into a reply. It has no rules of its own.
 
 pub mod admin;
 pub mod batch_find;
@@ -6,10 +7,10 @@ pub mod dependencies;
 pub mod existence;
 pub mod exposition;
 pub mod find;
+mod fresh_read;
 pub mod health;
 pub mod heartbeats;
 pub mod instances;
-mod look;
 pub mod node;
 pub mod schemas;
 pub mod services;

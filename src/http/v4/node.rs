@@ -1,4 +1,4 @@
-//! What a node says of itself: its version, and whether it serves.
+//! The version and the readiness of this node.
 
 use std::sync::Arc;
 
@@ -10,18 +10,19 @@ use crate::http::dto;
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 
-pub const VERSION: Operation = Operation::new("node", "readVersion", "Versions of this node and of the API.")
-    .answers(Success::Json(dto::node::VersionInfo::SHAPE));
+pub const VERSION: Operation =
+    Operation::new("node", "readVersion", "Returns the versions of the node and of its API.")
+        .answers(Success::Json(dto::node::VersionInfo::SHAPE));
 
 pub const READINESS: Operation =
-    Operation::new("node", "readReadiness", "200 while this node serves, else 503.");
+    Operation::new("node", "readReadiness", "200 if the node serves requests; 503 while it starts or stops.");
 
 /// `GET …/version`.
 pub fn version(api: &Arc<Api>, call: Call) -> Answer {
     Reply::json(api.node.version(call.surface()).clone()).into()
 }
 
-/// `GET …/health/readiness`: 200 while this node serves.
+/// `GET …/health/readiness`.
 pub fn readiness(api: &Arc<Api>, _: Call) -> Answer {
     if api.node.is_ready() {
         Reply::empty().into()

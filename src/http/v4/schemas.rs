@@ -1,9 +1,9 @@
-//! Schemas of a service. Texts are read from the store: the snapshot holds only who refers to what.
+//! The schemas of a service. Their texts are read from the store, because the snapshot holds only ids and summaries.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use super::look::{existing, look_by_flags};
+use super::fresh_read::{read_by_flags, require_service};
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{
     DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection, SchemasWithTexts, TextSpace,
@@ -20,28 +20,32 @@ use crate::http::api::{Api, SchemaWrites};
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::body;
-use crate::http::dto::schema::{PutSchema as PutBody, PutSchemas, SchemaList, SchemaText};
+use crate::http::dto::schema::{SchemaBody, SchemaList, SchemaText, SchemasBody};
 use crate::http::parameters;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 
-pub const LIST: Operation = Operation::new("schemas", "listSchemas", "All schemas of a service.")
-    .with(&[Parameter::query("withSchema", "`1`: with the texts."), parameters::NO_CACHE])
+pub const LIST: Operation = Operation::new("schemas", "listSchemas", "Lists the schemas of a service.")
+    .with(&[Parameter::query("withSchema", "`1`: the answer has the texts too."), parameters::NO_CACHE])
     .answers(Success::Json(dto::schema::SchemaList::SHAPE));
 
-pub const REPLACE: Operation = Operation::new("schemas", "replaceSchemas", "Exactly these schemas.")
-    .takes(dto::schema::PutSchemas::SHAPE);
+pub const REPLACE: Operation =
+    Operation::new("schemas", "replaceSchemas", "Replaces all schemas of a service.")
+        .takes(dto::schema::SchemasBody::SHAPE);
 
-pub const GET: Operation = Operation::new("schemas", "readSchema", "One schema's text.")
+pub const GET: Operation = Operation::new("schemas", "readSchema", "Returns the text of a schema.")
     .answers(Success::Summarized(dto::schema::SchemaText::SHAPE));
 
 pub const PUT: Operation =
-    Operation::new("schemas", "putSchema", "Writes one schema.").takes(dto::schema::PutSchema::SHAPE);
+    Operation::new("schemas", "putSchema", "Writes a schema.").takes(dto::schema::SchemaBody::SHAPE);
 
-pub const DELETE: Operation =
-    Operation::new("schemas", "deleteSchema", "Deletes one schema; its id stays in the service's list.");
+pub const DELETE: Operation = Operation::new(
+    "schemas",
+    "deleteSchema",
+    "Deletes a schema. Its id stays in the service's list of schemas.",
+);
 
-/// Deletions go on: what is switched off is that schemas come in.
+/// 403001 if `registry.schema.disable` is on. Schemas can be deleted anyway.
 fn check_writes(api: &Api) -> Result<(), Error> {
     match api.rules.schema_writes {
         SchemaWrites::Enabled => Ok(()),
@@ -52,17 +56,17 @@ fn check_writes(api: &Api) -> Result<(), Error> {
 /// `PUT …/schemas/{schemaId}`.
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     check_writes(&api)?;
-    let body: PutBody = body(call.body())?;
+    let body: SchemaBody = body(call.body())?;
     let id = call.param("serviceId");
     let schema = body.into_schema(id, call.param("schemaId"))?;
     api.write(PutSchema { tenant: call.tenant().clone(), service: ServiceId::from(id), schema }).await?;
     Ok(Reply::empty())
 }
 
-/// `POST …/schemas`: exactly these.
+/// `POST …/schemas`.
 pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     check_writes(&api)?;
-    let body: PutSchemas = body(call.body())?;
+    let body: SchemasBody = body(call.body())?;
     let id = call.param("serviceId");
     let schemas = body.into_schemas(id, api.rules.quotas.schemas)?;
     api.write(ReplaceSchemas { tenant: call.tenant().clone(), service: ServiceId::from(id), schemas })
@@ -79,7 +83,7 @@ pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::empty())
 }
 
-/// `GET …/schemas/{schemaId}`: the text; the summary goes in a header.
+/// `GET …/schemas/{schemaId}`. The body has the text, a header the summary.
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (id, schema) = (call.param("serviceId"), call.param("schemaId"));
     valid::ids(SchemaRequest::Get, id, schema)?;
@@ -88,7 +92,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(reply.schema_summary(&schema.summary))
 }
 
-/// One schema with its text, from the store, and the memory it takes.
+/// Reads a schema with its text from the store, and reserves the memory that it takes.
 pub(super) async fn read_one(
     api: &Api,
     call: &Call,
@@ -113,17 +117,17 @@ async fn read(
     api.ask_registry(ReadSchemas { tenant, service, selection, space }).await?
 }
 
-/// `GET …/schemas`: the service's list and whatever else refers to a text.
+/// `GET …/schemas`: the schemas in the service's list, and schemas that have a text although the list does not name them.
 pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let texts = WithSchema::parse(&call.query_text("withSchema"))?;
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::ListSchemas, id)?;
     let find = |snapshot: &Snapshot| {
-        let listed = existing(snapshot, call.tenant(), id, NO_SERVICE)?.clone();
+        let listed = require_service(snapshot, call.tenant(), id, NO_SERVICE)?.clone();
         let without_texts = (texts == WithSchema::LeftOut).then(|| without_texts(snapshot, &call, id));
         Ok((listed, without_texts))
     };
-    let (view, without_texts) = look_by_flags(&api, &call, find).await?;
+    let (view, without_texts) = read_by_flags(&api, &call, find).await?;
     let (mut known, space) = match without_texts {
         Some(known) => (known, None),
         None => {
@@ -141,7 +145,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if space.is_none() {
         return api.encoded(Load::Store, &list);
     }
-    // Megabytes take milliseconds, for which other requests must not wait.
+    // Encoding megabytes takes milliseconds. On another thread, so that other requests do not wait.
     let answers = Arc::clone(&api.answers);
     let encoded = tokio::task::spawn_blocking(move || {
         let _until_encoded = space;
@@ -151,7 +155,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::json(body).holding(space))
 }
 
-/// The schemas something refers to, as the snapshot knows them.
+/// The schemas that have a text or a summary, with what the snapshot has of them.
 fn without_texts(snapshot: &Snapshot, call: &Call, service: &str) -> Vec<Schema> {
     let Some(node) = snapshot.tenant(call.tenant()).and_then(|tenant| tenant.node(service)) else {
         return Vec::new();

@@ -1,10 +1,10 @@
-//! Services: create, list, get, properties, delete.
+//! Services: register, list, read and delete them; change their properties.
 
 use std::sync::Arc;
 
 use futures_util::stream::{self, StreamExt};
 
-use super::look::{existing, look_by_flags};
+use super::fresh_read::{read_by_flags, require_service};
 use crate::actors::registry::messages::{
     Author, ChangeTags, FormerLease, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange,
     UnregisterService,
@@ -30,50 +30,63 @@ use crate::http::parameters;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 
-pub const LIST: Operation = Operation::new("services", "listServices", "All service versions of the tenant.")
-    .with(&[
-        Parameter::query("withShared", "`1`: with shared services, the registry's own among them."),
-        parameters::NO_CACHE,
-    ])
-    .answers(Success::Json(joined::SERVICES));
+pub const LIST: Operation =
+    Operation::new("services", "listServices", "Lists the service versions of the tenant.")
+        .with(&[
+            Parameter::query(
+                "withShared",
+                "`1`: the answer also has shared services, among them the registry's own service.",
+            ),
+            parameters::NO_CACHE,
+        ])
+        .answers(Success::Json(joined::SERVICES));
 
 pub const CREATE: Operation = Operation::new(
     "services",
     "registerService",
-    "Registers a service version, with tags and instances if given. A known one is answered as it is.",
+    "Registers a service version, and its tags and instances if the body has some. If the service is known, it is not changed.",
 )
 .takes(dto::service::CreateService::SHAPE)
 .answers(Success::Json(joined::SERVICE_ID));
 
-pub const DELETE_MANY: Operation =
-    Operation::new("services", "unregisterServices", "Deletes many, each on its own.")
-        .takes(dto::service::DeleteServices::SHAPE)
-        .answers(Success::Json(dto::service::DeleteServicesResult::SHAPE));
+pub const DELETE_MANY: Operation = Operation::new(
+    "services",
+    "unregisterServices",
+    "Deletes many services. The answer has a result for each.",
+)
+.takes(dto::service::DeleteServices::SHAPE)
+.answers(Success::Json(dto::service::DeleteServicesResult::SHAPE));
 
-pub const GET: Operation = Operation::new("services", "readService", "One service version.")
+pub const GET: Operation = Operation::new("services", "readService", "Returns a service version.")
     .with(parameters::FRESH)
     .answers(Success::Json(joined::SERVICE));
 
-pub const DELETE: Operation =
-    Operation::new("services", "unregisterService", "Deletes it with its tags, schemas and dependencies.")
-        .with(&[Parameter::query("force", "`1` or `true`: also if it has instances or consumers.")]);
+pub const DELETE: Operation = Operation::new(
+    "services",
+    "unregisterService",
+    "Deletes a service with its tags, schemas and dependencies.",
+)
+.with(&[Parameter::query(
+    "force",
+    "`1` or `true`: the service is deleted even if it has instances or consumers.",
+)]);
 
 pub const PUT_PROPERTIES: Operation = Operation::new(
     "services",
     "replaceServiceProperties",
-    "Replaces its properties; other members of the body are ignored.",
+    "Replaces the properties of a service. Other members of the body are ignored.",
 )
 .takes(dto::service::Properties::SHAPE);
 
-/// Writes of one request under way at once.
+/// How many writes of one request run at the same time.
 const AT_ONCE: usize = 64;
 
-/// Errors of one request that its answer shows.
+/// How many errors the answer lists.
 const SHOWN_ERRORS: usize = 100;
 
 pub(super) const NO_SERVICE: &str = "Service does not exist.";
 
-/// `POST /microservices`: the service, and with it tags and instances.
+/// `POST /microservices`: registers the service, then its tags and instances.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: CreateService = body(call.body())?;
     let Registration { service, tags, instances } =
@@ -99,7 +112,7 @@ pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::encoded(&Existence { service_id: id.to_string(), ..Existence::default() }))
 }
 
-/// Errors as one text. The first ones say what is wrong; all of a body of many instances would be many times its size.
+/// Lists the first errors in one text. All errors of a body with many instances would be many times larger than the body.
 fn listed(errors: &[Error]) -> String {
     let texts: Vec<String> = errors.iter().take(SHOWN_ERRORS).map(ToString::to_string).collect();
     let more = match errors.len().saturating_sub(SHOWN_ERRORS) {
@@ -128,7 +141,7 @@ async fn register_with(
     .map(drop)
 }
 
-/// `GET /microservices`: all of the tenant.
+/// `GET /microservices`.
 pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let with_shared = call.flag("withShared");
     if call.wants_current() {
@@ -144,7 +157,8 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     joined_reply(&api, "services", services)
 }
 
-/// `{"<member>":[…]}` of stored documents, `{}` of none. They are gone through twice: for their size first.
+/// `{"<member>":[…]}` with the stored documents of the services, `{}` if there are none. `services` is called twice: first to compute
+/// the size.
 pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
     api: &Api,
     member: &str,
@@ -172,8 +186,8 @@ pub(super) fn joined_reply<'a, I: Iterator<Item = &'a Arc<ServiceView>>>(
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::Get, id)?;
-    let find = |snapshot: &Snapshot| existing(snapshot, call.tenant(), id, NO_SERVICE).cloned();
-    let found = look_by_flags(&api, &call, find).await?;
+    let find = |snapshot: &Snapshot| require_service(snapshot, call.tenant(), id, NO_SERVICE).cloned();
+    let found = read_by_flags(&api, &call, find).await?;
     let json = &found.record.json;
     let mut body = Vec::with_capacity(json.len() + 16);
     body.extend_from_slice(b"{\"service\":");
@@ -203,7 +217,7 @@ pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     Ok(Reply::empty())
 }
 
-/// `DELETE /microservices`: many, each on its own.
+/// `DELETE /microservices`. Each deletion has its own result.
 pub async fn delete_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: DeleteServices = body(call.body())?;
     let deletion = body.into_deletion()?;

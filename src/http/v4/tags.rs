@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::look::{existing, look_by_flags};
+use super::fresh_read::{read_by_flags, require_service};
 use super::services::NO_SERVICE;
 use crate::actors::registry::messages::{ChangeTags, TagChange};
 use crate::domain::ServiceId;
@@ -18,19 +18,20 @@ use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const REPLACE: Operation =
-    Operation::new("tags", "replaceTags", "Exactly these tags.").takes(dto::tag::Tags::SHAPE);
+    Operation::new("tags", "replaceTags", "Replaces all tags of a service.").takes(dto::tag::Tags::SHAPE);
 
-pub const GET: Operation = Operation::new("tags", "readTags", "All tags of a service.")
+pub const GET: Operation = Operation::new("tags", "readTags", "Returns the tags of a service.")
     .with(parameters::FRESH)
     .answers(Success::Json(dto::tag::Tags::SHAPE));
 
-pub const PUT: Operation = Operation::new("tags", "setTag", "Changes a tag that is there.")
-    .with(&[Parameter::required("value", "The new value.")]);
+pub const PUT: Operation =
+    Operation::new("tags", "setTag", "Changes the value of a tag. The tag must exist.")
+        .with(&[Parameter::required("value", "The new value.")]);
 
 pub const DELETE: Operation =
-    Operation::new("tags", "deleteTags", "Deletes tags; none if one of them is not there.");
+    Operation::new("tags", "deleteTags", "Deletes tags. If one of them does not exist, none is deleted.");
 
-/// `POST …/tags`: exactly these.
+/// `POST …/tags`.
 pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     let tags = replacement(call.body(), id, api.rules.quotas.tags)?;
@@ -41,8 +42,8 @@ pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let id = call.param("serviceId");
     validate::service::id(ServiceRequest::GetTags, id)?;
-    let tags = look_by_flags(&api, &call, |snapshot| {
-        existing(snapshot, call.tenant(), id, NO_SERVICE)?;
+    let tags = read_by_flags(&api, &call, |snapshot| {
+        require_service(snapshot, call.tenant(), id, NO_SERVICE)?;
         let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(id));
         Ok(node.and_then(|node| node.tags.as_ref()).map(|(tags, _)| (**tags).clone()))
     });
@@ -59,7 +60,7 @@ pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     change(&api, &call, TagChange::Set { key, value }).await
 }
 
-/// `DELETE …/tags/{key}`: a comma list.
+/// `DELETE …/tags/{key}`, with tag names separated by commas.
 pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (id, key) = (call.param("serviceId"), call.param("key"));
     let keys: Vec<String> = key.split(',').map(str::to_owned).collect();

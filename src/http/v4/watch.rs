@@ -1,4 +1,4 @@
-//! Websockets: the watch of a consumer, the heartbeat of an instance.
+//! The websockets: the watch of a consumer, and the heartbeats of an instance.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -20,24 +20,25 @@ use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
 pub const HEARTBEAT: Operation = Operation::new(
     "instances",
     "beatByWebsocket",
-    "A websocket on which each pong is a heartbeat. Closed with 4001 when the instance is gone.",
+    "Opens a websocket on which each pong is a heartbeat. The server closes it with 4001 when the instance no longer exists.",
 )
 .answers(Success::Pongs);
 
 pub const WATCH: Operation = Operation::new(
     "discovery",
     "watch",
-    "A websocket: changes of the instances of all services this consumer depends on.",
+    "Opens a websocket that gets the changes of instances of all services that the consumer depends on.",
 )
 .answers(Success::Events(joined::EVENT));
 
-/// Clients look for this text: they register anew.
+/// Clients compare this text, and register again.
 const NO_SERVICE: &str = "service does not exist";
 const NO_INSTANCE: &str = "heartbeat reporting failed because the instance does not exist";
 
-/// `GET …/watcher`: events of the providers a consumer depends on.
+/// `GET …/watcher`: pushes the changes of the providers that a consumer depends on.
 ///
-/// The subscription is in the hub's mailbox before the handshake is answered: whatever changes from there on is pushed.
+/// The subscription is in the mailbox of the HubActor before the handshake is answered, so the client misses no change after the
+/// handshake.
 pub fn watch(api: &Arc<Api>, call: Call) -> Start {
     let (tenant, id) = (call.tenant().clone(), call.param("serviceId"));
     if let Err(refused) = validate::service::id(ServiceRequest::Watch, id) {
@@ -55,9 +56,9 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
     if let Err(why) = tell(&api.hub, message) {
         return Start::Refuse(refused(why).into());
     }
-    let guard = Guard { hub: api.hub.clone(), tenant: tenant.clone(), consumer, subscription };
+    let guard = SubscriptionGuard { hub: api.hub.clone(), tenant: tenant.clone(), consumer, subscription };
     if api.reader.load().service(&tenant, id).is_none() {
-        // Registered on another node a moment ago?
+        // Another node may just have registered it.
         let (api, id) = (Arc::clone(api), id.to_owned());
         actix::spawn(async move {
             api.freshness.catch_up().await;
@@ -69,23 +70,23 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
     Session::watch(reader, guard).into()
 }
 
-/// Ends the subscription with the session.
-struct Guard {
+/// Ends the subscription when the session ends.
+struct SubscriptionGuard {
     hub: Mailbox<HubActor>,
     tenant: Tenant,
     consumer: ServiceId,
     subscription: SubscriptionId,
 }
 
-impl Drop for Guard {
+impl Drop for SubscriptionGuard {
     fn drop(&mut self) {
         let (tenant, consumer) = (self.tenant.clone(), self.consumer.clone());
-        // A hub too busy to take this finds the session's outbox closed when it sweeps.
+        // If the mailbox of the HubActor is full, its next sweep finds the closed outbox of the session.
         let _ = tell(&self.hub, Unsubscribe { tenant, consumer, subscription: self.subscription });
     }
 }
 
-/// `GET …/heartbeat` as a websocket: every pong is a heartbeat.
+/// `GET …/heartbeat`, a websocket: each pong of the client is a heartbeat.
 pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
     let tenant = call.tenant().clone();
     let (service, instance) = (call.param("serviceId").to_owned(), call.param("instanceId").to_owned());
@@ -97,7 +98,7 @@ pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
     }
     let (outbox, reader) = outbox(1);
     if api.reader.load().instance(&tenant, &service, &instance).is_none() {
-        // Registered on another node a moment ago?
+        // Another node may just have registered it.
         let (api, tenant, service, instance) =
             (Arc::clone(api), tenant.clone(), service.clone(), instance.clone());
         actix::spawn(async move {
@@ -114,7 +115,7 @@ pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
         let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
         Box::pin(async move {
             let taken = take_exactly(&api, &tenant, &service, &instance).await;
-            // Without the store nobody knows whether it is gone: the next pong asks again.
+            // If the store does not answer, the instance may still exist. The next pong tries again.
             taken.err().filter(|error| error.code == Code::InstanceNotExists).map(|_| gone())
         }) as _
     };

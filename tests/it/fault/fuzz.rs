@@ -78,7 +78,7 @@ fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
         0 => dto::body::<dto::service::CreateService>(bytes)
             .and_then(|body| body.into_registration(100, &SizeLimits::default()))
             .map(drop),
-        1 => dto::body::<dto::instance::RegisterInstance>(bytes)
+        1 => dto::body::<dto::instance::RegisterInstanceBody>(bytes)
             .and_then(|body| body.into_instance("s", &SizeLimits::default()))
             .map(|instance| assert!(!json::encode(&instance).is_empty())),
         2 => dto::body::<dto::instance::Heartbeats>(bytes).and_then(|body| body.into_instances()).map(drop),
@@ -90,10 +90,12 @@ fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
                 .and_then(|body| body.into_dependencies(asker, DependencyWrite::Replace))
                 .map(drop)
         }
-        6 => dto::body::<dto::schema::PutSchema>(bytes).and_then(|body| body.into_schema("s", "x")).map(drop),
-        7 => {
-            dto::body::<dto::schema::PutSchemas>(bytes).and_then(|body| body.into_schemas("s", 100)).map(drop)
+        6 => {
+            dto::body::<dto::schema::SchemaBody>(bytes).and_then(|body| body.into_schema("s", "x")).map(drop)
         }
+        7 => dto::body::<dto::schema::SchemasBody>(bytes)
+            .and_then(|body| body.into_schemas("s", 100))
+            .map(drop),
         8 => dto::body::<dto::service::DeleteServices>(bytes).and_then(|body| body.into_deletion()).map(drop),
         _ => dto::tag::replacement(bytes, "s", 100).map(drop),
     };

@@ -96,14 +96,15 @@ fn show(state: &Arc<State>, call: Call) -> Answer {
         Err(error) => return error.into(),
     };
     let text = format!(
-        "id={} tenant={} surface={:?} consumer={} q={:?} rev={} fresh={:?}",
+        "id={} tenant={} surface={:?} consumer={} q={:?} rev={} noCache={} cacheOnly={}",
         call.param("id"),
         call.tenant(),
         call.surface(),
         consumer,
         call.query("q"),
         call.rev(),
-        call.freshness(),
+        call.wants_current(),
+        call.flag("cacheOnly"),
     );
     Reply::json(text).revision("abc").into()
 }
