@@ -36,11 +36,11 @@ pub struct Work<M> {
     /// What to do.
     pub message: M,
     /// Counts the message until it is dropped.
-    pub place: Place,
+    pub place: MailboxPlace,
 }
 
 /// A message's place in a mailbox.
-pub struct Place {
+pub struct MailboxPlace {
     _permit: OwnedSemaphorePermit,
     _counted: InMailbox,
 }
@@ -93,15 +93,17 @@ impl<A: Resident> Mailbox<A> {
     }
 
     fn around(address: Addr<A>) -> Self {
+        A::DEPTH.register();
         Self { address, places: Arc::new(Semaphore::new(A::MAILBOX)) }
     }
 
-    /// The bare address. What is sent through it is neither bounded nor counted: only tests use it.
+    /// The actor's address. Messages sent to it take no place in the mailbox: only for a test that breaks an actor.
+    #[cfg(feature = "test-doubles")]
     pub fn address(&self) -> &Addr<A> {
         &self.address
     }
 
-    fn place_if_free(&self) -> Result<Place, Refused> {
+    fn place_if_free(&self) -> Result<MailboxPlace, Refused> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => Ok(place::<A>(permit)),
             Err(TryAcquireError::NoPermits) => Err(Refused::Full),
@@ -109,11 +111,11 @@ impl<A: Resident> Mailbox<A> {
         }
     }
 
-    async fn place(&self) -> Result<Place, Refused> {
+    async fn place(&self) -> Result<MailboxPlace, Refused> {
         Arc::clone(&self.places).acquire_owned().await.map(place::<A>).map_err(|_| Refused::Gone)
     }
 
-    async fn send<M>(&self, message: M, place: Place) -> Result<M::Result, Refused>
+    async fn send<M>(&self, message: M, place: MailboxPlace) -> Result<M::Result, Refused>
     where
         A: Handler<Work<M>>,
         M: Message + Send + 'static,
@@ -126,8 +128,8 @@ impl<A: Resident> Mailbox<A> {
     }
 }
 
-fn place<A: Resident>(permit: OwnedSemaphorePermit) -> Place {
-    Place { _permit: permit, _counted: A::DEPTH.enter() }
+fn place<A: Resident>(permit: OwnedSemaphorePermit) -> MailboxPlace {
+    MailboxPlace { _permit: permit, _counted: A::DEPTH.enter() }
 }
 
 /// The actor's context holds the lifeline, so it is dropped when the actor ends, however it ends.

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::beats::{Beats, Taken};
+use super::beats::{Beats, BeatTaken};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
@@ -18,7 +18,7 @@ use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::RegistryCore;
 use super::registry::messages::{
-    Author, ChangeInstance, Committed, FormerLease, InstanceChange, RegisterInstance, RegisterService,
+    Author, ChangeInstance, Committed, FormerLease, InstanceEdit, RegisterInstance, RegisterService,
     UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
@@ -205,7 +205,7 @@ impl Stage {
     }
 
     /// A request that changes an instance, and waits until it is seen.
-    pub async fn change(&self, id: &str, change: InstanceChange) {
+    pub async fn change(&self, id: &str, change: InstanceEdit) {
         let (service, instance) = (self.service.clone(), InstanceId::from(id));
         let message = ChangeInstance { tenant: tenant(), service, instance, change };
         let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
@@ -237,7 +237,7 @@ impl Stage {
     }
 
     pub fn beat(&self, id: &str, entry: &Arc<InstanceEntry>) {
-        assert_eq!(self.beats.take(|| self.at(id), entry), Taken::Queued);
+        assert_eq!(self.beats.take(|| self.at(id), entry), BeatTaken::Queued);
     }
 
     /// How many instances the snapshot shows, once it holds all that the store does.

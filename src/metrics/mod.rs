@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 /// A count that only grows.
 #[derive(Debug)]
 pub struct Counter {
@@ -118,6 +120,14 @@ impl Depth {
         u64::try_from(self.messages.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// Makes [`mailboxes`] report this mailbox.
+    pub fn register(&'static self) {
+        let mut mailboxes = MAILBOXES.lock();
+        if !mailboxes.iter().any(|known| std::ptr::eq(*known, self)) {
+            mailboxes.push(self);
+        }
+    }
+
     /// A message was sent; it counts until what is returned is dropped.
     pub fn enter(&'static self) -> InMailbox {
         self.messages.fetch_add(1, Ordering::Relaxed);
@@ -135,22 +145,10 @@ impl Drop for InMailbox {
     }
 }
 
-/// Of the RegistryActor.
-pub static REGISTRY_MAILBOX: Depth = Depth::new("RegistryActor");
-/// Of the HubActor.
-pub static HUB_MAILBOX: Depth = Depth::new("HubActor");
-/// Of the WatchActor.
-pub static WATCH_MAILBOX: Depth = Depth::new("WatchActor");
-/// Of the LeaseActor.
-pub static LEASE_MAILBOX: Depth = Depth::new("LeaseActor");
-/// Of the PeerActor.
-pub static PEER_MAILBOX: Depth = Depth::new("PeerActor");
-/// Of the RetireActor.
-pub static RETIRE_MAILBOX: Depth = Depth::new("RetireActor");
+/// The mailboxes of the actors that were started.
+static MAILBOXES: Mutex<Vec<&'static Depth>> = Mutex::new(Vec::new());
 
-/// Each actor with the messages it has not finished.
-pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
-    [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX, &RETIRE_MAILBOX]
-        .into_iter()
-        .map(|depth| (depth.actor, depth.messages()))
+/// The name of each actor, and how many messages it has not finished.
+pub fn mailboxes() -> Vec<(&'static str, u64)> {
+    MAILBOXES.lock().iter().map(|depth| (depth.actor, depth.messages())).collect()
 }

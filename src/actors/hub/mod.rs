@@ -8,16 +8,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
-use self::outbox::{Action as Told, EventFrame, Outbox};
+use self::outbox::{EventFrame, Outbox};
 use super::mailbox::{Resident, Work};
-use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
+use crate::cache::{InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use actix::prelude::{Actor, AsyncContext, Context, Handler};
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 1024;
+static DEPTH: Depth = Depth::new("HubActor");
 /// How often sessions are looked for whose end was not told.
 const SWEEP: Duration = Duration::from_secs(30);
 
@@ -88,19 +88,14 @@ fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView
 }
 
 fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
-    let told = match change.action {
-        Action::Create => Told::Create,
-        Action::Update => Told::Update,
-        Action::Delete => Told::Delete,
-    };
     let key = json::encode(&provider.record.document.key(&change.at.tenant));
-    let frame = EventFrame::new(told, &key, &change.json);
+    let frame = EventFrame::new(change.action, &key, &change.json);
     if change.was_shown { frame.of_shown() } else { frame }
 }
 
 impl Resident for HubActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::HUB_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for HubActor {

@@ -6,36 +6,25 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use parking_lot::Mutex;
 
+use crate::cache::Action;
 use crate::domain::event::InstanceRef;
 use crate::frame::start_text_frame;
 
 /// Most instances that may wait for one session. More, and it is so far behind that it has to begin anew.
 pub const MOST_PENDING: usize = 65_536;
 
-/// What happened to an instance, as watchers are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// It is new to the watcher.
-    Create,
-    /// It changed.
-    Update,
-    /// It is gone.
-    Delete,
-}
-
-impl Action {
-    /// The word in the message. All are of one length, so a frame can be changed from one to another in place.
-    const fn word(self) -> &'static [u8; 6] {
-        match self {
-            Self::Create => b"CREATE",
-            Self::Update => b"UPDATE",
-            Self::Delete => b"DELETE",
-        }
+/// The word for an action in a message. All have one length, so a frame can be changed from one to another in place.
+const fn word(action: Action) -> &'static [u8; 6] {
+    match action {
+        Action::Create => b"CREATE",
+        Action::Update => b"UPDATE",
+        Action::Delete => b"DELETE",
     }
 }
 
@@ -56,7 +45,7 @@ impl EventFrame {
         const BEFORE_WORD: &[u8] = br#"{"action":""#;
         const BEFORE_KEY: &[u8] = br#"","key":"#;
         const BEFORE_INSTANCE: &[u8] = br#","instance":"#;
-        let word = action.word();
+        let word = word(action);
         let length = BEFORE_WORD.len()
             + word.len()
             + BEFORE_KEY.len()
@@ -83,8 +72,8 @@ impl EventFrame {
             return self.bytes;
         }
         let mut copy = BytesMut::from(self.bytes.as_ref());
-        if let Some(word) = copy.get_mut(self.word_at..self.word_at + action.word().len()) {
-            word.copy_from_slice(action.word());
+        if let Some(place) = copy.get_mut(self.word_at..self.word_at + word(action).len()) {
+            place.copy_from_slice(word(action));
         }
         copy.freeze()
     }
@@ -109,7 +98,7 @@ pub enum End {
 
 /// What the session takes.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
+pub enum OutboxItem {
     /// Whole frames to be sent, one behind the other.
     Frames(Bytes),
     /// Nothing more will come: how to end. Pending events are dropped; who reconnects lists anew.
@@ -118,14 +107,14 @@ pub enum Taken {
 
 /// The hub's side. Clones push into the same session.
 #[derive(Clone, Debug)]
-pub struct Outbox(Arc<Mutex<State>>);
+pub struct Outbox(Arc<Mutex<OutboxState>>);
 
 /// The session's side.
 #[derive(Debug)]
-pub struct OutboxReader(Arc<Mutex<State>>);
+pub struct OutboxReader(Arc<Mutex<OutboxState>>);
 
 #[derive(Debug, Default)]
-struct State {
+struct OutboxState {
     /// By the order of each instance's first pending event.
     pending: BTreeMap<u64, (Arc<InstanceRef>, Pending)>,
     places: HashMap<Arc<InstanceRef>, u64>,
@@ -147,7 +136,7 @@ struct Pending {
 
 /// An outbox for `most` pending instances, usually [`MOST_PENDING`].
 pub fn outbox(most: usize) -> (Outbox, OutboxReader) {
-    let state = Arc::new(Mutex::new(State { most, ..State::default() }));
+    let state = Arc::new(Mutex::new(OutboxState { most, ..OutboxState::default() }));
     (Outbox(Arc::clone(&state)), OutboxReader(state))
 }
 
@@ -155,7 +144,7 @@ impl Outbox {
     /// Adds an event. If more instances wait than may, the session is aborted.
     pub fn push(&self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
         let waker = {
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             if state.end.is_some() || state.reader_gone {
                 return;
             }
@@ -171,7 +160,7 @@ impl Outbox {
     /// Ends the session. A second end is ignored.
     pub fn finish(&self, end: End) {
         let waker = {
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             if state.end.is_some() {
                 return;
             }
@@ -183,23 +172,23 @@ impl Outbox {
 
     /// Whether the session is over: nothing pushed will be sent.
     pub fn is_closed(&self) -> bool {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         state.reader_gone || state.end.is_some()
     }
 
     /// Instances that have an event waiting.
     pub fn pending(&self) -> usize {
-        lock(&self.0).pending.len()
+        self.0.lock().pending.len()
     }
 }
 
 impl OutboxReader {
     /// Takes what waits, oldest first: as many frames as fit in `most_bytes`, but one at least.
-    pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<Taken> {
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<OutboxItem> {
         let mut frames: Vec<Bytes> = Vec::new();
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if let Some(end) = &state.end {
-            return Poll::Ready(Taken::End(end.clone()));
+            return Poll::Ready(OutboxItem::End(end.clone()));
         }
         let mut size = 0;
         while let Some(entry) = state.pending.first_entry() {
@@ -223,14 +212,14 @@ impl OutboxReader {
                 }
                 Poll::Pending
             }
-            [one] => Poll::Ready(Taken::Frames(one.clone())),
+            [one] => Poll::Ready(OutboxItem::Frames(one.clone())),
             many => {
                 drop(state);
                 let mut joined = BytesMut::with_capacity(size);
                 for frame in many {
                     joined.extend_from_slice(frame);
                 }
-                Poll::Ready(Taken::Frames(joined.freeze()))
+                Poll::Ready(OutboxItem::Frames(joined.freeze()))
             }
         }
     }
@@ -241,13 +230,13 @@ const IDLE_CAPACITY: usize = 16;
 
 impl Drop for OutboxReader {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.reader_gone = true;
         state.forget();
     }
 }
 
-impl State {
+impl OutboxState {
     fn add(&mut self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
         let Some(place) = self.places.get(instance).copied() else {
             let pending = Pending { known: frame.was_shown, action: frame.action, frame: frame.clone() };
@@ -280,11 +269,6 @@ impl State {
         self.pending = BTreeMap::new();
         self.places = HashMap::new();
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Nothing that can panic runs under the lock.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(waker: Option<Waker>) {
@@ -335,8 +319,8 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(taken) = reader.poll_take(&mut cx, 300) {
             match taken {
-                Taken::Frames(frames) => out.extend(messages(&frames)),
-                Taken::End(end) => {
+                OutboxItem::Frames(frames) => out.extend(messages(&frames)),
+                OutboxItem::End(end) => {
                     out.push(format!("{end:?}"));
                     break;
                 }
@@ -436,7 +420,7 @@ mod tests {
         }
         let mut cx = Context::from_waker(Waker::noop());
         let mut sizes = Vec::new();
-        while let Poll::Ready(Taken::Frames(frames)) = reader.poll_take(&mut cx, 1) {
+        while let Poll::Ready(OutboxItem::Frames(frames)) = reader.poll_take(&mut cx, 1) {
             sizes.push(messages(&frames).len());
         }
         assert_eq!(sizes, [1, 1, 1]);

@@ -25,12 +25,12 @@ use crate::cache::SnapshotReader;
 use crate::clock::Clock;
 use crate::domain::instance::PropertiesFrom;
 use crate::error::Code;
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{KeepAlive, LeaseId, Store};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 16;
+static DEPTH: Depth = Depth::new("LeaseActor");
 /// How long beats gather before they are sent.
 const GATHER: Duration = Duration::from_millis(100);
 /// Batches on their way at once: one that waits for a slow lease must not hold the others.
@@ -81,7 +81,7 @@ impl LeaseActor {
 
 impl Resident for LeaseActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::LEASE_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for LeaseActor {

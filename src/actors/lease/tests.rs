@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::actors::registry::messages::InstanceChange;
+use crate::actors::registry::messages::InstanceEdit;
 use crate::actors::tests::{Stage, eventually, lease_of};
 use crate::cache::InstanceEntry;
 use crate::domain::json;
@@ -89,8 +89,8 @@ async fn it_is_written_again_as_it_was() {
     let stage = Stage::set().await;
     stage.registered("i").await;
     let weight = json::TextMap::from([("weight".to_owned(), "0".to_owned())]);
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
-    stage.change("i", InstanceChange::Properties(weight.clone())).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Properties(weight.clone())).await;
     for round in 0..2 {
         let entry = stage.entry("i").unwrap();
         expire(&stage, lease_of(&entry)).await;

@@ -32,12 +32,12 @@ use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics;
+use crate::metrics::Depth;
 use crate::store::{Key, Store, StoreError};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 16;
+static DEPTH: Depth = Depth::new("PeerActor");
 /// How often the store is probed.
 const PROBE: Duration = Duration::from_secs(1);
 /// How often while it is away: clients that went to another node may come back within a second.
@@ -130,14 +130,14 @@ impl PeerActor {
 
 impl Resident for PeerActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::PEER_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for PeerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for task in [Task::Probe, Task::Beat] {
+        for task in [PeerTask::Probe, PeerTask::Beat] {
             run_until_end(ctx, task.run(Rc::clone(&self.core)));
         }
     }
@@ -171,12 +171,12 @@ impl Handler<Work<LeaveCluster>> for PeerActor {
 }
 
 /// What runs beside the mailbox.
-enum Task {
+enum PeerTask {
     Probe,
     Beat,
 }
 
-impl Task {
+impl PeerTask {
     async fn run(self, core: Rc<PeerCore>) {
         match self {
             Self::Probe => probe(core).await,

@@ -33,13 +33,13 @@ const MAX_WAIT: Duration = Duration::from_secs(4);
 /// through for each of them.
 const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
 
-type Outcome = Result<TxnOutcome, StoreError>;
+type TxnAnswer = Result<TxnOutcome, StoreError>;
 
-struct Waiting {
+struct WaitingTxn {
     txn: Txn,
     size: usize,
     since: Monotonic,
-    reply: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<TxnAnswer>,
 }
 
 /// Gathers and submits. Lives on one thread; clones share one queue.
@@ -47,12 +47,12 @@ struct Waiting {
 pub struct Batcher {
     store: Arc<dyn Store>,
     clock: Clock,
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<BatcherState>>,
 }
 
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
+struct BatcherState {
+    waiting: VecDeque<WaitingTxn>,
     /// Bytes of those.
     bytes: usize,
     in_flight: usize,
@@ -65,7 +65,7 @@ impl Batcher {
     }
 
     /// Commits a transaction with whatever else waits.
-    pub async fn submit(&self, txn: Txn) -> Outcome {
+    pub async fn submit(&self, txn: Txn) -> TxnAnswer {
         let (reply, outcome) = oneshot::channel();
         let size = txn_size(&txn);
         {
@@ -76,7 +76,7 @@ impl Batcher {
             }
             state.bytes += size;
             let since = self.clock.monotonic();
-            state.waiting.push_back(Waiting { txn, size, since, reply });
+            state.waiting.push_back(WaitingTxn { txn, size, since, reply });
         }
         self.depart();
         outcome
@@ -114,7 +114,7 @@ impl Batcher {
     }
 }
 
-impl State {
+impl BatcherState {
     /// Refuses those that have waited too long: they stand in front.
     fn drop_late(&mut self, now: Monotonic) {
         while self.waiting.front().is_some_and(|first| first.since + MAX_WAIT <= now) {
@@ -130,9 +130,9 @@ impl State {
 
 /// As many from the front as fit; one that writes or compares a key written by one before it waits for the next, in its
 /// place: within a batch nobody sees what another one wrote.
-fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let mut batch: Vec<Waiting> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
-    let mut written = Written::default();
+fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
+    let mut batch: Vec<WaitingTxn> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
+    let mut written = WrittenKeys::default();
     let mut left = VecDeque::new();
     let mut bytes = 0;
     while let Some(next) = waiting.pop_front() {
@@ -159,12 +159,12 @@ fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
 
 /// Keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only they are scanned.
 #[derive(Default)]
-struct Written {
+struct WrittenKeys {
     keys: HashSet<Key>,
     prefixes: Vec<Key>,
 }
 
-impl Written {
+impl WrittenKeys {
     fn add(&mut self, key: &Key) {
         if is_prefix(key) {
             self.prefixes.push(Key::clone(key));

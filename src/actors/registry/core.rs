@@ -10,12 +10,12 @@ use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
 use super::deadline::Deadline;
-use super::dependency_waiting::Waiting;
+use super::dependency_waiting::WaitingDependencies;
 use super::lease_pool::LeasePool;
 use super::messages::{Author, Committed};
 use super::rules::RegistryRules;
-use super::schema_text_table::SchemaTexts;
-use super::turns::{Turn, Turns};
+use super::schema_text_table::SchemaTextTable;
+use super::turns::{WriteTurn, WriteTurns};
 use crate::actors::freshness::{Behind, Freshness};
 use crate::cache::snapshot::Usage;
 use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
@@ -47,11 +47,11 @@ pub struct RegistryCore {
     pub(super) clock: Clock,
     pub(super) rules: RegistryRules,
     /// One writer of a key at a time on this node.
-    turns: Turns,
+    turns: WriteTurns,
     /// Changes of dependency rules that wait.
-    pub(super) dependencies: Waiting,
+    pub(super) dependencies: WaitingDependencies,
     /// Texts of schemas that wait for their end, and how long texts are.
-    pub(super) texts: SchemaTexts,
+    pub(super) texts: SchemaTextTable,
     /// What is being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
     /// Turns of [`Self::read`].
@@ -77,9 +77,9 @@ impl RegistryCore {
             freshness,
             clock,
             rules,
-            turns: Turns::default(),
-            dependencies: Waiting::default(),
-            texts: SchemaTexts::default(),
+            turns: WriteTurns::default(),
+            dependencies: WaitingDependencies::default(),
+            texts: SchemaTextTable::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),
@@ -128,7 +128,7 @@ impl RegistryCore {
 
     /// Waits for the turn to write a key whose value is compared with: before the value is looked at, and kept until it is
     /// written.
-    pub(super) async fn turn(&self, key: &Key) -> Result<Turn, Error> {
+    pub(super) async fn turn(&self, key: &Key) -> Result<WriteTurn, Error> {
         self.turns.take(key).await
     }
 

@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
-use super::dependency_rules::{Request, Rules};
+use super::dependency_rules::{DependencyRequest, RuleWriter};
 use super::dependency_waiting::Direct;
-use super::failure::Failure;
-use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, Reply};
+use super::failure::DependencyFailure;
+use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, WriteReply};
 use super::rules::DependencyMode;
 use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::dependency::{self, ALL_VERSIONS, Dependency, merged_providers};
@@ -27,10 +27,10 @@ use crate::error::{Code, Error};
 use crate::store::{Compare, Key, Op, Txn, keys};
 
 /// A consumer that exists: where it lives, and its id.
-type Consumer = (Tenant, ServiceId);
+type ConsumerAt = (Tenant, ServiceId);
 
 /// Takes requests of clients.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> Reply<()> {
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> WriteReply<()> {
     let ChangeDependencies { tenant, requests, merge } = message;
     core.be_current().await?;
     let complete = all_completed(&core.reader.load(), &tenant, requests, merge)?;
@@ -64,8 +64,8 @@ fn all_completed(
     tenant: &Tenant,
     requests: Vec<Dependency>,
     merge: Merge,
-) -> Result<Vec<(Consumer, Dependency)>, Error> {
-    let mut all: Vec<(Consumer, Dependency)> = Vec::new();
+) -> Result<Vec<(ConsumerAt, Dependency)>, Error> {
+    let mut all: Vec<(ConsumerAt, Dependency)> = Vec::new();
     for request in requests {
         let (consumer, request) = completed(snapshot, tenant, request, merge)?;
         let same = all.iter_mut().find(|(known, _)| merge == Merge::Replace && *known == consumer);
@@ -83,7 +83,7 @@ fn completed(
     tenant: &Tenant,
     request: Dependency,
     merge: Merge,
-) -> Result<(Consumer, Dependency), Error> {
+) -> Result<(ConsumerAt, Dependency), Error> {
     let mut own = request.consumer.unwrap_or_default();
     if own.tenant.is_empty() {
         tenant.as_str().clone_into(&mut own.tenant);
@@ -122,9 +122,9 @@ fn completed(
 
 /// 400100 if requests give a consumer too many providers, as far as this node knows what it has. When they are applied, what
 /// others have added by then counts too.
-fn check_quota(core: &RegistryCore, requests: &[(Consumer, Dependency)]) -> Result<(), Error> {
+fn check_quota(core: &RegistryCore, requests: &[(ConsumerAt, Dependency)]) -> Result<(), Error> {
     let snapshot = core.reader.load();
-    let mut held: HashMap<&Consumer, Vec<ServiceKey>> = HashMap::new();
+    let mut held: HashMap<&ConsumerAt, Vec<ServiceKey>> = HashMap::new();
     for (consumer, request) in requests {
         let current = held.entry(consumer).or_insert_with(|| held_by(&snapshot, consumer).to_vec());
         let wanted = merged_providers(current, &request.providers, request.replace);
@@ -135,7 +135,7 @@ fn check_quota(core: &RegistryCore, requests: &[(Consumer, Dependency)]) -> Resu
 }
 
 /// The providers of a consumer.
-fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &Consumer) -> &'a [ServiceKey] {
+fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &ConsumerAt) -> &'a [ServiceKey] {
     let rule = snapshot.tenant(tenant).and_then(|view| {
         let consumer = view.service(id.as_str())?;
         view.consumer_rule(&consumer.versioned_path)
@@ -144,7 +144,7 @@ fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &Consumer) -> &'a [ServiceK
 }
 
 /// Records what a find has shown. Many finds show the same before the rule is there; only one request waits.
-pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) -> Reply<()> {
+pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) -> WriteReply<()> {
     let RecordDependency { tenant, dependency } = message;
     let consumer = (tenant.clone(), ServiceId::from(&*dependency.consumer_id));
     if held_by(&core.reader.load(), &consumer).len() >= core.rules.quotas.dependencies {
@@ -207,7 +207,7 @@ pub(super) async fn apply_directly(
 async fn apply_waiting(core: &RegistryCore) {
     let taken = core.dependencies.take();
     let snapshot = core.reader.load_full();
-    let (requests, replies): (Vec<Request>, Vec<_>) = taken
+    let (requests, replies): (Vec<DependencyRequest>, Vec<_>) = taken
         .into_iter()
         .map(|Direct { mut request, reply }| {
             let consumer = request.consumer.as_ref();
@@ -216,23 +216,23 @@ async fn apply_waiting(core: &RegistryCore) {
             if let Some(tenant) = &tenant {
                 leave_out_unknown(&snapshot, tenant, &mut request);
             }
-            (Request { dependency: request, entry: None }, (tenant, reply))
+            (DependencyRequest { dependency: request, entry: None }, (tenant, reply))
         })
         .unzip();
     let cleaned_up: BTreeSet<Tenant> = replies.iter().filter_map(|(tenant, _)| tenant.clone()).collect();
     drop(snapshot);
-    let mut outcomes = Rules::new(core, None).apply(&requests, &[], None).await.into_iter();
+    let mut outcomes = RuleWriter::new(core, None).apply(&requests, &[], None).await.into_iter();
     let mut cleanings = HashMap::new();
     for tenant in cleaned_up {
         let cleaned = clean_up(core, &tenant, &[], None).await;
         cleanings.insert(tenant, cleaned);
     }
-    let mut failure: Option<Failure> = None;
+    let mut failure: Option<DependencyFailure> = None;
     for (tenant, reply) in replies {
         let outcome = match outcomes.next().or_else(|| failure.clone().map(Err)) {
-            Some(outcome) => outcome.map_err(|error| Failure::clone(failure.insert(error))),
+            Some(outcome) => outcome.map_err(|error| DependencyFailure::clone(failure.insert(error))),
             None => {
-                Err(Failure::Later(Error::new(Code::Unavailable, "the change of dependencies was not made")))
+                Err(DependencyFailure::Later(Error::new(Code::Unavailable, "the change of dependencies was not made")))
             }
         };
         let cleaned = tenant.and_then(|tenant| cleanings.get(&tenant).cloned());

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::core::RegistryCore;
 use super::dependency_store::{consumer_key, read_rules, write};
-use super::failure::Failure;
+use super::failure::DependencyFailure;
 use crate::cache::snapshot::Snapshot;
 use crate::domain::dependency::{self, Dependency};
 use crate::domain::event::{Revision, ServiceName};
@@ -26,7 +26,7 @@ const MAX_ABSENT: usize = 2 * PROVIDERS_AT_ONCE;
 const CONSUMERS_AT_ONCE: usize = 30;
 
 /// A provider that no service is, and the consumers whose rules name it.
-struct Dead {
+struct DeadProvider {
     /// A key of it; the alias counts nothing.
     provider: ServiceKey,
     /// The version keys it has rules under.
@@ -49,7 +49,7 @@ pub(super) async fn clean_up(
     tenant: &Tenant,
     fences: &[Compare],
     written: Option<Revision>,
-) -> Result<Option<Revision>, Failure> {
+) -> Result<Option<Revision>, DependencyFailure> {
     core.catch_up_with(written).await;
     let snapshot = core.reader.load_full();
     let dead = dead_providers(&snapshot, tenant);
@@ -60,7 +60,7 @@ pub(super) async fn clean_up(
     Ok(revision)
 }
 
-fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<Dead> {
+fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<DeadProvider> {
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
     let nameless = view.nameless_provider_rules().filter_map(|(path, rules)| {
         let mut parts = path.splitn(3, '/').map(str::to_owned);
@@ -76,7 +76,7 @@ fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<Dead> {
         };
         let dead: Vec<ServiceKey> = consumers().filter(is_dead).cloned().collect();
         let has_end = !dead.is_empty() || consumers().next().is_none();
-        has_end.then(|| Dead { provider, versions: rules.keys().cloned().collect(), consumers: dead })
+        has_end.then(|| DeadProvider { provider, versions: rules.keys().cloned().collect(), consumers: dead })
     });
     nameless.take(MAX_PROVIDERS).collect()
 }
@@ -86,14 +86,14 @@ async fn drop_rules(
     core: &RegistryCore,
     snapshot: &Snapshot,
     fences: &[Compare],
-    dead: &[Dead],
-) -> Result<Option<Revision>, Failure> {
+    dead: &[DeadProvider],
+) -> Result<Option<Revision>, DependencyFailure> {
     let providers: HashSet<[&str; 4]> = dead.iter().map(|dead| dependency::name(&dead.provider)).collect();
     let is_dropped = |key: &ServiceKey| providers.contains(&dependency::name(key)) && !snapshot.is_meant(key);
     // A consumer may stand in the rules of several providers, and of several version keys.
     let consumers: BTreeSet<Key> = dead.iter().flat_map(|dead| &dead.consumers).map(consumer_key).collect();
     let consumers: Vec<Key> = consumers.into_iter().collect();
-    let mut step = Step::new(core, fences);
+    let mut step = CleanupStep::new(core, fences);
     for consumers in consumers.chunks(CONSUMERS_AT_ONCE) {
         for (key, rule) in consumers.iter().zip(read_rules(core, consumers).await?) {
             let (dropped, left): (Vec<_>, Vec<_>) = rule.partners.iter().cloned().partition(is_dropped);
@@ -124,7 +124,7 @@ async fn drop_rules(
 
 /// Writes that are gathered up to what one transaction takes. The first one whose compares fail ends it: what is left is the
 /// next clean-up's.
-struct Step<'a> {
+struct CleanupStep<'a> {
     core: &'a RegistryCore,
     fences: &'a [Compare],
     /// Prefixes below which nothing may be.
@@ -134,7 +134,7 @@ struct Step<'a> {
     revision: Option<Revision>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> CleanupStep<'a> {
     fn new(core: &'a RegistryCore, fences: &'a [Compare]) -> Self {
         let (absent, writes) = (BTreeSet::new(), Vec::new());
         Self { core, fences, absent, writes, has_failed: false, revision: None }
@@ -145,7 +145,7 @@ impl<'a> Step<'a> {
         &mut self,
         dropped: impl Iterator<Item = &ServiceKey>,
         write: Option<(Compare, Op)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DependencyFailure> {
         let Some(write) = write.filter(|_| !self.has_failed) else { return Ok(()) };
         let absent: Vec<Key> = dropped.flat_map(what_it_means).collect();
         if self.absent.len() + absent.len() > MAX_ABSENT {
@@ -156,7 +156,7 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), Failure> {
+    async fn write(&mut self) -> Result<(), DependencyFailure> {
         let (absent, writes) = (std::mem::take(&mut self.absent), std::mem::take(&mut self.writes));
         if writes.is_empty() || self.has_failed {
             return Ok(());

@@ -12,8 +12,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::core::RegistryCore;
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
-use super::dependency_rules::{Request, Rules};
-use super::failure::Failure;
+use super::dependency_rules::{DependencyRequest, RuleWriter};
+use super::failure::DependencyFailure;
 use crate::clock::Monotonic;
 use crate::domain::Tenant;
 use crate::domain::dependency::Dependency;
@@ -86,7 +86,7 @@ enum Drained {
     HeldElsewhere,
 }
 
-async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, Failure> {
+async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, DependencyFailure> {
     let lock: Key = keys::DEPENDENCY_LOCK.into();
     let value = Bytes::from(format!("{owner}-{}", core.clock.unix_millis()));
     let lease = core.leases.take(LOCK_TTL).await?;
@@ -154,7 +154,7 @@ async fn apply_all(
     entries: &[Entry],
     fence: &Compare,
     lock: &Key,
-) -> Result<i64, Failure> {
+) -> Result<i64, DependencyFailure> {
     let until = core.clock.monotonic() + MAX_HOLD;
     let unlock = [Op::Delete(Key::clone(lock))];
     let mut decoded: Vec<Dependency> = entries.iter().map(decode).collect();
@@ -164,7 +164,7 @@ async fn apply_all(
     let snapshot = core.reader.load_full();
     if youngest.is_some_and(|youngest| snapshot.revision < youngest) {
         let error = Error::new(Code::Unavailable, "the snapshot is older than the dependency requests");
-        return Err(Failure::Later(error));
+        return Err(DependencyFailure::Later(error));
     }
     confine(core, &mut decoded, entries);
     for (request, entry) in decoded.iter_mut().zip(entries) {
@@ -174,10 +174,10 @@ async fn apply_all(
     }
     drop(snapshot);
     let first_replacing = decoded.iter().position(|request| request.replace).unwrap_or(entries.len());
-    let mut requests: Vec<Request> = decoded
+    let mut requests: Vec<DependencyRequest> = decoded
         .into_iter()
         .zip(entries)
-        .map(|(dependency, entry)| Request { dependency, entry: Some(entry.clone()) })
+        .map(|(dependency, entry)| DependencyRequest { dependency, entry: Some(entry.clone()) })
         .collect();
     let replacing = requests.split_off(first_replacing);
     let tenants: BTreeSet<Tenant> = replacing
@@ -185,18 +185,18 @@ async fn apply_all(
         .filter(|request| request.dependency.replace)
         .filter_map(|request| tenant_of(&request.entry.as_ref()?.key))
         .collect();
-    let mut rules = Rules::new(core, Some(fence.clone()));
+    let mut rules = RuleWriter::new(core, Some(fence.clone()));
     let is_last = replacing.is_empty();
     let last = if is_last { &unlock[..] } else { &[] };
     let mut revision = apply_closing(core, &mut rules, &requests, fence, last, until).await?;
     if is_last || core.clock.monotonic() >= until {
         return Ok(revision);
     }
-    let (unclosed, closing): (Vec<Request>, Vec<Request>) = replacing
+    let (unclosed, closing): (Vec<DependencyRequest>, Vec<DependencyRequest>) = replacing
         .into_iter()
-        .map(|Request { dependency, entry }| {
-            let close = Request { dependency: Dependency::default(), entry };
-            (Request { dependency, entry: None }, close)
+        .map(|DependencyRequest { dependency, entry }| {
+            let close = DependencyRequest { dependency: Dependency::default(), entry };
+            (DependencyRequest { dependency, entry: None }, close)
         })
         .unzip();
     let applied = rules.apply(&unclosed, &[], Some(until)).await;
@@ -227,12 +227,12 @@ async fn apply_all(
 /// is dropped: nothing may wait behind it for ever.
 async fn apply_closing(
     core: &RegistryCore,
-    rules: &mut Rules<'_>,
-    requests: &[Request],
+    rules: &mut RuleWriter<'_>,
+    requests: &[DependencyRequest],
     fence: &Compare,
     last: &[Op],
     until: Monotonic,
-) -> Result<i64, Failure> {
+) -> Result<i64, DependencyFailure> {
     let mut revision = 0;
     let outcomes = rules.apply(requests, last, Some(until)).await;
     let count = requests.len();
@@ -255,7 +255,7 @@ async fn apply_closing(
     Ok(revision)
 }
 
-fn dropped(key: &Key, why: &Failure) -> String {
+fn dropped(key: &Key, why: &DependencyFailure) -> String {
     format!("the dependency request {key} is dropped: {why}")
 }
 

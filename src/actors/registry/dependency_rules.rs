@@ -8,8 +8,8 @@
 use std::collections::{HashMap, HashSet};
 
 use super::core::RegistryCore;
-use super::dependency_store::{MAX_BYTES, MAX_OPS, Rule, consumer_key, provider_key, read_rules, write};
-use super::failure::Failure;
+use super::dependency_store::{MAX_BYTES, MAX_OPS, StoredRule, consumer_key, provider_key, read_rules, write};
+use super::failure::DependencyFailure;
 use crate::clock::Monotonic;
 use crate::domain::ServiceKey;
 use crate::domain::dependency::{self, Dependency, merged_providers, same_partner};
@@ -25,7 +25,7 @@ const MAX_KNOWN_BYTES: usize = 16 << 20;
 const PARTNER_FRAME: usize = 100;
 
 /// A request, and what waits for it.
-pub(super) struct Request {
+pub(super) struct DependencyRequest {
     /// The request; without a consumer it changes nothing.
     pub dependency: Dependency,
     /// What is compared with and deleted in the transaction that applies it: the key it waits under. If that is another
@@ -34,17 +34,17 @@ pub(super) struct Request {
 }
 
 /// Applies requests, and remembers the rules it has read and written.
-pub(super) struct Rules<'a> {
+pub(super) struct RuleWriter<'a> {
     core: &'a RegistryCore,
     /// What must hold with every write.
     fence: Option<Compare>,
-    known: HashMap<Key, Rule>,
+    known: HashMap<Key, StoredRule>,
     known_bytes: usize,
 }
 
 /// Requests applied in memory that fit into one transaction, or a single one.
 #[derive(Default)]
-struct Group {
+struct RequestGroup {
     /// The partners of each rule they change, in the order of the first change.
     partners: HashMap<Key, Vec<ServiceKey>>,
     order: Vec<Key>,
@@ -68,7 +68,7 @@ struct Edits {
 }
 
 /// How a group fared.
-enum Written {
+enum GroupOutcome {
     At(Option<Revision>),
     /// Others have written the same rules.
     Not,
@@ -76,7 +76,7 @@ enum Written {
     Overtaken(Vec<Key>),
 }
 
-impl<'a> Rules<'a> {
+impl<'a> RuleWriter<'a> {
     /// Over a store; `fence` is compared with each write.
     pub fn new(core: &'a RegistryCore, fence: Option<Compare>) -> Self {
         Self { core, fence, known: HashMap::new(), known_bytes: 0 }
@@ -87,10 +87,10 @@ impl<'a> Rules<'a> {
     /// request the store refuses as it is (its rules are too large) fails alone.
     pub async fn apply(
         &mut self,
-        requests: &[Request],
+        requests: &[DependencyRequest],
         last: &[Op],
         until: Option<Monotonic>,
-    ) -> Vec<Result<Option<Revision>, Failure>> {
+    ) -> Vec<Result<Option<Revision>, DependencyFailure>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut overtaken = HashSet::new();
         let mut deadline = self.core.deadline();
@@ -101,7 +101,7 @@ impl<'a> Rules<'a> {
                 break;
             }
             if let Err(error) = deadline.check() {
-                outcomes.push(Err(Failure::Later(error)));
+                outcomes.push(Err(DependencyFailure::Later(error)));
                 break;
             }
             let most = if alone > 0 { 1 } else { rest.len() };
@@ -113,13 +113,13 @@ impl<'a> Rules<'a> {
                 }
             };
             match written {
-                Ok(Written::At(revision)) => {
+                Ok(GroupOutcome::At(revision)) => {
                     outcomes.extend(std::iter::repeat_n(Ok(revision), group));
                     alone = alone.saturating_sub(group);
                     deadline = self.core.deadline();
                 }
-                Ok(Written::Not) => self.forget(),
-                Ok(Written::Overtaken(keys)) => overtaken.extend(keys),
+                Ok(GroupOutcome::Not) => self.forget(),
+                Ok(GroupOutcome::Overtaken(keys)) => overtaken.extend(keys),
                 Err(failure) if failure.is_final() && group > 1 => alone = group,
                 Err(failure) if failure.is_final() => {
                     self.forget();
@@ -144,17 +144,17 @@ impl<'a> Rules<'a> {
     /// Applies as many of the first as fit: how many, and what became of them.
     async fn apply_some(
         &mut self,
-        rest: &[Request],
+        rest: &[DependencyRequest],
         most: usize,
         last: &[Op],
         overtaken: &HashSet<Key>,
-    ) -> Result<(usize, Result<Written, Failure>), Failure> {
+    ) -> Result<(usize, Result<GroupOutcome, DependencyFailure>), DependencyFailure> {
         let window = rest.get(..window(rest).min(most)).unwrap_or(rest);
         let window = match self.learn(window).await {
             Err(failure) if failure.is_final() => return Ok((window.len(), Err(failure))),
             learned => window.get(..learned?).unwrap_or(window),
         };
-        let mut group = Group::default();
+        let mut group = RequestGroup::default();
         for request in window {
             let entry = request.entry.as_ref();
             if entry.is_none_or(|entry| !overtaken.contains(&entry.key)) {
@@ -179,7 +179,7 @@ impl<'a> Rules<'a> {
 
     /// Reads what requests touch and is not known; of how many. Providers that a consumer keeps are not looked at: they have
     /// the consumer in their rules since it was added.
-    async fn learn(&mut self, requests: &[Request]) -> Result<usize, Failure> {
+    async fn learn(&mut self, requests: &[DependencyRequest]) -> Result<usize, DependencyFailure> {
         if self.known_bytes > MAX_KNOWN_BYTES {
             self.forget();
         }
@@ -208,7 +208,7 @@ impl<'a> Rules<'a> {
         self.core.rules.cross_domain.connects(&consumer.tenant, &provider.tenant)
     }
 
-    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), Failure> {
+    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), DependencyFailure> {
         let missing: Vec<Key> = rule_keys.into_iter().filter(|key| !self.known.contains_key(key)).collect();
         let rules = read_rules(self.core, &missing).await?;
         for (key, rule) in missing.into_iter().zip(rules) {
@@ -219,19 +219,19 @@ impl<'a> Rules<'a> {
     }
 
     /// The partners of a rule after the group.
-    fn partners<'b>(&'b self, group: &'b Group, key: &Key) -> &'b [ServiceKey] {
+    fn partners<'b>(&'b self, group: &'b RequestGroup, key: &Key) -> &'b [ServiceKey] {
         let known = || self.known.get(key).map_or(&[][..], |rule| rule.partners.as_slice());
         group.partners.get(key).map_or_else(known, Vec::as_slice)
     }
 
-    fn edits(&self, group: &Group, consumer: &ServiceKey, request: &Dependency) -> Result<Edits, Failure> {
+    fn edits(&self, group: &RequestGroup, consumer: &ServiceKey, request: &Dependency) -> Result<Edits, DependencyFailure> {
         let own_key = consumer_key(consumer);
         let own = self.partners(group, &own_key);
         let mut wanted = merged_providers(own, &request.providers, request.replace);
         // What a node with other rules has filed ends here.
         wanted.retain(|provider| self.connects(consumer, provider));
         let quota = self.core.rules.quotas.dependencies;
-        dependency::check_quota(quota, own, &wanted).map_err(Failure::Request)?;
+        dependency::check_quota(quota, own, &wanted).map_err(DependencyFailure::Request)?;
         let is_in = |key: &Key| self.partners(group, key).iter().any(|known| same_partner(known, consumer));
         // One that goes on in another version stays: a provider has one rule for all of them.
         let names: HashSet<[&str; 4]> = wanted.iter().map(dependency::name).collect();
@@ -248,7 +248,7 @@ impl<'a> Rules<'a> {
     }
 
     /// Adds a request to the group; `false` if it does not fit beside those in it.
-    fn take(&self, group: &mut Group, edits: Option<Edits>, entry: Option<&Entry>, last: usize) -> bool {
+    fn take(&self, group: &mut RequestGroup, edits: Option<Edits>, entry: Option<&Entry>, last: usize) -> bool {
         let touched = edits.iter().flat_map(|edits| &edits.touched);
         let fresh: Vec<&Key> = touched.filter(|key| !group.touched.contains(*key)).collect();
         let mut bytes = entry.map_or(0, |entry| entry.key.len());
@@ -286,7 +286,7 @@ impl<'a> Rules<'a> {
         true
     }
 
-    fn staged<'b>(&self, group: &'b mut Group, key: &Key) -> &'b mut Vec<ServiceKey> {
+    fn staged<'b>(&self, group: &'b mut RequestGroup, key: &Key) -> &'b mut Vec<ServiceKey> {
         if !group.partners.contains_key(key) {
             group.order.push(Key::clone(key));
         }
@@ -294,9 +294,9 @@ impl<'a> Rules<'a> {
         group.partners.entry(Key::clone(key)).or_insert_with(known)
     }
 
-    async fn write_group(&mut self, group: Group, last: &[Op]) -> Result<Written, Failure> {
-        let Group { mut partners, order, entries, touched, .. } = group;
-        let unknown = Rule::default();
+    async fn write_group(&mut self, group: RequestGroup, last: &[Op]) -> Result<GroupOutcome, DependencyFailure> {
+        let RequestGroup { mut partners, order, entries, touched, .. } = group;
+        let unknown = StoredRule::default();
         let writes: Vec<(Key, (Compare, Op))> = order
             .into_iter()
             .filter_map(|key| {
@@ -320,7 +320,7 @@ impl<'a> Rules<'a> {
             fences.extend(unwritten);
         }
         if writes.is_empty() && entries.is_empty() && last.is_empty() && self.fence.is_none() {
-            return Ok(Written::At(None));
+            return Ok(GroupOutcome::At(None));
         }
         let closing: Vec<Op> = entries.iter().map(|(key, _)| Op::Delete(Key::clone(key))).collect();
         let ends = [&closing, last].concat();
@@ -332,18 +332,18 @@ impl<'a> Rules<'a> {
             let bytes = partners.iter().map(size).sum();
             self.known_bytes += bytes;
             let revision = Some(*revision).filter(|_| !partners.is_empty());
-            self.known.insert(key, Rule { revision, partners, bytes });
+            self.known.insert(key, StoredRule { revision, partners, bytes });
         }
-        Ok(Written::At(revisions.into_iter().max()))
+        Ok(GroupOutcome::At(revisions.into_iter().max()))
     }
 
     /// A compare failed: the fence, a key they waited under, or a rule.
-    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<Written, Failure> {
+    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<GroupOutcome, DependencyFailure> {
         if let Some(Compare::ValueIs { key, value }) = &self.fence {
             let held = self.core.try_read(vec![Op::Get(Key::clone(key))]).await?;
             if held.into_iter().flatten().next().is_none_or(|entry| entry.value != *value) {
                 let error = Error::new(Code::Unavailable, "another node has taken the lock");
-                return Err(Failure::Later(error));
+                return Err(DependencyFailure::Later(error));
             }
         }
         let gets = entries.iter().map(|(key, _)| Op::Get(Key::clone(key))).collect();
@@ -355,12 +355,12 @@ impl<'a> Rules<'a> {
             .filter(|((_, read), found)| *found != Some(*read))
             .map(|((key, _), _)| Key::clone(key))
             .collect();
-        Ok(if overtaken.is_empty() { Written::Not } else { Written::Overtaken(overtaken) })
+        Ok(if overtaken.is_empty() { GroupOutcome::Not } else { GroupOutcome::Overtaken(overtaken) })
     }
 }
 
 /// How many of the first have few enough rules to be looked at together; what they replace is not known yet.
-fn window(requests: &[Request]) -> usize {
+fn window(requests: &[DependencyRequest]) -> usize {
     let mut rules = 0;
     let fitting = requests.iter().take_while(|request| {
         rules += 1 + request.dependency.providers.len();

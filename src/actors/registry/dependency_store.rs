@@ -19,7 +19,7 @@ const READ_AT_ONCE: usize = 40;
 
 /// A rule as stored.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rule {
+pub(super) struct StoredRule {
     /// Of the last write; `None` if there is none.
     pub revision: Option<Revision>,
     /// The partners in it.
@@ -28,7 +28,7 @@ pub(super) struct Rule {
     pub bytes: usize,
 }
 
-impl Rule {
+impl StoredRule {
     /// That it is as it was read.
     pub fn compare(&self, key: &Key) -> Compare {
         let key = Key::clone(key);
@@ -75,13 +75,13 @@ pub(super) fn provider_key(provider: &ServiceKey) -> Key {
 }
 
 /// Reads rules, in the order of their keys.
-pub(super) async fn read_rules(core: &RegistryCore, rule_keys: &[Key]) -> Result<Vec<Rule>, StoreError> {
+pub(super) async fn read_rules(core: &RegistryCore, rule_keys: &[Key]) -> Result<Vec<StoredRule>, StoreError> {
     let chunks = rule_keys.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
         core.try_read(gets)
     });
     let found = try_join_all(chunks).await?.into_iter().flatten();
-    Ok(found.map(|mut entries| Rule::new(entries.pop())).collect())
+    Ok(found.map(|mut entries| StoredRule::new(entries.pop())).collect())
 }
 
 /// Writes in as few transactions as the limits allow, each under the fences, `last` with the last one; `None` if a compare

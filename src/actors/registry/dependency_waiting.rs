@@ -17,18 +17,18 @@ const MAX_WAITING_PROVIDERS: usize = 200_000;
 const MAX_TOGETHER: usize = 1_000;
 
 /// What became of a request: a revision at which it is done.
-pub(super) type Outcome = Result<Option<Revision>, Error>;
+pub(super) type DirectOutcome = Result<Option<Revision>, Error>;
 
 /// The requests that wait. Lives on the actor's thread.
 #[derive(Default)]
-pub(super) struct Waiting {
-    requests: RefCell<Requests>,
+pub(super) struct WaitingDependencies {
+    requests: RefCell<DirectQueue>,
     /// Whoever has the turn applies what waits, for all.
     turn: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Requests {
+struct DirectQueue {
     queue: VecDeque<Direct>,
     /// Providers in them.
     providers: usize,
@@ -39,12 +39,12 @@ pub(super) struct Direct {
     /// What is asked for.
     pub(super) request: Dependency,
     /// Takes what became of it.
-    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) reply: oneshot::Sender<DirectOutcome>,
 }
 
-impl Waiting {
+impl WaitingDependencies {
     /// Adds requests, all or none, and says where to learn what became of each.
-    pub(super) fn add(&self, requests: Vec<Dependency>) -> Result<Vec<oneshot::Receiver<Outcome>>, Error> {
+    pub(super) fn add(&self, requests: Vec<Dependency>) -> Result<Vec<oneshot::Receiver<DirectOutcome>>, Error> {
         let mut waiting = self.requests.borrow_mut();
         let providers =
             waiting.providers + requests.iter().map(|request| request.providers.len()).sum::<usize>();
@@ -90,7 +90,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_number_and_in_providers() {
-        let waiting = Waiting::default();
+        let waiting = WaitingDependencies::default();
         waiting.add(requests(MAX_WAITING - 1, 0)).unwrap();
         assert!(waiting.add(requests(2, 0)).is_err());
         waiting.add(requests(1, 0)).unwrap();

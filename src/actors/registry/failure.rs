@@ -7,7 +7,7 @@ use crate::store::StoreError;
 
 /// Why a dependency request is not applied.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(super) enum DependencyFailure {
     /// The store did not take its writes.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -19,7 +19,7 @@ pub(super) enum Failure {
     Later(Error),
 }
 
-impl Failure {
+impl DependencyFailure {
     /// Whether the same request would fail again, so that nothing may wait behind it.
     pub(super) fn is_final(&self) -> bool {
         match self {
@@ -31,11 +31,11 @@ impl Failure {
 }
 
 /// What a client is told.
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<DependencyFailure> for Error {
+    fn from(failure: DependencyFailure) -> Self {
         match failure {
-            Failure::Store(error) => store_error(&error),
-            Failure::Request(error) | Failure::Later(error) => error,
+            DependencyFailure::Store(error) => store_error(&error),
+            DependencyFailure::Request(error) | DependencyFailure::Later(error) => error,
         }
     }
 }

@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, RegisterInstance,
-    Reply, RestoreInstance, UnregisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceEdit, RegisterInstance,
+    WriteReply, RestoreInstance, UnregisterInstance,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
 use crate::domain::event::{InstanceRef, Revision};
@@ -32,14 +32,14 @@ const LATE_GOODBYE_TTL: i64 = 60;
 const BULK_AT_ONCE: usize = 1_000;
 
 /// The keys an instance lives under, and that of its service.
-struct Keys {
+struct InstanceKeys {
     service: Key,
     document: Key,
     lease: Key,
     overrides: Key,
 }
 
-impl Keys {
+impl InstanceKeys {
     fn new(tenant: &Tenant, service: &ServiceId, instance: &str) -> Self {
         Self {
             service: keys::service(tenant, service.as_str()),
@@ -72,8 +72,8 @@ impl Keys {
     }
 }
 
-/// What [`Keys::reads`] found.
-struct Found {
+/// What [`InstanceKeys::reads`] found.
+struct FoundInstance {
     has_service: bool,
     document: Option<Entry>,
     lease: Option<LeaseId>,
@@ -81,7 +81,7 @@ struct Found {
     revision: Option<Revision>,
 }
 
-impl Found {
+impl FoundInstance {
     fn new(outcome: TxnOutcome) -> Self {
         let mut reads = outcome.reads.into_iter().map(|mut entries| entries.pop());
         let mut next = || reads.next().flatten();
@@ -94,13 +94,13 @@ impl Found {
 }
 
 /// A registered instance, as the snapshot shows it.
-struct Known {
+struct KnownInstance {
     entry: Arc<InstanceEntry>,
     document: Instance,
     properties: PropertiesFrom,
 }
 
-impl Known {
+impl KnownInstance {
     /// What the snapshot shows under an id; nothing under an empty one.
     fn find(core: &RegistryCore, message: &RegisterInstance) -> Result<Option<Self>, Error> {
         let RegisterInstance { tenant, service, instance, .. } = message;
@@ -119,7 +119,7 @@ fn document_of(
     message: &RegisterInstance,
     service: &ServiceView,
     id: String,
-    known: Option<&Known>,
+    known: Option<&KnownInstance>,
 ) -> (Instance, PropertiesFrom) {
     let mut document = message.instance.clone();
     let mut properties = PropertiesFrom::Registration;
@@ -132,7 +132,7 @@ fn document_of(
 }
 
 /// Registers an instance.
-pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
+pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> WriteReply<InstanceId> {
     let RegisterInstance { tenant, service, instance, author, .. } = &message;
     let given = &instance.instance_id;
     // A new id is written by nobody else.
@@ -148,7 +148,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             Author::Client => core.service(tenant, service.as_str(), NO_SERVICE).await?,
             Author::Node => core.any_service(tenant, service.as_str(), NO_SERVICE).await?,
         };
-        let known = Known::find(&core, &message)?;
+        let known = KnownInstance::find(&core, &message)?;
         let is_new = known.is_none();
         if let Some(known) = known {
             match replace(&core, &message, &view, &known).await? {
@@ -166,12 +166,12 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             given => (given.to_owned(), IdKnown::Outside),
         };
         // Still shown, as one whose expiry is held: it lives, and keeps what it would keep.
-        let shown = Known::find(&core, &message)?;
+        let shown = KnownInstance::find(&core, &message)?;
         let (document, properties) = document_of(&core, &message, &view, id, shown.as_ref());
-        let at = Keys::new(tenant, service, &document.instance_id);
+        let at = InstanceKeys::new(tenant, service, &document.instance_id);
         let json = Bytes::from(json::encode(&document));
         let ttl_seconds = document.ttl_seconds(&core.rules.instances);
-        match create(&core, &at, &New { json, properties, ttl_seconds }, None, id_known).await? {
+        match create(&core, &at, &NewInstance { json, properties, ttl_seconds }, None, id_known).await? {
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
@@ -196,7 +196,7 @@ enum IdKnown {
 }
 
 /// What is put of an instance that is not there.
-struct New {
+struct NewInstance {
     json: Bytes,
     properties: PropertiesFrom,
     ttl_seconds: i64,
@@ -205,8 +205,8 @@ struct New {
 /// Puts an instance that must not exist, on a lease of its own; not if this other key exists.
 async fn create(
     core: &RegistryCore,
-    at: &Keys,
-    new: &New,
+    at: &InstanceKeys,
+    new: &NewInstance,
     unless: Option<&Key>,
     id: IdKnown,
 ) -> Result<Created, Error> {
@@ -228,7 +228,7 @@ async fn create(
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome)),
             Ok(outcome) => {
-                let found = Found::new(outcome);
+                let found = FoundInstance::new(outcome);
                 if let (Some(document), Some(held)) = (&found.document, found.lease)
                     && held == lease
                 {
@@ -273,16 +273,16 @@ async fn replace(
     core: &RegistryCore,
     message: &RegisterInstance,
     service: &ServiceView,
-    known: &Known,
+    known: &KnownInstance,
 ) -> Result<Replaced, Error> {
     let id = InstanceId::from(message.instance.instance_id.as_str());
     let (mut document, properties) = document_of(core, message, service, id.to_string(), Some(known));
-    let Known { entry: known, document: stored, .. } = known;
+    let KnownInstance { entry: known, document: stored, .. } = known;
     let ttl = document.ttl_seconds(&core.rules.instances);
     let keeps_lease =
         message.former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
     let is_equal = keeps_lease && document.same_as_registered(stored);
-    let at = Keys::new(&message.tenant, &service.id, id.as_str());
+    let at = InstanceKeys::new(&message.tenant, &service.id, id.as_str());
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
@@ -303,7 +303,7 @@ async fn replace(
         None => false,
         Some(mark) => match tokio::join!(renew(core, mark), look) {
             (KeepAlive::Renewed(_), Some(Ok(other))) if !other.succeeded => {
-                core.catch_up_with(Found::new(other).revision).await;
+                core.catch_up_with(FoundInstance::new(other).revision).await;
                 return Ok(Replaced::Gone);
             }
             (KeepAlive::Renewed(_), Some(_)) => return Ok(Replaced::Done(unchanged(id))),
@@ -340,8 +340,8 @@ async fn replace(
         outcome = core.batcher.submit(txn).await;
     }
     let written = match outcome {
-        Ok(outcome) => Written::of(outcome, lease, moves),
-        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => Written::Not(None),
+        Ok(outcome) => ReplaceOutcome::of(outcome, lease, moves),
+        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => ReplaceOutcome::Not(None),
         Err(error) => {
             // Maybe written: the instance may hang on either lease, so neither is revoked. The other ends by itself.
             if moves && !is_unsure {
@@ -351,13 +351,13 @@ async fn replace(
         }
     };
     match written {
-        Written::At(revision) => {
+        ReplaceOutcome::At(revision) => {
             if moves {
                 core.leases.discard(held.into_iter().collect());
             }
             Ok(Replaced::Done(Committed { value: id, revision: Some(revision) }))
         }
-        Written::Not(there) => {
+        ReplaceOutcome::Not(there) => {
             if moves {
                 core.leases.discard(vec![lease]);
             }
@@ -368,18 +368,18 @@ async fn replace(
 }
 
 /// What became of a replacement.
-enum Written {
+enum ReplaceOutcome {
     At(Revision),
     /// The revision of what is there instead, if it is known.
     Not(Option<Revision>),
 }
 
-impl Written {
+impl ReplaceOutcome {
     fn of(outcome: TxnOutcome, lease: LeaseId, moves: bool) -> Self {
         if outcome.succeeded {
             return Self::At(outcome.revision);
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         match found.revision {
             // Written by the try before. Nobody else can have put this lease there.
             Some(revision) if moves && found.lease == Some(lease) => Self::At(revision),
@@ -399,12 +399,12 @@ async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
 }
 
 /// Writes an instance again that its store let expire.
-pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> Reply<()> {
+pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> WriteReply<()> {
     let RestoreInstance { tenant, service, instance, json, properties, former_lease } = message;
     let ttl_seconds = parse(&json)?.ttl_seconds(&core.rules.instances);
-    let at = Keys::new(&tenant, &service, instance.as_str());
+    let at = InstanceKeys::new(&tenant, &service, instance.as_str());
     let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
-    let new = New { json, properties, ttl_seconds };
+    let new = NewInstance { json, properties, ttl_seconds };
     match create(&core, &at, &new, Some(&goodbye), IdKnown::Outside).await? {
         Created::Done(outcome) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
@@ -413,9 +413,9 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
 }
 
 /// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
-pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
+pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> WriteReply<()> {
     let UnregisterInstance { tenant, service, instance, unless_below, .. } = &message;
-    let at = Keys::new(tenant, service, instance.as_str());
+    let at = InstanceKeys::new(tenant, service, instance.as_str());
     let _turn = core.turn(&at.document).await?;
     let mut lease = known_lease(&core, &message).await?;
     let mut deadline = core.deadline();
@@ -436,7 +436,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstan
         if outcome.reads.get(others_at).is_some_and(|others| !others.is_empty()) {
             return Ok(unchanged(()));
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         lease = match found.lease {
             Some(other) => other,
             None if found.document.is_some() => return Err(Error::new(Code::InstanceNotExists, NO_LEASE)),
@@ -459,7 +459,7 @@ enum LateGoodbye {
 async fn unregister_expired(
     core: &RegistryCore,
     message: &UnregisterInstance,
-    at: &Keys,
+    at: &InstanceKeys,
     lease: LeaseId,
 ) -> Result<LateGoodbye, Error> {
     let UnregisterInstance { tenant, service, instance, .. } = message;
@@ -506,10 +506,10 @@ async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Resul
 }
 
 /// Changes an instance document under compares; its lease stays.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> Reply<()> {
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> WriteReply<()> {
     let ChangeInstance { tenant, service, instance, change } = message;
-    let at = Keys::new(&tenant, &service, instance.as_str());
-    let is_asked = !matches!(change, InstanceChange::AddConfigured);
+    let at = InstanceKeys::new(&tenant, &service, instance.as_str());
+    let is_asked = !matches!(change, InstanceEdit::AddConfigured);
     let claim = if is_asked { None } else { core.claim(Key::clone(&at.document)) };
     if !is_asked && claim.is_none() {
         return Ok(unchanged(()));
@@ -534,7 +534,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         ];
         let value = Bytes::from(json::encode(&document));
         let mut then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(held) }];
-        if matches!(change, InstanceChange::Properties(_)) {
+        if matches!(change, InstanceEdit::Properties(_)) {
             then.extend(at.mark(PropertiesFrom::Request, held));
         }
         let outcome = match core.batcher.submit(Txn { compares, then, otherwise: at.reads() }).await {
@@ -547,7 +547,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         if outcome.succeeded {
             return Ok(committed((), &outcome));
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         let entry = found.document.filter(|_| found.has_service);
         let entry = entry.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
         (json, mod_revision, lease) = (entry.value, entry.mod_revision, found.lease);
@@ -555,18 +555,18 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
 }
 
 /// `false` if there is nothing to write.
-fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap, now: u64) -> bool {
+fn apply(document: &mut Instance, change: &InstanceEdit, configured: &TextMap, now: u64) -> bool {
     match change {
-        InstanceChange::Status(status) => document.status.clone_from(status),
-        InstanceChange::BulkStatus(status) => {
+        InstanceEdit::Status(status) => document.status.clone_from(status),
+        InstanceEdit::BulkStatus(status) => {
             document.status.clone_from(status);
             return true;
         }
-        InstanceChange::Properties(properties) => {
+        InstanceEdit::Properties(properties) => {
             document.properties.clone_from(properties);
             document.add_configured(configured);
         }
-        InstanceChange::AddConfigured => {
+        InstanceEdit::AddConfigured => {
             if !document.add_configured(configured) {
                 return false;
             }
@@ -577,7 +577,7 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
 }
 
 /// Sets a status on many, never on the registry's own instances; each is a transaction of its own, together in batches.
-pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
+pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> WriteReply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.be_current().await?;
     let targets: Vec<_> = {
@@ -607,7 +607,7 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
                 Err(error) => return Err(store_error(&error)),
                 // Somebody wrote it meanwhile: once more, with what it is now. Gone by now is fine.
                 Ok(_) => {
-                    let change = InstanceChange::BulkStatus(status.clone());
+                    let change = InstanceEdit::BulkStatus(status.clone());
                     let (service, instance) = ((*service).clone(), (*instance).clone());
                     let again = ChangeInstance { tenant: tenant.clone(), service, instance, change };
                     match self::change(Rc::clone(&core), again).await {
@@ -641,7 +641,7 @@ fn status_write(
         return None;
     }
     status.clone_into(&mut document.status);
-    let at = Keys::new(tenant, service, id.as_str());
+    let at = InstanceKeys::new(tenant, service, id.as_str());
     let value = Bytes::from(json::encode(&document));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),

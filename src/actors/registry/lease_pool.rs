@@ -30,12 +30,12 @@ const MAX_DOOMED: usize = 100_000;
 pub struct LeasePool {
     store: Arc<dyn Store>,
     clock: Clock,
-    pools: Rc<RefCell<HashMap<i64, Pool>>>,
+    pools: Rc<RefCell<HashMap<i64, TtlPool>>>,
     doomed: Rc<RefCell<VecDeque<LeaseId>>>,
 }
 
 #[derive(Default)]
-struct Pool {
+struct TtlPool {
     ready: VecDeque<(LeaseId, Monotonic)>,
     granting: usize,
     /// Start of the current second, takes in it, takes in the one before.
@@ -143,7 +143,7 @@ impl LeasePool {
     }
 }
 
-impl Pool {
+impl TtlPool {
     fn count_take(&mut self, now: Monotonic) {
         self.roll(now);
         self.takes += 1;

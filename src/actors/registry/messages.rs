@@ -26,7 +26,7 @@ pub struct Committed<T> {
 }
 
 /// What every operation answers.
-pub type Reply<T> = Result<Committed<T>, Error>;
+pub type WriteReply<T> = Result<Committed<T>, Error>;
 
 /// Who asks for a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +39,7 @@ pub enum Author {
 
 /// Registers a service; an existing one is answered as it is.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<ServiceId>")]
+#[rtype(result = "WriteReply<ServiceId>")]
 pub struct RegisterService {
     /// Tenant.
     pub tenant: Tenant,
@@ -51,7 +51,7 @@ pub struct RegisterService {
 
 /// Deletes a service with all that belongs to it.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct UnregisterService {
     /// Tenant.
     pub tenant: Tenant,
@@ -64,7 +64,7 @@ pub struct UnregisterService {
 /// Deletes a service version that the retirement job has chosen: as a forced deletion, consumers or not, but refused with
 /// [`Code::ServiceHasInstances`](crate::error::Code::ServiceHasInstances) if it has instances when it is written.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RetireService {
     /// Tenant.
     pub tenant: Tenant,
@@ -74,7 +74,7 @@ pub struct RetireService {
 
 /// Deletes schema contents that no service of the tenant refers to when they are deleted; the others stay.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<usize>")]
+#[rtype(result = "WriteReply<usize>")]
 pub struct RetireSchemaContents {
     /// Tenant.
     pub tenant: Tenant,
@@ -84,7 +84,7 @@ pub struct RetireSchemaContents {
 
 /// Replaces the properties of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ReplaceServiceProperties {
     /// Tenant.
     pub tenant: Tenant,
@@ -112,7 +112,7 @@ pub enum TagChange {
 
 /// Changes the tags of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeTags {
     /// Tenant.
     pub tenant: Tenant,
@@ -134,7 +134,7 @@ pub enum FormerLease {
 /// Registers an instance, or takes a changed document of a known one, whose status stays, and properties that were replaced
 /// by a request. (A node that registers itself is up.)
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<InstanceId>")]
+#[rtype(result = "WriteReply<InstanceId>")]
 pub struct RegisterInstance {
     /// Tenant.
     pub tenant: Tenant,
@@ -151,7 +151,7 @@ pub struct RegisterInstance {
 /// Writes an instance again that its store let expire although it kept beating: same id, same document. No revision is
 /// answered if nothing was written: it is there, or its owner has said goodbye.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RestoreInstance {
     /// Tenant.
     pub tenant: Tenant,
@@ -169,7 +169,7 @@ pub struct RestoreInstance {
 
 /// An owner says goodbye. No revision is answered if nothing was written: somebody else stands behind the instance.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct UnregisterInstance {
     /// Tenant.
     pub tenant: Tenant,
@@ -185,7 +185,7 @@ pub struct UnregisterInstance {
 
 /// A change of an instance document.
 #[derive(Clone, Debug)]
-pub enum InstanceChange {
+pub enum InstanceEdit {
     /// Another status.
     Status(String),
     /// Another status by a change of many, which leaves `modTimestamp` alone.
@@ -198,7 +198,7 @@ pub enum InstanceChange {
 
 /// Changes an instance document; its lease stays.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeInstance {
     /// Tenant.
     pub tenant: Tenant,
@@ -207,12 +207,12 @@ pub struct ChangeInstance {
     /// Instance.
     pub instance: InstanceId,
     /// How.
-    pub change: InstanceChange,
+    pub change: InstanceEdit,
 }
 
 /// Sets the status of every instance of a tenant that has all of these properties, but for the registry's own instances.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<usize>")]
+#[rtype(result = "WriteReply<usize>")]
 pub struct ChangeStatusWhere {
     /// Tenant.
     pub tenant: Tenant,
@@ -224,7 +224,7 @@ pub struct ChangeStatusWhere {
 
 /// Writes one schema of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct PutSchema {
     /// Tenant.
     pub tenant: Tenant,
@@ -236,7 +236,7 @@ pub struct PutSchema {
 
 /// Replaces all schemas of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ReplaceSchemas {
     /// Tenant.
     pub tenant: Tenant,
@@ -248,7 +248,7 @@ pub struct ReplaceSchemas {
 
 /// Deletes a schema of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct DeleteSchema {
     /// Tenant.
     pub tenant: Tenant,
@@ -307,7 +307,7 @@ pub enum Merge {
 
 /// Adds or replaces dependencies of consumers.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeDependencies {
     /// Tenant.
     pub tenant: Tenant,
@@ -319,7 +319,7 @@ pub struct ChangeDependencies {
 
 /// Records a dependency a find has shown.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RecordDependency {
     /// Tenant of the consumer.
     pub tenant: Tenant,

@@ -4,12 +4,12 @@
 use std::rc::Rc;
 
 use super::core::RegistryCore;
-use super::messages::{Committed, Reply, RetireSchemaContents, RetireService};
+use super::messages::{Committed, WriteReply, RetireSchemaContents, RetireService};
 use super::schema_texts;
 use super::services::{self, Protection};
 
 /// Deletes a service unless it has instances. Consumers do not protect it.
-pub(super) async fn retire_service(core: Rc<RegistryCore>, message: RetireService) -> Reply<()> {
+pub(super) async fn retire_service(core: Rc<RegistryCore>, message: RetireService) -> WriteReply<()> {
     let RetireService { tenant, service } = message;
     services::delete(&core, &tenant, &service, Protection::Instances).await
 }
@@ -18,7 +18,7 @@ pub(super) async fn retire_service(core: Rc<RegistryCore>, message: RetireServic
 pub(super) async fn retire_schema_contents(
     core: Rc<RegistryCore>,
     message: RetireSchemaContents,
-) -> Reply<usize> {
+) -> WriteReply<usize> {
     let RetireSchemaContents { tenant, hashes } = message;
     let (mut deleted, mut revision) = (0, None);
     for hash in hashes {

@@ -14,7 +14,7 @@ pub(super) const MAX_LEFT: usize = 1_000;
 pub(super) const MAX_LENGTHS: usize = 16_384;
 /// What is known about texts beside the store. Lives on the actor's thread.
 #[derive(Default)]
-pub(super) struct SchemaTexts {
+pub(super) struct SchemaTextTable {
     /// Texts that may have lost their last reference.
     pub(super) left: RefCell<BTreeSet<(Tenant, Arc<str>)>>,
     /// Whether `schema_texts::sweep` works.
@@ -23,7 +23,7 @@ pub(super) struct SchemaTexts {
     pub(super) lengths: RefCell<HashMap<Key, usize>>,
 }
 
-impl SchemaTexts {
+impl SchemaTextTable {
     /// 500011 while too many former texts wait for their deletion. A replacement would add one.
     pub(super) fn check_room(&self) -> Result<(), Error> {
         if self.left.borrow().len() < MAX_LEFT {

@@ -9,7 +9,7 @@ use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
 use super::messages::{
-    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection, SchemasWithTexts, TextSpace,
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, WriteReply, SchemaSelection, SchemasWithTexts, TextSpace,
 };
 use super::schema_texts::{self, TEXTS_AT_ONCE};
 use super::services::{self, NO_SERVICE};
@@ -35,7 +35,7 @@ fn text(value: &str) -> Bytes {
 }
 
 /// Writes one schema; a new id is added to the service's list.
-pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply<()> {
+pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> WriteReply<()> {
     let PutSchema { tenant, service, schema } = message;
     let document_key = keys::service(&tenant, service.as_str());
     let _turn = core.turn(&document_key).await?;
@@ -109,7 +109,7 @@ fn known_hash(core: &RegistryCore, tenant: &Tenant, service: &ServiceId, schema:
 /// Replaces all schemas of a service: texts first, then what refers to them, the service's list last, so that a cut
 /// between two transactions leaves nothing that points nowhere. A text written by an earlier transaction may be retired
 /// before something refers to it, so what refers to it compares that it is there.
-pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> Reply<()> {
+pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> WriteReply<()> {
     let ReplaceSchemas { tenant, service, schemas } = message;
     let document_key = keys::service(&tenant, service.as_str());
     let _turn = core.turn(&document_key).await?;
@@ -251,7 +251,7 @@ impl Chunks {
 }
 
 /// Deletes a schema's reference and summary, in both layouts, and its text if nothing else refers to it.
-pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Reply<()> {
+pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> WriteReply<()> {
     let DeleteSchema { tenant, service, schema } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());
@@ -286,7 +286,7 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
 /// Reads schemas with their texts, exactly: references, summaries and texts come from the store.
 pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<SchemasWithTexts, Error> {
     let ReadSchemas { tenant, service, selection, space } = message;
-    let mut texts = Texts { space, bytes: 0 };
+    let mut texts = TextsRead { space, bytes: 0 };
     let schemas = match selection {
         SchemaSelection::One(schema) => vec![read_one(&core, &tenant, &service, schema, &mut texts).await?],
         SchemaSelection::All => read_all(&core, &tenant, &service, &mut texts).await?,
@@ -295,12 +295,12 @@ pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result
 }
 
 /// The memory of what was read.
-struct Texts {
+struct TextsRead {
     space: Box<dyn TextSpace>,
     bytes: usize,
 }
 
-impl Texts {
+impl TextsRead {
     /// An entry's text, with its memory.
     fn keep(&mut self, entry: Entry) -> Result<String, Error> {
         self.bytes = self.bytes.saturating_add(entry.value.len());
@@ -315,7 +315,7 @@ async fn read_one(
     tenant: &Tenant,
     service: &ServiceId,
     id: Arc<str>,
-    texts: &mut Texts,
+    texts: &mut TextsRead,
 ) -> Result<Schema, Error> {
     let mut deadline = core.deadline();
     let mut without_text = None;
@@ -360,7 +360,7 @@ async fn read_all(
     core: &RegistryCore,
     tenant: &Tenant,
     service: &ServiceId,
-    texts: &mut Texts,
+    texts: &mut TextsRead,
 ) -> Result<Vec<Schema>, Error> {
     let prefixes = [keys::schema_ref, keys::schema_summary, keys::old_schema];
     let (ref_prefix, sum_prefix, old_prefix) = (

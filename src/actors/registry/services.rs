@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependencies;
-use super::messages::{Author, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
+use super::messages::{Author, RegisterService, ReplaceServiceProperties, WriteReply, UnregisterService};
 use super::rules::DependencyMode;
 use super::schema_texts;
 use crate::cache::ServiceView;
@@ -26,7 +26,7 @@ use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 pub(super) const NO_SERVICE: &str = "Service does not exist.";
 
 /// Registers a service; one transaction decides whether it, its name or its alias is taken.
-pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> Reply<ServiceId> {
+pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> WriteReply<ServiceId> {
     let RegisterService { tenant, mut service, author } = message;
     if author == Author::Client && service.claims_registry(&tenant) {
         return Err(registry_is_closed());
@@ -201,7 +201,7 @@ async fn forget_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision
 pub(super) async fn replace_properties(
     core: Rc<RegistryCore>,
     message: ReplaceServiceProperties,
-) -> Reply<()> {
+) -> WriteReply<()> {
     let ReplaceServiceProperties { tenant, service, properties } = message;
     let now = core.now().to_string();
     change_document(&core, &tenant, &service, |document| {
@@ -217,7 +217,7 @@ async fn change_document(
     tenant: &Tenant,
     service: &ServiceId,
     change: impl Fn(&mut Service),
-) -> Reply<()> {
+) -> WriteReply<()> {
     let key = keys::service(tenant, service.as_str());
     let _turn = core.turn(&key).await?;
     let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
@@ -254,7 +254,7 @@ pub(super) enum Protection {
 }
 
 /// Deletes a service with everything under its id, and queues the end of its dependencies.
-pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
+pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> WriteReply<()> {
     let UnregisterService { tenant, service, force } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let protection = match force {
@@ -269,7 +269,7 @@ pub(super) async fn delete(
     tenant: &Tenant,
     service: &ServiceId,
     protection: Protection,
-) -> Reply<()> {
+) -> WriteReply<()> {
     if tenant.is_default() && core.own_service.borrow().as_ref() == Some(service) {
         return Err(Error::invalid("not allow to delete service center"));
     }

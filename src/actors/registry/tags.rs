@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
-use super::messages::{ChangeTags, Reply, TagChange};
+use super::messages::{ChangeTags, WriteReply, TagChange};
 use super::services::NO_SERVICE;
 use crate::domain::event::Revision;
 use crate::domain::json::{self, TextMap};
@@ -14,7 +14,7 @@ use crate::error::{Code, Error};
 use crate::store::{Compare, Key, Op, Txn, keys};
 
 /// Changes the tags of a service.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> Reply<()> {
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> WriteReply<()> {
     let ChangeTags { tenant, service, change } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());

@@ -19,9 +19,9 @@ const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// The queues of the keys that are being written. Lives on one thread; clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Turns(Rc<RefCell<HashMap<Key, Queue>>>);
+pub(super) struct WriteTurns(Rc<RefCell<HashMap<Key, KeyQueue>>>);
 
-struct Queue {
+struct KeyQueue {
     /// One permit, handed on in the order it was asked for.
     turn: Arc<Semaphore>,
     /// Who has it or waits for it; the queue goes with the last.
@@ -29,45 +29,45 @@ struct Queue {
 }
 
 /// A place in the queue of a key, left when it is dropped.
-struct Place {
-    turns: Turns,
+struct TurnPlace {
+    turns: WriteTurns,
     key: Key,
 }
 
 /// The turn of one writer, given on when it is dropped.
 #[must_use = "the turn is over when this is dropped"]
-pub(super) struct Turn {
+pub(super) struct WriteTurn {
     /// Dropped first: the next one has its turn before the place is given up.
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _place: TurnPlace,
 }
 
-impl Turns {
+impl WriteTurns {
     /// Waits for the turn to write a key.
-    pub(super) async fn take(&self, key: &Key) -> Result<Turn, Error> {
+    pub(super) async fn take(&self, key: &Key) -> Result<WriteTurn, Error> {
         let busy = || Error::new(Code::Unavailable, "many write the same data, try again");
         let (place, turn) = self.join(key).ok_or_else(busy)?;
         match tokio::time::timeout(MAX_WAIT, turn.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn { _permit: permit, _place: place }),
+            Ok(Ok(permit)) => Ok(WriteTurn { _permit: permit, _place: place }),
             Ok(Err(_)) | Err(_) => Err(busy()),
         }
     }
 
-    fn join(&self, key: &Key) -> Option<(Place, Arc<Semaphore>)> {
+    fn join(&self, key: &Key) -> Option<(TurnPlace, Arc<Semaphore>)> {
         let mut queues = self.0.borrow_mut();
         let queue = queues
             .entry(Key::clone(key))
-            .or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), members: 0 });
+            .or_insert_with(|| KeyQueue { turn: Arc::new(Semaphore::new(1)), members: 0 });
         if queue.members >= MAX_WAITING {
             return None;
         }
         queue.members += 1;
         let turn = Arc::clone(&queue.turn);
-        Some((Place { turns: self.clone(), key: Key::clone(key) }, turn))
+        Some((TurnPlace { turns: self.clone(), key: Key::clone(key) }, turn))
     }
 }
 
-impl Drop for Place {
+impl Drop for TurnPlace {
     fn drop(&mut self) {
         let mut queues = self.turns.0.borrow_mut();
         let Some(queue) = queues.get_mut(&self.key) else { return };

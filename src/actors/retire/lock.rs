@@ -11,7 +11,7 @@ use crate::store::{Compare, KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn}
 const TTL: i64 = 60;
 
 /// A lock this process holds.
-pub(super) struct Held {
+pub(super) struct JobLock {
     store: Arc<dyn Store>,
     key: Key,
     value: Bytes,
@@ -23,12 +23,12 @@ pub(super) async fn try_take(
     store: &Arc<dyn Store>,
     key: &'static str,
     owner: String,
-) -> Result<Option<Held>, StoreError> {
+) -> Result<Option<JobLock>, StoreError> {
     let (key, value) = (Key::from(key), Bytes::from(owner));
     let lease = store.grant(TTL).await?.id;
     let put = Op::Put { key: Key::clone(&key), value: value.clone(), lease: Some(lease) };
     let compares = vec![Compare::Absent(Key::clone(&key))];
-    let held = Held { store: Arc::clone(store), key, value, lease };
+    let held = JobLock { store: Arc::clone(store), key, value, lease };
     match held.commit(Txn { compares, then: vec![put], otherwise: Vec::new() }).await {
         Ok(true) => Ok(Some(held)),
         Ok(false) => {
@@ -43,7 +43,7 @@ pub(super) async fn try_take(
     }
 }
 
-impl Held {
+impl JobLock {
     /// Holds it for another full TTL; false if it is lost, or may be.
     pub(super) async fn renew(&self) -> bool {
         let answers = self.store.keep_alive(vec![self.lease]).await;

@@ -6,7 +6,7 @@ use crate::error::Error;
 
 /// A job of the RetireActor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub enum RetireJob {
     /// Deletes old service versions without instances.
     Services,
     /// Deletes schema contents that no service refers to.
@@ -27,5 +27,5 @@ pub enum Retired {
 #[rtype(result = "Result<Retired, Error>")]
 pub struct RetireNow {
     /// Which.
-    pub job: Job,
+    pub job: RetireJob,
 }

@@ -17,8 +17,8 @@ use futures_util::stream::{self, StreamExt};
 
 pub use self::schedule::LocalZone;
 
-use self::lock::Held;
-use self::messages::{Job, RetireNow, Retired};
+use self::lock::JobLock;
+use self::messages::{RetireJob, RetireNow, Retired};
 use self::selection::References;
 use super::freshness::{Behind, Freshness};
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
@@ -29,11 +29,11 @@ use crate::clock::Clock;
 use crate::config::Cron;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{Store, StoreError, keys};
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 4;
+static DEPTH: Depth = Depth::new("RetireActor");
 /// Deletions between two renewals of the lock: at [`MAX_IN_FLIGHT`] at once and [`LIMIT`] each it holds meanwhile.
 const CHUNK: usize = 32;
 /// Services deleted at once: the job is in no hurry, and clients write too.
@@ -88,7 +88,7 @@ impl RetireActor {
 
 impl Resident for RetireActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::RETIRE_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for RetireActor {
@@ -118,7 +118,7 @@ async fn work(core: Rc<RetireCore>) {
         tokio::time::sleep(Duration::from_secs(60).saturating_sub(into_minute)).await;
         let now = core.clock.unix_seconds() / 60;
         for (job, cron) in
-            [(Job::Services, &core.rules.services), (Job::SchemaContents, &core.rules.schema_contents)]
+            [(RetireJob::Services, &core.rules.services), (RetireJob::SchemaContents, &core.rules.schema_contents)]
         {
             if cron.as_ref().is_some_and(|cron| core.rules.zone.is_due(cron, judged, now)) {
                 match run(&core, job).await {
@@ -135,33 +135,33 @@ async fn work(core: Rc<RetireCore>) {
     }
 }
 
-fn things(job: Job) -> &'static str {
+fn things(job: RetireJob) -> &'static str {
     match job {
-        Job::Services => "old service versions",
-        Job::SchemaContents => "unused schema contents",
+        RetireJob::Services => "old service versions",
+        RetireJob::SchemaContents => "unused schema contents",
     }
 }
 
-async fn run(core: &RetireCore, job: Job) -> Result<Retired, Error> {
+async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
     // What is chosen and what stays is counted by what is true now.
     let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
     core.freshness.try_catch_up().await.map_err(behind)?;
     let key = match job {
-        Job::Services => keys::RETIRE_SERVICES_LOCK,
-        Job::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
+        RetireJob::Services => keys::RETIRE_SERVICES_LOCK,
+        RetireJob::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
     };
     let owner = format!("{}-{}", core.owner, core.clock.unix_millis());
     let held = lock::try_take(&core.store, key, owner).await.map_err(|error| unavailable(&error))?;
     let Some(held) = held else { return Ok(Retired::HeldElsewhere) };
     let retired = match job {
-        Job::Services => retire_services(core, &held).await,
-        Job::SchemaContents => retire_schema_contents(core, &held).await,
+        RetireJob::Services => retire_services(core, &held).await,
+        RetireJob::SchemaContents => retire_schema_contents(core, &held).await,
     };
     held.release().await;
     retired.map(Retired::Deleted)
 }
 
-async fn retire_services(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+async fn retire_services(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let old = selection::old_versions(&core.reader.load_full(), core.rules.reserve);
     let mut deleted = 0;
     for chunk in old.chunks(CHUNK) {
@@ -194,7 +194,7 @@ async fn retire_service(core: &RetireCore, tenant: Tenant, service: ServiceId) -
     }
 }
 
-async fn retire_schema_contents(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+async fn retire_schema_contents(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let unused = unused_contents(core).await?;
     let mut deleted = 0;
     // In key order, so those of a tenant stand together.
@@ -229,7 +229,7 @@ async fn unused_contents(core: &RetireCore) -> Result<Vec<(Tenant, Arc<str>)>, E
     Ok(unused)
 }
 
-async fn still_held(held: &Held) -> Result<(), Error> {
+async fn still_held(held: &JobLock) -> Result<(), Error> {
     if held.renew().await {
         return Ok(());
     }

@@ -9,15 +9,15 @@ use crate::domain::{ServiceId, Tenant, version};
 
 /// A version of a name.
 #[derive(Clone, Debug)]
-struct Version {
+struct ServiceVersion {
     number: [u16; 4],
     text: Arc<str>,
     service: ServiceId,
-    usage: Usage,
+    usage: VersionUsage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Usage {
+enum VersionUsage {
     HasInstances,
     Idle,
 }
@@ -27,16 +27,16 @@ enum Usage {
 pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, ServiceId)> {
     let mut retired = Vec::new();
     for (tenant, view) in snapshot.tenants() {
-        let mut names: HashMap<&str, Vec<Version>> = HashMap::new();
+        let mut names: HashMap<&str, Vec<ServiceVersion>> = HashMap::new();
         for service in view.services() {
             let text = &service.record.document.version;
             let Some(number) = version::parse(text) else { continue };
             let has_instances = view.node(service.id.as_str()).is_some_and(|node| !node.instances.is_empty());
-            names.entry(&service.path).or_default().push(Version {
+            names.entry(&service.path).or_default().push(ServiceVersion {
                 number,
                 text: text.as_str().into(),
                 service: service.id.clone(),
-                usage: if has_instances { Usage::HasInstances } else { Usage::Idle },
+                usage: if has_instances { VersionUsage::HasInstances } else { VersionUsage::Idle },
             });
         }
         let surplus = names.into_values().flat_map(|versions| surplus(versions, reserve));
@@ -46,14 +46,14 @@ pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, 
 }
 
 /// Idle versions but the newest `reserve`.
-fn surplus(mut versions: Vec<Version>, reserve: usize) -> Vec<ServiceId> {
+fn surplus(mut versions: Vec<ServiceVersion>, reserve: usize) -> Vec<ServiceId> {
     if versions.len() <= reserve {
         return Vec::new();
     }
     // `1.0` and `1.0.0` are the same number: the text decides, so that every node chooses alike.
     versions.sort_by_cached_key(|version| Reverse((version.number, Arc::clone(&version.text))));
     let old = versions.into_iter().skip(reserve);
-    old.filter(|version| version.usage == Usage::Idle).map(|version| version.service).collect()
+    old.filter(|version| version.usage == VersionUsage::Idle).map(|version| version.service).collect()
 }
 
 /// Hashes that schemas refer to.
@@ -83,11 +83,11 @@ mod tests {
     fn check(versions: &[&str], reserve: usize, expected: &[&str]) {
         let parse = |given: &&str| {
             let text = given.trim_end_matches('*');
-            Version {
+            ServiceVersion {
                 number: version::parse(text).unwrap_or_default(),
                 text: text.into(),
                 service: ServiceId::from(text),
-                usage: if text == *given { Usage::Idle } else { Usage::HasInstances },
+                usage: if text == *given { VersionUsage::Idle } else { VersionUsage::HasInstances },
             }
         };
         let retired = surplus(versions.iter().map(parse).collect(), reserve);

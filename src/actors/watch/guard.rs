@@ -49,7 +49,7 @@ pub enum Preservation {
 
 /// Why an expiry is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
+pub enum HoldRule {
     /// It waits its window.
     Window,
     /// Rule (a).
@@ -60,7 +60,7 @@ pub enum Rule {
 
 /// An expired instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Expiry {
+pub struct ExpiryFacts {
     /// Its TTL, seconds.
     pub ttl_seconds: i64,
     /// Its heartbeat interval, seconds.
@@ -70,18 +70,18 @@ pub struct Expiry {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct HeldExpiry {
     since: Monotonic,
     due: Monotonic,
-    expiry: Expiry,
-    rule: Rule,
+    expiry: ExpiryFacts,
+    rule: HoldRule,
 }
 
 /// The guard.
 #[derive(Debug)]
 pub struct ExpiryGuard {
     rules: GuardRules,
-    waiting: HashMap<InstanceRef, Waiting>,
+    waiting: HashMap<InstanceRef, HeldExpiry>,
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
     /// When, and how many instances were held before.
     recent: VecDeque<(Monotonic, usize)>,
@@ -111,7 +111,7 @@ pub struct Crowd {
 
 /// What a rule has begun to hold since that was told last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
+pub struct HoldReport {
     /// How many.
     pub newly: usize,
     /// How many this rule holds now, these included.
@@ -122,7 +122,7 @@ pub struct Held {
 
 /// What a look at the clock brought.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
+pub struct GuardVerdict {
     /// These pass.
     pub pass: Vec<InstanceRef>,
     /// How many are newly held by rule (a).
@@ -130,15 +130,15 @@ pub struct Verdict {
     /// How many are newly held by rule (b).
     pub newly_shared: usize,
     /// To be told now: held by rule (a).
-    pub preserved: Option<Held>,
+    pub preserved: Option<HoldReport>,
     /// To be told now: held by rule (b); of several of them the widest crowd.
-    pub shared: Option<Held>,
+    pub shared: Option<HoldReport>,
 }
 
-impl Verdict {
+impl GuardVerdict {
     /// What is to be told: what is newly held and why, in a line each.
     pub fn lines(&self, now: Monotonic) -> Vec<String> {
-        let begin = |held: &Held| format!("{} expired instances are held", held.newly);
+        let begin = |held: &HoldReport| format!("{} expired instances are held", held.newly);
         let preserved = self.preserved.as_ref().map(|held| {
             let Crowd { since, expired, of } = held.crowd;
             let begun = match now.saturating_sub(since).as_secs() {
@@ -188,7 +188,7 @@ impl ExpiryGuard {
     }
 
     /// An expiry was seen.
-    pub fn expire(&mut self, at: InstanceRef, expiry: Expiry, now: Monotonic) {
+    pub fn expire(&mut self, at: InstanceRef, expiry: ExpiryFacts, now: Monotonic) {
         if self.waiting.contains_key(&at) {
             return;
         }
@@ -198,7 +198,7 @@ impl ExpiryGuard {
         self.recent.push_back((now, expiry.held_before));
         let due = now + WINDOW;
         self.by_due.insert((due, at.clone()));
-        self.waiting.insert(at, Waiting { since: now, due, expiry, rule: Rule::Window });
+        self.waiting.insert(at, HeldExpiry { since: now, due, expiry, rule: HoldRule::Window });
     }
 
     /// The instance is there again, or gone for another reason.
@@ -221,7 +221,7 @@ impl ExpiryGuard {
     }
 
     /// All that wait or are held, with the rule and since when.
-    pub fn held(&self) -> impl Iterator<Item = (&InstanceRef, Rule, Monotonic, Monotonic)> {
+    pub fn held(&self) -> impl Iterator<Item = (&InstanceRef, HoldRule, Monotonic, Monotonic)> {
         self.waiting.iter().map(|(at, waiting)| (at, waiting.rule, waiting.since, waiting.due))
     }
 
@@ -232,8 +232,8 @@ impl ExpiryGuard {
         now: Monotonic,
         total: usize,
         is_awaited: impl Fn(&InstanceRef) -> bool,
-    ) -> Verdict {
-        let mut verdict = Verdict::default();
+    ) -> GuardVerdict {
+        let mut verdict = GuardVerdict::default();
         // Judged as one: what is due now does not shrink the crowd it came with.
         let gone = self.waiting.len();
         let is_on = self.rules.preservation == Preservation::On;
@@ -249,19 +249,19 @@ impl ExpiryGuard {
             self.by_due.pop_first();
             let Some(waiting) = self.waiting.get(&at) else { continue };
             let share = match (waiting.rule, self.preserving) {
-                (Rule::Window, None) => self.share_met(waiting, now),
+                (HoldRule::Window, None) => self.share_met(waiting, now),
                 _ => None,
             };
             let rule = match waiting.rule {
-                Rule::Window if self.preserving.is_some() => Some(Rule::Preservation),
-                Rule::Window if share.is_some() => Some(Rule::Share),
+                HoldRule::Window if self.preserving.is_some() => Some(HoldRule::Preservation),
+                HoldRule::Window if share.is_some() => Some(HoldRule::Share),
                 _ => None,
             };
             let until = rule.map(|rule| (rule, waiting.since + hold_time(waiting.expiry.ttl_seconds)));
             match until.filter(|(_, until)| *until > now) {
                 Some((rule, until)) => {
                     match rule {
-                        Rule::Preservation => verdict.newly_preserved += 1,
+                        HoldRule::Preservation => verdict.newly_preserved += 1,
                         _ => verdict.newly_shared += 1,
                     }
                     widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
@@ -273,7 +273,7 @@ impl ExpiryGuard {
                 None => {
                     let last = waiting.since + hold_time(waiting.expiry.ttl_seconds);
                     let again = (now + WINDOW).min(last);
-                    if waiting.rule == Rule::Window && again > now && is_awaited(&at) {
+                    if waiting.rule == HoldRule::Window && again > now && is_awaited(&at) {
                         self.by_due.insert((again, at.clone()));
                         if let Some(waiting) = self.waiting.get_mut(&at) {
                             waiting.due = again;
@@ -289,20 +289,20 @@ impl ExpiryGuard {
         preserved.add(verdict.newly_preserved, self.preserving);
         shared.add(verdict.newly_shared, widest);
         if now >= self.tell_after {
-            verdict.preserved = self.tell(0, Rule::Preservation, now);
-            verdict.shared = self.tell(1, Rule::Share, now);
+            verdict.preserved = self.tell(0, HoldRule::Preservation, now);
+            verdict.shared = self.tell(1, HoldRule::Share, now);
         }
         self.end_preserving();
         self.drop_old(now);
         verdict
     }
 
-    fn tell(&mut self, which: usize, rule: Rule, now: Monotonic) -> Option<Held> {
+    fn tell(&mut self, which: usize, rule: HoldRule, now: Monotonic) -> Option<HoldReport> {
         let Untold { newly, crowd } = std::mem::take(self.untold.get_mut(which)?);
         let crowd = crowd.filter(|_| newly > 0)?;
         self.tell_after = now + TELL_EVERY;
         let in_all = self.waiting.values().filter(|waiting| waiting.rule == rule).count();
-        Some(Held { newly, in_all, crowd })
+        Some(HoldReport { newly, in_all, crowd })
     }
 
     fn end_preserving(&mut self) {
@@ -311,7 +311,7 @@ impl ExpiryGuard {
         }
     }
 
-    fn share_met(&self, waiting: &Waiting, now: Monotonic) -> Option<Crowd> {
+    fn share_met(&self, waiting: &HeldExpiry, now: Monotonic) -> Option<Crowd> {
         let interval =
             Duration::from_secs(u64::try_from(waiting.expiry.interval_seconds).unwrap_or(0)).min(MAX_HOLD);
         let start = now.saturating_sub(interval + SLACK);

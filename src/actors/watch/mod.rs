@@ -18,9 +18,9 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
-use self::guard::{ExpiryGuard, GuardRules, Rule};
+use self::guard::{ExpiryGuard, GuardRules, HoldRule};
 use self::messages::{HeldInstance, ListHeld};
-use self::state::{Fate, Step, WatchState};
+use self::state::{Fate, WatchStep, WatchState};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
@@ -29,12 +29,12 @@ use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher}
 use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 64;
+static DEPTH: Depth = Depth::new("WatchActor");
 /// Batches of the watch taken into one publish.
 const BATCHES_PER_PUBLISH: usize = 256;
 /// Pages of a listing decoded side by side and ahead.
@@ -109,7 +109,7 @@ impl WatchActor {
 
 impl Resident for WatchActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::WATCH_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for WatchActor {
@@ -129,9 +129,9 @@ impl Handler<Work<ListHeld>> for WatchActor {
         let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {
             at: at.clone(),
             rule: match rule {
-                Rule::Window => "window",
-                Rule::Preservation => "preservation",
-                Rule::Share => "share",
+                HoldRule::Window => "window",
+                HoldRule::Preservation => "preservation",
+                HoldRule::Share => "share",
             },
             held_seconds: now.saturating_sub(since).as_secs(),
             released_in_seconds: due.saturating_sub(now).as_secs(),
@@ -316,7 +316,7 @@ async fn judge(core: &WatchCore) {
 }
 
 /// Publishes, then tells the hub: a find shows a change before its frame leaves.
-async fn publish(core: &WatchCore, step: Step) {
+async fn publish(core: &WatchCore, step: WatchStep) {
     let now = core.clock.monotonic();
     for (at, fate) in step.fates {
         match fate {

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{Expiry, ExpiryGuard};
+use super::guard::{ExpiryFacts, ExpiryGuard};
 use crate::cache::builder::difference;
 use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
@@ -50,7 +50,7 @@ pub enum Fate {
 
 /// What is to be done after events were applied.
 #[derive(Debug)]
-pub struct Step {
+pub struct WatchStep {
     /// Publish this.
     pub snapshot: Arc<Snapshot>,
     /// Tell watchers.
@@ -91,7 +91,7 @@ impl WatchState {
 
     /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why, so it is not
     /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
-    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> Step {
+    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> WatchStep {
         let (snapshot, _) = listed.publish(revision);
         // Before the first listing nobody was shown anything.
         let is_first = self.revision == 0;
@@ -105,7 +105,7 @@ impl WatchState {
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
-        Step { snapshot, changes, fates }
+        WatchStep { snapshot, changes, fates }
     }
 
     /// A watch begins: what it brings first was written while there was none.
@@ -227,7 +227,7 @@ impl WatchState {
             self.say_goodbye(at);
             return;
         }
-        let expiry = Expiry {
+        let expiry = ExpiryFacts {
             ttl_seconds,
             interval_seconds: entry.record.interval_seconds,
             held_before: self.builder.current().instance_count,
@@ -296,9 +296,9 @@ impl WatchState {
     }
 
     /// The snapshot with all applied so far.
-    pub fn step(&mut self) -> Step {
+    pub fn step(&mut self) -> WatchStep {
         let (snapshot, changes) = self.builder.publish(self.revision);
-        Step { snapshot, changes, fates: std::mem::take(&mut self.fates) }
+        WatchStep { snapshot, changes, fates: std::mem::take(&mut self.fates) }
     }
 }
 

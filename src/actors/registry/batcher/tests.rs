@@ -21,9 +21,9 @@ fn txn(ops: impl IntoIterator<Item = Op>) -> Txn {
     Txn { then: ops.into_iter().collect(), ..Txn::default() }
 }
 
-fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<Waiting> {
+fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<WaitingTxn> {
     let (since, reply) = (Monotonic::ZERO, || oneshot::channel().0);
-    let waiting = |txn: Txn| Waiting { size: txn_size(&txn), txn, since, reply: reply() };
+    let waiting = |txn: Txn| WaitingTxn { size: txn_size(&txn), txn, since, reply: reply() };
     txns.into_iter().map(waiting).collect()
 }
 
@@ -223,7 +223,7 @@ async fn a_batch_that_fails_does_not_stop_the_next() {
     let store = store();
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     store.script(Call::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
-    let outcome = |outcome: Outcome| outcome.map(|outcome| outcome.succeeded);
+    let outcome = |outcome: TxnAnswer| outcome.map(|outcome| outcome.succeeded);
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Unknown { .. })));
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Aborted { .. })));
     assert_eq!(outcome(batcher.submit(txn([put("/a")])).await), Ok(true));

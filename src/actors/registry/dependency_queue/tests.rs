@@ -197,8 +197,8 @@ async fn file(stage: &Stage, consumer: &str, providers: &[String], alias: &str) 
         .map(|provider| ServiceKey { alias: alias.to_owned(), ..key(provider, ALL_VERSIONS) })
         .collect();
     let request = Dependency { consumer: Some(key(consumer, "1")), providers, replace: false };
-    let request = Request { dependency: request, entry: None };
-    assert!(Rules::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
+    let request = DependencyRequest { dependency: request, entry: None };
+    assert!(RuleWriter::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
 }
 
 /// A consumer's rule is written once for many that are gone, not once for each.

@@ -69,7 +69,7 @@ async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
 async fn one_without_a_lease_gets_one() {
     let stage = Stage::set().await;
     stage.registered("i").await;
-    let at = Keys::new(&tenant(), &stage.service, "i");
+    let at = InstanceKeys::new(&tenant(), &stage.service, "i");
     let value = Bytes::from_static(b"{\"instanceId\":\"i\",\"hostName\":\"host\"}");
     let immortal = vec![Op::Put { key: at.document, value, lease: None }, Op::Delete(at.lease)];
     stage.store.batch(vec![Txn { then: immortal, ..Txn::default() }]).await.remove(0).unwrap();
@@ -167,10 +167,10 @@ async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
     register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
     register_as(&stage, owners(&[("a", "2")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "UP", &[("a", "2")]), "its own properties it may change");
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
     register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("a", "3")]));
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     let lease = lease_of(&stage.entry("i").unwrap());
     register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("weight", "0")]));
@@ -194,8 +194,8 @@ async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
 async fn so_it_does_for_one_that_is_held() {
     let stage = Stage::set().await;
     register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     for round in 0..2 {
         let former = lease_of(&stage.entry("i").unwrap());
         assert_eq!(stage.store.revoke(former).await, Ok(true));
@@ -219,7 +219,7 @@ async fn so_it_does_for_one_that_is_held() {
 async fn a_deleted_service_leaves_no_override() {
     let stage = Stage::set().await;
     register_as(&stage, owners(&[], "host", 30)).await.unwrap();
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     stage.unregister_service().await;
     let left = stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries;
     assert_eq!(left, []);
@@ -234,7 +234,7 @@ async fn who_is_gone_elsewhere_is_registered_again() {
     let former = stage.registered("i").await;
     stage.store.shut(Call::List);
     stage.store.end_watches(WatchError::Compacted);
-    let at = Keys::new(&tenant(), &stage.service, "i");
+    let at = InstanceKeys::new(&tenant(), &stage.service, "i");
     let gone = Txn { then: vec![Op::Delete(at.lease), Op::Delete(at.document)], ..Txn::default() };
     assert!(stage.store.batch(vec![gone]).await.remove(0).unwrap().succeeded);
     let again = stage.register("i");

@@ -6,13 +6,13 @@ use super::*;
 use crate::actors::tests::{eventually, store};
 use crate::store::faulty::{Call, Fault, FaultyStore};
 
-struct Scene {
+struct PoolScene {
     store: FaultyStore,
     clock: Clock,
     pool: LeasePool,
 }
 
-impl Scene {
+impl PoolScene {
     fn set(cost: GrantCost) -> Self {
         let (store, clock) = (store().costing(cost), Clock::manual(1_700_000_000));
         clock.advance(Duration::from_secs(100));
@@ -50,14 +50,14 @@ impl Scene {
 
 #[actix::test]
 async fn where_grants_are_free_there_is_no_pool() {
-    let scene = Scene::set(GrantCost::Free);
+    let scene = PoolScene::set(GrantCost::Free);
     scene.take(120, 100).await;
     assert_eq!((scene.store.begun(Call::Grant), scene.ready(120)), (100, 0));
 }
 
 #[actix::test]
 async fn few_takes_are_not_worth_a_pool() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for _ in 0..5 {
         scene.take(120, WORTH_POOLING - 1).await;
         scene.pass(1000);
@@ -67,7 +67,7 @@ async fn few_takes_are_not_worth_a_pool() {
 
 #[actix::test]
 async fn as_many_are_kept_as_a_second_takes() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 50).await;
     assert!((WORTH_POOLING..=50).contains(&ready), "{ready}");
     let begun = scene.store.begun(Call::Grant);
@@ -83,7 +83,7 @@ async fn as_many_are_kept_as_a_second_takes() {
 
 #[actix::test]
 async fn only_young_ones_are_used() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 40).await;
     scene.pass(1999);
     let begun = scene.store.begun(Call::Grant);
@@ -98,7 +98,7 @@ async fn only_young_ones_are_used() {
 
 #[actix::test]
 async fn a_tenth_of_a_short_ttl_is_the_limit() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(5, 40).await;
     scene.pass(499);
     scene.pool.sweep();
@@ -111,7 +111,7 @@ async fn a_tenth_of_a_short_ttl_is_the_limit() {
 
 #[actix::test]
 async fn a_lease_ages_from_before_its_grant_was_sent() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.take(120, WORTH_POOLING - 1).await;
     scene.store.shut(Call::Grant);
     let last = actix::spawn({
@@ -130,7 +130,7 @@ async fn a_lease_ages_from_before_its_grant_was_sent() {
 
 #[actix::test]
 async fn idle_pools_go() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.fill(120, 40).await;
     for _ in 0..5 {
         scene.pass(1000);
@@ -141,13 +141,13 @@ async fn idle_pools_go() {
 
 #[actix::test]
 async fn ever_new_ttls_do_not_grow_it() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for ttl in 100..400 {
         scene.take(ttl, 1).await;
         assert!(scene.pool.pools.borrow().len() <= MAX_TTLS);
     }
     // Pools in use are not pushed out.
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for ttl in 100..100 + i64::try_from(MAX_TTLS).unwrap() {
         scene.fill(ttl, WORTH_POOLING).await;
     }
@@ -158,7 +158,7 @@ async fn ever_new_ttls_do_not_grow_it() {
 
 #[actix::test]
 async fn a_failed_grant_is_told_and_not_counted_as_ready() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.store.go_away();
     for _ in 0..2 * WORTH_POOLING {
         assert!(scene.pool.take(120).await.is_err());
@@ -171,7 +171,7 @@ async fn a_failed_grant_is_told_and_not_counted_as_ready() {
 
 #[actix::test]
 async fn what_cannot_be_revoked_is_tried_again_until_the_store_is_back() {
-    let scene = Scene::set(GrantCost::Free);
+    let scene = PoolScene::set(GrantCost::Free);
     let leases = scene.take(120, 3).await;
     scene.store.go_away();
     scene.pool.discard(leases.clone());

@@ -14,7 +14,7 @@ use crate::actors::registry::messages::{
     Author, Committed, DeleteSchema, PutSchema, ReadSchemas, RegisterService, ReplaceSchemas,
     SchemaSelection, TextSpace, UnregisterService,
 };
-use crate::actors::registry::schema_text_table::{MAX_LEFT, SchemaTexts};
+use crate::actors::registry::schema_text_table::{MAX_LEFT, SchemaTextTable};
 use crate::actors::registry::{schemas, services};
 use crate::actors::tests::{Stage, eventually, store, tenant};
 use crate::domain::schema::{Schema, content_hash};
@@ -195,7 +195,7 @@ async fn a_deletion_that_fails_is_tried_again() {
 
 #[test]
 fn what_waits_is_bounded() {
-    let texts = SchemaTexts::default();
+    let texts = SchemaTextTable::default();
     texts.leave(&tenant(), (0..MAX_LEFT - 1).map(|at| Arc::from(at.to_string())));
     assert_eq!(texts.check_room(), Ok(()));
     texts.leave(&tenant(), ["a".into(), "b".into()]);

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::actors::mailbox::ask;
 use crate::actors::registry::messages::{
-    ChangeInstance, ChangeTags, Committed, InstanceChange, PutSchema, ReplaceServiceProperties, TagChange,
+    ChangeInstance, ChangeTags, Committed, InstanceEdit, PutSchema, ReplaceServiceProperties, TagChange,
 };
 use crate::actors::tests::{PATIENCE, Stage, tenant};
 use crate::domain::schema::Schema;
@@ -21,7 +21,7 @@ fn key(name: &str) -> Key {
 
 #[tokio::test]
 async fn turns_come_in_order_and_other_keys_do_not_wait() {
-    let turns = Turns::default();
+    let turns = WriteTurns::default();
     let first = turns.take(&key("a")).await.unwrap();
     let order = Rc::new(RefCell::new(Vec::new()));
     let waiting = (0..5).map(|number| {
@@ -45,7 +45,7 @@ async fn turns_come_in_order_and_other_keys_do_not_wait() {
 
 #[tokio::test]
 async fn waiting_is_bounded_in_time_and_number() {
-    let turns = Turns::default();
+    let turns = WriteTurns::default();
     let held = key("a");
     let stuck = turns.take(&held).await.unwrap();
     let codes = join_all((0..MAX_WAITING).map(|_| turns.take(&held))).await;
@@ -114,7 +114,7 @@ async fn many_writers_of_one_service_or_one_instance_all_write() {
     })
     .await;
     all_done(&stage, |number| {
-        let change = InstanceChange::Status(["UP", "DOWN"][number % 2].to_owned());
+        let change = InstanceEdit::Status(["UP", "DOWN"][number % 2].to_owned());
         let (tenant, service) = (tenant(), stage.service.clone());
         let message = ChangeInstance { tenant, service, instance: "i".into(), change };
         async { ask(&stage.registry, message, PATIENCE).await.unwrap() }

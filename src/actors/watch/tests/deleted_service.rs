@@ -9,7 +9,7 @@ fn service_key() -> String {
 
 #[test]
 fn its_waiting_instances_pass_and_its_watchers_are_told() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.next(|world| vec![world.put(service_key(), "{\"serviceId\":\"s\",\"serviceName\":\"svc\"}", 1)]);
     world.register("i", 7);
     world.register("j", 8);

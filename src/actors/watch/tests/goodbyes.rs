@@ -3,8 +3,8 @@
 use super::*;
 
 /// A world in which `i` is registered, on lease 7, and its lease may be over.
-fn registered() -> World {
-    let mut world = World::new();
+fn registered() -> WatchWorld {
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     assert_eq!(world.told(), (vec![(Action::Create, "i".to_owned())], vec![("i".to_owned(), Fate::Back)]));
     world.pass(seconds(121));
@@ -87,7 +87,7 @@ fn several_say_goodbye_in_one_revision_whatever_else_is_in_it() {
 
 #[test]
 fn who_had_time_left_said_goodbye_through_another_kind_of_node() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.told();
     world.pass(seconds(100));
@@ -98,7 +98,7 @@ fn who_had_time_left_said_goodbye_through_another_kind_of_node() {
 
 #[test]
 fn time_left_is_counted_from_a_grant_ahead_and_a_late_watch() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.told();
     // The lease may be over already: it was taken from a pool, and its put was seen late.
@@ -157,7 +157,7 @@ fn a_lease_key_written_again_gives_none() {
 
 #[test]
 fn what_was_missed_may_be_of_any_age() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.state.resume(world.now);
     world.pass(seconds(4));
     world.register("i", 7);
@@ -173,7 +173,7 @@ fn what_was_missed_may_be_of_any_age() {
 
 #[test]
 fn a_configured_ttl_counts_instead_of_the_documents() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.state = WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 20);
     world.register("i", 7);
     world.told();
@@ -224,7 +224,7 @@ fn a_lease_key_that_goes_alone_leaves_the_instance_without_one() {
 
 #[test]
 fn fates_come_in_order() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.say_goodbye("i");
     world.register("i", 8);
@@ -283,7 +283,7 @@ fn a_waiting_instance_goes_with_its_service() {
 
 #[test]
 fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     for number in 0..10 {
         world.register(&format!("i{number}"), number);
     }
@@ -305,7 +305,7 @@ fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
 
 #[test]
 fn a_goodbye_of_one_that_is_held_passes_at_once() {
-    let late = |world: &mut World, lease: i64| {
+    let late = |world: &mut WatchWorld, lease: i64| {
         let key = keys::late_goodbye(&tenant(), "s", "i", lease);
         world.next(|world| vec![world.put(&key, "", 1)]);
         // The key goes with its own lease.

@@ -22,15 +22,15 @@ const VERSIONS: [&str; 2] = ["1", "2"];
 
 /// Whether instances expire, or only say goodbye: what expires is shown for a while longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiries {
+pub enum InstanceEnds {
     Some,
     None,
 }
 
 /// A store's keys, and the events of its revisions.
-pub struct History {
+pub struct KeyHistory {
     pub random: StdRng,
-    expiries: Expiries,
+    expiries: InstanceEnds,
     pub entries: BTreeMap<String, Entry>,
     pub revision: Revision,
     pub events: Vec<Vec<Event>>,
@@ -41,8 +41,8 @@ fn keys_of(tenant: &Tenant, service: &str, instance: &str) -> [String; 3] {
     keys.map(|key| key(tenant, service, instance).to_string())
 }
 
-impl History {
-    pub fn new(seed: u64, expiries: Expiries) -> Self {
+impl KeyHistory {
+    pub fn new(seed: u64, expiries: InstanceEnds) -> Self {
         let (entries, events) = (BTreeMap::new(), Vec::new());
         Self { random: StdRng::seed_from_u64(seed), expiries, entries, revision: 0, events }
     }
@@ -181,7 +181,7 @@ impl History {
         let known: Vec<String> = self.entries.keys().cloned().collect();
         let Some(key) = known.choose(&mut self.random).cloned() else { return };
         // Nobody deletes domains and projects. A document that goes alone has expired, to whom sees it.
-        let stays = self.expiries == Expiries::None && key.contains("/inst/files/");
+        let stays = self.expiries == InstanceEnds::None && key.contains("/inst/files/");
         if !stays && !key.contains("/domains/") && !key.contains("/projects/") {
             self.remove(&key, events, touched);
         }
@@ -212,7 +212,7 @@ impl History {
     ) {
         let is_whole =
             [document, lease].iter().all(|key| self.entries.contains_key(*key) && !touched.contains(*key));
-        if is_whole || self.expiries == Expiries::Some {
+        if is_whole || self.expiries == InstanceEnds::Some {
             [lease, document, properties].iter().for_each(|key| self.remove(key, events, touched));
         }
     }
@@ -246,7 +246,7 @@ impl History {
     }
 
     fn expire(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
-        if self.expiries == Expiries::None {
+        if self.expiries == InstanceEnds::None {
             return;
         }
         self.instance_keys().iter().for_each(|key| self.remove(key, events, touched));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::guard::{ExpiryGuard, GuardRules, Preservation};
-use super::state::{Fate, Step, WatchState};
+use super::state::{Fate, WatchStep, WatchState};
 use crate::cache::{Action, SnapshotBuilder};
 use crate::domain::event::InstanceRef;
 use crate::domain::{InstanceId, Tenant};
@@ -38,16 +38,16 @@ fn at(instance: &str) -> InstanceRef {
 }
 
 /// Changes for watchers, and fates.
-type Told = (Vec<(Action, String)>, Vec<(String, Fate)>);
+type WatchTold = (Vec<(Action, String)>, Vec<(String, Fate)>);
 
 /// A state with a clock and a store's revision.
-struct World {
+struct WatchWorld {
     state: WatchState,
     revision: Revision,
     now: Duration,
 }
 
-impl World {
+impl WatchWorld {
     /// At second 1,000, with nothing known and no share that is too much.
     fn new() -> Self {
         Self {
@@ -104,12 +104,12 @@ impl World {
         self.state.judge(self.now);
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> WatchStep {
         self.state.step()
     }
 
     /// What watchers are told, and the fates, since the last step.
-    fn told(&mut self) -> Told {
+    fn told(&mut self) -> WatchTold {
         let step = self.step();
         let changes = step.changes.iter().map(|change| (change.action, change.at.instance.to_string()));
         let fates = step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate));

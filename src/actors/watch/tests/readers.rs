@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{WatchActor, WatchRules};
-use super::history::{Expiries, History};
+use super::history::{InstanceEnds, KeyHistory};
 use super::rules;
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
@@ -34,10 +34,10 @@ const REVISIONS: Revision = 200;
 /// A store that only tells its history, and does so badly: listings come in small pages while it goes on, some break off;
 /// watches are lost, or have fallen behind.
 #[derive(Clone)]
-struct Teller(Arc<Mutex<Told>>);
+struct Teller(Arc<Mutex<ReaderTold>>);
 
-struct Told {
-    history: History,
+struct ReaderTold {
+    history: KeyHistory,
     random: StdRng,
     /// The events of each revision from 1 on.
     events: Vec<Vec<Event>>,
@@ -47,14 +47,14 @@ struct Told {
 
 impl Teller {
     fn new(seed: u64) -> Self {
-        let (history, random) = (History::new(seed, Expiries::None), StdRng::seed_from_u64(seed));
-        let told = Told { history, random, events: Vec::new(), readable: BTreeMap::new() };
+        let (history, random) = (KeyHistory::new(seed, InstanceEnds::None), StdRng::seed_from_u64(seed));
+        let told = ReaderTold { history, random, events: Vec::new(), readable: BTreeMap::new() };
         let teller = Self(Arc::new(Mutex::new(told)));
         teller.go_on();
         teller
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut ReaderTold) -> T) -> T {
         look(&mut self.0.lock().unwrap())
     }
 
