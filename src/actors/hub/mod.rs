@@ -1,4 +1,5 @@
-//! HubActor: who watches what, and the fan-out of changes to their sessions. A frame is encoded once for all of them.
+//! HubActor: knows which session watches for which consumer, and pushes changes to the sessions. A frame is encoded once for
+//! all sessions.
 
 pub mod messages;
 pub mod outbox;
@@ -18,13 +19,12 @@ use actix::prelude::{Actor, AsyncContext, Context, Handler};
 
 pub const MAILBOX: usize = 1024;
 static DEPTH: Depth = Depth::new("HubActor");
-/// How often sessions are looked for whose end was not told.
+/// How often the hub looks for sessions whose `Unsubscribe` could not be sent.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Watchers of one consumer.
+/// The sessions of one consumer.
 type Watchers = Vec<(SubscriptionId, Outbox)>;
 
-/// The actor.
 #[derive(Default)]
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
@@ -32,7 +32,7 @@ pub struct HubActor {
 }
 
 impl HubActor {
-    /// Pushes changes in order. A publish often holds many of one provider: who watches it is looked up once.
+    /// Pushes changes in order. A publish often holds many changes of one provider, so its receivers are looked up once.
     fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
         if self.watchers.is_empty() {
             return;
@@ -47,7 +47,7 @@ impl HubActor {
         }
     }
 
-    /// Watchers of every consumer that depends on a provider. A consumer listed twice is told once.
+    /// The sessions of every consumer that depends on a provider. Each consumer counts once, however many rules name it.
     fn receivers(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<&Watchers> {
         let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
         let mut receivers = Vec::new();
@@ -64,7 +64,7 @@ impl HubActor {
         receivers
     }
 
-    /// Drops sessions whose end was not told: the mailbox was full.
+    /// Drops sessions that have ended without an `Unsubscribe`, because the mailbox was full.
     fn sweep(&mut self) {
         self.watchers.retain(|_, watchers| {
             watchers.retain(|(_, outbox)| !outbox.is_closed());

@@ -1,7 +1,8 @@
-//! Group commit: transactions that wait are handed to the store as one batch.
+//! Group commit: hands waiting transactions to the store as one batch.
 //!
-//! The first goes at once; while batches are on their way others gather, and the more are on their way the more must
-//! have gathered before the next one leaves. So an idle registry answers after one round, and a busy one fills batches.
+//! The first transaction leaves at once. While batches are on their way, transactions gather. The more batches are on their way,
+//! the more transactions must have gathered before the next batch leaves. So an idle registry answers after one round trip, and a
+//! busy one fills its batches.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -14,23 +15,23 @@ use tokio::sync::oneshot;
 use crate::clock::{Clock, Monotonic};
 use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// Batches on their way at once.
+/// How many batches are on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
-/// How many must have gathered for each batch already on its way.
+/// How many transactions must have gathered for each batch on its way.
 const GATHER_PER_FLIGHT: usize = 16;
 /// Transactions in one batch.
 const MAX_TXNS: usize = 120;
 /// Bytes in one batch.
 const MAX_BYTES: usize = 1_000_000;
-/// Transactions that may wait; a further one is refused.
+/// How many transactions may wait. A further one is rejected.
 const MAX_WAITING: usize = 20_000;
-/// Bytes of transactions that may wait; a further one is refused.
+/// How many bytes of transactions may wait. A further transaction is rejected.
 const MAX_WAITING_BYTES: usize = 128 << 20;
-/// How long a transaction may wait. A request waits 5 s for its answer: nothing is written for a client that was told that
-/// the store is late, except what had left by then.
+/// How long a transaction may wait before it leaves. A request waits 5 s for its answer. So nothing leaves for a client that was
+/// answered that the store is late.
 const MAX_WAIT: Duration = Duration::from_secs(4);
-/// Transactions passed over for one batch because it touches their keys: many that write one key must not be looked
-/// through for each of them.
+/// How many transactions are passed over for one batch because of their keys. If many transactions write one key, each batch must
+/// not search all of them.
 const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
 
 type TxnAnswer = Result<TxnOutcome, StoreError>;
@@ -42,7 +43,7 @@ struct WaitingTxn {
     reply: oneshot::Sender<TxnAnswer>,
 }
 
-/// Gathers and submits. Lives on one thread; clones share one queue.
+/// Gathers and submits transactions. Lives on one thread. Clones share one queue.
 #[derive(Clone)]
 pub struct Batcher {
     store: Arc<dyn Store>,
@@ -53,25 +54,24 @@ pub struct Batcher {
 #[derive(Default)]
 struct BatcherState {
     waiting: VecDeque<WaitingTxn>,
-    /// Bytes of those.
+    /// The bytes of `waiting`.
     bytes: usize,
     in_flight: usize,
 }
 
 impl Batcher {
-    /// A batcher in front of a store.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self { store, clock, state: Rc::default() }
     }
 
-    /// Commits a transaction with whatever else waits.
+    /// Commits a transaction, in one batch with others that wait.
     pub async fn submit(&self, txn: Txn) -> TxnAnswer {
         let (reply, outcome) = oneshot::channel();
         let size = txn_size(&txn);
         {
             let mut state = self.state.borrow_mut();
             if state.waiting.len() >= MAX_WAITING || state.bytes + size > MAX_WAITING_BYTES {
-                let message = format!("{} transactions wait already", state.waiting.len());
+                let message = format!("{} transactions wait already, try again", state.waiting.len());
                 return Err(StoreError::Aborted { reason: Reason::Busy, message });
             }
             state.bytes += size;
@@ -115,12 +115,13 @@ impl Batcher {
 }
 
 impl BatcherState {
-    /// Refuses those that have waited too long: they stand in front.
+    /// Rejects the transactions that have waited too long. They are at the front.
     fn drop_late(&mut self, now: Monotonic) {
         while self.waiting.front().is_some_and(|first| first.since + MAX_WAIT <= now) {
             let Some(late) = self.waiting.pop_front() else { return };
             self.bytes -= late.size;
-            let message = format!("the transaction has waited for {} s behind others", MAX_WAIT.as_secs());
+            let message =
+                format!("the transaction has waited for {} s behind others, try again", MAX_WAIT.as_secs());
             let refused = Err(StoreError::Aborted { reason: Reason::Busy, message });
             // Nobody waits any more: the request was given up.
             let _ = late.reply.send(refused);
@@ -128,8 +129,8 @@ impl BatcherState {
     }
 }
 
-/// As many from the front as fit; one that writes or compares a key written by one before it waits for the next, in its
-/// place: within a batch nobody sees what another one wrote.
+/// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes waits
+/// for a later batch and keeps its place, because transactions of one batch do not see each other's writes.
 fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
     let mut batch: Vec<WaitingTxn> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
     let mut written = WrittenKeys::default();
@@ -157,7 +158,7 @@ fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
     batch
 }
 
-/// Keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only they are scanned.
+/// The keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only prefixes are scanned.
 #[derive(Default)]
 struct WrittenKeys {
     keys: HashSet<Key>,
@@ -180,7 +181,7 @@ impl WrittenKeys {
     }
 }
 
-/// Keys have no trailing slash, prefixes do.
+/// A prefix ends with a slash, and a key does not.
 fn is_prefix(key: &Key) -> bool {
     key.ends_with('/')
 }

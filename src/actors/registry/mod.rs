@@ -1,8 +1,8 @@
-//! RegistryActor: every write of the registry. Keeps the rules, hands what waits to the store as one batch, answers
-//! when the store has committed.
+//! RegistryActor: does every write of the registry. It checks the rules, hands waiting transactions to the store as one batch, and
+//! answers when the store has committed.
 //!
-//! Each operation is an async function over [`core::RegistryCore`] that runs on the actor's thread beside the others;
-//! exact checks are compares inside the store's transaction, never a look at the snapshot.
+//! Each operation is an async function over [`core::RegistryCore`]. All operations run on the actor's thread. Exact checks are
+//! compares inside the store's transaction. They never use the snapshot.
 
 mod batcher;
 pub mod core;
@@ -51,14 +51,13 @@ use crate::metrics::Depth;
 pub const MAILBOX: usize = 4096;
 static DEPTH: Depth = Depth::new("RegistryActor");
 
-/// The actor.
 pub struct RegistryActor {
     core: Rc<RegistryCore>,
     owner: String,
 }
 
 impl RegistryActor {
-    /// An actor over a core; `owner` names this process in locks (`<host>-<pid>`).
+    /// `owner` names this process in locks (`<host>-<pid>`).
     pub fn new(core: Rc<RegistryCore>, owner: String) -> Self {
         Self { core, owner }
     }
@@ -83,7 +82,7 @@ impl Actor for RegistryActor {
     }
 }
 
-/// Runs an operation when its message comes.
+/// Makes the handler of each message run its operation, in the place of the message.
 macro_rules! operations {
     ($($message:ident => $operation:path => $reply:ty,)*) => {$(
         impl Handler<Work<$message>> for RegistryActor {

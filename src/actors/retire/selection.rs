@@ -1,4 +1,4 @@
-//! What the jobs ask to delete: pure choices over a snapshot. The RegistryActor has the last word on each.
+//! Chooses from a snapshot what the jobs ask to delete. The RegistryActor decides on each choice.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -22,8 +22,8 @@ enum VersionUsage {
     Idle,
 }
 
-/// Versions to retire: of each (tenant, environment, application, name) the newest `reserve` stay, and of the others
-/// those with instances. A version that is no number takes no part: it is not counted and not retired.
+/// The old versions of each (tenant, environment, application, name): all but the newest `reserve` and those with instances. A
+/// version that is not a number is neither counted nor chosen.
 pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, ServiceId)> {
     let mut retired = Vec::new();
     for (tenant, view) in snapshot.tenants() {
@@ -45,23 +45,22 @@ pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, 
     retired
 }
 
-/// Idle versions but the newest `reserve`.
+/// The versions without instances, except the newest `reserve`.
 fn surplus(mut versions: Vec<ServiceVersion>, reserve: usize) -> Vec<ServiceId> {
     if versions.len() <= reserve {
         return Vec::new();
     }
-    // `1.0` and `1.0.0` are the same number: the text decides, so that every node chooses alike.
+    // `1.0` and `1.0.0` are the same number. Then the text decides, so that all nodes choose the same versions.
     versions.sort_by_cached_key(|version| Reverse((version.number, Arc::clone(&version.text))));
     let old = versions.into_iter().skip(reserve);
     old.filter(|version| version.usage == VersionUsage::Idle).map(|version| version.service).collect()
 }
 
-/// Hashes that schemas refer to.
+/// The hashes that schemas refer to, by tenant.
 #[derive(Debug, Default)]
 pub(super) struct References(HashMap<Tenant, HashSet<Arc<str>>>);
 
 impl References {
-    /// All of a snapshot.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let hashes = |view: &crate::cache::snapshot::TenantView| {
             view.nodes().flat_map(|(_, node)| node.schema_refs.values().cloned()).collect()
