@@ -18,6 +18,7 @@ pub mod mailbox;
 pub mod peer;
 pub mod registry;
 pub mod retire;
+mod single;
 #[cfg(test)]
 mod tests;
 pub mod watch;

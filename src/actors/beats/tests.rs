@@ -1,4 +1,4 @@
-//! A beat's way into a batch and out of it.
+//! How heartbeats get into a batch and out of it.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -70,7 +70,7 @@ fn a_beat_while_the_renewal_is_on_its_way_counts_for_the_next() {
     let sent = beats.drain();
     beats.take(at, &entry);
     assert_eq!(beats.len(), 1);
-    // Unanswered: the beat that came meanwhile stands for it too.
+    // The renewal was not answered. The heartbeat that came meanwhile has queued the lease again.
     sent.into_iter().for_each(|beat| beats.retry(beat));
     assert_eq!(leases(beats.drain()), [1]);
 }

@@ -1,4 +1,4 @@
-//! A mailbox counts and bounds what an actor has not finished, whoever still waits for it.
+//! A mailbox counts and limits the messages that an actor has not finished, even if nobody waits for them.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -52,7 +52,7 @@ async fn a_message_counts_until_its_work_ends() {
     let finish = Rc::new(Notify::new());
     let slow = Mailbox::start_here(&lifelines, || SlowActor { finish: Rc::clone(&finish) });
     assert_eq!(tell(&slow, Wait), Ok(()), "the sender of this one waits for nothing");
-    // The sender gives up at once; the work goes on.
+    // The sender gives up at once, and the work goes on.
     assert_eq!(ask(&slow, Wait, Duration::ZERO).await, Err(Refused::Late));
     assert_eq!(DEPTH.messages(), 2, "so does what nobody waits for any more");
     let second = ask_if_free(&slow, Wait, PATIENCE);

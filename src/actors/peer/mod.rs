@@ -388,15 +388,12 @@ fn former_entries(core: &PeerCore, tenant: &Tenant) -> Vec<InstanceRef> {
     let own = address(&core.identity.endpoint);
     let path = name_path(&core.identity.environment, DEFAULT_APP, REGISTRY_SERVICE);
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
-    let ids: Vec<ServiceId> = view
-        .name(&path)
-        .map(|node| node.versions().iter().map(|(_, id)| id.clone()).collect())
-        .unwrap_or_default();
+    let versions = view.name(&path).into_iter().flat_map(|node| node.versions().iter());
     let mut found = Vec::new();
-    for service in ids {
+    for (_, service) in versions {
         let Some(node) = view.node(service.as_str()) else { continue };
         for (instance, entry) in node.instances.entries() {
-            let document: Instance = json::decode(entry.json()).unwrap_or_default();
+            let Ok(document) = json::decode::<Instance>(entry.json()) else { continue };
             if document.endpoints.iter().any(|endpoint| address(endpoint) == own) {
                 let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
                 found.push(InstanceRef { tenant, service, instance });

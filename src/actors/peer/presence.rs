@@ -10,9 +10,10 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::actors::single::commit_alone;
 use crate::domain::service::derived_id;
 use crate::domain::{InstanceId, ServiceId};
-use crate::store::{KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn, TxnOutcome, keys};
+use crate::store::{KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn, keys};
 
 /// How many keys of former processes a start removes at most. A process that restarts again and again leaves one each time.
 const MAX_PREDECESSORS: usize = 100;
@@ -60,7 +61,7 @@ impl Presence {
         let key = keys::presence(&stand.address, stand.service.as_str(), &id);
         let put = Op::Put { key, value: Bytes::copy_from_slice(place.as_bytes()), lease: Some(lease) };
         let presence = Self { stand, lease };
-        match commit(store, vec![put]).await {
+        match commit_alone(store, Txn { then: vec![put], ..Txn::default() }).await {
             Ok(_) => Ok(presence),
             Err(error) => {
                 // The key may have been written. If its lease cannot be revoked either, it expires.
@@ -85,16 +86,11 @@ impl Presence {
 /// not have started beside them. If two places have the same name after all, the other process finds its key gone with its next
 /// heartbeat, and puts a new one.
 pub async fn end_predecessors(store: &Arc<dyn Store>, address: &str, place: &str) -> Result<(), StoreError> {
-    let read = vec![Op::GetPrefix(keys::presences_at(address))];
-    let entries = commit(store, read).await?.reads.into_iter().flatten();
+    let then = vec![Op::GetPrefix(keys::presences_at(address))];
+    let entries = commit_alone(store, Txn { then, ..Txn::default() }).await?.reads.into_iter().flatten();
     let left = entries.filter(|entry| entry.value == place.as_bytes()).filter_map(|entry| entry.lease);
     for lease in left.take(MAX_PREDECESSORS) {
         store.revoke(lease).await?;
     }
     Ok(())
-}
-
-async fn commit(store: &Arc<dyn Store>, then: Vec<Op>) -> Result<TxnOutcome, StoreError> {
-    let nothing = || Err(StoreError::Unknown { message: "the store answered nothing".to_owned() });
-    store.batch(vec![Txn { then, ..Txn::default() }]).await.pop().unwrap_or_else(nothing)
 }

@@ -17,6 +17,7 @@ use super::rules::RegistryRules;
 use super::schema_text_table::SchemaTextTable;
 use super::turns::{WriteTurn, WriteTurns};
 use crate::actors::freshness::{Behind, Freshness};
+use crate::actors::single::commit_alone;
 use crate::cache::snapshot::Usage;
 use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
 use crate::clock::Clock;
@@ -110,10 +111,13 @@ impl RegistryCore {
             let message = "too many reads of the store wait already, try again".to_owned();
             return Err(StoreError::Aborted { reason: Reason::Busy, message });
         };
-        let txn = Txn { then: ops, ..Txn::default() };
-        let outcome = self.store.batch(vec![txn]).await.pop();
-        let unanswered = || Err(StoreError::Unknown { message: "the store did not answer".to_owned() });
-        Ok(outcome.unwrap_or_else(unanswered)?.reads)
+        let count = ops.len();
+        let reads = commit_alone(&self.store, Txn { then: ops, ..Txn::default() }).await?.reads;
+        if reads.len() != count {
+            let message = format!("the store answered {} of {count} reads", reads.len());
+            return Err(StoreError::Unknown { message });
+        }
+        Ok(reads)
     }
 
     /// The right to write a key for which no client waits. `None` while another operation has it. Reads and heartbeats cause such

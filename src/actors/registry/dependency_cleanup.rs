@@ -1,8 +1,8 @@
-//! Rules that point to providers which do not exist are dropped, after a request that replaces a consumer's providers and
-//! after the deletion of a service.
+//! Drops rules that name providers which do not exist: after a request that replaces a consumer's providers, and after the deletion
+//! of a service.
 //!
-//! The snapshot only says where to look: each transaction compares that no service has the name, or the alias, by then. Rules
-//! of consumers come first, those of the providers last, so that a clean-up that is cut off leaves what the next one finds.
+//! The snapshot only says where to look. Each transaction compares that no service has the name or the alias. The rules of the
+//! consumers are written first, and those of the providers last. So the next clean-up finds what an interrupted one has left.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
@@ -16,34 +16,33 @@ use crate::domain::event::{Revision, ServiceName};
 use crate::domain::{ServiceKey, Tenant};
 use crate::store::{Compare, Key, Op, keys};
 
-/// Providers dropped in one clean-up; the next one goes on with the others.
+/// How many providers one clean-up drops. The next one drops the others.
 const MAX_PROVIDERS: usize = 2_000;
-/// Providers dropped in one step: a consumer's rule is written once for all of them.
+/// How many providers one step drops. The rule of a consumer is written once for all of them.
 const PROVIDERS_AT_ONCE: usize = 40;
-/// Names and aliases of providers that one transaction compares: those of one step in one consumer's rule.
+/// How many names and aliases of providers one transaction compares: those of one step in one consumer's rule.
 const MAX_ABSENT: usize = 2 * PROVIDERS_AT_ONCE;
-/// Rules of consumers read at once: each may have a megabyte.
+/// How many rules of consumers are read at once. A rule may have a megabyte.
 const CONSUMERS_AT_ONCE: usize = 30;
 
-/// A provider that no service is, and the consumers whose rules name it.
+/// A provider that does not exist, and the consumers whose rules name it.
 struct DeadProvider {
-    /// A key of it; the alias counts nothing.
+    /// The key of the provider. Its alias is not used.
     provider: ServiceKey,
-    /// The version keys it has rules under.
+    /// The versions under which it has rules.
     versions: Vec<Arc<str>>,
     consumers: Vec<ServiceKey>,
 }
 
-/// Leaves out of a replacing request the tenant's providers that do not exist at all. The clean-up that follows would come
-/// too late for those that are registered as soon as the rules are seen.
+/// Removes the tenant's providers that do not exist from a replacing request. The clean-up that follows would come too late for a
+/// provider that is registered as soon as the rules are seen.
 pub(super) fn leave_out_unknown(snapshot: &Snapshot, tenant: &Tenant, request: &mut Dependency) {
     if request.replace {
         request.providers.retain(|key| key.tenant != tenant.as_str() || snapshot.is_meant(key));
     }
 }
 
-/// Drops the rules of a tenant that point to providers which do not exist at all. `written` is the revision of the rules
-/// just applied.
+/// Drops the rules of a tenant that name providers which do not exist. `written` is the revision of the rules just applied.
 pub(super) async fn clean_up(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -69,7 +68,7 @@ fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<DeadProvider> {
         let provider =
             ServiceKey { tenant: tenant_text, environment, app_id, service_name, ..ServiceKey::default() };
         let consumers = || rules.values().flat_map(|partners| &partners.keys);
-        // A consumer that means another service by the alias keeps its rule.
+        // A consumer keeps its rule if it means an existing service by the alias.
         let is_dead = |consumer: &&ServiceKey| {
             let key = snapshot.provider_key(consumer, tenant, path);
             !key.is_some_and(|key| snapshot.is_meant(key))
@@ -90,7 +89,7 @@ async fn drop_rules(
 ) -> Result<Option<Revision>, DependencyFailure> {
     let providers: HashSet<[&str; 4]> = dead.iter().map(|dead| dependency::name(&dead.provider)).collect();
     let is_dropped = |key: &ServiceKey| providers.contains(&dependency::name(key)) && !snapshot.is_meant(key);
-    // A consumer may stand in the rules of several providers, and of several version keys.
+    // A consumer may be in the rules of several providers and versions.
     let consumers: BTreeSet<Key> = dead.iter().flat_map(|dead| &dead.consumers).map(consumer_key).collect();
     let consumers: Vec<Key> = consumers.into_iter().collect();
     let mut step = CleanupStep::new(core, fences);
@@ -99,12 +98,12 @@ async fn drop_rules(
             let (dropped, left): (Vec<_>, Vec<_>) = rule.partners.iter().cloned().partition(is_dropped);
             step.add(dropped.iter(), rule.become_partners(key, &left)).await?;
         }
-        // A rule is written as it was read a moment ago.
+        // Written before the next rules are read, so that little time passes between reading and writing a rule.
         step.write().await?;
     }
     for dead in dead {
         let gone: HashSet<Key> = dead.consumers.iter().map(consumer_key).collect();
-        // Others came meanwhile, or mean another service by the alias.
+        // Keeps consumers that came meanwhile, or that mean another service by the alias.
         let stays = |consumer: &ServiceKey| {
             core.rules.cross_domain.connects(&dead.provider.tenant, &consumer.tenant)
                 && !gone.contains(&consumer_key(consumer))
@@ -122,8 +121,8 @@ async fn drop_rules(
     Ok(step.revision)
 }
 
-/// Writes that are gathered up to what one transaction takes. The first one whose compares fail ends it: what is left is the
-/// next clean-up's.
+/// Gathers writes up to the limits of one transaction. The first transaction whose compares fail ends the step. The next clean-up
+/// does the rest.
 struct CleanupStep<'a> {
     core: &'a RegistryCore,
     fences: &'a [Compare],
@@ -171,7 +170,7 @@ impl<'a> CleanupStep<'a> {
     }
 }
 
-/// The prefixes below which the services stand that a provider's key means: by name, and by alias.
+/// The prefixes of the services that a provider's key means: by name, and by alias.
 fn what_it_means(key: &ServiceKey) -> impl Iterator<Item = Key> {
     let name = keys::index_prefix(&service_name(key, &key.service_name));
     let alias = (!key.alias.is_empty()).then(|| keys::alias_prefix(&service_name(key, &key.alias)));

@@ -1,9 +1,10 @@
-//! From dependency requests to the rules of consumers and providers, many requests a round: what is needed is read at once,
-//! the requests are applied in memory in their order, and what they change is written in as few transactions as the store's
-//! limits allow. Each transaction holds whole requests, and compares all that they looked at; of one that alone is too large
-//! only what it writes is compared.
+//! Turns dependency requests into rules of consumers and providers, many requests at once.
 //!
-//! It knows no queue and no lock: what has to hold, and what goes with a request, is given to it.
+//! It reads all needed rules, applies the requests in memory in their order, and writes the changed rules in as few transactions as
+//! the limits of the store allow. Each transaction holds whole requests and compares all rules that they looked at. A single request
+//! that is too large for one transaction compares only the rules that it writes.
+//!
+//! This file knows nothing of the queue and the lock. Its caller passes the compares and the deletions that belong to a request.
 
 use std::collections::{HashMap, HashSet};
 
@@ -17,43 +18,43 @@ use crate::domain::event::Revision;
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, Op};
 
-/// Rules of the requests that are looked at together.
+/// How many rules the requests that are applied together may look at.
 const WINDOW: usize = 400;
-/// Bytes of rules that are remembered from one transaction to the next.
+/// How many bytes of rules are remembered between transactions.
 const MAX_KNOWN_BYTES: usize = 16 << 20;
-/// A rough size of what surrounds the texts of a partner in JSON.
+/// The approximate size of the JSON around the texts of a partner.
 const PARTNER_FRAME: usize = 100;
 
-/// A request, and what waits for it.
+/// A dependency request with its queue entry.
 pub(super) struct DependencyRequest {
-    /// The request; without a consumer it changes nothing.
+    /// The request. Without a consumer it changes nothing.
     pub dependency: Dependency,
-    /// What is compared with and deleted in the transaction that applies it: the key it waits under. If that is another
-    /// one by then, the request is passed over.
+    /// The queue entry. The transaction that applies the request compares it and deletes it. If the entry has changed, the request is
+    /// skipped.
     pub entry: Option<Entry>,
 }
 
-/// Applies requests, and remembers the rules it has read and written.
+/// Applies requests and remembers the rules that it has read and written.
 pub(super) struct RuleWriter<'a> {
     core: &'a RegistryCore,
-    /// What must hold with every write.
+    /// Compared with every write.
     fence: Option<Compare>,
     known: HashMap<Key, StoredRule>,
     known_bytes: usize,
 }
 
-/// Requests applied in memory that fit into one transaction, or a single one.
+/// Requests applied in memory that fit into one transaction, or a single larger request.
 #[derive(Default)]
 struct RequestGroup {
-    /// The partners of each rule they change, in the order of the first change.
+    /// The new partners of each changed rule.
     partners: HashMap<Key, Vec<ServiceKey>>,
+    /// The changed rules, in the order of the first change.
     order: Vec<Key>,
-    /// Rules they looked at, those included.
+    /// All rules that the requests looked at, the changed ones included.
     touched: HashSet<Key>,
     bytes: usize,
-    /// How many requests.
     requests: usize,
-    /// Keys they waited under.
+    /// The queue entries, with their revisions.
     entries: Vec<(Key, Revision)>,
 }
 
@@ -63,28 +64,29 @@ struct Edits {
     own: Option<(Key, Vec<ServiceKey>)>,
     add_to: Vec<Key>,
     remove_from: Vec<Key>,
-    /// All it looks at.
+    /// All rules that the request looks at.
     touched: HashSet<Key>,
 }
 
-/// How a group fared.
+/// The outcome of writing a group.
 enum GroupOutcome {
+    /// Written at this revision. `None` if there was nothing to write.
     At(Option<Revision>),
-    /// Others have written the same rules.
+    /// Not written, because others have written the same rules.
     Not,
-    /// These no longer wait as they were read.
+    /// Not written, because these queue entries have changed.
     Overtaken(Vec<Key>),
 }
 
 impl<'a> RuleWriter<'a> {
-    /// Over a store; `fence` is compared with each write.
+    /// `fence` is compared with each write.
     pub fn new(core: &'a RegistryCore, fence: Option<Compare>) -> Self {
         Self { core, fence, known: HashMap::new(), known_bytes: 0 }
     }
 
-    /// Applies requests in their order, `last` with the last one. One outcome for each, in order: a revision at which it is
-    /// done, or why it is not. There are fewer if the time is over, or if the store fails: then the last one says why. A
-    /// request the store refuses as it is (its rules are too large) fails alone.
+    /// Applies requests in their order, with the operations `last` in the last transaction. Returns one outcome for each request: the
+    /// revision at which it is applied, or the error. There are fewer outcomes if the time is over or the store fails. Then the last
+    /// outcome is the error. A request that the store rejects, because its rules are too large, fails alone.
     pub async fn apply(
         &mut self,
         requests: &[DependencyRequest],
@@ -94,7 +96,7 @@ impl<'a> RuleWriter<'a> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut overtaken = HashSet::new();
         let mut deadline = self.core.deadline();
-        // How many are to be applied one by one, since together they were refused.
+        // How many requests are applied one by one, because the store rejected them together.
         let mut alone = 0_usize;
         while let Some(rest) = requests.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
             if until.is_some_and(|until| self.core.clock.monotonic() >= until) {
@@ -135,13 +137,13 @@ impl<'a> RuleWriter<'a> {
         outcomes
     }
 
-    /// Nothing that was read counts any more.
+    /// Forgets all rules, so that they are read again.
     pub fn forget(&mut self) {
         self.known.clear();
         self.known_bytes = 0;
     }
 
-    /// Applies as many of the first as fit: how many, and what became of them.
+    /// Applies as many of the first requests as fit. Returns how many, and the outcome.
     async fn apply_some(
         &mut self,
         rest: &[DependencyRequest],
@@ -163,7 +165,7 @@ impl<'a> RuleWriter<'a> {
                 let edits = match edits.transpose() {
                     Ok(edits) => edits,
                     Err(failure) if group.requests == 0 => return Ok((1, Err(failure))),
-                    // Those before it first.
+                    // The requests before this one are written first.
                     Err(_) => break,
                 };
                 if !self.take(&mut group, edits, entry, last.len()) {
@@ -177,8 +179,8 @@ impl<'a> RuleWriter<'a> {
         Ok((count, self.write_group(group, last).await))
     }
 
-    /// Reads what requests touch and is not known; of how many. Providers that a consumer keeps are not looked at: they have
-    /// the consumer in their rules since it was added.
+    /// Reads the rules that requests touch and that are not known. Returns for how many requests. Providers that a consumer keeps are
+    /// not read, because their rules have the consumer already.
     async fn learn(&mut self, requests: &[DependencyRequest]) -> Result<usize, DependencyFailure> {
         if self.known_bytes > MAX_KNOWN_BYTES {
             self.forget();
@@ -188,7 +190,7 @@ impl<'a> RuleWriter<'a> {
         let mut providers: HashSet<Key> = HashSet::new();
         let mut count = 0;
         for request in requests {
-            // A consumer that replaces many providers may fill the window alone.
+            // Even a single consumer that replaces many providers may fill the window.
             if count > 0 && providers.len() > WINDOW {
                 break;
             }
@@ -228,12 +230,12 @@ impl<'a> RuleWriter<'a> {
         let own_key = consumer_key(consumer);
         let own = self.partners(group, &own_key);
         let mut wanted = merged_providers(own, &request.providers, request.replace);
-        // What a node with other rules has filed ends here.
+        // Drops providers that another node has added under other settings.
         wanted.retain(|provider| self.connects(consumer, provider));
         let quota = self.core.rules.quotas.dependencies;
         dependency::check_quota(quota, own, &wanted).map_err(DependencyFailure::Request)?;
         let is_in = |key: &Key| self.partners(group, key).iter().any(|known| same_partner(known, consumer));
-        // One that goes on in another version stays: a provider has one rule for all of them.
+        // A provider whose version changes stays, because a provider has one rule for all versions.
         let names: HashSet<[&str; 4]> = wanted.iter().map(dependency::name).collect();
         let gone = own.iter().filter(|old| !names.contains(&dependency::name(old)));
         let remove_from: Vec<Key> = gone.map(provider_key).collect();
@@ -247,20 +249,20 @@ impl<'a> RuleWriter<'a> {
         Ok(Edits { consumer: consumer.clone(), own, add_to, remove_from, touched })
     }
 
-    /// Adds a request to the group; `false` if it does not fit beside those in it.
+    /// Adds a request to the group. `false` if it does not fit.
     fn take(&self, group: &mut RequestGroup, edits: Option<Edits>, entry: Option<&Entry>, last: usize) -> bool {
         let touched = edits.iter().flat_map(|edits| &edits.touched);
         let fresh: Vec<&Key> = touched.filter(|key| !group.touched.contains(*key)).collect();
         let mut bytes = entry.map_or(0, |entry| entry.key.len());
         for key in &fresh {
-            // As if each were written.
+            // Counts each rule as if it were written.
             bytes += 2 * key.len() + self.known.get(*key).map_or(0, |rule| rule.bytes);
         }
         if let Some(edits) = &edits {
             bytes += edits.own.iter().flat_map(|(_, wanted)| wanted).map(size).sum::<usize>();
             bytes += edits.add_to.len() * size(&edits.consumer);
         }
-        // Beside them the fence.
+        // `<` leaves room for the fence.
         let ops = group.touched.len() + fresh.len() + group.entries.len() + usize::from(entry.is_some());
         let fits = ops + last < MAX_OPS && group.bytes + bytes <= MAX_BYTES;
         if !fits && group.requests > 0 {
@@ -279,7 +281,7 @@ impl<'a> RuleWriter<'a> {
         for key in remove_from {
             self.staged(group, &key).retain(|known| !same_partner(known, &consumer));
         }
-        // After what it names: cut in between, it is applied again.
+        // The consumer's rule is changed after the providers' rules. If the writes are interrupted, the request is applied again.
         if let Some((key, wanted)) = own {
             *self.staged(group, &key) = wanted;
         }
@@ -297,21 +299,20 @@ impl<'a> RuleWriter<'a> {
     async fn write_group(&mut self, group: RequestGroup, last: &[Op]) -> Result<GroupOutcome, DependencyFailure> {
         let RequestGroup { mut partners, order, entries, touched, .. } = group;
         let unknown = StoredRule::default();
-        let writes: Vec<(Key, (Compare, Op))> = order
+        let (changed, writes): (Vec<(Key, Vec<ServiceKey>)>, Vec<_>) = order
             .into_iter()
             .filter_map(|key| {
-                let rule = self.known.get(&key).unwrap_or(&unknown);
-                let write = rule.become_partners(&key, partners.get(&key)?)?;
-                Some((key, write))
+                let partners = partners.remove(&key)?;
+                let write = self.known.get(&key).unwrap_or(&unknown).become_partners(&key, &partners)?;
+                Some(((key, partners), write))
             })
-            .collect();
-        let (changed, writes): (Vec<Key>, Vec<_>) = writes.into_iter().unzip();
+            .unzip();
         let mut fences: Vec<Compare> = self.fence.iter().cloned().collect();
         fences.extend(entries.iter().map(|(key, mod_revision)| Compare::Unchanged {
             key: Key::clone(key),
             mod_revision: *mod_revision,
         }));
-        let written: HashSet<&Key> = changed.iter().collect();
+        let written: HashSet<&Key> = changed.iter().map(|(key, _)| key).collect();
         let unwritten = touched
             .iter()
             .filter(|key| !written.contains(key))
@@ -327,8 +328,7 @@ impl<'a> RuleWriter<'a> {
         let Some(revisions) = write(self.core, writes, &fences, &ends).await? else {
             return self.why_not(&entries).await;
         };
-        for (key, revision) in changed.into_iter().zip(&revisions) {
-            let partners = partners.remove(&key).unwrap_or_default();
+        for ((key, partners), revision) in changed.into_iter().zip(&revisions) {
             let bytes = partners.iter().map(size).sum();
             self.known_bytes += bytes;
             let revision = Some(*revision).filter(|_| !partners.is_empty());
@@ -337,7 +337,7 @@ impl<'a> RuleWriter<'a> {
         Ok(GroupOutcome::At(revisions.into_iter().max()))
     }
 
-    /// A compare failed: the fence, a key they waited under, or a rule.
+    /// Finds out which compare failed: the fence, a queue entry, or a rule.
     async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<GroupOutcome, DependencyFailure> {
         if let Some(Compare::ValueIs { key, value }) = &self.fence {
             let held = self.core.try_read(vec![Op::Get(Key::clone(key))]).await?;
@@ -359,7 +359,7 @@ impl<'a> RuleWriter<'a> {
     }
 }
 
-/// How many of the first have few enough rules to be looked at together; what they replace is not known yet.
+/// How many of the first requests have few enough rules to be applied together. The providers that they replace are not known yet.
 fn window(requests: &[DependencyRequest]) -> usize {
     let mut rules = 0;
     let fitting = requests.iter().take_while(|request| {
@@ -369,7 +369,7 @@ fn window(requests: &[DependencyRequest]) -> usize {
     fitting.count().max(1)
 }
 
-/// About the bytes of a partner in a rule.
+/// The approximate number of bytes of a partner in a rule.
 fn size(key: &ServiceKey) -> usize {
     let texts = [&key.tenant, &key.environment, &key.app_id, &key.service_name, &key.alias, &key.version];
     PARTNER_FRAME + texts.into_iter().map(String::len).sum::<usize>()

@@ -17,10 +17,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, store_error};
+use crate::actors::single::commit_alone;
 use crate::domain::event::Revision;
 use crate::domain::{Tenant, quota};
 use crate::error::Error;
-use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, TxnOutcome, keys};
+use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 /// No text is longer: the store takes no larger transaction.
 const MAX_TEXT: usize = 1_572_864;
@@ -96,7 +97,9 @@ pub(super) async fn delete_unreferenced(
         };
         let then = vec![Op::Delete(keys::schema_content(tenant, hash))];
         let txn = Txn { compares: vec![unreferenced], then, otherwise: Vec::new() };
-        let outcome = commit_alone(core, txn).await?;
+        // Not part of a batch of writes: the store may evaluate all compares of a batch before its writes, and would then miss a
+        // reference that the same batch writes.
+        let outcome = commit_alone(&core.store, txn).await.map_err(|error| store_error(&error))?;
         if outcome.succeeded {
             return Ok(outcome.changed.then_some(outcome.revision));
         }
@@ -111,15 +114,6 @@ fn has_references(core: &RegistryCore, tenant: &Tenant) -> bool {
     let snapshot = core.reader.load();
     let view = snapshot.tenant(tenant);
     view.is_some_and(|view| view.nodes().any(|(_, node)| !node.schema_refs.is_empty()))
-}
-
-/// Commits a transaction that is not part of a batch. The store may evaluate the compares of a batch on the state before the batch.
-/// Then the deletion would miss a reference that the same batch writes.
-async fn commit_alone(core: &RegistryCore, txn: Txn) -> Result<TxnOutcome, Error> {
-    let outcome = core.store.batch(vec![txn]).await.pop();
-    let outcome = outcome
-        .unwrap_or_else(|| Err(StoreError::Unknown { message: "the store answered nothing".to_owned() }));
-    outcome.map_err(|error| store_error(&error))
 }
 
 /// 400100 if the texts that a service keeps and the new ones have too many bytes together. A service with too many bytes may

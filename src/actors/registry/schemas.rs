@@ -396,7 +396,7 @@ async fn read_all(
         }
     }
     for entry in summaries {
-        let id = entry.key.strip_prefix(&*sum_prefix).unwrap_or_default();
+        let Some(id) = entry.key.strip_prefix(&*sum_prefix) else { continue };
         if let Some(schema) = schemas.get_mut(id) {
             schema.summary = texts.keep(entry)?;
         }
@@ -404,7 +404,7 @@ async fn read_all(
     Ok(schemas.into_values().collect())
 }
 
-/// An entry's text, in its own memory where nobody else refers to that.
+/// The text of an entry. Reuses the memory of the entry if nothing else refers to it.
 fn into_text(entry: Entry) -> String {
     let value = Vec::from(entry.value);
     String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

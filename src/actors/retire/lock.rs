@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::actors::single::commit_alone;
 use crate::store::{Compare, KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn};
 
 /// The TTL of the lock in seconds. The lock of a node that died ends after that.
@@ -63,10 +64,7 @@ impl JobLock {
     }
 
     async fn commit(&self, txn: Txn) -> Result<bool, StoreError> {
-        match self.store.batch(vec![txn]).await.pop() {
-            Some(outcome) => outcome.map(|outcome| outcome.succeeded),
-            None => Err(StoreError::Unknown { message: "the store answered nothing".to_owned() }),
-        }
+        commit_alone(&self.store, txn).await.map(|outcome| outcome.succeeded)
     }
 
     async fn end_lease(&self) {

@@ -1,4 +1,4 @@
-//! Many requests at once lead to what they lead to one by one.
+//! Requests that are applied together have the same result as requests that are applied one by one.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -28,7 +28,7 @@ fn request(consumer: &str, providers: &[&str], replace: bool) -> DependencyReque
     DependencyRequest { dependency, entry: None }
 }
 
-/// Partners by rule, applied one request after the other by the plain words of the rules.
+/// A simple model: the partners of each rule, with one request applied after the other.
 #[derive(Debug, Default, PartialEq)]
 struct Model(BTreeMap<String, Vec<ServiceKey>>);
 
@@ -86,7 +86,7 @@ async fn together_they_lead_to_what_they_lead_to_one_by_one() {
             let requests: Vec<DependencyRequest> =
                 (0..random.random_range(1..30)).map(|_| random_request(&mut random)).collect();
             if random.random_range(0..3) == 0 {
-                // Others write the same rules meanwhile: what is remembered is out of date.
+                // Another node writes the same rules meanwhile, so the remembered rules are old.
                 let other = random_request(&mut random);
                 model.apply(&other.dependency);
                 let outcomes = RuleWriter::new(&stage.core, None).apply(&[other], &[], None).await;
@@ -127,7 +127,7 @@ async fn one_that_is_too_large_for_a_transaction_takes_several() {
         [request("c0", &["p1"], false), request("c1", &names, false), request("c2", &["p2"], false)];
     let mut model = Model::default();
     requests.iter().for_each(|request| model.apply(&request.dependency));
-    // Cut between two of them it is applied again.
+    // If the writes are interrupted between two transactions, the request is applied again.
     stage.store.script(Call::Batch, (0..8).map(|_| Fault::None).chain([Fault::UnknownDone]));
     let mut done = Vec::new();
     while done.len() < requests.len() {
@@ -164,7 +164,7 @@ fn requested(consumer: &str, providers: &[String], replace: bool) -> DependencyR
     request(consumer, &providers, replace)
 }
 
-/// Reads and writes in what the store was given since `from`.
+/// How many reads and writes the store has got since the batch `from`.
 fn operations(stage: &Stage, from: usize) -> (usize, usize) {
     let batches = stage.store.batches();
     let ops = batches.iter().skip(from).flatten().flat_map(|txn| &txn.then);
@@ -172,7 +172,7 @@ fn operations(stage: &Stage, from: usize) -> (usize, usize) {
     (gets.len(), writes.len())
 }
 
-/// Providers that stay are neither read nor written, however many they are.
+/// The rules of providers that stay are neither read nor written, however many they are.
 #[actix::test]
 async fn what_changes_decides_what_is_read_and_written() {
     let stage = Stage::set().await;
@@ -223,7 +223,7 @@ async fn a_request_beyond_the_quota_fails_alone_and_again() {
     assert_eq!(stored(&stage).await, model);
 }
 
-/// As a node that asks less has filed it.
+/// A rule that a node with weaker checks has written.
 #[actix::test]
 async fn a_provider_of_another_domain_ends_with_the_next_change_of_its_consumer() {
     let stage = Stage::set().await;

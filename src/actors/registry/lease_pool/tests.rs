@@ -1,4 +1,4 @@
-//! When leases are granted ahead, how old they may be, and what becomes of those nobody takes.
+//! When leases are granted ahead, how old they may get, and what happens to leases that nobody takes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -36,7 +36,7 @@ impl PoolScene {
         self.pool.pools.borrow().values().map(|pool| pool.granting).sum()
     }
 
-    /// Takes so many that a pool forms, and waits for it.
+    /// Takes enough leases to make a pool, and waits until it is filled.
     async fn fill(&self, ttl_seconds: i64, takes: usize) -> usize {
         self.take(ttl_seconds, takes).await;
         eventually("grants", || self.granting() == 0).await;
@@ -188,7 +188,7 @@ async fn what_cannot_be_revoked_is_tried_again_until_the_store_is_back() {
         assert_eq!(scene.store.revoke(lease).await, Ok(false));
     }
     assert!(scene.pool.doomed.borrow().is_empty());
-    // One that the store refuses to end stops nobody.
+    // A lease that the store does not revoke does not stop the others.
     let leases = scene.take(120, 2).await;
     scene.store.script(Call::Revoke, [Fault::Refused(Reason::Denied)]);
     scene.pool.discard(leases.clone());

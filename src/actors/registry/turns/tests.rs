@@ -1,4 +1,4 @@
-//! Turns alone, and what they are for: many writers of one key at one node.
+//! Turns alone, and with many writers of one key at one node.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -55,7 +55,7 @@ async fn waiting_is_bounded_in_time_and_number() {
     assert!(turns.take(&held).await.is_ok());
 }
 
-/// All of these at once; each must be done.
+/// Runs all of these at once. Each must succeed.
 async fn all_done<F: Future<Output = Result<Committed<()>, Error>>>(
     stage: &Stage,
     write: impl Fn(usize) -> F,
@@ -120,7 +120,7 @@ async fn many_writers_of_one_service_or_one_instance_all_write() {
         async { ask(&stage.registry, message, PATIENCE).await.unwrap() }
     })
     .await;
-    // Each writes another document under the same id.
+    // Each one writes another document under the same id.
     let registered = (0..WRITERS).map(|number| {
         let (stage, host) = (&stage, format!("host{number}"));
         async move { stage.register_on("i", &host).await }

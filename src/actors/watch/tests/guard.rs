@@ -7,7 +7,7 @@ fn at(number: usize) -> InstanceRef {
     super::at(&format!("i{number}"))
 }
 
-/// `expired` of `total` end at second 100; what has passed at each of the given seconds.
+/// `expired` of `total` instances expire at second 100. Checks how many have passed at each of the given seconds.
 fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
     let mut guard = ExpiryGuard::new(rules(share));
     for number in 0..expired {
@@ -38,7 +38,7 @@ fn most_are_preserved_for_their_ttl() {
     check(1.0, 7, 10, &[(102, 7)]);
 }
 
-/// All of eight die: rule (a) holds them, and rule (b) does if (a) is off. With both off they go.
+/// All eight instances expire. Rule (a) holds them. If (a) is off, rule (b) holds them. If both are off, they pass.
 #[test]
 fn each_rule_can_be_turned_off() {
     use super::Preservation::{Off, On};
@@ -102,7 +102,7 @@ fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_
     assert_eq!(guard.judge(seconds(105), 100, |_| true).pass, [at(0)]);
 }
 
-/// A guard in which these expire at second 100, with a TTL each.
+/// A guard in which these instances expire at second 100, each with its TTL.
 fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
     let mut guard = ExpiryGuard::new(rules(share));
     for (number, ttl_seconds) in ttls.iter().enumerate() {
@@ -137,7 +137,7 @@ fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minu
 
 #[test]
 fn the_share_is_of_the_interval_of_each() {
-    // 30 of 100 expire within a minute: too many for who beats each 60 s, not for who beats each 5 s.
+    // 30 of 100 expire within a minute. That is too many for a heartbeat interval of 60 s, but not for one of 5 s.
     let judge = |interval_seconds: i64| {
         let mut guard = ExpiryGuard::new(rules(0.2));
         for number in 0..30 {
@@ -163,7 +163,7 @@ fn preservation_is_for_more_than_five_instances() {
 fn preservation_goes_on_until_nothing_waits() {
     let mut guard = expired(1.0, 10, &[120; 8]);
     assert_eq!(newly(guard.judge(seconds(102), 10, |_| false).preserved), 8);
-    // 50 more have registered: the next expiry is far from 80 %, and held with the others.
+    // 50 more have registered. The next expiry is far from 80 %, but is held like the others.
     guard.expire(at(50), ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
     let verdict = guard.judge(seconds(112), 60, |_| false);
     assert_eq!((newly(verdict.preserved), newly(verdict.shared), verdict.pass), (1, 0, vec![]));
@@ -218,7 +218,7 @@ fn what_is_remembered_is_bounded_by_time() {
     }
     assert!(format!("{guard:?}").len() < 100_000, "expiries of the last ten minutes are remembered, not all");
     assert_eq!(guard.judge(seconds(2000), 100_000, |_| false).pass.len(), 2);
-    // Nothing of it counts any more.
+    // The earlier expiries no longer count.
     guard.expire(at(1), ExpiryFacts { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
     assert_eq!(guard.judge(seconds(3002), 3, |_| false).pass, [at(1)]);
 }
@@ -234,7 +234,7 @@ fn what_is_held_is_told_as_it_is() {
           (80 % and more), and goes on until none is held"
         ]
     );
-    // A single one later, of many more: no 80 % of anything.
+    // Later a single instance expires, of many more: far from 80 %.
     guard.expire(at(50), ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
     let later = guard.judge(seconds(112), 60, |_| false).lines(seconds(112));
     assert_eq!(
@@ -266,7 +266,7 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
         told += newly(verdict.shared);
         (lines, told, held)
     };
-    // 1,000 a second for five seconds: those of the first second pass before the share is met.
+    // 1,000 expire each second for five seconds. Those of the first second pass before the share is exceeded.
     for number in 0..5_000 {
         let now = Duration::from_millis(100_000 + number as u64);
         let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 10_000 };
@@ -275,7 +275,7 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
     }
     let (lines, told, held) = judge(&mut guard, seconds(106));
     assert!((1..=7).contains(&lines) && told <= held, "{lines} lines of {told}, {held} are held");
-    // The last ones are told without waiting for another expiry.
+    // The last ones are logged without waiting for another expiry.
     while let Some(due) = guard.next_due().filter(|due| *due < seconds(110)) {
         judge(&mut guard, due);
     }

@@ -1,4 +1,4 @@
-//! A listing leads to the same snapshot as the events that led to what is listed.
+//! A listing leads to the same snapshot as the events before it.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -30,7 +30,7 @@ fn instances(snapshot: &crate::cache::Snapshot) -> BTreeSet<InstanceRef> {
     all
 }
 
-/// Watchers who follow the changes know what the snapshot shows.
+/// A watcher that applies all changes knows what the snapshot shows.
 fn follow(shown: &mut BTreeSet<InstanceRef>, step: &WatchStep, seed: u64) {
     for change in &step.changes {
         match change.action {
@@ -41,11 +41,11 @@ fn follow(shown: &mut BTreeSet<InstanceRef>, step: &WatchStep, seed: u64) {
     assert_eq!(*shown, instances(&step.snapshot), "seed {seed}: changes and snapshot");
 }
 
-/// A state fed by a history, a store that goes on meanwhile, and a watcher.
+/// A state, the history of the store that it follows, and a watcher.
 struct RelistScene {
     seed: u64,
     history: KeyHistory,
-    /// What the watch has not brought yet.
+    /// The events that the watch has not brought yet.
     under_way: VecDeque<WatchBatch>,
     state: WatchState,
     now: Duration,
@@ -90,11 +90,11 @@ impl RelistScene {
         assert!(step.snapshot.revision >= self.revision, "seed {seed}: the revision went back");
         self.revision = step.snapshot.revision;
         follow(&mut self.shown, step, seed);
-        // Fills the ready answers, and asserts that they are right.
+        // Fills the kept answers, and asserts that they are right.
         reads(&step.snapshot);
     }
 
-    /// The store as it is, though the watch has not brought it.
+    /// Lists the store, including events that the watch has not brought yet.
     fn relist(&mut self) {
         self.under_way.clear();
         let mut builder = SnapshotBuilder::listing_after(self.state.current());
@@ -106,7 +106,7 @@ impl RelistScene {
         let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, self.history.revision);
         if is_first {
-            // Nobody watches before.
+            // Before the first listing there is no watch.
             assert!(step.changes.is_empty());
             self.shown = instances(&step.snapshot);
         }
@@ -116,7 +116,7 @@ impl RelistScene {
         self.state.resume(self.now);
     }
 
-    /// All has been brought, and longer has passed than anything is held.
+    /// Brings all events, and passes more time than any expiry is held.
     fn settle(&mut self) {
         while !self.under_way.is_empty() {
             self.watch();
@@ -166,7 +166,7 @@ fn who_is_listed_anew_is_back() {
     world.register("same", 2);
     world.say_goodbye("gone");
     world.told();
-    // Missed: it registered again, another one came.
+    // The state missed that it registered again and that another one came.
     let mut missed = WatchWorld::new();
     missed.revision = 10;
     let mut builder = SnapshotBuilder::default();
