@@ -15,7 +15,7 @@ use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::RegistryCore;
 use service_center::actors::registry::messages::{
     Author, ChangeDependencies, FormerLease, Merge, PutSchema, RegisterInstance, RegisterService,
-    ReplaceSchemas, WriteReply, RetireSchemaContents,
+    ReplaceSchemas, RetireSchemaContents, WriteReply,
 };
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
 use service_center::actors::retire::messages::{RetireJob, RetireNow, Retired};

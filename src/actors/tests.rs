@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::beats::{Beats, BeatTaken};
+use super::beats::{BeatTaken, Beats};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;

@@ -254,7 +254,9 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         match call(ask(&core.registry, goodbye(at, unless_below), LIMIT).await) {
             Ok(gone) if gone.revision.is_some() => id = id.or(Some(instance)),
             Ok(_) => {}
-            Err(error) => log::warn!("a former entry of this node was not removed and ends with its lease: {error}"),
+            Err(error) => {
+                log::warn!("a former entry of this node was not removed and ends with its lease: {error}")
+            }
         }
     }
     let instance = own_instance(identity, id.unwrap_or_else(|| identity.stand(&service).instance()));
@@ -345,8 +347,12 @@ async fn leave(core: &PeerCore) {
             log::info!("the entry of this node's address stays, because other nodes use it");
         }
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => log::warn!("this node could not unregister itself, its entry ends with its lease: {error}"),
-        Err(refused) => log::warn!("this node could not unregister itself, its entry ends with its lease: {refused}"),
+        Ok(Err(error)) => {
+            log::warn!("this node could not unregister itself, its entry ends with its lease: {error}")
+        }
+        Err(refused) => {
+            log::warn!("this node could not unregister itself, its entry ends with its lease: {refused}")
+        }
     }
 }
 

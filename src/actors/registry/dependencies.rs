@@ -231,9 +231,10 @@ async fn apply_waiting(core: &RegistryCore) {
     for (tenant, reply) in replies {
         let outcome = match outcomes.next().or_else(|| failure.clone().map(Err)) {
             Some(outcome) => outcome.map_err(|error| DependencyFailure::clone(failure.insert(error))),
-            None => {
-                Err(DependencyFailure::Later(Error::new(Code::Unavailable, "the change of dependencies was not made")))
-            }
+            None => Err(DependencyFailure::Later(Error::new(
+                Code::Unavailable,
+                "the change of dependencies was not made",
+            ))),
         };
         let cleaned = tenant.and_then(|tenant| cleanings.get(&tenant).cloned());
         let outcome = match (outcome, cleaned) {

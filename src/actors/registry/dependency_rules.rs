@@ -9,7 +9,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::core::RegistryCore;
-use super::dependency_store::{MAX_BYTES, MAX_OPS, StoredRule, consumer_key, provider_key, read_rules, write};
+use super::dependency_store::{
+    MAX_BYTES, MAX_OPS, StoredRule, consumer_key, provider_key, read_rules, write,
+};
 use super::failure::DependencyFailure;
 use crate::clock::Monotonic;
 use crate::domain::ServiceKey;
@@ -226,7 +228,12 @@ impl<'a> RuleWriter<'a> {
         group.partners.get(key).map_or_else(known, Vec::as_slice)
     }
 
-    fn edits(&self, group: &RequestGroup, consumer: &ServiceKey, request: &Dependency) -> Result<Edits, DependencyFailure> {
+    fn edits(
+        &self,
+        group: &RequestGroup,
+        consumer: &ServiceKey,
+        request: &Dependency,
+    ) -> Result<Edits, DependencyFailure> {
         let own_key = consumer_key(consumer);
         let own = self.partners(group, &own_key);
         let mut wanted = merged_providers(own, &request.providers, request.replace);
@@ -250,7 +257,13 @@ impl<'a> RuleWriter<'a> {
     }
 
     /// Adds a request to the group. `false` if it does not fit.
-    fn take(&self, group: &mut RequestGroup, edits: Option<Edits>, entry: Option<&Entry>, last: usize) -> bool {
+    fn take(
+        &self,
+        group: &mut RequestGroup,
+        edits: Option<Edits>,
+        entry: Option<&Entry>,
+        last: usize,
+    ) -> bool {
         let touched = edits.iter().flat_map(|edits| &edits.touched);
         let fresh: Vec<&Key> = touched.filter(|key| !group.touched.contains(*key)).collect();
         let mut bytes = entry.map_or(0, |entry| entry.key.len());
@@ -296,7 +309,11 @@ impl<'a> RuleWriter<'a> {
         group.partners.entry(Key::clone(key)).or_insert_with(known)
     }
 
-    async fn write_group(&mut self, group: RequestGroup, last: &[Op]) -> Result<GroupOutcome, DependencyFailure> {
+    async fn write_group(
+        &mut self,
+        group: RequestGroup,
+        last: &[Op],
+    ) -> Result<GroupOutcome, DependencyFailure> {
         let RequestGroup { mut partners, order, entries, touched, .. } = group;
         let unknown = StoredRule::default();
         let (changed, writes): (Vec<(Key, Vec<ServiceKey>)>, Vec<_>) = order

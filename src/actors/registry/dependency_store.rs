@@ -74,7 +74,10 @@ pub(super) fn provider_key(provider: &ServiceKey) -> Key {
 }
 
 /// Reads rules. The result has the order of `rule_keys`.
-pub(super) async fn read_rules(core: &RegistryCore, rule_keys: &[Key]) -> Result<Vec<StoredRule>, StoreError> {
+pub(super) async fn read_rules(
+    core: &RegistryCore,
+    rule_keys: &[Key],
+) -> Result<Vec<StoredRule>, StoreError> {
     let chunks = rule_keys.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
         core.try_read(gets)

@@ -42,7 +42,10 @@ pub(super) struct DirectRequest {
 
 impl WaitingDependencies {
     /// Adds all requests or none. Each receiver gets the outcome of one request.
-    pub(super) fn add(&self, requests: Vec<Dependency>) -> Result<Vec<oneshot::Receiver<DirectOutcome>>, Error> {
+    pub(super) fn add(
+        &self,
+        requests: Vec<Dependency>,
+    ) -> Result<Vec<oneshot::Receiver<DirectOutcome>>, Error> {
         let mut waiting = self.requests.borrow_mut();
         let providers =
             waiting.providers + requests.iter().map(|request| request.providers.len()).sum::<usize>();

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
     Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceEdit, RegisterInstance,
-    WriteReply, RestoreInstance, UnregisterInstance,
+    RestoreInstance, UnregisterInstance, WriteReply,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
 use crate::domain::event::{InstanceRef, Revision};
@@ -342,7 +342,9 @@ async fn replace(
     }
     let written = match outcome {
         Ok(outcome) => ReplaceOutcome::of(outcome, lease, moves),
-        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => ReplaceOutcome::Not(None),
+        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => {
+            ReplaceOutcome::Not(None)
+        }
         Err(error) => {
             // If the outcome is unknown, the instance may be on either lease, so none is revoked. The other one expires.
             if moves && !is_unsure {
@@ -579,7 +581,10 @@ fn apply(document: &mut Instance, change: &InstanceEdit, configured: &TextMap, n
 }
 
 /// Sets the status of many instances, except the registry's own instances. Each instance is a transaction of its own.
-pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> WriteReply<usize> {
+pub(super) async fn change_status_where(
+    core: Rc<RegistryCore>,
+    message: ChangeStatusWhere,
+) -> WriteReply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.be_current().await?;
     let targets: Vec<_> = {

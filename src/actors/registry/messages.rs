@@ -87,10 +87,7 @@ pub enum TagChange {
     /// Replaces all tags by these.
     Replace(TextMap),
     /// Sets the value of an existing tag.
-    Set {
-        key: String,
-        value: String,
-    },
+    Set { key: String, value: String },
     /// Removes these tags. All of them must exist.
     Remove(Vec<String>),
 }

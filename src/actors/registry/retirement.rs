@@ -4,7 +4,7 @@
 use std::rc::Rc;
 
 use super::core::RegistryCore;
-use super::messages::{Committed, WriteReply, RetireSchemaContents, RetireService};
+use super::messages::{Committed, RetireSchemaContents, RetireService, WriteReply};
 use super::schema_texts;
 use super::services::{self, Protection};
 

@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
 use super::messages::{
-    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, WriteReply, SchemaSelection, SchemasWithTexts, TextSpace,
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection, SchemasWithTexts, TextSpace,
+    WriteReply,
 };
 use super::schema_texts::{self, TEXTS_AT_ONCE};
 use super::services::{self, NO_SERVICE};

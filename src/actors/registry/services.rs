@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependencies;
-use super::messages::{Author, RegisterService, ReplaceServiceProperties, WriteReply, UnregisterService};
+use super::messages::{Author, RegisterService, ReplaceServiceProperties, UnregisterService, WriteReply};
 use super::rules::DependencyMode;
 use super::schema_texts;
 use crate::cache::ServiceView;
@@ -162,7 +162,9 @@ async fn announce_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revisi
         return;
     }
     let Ok(_turn) = core.turn(&keys::project(&tenant)).await else {
-        log::debug!("the keys of {tenant} are not written, because many write them; the next new service writes them");
+        log::debug!(
+            "the keys of {tenant} are not written, because many write them; the next new service writes them"
+        );
         return;
     };
     if !core.reader.load().projects.contains(&tenant)

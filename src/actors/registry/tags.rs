@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
-use super::messages::{ChangeTags, WriteReply, TagChange};
+use super::messages::{ChangeTags, TagChange, WriteReply};
 use super::services::NO_SERVICE;
 use crate::domain::event::Revision;
 use crate::domain::json::{self, TextMap};

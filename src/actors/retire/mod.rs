@@ -111,9 +111,10 @@ async fn work(core: Rc<RetireCore>) {
         let into_minute = Duration::from_millis(core.clock.unix_millis() % 60_000);
         tokio::time::sleep(Duration::from_secs(60).saturating_sub(into_minute)).await;
         let now = core.clock.unix_seconds() / 60;
-        for (job, cron) in
-            [(RetireJob::Services, &core.rules.services), (RetireJob::SchemaContents, &core.rules.schema_contents)]
-        {
+        for (job, cron) in [
+            (RetireJob::Services, &core.rules.services),
+            (RetireJob::SchemaContents, &core.rules.schema_contents),
+        ] {
             if cron.as_ref().is_some_and(|cron| core.rules.zone.is_due(cron, judged, now)) {
                 match run(&core, job).await {
                     Ok(Retired::Deleted(0)) => {}

@@ -21,7 +21,7 @@ use futures_util::stream::StreamExt;
 
 use self::guard::{ExpiryGuard, GuardRules, HoldRule};
 use self::messages::{HeldInstance, ListHeld};
-use self::state::{Fate, WatchStep, WatchState};
+use self::state::{Fate, WatchState, WatchStep};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
@@ -342,7 +342,9 @@ async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
             sent => sent,
         };
         if let Err(refused) = sent {
-            log::error!("changes were not pushed to watchers, clients miss them until they list again: {refused}");
+            log::error!(
+                "changes were not pushed to watchers, clients miss them until they list again: {refused}"
+            );
         }
         core.unsent.borrow_mut().drop_first();
     }

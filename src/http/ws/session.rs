@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{End, GOING_AWAY, Limits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
-use crate::actors::hub::outbox::{OutboxReader, OutboxItem};
+use crate::actors::hub::outbox::{OutboxItem, OutboxReader};
 use crate::frame::{self, Decoder, Heard, Payload};
 use crate::http::signal::Signal;
 

@@ -130,7 +130,9 @@ fn check_outage(outage: Outage) {
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "later", "long"]);
     if outage == Outage::Frozen {
         // Its lease ended with etcd's own clock, so it was written again.
-        let written_again = format!("instance {provider}/beats was written again: its lease had ended although heartbeats came");
+        let written_again = format!(
+            "instance {provider}/beats was written again: its lease had ended although heartbeats came"
+        );
         assert!(daemon.process().log().contains(&written_again), "{}", daemon.process().log());
     }
 }

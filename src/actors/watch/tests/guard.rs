@@ -1,6 +1,6 @@
 //! Which expiries are held, and for how long.
 
-use super::super::guard::{ExpiryFacts, ExpiryGuard, HoldReport, HoldRule, GuardVerdict, WINDOW};
+use super::super::guard::{ExpiryFacts, ExpiryGuard, GuardVerdict, HoldReport, HoldRule, WINDOW};
 use super::{Duration, GuardRules, InstanceRef, rules, seconds};
 
 fn at(number: usize) -> InstanceRef {
@@ -142,7 +142,11 @@ fn the_share_is_of_the_interval_of_each() {
         let mut guard = ExpiryGuard::new(rules(0.2));
         for number in 0..30 {
             let now = seconds(100 + 2 * number as u64);
-            guard.expire(at(number), ExpiryFacts { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
+            guard.expire(
+                at(number),
+                ExpiryFacts { ttl_seconds: 500, interval_seconds, held_before: 100 },
+                now,
+            );
         }
         newly(guard.judge(seconds(160), 100, |_| false).shared)
     };
@@ -164,12 +168,20 @@ fn preservation_goes_on_until_nothing_waits() {
     let mut guard = expired(1.0, 10, &[120; 8]);
     assert_eq!(newly(guard.judge(seconds(102), 10, |_| false).preserved), 8);
     // 50 more have registered. The next expiry is far from 80 %, but is held like the others.
-    guard.expire(at(50), ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    guard.expire(
+        at(50),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(110),
+    );
     let verdict = guard.judge(seconds(112), 60, |_| false);
     assert_eq!((newly(verdict.preserved), newly(verdict.shared), verdict.pass), (1, 0, vec![]));
     assert_eq!(guard.judge(seconds(130), 60, |_| false).pass, [at(50)]);
     assert_eq!(guard.judge(seconds(220), 60, |_| false).pass.len(), 8);
-    guard.expire(at(51), ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(230));
+    guard.expire(
+        at(51),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(230),
+    );
     assert_eq!(guard.judge(seconds(232), 60, |_| false).pass, [at(51)]);
 }
 
@@ -179,7 +191,11 @@ fn preservation_ends_also_when_all_register_again() {
     guard.judge(seconds(102), 10, |_| false);
     (0..8).for_each(|number| guard.forget(&at(number)));
     assert_eq!(guard.next_due(), None);
-    guard.expire(at(9), ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 100 }, seconds(900));
+    guard.expire(
+        at(9),
+        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 100 },
+        seconds(900),
+    );
     assert_eq!(guard.judge(seconds(902), 100, |_| false).pass, [at(9)]);
 }
 
@@ -213,7 +229,11 @@ fn what_is_remembered_is_bounded_by_time() {
     let mut guard = ExpiryGuard::new(rules(0.2));
     for number in 0..1000_usize {
         let now = seconds(100 + number as u64);
-        guard.expire(at(number), ExpiryFacts { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 }, now);
+        guard.expire(
+            at(number),
+            ExpiryFacts { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 },
+            now,
+        );
         guard.judge(now, 100_000, |_| false);
     }
     assert!(format!("{guard:?}").len() < 100_000, "expiries of the last ten minutes are remembered, not all");
@@ -235,7 +255,11 @@ fn what_is_held_is_told_as_it_is() {
         ]
     );
     // Later a single instance expires, of many more: far from 80 %.
-    guard.expire(at(50), ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    guard.expire(
+        at(50),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(110),
+    );
     let later = guard.judge(seconds(112), 60, |_| false).lines(seconds(112));
     assert_eq!(
         later,

@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::guard::{ExpiryGuard, GuardRules, Preservation};
-use super::state::{Fate, WatchStep, WatchState};
+use super::state::{Fate, WatchState, WatchStep};
 use crate::cache::{Action, SnapshotBuilder};
 use crate::domain::event::InstanceRef;
 use crate::domain::{InstanceId, Tenant};
