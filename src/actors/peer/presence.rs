@@ -1,9 +1,9 @@
-//! Knows which processes use an entry of the registry's own service. Nodes may advertise one address, for example that of a load
-//! balancer. Then they share one entry, which must exist as long as one of them runs.
+//! Knows which processes use an entry of the registry's own service. Nodes may advertise one address, for example that of a
+//! load balancer. Then they share one entry, which must exist as long as one of them runs.
 //!
 //! Each process puts a key of its own on a lease of its own. A process that leaves ends that lease first. Then it deletes the
-//! entry only if no other key is left. If several leave at once, the last one that looks finds no key. The key of a process that
-//! died ends with its lease.
+//! entry only if no other key is left. If several leave at once, the last one that looks finds no key. The key of a process
+//! that died ends with its lease.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Group commit: hands waiting transactions to the store as one batch.
 //!
-//! The first transaction leaves at once. While batches are on their way, transactions gather. The more batches are on their way,
-//! the more transactions must have gathered before the next batch leaves. So an idle registry answers after one round trip, and a
-//! busy one fills its batches.
+//! The first transaction leaves at once. While batches are on their way, transactions gather. The more batches are on their
+//! way, the more transactions must have gathered before the next batch leaves. So an idle registry answers after one round
+//! trip, and a busy one fills its batches.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -27,11 +27,11 @@ const MAX_BYTES: usize = 1_000_000;
 const MAX_WAITING: usize = 20_000;
 /// How many bytes of transactions may wait. A further transaction is rejected.
 const MAX_WAITING_BYTES: usize = 128 << 20;
-/// How long a transaction may wait before it leaves. A request waits 5 s for its answer. So nothing leaves for a client that was
-/// answered that the store is late.
+/// How long a transaction may wait before it leaves. A request waits 5 s for its answer. So nothing leaves for a client that
+/// was answered that the store is late.
 const MAX_WAIT: Duration = Duration::from_secs(4);
-/// How many transactions are passed over for one batch because of their keys. If many transactions write one key, each batch must
-/// not search all of them.
+/// How many transactions are passed over for one batch because of their keys. If many transactions write one key, each batch
+/// must not search all of them.
 const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
 
 type TxnAnswer = Result<TxnOutcome, StoreError>;
@@ -129,8 +129,8 @@ impl BatcherState {
     }
 }
 
-/// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes waits
-/// for a later batch and keeps its place, because transactions of one batch do not see each other's writes.
+/// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes
+/// waits for a later batch and keeps its place, because transactions of one batch do not see each other's writes.
 fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
     let mut batch: Vec<WaitingTxn> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
     let mut written = WrittenKeys::default();

@@ -33,8 +33,8 @@ const MAX_READ_WAIT: Duration = Duration::from_secs(3);
 /// How long an operation waits for the snapshot to show a write of another node or request.
 pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 
-/// How many turns there are for reads of the store. A read takes one turn, and a read of texts one for each text, because a text may
-/// have 1.5 MiB and its memory is counted only after it was read.
+/// How many turns there are for reads of the store. A read takes one turn, and a read of texts one for each text, because a
+/// text may have 1.5 MiB and its memory is counted only after it was read.
 const MAX_READS: usize = 16;
 
 /// Shared by all operations. Lives on the actor's thread.
@@ -89,8 +89,8 @@ impl RegistryCore {
         self.batcher.submit(txn).await.map_err(|error| store_error(&error))
     }
 
-    /// Reads from the store. The read is not part of a batch of writes: the store answers a batch as a whole, and many texts could
-    /// make that answer too large. Then the outcome of every write in the batch would be unknown.
+    /// Reads from the store. The read is not part of a batch of writes: the store answers a batch as a whole, and many texts
+    /// could make that answer too large. Then the outcome of every write in the batch would be unknown.
     pub(super) async fn read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
         self.try_read(ops).await.map_err(|error| store_error(&error))
     }
@@ -120,15 +120,16 @@ impl RegistryCore {
         Ok(reads)
     }
 
-    /// The right to write a key for which no client waits. `None` while another operation has it. Reads and heartbeats cause such
-    /// writes at their own rate. If all of them waited while the store is slow, they would crowd out the writes of clients.
+    /// The right to write a key for which no client waits. `None` while another operation has it. Reads and heartbeats cause
+    /// such writes at their own rate. If all of them waited while the store is slow, they would crowd out the writes of
+    /// clients.
     pub(super) fn claim(self: &Rc<Self>, key: Key) -> Option<Claim> {
         let is_first = self.unasked.borrow_mut().insert(Key::clone(&key));
         is_first.then(|| Claim { core: Rc::clone(self), key })
     }
 
-    /// Waits for the turn to write a key. An operation that compares the former value takes the turn before it looks at the value,
-    /// and keeps it until it has written.
+    /// Waits for the turn to write a key. An operation that compares the former value takes the turn before it looks at the
+    /// value, and keeps it until it has written.
     pub(super) async fn turn(&self, key: &Key) -> Result<WriteTurn, Error> {
         self.turns.take(key).await
     }
@@ -139,8 +140,8 @@ impl RegistryCore {
         let _ = tokio::time::timeout(MAX_SNAPSHOT_WAIT, self.reader.wait_for(revision)).await;
     }
 
-    /// Like [`Self::catch_up`], or with what the store holds now if the revision is not known. The revision of a transaction that
-    /// wrote nothing would not do, because it may be that of a key outside the watched prefix.
+    /// Like [`Self::catch_up`], or with what the store holds now if the revision is not known. The revision of a transaction
+    /// that wrote nothing would not do, because it may be that of a key outside the watched prefix.
     pub(super) async fn catch_up_with(&self, revision: Option<Revision>) {
         match revision {
             Some(revision) => self.catch_up(revision).await,
@@ -197,8 +198,8 @@ impl RegistryCore {
         snapshot.service(tenant, id).cloned().ok_or_else(|| Error::new(Code::ServiceNotExists, detail))
     }
 
-    /// An instance. If the snapshot lacks it, the snapshot is brought up to date first. 403001 if a client asks for an instance of
-    /// the registry's own service.
+    /// An instance. If the snapshot lacks it, the snapshot is brought up to date first. 403001 if a client asks for an instance
+    /// of the registry's own service.
     pub(super) async fn instance(
         &self,
         author: Author,
@@ -240,8 +241,8 @@ impl Drop for Claim {
     }
 }
 
-/// The error for a client that wants to write to the registry's own service. A client that could add or change an instance of it
-/// could send other clients to other nodes.
+/// The error for a client that wants to write to the registry's own service. A client that could add or change an instance of
+/// it could send other clients to other nodes.
 pub(super) fn registry_is_closed() -> Error {
     Error::new(
         Code::Forbidden,

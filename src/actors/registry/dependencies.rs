@@ -1,8 +1,9 @@
 //! Dependency requests of clients and finds. A request becomes rules of the consumer and of its providers.
 //!
-//! On etcd, a request waits in a queue until the node that holds the lock applies it, as in the original server. On the embedded
-//! store it is applied at once. Requests that come together are applied together (`dependency_rules`), in the order they came. The
-//! transactions compare everything they write, the queue entries and the lock. So a node that has lost the lock cannot write.
+//! On etcd, a request waits in a queue until the node that holds the lock applies it, as in the original server. On the
+//! embedded store it is applied at once. Requests that come together are applied together (`dependency_rules`), in the order
+//! they came. The transactions compare everything they write, the queue entries and the lock. So a node that has lost the lock
+//! cannot write.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -57,8 +58,8 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) 
     }
 }
 
-/// Completes the requests of one message. Two requests that replace the providers of one consumer (named once by its name and once
-/// by its alias) become one.
+/// Completes the requests of one message. Two requests that replace the providers of one consumer (named once by its name and
+/// once by its alias) become one.
 fn all_completed(
     snapshot: &Snapshot,
     tenant: &Tenant,
@@ -120,8 +121,8 @@ fn completed(
     Ok(((tenant, consumer.id.clone()), request))
 }
 
-/// 400100 if the requests give a consumer too many providers, according to the snapshot. When they are applied, providers that were
-/// added meanwhile count too.
+/// 400100 if the requests give a consumer too many providers, according to the snapshot. When they are applied, providers that
+/// were added meanwhile count too.
 fn check_quota(core: &RegistryCore, requests: &[(ConsumerAt, Dependency)]) -> Result<(), Error> {
     let snapshot = core.reader.load();
     let mut held: HashMap<&ConsumerAt, Vec<ServiceKey>> = HashMap::new();
@@ -143,7 +144,8 @@ fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &ConsumerAt) -> &'a [Servic
     rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default()
 }
 
-/// Records a dependency that a find has shown. Many finds show the same one before the rule exists. Only one request waits then.
+/// Records a dependency that a find has shown. Many finds show the same one before the rule exists. Only one request waits
+/// then.
 pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) -> WriteReply<()> {
     let RecordDependency { tenant, dependency } = message;
     let consumer = (tenant.clone(), ServiceId::from(&*dependency.consumer_id));
@@ -182,8 +184,8 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
     }
 }
 
-/// Applies requests without a queue in the store, together with others that wait. Returns when all are done, with the first error
-/// if one failed.
+/// Applies requests without a queue in the store, together with others that wait. Returns when all are done, with the first
+/// error if one failed.
 pub(super) async fn apply_directly(
     core: &RegistryCore,
     requests: Vec<Dependency>,

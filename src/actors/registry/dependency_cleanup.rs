@@ -1,5 +1,5 @@
-//! Drops rules that name providers which do not exist: after a request that replaces a consumer's providers, and after the deletion
-//! of a service.
+//! Drops rules that name providers which do not exist: after a request that replaces a consumer's providers, and after the
+//! deletion of a service.
 //!
 //! The snapshot only says where to look. Each transaction compares that no service has the name or the alias. The rules of the
 //! consumers are written first, and those of the providers last. So the next clean-up finds what an interrupted one has left.
@@ -34,8 +34,8 @@ struct DeadProvider {
     consumers: Vec<ServiceKey>,
 }
 
-/// Removes the tenant's providers that do not exist from a replacing request. The clean-up that follows would come too late for a
-/// provider that is registered as soon as the rules are seen.
+/// Removes the tenant's providers that do not exist from a replacing request. The clean-up that follows would come too late for
+/// a provider that is registered as soon as the rules are seen.
 pub(super) fn leave_out_unknown(snapshot: &Snapshot, tenant: &Tenant, request: &mut Dependency) {
     if request.replace {
         request.providers.retain(|key| key.tenant != tenant.as_str() || snapshot.is_meant(key));
@@ -121,8 +121,8 @@ async fn drop_rules(
     Ok(step.revision)
 }
 
-/// Gathers writes up to the limits of one transaction. The first transaction whose compares fail ends the step. The next clean-up
-/// does the rest.
+/// Gathers writes up to the limits of one transaction. The first transaction whose compares fail ends the step. The next
+/// clean-up does the rest.
 struct CleanupStep<'a> {
     core: &'a RegistryCore,
     fences: &'a [Compare],

@@ -1,7 +1,7 @@
 //! Applies queued dependency requests while this node holds the lock that all nodes share, Go nodes included.
 //!
-//! The last transaction also deletes the lock. So the last revision of the store belongs to a key that every watch of the registry
-//! sees.
+//! The last transaction also deletes the lock. So the last revision of the store belongs to a key that every watch of the
+//! registry sees.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -149,9 +149,9 @@ fn consumer_of(key: &str) -> &str {
 /// Applies requests in their order, many at once. The tenants of replacing requests are cleaned up once at the end, as in the
 /// original server.
 ///
-/// From the first replacing request on, the queue entries are deleted only after the clean-up. If this node dies before, another node
-/// applies all these requests again, with the same result. That includes later requests that only add: they must be applied after
-/// the replacing request.
+/// From the first replacing request on, the queue entries are deleted only after the clean-up. If this node dies before,
+/// another node applies all these requests again, with the same result. That includes later requests that only add: they must
+/// be applied after the replacing request.
 async fn apply_all(
     core: &RegistryCore,
     entries: &[Entry],
@@ -226,8 +226,8 @@ async fn apply_all(
     Ok(revision.max(closed))
 }
 
-/// Applies requests and deletes their queue entries. A request that would fail again, because of the store or the quota, is dropped,
-/// so that nothing waits behind it forever.
+/// Applies requests and deletes their queue entries. A request that would fail again, because of the store or the quota, is
+/// dropped, so that nothing waits behind it forever.
 async fn apply_closing(
     core: &RegistryCore,
     rules: &mut RuleWriter<'_>,

@@ -1,10 +1,11 @@
 //! Turns dependency requests into rules of consumers and providers, many requests at once.
 //!
-//! It reads all needed rules, applies the requests in memory in their order, and writes the changed rules in as few transactions as
-//! the limits of the store allow. Each transaction holds whole requests and compares all rules that they looked at. A single request
-//! that is too large for one transaction compares only the rules that it writes.
+//! It reads all needed rules, applies the requests in memory in their order, and writes the changed rules in as few
+//! transactions as the limits of the store allow. Each transaction holds whole requests and compares all rules that they looked
+//! at. A single request that is too large for one transaction compares only the rules that it writes.
 //!
-//! This file knows nothing of the queue and the lock. Its caller passes the compares and the deletions that belong to a request.
+//! This file knows nothing of the queue and the lock. Its caller passes the compares and the deletions that belong to a
+//! request.
 
 use std::collections::{HashMap, HashSet};
 
@@ -31,8 +32,8 @@ const PARTNER_FRAME: usize = 100;
 pub(super) struct DependencyRequest {
     /// The request. Without a consumer it changes nothing.
     pub dependency: Dependency,
-    /// The queue entry. The transaction that applies the request compares it and deletes it. If the entry has changed, the request is
-    /// skipped.
+    /// The queue entry. The transaction that applies the request compares it and deletes it. If the entry has changed, the
+    /// request is skipped.
     pub entry: Option<Entry>,
 }
 
@@ -86,9 +87,10 @@ impl<'a> RuleWriter<'a> {
         Self { core, fence, known: HashMap::new(), known_bytes: 0 }
     }
 
-    /// Applies requests in their order, with the operations `last` in the last transaction. Returns one outcome for each request: the
-    /// revision at which it is applied, or the error. There are fewer outcomes if the time is over or the store fails. Then the last
-    /// outcome is the error. A request that the store rejects, because its rules are too large, fails alone.
+    /// Applies requests in their order, with the operations `last` in the last transaction. Returns one outcome for each
+    /// request: the revision at which it is applied, or the error. There are fewer outcomes if the time is over or the store
+    /// fails. Then the last outcome is the error. A request that the store rejects, because its rules are too large, fails
+    /// alone.
     pub async fn apply(
         &mut self,
         requests: &[DependencyRequest],
@@ -181,8 +183,8 @@ impl<'a> RuleWriter<'a> {
         Ok((count, self.write_group(group, last).await))
     }
 
-    /// Reads the rules that requests touch and that are not known. Returns for how many requests. Providers that a consumer keeps are
-    /// not read, because their rules have the consumer already.
+    /// Reads the rules that requests touch and that are not known. Returns for how many requests. Providers that a consumer
+    /// keeps are not read, because their rules have the consumer already.
     async fn learn(&mut self, requests: &[DependencyRequest]) -> Result<usize, DependencyFailure> {
         if self.known_bytes > MAX_KNOWN_BYTES {
             self.forget();
@@ -294,7 +296,8 @@ impl<'a> RuleWriter<'a> {
         for key in remove_from {
             self.staged(group, &key).retain(|known| !same_partner(known, &consumer));
         }
-        // The consumer's rule is changed after the providers' rules. If the writes are interrupted, the request is applied again.
+        // The consumer's rule is changed after the providers' rules. If the writes are interrupted, the request is applied
+        // again.
         if let Some((key, wanted)) = own {
             *self.staged(group, &key) = wanted;
         }
@@ -376,7 +379,8 @@ impl<'a> RuleWriter<'a> {
     }
 }
 
-/// How many of the first requests have few enough rules to be applied together. The providers that they replace are not known yet.
+/// How many of the first requests have few enough rules to be applied together. The providers that they replace are not known
+/// yet.
 fn window(requests: &[DependencyRequest]) -> usize {
     let mut rules = 0;
     let fitting = requests.iter().take_while(|request| {

@@ -86,8 +86,8 @@ pub(super) async fn read_rules(
     Ok(found.map(|mut entries| StoredRule::new(entries.pop())).collect())
 }
 
-/// Writes in as few transactions as the limits allow. Each one compares the fences, and the last one also does `last`. Returns the
-/// revision of each write, in order. `None` if a compare failed.
+/// Writes in as few transactions as the limits allow. Each one compares the fences, and the last one also does `last`. Returns
+/// the revision of each write, in order. `None` if a compare failed.
 pub(super) async fn write(
     core: &RegistryCore,
     writes: Vec<(Compare, Op)>,

@@ -1,5 +1,5 @@
-//! Why a dependency request is not applied. The error of the store is kept until a client is answered, because whether a request is
-//! tried again depends on it, not on the error code for the client.
+//! Why a dependency request is not applied. The error of the store is kept until a client is answered, because whether a
+//! request is tried again depends on it, not on the error code for the client.
 
 use super::core::store_error;
 use crate::error::Error;

@@ -250,9 +250,9 @@ async fn create(
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
             Err(error) => {
                 is_unsure |= matches!(error, StoreError::Unknown { .. });
-                // The instance may have been written. If nobody else knows its id, its lease is revoked, and it ends. But if its
-                // owner knows the id, the owner may have registered it again meanwhile, here or at another node, and may have
-                // been answered that it is there. Then the lease stays, and the instance ends if no heartbeat comes.
+                // The instance may have been written. If nobody else knows its id, its lease is revoked, and it ends. But if
+                // its owner knows the id, the owner may have registered it again meanwhile, here or at another node, and may
+                // have been answered that it is there. Then the lease stays, and the instance ends if no heartbeat comes.
                 if !is_unsure || id == IdKnown::Here {
                     core.leases.discard(vec![lease]);
                 }
@@ -268,8 +268,8 @@ enum Replaced {
 }
 
 /// Registers a known id again. An equal document only renews the lease. A changed document replaces the stored one, except what
-/// [`Instance::keep`] keeps. The instance moves to a new lease if its TTL changes, if it has no lease, or if its lease cannot be
-/// renewed. Where the properties come from needs no compare of its own, because that changes only with the document.
+/// [`Instance::keep`] keeps. The instance moves to a new lease if its TTL changes, if it has no lease, or if its lease cannot
+/// be renewed. Where the properties come from needs no compare of its own, because that changes only with the document.
 async fn replace(
     core: &RegistryCore,
     message: &RegisterInstance,
@@ -295,8 +295,8 @@ async fn replace(
             None => Compare::Absent(Key::clone(&at.lease)),
         },
     ];
-    // An equal document is not written. But before the owner is answered that the instance is there, the store is asked, because
-    // the instance may have been unregistered through another node that has not ended its lease yet.
+    // An equal document is not written. But before the owner is answered that the instance is there, the store is asked,
+    // because the instance may have been unregistered through another node that has not ended its lease yet.
     let look = is_equal.then(|| Txn { compares: compares.clone(), then: Vec::new(), otherwise: at.reads() });
     let look = async { Some(core.batcher.submit(look?).await) };
     // Registering again counts as a heartbeat. The lease is renewed first, because a write on an expired lease ends with it.
@@ -314,7 +314,8 @@ async fn replace(
                 core.freshness.catch_up().await;
                 return Ok(Replaced::Gone);
             }
-            // The lease may be over and not yet ended by the store, which takes seconds if there are many. Nobody waits for that.
+            // The lease may be over and not yet ended by the store, which takes seconds if there are many. Nobody waits for
+            // that.
             (KeepAlive::Unanswered(why), _) => {
                 log::debug!("lease {} is not renewed, a new lease replaces it: {why}", mark.lease());
                 false
@@ -457,9 +458,9 @@ enum LateGoodbye {
     NotYet(LeaseId),
 }
 
-/// Says goodbye for an instance whose lease has ended and which is still shown, because its expiry waits or is held. The keys of
-/// the instance are gone, so another key tells every node. While that key exists, no node writes the instance again for its former
-/// lease.
+/// Says goodbye for an instance whose lease has ended and which is still shown, because its expiry waits or is held. The keys
+/// of the instance are gone, so another key tells every node. While that key exists, no node writes the instance again for its
+/// former lease.
 async fn unregister_expired(
     core: &RegistryCore,
     message: &UnregisterInstance,

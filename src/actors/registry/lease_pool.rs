@@ -1,7 +1,7 @@
 //! Leases granted ahead, for stores where a grant costs a round trip. A registration then takes one round trip instead of two.
 //!
-//! The time of a lease runs from its grant. So a lease is used only while it is young, and revoked when it is old. For each TTL, as
-//! many leases are kept as were taken in the last second. For stores where a grant costs nothing there is no pool.
+//! The time of a lease runs from its grant. So a lease is used only while it is young, and revoked when it is old. For each
+//! TTL, as many leases are kept as were taken in the last second. For stores where a grant costs nothing there is no pool.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -96,7 +96,8 @@ impl LeasePool {
         }
     }
 
-    /// Revokes old leases, also in pools that are no longer used, and leases that could not be revoked before. Runs once a second.
+    /// Revokes old leases, also in pools that are no longer used, and leases that could not be revoked before. Runs once a
+    /// second.
     pub fn sweep(&self) {
         let now = self.clock.monotonic();
         let mut old = Vec::new();
@@ -109,8 +110,8 @@ impl LeasePool {
         self.discard(old);
     }
 
-    /// Revokes leases, and with them whatever a transaction with an unknown outcome has written on them. While the store is away,
-    /// [`LeasePool::sweep`] tries again.
+    /// Revokes leases, and with them whatever a transaction with an unknown outcome has written on them. While the store is
+    /// away, [`LeasePool::sweep`] tries again.
     pub fn discard(&self, leases: Vec<LeaseId>) {
         if leases.is_empty() {
             return;

@@ -1,5 +1,5 @@
-//! RegistryActor: does every write of the registry. It checks the rules, hands waiting transactions to the store as one batch, and
-//! answers when the store has committed.
+//! RegistryActor: does every write of the registry. It checks the rules, hands waiting transactions to the store as one batch,
+//! and answers when the store has committed.
 //!
 //! Each operation is an async function over [`core::RegistryCore`]. All operations run on the actor's thread. Exact checks are
 //! compares inside the store's transaction. They never use the snapshot.

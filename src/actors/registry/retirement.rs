@@ -1,5 +1,5 @@
-//! Deletions for the jobs of the RetireActor. The jobs choose from a snapshot, which may be old. Whether a chosen item may go is
-//! decided here, inside the store's transaction.
+//! Deletions for the jobs of the RetireActor. The jobs choose from a snapshot, which may be old. Whether a chosen item may go
+//! is decided here, inside the store's transaction.
 
 use std::rc::Rc;
 

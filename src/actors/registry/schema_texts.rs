@@ -1,4 +1,5 @@
-//! The texts of schemas as a resource: a service holds a limited number of bytes, and a text is deleted with its last reference.
+//! The texts of schemas as a resource: a service holds a limited number of bytes, and a text is deleted with its last
+//! reference.
 //!
 //! Services share a text by its hash. A writer that adds a reference to an existing text does not write the text (Go nodes on
 //! the same etcd don't either). So no compare on the text notices the new reference. The transaction that deletes a text
@@ -97,8 +98,8 @@ pub(super) async fn delete_unreferenced(
         };
         let then = vec![Op::Delete(keys::schema_content(tenant, hash))];
         let txn = Txn { compares: vec![unreferenced], then, otherwise: Vec::new() };
-        // Not part of a batch of writes: the store may evaluate all compares of a batch before its writes, and would then miss a
-        // reference that the same batch writes.
+        // Not part of a batch of writes: the store may evaluate all compares of a batch before its writes, and would then miss
+        // a reference that the same batch writes.
         let outcome = commit_alone(&core.store, txn).await.map_err(|error| store_error(&error))?;
         if outcome.succeeded {
             return Ok(outcome.changed.then_some(outcome.revision));

@@ -108,8 +108,8 @@ fn known_hash(core: &RegistryCore, tenant: &Tenant, service: &ServiceId, schema:
 }
 
 /// Replaces all schemas of a service: first the texts, then the references, and last the service's list. So a crash between two
-/// transactions leaves no reference without a text. A text of an earlier transaction may be deleted before a reference is written,
-/// so the transaction with the reference compares that the text is there.
+/// transactions leaves no reference without a text. A text of an earlier transaction may be deleted before a reference is
+/// written, so the transaction with the reference compares that the text is there.
 pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> WriteReply<()> {
     let ReplaceSchemas { tenant, service, schemas } = message;
     let document_key = keys::service(&tenant, service.as_str());
@@ -164,8 +164,8 @@ async fn replace(
     }
 }
 
-/// Commits one transaction after another and stops at the first whose compares fail. That transaction then has read the document.
-/// `former` gets the hashes that the others have read.
+/// Commits one transaction after another and stops at the first whose compares fail. That transaction then has read the
+/// document. `former` gets the hashes that the others have read.
 async fn commit_in_order(
     core: &RegistryCore,
     txns: impl Iterator<Item = Txn>,
@@ -194,8 +194,9 @@ struct Replacement<'a> {
 }
 
 impl Replacement<'_> {
-    /// The transactions of the replacement, split where one would be too large: all but the last, and the last. Each one compares
-    /// that the contents are there which its references name and an earlier one has put. The first one reads the former references.
+    /// The transactions of the replacement, split where one would be too large: all but the last, and the last. Each one
+    /// compares that the contents are there which its references name and an earlier one has put. The first one reads the
+    /// former references.
     fn transactions(&self, former: &[String]) -> (Vec<Txn>, Txn) {
         let (tenant, id) = (self.tenant, self.service.as_str());
         let mut chunks = Chunks::default();

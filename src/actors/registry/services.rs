@@ -150,8 +150,8 @@ async fn wait_for(core: &RegistryCore, written: Revision) {
 /// it comes later, it finds the service.
 ///
 /// Many services may come to a new project at once, and one write is enough for all of them. The others wait for their turn and
-/// then see the keys. They must not give up instead (see [`RegistryCore::claim`]): the keys may be deleted between that write and
-/// the service that gives up.
+/// then see the keys. They must not give up instead (see [`RegistryCore::claim`]): the keys may be deleted between that write
+/// and the service that gives up.
 async fn announce_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision) {
     wait_for(&core, written).await;
     let is_announced = || {

@@ -122,8 +122,8 @@ async fn other_writes_with_an_unknown_outcome_are_errors_and_can_be_repeated() {
     assert_eq!((stage.count().await, keys_of_instances(&stage).await), (0, 0));
 }
 
-/// Services of three projects in two domains come and go through two nodes. In the end, a project has its key exactly if it has a
-/// service, and a domain has its key exactly if it has a project.
+/// Services of three projects in two domains come and go through two nodes. In the end, a project has its key exactly if it has
+/// a service, and a domain has its key exactly if it has a project.
 #[actix::test]
 async fn the_keys_of_tenants_come_and_go_with_their_services() {
     let stage = Stage::set().await;

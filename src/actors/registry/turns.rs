@@ -1,5 +1,5 @@
-//! Lets the writers of one key take turns, in the order they came. So only writes of other nodes use up the tries of an optimistic
-//! write, however many writers of the key this node has. Writers of other keys do not wait.
+//! Lets the writers of one key take turns, in the order they came. So only writes of other nodes use up the tries of an
+//! optimistic write, however many writers of the key this node has. Writers of other keys do not wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -14,8 +14,8 @@ use crate::store::Key;
 
 /// How many writers one key may have, the one whose turn it is included. A further writer is rejected.
 const MAX_WAITING: usize = 1_000;
-/// How long a writer waits for its turn. Together with the time of an operation (1.5 s) this is less than a request waits for its
-/// answer (5 s).
+/// How long a writer waits for its turn. Together with the time of an operation (1.5 s) this is less than a request waits for
+/// its answer (5 s).
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
 /// The queues of the keys that are being written. Lives on one thread. Clones share the queues.

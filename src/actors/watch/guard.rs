@@ -10,9 +10,9 @@
 //!   over an interval, and because a store ends only so many leases a second.) The first expiries may have passed by then: at
 //!   most that share.
 //!
-//! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers again
-//! is no longer held. While a heartbeat for the instance is on its way, the expiry waits as long at most, because the heartbeat
-//! may write the instance again.
+//! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers
+//! again is no longer held. While a heartbeat for the instance is on its way, the expiry waits as long at most, because the
+//! heartbeat may write the instance again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

@@ -329,8 +329,8 @@ async fn publish(core: &WatchCore, step: WatchStep) {
     push(core, step.snapshot).await;
 }
 
-/// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or after
-/// [`PUSH_AGAIN`]. Readers get the next snapshot all the same.
+/// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or
+/// after [`PUSH_AGAIN`]. Readers get the next snapshot all the same.
 async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
     loop {
         let Some(changes) = core.unsent.borrow_mut().first() else { return };

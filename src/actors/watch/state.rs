@@ -1,5 +1,5 @@
-//! Applies the events of the store in order, and distinguishes goodbyes from expiries. Reads no clock and does no I/O: time is an
-//! argument, and effects are returned.
+//! Applies the events of the store in order, and distinguishes goodbyes from expiries. Reads no clock and does no I/O: time is
+//! an argument, and effects are returned.
 
 use std::collections::HashSet;
 use std::sync::Arc;

@@ -159,8 +159,8 @@ fn is(host: &str, status: &str, properties: &[(&str, &str)]) -> (String, String,
     (host.to_owned(), status.to_owned(), texts(properties))
 }
 
-/// An operator has taken the instance out of service and changed its properties. Its owner registers again: unchanged, with another
-/// host, and with another TTL, which moves the instance to another lease.
+/// An operator has taken the instance out of service and changed its properties. Its owner registers again: unchanged, with
+/// another host, and with another TTL, which moves the instance to another lease.
 #[actix::test]
 async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
     let stage = Stage::set().await;
@@ -226,8 +226,8 @@ async fn a_deleted_service_leaves_no_override() {
     assert_eq!(stage.reader.load().properties_from(&stage.at("i")), PropertiesFrom::Registration);
 }
 
-/// The owner has said goodbye through another node. This node has not seen that, and the lease has not ended yet. A registration must
-/// not be answered that the instance is there.
+/// The owner has said goodbye through another node. This node has not seen that, and the lease has not ended yet. A
+/// registration must not be answered that the instance is there.
 #[actix::test]
 async fn who_is_gone_elsewhere_is_registered_again() {
     let stage = Stage::set().await;

@@ -239,8 +239,8 @@ async fn a_reader_finds_the_text_of_a_schema_that_is_replaced_meanwhile() {
     }
 }
 
-/// Two nodes on one store write, share, replace and delete the same texts at once. No reference ever names a missing text, and in the
-/// end every text has a reference.
+/// Two nodes on one store write, share, replace and delete the same texts at once. No reference ever names a missing text, and
+/// in the end every text has a reference.
 #[actix::test]
 async fn two_nodes_lose_no_text_and_leave_none() {
     let stage = Stage::set().await;

@@ -1,4 +1,5 @@
-//! A random history of the keys of a store: keys of all trees, put and deleted, alone and together, with some unreadable values.
+//! A random history of the keys of a store: keys of all trees, put and deleted, alone and together, with some unreadable
+//! values.
 
 use std::collections::{BTreeMap, BTreeSet};
 

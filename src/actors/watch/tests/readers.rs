@@ -1,5 +1,5 @@
-//! What readers see while the actor lists, watches, loses its stream and falls behind: always the complete state of one revision, and
-//! never an older revision than before.
+//! What readers see while the actor lists, watches, loses its stream and falls behind: always the complete state of one
+//! revision, and never an older revision than before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -31,8 +31,8 @@ const PAGE: usize = 4;
 /// How many revisions the store has in the end.
 const REVISIONS: Revision = 200;
 
-/// A store with a history and many faults. Listings come in small pages while new revisions are added, and some of them break off.
-/// Watches are lost or have fallen behind.
+/// A store with a history and many faults. Listings come in small pages while new revisions are added, and some of them break
+/// off. Watches are lost or have fallen behind.
 #[derive(Clone)]
 struct Teller(Arc<Mutex<ReaderTold>>);
 
