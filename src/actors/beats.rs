@@ -1,22 +1,21 @@
-//! Heartbeats on their way to the LeaseActor. A beat does not enter a mailbox: the handler marks the lease and queues
-//! it, and only the first of a batch wakes the actor.
+//! Heartbeats on their way to the LeaseActor. A heartbeat does not enter a mailbox: the handler marks the lease and queues
+//! it. Only the first heartbeat of a batch wakes the actor.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::cache::{InstanceEntry, LeaseMark};
 use crate::domain::event::InstanceRef;
 
-/// A lease to be renewed, with what is needed to write its instance again should the store have let it expire. As long as
-/// it is there the lease is awaited.
+/// A lease to renew, with what the LeaseActor needs to write the instance again if the lease has expired. While a `Beat`
+/// exists, [`LeaseMark::is_awaited`] holds for its lease.
 #[derive(Debug)]
 pub struct Beat {
-    /// The instance.
     pub at: InstanceRef,
-    /// Its lease.
     pub mark: Arc<LeaseMark>,
-    /// As it was when the beat was taken.
+    /// The instance when the heartbeat came.
     pub entry: Arc<InstanceEntry>,
 }
 
@@ -33,28 +32,28 @@ impl Drop for Beat {
     }
 }
 
-/// The queue. Bounded by the instances held: a lease is in it once.
+/// The queue of leases to renew. It holds a lease once, so the number of instances bounds it. Clones share the queue.
 #[derive(Clone, Debug, Default)]
-pub struct Beats(Arc<Inner>);
+pub struct Beats(Arc<BeatQueue>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct BeatQueue {
     queue: Mutex<Vec<Beat>>,
     wake: Notify,
 }
 
 impl Beats {
-    /// Takes a beat: marks the lease, and queues it unless it is queued.
-    pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> Taken {
-        let Some(mark) = &entry.lease else { return Taken::NoLease };
+    /// Takes a heartbeat: marks the lease, and queues it unless it is queued already.
+    pub fn take(&self, at: impl FnOnce() -> InstanceRef, entry: &Arc<InstanceEntry>) -> BeatTaken {
+        let Some(mark) = &entry.lease else { return BeatTaken::NoLease };
         mark.beat();
         if mark.mark() {
             self.push(Beat::new(at(), mark, entry));
         }
-        Taken::Queued
+        BeatTaken::Queued
     }
 
-    /// Queues again what was not answered, unless a beat has done so.
+    /// Queues a lease again whose renewal was not answered, unless a newer heartbeat has queued it.
     pub fn retry(&self, beat: Beat) {
         if beat.mark.mark() {
             self.push(beat);
@@ -62,7 +61,7 @@ impl Beats {
     }
 
     fn push(&self, beat: Beat) {
-        let mut queue = self.0.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.0.queue.lock();
         queue.push(beat);
         let is_first = queue.len() == 1;
         drop(queue);
@@ -76,32 +75,31 @@ impl Beats {
         self.0.wake.notified().await;
     }
 
-    /// Takes all that is queued. Marks are cleared: a beat that comes from here on counts for the next batch.
+    /// Takes all that is queued, and clears the marks: a later heartbeat counts for the next batch.
     pub fn drain(&self) -> Vec<Beat> {
-        let drained = std::mem::take(&mut *self.0.queue.lock().unwrap_or_else(PoisonError::into_inner));
+        let drained = std::mem::take(&mut *self.0.queue.lock());
         for beat in &drained {
             beat.mark.clear();
         }
         drained
     }
 
-    /// How many are queued.
+    /// How many leases are queued.
     pub fn len(&self) -> usize {
-        self.0.queue.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.0.queue.lock().len()
     }
 
-    /// Whether nothing is queued.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 }
 
-/// What became of a beat.
+/// The outcome of [`Beats::take`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// The lease is renewed with the next batch.
+pub enum BeatTaken {
+    /// The next batch renews the lease.
     Queued,
-    /// There is no lease to renew.
+    /// The instance has no lease to renew.
     NoLease,
 }
 

@@ -1,23 +1,25 @@
-//! Whether the store answers: kept by the PeerActor's probe, read by `/health`.
+//! Whether the store answers. The PeerActor's probe writes it, and `/health` reads it.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{Clock, Monotonic};
 
-/// How long the store may be away until `/health` says so: clients then move to a node that can write.
+/// `/health` reports an outage of the store after this time. Clients then move to a node that can write.
 pub const UNHEALTHY_AFTER: Duration = Duration::from_secs(50);
 
-/// Stands for "it answers".
+/// The value of `away_since` while the store answers.
 const IN_TOUCH: u64 = u64::MAX;
 
-/// The state of the contact. Clones share it.
+/// Whether the store answers, and since when it does not. Clones share the state.
 #[derive(Clone, Debug)]
-pub struct Contact(Arc<Inner>);
+pub struct Contact(Arc<ContactState>);
 
 #[derive(Debug)]
-struct Inner {
+struct ContactState {
     /// Monotonic milliseconds of the first probe that failed since the last answer, or [`IN_TOUCH`].
     away_since: AtomicU64,
     why: Mutex<String>,
@@ -25,32 +27,32 @@ struct Inner {
 
 impl Default for Contact {
     fn default() -> Self {
-        Self(Arc::new(Inner { away_since: AtomicU64::new(IN_TOUCH), why: Mutex::default() }))
+        Self(Arc::new(ContactState { away_since: AtomicU64::new(IN_TOUCH), why: Mutex::default() }))
     }
 }
 
 impl Contact {
-    /// The store answered.
+    /// Notes that the store answered.
     pub fn restored(&self) {
         self.0.away_since.store(IN_TOUCH, Ordering::Relaxed);
     }
 
-    /// The store did not answer.
+    /// Notes that the store did not answer. The first failure since the last answer begins the outage.
     pub fn lost(&self, now: Monotonic, why: String) {
-        *self.0.why.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *self.0.why.lock() = why;
         let now = u64::try_from(now.as_millis()).unwrap_or(IN_TOUCH - 1);
-        // What it is already away since stays.
+        // Fails if an outage has begun already: its beginning stays.
         let _ = self.0.away_since.compare_exchange(IN_TOUCH, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
-    /// Why the store has been away for so long that clients should know.
+    /// The last error, if the store has been away for [`UNHEALTHY_AFTER`].
     pub fn complaint(&self, clock: &Clock) -> Option<String> {
         let since = self.0.away_since.load(Ordering::Relaxed);
         if since == IN_TOUCH {
             return None;
         }
         let away = clock.monotonic().saturating_sub(Duration::from_millis(since));
-        (away >= UNHEALTHY_AFTER).then(|| self.0.why.lock().unwrap_or_else(PoisonError::into_inner).clone())
+        (away >= UNHEALTHY_AFTER).then(|| self.0.why.lock().clone())
     }
 }
 

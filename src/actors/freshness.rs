@@ -1,4 +1,5 @@
-//! Brings the snapshot up to what the store holds now: for reads that must not be stale, and before a refusal.
+//! Makes the snapshot catch up with the store: for reads that must not be stale, and before a request is refused for what the
+//! snapshot says.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
@@ -9,73 +10,96 @@ use futures_util::future::BoxFuture;
 use crate::cache::SnapshotReader;
 use crate::store::{Revision, Store, StoreError};
 
-/// How long a reader waits in all. Late is no error: the snapshot is answered as it is.
+/// How long a read waits. After that it is answered from the snapshot as it is.
 const LIMIT: Duration = Duration::from_secs(1);
-/// How long who must be sure waits in all: a store whose every answer takes 300 ms is slow, not away.
+/// How long a caller waits that must not act on an old snapshot. A store that answers within this limit is slow, not silent.
 const SURE_LIMIT: Duration = Duration::from_secs(2);
-/// How long the watch may take to bring the store's revision before a bookmark is written: it may be one of another
-/// prefix, which never comes.
+/// How long the watch may take to bring the store's revision. After that a bookmark is written, because the revision may be
+/// that of a key outside the watched prefix, which the watch never brings.
 const USUAL_DELAY: Duration = Duration::from_millis(30);
-/// Between two probes of a store that does not answer.
+/// The pause between two probes of a store that does not answer.
 const PROBE_PAUSE: Duration = Duration::from_millis(100);
 
-/// Learns the store's revision and waits for the snapshot to hold it. Clones share one look-up: whoever comes while one
-/// is on its way waits for the next, which then serves all of them.
+/// Learns the store's revision and waits until the snapshot holds it.
 ///
-/// A store that let the limit pass is silent: until it has answered a probe, nobody is kept waiting for it.
+/// Clones share the look-ups. A caller that comes while a look-up runs waits for the next one. That look-up then serves all
+/// callers that wait.
+///
+/// If the store answers no look-up within the limit of a caller, a probe asks it until it answers. Until then reads do not
+/// wait. Callers that must be sure are refused at once as soon as [`SURE_LIMIT`] has passed without an answer.
 #[derive(Clone)]
-pub struct Freshness(Arc<Inner>);
+pub struct Freshness(Arc<FreshnessState>);
 
-struct Inner {
+struct FreshnessState {
     store: Arc<dyn Store>,
     reader: SnapshotReader,
     revisions: LookUps,
     bookmarks: LookUps,
+    /// How many callers have got an answer of the store.
+    answers: AtomicU64,
+    /// A caller has waited in vain, and a [`Probe`] runs.
+    is_late: AtomicBool,
+    /// The store has answered nothing for [`SURE_LIMIT`], and a [`Probe`] runs.
     is_silent: AtomicBool,
 }
 
-/// The snapshot may miss what was committed before the question: the store is away, or the watch is late.
+/// The snapshot may miss writes committed before the call, because the store is away or the watch is late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what the store holds now is not known")]
 pub struct Behind;
 
 impl Freshness {
-    /// For a store and the snapshot its watch feeds.
+    /// `reader` reads the snapshot that the watch of `store` feeds.
     pub fn new(store: Arc<dyn Store>, reader: SnapshotReader) -> Self {
-        let (revisions, bookmarks) = (LookUps::default(), LookUps::default());
-        let is_silent = AtomicBool::new(false);
-        Self(Arc::new(Inner { store, reader, revisions, bookmarks, is_silent }))
+        Self(Arc::new(FreshnessState {
+            store,
+            reader,
+            revisions: LookUps::default(),
+            bookmarks: LookUps::default(),
+            answers: AtomicU64::new(0),
+            is_late: AtomicBool::new(false),
+            is_silent: AtomicBool::new(false),
+        }))
     }
 
-    /// Returns when the snapshot holds everything that was committed before the call, or when the limit is over, or at once
-    /// while the store is silent: for reads, to which the snapshot is then the best there is.
+    /// Returns when the snapshot holds everything that was committed before the call, after 1 s at most. Returns at once while
+    /// a probe waits for the store. For reads: the snapshot is then the best there is.
     pub async fn catch_up(&self) {
-        // As it is then.
-        let _ = self.within(LIMIT).await;
+        if !self.0.is_late.load(Ordering::Relaxed) {
+            // On failure the caller reads the snapshot as it is.
+            let _ = self.within(LIMIT).await;
+        }
     }
 
-    /// As [`Self::catch_up`], for whoever must not act on an old snapshot, or refuse a write or a beat because of one: the
-    /// client would take the refusal for the truth.
+    /// Like [`Self::catch_up`], but waits up to 2 s and says whether it succeeded. For callers that would refuse a write or a
+    /// heartbeat because of an old snapshot: the client would take the refusal for the truth.
     pub async fn try_catch_up(&self) -> Result<(), Behind> {
+        if self.0.is_silent.load(Ordering::Relaxed) {
+            return Err(Behind);
+        }
         self.within(SURE_LIMIT).await
     }
 
     async fn within(&self, limit: Duration) -> Result<(), Behind> {
-        if self.0.is_silent.load(Ordering::Relaxed) {
-            return Err(Behind);
-        }
-        let has_answered = AtomicBool::new(false);
-        let reached = tokio::time::timeout(limit, self.reach(&has_answered)).await;
-        if reached.is_err() && !has_answered.into_inner() && !self.0.is_silent.swap(true, Ordering::Relaxed) {
-            actix::spawn(Probe(Arc::downgrade(&self.0)).run());
+        let state = &*self.0;
+        let before = state.answers.load(Ordering::Relaxed);
+        let reached = tokio::time::timeout(limit, self.reach()).await;
+        // Another caller's look-up may have been answered while this call waited for its turn.
+        if reached.is_err() && state.answers.load(Ordering::Relaxed) == before {
+            if limit >= SURE_LIMIT {
+                state.is_silent.store(true, Ordering::Relaxed);
+            }
+            if !state.is_late.swap(true, Ordering::Relaxed) {
+                actix::spawn(Probe(Arc::downgrade(&self.0)).run());
+            }
         }
         reached.unwrap_or(Err(Behind))
     }
 
-    async fn reach(&self, has_answered: &AtomicBool) -> Result<(), Behind> {
-        let Inner { store, reader, revisions, bookmarks, .. } = &*self.0;
+    async fn reach(&self) -> Result<(), Behind> {
+        let FreshnessState { store, reader, revisions, bookmarks, answers, .. } = &*self.0;
         let revision = revisions.after_now(|| store.revision()).await;
-        has_answered.store(true, Ordering::Relaxed);
+        answers.fetch_add(1, Ordering::Relaxed);
         let revision = revision.ok_or(Behind)?;
         if tokio::time::timeout(USUAL_DELAY, reader.wait_for(revision)).await.is_err() {
             let bookmark = bookmarks.after_now(|| store.bookmark()).await.ok_or(Behind)?;
@@ -85,41 +109,49 @@ impl Freshness {
     }
 }
 
-/// Asks a silent store until it answers. There is one at a time; when it ends, however it does, the store is not silent any
-/// more.
-struct Probe(Weak<Inner>);
+/// Asks the store until it answers. One probe runs at a time. When it ends for whatever reason, callers ask the store again.
+struct Probe(Weak<FreshnessState>);
 
 impl Probe {
     async fn run(self) {
-        while let Some(inner) = self.0.upgrade() {
-            let asked = inner.store.revision();
-            // Whoever stops the registry need not wait for this.
-            drop(inner);
-            if matches!(tokio::time::timeout(LIMIT, asked).await, Ok(Ok(_))) {
-                return;
+        while let Some(state) = self.0.upgrade() {
+            let asked = state.store.revision();
+            // The probe must not keep the store open while it waits.
+            drop(state);
+            match tokio::time::timeout(SURE_LIMIT, asked).await {
+                Ok(Ok(_)) => return,
+                Ok(Err(_)) => {}
+                Err(_) => self.set_silent(true),
             }
             tokio::time::sleep(PROBE_PAUSE).await;
+        }
+    }
+
+    fn set_silent(&self, is_silent: bool) {
+        if let Some(state) = self.0.upgrade() {
+            state.is_silent.store(is_silent, Ordering::Relaxed);
         }
     }
 }
 
 impl Drop for Probe {
     fn drop(&mut self) {
-        if let Some(inner) = self.0.upgrade() {
-            inner.is_silent.store(false, Ordering::Relaxed);
+        self.set_silent(false);
+        if let Some(state) = self.0.upgrade() {
+            state.is_late.store(false, Ordering::Relaxed);
         }
     }
 }
 
-/// Look-ups of one kind, one at a time.
+/// Look-ups of one kind. One runs at a time.
 #[derive(Default)]
 struct LookUps {
-    /// How many were begun.
+    /// How many have begun.
     begun: AtomicU64,
     last: tokio::sync::Mutex<LookUp>,
 }
 
-/// A look-up that came to its end.
+/// A look-up that has ended.
 #[derive(Clone, Copy, Default)]
 struct LookUp {
     number: u64,
@@ -127,7 +159,7 @@ struct LookUp {
 }
 
 impl LookUps {
-    /// A revision read after the call began; `None` if the store did not say.
+    /// A revision read after the call began. `None` if the store did not say.
     async fn after_now(
         &self,
         look: impl FnOnce() -> BoxFuture<'static, Result<Revision, StoreError>>,
@@ -136,12 +168,14 @@ impl LookUps {
         let mut last = self.last.lock().await;
         if last.number <= seen {
             let number = self.begun.fetch_add(1, Ordering::SeqCst) + 1;
-            // Noted when it has ended: of one that is given up half way the others must not take an answer.
+            // Set only when the look-up has ended: a look-up whose caller gave up serves nobody.
             *last = LookUp { number, revision: look().await.ok() };
         }
         last.revision
     }
 }
 
+#[cfg(test)]
+mod slow_store;
 #[cfg(test)]
 mod tests;

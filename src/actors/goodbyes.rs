@@ -1,33 +1,34 @@
-//! Which instances said goodbye lately: whoever finds a lease gone must not write such an instance again.
+//! Instances that unregistered lately. The LeaseActor must not write such an instance again when it finds its lease gone.
 //!
-//! Written by the WatchActor before it publishes, read by the LeaseActor after it caught up.
+//! The WatchActor writes this memory before it publishes. The LeaseActor reads it after its snapshot has caught up.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::Monotonic;
 use crate::domain::event::InstanceRef;
 
-/// How long one is remembered: longer than any beat waits for its store.
+/// How long a goodbye is remembered: longer than any heartbeat waits for its store.
 const KEPT: Duration = Duration::from_secs(600);
-/// How many are remembered; the oldest go first.
+/// How many goodbyes are remembered. The oldest is forgotten first.
 const MOST: usize = 100_000;
 
-/// The memory. Clones share it.
+/// The memory of goodbyes. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Goodbyes(Arc<Mutex<Memory>>);
+pub struct Goodbyes(Arc<Mutex<GoodbyeMemory>>);
 
 #[derive(Debug, Default)]
-struct Memory {
+struct GoodbyeMemory {
     by_instance: HashMap<InstanceRef, Monotonic>,
     in_order: VecDeque<(Monotonic, InstanceRef)>,
 }
 
 impl Goodbyes {
-    /// Remembers one.
     pub fn remember(&self, at: InstanceRef, now: Monotonic) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.0.lock();
         memory.by_instance.insert(at.clone(), now);
         memory.in_order.push_back((now, at));
         while let Some((when, _)) = memory.in_order.front() {
@@ -42,17 +43,17 @@ impl Goodbyes {
         }
     }
 
-    /// Forgets one that registered again.
+    /// Forgets the goodbye of an instance that registered again.
     pub fn forget(&self, at: &InstanceRef) {
-        let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut memory = self.0.lock();
         if !memory.by_instance.is_empty() {
             memory.by_instance.remove(at);
         }
     }
 
-    /// Whether an instance said goodbye and did not come back.
+    /// Whether an instance said goodbye and did not register again.
     pub fn contains(&self, at: &InstanceRef) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).by_instance.contains_key(at)
+        self.0.lock().by_instance.contains_key(at)
     }
 }
 

@@ -1,7 +1,7 @@
-//! How an actor is started and how others send to it. A mailbox is bounded and counted, and the end of an actor is noticed.
+//! Starts actors and sends messages to them. A mailbox is bounded and counted, and the end of an actor is noticed.
 //!
-//! A message takes a place in the mailbox and keeps it until the work for it ends, also if the sender has given up. So the
-//! places bound what an actor works on, and `mailbox_messages` reports them.
+//! A message takes a place in the mailbox and keeps it until the work for it ends, even if the sender has stopped waiting. So
+//! the size of a mailbox also limits what an actor works on at once. The metric `mailbox_messages` reports the places taken.
 
 use std::future::pending;
 use std::sync::Arc;
@@ -19,13 +19,13 @@ use crate::metrics::{Depth, InMailbox};
 
 /// An actor that lives as long as the process.
 pub trait Resident: Actor<Context = Context<Self>> {
-    /// Messages that may wait or be worked on.
+    /// How many messages may wait or be worked on at once.
     const MAILBOX: usize;
-    /// Reports how many there are, under the name of the actor.
+    /// Counts them, under the name of the actor: a `static` beside the actor.
     const DEPTH: &'static Depth;
 }
 
-/// The address of an actor, with the places of its mailbox. Clones share them.
+/// The address of an actor, with the places of its mailbox. Clones share the places.
 pub struct Mailbox<A: Resident> {
     address: Addr<A>,
     places: Arc<Semaphore>,
@@ -33,14 +33,12 @@ pub struct Mailbox<A: Resident> {
 
 /// A message with its place in the mailbox. A handler whose work goes on after it returns moves the place into that work.
 pub struct Work<M> {
-    /// What to do.
     pub message: M,
-    /// Counts the message until it is dropped.
-    pub place: Place,
+    pub place: MailboxPlace,
 }
 
 /// A message's place in a mailbox.
-pub struct Place {
+pub struct MailboxPlace {
     _permit: OwnedSemaphorePermit,
     _counted: InMailbox,
 }
@@ -70,7 +68,7 @@ impl<A: Resident> Clone for Mailbox<A> {
 }
 
 impl<A: Resident> Mailbox<A> {
-    /// Starts an actor on the arbiter's thread, where `make` builds it.
+    /// Starts an actor on the arbiter's thread. `make` runs on that thread.
     pub fn start(
         arbiter: &ArbiterHandle,
         lifelines: &Lifelines,
@@ -93,15 +91,17 @@ impl<A: Resident> Mailbox<A> {
     }
 
     fn around(address: Addr<A>) -> Self {
+        A::DEPTH.register();
         Self { address, places: Arc::new(Semaphore::new(A::MAILBOX)) }
     }
 
-    /// The bare address. What is sent through it is neither bounded nor counted: only tests use it.
+    /// The actor's address. Messages sent to it take no place in the mailbox: only for a test that breaks an actor.
+    #[cfg(feature = "test-doubles")]
     pub fn address(&self) -> &Addr<A> {
         &self.address
     }
 
-    fn place_if_free(&self) -> Result<Place, Refused> {
+    fn place_if_free(&self) -> Result<MailboxPlace, Refused> {
         match Arc::clone(&self.places).try_acquire_owned() {
             Ok(permit) => Ok(place::<A>(permit)),
             Err(TryAcquireError::NoPermits) => Err(Refused::Full),
@@ -109,11 +109,11 @@ impl<A: Resident> Mailbox<A> {
         }
     }
 
-    async fn place(&self) -> Result<Place, Refused> {
+    async fn place(&self) -> Result<MailboxPlace, Refused> {
         Arc::clone(&self.places).acquire_owned().await.map(place::<A>).map_err(|_| Refused::Gone)
     }
 
-    async fn send<M>(&self, message: M, place: Place) -> Result<M::Result, Refused>
+    async fn send<M>(&self, message: M, place: MailboxPlace) -> Result<M::Result, Refused>
     where
         A: Handler<Work<M>>,
         M: Message + Send + 'static,
@@ -126,8 +126,8 @@ impl<A: Resident> Mailbox<A> {
     }
 }
 
-fn place<A: Resident>(permit: OwnedSemaphorePermit) -> Place {
-    Place { _permit: permit, _counted: A::DEPTH.enter() }
+fn place<A: Resident>(permit: OwnedSemaphorePermit) -> MailboxPlace {
+    MailboxPlace { _permit: permit, _counted: A::DEPTH.enter() }
 }
 
 /// The actor's context holds the lifeline, so it is dropped when the actor ends, however it ends.
@@ -155,7 +155,7 @@ where
     tokio::time::timeout(limit, answered).await.unwrap_or(Err(Refused::Late))
 }
 
-/// As [`ask`]; a full mailbox refuses the message at once.
+/// Like [`ask`], but a full mailbox rejects the message at once.
 pub async fn ask_if_free<A, M>(actor: &Mailbox<A>, message: M, limit: Duration) -> Result<M::Result, Refused>
 where
     A: Resident + Handler<Work<M>>,
@@ -166,7 +166,7 @@ where
     tokio::time::timeout(limit, answered).await.unwrap_or(Err(Refused::Late))
 }
 
-/// Sends without waiting. What to do when the mailbox is full is the sender's decision.
+/// Sends without waiting for the answer. A full mailbox rejects the message at once.
 pub fn tell<A, M>(actor: &Mailbox<A>, message: M) -> Result<(), Refused>
 where
     A: Resident + Handler<Work<M>>,

@@ -1,9 +1,11 @@
-//! The actors: each owns one kind of state, takes messages, and sends them on in one direction.
+//! The actors. Each actor owns one kind of state. `actors.md` says what each actor owns, accepts and sends, what happens when
+//! something fails, and how to add an actor.
 //!
-//! Invariant: the send graph has no cycle (`Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`); one actor
-//! imports another's `messages` and nothing else; what they share without a hop are the handles beside them (`beats`,
-//! `freshness`, `goodbyes`); `do_send` is banned in favour of [`mailbox::ask`] and
-//! [`mailbox::tell`]. `actors.md` says of each what it owns, accepts and sends, and what happens when something fails.
+//! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`.
+//! - An actor imports from another actor only its `messages` and the type of its address.
+//! - Actors share four handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`.
+//! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
+//!   ignores that a mailbox is full.
 
 pub mod beats;
 pub mod contact;
@@ -16,6 +18,7 @@ pub mod mailbox;
 pub mod peer;
 pub mod registry;
 pub mod retire;
+mod single;
 #[cfg(test)]
 mod tests;
 pub mod watch;

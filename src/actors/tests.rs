@@ -1,4 +1,4 @@
-//! What the actors' tests run on: a store in memory that fails on demand, and the actors in front of it.
+//! Support for the tests of the actors: a store in memory that fails on demand, and the actors in front of it.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::beats::{Beats, Taken};
+use super::beats::{BeatTaken, Beats};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
@@ -18,7 +18,7 @@ use super::mailbox::{Mailbox, ask};
 use super::registry::RegistryActor;
 use super::registry::core::RegistryCore;
 use super::registry::messages::{
-    Author, ChangeInstance, Committed, FormerLease, InstanceChange, RegisterInstance, RegisterService,
+    Author, ChangeInstance, Committed, FormerLease, InstanceEdit, RegisterInstance, RegisterService,
     UnregisterInstance, UnregisterService,
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
@@ -41,7 +41,7 @@ use crate::store::faulty::FaultyStore;
 use crate::store::{LeaseId, Store};
 use crate::trouble::Trouble;
 
-/// A limit that nothing comes near.
+/// A limit that no wait comes near.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A store in memory.
@@ -49,7 +49,7 @@ pub fn store() -> FaultyStore {
     store_by(Clock::system(), Options::default().late_tolerance)
 }
 
-/// The same by this clock, which may move in strides of `stride`.
+/// A store in memory with this clock, which may move forward by `stride` at once.
 fn store_by(clock: Clock, stride: Duration) -> FaultyStore {
     let on_fatal = Arc::new(|why: &str| panic!("fatal: {why}"));
     let options = Options { late_tolerance: stride, on_fatal, ..Options::default() };
@@ -57,7 +57,7 @@ fn store_by(clock: Clock, stride: Duration) -> FaultyStore {
     FaultyStore::new(Arc::new(inner))
 }
 
-/// Waits until something is so.
+/// Waits until `probe` holds.
 #[track_caller]
 pub fn eventually(what: &str, mut probe: impl FnMut() -> bool) -> impl Future<Output = ()> {
     let place = std::panic::Location::caller();
@@ -89,7 +89,7 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// All of them, and a service.
+    /// Starts the actors and registers a service.
     pub async fn set() -> Self {
         Self::set_on(store()).await
     }
@@ -102,7 +102,7 @@ impl Stage {
         Self::set_all(store, dependencies, Clock::system()).await
     }
 
-    /// By a clock that a test moves.
+    /// The same, with a clock that the test moves.
     pub async fn set_by(clock: Clock, dependencies: DependencyMode) -> Self {
         let store = store_by(clock.clone(), Duration::from_secs(3600));
         Self::set_all(store, dependencies, clock).await
@@ -153,7 +153,7 @@ impl Stage {
         let message = RegisterService { tenant: tenant(), service, author: Author::Client };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();
         stage.service = stage.seen(service).await;
-        // Nobody waits for these two; a test's faults must not meet them.
+        // No request waits for these two keys. They are written before a test makes the store fail.
         let announced = || {
             let snapshot = stage.reader.load();
             !snapshot.domains.is_empty() && !snapshot.projects.is_empty()
@@ -162,7 +162,7 @@ impl Stage {
         stage
     }
 
-    /// The value, once the snapshot holds it.
+    /// Waits until the snapshot holds the write, and returns its value.
     pub async fn seen<T>(&self, committed: Committed<T>) -> T {
         if let Some(revision) = committed.revision {
             tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await.unwrap();
@@ -193,7 +193,7 @@ impl Stage {
         ask(&self.registry, message, PATIENCE).await.unwrap()
     }
 
-    /// Registers, and waits until it is seen.
+    /// Registers an instance, and waits until the snapshot shows it.
     pub async fn registered(&self, id: &str) -> Arc<InstanceEntry> {
         let committed = self.register(id).await.unwrap();
         self.seen(committed).await;
@@ -204,8 +204,8 @@ impl Stage {
         json::decode(self.entry(id).unwrap().json()).unwrap()
     }
 
-    /// A request that changes an instance, and waits until it is seen.
-    pub async fn change(&self, id: &str, change: InstanceChange) {
+    /// Changes an instance, and waits until the snapshot shows it.
+    pub async fn change(&self, id: &str, change: InstanceEdit) {
         let (service, instance) = (self.service.clone(), InstanceId::from(id));
         let message = ChangeInstance { tenant: tenant(), service, instance, change };
         let committed = ask(&self.registry, message, PATIENCE).await.unwrap().unwrap();
@@ -237,10 +237,10 @@ impl Stage {
     }
 
     pub fn beat(&self, id: &str, entry: &Arc<InstanceEntry>) {
-        assert_eq!(self.beats.take(|| self.at(id), entry), Taken::Queued);
+        assert_eq!(self.beats.take(|| self.at(id), entry), BeatTaken::Queued);
     }
 
-    /// How many instances the snapshot shows, once it holds all that the store does.
+    /// Waits until the snapshot holds all that the store holds. Returns how many instances it shows.
     pub async fn count(&self) -> usize {
         let revision = self.store.bookmark().await.unwrap();
         tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await.unwrap();

@@ -13,7 +13,7 @@ use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
 use crate::actors::mailbox::{Mailbox, Refused, Work, ask_if_free, tell};
 use crate::actors::registry::RegistryActor;
-use crate::actors::registry::messages::Reply as WriteReply;
+use crate::actors::registry::messages::WriteReply;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
+use parking_lot::Mutex;
+
 /// A count that only grows.
 #[derive(Debug)]
 pub struct Counter {
@@ -99,6 +101,14 @@ impl Depth {
         u64::try_from(self.messages.load(Ordering::Relaxed)).unwrap_or(0)
     }
 
+    /// Makes [`mailboxes`] report this mailbox.
+    pub fn register(&'static self) {
+        let mut mailboxes = MAILBOXES.lock();
+        if !mailboxes.iter().any(|known| std::ptr::eq(*known, self)) {
+            mailboxes.push(self);
+        }
+    }
+
     /// Counts a message until the returned value is dropped.
     pub fn enter(&'static self) -> InMailbox {
         self.messages.fetch_add(1, Ordering::Relaxed);
@@ -116,16 +126,10 @@ impl Drop for InMailbox {
     }
 }
 
-pub static REGISTRY_MAILBOX: Depth = Depth::new("RegistryActor");
-pub static HUB_MAILBOX: Depth = Depth::new("HubActor");
-pub static WATCH_MAILBOX: Depth = Depth::new("WatchActor");
-pub static LEASE_MAILBOX: Depth = Depth::new("LeaseActor");
-pub static PEER_MAILBOX: Depth = Depth::new("PeerActor");
-pub static RETIRE_MAILBOX: Depth = Depth::new("RetireActor");
+/// The mailboxes of the actors that were started.
+static MAILBOXES: Mutex<Vec<&'static Depth>> = Mutex::new(Vec::new());
 
 /// The name of each actor, and how many messages it has not finished.
-pub fn mailboxes() -> impl Iterator<Item = (&'static str, u64)> {
-    [&REGISTRY_MAILBOX, &HUB_MAILBOX, &WATCH_MAILBOX, &LEASE_MAILBOX, &PEER_MAILBOX, &RETIRE_MAILBOX]
-        .into_iter()
-        .map(|depth| (depth.actor, depth.messages()))
+pub fn mailboxes() -> Vec<(&'static str, u64)> {
+    MAILBOXES.lock().iter().map(|depth| (depth.actor, depth.messages())).collect()
 }

@@ -14,10 +14,10 @@ use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::RegistryCore;
 use service_center::actors::registry::messages::{
     Author, ChangeDependencies, FormerLease, Merge, PutSchema, RegisterInstance, RegisterService,
-    ReplaceSchemas, Reply, RetireSchemaContents,
+    ReplaceSchemas, RetireSchemaContents, WriteReply,
 };
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
-use service_center::actors::retire::messages::{Job, RetireNow, Retired};
+use service_center::actors::retire::messages::{RetireJob, RetireNow, Retired};
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
 use service_center::actors::watch::guard::{GuardRules, Preservation};
 use service_center::actors::watch::{WatchActor, WatchRules};
@@ -89,12 +89,12 @@ impl World {
         Self { store, reader, registry, retire, lifelines, _folder: folder }
     }
 
-    async fn run(&self, job: Job) -> Result<Retired, Error> {
+    async fn run(&self, job: RetireJob) -> Result<Retired, Error> {
         ask(&self.retire, RetireNow { job }, PATIENCE).await.unwrap()
     }
 
     /// An answered write, once the snapshot holds it.
-    async fn settled<T>(&self, reply: Reply<T>) -> T {
+    async fn settled<T>(&self, reply: WriteReply<T>) -> T {
         let committed = reply.unwrap();
         if let Some(revision) = committed.revision {
             self.catch_up(revision).await;
@@ -229,9 +229,9 @@ async fn old_versions_without_instances_go() {
     for version in ["1", "2"] {
         kept.push(world.service("few", version).await);
     }
-    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(2)));
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(2)));
     assert_eq!(world.services().await, sorted(kept));
-    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(0)));
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(0)));
 }
 
 /// Case 300: consumers do not protect a version.
@@ -254,7 +254,7 @@ async fn consumers_do_not_protect() {
     };
     let message = ChangeDependencies { tenant: tenant(), requests: vec![request], merge: Merge::Add };
     world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await;
-    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(1)));
     assert!(!world.services().await.contains(&old));
     assert_eq!(world.services().await, sorted(vec![new, consumer]));
 }
@@ -271,10 +271,10 @@ async fn unreferenced_contents_go() {
     let elsewhere = keys::schema_content(&Tenant::new("default", "other"), "0123");
     world.write(vec![put(&former, "former"), put(&elsewhere, "of a tenant without references")]).await;
     assert_eq!(world.contents().await.len(), 4);
-    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(2)));
+    assert_eq!(world.run(RetireJob::SchemaContents).await, Ok(Retired::Deleted(2)));
     let used = vec![content_hash("a", "used"), content_hash("b", "used too")];
     assert_eq!(world.contents().await, sorted(used));
-    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(0)));
+    assert_eq!(world.run(RetireJob::SchemaContents).await, Ok(Retired::Deleted(0)));
     // What went can be written again.
     world.schema(&service, "b", "former").await;
     assert!(world.contents().await.contains(&content_hash("b", "former")));
@@ -311,7 +311,7 @@ async fn a_replacement_in_parts_survives_the_job() {
         let replacing = world.schemas(&service, schemas);
         let retiring = async {
             for _ in 0..10 {
-                world.run(Job::SchemaContents).await.unwrap();
+                world.run(RetireJob::SchemaContents).await.unwrap();
             }
         };
         futures_util::future::join(replacing, retiring).await;
@@ -330,11 +330,11 @@ async fn a_lock_held_elsewhere_is_respected() {
         world.service("s", version).await;
     }
     world.write(vec![put(keys::RETIRE_SERVICES_LOCK, "another node")]).await;
-    assert_eq!(world.run(Job::Services).await, Ok(Retired::HeldElsewhere));
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::HeldElsewhere));
     assert_eq!(world.services().await.len(), 2);
-    assert_eq!(world.run(Job::SchemaContents).await, Ok(Retired::Deleted(0)), "its lock is another");
+    assert_eq!(world.run(RetireJob::SchemaContents).await, Ok(Retired::Deleted(0)), "its lock is another");
     world.write(vec![Op::Delete(keys::RETIRE_SERVICES_LOCK.into())]).await;
-    assert_eq!(world.run(Job::Services).await, Ok(Retired::Deleted(1)));
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(1)));
     let locks: Vec<_> = world.store.list(&["/lock/"]).collect().await;
     assert!(locks[0].as_ref().unwrap().entries.is_empty(), "{locks:?}");
 }

@@ -1,4 +1,4 @@
-//! A beat's way into a batch and out of it.
+//! How heartbeats get into a batch and out of it.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -30,8 +30,8 @@ async fn is_woken(beats: &Beats) -> bool {
 fn a_lease_is_queued_once_however_often_it_beats() {
     let (beats, first, second) = (Beats::default(), entry(Some(1)), entry(Some(2)));
     for _ in 0..3 {
-        assert_eq!(beats.take(at, &first), Taken::Queued);
-        assert_eq!(beats.take(at, &second), Taken::Queued);
+        assert_eq!(beats.take(at, &first), BeatTaken::Queued);
+        assert_eq!(beats.take(at, &second), BeatTaken::Queued);
     }
     assert_eq!((beats.len(), leases(beats.drain()), beats.is_empty()), (2, vec![1, 2], true));
 }
@@ -59,7 +59,7 @@ fn a_beat_that_finds_its_lease_queued_is_not_forgotten() {
 #[test]
 fn without_a_lease_there_is_nothing_to_renew() {
     let beats = Beats::default();
-    assert_eq!(beats.take(at, &entry(None)), Taken::NoLease);
+    assert_eq!(beats.take(at, &entry(None)), BeatTaken::NoLease);
     assert!(beats.is_empty());
 }
 
@@ -70,7 +70,7 @@ fn a_beat_while_the_renewal_is_on_its_way_counts_for_the_next() {
     let sent = beats.drain();
     beats.take(at, &entry);
     assert_eq!(beats.len(), 1);
-    // Unanswered: the beat that came meanwhile stands for it too.
+    // The renewal was not answered. The heartbeat that came meanwhile has queued the lease again.
     sent.into_iter().for_each(|beat| beats.retry(beat));
     assert_eq!(leases(beats.drain()), [1]);
 }

@@ -1,4 +1,4 @@
-//! What the HubActor takes.
+//! The messages of the HubActor.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,22 +9,21 @@ use super::outbox::Outbox;
 use crate::cache::{InstanceChange, Snapshot};
 use crate::domain::{ServiceId, Tenant};
 
-/// A new snapshot is published; sent after it can be read.
+/// A new snapshot is published. Sent after readers can load the snapshot.
 #[derive(Clone, Debug, Message)]
 #[rtype(result = "()")]
 pub struct SnapshotPublished {
-    /// The snapshot.
     pub snapshot: Arc<Snapshot>,
-    /// What changed since the last one, in order.
+    /// The changes since the last message, in order.
     pub changes: Arc<[InstanceChange]>,
 }
 
-/// Names a subscription. The subscriber chooses it, so that it need not wait for the hub.
+/// Names a subscription. The subscriber makes it, so the subscriber need not wait for the hub.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SubscriptionId(u64);
 
 impl SubscriptionId {
-    /// One that no other subscription of this process has.
+    /// An id that no other subscription of this process has.
     pub fn next() -> Self {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed))
@@ -35,29 +34,23 @@ impl SubscriptionId {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Subscribe {
-    /// Its name.
     pub id: SubscriptionId,
-    /// Tenant of the consumer.
     pub tenant: Tenant,
-    /// The consumer.
     pub consumer: ServiceId,
-    /// Where its events go.
+    /// The hub puts the events here.
     pub outbox: Outbox,
 }
 
-/// A watcher is gone.
+/// A session has ended.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct Unsubscribe {
-    /// Tenant of the consumer.
     pub tenant: Tenant,
-    /// The consumer.
     pub consumer: ServiceId,
-    /// The subscription.
     pub subscription: SubscriptionId,
 }
 
-/// Counts the watchers.
+/// Answers how many sessions there are.
 #[derive(Debug, Message)]
 #[rtype(result = "usize")]
 pub struct CountWatchers;

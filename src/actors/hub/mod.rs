@@ -1,4 +1,5 @@
-//! HubActor: who watches what, and the fan-out of changes to their sessions. A frame is encoded once for all of them.
+//! HubActor: knows which session watches for which consumer, and pushes changes to the sessions. A frame is encoded once for
+//! all sessions.
 
 pub mod messages;
 pub mod outbox;
@@ -8,23 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
-use self::outbox::{Action as Told, EventFrame, Outbox};
+use self::outbox::{EventFrame, Outbox};
 use super::mailbox::{Resident, Work};
-use crate::cache::{Action, InstanceChange, ServiceView, Snapshot};
+use crate::cache::{InstanceChange, ServiceView, Snapshot};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use actix::prelude::{Actor, AsyncContext, Context, Handler};
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 1024;
-/// How often sessions are looked for whose end was not told.
+static DEPTH: Depth = Depth::new("HubActor");
+/// How often the hub looks for sessions whose `Unsubscribe` could not be sent.
 const SWEEP: Duration = Duration::from_secs(30);
 
-/// Watchers of one consumer.
+/// The sessions of one consumer.
 type Watchers = Vec<(SubscriptionId, Outbox)>;
 
-/// The actor.
 #[derive(Default)]
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
@@ -32,7 +32,7 @@ pub struct HubActor {
 }
 
 impl HubActor {
-    /// Pushes changes in order. A publish often holds many of one provider: who watches it is looked up once.
+    /// Pushes changes in order. A publish often holds many changes of one provider, so its receivers are looked up once.
     fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
         if self.watchers.is_empty() {
             return;
@@ -47,7 +47,7 @@ impl HubActor {
         }
     }
 
-    /// Watchers of every consumer that depends on a provider. A consumer listed twice is told once.
+    /// The sessions of every consumer that depends on a provider. Each consumer counts once, however many rules name it.
     fn receivers(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<&Watchers> {
         let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
         let mut receivers = Vec::new();
@@ -64,7 +64,7 @@ impl HubActor {
         receivers
     }
 
-    /// Drops sessions whose end was not told: the mailbox was full.
+    /// Drops sessions that have ended without an `Unsubscribe`, because the mailbox was full.
     fn sweep(&mut self) {
         self.watchers.retain(|_, watchers| {
             watchers.retain(|(_, outbox)| !outbox.is_closed());
@@ -88,19 +88,14 @@ fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView
 }
 
 fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
-    let told = match change.action {
-        Action::Create => Told::Create,
-        Action::Update => Told::Update,
-        Action::Delete => Told::Delete,
-    };
     let key = json::encode(&provider.record.document.key(&change.at.tenant));
-    let frame = EventFrame::new(told, &key, &change.json);
+    let frame = EventFrame::new(change.action, &key, &change.json);
     if change.was_shown { frame.of_shown() } else { frame }
 }
 
 impl Resident for HubActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::HUB_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for HubActor {

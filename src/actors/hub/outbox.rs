@@ -1,62 +1,53 @@
-//! What one watch session has still to be sent: bounded, the latest state of each instance, nothing lost.
+//! The outbox of one watch session: the events that are still to be sent.
 //!
-//! The hub pushes from its thread, the session takes on its own. A frame is encoded once and shared by all sessions it goes
-//! to. While a session is slow, events of one instance become one, so what waits is bounded by the number of instances and
-//! not by how often they change. This file holds no I/O.
+//! The hub pushes events from its thread, and the session takes them on its own thread. While a session is slow, several events
+//! of one instance become one event with the latest state. So the number of instances bounds the outbox, not the number of
+//! changes. A frame is encoded once and shared by all sessions that get it. This file does no I/O.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use parking_lot::Mutex;
 
+use crate::cache::Action;
 use crate::domain::event::InstanceRef;
 use crate::frame::start_text_frame;
 
-/// Most instances that may wait for one session. More, and it is so far behind that it has to begin anew.
+/// How many instances may have an event waiting in one outbox. If there are more, the session is aborted, and the client
+/// connects again.
 pub const MOST_PENDING: usize = 65_536;
 
-/// What happened to an instance, as watchers are told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// It is new to the watcher.
-    Create,
-    /// It changed.
-    Update,
-    /// It is gone.
-    Delete,
-}
-
-impl Action {
-    /// The word in the message. All are of one length, so a frame can be changed from one to another in place.
-    const fn word(self) -> &'static [u8; 6] {
-        match self {
-            Self::Create => b"CREATE",
-            Self::Update => b"UPDATE",
-            Self::Delete => b"DELETE",
-        }
+/// The word for an action in a message. All have one length, so a frame can be changed from one to another in place.
+const fn word(action: Action) -> &'static [u8; 6] {
+    match action {
+        Action::Create => b"CREATE",
+        Action::Update => b"UPDATE",
+        Action::Delete => b"DELETE",
     }
 }
 
-/// An event as it goes over the wire: a whole unfragmented text frame, header included. Cheap to clone.
+/// An event as bytes on the wire: a whole unfragmented text frame with its header. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EventFrame {
     action: Action,
-    /// The instance was shown before this event, whatever its action: one that registers again while it is held is created.
+    /// The instance was shown before this event. This can hold for `CREATE` too: an instance that registers again while its
+    /// expiry is held.
     was_shown: bool,
     bytes: Bytes,
-    /// Where in `bytes` the action's word is.
+    /// The offset in `bytes` of the word for the action.
     word_at: usize,
 }
 
 impl EventFrame {
-    /// The frame of `{"action":"CREATE","key":…,"instance":…}`. `key` and `instance` are JSON values.
+    /// Encodes `{"action":"CREATE","key":…,"instance":…}`. `key` and `instance` are JSON values.
     pub fn new(action: Action, key: &[u8], instance: &[u8]) -> Self {
         const BEFORE_WORD: &[u8] = br#"{"action":""#;
         const BEFORE_KEY: &[u8] = br#"","key":"#;
         const BEFORE_INSTANCE: &[u8] = br#","instance":"#;
-        let word = action.word();
+        let word = word(action);
         let length = BEFORE_WORD.len()
             + word.len()
             + BEFORE_KEY.len()
@@ -72,61 +63,60 @@ impl EventFrame {
         Self { action, was_shown: action != Action::Create, bytes: frame.freeze(), word_at }
     }
 
-    /// The same of an instance that was shown before.
+    /// The same frame, for an instance that was shown before.
     pub fn of_shown(self) -> Self {
         Self { was_shown: true, ..self }
     }
 
-    /// The frame with another action: a copy, unless it is the same.
+    /// The bytes with this action. Copies them only if the action differs.
     fn into_bytes(self, action: Action) -> Bytes {
         if action == self.action {
             return self.bytes;
         }
         let mut copy = BytesMut::from(self.bytes.as_ref());
-        if let Some(word) = copy.get_mut(self.word_at..self.word_at + action.word().len()) {
-            word.copy_from_slice(action.word());
+        if let Some(place) = copy.get_mut(self.word_at..self.word_at + word(action).len()) {
+            place.copy_from_slice(word(action));
         }
         copy.freeze()
     }
 }
 
-/// How a session ends from our side.
+/// How the server ends a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// With a close frame.
+    /// Sends a close frame.
     Close {
-        /// Close code.
         code: u16,
         /// Reason, at most 123 bytes.
         reason: Cow<'static, str>,
     },
-    /// With one text message, and then the end of the connection without a close frame.
+    /// Sends one text message and ends the connection without a close frame.
     Say(Cow<'static, str>),
-    /// With a reset: the watcher is too slow, or gone. It sees an error and connects anew, which a clean close would not
-    /// make every client do.
+    /// Resets the connection, because the client is too slow or gone. The client sees an error and connects again. Not every
+    /// client does so after a clean close.
     Abort,
 }
 
-/// What the session takes.
+/// What [`OutboxReader::poll_take`] returns.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Taken {
-    /// Whole frames to be sent, one behind the other.
+pub enum OutboxItem {
+    /// One or more whole frames to send.
     Frames(Bytes),
-    /// Nothing more will come: how to end. Pending events are dropped; who reconnects lists anew.
+    /// The session ends in this way. Pending events are dropped, because a client that reconnects lists again.
     End(End),
 }
 
-/// The hub's side. Clones push into the same session.
+/// The hub's side of an outbox. Clones push into the same session.
 #[derive(Clone, Debug)]
-pub struct Outbox(Arc<Mutex<State>>);
+pub struct Outbox(Arc<Mutex<OutboxState>>);
 
-/// The session's side.
+/// The session's side of an outbox.
 #[derive(Debug)]
-pub struct OutboxReader(Arc<Mutex<State>>);
+pub struct OutboxReader(Arc<Mutex<OutboxState>>);
 
 #[derive(Debug, Default)]
-struct State {
-    /// By the order of each instance's first pending event.
+struct OutboxState {
+    /// Ordered by the first pending event of each instance.
     pending: BTreeMap<u64, (Arc<InstanceRef>, Pending)>,
     places: HashMap<Arc<InstanceRef>, u64>,
     next_place: u64,
@@ -136,26 +126,26 @@ struct State {
     waker: Option<Waker>,
 }
 
-/// What an instance's events since the last sent one amount to.
+/// The events of one instance since the last sent one, merged.
 #[derive(Debug)]
 struct Pending {
-    /// Whether the watcher knows the instance: then its end must be told, else it never was.
+    /// Whether the client knows the instance. If it does, a deletion must be sent. If not, a deletion removes the event.
     known: bool,
     action: Action,
     frame: EventFrame,
 }
 
-/// An outbox for `most` pending instances, usually [`MOST_PENDING`].
+/// Makes an outbox for `most` pending instances, usually [`MOST_PENDING`].
 pub fn outbox(most: usize) -> (Outbox, OutboxReader) {
-    let state = Arc::new(Mutex::new(State { most, ..State::default() }));
+    let state = Arc::new(Mutex::new(OutboxState { most, ..OutboxState::default() }));
     (Outbox(Arc::clone(&state)), OutboxReader(state))
 }
 
 impl Outbox {
-    /// Adds an event. If more instances wait than may, the session is aborted.
+    /// Adds an event. Aborts the session if too many instances have an event waiting.
     pub fn push(&self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
         let waker = {
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             if state.end.is_some() || state.reader_gone {
                 return;
             }
@@ -171,7 +161,7 @@ impl Outbox {
     /// Ends the session. A second end is ignored.
     pub fn finish(&self, end: End) {
         let waker = {
-            let mut state = lock(&self.0);
+            let mut state = self.0.lock();
             if state.end.is_some() {
                 return;
             }
@@ -181,25 +171,25 @@ impl Outbox {
         wake(waker);
     }
 
-    /// Whether the session is over: nothing pushed will be sent.
+    /// Whether the session is over. Events pushed after that are not sent.
     pub fn is_closed(&self) -> bool {
-        let state = lock(&self.0);
+        let state = self.0.lock();
         state.reader_gone || state.end.is_some()
     }
 
-    /// Instances that have an event waiting.
+    /// How many instances have an event waiting.
     pub fn pending(&self) -> usize {
-        lock(&self.0).pending.len()
+        self.0.lock().pending.len()
     }
 }
 
 impl OutboxReader {
-    /// Takes what waits, oldest first: as many frames as fit in `most_bytes`, but one at least.
-    pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<Taken> {
+    /// Takes waiting frames, oldest first: at least one, and more while they fit into `most_bytes` together.
+    pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<OutboxItem> {
         let mut frames: Vec<Bytes> = Vec::new();
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         if let Some(end) = &state.end {
-            return Poll::Ready(Taken::End(end.clone()));
+            return Poll::Ready(OutboxItem::End(end.clone()));
         }
         let mut size = 0;
         while let Some(entry) = state.pending.first_entry() {
@@ -217,37 +207,37 @@ impl OutboxReader {
         }
         match frames.as_slice() {
             [] => {
-                // A session polls again for each of its own events; its waker stays the same.
+                // A session polls after each of its own events too, mostly with the same waker.
                 if !state.waker.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                     state.waker = Some(cx.waker().clone());
                 }
                 Poll::Pending
             }
-            [one] => Poll::Ready(Taken::Frames(one.clone())),
+            [one] => Poll::Ready(OutboxItem::Frames(one.clone())),
             many => {
                 drop(state);
                 let mut joined = BytesMut::with_capacity(size);
                 for frame in many {
                     joined.extend_from_slice(frame);
                 }
-                Poll::Ready(Taken::Frames(joined.freeze()))
+                Poll::Ready(OutboxItem::Frames(joined.freeze()))
             }
         }
     }
 }
 
-/// Places an idle session keeps room for.
+/// The capacity of `places` that an idle session keeps.
 const IDLE_CAPACITY: usize = 16;
 
 impl Drop for OutboxReader {
     fn drop(&mut self) {
-        let mut state = lock(&self.0);
+        let mut state = self.0.lock();
         state.reader_gone = true;
         state.forget();
     }
 }
 
-impl State {
+impl OutboxState {
     fn add(&mut self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
         let Some(place) = self.places.get(instance).copied() else {
             let pending = Pending { known: frame.was_shown, action: frame.action, frame: frame.clone() };
@@ -258,7 +248,7 @@ impl State {
         };
         let Some((_, pending)) = self.pending.get_mut(&place) else { return };
         pending.action = match (pending.known, pending.action, frame.action) {
-            // Came and went unseen.
+            // The client never knew it.
             (false, _, Action::Delete) => {
                 self.pending.remove(&place);
                 self.places.remove(instance);
@@ -280,11 +270,6 @@ impl State {
         self.pending = BTreeMap::new();
         self.places = HashMap::new();
     }
-}
-
-fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
-    // Nothing that can panic runs under the lock.
-    state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn wake(waker: Option<Waker>) {
@@ -335,8 +320,8 @@ mod tests {
         let mut cx = Context::from_waker(Waker::noop());
         while let Poll::Ready(taken) = reader.poll_take(&mut cx, 300) {
             match taken {
-                Taken::Frames(frames) => out.extend(messages(&frames)),
-                Taken::End(end) => {
+                OutboxItem::Frames(frames) => out.extend(messages(&frames)),
+                OutboxItem::End(end) => {
                     out.push(format!("{end:?}"));
                     break;
                 }
@@ -345,8 +330,8 @@ mod tests {
         out
     }
 
-    /// Events as `C1` (CREATE with document 1) or `R1` (the same of one that was shown before), all of one instance, and
-    /// what is sent for them.
+    /// Pushes events of one instance and checks what is sent. `C1` is a CREATE with document 1; `R1` is the same for an
+    /// instance that was shown before.
     fn check(events: &str, expected: &[&str]) {
         let (outbox, mut reader) = outbox(10);
         let one = instance("a");
@@ -436,7 +421,7 @@ mod tests {
         }
         let mut cx = Context::from_waker(Waker::noop());
         let mut sizes = Vec::new();
-        while let Poll::Ready(Taken::Frames(frames)) = reader.poll_take(&mut cx, 1) {
+        while let Poll::Ready(OutboxItem::Frames(frames)) = reader.poll_take(&mut cx, 1) {
             sizes.push(messages(&frames).len());
         }
         assert_eq!(sizes, [1, 1, 1]);
@@ -467,7 +452,7 @@ mod tests {
         assert_eq!(take(&mut reader), ["CREATE a", "CREATE b"]);
     }
 
-    /// Whatever the order of events and takings, a watcher that applies what it is sent ends with what is.
+    /// A client that applies all it is sent ends with the true set of instances, whatever the order of pushes and takes.
     #[test]
     fn a_watcher_always_ends_with_the_truth() {
         let mut seed = 7_u64;

@@ -1,8 +1,8 @@
-//! What the LeaseActor takes.
+//! The messages of the LeaseActor.
 
 use actix::Message;
 
-/// Sends what is queued now and answers when the store has: before a stop.
+/// Renews the leases that are queued now, before the daemon stops. Answered when the store has answered.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub struct FlushBeats;

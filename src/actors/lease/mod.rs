@@ -1,5 +1,5 @@
-//! LeaseActor: renews leases. Beats are queued in [`Beats`]; the actor sends what is marked each [`GATHER`], and makes
-//! good what the store did not answer or let expire.
+//! LeaseActor: renews leases. It sends the leases queued in [`Beats`] as one batch, [`GATHER`] after the first heartbeat of the
+//! batch. It tries unanswered renewals again, and has instances written again whose leases expired despite heartbeats.
 
 pub mod messages;
 #[cfg(test)]
@@ -25,55 +25,49 @@ use crate::cache::SnapshotReader;
 use crate::clock::Clock;
 use crate::domain::instance::PropertiesFrom;
 use crate::error::Code;
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{KeepAlive, LeaseId, Store};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 16;
-/// How long beats gather before they are sent.
+static DEPTH: Depth = Depth::new("LeaseActor");
+/// How long heartbeats gather before they are sent.
 const GATHER: Duration = Duration::from_millis(100);
-/// Batches on their way at once: one that waits for a slow lease must not hold the others.
+/// How many batches are sent at once, so that a batch with a slow lease does not hold up the others.
 const MAX_IN_FLIGHT: usize = 16;
-/// When an unanswered renewal is tried again.
+/// The pause before an unanswered renewal is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// When an instance that could not be written again is tried again: that costs the store more than a renewal.
+/// The pause before an instance is tried again that could not be written again. A write costs the store more than a renewal.
 const RESTORE_RETRY: Duration = Duration::from_secs(2);
-/// Instances written again at once.
+/// How many instances are written again at once.
 const MAX_RESTORES: usize = 64;
-/// How long the RegistryActor may take to write one again.
+/// How long the RegistryActor may take to write an instance again.
 const RESTORE_LIMIT: Duration = Duration::from_secs(5);
-
-/// How long the snapshot may take to show one that was written again.
+/// How long the actor waits for the snapshot to show an instance that was written again.
 const SHOWN_LIMIT: Duration = Duration::from_secs(1);
 
-/// The actor.
 pub struct LeaseActor {
     core: Rc<LeaseCore>,
 }
 
-/// What the actor works with.
 pub struct LeaseCore {
-    /// Renews.
     pub store: Arc<dyn Store>,
-    /// Beats to send.
+    /// The leases to renew.
     pub beats: Beats,
-    /// Says what became of an instance whose lease is gone.
+    /// Shows what became of an instance whose lease is gone.
     pub reader: SnapshotReader,
-    /// Makes sure the reader knows.
+    /// Makes the reader's snapshot catch up.
     pub freshness: Freshness,
-    /// Instances not to write again.
+    /// Instances that must not be written again.
     pub goodbyes: Goodbyes,
-    /// Writes instances again.
+    /// The actor that writes instances again.
     pub registry: Mailbox<RegistryActor>,
-    /// Time.
     pub clock: Clock,
-    /// Whether instances that are to be written again have to wait.
+    /// Logs once that instances wait to be written again.
     pub trouble: Trouble,
 }
 
 impl LeaseActor {
-    /// An actor over a core.
     pub fn new(core: LeaseCore) -> Self {
         Self { core: Rc::new(core) }
     }
@@ -81,7 +75,7 @@ impl LeaseActor {
 
 impl Resident for LeaseActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::LEASE_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for LeaseActor {
@@ -109,7 +103,7 @@ async fn work(core: Rc<LeaseCore>) {
     loop {
         core.beats.wait().await;
         tokio::time::sleep(GATHER).await;
-        // While all turns are taken beats go on gathering: none is dropped.
+        // While all turns are taken, heartbeats gather in the queue. None is dropped.
         let Ok(turn) = Arc::clone(&turns).acquire_owned().await else { return };
         let batch = core.beats.drain();
         let core = Rc::clone(&core);
@@ -157,11 +151,10 @@ fn try_again(core: &Rc<LeaseCore>, beats: Vec<Beat>, pause: Duration) {
     });
 }
 
-/// Leases that are gone though their instances beat: written again with the same id and document, unless they said
-/// goodbye or registered anew. Returns those to try again.
+/// Has instances written again, with the same id and document, whose leases are gone although heartbeats came. Instances that
+/// said goodbye or registered again are left out. Returns the leases to try again.
 async fn restore(core: &Rc<LeaseCore>, lost: Vec<Beat>) -> Vec<Beat> {
-    // What the watch has not brought yet must not look like an expiry: an old snapshot may still show one that said
-    // goodbye a moment ago.
+    // A goodbye that the watch has not brought yet must not look like an expiry.
     if core.freshness.try_catch_up().await.is_err() {
         return lost;
     }
@@ -189,18 +182,19 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
     let snapshot = core.reader.load();
     match snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str()) {
         Some(entry) => entry.lease.as_ref().is_none_or(|mark| mark.lease() == beat.mark.lease()),
-        // Missing since a listing it may have been unregistered elsewhere: its owner's next beat is told that it is gone.
+        // If a listing lacks the instance, it may have been unregistered through another node. The answer to its owner's next
+        // heartbeat is then that it does not exist.
         None => beat.mark.surely_expired(snapshot.listing),
     }
 }
 
-/// Whether its owner has not beaten for a whole TTL: then it expired rightly, or beats and says goodbye elsewhere.
+/// Whether no heartbeat came for a whole TTL. Then the lease expired rightly, or the owner uses another node now.
 fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
     let ttl = Duration::from_secs(u64::try_from(beat.entry.record.ttl_seconds).unwrap_or(0));
     beat.mark.was_silent_for(ttl, core.clock.monotonic())
 }
 
-/// The document, and whose its properties are. What the node still shows may be newer than the beat.
+/// The last document, and where its properties come from. The snapshot may show a newer document than the heartbeat had.
 fn last_document(core: &LeaseCore, beat: &Beat) -> (Bytes, PropertiesFrom) {
     let snapshot = core.reader.load();
     let shown = snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str());
@@ -218,7 +212,8 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
         former_lease: beat.mark.lease(),
     };
     match ask(&core.registry, message, RESTORE_LIMIT).await {
-        // It is there already, or its owner said goodbye. As long as the beat is held the instance is shown.
+        // The instance is there already, or its owner said goodbye. The instance is shown as long as `beat` exists, so the
+        // snapshot catches up first.
         Ok(Ok(committed)) if committed.revision.is_none() => {
             core.freshness.catch_up().await;
             None
@@ -230,7 +225,7 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
             metrics::INSTANCES_RESTORED.add(1);
             core.trouble.is_over();
             log::info!(
-                "instance {}/{} was written again: it kept beating",
+                "instance {}/{} was written again: its lease had ended although heartbeats came",
                 beat.at.service,
                 beat.at.instance
             );
@@ -241,7 +236,7 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
             Some(beat)
         }
         Ok(Err(error)) => {
-            log::info!("instance {}/{} is gone: {error}", beat.at.service, beat.at.instance);
+            log::info!("instance {}/{} is not written again: {error}", beat.at.service, beat.at.instance);
             None
         }
         Err(refused) => {
@@ -253,6 +248,8 @@ async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {
 
 fn has_to_wait(core: &LeaseCore, why: &dyn std::fmt::Display) {
     if core.trouble.fails(&why.to_string()) {
-        log::warn!("instances that kept beating and lost their leases wait to be written again: {why}");
+        log::warn!(
+            "instances that lost their leases although heartbeats came are not written again yet, trying until they are: {why}"
+        );
     }
 }

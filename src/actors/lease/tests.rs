@@ -1,9 +1,9 @@
-//! What becomes of a lease that beats: renewed, made good, or left alone.
+//! What the actor does with leases that get heartbeats.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::actors::registry::messages::InstanceChange;
+use crate::actors::registry::messages::InstanceEdit;
 use crate::actors::tests::{Stage, eventually, lease_of};
 use crate::cache::InstanceEntry;
 use crate::domain::json;
@@ -11,12 +11,12 @@ use crate::store::faulty::{Call, Fault};
 use crate::store::{Compare, Key, Op, Reason, Txn, WatchError, keys};
 use crate::trouble::Trouble;
 
-/// Ends the lease as if it had expired.
+/// Ends a lease as if it had expired.
 async fn expire(stage: &Stage, lease: LeaseId) {
     assert_eq!(stage.store.revoke(lease).await, Ok(true));
 }
 
-/// Batches that put an instance document after so many.
+/// How many instance documents were put after the first `skip` batches.
 fn puts_since(stage: &Stage, skip: usize) -> usize {
     let prefix = keys::instance(&crate::actors::tests::tenant(), stage.service.as_str(), "");
     let batches = stage.store.batches();
@@ -24,7 +24,7 @@ fn puts_since(stage: &Stage, skip: usize) -> usize {
     ops.filter(|op| matches!(op, Op::Put { key, .. } if key.starts_with(&*prefix))).count()
 }
 
-/// Renews the lease as the actor does, until all is done.
+/// Renews the lease as the actor does, and waits until that is done.
 async fn renew_now(stage: &Stage, id: &str, entry: &Arc<InstanceEntry>) {
     let beats = Beats::default();
     beats.take(|| stage.at(id), entry);
@@ -75,7 +75,7 @@ async fn one_that_beats_though_its_lease_is_gone_is_written_again_once() {
     stage.beat("i", &entry);
     eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
         .await;
-    // Beats that still know the former lease only find that all is well.
+    // A heartbeat that still knows the former lease changes nothing.
     renew_now(&stage, "i", &entry).await;
     let now = stage.entry("i").unwrap();
     assert_eq!((now.json(), stage.count().await), (entry.json(), 1));
@@ -83,14 +83,14 @@ async fn one_that_beats_though_its_lease_is_gone_is_written_again_once() {
     assert!(matches!(stage.store.keep_alive(vec![lease_of(&now)]).await[..], [KeepAlive::Renewed(_)]));
 }
 
-/// Also what an operator has changed, and that it stays when the owner registers again.
+/// The changes of an operator are written again too, and they stay when the owner registers again.
 #[actix::test]
 async fn it_is_written_again_as_it_was() {
     let stage = Stage::set().await;
     stage.registered("i").await;
     let weight = json::TextMap::from([("weight".to_owned(), "0".to_owned())]);
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
-    stage.change("i", InstanceChange::Properties(weight.clone())).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Properties(weight.clone())).await;
     for round in 0..2 {
         let entry = stage.entry("i").unwrap();
         expire(&stage, lease_of(&entry)).await;
@@ -112,7 +112,7 @@ async fn who_said_goodbye_stays_away() {
     assert!(stage.goodbyes.contains(&stage.at("i")));
     renew_now(&stage, "i", &entry).await;
     assert_eq!((stage.count().await, puts_since(&stage, batches)), (0, 0));
-    // Registered anew it has come back, and is written again if need be.
+    // After it has registered again, it is written again when its lease is lost.
     let entry = stage.registered("i").await;
     assert!(!stage.goodbyes.contains(&stage.at("i")));
     expire(&stage, lease_of(&entry)).await;
@@ -126,7 +126,7 @@ async fn while_it_may_have_been_a_goodbye_nothing_is_written() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
     let batches = stage.store.batches().len();
-    // The node cannot learn how far the store is: whether it was a goodbye is open.
+    // The node cannot learn the revision of the store, so it does not know whether this was a goodbye.
     stage.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
     expire(&stage, lease_of(&entry)).await;
     renew_now(&stage, "i", &entry).await;
@@ -167,7 +167,7 @@ async fn what_cannot_be_written_now_is_written_when_the_store_is_back() {
 async fn without_its_service_nothing_is_written() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
-    // Gone without a goodbye: somebody deleted the keys by hand.
+    // Its keys go without a goodbye, as if somebody deleted them by hand.
     expire(&stage, lease_of(&entry)).await;
     let service: Key = keys::service(&crate::actors::tests::tenant(), stage.service.as_str());
     let txn = Txn {
@@ -201,7 +201,7 @@ async fn one_whose_beat_is_not_settled_is_shown_until_it_is() {
     eventually("the end of the next", || stage.entry("beaten").is_none()).await;
 }
 
-/// As another node does it whose watch this one cannot follow: nothing is seen until the store is listed again.
+/// Runs a change that the watch of this node does not bring. The node sees its result when it lists the store again.
 async fn unseen(stage: &Stage, change: impl AsyncFnOnce(&Stage)) {
     stage.store.shut(Call::List);
     let lists = stage.store.begun(Call::List);
@@ -227,7 +227,7 @@ async fn what_a_listing_misses_is_not_written_again() {
     let stage = Stage::set().await;
     let (left, stays) = (stage.registered("left").await, stage.registered("stays").await);
     unseen(&stage, async |stage: &Stage| {
-        // Answered from what the node still shows.
+        // The node still shows the instance, so it takes the heartbeat.
         stage.beat("left", &left);
         say_goodbye_elsewhere(stage, "left", lease_of(&left)).await;
     })
@@ -235,7 +235,7 @@ async fn what_a_listing_misses_is_not_written_again() {
     let batches = stage.store.batches().len();
     renew_now(&stage, "left", &left).await;
     assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 0));
-    // What the listing holds is as it was: a beat from before is made good when it expires.
+    // An instance that the listing holds is written again for a heartbeat from before the listing.
     expire(&stage, lease_of(&stays)).await;
     renew_now(&stage, "stays", &stays).await;
     assert_eq!((stage.count().await, puts_since(&stage, batches)), (1, 1));
@@ -246,7 +246,7 @@ async fn what_a_listing_misses_is_not_written_again() {
 async fn nor_is_one_that_came_and_went_unseen() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
-    // Its expiry is seen, and passes; then its owner registers and says goodbye elsewhere.
+    // The node sees its expiry, which passes. Then its owner registers and unregisters through another node.
     expire(&stage, lease_of(&entry)).await;
     eventually("the end of the window", || stage.entry("i").is_none()).await;
     unseen(&stage, async |_: &Stage| {}).await;

@@ -1,4 +1,4 @@
-//! A mailbox counts and bounds what an actor has not finished, whoever still waits for it.
+//! A mailbox counts and limits the messages that an actor has not finished, even if nobody waits for them.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -14,17 +14,17 @@ use crate::actors::tests::{PATIENCE, eventually};
 use crate::metrics::Depth;
 
 /// Works on a message until it is told to finish.
-struct Slow {
+struct SlowActor {
     finish: Rc<Notify>,
 }
 
-static DEPTH: Depth = Depth::new("Slow");
+static DEPTH: Depth = Depth::new("SlowActor");
 
-impl Actor for Slow {
+impl Actor for SlowActor {
     type Context = Context<Self>;
 }
 
-impl Resident for Slow {
+impl Resident for SlowActor {
     const MAILBOX: usize = 3;
     const DEPTH: &'static Depth = &DEPTH;
 }
@@ -33,7 +33,7 @@ impl Resident for Slow {
 #[rtype(result = "()")]
 struct Wait;
 
-impl Handler<Work<Wait>> for Slow {
+impl Handler<Work<Wait>> for SlowActor {
     type Result = ResponseFuture<()>;
 
     fn handle(&mut self, work: Work<Wait>, _: &mut Self::Context) -> Self::Result {
@@ -50,9 +50,9 @@ async fn a_message_counts_until_its_work_ends() {
     let lifelines = Lifelines::default();
     lifelines.release();
     let finish = Rc::new(Notify::new());
-    let slow = Mailbox::start_here(&lifelines, || Slow { finish: Rc::clone(&finish) });
+    let slow = Mailbox::start_here(&lifelines, || SlowActor { finish: Rc::clone(&finish) });
     assert_eq!(tell(&slow, Wait), Ok(()), "the sender of this one waits for nothing");
-    // The sender gives up at once; the work goes on.
+    // The sender gives up at once, and the work goes on.
     assert_eq!(ask(&slow, Wait, Duration::ZERO).await, Err(Refused::Late));
     assert_eq!(DEPTH.messages(), 2, "so does what nobody waits for any more");
     let second = ask_if_free(&slow, Wait, PATIENCE);

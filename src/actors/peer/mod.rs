@@ -1,8 +1,8 @@
-//! PeerActor: registers this node as an instance of SERVICECENTER, keeps it alive, and probes the store.
+//! PeerActor: registers this node as an instance of SERVICECENTER, sends heartbeats for it, and probes the store.
 //!
-//! Peers are ordinary instances: whoever lists the service lists the cluster. A node finds its former entry by host and
-//! port and takes it over, so a restart leaves no double. Nodes that share an advertised address share its entry
-//! ([`presence`]).
+//! The nodes of a cluster are ordinary instances: a client that lists the service lists the cluster. A node finds its former
+//! entry by host and port and takes it over, so a restart leaves no second entry. Nodes that share an advertised address share
+//! its entry ([`presence`]).
 
 pub mod messages;
 pub mod presence;
@@ -32,15 +32,15 @@ use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics;
+use crate::metrics::Depth;
 use crate::store::{Key, Store, StoreError};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 16;
-/// How often the store is probed.
+static DEPTH: Depth = Depth::new("PeerActor");
+/// The pause between two probes of the store.
 const PROBE: Duration = Duration::from_secs(1);
-/// How often while it is away: clients that went to another node may come back within a second.
+/// The pause while the store is away. Short, because clients that moved to another node may come back within a second.
 const PROBE_AWAY: Duration = Duration::from_millis(250);
 /// How long one request to the RegistryActor may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -50,32 +50,30 @@ const LEAVE_LIMIT: Duration = Duration::from_secs(3);
 /// How this node presents itself.
 #[derive(Clone, Debug)]
 pub struct NodeIdentity {
-    /// Version it registers under: the level of the API, as the original's.
+    /// The version that the node registers under: the level of the API, as in the original server.
     pub version: String,
-    /// Environment of the own service: `development` or `production`.
+    /// The environment of the node's service: `development` or `production`.
     pub environment: String,
-    /// Environment as configured, for the server record.
+    /// The environment as configured, for the server record.
     pub configured_environment: String,
     /// `service_center_10_12_0_1`.
     pub host_name: String,
-    /// Machine and listening address: no two processes that run at once have the same.
+    /// The machine and the listening address. Two processes that run at the same time never have the same value.
     pub place: String,
     /// `rest://10.12.0.1:30100`.
     pub endpoint: String,
-    /// Where it runs.
     pub data_center: Option<DataCenter>,
-    /// Whether it registers itself at all.
     pub registers: Registers,
 }
 
 impl NodeIdentity {
-    /// Where the node stands as an instance of a service.
+    /// What the node shares as an instance of this service.
     fn stand(&self, service: &ServiceId) -> Stand {
         Stand { address: address(&self.endpoint).to_owned(), service: service.clone() }
     }
 }
 
-/// Whether the node shows itself to others.
+/// Whether the node registers itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Registers {
     /// As an instance of SERVICECENTER.
@@ -84,45 +82,37 @@ pub enum Registers {
     Nothing,
 }
 
-/// The actor.
 pub struct PeerActor {
     core: Rc<PeerCore>,
 }
 
-/// What the actor works with.
 pub struct PeerCore {
-    /// Probed.
     pub store: Arc<dyn Store>,
-    /// Registers.
     pub registry: Mailbox<RegistryActor>,
-    /// Takes the node's own beats.
+    /// Takes the node's own heartbeats.
     pub beats: Beats,
-    /// Shows the cluster.
     pub reader: SnapshotReader,
-    /// Makes sure it does.
+    /// Makes the reader's snapshot catch up.
     pub freshness: Freshness,
-    /// Told what the probe finds.
+    /// Gets the results of the probe.
     pub contact: Contact,
-    /// Time.
     pub clock: Clock,
-    /// How often the node beats: so often that a miss costs nothing.
+    /// The pause between two heartbeats of the node. A fraction of the TTL, so that a missed heartbeat does no harm.
     pub beat_every: Duration,
-    /// Who this node is.
     pub identity: NodeIdentity,
-    /// Where it is registered.
+    /// The entry of the node, once it is registered.
     pub registered: RefCell<Option<InstanceRef>>,
-    /// That this process stands there.
+    /// The key that says that this process uses the entry.
     pub presence: RefCell<Option<Presence>>,
-    /// Whether that cannot be said.
+    /// Logs once that the key cannot be written.
     pub absence: Trouble,
-    /// Set by [`JoinCluster`]: from then on the node sees to it that it is registered.
+    /// Set by [`JoinCluster`]. From then on each heartbeat registers the node if it is not registered.
     pub has_joined: Cell<bool>,
-    /// Set by [`LeaveCluster`]: a registration under way then undoes itself.
+    /// Set by [`LeaveCluster`]. A registration that is under way then undoes itself.
     pub is_leaving: Cell<bool>,
 }
 
 impl PeerActor {
-    /// An actor over a core.
     pub fn new(core: PeerCore) -> Self {
         Self { core: Rc::new(core) }
     }
@@ -130,16 +120,15 @@ impl PeerActor {
 
 impl Resident for PeerActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::PEER_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for PeerActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        for task in [Task::Probe, Task::Beat] {
-            run_until_end(ctx, task.run(Rc::clone(&self.core)));
-        }
+        run_until_end(ctx, probe(Rc::clone(&self.core)));
+        run_until_end(ctx, beat(Rc::clone(&self.core)));
     }
 }
 
@@ -167,21 +156,6 @@ impl Handler<Work<LeaveCluster>> for PeerActor {
             let _place = work.place;
             leave(&core).await;
         })
-    }
-}
-
-/// What runs beside the mailbox.
-enum Task {
-    Probe,
-    Beat,
-}
-
-impl Task {
-    async fn run(self, core: Rc<PeerCore>) {
-        match self {
-            Self::Probe => probe(core).await,
-            Self::Beat => beat(core).await,
-        }
     }
 }
 
@@ -262,25 +236,27 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         RegisterService { tenant: tenant.clone(), service: own_service(identity), author: Author::Node };
     let service = call(ask(&core.registry, service, LIMIT).await)?;
     if let Some(revision) = service.revision {
-        // The instance below needs the service in the snapshot; late, it is looked for in the store.
+        // The instance below needs the service in the snapshot. If the wait times out, the RegistryActor catches up.
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
     let service = service.value;
-    // Before the entry: a node that leaves the same address from here on leaves the entry.
-    tell(core, &be_present(core, identity.stand(&service)).await);
+    // Before the entry: from here on, another node that leaves the address does not delete the entry.
+    log_absence(core, &be_present(core, identity.stand(&service)).await);
     core.freshness.catch_up().await;
     let mut former = former_entries(core, &tenant);
     let own = former.iter().position(|at| at.service == service).map(|at| former.remove(at));
     let mut id = own.map(|at| at.instance);
-    // Entries of the same address under another version's service, or doubles: this node stands there now. An entry that
-    // nodes of another version stand behind is theirs.
+    // This node replaces the other entries of its address: second entries, and entries of other versions. An entry that nodes
+    // of another version still use stays.
     for at in former {
         let instance = at.instance.clone();
         let unless_below = (at.service != service).then(|| identity.stand(&at.service).prefix());
         match call(ask(&core.registry, goodbye(at, unless_below), LIMIT).await) {
             Ok(gone) if gone.revision.is_some() => id = id.or(Some(instance)),
             Ok(_) => {}
-            Err(error) => log::warn!("a former entry of this node was not removed: {error}"),
+            Err(error) => {
+                log::warn!("a former entry of this node was not removed and ends with its lease: {error}")
+            }
         }
     }
     let instance = own_instance(identity, id.unwrap_or_else(|| identity.stand(&service).instance()));
@@ -302,7 +278,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     Ok(())
 }
 
-/// Says that this process stands where its entry will be, unless that is said already.
+/// Puts the key that says that this process uses its entry, unless it has put it already.
 async fn be_present(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
     if core.presence.borrow().as_ref().is_some_and(|presence| presence.stand == stand) {
         return Ok(());
@@ -312,18 +288,18 @@ async fn be_present(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
 }
 
 async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
-    // A node that has died is taken for one that stands there until four of its beats are missing.
+    // A node that has died counts as using the entry until four of its heartbeats are missing.
     let ttl = i64::try_from((4 * core.beat_every).as_secs()).unwrap_or(i64::MAX);
     let put = Presence::put(&core.store, stand, &core.identity.place, ttl).await?;
     if core.is_leaving.get() {
-        // What there was has been ended already.
+        // `leave` has already ended the key before this one.
         return put.end(&core.store).await;
     }
     core.presence.replace(Some(put));
     Ok(())
 }
 
-/// Renews what says that this process stands behind its entry; says it again where that has expired, or was not said yet.
+/// Renews the key that says that this process uses its entry. Puts it again if it has expired or is not there yet.
 async fn keep_presence(core: &PeerCore) {
     let presence = core.presence.borrow().clone();
     let said = match presence {
@@ -335,43 +311,48 @@ async fn keep_presence(core: &PeerCore) {
             be_present(core, core.identity.stand(&service)).await
         }
     };
-    tell(core, &said);
+    log_absence(core, &said);
 }
 
-fn tell(core: &PeerCore, said: &Result<(), StoreError>) {
+/// Logs once that the key cannot be put, and once that it is there again.
+fn log_absence(core: &PeerCore, said: &Result<(), StoreError>) {
     match said {
         Ok(()) => {
             if core.absence.is_over() {
-                log::info!("nodes of the same address are told that this one is there");
+                log::info!("other nodes that advertise the same address know this node again");
             }
         }
         Err(error) => {
             if core.absence.fails(&error.to_string()) {
                 log::warn!(
-                    "nodes of the same address are not told that this one is there, trying until they are: {error}"
+                    "other nodes that advertise the same address do not know this node, trying again until they do: {error}"
                 );
             }
         }
     }
 }
 
-/// Takes this process away from its entry, and the entry if nobody else stands behind it.
+/// Ends the key of this process, and deletes the entry if no other process uses it.
 async fn leave(core: &PeerCore) {
     let presence = core.presence.borrow_mut().take();
     if let Some(presence) = presence
         && let Err(error) = presence.end(&core.store).await
     {
-        log::warn!("this node could not say that it leaves: {error}");
+        log::warn!("the key of this node could not be removed and ends with its lease: {error}");
     }
     let Some(at) = core.registered.borrow_mut().take() else { return };
     let unless_below = Some(core.identity.stand(&at.service).prefix());
     match ask(&core.registry, goodbye(at, unless_below), LEAVE_LIMIT).await {
         Ok(Ok(gone)) if gone.revision.is_none() => {
-            log::info!("the entry of this node's address stays: other nodes stand behind it");
+            log::info!("the entry of this node's address stays, because other nodes use it");
         }
         Ok(Ok(_)) => {}
-        Ok(Err(error)) => log::warn!("this node could not unregister itself: {error}"),
-        Err(refused) => log::warn!("this node could not unregister itself: {refused}"),
+        Ok(Err(error)) => {
+            log::warn!("this node could not unregister itself, its entry ends with its lease: {error}")
+        }
+        Err(refused) => {
+            log::warn!("this node could not unregister itself, its entry ends with its lease: {refused}")
+        }
     }
 }
 
@@ -407,21 +388,18 @@ fn own_instance(identity: &NodeIdentity, id: InstanceId) -> Instance {
     }
 }
 
-/// Entries of any version in this environment whose endpoint is this node's host and port.
+/// The entries in this environment, of any version, whose endpoint has this node's host and port.
 fn former_entries(core: &PeerCore, tenant: &Tenant) -> Vec<InstanceRef> {
     let snapshot = core.reader.load();
     let own = address(&core.identity.endpoint);
     let path = name_path(&core.identity.environment, DEFAULT_APP, REGISTRY_SERVICE);
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
-    let ids: Vec<ServiceId> = view
-        .name(&path)
-        .map(|node| node.versions().iter().map(|(_, id)| id.clone()).collect())
-        .unwrap_or_default();
+    let versions = view.name(&path).into_iter().flat_map(|node| node.versions().iter());
     let mut found = Vec::new();
-    for service in ids {
+    for (_, service) in versions {
         let Some(node) = view.node(service.as_str()) else { continue };
         for (instance, entry) in node.instances.entries() {
-            let document: Instance = json::decode(entry.json()).unwrap_or_default();
+            let Ok(document) = json::decode::<Instance>(entry.json()) else { continue };
             if document.endpoints.iter().any(|endpoint| address(endpoint) == own) {
                 let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
                 found.push(InstanceRef { tenant, service, instance });

@@ -1,7 +1,8 @@
-//! Group commit: transactions that wait are handed to the store as one batch.
+//! Group commit: hands waiting transactions to the store as one batch.
 //!
-//! The first goes at once; while batches are on their way others gather, and the more are on their way the more must
-//! have gathered before the next one leaves. So an idle registry answers after one round, and a busy one fills batches.
+//! The first transaction leaves at once. While batches are on their way, transactions gather. The more batches are on their
+//! way, the more transactions must have gathered before the next batch leaves. So an idle registry answers after one round
+//! trip, and a busy one fills its batches.
 
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
@@ -14,69 +15,68 @@ use tokio::sync::oneshot;
 use crate::clock::{Clock, Monotonic};
 use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// Batches on their way at once.
+/// How many batches are on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
-/// How many must have gathered for each batch already on its way.
+/// How many transactions must have gathered for each batch on its way.
 const GATHER_PER_FLIGHT: usize = 16;
 /// Transactions in one batch.
 const MAX_TXNS: usize = 120;
 /// Bytes in one batch.
 const MAX_BYTES: usize = 1_000_000;
-/// Transactions that may wait; a further one is refused.
+/// How many transactions may wait. A further one is rejected.
 const MAX_WAITING: usize = 20_000;
-/// Bytes of transactions that may wait; a further one is refused.
+/// How many bytes of transactions may wait. A further transaction is rejected.
 const MAX_WAITING_BYTES: usize = 128 << 20;
-/// How long a transaction may wait. A request waits 5 s for its answer: nothing is written for a client that was told that
-/// the store is late, except what had left by then.
+/// How long a transaction may wait before it leaves. A request waits 5 s for its answer. So nothing leaves for a client that
+/// was answered that the store is late.
 const MAX_WAIT: Duration = Duration::from_secs(4);
-/// Transactions passed over for one batch because it touches their keys: many that write one key must not be looked
-/// through for each of them.
+/// How many transactions are passed over for one batch because of their keys. If many transactions write one key, each batch
+/// must not search all of them.
 const MAX_PASSED_OVER: usize = 2 * MAX_TXNS;
 
-type Outcome = Result<TxnOutcome, StoreError>;
+type TxnAnswer = Result<TxnOutcome, StoreError>;
 
-struct Waiting {
+struct WaitingTxn {
     txn: Txn,
     size: usize,
     since: Monotonic,
-    reply: oneshot::Sender<Outcome>,
+    reply: oneshot::Sender<TxnAnswer>,
 }
 
-/// Gathers and submits. Lives on one thread; clones share one queue.
+/// Gathers and submits transactions. Lives on one thread. Clones share one queue.
 #[derive(Clone)]
 pub struct Batcher {
     store: Arc<dyn Store>,
     clock: Clock,
-    state: Rc<RefCell<State>>,
+    state: Rc<RefCell<BatcherState>>,
 }
 
 #[derive(Default)]
-struct State {
-    waiting: VecDeque<Waiting>,
-    /// Bytes of those.
+struct BatcherState {
+    waiting: VecDeque<WaitingTxn>,
+    /// The bytes of `waiting`.
     bytes: usize,
     in_flight: usize,
 }
 
 impl Batcher {
-    /// A batcher in front of a store.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self { store, clock, state: Rc::default() }
     }
 
-    /// Commits a transaction with whatever else waits.
-    pub async fn submit(&self, txn: Txn) -> Outcome {
+    /// Commits a transaction, in one batch with others that wait.
+    pub async fn submit(&self, txn: Txn) -> TxnAnswer {
         let (reply, outcome) = oneshot::channel();
         let size = txn_size(&txn);
         {
             let mut state = self.state.borrow_mut();
             if state.waiting.len() >= MAX_WAITING || state.bytes + size > MAX_WAITING_BYTES {
-                let message = format!("{} transactions wait already", state.waiting.len());
+                let message = format!("{} transactions wait already, try again", state.waiting.len());
                 return Err(StoreError::Aborted { reason: Reason::Busy, message });
             }
             state.bytes += size;
             let since = self.clock.monotonic();
-            state.waiting.push_back(Waiting { txn, size, since, reply });
+            state.waiting.push_back(WaitingTxn { txn, size, since, reply });
         }
         self.depart();
         outcome
@@ -114,13 +114,14 @@ impl Batcher {
     }
 }
 
-impl State {
-    /// Refuses those that have waited too long: they stand in front.
+impl BatcherState {
+    /// Rejects the transactions that have waited too long. They are at the front.
     fn drop_late(&mut self, now: Monotonic) {
         while self.waiting.front().is_some_and(|first| first.since + MAX_WAIT <= now) {
             let Some(late) = self.waiting.pop_front() else { return };
             self.bytes -= late.size;
-            let message = format!("the transaction has waited for {} s behind others", MAX_WAIT.as_secs());
+            let message =
+                format!("the transaction has waited for {} s behind others, try again", MAX_WAIT.as_secs());
             let refused = Err(StoreError::Aborted { reason: Reason::Busy, message });
             // Nobody waits any more: the request was given up.
             let _ = late.reply.send(refused);
@@ -128,11 +129,11 @@ impl State {
     }
 }
 
-/// As many from the front as fit; one that writes or compares a key written by one before it waits for the next, in its
-/// place: within a batch nobody sees what another one wrote.
-fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
-    let mut batch: Vec<Waiting> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
-    let mut written = Written::default();
+/// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes
+/// waits for a later batch and keeps its place, because transactions of one batch do not see each other's writes.
+fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
+    let mut batch: Vec<WaitingTxn> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
+    let mut written = WrittenKeys::default();
     let mut left = VecDeque::new();
     let mut bytes = 0;
     while let Some(next) = waiting.pop_front() {
@@ -157,14 +158,14 @@ fn take_batch(waiting: &mut VecDeque<Waiting>) -> Vec<Waiting> {
     batch
 }
 
-/// Keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only they are scanned.
+/// The keys and prefixes that a batch writes. Prefixes are rare (deletion of a service), so only prefixes are scanned.
 #[derive(Default)]
-struct Written {
+struct WrittenKeys {
     keys: HashSet<Key>,
     prefixes: Vec<Key>,
 }
 
-impl Written {
+impl WrittenKeys {
     fn add(&mut self, key: &Key) {
         if is_prefix(key) {
             self.prefixes.push(Key::clone(key));
@@ -180,7 +181,7 @@ impl Written {
     }
 }
 
-/// Keys have no trailing slash, prefixes do.
+/// A prefix ends with a slash, and a key does not.
 fn is_prefix(key: &Key) -> bool {
     key.ends_with('/')
 }

@@ -1,4 +1,4 @@
-//! What every operation of the RegistryActor works with: the store behind a batcher, the snapshot, the rules.
+//! The state that all operations of the RegistryActor share: the store, the batcher, the leases, the snapshot, the rules.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -10,13 +10,14 @@ use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
 use super::deadline::Deadline;
-use super::dependency_waiting::Waiting;
+use super::dependency_waiting::WaitingDependencies;
 use super::lease_pool::LeasePool;
 use super::messages::{Author, Committed};
 use super::rules::RegistryRules;
-use super::schema_text_table::SchemaTexts;
-use super::turns::{Turn, Turns};
+use super::schema_text_table::SchemaTextTable;
+use super::turns::{WriteTurn, WriteTurns};
 use crate::actors::freshness::{Behind, Freshness};
+use crate::actors::single::commit_alone;
 use crate::cache::snapshot::QuotaUsage;
 use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
 use crate::clock::Clock;
@@ -27,17 +28,16 @@ use crate::error::{Code, Error};
 use crate::metrics;
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// How long a read waits for its turn. With the read itself about what a request waits for its answer: nobody is read for who
-/// is gone.
+/// How long a read waits for its turn. A request waits 5 s for its answer, so a read that begins later would be in vain.
 const MAX_READ_WAIT: Duration = Duration::from_secs(3);
-/// How long an operation waits for the snapshot to learn of somebody else's write.
+/// How long an operation waits for the snapshot to show a write of another node or request.
 pub(super) const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
 
-/// Turns of reads of the store. A read takes one, of texts one for each: a text may have 1.5 MiB, and its memory is counted
-/// only when it is there.
+/// How many turns there are for reads of the store. A read takes one turn, and a read of texts one for each text, because a
+/// text may have 1.5 MiB and its memory is counted only after it was read.
 const MAX_READS: usize = 16;
 
-/// Shared by the operations under way. Lives on the actor's thread.
+/// Shared by all operations. Lives on the actor's thread.
 pub struct RegistryCore {
     pub(super) store: Arc<dyn Store>,
     pub(super) batcher: Batcher,
@@ -46,22 +46,20 @@ pub struct RegistryCore {
     pub(super) freshness: Freshness,
     pub(super) clock: Clock,
     pub(super) rules: RegistryRules,
-    /// One writer of a key at a time on this node.
-    turns: Turns,
-    /// Changes of dependency rules that wait.
-    pub(super) dependencies: Waiting,
-    /// Texts of schemas that wait for their end, and how long texts are.
-    pub(super) texts: SchemaTexts,
-    /// What is being written without anyone waiting for it, see [`Self::claim`].
+    /// Lets one operation at a time write a key.
+    turns: WriteTurns,
+    /// Dependency requests that wait.
+    pub(super) dependencies: WaitingDependencies,
+    pub(super) texts: SchemaTextTable,
+    /// The keys that are being written without anyone waiting for it, see [`Self::claim`].
     unasked: RefCell<HashSet<Key>>,
-    /// Turns of [`Self::read`].
+    /// The turns of reads.
     reads: Semaphore,
-    /// Id of the service this node runs as, once it is registered.
+    /// The id of this node's own service, once it is registered.
     pub(super) own_service: RefCell<Option<ServiceId>>,
 }
 
 impl RegistryCore {
-    /// A core in front of a store.
     pub fn new(
         store: Arc<dyn Store>,
         reader: SnapshotReader,
@@ -77,32 +75,32 @@ impl RegistryCore {
             freshness,
             clock,
             rules,
-            turns: Turns::default(),
-            dependencies: Waiting::default(),
-            texts: SchemaTexts::default(),
+            turns: WriteTurns::default(),
+            dependencies: WaitingDependencies::default(),
+            texts: SchemaTextTable::default(),
             unasked: RefCell::default(),
             reads: Semaphore::new(MAX_READS),
             own_service: RefCell::default(),
         })
     }
 
-    /// Commits a transaction; a failure becomes the error a client is told.
+    /// Commits a transaction. A failure becomes the error for the client.
     pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, Error> {
         self.batcher.submit(txn).await.map_err(|error| store_error(&error))
     }
 
-    /// Reads from the store, exactly. Not with a batch: its answers come as one, which many texts would make too large, and
-    /// then the outcome of every write in it were unknown.
+    /// Reads from the store. The read is not part of a batch of writes: the store answers a batch as a whole, and many texts
+    /// could make that answer too large. Then the outcome of every write in the batch would be unknown.
     pub(super) async fn read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
         self.try_read(ops).await.map_err(|error| store_error(&error))
     }
 
-    /// As [`Self::read`], with what the store said.
+    /// Like [`Self::read`], but returns the error of the store.
     pub(super) async fn try_read(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, StoreError> {
         self.read_in_turns(ops, 1).await
     }
 
-    /// As [`Self::read`], of entries that may be large.
+    /// Like [`Self::read`], for entries that may be large.
     pub(super) async fn read_texts(&self, ops: Vec<Op>) -> Result<Vec<Vec<Entry>>, Error> {
         let turns = u32::try_from(ops.len().min(MAX_READS)).unwrap_or(1);
         self.read_in_turns(ops, turns).await.map_err(|error| store_error(&error))
@@ -110,36 +108,40 @@ impl RegistryCore {
 
     async fn read_in_turns(&self, ops: Vec<Op>, turns: u32) -> Result<Vec<Vec<Entry>>, StoreError> {
         let Ok(_turns) = tokio::time::timeout(MAX_READ_WAIT, self.reads.acquire_many(turns)).await else {
-            let message = "too many reads of the store wait already".to_owned();
+            let message = "too many reads of the store wait already, try again".to_owned();
             return Err(StoreError::Aborted { reason: Reason::Busy, message });
         };
-        let txn = Txn { then: ops, ..Txn::default() };
-        let outcome = self.store.batch(vec![txn]).await.pop();
-        let unanswered = || Err(StoreError::Unknown { message: "the store did not answer".to_owned() });
-        Ok(outcome.unwrap_or_else(unanswered)?.reads)
+        let count = ops.len();
+        let reads = commit_alone(&self.store, Txn { then: ops, ..Txn::default() }).await?.reads;
+        if reads.len() != count {
+            let message = format!("the store answered {} of {count} reads", reads.len());
+            return Err(StoreError::Unknown { message });
+        }
+        Ok(reads)
     }
 
-    /// The right to write something nobody waits for; `None` while another has it. Such writes come with reads and beats,
-    /// at their rate: were they all kept while the store is slow, they would take the place of clients' writes.
+    /// The right to write a key for which no client waits. `None` while another operation has it. Reads and heartbeats cause
+    /// such writes at their own rate. If all of them waited while the store is slow, they would crowd out the writes of
+    /// clients.
     pub(super) fn claim(self: &Rc<Self>, key: Key) -> Option<Claim> {
         let is_first = self.unasked.borrow_mut().insert(Key::clone(&key));
         is_first.then(|| Claim { core: Rc::clone(self), key })
     }
 
-    /// Waits for the turn to write a key whose value is compared with: before the value is looked at, and kept until it is
-    /// written.
-    pub(super) async fn turn(&self, key: &Key) -> Result<Turn, Error> {
+    /// Waits for the turn to write a key. An operation that compares the former value takes the turn before it looks at the
+    /// value, and keeps it until it has written.
+    pub(super) async fn turn(&self, key: &Key) -> Result<WriteTurn, Error> {
         self.turns.take(key).await
     }
 
-    /// Waits for somebody else's write to reach the snapshot, within a limit.
+    /// Waits until the snapshot holds a revision, up to [`MAX_SNAPSHOT_WAIT`].
     pub(super) async fn catch_up(&self, revision: Revision) {
-        // Late is no error: the next try compares again.
+        // A timeout is no error, because the next try compares again.
         let _ = tokio::time::timeout(MAX_SNAPSHOT_WAIT, self.reader.wait_for(revision)).await;
     }
 
-    /// As [`Self::catch_up`]; where the revision is not known, with what the store holds now. The revision of a
-    /// transaction that wrote nothing is no help: it may be that of a key nobody watches.
+    /// Like [`Self::catch_up`], or with what the store holds now if the revision is not known. The revision of a transaction
+    /// that wrote nothing would not do, because it may be that of a key outside the watched prefix.
     pub(super) async fn catch_up_with(&self, revision: Option<Revision>) {
         match revision {
             Some(revision) => self.catch_up(revision).await,
@@ -147,13 +149,13 @@ impl RegistryCore {
         }
     }
 
-    /// Brings the snapshot up to date before somebody is refused for what it says; 500011 if that cannot be done now.
+    /// Brings the snapshot up to date before a request is rejected for what the snapshot says. 500011 if that fails.
     pub(super) async fn be_current(&self) -> Result<(), Error> {
         let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
         self.freshness.try_catch_up().await.map_err(behind)
     }
 
-    /// 400100 unless one more fits. Nobody is refused for what an old snapshot says.
+    /// 400100 if the quota is used up. The snapshot is brought up to date before a request is rejected.
     pub(super) async fn check_quota(
         &self,
         what: &str,
@@ -169,8 +171,8 @@ impl RegistryCore {
         quota::check(what, limit, current())
     }
 
-    /// A service that clients may write to, exactly: one the snapshot does not hold is looked for again once it is up to
-    /// date. 403001 for the registry's own.
+    /// A service that clients may write to. If the snapshot lacks it, the snapshot is brought up to date first. 403001 for the
+    /// registry's own service.
     pub(super) async fn service(
         &self,
         tenant: &Tenant,
@@ -181,7 +183,7 @@ impl RegistryCore {
         if service.is_registry { Err(registry_is_closed()) } else { Ok(service) }
     }
 
-    /// As [`Self::service`], and the registry's own as well: for what no client asked for.
+    /// Like [`Self::service`], but also finds the registry's own service. For writes that no client asked for.
     pub(super) async fn any_service(
         &self,
         tenant: &Tenant,
@@ -196,7 +198,8 @@ impl RegistryCore {
         snapshot.service(tenant, id).cloned().ok_or_else(|| Error::new(Code::ServiceNotExists, detail))
     }
 
-    /// An instance, exactly. 403001 if a client asks for one of the registry's own.
+    /// An instance. If the snapshot lacks it, the snapshot is brought up to date first. 403001 if a client asks for an instance
+    /// of the registry's own service.
     pub(super) async fn instance(
         &self,
         author: Author,
@@ -226,7 +229,7 @@ impl RegistryCore {
     }
 }
 
-/// Given back when it is dropped.
+/// See [`RegistryCore::claim`]. Dropping it gives the right back.
 pub(super) struct Claim {
     core: Rc<RegistryCore>,
     key: Key,
@@ -238,8 +241,8 @@ impl Drop for Claim {
     }
 }
 
-/// What a client is told who wants to write to the registry's own service: whoever could add an instance to it, or change
-/// one, would decide which nodes other clients turn to.
+/// The error for a client that wants to write to the registry's own service. A client that could add or change an instance of
+/// it could send other clients to other nodes.
 pub(super) fn registry_is_closed() -> Error {
     Error::new(
         Code::Forbidden,
@@ -247,7 +250,7 @@ pub(super) fn registry_is_closed() -> Error {
     )
 }
 
-/// What a client is told of a store's failure.
+/// The error for the client when the store fails.
 pub(super) fn store_error(error: &StoreError) -> Error {
     match error {
         StoreError::Aborted { message, .. } if error.is_final() => {
@@ -263,12 +266,12 @@ pub(super) fn store_error(error: &StoreError) -> Error {
     }
 }
 
-/// A write that is in the store.
+/// The answer to a committed write.
 pub(super) fn committed<T>(value: T, outcome: &TxnOutcome) -> Committed<T> {
     Committed { value, revision: outcome.changed.then_some(outcome.revision) }
 }
 
-/// An answer without a write.
+/// The answer when nothing was written.
 pub(super) fn unchanged<T>(value: T) -> Committed<T> {
     Committed { value, revision: None }
 }

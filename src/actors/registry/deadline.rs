@@ -1,17 +1,17 @@
-//! How long an operation goes on trying, and how often.
+//! Limits how often and how long an operation tries.
 
 use std::time::Duration;
 
 use crate::clock::{Clock, Monotonic};
 use crate::error::{Code, Error};
 
-/// Tries of an optimistic write whose compares keep failing because other nodes write the same keys; those at this node
+/// How often an optimistic write is tried while its compares fail because other nodes write the same keys. Writers at this node
 /// take turns.
 const MAX_TRIES: usize = 16;
-/// How long an operation goes on trying.
+/// How long an operation tries.
 const MAX_DURATION: Duration = Duration::from_millis(1_500);
 
-/// Bounds the tries of one operation in number and time.
+/// Limits the tries of one operation in number and time.
 pub(super) struct Deadline {
     clock: Clock,
     end: Monotonic,
@@ -19,13 +19,13 @@ pub(super) struct Deadline {
 }
 
 impl Deadline {
-    /// Of an operation that begins now.
+    /// Starts the time of an operation.
     pub(super) fn new(clock: Clock) -> Self {
         let end = clock.monotonic() + MAX_DURATION;
         Self { clock, end, tries: MAX_TRIES }
     }
 
-    /// Counts a try.
+    /// Counts a try. 500011 if there are too many, or if the time is over.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         if self.tries == 0 || self.is_over() {
             return Err(Error::new(Code::Unavailable, "other nodes keep writing the same data, try again"));

@@ -1,9 +1,9 @@
-//! Dependency rules: requests become rules of the consumer and of its providers.
+//! Dependency requests of clients and finds. A request becomes rules of the consumer and of its providers.
 //!
-//! On etcd a request waits in a queue until the node that holds the lock applies it, as all nodes of the original do;
-//! on the embedded store it is applied at once. Requests that come together are applied together (`dependency_rules`), in the
-//! order they came, under compares on everything that is written, the queue entries and the lock, so a node that lost the
-//! lock cannot write.
+//! On etcd, a request waits in a queue until the node that holds the lock applies it, as in the original server. On the
+//! embedded store it is applied at once. Requests that come together are applied together (`dependency_rules`), in the order
+//! they came. The transactions compare everything they write, the queue entries and the lock. So a node that has lost the lock
+//! cannot write.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
@@ -13,10 +13,10 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
-use super::dependency_rules::{Request, Rules};
-use super::dependency_waiting::Direct;
-use super::failure::Failure;
-use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, Reply};
+use super::dependency_rules::{DependencyRequest, RuleWriter};
+use super::dependency_waiting::DirectRequest;
+use super::failure::DependencyFailure;
+use super::messages::{ChangeDependencies, Committed, Merge, RecordDependency, WriteReply};
 use super::rules::DependencyMode;
 use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::dependency::{self, ALL_VERSIONS, Dependency, merged_providers};
@@ -26,11 +26,11 @@ use crate::domain::{ServiceId, ServiceKey, Tenant};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Key, Op, Txn, keys};
 
-/// A consumer that exists: where it lives, and its id.
-type Consumer = (Tenant, ServiceId);
+/// A consumer that exists: its tenant and its id.
+type ConsumerAt = (Tenant, ServiceId);
 
-/// Takes requests of clients.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> Reply<()> {
+/// Takes the requests of a client.
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) -> WriteReply<()> {
     let ChangeDependencies { tenant, requests, merge } = message;
     core.be_current().await?;
     let complete = all_completed(&core.reader.load(), &tenant, requests, merge)?;
@@ -58,14 +58,15 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeDependencies) 
     }
 }
 
-/// The requests of one message. Two that replace the providers of one consumer, named by its name and by its alias, are one.
+/// Completes the requests of one message. Two requests that replace the providers of one consumer (named once by its name and
+/// once by its alias) become one.
 fn all_completed(
     snapshot: &Snapshot,
     tenant: &Tenant,
     requests: Vec<Dependency>,
     merge: Merge,
-) -> Result<Vec<(Consumer, Dependency)>, Error> {
-    let mut all: Vec<(Consumer, Dependency)> = Vec::new();
+) -> Result<Vec<(ConsumerAt, Dependency)>, Error> {
+    let mut all: Vec<(ConsumerAt, Dependency)> = Vec::new();
     for request in requests {
         let (consumer, request) = completed(snapshot, tenant, request, merge)?;
         let same = all.iter_mut().find(|(known, _)| merge == Merge::Replace && *known == consumer);
@@ -83,7 +84,7 @@ fn completed(
     tenant: &Tenant,
     request: Dependency,
     merge: Merge,
-) -> Result<(Consumer, Dependency), Error> {
+) -> Result<(ConsumerAt, Dependency), Error> {
     let mut own = request.consumer.unwrap_or_default();
     if own.tenant.is_empty() {
         tenant.as_str().clone_into(&mut own.tenant);
@@ -114,17 +115,17 @@ fn completed(
     }
     let tenant = Tenant::from(own.tenant);
     let mut key = consumer.record.document.key(&tenant);
-    // Its alias is no part of the rule unless the request names it.
+    // The alias is part of the rule only if the request names it.
     key.alias = own.alias;
     let request = Dependency { consumer: Some(key), providers, replace: merge == Merge::Replace };
     Ok(((tenant, consumer.id.clone()), request))
 }
 
-/// 400100 if requests give a consumer too many providers, as far as this node knows what it has. When they are applied, what
-/// others have added by then counts too.
-fn check_quota(core: &RegistryCore, requests: &[(Consumer, Dependency)]) -> Result<(), Error> {
+/// 400100 if the requests give a consumer too many providers, according to the snapshot. When they are applied, providers that
+/// were added meanwhile count too.
+fn check_quota(core: &RegistryCore, requests: &[(ConsumerAt, Dependency)]) -> Result<(), Error> {
     let snapshot = core.reader.load();
-    let mut held: HashMap<&Consumer, Vec<ServiceKey>> = HashMap::new();
+    let mut held: HashMap<&ConsumerAt, Vec<ServiceKey>> = HashMap::new();
     for (consumer, request) in requests {
         let current = held.entry(consumer).or_insert_with(|| held_by(&snapshot, consumer).to_vec());
         let wanted = merged_providers(current, &request.providers, request.replace);
@@ -134,8 +135,8 @@ fn check_quota(core: &RegistryCore, requests: &[(Consumer, Dependency)]) -> Resu
     Ok(())
 }
 
-/// The providers of a consumer.
-fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &Consumer) -> &'a [ServiceKey] {
+/// The providers of a consumer, according to the snapshot.
+fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &ConsumerAt) -> &'a [ServiceKey] {
     let rule = snapshot.tenant(tenant).and_then(|view| {
         let consumer = view.service(id.as_str())?;
         view.consumer_rule(&consumer.versioned_path)
@@ -143,12 +144,13 @@ fn held_by<'a>(snapshot: &'a Snapshot, (tenant, id): &Consumer) -> &'a [ServiceK
     rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default()
 }
 
-/// Records what a find has shown. Many finds show the same before the rule is there; only one request waits.
-pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) -> Reply<()> {
+/// Records a dependency that a find has shown. Many finds show the same one before the rule exists. Only one request waits
+/// then.
+pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) -> WriteReply<()> {
     let RecordDependency { tenant, dependency } = message;
     let consumer = (tenant.clone(), ServiceId::from(&*dependency.consumer_id));
     if held_by(&core.reader.load(), &consumer).len() >= core.rules.quotas.dependencies {
-        // Nobody is told: the find shows the provider all the same.
+        // No error: the find shows the provider all the same.
         return Ok(unchanged(()));
     }
     let consumer = dependency.consumer_id;
@@ -175,15 +177,15 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordDependency) ->
             let then = vec![Op::Put { key, value, lease: None }];
             let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await?;
             let reply = committed((), &outcome);
-            // From there on finds see that it waits.
+            // When the snapshot holds the request, finds see that it waits.
             core.catch_up(reply.revision.unwrap_or_default()).await;
             Ok(reply)
         }
     }
 }
 
-/// Applies requests without a queue in the store, together with those that came while others were applied. The first failure
-/// is answered, once all are done.
+/// Applies requests without a queue in the store, together with others that wait. Returns when all are done, with the first
+/// error if one failed.
 pub(super) async fn apply_directly(
     core: &RegistryCore,
     requests: Vec<Dependency>,
@@ -203,44 +205,45 @@ pub(super) async fn apply_directly(
     all
 }
 
-/// Applies what waits, up to a number, in the order it came.
+/// Applies waiting requests in the order they came, up to a limited number.
 async fn apply_waiting(core: &RegistryCore) {
     let taken = core.dependencies.take();
     let snapshot = core.reader.load_full();
-    let (requests, replies): (Vec<Request>, Vec<_>) = taken
+    let (requests, replies): (Vec<DependencyRequest>, Vec<_>) = taken
         .into_iter()
-        .map(|Direct { mut request, reply }| {
+        .map(|DirectRequest { mut request, reply }| {
             let consumer = request.consumer.as_ref();
             let tenant = consumer.map(|consumer| Tenant::from(consumer.tenant.as_str()));
             let tenant = tenant.filter(|_| request.replace);
             if let Some(tenant) = &tenant {
                 leave_out_unknown(&snapshot, tenant, &mut request);
             }
-            (Request { dependency: request, entry: None }, (tenant, reply))
+            (DependencyRequest { dependency: request, entry: None }, (tenant, reply))
         })
         .unzip();
     let cleaned_up: BTreeSet<Tenant> = replies.iter().filter_map(|(tenant, _)| tenant.clone()).collect();
     drop(snapshot);
-    let mut outcomes = Rules::new(core, None).apply(&requests, &[], None).await.into_iter();
+    let mut outcomes = RuleWriter::new(core, None).apply(&requests, &[], None).await.into_iter();
     let mut cleanings = HashMap::new();
     for tenant in cleaned_up {
         let cleaned = clean_up(core, &tenant, &[], None).await;
         cleanings.insert(tenant, cleaned);
     }
-    let mut failure: Option<Failure> = None;
+    let mut failure: Option<DependencyFailure> = None;
     for (tenant, reply) in replies {
         let outcome = match outcomes.next().or_else(|| failure.clone().map(Err)) {
-            Some(outcome) => outcome.map_err(|error| Failure::clone(failure.insert(error))),
-            None => {
-                Err(Failure::Later(Error::new(Code::Unavailable, "the change of dependencies was not made")))
-            }
+            Some(outcome) => outcome.map_err(|error| DependencyFailure::clone(failure.insert(error))),
+            None => Err(DependencyFailure::Later(Error::new(
+                Code::Unavailable,
+                "the change of dependencies was not made",
+            ))),
         };
         let cleaned = tenant.and_then(|tenant| cleanings.get(&tenant).cloned());
         let outcome = match (outcome, cleaned) {
             (Ok(revision), Some(cleaned)) => cleaned.map(|cleaned| revision.max(cleaned)),
             (outcome, _) => outcome,
         };
-        // Nobody waits any more: the request was given up.
+        // Fails if the sender no longer waits.
         let _ = reply.send(outcome.map_err(Error::from));
     }
 }

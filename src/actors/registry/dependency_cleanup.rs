@@ -1,55 +1,54 @@
-//! Rules that point to providers which do not exist are dropped, after a request that replaces a consumer's providers and
-//! after the deletion of a service.
+//! Drops rules that name providers which do not exist: after a request that replaces a consumer's providers, and after the
+//! deletion of a service.
 //!
-//! The snapshot only says where to look: each transaction compares that no service has the name, or the alias, by then. Rules
-//! of consumers come first, those of the providers last, so that a clean-up that is cut off leaves what the next one finds.
+//! The snapshot only says where to look. Each transaction compares that no service has the name or the alias. The rules of the
+//! consumers are written first, and those of the providers last. So the next clean-up finds what an interrupted one has left.
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
 use super::core::RegistryCore;
 use super::dependency_store::{consumer_key, read_rules, write};
-use super::failure::Failure;
+use super::failure::DependencyFailure;
 use crate::cache::snapshot::Snapshot;
 use crate::domain::dependency::{self, Dependency};
 use crate::domain::event::{Revision, ServiceName};
 use crate::domain::{ServiceKey, Tenant};
 use crate::store::{Compare, Key, Op, keys};
 
-/// Providers dropped in one clean-up; the next one goes on with the others.
+/// How many providers one clean-up drops. The next one drops the others.
 const MAX_PROVIDERS: usize = 2_000;
-/// Providers dropped in one step: a consumer's rule is written once for all of them.
+/// How many providers one step drops. The rule of a consumer is written once for all of them.
 const PROVIDERS_AT_ONCE: usize = 40;
-/// Names and aliases of providers that one transaction compares: those of one step in one consumer's rule.
+/// How many names and aliases of providers one transaction compares: those of one step in one consumer's rule.
 const MAX_ABSENT: usize = 2 * PROVIDERS_AT_ONCE;
-/// Rules of consumers read at once: each may have a megabyte.
+/// How many rules of consumers are read at once. A rule may have a megabyte.
 const CONSUMERS_AT_ONCE: usize = 30;
 
-/// A provider that no service is, and the consumers whose rules name it.
-struct Dead {
-    /// A key of it; the alias counts nothing.
+/// A provider that does not exist, and the consumers whose rules name it.
+struct DeadProvider {
+    /// The key of the provider. Its alias is not used.
     provider: ServiceKey,
-    /// The version keys it has rules under.
+    /// The versions under which it has rules.
     versions: Vec<Arc<str>>,
     consumers: Vec<ServiceKey>,
 }
 
-/// Leaves out of a replacing request the tenant's providers that do not exist at all. The clean-up that follows would come
-/// too late for those that are registered as soon as the rules are seen.
+/// Removes the tenant's providers that do not exist from a replacing request. The clean-up that follows would come too late for
+/// a provider that is registered as soon as the rules are seen.
 pub(super) fn leave_out_unknown(snapshot: &Snapshot, tenant: &Tenant, request: &mut Dependency) {
     if request.replace {
         request.providers.retain(|key| key.tenant != tenant.as_str() || snapshot.is_meant(key));
     }
 }
 
-/// Drops the rules of a tenant that point to providers which do not exist at all. `written` is the revision of the rules
-/// just applied.
+/// Drops the rules of a tenant that name providers which do not exist. `written` is the revision of the rules just applied.
 pub(super) async fn clean_up(
     core: &RegistryCore,
     tenant: &Tenant,
     fences: &[Compare],
     written: Option<Revision>,
-) -> Result<Option<Revision>, Failure> {
+) -> Result<Option<Revision>, DependencyFailure> {
     core.catch_up_with(written).await;
     let snapshot = core.reader.load_full();
     let dead = dead_providers(&snapshot, tenant);
@@ -60,7 +59,7 @@ pub(super) async fn clean_up(
     Ok(revision)
 }
 
-fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<Dead> {
+fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<DeadProvider> {
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
     let nameless = view.nameless_provider_rules().filter_map(|(path, rules)| {
         let mut parts = path.splitn(3, '/').map(str::to_owned);
@@ -69,14 +68,14 @@ fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<Dead> {
         let provider =
             ServiceKey { tenant: tenant_text, environment, app_id, service_name, ..ServiceKey::default() };
         let consumers = || rules.values().flat_map(|partners| &partners.keys);
-        // A consumer that means another service by the alias keeps its rule.
+        // A consumer keeps its rule if it means an existing service by the alias.
         let is_dead = |consumer: &&ServiceKey| {
             let key = snapshot.provider_key(consumer, tenant, path);
             !key.is_some_and(|key| snapshot.is_meant(key))
         };
         let dead: Vec<ServiceKey> = consumers().filter(is_dead).cloned().collect();
         let has_end = !dead.is_empty() || consumers().next().is_none();
-        has_end.then(|| Dead { provider, versions: rules.keys().cloned().collect(), consumers: dead })
+        has_end.then(|| DeadProvider { provider, versions: rules.keys().cloned().collect(), consumers: dead })
     });
     nameless.take(MAX_PROVIDERS).collect()
 }
@@ -86,25 +85,25 @@ async fn drop_rules(
     core: &RegistryCore,
     snapshot: &Snapshot,
     fences: &[Compare],
-    dead: &[Dead],
-) -> Result<Option<Revision>, Failure> {
+    dead: &[DeadProvider],
+) -> Result<Option<Revision>, DependencyFailure> {
     let providers: HashSet<[&str; 4]> = dead.iter().map(|dead| dependency::name(&dead.provider)).collect();
     let is_dropped = |key: &ServiceKey| providers.contains(&dependency::name(key)) && !snapshot.is_meant(key);
-    // A consumer may stand in the rules of several providers, and of several version keys.
+    // A consumer may be in the rules of several providers and versions.
     let consumers: BTreeSet<Key> = dead.iter().flat_map(|dead| &dead.consumers).map(consumer_key).collect();
     let consumers: Vec<Key> = consumers.into_iter().collect();
-    let mut step = Step::new(core, fences);
+    let mut step = CleanupStep::new(core, fences);
     for consumers in consumers.chunks(CONSUMERS_AT_ONCE) {
         for (key, rule) in consumers.iter().zip(read_rules(core, consumers).await?) {
             let (dropped, left): (Vec<_>, Vec<_>) = rule.partners.iter().cloned().partition(is_dropped);
             step.add(dropped.iter(), rule.become_partners(key, &left)).await?;
         }
-        // A rule is written as it was read a moment ago.
+        // Written before the next rules are read, so that little time passes between reading and writing a rule.
         step.write().await?;
     }
     for dead in dead {
         let gone: HashSet<Key> = dead.consumers.iter().map(consumer_key).collect();
-        // Others came meanwhile, or mean another service by the alias.
+        // Keeps consumers that came meanwhile, or that mean another service by the alias.
         let stays = |consumer: &ServiceKey| {
             core.rules.cross_domain.connects(&dead.provider.tenant, &consumer.tenant)
                 && !gone.contains(&consumer_key(consumer))
@@ -122,9 +121,9 @@ async fn drop_rules(
     Ok(step.revision)
 }
 
-/// Writes that are gathered up to what one transaction takes. The first one whose compares fail ends it: what is left is the
-/// next clean-up's.
-struct Step<'a> {
+/// Gathers writes up to the limits of one transaction. The first transaction whose compares fail ends the step. The next
+/// clean-up does the rest.
+struct CleanupStep<'a> {
     core: &'a RegistryCore,
     fences: &'a [Compare],
     /// Prefixes below which nothing may be.
@@ -134,7 +133,7 @@ struct Step<'a> {
     revision: Option<Revision>,
 }
 
-impl<'a> Step<'a> {
+impl<'a> CleanupStep<'a> {
     fn new(core: &'a RegistryCore, fences: &'a [Compare]) -> Self {
         let (absent, writes) = (BTreeSet::new(), Vec::new());
         Self { core, fences, absent, writes, has_failed: false, revision: None }
@@ -145,7 +144,7 @@ impl<'a> Step<'a> {
         &mut self,
         dropped: impl Iterator<Item = &ServiceKey>,
         write: Option<(Compare, Op)>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), DependencyFailure> {
         let Some(write) = write.filter(|_| !self.has_failed) else { return Ok(()) };
         let absent: Vec<Key> = dropped.flat_map(what_it_means).collect();
         if self.absent.len() + absent.len() > MAX_ABSENT {
@@ -156,7 +155,7 @@ impl<'a> Step<'a> {
         Ok(())
     }
 
-    async fn write(&mut self) -> Result<(), Failure> {
+    async fn write(&mut self) -> Result<(), DependencyFailure> {
         let (absent, writes) = (std::mem::take(&mut self.absent), std::mem::take(&mut self.writes));
         if writes.is_empty() || self.has_failed {
             return Ok(());
@@ -171,7 +170,7 @@ impl<'a> Step<'a> {
     }
 }
 
-/// The prefixes below which the services stand that a provider's key means: by name, and by alias.
+/// The prefixes of the services that a provider's key means: by name, and by alias.
 fn what_it_means(key: &ServiceKey) -> impl Iterator<Item = Key> {
     let name = keys::index_prefix(&service_name(key, &key.service_name));
     let alias = (!key.alias.is_empty()).then(|| keys::alias_prefix(&service_name(key, &key.alias)));

@@ -1,7 +1,7 @@
 //! Applies queued dependency requests while this node holds the lock that all nodes share, Go nodes included.
 //!
-//! The last transaction also deletes the lock: so the store's last revision is one that every watch of the registry's
-//! keys sees.
+//! The last transaction also deletes the lock. So the last revision of the store belongs to a key that every watch of the
+//! registry sees.
 
 use std::collections::BTreeSet;
 use std::rc::Rc;
@@ -12,8 +12,8 @@ use futures_util::stream::{self, StreamExt};
 
 use super::core::RegistryCore;
 use super::dependency_cleanup::{clean_up, leave_out_unknown};
-use super::dependency_rules::{Request, Rules};
-use super::failure::Failure;
+use super::dependency_rules::{DependencyRequest, RuleWriter};
+use super::failure::DependencyFailure;
 use crate::clock::Monotonic;
 use crate::domain::Tenant;
 use crate::domain::dependency::Dependency;
@@ -22,22 +22,22 @@ use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, LeaseId, Op, StoreError, Txn, keys};
 use crate::trouble::Trouble;
 
-/// TTL of the lock, seconds: what other nodes wait for if this one dies holding it.
+/// The TTL of the lock in seconds. If this node dies while it holds the lock, other nodes wait this long.
 const LOCK_TTL: i64 = 60;
-/// How long it is held, so that it does not end under this node's hands.
+/// How long this node holds the lock at most, so that the lock does not expire meanwhile.
 const MAX_HOLD: Duration = Duration::from_secs(30);
-/// How often a queue is looked at that another node works on, or that failed.
+/// The pause before the queue is tried again when another node holds the lock, or after a failure.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long nothing may happen before the queue is looked at all the same.
+/// How long the task waits for a new snapshot before it checks the queue anyway.
 const IDLE: Duration = Duration::from_secs(5);
-/// Requests applied under one hold of the lock.
+/// How many requests are applied under one hold of the lock.
 const MAX_ENTRIES: usize = 2_000;
-/// Bytes of requests applied under one hold of the lock, about: each request may have a megabyte.
+/// About how many bytes of requests are applied under one hold of the lock. A request may have a megabyte.
 const MAX_BYTES: usize = 32 << 20;
-/// Requests in one answer of the store: all of a long queue might be too large for one answer, and then the queue would never
-/// get shorter.
+/// How many requests are read at once. A long queue could be too large for one answer of the store, and would then never get
+/// shorter.
 const READ_AT_ONCE: usize = 16;
-/// Answers that are read at once.
+/// How many reads are on their way at once.
 const READS: usize = 4;
 
 /// Runs as long as the actor.
@@ -52,7 +52,7 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
             )
         };
         if waiting.is_empty() {
-            // Each publish wakes; nothing else fills the queue.
+            // Only a new snapshot can show new requests.
             let _ = tokio::time::timeout(IDLE, core.reader.wait_for(revision + 1)).await;
             continue;
         }
@@ -62,7 +62,7 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
         }
         match drained {
             Ok(Drained::All(applied)) => {
-                // Nothing was applied if the snapshot is behind: then the next one may know more.
+                // If nothing was applied, the snapshot is old, and the next one may show more.
                 let next = applied.max(revision + 1);
                 let _ = tokio::time::timeout(RETRY, core.reader.wait_for(next)).await;
             }
@@ -70,7 +70,7 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
             Err(error) => {
                 if trouble.fails(&error.to_string()) {
                     log::warn!(
-                        "dependency requests wait, and watchers of their providers with them: {error}"
+                        "queued dependency requests cannot be applied, trying again until they can: {error}"
                     );
                 }
                 tokio::time::sleep(RETRY).await;
@@ -80,13 +80,13 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
 }
 
 enum Drained {
-    /// What waited is applied, at this revision.
+    /// All requests are applied, at this revision.
     All(i64),
     /// Another node holds the lock.
     HeldElsewhere,
 }
 
-async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, Failure> {
+async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Drained, DependencyFailure> {
     let lock: Key = keys::DEPENDENCY_LOCK.into();
     let value = Bytes::from(format!("{owner}-{}", core.clock.unix_millis()));
     let lease = core.leases.take(LOCK_TTL).await?;
@@ -107,13 +107,13 @@ async fn drain(core: &RegistryCore, owner: &str, waiting: Vec<Key>) -> Result<Dr
         Ok(_) => Ok(Drained::HeldElsewhere),
         Err(error) => Err(error.into()),
     };
-    // Takes the lock along if anything above failed.
+    // Revoking the lease also removes the lock, if anything above failed.
     core.leases.discard(vec![LeaseId(lease.0)]);
     drained
 }
 
-/// The requests that still wait, in the order they came; up to [`MAX_BYTES`], but of a consumer all or none, since their order
-/// counts. The next hold goes on with the others.
+/// Reads the requests that still wait, in the order they came, up to [`MAX_BYTES`]. Reads all requests of a consumer or none,
+/// because their order matters. The next hold of the lock applies the others.
 async fn read(core: &RegistryCore, waiting: &[Key]) -> Result<Vec<Entry>, StoreError> {
     let chunks = waiting.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
@@ -146,25 +146,28 @@ fn consumer_of(key: &str) -> &str {
     key.rsplit_once('/').map_or(key, |(consumer, _)| consumer)
 }
 
-/// Applies requests in their order, many a round. The tenants of those that replace are cleaned up once at the end, as the
-/// original does. From the first of those on the queue entries go after that: if this node dies before, another applies
-/// all of them again, which leads to the same. (One after it that only adds must not be gone when it is applied again.)
+/// Applies requests in their order, many at once. The tenants of replacing requests are cleaned up once at the end, as in the
+/// original server.
+///
+/// From the first replacing request on, the queue entries are deleted only after the clean-up. If this node dies before,
+/// another node applies all these requests again, with the same result. That includes later requests that only add: they must
+/// be applied after the replacing request.
 async fn apply_all(
     core: &RegistryCore,
     entries: &[Entry],
     fence: &Compare,
     lock: &Key,
-) -> Result<i64, Failure> {
+) -> Result<i64, DependencyFailure> {
     let until = core.clock.monotonic() + MAX_HOLD;
     let unlock = [Op::Delete(Key::clone(lock))];
     let mut decoded: Vec<Dependency> = entries.iter().map(decode).collect();
-    // As of a revision that no request is younger than: an older snapshot may lack a provider that a request names.
+    // The snapshot must not be older than any request, because an older one may lack a provider that a request names.
     let youngest = entries.iter().map(|entry| entry.mod_revision).max();
     core.catch_up_with(youngest).await;
     let snapshot = core.reader.load_full();
     if youngest.is_some_and(|youngest| snapshot.revision < youngest) {
         let error = Error::new(Code::Unavailable, "the snapshot is older than the dependency requests");
-        return Err(Failure::Later(error));
+        return Err(DependencyFailure::Later(error));
     }
     confine(core, &mut decoded, entries);
     for (request, entry) in decoded.iter_mut().zip(entries) {
@@ -174,10 +177,10 @@ async fn apply_all(
     }
     drop(snapshot);
     let first_replacing = decoded.iter().position(|request| request.replace).unwrap_or(entries.len());
-    let mut requests: Vec<Request> = decoded
+    let mut requests: Vec<DependencyRequest> = decoded
         .into_iter()
         .zip(entries)
-        .map(|(dependency, entry)| Request { dependency, entry: Some(entry.clone()) })
+        .map(|(dependency, entry)| DependencyRequest { dependency, entry: Some(entry.clone()) })
         .collect();
     let replacing = requests.split_off(first_replacing);
     let tenants: BTreeSet<Tenant> = replacing
@@ -185,18 +188,18 @@ async fn apply_all(
         .filter(|request| request.dependency.replace)
         .filter_map(|request| tenant_of(&request.entry.as_ref()?.key))
         .collect();
-    let mut rules = Rules::new(core, Some(fence.clone()));
+    let mut rules = RuleWriter::new(core, Some(fence.clone()));
     let is_last = replacing.is_empty();
     let last = if is_last { &unlock[..] } else { &[] };
     let mut revision = apply_closing(core, &mut rules, &requests, fence, last, until).await?;
     if is_last || core.clock.monotonic() >= until {
         return Ok(revision);
     }
-    let (unclosed, closing): (Vec<Request>, Vec<Request>) = replacing
+    let (unclosed, closing): (Vec<DependencyRequest>, Vec<DependencyRequest>) = replacing
         .into_iter()
-        .map(|Request { dependency, entry }| {
-            let close = Request { dependency: Dependency::default(), entry };
-            (Request { dependency, entry: None }, close)
+        .map(|DependencyRequest { dependency, entry }| {
+            let close = DependencyRequest { dependency: Dependency::default(), entry };
+            (DependencyRequest { dependency, entry: None }, close)
         })
         .unzip();
     let applied = rules.apply(&unclosed, &[], Some(until)).await;
@@ -223,16 +226,16 @@ async fn apply_all(
     Ok(revision.max(closed))
 }
 
-/// Applies requests each of which ends with its queue entry. One that would be refused again, by the store or for the quota,
-/// is dropped: nothing may wait behind it for ever.
+/// Applies requests and deletes their queue entries. A request that would fail again, because of the store or the quota, is
+/// dropped, so that nothing waits behind it forever.
 async fn apply_closing(
     core: &RegistryCore,
-    rules: &mut Rules<'_>,
-    requests: &[Request],
+    rules: &mut RuleWriter<'_>,
+    requests: &[DependencyRequest],
     fence: &Compare,
     last: &[Op],
     until: Monotonic,
-) -> Result<i64, Failure> {
+) -> Result<i64, DependencyFailure> {
     let mut revision = 0;
     let outcomes = rules.apply(requests, last, Some(until)).await;
     let count = requests.len();
@@ -255,11 +258,11 @@ async fn apply_closing(
     Ok(revision)
 }
 
-fn dropped(key: &Key, why: &Failure) -> String {
-    format!("the dependency request {key} is dropped: {why}")
+fn dropped(key: &Key, why: &DependencyFailure) -> String {
+    format!("the dependency request \"{key}\" is dropped: {why}")
 }
 
-/// Takes from requests what their tenants may not ask for. A node of the original server queues whatever a client sends.
+/// Removes from requests what their tenants may not name. A node of the original server queues whatever a client sends.
 fn confine(core: &RegistryCore, requests: &mut [Dependency], entries: &[Entry]) {
     let cross_domain = core.rules.cross_domain;
     let mut first = None;
@@ -275,17 +278,17 @@ fn confine(core: &RegistryCore, requests: &mut [Dependency], entries: &[Entry]) 
         }
     }
     if let Some(first) = first {
-        // One line, however many are queued.
+        // One line for all requests.
         log::warn!(
-            "{count} services in dependency requests are left out, since they are in another domain or no valid keys: in \
-             {first} first; set registry.dependency.crossDomain to let services depend on other domains"
+            "{count} services in queued dependency requests are ignored, because they are in another domain or no valid keys, \
+             first in \"{first}\"; set registry.dependency.crossDomain to let services depend on other domains"
         );
     }
 }
 
 fn decode(entry: &Entry) -> Dependency {
     json::decode(&entry.value).unwrap_or_else(|error| {
-        log::warn!("{} is dropped, it cannot be read: {error}", entry.key);
+        log::warn!("the dependency request \"{}\" is dropped, because it cannot be read: {error}", entry.key);
         Dependency::default()
     })
 }

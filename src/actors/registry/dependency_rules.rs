@@ -1,15 +1,19 @@
-//! From dependency requests to the rules of consumers and providers, many requests a round: what is needed is read at once,
-//! the requests are applied in memory in their order, and what they change is written in as few transactions as the store's
-//! limits allow. Each transaction holds whole requests, and compares all that they looked at; of one that alone is too large
-//! only what it writes is compared.
+//! Turns dependency requests into rules of consumers and providers, many requests at once.
 //!
-//! It knows no queue and no lock: what has to hold, and what goes with a request, is given to it.
+//! It reads all needed rules, applies the requests in memory in their order, and writes the changed rules in as few
+//! transactions as the limits of the store allow. Each transaction holds whole requests and compares all rules that they looked
+//! at. A single request that is too large for one transaction compares only the rules that it writes.
+//!
+//! This file knows nothing of the queue and the lock. Its caller passes the compares and the deletions that belong to a
+//! request.
 
 use std::collections::{HashMap, HashSet};
 
 use super::core::RegistryCore;
-use super::dependency_store::{MAX_BYTES, MAX_OPS, Rule, consumer_key, provider_key, read_rules, write};
-use super::failure::Failure;
+use super::dependency_store::{
+    MAX_BYTES, MAX_OPS, StoredRule, consumer_key, provider_key, read_rules, write,
+};
+use super::failure::DependencyFailure;
 use crate::clock::Monotonic;
 use crate::domain::ServiceKey;
 use crate::domain::dependency::{self, Dependency, merged_providers, same_partner};
@@ -17,43 +21,43 @@ use crate::domain::event::Revision;
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, Op};
 
-/// Rules of the requests that are looked at together.
+/// How many rules the requests that are applied together may look at.
 const WINDOW: usize = 400;
-/// Bytes of rules that are remembered from one transaction to the next.
+/// How many bytes of rules are remembered between transactions.
 const MAX_KNOWN_BYTES: usize = 16 << 20;
-/// A rough size of what surrounds the texts of a partner in JSON.
+/// The approximate size of the JSON around the texts of a partner.
 const PARTNER_FRAME: usize = 100;
 
-/// A request, and what waits for it.
-pub(super) struct Request {
-    /// The request; without a consumer it changes nothing.
+/// A dependency request with its queue entry.
+pub(super) struct DependencyRequest {
+    /// The request. Without a consumer it changes nothing.
     pub dependency: Dependency,
-    /// What is compared with and deleted in the transaction that applies it: the key it waits under. If that is another
-    /// one by then, the request is passed over.
+    /// The queue entry. The transaction that applies the request compares it and deletes it. If the entry has changed, the
+    /// request is skipped.
     pub entry: Option<Entry>,
 }
 
-/// Applies requests, and remembers the rules it has read and written.
-pub(super) struct Rules<'a> {
+/// Applies requests and remembers the rules that it has read and written.
+pub(super) struct RuleWriter<'a> {
     core: &'a RegistryCore,
-    /// What must hold with every write.
+    /// Compared with every write.
     fence: Option<Compare>,
-    known: HashMap<Key, Rule>,
+    known: HashMap<Key, StoredRule>,
     known_bytes: usize,
 }
 
-/// Requests applied in memory that fit into one transaction, or a single one.
+/// Requests applied in memory that fit into one transaction, or a single larger request.
 #[derive(Default)]
-struct Group {
-    /// The partners of each rule they change, in the order of the first change.
+struct RequestGroup {
+    /// The new partners of each changed rule.
     partners: HashMap<Key, Vec<ServiceKey>>,
+    /// The changed rules, in the order of the first change.
     order: Vec<Key>,
-    /// Rules they looked at, those included.
+    /// All rules that the requests looked at, the changed ones included.
     touched: HashSet<Key>,
     bytes: usize,
-    /// How many requests.
     requests: usize,
-    /// Keys they waited under.
+    /// The queue entries, with their revisions.
     entries: Vec<(Key, Revision)>,
 }
 
@@ -63,45 +67,47 @@ struct Edits {
     own: Option<(Key, Vec<ServiceKey>)>,
     add_to: Vec<Key>,
     remove_from: Vec<Key>,
-    /// All it looks at.
+    /// All rules that the request looks at.
     touched: HashSet<Key>,
 }
 
-/// How a group fared.
-enum Written {
+/// The outcome of writing a group.
+enum GroupOutcome {
+    /// Written at this revision. `None` if there was nothing to write.
     At(Option<Revision>),
-    /// Others have written the same rules.
+    /// Not written, because others have written the same rules.
     Not,
-    /// These no longer wait as they were read.
+    /// Not written, because these queue entries have changed.
     Overtaken(Vec<Key>),
 }
 
-impl<'a> Rules<'a> {
-    /// Over a store; `fence` is compared with each write.
+impl<'a> RuleWriter<'a> {
+    /// `fence` is compared with each write.
     pub fn new(core: &'a RegistryCore, fence: Option<Compare>) -> Self {
         Self { core, fence, known: HashMap::new(), known_bytes: 0 }
     }
 
-    /// Applies requests in their order, `last` with the last one. One outcome for each, in order: a revision at which it is
-    /// done, or why it is not. There are fewer if the time is over, or if the store fails: then the last one says why. A
-    /// request the store refuses as it is (its rules are too large) fails alone.
+    /// Applies requests in their order, with the operations `last` in the last transaction. Returns one outcome for each
+    /// request: the revision at which it is applied, or the error. There are fewer outcomes if the time is over or the store
+    /// fails. Then the last outcome is the error. A request that the store rejects, because its rules are too large, fails
+    /// alone.
     pub async fn apply(
         &mut self,
-        requests: &[Request],
+        requests: &[DependencyRequest],
         last: &[Op],
         until: Option<Monotonic>,
-    ) -> Vec<Result<Option<Revision>, Failure>> {
+    ) -> Vec<Result<Option<Revision>, DependencyFailure>> {
         let mut outcomes = Vec::with_capacity(requests.len());
         let mut overtaken = HashSet::new();
         let mut deadline = self.core.deadline();
-        // How many are to be applied one by one, since together they were refused.
+        // How many requests are applied one by one, because the store rejected them together.
         let mut alone = 0_usize;
         while let Some(rest) = requests.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
             if until.is_some_and(|until| self.core.clock.monotonic() >= until) {
                 break;
             }
             if let Err(error) = deadline.check() {
-                outcomes.push(Err(Failure::Later(error)));
+                outcomes.push(Err(DependencyFailure::Later(error)));
                 break;
             }
             let most = if alone > 0 { 1 } else { rest.len() };
@@ -113,13 +119,13 @@ impl<'a> Rules<'a> {
                 }
             };
             match written {
-                Ok(Written::At(revision)) => {
+                Ok(GroupOutcome::At(revision)) => {
                     outcomes.extend(std::iter::repeat_n(Ok(revision), group));
                     alone = alone.saturating_sub(group);
                     deadline = self.core.deadline();
                 }
-                Ok(Written::Not) => self.forget(),
-                Ok(Written::Overtaken(keys)) => overtaken.extend(keys),
+                Ok(GroupOutcome::Not) => self.forget(),
+                Ok(GroupOutcome::Overtaken(keys)) => overtaken.extend(keys),
                 Err(failure) if failure.is_final() && group > 1 => alone = group,
                 Err(failure) if failure.is_final() => {
                     self.forget();
@@ -135,26 +141,26 @@ impl<'a> Rules<'a> {
         outcomes
     }
 
-    /// Nothing that was read counts any more.
+    /// Forgets all rules, so that they are read again.
     pub fn forget(&mut self) {
         self.known.clear();
         self.known_bytes = 0;
     }
 
-    /// Applies as many of the first as fit: how many, and what became of them.
+    /// Applies as many of the first requests as fit. Returns how many, and the outcome.
     async fn apply_some(
         &mut self,
-        rest: &[Request],
+        rest: &[DependencyRequest],
         most: usize,
         last: &[Op],
         overtaken: &HashSet<Key>,
-    ) -> Result<(usize, Result<Written, Failure>), Failure> {
+    ) -> Result<(usize, Result<GroupOutcome, DependencyFailure>), DependencyFailure> {
         let window = rest.get(..window(rest).min(most)).unwrap_or(rest);
         let window = match self.learn(window).await {
             Err(failure) if failure.is_final() => return Ok((window.len(), Err(failure))),
             learned => window.get(..learned?).unwrap_or(window),
         };
-        let mut group = Group::default();
+        let mut group = RequestGroup::default();
         for request in window {
             let entry = request.entry.as_ref();
             if entry.is_none_or(|entry| !overtaken.contains(&entry.key)) {
@@ -163,7 +169,7 @@ impl<'a> Rules<'a> {
                 let edits = match edits.transpose() {
                     Ok(edits) => edits,
                     Err(failure) if group.requests == 0 => return Ok((1, Err(failure))),
-                    // Those before it first.
+                    // The requests before this one are written first.
                     Err(_) => break,
                 };
                 if !self.take(&mut group, edits, entry, last.len()) {
@@ -177,9 +183,9 @@ impl<'a> Rules<'a> {
         Ok((count, self.write_group(group, last).await))
     }
 
-    /// Reads what requests touch and is not known; of how many. Providers that a consumer keeps are not looked at: they have
-    /// the consumer in their rules since it was added.
-    async fn learn(&mut self, requests: &[Request]) -> Result<usize, Failure> {
+    /// Reads the rules that requests touch and that are not known. Returns for how many requests. Providers that a consumer
+    /// keeps are not read, because their rules have the consumer already.
+    async fn learn(&mut self, requests: &[DependencyRequest]) -> Result<usize, DependencyFailure> {
         if self.known_bytes > MAX_KNOWN_BYTES {
             self.forget();
         }
@@ -188,7 +194,7 @@ impl<'a> Rules<'a> {
         let mut providers: HashSet<Key> = HashSet::new();
         let mut count = 0;
         for request in requests {
-            // A consumer that replaces many providers may fill the window alone.
+            // Even a single consumer that replaces many providers may fill the window.
             if count > 0 && providers.len() > WINDOW {
                 break;
             }
@@ -208,7 +214,7 @@ impl<'a> Rules<'a> {
         self.core.rules.cross_domain.connects(&consumer.tenant, &provider.tenant)
     }
 
-    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), Failure> {
+    async fn read(&mut self, rule_keys: HashSet<Key>) -> Result<(), DependencyFailure> {
         let missing: Vec<Key> = rule_keys.into_iter().filter(|key| !self.known.contains_key(key)).collect();
         let rules = read_rules(self.core, &missing).await?;
         for (key, rule) in missing.into_iter().zip(rules) {
@@ -219,21 +225,26 @@ impl<'a> Rules<'a> {
     }
 
     /// The partners of a rule after the group.
-    fn partners<'b>(&'b self, group: &'b Group, key: &Key) -> &'b [ServiceKey] {
+    fn partners<'b>(&'b self, group: &'b RequestGroup, key: &Key) -> &'b [ServiceKey] {
         let known = || self.known.get(key).map_or(&[][..], |rule| rule.partners.as_slice());
         group.partners.get(key).map_or_else(known, Vec::as_slice)
     }
 
-    fn edits(&self, group: &Group, consumer: &ServiceKey, request: &Dependency) -> Result<Edits, Failure> {
+    fn edits(
+        &self,
+        group: &RequestGroup,
+        consumer: &ServiceKey,
+        request: &Dependency,
+    ) -> Result<Edits, DependencyFailure> {
         let own_key = consumer_key(consumer);
         let own = self.partners(group, &own_key);
         let mut wanted = merged_providers(own, &request.providers, request.replace);
-        // What a node with other rules has filed ends here.
+        // Drops providers that another node has added under other settings.
         wanted.retain(|provider| self.connects(consumer, provider));
         let quota = self.core.rules.quotas.dependencies;
-        dependency::check_quota(quota, own, &wanted).map_err(Failure::Request)?;
+        dependency::check_quota(quota, own, &wanted).map_err(DependencyFailure::Request)?;
         let is_in = |key: &Key| self.partners(group, key).iter().any(|known| same_partner(known, consumer));
-        // One that goes on in another version stays: a provider has one rule for all of them.
+        // A provider whose version changes stays, because a provider has one rule for all versions.
         let names: HashSet<[&str; 4]> = wanted.iter().map(dependency::name).collect();
         let gone = own.iter().filter(|old| !names.contains(&dependency::name(old)));
         let remove_from: Vec<Key> = gone.map(provider_key).collect();
@@ -247,20 +258,26 @@ impl<'a> Rules<'a> {
         Ok(Edits { consumer: consumer.clone(), own, add_to, remove_from, touched })
     }
 
-    /// Adds a request to the group; `false` if it does not fit beside those in it.
-    fn take(&self, group: &mut Group, edits: Option<Edits>, entry: Option<&Entry>, last: usize) -> bool {
+    /// Adds a request to the group. `false` if it does not fit.
+    fn take(
+        &self,
+        group: &mut RequestGroup,
+        edits: Option<Edits>,
+        entry: Option<&Entry>,
+        last: usize,
+    ) -> bool {
         let touched = edits.iter().flat_map(|edits| &edits.touched);
         let fresh: Vec<&Key> = touched.filter(|key| !group.touched.contains(*key)).collect();
         let mut bytes = entry.map_or(0, |entry| entry.key.len());
         for key in &fresh {
-            // As if each were written.
+            // Counts each rule as if it were written.
             bytes += 2 * key.len() + self.known.get(*key).map_or(0, |rule| rule.bytes);
         }
         if let Some(edits) = &edits {
             bytes += edits.own.iter().flat_map(|(_, wanted)| wanted).map(size).sum::<usize>();
             bytes += edits.add_to.len() * size(&edits.consumer);
         }
-        // Beside them the fence.
+        // `<` leaves room for the fence.
         let ops = group.touched.len() + fresh.len() + group.entries.len() + usize::from(entry.is_some());
         let fits = ops + last < MAX_OPS && group.bytes + bytes <= MAX_BYTES;
         if !fits && group.requests > 0 {
@@ -279,14 +296,15 @@ impl<'a> Rules<'a> {
         for key in remove_from {
             self.staged(group, &key).retain(|known| !same_partner(known, &consumer));
         }
-        // After what it names: cut in between, it is applied again.
+        // The consumer's rule is changed after the providers' rules. If the writes are interrupted, the request is applied
+        // again.
         if let Some((key, wanted)) = own {
             *self.staged(group, &key) = wanted;
         }
         true
     }
 
-    fn staged<'b>(&self, group: &'b mut Group, key: &Key) -> &'b mut Vec<ServiceKey> {
+    fn staged<'b>(&self, group: &'b mut RequestGroup, key: &Key) -> &'b mut Vec<ServiceKey> {
         if !group.partners.contains_key(key) {
             group.order.push(Key::clone(key));
         }
@@ -294,24 +312,27 @@ impl<'a> Rules<'a> {
         group.partners.entry(Key::clone(key)).or_insert_with(known)
     }
 
-    async fn write_group(&mut self, group: Group, last: &[Op]) -> Result<Written, Failure> {
-        let Group { mut partners, order, entries, touched, .. } = group;
-        let unknown = Rule::default();
-        let writes: Vec<(Key, (Compare, Op))> = order
+    async fn write_group(
+        &mut self,
+        group: RequestGroup,
+        last: &[Op],
+    ) -> Result<GroupOutcome, DependencyFailure> {
+        let RequestGroup { mut partners, order, entries, touched, .. } = group;
+        let unknown = StoredRule::default();
+        let (changed, writes): (Vec<(Key, Vec<ServiceKey>)>, Vec<_>) = order
             .into_iter()
             .filter_map(|key| {
-                let rule = self.known.get(&key).unwrap_or(&unknown);
-                let write = rule.become_partners(&key, partners.get(&key)?)?;
-                Some((key, write))
+                let partners = partners.remove(&key)?;
+                let write = self.known.get(&key).unwrap_or(&unknown).become_partners(&key, &partners)?;
+                Some(((key, partners), write))
             })
-            .collect();
-        let (changed, writes): (Vec<Key>, Vec<_>) = writes.into_iter().unzip();
+            .unzip();
         let mut fences: Vec<Compare> = self.fence.iter().cloned().collect();
         fences.extend(entries.iter().map(|(key, mod_revision)| Compare::Unchanged {
             key: Key::clone(key),
             mod_revision: *mod_revision,
         }));
-        let written: HashSet<&Key> = changed.iter().collect();
+        let written: HashSet<&Key> = changed.iter().map(|(key, _)| key).collect();
         let unwritten = touched
             .iter()
             .filter(|key| !written.contains(key))
@@ -320,30 +341,29 @@ impl<'a> Rules<'a> {
             fences.extend(unwritten);
         }
         if writes.is_empty() && entries.is_empty() && last.is_empty() && self.fence.is_none() {
-            return Ok(Written::At(None));
+            return Ok(GroupOutcome::At(None));
         }
         let closing: Vec<Op> = entries.iter().map(|(key, _)| Op::Delete(Key::clone(key))).collect();
         let ends = [&closing, last].concat();
         let Some(revisions) = write(self.core, writes, &fences, &ends).await? else {
             return self.why_not(&entries).await;
         };
-        for (key, revision) in changed.into_iter().zip(&revisions) {
-            let partners = partners.remove(&key).unwrap_or_default();
+        for ((key, partners), revision) in changed.into_iter().zip(&revisions) {
             let bytes = partners.iter().map(size).sum();
             self.known_bytes += bytes;
             let revision = Some(*revision).filter(|_| !partners.is_empty());
-            self.known.insert(key, Rule { revision, partners, bytes });
+            self.known.insert(key, StoredRule { revision, partners, bytes });
         }
-        Ok(Written::At(revisions.into_iter().max()))
+        Ok(GroupOutcome::At(revisions.into_iter().max()))
     }
 
-    /// A compare failed: the fence, a key they waited under, or a rule.
-    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<Written, Failure> {
+    /// Finds out which compare failed: the fence, a queue entry, or a rule.
+    async fn why_not(&self, entries: &[(Key, Revision)]) -> Result<GroupOutcome, DependencyFailure> {
         if let Some(Compare::ValueIs { key, value }) = &self.fence {
             let held = self.core.try_read(vec![Op::Get(Key::clone(key))]).await?;
             if held.into_iter().flatten().next().is_none_or(|entry| entry.value != *value) {
                 let error = Error::new(Code::Unavailable, "another node has taken the lock");
-                return Err(Failure::Later(error));
+                return Err(DependencyFailure::Later(error));
             }
         }
         let gets = entries.iter().map(|(key, _)| Op::Get(Key::clone(key))).collect();
@@ -355,12 +375,13 @@ impl<'a> Rules<'a> {
             .filter(|((_, read), found)| *found != Some(*read))
             .map(|((key, _), _)| Key::clone(key))
             .collect();
-        Ok(if overtaken.is_empty() { Written::Not } else { Written::Overtaken(overtaken) })
+        Ok(if overtaken.is_empty() { GroupOutcome::Not } else { GroupOutcome::Overtaken(overtaken) })
     }
 }
 
-/// How many of the first have few enough rules to be looked at together; what they replace is not known yet.
-fn window(requests: &[Request]) -> usize {
+/// How many of the first requests have few enough rules to be applied together. The providers that they replace are not known
+/// yet.
+fn window(requests: &[DependencyRequest]) -> usize {
     let mut rules = 0;
     let fitting = requests.iter().take_while(|request| {
         rules += 1 + request.dependency.providers.len();
@@ -369,7 +390,7 @@ fn window(requests: &[Request]) -> usize {
     fitting.count().max(1)
 }
 
-/// About the bytes of a partner in a rule.
+/// The approximate number of bytes of a partner in a rule.
 fn size(key: &ServiceKey) -> usize {
     let texts = [&key.tenant, &key.environment, &key.app_id, &key.service_name, &key.alias, &key.version];
     PARTNER_FRAME + texts.into_iter().map(String::len).sum::<usize>()

@@ -1,4 +1,4 @@
-//! Dependency rules as the store holds them: read exactly, written under compares within the store's limits.
+//! Reads dependency rules from the store, and writes them under compares within the limits of the store.
 
 use bytes::Bytes;
 use futures_util::future::try_join_all;
@@ -10,26 +10,25 @@ use crate::domain::json;
 use crate::domain::{ServiceKey, Tenant};
 use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, keys};
 
-/// Operations of one transaction, and compares, below the store's limit of 128.
+/// How many operations and how many compares one transaction has. The limit of the store is 128.
 pub(super) const MAX_OPS: usize = 120;
-/// Bytes of one transaction, below the store's limit of 1.5 MiB; a single larger rule goes alone.
+/// How many bytes one transaction has, except a single larger rule. The limit of the store is 1.5 MiB.
 pub(super) const MAX_BYTES: usize = 1_000_000;
-/// Rules read at once: each may have a megabyte.
+/// How many rules are read at once. A rule may have a megabyte.
 const READ_AT_ONCE: usize = 40;
 
-/// A rule as stored.
+/// A rule in the store.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Rule {
-    /// Of the last write; `None` if there is none.
+pub(super) struct StoredRule {
+    /// The revision of the last write. `None` if the rule does not exist.
     pub revision: Option<Revision>,
-    /// The partners in it.
     pub partners: Vec<ServiceKey>,
-    /// About its size in the store.
+    /// Its approximate size in the store.
     pub bytes: usize,
 }
 
-impl Rule {
-    /// That it is as it was read.
+impl StoredRule {
+    /// Compares that the rule is as it was read.
     pub fn compare(&self, key: &Key) -> Compare {
         let key = Key::clone(key);
         match self.revision {
@@ -40,12 +39,12 @@ impl Rule {
 
     fn new(stored: Option<Entry>) -> Self {
         let Some(entry) = stored else { return Self::default() };
-        // What cannot be read holds nobody; it is written anew.
+        // An unreadable rule has no partners, and the next write replaces it.
         let partners = json::decode::<Partners>(&entry.value).unwrap_or_default().keys;
         Self { revision: Some(entry.mod_revision), partners, bytes: entry.value.len() }
     }
 
-    /// The write that leaves these partners, with its compare; `None` if they are what is there.
+    /// The write that sets these partners, with its compare. `None` if nothing changes.
     pub fn become_partners(&self, key: &Key, partners: &[ServiceKey]) -> Option<(Compare, Op)> {
         if self.partners == partners {
             return None;
@@ -64,28 +63,31 @@ fn name_of(key: &ServiceKey) -> ServiceName {
     ServiceName::new(Tenant::from(key.tenant.as_str()), &key.environment, &key.app_id, &key.service_name)
 }
 
-/// Where the providers of a consumer stand.
+/// The key of the rule with the providers of a consumer.
 pub(super) fn consumer_key(consumer: &ServiceKey) -> Key {
     keys::consumer_rule(&name_of(consumer), &consumer.version)
 }
 
-/// Where the consumers of a provider stand.
+/// The key of the rule with the consumers of a provider.
 pub(super) fn provider_key(provider: &ServiceKey) -> Key {
     keys::provider_rule(&name_of(provider), ALL_VERSIONS)
 }
 
-/// Reads rules, in the order of their keys.
-pub(super) async fn read_rules(core: &RegistryCore, rule_keys: &[Key]) -> Result<Vec<Rule>, StoreError> {
+/// Reads rules. The result has the order of `rule_keys`.
+pub(super) async fn read_rules(
+    core: &RegistryCore,
+    rule_keys: &[Key],
+) -> Result<Vec<StoredRule>, StoreError> {
     let chunks = rule_keys.chunks(READ_AT_ONCE).map(|chunk| {
         let gets = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
         core.try_read(gets)
     });
     let found = try_join_all(chunks).await?.into_iter().flatten();
-    Ok(found.map(|mut entries| Rule::new(entries.pop())).collect())
+    Ok(found.map(|mut entries| StoredRule::new(entries.pop())).collect())
 }
 
-/// Writes in as few transactions as the limits allow, each under the fences, `last` with the last one; `None` if a compare
-/// failed, else the revision of each write, in order.
+/// Writes in as few transactions as the limits allow. Each one compares the fences, and the last one also does `last`. Returns
+/// the revision of each write, in order. `None` if a compare failed.
 pub(super) async fn write(
     core: &RegistryCore,
     writes: Vec<(Compare, Op)>,
@@ -118,7 +120,7 @@ pub(super) async fn write(
         if !outcome.succeeded {
             return Ok(None);
         }
-        // One where only what goes with the last was written; none where there are only compares.
+        // One revision if only `last` was written. None if there were only compares.
         let count = count.max(usize::from(outcome.changed));
         revisions.extend(std::iter::repeat_n(outcome.revision, count));
     }

@@ -1,4 +1,4 @@
-//! Dependency requests that wait to be applied on a store without a queue of its own.
+//! Dependency requests that wait to be applied, on a store without a queue for them.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -9,46 +9,47 @@ use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
 use crate::error::{Code, Error};
 
-/// Requests that may wait; a further one is refused.
+/// How many requests may wait. A further one is rejected.
 const MAX_WAITING: usize = 10_000;
-/// Providers in the requests that may wait: a few hundred bytes each.
+/// How many providers the waiting requests may have, a few hundred bytes each.
 const MAX_WAITING_PROVIDERS: usize = 200_000;
-/// Requests applied together.
+/// How many requests are applied together.
 const MAX_TOGETHER: usize = 1_000;
 
-/// What became of a request: a revision at which it is done.
-pub(super) type Outcome = Result<Option<Revision>, Error>;
+/// The revision at which a request is applied. `None` if there was nothing to write.
+pub(super) type DirectOutcome = Result<Option<Revision>, Error>;
 
-/// The requests that wait. Lives on the actor's thread.
+/// The waiting requests. Lives on the actor's thread.
 #[derive(Default)]
-pub(super) struct Waiting {
-    requests: RefCell<Requests>,
-    /// Whoever has the turn applies what waits, for all.
+pub(super) struct WaitingDependencies {
+    requests: RefCell<DirectQueue>,
+    /// The caller that has the turn applies the waiting requests of all callers.
     turn: Mutex<()>,
 }
 
 #[derive(Default)]
-struct Requests {
-    queue: VecDeque<Direct>,
-    /// Providers in them.
+struct DirectQueue {
+    queue: VecDeque<DirectRequest>,
+    /// How many providers they have.
     providers: usize,
 }
 
-/// One of them.
-pub(super) struct Direct {
-    /// What is asked for.
+/// A waiting request.
+pub(super) struct DirectRequest {
     pub(super) request: Dependency,
-    /// Takes what became of it.
-    pub(super) reply: oneshot::Sender<Outcome>,
+    pub(super) reply: oneshot::Sender<DirectOutcome>,
 }
 
-impl Waiting {
-    /// Adds requests, all or none, and says where to learn what became of each.
-    pub(super) fn add(&self, requests: Vec<Dependency>) -> Result<Vec<oneshot::Receiver<Outcome>>, Error> {
+impl WaitingDependencies {
+    /// Adds all requests or none. Each receiver gets the outcome of one request.
+    pub(super) fn add(
+        &self,
+        requests: Vec<Dependency>,
+    ) -> Result<Vec<oneshot::Receiver<DirectOutcome>>, Error> {
         let mut waiting = self.requests.borrow_mut();
         let providers =
             waiting.providers + requests.iter().map(|request| request.providers.len()).sum::<usize>();
-        // However large, what comes to an empty queue is taken: it has passed the quota.
+        // An empty queue takes requests of any size, because they have passed the quota.
         let is_full = waiting.queue.len() + requests.len() > MAX_WAITING || providers > MAX_WAITING_PROVIDERS;
         if is_full && !waiting.queue.is_empty() {
             return Err(Error::new(Code::Unavailable, "too many changes of dependencies wait, try again"));
@@ -56,22 +57,22 @@ impl Waiting {
         waiting.providers = providers;
         let add = |request| {
             let (reply, outcome) = oneshot::channel();
-            waiting.queue.push_back(Direct { request, reply });
+            waiting.queue.push_back(DirectRequest { request, reply });
             outcome
         };
         Ok(requests.into_iter().map(add).collect())
     }
 
-    /// Takes what waits, up to a number, in the order it came.
-    pub(super) fn take(&self) -> Vec<Direct> {
+    /// Takes waiting requests in the order they came, up to [`MAX_TOGETHER`].
+    pub(super) fn take(&self) -> Vec<DirectRequest> {
         let mut waiting = self.requests.borrow_mut();
         let count = waiting.queue.len().min(MAX_TOGETHER);
-        let taken: Vec<Direct> = waiting.queue.drain(..count).collect();
+        let taken: Vec<DirectRequest> = waiting.queue.drain(..count).collect();
         waiting.providers -= taken.iter().map(|direct| direct.request.providers.len()).sum::<usize>();
         taken
     }
 
-    /// Waits for the turn to apply what waits.
+    /// Waits for the turn to apply the waiting requests.
     pub(super) async fn turn(&self) -> MutexGuard<'_, ()> {
         self.turn.lock().await
     }
@@ -90,7 +91,7 @@ mod tests {
 
     #[test]
     fn what_waits_is_bounded_in_number_and_in_providers() {
-        let waiting = Waiting::default();
+        let waiting = WaitingDependencies::default();
         waiting.add(requests(MAX_WAITING - 1, 0)).unwrap();
         assert!(waiting.add(requests(2, 0)).is_err());
         waiting.add(requests(1, 0)).unwrap();

@@ -1,14 +1,13 @@
-//! Why a dependency request is not applied. What the store said is kept as it is until a client is told: whether a request
-//! is tried again depends on that, not on a client's error code.
+//! Why a dependency request is not applied. The error of the store is kept until a client is answered, because whether a
+//! request is tried again depends on it, not on the error code for the client.
 
 use super::core::store_error;
 use crate::error::Error;
 use crate::store::StoreError;
 
-/// Why a dependency request is not applied.
 #[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Failure {
-    /// The store did not take its writes.
+pub(super) enum DependencyFailure {
+    /// The store rejected or did not answer its writes.
     #[error("{0}")]
     Store(#[from] StoreError),
     /// It breaks a rule of the registry.
@@ -19,8 +18,8 @@ pub(super) enum Failure {
     Later(Error),
 }
 
-impl Failure {
-    /// Whether the same request would fail again, so that nothing may wait behind it.
+impl DependencyFailure {
+    /// Whether the same request would fail again. Then no other request may wait for it.
     pub(super) fn is_final(&self) -> bool {
         match self {
             Self::Store(error) => error.is_final(),
@@ -30,12 +29,11 @@ impl Failure {
     }
 }
 
-/// What a client is told.
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
+impl From<DependencyFailure> for Error {
+    fn from(failure: DependencyFailure) -> Self {
         match failure {
-            Failure::Store(error) => store_error(&error),
-            Failure::Request(error) | Failure::Later(error) => error,
+            DependencyFailure::Store(error) => store_error(&error),
+            DependencyFailure::Request(error) | DependencyFailure::Later(error) => error,
         }
     }
 }

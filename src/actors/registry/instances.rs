@@ -8,8 +8,8 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
-    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceChange, RegisterInstance,
-    Reply, RestoreInstance, UnregisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceEdit, RegisterInstance,
+    RestoreInstance, UnregisterInstance, WriteReply,
 };
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
 use crate::domain::event::{InstanceRef, Revision};
@@ -26,20 +26,20 @@ const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
 const NO_INSTANCE: &str = "Service instance does not exist.";
 
-/// TTL of a late goodbye, seconds: longer than what is being written again may be on its way.
+/// The TTL of a late goodbye in seconds. Longer than the write of an instance that is written again takes.
 const LATE_GOODBYE_TTL: i64 = 60;
-/// Transactions of a change of many that wait at once, so that others get their turn.
+/// How many transactions of one [`ChangeStatusWhere`] wait at once, so that other writes get their turn.
 const BULK_AT_ONCE: usize = 1_000;
 
-/// The keys an instance lives under, and that of its service.
-struct Keys {
+/// The keys of an instance, and the key of its service.
+struct InstanceKeys {
     service: Key,
     document: Key,
     lease: Key,
     overrides: Key,
 }
 
-impl Keys {
+impl InstanceKeys {
     fn new(tenant: &Tenant, service: &ServiceId, instance: &str) -> Self {
         Self {
             service: keys::service(tenant, service.as_str()),
@@ -49,7 +49,7 @@ impl Keys {
         }
     }
 
-    /// All it needs, on one lease.
+    /// Puts all keys of the instance, on one lease.
     fn puts(&self, document: &Bytes, properties: PropertiesFrom, lease: LeaseId) -> Vec<Op> {
         let lease_text = Bytes::from(lease.to_string());
         let mut puts = vec![
@@ -60,28 +60,28 @@ impl Keys {
         puts
     }
 
-    /// Says whose the properties are.
+    /// Puts the key that says that a request has replaced the properties, if so.
     fn mark(&self, properties: PropertiesFrom, lease: LeaseId) -> Option<Op> {
         let put = Op::Put { key: Key::clone(&self.overrides), value: Bytes::new(), lease: Some(lease) };
         (properties == PropertiesFrom::Request).then_some(put)
     }
 
-    /// Service, document, lease: what a failed write needs to know.
+    /// Reads the service, the document and the lease, for a write whose compares fail.
     fn reads(&self) -> Vec<Op> {
         [&self.service, &self.document, &self.lease].map(|key| Op::Get(Key::clone(key))).into()
     }
 }
 
-/// What [`Keys::reads`] found.
-struct Found {
+/// What [`InstanceKeys::reads`] found.
+struct FoundInstance {
     has_service: bool,
     document: Option<Entry>,
     lease: Option<LeaseId>,
-    /// Of the last write of document or lease; `None` unless both are there.
+    /// The revision of the last write of document or lease. `None` unless both are there.
     revision: Option<Revision>,
 }
 
-impl Found {
+impl FoundInstance {
     fn new(outcome: TxnOutcome) -> Self {
         let mut reads = outcome.reads.into_iter().map(|mut entries| entries.pop());
         let mut next = || reads.next().flatten();
@@ -93,15 +93,15 @@ impl Found {
     }
 }
 
-/// A registered instance, as the snapshot shows it.
-struct Known {
+/// A registered instance that the snapshot shows.
+struct KnownInstance {
     entry: Arc<InstanceEntry>,
     document: Instance,
     properties: PropertiesFrom,
 }
 
-impl Known {
-    /// What the snapshot shows under an id; nothing under an empty one.
+impl KnownInstance {
+    /// Finds the id of the message in the snapshot. An empty id finds nothing.
     fn find(core: &RegistryCore, message: &RegisterInstance) -> Result<Option<Self>, Error> {
         let RegisterInstance { tenant, service, instance, .. } = message;
         let id = &instance.instance_id;
@@ -113,13 +113,13 @@ impl Known {
     }
 }
 
-/// The document an owner sends, completed; of a known instance with what a registration does not change.
+/// Completes the document that an owner sends. Keeps what a registration does not change in a known instance.
 fn document_of(
     core: &RegistryCore,
     message: &RegisterInstance,
     service: &ServiceView,
     id: String,
-    known: Option<&Known>,
+    known: Option<&KnownInstance>,
 ) -> (Instance, PropertiesFrom) {
     let mut document = message.instance.clone();
     let mut properties = PropertiesFrom::Registration;
@@ -132,10 +132,10 @@ fn document_of(
 }
 
 /// Registers an instance.
-pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> Reply<InstanceId> {
+pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> WriteReply<InstanceId> {
     let RegisterInstance { tenant, service, instance, author, .. } = &message;
     let given = &instance.instance_id;
-    // A new id is written by nobody else.
+    // Nobody else writes a new id.
     let _turn = if given.is_empty() {
         None
     } else {
@@ -148,7 +148,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             Author::Client => core.service(tenant, service.as_str(), NO_SERVICE).await?,
             Author::Node => core.any_service(tenant, service.as_str(), NO_SERVICE).await?,
         };
-        let known = Known::find(&core, &message)?;
+        let known = KnownInstance::find(&core, &message)?;
         let is_new = known.is_none();
         if let Some(known) = known {
             match replace(&core, &message, &view, &known).await? {
@@ -156,7 +156,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
                 Replaced::Gone => {}
             }
         }
-        // One that is shown counts already, also if its lease has just ended.
+        // An instance that is shown counts already, even if its lease has just ended.
         if is_new && *author == Author::Client {
             core.check_quota("INSTANCE", core.rules.quotas.instances, tenant, |usage| usage.instances)
                 .await?;
@@ -165,16 +165,16 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             "" => (Uuid::new_v4().simple().to_string(), IdKnown::Here),
             given => (given.to_owned(), IdKnown::Outside),
         };
-        // Still shown, as one whose expiry is held: it lives, and keeps what it would keep.
-        let shown = Known::find(&core, &message)?;
+        // If the instance is still shown because its expiry is held, it keeps what a living instance keeps.
+        let shown = KnownInstance::find(&core, &message)?;
         let (document, properties) = document_of(&core, &message, &view, id, shown.as_ref());
-        let at = Keys::new(tenant, service, &document.instance_id);
+        let at = InstanceKeys::new(tenant, service, &document.instance_id);
         let json = Bytes::from(json::encode(&document));
         let ttl_seconds = document.ttl_seconds(&core.rules.instances);
-        match create(&core, &at, &New { json, properties, ttl_seconds }, None, id_known).await? {
+        match create(&core, &at, &NewInstance { json, properties, ttl_seconds }, None, id_known).await? {
             Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
-            // Another node registered it a moment ago: once the snapshot has it, it is compared and replaced.
+            // Another node registered it a moment ago. When the snapshot shows it, the next try replaces it.
             Created::Exists(revision) => core.catch_up_with(revision).await,
         }
     }
@@ -186,27 +186,27 @@ enum Created {
     Exists(Option<Revision>),
 }
 
-/// Who knows the id of an instance that is created.
+/// Who knows the id of an instance before it is created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdKnown {
-    /// Nobody before the answer.
+    /// Only this node, until it answers.
     Here,
-    /// Its owner, who may turn to any node with it.
+    /// Its owner too, who may send it to any node.
     Outside,
 }
 
-/// What is put of an instance that is not there.
-struct New {
+/// The instance to create.
+struct NewInstance {
     json: Bytes,
     properties: PropertiesFrom,
     ttl_seconds: i64,
 }
 
-/// Puts an instance that must not exist, on a lease of its own; not if this other key exists.
+/// Puts an instance on a lease of its own, if neither it nor the key `unless` exists.
 async fn create(
     core: &RegistryCore,
-    at: &Keys,
-    new: &New,
+    at: &InstanceKeys,
+    new: &NewInstance,
     unless: Option<&Key>,
     id: IdKnown,
 ) -> Result<Created, Error> {
@@ -222,13 +222,13 @@ async fn create(
         let mut outcome = core.batcher.submit(txn.clone()).await;
         let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
         if is_unsure && !deadline.is_over() {
-            // The same write again: committed before, it now fails on its own document, which the reads show.
+            // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
             outcome = core.batcher.submit(txn).await;
         }
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome)),
             Ok(outcome) => {
-                let found = Found::new(outcome);
+                let found = FoundInstance::new(outcome);
                 if let (Some(document), Some(held)) = (&found.document, found.lease)
                     && held == lease
                 {
@@ -250,8 +250,9 @@ async fn create(
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
             Err(error) => {
                 is_unsure |= matches!(error, StoreError::Unknown { .. });
-                // Maybe written. Without its lease it cannot stand; but its owner may have registered it again meanwhile, here
-                // or elsewhere, and been told that it is there. Then it ends by itself if nobody beats for it.
+                // The instance may have been written. If nobody else knows its id, its lease is revoked, and it ends. But if
+                // its owner knows the id, the owner may have registered it again meanwhile, here or at another node, and may
+                // have been answered that it is there. Then the lease stays, and the instance ends if no heartbeat comes.
                 if !is_unsure || id == IdKnown::Here {
                     core.leases.discard(vec![lease]);
                 }
@@ -266,23 +267,23 @@ enum Replaced {
     Gone,
 }
 
-/// A known id registers again: an equal document only renews the lease, a changed one replaces the document, but for what
-/// [`Instance::keep`] says. With another TTL, if it hung on no lease, or if its lease cannot be renewed, it comes onto a new
-/// one. That the properties are whose the snapshot says needs no compare of its own: it changes only with the document.
+/// Registers a known id again. An equal document only renews the lease. A changed document replaces the stored one, except what
+/// [`Instance::keep`] keeps. The instance moves to a new lease if its TTL changes, if it has no lease, or if its lease cannot
+/// be renewed. Where the properties come from needs no compare of its own, because that changes only with the document.
 async fn replace(
     core: &RegistryCore,
     message: &RegisterInstance,
     service: &ServiceView,
-    known: &Known,
+    known: &KnownInstance,
 ) -> Result<Replaced, Error> {
     let id = InstanceId::from(message.instance.instance_id.as_str());
     let (mut document, properties) = document_of(core, message, service, id.to_string(), Some(known));
-    let Known { entry: known, document: stored, .. } = known;
+    let KnownInstance { entry: known, document: stored, .. } = known;
     let ttl = document.ttl_seconds(&core.rules.instances);
     let keeps_lease =
         message.former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
     let is_equal = keeps_lease && document.same_as_registered(stored);
-    let at = Keys::new(&message.tenant, &service.id, id.as_str());
+    let at = InstanceKeys::new(&message.tenant, &service.id, id.as_str());
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
@@ -294,28 +295,29 @@ async fn replace(
             None => Compare::Absent(Key::clone(&at.lease)),
         },
     ];
-    // What is equal is not written, but its owner is told that it is there: it may have been unregistered a moment ago
-    // through another node, which has not ended its lease yet.
+    // An equal document is not written. But before the owner is answered that the instance is there, the store is asked,
+    // because the instance may have been unregistered through another node that has not ended its lease yet.
     let look = is_equal.then(|| Txn { compares: compares.clone(), then: Vec::new(), otherwise: at.reads() });
     let look = async { Some(core.batcher.submit(look?).await) };
-    // Registering again is a sign of life too. Renewed first: what is written on a lease whose time is over goes with it.
+    // Registering again counts as a heartbeat. The lease is renewed first, because a write on an expired lease ends with it.
     let is_renewed = match known.lease.as_ref().filter(|_| keeps_lease) {
         None => false,
         Some(mark) => match tokio::join!(renew(core, mark), look) {
             (KeepAlive::Renewed(_), Some(Ok(other))) if !other.succeeded => {
-                core.catch_up_with(Found::new(other).revision).await;
+                core.catch_up_with(FoundInstance::new(other).revision).await;
                 return Ok(Replaced::Gone);
             }
             (KeepAlive::Renewed(_), Some(_)) => return Ok(Replaced::Done(unchanged(id))),
             (KeepAlive::Renewed(_), None) => true,
             (KeepAlive::NotFound, _) => {
-                // Its keys go with it; the compares of the next try decide.
+                // The keys go with the lease. The compares of the next try decide.
                 core.freshness.catch_up().await;
                 return Ok(Replaced::Gone);
             }
-            // It may be over and not yet ended by the store, for seconds when many are: nobody has to wait for that.
+            // The lease may be over and not yet ended by the store, which takes seconds if there are many. Nobody waits for
+            // that.
             (KeepAlive::Unanswered(why), _) => {
-                log::debug!("lease {} is not renewed, a new one takes its place: {why}", mark.lease());
+                log::debug!("lease {} is not renewed, a new lease replaces it: {why}", mark.lease());
                 false
             }
         },
@@ -336,14 +338,16 @@ async fn replace(
     let mut outcome = core.batcher.submit(txn.clone()).await;
     let is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
     if is_unsure {
-        // The same write again: committed before, it now fails on its own document, which the reads show.
+        // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
         outcome = core.batcher.submit(txn).await;
     }
     let written = match outcome {
-        Ok(outcome) => Written::of(outcome, lease, moves),
-        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => Written::Not(None),
+        Ok(outcome) => ReplaceOutcome::of(outcome, lease, moves),
+        Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) if !is_unsure => {
+            ReplaceOutcome::Not(None)
+        }
         Err(error) => {
-            // Maybe written: the instance may hang on either lease, so neither is revoked. The other ends by itself.
+            // If the outcome is unknown, the instance may be on either lease, so none is revoked. The other one expires.
             if moves && !is_unsure {
                 core.leases.discard(vec![lease]);
             }
@@ -351,13 +355,13 @@ async fn replace(
         }
     };
     match written {
-        Written::At(revision) => {
+        ReplaceOutcome::At(revision) => {
             if moves {
                 core.leases.discard(held.into_iter().collect());
             }
             Ok(Replaced::Done(Committed { value: id, revision: Some(revision) }))
         }
-        Written::Not(there) => {
+        ReplaceOutcome::Not(there) => {
             if moves {
                 core.leases.discard(vec![lease]);
             }
@@ -367,21 +371,21 @@ async fn replace(
     }
 }
 
-/// What became of a replacement.
-enum Written {
+/// The outcome of a replacement.
+enum ReplaceOutcome {
     At(Revision),
-    /// The revision of what is there instead, if it is known.
+    /// Not written. The revision of what is there instead, if known.
     Not(Option<Revision>),
 }
 
-impl Written {
+impl ReplaceOutcome {
     fn of(outcome: TxnOutcome, lease: LeaseId, moves: bool) -> Self {
         if outcome.succeeded {
             return Self::At(outcome.revision);
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         match found.revision {
-            // Written by the try before. Nobody else can have put this lease there.
+            // The first try wrote it, because nobody else can have put this lease there.
             Some(revision) if moves && found.lease == Some(lease) => Self::At(revision),
             there => Self::Not(there),
         }
@@ -398,13 +402,13 @@ async fn renew(core: &RegistryCore, mark: &LeaseMark) -> KeepAlive {
     answer
 }
 
-/// Writes an instance again that its store let expire.
-pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> Reply<()> {
+/// Writes an instance again whose lease expired although heartbeats came.
+pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) -> WriteReply<()> {
     let RestoreInstance { tenant, service, instance, json, properties, former_lease } = message;
     let ttl_seconds = parse(&json)?.ttl_seconds(&core.rules.instances);
-    let at = Keys::new(&tenant, &service, instance.as_str());
+    let at = InstanceKeys::new(&tenant, &service, instance.as_str());
     let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
-    let new = New { json, properties, ttl_seconds };
+    let new = NewInstance { json, properties, ttl_seconds };
     match create(&core, &at, &new, Some(&goodbye), IdKnown::Outside).await? {
         Created::Done(outcome) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
@@ -412,10 +416,10 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
     }
 }
 
-/// An owner says goodbye: the lease key goes before the document, which tells every node that this is no expiry.
-pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> Reply<()> {
+/// Unregisters an instance. Deletes the lease key before the document, so that every node takes this for a goodbye.
+pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstance) -> WriteReply<()> {
     let UnregisterInstance { tenant, service, instance, unless_below, .. } = &message;
-    let at = Keys::new(tenant, service, instance.as_str());
+    let at = InstanceKeys::new(tenant, service, instance.as_str());
     let _turn = core.turn(&at.document).await?;
     let mut lease = known_lease(&core, &message).await?;
     let mut deadline = core.deadline();
@@ -436,7 +440,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstan
         if outcome.reads.get(others_at).is_some_and(|others| !others.is_empty()) {
             return Ok(unchanged(()));
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         lease = match found.lease {
             Some(other) => other,
             None if found.document.is_some() => return Err(Error::new(Code::InstanceNotExists, NO_LEASE)),
@@ -450,21 +454,22 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstan
 
 enum LateGoodbye {
     Said(Committed<()>),
-    /// It is there again; the lease to try next.
+    /// Not said, because the instance is there again. The lease to try next.
     NotYet(LeaseId),
 }
 
-/// A goodbye of an instance whose lease has ended, and which is still shown: it waits or is held. Its keys are gone, so
-/// another one tells every node; while that is there, no node writes the instance again for its former lease.
+/// Says goodbye for an instance whose lease has ended and which is still shown, because its expiry waits or is held. The keys
+/// of the instance are gone, so another key tells every node. While that key exists, no node writes the instance again for its
+/// former lease.
 async fn unregister_expired(
     core: &RegistryCore,
     message: &UnregisterInstance,
-    at: &Keys,
+    at: &InstanceKeys,
     lease: LeaseId,
 ) -> Result<LateGoodbye, Error> {
     let UnregisterInstance { tenant, service, instance, .. } = message;
     let not_exists = || Error::new(Code::InstanceNotExists, NO_LEASE);
-    // Somebody else's goodbye that the watch has not brought yet is none of this instance's owner.
+    // If the watch has not brought an earlier goodbye yet, this one must fail.
     core.be_current().await?;
     let snapshot = core.reader.load_full();
     let shown = snapshot.instance(tenant, service.as_str(), instance.as_str()).ok_or_else(not_exists)?;
@@ -483,7 +488,7 @@ async fn unregister_expired(
     {
         return Ok(LateGoodbye::Said(committed((), outcome)));
     }
-    // Maybe written all the same: of what was refused nothing stands then.
+    // The key may have been written despite an error. Revoking its lease removes it.
     core.leases.discard(vec![kept]);
     let outcome = outcome?;
     if outcome.reads.into_iter().flatten().next().is_some() {
@@ -505,11 +510,11 @@ async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Resul
     lease.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_LEASE))
 }
 
-/// Changes an instance document under compares; its lease stays.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> Reply<()> {
+/// Changes an instance document under compares. Its lease stays.
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> WriteReply<()> {
     let ChangeInstance { tenant, service, instance, change } = message;
-    let at = Keys::new(&tenant, &service, instance.as_str());
-    let is_asked = !matches!(change, InstanceChange::AddConfigured);
+    let at = InstanceKeys::new(&tenant, &service, instance.as_str());
+    let is_asked = !matches!(change, InstanceEdit::AddConfigured);
     let claim = if is_asked { None } else { core.claim(Key::clone(&at.document)) };
     if !is_asked && claim.is_none() {
         return Ok(unchanged(()));
@@ -534,7 +539,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         ];
         let value = Bytes::from(json::encode(&document));
         let mut then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(held) }];
-        if matches!(change, InstanceChange::Properties(_)) {
+        if matches!(change, InstanceEdit::Properties(_)) {
             then.extend(at.mark(PropertiesFrom::Request, held));
         }
         let outcome = match core.batcher.submit(Txn { compares, then, otherwise: at.reads() }).await {
@@ -547,7 +552,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
         if outcome.succeeded {
             return Ok(committed((), &outcome));
         }
-        let found = Found::new(outcome);
+        let found = FoundInstance::new(outcome);
         let entry = found.document.filter(|_| found.has_service);
         let entry = entry.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
         (json, mod_revision, lease) = (entry.value, entry.mod_revision, found.lease);
@@ -555,18 +560,18 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> R
 }
 
 /// `false` if there is nothing to write.
-fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap, now: u64) -> bool {
+fn apply(document: &mut Instance, change: &InstanceEdit, configured: &TextMap, now: u64) -> bool {
     match change {
-        InstanceChange::Status(status) => document.status.clone_from(status),
-        InstanceChange::BulkStatus(status) => {
+        InstanceEdit::Status(status) => document.status.clone_from(status),
+        InstanceEdit::BulkStatus(status) => {
             document.status.clone_from(status);
             return true;
         }
-        InstanceChange::Properties(properties) => {
+        InstanceEdit::Properties(properties) => {
             document.properties.clone_from(properties);
             document.add_configured(configured);
         }
-        InstanceChange::AddConfigured => {
+        InstanceEdit::AddConfigured => {
             if !document.add_configured(configured) {
                 return false;
             }
@@ -576,8 +581,11 @@ fn apply(document: &mut Instance, change: &InstanceChange, configured: &TextMap,
     true
 }
 
-/// Sets a status on many, never on the registry's own instances; each is a transaction of its own, together in batches.
-pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeStatusWhere) -> Reply<usize> {
+/// Sets the status of many instances, except the registry's own instances. Each instance is a transaction of its own.
+pub(super) async fn change_status_where(
+    core: Rc<RegistryCore>,
+    message: ChangeStatusWhere,
+) -> WriteReply<usize> {
     let ChangeStatusWhere { tenant, properties, status } = message;
     core.be_current().await?;
     let targets: Vec<_> = {
@@ -588,7 +596,7 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
         entries.map(|(service, (id, entry))| (service.clone(), id.clone(), Arc::clone(entry))).collect()
     };
     let (mut changed, mut revision) = (0, None);
-    // Documents are read and written a chunk at a time: others get their turn, and few are held.
+    // One chunk at a time, so that other writes get their turn and few documents are in memory.
     for chunk in targets.chunks(BULK_AT_ONCE) {
         let mut writes = Vec::new();
         for (service, id, entry) in chunk {
@@ -605,9 +613,9 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
                 }
                 Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
                 Err(error) => return Err(store_error(&error)),
-                // Somebody wrote it meanwhile: once more, with what it is now. Gone by now is fine.
+                // The instance was written meanwhile. Try again with its new document. If it is gone, that is fine.
                 Ok(_) => {
-                    let change = InstanceChange::BulkStatus(status.clone());
+                    let change = InstanceEdit::BulkStatus(status.clone());
                     let (service, instance) = ((*service).clone(), (*instance).clone());
                     let again = ChangeInstance { tenant: tenant.clone(), service, instance, change };
                     match self::change(Rc::clone(&core), again).await {
@@ -625,7 +633,7 @@ pub(super) async fn change_status_where(core: Rc<RegistryCore>, message: ChangeS
     Ok(Committed { value: changed, revision })
 }
 
-/// The write that sets a status; `None` if the instance has it, lacks a property or hangs on no lease.
+/// The write that sets a status. `None` if the instance has the status, lacks a property, or has no lease.
 fn status_write(
     tenant: &Tenant,
     service: &ServiceId,
@@ -641,7 +649,7 @@ fn status_write(
         return None;
     }
     status.clone_into(&mut document.status);
-    let at = Keys::new(tenant, service, id.as_str());
+    let at = InstanceKeys::new(tenant, service, id.as_str());
     let value = Bytes::from(json::encode(&document));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),

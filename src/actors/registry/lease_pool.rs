@@ -1,7 +1,7 @@
-//! Leases granted ahead, where a grant costs a consensus round: a registration then pays one round instead of two.
+//! Leases granted ahead, for stores where a grant costs a round trip. A registration then takes one round trip instead of two.
 //!
-//! A lease ages from its grant, so one is used only while young; what grows old is revoked. How many are kept follows
-//! the rate of the last second, a TTL at a time. Where grants are free there is no pool.
+//! The time of a lease runs from its grant. So a lease is used only while it is young, and revoked when it is old. For each
+//! TTL, as many leases are kept as were taken in the last second. For stores where a grant costs nothing there is no pool.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -12,45 +12,44 @@ use std::time::Duration;
 use crate::clock::{Clock, Monotonic};
 use crate::store::{GrantCost, LeaseId, Reason, Store, StoreError};
 
-/// Oldest age at which a pooled lease is used, unless a tenth of its TTL is less.
+/// The oldest age at which a pooled lease is used, unless a tenth of its TTL is less.
 const MAX_AGE: Duration = Duration::from_secs(2);
-/// Takes within a second from which on granting ahead pays.
+/// How many leases must be taken within a second before leases are granted ahead.
 const WORTH_POOLING: usize = 20;
-/// Most leases kept for one TTL.
+/// How many leases are kept for one TTL.
 const MAX_KEPT: usize = 8_000;
-/// Grants on their way at once for one TTL.
+/// How many grants are on their way at once for one TTL.
 const MAX_GRANTING: usize = 64;
-/// TTLs that keep a pool; a client that sends ever new ones must not grow it.
+/// How many TTLs have a pool, so that a client that keeps sending new TTLs takes no more memory.
 const MAX_TTLS: usize = 64;
-/// Leases that wait to be revoked because the store did not answer; the oldest are left to end by themselves.
+/// How many leases wait to be revoked because the store did not answer. The oldest ones are left to expire.
 const MAX_DOOMED: usize = 100_000;
 
-/// Hands out leases. Lives on one thread; clones share one pool.
+/// Hands out leases. Lives on one thread. Clones share the pools.
 #[derive(Clone)]
 pub struct LeasePool {
     store: Arc<dyn Store>,
     clock: Clock,
-    pools: Rc<RefCell<HashMap<i64, Pool>>>,
+    pools: Rc<RefCell<HashMap<i64, TtlPool>>>,
     doomed: Rc<RefCell<VecDeque<LeaseId>>>,
 }
 
 #[derive(Default)]
-struct Pool {
+struct TtlPool {
     ready: VecDeque<(LeaseId, Monotonic)>,
     granting: usize,
-    /// Start of the current second, takes in it, takes in the one before.
+    /// The start of the current second, the takes in it, and the takes in the second before.
     window: Monotonic,
     takes: usize,
     last_takes: usize,
 }
 
 impl LeasePool {
-    /// A pool in front of a store.
     pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
         Self { store, clock, pools: Rc::default(), doomed: Rc::default() }
     }
 
-    /// A lease of this TTL, young enough to be used now.
+    /// A lease with this TTL that is young enough to be used now.
     pub async fn take(&self, ttl_seconds: i64) -> Result<LeaseId, StoreError> {
         if self.store.grant_cost() == GrantCost::RoundTrip
             && let Some(lease) = self.take_ready(ttl_seconds)
@@ -86,7 +85,7 @@ impl LeasePool {
     }
 
     async fn refill(self, ttl_seconds: i64) {
-        // Ages from before it was sent: the store starts counting somewhere in between.
+        // The age counts from before the grant was sent, because the store starts the TTL somewhere in between.
         let granted = self.clock.monotonic();
         let lease = self.store.grant(ttl_seconds).await;
         let mut pools = self.pools.borrow_mut();
@@ -97,8 +96,8 @@ impl LeasePool {
         }
     }
 
-    /// Revokes what has grown old, also in pools nobody takes from any more, and what could not be revoked before.
-    /// Called once a second.
+    /// Revokes old leases, also in pools that are no longer used, and leases that could not be revoked before. Runs once a
+    /// second.
     pub fn sweep(&self) {
         let now = self.clock.monotonic();
         let mut old = Vec::new();
@@ -111,8 +110,8 @@ impl LeasePool {
         self.discard(old);
     }
 
-    /// Ends leases: of what was written on one by a transaction whose outcome is unknown nothing stands then. They are
-    /// tried again by [`LeasePool::sweep`] while the store is away.
+    /// Revokes leases, and with them whatever a transaction with an unknown outcome has written on them. While the store is
+    /// away, [`LeasePool::sweep`] tries again.
     pub fn discard(&self, leases: Vec<LeaseId>) {
         if leases.is_empty() {
             return;
@@ -125,11 +124,11 @@ impl LeasePool {
                     Ok(_) => {}
                     Err(error) if is_away(&error) => {
                         log::debug!("lease {lease} is not revoked yet: {error}");
-                        // The others would fare no better.
+                        // The others would fail too.
                         this.doom(std::iter::once(lease).chain(leases));
                         return;
                     }
-                    Err(error) => log::debug!("lease {lease} ends by itself: {error}"),
+                    Err(error) => log::debug!("lease {lease} is not revoked and expires: {error}"),
                 }
             }
         });
@@ -143,7 +142,7 @@ impl LeasePool {
     }
 }
 
-impl Pool {
+impl TtlPool {
     fn count_take(&mut self, now: Monotonic) {
         self.roll(now);
         self.takes += 1;

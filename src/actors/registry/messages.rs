@@ -1,4 +1,4 @@
-//! What the RegistryActor takes: one message and one reply type an operation.
+//! The messages of the RegistryActor: one message for each operation.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,219 +16,180 @@ use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::Error;
 use crate::store::Key;
 
-/// An answered write.
+/// The answer to a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Committed<T> {
-    /// The reply.
     pub value: T,
-    /// The snapshot holds the write once it holds this revision; `None` if nothing was written.
+    /// The snapshot shows the write once it holds this revision. `None` if nothing was written.
     pub revision: Option<Revision>,
 }
 
-/// What every operation answers.
-pub type Reply<T> = Result<Committed<T>, Error>;
+pub type WriteReply<T> = Result<Committed<T>, Error>;
 
-/// Who asks for a write.
+/// The author of a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Author {
-    /// A client. Quotas count, and the registry's own service and its instances are out of reach: 403001.
+    /// A client. Quotas apply. Writes to the registry's own service and its instances are rejected with 403001.
     Client,
-    /// This node, for its own service and instance. No quota counts.
+    /// This node, for its own service and instance. No quota applies.
     Node,
 }
 
-/// Registers a service; an existing one is answered as it is.
+/// Registers a service. If the service exists, nothing is written, and its id is the answer.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<ServiceId>")]
+#[rtype(result = "WriteReply<ServiceId>")]
 pub struct RegisterService {
-    /// Tenant.
     pub tenant: Tenant,
-    /// The valid document, defaults applied.
+    /// The validated document, with defaults applied.
     pub service: Service,
-    /// Who asks.
     pub author: Author,
 }
 
 /// Deletes a service with all that belongs to it.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct UnregisterService {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Which.
     pub service: ServiceId,
-    /// Also with instances or consumers.
+    /// Whether it is deleted even if it has instances or consumers.
     pub force: Force,
 }
 
-/// Deletes a service version that the retirement job has chosen: as a forced deletion, consumers or not, but refused with
-/// [`Code::ServiceHasInstances`](crate::error::Code::ServiceHasInstances) if it has instances when it is written.
+/// Deletes a service version that the retirement job has chosen, whether or not it has consumers. Rejected with
+/// [`Code::ServiceHasInstances`](crate::error::Code::ServiceHasInstances) if it has instances at the time of the write.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RetireService {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Which.
     pub service: ServiceId,
 }
 
-/// Deletes schema contents that no service of the tenant refers to when they are deleted; the others stay.
+/// Deletes schema contents, except those that a service of the tenant refers to at the time of the write.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<usize>")]
+#[rtype(result = "WriteReply<usize>")]
 pub struct RetireSchemaContents {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Hashes of the contents.
     pub hashes: Vec<Arc<str>>,
 }
 
 /// Replaces the properties of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ReplaceServiceProperties {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Which.
     pub service: ServiceId,
-    /// All of them.
     pub properties: TextMap,
 }
 
 /// A change of a service's tags.
 #[derive(Debug)]
 pub enum TagChange {
-    /// Exactly these.
+    /// Replaces all tags by these.
     Replace(TextMap),
-    /// Another value for a tag that exists.
-    Set {
-        /// The tag.
-        key: String,
-        /// Its value.
-        value: String,
-    },
-    /// Without these, which must all exist.
+    /// Sets the value of an existing tag.
+    Set { key: String, value: String },
+    /// Removes these tags. All of them must exist.
     Remove(Vec<String>),
 }
 
 /// Changes the tags of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeTags {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Which.
     pub service: ServiceId,
-    /// How.
     pub change: TagChange,
 }
 
-/// What becomes of the lease of an instance that registers again with an equal document.
+/// What happens to the lease of an instance that registers again with an equal document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FormerLease {
-    /// It is renewed, and nothing is written.
+    /// The lease is renewed, and nothing is written.
     Renewed,
-    /// A new one takes its place: who registers is another process than the one the lease was granted for.
+    /// A new lease replaces it, because another process registers than the process that the lease was granted for.
     Replaced,
 }
 
-/// Registers an instance, or takes a changed document of a known one, whose status stays, and properties that were replaced
-/// by a request. (A node that registers itself is up.)
+/// Registers an instance, or takes a changed document of a known instance. The status of a known instance stays, and so do
+/// properties that a request has replaced. (If the author is a node, both come from the document.)
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<InstanceId>")]
+#[rtype(result = "WriteReply<InstanceId>")]
 pub struct RegisterInstance {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// The valid document as sent.
+    /// The validated document as sent.
     pub instance: Instance,
-    /// The lease of a known one.
+    /// What happens to the lease of a known instance.
     pub former_lease: FormerLease,
-    /// Who asks.
     pub author: Author,
 }
 
-/// Writes an instance again that its store let expire although it kept beating: same id, same document. No revision is
-/// answered if nothing was written: it is there, or its owner has said goodbye.
+/// Writes an instance again, with the same id and document, whose lease expired although heartbeats came. Nothing is written if
+/// the instance is there or its owner has said goodbye.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RestoreInstance {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Instance.
     pub instance: InstanceId,
-    /// The document as it was stored.
+    /// The document that was stored.
     pub json: bytes::Bytes,
-    /// Whose its properties are.
+    /// Where its properties come from.
     pub properties: PropertiesFrom,
-    /// The lease that has ended.
+    /// The lease that has expired.
     pub former_lease: i64,
 }
 
-/// An owner says goodbye. No revision is answered if nothing was written: somebody else stands behind the instance.
+/// Unregisters an instance for its owner. Nothing is written if a key begins with `unless_below`.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct UnregisterInstance {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Instance.
     pub instance: InstanceId,
-    /// Who asks.
     pub author: Author,
-    /// It stays if a key begins with this.
+    /// The instance stays if a key begins with this prefix.
     pub unless_below: Option<Key>,
 }
 
 /// A change of an instance document.
 #[derive(Clone, Debug)]
-pub enum InstanceChange {
-    /// Another status.
+pub enum InstanceEdit {
+    /// Sets the status.
     Status(String),
-    /// Another status by a change of many, which leaves `modTimestamp` alone.
+    /// Sets the status as part of [`ChangeStatusWhere`], which leaves `modTimestamp` as it is.
     BulkStatus(String),
-    /// Exactly these properties, and the configured ones.
+    /// Replaces the properties by these, and adds the configured properties.
     Properties(TextMap),
-    /// The configured properties that are missing.
+    /// Adds the configured properties that are missing.
     AddConfigured,
 }
 
-/// Changes an instance document; its lease stays.
+/// Changes an instance document. Its lease stays.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeInstance {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Instance.
     pub instance: InstanceId,
-    /// How.
-    pub change: InstanceChange,
+    pub change: InstanceEdit,
 }
 
-/// Sets the status of every instance of a tenant that has all of these properties, but for the registry's own instances.
+/// Sets the status of every instance of a tenant that has all of these properties, except the registry's own instances.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<usize>")]
+#[rtype(result = "WriteReply<usize>")]
 pub struct ChangeStatusWhere {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Properties to have, one at least.
+    /// At least one property.
     pub properties: TextMap,
-    /// The status.
     pub status: String,
 }
 
 /// Writes one schema of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct PutSchema {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
     /// Id, summary and text.
     pub schema: Schema,
@@ -236,103 +197,83 @@ pub struct PutSchema {
 
 /// Replaces all schemas of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ReplaceSchemas {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// All of them.
     pub schemas: Vec<Schema>,
 }
 
 /// Deletes a schema of a service.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct DeleteSchema {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Schema id.
     pub schema: Arc<str>,
 }
 
-/// Which schemas of a service to read.
+/// The schemas to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SchemaSelection {
-    /// One.
     One(Arc<str>),
-    /// All, with their texts.
     All,
 }
 
-/// The memory that texts from the store take, until it is dropped.
+/// Accounts for the memory of texts read from the store, until it is dropped.
 pub trait TextSpace: fmt::Debug + Send {
-    /// Takes what is missing to hold so many bytes; what the client is told if there is no more.
+    /// Takes memory so that it covers this many bytes. The error is for the client, if there is not enough memory.
     fn grow_to(&mut self, bytes: usize) -> Result<(), Error>;
 }
 
-/// Schemas with their texts, and what they take of memory.
+/// Schemas with their texts, and the memory that they take.
 #[derive(Debug)]
 pub struct SchemasWithTexts {
-    /// The schemas.
     pub schemas: Vec<Schema>,
-    /// Their memory.
     pub space: Box<dyn TextSpace>,
 }
 
-/// Reads schema texts, which no snapshot holds.
+/// Reads schemas with their texts. No snapshot holds the texts.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<SchemasWithTexts, Error>")]
 pub struct ReadSchemas {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Service.
     pub service: ServiceId,
-    /// Which.
     pub selection: SchemaSelection,
-    /// Grows with each text that is read.
+    /// Grows with each text.
     pub space: Box<dyn TextSpace>,
 }
 
-/// Whether providers are added to those there are, or take their place.
+/// Whether providers are added to the existing ones or replace them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Merge {
-    /// These too.
     Add,
-    /// Exactly these.
     Replace,
 }
 
 /// Adds or replaces dependencies of consumers.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct ChangeDependencies {
-    /// Tenant.
     pub tenant: Tenant,
-    /// Requests with valid members, as sent.
+    /// The validated requests as sent.
     pub requests: Vec<Dependency>,
-    /// How they go with the providers there are.
     pub merge: Merge,
 }
 
-/// Records a dependency a find has shown.
+/// Records a dependency that a find has shown.
 #[derive(Debug, Message)]
-#[rtype(result = "Reply<()>")]
+#[rtype(result = "WriteReply<()>")]
 pub struct RecordDependency {
-    /// Tenant of the consumer.
     pub tenant: Tenant,
-    /// The dependency.
     pub dependency: NewDependency,
 }
 
-/// Writes the server record if it says less than this version.
+/// Writes the server record if the stored one names an older version.
 #[derive(Debug, Message)]
 #[rtype(result = "Result<(), Error>")]
 pub struct RecordServerVersion {
-    /// Version the node registers itself under.
+    /// The version that the node registers under.
     pub version: String,
-    /// Configured environment.
     pub environment: String,
 }

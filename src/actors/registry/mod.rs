@@ -1,8 +1,8 @@
-//! RegistryActor: every write of the registry. Keeps the rules, hands what waits to the store as one batch, answers
-//! when the store has committed.
+//! RegistryActor: does every write of the registry. It checks the rules, hands waiting transactions to the store as one batch,
+//! and answers when the store has committed.
 //!
-//! Each operation is an async function over [`core::RegistryCore`] that runs on the actor's thread beside the others;
-//! exact checks are compares inside the store's transaction, never a look at the snapshot.
+//! Each operation is an async function over [`core::RegistryCore`]. All operations run on the actor's thread. Exact checks are
+//! compares inside the store's transaction. They never use the snapshot.
 
 mod batcher;
 pub mod core;
@@ -35,7 +35,7 @@ use std::time::Duration;
 use actix::prelude::{Actor, AsyncContext, Context, Handler, ResponseFuture};
 
 use self::core::RegistryCore;
-use self::messages::Reply;
+use self::messages::WriteReply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
     RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
@@ -46,19 +46,18 @@ use self::rules::DependencyMode;
 use super::mailbox::{Resident, Work, run_until_end};
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
-use crate::metrics;
+use crate::metrics::Depth;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 4096;
+static DEPTH: Depth = Depth::new("RegistryActor");
 
-/// The actor.
 pub struct RegistryActor {
     core: Rc<RegistryCore>,
     owner: String,
 }
 
 impl RegistryActor {
-    /// An actor over a core; `owner` names this process in locks (`<host>-<pid>`).
+    /// `owner` names this process in locks (`<host>-<pid>`).
     pub fn new(core: Rc<RegistryCore>, owner: String) -> Self {
         Self { core, owner }
     }
@@ -66,7 +65,7 @@ impl RegistryActor {
 
 impl Resident for RegistryActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::REGISTRY_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for RegistryActor {
@@ -83,7 +82,7 @@ impl Actor for RegistryActor {
     }
 }
 
-/// Runs an operation when its message comes.
+/// Makes the handler of each message run its operation, in the place of the message.
 macro_rules! operations {
     ($($message:ident => $operation:path => $reply:ty,)*) => {$(
         impl Handler<Work<$message>> for RegistryActor {
@@ -102,22 +101,22 @@ macro_rules! operations {
 }
 
 operations! {
-    RegisterService => services::register => Reply<ServiceId>,
-    ReplaceServiceProperties => services::replace_properties => Reply<()>,
-    UnregisterService => services::unregister => Reply<()>,
-    RetireService => retirement::retire_service => Reply<()>,
-    RetireSchemaContents => retirement::retire_schema_contents => Reply<usize>,
-    ChangeTags => tags::change => Reply<()>,
-    RegisterInstance => instances::register => Reply<InstanceId>,
-    RestoreInstance => instances::restore => Reply<()>,
-    UnregisterInstance => instances::unregister => Reply<()>,
-    ChangeInstance => instances::change => Reply<()>,
-    ChangeStatusWhere => instances::change_status_where => Reply<usize>,
-    PutSchema => schemas::put_one => Reply<()>,
-    ReplaceSchemas => schemas::replace_all => Reply<()>,
-    DeleteSchema => schemas::delete => Reply<()>,
+    RegisterService => services::register => WriteReply<ServiceId>,
+    ReplaceServiceProperties => services::replace_properties => WriteReply<()>,
+    UnregisterService => services::unregister => WriteReply<()>,
+    RetireService => retirement::retire_service => WriteReply<()>,
+    RetireSchemaContents => retirement::retire_schema_contents => WriteReply<usize>,
+    ChangeTags => tags::change => WriteReply<()>,
+    RegisterInstance => instances::register => WriteReply<InstanceId>,
+    RestoreInstance => instances::restore => WriteReply<()>,
+    UnregisterInstance => instances::unregister => WriteReply<()>,
+    ChangeInstance => instances::change => WriteReply<()>,
+    ChangeStatusWhere => instances::change_status_where => WriteReply<usize>,
+    PutSchema => schemas::put_one => WriteReply<()>,
+    ReplaceSchemas => schemas::replace_all => WriteReply<()>,
+    DeleteSchema => schemas::delete => WriteReply<()>,
     ReadSchemas => schemas::read => Result<SchemasWithTexts, Error>,
-    ChangeDependencies => dependencies::change => Reply<()>,
-    RecordDependency => dependencies::record => Reply<()>,
+    ChangeDependencies => dependencies::change => WriteReply<()>,
+    RecordDependency => dependencies::record => WriteReply<()>,
     RecordServerVersion => server_record::record => Result<(), Error>,
 }

@@ -5,14 +5,11 @@ use crate::domain::instance::InstanceRules;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 
-/// The registry's rules as configured.
 #[derive(Clone, Debug)]
 pub struct RegistryRules {
-    /// Quotas.
     pub quotas: Quotas,
-    /// Health checks, TTLs, configured properties.
+    /// The rules for health checks, TTLs and configured properties.
     pub instances: InstanceRules,
-    /// Shared services.
     pub shared: SharedServices,
     /// Whether a dependency may lead to another domain.
     pub cross_domain: CrossDomain,
@@ -23,8 +20,8 @@ pub struct RegistryRules {
 /// How dependency requests become rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DependencyMode {
-    /// At once, by this node: it is the only one.
+    /// This node applies them at once, because it is the only node.
     Direct,
-    /// Through the queue in the store, by whichever node holds the lock.
+    /// They wait in a queue in the store. The node that holds the lock applies them.
     Queued,
 }

@@ -1,4 +1,4 @@
-//! What the RegistryActor knows about the texts of schemas besides the store: the texts that wait for their deletion, and lengths.
+//! What the RegistryActor remembers about the texts of schemas: the texts that wait for their deletion, and lengths of texts.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeSet, HashMap};
@@ -8,22 +8,23 @@ use crate::domain::Tenant;
 use crate::error::{Code, Error};
 use crate::store::Key;
 
-/// Texts that may wait for their deletion. While so many wait, no text is replaced.
+/// How many texts may wait for their deletion. While so many wait, no text is replaced.
 pub(super) const MAX_LEFT: usize = 1_000;
-/// Lengths that are remembered; each takes about 150 bytes.
+/// How many lengths are remembered. Each takes about 150 bytes.
 pub(super) const MAX_LENGTHS: usize = 16_384;
-/// What is known about texts beside the store. Lives on the actor's thread.
+
+/// Lives on the actor's thread.
 #[derive(Default)]
-pub(super) struct SchemaTexts {
+pub(super) struct SchemaTextTable {
     /// Texts that may have lost their last reference.
     pub(super) left: RefCell<BTreeSet<(Tenant, Arc<str>)>>,
-    /// Whether `schema_texts::sweep` works.
+    /// Whether `schema_texts::sweep` runs.
     pub(super) sweeping: Cell<bool>,
     /// Lengths by key. A key is the hash of its text, so a length never changes.
     pub(super) lengths: RefCell<HashMap<Key, usize>>,
 }
 
-impl SchemaTexts {
+impl SchemaTextTable {
     /// 500011 while too many former texts wait for their deletion. A replacement would add one.
     pub(super) fn check_room(&self) -> Result<(), Error> {
         if self.left.borrow().len() < MAX_LEFT {
@@ -39,7 +40,7 @@ impl SchemaTexts {
         for hash in hashes {
             if left.len() >= MAX_LEFT {
                 log::warn!(
-                    "the text {hash} of {tenant} is left to the retirement job: {MAX_LEFT} others wait"
+                    "the schema text {hash} of {tenant} is left to the retirement job, because {MAX_LEFT} others wait"
                 );
                 return;
             }

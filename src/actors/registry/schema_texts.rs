@@ -1,4 +1,5 @@
-//! The texts of schemas as a resource: a service holds a limited number of bytes, and a text is deleted with its last reference.
+//! The texts of schemas as a resource: a service holds a limited number of bytes, and a text is deleted with its last
+//! reference.
 //!
 //! Services share a text by its hash. A writer that adds a reference to an existing text does not write the text (Go nodes on
 //! the same etcd don't either). So no compare on the text notices the new reference. The transaction that deletes a text
@@ -17,15 +18,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, store_error};
+use crate::actors::single::commit_alone;
 use crate::domain::event::Revision;
 use crate::domain::{Tenant, quota};
 use crate::error::Error;
-use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, TxnOutcome, keys};
+use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 /// No text is longer: the store takes no larger transaction.
 const MAX_TEXT: usize = 1_572_864;
 
-/// The hashes that references read by a transaction held.
+/// The hashes in the references that a transaction has read.
 pub(super) fn hashes(outcome: &TxnOutcome) -> BTreeSet<Arc<str>> {
     let hash = |entry: &Entry| std::str::from_utf8(&entry.value).ok().map(Arc::from);
     outcome.reads.iter().flatten().filter_map(hash).collect()
@@ -54,7 +56,7 @@ pub(super) async fn let_go(
     }
 }
 
-/// Tries again what was left.
+/// Tries again to delete the texts that were left.
 pub(super) fn sweep(core: &Rc<RegistryCore>) {
     if core.texts.left.borrow().is_empty() || core.texts.sweeping.replace(true) {
         return;
@@ -65,7 +67,7 @@ pub(super) fn sweep(core: &Rc<RegistryCore>) {
             let first = core.texts.left.borrow_mut().pop_first();
             let Some((tenant, hash)) = first else { break };
             if let Err(error) = delete_unreferenced(&core, &tenant, &hash).await {
-                log::debug!("the text {hash} of {tenant} is looked at again: {error}");
+                log::debug!("the schema text {hash} of {tenant} is not deleted yet, trying again: {error}");
                 core.texts.leave(&tenant, [hash]);
                 break;
             }
@@ -74,7 +76,7 @@ pub(super) fn sweep(core: &Rc<RegistryCore>) {
     });
 }
 
-/// Deletes a text unless a schema of the tenant refers to it; the revision if it was there and is gone.
+/// Deletes a text, unless a schema of the tenant refers to it. Answers the revision if the text was there and is gone.
 pub(super) async fn delete_unreferenced(
     core: &RegistryCore,
     tenant: &Tenant,
@@ -86,7 +88,7 @@ pub(super) async fn delete_unreferenced(
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
-        // The snapshot only says which of the two compares can hold; if it is behind, neither does.
+        // The snapshot only says which of the two compares can hold. If the snapshot is old, neither does.
         let some = has_references(core, tenant);
         let prefix = Key::clone(&references);
         let unreferenced = if some {
@@ -96,7 +98,9 @@ pub(super) async fn delete_unreferenced(
         };
         let then = vec![Op::Delete(keys::schema_content(tenant, hash))];
         let txn = Txn { compares: vec![unreferenced], then, otherwise: Vec::new() };
-        let outcome = commit_alone(core, txn).await?;
+        // Not part of a batch of writes: the store may evaluate all compares of a batch before its writes, and would then miss
+        // a reference that the same batch writes.
+        let outcome = commit_alone(&core.store, txn).await.map_err(|error| store_error(&error))?;
         if outcome.succeeded {
             return Ok(outcome.changed.then_some(outcome.revision));
         }
@@ -111,15 +115,6 @@ fn has_references(core: &RegistryCore, tenant: &Tenant) -> bool {
     let snapshot = core.reader.load();
     let view = snapshot.tenant(tenant);
     view.is_some_and(|view| view.nodes().any(|(_, node)| !node.schema_refs.is_empty()))
-}
-
-/// Past the batcher: transactions of one batch may be judged by the state before the batch, so a reference written beside
-/// the deletion would not be seen by it.
-async fn commit_alone(core: &RegistryCore, txn: Txn) -> Result<TxnOutcome, Error> {
-    let outcome = core.store.batch(vec![txn]).await.pop();
-    let outcome = outcome
-        .unwrap_or_else(|| Err(StoreError::Unknown { message: "the store answered nothing".to_owned() }));
-    outcome.map_err(|error| store_error(&error))
 }
 
 /// 400100 if the texts that a service keeps and the new ones have too many bytes together. A service with too many bytes may
@@ -181,7 +176,7 @@ async fn length(
     for chunk in unknown.chunks(TEXTS_AT_ONCE) {
         let ops = chunk.iter().map(|key| Op::Get(Key::clone(key))).collect();
         for (key, entries) in chunk.iter().zip(core.read_texts(ops).await?) {
-            // One that is missing counts nothing, and is looked for again.
+            // A missing text counts as empty, and is read again the next time.
             if let Some(entry) = entries.first() {
                 core.texts.note_length(Key::clone(key), entry.value.len());
                 sum += entry.value.len();
@@ -191,7 +186,7 @@ async fn length(
     Ok(sum)
 }
 
-/// Texts read at once: each may have more than a megabyte, and answers of the store are limited.
+/// How many texts are read at once. A text may have more than a megabyte, and the size of an answer of the store is limited.
 pub(super) const TEXTS_AT_ONCE: usize = 4;
 
 #[cfg(test)]

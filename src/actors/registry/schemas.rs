@@ -9,7 +9,8 @@ use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
 use super::messages::{
-    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, Reply, SchemaSelection, SchemasWithTexts, TextSpace,
+    DeleteSchema, PutSchema, ReadSchemas, ReplaceSchemas, SchemaSelection, SchemasWithTexts, TextSpace,
+    WriteReply,
 };
 use super::schema_texts::{self, TEXTS_AT_ONCE};
 use super::services::{self, NO_SERVICE};
@@ -21,9 +22,9 @@ use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
 
 const NO_REF: &str = "schema ref not found.";
 const NO_CONTENT: &str = "schema content not found.";
-/// Writes of one transaction, below the store's limit of 128 operations.
+/// How many operations one transaction has at most. The limit of the store is 128.
 const MAX_OPS: usize = 120;
-/// Bytes of one transaction, below the store's limit of 1.5 MiB; a single larger text goes alone.
+/// How many bytes one transaction has at most, except a single larger text. The limit of the store is 1.5 MiB.
 const MAX_BYTES: usize = 1_000_000;
 
 fn put(key: Key, value: impl Into<Bytes>) -> Op {
@@ -34,8 +35,8 @@ fn text(value: &str) -> Bytes {
     Bytes::copy_from_slice(value.as_bytes())
 }
 
-/// Writes one schema; a new id is added to the service's list.
-pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply<()> {
+/// Writes one schema. A new id is added to the service's list.
+pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> WriteReply<()> {
     let PutSchema { tenant, service, schema } = message;
     let document_key = keys::service(&tenant, service.as_str());
     let _turn = core.turn(&document_key).await?;
@@ -59,7 +60,7 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
         deadline.check()?;
         let is_new = !document.schemas.contains(&schema.schema_id);
         let mut then = vec![
-            // What it is before it is put.
+            // Reads the former reference, before the put.
             Op::Get(Key::clone(&reference)),
             put(Key::clone(&reference), text(&hash)),
             put(keys::schema_summary(&tenant, service.as_str(), &schema.schema_id), text(&schema.summary)),
@@ -80,9 +81,9 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
             compares.push(Compare::Absent(Key::clone(&content)));
             then.push(put(Key::clone(&content), text(&schema.schema)));
         }
-        // The content itself is not read back: a service that refers to it is as good a sign, and contents are large.
+        // The content is not read back, because contents are large. The next try assumes the opposite of this one.
         let otherwise = vec![Op::Get(Key::clone(&document_key))];
-        // It may be written all the same.
+        // The transaction may be committed despite the error.
         let in_doubt = |_: &Error| core.texts.leave(&tenant, replaced.clone());
         let outcome = core.commit(Txn { compares, then, otherwise }).await.inspect_err(in_doubt)?;
         if outcome.succeeded {
@@ -100,16 +101,16 @@ pub(super) async fn put_one(core: Rc<RegistryCore>, message: PutSchema) -> Reply
     }
 }
 
-/// The text that a schema refers to, as far as the snapshot knows.
+/// The hash of the text that a schema refers to, according to the snapshot.
 fn known_hash(core: &RegistryCore, tenant: &Tenant, service: &ServiceId, schema: &str) -> Option<Arc<str>> {
     let snapshot = core.reader.load();
     snapshot.tenant(tenant)?.node(service.as_str())?.schema_refs.get(schema).cloned()
 }
 
-/// Replaces all schemas of a service: texts first, then what refers to them, the service's list last, so that a cut
-/// between two transactions leaves nothing that points nowhere. A text written by an earlier transaction may be retired
-/// before something refers to it, so what refers to it compares that it is there.
-pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> Reply<()> {
+/// Replaces all schemas of a service: first the texts, then the references, and last the service's list. So a crash between two
+/// transactions leaves no reference without a text. A text of an earlier transaction may be deleted before a reference is
+/// written, so the transaction with the reference compares that the text is there.
+pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas) -> WriteReply<()> {
     let ReplaceSchemas { tenant, service, schemas } = message;
     let document_key = keys::service(&tenant, service.as_str());
     let _turn = core.turn(&document_key).await?;
@@ -126,13 +127,13 @@ pub(super) async fn replace_all(core: Rc<RegistryCore>, message: ReplaceSchemas)
             former.retain(|hash| !hashes.contains(hash));
             schema_texts::let_go(&core, &tenant, former, outcome.revision).await;
         }
-        // Nobody knows how far it came.
+        // Some of the transactions may be committed.
         Err(_) => core.texts.leave(&tenant, former),
     }
     outcome.map(|outcome| committed((), &outcome))
 }
 
-/// `former` gets the hashes of the texts that it may have taken references from, or may have put without a reference.
+/// `former` gets the hashes of texts that may have lost a reference, or may have been put without one.
 async fn replace(
     core: &RegistryCore,
     document_key: &Key,
@@ -163,8 +164,8 @@ async fn replace(
     }
 }
 
-/// Commits one after another and ends at the first that is refused, which then has read the document. Of the others
-/// `former` gets the hashes they have read.
+/// Commits one transaction after another and stops at the first whose compares fail. That transaction then has read the
+/// document. `former` gets the hashes that the others have read.
 async fn commit_in_order(
     core: &RegistryCore,
     txns: impl Iterator<Item = Txn>,
@@ -183,19 +184,19 @@ async fn commit_in_order(
     last
 }
 
-/// The schemas that are to take the place of a service's.
+/// The schemas that replace all schemas of a service.
 struct Replacement<'a> {
     tenant: &'a Tenant,
     service: &'a ServiceId,
     schemas: &'a [Schema],
-    /// One for each.
+    /// The hash of each schema.
     hashes: &'a [Arc<str>],
 }
 
 impl Replacement<'_> {
-    /// It in its order, cut where a transaction would be too large: all transactions but the last, and that one. Each
-    /// compares that the contents are there which its references point to and an earlier one has put. The first reads the
-    /// references there are.
+    /// The transactions of the replacement, split where one would be too large: all but the last, and the last. Each one
+    /// compares that the contents are there which its references name and an earlier one has put. The first one reads the
+    /// former references.
     fn transactions(&self, former: &[String]) -> (Vec<Txn>, Txn) {
         let (tenant, id) = (self.tenant, self.service.as_str());
         let mut chunks = Chunks::default();
@@ -222,7 +223,7 @@ impl Replacement<'_> {
     }
 }
 
-/// Transactions being filled one after another.
+/// Fills one transaction after another.
 #[derive(Default)]
 struct Chunks {
     full: Vec<Txn>,
@@ -231,7 +232,7 @@ struct Chunks {
 }
 
 impl Chunks {
-    /// Adds an operation; `needs` is the key that must be there with it.
+    /// Adds an operation. `needs` is a key that must exist when the operation is done.
     fn push(&mut self, op: Op, needs: Option<Key>) {
         let size = if let Op::Put { key, value, .. } = &op { key.len() + value.len() } else { 128 };
         let open = &self.open.then;
@@ -250,8 +251,8 @@ impl Chunks {
     }
 }
 
-/// Deletes a schema's reference and summary, in both layouts, and its text if nothing else refers to it.
-pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Reply<()> {
+/// Deletes the reference and the summary of a schema, in both layouts, and its text if nothing else refers to it.
+pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> WriteReply<()> {
     let DeleteSchema { tenant, service, schema } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());
@@ -268,7 +269,7 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
         otherwise: vec![Op::Get(Key::clone(&document))],
     };
     let known = known_hash(&core, &tenant, &service, &schema);
-    // It may be written all the same.
+    // The transaction may be committed despite the error.
     let in_doubt = |_: &Error| core.texts.leave(&tenant, known.clone());
     for present in [&reference, &old] {
         let outcome = core.commit(deletion(present)).await.inspect_err(in_doubt)?;
@@ -283,10 +284,10 @@ pub(super) async fn delete(core: Rc<RegistryCore>, message: DeleteSchema) -> Rep
     Err(Error::new(Code::SchemaNotExists, NO_REF))
 }
 
-/// Reads schemas with their texts, exactly: references, summaries and texts come from the store.
+/// Reads schemas with their texts from the store.
 pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result<SchemasWithTexts, Error> {
     let ReadSchemas { tenant, service, selection, space } = message;
-    let mut texts = Texts { space, bytes: 0 };
+    let mut texts = TextsRead { space, bytes: 0 };
     let schemas = match selection {
         SchemaSelection::One(schema) => vec![read_one(&core, &tenant, &service, schema, &mut texts).await?],
         SchemaSelection::All => read_all(&core, &tenant, &service, &mut texts).await?,
@@ -294,14 +295,14 @@ pub(super) async fn read(core: Rc<RegistryCore>, message: ReadSchemas) -> Result
     Ok(SchemasWithTexts { schemas, space: texts.space })
 }
 
-/// The memory of what was read.
-struct Texts {
+/// Accounts for the memory of the texts read so far.
+struct TextsRead {
     space: Box<dyn TextSpace>,
     bytes: usize,
 }
 
-impl Texts {
-    /// An entry's text, with its memory.
+impl TextsRead {
+    /// The text of an entry, whose memory is taken first.
     fn keep(&mut self, entry: Entry) -> Result<String, Error> {
         self.bytes = self.bytes.saturating_add(entry.value.len());
         self.space.grow_to(self.bytes)?;
@@ -309,13 +310,13 @@ impl Texts {
     }
 }
 
-/// A schema that is replaced meanwhile is read again: the text its reference named may be gone.
+/// Reads one schema. If it is replaced meanwhile, its text may be gone, so it is read again.
 async fn read_one(
     core: &RegistryCore,
     tenant: &Tenant,
     service: &ServiceId,
     id: Arc<str>,
-    texts: &mut Texts,
+    texts: &mut TextsRead,
 ) -> Result<Schema, Error> {
     let mut deadline = core.deadline();
     let mut without_text = None;
@@ -360,7 +361,7 @@ async fn read_all(
     core: &RegistryCore,
     tenant: &Tenant,
     service: &ServiceId,
-    texts: &mut Texts,
+    texts: &mut TextsRead,
 ) -> Result<Vec<Schema>, Error> {
     let prefixes = [keys::schema_ref, keys::schema_summary, keys::old_schema];
     let (ref_prefix, sum_prefix, old_prefix) = (
@@ -378,7 +379,7 @@ async fn read_all(
         let schema = texts.keep(entry)?;
         schemas.insert(id.clone(), Schema { schema_id: id, schema, ..Schema::default() });
     }
-    // Few at a time: answers of the store are limited, and a text's memory is counted when it is there.
+    // Few at a time, because the size of an answer is limited, and the memory of a text is counted only after it was read.
     for references in references.chunks(TEXTS_AT_ONCE) {
         let content =
             |entry: &Entry| Op::Get(keys::schema_content(tenant, &String::from_utf8_lossy(&entry.value)));
@@ -397,7 +398,7 @@ async fn read_all(
         }
     }
     for entry in summaries {
-        let id = entry.key.strip_prefix(&*sum_prefix).unwrap_or_default();
+        let Some(id) = entry.key.strip_prefix(&*sum_prefix) else { continue };
         if let Some(schema) = schemas.get_mut(id) {
             schema.summary = texts.keep(entry)?;
         }
@@ -405,7 +406,7 @@ async fn read_all(
     Ok(schemas.into_values().collect())
 }
 
-/// An entry's text, in its own memory where nobody else refers to that.
+/// The text of an entry. Reuses the memory of the entry if nothing else refers to it.
 fn into_text(entry: Entry) -> String {
     let value = Vec::from(entry.value);
     String::from_utf8(value).unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned())

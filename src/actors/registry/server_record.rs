@@ -1,4 +1,4 @@
-//! The record of the highest server version that ran on a store. Written under a compare, so it needs no lock.
+//! The record of the highest server version that has run on a store. It is written under a compare, so it needs no lock.
 
 use std::rc::Rc;
 
@@ -12,16 +12,16 @@ use crate::json_object;
 use crate::store::{Compare, Key, Op, Txn, keys};
 
 json_object! {
-    /// As stored.
+    /// The stored value.
     pub struct ServerRecord {
-        /// Highest version.
+        /// The highest version.
         "version" => version: String,
-        /// Environment of the node that wrote it, as configured.
+        /// The configured environment of the node that wrote it.
         "environment" => environment: String,
     }
 }
 
-/// Writes the record unless it already says this version or a higher one.
+/// Writes the record, unless it already names this version or a higher one.
 pub(super) async fn record(core: Rc<RegistryCore>, message: RecordServerVersion) -> Result<(), Error> {
     let RecordServerVersion { version, environment } = message;
     let key: Key = keys::SERVER_RECORD.into();
@@ -37,7 +37,7 @@ pub(super) async fn record(core: Rc<RegistryCore>, message: RecordServerVersion)
                 let known_version = version::parse(&known.version);
                 if known_version > own {
                     log::warn!(
-                        "a node of version {} has run on this store; this one is {version}",
+                        "a node of the newer version {} has run on this store; this node has version {version}",
                         known.version
                     );
                 }

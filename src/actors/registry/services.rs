@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::core::{RegistryCore, committed, registry_is_closed, unchanged};
 use super::dependencies;
-use super::messages::{Author, RegisterService, ReplaceServiceProperties, Reply, UnregisterService};
+use super::messages::{Author, RegisterService, ReplaceServiceProperties, UnregisterService, WriteReply};
 use super::rules::DependencyMode;
 use super::schema_texts;
 use crate::cache::ServiceView;
@@ -25,8 +25,8 @@ use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 
 pub(super) const NO_SERVICE: &str = "Service does not exist.";
 
-/// Registers a service; one transaction decides whether it, its name or its alias is taken.
-pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> Reply<ServiceId> {
+/// Registers a service. One transaction decides whether its id, its name or its alias is taken.
+pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -> WriteReply<ServiceId> {
     let RegisterService { tenant, mut service, author } = message;
     if author == Author::Client && service.claims_registry(&tenant) {
         return Err(registry_is_closed());
@@ -62,7 +62,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
                 core.catch_up_with(taken.map(|entry| entry.mod_revision)).await;
                 unchanged(owner)
             }
-            // Another service has brought the id that this one is derived: that must not keep it out.
+            // Another service was registered with the id that is derived for this one. Then this one gets a random id.
             None if given.is_empty() => {
                 id = Uuid::new_v4().simple().to_string();
                 continue;
@@ -79,7 +79,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterService) -
     }
 }
 
-/// Puts a service unless its id, its name or its alias is taken; then it reads who has the name and the alias.
+/// Puts a service, unless its id, its name or its alias is taken. Then it reads the owners of the name and the alias.
 fn creation(tenant: &Tenant, service: &Service, index: &Key, alias: Option<&Key>) -> Txn {
     let document = keys::service(tenant, &service.service_id);
     let taken = [Some(&document), Some(index), alias].into_iter().flatten();
@@ -103,7 +103,7 @@ fn name_of(tenant: &Tenant, service: &Service) -> ServiceName {
     ServiceName::new(tenant.clone(), &service.environment, &service.app_id, &service.service_name)
 }
 
-/// 400100 for the first service of a tenant if the registry holds something of too many already.
+/// 400100 for the first service of a tenant if there are too many tenants already.
 async fn check_tenants(core: &RegistryCore, tenant: &Tenant) -> Result<(), Error> {
     let limit = core.rules.quotas.tenants;
     let others = || {
@@ -117,7 +117,7 @@ async fn check_tenants(core: &RegistryCore, tenant: &Tenant) -> Result<(), Error
     others().map_or(Ok(()), |count| quota::check("DOMAIN", limit, count))
 }
 
-/// Only for what is new: a full registry keeps its members.
+/// 400100 for a new service if the quota is used up. An existing service may register again.
 async fn check_quota(core: &RegistryCore, tenant: &Tenant, service: &Service) -> Result<(), Error> {
     let full =
         core.check_quota("SERVICE", core.rules.quotas.services, tenant, |usage| usage.services).await.err();
@@ -136,7 +136,7 @@ fn is_known(core: &RegistryCore, tenant: &Tenant, service: &Service) -> bool {
     })
 }
 
-/// Longest wait for the snapshot where no client waits.
+/// How long to wait for the snapshot when no client waits.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Returns when the snapshot holds a revision, or is late. Then the keys of the tenant stay as they are until its next service
@@ -148,26 +148,45 @@ async fn wait_for(core: &RegistryCore, written: Revision) {
 /// Puts the keys of a project and its domain if they are not there. No client waits for this. `written` is the revision of a
 /// service in the project. If [`forget_tenant`] came before that revision, the snapshot shows at it that the keys are gone. If
 /// it comes later, it finds the service.
+///
+/// Many services may come to a new project at once, and one write is enough for all of them. The others wait for their turn and
+/// then see the keys. They must not give up instead (see [`RegistryCore::claim`]): the keys may be deleted between that write
+/// and the service that gives up.
 async fn announce_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision) {
     wait_for(&core, written).await;
+    let is_announced = || {
+        let snapshot = core.reader.load();
+        snapshot.projects.contains(&tenant) && snapshot.domains.contains(tenant.domain())
+    };
+    if is_announced() {
+        return;
+    }
+    let Ok(_turn) = core.turn(&keys::project(&tenant)).await else {
+        log::debug!(
+            "the keys of {tenant} are not written, because many write them; the next new service writes them"
+        );
+        return;
+    };
     if !core.reader.load().projects.contains(&tenant)
         && let Some(at) = announce(&core, keys::project(&tenant)).await
     {
         wait_for(&core, at).await;
     }
-    if !core.reader.load().domains.contains(tenant.domain()) {
-        announce(&core, keys::domain(tenant.domain())).await;
+    if !core.reader.load().domains.contains(tenant.domain())
+        && let Some(at) = announce(&core, keys::domain(tenant.domain())).await
+    {
+        wait_for(&core, at).await;
     }
 }
 
-/// The revision at which the key was put; none if it was there, or could not be put.
+/// The revision at which the key was put. `None` if it was there or could not be put.
 async fn announce(core: &RegistryCore, key: Key) -> Option<Revision> {
     let compares = vec![Compare::Absent(Key::clone(&key))];
     let txn = Txn { compares, then: vec![put(&key, Bytes::new())], otherwise: Vec::new() };
     match core.commit(txn).await {
         Ok(outcome) => outcome.changed.then_some(outcome.revision),
         Err(error) => {
-            log::debug!("{key} was not written: {error}; the next new service writes it");
+            log::debug!("\"{key}\" was not written, the next new service writes it: {error}");
             None
         }
     }
@@ -190,7 +209,7 @@ async fn forget_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision
             Ok(outcome) if outcome.succeeded => {}
             Ok(_) => return,
             Err(error) => {
-                log::debug!("{key} was not deleted: {error}; it stays until the tenant is used again");
+                log::debug!("\"{key}\" was not deleted, it stays until the tenant is used again: {error}");
                 return;
             }
         }
@@ -201,7 +220,7 @@ async fn forget_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision
 pub(super) async fn replace_properties(
     core: Rc<RegistryCore>,
     message: ReplaceServiceProperties,
-) -> Reply<()> {
+) -> WriteReply<()> {
     let ReplaceServiceProperties { tenant, service, properties } = message;
     let now = core.now().to_string();
     change_document(&core, &tenant, &service, |document| {
@@ -211,13 +230,13 @@ pub(super) async fn replace_properties(
     .await
 }
 
-/// Reads, changes and writes a service document under a compare.
+/// Changes a service document, under a compare with the former one.
 async fn change_document(
     core: &RegistryCore,
     tenant: &Tenant,
     service: &ServiceId,
     change: impl Fn(&mut Service),
-) -> Reply<()> {
+) -> WriteReply<()> {
     let key = keys::service(tenant, service.as_str());
     let _turn = core.turn(&key).await?;
     let view = core.service(tenant, service.as_str(), NO_SERVICE).await?;
@@ -254,7 +273,7 @@ pub(super) enum Protection {
 }
 
 /// Deletes a service with everything under its id, and queues the end of its dependencies.
-pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> Reply<()> {
+pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterService) -> WriteReply<()> {
     let UnregisterService { tenant, service, force } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let protection = match force {
@@ -269,12 +288,12 @@ pub(super) async fn delete(
     tenant: &Tenant,
     service: &ServiceId,
     protection: Protection,
-) -> Reply<()> {
+) -> WriteReply<()> {
     if tenant.is_default() && core.own_service.borrow().as_ref() == Some(service) {
         return Err(Error::invalid("not allow to delete service center"));
     }
     if protection == Protection::InstancesAndConsumers {
-        // Who depends on it and what it runs is judged by what is true now.
+        // Consumers and instances must not come from an old snapshot.
         core.be_current().await?;
     }
     let view = core.any_service(tenant, service.as_str(), NO_SERVICE).await?;
@@ -291,7 +310,7 @@ pub(super) async fn delete(
     if protection != Protection::None && !instances.is_empty() {
         return Err(has_instances());
     }
-    // It may be written all the same.
+    // The transaction may be committed despite the error.
     let in_doubt = |_: &Error| {
         let node = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
         core.texts.leave(tenant, node.into_iter().flat_map(|node| node.schema_refs.values().cloned()));
@@ -309,8 +328,8 @@ pub(super) async fn delete(
         core.catch_up(outcome.revision).await;
         let ended = Dependency { consumer, providers: Vec::new(), replace: true };
         if let Err(error) = dependencies::apply_directly(core, vec![ended]).await {
-            // The service is gone all the same; a rule of a consumer that does not exist is passed over.
-            log::warn!("dependencies of the deleted service {service} were left: {error}");
+            // The service is deleted all the same. Readers ignore the rules of a consumer that does not exist.
+            log::warn!("the dependency rules of the deleted service \"{service}\" were not removed: {error}");
         }
     }
     actix::spawn(forget_tenant(Rc::clone(core), tenant.clone(), outcome.revision));
@@ -321,7 +340,7 @@ fn has_instances() -> Error {
     Error::new(Code::ServiceHasInstances, "Can not delete the service deployed instance(s).")
 }
 
-/// Leases go before documents: to every node this is a goodbye of each instance.
+/// Deletes the lease keys before the documents, so that every node takes this for a goodbye of each instance.
 fn deletion(core: &RegistryCore, tenant: &Tenant, view: &ServiceView, protection: Protection) -> Txn {
     let (id, document) = (view.id.as_str(), &view.record.document);
     let key = keys::service(tenant, id);

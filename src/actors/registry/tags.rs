@@ -1,4 +1,4 @@
-//! Writes of tags: always the whole set, under a compare where it depends on the former one.
+//! Writes of tags. A write replaces the whole set. It compares the former set if the new set depends on it.
 
 use std::rc::Rc;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::core::{RegistryCore, committed};
-use super::messages::{ChangeTags, Reply, TagChange};
+use super::messages::{ChangeTags, TagChange, WriteReply};
 use super::services::NO_SERVICE;
 use crate::domain::event::Revision;
 use crate::domain::json::{self, TextMap};
@@ -14,7 +14,7 @@ use crate::error::{Code, Error};
 use crate::store::{Compare, Key, Op, Txn, keys};
 
 /// Changes the tags of a service.
-pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> Reply<()> {
+pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> WriteReply<()> {
     let ChangeTags { tenant, service, change } = message;
     core.service(&tenant, service.as_str(), NO_SERVICE).await?;
     let document = keys::service(&tenant, service.as_str());
@@ -57,7 +57,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeTags) -> Reply
     }
 }
 
-/// Reads the tags from the store; `true` if they are what the snapshot said, so that a refusal stands.
+/// Reads the tags from the store. `true` if they equal `current`, so that an error derived from `current` is right.
 async fn current_is_exact(
     core: &RegistryCore,
     current: &mut Option<(Arc<TextMap>, Revision)>,
@@ -74,7 +74,7 @@ async fn current_is_exact(
 }
 
 fn parse(stored: &[u8], mod_revision: Revision) -> (Arc<TextMap>, Revision) {
-    // What cannot be read holds no tag; it is written anew.
+    // An unreadable value holds no tags, and the next write replaces it.
     (Arc::new(json::decode(stored).unwrap_or_default()), mod_revision)
 }
 
@@ -90,7 +90,7 @@ fn changed(current: Option<&TextMap>, change: &TagChange) -> Result<(TextMap, bo
         }
         TagChange::Remove(keys) => {
             for key in keys {
-                // A key given twice is missing the second time.
+                // A key that is given twice is missing the second time.
                 if tags.remove(key).is_none() {
                     let detail = format!("Delete tags failed for this key {key} does not exist.");
                     return Err(Error::new(Code::TagNotExists, detail));

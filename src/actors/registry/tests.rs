@@ -1,4 +1,4 @@
-//! Writes whose outcome nobody learned; tenants that come and go.
+//! Writes with unknown outcomes, and tenants that come and go.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -30,7 +30,7 @@ async fn a_registration_that_was_done_unknown_is_acknowledged_once() {
     stage.store.script(Call::Batch, [Fault::UnknownDone]);
     let entry = stage.registered("i").await;
     assert_eq!(stage.count().await, 1);
-    // Its lease lives: the second try did not take it for one of its own that failed.
+    // Its lease is not revoked: the second try recognized the write of the first.
     let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
     assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
     assert_eq!(stage.store.begun(Call::Revoke), 0);
@@ -54,7 +54,7 @@ async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
         let error = stage.register("").await.unwrap_err();
         assert_eq!(error.code, Code::Unavailable);
         eventually("the revocation", || stage.store.begun(Call::Revoke) == 1).await;
-        // What was still on its way arrives.
+        // The write that was on its way arrives.
         for outcome in stage.store.finish_late().await.into_iter().flatten() {
             assert!(outcome.is_err(), "{second:?}: {outcome:?}");
         }
@@ -74,11 +74,11 @@ async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
 async fn who_registers_again_with_an_id_of_its_own_keeps_what_was_done_unknown() {
     for second in [Fault::UnknownDone, Fault::Refused(Reason::Unavailable)] {
         let stage = Stage::set().await;
-        // Done, which nobody learns, by the first try or the second.
+        // The first or the second try is committed with an unknown outcome.
         stage.store.script(Call::Batch, [Fault::UnknownDone, second]);
         assert_eq!(stage.register("i").await.unwrap_err().code, Code::Unavailable);
         let entry = stage.registered("i").await;
-        // What is to be revoked is revoked by a sweep, which comes once a second.
+        // The sweep, which runs once a second, revokes the lease.
         stage.core.leases.sweep();
         let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
         assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
@@ -122,8 +122,8 @@ async fn other_writes_with_an_unknown_outcome_are_errors_and_can_be_repeated() {
     assert_eq!((stage.count().await, keys_of_instances(&stage).await), (0, 0));
 }
 
-/// Through two nodes services of three projects in two domains come and go. In the end a project has its key exactly if it has
-/// a service, and so has a domain.
+/// Services of three projects in two domains come and go through two nodes. In the end, a project has its key exactly if it has
+/// a service, and a domain has its key exactly if it has a project.
 #[actix::test]
 async fn the_keys_of_tenants_come_and_go_with_their_services() {
     let stage = Stage::set().await;
@@ -143,7 +143,7 @@ async fn the_keys_of_tenants_come_and_go_with_their_services() {
                 let service = services::register(Rc::clone(&node), message).await.unwrap().value;
                 // In the last round the services of one project stay.
                 if (number + round) % 4 != 0 && !(round == 39 && tenant.project() == "q") {
-                    // Another one may have been faster.
+                    // Another request may have been faster.
                     let _ = services::unregister(node, UnregisterService { tenant, service, force }).await;
                 }
             }

@@ -1,5 +1,5 @@
-//! Writers of one key take turns, in the order they came. Optimistic tries are then spent on other nodes only: however many
-//! write one key at this node, none of them runs out of tries because of the others, and nobody who writes another key waits.
+//! Lets the writers of one key take turns, in the order they came. So only writes of other nodes use up the tries of an
+//! optimistic write, however many writers of the key this node has. Writers of other keys do not wait.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -12,62 +12,63 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::{Code, Error};
 use crate::store::Key;
 
-/// Who may wait for one key, with the one whose turn it is; a further one is refused.
+/// How many writers one key may have, the one whose turn it is included. A further writer is rejected.
 const MAX_WAITING: usize = 1_000;
-/// How long a turn is waited for. With what an operation may take (1.5 s) less than a request waits for its answer (5 s).
+/// How long a writer waits for its turn. Together with the time of an operation (1.5 s) this is less than a request waits for
+/// its answer (5 s).
 const MAX_WAIT: Duration = Duration::from_secs(3);
 
-/// The queues of the keys that are being written. Lives on one thread; clones share them.
+/// The queues of the keys that are being written. Lives on one thread. Clones share the queues.
 #[derive(Clone, Default)]
-pub(super) struct Turns(Rc<RefCell<HashMap<Key, Queue>>>);
+pub(super) struct WriteTurns(Rc<RefCell<HashMap<Key, KeyQueue>>>);
 
-struct Queue {
-    /// One permit, handed on in the order it was asked for.
+struct KeyQueue {
+    /// One permit. Writers get it in the order they asked for it.
     turn: Arc<Semaphore>,
-    /// Who has it or waits for it; the queue goes with the last.
+    /// How many writers have the permit or wait for it. The last one removes the queue.
     members: usize,
 }
 
-/// A place in the queue of a key, left when it is dropped.
-struct Place {
-    turns: Turns,
+/// A place in the queue of a key. Dropping it leaves the queue.
+struct TurnPlace {
+    turns: WriteTurns,
     key: Key,
 }
 
-/// The turn of one writer, given on when it is dropped.
+/// The turn of one writer. Dropping it ends the turn.
 #[must_use = "the turn is over when this is dropped"]
-pub(super) struct Turn {
-    /// Dropped first: the next one has its turn before the place is given up.
+pub(super) struct WriteTurn {
+    /// Dropped first, so that the next writer has its turn before this one leaves the queue.
     _permit: OwnedSemaphorePermit,
-    _place: Place,
+    _place: TurnPlace,
 }
 
-impl Turns {
+impl WriteTurns {
     /// Waits for the turn to write a key.
-    pub(super) async fn take(&self, key: &Key) -> Result<Turn, Error> {
+    pub(super) async fn take(&self, key: &Key) -> Result<WriteTurn, Error> {
         let busy = || Error::new(Code::Unavailable, "many write the same data, try again");
         let (place, turn) = self.join(key).ok_or_else(busy)?;
         match tokio::time::timeout(MAX_WAIT, turn.acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn { _permit: permit, _place: place }),
+            Ok(Ok(permit)) => Ok(WriteTurn { _permit: permit, _place: place }),
             Ok(Err(_)) | Err(_) => Err(busy()),
         }
     }
 
-    fn join(&self, key: &Key) -> Option<(Place, Arc<Semaphore>)> {
+    fn join(&self, key: &Key) -> Option<(TurnPlace, Arc<Semaphore>)> {
         let mut queues = self.0.borrow_mut();
         let queue = queues
             .entry(Key::clone(key))
-            .or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), members: 0 });
+            .or_insert_with(|| KeyQueue { turn: Arc::new(Semaphore::new(1)), members: 0 });
         if queue.members >= MAX_WAITING {
             return None;
         }
         queue.members += 1;
         let turn = Arc::clone(&queue.turn);
-        Some((Place { turns: self.clone(), key: Key::clone(key) }, turn))
+        Some((TurnPlace { turns: self.clone(), key: Key::clone(key) }, turn))
     }
 }
 
-impl Drop for Place {
+impl Drop for TurnPlace {
     fn drop(&mut self) {
         let mut queues = self.turns.0.borrow_mut();
         let Some(queue) = queues.get_mut(&self.key) else { return };

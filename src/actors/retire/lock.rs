@@ -1,34 +1,36 @@
-//! A job's lock: a key put if it is absent, on a lease of its own, deleted by whoever put it. All nodes on one etcd take
-//! the same one, servers of the original included. It saves doubled work; what a job may delete never depends on it.
+//! The lock of a job: a key that a node puts if it is absent, on a lease of its own, and deletes afterwards. All nodes on one
+//! etcd use the same key, and so do nodes of the original server. The lock only saves double work. What a job may delete does
+//! not depend on it.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 
+use crate::actors::single::commit_alone;
 use crate::store::{Compare, KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn};
 
-/// Seconds until the lock of a node that died goes.
+/// The TTL of the lock in seconds. The lock of a node that died ends after that.
 const TTL: i64 = 60;
 
-/// A lock this process holds.
-pub(super) struct Held {
+/// A lock that this process holds.
+pub(super) struct JobLock {
     store: Arc<dyn Store>,
     key: Key,
     value: Bytes,
     lease: LeaseId,
 }
 
-/// Takes a lock; `None` if somebody holds it. `owner` says who, and differs from try to try.
+/// Takes a lock. `None` if another run holds it. `owner` names this run and must differ from try to try.
 pub(super) async fn try_take(
     store: &Arc<dyn Store>,
     key: &'static str,
     owner: String,
-) -> Result<Option<Held>, StoreError> {
+) -> Result<Option<JobLock>, StoreError> {
     let (key, value) = (Key::from(key), Bytes::from(owner));
     let lease = store.grant(TTL).await?.id;
     let put = Op::Put { key: Key::clone(&key), value: value.clone(), lease: Some(lease) };
     let compares = vec![Compare::Absent(Key::clone(&key))];
-    let held = Held { store: Arc::clone(store), key, value, lease };
+    let held = JobLock { store: Arc::clone(store), key, value, lease };
     match held.commit(Txn { compares, then: vec![put], otherwise: Vec::new() }).await {
         Ok(true) => Ok(Some(held)),
         Ok(false) => {
@@ -36,41 +38,38 @@ pub(super) async fn try_take(
             Ok(None)
         }
         Err(error) => {
-            // It may have been written: then it goes with its lease.
+            // The lock may have been written. Then it ends with its lease.
             held.end_lease().await;
             Err(error)
         }
     }
 }
 
-impl Held {
-    /// Holds it for another full TTL; false if it is lost, or may be.
+impl JobLock {
+    /// Renews the lock for a full TTL. `false` if it is lost or may be lost.
     pub(super) async fn renew(&self) -> bool {
         let answers = self.store.keep_alive(vec![self.lease]).await;
         matches!(answers.as_slice(), [KeepAlive::Renewed(_)])
     }
 
-    /// Gives it back, unless it is another's by now.
+    /// Releases the lock, unless another node holds it by now.
     pub(super) async fn release(self) {
         let (key, value) = (Key::clone(&self.key), self.value.clone());
         let compares = vec![Compare::ValueIs { key: Key::clone(&key), value }];
         let txn = Txn { compares, then: vec![Op::Delete(key)], otherwise: Vec::new() };
         if let Err(error) = self.commit(txn).await {
-            log::debug!("{} was not released and goes with its lease: {error}", self.key);
+            log::debug!("lock \"{}\" was not released and ends with its lease: {error}", self.key);
         }
         self.end_lease().await;
     }
 
     async fn commit(&self, txn: Txn) -> Result<bool, StoreError> {
-        match self.store.batch(vec![txn]).await.pop() {
-            Some(outcome) => outcome.map(|outcome| outcome.succeeded),
-            None => Err(StoreError::Unknown { message: "the store answered nothing".to_owned() }),
-        }
+        commit_alone(&self.store, txn).await.map(|outcome| outcome.succeeded)
     }
 
     async fn end_lease(&self) {
         if let Err(error) = self.store.revoke(self.lease).await {
-            log::debug!("lease {} was not revoked and ends by itself: {error}", self.lease);
+            log::debug!("lease {} was not revoked and expires: {error}", self.lease);
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What the RetireActor takes.
+//! The messages of the RetireActor.
 
 use actix::Message;
 
@@ -6,26 +6,25 @@ use crate::error::Error;
 
 /// A job of the RetireActor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Job {
+pub enum RetireJob {
     /// Deletes old service versions without instances.
     Services,
     /// Deletes schema contents that no service refers to.
     SchemaContents,
 }
 
-/// What a run did.
+/// The result of a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retired {
-    /// So many are deleted.
+    /// How many items were deleted.
     Deleted(usize),
-    /// Nothing: another node, or another run on this one, holds the job's lock.
+    /// Nothing was deleted, because another node or another run on this node holds the lock of the job.
     HeldElsewhere,
 }
 
-/// Runs a job now, whatever its schedule says. What was deleted before a failure stays deleted.
+/// Runs a job now, whatever its schedule says. If the run fails, the items deleted before stay deleted.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "Result<Retired, Error>")]
 pub struct RetireNow {
-    /// Which.
-    pub job: Job,
+    pub job: RetireJob,
 }

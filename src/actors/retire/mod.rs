@@ -1,7 +1,7 @@
-//! RetireActor: deletes at set times what nobody uses any more: old service versions, schema contents. It chooses; the
-//! RegistryActor deletes, and checks once more inside the transaction.
+//! RetireActor: deletes unused items at set times: old service versions and schema contents. It chooses the items. The
+//! RegistryActor deletes them, and checks each choice again inside the transaction.
 //!
-//! One node of several does a job: whoever gets its lock in the store.
+//! If there are several nodes, the node that gets the lock of a job in the store does the job.
 
 mod lock;
 pub mod messages;
@@ -17,8 +17,8 @@ use futures_util::stream::{self, StreamExt};
 
 pub use self::schedule::LocalZone;
 
-use self::lock::Held;
-use self::messages::{Job, RetireNow, Retired};
+use self::lock::JobLock;
+use self::messages::{RetireJob, RetireNow, Retired};
 use self::selection::References;
 use super::freshness::{Behind, Freshness};
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
@@ -29,58 +29,52 @@ use crate::clock::Clock;
 use crate::config::Cron;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{Store, StoreError, keys};
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 4;
-/// Deletions between two renewals of the lock: at [`MAX_IN_FLIGHT`] at once and [`LIMIT`] each it holds meanwhile.
+static DEPTH: Depth = Depth::new("RetireActor");
+/// How many items are deleted between two renewals of the lock. With [`MAX_IN_FLIGHT`] at once and [`LIMIT`] for each, they
+/// take less than the TTL of the lock.
 const CHUNK: usize = 32;
-/// Services deleted at once: the job is in no hurry, and clients write too.
+/// How many services are deleted at once. Few, because clients write at the same time.
 const MAX_IN_FLIGHT: usize = 8;
 /// How long the RegistryActor may take for one message.
 const LIMIT: Duration = Duration::from_secs(10);
-/// Contents deleted in one run; the next night takes the rest.
+/// How many contents one run deletes at most. The next run deletes the rest.
 const MAX_CONTENTS: usize = 100_000;
 
-/// When the jobs run and what they keep.
+/// When the jobs run, and what they keep.
 #[derive(Clone, Debug)]
 pub struct RetireRules {
-    /// When old versions go; `None`: never.
+    /// When old versions are deleted. `None`: never.
     pub services: Option<Cron>,
-    /// Newest versions of a name that stay in any case.
+    /// How many of the newest versions of a name always stay.
     pub reserve: usize,
-    /// When unreferenced schema contents go; `None`: never.
+    /// When unreferenced schema contents are deleted. `None`: never.
     pub schema_contents: Option<Cron>,
     /// The time zone of both.
     pub zone: LocalZone,
 }
 
-/// The actor.
 pub struct RetireActor {
     core: Rc<RetireCore>,
 }
 
-/// What the actor works with.
 pub struct RetireCore {
-    /// Holds the locks, and the contents, which no snapshot holds.
+    /// Holds the locks and the schema contents. No snapshot holds the contents.
     pub store: Arc<dyn Store>,
-    /// Deletes.
     pub registry: Mailbox<RegistryActor>,
-    /// Shows what there is.
     pub reader: SnapshotReader,
-    /// Makes sure it does.
+    /// Makes the reader's snapshot catch up.
     pub freshness: Freshness,
-    /// Time.
     pub clock: Clock,
-    /// When, and what stays.
     pub rules: RetireRules,
     /// Names this process in the locks (`<host>-<pid>`).
     pub owner: String,
 }
 
 impl RetireActor {
-    /// An actor over a core.
     pub fn new(core: RetireCore) -> Self {
         Self { core: Rc::new(core) }
     }
@@ -88,7 +82,7 @@ impl RetireActor {
 
 impl Resident for RetireActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::RETIRE_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for RetireActor {
@@ -117,16 +111,17 @@ async fn work(core: Rc<RetireCore>) {
         let into_minute = Duration::from_millis(core.clock.unix_millis() % 60_000);
         tokio::time::sleep(Duration::from_secs(60).saturating_sub(into_minute)).await;
         let now = core.clock.unix_seconds() / 60;
-        for (job, cron) in
-            [(Job::Services, &core.rules.services), (Job::SchemaContents, &core.rules.schema_contents)]
-        {
+        for (job, cron) in [
+            (RetireJob::Services, &core.rules.services),
+            (RetireJob::SchemaContents, &core.rules.schema_contents),
+        ] {
             if cron.as_ref().is_some_and(|cron| core.rules.zone.is_due(cron, judged, now)) {
                 match run(&core, job).await {
                     Ok(Retired::Deleted(0)) => {}
-                    Ok(Retired::Deleted(count)) => log::info!("retired {count} {}", things(job)),
-                    Ok(Retired::HeldElsewhere) => log::debug!("another node retires {}", things(job)),
+                    Ok(Retired::Deleted(count)) => log::info!("deleted {count} {}", things(job)),
+                    Ok(Retired::HeldElsewhere) => log::debug!("another node deletes {}", things(job)),
                     Err(error) => {
-                        log::warn!("not all {} were retired, the next run tries again: {error}", things(job))
+                        log::warn!("not all {} were deleted, the next run tries again: {error}", things(job))
                     }
                 }
             }
@@ -135,33 +130,33 @@ async fn work(core: Rc<RetireCore>) {
     }
 }
 
-fn things(job: Job) -> &'static str {
+fn things(job: RetireJob) -> &'static str {
     match job {
-        Job::Services => "old service versions",
-        Job::SchemaContents => "unused schema contents",
+        RetireJob::Services => "old service versions",
+        RetireJob::SchemaContents => "unused schema contents",
     }
 }
 
-async fn run(core: &RetireCore, job: Job) -> Result<Retired, Error> {
-    // What is chosen and what stays is counted by what is true now.
+async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
+    // The choice must not come from an old snapshot.
     let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
     core.freshness.try_catch_up().await.map_err(behind)?;
     let key = match job {
-        Job::Services => keys::RETIRE_SERVICES_LOCK,
-        Job::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
+        RetireJob::Services => keys::RETIRE_SERVICES_LOCK,
+        RetireJob::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
     };
     let owner = format!("{}-{}", core.owner, core.clock.unix_millis());
     let held = lock::try_take(&core.store, key, owner).await.map_err(|error| unavailable(&error))?;
     let Some(held) = held else { return Ok(Retired::HeldElsewhere) };
     let retired = match job {
-        Job::Services => retire_services(core, &held).await,
-        Job::SchemaContents => retire_schema_contents(core, &held).await,
+        RetireJob::Services => retire_services(core, &held).await,
+        RetireJob::SchemaContents => retire_schema_contents(core, &held).await,
     };
     held.release().await;
     retired.map(Retired::Deleted)
 }
 
-async fn retire_services(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+async fn retire_services(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let old = selection::old_versions(&core.reader.load_full(), core.rules.reserve);
     let mut deleted = 0;
     for chunk in old.chunks(CHUNK) {
@@ -178,26 +173,26 @@ async fn retire_services(core: &RetireCore, held: &Held) -> Result<usize, Error>
     Ok(deleted)
 }
 
-/// One if it is deleted, none if it may not be: in use meanwhile, gone already, or this node's own.
+/// 1 if the service is deleted. 0 if it is in use, gone already, or this node's own service.
 async fn retire_service(core: &RetireCore, tenant: Tenant, service: ServiceId) -> Result<usize, Error> {
     let message = RetireService { tenant: tenant.clone(), service: service.clone() };
     match answer(ask(&core.registry, message, LIMIT).await) {
         Ok(_) => {
-            log::info!("service {service} of {tenant} is retired: an old version without instances");
+            log::info!("service {service} of {tenant} is deleted: it is an old version without instances");
             Ok(1)
         }
         Err(error) if error.code == Code::Unavailable => Err(error),
         Err(error) => {
-            log::debug!("service {service} of {tenant} stays: {error}");
+            log::debug!("old service version {service} of {tenant} is not deleted: {error}");
             Ok(0)
         }
     }
 }
 
-async fn retire_schema_contents(core: &RetireCore, held: &Held) -> Result<usize, Error> {
+async fn retire_schema_contents(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let unused = unused_contents(core).await?;
     let mut deleted = 0;
-    // In key order, so those of a tenant stand together.
+    // They are in key order, so the contents of a tenant are adjacent.
     for of_tenant in unused.chunk_by(|(one, _), (next, _)| one == next) {
         for chunk in of_tenant.chunks(CHUNK) {
             let Some((tenant, _)) = chunk.first() else { continue };
@@ -212,7 +207,7 @@ async fn retire_schema_contents(core: &RetireCore, held: &Held) -> Result<usize,
     Ok(deleted)
 }
 
-/// Contents that no reference of the snapshot leads to.
+/// The contents that no schema of the snapshot refers to.
 async fn unused_contents(core: &RetireCore) -> Result<Vec<(Tenant, Arc<str>)>, Error> {
     let references = References::of(&core.reader.load_full());
     let mut unused = Vec::new();
@@ -229,11 +224,11 @@ async fn unused_contents(core: &RetireCore) -> Result<Vec<(Tenant, Arc<str>)>, E
     Ok(unused)
 }
 
-async fn still_held(held: &Held) -> Result<(), Error> {
+async fn still_held(held: &JobLock) -> Result<(), Error> {
     if held.renew().await {
         return Ok(());
     }
-    Err(Error::new(Code::Unavailable, "the job's lock is lost"))
+    Err(Error::new(Code::Unavailable, "the lock of the job is lost"))
 }
 
 fn unavailable(error: &StoreError) -> Error {

@@ -1,4 +1,4 @@
-//! When a job runs: cron expressions in local time, judged minute by minute. Reads no clock; times are arguments.
+//! When a job runs: cron expressions in local time, checked minute by minute. Reads no clock: times are arguments.
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -8,21 +8,21 @@ use crate::config::{Cron, LocalMinute};
 /// Minutes since 1970, UTC.
 pub(super) type UnixMinute = u64;
 
-/// Minutes that are judged after the fact: a job that ran long, or a machine that slept for a while, does not make the
-/// next job miss its night. Above this the clock was set, or the machine was away, and what was missed stays missed.
+/// How many missed minutes are made up, so that a long job or a short sleep of the machine skips no run. If more minutes were
+/// missed, the clock was set or the machine slept long, and the missed runs stay missed.
 const MAX_MADE_UP: u64 = 180;
 
-/// A time zone, with its daylight saving.
+/// A time zone with its daylight saving time.
 #[derive(Clone, Debug)]
 pub struct LocalZone(TimeZone);
 
 impl LocalZone {
-    /// The machine's; UTC if it has none.
+    /// The time zone of the machine. UTC if it has none.
     pub fn system() -> Self {
         Self(TimeZone::system())
     }
 
-    /// The minute on a clock on the wall.
+    /// The local time of a minute.
     fn local(&self, minute: UnixMinute) -> Option<LocalMinute> {
         let seconds = i64::try_from(minute.checked_mul(60)?).ok()?;
         let local = self.0.to_datetime(Timestamp::from_second(seconds).ok()?);
@@ -36,8 +36,8 @@ impl LocalZone {
         })
     }
 
-    /// Whether a job is due in one of the minutes after `judged`, up to `now`. A minute that daylight saving skips is
-    /// never due, one that it repeats is due twice.
+    /// Whether a job is due in one of the minutes after `judged`, up to `now`. A minute that daylight saving time skips is
+    /// never due. A minute that it repeats is due twice.
     pub(super) fn is_due(&self, cron: &Cron, judged: UnixMinute, now: UnixMinute) -> bool {
         let first = if now.saturating_sub(judged) > MAX_MADE_UP { now } else { judged + 1 };
         (first..=now).any(|minute| self.local(minute).is_some_and(|local| cron.matches(local)))

@@ -1,4 +1,4 @@
-//! What the jobs ask to delete: pure choices over a snapshot. The RegistryActor has the last word on each.
+//! Chooses from a snapshot what the jobs ask to delete. The RegistryActor decides on each choice.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -9,34 +9,34 @@ use crate::domain::{ServiceId, Tenant, version};
 
 /// A version of a name.
 #[derive(Clone, Debug)]
-struct Version {
+struct ServiceVersion {
     number: [u16; 4],
     text: Arc<str>,
     service: ServiceId,
-    usage: Usage,
+    usage: VersionUsage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Usage {
+enum VersionUsage {
     HasInstances,
     Idle,
 }
 
-/// Versions to retire: of each (tenant, environment, application, name) the newest `reserve` stay, and of the others
-/// those with instances. A version that is no number takes no part: it is not counted and not retired.
+/// The old versions of each (tenant, environment, application, name): all but the newest `reserve` and those with instances. A
+/// version that is not a number is neither counted nor chosen.
 pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, ServiceId)> {
     let mut retired = Vec::new();
     for (tenant, view) in snapshot.tenants() {
-        let mut names: HashMap<&str, Vec<Version>> = HashMap::new();
+        let mut names: HashMap<&str, Vec<ServiceVersion>> = HashMap::new();
         for service in view.services() {
             let text = &service.record.document.version;
             let Some(number) = version::parse(text) else { continue };
             let has_instances = view.node(service.id.as_str()).is_some_and(|node| !node.instances.is_empty());
-            names.entry(&service.path).or_default().push(Version {
+            names.entry(&service.path).or_default().push(ServiceVersion {
                 number,
                 text: text.as_str().into(),
                 service: service.id.clone(),
-                usage: if has_instances { Usage::HasInstances } else { Usage::Idle },
+                usage: if has_instances { VersionUsage::HasInstances } else { VersionUsage::Idle },
             });
         }
         let surplus = names.into_values().flat_map(|versions| surplus(versions, reserve));
@@ -45,23 +45,22 @@ pub(super) fn old_versions(snapshot: &Snapshot, reserve: usize) -> Vec<(Tenant, 
     retired
 }
 
-/// Idle versions but the newest `reserve`.
-fn surplus(mut versions: Vec<Version>, reserve: usize) -> Vec<ServiceId> {
+/// The versions without instances, except the newest `reserve`.
+fn surplus(mut versions: Vec<ServiceVersion>, reserve: usize) -> Vec<ServiceId> {
     if versions.len() <= reserve {
         return Vec::new();
     }
-    // `1.0` and `1.0.0` are the same number: the text decides, so that every node chooses alike.
+    // `1.0` and `1.0.0` are the same number. Then the text decides, so that all nodes choose the same versions.
     versions.sort_by_cached_key(|version| Reverse((version.number, Arc::clone(&version.text))));
     let old = versions.into_iter().skip(reserve);
-    old.filter(|version| version.usage == Usage::Idle).map(|version| version.service).collect()
+    old.filter(|version| version.usage == VersionUsage::Idle).map(|version| version.service).collect()
 }
 
-/// Hashes that schemas refer to.
+/// The hashes that schemas refer to, by tenant.
 #[derive(Debug, Default)]
 pub(super) struct References(HashMap<Tenant, HashSet<Arc<str>>>);
 
 impl References {
-    /// All of a snapshot.
     pub(super) fn of(snapshot: &Snapshot) -> Self {
         let hashes = |view: &crate::cache::snapshot::TenantView| {
             view.nodes().flat_map(|(_, node)| node.schema_refs.values().cloned()).collect()
@@ -83,11 +82,11 @@ mod tests {
     fn check(versions: &[&str], reserve: usize, expected: &[&str]) {
         let parse = |given: &&str| {
             let text = given.trim_end_matches('*');
-            Version {
+            ServiceVersion {
                 number: version::parse(text).unwrap_or_default(),
                 text: text.into(),
                 service: ServiceId::from(text),
-                usage: if text == *given { Usage::Idle } else { Usage::HasInstances },
+                usage: if text == *given { VersionUsage::Idle } else { VersionUsage::HasInstances },
             }
         };
         let retired = surplus(versions.iter().map(parse).collect(), reserve);

@@ -62,7 +62,7 @@ async fn a_jump_of_the_wall_clock_ends_no_lease_and_dates_only_what_is_changed_t
             assert_eq!(stage.held().await, []);
         }
         let status = if round % 2 == 0 { "UP" } else { "TESTING" };
-        stage.change("beats", InstanceChange::Status(status.into())).await;
+        stage.change("beats", InstanceEdit::Status(status.into())).await;
         assert_eq!(stage.times("beats"), (first.clone(), now.clone()), "a changed status");
         // Registered again, and changed, it is what it was.
         let again = stage.register_on("beats", &format!("host{round}")).await.unwrap();

@@ -1,13 +1,18 @@
-//! Holds back expiries that come in mass, so that a cut between owners and registry does not empty it. Pure: time is an
-//! argument.
+//! Holds back expiries that come in mass, so that a network fault between owners and registry does not empty the registry.
+//! Reads no clock: time is an argument.
 //!
-//! Every expiry waits [`WINDOW`], then passes unless a rule holds it: (a) preservation: expiries that wait or are held
-//! are 80 % and more of all instances, which are more than 5; it goes on until nothing waits any more; (b) share: expiries
-//! of the last heartbeat interval and 5 s are more than a configured share of what was held at its start, and more than 5
-//! (a store ends only so many leases a second, and owners that are cut off miss their beats over a whole interval). What
-//! came first may have passed by then: at most that share. A held one is let go when its own TTL has passed, 600 s at most;
-//! one that registers again is no longer held. One for which a beat is on its way waits on, as long at most: the beat may
-//! write it again.
+//! Every expiry waits for [`WINDOW`]. Then it passes, unless one of two rules holds it:
+//!
+//! - (a) preservation: the expiries that wait or are held are at least 80 % of all instances, and there are more than 5
+//!   instances. The rule applies until no expiry waits or is held.
+//! - (b) share: the expiries of the last heartbeat interval and 5 s are more than a configured share of the instances at the
+//!   start of that time, and more than 5. (It looks at a whole interval, because owners that are cut off miss their heartbeats
+//!   over an interval, and because a store ends only so many leases a second.) The first expiries may have passed by then: at
+//!   most that share.
+//!
+//! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers
+//! again is no longer held. While a heartbeat for the instance is on its way, the expiry waits as long at most, because the
+//! heartbeat may write the instance again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -17,77 +22,70 @@ use crate::domain::event::InstanceRef;
 
 /// How long every expiry waits.
 pub const WINDOW: Duration = Duration::from_secs(2);
-/// Rule (a) needs more instances than this, rule (b) more expiries.
+/// Rule (a) applies to more instances than this, rule (b) to more expiries.
 const ALWAYS_PASS: usize = 5;
 /// Longest hold.
 const MAX_HOLD: Duration = Duration::from_secs(600);
-/// What rule (b) adds to the heartbeat interval.
+/// Rule (b) adds this to the heartbeat interval.
 const SLACK: Duration = Duration::from_secs(5);
-/// Expiries remembered for rule (b); with more at once the share is met in any case.
+/// How many expiries are remembered for rule (b). If there are more at once, the share is exceeded in any case.
 const MAX_REMEMBERED: usize = 1_000_000;
 
-/// What is newly held is told this often at most: thousands come in hundreds of batches.
+/// The shortest time between two log lines about newly held expiries. Thousands of expiries come in hundreds of batches.
 const TELL_EVERY: Duration = Duration::from_secs(1);
 
-/// Which rules are in force.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct GuardRules {
-    /// Rule (a).
     pub preservation: Preservation,
-    /// The share of rule (b): 0.2 is 20 %, 1 turns it off.
+    /// The share of rule (b). 0.2 is 20 %, and 1 turns the rule off.
     pub share: f64,
 }
 
-/// Whether rule (a) is in force.
+/// Whether rule (a) applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Preservation {
-    /// As in the original.
+    /// It applies, as in the original server.
     On,
-    /// It holds nothing.
     Off,
 }
 
 /// Why an expiry is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Rule {
-    /// It waits its window.
+pub enum HoldRule {
+    /// It waits for [`WINDOW`].
     Window,
-    /// Rule (a).
     Preservation,
     /// Rule (b).
     Share,
 }
 
-/// An expired instance.
+/// What the guard must know of an expired instance.
 #[derive(Clone, Copy, Debug)]
-pub struct Expiry {
-    /// Its TTL, seconds.
+pub struct ExpiryFacts {
     pub ttl_seconds: i64,
-    /// Its heartbeat interval, seconds.
     pub interval_seconds: i64,
-    /// Instances held before it, this one included.
+    /// How many instances the snapshot showed before, this one included.
     pub held_before: usize,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct HeldExpiry {
     since: Monotonic,
     due: Monotonic,
-    expiry: Expiry,
-    rule: Rule,
+    expiry: ExpiryFacts,
+    rule: HoldRule,
 }
 
-/// The guard.
 #[derive(Debug)]
 pub struct ExpiryGuard {
     rules: GuardRules,
-    waiting: HashMap<InstanceRef, Waiting>,
+    waiting: HashMap<InstanceRef, HeldExpiry>,
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
-    /// When, and how many instances were held before.
+    /// The time of each recent expiry, and how many instances the snapshot showed before it.
     recent: VecDeque<(Monotonic, usize)>,
-    /// Rule (a) is met.
+    /// Set while rule (a) applies.
     preserving: Option<Crowd>,
-    /// Newly held and not told yet: by rule (a), by rule (b).
+    /// Newly held and not logged yet: by rule (a), by rule (b).
     untold: [Untold; 2],
     tell_after: Monotonic,
 }
@@ -98,47 +96,44 @@ struct Untold {
     crowd: Option<Crowd>,
 }
 
-/// How a rule was met.
+/// The numbers that made a rule apply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Crowd {
-    /// When.
     pub since: Monotonic,
-    /// Expiries that met it.
     pub expired: usize,
-    /// Instances they are judged against.
+    /// The instances they are compared with.
     pub of: usize,
 }
 
-/// What a rule has begun to hold since that was told last.
+/// What a rule has begun to hold since the last log line about it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// How many.
+pub struct HoldReport {
     pub newly: usize,
-    /// How many this rule holds now, these included.
+    /// How many this rule holds now, the new ones included.
     pub in_all: usize,
-    /// How the rule was met: by these, or before them.
+    /// What made the rule apply: these expiries or earlier ones.
     pub crowd: Crowd,
 }
 
-/// What a look at the clock brought.
+/// What [`ExpiryGuard::judge`] decides.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    /// These pass.
+pub struct GuardVerdict {
+    /// The expiries that pass.
     pub pass: Vec<InstanceRef>,
-    /// How many are newly held by rule (a).
+    /// How many rule (a) newly holds.
     pub newly_preserved: usize,
-    /// How many are newly held by rule (b).
+    /// How many rule (b) newly holds.
     pub newly_shared: usize,
-    /// To be told now: held by rule (a).
-    pub preserved: Option<Held>,
-    /// To be told now: held by rule (b); of several of them the widest crowd.
-    pub shared: Option<Held>,
+    /// To log now about rule (a).
+    pub preserved: Option<HoldReport>,
+    /// To log now about rule (b). Of several crowds, the largest.
+    pub shared: Option<HoldReport>,
 }
 
-impl Verdict {
-    /// What is to be told: what is newly held and why, in a line each.
+impl GuardVerdict {
+    /// The lines to log: what is newly held, and why.
     pub fn lines(&self, now: Monotonic) -> Vec<String> {
-        let begin = |held: &Held| format!("{} expired instances are held", held.newly);
+        let begin = |held: &HoldReport| format!("{} expired instances are held", held.newly);
         let preserved = self.preserved.as_ref().map(|held| {
             let Crowd { since, expired, of } = held.crowd;
             let begun = match now.saturating_sub(since).as_secs() {
@@ -175,20 +170,18 @@ impl Untold {
 }
 
 impl ExpiryGuard {
-    /// A guard that holds nothing yet.
     pub fn new(rules: GuardRules) -> Self {
         let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
         let untold = [Untold::default(); 2];
         Self { rules, waiting, by_due, recent, preserving: None, untold, tell_after: Monotonic::ZERO }
     }
 
-    /// Which rules are in force.
     pub fn rules(&self) -> GuardRules {
         self.rules
     }
 
-    /// An expiry was seen.
-    pub fn expire(&mut self, at: InstanceRef, expiry: Expiry, now: Monotonic) {
+    /// Takes an expiry.
+    pub fn expire(&mut self, at: InstanceRef, expiry: ExpiryFacts, now: Monotonic) {
         if self.waiting.contains_key(&at) {
             return;
         }
@@ -198,10 +191,10 @@ impl ExpiryGuard {
         self.recent.push_back((now, expiry.held_before));
         let due = now + WINDOW;
         self.by_due.insert((due, at.clone()));
-        self.waiting.insert(at, Waiting { since: now, due, expiry, rule: Rule::Window });
+        self.waiting.insert(at, HeldExpiry { since: now, due, expiry, rule: HoldRule::Window });
     }
 
-    /// The instance is there again, or gone for another reason.
+    /// Drops the expiry of an instance that is there again or gone for another reason.
     pub fn forget(&mut self, at: &InstanceRef) {
         if let Some(waiting) = self.waiting.remove(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
@@ -214,27 +207,27 @@ impl ExpiryGuard {
         self.waiting.contains_key(at)
     }
 
-    /// When to look again.
+    /// When [`Self::judge`] must run next.
     pub fn next_due(&self) -> Option<Monotonic> {
         let tells = self.untold.iter().any(|untold| untold.newly > 0).then_some(self.tell_after);
         self.by_due.first().map(|(due, _)| *due).into_iter().chain(tells).min()
     }
 
-    /// All that wait or are held, with the rule and since when.
-    pub fn held(&self) -> impl Iterator<Item = (&InstanceRef, Rule, Monotonic, Monotonic)> {
+    /// All expiries that wait or are held: the rule, since when, until when.
+    pub fn held(&self) -> impl Iterator<Item = (&InstanceRef, HoldRule, Monotonic, Monotonic)> {
         self.waiting.iter().map(|(at, waiting)| (at, waiting.rule, waiting.since, waiting.due))
     }
 
-    /// Lets go what is due and holds what a rule holds. `total` is how many instances the snapshot has, these included;
-    /// `is_awaited` says for which a beat is on its way.
+    /// Lets due expiries pass, and holds those that a rule holds. `total` is the number of instances in the snapshot, expired
+    /// ones included. `is_awaited` says whether a heartbeat for an instance is on its way.
     pub fn judge(
         &mut self,
         now: Monotonic,
         total: usize,
         is_awaited: impl Fn(&InstanceRef) -> bool,
-    ) -> Verdict {
-        let mut verdict = Verdict::default();
-        // Judged as one: what is due now does not shrink the crowd it came with.
+    ) -> GuardVerdict {
+        let mut verdict = GuardVerdict::default();
+        // Counted once, before any expiry passes: expiries that pass now still count for the others.
         let gone = self.waiting.len();
         let is_on = self.rules.preservation == Preservation::On;
         let is_most = is_on && gone * 10 >= total * 8 && total > ALWAYS_PASS;
@@ -249,19 +242,19 @@ impl ExpiryGuard {
             self.by_due.pop_first();
             let Some(waiting) = self.waiting.get(&at) else { continue };
             let share = match (waiting.rule, self.preserving) {
-                (Rule::Window, None) => self.share_met(waiting, now),
+                (HoldRule::Window, None) => self.share_met(waiting, now),
                 _ => None,
             };
             let rule = match waiting.rule {
-                Rule::Window if self.preserving.is_some() => Some(Rule::Preservation),
-                Rule::Window if share.is_some() => Some(Rule::Share),
+                HoldRule::Window if self.preserving.is_some() => Some(HoldRule::Preservation),
+                HoldRule::Window if share.is_some() => Some(HoldRule::Share),
                 _ => None,
             };
             let until = rule.map(|rule| (rule, waiting.since + hold_time(waiting.expiry.ttl_seconds)));
             match until.filter(|(_, until)| *until > now) {
                 Some((rule, until)) => {
                     match rule {
-                        Rule::Preservation => verdict.newly_preserved += 1,
+                        HoldRule::Preservation => verdict.newly_preserved += 1,
                         _ => verdict.newly_shared += 1,
                     }
                     widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
@@ -273,7 +266,7 @@ impl ExpiryGuard {
                 None => {
                     let last = waiting.since + hold_time(waiting.expiry.ttl_seconds);
                     let again = (now + WINDOW).min(last);
-                    if waiting.rule == Rule::Window && again > now && is_awaited(&at) {
+                    if waiting.rule == HoldRule::Window && again > now && is_awaited(&at) {
                         self.by_due.insert((again, at.clone()));
                         if let Some(waiting) = self.waiting.get_mut(&at) {
                             waiting.due = again;
@@ -289,20 +282,20 @@ impl ExpiryGuard {
         preserved.add(verdict.newly_preserved, self.preserving);
         shared.add(verdict.newly_shared, widest);
         if now >= self.tell_after {
-            verdict.preserved = self.tell(0, Rule::Preservation, now);
-            verdict.shared = self.tell(1, Rule::Share, now);
+            verdict.preserved = self.tell(0, HoldRule::Preservation, now);
+            verdict.shared = self.tell(1, HoldRule::Share, now);
         }
         self.end_preserving();
         self.drop_old(now);
         verdict
     }
 
-    fn tell(&mut self, which: usize, rule: Rule, now: Monotonic) -> Option<Held> {
+    fn tell(&mut self, which: usize, rule: HoldRule, now: Monotonic) -> Option<HoldReport> {
         let Untold { newly, crowd } = std::mem::take(self.untold.get_mut(which)?);
         let crowd = crowd.filter(|_| newly > 0)?;
         self.tell_after = now + TELL_EVERY;
         let in_all = self.waiting.values().filter(|waiting| waiting.rule == rule).count();
-        Some(Held { newly, in_all, crowd })
+        Some(HoldReport { newly, in_all, crowd })
     }
 
     fn end_preserving(&mut self) {
@@ -311,7 +304,7 @@ impl ExpiryGuard {
         }
     }
 
-    fn share_met(&self, waiting: &Waiting, now: Monotonic) -> Option<Crowd> {
+    fn share_met(&self, waiting: &HeldExpiry, now: Monotonic) -> Option<Crowd> {
         let interval =
             Duration::from_secs(u64::try_from(waiting.expiry.interval_seconds).unwrap_or(0)).min(MAX_HOLD);
         let start = now.saturating_sub(interval + SLACK);

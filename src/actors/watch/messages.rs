@@ -1,10 +1,10 @@
-//! What the WatchActor takes.
+//! The messages of the WatchActor.
 
 use actix::Message;
 
 use crate::domain::event::InstanceRef;
 
-/// Lists the expired instances that are not let go yet.
+/// Lists the expired instances that are still shown.
 #[derive(Debug, Message)]
 #[rtype(result = "Vec<HeldInstance>")]
 pub struct ListHeld;
@@ -12,12 +12,10 @@ pub struct ListHeld;
 /// An expired instance that is still shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldInstance {
-    /// Which.
     pub at: InstanceRef,
-    /// Why: `window`, `preservation` or `share`.
+    /// The rule that holds it: `window`, `preservation` or `share`.
     pub rule: &'static str,
-    /// For how long, seconds.
     pub held_seconds: u64,
-    /// When it is let go at the latest, seconds from now.
+    /// Seconds from now until it is removed at the latest.
     pub released_in_seconds: u64,
 }

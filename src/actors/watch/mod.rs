@@ -1,7 +1,8 @@
-//! WatchActor: the one publisher. Lists the store, watches it from there, builds snapshots and publishes them.
+//! WatchActor: the only publisher of snapshots. It lists the store, watches it from the revision of the listing, and publishes
+//! each change as a new snapshot.
 //!
-//! An explicit state machine: list → watch; a lost stream is watched again from the last revision, a compacted one is
-//! listed again into a fresh builder that is swapped in at its end, so readers never see half a list.
+//! If the watch is lost, the actor watches again from the last revision. If the store has compacted that revision, the actor
+//! lists again into a fresh builder, which replaces the old one at the end of the listing. So readers never see half a listing.
 
 pub mod guard;
 pub mod messages;
@@ -18,9 +19,9 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
-use self::guard::{ExpiryGuard, GuardRules, Rule};
+use self::guard::{ExpiryGuard, GuardRules, HoldRule};
 use self::messages::{HeldInstance, ListHeld};
-use self::state::{Fate, Step, WatchState};
+use self::state::{Fate, WatchState, WatchStep};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
@@ -29,35 +30,33 @@ use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher}
 use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
-use crate::metrics;
+use crate::metrics::{self, Depth};
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
 use crate::trouble::Trouble;
 
-/// Messages that may wait.
 pub const MAILBOX: usize = 64;
-/// Batches of the watch taken into one publish.
+static DEPTH: Depth = Depth::new("WatchActor");
+/// How many batches of the watch go into one publish.
 const BATCHES_PER_PUBLISH: usize = 256;
-/// Pages of a listing decoded side by side and ahead.
+/// How many pages of a listing are decoded in parallel.
 const PAGES_DECODED: usize = 3;
-/// First pause after a failure; doubled up to the last.
+/// The first pause after a failure. It is doubled up to [`LAST_PAUSE`].
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
-/// Last pause after a failure.
 const LAST_PAUSE: Duration = Duration::from_secs(1);
-/// A watch that has not ended by then stands, though nothing came: the store ends one it cannot begin within 5 s.
+/// A watch that has not ended after this time works, even if it brought nothing. The store ends a watch that it cannot begin
+/// within 5 s.
 const STANDS_AFTER: Duration = Duration::from_secs(6);
-/// Changes that may wait for a hub whose mailbox is full, before the publisher waits for it.
+/// How many changes may wait for a hub whose mailbox is full. If there are more, the publisher waits for the hub.
 const MAX_UNSENT: usize = 200_000;
-/// How long the hub may then take.
+/// How long the publisher waits for the hub then.
 const HUB_LIMIT: Duration = Duration::from_secs(5);
-/// When a hub whose mailbox was full is asked again.
+/// The pause before changes are sent again to a hub whose mailbox was full.
 const PUSH_AGAIN: Duration = Duration::from_millis(20);
 
-/// The actor.
 pub struct WatchActor {
     core: Rc<WatchCore>,
 }
 
-/// What the actor works with.
 pub struct WatchCore {
     store: Arc<dyn Store>,
     publisher: SnapshotPublisher,
@@ -66,23 +65,22 @@ pub struct WatchCore {
     clock: Clock,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
-    /// Whether lists or watches fail.
+    /// Logs once that listings or watches fail.
     trouble: Trouble,
 }
 
-/// How what the store tells is judged.
+/// How the actor treats what the store sends.
 #[derive(Clone, Copy, Debug)]
 pub struct WatchRules {
     /// Which expiries are held back.
     pub guard: GuardRules,
-    /// TTL of every lease if positive, seconds.
+    /// The TTL of every lease in seconds, if positive. Otherwise the TTL of each document applies.
     pub fixed_ttl_seconds: i64,
     /// Whether a dependency may lead to another domain.
     pub cross_domain: CrossDomain,
 }
 
 impl WatchActor {
-    /// The publisher of a snapshot.
     pub fn new(
         store: Arc<dyn Store>,
         publisher: SnapshotPublisher,
@@ -109,7 +107,7 @@ impl WatchActor {
 
 impl Resident for WatchActor {
     const MAILBOX: usize = MAILBOX;
-    const DEPTH: &'static metrics::Depth = &metrics::WATCH_MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
 }
 
 impl Actor for WatchActor {
@@ -129,9 +127,9 @@ impl Handler<Work<ListHeld>> for WatchActor {
         let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {
             at: at.clone(),
             rule: match rule {
-                Rule::Window => "window",
-                Rule::Preservation => "preservation",
-                Rule::Share => "share",
+                HoldRule::Window => "window",
+                HoldRule::Preservation => "preservation",
+                HoldRule::Share => "share",
             },
             held_seconds: now.saturating_sub(since).as_secs(),
             released_in_seconds: due.saturating_sub(now).as_secs(),
@@ -140,11 +138,11 @@ impl Handler<Work<ListHeld>> for WatchActor {
     }
 }
 
-/// Where the work stands.
+/// What the actor does next.
 enum Phase {
-    /// Everything is to be listed.
+    /// List everything.
     List,
-    /// The watch goes on behind what is known.
+    /// Watch from the last known revision.
     Watch,
 }
 
@@ -155,14 +153,14 @@ async fn work(core: Rc<WatchCore>) {
         let began = core.clock.monotonic();
         phase = match phase {
             Phase::List => match list(&core).await {
-                // At once: until it watches, what is written is not seen.
+                // At once: writes are not seen until the watch begins.
                 Ok(()) => {
                     phase = Phase::Watch;
                     continue;
                 }
                 Err(error) => {
                     if core.trouble.fails(&error.to_string()) {
-                        log::warn!("the store cannot be listed, trying again until it can: {error}");
+                        log::warn!("the store cannot be listed, trying again until that succeeds: {error}");
                     }
                     Phase::List
                 }
@@ -173,16 +171,16 @@ async fn work(core: Rc<WatchCore>) {
                     Phase::List
                 }
                 WatchError::SetBack(revision) => {
-                    log::warn!("the store has only come to revision {revision}; listing again");
+                    log::warn!("the store is only at revision {revision}; listing again");
                     Phase::List
                 }
                 WatchError::Lost(why) => {
                     if core.trouble.fails(&why) {
-                        log::warn!("the watch of the store was lost, trying again until it stands: {why}");
+                        log::warn!("the watch of the store was lost, trying again until it works: {why}");
                     }
                     Phase::Watch
                 }
-                // At the end of a stop. Any other time the process ends with this actor.
+                // The store is closed when the daemon stops. At any other time the process ends with this actor.
                 WatchError::Closed => return,
             },
         };
@@ -206,14 +204,14 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
         let (events, of) = page?;
         revision = of;
         events.into_iter().for_each(|event| listed.apply(event));
-        // A long list must not keep the actor's thread from its messages.
+        // A long listing must not keep the actor's thread from its messages.
         tokio::task::yield_now().await;
     }
     let before = core.state.borrow().revision();
     if revision < before {
         log::error!(
-            "the store was set back from revision {before} to {revision}, as by a backup that was restored: what was \
-             written in between is gone, here too"
+            "the store was set back from revision {before} to {revision}, for example by a restored backup: what was written in \
+             between is gone from this node too"
         );
     }
     metrics::RELISTS.add(1);
@@ -222,7 +220,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Decodes a page on a thread of its own: most of a listing's time is this.
+/// Decodes a page on another thread, because decoding takes most of the time of a listing.
 async fn decode(page: Result<Page, StoreError>) -> Result<(Vec<RegistryEvent>, Revision), StoreError> {
     let Page { entries, revision } = page?;
     let decoding = move || entries.iter().filter_map(state::listed).collect();
@@ -289,14 +287,14 @@ async fn watch(core: &WatchCore) -> WatchError {
     }
 }
 
-/// The watch works.
+/// Logs that the watch works again, if it failed before.
 fn stands(core: &WatchCore) {
     if core.trouble.is_over() {
-        log::info!("the watch of the store stands again, at revision {}", core.state.borrow().revision());
+        log::info!("the watch of the store works again, at revision {}", core.state.borrow().revision());
     }
 }
 
-/// While there is no watch, expiries seen before are let go all the same.
+/// Waits before the next try. Expiries that are due then pass, even without a watch.
 async fn wait_and_judge(core: &WatchCore, pause: Duration) {
     tokio::time::sleep(pause).await;
     judge(core).await;
@@ -315,8 +313,8 @@ async fn judge(core: &WatchCore) {
     }
 }
 
-/// Publishes, then tells the hub: a find shows a change before its frame leaves.
-async fn publish(core: &WatchCore, step: Step) {
+/// Publishes the snapshot, then tells the hub. So a find shows a change before its event leaves.
+async fn publish(core: &WatchCore, step: WatchStep) {
     let now = core.clock.monotonic();
     for (at, fate) in step.fates {
         match fate {
@@ -331,20 +329,22 @@ async fn publish(core: &WatchCore, step: Step) {
     push(core, step.snapshot).await;
 }
 
-/// Hands the hub what waits for it. Its mailbox being full does not keep the next snapshot from readers: what it does not
-/// take waits here, in order, and goes with the next publish or a moment later.
+/// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or
+/// after [`PUSH_AGAIN`]. Readers get the next snapshot all the same.
 async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
     loop {
         let Some(changes) = core.unsent.borrow_mut().first() else { return };
         let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), changes };
         let sent = match tell(&core.hub, message.clone()) {
             Err(Refused::Full) if core.unsent.borrow().count <= MAX_UNSENT => return,
-            // Too many: now readers wait for it as well.
+            // Too many wait. From now on readers wait for the hub as well.
             Err(Refused::Full) => ask(&core.hub, message, HUB_LIMIT).await,
             sent => sent,
         };
         if let Err(refused) = sent {
-            log::error!("changes were not pushed to watchers: {refused}");
+            log::error!(
+                "changes were not pushed to watchers, clients miss them until they list again: {refused}"
+            );
         }
         core.unsent.borrow_mut().drop_first();
     }
@@ -357,11 +357,11 @@ async fn push_again(core: &WatchCore) {
     }
 }
 
-/// Changes the hub has not taken yet, a list for each publish.
+/// Changes that the hub has not taken yet: one list for each publish.
 #[derive(Default)]
 struct Unsent {
     lists: VecDeque<Arc<[InstanceChange]>>,
-    /// Changes in all of them.
+    /// How many changes all lists hold.
     count: usize,
 }
 

@@ -1,11 +1,11 @@
-//! What the watch has learned: applies the store's events in order, tells goodbyes from expiries. Pure: time is an
-//! argument, effects are returned.
+//! Applies the events of the store in order, and distinguishes goodbyes from expiries. Reads no clock and does no I/O: time is
+//! an argument, and effects are returned.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{Expiry, ExpiryGuard};
+use super::guard::{ExpiryFacts, ExpiryGuard};
 use crate::cache::builder::difference;
 use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
@@ -16,30 +16,29 @@ use crate::metrics;
 use crate::store::codec::{self, Decoded};
 use crate::store::{Entry, Event, WatchBatch};
 
-/// A lease may have been granted this long before its put was seen: it was taken from a pool (2 s), and a watch may be
+/// A lease may have been granted this long before its put was seen. It may come from a pool (up to 2 s), and a watch may be
 /// silent for 5 s before it counts as lost.
 const GRANTED_BEFORE: Duration = Duration::from_secs(8);
-/// How long after a watch began what it brings may be of any age: first comes what was missed.
+/// For this time after a watch began, its events may be old, because it first brings what was missed.
 const CATCHING_UP: Duration = Duration::from_secs(5);
 
-/// The state.
 #[derive(Debug)]
 pub struct WatchState {
     builder: SnapshotBuilder,
     guard: ExpiryGuard,
-    /// TTL of every lease, if configured; else that of the document counts.
+    /// The TTL of every lease in seconds, if positive. Otherwise the TTL of each document applies.
     fixed_ttl_seconds: i64,
     revision: Revision,
-    /// Puts seen before this may be old.
+    /// A put that is seen before this time may be old.
     caught_up: Monotonic,
-    /// Instances that wait or are held, and whose lease key is gone as well.
+    /// Instances whose expiry waits or is held, and whose lease key is gone as well.
     ended_leases: HashSet<InstanceRef>,
-    /// The same of their override.
+    /// The same for their override key.
     ended_overrides: HashSet<InstanceRef>,
     fates: Vec<(InstanceRef, Fate)>,
 }
 
-/// What became of an instance, for whoever might write it again.
+/// What became of an instance. The LeaseActor must not write an instance again that is [`Fate::Gone`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     /// It said goodbye.
@@ -48,19 +47,19 @@ pub enum Fate {
     Back,
 }
 
-/// What is to be done after events were applied.
+/// What to do after events were applied.
 #[derive(Debug)]
-pub struct Step {
-    /// Publish this.
+pub struct WatchStep {
+    /// To publish.
     pub snapshot: Arc<Snapshot>,
-    /// Tell watchers.
+    /// To push to watchers.
     pub changes: Vec<InstanceChange>,
-    /// Who said goodbye and who is back, in order.
+    /// The instances that said goodbye or came back, in order.
     pub fates: Vec<(InstanceRef, Fate)>,
 }
 
 impl WatchState {
-    /// Nothing learned yet; the builder is empty.
+    /// The builder must be empty.
     pub fn new(builder: SnapshotBuilder, guard: ExpiryGuard, fixed_ttl_seconds: i64) -> Self {
         Self {
             builder,
@@ -74,26 +73,24 @@ impl WatchState {
         }
     }
 
-    /// The last revision applied; a watch goes on behind it.
+    /// The last revision applied. A watch continues after it.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// The guard.
     pub fn guard(&self) -> &ExpiryGuard {
         &self.guard
     }
 
-    /// What is known now.
     pub fn current(&self) -> &Snapshot {
         self.builder.current()
     }
 
-    /// Takes a complete listing in place of what was known. What is not in it is gone: nobody can say why, so it is not
+    /// Replaces everything by a complete listing. An instance that the listing lacks is gone. Nobody knows why, so it is not
     /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
-    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> Step {
+    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> WatchStep {
         let (snapshot, _) = listed.publish(revision);
-        // Before the first listing nobody was shown anything.
+        // Nothing was shown before the first listing.
         let is_first = self.revision == 0;
         let former = (!is_first).then(|| self.builder.current());
         let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
@@ -105,15 +102,15 @@ impl WatchState {
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
-        Step { snapshot, changes, fates }
+        WatchStep { snapshot, changes, fates }
     }
 
-    /// A watch begins: what it brings first was written while there was none.
+    /// Notes that a watch begins. Its first events were written while there was no watch.
     pub fn resume(&mut self, now: Monotonic) {
         self.caught_up = now + CATCHING_UP;
     }
 
-    /// Applies what a watch brought.
+    /// Applies a batch of a watch.
     pub fn apply(&mut self, batch: WatchBatch, now: Monotonic) {
         let mut revision = 0;
         let mut said_goodbye: HashSet<InstanceRef> = HashSet::new();
@@ -133,7 +130,7 @@ impl WatchState {
                     skip(&why);
                     continue;
                 }
-                // Put over one that could be read it takes its place: neither a goodbye nor an expiry.
+                // An unreadable document replaces a readable one. That is neither a goodbye nor an expiry.
                 Decoded::Unreadable(why, RegistryEvent::InstanceDeleted(at)) => {
                     skip(&why);
                     self.drop_document(&at);
@@ -145,12 +142,13 @@ impl WatchState {
                 }
             };
             match event {
-                // An expired one that is held keeps its lease in the snapshot: a beat for it finds out.
+                // An instance whose expiry is held keeps its lease in the snapshot, so that a heartbeat renews it and finds it
+                // gone.
                 RegistryEvent::LeaseDeleted(at) if self.guard.holds(&at) => {
                     self.ended_leases.insert(at);
                 }
                 RegistryEvent::LeaseDeleted(at) => drop(said_goodbye.insert(at)),
-                // So does its override: it is written again with the instance.
+                // It keeps its override too, which is written again with the instance.
                 RegistryEvent::OverrideDeleted(at) if self.guard.holds(&at) => {
                     self.ended_overrides.insert(at);
                 }
@@ -184,7 +182,7 @@ impl WatchState {
         self.revision = self.revision.max(batch.revision);
     }
 
-    /// Lease keys that went without their document.
+    /// Applies the deletion of lease keys whose documents stay.
     fn drop_leases(&mut self, deleted: &mut HashSet<InstanceRef>) {
         for at in deleted.drain() {
             self.builder.apply(RegistryEvent::LeaseDeleted(at));
@@ -196,14 +194,13 @@ impl WatchState {
         let mark = |state: &Self| state.entry(&at).and_then(|entry| entry.lease.clone());
         let is_new = mark(self).is_none_or(|mark| mark.lease() != lease);
         self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
-        // Written again it is not renewed; and what was missed may have been granted any time ago.
+        // A key that is written again does not renew its lease. A lease whose put was missed may be of any age.
         if let Some(mark) = mark(self).filter(|_| is_new && now >= self.caught_up) {
             mark.was_full(now.saturating_sub(GRANTED_BEFORE));
         }
     }
 
-    /// The lease key of an instance that was held is gone, or its override: the snapshot learns of it when it is held no
-    /// longer.
+    /// Drops the lease and the override of an instance that is no longer held, if their keys are gone.
     fn end_lease(&mut self, at: &InstanceRef) {
         if self.ended_leases.remove(at) {
             self.builder.apply(RegistryEvent::LeaseDeleted(at.clone()));
@@ -221,13 +218,13 @@ impl WatchState {
         let Some(entry) = self.entry(at) else { return };
         let ttl_seconds =
             if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
-        // A goodbye through a Go node looks like an expiry. It surely is none while its lease had time left.
+        // A goodbye through a Go node looks like an expiry. While the lease had time left, it is surely a goodbye.
         let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
         if said_goodbye || had_time_left {
             self.say_goodbye(at);
             return;
         }
-        let expiry = Expiry {
+        let expiry = ExpiryFacts {
             ttl_seconds,
             interval_seconds: entry.record.interval_seconds,
             held_before: self.builder.current().instance_count,
@@ -235,7 +232,7 @@ impl WatchState {
         self.guard.expire(at.clone(), expiry, now);
     }
 
-    /// An instance is gone, and not to be written again.
+    /// Removes an instance that said goodbye. It must not be written again.
     fn say_goodbye(&mut self, at: &InstanceRef) {
         self.guard.forget(at);
         if let Some(mark) = self.entry(at).and_then(|entry| entry.lease.as_ref()) {
@@ -246,15 +243,15 @@ impl WatchState {
         self.end_lease(at);
     }
 
-    /// An instance has no document that can be read.
+    /// Removes an instance whose document cannot be read.
     fn drop_document(&mut self, at: &InstanceRef) {
         self.guard.forget(at);
         self.end_lease(at);
         self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
     }
 
-    /// An owner said goodbye after its lease had ended: what waits or is held for that lease is gone, and what has passed is
-    /// not written again. One that has registered anew meanwhile stays.
+    /// Applies a goodbye that an owner said after its lease had ended. If the expiry for that lease still waits or is held, the
+    /// instance goes now. If it has passed, the instance is not written again. An instance that has registered again stays.
     fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64) {
         match self.entry(at).map(|entry| entry.lease.as_ref().map(|mark| mark.lease())) {
             Some(shown) if shown == Some(lease) && self.guard.holds(at) => self.say_goodbye(at),
@@ -263,8 +260,8 @@ impl WatchState {
         }
     }
 
-    /// A service is deleted: its instances that wait or are held pass while its watchers can still be told. A Go node ends
-    /// their leases one by one before it deletes the service.
+    /// Removes the instances of a deleted service whose expiries wait or are held, while its watchers can still be told. A Go
+    /// node ends the leases of the instances one by one before it deletes the service.
     fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId) {
         let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
         let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
@@ -275,7 +272,7 @@ impl WatchState {
         waiting.iter().for_each(|at| self.say_goodbye(at));
     }
 
-    /// Lets go the expiries that are due.
+    /// Lets due expiries pass.
     pub fn judge(&mut self, now: Monotonic) {
         if self.guard.next_due().is_none_or(|due| due > now) {
             return;
@@ -295,14 +292,14 @@ impl WatchState {
         }
     }
 
-    /// The snapshot with all applied so far.
-    pub fn step(&mut self) -> Step {
+    /// The snapshot with all events applied so far.
+    pub fn step(&mut self) -> WatchStep {
         let (snapshot, changes) = self.builder.publish(self.revision);
-        Step { snapshot, changes, fates: std::mem::take(&mut self.fates) }
+        WatchStep { snapshot, changes, fates: std::mem::take(&mut self.fates) }
     }
 }
 
-/// What an entry of a listing says, if it says anything.
+/// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.
 pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
     match codec::decode_put(entry) {
         Decoded::Event(event) => Some(event),
@@ -316,5 +313,5 @@ pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
 
 fn skip(why: &str) {
     metrics::FOREIGN_VALUES.add(1);
-    log::warn!("skipped: {why}");
+    log::warn!("a key or value in the store is skipped: {why}");
 }

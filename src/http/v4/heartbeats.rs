@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use crate::actors::beats::Taken;
+use crate::actors::beats::BeatTaken;
 use crate::actors::freshness::Behind;
-use crate::actors::registry::messages::{ChangeInstance, InstanceChange};
+use crate::actors::registry::messages::{ChangeInstance, InstanceEdit};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::event::InstanceRef;
 use crate::domain::json;
@@ -121,7 +121,7 @@ fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(),
         service: ServiceId::from(service),
         instance: InstanceId::from(instance),
     };
-    if api.beats.take(at, entry) == Taken::NoLease {
+    if api.beats.take(at, entry) == BeatTaken::NoLease {
         return Err(missing());
     }
     if !api.rules.instance_properties.is_empty() {
@@ -141,7 +141,7 @@ fn add_configured(api: &Api, snapshot: &Snapshot, at: &InstanceRef) {
             tenant: at.tenant.clone(),
             service: at.service.clone(),
             instance: at.instance.clone(),
-            change: InstanceChange::AddConfigured,
+            change: InstanceEdit::AddConfigured,
         });
     }
 }

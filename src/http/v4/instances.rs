@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::actors::registry::messages::{
-    Author, ChangeInstance, ChangeStatusWhere, FormerLease, InstanceChange, RegisterInstance,
+    Author, ChangeInstance, ChangeStatusWhere, FormerLease, InstanceEdit, RegisterInstance,
     UnregisterInstance,
 };
 use crate::domain::shape::Shaped as _;
@@ -83,7 +83,7 @@ pub async fn put_status(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
     valid::status(service, instance, &status)?;
     let (service, instance) = (ServiceId::from(service), InstanceId::from(instance));
-    let change = InstanceChange::Status(status);
+    let change = InstanceEdit::Status(status);
     api.write(ChangeInstance { tenant: call.tenant().clone(), service, instance, change }).await?;
     Ok(Reply::empty())
 }
@@ -92,7 +92,7 @@ pub async fn put_status(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn put_properties(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: Properties = body(call.body())?;
     let (service, instance) = ids(&call, InstanceRequest::PutProperties)?;
-    let change = InstanceChange::Properties(body.into_properties(&api.rules.sizes)?);
+    let change = InstanceEdit::Properties(body.into_properties(&api.rules.sizes)?);
     api.write(ChangeInstance { tenant: call.tenant().clone(), service, instance, change }).await?;
     Ok(Reply::empty())
 }

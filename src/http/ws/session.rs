@@ -18,7 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, Re
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
 use super::{End, GOING_AWAY, Limits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
-use crate::actors::hub::outbox::{OutboxReader, Taken};
+use crate::actors::hub::outbox::{OutboxItem, OutboxReader};
 use crate::frame::{self, Decoder, Heard, Payload};
 use crate::http::signal::Signal;
 
@@ -281,8 +281,8 @@ impl<I: SessionIo> Live<I> {
         } else if let Some(outbox) = &mut self.outbox {
             match outbox.poll_take(cx, WRITE_SIZE) {
                 Poll::Pending => {}
-                Poll::Ready(Taken::Frames(frames)) => self.out = frames,
-                Poll::Ready(Taken::End(end)) => return Some(end),
+                Poll::Ready(OutboxItem::Frames(frames)) => self.out = frames,
+                Poll::Ready(OutboxItem::End(end)) => return Some(end),
             }
         }
         None

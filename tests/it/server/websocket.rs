@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use service_center::actors::hub::outbox::{Action, End, EventFrame, Outbox};
+use service_center::actors::hub::outbox::{End, EventFrame, Outbox};
+use service_center::cache::Action;
 use service_center::domain::event::InstanceRef;
 use service_center::domain::{InstanceId, ServiceId, Tenant};
 use service_center::http::server::Settings;

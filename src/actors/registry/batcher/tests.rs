@@ -1,4 +1,4 @@
-//! What goes together, in which order, and when.
+//! Which transactions leave together, in which order, and when.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -21,9 +21,9 @@ fn txn(ops: impl IntoIterator<Item = Op>) -> Txn {
     Txn { then: ops.into_iter().collect(), ..Txn::default() }
 }
 
-fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<Waiting> {
+fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<WaitingTxn> {
     let (since, reply) = (Monotonic::ZERO, || oneshot::channel().0);
-    let waiting = |txn: Txn| Waiting { size: txn_size(&txn), txn, since, reply: reply() };
+    let waiting = |txn: Txn| WaitingTxn { size: txn_size(&txn), txn, since, reply: reply() };
     txns.into_iter().map(waiting).collect()
 }
 
@@ -57,7 +57,7 @@ fn writers_of_one_key_go_apart_in_their_order() {
 
 #[test]
 fn one_that_is_passed_over_keeps_its_keys_for_itself() {
-    // The third writes nothing the first does, but it must not come before the second.
+    // The third writes no key of the first. But it must not leave before the second.
     check(
         vec![txn([put("/a")]), txn([put("/a"), put("/b")]), txn([put("/b")]), txn([put("/c")])],
         &[&[0, 3], &[1], &[2]],
@@ -99,7 +99,7 @@ fn batches_are_bounded_in_number_and_bytes() {
     check(sizes, &[&[0, 1], &[2], &[3], &[4]]);
 }
 
-/// `=key` compares it, `+key` puts it, `-prefix/` deletes all below.
+/// `=key` compares the key, `+key` puts it, `-prefix/` deletes all keys below the prefix.
 #[track_caller]
 fn check_short(short: &[&str], expected: &[&[usize]]) {
     let parse = |short: &&str| {
@@ -130,9 +130,9 @@ fn what_depends_on_another_waits_for_the_next_batch() {
     check_short(&["+s/i", "-s/", "+t"], &[&[0, 2], &[1]]);
     check_short(&["-s/", "+s/i", "+t"], &[&[0, 2], &[1]]);
     check_short(&["+s", "=s +i", "=t +j"], &[&[0, 2], &[1]]);
-    // What is only compared does not clash.
+    // Keys that are only compared do not clash.
     check_short(&["=s +i", "=s +j", "+s"], &[&[0, 1, 2]]);
-    // One that waits holds back those that depend on it.
+    // A transaction that waits holds back the transactions that depend on it.
     check_short(&["+a", "+a +b", "+b"], &[&[0], &[1], &[2]]);
 }
 
@@ -223,7 +223,7 @@ async fn a_batch_that_fails_does_not_stop_the_next() {
     let store = store();
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     store.script(Call::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
-    let outcome = |outcome: Outcome| outcome.map(|outcome| outcome.succeeded);
+    let outcome = |outcome: TxnAnswer| outcome.map(|outcome| outcome.succeeded);
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Unknown { .. })));
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Aborted { .. })));
     assert_eq!(outcome(batcher.submit(txn([put("/a")])).await), Ok(true));
@@ -234,7 +234,7 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     let store = store();
     store.shut(Call::Batch);
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
-    // Nobody waits for these: they are done all the same.
+    // Nobody waits for these transactions. They are done all the same.
     let mut accepted = 0;
     let refused = loop {
         match batcher.submit(txn([put(&format!("/{accepted:05}"))])).now_or_never() {

@@ -1,4 +1,4 @@
-//! What waits in the queue when the lock becomes free.
+//! What happens to queued requests when the lock becomes free.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -55,7 +55,7 @@ async fn until_it_is_empty(stage: &Stage) {
     eventually("the end of the queue", || stage.reader.load().dependency_queue.is_empty()).await;
 }
 
-/// A queue that is held by another node while it fills.
+/// A queue that fills while another node holds the lock.
 async fn filled(ops: Vec<Op>) -> Stage {
     let stage = Stage::set_up(store(), DependencyMode::Queued).await;
     let count = ops.len();
@@ -65,7 +65,7 @@ async fn filled(ops: Vec<Op>) -> Stage {
     stage
 }
 
-/// As other servers may have left it: a consumer in the rules of two versions of a provider that is gone.
+/// Rules as other servers may have left them: a consumer in the rules of two versions of a provider that is gone.
 #[actix::test]
 async fn a_consumer_named_twice_is_cleaned_up_like_any_other() {
     let stage = Stage::set_up(store(), DependencyMode::Direct).await;
@@ -93,7 +93,7 @@ async fn a_storm_is_applied_in_few_rounds() {
     let rounds = stage.store.begun(Call::Batch) - begun;
     assert!(rounds < 100, "{rounds} rounds for 500 requests");
     let consumers = partners(&stage, &keys::provider_rule(&name("p"), ALL_VERSIONS)).await;
-    // In the order in which they came: in a transaction that is the order of their keys.
+    // Requests of one transaction are in the order of their keys.
     assert_eq!(consumers.len(), 500);
     for number in [0, 250, 499] {
         assert!(consumers.contains(&consumer(number)));
@@ -137,21 +137,21 @@ async fn replacing_and_adding_keep_their_order_and_what_no_longer_exists_is_clea
 async fn a_clock_that_is_set_while_requests_come_holds_none_of_them() {
     let clock = Clock::manual(1_790_000_000);
     let stage = Stage::set_by(clock.clone(), DependencyMode::Queued).await;
-    // The lock's value says when it was taken, here in the end the same as before.
+    // The value of the lock is the time when it was taken. In the last two rounds it is the same.
     for (round, to) in [1_790_040_000, 1_789_900_000, 0, 1_790_000_000, 1_790_000_000].into_iter().enumerate()
     {
         clock.jump(to);
         let provider = format!("p{round}");
         write(&stage, vec![queued("c", &format!("default_{provider}"), &provider, false)]).await;
         let rule = keys::provider_rule(&name(&provider), ALL_VERSIONS);
-        // The snapshot shows it, or that it is applied.
+        // The snapshot shows the request, or that it is applied.
         stage.count().await;
         until_it_is_empty(&stage).await;
         assert_eq!(partners(&stage, &rule).await, ["c"], "{round}");
     }
 }
 
-/// As a node of the original server queues it: whatever a client sent.
+/// Queues a request as a node of the original server does: whatever a client sent.
 #[actix::test]
 async fn what_a_tenant_may_not_ask_for_is_left_out() {
     let stage = filled(vec![]).await;
@@ -190,18 +190,18 @@ async fn what_a_tenant_may_not_ask_for_is_left_out() {
     assert_eq!(rules, expected);
 }
 
-/// Rules of a consumer with these providers, each with this alias.
+/// The rules of a consumer with these providers, each with this alias.
 async fn file(stage: &Stage, consumer: &str, providers: &[String], alias: &str) {
     let providers: Vec<ServiceKey> = providers
         .iter()
         .map(|provider| ServiceKey { alias: alias.to_owned(), ..key(provider, ALL_VERSIONS) })
         .collect();
     let request = Dependency { consumer: Some(key(consumer, "1")), providers, replace: false };
-    let request = Request { dependency: request, entry: None };
-    assert!(Rules::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
+    let request = DependencyRequest { dependency: request, entry: None };
+    assert!(RuleWriter::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
 }
 
-/// A consumer's rule is written once for many that are gone, not once for each.
+/// The rule of a consumer is written once for many providers that are gone.
 #[actix::test]
 async fn many_that_are_gone_are_cleaned_up_together() {
     let stage = Stage::set_up(store(), DependencyMode::Direct).await;
@@ -246,7 +246,7 @@ async fn a_rule_whose_alias_leads_to_a_service_is_kept_and_so_is_a_name_that_com
     assert!(stage.store.list(&["/cse-sr/ms/dep-rules/"]).next().await.unwrap().unwrap().entries.is_empty());
 }
 
-/// What one hold of the lock reads has a limit, but of a consumer all is read, since the order counts.
+/// One hold of the lock reads a limited number of bytes, but all requests of a consumer, because their order matters.
 #[actix::test]
 async fn a_queue_of_large_requests_is_read_part_by_part() {
     let stage = filled(vec![]).await;

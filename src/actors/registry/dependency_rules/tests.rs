@@ -1,4 +1,4 @@
-//! Many requests at once lead to what they lead to one by one.
+//! Requests that are applied together have the same result as requests that are applied one by one.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -22,13 +22,13 @@ fn service(name: &str, version: &str) -> ServiceKey {
     ServiceKey { tenant: "default/default".into(), service_name: name, version, ..ServiceKey::default() }
 }
 
-fn request(consumer: &str, providers: &[&str], replace: bool) -> Request {
+fn request(consumer: &str, providers: &[&str], replace: bool) -> DependencyRequest {
     let providers = providers.iter().map(|name| service(name, ALL_VERSIONS)).collect();
     let dependency = Dependency { consumer: Some(service(consumer, "1")), providers, replace };
-    Request { dependency, entry: None }
+    DependencyRequest { dependency, entry: None }
 }
 
-/// Partners by rule, applied one request after the other by the plain words of the rules.
+/// A simple model: the partners of each rule, with one request applied after the other.
 #[derive(Debug, Default, PartialEq)]
 struct Model(BTreeMap<String, Vec<ServiceKey>>);
 
@@ -67,7 +67,7 @@ async fn stored(stage: &Stage) -> Model {
     Model(rules)
 }
 
-fn random_request(random: &mut StdRng) -> Request {
+fn random_request(random: &mut StdRng) -> DependencyRequest {
     const PROVIDERS: [&str; 6] = ["p1", "p2", "p3", "p4", "p5", "p6"];
     let consumer = *["c1", "c2", "c3"].choose(random).unwrap();
     let count = random.random_range(0..4);
@@ -80,16 +80,16 @@ async fn together_they_lead_to_what_they_lead_to_one_by_one() {
     for seed in 0..15 {
         let mut random = StdRng::seed_from_u64(seed);
         let stage = Stage::set().await;
-        let mut rules = Rules::new(&stage.core, Some(Compare::Absent("/lock/nobody".into())));
+        let mut rules = RuleWriter::new(&stage.core, Some(Compare::Absent("/lock/nobody".into())));
         let mut model = Model::default();
         for _ in 0..12 {
-            let requests: Vec<Request> =
+            let requests: Vec<DependencyRequest> =
                 (0..random.random_range(1..30)).map(|_| random_request(&mut random)).collect();
             if random.random_range(0..3) == 0 {
-                // Others write the same rules meanwhile: what is remembered is out of date.
+                // Another node writes the same rules meanwhile, so the remembered rules are old.
                 let other = random_request(&mut random);
                 model.apply(&other.dependency);
-                let outcomes = Rules::new(&stage.core, None).apply(&[other], &[], None).await;
+                let outcomes = RuleWriter::new(&stage.core, None).apply(&[other], &[], None).await;
                 assert!(outcomes.iter().all(Result::is_ok));
             }
             requests.iter().for_each(|request| model.apply(&request.dependency));
@@ -104,12 +104,12 @@ async fn together_they_lead_to_what_they_lead_to_one_by_one() {
 #[actix::test]
 async fn a_storm_takes_few_rounds_and_keeps_to_the_limits() {
     let stage = Stage::set().await;
-    let requests: Vec<Request> =
+    let requests: Vec<DependencyRequest> =
         (0..600).map(|number| request(&format!("c{number}"), &["p1", "p2"], false)).collect();
     let mut model = Model::default();
     requests.iter().for_each(|request| model.apply(&request.dependency));
     let (rounds, begun) = (stage.store.batches().len(), stage.store.begun(Call::Batch));
-    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    let outcomes = RuleWriter::new(&stage.core, None).apply(&requests, &[], None).await;
     assert!(outcomes.len() == 600 && outcomes.iter().all(Result::is_ok));
     assert!(stage.store.begun(Call::Batch) - begun < 40, "{}", stage.store.begun(Call::Batch) - begun);
     for txn in stage.store.batches().iter().skip(rounds).flatten() {
@@ -127,13 +127,13 @@ async fn one_that_is_too_large_for_a_transaction_takes_several() {
         [request("c0", &["p1"], false), request("c1", &names, false), request("c2", &["p2"], false)];
     let mut model = Model::default();
     requests.iter().for_each(|request| model.apply(&request.dependency));
-    // Cut between two of them it is applied again.
+    // If the writes are interrupted between two transactions, the request is applied again.
     stage.store.script(Call::Batch, (0..8).map(|_| Fault::None).chain([Fault::UnknownDone]));
     let mut done = Vec::new();
     while done.len() < requests.len() {
         let rest = &requests[done.len()..];
         done.extend(
-            Rules::new(&stage.core, None).apply(rest, &[], None).await.into_iter().filter(Result::is_ok),
+            RuleWriter::new(&stage.core, None).apply(rest, &[], None).await.into_iter().filter(Result::is_ok),
         );
     }
     assert_eq!(stored(&stage).await, model);
@@ -145,9 +145,9 @@ async fn a_rule_beyond_the_stores_limit_fails_alone() {
     let endless = "x".repeat(2_000_000);
     let requests =
         [request("c0", &["p1"], false), request("c1", &[&endless], false), request("c2", &["p1"], false)];
-    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    let outcomes = RuleWriter::new(&stage.core, None).apply(&requests, &[], None).await;
     let codes: Vec<_> =
-        outcomes.iter().map(|outcome| outcome.as_ref().err().map(Failure::is_final)).collect();
+        outcomes.iter().map(|outcome| outcome.as_ref().err().map(DependencyFailure::is_final)).collect();
     assert_eq!(codes, [None, Some(true), None]);
     let mut model = Model::default();
     model.apply(&requests[0].dependency);
@@ -159,12 +159,12 @@ fn many(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
 }
 
-fn requested(consumer: &str, providers: &[String], replace: bool) -> Request {
+fn requested(consumer: &str, providers: &[String], replace: bool) -> DependencyRequest {
     let providers: Vec<&str> = providers.iter().map(String::as_str).collect();
     request(consumer, &providers, replace)
 }
 
-/// Reads and writes in what the store was given since `from`.
+/// How many reads and writes the store has got since the batch `from`.
 fn operations(stage: &Stage, from: usize) -> (usize, usize) {
     let batches = stage.store.batches();
     let ops = batches.iter().skip(from).flatten().flat_map(|txn| &txn.then);
@@ -172,26 +172,26 @@ fn operations(stage: &Stage, from: usize) -> (usize, usize) {
     (gets.len(), writes.len())
 }
 
-/// Providers that stay are neither read nor written, however many they are.
+/// The rules of providers that stay are neither read nor written, however many they are.
 #[actix::test]
 async fn what_changes_decides_what_is_read_and_written() {
     let stage = Stage::set().await;
     for request in [requested("c", &many("p", 900), false), requested("d", &many("q", 10), false)] {
-        assert!(Rules::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
+        assert!(RuleWriter::new(&stage.core, None).apply(&[request], &[], None).await[0].is_ok());
     }
     for (consumer, held) in [("d", 10), ("c", 900)] {
         let kept = many(if consumer == "c" { "p" } else { "q" }, held);
         let from = stage.store.batches().len();
         let adding = requested(consumer, &many("new", 50), false);
-        assert!(Rules::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
+        assert!(RuleWriter::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
         assert_eq!(operations(&stage, from), (51, 51), "{consumer} adds 50 to {held}");
         let from = stage.store.batches().len();
         let again = requested(consumer, &many("new", 50), false);
-        assert!(Rules::new(&stage.core, None).apply(&[again], &[], None).await[0].is_ok());
+        assert!(RuleWriter::new(&stage.core, None).apply(&[again], &[], None).await[0].is_ok());
         assert_eq!(operations(&stage, from), (51, 0), "{consumer} has them");
         let from = stage.store.batches().len();
         let replacing = requested(consumer, &kept, true);
-        assert!(Rules::new(&stage.core, None).apply(&[replacing], &[], None).await[0].is_ok());
+        assert!(RuleWriter::new(&stage.core, None).apply(&[replacing], &[], None).await[0].is_ok());
         assert_eq!(operations(&stage, from), (51 + held, 51), "{consumer} gives them back");
     }
 }
@@ -206,7 +206,7 @@ async fn a_request_beyond_the_quota_fails_alone_and_again() {
         requested("c", &many("q", 1), false),
         requested("c", &many("r", 1_001), true),
     ];
-    let outcomes = Rules::new(&stage.core, None).apply(&requests, &[], None).await;
+    let outcomes = RuleWriter::new(&stage.core, None).apply(&requests, &[], None).await;
     let codes: Vec<_> = outcomes
         .iter()
         .map(|outcome| outcome.as_ref().err().map(|failure| (failure.is_final(), failure.to_string())))
@@ -223,7 +223,7 @@ async fn a_request_beyond_the_quota_fails_alone_and_again() {
     assert_eq!(stored(&stage).await, model);
 }
 
-/// As a node that asks less has filed it.
+/// A rule that a node with weaker checks has written.
 #[actix::test]
 async fn a_provider_of_another_domain_ends_with_the_next_change_of_its_consumer() {
     let stage = Stage::set().await;
@@ -240,7 +240,7 @@ async fn a_provider_of_another_domain_ends_with_the_next_change_of_its_consumer(
     let then = rules.map(|(key, value)| Op::Put { key, value, lease: None }).to_vec();
     stage.store.batch(vec![Txn { then, ..Txn::default() }]).await.remove(0).unwrap();
     let adding = request("c", &["new"], false);
-    assert!(Rules::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
+    assert!(RuleWriter::new(&stage.core, None).apply(&[adding], &[], None).await[0].is_ok());
     let mut model = Model::default();
     model.apply(&request("c", &["near"], false).dependency);
     model.apply(&request("c", &["new"], false).dependency);

@@ -1,4 +1,4 @@
-//! An id that is known registers again with something else.
+//! A known instance registers again with other values.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -69,7 +69,7 @@ async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
 async fn one_without_a_lease_gets_one() {
     let stage = Stage::set().await;
     stage.registered("i").await;
-    let at = Keys::new(&tenant(), &stage.service, "i");
+    let at = InstanceKeys::new(&tenant(), &stage.service, "i");
     let value = Bytes::from_static(b"{\"instanceId\":\"i\",\"hostName\":\"host\"}");
     let immortal = vec![Op::Put { key: at.document, value, lease: None }, Op::Delete(at.lease)];
     stage.store.batch(vec![Txn { then: immortal, ..Txn::default() }]).await.remove(0).unwrap();
@@ -84,14 +84,14 @@ async fn who_is_held_may_say_goodbye_and_stays_away() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
     stage.registered("j").await;
-    // Its lease ends; the snapshot shows it for two seconds more.
+    // Its lease ends. The snapshot shows it for two more seconds.
     assert_eq!(stage.store.revoke(lease_of(&entry)).await, Ok(true));
     stage.freshness.catch_up().await;
     assert!(stage.entry("i").is_some(), "it waits");
     stage.unregister("i").await.unwrap();
     assert!(stage.entry("i").is_none(), "it is gone when that is answered");
     assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::InstanceNotExists);
-    // Nobody writes it again for that lease, also a node that has not heard of it.
+    // No node writes it again for that lease, even a node that has not seen the goodbye.
     let json = entry.json().clone();
     let former_lease = lease_of(&entry).0;
     let restore = |former_lease| RestoreInstance {
@@ -104,7 +104,7 @@ async fn who_is_held_may_say_goodbye_and_stays_away() {
     };
     let reply = ask(&stage.registry, restore(former_lease), PATIENCE).await.unwrap().unwrap();
     assert_eq!((reply.revision, stage.count().await), (None, 1));
-    // Its owner may register anew, and that is made good if need be.
+    // Its owner may register again. Then it is written again when its lease is lost.
     let again = stage.registered("i").await;
     assert_eq!(stage.store.revoke(lease_of(&again)).await, Ok(true));
     let reply = ask(&stage.registry, restore(lease_of(&again).0), PATIENCE).await.unwrap().unwrap();
@@ -114,7 +114,7 @@ async fn who_is_held_may_say_goodbye_and_stays_away() {
     assert_eq!(stage.count().await, 1);
 }
 
-/// The store says nothing about the lease: its time is over, and it is not ended yet.
+/// The store does not answer the renewal, because the time of the lease is over and the store has not ended it yet.
 #[actix::test]
 async fn on_a_lease_that_is_about_to_end_it_moves_to_a_new_one() {
     for host in ["host", "another"] {
@@ -137,7 +137,7 @@ fn texts(pairs: &[(&str, &str)]) -> TextMap {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// What the owner of `i` sends, again and again.
+/// The document that the owner of `i` sends each time.
 fn owners(properties: &[(&str, &str)], host: &str, interval: i32) -> Instance {
     let check = HealthCheck { mode: "push".into(), interval, times: 3, ..HealthCheck::default() };
     Instance {
@@ -159,18 +159,18 @@ fn is(host: &str, status: &str, properties: &[(&str, &str)]) -> (String, String,
     (host.to_owned(), status.to_owned(), texts(properties))
 }
 
-/// An operator has taken the instance out of service and changed its properties; its owner registers again, unchanged, with
-/// another host, and with another TTL, which moves it to another lease.
+/// An operator has taken the instance out of service and changed its properties. Its owner registers again: unchanged, with
+/// another host, and with another TTL, which moves the instance to another lease.
 #[actix::test]
 async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
     let stage = Stage::set().await;
     register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
     register_as(&stage, owners(&[("a", "2")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "UP", &[("a", "2")]), "its own properties it may change");
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
     register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("a", "3")]));
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     let lease = lease_of(&stage.entry("i").unwrap());
     register_as(&stage, owners(&[("a", "3")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("weight", "0")]));
@@ -182,20 +182,20 @@ async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
         assert_eq!(shown(&stage), is("another", "OUTOFSERVICE", &[("weight", "0")]), "{round}");
     }
     assert_ne!(lease_of(&stage.entry("i").unwrap()), lease);
-    // With its goodbye that ends.
+    // A goodbye ends that.
     stage.unregister("i").await.unwrap();
     register_as(&stage, owners(&[("a", "5")], "host", 30)).await.unwrap();
     register_as(&stage, owners(&[("a", "6")], "host", 30)).await.unwrap();
     assert_eq!(shown(&stage), is("host", "UP", &[("a", "6")]));
 }
 
-/// Its lease has ended, as after a fault of the store, and it is still shown.
+/// The lease has ended, as after a fault of the store, and the instance is still shown.
 #[actix::test]
 async fn so_it_does_for_one_that_is_held() {
     let stage = Stage::set().await;
     register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
-    stage.change("i", InstanceChange::Status("OUTOFSERVICE".into())).await;
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     for round in 0..2 {
         let former = lease_of(&stage.entry("i").unwrap());
         assert_eq!(stage.store.revoke(former).await, Ok(true));
@@ -205,7 +205,7 @@ async fn so_it_does_for_one_that_is_held() {
         assert_eq!(shown(&stage), is("host", "OUTOFSERVICE", &[("weight", "0")]), "{round}");
         assert_ne!(lease_of(&stage.entry("i").unwrap()), former);
     }
-    // Once it has gone it is another one that comes.
+    // After its expiry has passed, a registration makes a new instance.
     assert_eq!(stage.store.revoke(lease_of(&stage.entry("i").unwrap())).await, Ok(true));
     eventually("the end of the window", || stage.entry("i").is_none()).await;
     for value in ["2", "3"] {
@@ -214,27 +214,27 @@ async fn so_it_does_for_one_that_is_held() {
     }
 }
 
-/// The service goes with all that is known of its instances.
+/// The deletion of a service deletes all keys of its instances.
 #[actix::test]
 async fn a_deleted_service_leaves_no_override() {
     let stage = Stage::set().await;
     register_as(&stage, owners(&[], "host", 30)).await.unwrap();
-    stage.change("i", InstanceChange::Properties(texts(&[("weight", "0")]))).await;
+    stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
     stage.unregister_service().await;
     let left = stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries;
     assert_eq!(left, []);
     assert_eq!(stage.reader.load().properties_from(&stage.at("i")), PropertiesFrom::Registration);
 }
 
-/// Its owner has said goodbye through another node, which this one has not heard of, and whose lease has not ended yet: it is
-/// not told that it is there.
+/// The owner has said goodbye through another node. This node has not seen that, and the lease has not ended yet. A
+/// registration must not be answered that the instance is there.
 #[actix::test]
 async fn who_is_gone_elsewhere_is_registered_again() {
     let stage = Stage::set().await;
     let former = stage.registered("i").await;
     stage.store.shut(Call::List);
     stage.store.end_watches(WatchError::Compacted);
-    let at = Keys::new(&tenant(), &stage.service, "i");
+    let at = InstanceKeys::new(&tenant(), &stage.service, "i");
     let gone = Txn { then: vec![Op::Delete(at.lease), Op::Delete(at.document)], ..Txn::default() };
     assert!(stage.store.batch(vec![gone]).await.remove(0).unwrap().succeeded);
     let again = stage.register("i");

@@ -1,4 +1,4 @@
-//! When leases are granted ahead, how old they may be, and what becomes of those nobody takes.
+//! When leases are granted ahead, how old they may get, and what happens to leases that nobody takes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -6,13 +6,13 @@ use super::*;
 use crate::actors::tests::{eventually, store};
 use crate::store::faulty::{Call, Fault, FaultyStore};
 
-struct Scene {
+struct PoolScene {
     store: FaultyStore,
     clock: Clock,
     pool: LeasePool,
 }
 
-impl Scene {
+impl PoolScene {
     fn set(cost: GrantCost) -> Self {
         let (store, clock) = (store().costing(cost), Clock::manual(1_700_000_000));
         clock.advance(Duration::from_secs(100));
@@ -36,7 +36,7 @@ impl Scene {
         self.pool.pools.borrow().values().map(|pool| pool.granting).sum()
     }
 
-    /// Takes so many that a pool forms, and waits for it.
+    /// Takes enough leases to make a pool, and waits until it is filled.
     async fn fill(&self, ttl_seconds: i64, takes: usize) -> usize {
         self.take(ttl_seconds, takes).await;
         eventually("grants", || self.granting() == 0).await;
@@ -50,14 +50,14 @@ impl Scene {
 
 #[actix::test]
 async fn where_grants_are_free_there_is_no_pool() {
-    let scene = Scene::set(GrantCost::Free);
+    let scene = PoolScene::set(GrantCost::Free);
     scene.take(120, 100).await;
     assert_eq!((scene.store.begun(Call::Grant), scene.ready(120)), (100, 0));
 }
 
 #[actix::test]
 async fn few_takes_are_not_worth_a_pool() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for _ in 0..5 {
         scene.take(120, WORTH_POOLING - 1).await;
         scene.pass(1000);
@@ -67,7 +67,7 @@ async fn few_takes_are_not_worth_a_pool() {
 
 #[actix::test]
 async fn as_many_are_kept_as_a_second_takes() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 50).await;
     assert!((WORTH_POOLING..=50).contains(&ready), "{ready}");
     let begun = scene.store.begun(Call::Grant);
@@ -83,7 +83,7 @@ async fn as_many_are_kept_as_a_second_takes() {
 
 #[actix::test]
 async fn only_young_ones_are_used() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 40).await;
     scene.pass(1999);
     let begun = scene.store.begun(Call::Grant);
@@ -98,7 +98,7 @@ async fn only_young_ones_are_used() {
 
 #[actix::test]
 async fn a_tenth_of_a_short_ttl_is_the_limit() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(5, 40).await;
     scene.pass(499);
     scene.pool.sweep();
@@ -111,7 +111,7 @@ async fn a_tenth_of_a_short_ttl_is_the_limit() {
 
 #[actix::test]
 async fn a_lease_ages_from_before_its_grant_was_sent() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.take(120, WORTH_POOLING - 1).await;
     scene.store.shut(Call::Grant);
     let last = actix::spawn({
@@ -130,7 +130,7 @@ async fn a_lease_ages_from_before_its_grant_was_sent() {
 
 #[actix::test]
 async fn idle_pools_go() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.fill(120, 40).await;
     for _ in 0..5 {
         scene.pass(1000);
@@ -141,13 +141,13 @@ async fn idle_pools_go() {
 
 #[actix::test]
 async fn ever_new_ttls_do_not_grow_it() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for ttl in 100..400 {
         scene.take(ttl, 1).await;
         assert!(scene.pool.pools.borrow().len() <= MAX_TTLS);
     }
     // Pools in use are not pushed out.
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     for ttl in 100..100 + i64::try_from(MAX_TTLS).unwrap() {
         scene.fill(ttl, WORTH_POOLING).await;
     }
@@ -158,7 +158,7 @@ async fn ever_new_ttls_do_not_grow_it() {
 
 #[actix::test]
 async fn a_failed_grant_is_told_and_not_counted_as_ready() {
-    let scene = Scene::set(GrantCost::RoundTrip);
+    let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.store.go_away();
     for _ in 0..2 * WORTH_POOLING {
         assert!(scene.pool.take(120).await.is_err());
@@ -171,7 +171,7 @@ async fn a_failed_grant_is_told_and_not_counted_as_ready() {
 
 #[actix::test]
 async fn what_cannot_be_revoked_is_tried_again_until_the_store_is_back() {
-    let scene = Scene::set(GrantCost::Free);
+    let scene = PoolScene::set(GrantCost::Free);
     let leases = scene.take(120, 3).await;
     scene.store.go_away();
     scene.pool.discard(leases.clone());
@@ -188,7 +188,7 @@ async fn what_cannot_be_revoked_is_tried_again_until_the_store_is_back() {
         assert_eq!(scene.store.revoke(lease).await, Ok(false));
     }
     assert!(scene.pool.doomed.borrow().is_empty());
-    // One that the store refuses to end stops nobody.
+    // A lease that the store does not revoke does not stop the others.
     let leases = scene.take(120, 2).await;
     scene.store.script(Call::Revoke, [Fault::Refused(Reason::Denied)]);
     scene.pool.discard(leases.clone());

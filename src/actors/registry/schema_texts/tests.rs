@@ -1,4 +1,4 @@
-//! Which texts stay, and which go, whatever fails and whoever writes beside.
+//! Which texts stay and which are deleted, under faults and concurrent writes.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -14,7 +14,7 @@ use crate::actors::registry::messages::{
     Author, Committed, DeleteSchema, PutSchema, ReadSchemas, RegisterService, ReplaceSchemas,
     SchemaSelection, TextSpace, UnregisterService,
 };
-use crate::actors::registry::schema_text_table::{MAX_LEFT, SchemaTexts};
+use crate::actors::registry::schema_text_table::{MAX_LEFT, SchemaTextTable};
 use crate::actors::registry::{schemas, services};
 use crate::actors::tests::{Stage, eventually, store, tenant};
 use crate::domain::schema::{Schema, content_hash};
@@ -147,7 +147,7 @@ async fn a_replacement_in_parts_leaves_no_text() {
     assert_eq!(texts(&stage).await, [""; 0]);
 }
 
-/// Whatever the client was told, the former text goes if it was replaced, and stays if not.
+/// The former text is deleted if it was replaced, and stays otherwise, whatever the answer to the client was.
 #[actix::test]
 async fn an_unknown_outcome_leaves_no_text() {
     for (fault, expected) in [(Fault::UnknownDone, "new"), (Fault::UnknownNotDone, "old")] {
@@ -167,7 +167,7 @@ async fn an_unknown_outcome_leaves_no_text() {
     }
 }
 
-/// The second transaction of a replacement is not done: what the first has put goes.
+/// The second transaction of a replacement fails. Then the texts that the first one has put are deleted.
 #[actix::test]
 async fn a_replacement_that_ends_half_way_leaves_no_text() {
     let stage = Stage::set().await;
@@ -195,7 +195,7 @@ async fn a_deletion_that_fails_is_tried_again() {
 
 #[test]
 fn what_waits_is_bounded() {
-    let texts = SchemaTexts::default();
+    let texts = SchemaTextTable::default();
     texts.leave(&tenant(), (0..MAX_LEFT - 1).map(|at| Arc::from(at.to_string())));
     assert_eq!(texts.check_room(), Ok(()));
     texts.leave(&tenant(), ["a".into(), "b".into()]);
@@ -203,7 +203,7 @@ fn what_waits_is_bounded() {
     assert_eq!(texts.left.borrow().len(), MAX_LEFT);
 }
 
-/// A schema is replaced while somebody reads it: after the look at its reference, before the look at its text.
+/// A schema is replaced during a read: after the read of its reference, before the read of its text.
 #[actix::test]
 async fn a_reader_finds_the_text_of_a_schema_that_is_replaced_meanwhile() {
     for selection in [SchemaSelection::One("s".into()), SchemaSelection::All] {
@@ -239,8 +239,8 @@ async fn a_reader_finds_the_text_of_a_schema_that_is_replaced_meanwhile() {
     }
 }
 
-/// Two nodes on one store write, share, replace and delete the same texts at once. At no time a reference names a text that
-/// is not there, and in the end no text is there that no reference names.
+/// Two nodes on one store write, share, replace and delete the same texts at once. No reference ever names a missing text, and
+/// in the end every text has a reference.
 #[actix::test]
 async fn two_nodes_lose_no_text_and_leave_none() {
     let stage = Stage::set().await;

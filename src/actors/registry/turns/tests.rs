@@ -1,4 +1,4 @@
-//! Turns alone, and what they are for: many writers of one key at one node.
+//! Turns alone, and with many writers of one key at one node.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use super::*;
 use crate::actors::mailbox::ask;
 use crate::actors::registry::messages::{
-    ChangeInstance, ChangeTags, Committed, InstanceChange, PutSchema, ReplaceServiceProperties, TagChange,
+    ChangeInstance, ChangeTags, Committed, InstanceEdit, PutSchema, ReplaceServiceProperties, TagChange,
 };
 use crate::actors::tests::{PATIENCE, Stage, tenant};
 use crate::domain::schema::Schema;
@@ -21,7 +21,7 @@ fn key(name: &str) -> Key {
 
 #[tokio::test]
 async fn turns_come_in_order_and_other_keys_do_not_wait() {
-    let turns = Turns::default();
+    let turns = WriteTurns::default();
     let first = turns.take(&key("a")).await.unwrap();
     let order = Rc::new(RefCell::new(Vec::new()));
     let waiting = (0..5).map(|number| {
@@ -45,7 +45,7 @@ async fn turns_come_in_order_and_other_keys_do_not_wait() {
 
 #[tokio::test]
 async fn waiting_is_bounded_in_time_and_number() {
-    let turns = Turns::default();
+    let turns = WriteTurns::default();
     let held = key("a");
     let stuck = turns.take(&held).await.unwrap();
     let codes = join_all((0..MAX_WAITING).map(|_| turns.take(&held))).await;
@@ -55,7 +55,7 @@ async fn waiting_is_bounded_in_time_and_number() {
     assert!(turns.take(&held).await.is_ok());
 }
 
-/// All of these at once; each must be done.
+/// Runs all of these at once. Each must succeed.
 async fn all_done<F: Future<Output = Result<Committed<()>, Error>>>(
     stage: &Stage,
     write: impl Fn(usize) -> F,
@@ -114,13 +114,13 @@ async fn many_writers_of_one_service_or_one_instance_all_write() {
     })
     .await;
     all_done(&stage, |number| {
-        let change = InstanceChange::Status(["UP", "DOWN"][number % 2].to_owned());
+        let change = InstanceEdit::Status(["UP", "DOWN"][number % 2].to_owned());
         let (tenant, service) = (tenant(), stage.service.clone());
         let message = ChangeInstance { tenant, service, instance: "i".into(), change };
         async { ask(&stage.registry, message, PATIENCE).await.unwrap() }
     })
     .await;
-    // Each writes another document under the same id.
+    // Each one writes another document under the same id.
     let registered = (0..WRITERS).map(|number| {
         let (stage, host) = (&stage, format!("host{number}"));
         async move { stage.register_on("i", &host).await }

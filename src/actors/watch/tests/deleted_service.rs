@@ -1,4 +1,4 @@
-//! A service that is deleted while expiries of its instances wait.
+//! A service is deleted while expiries of its instances wait.
 
 use super::*;
 use crate::store::keys;
@@ -9,13 +9,13 @@ fn service_key() -> String {
 
 #[test]
 fn its_waiting_instances_pass_and_its_watchers_are_told() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.next(|world| vec![world.put(service_key(), "{\"serviceId\":\"s\",\"serviceName\":\"svc\"}", 1)]);
     world.register("i", 7);
     world.register("j", 8);
     world.told();
     world.pass(seconds(121));
-    // A Go node ends the leases first, one revision each.
+    // A Go node first ends the leases, each in a revision of its own.
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]), "it waits");
     world.next(|world| vec![world.delete(service_key())]);

@@ -1,10 +1,10 @@
-//! Goodbyes and expiries told apart, and what is held meanwhile.
+//! Goodbyes are distinguished from expiries, and expiries are held.
 
 use super::*;
 
-/// A world in which `i` is registered, on lease 7, and its lease may be over.
-fn registered() -> World {
-    let mut world = World::new();
+/// A world in which `i` is registered on lease 7, and this lease may be over.
+fn registered() -> WatchWorld {
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     assert_eq!(world.told(), (vec![(Action::Create, "i".to_owned())], vec![("i".to_owned(), Fate::Back)]));
     world.pass(seconds(121));
@@ -68,7 +68,7 @@ fn several_say_goodbye_in_one_revision_whatever_else_is_in_it() {
     world.register("k", 9);
     world.pass(seconds(121));
     world.told();
-    // A service goes: leases first, all of them. In the same batch something expires, which the store does apart.
+    // A service is deleted, the leases first. In the same batch an instance expires, in a revision of its own.
     world.next(|world| {
         vec![
             world.delete(lease_key("i")),
@@ -87,7 +87,7 @@ fn several_say_goodbye_in_one_revision_whatever_else_is_in_it() {
 
 #[test]
 fn who_had_time_left_said_goodbye_through_another_kind_of_node() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.told();
     world.pass(seconds(100));
@@ -98,10 +98,10 @@ fn who_had_time_left_said_goodbye_through_another_kind_of_node() {
 
 #[test]
 fn time_left_is_counted_from_a_grant_ahead_and_a_late_watch() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.told();
-    // The lease may be over already: it was taken from a pool, and its put was seen late.
+    // The lease may be over already, because it came from a pool and its put was seen late.
     world.pass(seconds(113));
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]));
@@ -125,7 +125,7 @@ fn a_renewal_gives_time() {
 
 #[test]
 fn it_gives_what_the_store_answers_whatever_the_document_says() {
-    // Granted by another kind of node, whose configuration makes each lease live 20 s.
+    // The lease was granted by a node of the original server, whose configuration gives each lease 20 s.
     let short = || {
         let mut world = registered();
         let entry = world.step().snapshot.instance(&tenant(), "s", "i").cloned().unwrap();
@@ -148,7 +148,7 @@ fn a_lease_key_written_again_gives_none() {
     world.next(|world| vec![world.put(lease_key("i"), "7", 2)]);
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]));
-    // Another lease does.
+    // A new lease has time left.
     let mut world = registered();
     world.next(|world| vec![world.put(lease_key("i"), "8", 2)]);
     world.expire("i");
@@ -157,7 +157,7 @@ fn a_lease_key_written_again_gives_none() {
 
 #[test]
 fn what_was_missed_may_be_of_any_age() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.state.resume(world.now);
     world.pass(seconds(4));
     world.register("i", 7);
@@ -173,7 +173,7 @@ fn what_was_missed_may_be_of_any_age() {
 
 #[test]
 fn a_configured_ttl_counts_instead_of_the_documents() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.state = WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 20);
     world.register("i", 7);
     world.told();
@@ -203,7 +203,7 @@ fn one_that_comes_back_without_a_lease_has_none() {
     world.expire("i");
     world.next(|world| vec![world.put(document("i"), &json("i"), 1)]);
     assert_eq!(world.lease("i"), None);
-    // Its lease key is one of its own: it may have stayed when the document went.
+    // The lease key may have stayed when the document was deleted.
     let mut world = registered();
     world.next(|world| vec![world.delete(document("i"))]);
     world.pass(seconds(1));
@@ -224,7 +224,7 @@ fn a_lease_key_that_goes_alone_leaves_the_instance_without_one() {
 
 #[test]
 fn fates_come_in_order() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("i", 7);
     world.say_goodbye("i");
     world.register("i", 8);
@@ -253,7 +253,7 @@ fn foreign_keys_are_passed_over_and_foreign_values_are_as_if_nothing_were_there(
     let step = world.step();
     assert_eq!((step.snapshot.instance_count, step.snapshot.revision), (2, 2));
     assert_eq!(world.lease("i"), Some(7));
-    // As after a listing, which does not know what was there before.
+    // The same after a listing, which does not show what was there before.
     world.next(|world| vec![world.put(lease_key("i"), "many", 2)]);
     assert_eq!((world.has("i"), world.lease("i")), (true, None));
     world.next(|world| vec![world.put(document("i"), "no json", 2)]);
@@ -262,7 +262,7 @@ fn foreign_keys_are_passed_over_and_foreign_values_are_as_if_nothing_were_there(
     world.next(|world| vec![world.put(document("i"), &json("i"), 3), world.put(lease_key("i"), "9", 3)]);
     assert_eq!(world.told().0, [(Action::Create, "i".to_owned())], "to watchers it is new");
     assert_eq!(world.lease("i"), Some(9));
-    // Also over one that is held.
+    // The same for an instance whose expiry is held.
     world.pass(seconds(121));
     world.expire("i");
     world.next(|world| vec![world.put(document("i"), "no json", 1)]);
@@ -283,7 +283,7 @@ fn a_waiting_instance_goes_with_its_service() {
 
 #[test]
 fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     for number in 0..10 {
         world.register(&format!("i{number}"), number);
     }
@@ -305,10 +305,10 @@ fn most_of_them_at_once_are_held_and_a_goodbye_among_them_is_not() {
 
 #[test]
 fn a_goodbye_of_one_that_is_held_passes_at_once() {
-    let late = |world: &mut World, lease: i64| {
+    let late = |world: &mut WatchWorld, lease: i64| {
         let key = keys::late_goodbye(&tenant(), "s", "i", lease);
         world.next(|world| vec![world.put(&key, "", 1)]);
-        // The key goes with its own lease.
+        // The key ends with its own lease.
         world.next(|world| vec![world.delete(&key)]);
     };
     let mut world = registered();
@@ -319,7 +319,7 @@ fn a_goodbye_of_one_that_is_held_passes_at_once() {
     assert_eq!(world.told(), (deleted(), gone()));
     assert_eq!(world.state.guard().next_due(), None);
     assert!(world.step().snapshot.tenant(&tenant()).is_none());
-    // One that passed before is only remembered, one that registered anew stays.
+    // The goodbye of an instance whose expiry has passed is only remembered. An instance that has registered again stays.
     let mut world = registered();
     world.expire("i");
     world.pass(seconds(2));

@@ -1,17 +1,17 @@
 //! Which expiries are held, and for how long.
 
-use super::super::guard::{Expiry, ExpiryGuard, Held, Rule, Verdict, WINDOW};
+use super::super::guard::{ExpiryFacts, ExpiryGuard, GuardVerdict, HoldReport, HoldRule, WINDOW};
 use super::{Duration, GuardRules, InstanceRef, rules, seconds};
 
 fn at(number: usize) -> InstanceRef {
     super::at(&format!("i{number}"))
 }
 
-/// `expired` of `total` end at second 100; what has passed at each of the given seconds.
+/// `expired` of `total` instances expire at second 100. Checks how many have passed at each of the given seconds.
 fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
     let mut guard = ExpiryGuard::new(rules(share));
     for number in 0..expired {
-        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: total };
+        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: total };
         guard.expire(at(number), expiry, seconds(100));
     }
     let mut passed = 0;
@@ -38,19 +38,19 @@ fn most_are_preserved_for_their_ttl() {
     check(1.0, 7, 10, &[(102, 7)]);
 }
 
-/// All of eight die: rule (a) holds them, and rule (b) does if (a) is off. With both off they go.
+/// All eight instances expire. Rule (a) holds them. If (a) is off, rule (b) holds them. If both are off, they pass.
 #[test]
 fn each_rule_can_be_turned_off() {
     use super::Preservation::{Off, On};
     for (preservation, share, rule) in [
-        (On, 1.0, Some(Rule::Preservation)),
-        (On, 0.2, Some(Rule::Preservation)),
-        (Off, 0.2, Some(Rule::Share)),
+        (On, 1.0, Some(HoldRule::Preservation)),
+        (On, 0.2, Some(HoldRule::Preservation)),
+        (Off, 0.2, Some(HoldRule::Share)),
         (Off, 1.0, None),
     ] {
         let mut guard = ExpiryGuard::new(GuardRules { preservation, share });
         for number in 0..8 {
-            let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 8 };
+            let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 8 };
             guard.expire(at(number), expiry, seconds(100));
         }
         let passed = guard.judge(seconds(102), 8, |_| false).pass.len();
@@ -70,7 +70,7 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
     let mut guard = ExpiryGuard::new(rules(0.2));
     let mut passed = 0;
     for number in 0..60 {
-        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
+        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 100 - passed };
         let now = Duration::from_millis(100_000 + 500 * number as u64);
         guard.expire(at(number), expiry, now);
         passed += guard.judge(now, 100 - passed, |_| false).pass.len();
@@ -81,9 +81,9 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
 #[test]
 fn one_that_registers_again_is_not_held() {
     let mut guard = ExpiryGuard::new(rules(0.2));
-    guard.expire(at(1), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
+    guard.expire(at(1), ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(1));
     guard.forget(&at(1));
-    assert_eq!(guard.judge(seconds(10), 1, |_| false), Verdict::default());
+    assert_eq!(guard.judge(seconds(10), 1, |_| false), GuardVerdict::default());
     assert_eq!(guard.next_due(), None);
 }
 
@@ -102,21 +102,21 @@ fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_
     assert_eq!(guard.judge(seconds(105), 100, |_| true).pass, [at(0)]);
 }
 
-/// A guard in which these expire at second 100, with a TTL each.
+/// A guard in which these instances expire at second 100, each with its TTL.
 fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
     let mut guard = ExpiryGuard::new(rules(share));
     for (number, ttl_seconds) in ttls.iter().enumerate() {
-        let expiry = Expiry { ttl_seconds: *ttl_seconds, interval_seconds: 30, held_before: total };
+        let expiry = ExpiryFacts { ttl_seconds: *ttl_seconds, interval_seconds: 30, held_before: total };
         guard.expire(at(number), expiry, seconds(100));
     }
     guard
 }
 
-fn newly(held: Option<Held>) -> usize {
+fn newly(held: Option<HoldReport>) -> usize {
     held.map_or(0, |held| held.newly)
 }
 
-fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<Rule> {
+fn rule_of(guard: &ExpiryGuard, number: usize) -> Option<HoldRule> {
     guard.held().find(|(known, ..)| **known == at(number)).map(|(_, rule, ..)| rule)
 }
 
@@ -137,12 +137,16 @@ fn each_is_let_go_when_its_own_ttl_is_over_and_none_is_held_longer_than_ten_minu
 
 #[test]
 fn the_share_is_of_the_interval_of_each() {
-    // 30 of 100 expire within a minute: too many for who beats each 60 s, not for who beats each 5 s.
+    // 30 of 100 expire within a minute. That is too many for a heartbeat interval of 60 s, but not for one of 5 s.
     let judge = |interval_seconds: i64| {
         let mut guard = ExpiryGuard::new(rules(0.2));
         for number in 0..30 {
             let now = seconds(100 + 2 * number as u64);
-            guard.expire(at(number), Expiry { ttl_seconds: 500, interval_seconds, held_before: 100 }, now);
+            guard.expire(
+                at(number),
+                ExpiryFacts { ttl_seconds: 500, interval_seconds, held_before: 100 },
+                now,
+            );
         }
         newly(guard.judge(seconds(160), 100, |_| false).shared)
     };
@@ -163,13 +167,21 @@ fn preservation_is_for_more_than_five_instances() {
 fn preservation_goes_on_until_nothing_waits() {
     let mut guard = expired(1.0, 10, &[120; 8]);
     assert_eq!(newly(guard.judge(seconds(102), 10, |_| false).preserved), 8);
-    // 50 more have registered: the next expiry is far from 80 %, and held with the others.
-    guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    // 50 more have registered. The next expiry is far from 80 %, but is held like the others.
+    guard.expire(
+        at(50),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(110),
+    );
     let verdict = guard.judge(seconds(112), 60, |_| false);
     assert_eq!((newly(verdict.preserved), newly(verdict.shared), verdict.pass), (1, 0, vec![]));
     assert_eq!(guard.judge(seconds(130), 60, |_| false).pass, [at(50)]);
     assert_eq!(guard.judge(seconds(220), 60, |_| false).pass.len(), 8);
-    guard.expire(at(51), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(230));
+    guard.expire(
+        at(51),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(230),
+    );
     assert_eq!(guard.judge(seconds(232), 60, |_| false).pass, [at(51)]);
 }
 
@@ -179,7 +191,11 @@ fn preservation_ends_also_when_all_register_again() {
     guard.judge(seconds(102), 10, |_| false);
     (0..8).for_each(|number| guard.forget(&at(number)));
     assert_eq!(guard.next_due(), None);
-    guard.expire(at(9), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 100 }, seconds(900));
+    guard.expire(
+        at(9),
+        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 100 },
+        seconds(900),
+    );
     assert_eq!(guard.judge(seconds(902), 100, |_| false).pass, [at(9)]);
 }
 
@@ -187,12 +203,12 @@ fn preservation_ends_also_when_all_register_again() {
 fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
     let mut guard = expired(0.2, 100, &[120; 30]);
     guard.judge(seconds(102), 100, |_| false);
-    assert_eq!((rule_of(&guard, 3), guard.holds(&at(3))), (Some(Rule::Share), true));
+    assert_eq!((rule_of(&guard, 3), guard.holds(&at(3))), (Some(HoldRule::Share), true));
     guard.forget(&at(3));
     guard.forget(&at(3));
     assert!(!guard.holds(&at(3)));
-    guard.expire(at(3), Expiry { ttl_seconds: 7, interval_seconds: 30, held_before: 100 }, seconds(103));
-    assert_eq!(rule_of(&guard, 3), Some(Rule::Window));
+    guard.expire(at(3), ExpiryFacts { ttl_seconds: 7, interval_seconds: 30, held_before: 100 }, seconds(103));
+    assert_eq!(rule_of(&guard, 3), Some(HoldRule::Window));
     assert_eq!(guard.next_due(), Some(seconds(105)));
     guard.judge(seconds(105), 100, |_| false);
     assert_eq!(guard.judge(seconds(110), 100, |_| false).pass, [at(3)]);
@@ -202,10 +218,10 @@ fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
 #[test]
 fn one_that_expires_twice_waits_once() {
     let mut guard = expired(1.0, 1, &[120]);
-    guard.expire(at(0), Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(101));
+    guard.expire(at(0), ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 1 }, seconds(101));
     assert_eq!(guard.next_due(), Some(seconds(100) + WINDOW));
     assert_eq!(guard.judge(seconds(102), 1, |_| false).pass, [at(0)]);
-    assert_eq!(guard.judge(seconds(110), 0, |_| false), Verdict::default());
+    assert_eq!(guard.judge(seconds(110), 0, |_| false), GuardVerdict::default());
 }
 
 #[test]
@@ -213,13 +229,17 @@ fn what_is_remembered_is_bounded_by_time() {
     let mut guard = ExpiryGuard::new(rules(0.2));
     for number in 0..1000_usize {
         let now = seconds(100 + number as u64);
-        guard.expire(at(number), Expiry { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 }, now);
+        guard.expire(
+            at(number),
+            ExpiryFacts { ttl_seconds: 5, interval_seconds: 1, held_before: 100_000 },
+            now,
+        );
         guard.judge(now, 100_000, |_| false);
     }
     assert!(format!("{guard:?}").len() < 100_000, "expiries of the last ten minutes are remembered, not all");
     assert_eq!(guard.judge(seconds(2000), 100_000, |_| false).pass.len(), 2);
-    // Nothing of it counts any more.
-    guard.expire(at(1), Expiry { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
+    // The earlier expiries no longer count.
+    guard.expire(at(1), ExpiryFacts { ttl_seconds: 5, interval_seconds: 600, held_before: 3 }, seconds(3000));
     assert_eq!(guard.judge(seconds(3002), 3, |_| false).pass, [at(1)]);
 }
 
@@ -234,8 +254,12 @@ fn what_is_held_is_told_as_it_is() {
           (80 % and more), and goes on until none is held"
         ]
     );
-    // A single one later, of many more: no 80 % of anything.
-    guard.expire(at(50), Expiry { ttl_seconds: 20, interval_seconds: 30, held_before: 60 }, seconds(110));
+    // Later a single instance expires, of many more: far from 80 %.
+    guard.expire(
+        at(50),
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, held_before: 60 },
+        seconds(110),
+    );
     let later = guard.judge(seconds(112), 60, |_| false).lines(seconds(112));
     assert_eq!(
         later,
@@ -266,16 +290,16 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
         told += newly(verdict.shared);
         (lines, told, held)
     };
-    // 1,000 a second for five seconds: those of the first second pass before the share is met.
+    // 1,000 expire each second for five seconds. Those of the first second pass before the share is exceeded.
     for number in 0..5_000 {
         let now = Duration::from_millis(100_000 + number as u64);
-        let expiry = Expiry { ttl_seconds: 120, interval_seconds: 30, held_before: 10_000 };
+        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, held_before: 10_000 };
         guard.expire(at(number), expiry, now);
         judge(&mut guard, now);
     }
     let (lines, told, held) = judge(&mut guard, seconds(106));
     assert!((1..=7).contains(&lines) && told <= held, "{lines} lines of {told}, {held} are held");
-    // The last ones are told without waiting for another expiry.
+    // The last ones are logged without waiting for another expiry.
     while let Some(due) = guard.next_due().filter(|due| *due < seconds(110)) {
         judge(&mut guard, due);
     }

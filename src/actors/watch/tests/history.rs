@@ -1,5 +1,5 @@
-//! A random history of a store's keys: all trees of the registry, put and deleted, alone and together, with values that
-//! nobody can read among them.
+//! A random history of the keys of a store: keys of all trees, put and deleted, alone and together, with some unreadable
+//! values.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,17 +20,17 @@ const APPS: [&str; 2] = ["app", "theirs"];
 const ENVIRONMENTS: [&str; 2] = ["", "testing"];
 const VERSIONS: [&str; 2] = ["1", "2"];
 
-/// Whether instances expire, or only say goodbye: what expires is shown for a while longer.
+/// Whether instances may expire. Expired instances are shown for a while longer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expiries {
+pub enum InstanceEnds {
     Some,
     None,
 }
 
-/// A store's keys, and the events of its revisions.
-pub struct History {
+/// The keys of a store, and the events of its revisions.
+pub struct KeyHistory {
     pub random: StdRng,
-    expiries: Expiries,
+    expiries: InstanceEnds,
     pub entries: BTreeMap<String, Entry>,
     pub revision: Revision,
     pub events: Vec<Vec<Event>>,
@@ -41,13 +41,13 @@ fn keys_of(tenant: &Tenant, service: &str, instance: &str) -> [String; 3] {
     keys.map(|key| key(tenant, service, instance).to_string())
 }
 
-impl History {
-    pub fn new(seed: u64, expiries: Expiries) -> Self {
+impl KeyHistory {
+    pub fn new(seed: u64, expiries: InstanceEnds) -> Self {
         let (entries, events) = (BTreeMap::new(), Vec::new());
         Self { random: StdRng::seed_from_u64(seed), expiries, entries, revision: 0, events }
     }
 
-    /// One revision: a few keys, each once.
+    /// Adds a revision with a few keys, each once.
     pub fn go_on(&mut self) {
         self.revision += 1;
         let mut events = Vec::new();
@@ -83,12 +83,12 @@ impl History {
         ServiceName::new(tenant, environment, self.one_of(&APPS), self.one_of(&NAMES))
     }
 
-    /// A name, or none.
+    /// A random alias or none.
     fn alias(&mut self) -> &'static str {
         NAMES.choose(&mut self.random).copied().filter(|_| self.random.random()).unwrap_or_default()
     }
 
-    /// A key of any tree, with a value of its form.
+    /// A key of any tree, with a fitting value.
     fn random_entry(&mut self) -> (String, String) {
         let (tenant, name) = (self.tenant(), self.name());
         let (service, instance) = (self.one_of(&SERVICES), self.one_of(&INSTANCES));
@@ -151,7 +151,7 @@ impl History {
         }
     }
 
-    /// Something foreign, over a known key or a new one.
+    /// Puts an unreadable value under a known or a new key.
     fn put_unreadable(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let known: Vec<String> = self.entries.keys().cloned().collect();
         let key = match known.choose(&mut self.random).filter(|_| self.random.random_range(0..4) > 0) {
@@ -180,8 +180,8 @@ impl History {
     fn delete(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let known: Vec<String> = self.entries.keys().cloned().collect();
         let Some(key) = known.choose(&mut self.random).cloned() else { return };
-        // Nobody deletes domains and projects. A document that goes alone has expired, to whom sees it.
-        let stays = self.expiries == Expiries::None && key.contains("/inst/files/");
+        // Domains and projects are not deleted. The deletion of a document alone looks like an expiry.
+        let stays = self.expiries == InstanceEnds::None && key.contains("/inst/files/");
         if !stays && !key.contains("/domains/") && !key.contains("/projects/") {
             self.remove(&key, events, touched);
         }
@@ -193,7 +193,7 @@ impl History {
         }
     }
 
-    /// Document, lease, override.
+    /// The keys of a random instance: document, lease, override.
     fn instance_keys(&mut self) -> [String; 3] {
         let (tenant, service, instance) = (self.tenant(), self.one_of(&SERVICES), self.one_of(&INSTANCES));
         keys_of(&tenant, service, instance)
@@ -212,12 +212,12 @@ impl History {
     ) {
         let is_whole =
             [document, lease].iter().all(|key| self.entries.contains_key(*key) && !touched.contains(*key));
-        if is_whole || self.expiries == Expiries::Some {
+        if is_whole || self.expiries == InstanceEnds::Some {
             [lease, document, properties].iter().for_each(|key| self.remove(key, events, touched));
         }
     }
 
-    /// As an owner does whose lease has ended.
+    /// Puts the goodbye of an owner whose lease has ended.
     fn say_goodbye_late(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let (tenant, service, instance) = (self.tenant(), self.one_of(&SERVICES), self.one_of(&INSTANCES));
         let key = keys::late_goodbye(&tenant, service, instance, self.random.random_range(1..9)).to_string();
@@ -227,7 +227,7 @@ impl History {
         }
     }
 
-    /// With all that belongs to it: leases, then documents, then the rest.
+    /// Deletes a service with all its keys: leases, then documents, then the rest.
     fn delete_service(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
         let (tenant, service) = (self.tenant(), self.one_of(&SERVICES));
         for instance in INSTANCES {
@@ -246,13 +246,13 @@ impl History {
     }
 
     fn expire(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
-        if self.expiries == Expiries::None {
+        if self.expiries == InstanceEnds::None {
             return;
         }
         self.instance_keys().iter().for_each(|key| self.remove(key, events, touched));
     }
 
-    /// The events so far as a watch hands them over: whole revisions, some together.
+    /// The events so far in batches of a watch: whole revisions, some together.
     pub fn batches(&mut self) -> Vec<WatchBatch> {
         let mut batches: Vec<WatchBatch> = Vec::new();
         for events in std::mem::take(&mut self.events) {

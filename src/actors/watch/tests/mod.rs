@@ -1,4 +1,4 @@
-//! Tests of what the watch learns: a state that is fed by hand, and a history of a store to feed it with.
+//! Tests of the WatchActor: a state that gets events by hand or from a random history.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::guard::{ExpiryGuard, GuardRules, Preservation};
-use super::state::{Fate, Step, WatchState};
+use super::state::{Fate, WatchState, WatchStep};
 use crate::cache::{Action, SnapshotBuilder};
 use crate::domain::event::InstanceRef;
 use crate::domain::{InstanceId, Tenant};
@@ -28,7 +28,7 @@ fn tenant() -> Tenant {
     Tenant::default_tenant()
 }
 
-/// Both rules, the second with this share.
+/// Both rules apply, rule (b) with this share.
 fn rules(share: f64) -> GuardRules {
     GuardRules { preservation: Preservation::On, share }
 }
@@ -37,18 +37,18 @@ fn at(instance: &str) -> InstanceRef {
     InstanceRef { tenant: tenant(), service: "s".into(), instance: InstanceId::from(instance) }
 }
 
-/// Changes for watchers, and fates.
-type Told = (Vec<(Action, String)>, Vec<(String, Fate)>);
+/// The changes for watchers, and the fates.
+type WatchTold = (Vec<(Action, String)>, Vec<(String, Fate)>);
 
-/// A state with a clock and a store's revision.
-struct World {
+/// A state with a clock and the revision of the store.
+struct WatchWorld {
     state: WatchState,
     revision: Revision,
     now: Duration,
 }
 
-impl World {
-    /// At second 1,000, with nothing known and no share that is too much.
+impl WatchWorld {
+    /// Starts at second 1,000, with no instances. No share is too large.
     fn new() -> Self {
         Self {
             state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 0),
@@ -89,12 +89,12 @@ impl World {
         });
     }
 
-    /// As the store does it when a lease is over or revoked.
+    /// Deletes the keys as the store does when a lease expires or is revoked.
     fn expire(&mut self, instance: &str) {
         self.next(|world| vec![world.delete(document(instance)), world.delete(lease_key(instance))]);
     }
 
-    /// As a node of ours does it.
+    /// Deletes the keys as a node of this server does.
     fn say_goodbye(&mut self, instance: &str) {
         self.next(|world| vec![world.delete(lease_key(instance)), world.delete(document(instance))]);
     }
@@ -104,12 +104,12 @@ impl World {
         self.state.judge(self.now);
     }
 
-    fn step(&mut self) -> Step {
+    fn step(&mut self) -> WatchStep {
         self.state.step()
     }
 
-    /// What watchers are told, and the fates, since the last step.
-    fn told(&mut self) -> Told {
+    /// The changes for watchers and the fates since the last step.
+    fn told(&mut self) -> WatchTold {
         let step = self.step();
         let changes = step.changes.iter().map(|change| (change.action, change.at.instance.to_string()));
         let fates = step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate));

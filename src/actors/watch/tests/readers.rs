@@ -1,5 +1,5 @@
-//! What readers see while the actor lists, watches, loses its stream and falls behind: always a whole listing of some
-//! revision, and revisions that never go back.
+//! What readers see while the actor lists, watches, loses its stream and falls behind: always the complete state of one
+//! revision, and never an older revision than before.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -10,7 +10,7 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::super::{WatchActor, WatchRules};
-use super::history::{Expiries, History};
+use super::history::{InstanceEnds, KeyHistory};
 use super::rules;
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
@@ -26,35 +26,35 @@ use crate::store::{
     TxnOutcome, WatchBatch, WatchError,
 };
 
-/// Entries on a page: a listing takes many.
+/// Entries on a page. Few, so that a listing has many pages.
 const PAGE: usize = 4;
-/// Revisions a store goes through.
+/// How many revisions the store has in the end.
 const REVISIONS: Revision = 200;
 
-/// A store that only tells its history, and does so badly: listings come in small pages while it goes on, some break off;
-/// watches are lost, or have fallen behind.
+/// A store with a history and many faults. Listings come in small pages while new revisions are added, and some of them break
+/// off. Watches are lost or have fallen behind.
 #[derive(Clone)]
-struct Teller(Arc<Mutex<Told>>);
+struct Teller(Arc<Mutex<ReaderTold>>);
 
-struct Told {
-    history: History,
+struct ReaderTold {
+    history: KeyHistory,
     random: StdRng,
     /// The events of each revision from 1 on.
     events: Vec<Vec<Event>>,
-    /// What a reader may see at each revision.
+    /// What a reader must see at each revision.
     readable: BTreeMap<Revision, String>,
 }
 
 impl Teller {
     fn new(seed: u64) -> Self {
-        let (history, random) = (History::new(seed, Expiries::None), StdRng::seed_from_u64(seed));
-        let told = Told { history, random, events: Vec::new(), readable: BTreeMap::new() };
+        let (history, random) = (KeyHistory::new(seed, InstanceEnds::None), StdRng::seed_from_u64(seed));
+        let told = ReaderTold { history, random, events: Vec::new(), readable: BTreeMap::new() };
         let teller = Self(Arc::new(Mutex::new(told)));
         teller.go_on();
         teller
     }
 
-    fn with<T>(&self, look: impl FnOnce(&mut Told) -> T) -> T {
+    fn with<T>(&self, look: impl FnOnce(&mut ReaderTold) -> T) -> T {
         look(&mut self.0.lock().unwrap())
     }
 
@@ -66,7 +66,7 @@ impl Teller {
         self.with(|told| told.history.revision)
     }
 
-    /// One revision, or none once there are enough.
+    /// Adds a revision, unless there are enough.
     fn go_on(&self) {
         self.with(|told| {
             if told.history.revision < REVISIONS {
@@ -103,7 +103,7 @@ impl Store for Teller {
             .then(move |page| {
                 let this = this.clone();
                 async move {
-                    // It goes on while it is listed.
+                    // The history continues during the listing.
                     tokio::task::yield_now().await;
                     this.go_on();
                     match page {
@@ -130,8 +130,8 @@ impl Store for Teller {
             loop {
                 tokio::task::yield_now().await;
                 this.go_on();
-                // In the end it tells all.
-                // Seldom: the actor pauses after each.
+                // After the last revision the watch brings everything.
+                // Seldom, because the actor pauses after each one.
                 if this.revision_now() < REVISIONS && this.chance(70) {
                     let is_behind = this.chance(2);
                     let lost = || WatchError::Lost("it lost its thread".to_owned());

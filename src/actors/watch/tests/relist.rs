@@ -1,16 +1,16 @@
-//! A listing leads to the same snapshot as the events that led to what is listed.
+//! A listing leads to the same snapshot as the events before it.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use rand::Rng;
 
-use super::history::{Expiries, History};
+use super::history::{InstanceEnds, KeyHistory};
 use super::*;
 use crate::cache::SnapshotBuilder;
 use crate::cache::tests::reads;
 use crate::domain::event::Revision;
 
-fn listed(history: &History) -> SnapshotBuilder {
+fn listed(history: &KeyHistory) -> SnapshotBuilder {
     let mut builder = SnapshotBuilder::default();
     history.entries.values().filter_map(super::super::state::listed).for_each(|event| builder.apply(event));
     builder
@@ -30,8 +30,8 @@ fn instances(snapshot: &crate::cache::Snapshot) -> BTreeSet<InstanceRef> {
     all
 }
 
-/// Watchers who follow the changes know what the snapshot shows.
-fn follow(shown: &mut BTreeSet<InstanceRef>, step: &Step, seed: u64) {
+/// A watcher that applies all changes knows what the snapshot shows.
+fn follow(shown: &mut BTreeSet<InstanceRef>, step: &WatchStep, seed: u64) {
     for change in &step.changes {
         match change.action {
             Action::Create | Action::Update => drop(shown.insert(change.at.clone())),
@@ -41,11 +41,11 @@ fn follow(shown: &mut BTreeSet<InstanceRef>, step: &Step, seed: u64) {
     assert_eq!(*shown, instances(&step.snapshot), "seed {seed}: changes and snapshot");
 }
 
-/// A state fed by a history, a store that goes on meanwhile, and a watcher.
-struct Scene {
+/// A state, the history of the store that it follows, and a watcher.
+struct RelistScene {
     seed: u64,
-    history: History,
-    /// What the watch has not brought yet.
+    history: KeyHistory,
+    /// The events that the watch has not brought yet.
     under_way: VecDeque<WatchBatch>,
     state: WatchState,
     now: Duration,
@@ -53,11 +53,11 @@ struct Scene {
     revision: Revision,
 }
 
-impl Scene {
+impl RelistScene {
     fn new(seed: u64) -> Self {
         Self {
             seed,
-            history: History::new(seed, Expiries::Some),
+            history: KeyHistory::new(seed, InstanceEnds::Some),
             under_way: VecDeque::new(),
             state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(0.2)), 0),
             now: seconds(1000),
@@ -85,16 +85,16 @@ impl Scene {
         self.publish(&step);
     }
 
-    fn publish(&mut self, step: &Step) {
+    fn publish(&mut self, step: &WatchStep) {
         let seed = self.seed;
         assert!(step.snapshot.revision >= self.revision, "seed {seed}: the revision went back");
         self.revision = step.snapshot.revision;
         follow(&mut self.shown, step, seed);
-        // Fills the ready answers, and asserts that they are right.
+        // Fills the kept answers, and asserts that they are right.
         reads(&step.snapshot);
     }
 
-    /// The store as it is, though the watch has not brought it.
+    /// Lists the store, including events that the watch has not brought yet.
     fn relist(&mut self) {
         self.under_way.clear();
         let mut builder = SnapshotBuilder::listing_after(self.state.current());
@@ -106,7 +106,7 @@ impl Scene {
         let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, self.history.revision);
         if is_first {
-            // Nobody watches before.
+            // Before the first listing there is no watch.
             assert!(step.changes.is_empty());
             self.shown = instances(&step.snapshot);
         }
@@ -116,7 +116,7 @@ impl Scene {
         self.state.resume(self.now);
     }
 
-    /// All has been brought, and longer has passed than anything is held.
+    /// Brings all events, and passes more time than any expiry is held.
     fn settle(&mut self) {
         while !self.under_way.is_empty() {
             self.watch();
@@ -129,7 +129,7 @@ impl Scene {
         self.assert_same(&step);
     }
 
-    fn assert_same(&self, step: &Step) {
+    fn assert_same(&self, step: &WatchStep) {
         let listing = listed(&self.history).publish(self.history.revision).0;
         assert_eq!(step.snapshot.revision, listing.revision, "seed {}", self.seed);
         assert_eq!(reads(&step.snapshot), reads(&listing), "seed {}", self.seed);
@@ -137,7 +137,7 @@ impl Scene {
 }
 
 fn check(seed: u64) {
-    let mut scene = Scene::new(seed);
+    let mut scene = RelistScene::new(seed);
     for _ in 0..150 {
         match scene.history.random.random_range(0..40) {
             0..20 => scene.write(),
@@ -161,13 +161,13 @@ fn events_and_listings_in_any_order_lead_to_what_is_listed() {
 
 #[test]
 fn who_is_listed_anew_is_back() {
-    let mut world = World::new();
+    let mut world = WatchWorld::new();
     world.register("gone", 1);
     world.register("same", 2);
     world.say_goodbye("gone");
     world.told();
-    // Missed: it registered again, another one came.
-    let mut missed = World::new();
+    // The state missed that it registered again and that another one came.
+    let mut missed = WatchWorld::new();
     missed.revision = 10;
     let mut builder = SnapshotBuilder::default();
     for instance in ["gone", "new"] {
