@@ -8,10 +8,11 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 18] = [
+pub(super) const DOCUMENTS: [&str; 19] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "README.md",
     "README.zh-CN.md",
     "actors.md",
