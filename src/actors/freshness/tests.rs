@@ -167,10 +167,10 @@ async fn a_silent_store_keeps_reads_waiting_once_and_is_asked_by_one() {
     }
     assert_eq!(scene.freshness.try_catch_up().await, Err(Behind), "who must be sure learns it at once, too");
     assert_eq!(scene.store.begun(Call::Revision), 2, "nobody but the probe has asked");
-    tokio::time::sleep(PROBE_PAUSE + LIMIT).await;
+    tokio::time::sleep(PROBE_PAUSE + SURE_LIMIT).await;
     assert_eq!(scene.store.begun(Call::Revision), 3, "the probe asks again");
     scene.store.open(Call::Revision);
-    tokio::time::sleep(PROBE_PAUSE + LIMIT).await;
+    tokio::time::sleep(PROBE_PAUSE + SURE_LIMIT).await;
     assert_eq!(scene.store.begun(Call::Revision), 3, "it was answered, and is the last");
     scene.freshness.catch_up().await;
     assert_eq!(scene.store.begun(Call::Revision), 4, "reads ask the store again");

@@ -12,8 +12,10 @@ static NEXT: AtomicU32 = AtomicU32::new(0);
 /// A loopback address of this test's own. 127.0.x.y is left to people.
 pub fn loopback() -> IpAddr {
     let [_, _, high, low] = std::process::id().to_be_bytes();
-    let number = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes()[3];
-    IpAddr::V4(Ipv4Addr::new(127, 1 + high % 250, low, 1 + number % 250))
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    // A run takes more addresses than a byte counts, and some tests listen on a fixed port of theirs.
+    let [round, last] = [number / 250, number % 250].map(|part| part.to_le_bytes()[0]);
+    IpAddr::V4(Ipv4Addr::new(127, 1 + high.wrapping_add(round) % 250, low, 1 + last))
 }
 
 /// A loopback address with a port nobody listens on.
