@@ -2,9 +2,8 @@
 //!
 //! How long a request's head may take, how long an idle connection is kept, a limit for a client that does not take its
 //! answer, the end of idle connections when the server stops, and the count of open connections. The library counts some of
-//! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer also puts
-//! words of ours in the place of what the library answers by itself. It knows nothing of requests but when one begins and
-//! ends, which the dispatcher tells it. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
+//! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer knows
+//! when a request begins and ends, because the dispatcher tells it, and nothing else about requests. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
 //!
 //! The library reads although it cannot use the bytes yet, and decodes every request in its buffer before it answers the first
 //! one. While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives it one head at a
