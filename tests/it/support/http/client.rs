@@ -73,6 +73,7 @@ mod tests {
 
     use super::*;
     use crate::support::eventually::GENEROUS;
+    use crate::support::net::free_address;
 
     /// A server for one connection: reads until `until`, writes an answer, and so on; returns all it has read.
     fn serve(rounds: Vec<(&'static str, &'static [u8])>) -> (Client, JoinHandle<String>) {
@@ -160,9 +161,7 @@ mod tests {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = Client::new(silent.local_addr().unwrap()).limited(Duration::from_millis(50));
         assert!(matches!(client.delete("/"), Err(HttpError::TimedOut)));
-        let address = silent.local_addr().unwrap();
-        drop(silent);
-        let refused = Client::new(address).put("/", &serde_json::json!(null));
+        let refused = Client::new(free_address().unwrap()).put("/", &serde_json::json!(null));
         assert!(matches!(refused, Err(HttpError::Connect(_))), "{refused:?}");
     }
 
