@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::access::AccessView;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
@@ -59,7 +60,8 @@ impl SnapshotBuilder {
     /// [`difference`] for them. A lease that was known before keeps its mark.
     pub fn listing_after(former: &Snapshot) -> Self {
         let (listing, cross_domain) = (former.listing + 1, former.cross_domain);
-        let next = Snapshot { listing, cross_domain, ..Snapshot::default() };
+        let access = Arc::new(AccessView::listing_after(&former.access));
+        let next = Snapshot { listing, cross_domain, access, ..Snapshot::default() };
         Self { next, changes: Vec::new(), former: Some(former.clone()) }
     }
 
@@ -156,6 +158,12 @@ impl SnapshotBuilder {
             RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
             RegistryEvent::ProjectDeleted(tenant) => drop(self.next.projects.remove(&tenant)),
+            RegistryEvent::AccountPut(..)
+            | RegistryEvent::AccountDeleted(..)
+            | RegistryEvent::RolePut(..)
+            | RegistryEvent::RoleDeleted(..)
+            | RegistryEvent::AccountLockPut(..)
+            | RegistryEvent::AccountLockDeleted(..) => Arc::make_mut(&mut self.next.access).apply(event),
         }
     }
 

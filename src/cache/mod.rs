@@ -4,6 +4,7 @@
 //! same revision hold the same data. Readers load the current snapshot and never wait for a writer. This layer imports
 //! `domain` and `error`, and no store, actor or HTTP code.
 
+pub mod access;
 pub mod answer;
 pub mod builder;
 pub mod cell;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use imbl::{HashMap, OrdMap, OrdSet};
 
+use super::access::AccessView;
 use super::answer::AnswerCell;
 use super::instances::{InstanceEntry, InstanceMap};
 use crate::domain::dependency::{CrossDomain, Partners};
@@ -50,6 +51,7 @@ pub struct Snapshot {
     /// Projects that have a key in the store.
     pub projects: OrdSet<Tenant>,
     pub(super) tenants: OrdMap<Tenant, Arc<TenantView>>,
+    pub access: Arc<AccessView>,
 }
 
 /// One tenant's part of a snapshot.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::account::{Account, AccountLock, Role};
 use super::dependency::Partners;
 use super::id::{InstanceId, ServiceId, Tenant};
 use super::json::TextMap;
@@ -124,4 +125,13 @@ pub enum RegistryEvent {
     /// The project has a key in the store.
     ProjectPut(Tenant),
     ProjectDeleted(Tenant),
+    /// The account of this name was written at this revision.
+    AccountPut(Arc<str>, Arc<Account>, Revision),
+    AccountDeleted(Arc<str>),
+    /// The role of this name was written at this revision.
+    RolePut(Arc<str>, Arc<Role>, Revision),
+    RoleDeleted(Arc<str>),
+    /// The lock with this key, `<account>::<address>`, was written.
+    AccountLockPut(Arc<str>, Arc<AccountLock>),
+    AccountLockDeleted(Arc<str>),
 }

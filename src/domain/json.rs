@@ -47,6 +47,12 @@ impl Member for i32 {
     }
 }
 
+impl Member for i64 {
+    fn is_empty(&self) -> bool {
+        *self == 0
+    }
+}
+
 impl Member for bool {
     fn is_empty(&self) -> bool {
         !*self
@@ -168,6 +174,12 @@ impl<'de> FromJson<'de> for String {
 impl<'de> FromJson<'de> for i32 {
     fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
         i32::deserialize(deserializer)
+    }
+}
+
+impl<'de> FromJson<'de> for i64 {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
+        i64::deserialize(deserializer)
     }
 }
 

@@ -3,6 +3,7 @@
 //! Invariant: this layer is pure. It has no async code, I/O, clock, actix or store. Time and randomness are arguments. It
 //! imports only `error`, and every layer above may import it.
 
+pub mod account;
 pub mod dependency;
 pub mod event;
 pub mod id;

@@ -10,6 +10,8 @@ pub enum Shape {
     Text,
     /// A 32-bit integer.
     Integer,
+    /// A 64-bit integer.
+    Long,
     /// `true` or `false`.
     Flag,
     /// An array whose elements have this shape.
@@ -51,6 +53,10 @@ impl Shaped for String {
 
 impl Shaped for i32 {
     const SHAPE: Shape = Shape::Integer;
+}
+
+impl Shaped for i64 {
+    const SHAPE: Shape = Shape::Long;
 }
 
 impl Shaped for bool {

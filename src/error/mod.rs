@@ -30,8 +30,50 @@ pub enum Code {
     ServiceVersionNotExists,
     /// 400100.
     NotEnoughQuota,
+    /// 400200.
+    AccountNotExists,
+    /// 400201.
+    RoleNotExists,
+    /// 400202.
+    AccountHasInvalidRole,
+    /// 400203.
+    AccountQuota,
+    /// 400204.
+    RoleQuota,
+    /// 400205.
+    RoleInUse,
+    /// 400206: a new password equals the current one.
+    NewPasswordBad,
+    /// 401201: a token or the header with it cannot be used.
+    Unauthorized,
+    /// 401202.
+    WrongUserOrPassword,
+    /// 401204.
+    NoAuthHeader,
+    /// 401205: a token has expired, or is not valid yet.
+    TokenExpired,
+    /// 401206.
+    TokenOwnerDeleted,
+    /// 401207: the current password, in a request to change it.
+    WrongPassword,
+    /// 401302: as 401202, where `rbac.scope` leaves most of the API open.
+    WrongUserOrPasswordHalfOpen,
     /// 403001: the configuration does not allow it.
     Forbidden,
+    /// 403201: too many logins failed.
+    AccountBlocked,
+    /// 403202.
+    BuiltInAccount,
+    /// 403203.
+    BuiltInRole,
+    /// 403204.
+    OwnAccount,
+    /// 403205.
+    NoPermission,
+    /// 409200.
+    AccountExists,
+    /// 409201.
+    RoleExists,
     /// 429001: too many finds at once. The original has no such code.
     TooManyRequests,
     /// 500003: an error that no other code names.
@@ -42,7 +84,7 @@ pub enum Code {
     Overloaded,
 }
 
-const TABLE: [(Code, u32, &str); 16] = [
+const TABLE: [(Code, u32, &str); 37] = [
     (Code::InvalidParameters, 400_001, "Invalid parameter(s)"),
     (Code::Unhealthy, 400_002, "Server is Unhealthy"),
     (Code::ServiceExists, 400_010, "Micro-service already exists"),
@@ -54,7 +96,28 @@ const TABLE: [(Code, u32, &str); 16] = [
     (Code::ServiceHasConsumers, 400_023, "Consumer(s) depends on this micro-service"),
     (Code::ServiceVersionNotExists, 400_026, "Micro-service version does not exist"),
     (Code::NotEnoughQuota, 400_100, "Not enough quota"),
+    (Code::AccountNotExists, 400_200, "Account not exists"),
+    (Code::RoleNotExists, 400_201, "Role not exists"),
+    (Code::AccountHasInvalidRole, 400_202, "Account has invalid role(s)"),
+    (Code::AccountQuota, 400_203, "No quota to create account"),
+    (Code::RoleQuota, 400_204, "No quota to create role"),
+    (Code::RoleInUse, 400_205, "Role is bound to some user(s)"),
+    (Code::NewPasswordBad, 400_206, "New password is bad"),
+    (Code::Unauthorized, 401_201, "Request unauthorized"),
+    (Code::WrongUserOrPassword, 401_202, "User name or password is wrong"),
+    (Code::NoAuthHeader, 401_204, "No authorization header"),
+    (Code::TokenExpired, 401_205, "Token is expired"),
+    (Code::TokenOwnerDeleted, 401_206, "The account that owns the token is deleted"),
+    (Code::WrongPassword, 401_207, "Password is wrong"),
+    (Code::WrongUserOrPasswordHalfOpen, 401_302, ""),
     (Code::Forbidden, 403_001, "Forbidden"),
+    (Code::AccountBlocked, 403_201, "Account blocked"),
+    (Code::BuiltInAccount, 403_202, "Forbid to operate build-in account(s)"),
+    (Code::BuiltInRole, 403_203, "Forbid to operate build-in role(s)"),
+    (Code::OwnAccount, 403_204, "Forbid to operate your own account"),
+    (Code::NoPermission, 403_205, "No permission(s)"),
+    (Code::AccountExists, 409_200, "account name is duplicated"),
+    (Code::RoleExists, 409_201, "role name is duplicated"),
     (Code::TooManyRequests, 429_001, "Too many requests"),
     (Code::Internal, 500_003, "Internal server error"),
     (Code::Unavailable, 500_011, "Registry service is unavailable"),

@@ -171,6 +171,7 @@ impl Schemas {
         match shape {
             Shape::Text => json!({ "type": "string" }),
             Shape::Integer => json!({ "type": "integer", "format": "int32" }),
+            Shape::Long => json!({ "type": "integer", "format": "int64" }),
             Shape::Flag => json!({ "type": "boolean" }),
             Shape::List(of) => json!({ "type": "array", "items": self.add(*of) }),
             Shape::Map(of) => json!({ "type": "object", "additionalProperties": self.add(*of) }),
@@ -280,7 +281,7 @@ mod tests {
     /// The objects in a shape, at all depths.
     fn objects(shape: Shape, found: &mut Vec<ObjectShape>) {
         match shape {
-            Shape::Text | Shape::Integer | Shape::Flag => {}
+            Shape::Text | Shape::Integer | Shape::Long | Shape::Flag => {}
             Shape::List(of) | Shape::Map(of) => objects(*of, found),
             Shape::Object(object) => {
                 found.push(object);

@@ -79,6 +79,14 @@ pub fn decode_put(entry: &Entry) -> Decoded {
             Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
             Subject::Override(at) => Ok(RegistryEvent::OverridePut(at)),
             Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
+            Subject::Account(name) => value(entry)
+                .map(|account| RegistryEvent::AccountPut(name, Arc::new(account), entry.mod_revision)),
+            Subject::Role(name) => {
+                value(entry).map(|role| RegistryEvent::RolePut(name, Arc::new(role), entry.mod_revision))
+            }
+            Subject::AccountLock(key) => {
+                value(entry).map(|lock| RegistryEvent::AccountLockPut(key, Arc::new(lock)))
+            }
             Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
         };
     event.map_or_else(
@@ -109,6 +117,9 @@ fn ended(key: &Arc<str>) -> Ended {
         Subject::Unread | Subject::LateGoodbye(..) => return Ended::Unread,
         Subject::Domain(domain) => RegistryEvent::DomainDeleted(domain),
         Subject::Project(tenant) => RegistryEvent::ProjectDeleted(tenant),
+        Subject::Account(name) => RegistryEvent::AccountDeleted(name),
+        Subject::Role(name) => RegistryEvent::RoleDeleted(name),
+        Subject::AccountLock(key) => RegistryEvent::AccountLockDeleted(key),
         Subject::Malformed => return Ended::Malformed,
         Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
         Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),

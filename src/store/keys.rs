@@ -14,7 +14,7 @@ pub const ROOT: &str = "/cse-sr/";
 
 /// The trees that make the read model, the two large ones first. The others below [`ROOT`] are left out of listings, above all
 /// the contents of schemas: they may be larger than all else together.
-pub const READ_MODEL: [&str; 14] = [
+pub const READ_MODEL: [&str; 17] = [
     "/cse-sr/inst/files/",
     "/cse-sr/inst/leases/",
     "/cse-sr/inst/goodbyes/",
@@ -29,6 +29,9 @@ pub const READ_MODEL: [&str; 14] = [
     "/cse-sr/ms/dep-queue/",
     "/cse-sr/domains/",
     "/cse-sr/projects/",
+    ACCOUNTS,
+    ROLES,
+    ACCOUNT_LOCKS,
 ];
 
 /// The highest server version that ran, and its environment.
@@ -42,6 +45,15 @@ pub const VERSION_LOCK: &str = "/lock//version-upgrade";
 pub const RETIRE_SERVICES_LOCK: &str = "/lock/retire-service-job";
 /// Held by the node that retires schema contents.
 pub const RETIRE_SCHEMAS_LOCK: &str = "/lock/retire-schema-job";
+
+/// All accounts.
+pub const ACCOUNTS: &str = "/cse-sr/accounts/";
+/// All roles.
+pub const ROLES: &str = "/cse-sr/roles/";
+/// All locks of accounts.
+pub const ACCOUNT_LOCKS: &str = "/cse-sr/account-locks/";
+/// Which accounts have a role: keys without values.
+const ACCOUNTS_BY_ROLE: &str = "/cse-sr/idx-role-account/";
 
 /// Keys that a user of etcd must be allowed to read and to write.
 #[derive(Debug)]
@@ -76,6 +88,10 @@ pub const NEEDED: [Needed; 3] = [
             DEPENDENCY_QUEUE,
             "/cse-sr/domains/",
             "/cse-sr/projects/",
+            ACCOUNTS,
+            ROLES,
+            ACCOUNT_LOCKS,
+            ACCOUNTS_BY_ROLE,
             "/cse-sr/bookmarks/",
             SERVER_RECORD,
         ],
@@ -256,6 +272,26 @@ pub fn project(tenant: &Tenant) -> Key {
     format!("/cse-sr/projects/{tenant}").into()
 }
 
+/// An account.
+pub fn account(name: &str) -> Key {
+    format!("{ACCOUNTS}{name}").into()
+}
+
+/// A role.
+pub fn role(name: &str) -> Key {
+    format!("{ROLES}{name}").into()
+}
+
+/// That an account has a role. The key has no value.
+pub fn account_by_role(role: &str, account: &str) -> Key {
+    format!("{ACCOUNTS_BY_ROLE}{role}/{account}").into()
+}
+
+/// The lock with the key `<account>::<address>`.
+pub fn account_lock(key: &str) -> Key {
+    format!("{ACCOUNT_LOCKS}{key}").into()
+}
+
 /// The prefix of all service documents of a tenant.
 pub fn services_of(tenant: &Tenant) -> Key {
     format!("/cse-sr/ms/files/{tenant}/").into()
@@ -299,6 +335,12 @@ pub enum Subject {
     Domain(Arc<str>),
     /// A project.
     Project(Tenant),
+    /// The account of this name.
+    Account(Arc<str>),
+    /// The role of this name.
+    Role(Arc<str>),
+    /// The lock with this key, `<account>::<address>`.
+    AccountLock(Arc<str>),
     /// Known, and not part of the read model: schema contents, the server record, other parts' trees.
     Unread,
     /// In one of the trees above, but not of its form.
@@ -312,6 +354,10 @@ pub fn parse(key: &str) -> Subject {
 }
 
 fn parse_path(path: &str) -> Option<Subject> {
+    // A failed login may name an account with slashes, which no account can have.
+    if let Some(lock) = path.strip_prefix("account-locks/") {
+        return (!lock.is_empty()).then(|| Subject::AccountLock(lock.into()));
+    }
     let mut segments = path.split('/');
     let group = segments.next()?;
     let tree = if matches!(group, "ms" | "inst") { segments.next()? } else { "" };
@@ -352,6 +398,8 @@ fn parse_path(path: &str) -> Option<Subject> {
         ("inst", "overrides") => Subject::Override(instance_ref(&mut segments)?),
         ("domains", _) => Subject::Domain(segments.next()?.into()),
         ("projects", _) => Subject::Project(tenant(&mut segments)?),
+        ("accounts", _) => Subject::Account(segments.next().filter(|name| !name.is_empty())?.into()),
+        ("roles", _) => Subject::Role(segments.next().filter(|name| !name.is_empty())?.into()),
         _ => return Some(Subject::Unread),
     };
     segments.next().is_none().then_some(subject)
@@ -441,6 +489,10 @@ mod tests {
         check(&late_goodbye(&tenant, "s1", "i1", 7), &Subject::LateGoodbye(at, 7));
         check(&domain("default"), &Subject::Domain("default".into()));
         check(&project(&tenant), &Subject::Project(tenant));
+        check(&account("root"), &Subject::Account("root".into()));
+        check(&role("admin"), &Subject::Role("admin".into()));
+        check(&account_lock("a/b::::1"), &Subject::AccountLock("a/b::::1".into()));
+        assert!(is_needed(&account_by_role("admin", "root")));
     }
 
     #[test]
@@ -454,7 +506,7 @@ mod tests {
         for unread in [
             "/lock//dep-queue",
             "/cse-sr/sys",
-            "/cse-sr/accounts/root",
+            "/cse-sr/idx-role-account/admin/root",
             "/cse-sr/ms/schema-content/d/p/h",
             "/cse-sr/files/d/p/s/i",
             "/cse-sr/inst/indexes/d/p/e/a/n/1",
