@@ -1,8 +1,8 @@
-//! From the store's events to the registry's: parses keys and values, once, for every backend.
+//! Turns the store's events into the registry's events: parses keys and values, for both stores.
 //!
-//! A value that cannot be read (something foreign in a shared etcd) must not stop the watch: to the read model its key is as
-//! if it were not there, also if it had a good value before, so that events lead to what a listing does. The caller counts
-//! and logs it.
+//! A value that cannot be read must not stop the watch: another program may have written it to a shared etcd. The read model
+//! treats its key as absent, even if the key had a good value before, so that events and listings give the same result. The
+//! caller counts and logs such values.
 
 use std::sync::Arc;
 
@@ -18,29 +18,23 @@ use crate::domain::{Instance, Service, ServiceId};
 /// What a change of the store means.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decoded {
-    /// A change of the registry.
     Event(RegistryEvent),
-    /// Nothing the read model holds.
+    /// The key is not part of the read model.
     Unread,
-    /// A key of another form, and what is wrong.
+    /// The key or its value has no form of the registry, and the read model loses nothing: what is wrong.
     Foreign(String),
-    /// A value of another form under a key of the registry: what is wrong, and what it ends.
+    /// The value of a key of the registry has another form: what is wrong, and the deletion that the read model applies.
     Unreadable(String, RegistryEvent),
 }
 
-/// Decodes a change.
 pub fn decode(event: &Event) -> Decoded {
     match event {
         Event::Put(entry) => decode_put(entry),
-        Event::Delete { key, .. } => match ended(key) {
-            Ended::Unread => Decoded::Unread,
-            Ended::Malformed => Decoded::Foreign(malformed(key)),
-            Ended::Event(event) => Decoded::Event(event),
-        },
+        Event::Delete { key, .. } => decode_deletion(key),
     }
 }
 
-/// Decodes an entry: of a listing, or of a put.
+/// Decodes an entry of a listing or a put.
 pub fn decode_put(entry: &Entry) -> Decoded {
     let event =
         match keys::parse(&entry.key) {
@@ -92,9 +86,9 @@ pub fn decode_put(entry: &Entry) -> Decoded {
     event.map_or_else(
         |why| {
             let why = format!("{}: {why}", entry.key);
-            match ended(&entry.key) {
-                Ended::Event(event) => Decoded::Unreadable(why, event),
-                Ended::Unread | Ended::Malformed => Decoded::Foreign(why),
+            match decode_deletion(&entry.key) {
+                Decoded::Event(event) => Decoded::Unreadable(why, event),
+                _ => Decoded::Foreign(why),
             }
         },
         Decoded::Event,
@@ -102,25 +96,19 @@ pub fn decode_put(entry: &Entry) -> Decoded {
 }
 
 fn malformed(key: &str) -> String {
-    format!("{key}: the key has another form")
+    format!("{key}: the key does not have the form of its tree")
 }
 
-/// What it means that a key holds nothing.
-enum Ended {
-    Unread,
-    Malformed,
-    Event(RegistryEvent),
-}
-
-fn ended(key: &Arc<str>) -> Ended {
-    Ended::Event(match keys::parse(key) {
-        Subject::Unread | Subject::LateGoodbye(..) => return Ended::Unread,
+/// What it means that a key is absent.
+fn decode_deletion(key: &Arc<str>) -> Decoded {
+    Decoded::Event(match keys::parse(key) {
+        Subject::Unread | Subject::LateGoodbye(..) => return Decoded::Unread,
         Subject::Domain(domain) => RegistryEvent::DomainDeleted(domain),
         Subject::Project(tenant) => RegistryEvent::ProjectDeleted(tenant),
         Subject::Account(name) => RegistryEvent::AccountDeleted(name),
         Subject::Role(name) => RegistryEvent::RoleDeleted(name),
         Subject::AccountLock(key) => RegistryEvent::AccountLockDeleted(key),
-        Subject::Malformed => return Ended::Malformed,
+        Subject::Malformed => return Decoded::Foreign(malformed(key)),
         Subject::Service(tenant, id) => RegistryEvent::ServiceDeleted(tenant, id),
         Subject::Index(name, version) => RegistryEvent::IndexDeleted(name, version),
         Subject::Alias(name, version) => RegistryEvent::AliasDeleted(name, version),
@@ -164,7 +152,7 @@ fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String>
     Ok(RegistryEvent::InstancePut(at, kind, record))
 }
 
-/// The stored bytes where they have the API's form (then store and read model share them), else the encoded ones.
+/// The stored bytes if they have the API's form, so that the store and the read model share them; else the encoded bytes.
 fn canonical(stored: &Bytes, encoded: Vec<u8>) -> Bytes {
     if *stored == encoded { stored.clone() } else { Bytes::from(encoded) }
 }

@@ -1,19 +1,20 @@
-//! The key forms of the registry in the store: built here, taken apart here, nowhere else.
+//! The keys of the registry in the store. Only this file builds keys and takes them apart.
 //!
-//! They are those of the original server, byte for byte: both may share one etcd. Empty segments are kept (an empty
-//! environment leaves `//`), no key ends with a slash, prefixes do.
+//! The keys are those of the original server, byte for byte, so both servers can share one etcd. Empty segments are kept: an
+//! empty environment leaves `//`. A prefix ends with a slash, a key does not.
 
+use std::str::Split;
 use std::sync::Arc;
 
 use super::port::Key;
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::{InstanceId, ServiceId, Tenant};
 
-/// Everything the registry owns and watches.
+/// The prefix of all keys that the registry owns and watches.
 pub const ROOT: &str = "/cse-sr/";
 
-/// The trees that make the read model, the two large ones first. The others below [`ROOT`] are left out of listings, above all
-/// the contents of schemas: they may be larger than all else together.
+/// The trees that make up the read model. The two largest come first. Listings leave out the other trees below [`ROOT`], above
+/// all the contents of schemas, which can be larger than everything else together.
 pub const READ_MODEL: [&str; 17] = [
     "/cse-sr/inst/files/",
     "/cse-sr/inst/leases/",
@@ -26,7 +27,7 @@ pub const READ_MODEL: [&str; 17] = [
     "/cse-sr/ms/schema-ref/",
     "/cse-sr/ms/schema-sum/",
     "/cse-sr/ms/dep-rules/",
-    "/cse-sr/ms/dep-queue/",
+    DEPENDENCY_QUEUE,
     "/cse-sr/domains/",
     "/cse-sr/projects/",
     ACCOUNTS,
@@ -34,13 +35,17 @@ pub const READ_MODEL: [&str; 17] = [
     ACCOUNT_LOCKS,
 ];
 
+/// The contents of schemas of all tenants.
+pub const SCHEMA_CONTENTS: &str = "/cse-sr/ms/schema-content/";
+/// The contents of schemas in the layout of 2.0 and before.
+const OLD_SCHEMAS: &str = "/cse-sr/ms/schemas/";
+/// All waiting dependency requests.
+pub const DEPENDENCY_QUEUE: &str = "/cse-sr/ms/dep-queue/";
 /// The highest server version that ran, and its environment.
 pub const SERVER_RECORD: &str = "/cse-sr/sys";
 
 /// Held by the node that applies dependency requests.
 pub const DEPENDENCY_LOCK: &str = "/lock//dep-queue";
-/// Held by the node that compares versions at its start.
-pub const VERSION_LOCK: &str = "/lock//version-upgrade";
 /// Held by the node that retires service versions.
 pub const RETIRE_SERVICES_LOCK: &str = "/lock/retire-service-job";
 /// Held by the node that retires schema contents.
@@ -57,74 +62,50 @@ const ACCOUNTS_BY_ROLE: &str = "/cse-sr/idx-role-account/";
 
 /// Keys that a user of etcd must be allowed to read and to write.
 #[derive(Debug)]
-pub struct Needed {
-    /// All of them begin so.
+pub(super) struct NeededKeys {
+    /// The prefix of all of them.
     pub prefix: &'static str,
-    /// Whether ranges of them are read, not only the keys named below.
+    /// Whether the server reads ranges below the prefix, not only the keys named below.
     pub is_ranged: bool,
-    /// Keys that are written, or with which such keys begin.
-    pub keys: &'static [&'static str],
+    /// Keys that the server writes, and prefixes of such keys.
+    pub keys: &'static [&'static [&'static str]],
 }
 
-/// All that this server reads and writes.
-pub const NEEDED: [Needed; 3] = [
-    Needed {
+/// All keys that the server reads and writes.
+pub(super) const NEEDED: [NeededKeys; 3] = [
+    NeededKeys {
         prefix: ROOT,
         is_ranged: true,
-        keys: &[
-            "/cse-sr/inst/files/",
-            "/cse-sr/inst/leases/",
-            "/cse-sr/inst/goodbyes/",
-            "/cse-sr/inst/overrides/",
-            "/cse-sr/ms/files/",
-            "/cse-sr/ms/indexes/",
-            "/cse-sr/ms/alias/",
-            "/cse-sr/ms/tags/",
-            "/cse-sr/ms/schema-ref/",
-            "/cse-sr/ms/schema-sum/",
-            SCHEMA_CONTENTS,
-            "/cse-sr/ms/schemas/",
-            "/cse-sr/ms/dep-rules/",
-            DEPENDENCY_QUEUE,
-            "/cse-sr/domains/",
-            "/cse-sr/projects/",
-            ACCOUNTS,
-            ROLES,
-            ACCOUNT_LOCKS,
-            ACCOUNTS_BY_ROLE,
-            "/cse-sr/bookmarks/",
-            SERVER_RECORD,
-        ],
+        keys: &[&READ_MODEL, &[SCHEMA_CONTENTS, OLD_SCHEMAS, ACCOUNTS_BY_ROLE, "/cse-sr/bookmarks/", SERVER_RECORD]],
     },
-    Needed {
+    NeededKeys {
         prefix: "/lock/",
         is_ranged: false,
-        keys: &[DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK],
+        keys: &[&[DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK]],
     },
-    Needed { prefix: "/service-center/", is_ranged: true, keys: &["/service-center/nodes/"] },
+    NeededKeys { prefix: "/service-center/", is_ranged: true, keys: &[&["/service-center/nodes/"]] },
 ];
 
-/// The service document.
 pub fn service(tenant: &Tenant, id: &str) -> Key {
     format!("/cse-sr/ms/files/{tenant}/{id}").into()
 }
 
-/// Owner of a version of a name.
+/// Holds the id of the service that owns a version of a name.
 pub fn index(name: &ServiceName, version: &str) -> Key {
     named("indexes", name, version)
 }
 
-/// Owner of a version of an alias.
+/// Holds the id of the service that owns a version of an alias.
 pub fn alias(name: &ServiceName, version: &str) -> Key {
     named("alias", name, version)
 }
 
-/// All versions of a name.
+/// The prefix of all versions of a name.
 pub fn index_prefix(name: &ServiceName) -> Key {
     named("indexes", name, "")
 }
 
-/// All versions of an alias.
+/// The prefix of all versions of an alias.
 pub fn alias_prefix(name: &ServiceName) -> Key {
     named("alias", name, "")
 }
@@ -134,60 +115,52 @@ fn named(tree: &str, name: &ServiceName, version: &str) -> Key {
     format!("/cse-sr/ms/{tree}/{tenant}/{environment}/{app_id}/{name}/{version}").into()
 }
 
-/// Tags of a service.
 pub fn tags(tenant: &Tenant, service: &str) -> Key {
     format!("/cse-sr/ms/tags/{tenant}/{service}").into()
 }
 
-/// Content hash of a schema; with an empty schema id the prefix of all of a service.
+/// Holds the hash of a schema's content. With an empty schema id: the prefix of all schemas of a service.
 pub fn schema_ref(tenant: &Tenant, service: &str, schema: &str) -> Key {
     format!("/cse-sr/ms/schema-ref/{tenant}/{service}/{schema}").into()
 }
 
-/// Summary of a schema; with an empty schema id the prefix of all of a service.
+/// Holds the summary of a schema. With an empty schema id: the prefix of all schemas of a service.
 pub fn schema_summary(tenant: &Tenant, service: &str, schema: &str) -> Key {
     format!("/cse-sr/ms/schema-sum/{tenant}/{service}/{schema}").into()
 }
 
-/// Content by hash; with an empty hash the prefix of all of a tenant.
+/// Holds the content with a hash. With an empty hash: the prefix of all contents of a tenant.
 pub fn schema_content(tenant: &Tenant, hash: &str) -> Key {
-    format!("/cse-sr/ms/schema-content/{tenant}/{hash}").into()
+    format!("{SCHEMA_CONTENTS}{tenant}/{hash}").into()
 }
-
-/// All contents of all tenants.
-pub const SCHEMA_CONTENTS: &str = "/cse-sr/ms/schema-content/";
 
 /// Tenant and hash of a content's key; `None` for any other key.
 pub fn parse_schema_content(key: &str) -> Option<(Tenant, Arc<str>)> {
-    let mut segments = key.strip_prefix(SCHEMA_CONTENTS)?.split('/');
-    let content = (tenant(&mut segments)?, segments.next()?.into());
-    segments.next().is_none().then_some(content)
+    parse_whole(key.strip_prefix(SCHEMA_CONTENTS)?, |path| Some((tenant(path)?, path.next()?.into())))
 }
 
-/// The prefix of all references of a tenant's services.
+/// The prefix of the schema references of all services of a tenant.
 pub fn schema_refs_of(tenant: &Tenant) -> Key {
     format!("/cse-sr/ms/schema-ref/{tenant}/").into()
 }
 
-/// Content of a schema in the layout of 2.0 and before: read and deleted, never written. With an empty schema id the
-/// prefix of all of a service.
+/// Holds the content of a schema in the layout of 2.0 and before. The server reads and deletes these keys but never writes
+/// them. With an empty schema id: the prefix of all schemas of a service.
 pub fn old_schema(tenant: &Tenant, service: &str, schema: &str) -> Key {
-    format!("/cse-sr/ms/schemas/{tenant}/{service}/{schema}").into()
+    format!("{OLD_SCHEMAS}{tenant}/{service}/{schema}").into()
 }
 
 /// Tenant, service and schema of a content in the layout of 2.0; `None` for any other key.
 pub fn parse_old_schema(key: &str) -> Option<(Tenant, ServiceId, Arc<str>)> {
-    let mut segments = key.strip_prefix("/cse-sr/ms/schemas/")?.split('/');
-    let schema = (tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into());
-    segments.next().is_none().then_some(schema)
+    parse_whole(key.strip_prefix(OLD_SCHEMAS)?, |path| Some((tenant(path)?, id(path)?, path.next()?.into())))
 }
 
-/// Providers of a consumer version.
+/// Holds the providers of a consumer version.
 pub fn consumer_rule(name: &ServiceName, version: &str) -> Key {
     rule("c", name, version)
 }
 
-/// Consumers of a provider; the version is `0.0.0+`.
+/// Holds the consumers of a provider; the version is `0.0.0+`.
 pub fn provider_rule(name: &ServiceName, version: &str) -> Key {
     rule("p", name, version)
 }
@@ -197,77 +170,71 @@ fn rule(side: &str, name: &ServiceName, version: &str) -> Key {
     format!("/cse-sr/ms/dep-rules/{tenant}/{side}/{environment}/{app_id}/{name}/{version}").into()
 }
 
-/// A waiting dependency request.
 pub fn dependency_request(tenant: &Tenant, consumer: &str, id: &str) -> Key {
-    format!("/cse-sr/ms/dep-queue/{tenant}/{consumer}/{id}").into()
+    format!("{DEPENDENCY_QUEUE}{tenant}/{consumer}/{id}").into()
 }
 
 /// Tenant, consumer and id of a waiting dependency request; `None` for any other key.
 pub fn parse_dependency_request(key: &str) -> Option<(Tenant, ServiceId, Arc<str>)> {
-    let mut segments = key.strip_prefix(DEPENDENCY_QUEUE)?.split('/');
-    let request = (tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into());
-    segments.next().is_none().then_some(request)
+    parse_whole(key.strip_prefix(DEPENDENCY_QUEUE)?, |path| {
+        Some((tenant(path)?, id(path)?, path.next()?.into()))
+    })
 }
 
-/// The request that ends the dependencies of a deleted service.
+/// The request that removes the dependencies of a deleted service.
 pub fn dependency_ending(tenant: &Tenant, consumer: &str) -> Key {
     dependency_request(tenant, consumer, ENDING)
 }
 
-/// The deleted service of such a request; `None` for any other request.
+/// The deleted service of a [`dependency_ending`]; `None` for any other request.
 pub fn parse_dependency_ending(key: &str) -> Option<(Tenant, ServiceId)> {
     let (tenant, consumer, id) = parse_dependency_request(key)?;
     (&*id == ENDING).then_some((tenant, consumer))
 }
 
-/// What such a request is called, as with the original server.
+/// The id of each [`dependency_ending`], as in the original server.
 const ENDING: &str = "0";
 
-/// All waiting dependency requests.
-pub const DEPENDENCY_QUEUE: &str = "/cse-sr/ms/dep-queue/";
-
-/// Instance document; with an empty instance id the prefix of all of a service.
+/// With an empty instance id: the prefix of all instances of a service.
 pub fn instance(tenant: &Tenant, service: &str, instance: &str) -> Key {
     format!("/cse-sr/inst/files/{tenant}/{service}/{instance}").into()
 }
 
-/// Lease of an instance; with an empty instance id the prefix of all of a service.
+/// Holds the id of an instance's lease. With an empty instance id: the prefix of all instances of a service.
 pub fn lease(tenant: &Tenant, service: &str, instance: &str) -> Key {
     format!("/cse-sr/inst/leases/{tenant}/{service}/{instance}").into()
 }
 
-/// That an owner said goodbye to an instance whose lease had ended, this one, while it was still shown. The original server
-/// does not read these keys. They go after a minute: until then nobody writes the instance again for that lease.
+/// Records that an instance was unregistered after its lease had ended but while nodes still showed it. Until the key is
+/// deleted, after a minute, no node writes the instance again for this lease. The original server does not read these keys.
 pub fn late_goodbye(tenant: &Tenant, service: &str, instance: &str, lease: i64) -> Key {
     format!("/cse-sr/inst/goodbyes/{tenant}/{service}/{instance}/{lease}").into()
 }
 
-/// That the properties of an instance were replaced by a request to do so, and not by its owner's registration: then they
-/// stay when it registers again. On the instance's lease, put in one transaction with the document. The original server does
-/// not read these keys; they lie below [`ROOT`] so that the one watch brings them in the order of the documents. With an
-/// empty instance id the prefix of all of a service.
+/// Records that a request, not a registration, replaced the properties of an instance. The properties then stay when the
+/// instance registers again. One transaction writes this key and the document, and both have the instance's lease. The original
+/// server does not read these keys. They are below [`ROOT`] so that one watch delivers them in order with the documents. With
+/// an empty instance id: the prefix of all instances of a service.
 pub fn properties_override(tenant: &Tenant, service: &str, instance: &str) -> Key {
     format!("/cse-sr/inst/overrides/{tenant}/{service}/{instance}").into()
 }
 
-/// That a node stands behind an entry of the registry's own service: by the address it is reached under, its service, and an
-/// id of the process. With an empty id the prefix of all of them. No part of the registry: the original server never looks
-/// here, and the watch does not bring it.
+/// Records that a node backs an instance of the registry's own service. The key has the node's address, the service's id and an
+/// id of the process. With an empty process id: the prefix of all such nodes. The original server does not read these keys, and
+/// the watch does not deliver them.
 pub fn presence(address: &str, service: &str, process: &str) -> Key {
     format!("/service-center/nodes/{address}/{service}/{process}").into()
 }
 
-/// The prefix of all nodes that are reached under an address.
+/// The prefix of all nodes with an address.
 pub fn presences_at(address: &str) -> Key {
     format!("/service-center/nodes/{address}/").into()
 }
 
-/// A domain.
 pub fn domain(domain: &str) -> Key {
     format!("/cse-sr/domains/{domain}").into()
 }
 
-/// A project.
 pub fn project(tenant: &Tenant) -> Key {
     format!("/cse-sr/projects/{tenant}").into()
 }
@@ -305,17 +272,15 @@ pub fn projects_of(domain: &str) -> Key {
 /// What a key below [`ROOT`] is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Subject {
-    /// A service document.
     Service(Tenant, ServiceId),
     /// A version of a name.
     Index(ServiceName, Arc<str>),
     /// A version of an alias.
     Alias(ServiceName, Arc<str>),
-    /// Tags of a service.
     Tags(Tenant, ServiceId),
-    /// A schema's reference to its content.
+    /// Schema id.
     SchemaRef(Tenant, ServiceId, Arc<str>),
-    /// A schema's summary.
+    /// Schema id.
     SchemaSummary(Tenant, ServiceId, Arc<str>),
     /// Providers of a consumer version.
     ConsumerRule(ServiceName, Arc<str>),
@@ -323,17 +288,13 @@ pub enum Subject {
     ProviderRule(ServiceName, Arc<str>),
     /// A waiting dependency request.
     DependencyRequest,
-    /// An instance document.
     Instance(InstanceRef),
-    /// The lease of an instance.
     Lease(InstanceRef),
-    /// That the owner of an expired instance said goodbye, and the lease it had.
+    /// An instance that was unregistered after its lease, given here, had ended.
     LateGoodbye(InstanceRef, i64),
-    /// That an instance's properties stay when it registers again.
+    /// An instance whose properties stay when it registers again.
     Override(InstanceRef),
-    /// A domain.
     Domain(Arc<str>),
-    /// A project.
     Project(Tenant),
     /// The account of this name.
     Account(Arc<str>),
@@ -341,16 +302,25 @@ pub enum Subject {
     Role(Arc<str>),
     /// The lock with this key, `<account>::<address>`.
     AccountLock(Arc<str>),
-    /// Known, and not part of the read model: schema contents, the server record, other parts' trees.
+    /// Not part of the read model: schema contents, the server record, trees of other programs.
     Unread,
-    /// In one of the trees above, but not of its form.
+    /// In a tree of the read model, but without that tree's form.
     Malformed,
 }
 
-/// Takes a key apart.
 pub fn parse(key: &str) -> Subject {
     let Some(path) = key.strip_prefix(ROOT) else { return Subject::Unread };
     parse_path(path).unwrap_or(Subject::Malformed)
+}
+
+/// The segments of a path.
+type Segments<'a> = Split<'a, char>;
+
+/// Parses a path; `None` if segments are left.
+fn parse_whole<'a, T>(path: &'a str, parse: impl FnOnce(&mut Segments<'a>) -> Option<T>) -> Option<T> {
+    let mut path = path.split('/');
+    let parsed = parse(&mut path)?;
+    path.next().is_none().then_some(parsed)
 }
 
 fn parse_path(path: &str) -> Option<Subject> {
@@ -358,73 +328,59 @@ fn parse_path(path: &str) -> Option<Subject> {
     if let Some(lock) = path.strip_prefix("account-locks/") {
         return (!lock.is_empty()).then(|| Subject::AccountLock(lock.into()));
     }
-    let mut segments = path.split('/');
-    let group = segments.next()?;
-    let tree = if matches!(group, "ms" | "inst") { segments.next()? } else { "" };
+    let path = &mut path.split('/');
+    let group = path.next()?;
+    let tree = if matches!(group, "ms" | "inst") { path.next()? } else { "" };
     let subject = match (group, tree) {
-        ("ms", "files") => Subject::Service(tenant(&mut segments)?, id(&mut segments)?),
-        ("ms", "indexes") => {
-            let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
-            Subject::Index(name, version)
-        }
-        ("ms", "alias") => {
-            let (name, version) = name_and_version(tenant(&mut segments)?, &mut segments)?;
-            Subject::Alias(name, version)
-        }
-        ("ms", "tags") => Subject::Tags(tenant(&mut segments)?, id(&mut segments)?),
-        ("ms", "schema-ref") => {
-            Subject::SchemaRef(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
-        }
-        ("ms", "schema-sum") => {
-            Subject::SchemaSummary(tenant(&mut segments)?, id(&mut segments)?, segments.next()?.into())
-        }
+        ("ms", "files") => Subject::Service(tenant(path)?, id(path)?),
+        ("ms", "indexes") => named_version(tenant(path)?, path, Subject::Index)?,
+        ("ms", "alias") => named_version(tenant(path)?, path, Subject::Alias)?,
+        ("ms", "tags") => Subject::Tags(tenant(path)?, id(path)?),
+        ("ms", "schema-ref") => Subject::SchemaRef(tenant(path)?, id(path)?, path.next()?.into()),
+        ("ms", "schema-sum") => Subject::SchemaSummary(tenant(path)?, id(path)?, path.next()?.into()),
         ("ms", "dep-rules") => {
-            let tenant = tenant(&mut segments)?;
-            let side = segments.next()?;
-            let (name, version) = name_and_version(tenant, &mut segments)?;
-            match side {
-                "c" => Subject::ConsumerRule(name, version),
-                "p" => Subject::ProviderRule(name, version),
+            let tenant = tenant(path)?;
+            match path.next()? {
+                "c" => named_version(tenant, path, Subject::ConsumerRule)?,
+                "p" => named_version(tenant, path, Subject::ProviderRule)?,
                 _ => return None,
             }
         }
         ("ms", "dep-queue") => return Some(Subject::DependencyRequest),
-        ("inst", "files") => Subject::Instance(instance_ref(&mut segments)?),
-        ("inst", "leases") => Subject::Lease(instance_ref(&mut segments)?),
-        ("inst", "goodbyes") => {
-            let at = instance_ref(&mut segments)?;
-            Subject::LateGoodbye(at, segments.next()?.parse().ok()?)
-        }
-        ("inst", "overrides") => Subject::Override(instance_ref(&mut segments)?),
-        ("domains", _) => Subject::Domain(segments.next()?.into()),
-        ("projects", _) => Subject::Project(tenant(&mut segments)?),
-        ("accounts", _) => Subject::Account(segments.next().filter(|name| !name.is_empty())?.into()),
-        ("roles", _) => Subject::Role(segments.next().filter(|name| !name.is_empty())?.into()),
+        ("inst", "files") => Subject::Instance(instance_ref(path)?),
+        ("inst", "leases") => Subject::Lease(instance_ref(path)?),
+        ("inst", "goodbyes") => Subject::LateGoodbye(instance_ref(path)?, path.next()?.parse().ok()?),
+        ("inst", "overrides") => Subject::Override(instance_ref(path)?),
+        ("domains", _) => Subject::Domain(path.next()?.into()),
+        ("projects", _) => Subject::Project(tenant(path)?),
+        ("accounts", _) => Subject::Account(path.next().filter(|name| !name.is_empty())?.into()),
+        ("roles", _) => Subject::Role(path.next().filter(|name| !name.is_empty())?.into()),
         _ => return Some(Subject::Unread),
     };
-    segments.next().is_none().then_some(subject)
+    path.next().is_none().then_some(subject)
 }
 
-fn tenant<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<Tenant> {
-    Some(Tenant::new(segments.next()?, segments.next()?))
+fn tenant(path: &mut Segments<'_>) -> Option<Tenant> {
+    Some(Tenant::new(path.next()?, path.next()?))
 }
 
-fn id<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<ServiceId> {
-    segments.next().filter(|id| !id.is_empty()).map(ServiceId::from)
+fn id(path: &mut Segments<'_>) -> Option<ServiceId> {
+    path.next().filter(|id| !id.is_empty()).map(ServiceId::from)
 }
 
-fn instance_ref<'a>(segments: &mut impl Iterator<Item = &'a str>) -> Option<InstanceRef> {
-    let (tenant, service) = (tenant(segments)?, id(segments)?);
-    let instance = segments.next().filter(|id| !id.is_empty()).map(InstanceId::from)?;
+fn instance_ref(path: &mut Segments<'_>) -> Option<InstanceRef> {
+    let (tenant, service) = (tenant(path)?, id(path)?);
+    let instance = path.next().filter(|id| !id.is_empty()).map(InstanceId::from)?;
     Some(InstanceRef { tenant, service, instance })
 }
 
-fn name_and_version<'a>(
+fn named_version(
     tenant: Tenant,
-    segments: &mut impl Iterator<Item = &'a str>,
-) -> Option<(ServiceName, Arc<str>)> {
-    let name = ServiceName::new(tenant, segments.next()?, segments.next()?, segments.next()?);
-    Some((name, segments.next()?.into()))
+    path: &mut Segments<'_>,
+    subject: fn(ServiceName, Arc<str>) -> Subject,
+) -> Option<Subject> {
+    let name = ServiceName::new(tenant, path.next()?, path.next()?, path.next()?);
+    Some(subject(name, path.next()?.into()))
 }
 
 #[cfg(test)]
@@ -440,7 +396,7 @@ mod tests {
 
     fn is_needed(key: &str) -> bool {
         NEEDED.iter().any(|needed| {
-            key.starts_with(needed.prefix) && needed.keys.iter().any(|named| key.starts_with(named))
+            key.starts_with(needed.prefix) && needed.keys.concat().iter().any(|named| key.starts_with(named))
         })
     }
 
@@ -451,7 +407,8 @@ mod tests {
             assert!(is_needed(key), "{key}");
         }
         assert!(is_needed(&presence("10.12.0.1:30100", "s1", "p1")));
-        let all_are_below = |needed: &Needed| needed.keys.iter().all(|key| key.starts_with(needed.prefix));
+        let all_are_below =
+            |needed: &NeededKeys| needed.keys.concat().iter().all(|key| key.starts_with(needed.prefix));
         assert!(NEEDED.iter().all(all_are_below));
     }
 

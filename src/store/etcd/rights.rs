@@ -9,7 +9,7 @@ use etcd_client::{GetOptions, Txn, TxnOp};
 
 use super::entries::{prefix_end, prefix_start};
 use super::nodes::{Effect, Nodes};
-use crate::store::keys::{NEEDED, Needed};
+use crate::store::keys::{NEEDED, NeededKeys};
 use crate::store::port::{Reason, StoreError};
 
 /// An error of [`Reason::Denied`] names all that is missing.
@@ -50,15 +50,15 @@ fn is_permission(error: &StoreError) -> bool {
     matches!(error, StoreError::Aborted { reason: Reason::Denied, message } if message.contains("permission denied"))
 }
 
-fn reads(needed: &Needed) -> Vec<TxnOp> {
+fn reads(needed: &NeededKeys) -> Vec<TxnOp> {
     if needed.is_ranged {
         let all = GetOptions::new().with_range(prefix_end(needed.prefix.as_bytes())).with_keys_only();
         return vec![TxnOp::get(prefix_start(needed.prefix), Some(all.with_limit(1)))];
     }
-    needed.keys.iter().map(|key| TxnOp::get(*key, None)).collect()
+    needed.keys.concat().into_iter().map(|key| TxnOp::get(key, None)).collect()
 }
 
 /// Deletions need the right to write and, where a full etcd refuses what puts, no space.
-fn writes(needed: &Needed) -> Vec<TxnOp> {
-    needed.keys.iter().map(|key| TxnOp::delete(*key, None)).collect()
+fn writes(needed: &NeededKeys) -> Vec<TxnOp> {
+    needed.keys.concat().into_iter().map(|key| TxnOp::delete(key, None)).collect()
 }
