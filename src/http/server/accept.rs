@@ -1,7 +1,6 @@
 //! From an accepted socket to a connection: the limit of connections, TLS, and the answer to plain HTTP on a TLS port.
 
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,9 +11,9 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::connection::{ClientConnection, IoLimits, RESERVE_LIMIT, Transport};
-use super::gauge::{ConnectionClass, Gauge, OVERLOADED};
-use crate::http::signal::Signal;
+use super::connection::{ClientConnection, RESERVE_LIMIT, Transport};
+use super::gauge::{ConnectionClass, OVERLOADED};
+use super::terms::ServerTerms;
 use crate::metrics;
 
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -28,14 +27,6 @@ const TLS_HANDSHAKE: u8 = 0x16;
 const PLAIN_ON_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
 Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// Accepts the connections of one worker.
-pub(super) struct Acceptor {
-    pub(super) limits: IoLimits,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(super) connections: Arc<Gauge>,
-    pub(super) stop: Arc<Signal>,
-}
-
 /// The protocol that a connection has negotiated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum HttpVersion {
@@ -43,41 +34,39 @@ pub(super) enum HttpVersion {
     Http2,
 }
 
-impl Acceptor {
-    pub(super) async fn accept(
-        self: Rc<Self>,
-        mut tcp: TcpStream,
-    ) -> io::Result<(ClientConnection, HttpVersion)> {
-        // The kernel would hold back the last part of an answer for 40 ms, until the client acknowledges the first part.
-        tcp.set_nodelay(true)?;
-        let (slot, class) = self.connections.enter();
-        if matches!(class, ConnectionClass::Told | ConnectionClass::Dropped) {
-            metrics::REFUSED_FOR_LOAD.add(1);
-            if class == ConnectionClass::Told && self.tls.is_none() {
-                refuse(&mut tcp, OVERLOADED).await;
-            }
-            return Err(refused("too many connections"));
+pub(super) async fn accept(
+    terms: &ServerTerms,
+    mut tcp: TcpStream,
+) -> io::Result<(ClientConnection, HttpVersion)> {
+    // The kernel would hold back the last part of an answer for 40 ms, until the client acknowledges the first part.
+    tcp.set_nodelay(true)?;
+    let (slot, class) = terms.connections.enter();
+    let tls = terms.settings.tls.as_ref();
+    if matches!(class, ConnectionClass::Told | ConnectionClass::Dropped) {
+        metrics::REFUSED_FOR_LOAD.add(1);
+        if class == ConnectionClass::Told && tls.is_none() {
+            refuse(&mut tcp, OVERLOADED).await;
         }
-        let is_reserve = class == ConnectionClass::Reserve;
-        let (transport, version): (Transport, _) = match &self.tls {
-            None => (Either::Left(tcp), HttpVersion::Http1),
-            Some(tls) => {
-                let limit = if is_reserve { RESERVE_LIMIT } else { HANDSHAKE_LIMIT };
-                let peer = tcp.peer_addr();
-                let stream = timeout(limit, handshake(tcp, tls))
-                    .await
-                    .map_err(|_| refused("the TLS handshake took too long"))?
-                    .inspect_err(|error| log::debug!("TLS handshake with {peer:?} failed: {error}"))?;
-                let version = match stream.get_ref().1.alpn_protocol() {
-                    Some(b"h2") => HttpVersion::Http2,
-                    _ => HttpVersion::Http1,
-                };
-                (Either::Right(Box::new(stream)), version)
-            }
-        };
-        let stop = Arc::clone(&self.stop);
-        Ok((ClientConnection::new(transport, self.limits, stop, slot, is_reserve), version))
+        return Err(refused("too many connections"));
     }
+    let is_reserve = class == ConnectionClass::Reserve;
+    let (transport, version): (Transport, _) = match tls {
+        None => (Either::Left(tcp), HttpVersion::Http1),
+        Some(tls) => {
+            let limit = if is_reserve { RESERVE_LIMIT } else { HANDSHAKE_LIMIT };
+            let peer = tcp.peer_addr();
+            let stream = timeout(limit, handshake(tcp, tls))
+                .await
+                .map_err(|_| refused("the TLS handshake took too long"))?
+                .inspect_err(|error| log::debug!("TLS handshake with {peer:?} failed: {error}"))?;
+            let version = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => HttpVersion::Http2,
+                _ => HttpVersion::Http1,
+            };
+            (Either::Right(Box::new(stream)), version)
+        }
+    };
+    Ok((ClientConnection::new(transport, terms, slot, is_reserve), version))
 }
 
 async fn handshake(mut tcp: TcpStream, tls: &Arc<rustls::ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
@@ -104,13 +93,4 @@ async fn refuse(tcp: &mut TcpStream, answer: &[u8]) {
         io::Result::Ok(())
     };
     let _ = timeout(REFUSAL_LIMIT, said).await;
-}
-
-/// Adds the protocols of this server to a configuration that names none.
-pub(super) fn with_protocols(config: &rustls::ServerConfig) -> Arc<rustls::ServerConfig> {
-    let mut config = config.clone();
-    if config.alpn_protocols.is_empty() {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    }
-    Arc::new(config)
 }

@@ -1,4 +1,4 @@
-//! Request bodies: limits for size and time, gzip, no copy of a body that comes in one piece. And two kinds of answer bodies.
+//! Request bodies: limits for size and time, gzip. And two kinds of answer bodies.
 
 use std::convert::Infallible;
 use std::io::{self, Write as _};
@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use actix_http::RequestHead;
 use actix_http::body::{BodySize, BoxBody, MessageBody, SizedStream};
-use actix_http::error::PayloadError;
 use actix_http::header;
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
@@ -67,17 +66,23 @@ pub(super) async fn read(
     time: Duration,
     space: &mut BodySpace,
 ) -> Result<Bytes, BodyError> {
-    let packing = packing(head)?;
+    let is_gzip = is_gzip(head)?;
     if let Some(length) =
         announced(head).filter(|length| usize::try_from(*length).is_ok_and(|l| l > limit.most))
     {
         return Err(limit.exceeded(format_args!("it has {length} bytes")));
     }
     let read = async {
-        match packing {
-            Packing::None => collect(payload, limit, space).await,
-            Packing::Gzip => unpack(payload, limit, space).await,
+        if is_gzip {
+            return unpack(payload, limit, space).await;
         }
+        let mut body = BytesMut::new();
+        let take = |chunk: &Bytes| {
+            body.extend_from_slice(chunk);
+            space.grow_to(body.len()).then_some(()).ok_or(BodyError::NoRoom)
+        };
+        collect(payload, limit, take).await?;
+        Ok(body.freeze())
     };
     tokio::time::timeout(time, read).await.unwrap_or_else(|_| {
         let detail = format!("the body did not arrive within {} s", time.as_secs());
@@ -85,25 +90,18 @@ pub(super) async fn read(
     })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    None,
-    Gzip,
-}
-
-/// How the body is packed. Other encodings are rejected, because their bytes would be reported as invalid JSON.
-fn packing(head: &RequestHead) -> Result<Packing, BodyError> {
+/// Whether the body is packed with gzip. Other encodings are rejected, because their bytes would be reported as invalid JSON.
+fn is_gzip(head: &RequestHead) -> Result<bool, BodyError> {
     let mut named = head.headers.get_all(header::CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
     match (named.next().unwrap_or_default(), named.next()) {
-        (b"", None) => Ok(Packing::None),
-        (one, None) if one.eq_ignore_ascii_case(b"identity") => Ok(Packing::None),
-        (one, None) if one.eq_ignore_ascii_case(b"gzip") || one.eq_ignore_ascii_case(b"x-gzip") => {
-            Ok(Packing::Gzip)
-        }
+        (b"", None) => Ok(false),
+        (one, None) if one.eq_ignore_ascii_case(b"identity") => Ok(false),
+        (one, None) if one.eq_ignore_ascii_case(b"gzip") || one.eq_ignore_ascii_case(b"x-gzip") => Ok(true),
         (first, _) => {
             let shown = Shown::up_to(SHOWN_CHARACTERS, String::from_utf8_lossy(first));
-            let detail =
-                format!("header Content-Encoding: '{shown}' is not supported; send the body as gzip or without an encoding");
+            let detail = format!(
+                "header Content-Encoding: '{shown}' is not supported; send the body as gzip or without an encoding"
+            );
             Err(BodyError::Rejected(detail))
         }
     }
@@ -111,30 +109,22 @@ fn packing(head: &RequestHead) -> Result<Packing, BodyError> {
 
 /// Unpacks a body as it comes, and stops at the first byte over the limit.
 async fn unpack(payload: &mut Payload, limit: BodyLimit, space: &mut BodySpace) -> Result<Bytes, BodyError> {
-    let too_large = |what| limit.exceeded(format_args!("{what} more than {} bytes", limit.most));
     let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::FileTooLarge => too_large("unpacked it has"),
-        _ => BodyError::Rejected(format!("the body is not the gzip that header Content-Encoding announces: {error}")),
+        io::ErrorKind::FileTooLarge => {
+            limit.exceeded(format_args!("unpacked it has more than {} bytes", limit.most))
+        }
+        _ => {
+            let what = "the body is not the gzip that header Content-Encoding announces";
+            BodyError::Rejected(format!("{what}: {error}"))
+        }
     };
     let mut decoder = GzDecoder::new(Unpacked { bytes: Vec::new(), most: limit.most });
-    let mut length = 0_usize;
-    loop {
-        if !space.grow_to(UNPACKING + decoder.get_ref().bytes.len()) {
-            return Err(BodyError::NoRoom);
-        }
-        let Some(chunk) = payload.next().await else { break };
-        let chunk = chunk.map_err(broke_off)?;
-        length = length.saturating_add(chunk.len());
-        if length > limit.most {
-            return Err(too_large("it has"));
-        }
-        decoder.write_all(&chunk).map_err(broken)?;
-    }
+    let take = |chunk: &Bytes| {
+        decoder.write_all(chunk).map_err(broken)?;
+        space.grow_to(UNPACKING + decoder.get_ref().bytes.len()).then_some(()).ok_or(BodyError::NoRoom)
+    };
+    collect(payload, limit, take).await?;
     decoder.finish().map(|unpacked| unpacked.bytes.into()).map_err(broken)
-}
-
-fn broke_off(error: PayloadError) -> BodyError {
-    BodyError::Incomplete(format!("the body broke off: {error}"))
 }
 
 /// Takes `most` bytes, and then fails.
@@ -157,31 +147,22 @@ impl io::Write for Unpacked {
     }
 }
 
-async fn collect(payload: &mut Payload, limit: BodyLimit, space: &mut BodySpace) -> Result<Bytes, BodyError> {
-    let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
+/// Reads a body chunk by chunk.
+async fn collect(
+    payload: &mut Payload,
+    limit: BodyLimit,
+    mut take: impl FnMut(&Bytes) -> Result<(), BodyError>,
+) -> Result<(), BodyError> {
     let mut length = 0_usize;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(broke_off)?;
+        let chunk = chunk.map_err(|error| BodyError::Incomplete(format!("the body broke off: {error}")))?;
         length = length.saturating_add(chunk.len());
         if length > limit.most {
             return Err(limit.exceeded(format_args!("it has more than {} bytes", limit.most)));
         }
-        if !space.grow_to(length) {
-            return Err(BodyError::NoRoom);
-        }
-        match &mut rest {
-            Some(rest) => rest.extend_from_slice(&chunk),
-            None if first.is_empty() => first = chunk,
-            None => {
-                let mut joined = BytesMut::with_capacity(length * 2);
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(&chunk);
-                rest = Some(joined);
-            }
-        }
+        take(&chunk)?;
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
+    Ok(())
 }
 
 /// Reads and drops a body that no handler takes. `false` if the body is too large, takes too long or breaks off: then the
@@ -190,18 +171,9 @@ pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool
     if announced(head).is_some_and(|length| length > MOST_DROPPED as u64) {
         return false;
     }
-    let drained = async {
-        let mut length = 0_usize;
-        while let Some(chunk) = payload.next().await {
-            let Ok(chunk) = chunk else { return false };
-            length = length.saturating_add(chunk.len());
-            if length > MOST_DROPPED {
-                return false;
-            }
-        }
-        true
-    };
-    tokio::time::timeout(DROP_LIMIT, drained).await.unwrap_or(false)
+    let limit = BodyLimit { most: MOST_DROPPED, key: "" };
+    let drained = tokio::time::timeout(DROP_LIMIT, collect(payload, limit, |_| Ok(()))).await;
+    matches!(drained, Ok(Ok(())))
 }
 
 /// The header `Content-Length`. The parser has rejected values that are not numbers.

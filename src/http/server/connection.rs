@@ -37,6 +37,7 @@ use tokio_util::either::Either;
 
 use super::gauge::{ConnectionSlot, OVERLOADED};
 use super::head_end::HeadEnd;
+use super::terms::{ServerTerms, Settings};
 use crate::http::signal::Signal;
 use crate::http::ws::{Session, SessionIo};
 use crate::metrics;
@@ -226,15 +227,18 @@ const SESSION_SEND_BUFFER: usize = 128 << 10;
 impl ClientConnection {
     pub(super) fn new(
         transport: Transport,
-        mut limits: IoLimits,
-        signal: Arc<Signal>,
+        terms: &ServerTerms,
         slot: ConnectionSlot,
         is_reserve: bool,
     ) -> Self {
-        if is_reserve {
-            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
-        }
+        let limits = if is_reserve {
+            IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT }
+        } else {
+            let Settings { head_time: head, keep_alive: idle, write_stall, .. } = terms.settings;
+            IoLimits { head, idle, write_stall }
+        };
         let since = Cell::new(Some(Instant::now()));
+        let signal = Arc::clone(&terms.stop);
         let wait = Box::pin(Arc::clone(&signal).wait());
         Self {
             transport,
@@ -481,7 +485,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::http::server::gauge::Gauge;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -494,7 +497,7 @@ mod tests {
 
     struct Fixture {
         connection: ClientConnection,
-        stop: Arc<Signal>,
+        terms: ServerTerms,
         client: TcpStream,
         wakes: Arc<Wakes>,
     }
@@ -505,11 +508,12 @@ mod tests {
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
             let transport = Either::Left(listener.accept().await.unwrap().0);
             let hour = Duration::from_secs(3600);
-            let limits = IoLimits { head: hour, idle: hour, write_stall: hour };
-            let (slot, _) = Gauge::new(1).enter();
-            let stop = Arc::<Signal>::default();
-            let connection = ClientConnection::new(transport, limits, Arc::clone(&stop), slot, false);
-            Self { connection, stop, client, wakes: Arc::default() }
+            let settings =
+                Settings { head_time: hour, keep_alive: hour, write_stall: hour, ..Settings::default() };
+            let terms = ServerTerms::new(settings).unwrap();
+            let (slot, _) = terms.connections.enter();
+            let connection = ClientConnection::new(transport, &terms, slot, false);
+            Self { connection, terms, client, wakes: Arc::default() }
         }
 
         /// Sends bytes from the client and waits until the connection can read them.
@@ -567,7 +571,7 @@ mod tests {
     async fn a_request_that_arrived_before_the_stop_is_served() {
         let mut fixture = Fixture::new().await;
         fixture.send("a\r\n\r\n").await;
-        fixture.stop.raise();
+        fixture.terms.stop.raise();
         fixture.check("a\r\n\r\n", 0);
         let running = fixture.connection.exchange.run();
         fixture.connection.exchange.head_complete();

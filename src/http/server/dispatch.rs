@@ -16,8 +16,9 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::Exchange;
-use super::response::{RequestFacts, ServerTerms, caught, hold, must_wait, too_large_head};
+use super::response::{RequestFacts, caught, hold, must_wait, too_large_head};
 use super::router::{Found, Router, shown};
+use super::terms::ServerTerms;
 use crate::domain::Tenant;
 use crate::error::Error;
 use crate::http::call::{Answer, Call, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, invalid_utf8};
@@ -34,7 +35,7 @@ const DEFAULT: &str = "default";
 pub(super) struct Dispatcher<S: 'static> {
     state: Arc<S>,
     router: Arc<Router<S>>,
-    terms: ServerTerms,
+    terms: Rc<ServerTerms>,
     admission: Arc<Admission>,
     /// `default/default`, the tenant of nearly all requests.
     default_tenant: Tenant,
@@ -53,7 +54,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     pub(super) fn new(
         state: Arc<S>,
         router: Arc<Router<S>>,
-        terms: ServerTerms,
+        terms: Rc<ServerTerms>,
         admission: Arc<Admission>,
     ) -> Self {
         Self { state, router, terms, admission, default_tenant: Tenant::default_tenant() }
@@ -64,7 +65,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             log::error!("a request of unknown connection is rejected");
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
-        if exchange.head_complete() > self.terms.max_head {
+        if exchange.head_complete() > self.terms.max_head() {
             return Either::Left(ready(too_large_head()));
         }
         let routed = self.route(request.head(), &exchange);

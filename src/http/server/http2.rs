@@ -27,8 +27,8 @@ use http::header::{CONTENT_LENGTH, DATE};
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::connection::ClientConnection;
+use super::terms::ServerTerms;
 use crate::clock::Clock;
-use crate::http::signal::Signal;
 use crate::http::ws::SessionIo as _;
 
 /// Requests of one connection at a time, including those whose body has not arrived and those whose answer the client does not take.
@@ -51,8 +51,8 @@ enum StreamEnd {
     Stalled,
 }
 
-/// Serves a connection to its end. `max_head`: the limit for the head of a request in bytes.
-pub(super) async fn serve<A>(app: Rc<A>, mut connection: ClientConnection, max_head: usize, stop: Arc<Signal>)
+/// Serves a connection to its end.
+pub(super) async fn serve<A>(app: Rc<A>, mut connection: ClientConnection, terms: Rc<ServerTerms>)
 where
     A: Service<Request, Response = ServiceResponse>,
 {
@@ -60,13 +60,13 @@ where
     let limits = connection.leave_http1();
     let handshake = Builder::new()
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(max_head).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(terms.max_head()).unwrap_or(u32::MAX))
         .max_send_buffer_size(MOST_UNSENT)
         .handshake(connection);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else { return };
     // A connection of the reserve is for one request.
     let idle = if exchange.is_reserve() { Duration::ZERO } else { limits.idle };
-    let mut stopped = pin!(stop.wait().fuse());
+    let mut stopped = pin!(Arc::clone(&terms.stop).wait().fuse());
     let mut answers = FuturesUnordered::new();
     let mut deadline = begin + limits.head;
     let mut is_ending = false;

@@ -16,6 +16,7 @@ mod head_end;
 mod http2;
 mod response;
 mod router;
+mod terms;
 mod upgrade;
 
 use std::io;
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::header::HeaderValue;
 use actix_http::{HttpService, KeepAlive, Request};
 use actix_server::{Server, ServerHandle};
 use actix_service::{Service as _, ServiceFactory as _, fn_factory, fn_service, map_config};
@@ -34,23 +34,17 @@ use actix_web::{App, HttpRequest, web};
 use futures_util::FutureExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-use self::accept::{Acceptor, HttpVersion};
+use self::accept::HttpVersion;
 use self::admission::Admission;
-use self::connection::{ClientConnection, IoLimits};
+use self::connection::ClientConnection;
 use self::dispatch::Dispatcher;
-use self::gauge::Gauge;
-use self::response::ServerTerms;
 use self::router::Router;
-use super::answer_memory::AnswerMemory;
+use self::terms::ServerTerms;
 use super::route::Route;
-use super::signal::Signal;
-use super::ws;
-use crate::http::ws::SessionIo as _;
+use super::ws::SessionIo as _;
 
 pub(super) use self::admission::refusal;
-
-/// Go's server adds this to the configured limit for the head of a request.
-const HEAD_SLACK: usize = 4096;
+pub use self::terms::Settings;
 
 /// How long closing a connection may take.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
@@ -60,62 +54,6 @@ const BACKLOG: u32 = 2048;
 
 /// How many threads a worker may use to compress large answers.
 const BLOCKING_THREADS: usize = 4;
-
-#[derive(Clone)]
-pub struct Settings {
-    /// The version in the header `Server`, after `SERVICECENTER/`.
-    pub version: String,
-    /// How many threads serve requests.
-    pub workers: usize,
-    /// The limit for connections, including watches. Some further connections may send one request each: requests for the health of
-    /// the server are served, and others are rejected. Connections beyond these are answered 503 without reading a request.
-    pub max_connections: usize,
-    /// The limit for requests that wait for something. [`super::spec::Load`] has the shares of the kinds of requests.
-    pub max_requests: usize,
-    /// The limit for all bodies that are being read or whose requests wait, in bytes. The first 8 KiB of each are not counted.
-    pub max_body_memory: usize,
-    pub answers: Arc<AnswerMemory>,
-    /// The limit for the head of a request, in bytes. 4 KiB more are accepted, as in the original server. At most 128 KiB.
-    pub max_header_bytes: usize,
-    /// The limit for a body on routes without a limit of their own, in bytes.
-    pub max_body_bytes: usize,
-    pub max_instance_bytes: usize,
-    pub max_properties_bytes: usize,
-    /// For the head of a request, from its first byte. For the first head: from the begin of the connection.
-    pub head_time: Duration,
-    /// For the body of a request, from the end of its head.
-    pub body_time: Duration,
-    /// How long a connection may be idle between requests.
-    pub keep_alive: Duration,
-    /// For a client that takes no byte of its answer.
-    pub write_stall: Duration,
-    /// If it names no protocols, `h2` and `http/1.1` are negotiated.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    pub websocket: ws::Limits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            max_connections: 65_536,
-            max_requests: 4096,
-            max_body_memory: 256 * 1024 * 1024,
-            answers: AnswerMemory::new(64 * 1024 * 1024, 128 * 1024 * 1024),
-            max_header_bytes: 16 * 1024,
-            max_body_bytes: 2 * 1024 * 1024,
-            max_instance_bytes: 5120,
-            max_properties_bytes: 3072,
-            head_time: Duration::from_secs(60),
-            body_time: Duration::from_secs(60),
-            keep_alive: Duration::from_secs(90),
-            write_stall: Duration::from_secs(60),
-            tls: None,
-            websocket: ws::Limits::default(),
-        }
-    }
-}
 
 /// A bound address that does not listen yet. The kernel refuses connections.
 #[derive(Debug)]
@@ -141,12 +79,9 @@ impl Bound {
     }
 }
 
-#[derive(Debug)]
 pub struct RunningServer {
     handle: ServerHandle,
-    connections: Arc<Gauge>,
-    stop: Arc<Signal>,
-    end_sessions: Arc<Signal>,
+    terms: ServerTerms,
     addresses: Vec<SocketAddr>,
     /// Copies of the listening sockets. They are closed before the library closes its own.
     listeners: Vec<TcpListener>,
@@ -162,57 +97,31 @@ pub async fn start<S: Send + Sync + 'static>(
     settings: Settings,
 ) -> io::Result<RunningServer> {
     let router = Arc::new(Router::new(table).map_err(io::Error::other)?);
-    let server_header =
-        HeaderValue::from_str(&format!("SERVICECENTER/{}", settings.version)).map_err(io::Error::other)?;
-    let connections = Gauge::new(settings.max_connections);
     let admission = Admission::new(settings.max_requests, settings.max_body_memory);
-    let stop = Arc::new(Signal::default());
-    let end_sessions = Arc::new(Signal::default());
-    let tls = settings.tls.as_deref().map(accept::with_protocols);
+    let terms = ServerTerms::new(settings)?;
     let mut builder = Server::build()
-        .workers(settings.workers.max(1))
+        .workers(terms.settings.workers.max(1))
         .worker_max_blocking_threads(BLOCKING_THREADS)
         // The acceptor counts the connections of all workers, and answers those over the limit. This limit is never reached.
-        .max_concurrent_connections(settings.max_connections.saturating_mul(2).max(1024))
+        .max_concurrent_connections(terms.settings.max_connections.saturating_mul(2).max(1024))
         .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
         .disable_signals();
     let factory = {
-        let (connections, stop, end_sessions) =
-            (Arc::clone(&connections), Arc::clone(&stop), Arc::clone(&end_sessions));
+        let terms = terms.clone();
         move || {
-            let max_head = settings.max_header_bytes.saturating_add(HEAD_SLACK);
-            let terms = ServerTerms {
-                // Copied for each worker, for the same reason as the state.
-                server: HeaderValue::from_bytes(server_header.as_bytes()).unwrap_or(server_header.clone()),
-                max_head,
-                settings: settings.clone(),
-                stop: Arc::clone(&stop),
-            };
-            let dispatcher =
-                Rc::new(Dispatcher::new(state(), Arc::clone(&router), terms, Arc::clone(&admission)));
-            let limits = IoLimits {
-                head: settings.head_time,
-                idle: settings.keep_alive,
-                write_stall: settings.write_stall,
-            };
-            let acceptor = Rc::new(Acceptor {
-                limits,
-                tls: tls.clone(),
-                connections: Arc::clone(&connections),
-                stop: Arc::clone(&stop),
-            });
-            let (stop, end_sessions, session_limits) =
-                (Arc::clone(&stop), Arc::clone(&end_sessions), settings.websocket);
+            let terms = Rc::new(terms.of_worker());
+            let (router, admission) = (Arc::clone(&router), Arc::clone(&admission));
+            let dispatcher = Rc::new(Dispatcher::new(state(), router, Rc::clone(&terms), admission));
             fn_factory(move || {
-                let (acceptor, dispatcher) = (Rc::clone(&acceptor), Rc::clone(&dispatcher));
-                let (stop, end_sessions) = (Arc::clone(&stop), Arc::clone(&end_sessions));
+                let (dispatcher, terms) = (Rc::clone(&dispatcher), Rc::clone(&terms));
                 async move {
                     let handler = web::to(move |request: HttpRequest, payload: web::Payload| {
                         dispatcher.serve(request, payload.into_inner())
                     });
                     let app = map_config(App::new().default_service(handler), |()| AppConfig::default());
                     let app = Rc::new(app.new_service(()).await?);
-                    let (of_http1, of_upgrades) = (Rc::clone(&app), Rc::clone(&app));
+                    let of_http1 = Rc::clone(&app);
+                    let of_upgrades = (Rc::clone(&app), Rc::clone(&terms));
                     let http1 = HttpService::<ClientConnection, _, _>::build()
                         // The connection limits these two times itself.
                         .keep_alive(KeepAlive::Os)
@@ -222,24 +131,22 @@ pub async fn start<S: Send + Sync + 'static>(
                             data.insert(Rc::clone(connection.exchange()));
                         })
                         .upgrade(fn_service(move |(request, framed)| {
-                            let (app, end) = (Rc::clone(&of_upgrades), Arc::clone(&end_sessions));
-                            upgrade::serve(app, request, framed, session_limits, end)
+                            let (app, terms) = of_upgrades.clone();
+                            upgrade::serve(app, request, framed, terms)
                         }))
                         .h1(fn_service(move |request: Request| of_http1.call(request)));
                     let http1 = Rc::new(http1.new_service(()).await?);
                     Ok::<_, ()>(fn_service(move |tcp: TcpStream| {
-                        let (acceptor, app, http1) =
-                            (Rc::clone(&acceptor), Rc::clone(&app), Rc::clone(&http1));
-                        let stop = Arc::clone(&stop);
+                        let (app, http1, terms) = (Rc::clone(&app), Rc::clone(&http1), Rc::clone(&terms));
                         async move {
-                            match acceptor.accept(tcp).await? {
+                            match accept::accept(&terms, tcp).await? {
                                 (connection, HttpVersion::Http1) => {
                                     let peer = connection.peer();
                                     http1.call((connection, peer)).await?;
                                 }
                                 // Boxed, so that the task of an HTTP/1.1 connection stays small.
                                 (connection, HttpVersion::Http2) => {
-                                    Box::pin(http2::serve(app, connection, max_head, stop)).await;
+                                    Box::pin(http2::serve(app, connection, terms)).await;
                                 }
                             }
                             Ok::<_, DispatchError>(())
@@ -271,7 +178,7 @@ pub async fn start<S: Send + Sync + 'static>(
             log::error!("the HTTP server ended: {error}");
         }
     });
-    Ok(RunningServer { handle, connections, stop, end_sessions, addresses, listeners: listening })
+    Ok(RunningServer { handle, terms, addresses, listeners: listening })
 }
 
 impl RunningServer {
@@ -281,12 +188,12 @@ impl RunningServer {
 
     /// How many connections are open, including websocket sessions.
     pub fn connections(&self) -> usize {
-        self.connections.open()
+        self.terms.connections.open()
     }
 
     /// Closes all websocket sessions with 1001, also those that open later.
     pub fn end_sessions(&self) {
-        self.end_sessions.raise();
+        self.terms.end_sessions.raise();
     }
 
     /// Stops: new connections are refused, websocket sessions are closed, idle connections end, and running requests may take until
@@ -302,19 +209,21 @@ impl RunningServer {
                 log::warn!("a listening socket cannot be closed: {error}");
             }
         }
-        self.end_sessions.raise();
-        self.stop.raise();
+        self.end_sessions();
+        self.terms.stop.raise();
         let drained = async {
-            while self.connections.open() > 0 {
+            while self.connections() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
         let cut = match tokio::time::timeout(limit, drained).await {
             Ok(()) => 0,
-            Err(_) => self.connections.open(),
+            Err(_) => self.connections(),
         };
         if cut > 0 {
-            log::warn!("{cut} connections are cut because their requests took longer than {limit:?} after the stop");
+            log::warn!(
+                "{cut} connections are cut because their requests took longer than {limit:?} after the stop"
+            );
         }
         self.handle.stop(false).await;
         cut

@@ -2,7 +2,6 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 
 use actix_http::header::{self, HeaderValue};
 use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
@@ -12,46 +11,22 @@ use actix_web::dev::Payload;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::Settings;
-use super::body::{BodyLimit, Holding, in_pieces};
+use super::body::{Holding, in_pieces};
 use super::connection::Exchange;
-use crate::domain::validate::size;
+use super::terms::ServerTerms;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
-use crate::http::signal::Signal;
-use crate::http::spec::{Body, Load};
+use crate::http::spec::Load;
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// The rules for all answers of a worker.
-pub(super) struct ServerTerms {
-    /// The header `Server`.
-    pub(super) server: HeaderValue,
-    /// The limit for the head of a request, in bytes.
-    pub(super) max_head: usize,
-    pub(super) settings: Settings,
-    /// Raised when the server stops.
-    pub(super) stop: Arc<Signal>,
-}
-
 impl ServerTerms {
-    /// The limit for the bodies of a route. `None` if the route takes no body.
-    pub(super) fn body_limit(&self, body: Body) -> Option<BodyLimit> {
-        let (most, key) = match body {
-            Body::Ignored => return None,
-            Body::Instance => (self.settings.max_instance_bytes, size::INSTANCE_KEY),
-            Body::Properties => (self.settings.max_properties_bytes, size::PROPERTIES_KEY),
-            Body::Configured => (self.settings.max_body_bytes, "server.request.maxBodyBytes"),
-        };
-        Some(BodyLimit { most, key })
-    }
-
     /// Makes the response: the reply's own headers and those every answer has.
     pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: &RequestFacts) -> HttpResponse {
         let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
@@ -89,9 +64,8 @@ impl ServerTerms {
             out.insert(name, value);
         }
         // The library repeats `Connection: upgrade`. The client would take this for a switch to the protocol that it offered.
-        let ends = head.connection_type() == ConnectionType::Upgrade
-            || facts.is_reserve
-            || self.stop.is_raised();
+        let ends =
+            head.connection_type() == ConnectionType::Upgrade || facts.is_reserve || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
         if ends {

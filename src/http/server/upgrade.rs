@@ -16,7 +16,7 @@ use actix_web::dev::ServiceResponse;
 use futures_util::SinkExt as _;
 
 use super::connection::ClientConnection;
-use crate::http::signal::Signal;
+use super::terms::ServerTerms;
 use crate::http::ws;
 
 /// Serves one upgrade request with the application, and then runs the session that its handler has accepted.
@@ -24,8 +24,7 @@ pub(super) async fn serve<A>(
     app: Rc<A>,
     request: Request,
     framed: Framed<ClientConnection, Codec>,
-    limits: ws::Limits,
-    end: Arc<Signal>,
+    terms: Rc<ServerTerms>,
 ) -> Result<(), A::Error>
 where
     A: Service<Request, Response = ServiceResponse>,
@@ -38,6 +37,7 @@ where
         let _ = send(response, framed).await;
         return Ok(());
     };
+    let limits = terms.settings.websocket;
     let mut parts = framed.into_parts();
     let ahead = parts.io.take_over(limits.write_stall);
     parts.read_buf.extend_from_slice(&ahead);
@@ -48,7 +48,7 @@ where
         accept: ws::accept_line(request.head()),
     };
     // The session gets a task of its own, because the task of the HTTP connection takes some kilobytes.
-    actix_rt::spawn(ws::run(opened, session, limits, end));
+    actix_rt::spawn(ws::run(opened, session, limits, Arc::clone(&terms.end_sessions)));
     Ok(())
 }
 

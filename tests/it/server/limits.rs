@@ -126,8 +126,9 @@ async fn what_is_no_gzip_is_told_and_other_encodings_are_named() {
     for encoding in ["br", "deflate", "gzip, br", "zstd"] {
         client.send(encoded(encoding, b"x")).await;
         let refused = client.answer_to("POST").await;
-        let detail =
-            format!("header Content-Encoding: '{encoding}' is not supported; send the body as gzip or without an encoding");
+        let detail = format!(
+            "header Content-Encoding: '{encoding}' is not supported; send the body as gzip or without an encoding"
+        );
         assert!(refused.text().contains(&detail), "{}", refused.text());
     }
     // Only where a body is read does its encoding matter.
