@@ -153,10 +153,7 @@ async fn run(config: Config) -> Result<(), AppError> {
     log::info!("{signal}; stopping");
     node.set_draining();
     unregister(&actors).await;
-    let stopped = server.stop(DRAIN_LIMIT).await;
-    if stopped.cut > 0 {
-        log::warn!("{} connections were closed before their requests ended", stopped.cut);
-    }
+    server.stop(DRAIN_LIMIT).await;
     leave(&actors, &shared, &store).await
 }
 

@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
-use std::rc::Rc;
 
 use actix_http::RequestHead;
 use actix_http::header::{HeaderMap, HeaderName};
@@ -70,28 +69,6 @@ impl<E: Into<Reply>> From<Result<Reply, E>> for Answer {
     }
 }
 
-/// A request line with its headers: from the service of HTTP/1.1, from an upgrade or from HTTP/2.
-pub(super) enum Head {
-    Web(HttpRequest),
-    Bare(Rc<actix_http::Request>),
-}
-
-impl Head {
-    pub(super) fn get(&self) -> &RequestHead {
-        match self {
-            Self::Web(request) => request.head(),
-            Self::Bare(request) => request.head(),
-        }
-    }
-
-    pub(super) fn share(&self) -> Self {
-        match self {
-            Self::Web(request) => Self::Web(request.clone()),
-            Self::Bare(request) => Self::Bare(Rc::clone(request)),
-        }
-    }
-}
-
 /// The route of a request: where the parameters are in its path. `decoded` is the path if it differs from the raw path.
 #[derive(Debug)]
 pub(super) struct Matched {
@@ -105,7 +82,7 @@ pub(super) struct Matched {
 pub(super) const MAX_PARAMS: usize = 4;
 
 pub struct Call {
-    head: Head,
+    request: HttpRequest,
     matched: Matched,
     tenant: Tenant,
     body: Bytes,
@@ -113,13 +90,13 @@ pub struct Call {
 }
 
 impl Call {
-    pub(super) fn new(head: Head, matched: Matched, tenant: Tenant, body: Bytes) -> Self {
-        Self { head, matched, tenant, body, query: OnceCell::new() }
+    pub(super) fn new(request: HttpRequest, matched: Matched, tenant: Tenant, body: Bytes) -> Self {
+        Self { request, matched, tenant, body, query: OnceCell::new() }
     }
 
     /// Method, URI and headers as the client sent them.
     pub fn head(&self) -> &RequestHead {
-        self.head.get()
+        self.request.head()
     }
 
     pub fn surface(&self) -> Surface {
@@ -128,7 +105,7 @@ impl Call {
 
     /// A decoded path parameter. It is empty if the path has no such parameter (paths of the v3 API have no `project`).
     pub fn param(&self, name: &str) -> &str {
-        self.matched.find(self.head.get().uri.path(), name)
+        self.matched.find(self.request.head().uri.path(), name)
     }
 
     pub fn tenant(&self) -> &Tenant {
@@ -137,7 +114,7 @@ impl Call {
 
     /// The value of a header: the first one if there are several, empty if there is none. 400001 for invalid UTF-8.
     pub fn header(&self, name: &HeaderName) -> Result<&str, Error> {
-        header_text(&self.head.get().headers, name)
+        header_text(&self.request.head().headers, name)
     }
 
     /// The header `X-ConsumerId`; empty if it is missing. 400001 for invalid UTF-8.
@@ -180,7 +157,7 @@ impl Call {
 
     /// The part of the URI after `?`, not decoded.
     pub fn raw_query(&self) -> &str {
-        self.head.get().uri.query().unwrap_or_default()
+        self.request.head().uri.query().unwrap_or_default()
     }
 
     /// The body; empty if the route takes none.
@@ -189,13 +166,13 @@ impl Call {
     }
 
     pub fn accepts_gzip(&self) -> bool {
-        compress::accepts_gzip(&self.head.get().headers)
+        compress::accepts_gzip(&self.request.head().headers)
     }
 }
 
 impl fmt::Debug for Call {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let head = self.head.get();
+        let head = self.request.head();
         f.debug_struct("Call")
             .field("method", &head.method)
             .field("uri", &head.uri)
@@ -229,11 +206,11 @@ pub(super) fn header_text<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Resu
             ("x-consumerid", "X-ConsumerId"),
         ];
         let known = spelling.into_iter().find(|(plain, _)| *plain == name.as_str());
-        no_text(&format!("header {}", known.map_or(name.as_str(), |(_, spelled)| spelled)))
+        invalid_utf8(&format!("header {}", known.map_or(name.as_str(), |(_, spelled)| spelled)))
     })
 }
 
-/// 400001 for a part of a request that is not valid UTF-8.
-pub(super) fn no_text(part: &str) -> Error {
-    Error::invalid(format!("{part} must be UTF-8"))
+/// 400001 for invalid UTF-8 in a part of a request.
+pub(super) fn invalid_utf8(part: &str) -> Error {
+    Error::invalid(format!("{part}: invalid UTF-8"))
 }

@@ -1,123 +1,96 @@
-//! From an accepted socket to a connection: the limit of connections, TLS, and what a client on the wrong port is told.
+//! From an accepted socket to a connection: the limit of connections, TLS, and the answer to plain HTTP on a TLS port.
 
 use std::io;
-use std::net::SocketAddr;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_http::Protocol;
-use actix_http::error::DispatchError;
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-use super::connection::{Connection, IoLimits, RESERVE_LIMIT, Transport};
-use super::gauge::{Entry, Gauge, OVERLOADED};
-use crate::http::signal::Signal;
+use super::connection::{ClientConnection, RESERVE_LIMIT, Transport};
+use super::gauge::{ConnectionClass, OVERLOADED};
+use super::terms::ServerTerms;
 use crate::metrics;
 
-/// For a TLS handshake.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
 
-/// For telling a client why it is not served.
+/// For an answer to a connection that is not served.
 const REFUSAL_LIMIT: Duration = Duration::from_secs(1);
 
-/// First byte of a TLS handshake.
+/// The first byte of a TLS handshake.
 const TLS_HANDSHAKE: u8 = 0x16;
 
 const PLAIN_ON_TLS: &[u8] = b"HTTP/1.0 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
 Connection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n";
 
-/// Accepts the connections of one worker.
-pub(super) struct Acceptor {
-    pub(super) limits: IoLimits,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
-    pub(super) connections: Arc<Gauge>,
-    pub(super) stop: Arc<Signal>,
+/// The protocol that a connection has negotiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HttpVersion {
+    Http1,
+    Http2,
 }
 
-impl Acceptor {
-    pub(super) async fn accept(
-        self: Rc<Self>,
-        mut tcp: TcpStream,
-    ) -> Result<(Connection, Protocol, Option<SocketAddr>), DispatchError> {
-        // Answers go out in parts; without this a client's delayed ACK holds back the last one for 40 ms.
-        tcp.set_nodelay(true)?;
-        let (entry, handshake_limit) = match self.connections.enter() {
-            entry @ Entry::Place(_) => (entry, HANDSHAKE_LIMIT),
-            entry @ Entry::Reserve(_) => (entry, RESERVE_LIMIT),
-            Entry::Told(slot) => {
-                metrics::REFUSED_FOR_LOAD.add(1);
-                if self.tls.is_none() {
-                    refuse(&mut tcp, OVERLOADED).await;
-                }
-                drop(slot);
-                return Err(too_many());
-            }
-            Entry::Full => {
-                metrics::REFUSED_FOR_LOAD.add(1);
-                return Err(too_many());
-            }
-        };
-        let peer = tcp.peer_addr().ok();
-        let Some(tls) = &self.tls else {
-            let connection = self.connection(Transport::Plain(tcp), entry)?;
-            return Ok((connection, Protocol::Http1, peer));
-        };
-        let handshake = async {
-            let mut first = [0];
-            if tcp.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] && first[0].is_ascii_alphabetic()
-            {
-                refuse(&mut tcp, PLAIN_ON_TLS).await;
-                return Err(io::Error::other("plain HTTP on a TLS port"));
-            }
-            TlsAcceptor::from(Arc::clone(tls)).accept(tcp).await
-        };
-        let stream = timeout(handshake_limit, handshake)
-            .await
-            .map_err(|_| refused("the TLS handshake took too long"))?
-            .inspect_err(|error| log::debug!("TLS handshake with {peer:?}: {error}"))?;
-        let protocol = match stream.get_ref().1.alpn_protocol() {
-            Some(b"h2") => Protocol::Http2,
-            _ => Protocol::Http1,
-        };
-        Ok((self.connection(Transport::Tls(Box::new(stream)), entry)?, protocol, peer))
+pub(super) async fn accept(
+    terms: &ServerTerms,
+    mut tcp: TcpStream,
+) -> io::Result<(ClientConnection, HttpVersion)> {
+    // The kernel would hold back the last part of an answer for 40 ms, until the client acknowledges the first part.
+    tcp.set_nodelay(true)?;
+    let (slot, class) = terms.connections.enter();
+    let tls = terms.settings.tls.as_ref();
+    if matches!(class, ConnectionClass::Told | ConnectionClass::Dropped) {
+        metrics::REFUSED_FOR_LOAD.add(1);
+        if class == ConnectionClass::Told && tls.is_none() {
+            refuse(&mut tcp, OVERLOADED).await;
+        }
+        return Err(refused("too many connections"));
     }
+    let is_reserve = class == ConnectionClass::Reserve;
+    let (transport, version): (Transport, _) = match tls {
+        None => (Either::Left(tcp), HttpVersion::Http1),
+        Some(tls) => {
+            let limit = if is_reserve { RESERVE_LIMIT } else { HANDSHAKE_LIMIT };
+            let peer = tcp.peer_addr();
+            let stream = timeout(limit, handshake(tcp, tls))
+                .await
+                .map_err(|_| refused("the TLS handshake took too long"))?
+                .inspect_err(|error| log::debug!("TLS handshake with {peer:?} failed: {error}"))?;
+            let version = match stream.get_ref().1.alpn_protocol() {
+                Some(b"h2") => HttpVersion::Http2,
+                _ => HttpVersion::Http1,
+            };
+            (Either::Right(Box::new(stream)), version)
+        }
+    };
+    Ok((ClientConnection::new(transport, terms, slot, is_reserve), version))
+}
 
-    fn connection(&self, transport: Transport, entry: Entry) -> Result<Connection, DispatchError> {
-        Connection::new(transport, self.limits, Arc::clone(&self.stop), entry).ok_or_else(too_many)
+async fn handshake(mut tcp: TcpStream, tls: &Arc<rustls::ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    if tcp.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] && first[0].is_ascii_alphabetic() {
+        refuse(&mut tcp, PLAIN_ON_TLS).await;
+        return Err(io::Error::other("plain HTTP on a TLS port"));
     }
+    TlsAcceptor::from(Arc::clone(tls)).accept(tcp).await
 }
 
-fn too_many() -> DispatchError {
-    refused("too many connections")
+fn refused(why: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::ConnectionRefused, why)
 }
 
-fn refused(why: &'static str) -> DispatchError {
-    DispatchError::Io(io::Error::new(io::ErrorKind::ConnectionRefused, why))
-}
-
-/// Says why, as far as the client listens.
+/// Sends an answer before the connection is closed. Errors are ignored, because the connection is closed in any case.
 async fn refuse(tcp: &mut TcpStream, answer: &[u8]) {
     let said = async {
         tcp.write_all(answer).await?;
         tcp.shutdown().await?;
-        // What the client has sent must be read, or its end of the connection is reset before it reads the answer.
+        // Closing a socket with unread bytes resets it, and the client may then never read the answer.
         let mut rest = [0; 512];
         while tokio::io::AsyncReadExt::read(tcp, &mut rest).await? > 0 {}
         io::Result::Ok(())
     };
-    // Whether the client listened makes no difference.
     let _ = timeout(REFUSAL_LIMIT, said).await;
-}
-
-/// The configuration with the protocols this server speaks, where it names none itself.
-pub(super) fn with_protocols(config: &rustls::ServerConfig) -> Arc<rustls::ServerConfig> {
-    let mut config = config.clone();
-    if config.alpn_protocols.is_empty() {
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    }
-    Arc::new(config)
 }

@@ -1,9 +1,8 @@
-//! How much a server does at once: requests that wait for something, and bytes of bodies. What is beyond is refused before it
-//! costs anything.
+//! Limits for the work at one time: requests that wait for something, and bytes of bodies. Requests over a limit are rejected before
+//! they cost anything.
 //!
-//! A request takes a place while it waits; one that is answered from memory needs none, so it only looks whether one is free.
-//! The last places are kept from what waits for the store: however slow that is, finds and heartbeats go on until they
-//! themselves have taken the rest.
+//! A request takes a place while it waits. A request that is answered from memory takes no place, but it is rejected if none is free.
+//! Requests that wait for the store may not take the last places. So with a slow store, finds and heartbeats are still served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,14 +11,14 @@ use crate::error::{Code, Error};
 use crate::http::spec::Load;
 use crate::metrics;
 
-/// The share of the places that is kept from what waits for the store.
+/// Requests that wait for the store may not take one place in 8.
 const KEPT: usize = 8;
 
-/// What a body may have without being counted: about what the connection's own buffer holds. Registrations, properties and
-/// beats stay below it, so that large bodies, or slow ones, never keep them out.
+/// The first bytes of a body are not counted: about as many as the buffer of the connection holds. Registrations, properties and
+/// heartbeats are smaller, so large or slow bodies never cause their rejection.
 const UNCOUNTED: usize = 8 * 1024;
 
-/// The requests and bytes of a server, all workers together.
+/// Counts for all workers of a server.
 #[derive(Debug)]
 pub(super) struct Admission {
     waiting: AtomicUsize,
@@ -34,8 +33,8 @@ impl Admission {
         Arc::new(Self { waiting, most, body_bytes, most_body_bytes })
     }
 
-    /// Why a request is refused, if it is. A look and not a count: each worker runs one handler at a time, so there may be as
-    /// many places taken above the limit as there are workers, and what needs no place costs the others nothing.
+    /// The answer to a request that must be rejected. This reads the count and does not change it, so that requests without a place
+    /// do not slow down other workers. As each worker runs one handler at a time, the limit may be exceeded by the number of workers.
     pub(super) fn refusal(&self, load: Load) -> Option<Error> {
         let most = match load {
             Load::Always => return None,
@@ -45,21 +44,20 @@ impl Admission {
         (self.waiting.load(Ordering::Relaxed) >= most).then(|| refusal(load))
     }
 
-    /// Takes a place; it is free again when the guard is dropped.
-    pub(super) fn wait(self: &Arc<Self>, load: Load) -> Option<Place> {
+    /// Takes a place until the guard is dropped.
+    pub(super) fn wait(self: &Arc<Self>, load: Load) -> Option<WaitingPlace> {
         (load != Load::Always).then(|| {
             self.waiting.fetch_add(1, Ordering::Relaxed);
-            Place(Arc::clone(self))
+            WaitingPlace(Arc::clone(self))
         })
     }
 
-    /// For a body to be read.
     pub(super) fn body(self: &Arc<Self>) -> BodySpace {
         BodySpace { admission: Arc::clone(self), counted: 0 }
     }
 }
 
-/// What an overloaded server answers: 429 to a find, which makes clients keep what they know, and 503 to all else.
+/// The answer of an overloaded server: 429 to a find, because clients then keep the instances they know, and 503 to other requests.
 pub(in crate::http) fn refusal(load: Load) -> Error {
     metrics::REFUSED_FOR_LOAD.add(1);
     Error::new(if load == Load::Find { Code::TooManyRequests } else { Code::Overloaded }, "")
@@ -67,15 +65,15 @@ pub(in crate::http) fn refusal(load: Load) -> Error {
 
 /// The place of a request that waits.
 #[derive(Debug)]
-pub(super) struct Place(Arc<Admission>);
+pub(super) struct WaitingPlace(Arc<Admission>);
 
-impl Drop for Place {
+impl Drop for WaitingPlace {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// The memory of one body, until its request is answered.
+/// The memory that one body takes until its request is answered.
 #[derive(Debug)]
 pub(super) struct BodySpace {
     admission: Arc<Admission>,
@@ -83,7 +81,7 @@ pub(super) struct BodySpace {
 }
 
 impl BodySpace {
-    /// Whether there is room for a body of `length` bytes, of which this is the part that has come.
+    /// Counts `length` bytes, of which some may be counted already. `false` if all bodies together are over the limit.
     pub(super) fn grow_to(&mut self, length: usize) -> bool {
         let more = length.saturating_sub(UNCOUNTED).saturating_sub(self.counted);
         if more == 0 {
@@ -114,7 +112,7 @@ mod tests {
     #[test]
     fn the_store_gets_fewer_places_than_finds() {
         let admission = Admission::new(16, 0);
-        let mut places: Vec<Place> = (0..13).filter_map(|_| admission.wait(Load::Store)).collect();
+        let mut places: Vec<WaitingPlace> = (0..13).filter_map(|_| admission.wait(Load::Store)).collect();
         check(&admission, Load::Store, None);
         places.extend(admission.wait(Load::Store));
         check(&admission, Load::Store, Some(Code::Overloaded));
@@ -130,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn bodies_have_their_memory_while_they_last() {
+    fn bodies_hold_memory_until_they_are_dropped() {
         let admission = Admission::new(1, 1_000);
         let mut small: Vec<BodySpace> = (0..100).map(|_| admission.body()).collect();
         assert!(small.iter_mut().all(|space| space.grow_to(UNCOUNTED)));

@@ -1,12 +1,13 @@
-//! Reading a request's body: bounded in size and time, unpacked if it is gzip, without a copy where it comes in one piece.
+//! Request bodies: limits for size and time, gzip. And two kinds of answer bodies.
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use actix_http::RequestHead;
-use actix_http::body::{BodySize, BoxBody, MessageBody};
+use actix_http::body::{BodySize, BoxBody, MessageBody, SizedStream};
 use actix_http::header;
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
@@ -17,7 +18,7 @@ use super::admission::BodySpace;
 use crate::domain::validate::rule::Shown;
 use crate::http::answer_memory::{AnswerSpace, PIECE};
 
-/// Most bytes of a body, and the key of the configuration that says so.
+/// The limit for a body in bytes, and its key in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BodyLimit {
     pub(super) most: usize,
@@ -27,41 +28,37 @@ pub(super) struct BodyLimit {
 /// Why a body was not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum BodyError {
-    /// It is too large, or packed in a way that is not understood: for the answer's detail. The rest of it is not read.
-    Unfit(String),
-    /// All bodies together are larger than the server holds.
+    /// The body is too large, or its encoding is unknown or broken. The rest of it is not read. With the detail of the answer.
+    Rejected(String),
+    /// All bodies together are larger than the server allows.
     NoRoom,
-    /// It did not arrive in time.
-    Slow,
-    /// The connection or the encoding broke.
-    Broken(String),
+    /// The body did not arrive in time, or the connection or the framing broke. With the detail of the answer.
+    Incomplete(String),
 }
 
-/// Most bytes of an unwanted body that are read so that the connection can go on. More, and it is closed after the
-/// answer.
+/// If an unwanted body is larger than this, in bytes, it is not read and the connection is closed after the answer.
 const MOST_DROPPED: usize = 256 * 1024;
 
-/// Characters of a header's value that an answer repeats.
+/// How many characters of a header's value an answer repeats.
 const SHOWN_CHARACTERS: usize = 64;
 
 /// How long an unwanted body may take.
 const DROP_LIMIT: Duration = Duration::from_secs(5);
 
-/// What unpacking takes beside what is unpacked: gzip's window and a buffer.
+/// Memory for unpacking besides the unpacked bytes: the window of gzip and a buffer.
 const UNPACKING: usize = 80 * 1024;
 
 impl BodyLimit {
-    /// 5120 bytes of `server.request.maxInstanceBytes`, in the words of an answer. They begin with Go's, which are searched
-    /// for.
+    /// The text begins as in Go, because clients search for that.
     fn exceeded(self, by: std::fmt::Arguments<'_>) -> BodyError {
         let Self { most, key } = self;
-        BodyError::Unfit(format!(
+        BodyError::Rejected(format!(
             "http: request body too large: {by}, at most {most} bytes are taken ({key})"
         ))
     }
 }
 
-/// The body, of at most `limit` bytes, within `time`; gzip is unpacked. What is left of an unfit one stays in `payload`.
+/// Reads a body of at most `limit` bytes within `time`, and unpacks gzip. The rest of a rejected body stays in `payload`.
 pub(super) async fn read(
     head: &RequestHead,
     payload: &mut Payload,
@@ -69,70 +66,68 @@ pub(super) async fn read(
     time: Duration,
     space: &mut BodySpace,
 ) -> Result<Bytes, BodyError> {
-    let packing = packing(head)?;
+    let is_gzip = is_gzip(head)?;
     if let Some(length) =
         announced(head).filter(|length| usize::try_from(*length).is_ok_and(|l| l > limit.most))
     {
         return Err(limit.exceeded(format_args!("it has {length} bytes")));
     }
     let read = async {
-        match packing {
-            Packing::None => collect(payload, limit, space).await,
-            Packing::Gzip => unpack(payload, limit, space).await,
+        if is_gzip {
+            return unpack(payload, limit, space).await;
         }
+        let mut body = BytesMut::new();
+        let take = |chunk: &Bytes| {
+            body.extend_from_slice(chunk);
+            space.grow_to(body.len()).then_some(()).ok_or(BodyError::NoRoom)
+        };
+        collect(payload, limit, take).await?;
+        Ok(body.freeze())
     };
-    tokio::time::timeout(time, read).await.unwrap_or(Err(BodyError::Slow))
+    tokio::time::timeout(time, read).await.unwrap_or_else(|_| {
+        let detail = format!("the body did not arrive within {} s", time.as_secs());
+        Err(BodyError::Incomplete(detail))
+    })
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Packing {
-    None,
-    Gzip,
-}
-
-/// How the body is packed. Whatever else the header says is refused: read as it came, it would pass for bad JSON.
-fn packing(head: &RequestHead) -> Result<Packing, BodyError> {
+/// Whether the body is packed with gzip. Other encodings are rejected, because their bytes would be reported as invalid JSON.
+fn is_gzip(head: &RequestHead) -> Result<bool, BodyError> {
     let mut named = head.headers.get_all(header::CONTENT_ENCODING).map(|value| value.as_bytes().trim_ascii());
     match (named.next().unwrap_or_default(), named.next()) {
-        (b"", None) => Ok(Packing::None),
-        (one, None) if one.eq_ignore_ascii_case(b"identity") => Ok(Packing::None),
-        (one, None) if one.eq_ignore_ascii_case(b"gzip") || one.eq_ignore_ascii_case(b"x-gzip") => {
-            Ok(Packing::Gzip)
-        }
+        (b"", None) => Ok(false),
+        (one, None) if one.eq_ignore_ascii_case(b"identity") => Ok(false),
+        (one, None) if one.eq_ignore_ascii_case(b"gzip") || one.eq_ignore_ascii_case(b"x-gzip") => Ok(true),
         (first, _) => {
             let shown = Shown::up_to(SHOWN_CHARACTERS, String::from_utf8_lossy(first));
-            let detail =
-                format!("header Content-Encoding: '{shown}' is not read, send the body as gzip or as it is");
-            Err(BodyError::Unfit(detail))
+            let detail = format!(
+                "header Content-Encoding: '{shown}' is not supported; send the body as gzip or without an encoding"
+            );
+            Err(BodyError::Rejected(detail))
         }
     }
 }
 
-/// Unpacks a body as it comes, and ends with the byte that is too much.
+/// Unpacks a body as it comes, and stops at the first byte over the limit.
 async fn unpack(payload: &mut Payload, limit: BodyLimit, space: &mut BodySpace) -> Result<Bytes, BodyError> {
-    let too_large = |what| limit.exceeded(format_args!("{what} more than {} bytes", limit.most));
     let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::FileTooLarge => too_large("unpacked it has"),
-        _ => BodyError::Unfit(format!("the body is no gzip, as its header Content-Encoding says: {error}")),
+        io::ErrorKind::FileTooLarge => {
+            limit.exceeded(format_args!("unpacked it has more than {} bytes", limit.most))
+        }
+        _ => {
+            let what = "the body is not the gzip that header Content-Encoding announces";
+            BodyError::Rejected(format!("{what}: {error}"))
+        }
     };
     let mut decoder = GzDecoder::new(Unpacked { bytes: Vec::new(), most: limit.most });
-    let mut length = 0_usize;
-    loop {
-        if !space.grow_to(UNPACKING + decoder.get_ref().bytes.len()) {
-            return Err(BodyError::NoRoom);
-        }
-        let Some(chunk) = payload.next().await else { break };
-        let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;
-        length = length.saturating_add(chunk.len());
-        if length > limit.most {
-            return Err(too_large("it has"));
-        }
-        decoder.write_all(&chunk).map_err(broken)?;
-    }
+    let take = |chunk: &Bytes| {
+        decoder.write_all(chunk).map_err(broken)?;
+        space.grow_to(UNPACKING + decoder.get_ref().bytes.len()).then_some(()).ok_or(BodyError::NoRoom)
+    };
+    collect(payload, limit, take).await?;
     decoder.finish().map(|unpacked| unpacked.bytes.into()).map_err(broken)
 }
 
-/// Takes so many bytes and no more.
+/// Takes `most` bytes, and then fails.
 struct Unpacked {
     bytes: Vec<u8>,
     most: usize,
@@ -152,60 +147,43 @@ impl io::Write for Unpacked {
     }
 }
 
-async fn collect(payload: &mut Payload, limit: BodyLimit, space: &mut BodySpace) -> Result<Bytes, BodyError> {
-    let mut first = Bytes::new();
-    let mut rest: Option<BytesMut> = None;
+/// Reads a body chunk by chunk.
+async fn collect(
+    payload: &mut Payload,
+    limit: BodyLimit,
+    mut take: impl FnMut(&Bytes) -> Result<(), BodyError>,
+) -> Result<(), BodyError> {
     let mut length = 0_usize;
     while let Some(chunk) = payload.next().await {
-        let chunk = chunk.map_err(|error| BodyError::Broken(error.to_string()))?;
+        let chunk = chunk.map_err(|error| BodyError::Incomplete(format!("the body broke off: {error}")))?;
         length = length.saturating_add(chunk.len());
         if length > limit.most {
             return Err(limit.exceeded(format_args!("it has more than {} bytes", limit.most)));
         }
-        if !space.grow_to(length) {
-            return Err(BodyError::NoRoom);
-        }
-        match &mut rest {
-            Some(rest) => rest.extend_from_slice(&chunk),
-            None if first.is_empty() => first = chunk,
-            None => {
-                let mut joined = BytesMut::with_capacity(length * 2);
-                joined.extend_from_slice(&first);
-                joined.extend_from_slice(&chunk);
-                rest = Some(joined);
-            }
-        }
+        take(&chunk)?;
     }
-    Ok(rest.map_or(first, BytesMut::freeze))
+    Ok(())
 }
 
-/// Reads and drops a body nobody wants. `false` if it was too much, took too long or broke: the connection cannot go on.
+/// Reads and drops a body that no handler takes. `false` if the body is too large, takes too long or breaks off: then the
+/// connection must end.
 pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool {
     if announced(head).is_some_and(|length| length > MOST_DROPPED as u64) {
         return false;
     }
-    let drained = async {
-        let mut length = 0_usize;
-        while let Some(chunk) = payload.next().await {
-            let Ok(chunk) = chunk else { return false };
-            length = length.saturating_add(chunk.len());
-            if length > MOST_DROPPED {
-                return false;
-            }
-        }
-        true
-    };
-    tokio::time::timeout(DROP_LIMIT, drained).await.unwrap_or(false)
+    let limit = BodyLimit { most: MOST_DROPPED, key: "" };
+    let drained = tokio::time::timeout(DROP_LIMIT, collect(payload, limit, |_| Ok(()))).await;
+    matches!(drained, Ok(Ok(())))
 }
 
-/// `Content-Length`. What is no number never gets here: the parser refuses it.
+/// The header `Content-Length`. The parser has rejected values that are not numbers.
 fn announced(head: &RequestHead) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 
-/// An answer's body that holds the request's unread body until the answer is sent. The library then closes the
-/// connection after the answer and throws away what still comes, for a bounded time; were the request's body dropped
-/// earlier, it would go on reading a chunked one for ever.
+/// The body of an answer, and the unread body of its request. After the answer the library closes the connection, and drops what
+/// still comes for a limited time. If the body of the request were dropped before the answer is sent, the library would read a
+/// chunked body without end (`an_endless_body_ends_the_connection`).
 pub(super) struct Holding {
     answer: BoxBody,
     _unread: Payload,
@@ -229,46 +207,28 @@ impl MessageBody for Holding {
     }
 }
 
-/// An answer's body that is handed out piece by piece and holds its space meanwhile.
-///
-/// HTTP/1: the library copies a piece into its write buffer, and asks for the next one, or for the end, when the socket has
-/// taken that. So it never holds more than a piece beside the body, which many answers may share. HTTP/2: the library
-/// queues pieces without a copy, after the body's end as well; so the space hangs on the bytes.
-pub(super) struct Pieces {
-    answer: Bytes,
-    sent: usize,
-}
-
-/// What the bytes of an answer in pieces belong to.
-struct Owned {
+/// The bytes of an answer, and the memory that is reserved for them.
+struct CountedBody {
     body: Bytes,
     _space: AnswerSpace,
 }
 
-impl AsRef<[u8]> for Owned {
+impl AsRef<[u8]> for CountedBody {
     fn as_ref(&self) -> &[u8] {
         &self.body
     }
 }
 
-impl Pieces {
-    pub(super) fn new(body: Bytes, space: AnswerSpace) -> Self {
-        Self { answer: Bytes::from_owner(Owned { body, _space: space }), sent: 0 }
-    }
-}
-
-impl MessageBody for Pieces {
-    type Error = std::convert::Infallible;
-
-    fn size(&self) -> BodySize {
-        BodySize::Sized(self.answer.len() as u64)
-    }
-
-    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Bytes, Self::Error>>> {
-        let this = self.get_mut();
-        let end = this.answer.len().min(this.sent.saturating_add(PIECE));
-        let piece = this.answer.slice(this.sent..end);
-        this.sent = end;
-        Poll::Ready((!piece.is_empty()).then_some(Ok(piece)))
-    }
+/// A body that is sent piece by piece and holds its memory meanwhile.
+///
+/// HTTP/1: the library copies a piece into its write buffer, and asks for the next piece, or for the end, when the socket has taken
+/// the last one. So it never holds more than a piece besides the body, which many answers may share. HTTP/2: the library
+/// queues pieces without a copy, also after the end of the body. So the memory belongs to the bytes.
+pub(super) fn in_pieces(body: Bytes, space: AnswerSpace) -> BoxBody {
+    let body = Bytes::from_owner(CountedBody { body, _space: space });
+    let length = body.len();
+    let pieces = (0..length)
+        .step_by(PIECE)
+        .map(move |begin| Ok::<_, Infallible>(body.slice(begin..length.min(begin + PIECE))));
+    BoxBody::new(SizedStream::new(length as u64, futures_util::stream::iter(pieces)))
 }

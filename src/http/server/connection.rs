@@ -1,13 +1,20 @@
-//! A client's connection, plain or TLS, with the limits the HTTP/1.1 library does not keep itself.
+//! A client's connection, plain or TLS, with the limits that the HTTP/1.1 library does not keep itself.
 //!
-//! How long a request's head may take, how long an idle connection is kept, a limit for a client that does not take its
-//! answer, the end of idle connections when the server stops, and the count of open connections. The library counts some of
-//! these, too, but to half a second, for the first request only, or anew whenever something wakes it. This layer knows
-//! when a request begins and ends, because the dispatcher tells it, and nothing else about requests. A connection that leaves HTTP/1.1 keeps the limit for writing and nothing else.
+//! Why the library's own limits are not enough:
 //!
-//! The library reads although it cannot use the bytes yet, and decodes every request in its buffer before it answers the first
-//! one. While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives it one head at a
-//! time, and nothing while a request is being answered or a write is blocked.
+//! - Time for a head: the library limits the first head of a connection and no later one.
+//! - Idle time: the library measures it to half a second, and starts again whenever something wakes the connection.
+//! - Time without progress for a client that does not read its answer: the library has no such limit.
+//! - End of idle connections when the server stops: the library drops a request that has arrived but is not decoded yet, and takes
+//!   a lock that all workers share each time it polls a connection.
+//! - Open connections: the library counts them by worker, and stops accepting. A client over the limit gets no answer.
+//!
+//! The dispatcher tells this layer when a request begins and ends. A connection that leaves HTTP/1.1 keeps the limit for writing
+//! and no other limit.
+//!
+//! The library reads although it cannot use the bytes yet. It decodes all requests in its buffer before it answers the first one.
+//! While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives the library one head
+//! at a time. It gives nothing while a request is being answered or a write is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -19,77 +26,116 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use actix_web::{HttpMessage as _, HttpRequest};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
-use super::gauge::{Entry, OVERLOADED, Slot};
+use super::gauge::{ConnectionSlot, OVERLOADED};
 use super::head_end::HeadEnd;
+use super::terms::{ServerTerms, Settings};
 use crate::http::signal::Signal;
-use crate::http::ws::SessionIo;
+use crate::http::ws::{Session, SessionIo};
 use crate::metrics;
 
-/// Time limits of a connection.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct IoLimits {
-    /// For a request's head, from its first byte; for the first one's from the connection's begin.
-    pub(crate) head: Duration,
+pub(super) struct IoLimits {
+    /// For the head of a request, from its first byte. For the first head: from the begin of the connection.
+    pub(super) head: Duration,
     /// For a connection without a request, from the last byte of the last answer.
-    pub(crate) idle: Duration,
-    /// For a client that takes none of what it is sent.
-    pub(crate) write_stall: Duration,
+    pub(super) idle: Duration,
+    /// For a client that takes no byte of its answer.
+    pub(super) write_stall: Duration,
 }
 
-/// For the request of a connection from the reserve, and for its answer.
-pub(crate) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
+/// Each limit of a connection from the reserve.
+pub(super) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
-/// What connection and dispatcher tell each other.
-#[derive(Debug, Default)]
-pub(crate) struct Exchange {
-    /// Requests being answered.
+/// The state that a connection and the dispatcher share.
+#[derive(Default)]
+pub(super) struct Exchange {
+    /// Requests that are being answered.
     running: Cell<usize>,
-    /// Bytes read since the last request began, while none was running.
+    /// Bytes that were read since the last head was complete, while no request was running.
     unclaimed: Cell<usize>,
-    /// When the first of them came, or the connection did.
+    /// When the first of these bytes came. Before the first head: when the connection began.
     since: Cell<Option<Instant>>,
-    /// When the client took a part of an answer last, or one became ready to be taken.
+    /// When the client last took a part of an answer, or when an answer was last complete.
     answered: Cell<Option<Instant>>,
-    /// The client has been told that its connection ends.
+    /// The client has been told that the connection ends.
     is_ending: Cell<bool>,
-    /// It has no place of its own: its first answer is its last.
+    /// The connection is over the limit: only requests for the health of the server are served, and the first answer is the last.
     is_reserve: bool,
-    /// The request being answered still reads its body.
+    /// The request that is being answered still reads its body.
     reads_body: Cell<bool>,
-    /// The connection's task, while this layer gives it nothing to read.
+    /// The task of the connection, while this layer gives it nothing to read.
     withheld: RefCell<Option<Waker>>,
+    /// The request asks for another protocol, and the library has handed over the socket.
+    is_upgrade: Cell<bool>,
+    /// The session that the handler of an upgrade has accepted.
+    session: Cell<Option<Box<Session>>>,
 }
 
 impl Exchange {
-    /// A request begins: its head is complete. Returns the size of the head in bytes.
-    pub(crate) fn head_complete(&self) -> usize {
+    /// The exchange of a request's connection. HTTP/1.1 keeps it with the connection, HTTP/2 with each request.
+    pub(super) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
+        let of_connection = request.conn_data::<Rc<Self>>().cloned();
+        of_connection.or_else(|| request.extensions().get::<Rc<Self>>().cloned())
+    }
+
+    /// The head of a request is complete. Returns its size in bytes.
+    pub(super) fn head_complete(&self) -> usize {
         self.since.set(None);
         self.unclaimed.take()
     }
 
     /// A request is being answered until the guard is dropped.
-    pub(crate) fn run(self: &Rc<Self>) -> Running {
+    pub(super) fn run(self: &Rc<Self>) -> RunningRequest {
         self.running.set(self.running.get() + 1);
-        Running(Rc::clone(self))
+        RunningRequest(Rc::clone(self))
     }
 
     /// As [`run`](Self::run), for a request that has a body.
-    pub(crate) fn run_with_body(self: &Rc<Self>) -> Running {
+    pub(super) fn run_with_body(self: &Rc<Self>) -> RunningRequest {
         self.reads_body.set(true);
         self.resume();
         self.run()
     }
 
-    /// The request being answered reads no more of its body.
-    pub(crate) fn body_complete(&self) {
+    /// The request that is being answered reads no more of its body.
+    pub(super) fn body_complete(&self) {
         self.reads_body.set(false);
+    }
+
+    pub(super) fn is_reserve(&self) -> bool {
+        self.is_reserve
+    }
+
+    /// The current answer says `Connection: close`: it is the last one.
+    pub(super) fn end(&self) {
+        self.is_ending.set(true);
+    }
+
+    /// The next request asks for another protocol.
+    pub(super) fn begin_upgrade(&self) {
+        self.is_upgrade.set(true);
+    }
+
+    pub(super) fn is_upgrade(&self) -> bool {
+        self.is_upgrade.get()
+    }
+
+    /// Accepts the upgrade. Its answer is then the websocket handshake, whatever the handler returns.
+    pub(super) fn start_session(&self, session: Box<Session>) {
+        self.session.set(Some(session));
+    }
+
+    pub(super) fn take_session(&self) -> Option<Box<Session>> {
+        self.session.take()
     }
 
     /// Whether the library cannot use the next bytes yet.
@@ -97,8 +143,8 @@ impl Exchange {
         self.running.get() > 0 && !self.reads_body.get()
     }
 
-    /// Lets the library read again. If a part of the next head was read before, its time begins anew: the client may have sent the
-    /// rest meanwhile.
+    /// Lets the library read again. If a part of the next head was read before, the time for that head starts again, because the
+    /// client may have sent the rest while nothing was read.
     fn resume(&self) {
         if let Some(waker) = self.withheld.borrow_mut().take() {
             if self.since.get().is_some() {
@@ -106,16 +152,6 @@ impl Exchange {
             }
             waker.wake();
         }
-    }
-
-    /// What a further request may ask for.
-    pub(crate) fn standing(&self) -> Standing {
-        if self.is_reserve { Standing::Reserve } else { Standing::Place }
-    }
-
-    /// The answer under way is the connection's last: it says `Connection: close`.
-    pub(crate) fn end(&self) {
-        self.is_ending.set(true);
     }
 
     fn received(&self, bytes: usize) {
@@ -133,20 +169,10 @@ impl Exchange {
     }
 }
 
-/// How a request's connection stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
-    /// It has a place of its own.
-    Place,
-    /// It is one of the reserve: only the server's health may be asked for, and the answer is the last.
-    Reserve,
-}
+/// A request that is being answered.
+pub(super) struct RunningRequest(Rc<Exchange>);
 
-/// A request being answered.
-#[derive(Debug)]
-pub(crate) struct Running(Rc<Exchange>);
-
-impl Drop for Running {
+impl Drop for RunningRequest {
     fn drop(&mut self) {
         self.0.running.set(self.0.running.get().saturating_sub(1));
         self.0.answered.set(Some(Instant::now()));
@@ -156,58 +182,24 @@ impl Drop for Running {
 }
 
 /// Plain or TLS.
-#[derive(Debug)]
-pub(crate) enum Transport {
-    Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+pub(super) type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
-impl Transport {
-    fn tcp(&self) -> &TcpStream {
-        match self {
-            Self::Plain(tcp) => tcp,
-            Self::Tls(tls) => tls.get_ref().0,
-        }
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_read(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_read(cx, buf),
-        }
-    }
-
-    fn poll_write(&mut self, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_write(cx, buf),
-            Self::Tls(tls) => Pin::new(tls).poll_write(cx, buf),
-        }
-    }
-
-    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Plain(tcp) => Pin::new(tcp).poll_flush(cx),
-            Self::Tls(tls) => Pin::new(tls).poll_flush(cx),
-        }
-    }
-}
-
-/// A client's connection.
-pub(crate) struct Connection {
+pub(super) struct ClientConnection {
     transport: Transport,
     exchange: Rc<Exchange>,
     limits: IoLimits,
-    /// Wakes the task at the earliest deadline; left running when that is met, since most are.
+    /// Wakes the task at the earliest deadline. It keeps running when the client meets the deadline, because most clients do.
     timer: Option<Pin<Box<Sleep>>>,
+    /// Since when the client takes nothing.
     write_blocked: Option<Instant>,
     head_end: HeadEnd,
-    /// The library was given the end of a head, and has not decoded it yet.
+    /// The library was given the end of a head and has not decoded it yet.
     head_handed: bool,
     /// Bytes that were read together with that head and follow it.
     ahead: Bytes,
     /// `None` for a connection that left HTTP/1.1.
-    stop: Option<Stop>,
-    _slot: Slot,
+    stop: Option<StopWait>,
+    _slot: ConnectionSlot,
 }
 
 /// The answer to a head that takes too long.
@@ -215,97 +207,99 @@ const HEAD_TOO_SLOW: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 19\r\n\
 Connection: close\r\n\r\n408 Request Timeout";
 
-/// What a client that sends nothing has exceeded.
+/// The limit that a client exceeds by sending nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Silence {
-    /// The limit of a request's head.
     Head,
-    /// The limit of an idle connection.
     Idle,
 }
 
-/// The server's stop, as one connection waits for it.
-struct Stop {
+/// How one connection waits for the stop of the server.
+struct StopWait {
     signal: Arc<Signal>,
     wait: LocalBoxFuture<'static, ()>,
-    in_line: bool,
+    is_registered: bool,
 }
 
-/// Bytes the kernel takes of what a websocket session sends (it allows itself twice as much).
+/// How many bytes the kernel buffers for a websocket session. It allows itself twice as much.
 const SESSION_SEND_BUFFER: usize = 128 << 10;
 
-impl Connection {
-    pub(crate) fn new(
+impl ClientConnection {
+    pub(super) fn new(
         transport: Transport,
-        limits: IoLimits,
-        stop: Arc<Signal>,
-        entry: Entry,
-    ) -> Option<Self> {
-        let (slot, is_reserve) = match entry {
-            Entry::Place(slot) => (slot, false),
-            Entry::Reserve(slot) => (slot, true),
-            Entry::Told(_) | Entry::Full => return None,
+        terms: &ServerTerms,
+        slot: ConnectionSlot,
+        is_reserve: bool,
+    ) -> Self {
+        let limits = if is_reserve {
+            IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT }
+        } else {
+            let Settings { head_time: head, keep_alive: idle, write_stall, .. } = terms.settings;
+            IoLimits { head, idle, write_stall }
         };
-        let exchange = Exchange { is_reserve, ..Exchange::default() };
-        let mut limits = limits;
-        if is_reserve {
-            limits = IoLimits { head: RESERVE_LIMIT, idle: RESERVE_LIMIT, write_stall: RESERVE_LIMIT };
-        }
-        exchange.since.set(Some(Instant::now()));
-        Some(Self {
+        let since = Cell::new(Some(Instant::now()));
+        let signal = Arc::clone(&terms.stop);
+        let wait = Box::pin(Arc::clone(&signal).wait());
+        Self {
             transport,
-            exchange: Rc::new(exchange),
+            exchange: Rc::new(Exchange { is_reserve, since, ..Exchange::default() }),
             limits,
             timer: None,
             write_blocked: None,
             head_end: HeadEnd::default(),
             head_handed: false,
             ahead: Bytes::new(),
-            stop: Some(Stop { signal: Arc::clone(&stop), wait: Box::pin(stop.wait()), in_line: false }),
+            stop: Some(StopWait { signal, wait, is_registered: false }),
             _slot: slot,
-        })
+        }
     }
 
-    /// What the dispatcher shares with this connection.
-    pub(crate) fn exchange(&self) -> &Rc<Exchange> {
+    pub(super) fn exchange(&self) -> &Rc<Exchange> {
         &self.exchange
     }
 
-    /// Leaves HTTP/1.1: from now on only writing is limited, and the server's stop does not end the connection any more. Returns
-    /// the limits of the connection.
-    pub(crate) fn leave_http1(&mut self) -> IoLimits {
+    /// Leaves HTTP/1.1: from now on only writing is limited, and the stop of the server does not end the connection. Returns the
+    /// limits of the connection.
+    pub(super) fn leave_http1(&mut self) -> IoLimits {
         self.stop = None;
         self.timer = None;
         self.limits
     }
 
     /// Leaves HTTP/1.1 for a session. Returns the bytes that followed the last request.
-    pub(crate) fn take_over(&mut self, write_stall: Duration) -> Bytes {
-        // The kernel would take megabytes for a peer that does not read. What waits behind them is old by the time it is
-        // read, and events that wait here become one. Without this the session works too.
-        let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.transport.tcp(), SESSION_SEND_BUFFER);
+    pub(super) fn take_over(&mut self, write_stall: Duration) -> Bytes {
+        // The kernel would buffer megabytes for a client that does not read. The client would read old events from this buffer. Events
+        // of one instance that wait in the session are merged instead. An error is ignored, because the session works with any buffer.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(self.tcp(), SESSION_SEND_BUFFER);
         self.leave_http1();
         self.limits.write_stall = write_stall;
         mem::take(&mut self.ahead)
     }
 
-    /// Whether an idle connection must end now.
+    fn tcp(&self) -> &TcpStream {
+        match &self.transport {
+            Either::Left(tcp) => tcp,
+            Either::Right(tls) => tls.get_ref().0,
+        }
+    }
+
+    /// Whether the connection is idle and the server stops.
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         let Some(stop) = &mut self.stop else { return false };
-        if !stop.in_line && !stop.signal.is_raised() {
-            // Once is enough: a connection stays in one task.
+        if !stop.is_registered && !stop.signal.is_raised() {
+            // One poll is enough, because a connection stays in one task. Each further poll would take a lock.
             let _ = stop.wait.as_mut().poll(cx);
-            stop.in_line = true;
+            stop.is_registered = true;
         }
         stop.signal.is_raised() && self.exchange.is_idle()
     }
 
-    /// Ready when `deadline` has passed; else the task is woken by then.
+    /// Ready when `deadline` has passed. Otherwise the task is woken at `deadline` or earlier.
     fn poll_deadline(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
         loop {
             match &mut self.timer {
                 Some(timer) if timer.deadline() <= deadline && !timer.is_elapsed() => {
-                    // It was polled when it was made, by this same task.
+                    // This task polled the timer when it made it.
                     return Poll::Pending;
                 }
                 _ if Instant::now() >= deadline => return Poll::Ready(()),
@@ -319,29 +313,25 @@ impl Connection {
         }
     }
 
-    /// Whether nothing can be expected of a client that sends nothing now. Called when it does; however that turns out, the
-    /// task is woken again in time to see the next limit, since nothing else may wake it.
+    /// Ready when the client has sent nothing for too long. Called when there is nothing to read. If it is pending, the task is woken
+    /// in time for the next limit, because nothing else may wake it.
     fn poll_silence(&mut self, cx: &mut Context<'_>) -> Poll<Silence> {
         let IoLimits { head, idle, .. } = self.limits;
         if let Some(since) = self.exchange.since.get() {
-            // These bytes may be a whole request, which the library has not looked at yet: then this is the last look
-            // before the connection is idle.
-            let early = self.poll_deadline(cx, since + head.min(idle));
-            return match early {
-                Poll::Ready(()) => self.poll_deadline(cx, since + head).map(|()| Silence::Head),
-                Poll::Pending => Poll::Pending,
-            };
+            // These bytes may be a whole request that the library decodes after this read. Then nothing is read again before the
+            // connection is idle, so the task must be woken for that limit too.
+            ready!(self.poll_deadline(cx, since + head.min(idle)));
+            return self.poll_deadline(cx, since + head).map(|()| Silence::Head);
         }
-        let is_idle = self.exchange.is_idle() && self.write_blocked.is_none();
-        match self.exchange.answered.get() {
-            Some(answered) if is_idle => self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle),
-            _ => {
-                let look = Instant::now() + idle;
-                // Just armed, so it is in the future.
-                let _ = self.poll_deadline(cx, look);
-                Poll::Pending
-            }
+        if let Some(answered) = self.exchange.answered.get()
+            && self.exchange.is_idle()
+            && self.write_blocked.is_none()
+        {
+            return self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle);
         }
+        // This deadline is in the future.
+        let _ = self.poll_deadline(cx, Instant::now() + idle);
+        Poll::Pending
     }
 
     /// Whether the library gets nothing to read now. Its task is woken when that changes.
@@ -357,9 +347,9 @@ impl Connection {
     fn poll_more(&mut self, cx: &mut Context<'_>) -> bool {
         match &self.transport {
             _ if !self.ahead.is_empty() => true,
-            Transport::Plain(tcp) => tcp.poll_read_ready(cx).is_ready(),
-            // The TLS stream does not say whether it holds decrypted bytes.
-            Transport::Tls(_) => true,
+            Either::Left(tcp) => tcp.poll_read_ready(cx).is_ready(),
+            // The TLS stream does not tell whether it holds decrypted bytes.
+            Either::Right(_) => true,
         }
     }
 
@@ -367,7 +357,7 @@ impl Connection {
     fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
             let before = buf.filled().len();
-            ready!(self.transport.poll_read(cx, buf))?;
+            ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
             let (earlier, came) = buf.filled().split_at(before);
             if let Some(length) = self.head_end.find(came) {
                 self.head_handed = true;
@@ -384,8 +374,23 @@ impl Connection {
         Poll::Ready(Ok(()))
     }
 
-    /// Judges the outcome of a write or flush.
-    fn judge_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    /// Tells the client that its head took too long, if the socket takes the answer at once.
+    fn reject_slow_head(&mut self, cx: &mut Context<'_>) -> io::Error {
+        if self.write_blocked.is_none() {
+            let mut answer = HEAD_TOO_SLOW;
+            if self.exchange.is_reserve {
+                metrics::REFUSED_FOR_LOAD.add(1);
+                answer = OVERLOADED;
+            }
+            // The connection ends whether or not the client gets the answer.
+            let _ = Pin::new(&mut self.transport).poll_write(cx, answer);
+            let _ = Pin::new(&mut self.transport).poll_flush(cx);
+        }
+        io::Error::new(io::ErrorKind::TimedOut, "the head of the request took too long")
+    }
+
+    /// Limits the time of a write or flush that makes no progress.
+    fn limit_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             if self.write_blocked.take().is_some() {
                 self.exchange.resume();
@@ -393,32 +398,28 @@ impl Connection {
             return outcome;
         }
         let since = *self.write_blocked.get_or_insert_with(Instant::now);
-        match self.poll_deadline(cx, since + self.limits.write_stall) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(()) => {
-                self.reset_on_drop();
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client takes nothing")))
-            }
-        }
+        ready!(self.poll_deadline(cx, since + self.limits.write_stall));
+        self.reset_on_drop();
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
     }
 }
 
-impl SessionIo for Connection {
+impl SessionIo for ClientConnection {
     fn peer(&self) -> Option<SocketAddr> {
-        self.transport.tcp().peer_addr().ok()
+        self.tcp().peer_addr().ok()
     }
 
     fn reset_on_drop(&self) {
-        // If the socket is broken already, there is nothing to throw away.
-        let _ = self.transport.tcp().set_zero_linger();
+        // An error means that the socket is broken, and then nothing is left to send.
+        let _ = self.tcp().set_zero_linger();
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for ClientConnection {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.stop.is_none() {
-            return this.transport.poll_read(cx, buf);
+            return Pin::new(&mut this.transport).poll_read(cx, buf);
         }
         let before = buf.filled().len();
         let outcome = if this.withholds(cx) {
@@ -439,54 +440,37 @@ impl AsyncRead for Connection {
             }
             return outcome;
         }
-        // A request that has come before the stop is served; only then is an idle connection at its end.
+        // A request that arrived before the stop has been read and is served.
         if this.poll_stop(cx) {
             return Poll::Ready(Ok(()));
         }
-        match this.poll_silence(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Silence::Idle) => Poll::Ready(Ok(())),
-            Poll::Ready(Silence::Head) => {
-                if this.write_blocked.is_none() {
-                    let words = if this.exchange.is_reserve {
-                        metrics::REFUSED_FOR_LOAD.add(1);
-                        OVERLOADED
-                    } else {
-                        HEAD_TOO_SLOW
-                    };
-                    // As far as the client listens: nothing is waited for.
-                    let _ = this.transport.poll_write(cx, words);
-                    let _ = this.transport.poll_flush(cx);
-                }
-                Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the request's head took too long")))
-            }
-        }
+        Poll::Ready(match ready!(this.poll_silence(cx)) {
+            Silence::Idle => Ok(()),
+            Silence::Head => Err(this.reject_slow_head(cx)),
+        })
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for ClientConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
-        let outcome = this.transport.poll_write(cx, buf);
+        let outcome = Pin::new(&mut this.transport).poll_write(cx, buf);
         if outcome.is_ready() {
             this.exchange.answered.set(Some(Instant::now()));
         }
-        this.judge_write(cx, outcome)
+        this.limit_write(cx, outcome)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = this.transport.poll_flush(cx);
-        this.judge_write(cx, outcome)
+        let outcome = Pin::new(&mut this.transport).poll_flush(cx);
+        this.limit_write(cx, outcome)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let outcome = match &mut this.transport {
-            Transport::Plain(tcp) => Pin::new(tcp).poll_shutdown(cx),
-            Transport::Tls(tls) => Pin::new(tls).poll_shutdown(cx),
-        };
-        this.judge_write(cx, outcome)
+        let outcome = Pin::new(&mut this.transport).poll_shutdown(cx);
+        this.limit_write(cx, outcome)
     }
 }
 
@@ -501,7 +485,6 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::http::server::gauge::Gauge;
 
     #[derive(Default)]
     struct Wakes(AtomicUsize);
@@ -513,7 +496,8 @@ mod tests {
     }
 
     struct Fixture {
-        connection: Connection,
+        connection: ClientConnection,
+        terms: ServerTerms,
         client: TcpStream,
         wakes: Arc<Wakes>,
     }
@@ -522,18 +506,20 @@ mod tests {
         async fn new() -> Self {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-            let transport = Transport::Plain(listener.accept().await.unwrap().0);
+            let transport = Either::Left(listener.accept().await.unwrap().0);
             let hour = Duration::from_secs(3600);
-            let limits = IoLimits { head: hour, idle: hour, write_stall: hour };
-            let entry = Gauge::new(1).enter();
-            let connection = Connection::new(transport, limits, Arc::default(), entry).unwrap();
-            Self { connection, client, wakes: Arc::default() }
+            let settings =
+                Settings { head_time: hour, keep_alive: hour, write_stall: hour, ..Settings::default() };
+            let terms = ServerTerms::new(settings).unwrap();
+            let (slot, _) = terms.connections.enter();
+            let connection = ClientConnection::new(transport, &terms, slot, false);
+            Self { connection, terms, client, wakes: Arc::default() }
         }
 
         /// Sends bytes from the client and waits until the connection can read them.
         async fn send(&mut self, text: &str) {
             self.client.write_all(text.as_bytes()).await.unwrap();
-            self.connection.transport.tcp().readable().await.unwrap();
+            self.connection.tcp().readable().await.unwrap();
         }
 
         /// How often the library's task was woken since the last call.
@@ -553,6 +539,9 @@ mod tests {
                 match Pin::new(&mut self.connection).poll_read(&mut cx, &mut buf) {
                     Poll::Pending => return (text, self.wakes()),
                     Poll::Ready(outcome) => outcome.unwrap(),
+                }
+                if buf.filled().is_empty() {
+                    return (text + "(end)", self.wakes());
                 }
                 text.push_str(std::str::from_utf8(buf.filled()).unwrap());
             }
@@ -576,6 +565,19 @@ mod tests {
         fixture.check("\r\n", 1);
         assert_eq!(fixture.connection.exchange.head_complete(), 5);
         fixture.check("d", 0);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_arrived_before_the_stop_is_served() {
+        let mut fixture = Fixture::new().await;
+        fixture.send("a\r\n\r\n").await;
+        fixture.terms.stop.raise();
+        fixture.check("a\r\n\r\n", 0);
+        let running = fixture.connection.exchange.run();
+        fixture.connection.exchange.head_complete();
+        fixture.check("", 0);
+        drop(running);
+        fixture.check("(end)", 0);
     }
 
     #[tokio::test]

@@ -1,74 +1,74 @@
-//! How many connections there are, and what becomes of one more.
+//! How many connections are open, and how a further one is treated.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What a connection is told that is not asked what it wants.
+/// The answer to a connection that is closed without reading its request.
 pub(super) const OVERLOADED: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json; charset=UTF-8\r\n\
 Retry-After: 1\r\nConnection: close\r\n\r\n\
 {\"errorCode\":\"503001\",\"errorMessage\":\"Service overloaded\"}";
 
-/// Most connections beyond the limit that are still asked what they want. Each lasts for
-/// [`RESERVE_LIMIT`](super::connection::RESERVE_LIMIT) at most, so a probe finds one free soon.
+/// The size of the reserve is at most this. Each connection of the reserve lasts for
+/// [`RESERVE_LIMIT`](super::connection::RESERVE_LIMIT) at most, so a health check soon finds a free place.
 const MOST_RESERVED: usize = 256;
 
-/// Most connections at once that are only told that there are too many.
+/// How many connections at a time are answered [`OVERLOADED`].
 const MOST_TOLD: usize = 64;
 
-/// How many connections are open, of how many.
 #[derive(Debug)]
-pub(crate) struct Gauge {
+pub(super) struct Gauge {
     open: AtomicUsize,
     most: usize,
     reserve: usize,
 }
 
-/// A connection's place.
-#[derive(Debug)]
-pub(crate) enum Entry {
-    /// There was one.
-    Place(Slot),
-    /// All places are taken; this is one of the reserve, to ask one question from: whoever asks after the server's health is
-    /// answered, all others are told that it has too much to do.
-    Reserve(Slot),
-    /// The reserve is taken, too; this one is told so, unasked.
-    Told(Slot),
-    /// So many are just being told that there is nothing to be said to this one: each of them holds a file.
-    Full,
+/// How a new connection is treated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ConnectionClass {
+    /// All requests are served.
+    Regular,
+    /// The limit is reached. The connection may send one request: a request for the health of the server is served, all others are
+    /// rejected because of the load.
+    Reserve,
+    /// The reserve is full too. The connection is answered [`OVERLOADED`].
+    Told,
+    /// Too many connections are being answered [`OVERLOADED`]. This one is closed at once, because each holds a file.
+    Dropped,
 }
 
 impl Gauge {
-    pub(crate) fn new(most: usize) -> Arc<Self> {
+    pub(super) fn new(most: usize) -> Arc<Self> {
         let reserve = (most / 16).clamp(1, MOST_RESERVED);
         Arc::new(Self { open: AtomicUsize::new(0), most, reserve })
     }
 
-    pub(crate) fn open(&self) -> usize {
+    pub(super) fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
 
-    /// A place for one more connection.
-    pub(crate) fn enter(self: &Arc<Self>) -> Entry {
+    /// Counts one more connection.
+    pub(super) fn enter(self: &Arc<Self>) -> (ConnectionSlot, ConnectionClass) {
         let before = self.open.fetch_add(1, Ordering::SeqCst);
-        let slot = Slot(Arc::clone(self));
-        if before < self.most {
-            Entry::Place(slot)
-        } else if before < self.most.saturating_add(self.reserve) {
-            Entry::Reserve(slot)
-        } else if before < self.most.saturating_add(self.reserve).saturating_add(MOST_TOLD) {
-            Entry::Told(slot)
+        let with_reserve = self.most.saturating_add(self.reserve);
+        let class = if before < self.most {
+            ConnectionClass::Regular
+        } else if before < with_reserve {
+            ConnectionClass::Reserve
+        } else if before < with_reserve.saturating_add(MOST_TOLD) {
+            ConnectionClass::Told
         } else {
-            Entry::Full
-        }
+            ConnectionClass::Dropped
+        };
+        (ConnectionSlot(Arc::clone(self)), class)
     }
 }
 
-/// One connection's place; free again when dropped.
+/// Counts one connection until it is dropped.
 #[derive(Debug)]
-pub(crate) struct Slot(Arc<Gauge>);
+pub(super) struct ConnectionSlot(Arc<Gauge>);
 
-impl Drop for Slot {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.0.open.fetch_sub(1, Ordering::SeqCst);
     }
@@ -79,20 +79,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn beyond_the_limit_some_are_asked_some_are_told_and_the_rest_is_dropped() {
+    fn over_the_limit_some_are_asked_some_are_told_and_the_rest_is_dropped() {
+        use ConnectionClass::{Dropped, Regular, Reserve, Told};
         let gauge = Gauge::new(16);
-        let mut held: Vec<Entry> = (0..16 + 1 + MOST_TOLD).map(|_| gauge.enter()).collect();
-        let place = |entry: &Entry| match entry {
-            Entry::Place(_) => "place",
-            Entry::Reserve(_) => "reserve",
-            Entry::Told(_) => "told",
-            Entry::Full => "full",
-        };
-        let count = |what| held.iter().filter(|entry| place(entry) == what).count();
-        assert_eq!([count("place"), count("reserve"), count("told"), count("full")], [16, 1, MOST_TOLD, 0]);
-        assert_eq!(place(&gauge.enter()), "full");
-        assert_eq!(gauge.open(), held.len(), "one that is dropped holds nothing");
+        let mut held: Vec<_> = (0..16 + 1 + MOST_TOLD).map(|_| gauge.enter()).collect();
+        let count = |expected| held.iter().filter(|(_, class)| *class == expected).count();
+        assert_eq!([count(Regular), count(Reserve), count(Told), count(Dropped)], [16, 1, MOST_TOLD, 0]);
+        assert_eq!(gauge.enter().1, Dropped);
+        assert_eq!(gauge.open(), held.len(), "a dropped connection is not counted");
         drop(held.pop());
-        assert_eq!(place(&gauge.enter()), "told");
+        assert_eq!(gauge.enter().1, Told);
     }
 }

@@ -1,8 +1,9 @@
 //! One HTTP/2 connection: its requests, their answers, and its end.
 //!
-//! The library `h2` implements the protocol and limits its frames. This module gives each request to the dispatcher and sends the
+//! The library `h2` implements the protocol and limits its frames. This module gives each request to the application and sends the
 //! answer. It ends the connection when no request was answered for the time of an idle connection, whatever else the client sends,
-//! and when the server stops. Requests that run then are finished.
+//! and when the server stops. Requests that run then are finished. `actix-http` does not pass on the limits of `h2`
+//! (`docs/upstream.md`).
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -13,8 +14,10 @@ use std::time::{Duration, UNIX_EPOCH};
 use actix_http::body::{BodySize, MessageBody as _};
 use actix_http::error::PayloadError;
 use actix_http::header::{HeaderName, HeaderValue, HttpDate};
-use actix_http::{Method, Payload, Request, Version};
+use actix_http::{HttpMessage as _, Method, Payload, Request, Version};
+use actix_service::Service;
 use actix_web::HttpResponse;
+use actix_web::dev::ServiceResponse;
 use bytes::Bytes;
 use futures_util::stream::{FuturesUnordered, unfold};
 use futures_util::{FutureExt as _, StreamExt as _};
@@ -23,13 +26,12 @@ use h2::server::{Builder, SendResponse};
 use http::header::{CONTENT_LENGTH, DATE};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::connection::{Connection, Exchange, Standing};
-use super::dispatch::Dispatcher;
+use super::connection::ClientConnection;
+use super::terms::ServerTerms;
 use crate::clock::Clock;
-use crate::http::call::Head;
 use crate::http::ws::SessionIo as _;
 
-/// Requests of one connection at once, including those whose body has not arrived and those whose answer the client does not take.
+/// Requests of one connection at a time, including those whose body has not arrived and those whose answer the client does not take.
 /// The server announces the number, and the library refuses further streams.
 const MOST_STREAMS: u32 = 128;
 
@@ -40,7 +42,7 @@ const MOST_UNSENT: usize = 64 << 10;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// How a request ended.
-enum Outcome {
+enum StreamEnd {
     /// The library has the whole answer, and the client's windows allow to send it.
     Taken,
     /// The client reset the stream, or the connection broke.
@@ -50,20 +52,20 @@ enum Outcome {
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve<S: Send + Sync + 'static>(
-    mut connection: Connection,
-    dispatcher: Rc<Dispatcher<S>>,
-) {
+pub(super) async fn serve<A>(app: Rc<A>, mut connection: ClientConnection, terms: Rc<ServerTerms>)
+where
+    A: Service<Request, Response = ServiceResponse>,
+{
     let (peer, exchange, begin) = (connection.peer(), Rc::clone(connection.exchange()), Instant::now());
-    let (limits, terms) = (connection.leave_http1(), dispatcher.terms());
+    let limits = connection.leave_http1();
     let handshake = Builder::new()
         .max_concurrent_streams(MOST_STREAMS)
-        .max_header_list_size(u32::try_from(terms.max_head).unwrap_or(u32::MAX))
+        .max_header_list_size(u32::try_from(terms.max_head()).unwrap_or(u32::MAX))
         .max_send_buffer_size(MOST_UNSENT)
         .handshake(connection);
     let Ok(Ok(mut connection)) = timeout(limits.head, handshake).await else { return };
     // A connection of the reserve is for one request.
-    let idle = if exchange.standing() == Standing::Reserve { Duration::ZERO } else { limits.idle };
+    let idle = if exchange.is_reserve() { Duration::ZERO } else { limits.idle };
     let mut stopped = pin!(Arc::clone(&terms.stop).wait().fuse());
     let mut answers = FuturesUnordered::new();
     let mut deadline = begin + limits.head;
@@ -73,21 +75,22 @@ pub(super) async fn serve<S: Send + Sync + 'static>(
             accepted = connection.accept() => {
                 let (request, respond) = match accepted {
                     Some(Ok(accepted)) => accepted,
-                    Some(Err(error)) => return log::debug!("HTTP/2 with {peer:?}: {error}"),
+                    Some(Err(error)) => return log::debug!("HTTP/2 with {peer:?} ended: {error}"),
                     None => return,
                 };
                 let (parts, body) = request.into_parts();
                 // If a head is valid for `h2` only, dropping `respond` resets the stream.
                 if let Some(mut request) = request_head(&parts) {
                     request.head_mut().peer_addr = peer;
-                    let (dispatcher, exchange) = (Rc::clone(&dispatcher), Rc::clone(&exchange));
-                    answers.push(answer(dispatcher, exchange, request, body, respond, limits.write_stall));
+                    request.extensions_mut().insert(Rc::clone(&exchange));
+                    *request.payload() = payload(body);
+                    answers.push(answer(Rc::clone(&app), request, respond, limits.write_stall));
                 }
             }
-            Some(outcome) = answers.next() => match outcome {
-                Outcome::Taken if !is_ending => deadline = Instant::now() + idle,
-                Outcome::Taken | Outcome::GivenUp => {}
-                Outcome::Stalled => deadline = Instant::now(),
+            Some(end) = answers.next() => match end {
+                StreamEnd::Taken if !is_ending => deadline = Instant::now() + idle,
+                StreamEnd::Taken | StreamEnd::GivenUp => {}
+                StreamEnd::Stalled => deadline = Instant::now(),
             },
             () = &mut stopped => deadline = Instant::now(),
             () = sleep_until(deadline) => {
@@ -103,21 +106,23 @@ pub(super) async fn serve<S: Send + Sync + 'static>(
 }
 
 /// Serves one request, until the client resets its stream.
-async fn answer<S: Send + Sync + 'static>(
-    dispatcher: Rc<Dispatcher<S>>,
-    exchange: Rc<Exchange>,
+async fn answer<A>(
+    app: Rc<A>,
     request: Request,
-    body: RecvStream,
     mut respond: SendResponse<Bytes>,
     write_stall: Duration,
-) -> Outcome {
+) -> StreamEnd
+where
+    A: Service<Request, Response = ServiceResponse>,
+{
     let is_head = request.method() == Method::HEAD;
-    let served = dispatcher.serve(Head::Bare(Rc::new(request)), payload(body), Some(exchange));
-    let response = tokio::select! {
-        response = served => response,
-        _ = poll_fn(|cx| respond.poll_reset(cx)) => return Outcome::GivenUp,
+    let served = tokio::select! {
+        served = app.call(request) => served,
+        _ = poll_fn(|cx| respond.poll_reset(cx)) => return StreamEnd::GivenUp,
     };
-    send(response, respond, is_head, write_stall).await.map_or_else(|outcome| outcome, |()| Outcome::Taken)
+    let Ok(served) = served else { return StreamEnd::GivenUp };
+    let (_, response) = served.into_parts();
+    send(response, respond, is_head, write_stall).await.map_or_else(|end| end, |()| StreamEnd::Taken)
 }
 
 /// Sends an answer, as fast as the client takes it.
@@ -126,23 +131,22 @@ async fn send(
     mut respond: SendResponse<Bytes>,
     is_head: bool,
     write_stall: Duration,
-) -> Result<(), Outcome> {
-    let given_up = |_| Outcome::GivenUp;
+) -> Result<(), StreamEnd> {
+    let given_up = |_| StreamEnd::GivenUp;
     let (response, body) = response.into_parts();
     let ends_with_head = is_head || body.size().is_eof();
-    let head = response_head(&response, body.size()).ok_or(Outcome::GivenUp)?;
+    let head = response_head(&response, body.size()).ok_or(StreamEnd::GivenUp)?;
     let mut stream = respond.send_response(head, ends_with_head).map_err(given_up)?;
     if ends_with_head {
         return Ok(());
     }
     let mut body = pin!(body);
     while let Some(chunk) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
-        let mut chunk = chunk.map_err(|_| Outcome::GivenUp)?;
+        let mut chunk = chunk.map_err(|_| StreamEnd::GivenUp)?;
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len().min(MOST_UNSENT));
-            let room = timeout(write_stall, poll_fn(|cx| stream.poll_capacity(cx)));
-            let room =
-                room.await.map_err(|_| Outcome::Stalled)?.ok_or(Outcome::GivenUp)?.map_err(given_up)?;
+            let room = timeout(write_stall, poll_fn(|cx| stream.poll_capacity(cx))).await;
+            let room = room.map_err(|_| StreamEnd::Stalled)?.ok_or(StreamEnd::GivenUp)?.map_err(given_up)?;
             stream.send_data(chunk.split_to(room.min(chunk.len())), false).map_err(given_up)?;
         }
     }
@@ -163,7 +167,7 @@ fn request_head(parts: &http::request::Parts) -> Option<Request> {
     Some(request)
 }
 
-/// The head as a response of `h2`, with the length and the date, which the encoder of HTTP/1.1 adds itself.
+/// The head as a response of `h2`, with the length and the date. For HTTP/1.1 the library adds both.
 fn response_head(response: &HttpResponse<()>, size: BodySize) -> Option<http::Response<()>> {
     let mut head = http::Response::new(());
     *head.status_mut() = http::StatusCode::from_u16(response.status().as_u16()).ok()?;
@@ -180,7 +184,7 @@ fn response_head(response: &HttpResponse<()>, size: BodySize) -> Option<http::Re
     Some(head)
 }
 
-/// The body of a request. What is read makes room in the client's window.
+/// The body of a request. Reading it makes room in the window of the client.
 fn payload(body: RecvStream) -> Payload {
     if body.is_end_stream() {
         return Payload::None;

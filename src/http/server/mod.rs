@@ -1,8 +1,10 @@
 //! The listening side: sockets, workers, the way from a connection to the dispatcher, and the stop.
 //!
-//! An address is bound early, so that a mistake is known before anything else starts, and the port opens only when
-//! [`start`] is called: until then clients are refused, not kept waiting. A stop first closes the listening sockets, ends
-//! idle connections and gives running requests their time.
+//! An address is bound early, so that a wrong address is reported before anything else starts. The port opens when [`start`] is
+//! called. Until then the kernel refuses clients, so that they do not wait. A stop closes the listening sockets, ends idle
+//! connections and lets running requests finish until a time limit.
+//!
+//! HTTP/1.1, HTTP/2 and websocket upgrades reach the dispatcher through one `actix_web::App`.
 
 mod accept;
 mod admission;
@@ -14,6 +16,7 @@ mod head_end;
 mod http2;
 mod response;
 mod router;
+mod terms;
 mod upgrade;
 
 use std::io;
@@ -23,8 +26,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix_http::error::DispatchError;
-use actix_http::header::HeaderValue;
-use actix_http::{HttpService, KeepAlive, Protocol};
+use actix_http::{HttpService, KeepAlive, Request};
 use actix_server::{Server, ServerHandle};
 use actix_service::{Service as _, ServiceFactory as _, fn_factory, fn_service, map_config};
 use actix_web::dev::AppConfig;
@@ -32,96 +34,28 @@ use actix_web::{App, HttpRequest, web};
 use futures_util::FutureExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
-use self::accept::Acceptor;
+use self::accept::HttpVersion;
 use self::admission::Admission;
-use self::connection::{Connection, Exchange, IoLimits};
+use self::connection::ClientConnection;
 use self::dispatch::Dispatcher;
-use self::gauge::Gauge;
-use self::response::Terms;
 use self::router::Router;
-use self::upgrade::Upgrades;
-use super::answer_memory::AnswerMemory;
-use super::call::Head;
+use self::terms::ServerTerms;
 use super::route::Route;
-use super::signal::Signal;
-use super::ws;
+use super::ws::SessionIo as _;
 
 pub(super) use self::admission::refusal;
+pub use self::terms::Settings;
 
-/// What Go's server adds to the configured limit of a request's head.
-const HEAD_SLACK: usize = 4096;
-
-/// How long a connection that is being closed may take to say goodbye.
+/// How long closing a connection may take.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);
 
-/// How many connections the kernel keeps for us to accept.
+/// How many connections the kernel keeps until they are accepted.
 const BACKLOG: u32 = 2048;
 
-/// Threads a worker may use to compress large answers.
+/// How many threads a worker may use to compress large answers.
 const BLOCKING_THREADS: usize = 4;
 
-/// How a server behaves.
-#[derive(Clone)]
-pub struct Settings {
-    /// What stands behind `SERVICECENTER/` in the header `Server`.
-    pub version: String,
-    /// Threads that serve requests.
-    pub workers: usize,
-    /// Connections, watches among them. Some further ones may ask one question each: after the server's health, or they
-    /// learn that it has too much to do. Those beyond are answered 503 unasked.
-    pub max_connections: usize,
-    /// Requests that wait for something; how many of which kind: [`super::spec::Load`].
-    pub max_requests: usize,
-    /// Bytes of all bodies that are being read, or whose requests wait, beyond the first 8 KiB of each.
-    pub max_body_memory: usize,
-    /// What answers may hold of memory.
-    pub answers: Arc<AnswerMemory>,
-    /// Bytes of a request's head; 4 KiB more pass, as they do with the original server. At most 128 KiB.
-    pub max_header_bytes: usize,
-    /// Bytes of a body on routes that say nothing else.
-    pub max_body_bytes: usize,
-    /// Bytes of a body that is an instance.
-    pub max_instance_bytes: usize,
-    /// Bytes of a body that is properties.
-    pub max_properties_bytes: usize,
-    /// For a request's head, from its first byte (the first one's from the connection's begin).
-    pub head_time: Duration,
-    /// For a request's body, from the end of its head.
-    pub body_time: Duration,
-    /// How long a connection may be idle between requests.
-    pub keep_alive: Duration,
-    /// For a client that takes none of its answer.
-    pub write_stall: Duration,
-    /// TLS, if any. Protocols are negotiated here: `h2`, `http/1.1`.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
-    /// Websocket sessions.
-    pub websocket: ws::Limits,
-}
-
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            workers: std::thread::available_parallelism().map_or(2, usize::from),
-            max_connections: 65_536,
-            max_requests: 4096,
-            max_body_memory: 256 * 1024 * 1024,
-            answers: AnswerMemory::new(64 * 1024 * 1024, 128 * 1024 * 1024),
-            max_header_bytes: 16 * 1024,
-            max_body_bytes: 2 * 1024 * 1024,
-            max_instance_bytes: 5120,
-            max_properties_bytes: 3072,
-            head_time: Duration::from_secs(60),
-            body_time: Duration::from_secs(60),
-            keep_alive: Duration::from_secs(90),
-            write_stall: Duration::from_secs(60),
-            tls: None,
-            websocket: ws::Limits::default(),
-        }
-    }
-}
-
-/// An address that is taken but does not listen yet: who connects is refused.
+/// A bound address that does not listen yet. The kernel refuses connections.
 #[derive(Debug)]
 pub struct Bound {
     socket: TcpSocket,
@@ -129,120 +63,91 @@ pub struct Bound {
 }
 
 impl Bound {
-    /// Takes an address. Port 0 takes a free one.
+    /// Binds an address. Port 0 stands for any free port.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
-        // A restarted server must not wait for the last one's connections to be forgotten.
+        // Otherwise a restarted server could not bind while the kernel remembers connections of the last one.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let address = socket.local_addr()?;
         Ok(Self { socket, address })
     }
 
-    /// The address, with the port that was found for port 0.
+    /// The address, with the real port if port 0 was asked for.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
-/// A server that accepts connections.
-#[derive(Debug)]
-pub struct Running {
+pub struct RunningServer {
     handle: ServerHandle,
-    connections: Arc<Gauge>,
-    stop: Arc<Signal>,
-    end_sessions: Arc<Signal>,
+    terms: ServerTerms,
     addresses: Vec<SocketAddr>,
-    /// The listening sockets once more, to be closed before the library closes them.
+    /// Copies of the listening sockets. They are closed before the library closes its own.
     listeners: Vec<TcpListener>,
 }
 
-/// What a stop left behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Stopped {
-    /// Connections that were cut when the limit was reached.
-    pub cut: usize,
-}
-
-/// Opens the ports and serves `table`. `state` is called for each worker: what a request counts references to is best a
-/// worker's own, or the cores take it from each other with every request. To be called inside an actix system. Fails if a
-/// socket cannot listen, a worker cannot start or the table is unsound; nothing is left running then.
+/// Opens the ports and serves `table`. `state` is called for each worker, because workers that count references to one value slow
+/// each other down with every request. To be called inside an actix system. Fails if a socket cannot listen, a worker cannot start or
+/// the table is invalid. Then nothing is left running.
 pub async fn start<S: Send + Sync + 'static>(
     listeners: Vec<Bound>,
     state: impl Fn() -> Arc<S> + Clone + Send + 'static,
     table: &'static [Route<S>],
     settings: Settings,
-) -> io::Result<Running> {
+) -> io::Result<RunningServer> {
     let router = Arc::new(Router::new(table).map_err(io::Error::other)?);
-    let server_header =
-        HeaderValue::from_str(&format!("SERVICECENTER/{}", settings.version)).map_err(io::Error::other)?;
-    let connections = Gauge::new(settings.max_connections);
     let admission = Admission::new(settings.max_requests, settings.max_body_memory);
-    let stop = Arc::new(Signal::default());
-    let end_sessions = Arc::new(Signal::default());
-    let tls = settings.tls.as_deref().map(accept::with_protocols);
+    let terms = ServerTerms::new(settings)?;
+    let mut builder = Server::build()
+        .workers(terms.settings.workers.max(1))
+        .worker_max_blocking_threads(BLOCKING_THREADS)
+        // The acceptor counts the connections of all workers, and answers those over the limit. This limit is never reached.
+        .max_concurrent_connections(terms.settings.max_connections.saturating_mul(2).max(1024))
+        .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
+        .disable_signals();
     let factory = {
-        let (connections, stop, end_sessions) =
-            (Arc::clone(&connections), Arc::clone(&stop), Arc::clone(&end_sessions));
+        let terms = terms.clone();
         move || {
-            let terms = Terms {
-                // Copied, for the same reason as the state.
-                server: HeaderValue::from_bytes(server_header.as_bytes()).unwrap_or(server_header.clone()),
-                max_head: settings.max_header_bytes.saturating_add(HEAD_SLACK),
-                max_body: settings.max_body_bytes,
-                answers: Arc::clone(&settings.answers),
-                max_instance: settings.max_instance_bytes,
-                max_properties: settings.max_properties_bytes,
-                body_time: settings.body_time,
-                stop: Arc::clone(&stop),
-            };
-            let dispatcher =
-                Rc::new(Dispatcher::new(state(), Arc::clone(&router), terms, Arc::clone(&admission)));
-            let acceptor = Rc::new(Acceptor {
-                limits: IoLimits {
-                    head: settings.head_time,
-                    idle: settings.keep_alive,
-                    write_stall: settings.write_stall,
-                },
-                tls: tls.clone(),
-                connections: Arc::clone(&connections),
-                stop: Arc::clone(&stop),
-            });
-            let upgrades = Upgrades {
-                dispatcher: Rc::clone(&dispatcher),
-                limits: settings.websocket,
-                end: Arc::clone(&end_sessions),
-            };
-            let of_http2 = Rc::clone(&dispatcher);
-            let app =
-                App::new().default_service(web::to(move |request: HttpRequest, payload: web::Payload| {
-                    let exchange = request.conn_data::<Rc<Exchange>>().cloned();
-                    dispatcher.serve(Head::Web(request), payload.into_inner(), exchange)
-                }));
-            let http1 = HttpService::<Connection, _, _>::build()
-                // The connection counts these two by itself.
-                .keep_alive(KeepAlive::Os)
-                .client_request_timeout(Duration::ZERO)
-                .client_disconnect_timeout(DISCONNECT_LIMIT)
-                .on_connect_ext(|connection: &Connection, data| {
-                    data.insert(Rc::clone(connection.exchange()));
-                })
-                .upgrade(fn_service(move |(request, framed)| upgrades.clone().serve(request, framed)))
-                .h1(map_config(app, |()| AppConfig::default()));
+            let terms = Rc::new(terms.of_worker());
+            let (router, admission) = (Arc::clone(&router), Arc::clone(&admission));
+            let dispatcher = Rc::new(Dispatcher::new(state(), router, Rc::clone(&terms), admission));
             fn_factory(move || {
-                let (acceptor, dispatcher, http1) =
-                    (Rc::clone(&acceptor), Rc::clone(&of_http2), http1.new_service(()));
+                let (dispatcher, terms) = (Rc::clone(&dispatcher), Rc::clone(&terms));
                 async move {
-                    let http1 = Rc::new(http1.await?);
+                    let handler = web::to(move |request: HttpRequest, payload: web::Payload| {
+                        dispatcher.serve(request, payload.into_inner())
+                    });
+                    let app = map_config(App::new().default_service(handler), |()| AppConfig::default());
+                    let app = Rc::new(app.new_service(()).await?);
+                    let of_http1 = Rc::clone(&app);
+                    let of_upgrades = (Rc::clone(&app), Rc::clone(&terms));
+                    let http1 = HttpService::<ClientConnection, _, _>::build()
+                        // The connection limits these two times itself.
+                        .keep_alive(KeepAlive::Os)
+                        .client_request_timeout(Duration::ZERO)
+                        .client_disconnect_timeout(DISCONNECT_LIMIT)
+                        .on_connect_ext(|connection: &ClientConnection, data| {
+                            data.insert(Rc::clone(connection.exchange()));
+                        })
+                        .upgrade(fn_service(move |(request, framed)| {
+                            let (app, terms) = of_upgrades.clone();
+                            upgrade::serve(app, request, framed, terms)
+                        }))
+                        .h1(fn_service(move |request: Request| of_http1.call(request)));
+                    let http1 = Rc::new(http1.new_service(()).await?);
                     Ok::<_, ()>(fn_service(move |tcp: TcpStream| {
-                        let (acceptor, dispatcher, http1) =
-                            (Rc::clone(&acceptor), Rc::clone(&dispatcher), Rc::clone(&http1));
+                        let (app, http1, terms) = (Rc::clone(&app), Rc::clone(&http1), Rc::clone(&terms));
                         async move {
-                            let (connection, protocol, peer) = acceptor.accept(tcp).await?;
-                            match protocol {
+                            match accept::accept(&terms, tcp).await? {
+                                (connection, HttpVersion::Http1) => {
+                                    let peer = connection.peer();
+                                    http1.call((connection, peer)).await?;
+                                }
                                 // Boxed, so that the task of an HTTP/1.1 connection stays small.
-                                Protocol::Http2 => Box::pin(http2::serve(connection, dispatcher)).await,
-                                _ => http1.call((connection, peer)).await?,
+                                (connection, HttpVersion::Http2) => {
+                                    Box::pin(http2::serve(app, connection, terms)).await;
+                                }
                             }
                             Ok::<_, DispatchError>(())
                         }
@@ -251,13 +156,6 @@ pub async fn start<S: Send + Sync + 'static>(
             })
         }
     };
-    let mut builder = Server::build()
-        .workers(settings.workers.max(1))
-        .worker_max_blocking_threads(BLOCKING_THREADS)
-        // Connections are counted by the acceptor, for all workers and with an answer; this is far above it.
-        .max_concurrent_connections(settings.max_connections.saturating_mul(2).max(1024))
-        .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
-        .disable_signals();
     let mut addresses = Vec::new();
     let mut listening = Vec::new();
     for bound in listeners {
@@ -271,69 +169,69 @@ pub async fn start<S: Send + Sync + 'static>(
     }
     let mut server = builder.run();
     let handle = server.handle();
-    // The first poll starts the workers, and says so if one cannot start.
+    // The first poll starts the workers, and returns the error if one cannot start.
     if let Some(ended) = (&mut server).now_or_never() {
-        return Err(ended.err().unwrap_or_else(|| io::Error::other("the server ended at once")));
+        return Err(ended.err().unwrap_or_else(|| io::Error::other("the HTTP server ended when it started")));
     }
     actix_rt::spawn(async move {
         if let Err(error) = server.await {
             log::error!("the HTTP server ended: {error}");
         }
     });
-    Ok(Running { handle, connections, stop, end_sessions, addresses, listeners: listening })
+    Ok(RunningServer { handle, terms, addresses, listeners: listening })
 }
 
-impl Running {
-    /// Where it listens.
+impl RunningServer {
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
     }
 
-    /// Connections that are open now, websocket sessions among them.
+    /// How many connections are open, including websocket sessions.
     pub fn connections(&self) -> usize {
-        self.connections.open()
+        self.terms.connections.open()
     }
 
-    /// Closes every websocket session with 1001, and those that open from now on.
+    /// Closes all websocket sessions with 1001, also those that open later.
     pub fn end_sessions(&self) {
-        self.end_sessions.raise();
+        self.terms.end_sessions.raise();
     }
 
-    /// Stops: new connections are refused, websocket sessions are closed, idle connections end, running requests have
-    /// until `limit`. What is left then is cut.
-    pub async fn stop(self, limit: Duration) -> Stopped {
-        // The library's own stop drops its workers, and with them the requests that run, if they learn of the closed
-        // listener before they learn of the stop. So it is told only when nothing runs any more.
+    /// Stops: new connections are refused, websocket sessions are closed, idle connections end, and running requests may take until
+    /// `limit`. Then the remaining connections are cut. Returns how many were cut.
+    pub async fn stop(self, limit: Duration) -> usize {
+        // The library's own stop drops the workers and their running requests if they learn of the closed listener before they learn
+        // of the stop. So the library is told when no request runs any more.
         self.handle.pause().await;
-        // The accepting thread is told by then, and says nothing when it has obeyed; it complains of a socket closed
-        // under it.
+        // The accepting thread does not tell when it has paused, and it logs an error if its socket is closed before.
         tokio::time::sleep(PAUSE_TIME).await;
         for listener in &self.listeners {
             if let Err(error) = rustix::net::shutdown(listener, rustix::net::Shutdown::Both) {
-                log::warn!("closing a listening socket: {error}");
+                log::warn!("a listening socket cannot be closed: {error}");
             }
         }
-        self.end_sessions.raise();
-        self.stop.raise();
+        self.end_sessions();
+        self.terms.stop.raise();
         let drained = async {
-            while self.connections.open() > 0 {
+            while self.connections() > 0 {
                 tokio::time::sleep(DRAIN_POLL).await;
             }
         };
         let cut = match tokio::time::timeout(limit, drained).await {
             Ok(()) => 0,
-            Err(_) => self.connections.open(),
+            Err(_) => self.connections(),
         };
         if cut > 0 {
-            log::warn!("{cut} connections were still busy after {limit:?} and are cut");
+            log::warn!(
+                "{cut} connections are cut because their requests took longer than {limit:?} after the stop"
+            );
         }
         self.handle.stop(false).await;
-        Stopped { cut }
+        cut
     }
 }
 
-/// For the accepting thread to let go of its sockets.
+/// How long the accepting thread may take to pause.
 const PAUSE_TIME: Duration = Duration::from_millis(20);
 
-/// How often a stop looks whether the last connection is gone.
+/// How often a stop counts the open connections.
 const DRAIN_POLL: Duration = Duration::from_millis(10);

@@ -1,9 +1,7 @@
-//! From a handler's reply to the response that goes out: the headers every answer has, compression, who is told of it.
+//! From the reply of a handler to the response: the headers that every answer has, compression, and the memory of answers.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Duration;
 
 use actix_http::header::{self, HeaderValue};
 use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
@@ -13,44 +11,24 @@ use actix_web::dev::Payload;
 use bytes::Bytes;
 use futures_util::FutureExt as _;
 
-use super::body::{Holding, Pieces};
-use super::connection::Standing;
+use super::body::{Holding, in_pieces};
+use super::connection::Exchange;
+use super::terms::ServerTerms;
 use crate::error::{Code, Error};
-use crate::http::answer_memory::{AnswerMemory, AnswerSpace, UNCOUNTED};
+use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
 use crate::http::middleware::{compress, cors};
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
-use crate::http::signal::Signal;
 use crate::http::spec::Load;
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
-/// What the answers of a server have in common.
-pub(super) struct Terms {
-    /// `Server`.
-    pub(super) server: HeaderValue,
-    /// Bytes of a request's head.
-    pub(super) max_head: usize,
-    /// Bytes of a body where the route says nothing else.
-    pub(super) max_body: usize,
-    /// What answers may hold of memory.
-    pub(super) answers: Arc<AnswerMemory>,
-    /// Bytes of a body that is an instance.
-    pub(super) max_instance: usize,
-    /// Bytes of a body that is properties.
-    pub(super) max_properties: usize,
-    /// For a body, from the end of the head.
-    pub(super) body_time: Duration,
-    /// Raised when the server stops.
-    pub(super) stop: Arc<Signal>,
-}
-
-impl Terms {
+impl ServerTerms {
     /// Makes the response: the reply's own headers and those every answer has.
-    pub(super) fn send(&self, head: &RequestHead, reply: Reply, seen: &Seen) -> HttpResponse {
+    pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: &RequestFacts) -> HttpResponse {
         let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
         let mut encoding = None;
         if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
@@ -64,10 +42,10 @@ impl Terms {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
         }
-        let body = match self.in_flight(body, space, seen.load) {
+        let body = match self.in_flight(body, space, facts.load) {
             Ok(body) => body,
-            // It is small, so it is not refused itself.
-            Err(refusal) => return self.send(head, Reply::error(&refusal), seen),
+            // The refusal is small, so it is not refused.
+            Err(refusal) => return self.send(head, Reply::error(&refusal), facts),
         };
         let mut response = HttpResponse::new(status);
         let out = response.headers_mut();
@@ -85,10 +63,9 @@ impl Terms {
         for (name, value) in headers {
             out.insert(name, value);
         }
-        // A client that offered another protocol would take the library's answer for a switch to it.
-        let ends = head.connection_type() == ConnectionType::Upgrade
-            || seen.standing == Standing::Reserve
-            || self.stop.is_raised();
+        // The library repeats `Connection: upgrade`. The client would take this for a switch to the protocol that it offered.
+        let ends =
+            head.connection_type() == ConnectionType::Upgrade || facts.is_reserve || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
         if ends {
@@ -96,14 +73,14 @@ impl Terms {
         }
         metrics::count_request(status.as_u16());
         if status == StatusCode::NOT_MODIFIED {
-            // No length either: a 304's would be that of what the client has.
+            // The answer has no length: in a 304 it would be the length of the body that the client has.
             response.set_body(BoxBody::new(actix_http::body::None::new()))
         } else {
             response.set_body(body)
         }
     }
 
-    /// A body to be sent. A large one holds space until the client has taken it.
+    /// The body as it is sent. A large body holds memory until the client has taken it.
     fn in_flight(&self, body: Bytes, space: Option<Box<AnswerSpace>>, load: Load) -> Result<BoxBody, Error> {
         if body.len() <= UNCOUNTED {
             return Ok(BoxBody::new(body));
@@ -113,30 +90,30 @@ impl Terms {
                 space.add_piece(body.len())?;
                 *space
             }
-            None => self.answers.share(load, &body)?,
+            None => self.settings.answers.share(load, &body)?,
         };
-        Ok(BoxBody::new(Pieces::new(body, space)))
+        Ok(in_pieces(body, space))
     }
 
-    /// Waits for an answer, and for its compression where that takes long.
-    pub(super) async fn wait(&self, answer: Answer, head: &RequestHead, seen: &Seen) -> Reply {
+    /// Waits for an answer, and for its compression if that takes long.
+    pub(super) async fn wait(&self, answer: Answer, head: &RequestHead, facts: &RequestFacts) -> Reply {
         let reply = match answer {
             Answer::Ready(reply) => reply,
             Answer::Later(future) => AssertUnwindSafe(future)
                 .catch_unwind()
                 .await
-                .unwrap_or_else(|panic| panicked(seen.pattern, &*panic)),
+                .unwrap_or_else(|panic| panicked(facts.pattern, &*panic)),
         };
-        self.packed(reply, head, seen.load).await
+        self.packed(reply, head, facts.load).await
     }
 
-    /// The reply, with a large body compressed on a thread of its own. The body holds its space meanwhile.
-    pub(super) async fn packed(&self, mut reply: Reply, head: &RequestHead, load: Load) -> Reply {
+    /// Compresses a large body on another thread. The body holds memory meanwhile.
+    async fn packed(&self, mut reply: Reply, head: &RequestHead, load: Load) -> Reply {
         if !must_wait(&reply, head) {
             return reply;
         }
         if reply.space.is_none() {
-            match self.answers.share(load, &reply.body) {
+            match self.settings.answers.share(load, &reply.body) {
                 Ok(space) => reply.space = Some(Box::new(space)),
                 Err(refusal) => return Reply::error(&refusal),
             }
@@ -154,21 +131,21 @@ impl Terms {
     }
 }
 
-/// What is known about a request besides its head.
-pub(super) struct Seen {
-    pub(super) standing: Standing,
+/// What the answer depends on besides the head of the request.
+pub(super) struct RequestFacts {
+    is_reserve: bool,
     pub(super) load: Load,
-    /// The pattern of its row; empty where no row matched.
-    pub(super) pattern: &'static str,
+    /// The path pattern of the route; empty if no route matched.
+    pattern: &'static str,
 }
 
-impl Seen {
-    pub(super) fn unmatched(standing: Standing) -> Self {
-        Self { standing, load: Load::Always, pattern: "" }
+impl RequestFacts {
+    pub(super) fn unmatched(exchange: &Exchange) -> Self {
+        Self { is_reserve: exchange.is_reserve(), load: Load::Always, pattern: "" }
     }
 
-    pub(super) fn matched<S>(standing: Standing, route: &'static Route<S>) -> Self {
-        Self { standing, load: route.load, pattern: route.path }
+    pub(super) fn matched<S>(exchange: &Exchange, route: &'static Route<S>) -> Self {
+        Self { is_reserve: exchange.is_reserve(), load: route.load, pattern: route.path }
     }
 }
 
@@ -179,13 +156,13 @@ pub(super) fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
         && compress::accepts_gzip(&head.headers)
 }
 
-/// Lets an answer go out before the rest of the request's body is given up, and the connection with it.
+/// Sends the answer before the unread body of the request is dropped, and then ends the connection.
 pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse {
     response.head_mut().set_connection_type(ConnectionType::Close);
     response.map_body(|_, body| BoxBody::new(Holding::new(body, unread)))
 }
 
-/// What Go's library answers to a head of more bytes than configured: nothing of ours is in it.
+/// The answer to a head over the limit. It is the answer of Go's library, so it has no header of this server.
 pub(super) fn too_large_head() -> HttpResponse {
     let mut response = HttpResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
     response
@@ -196,7 +173,7 @@ pub(super) fn too_large_head() -> HttpResponse {
     response.set_body(BoxBody::new("431 Request Header Fields Too Large"))
 }
 
-/// Runs a handler; a panic becomes an answer.
+/// Runs a handler. A panic is logged and answered with 500003.
 pub(super) fn caught<T: From<Reply>>(pattern: &'static str, handler: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(handler)).unwrap_or_else(|panic| panicked(pattern, &*panic).into())
 }
@@ -207,6 +184,6 @@ fn panicked(pattern: &str, panic: &(dyn Any + Send)) -> Reply {
         .copied()
         .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
         .unwrap_or("no message");
-    log::error!("a handler of {pattern} panicked: {what}");
+    log::error!("the handler of '{pattern}' panicked: {what}");
     Reply::error(&Error::new(Code::Internal, ""))
 }

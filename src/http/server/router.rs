@@ -1,8 +1,8 @@
-//! From a request's URI to a row of the table.
+//! From the URI of a request to a row of the table.
 //!
-//! A path is split, decoded segment by segment, cleaned and matched: `//` and `..` are routed at once and never redirected (a
-//! redirect loses the method and body of a write), and `%2F` is no separator. Matching is a radix tree: it costs the same however many
-//! rows there are.
+//! A path is split, decoded segment by segment, cleaned and matched. `//` and `..` are resolved without a redirect, because a
+//! redirect loses the method and the body of a write. `%2F` does not separate segments. Matching uses a radix tree, so it costs the
+//! same with any number of rows.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -16,23 +16,21 @@ use crate::http::query::pair_with_invalid_utf8;
 use crate::http::route::Route;
 use crate::http::spec::{Method, Surface, V3};
 
-/// Bytes a request URI must stay below.
+/// URIs of this many bytes or more are rejected.
 const URI_LIMIT: usize = 2048;
 
-/// What a URI leads to.
+/// The result of a look-up.
 pub(super) enum Found<S: 'static> {
-    /// A row, and what it matched.
     Route(&'static Route<S>, Matched),
-    /// A path that takes other methods: the value of `Allow`.
+    /// The path has other methods. With the value of the header `Allow`.
     WrongMethod(HeaderValue),
-    /// No path of ours.
     NoRoute,
-    /// A URI that is refused whatever it asks for; it is shown in the answer.
+    /// The URI is too long or ends in a character that is not allowed.
     BadUri,
-    /// A path with a broken escape.
+    /// The path has an incomplete percent escape.
     BadEscape,
-    /// A path or query with escapes that stand for no UTF-8: which part it is.
-    NoText(String),
+    /// The percent escapes of the path or of a query parameter are invalid UTF-8. With the name of that part.
+    InvalidUtf8(String),
 }
 
 /// The rows of a table, by path.
@@ -51,7 +49,7 @@ const METHODS: [(Method, &str); 4] =
     [(Method::Get, "GET"), (Method::Put, "PUT"), (Method::Post, "POST"), (Method::Delete, "DELETE")];
 
 impl<S: 'static> Router<S> {
-    /// Builds the tree. Fails if two rows claim one method of one path, or a pattern cannot be matched.
+    /// Builds the tree. Fails if two rows have the same method and path, or if a pattern is invalid.
     pub(super) fn new(table: &'static [Route<S>]) -> Result<Self, String> {
         let mut paths: Vec<(String, Vec<&'static Route<S>>)> = Vec::new();
         for row in table {
@@ -74,7 +72,6 @@ impl<S: 'static> Router<S> {
         Ok(Self { paths: router })
     }
 
-    /// Looks a request up.
     pub(super) fn find(&self, method: &actix_http::Method, uri: &Uri) -> Found<S> {
         if is_bad(uri) {
             return Found::BadUri;
@@ -83,10 +80,10 @@ impl<S: 'static> Router<S> {
             Ok(path) => path,
             Err(Undecodable::Ambiguous) => return Found::NoRoute,
             Err(Undecodable::Escape) => return Found::BadEscape,
-            Err(Undecodable::Text) => return Found::NoText(format!("path {}", uri.path())),
+            Err(Undecodable::Text) => return Found::InvalidUtf8(format!("path '{}'", uri.path())),
         };
         if let Some(name) = uri.query().and_then(pair_with_invalid_utf8) {
-            return Found::NoText(format!("query parameter {name}"));
+            return Found::InvalidUtf8(format!("query parameter '{name}'"));
         }
         let Ok(found) = self.paths.at(&path) else { return Found::NoRoute };
         let rows = found.value;
@@ -98,7 +95,7 @@ impl<S: 'static> Router<S> {
         let Some(row) = row else { return Found::WrongMethod(rows.allow.clone()) };
         let mut values: [Range<u16>; MAX_PARAMS] = [0..0, 0..0, 0..0, 0..0];
         for ((_, value), slot) in found.params.iter().zip(&mut values) {
-            // A parameter is a part of the path it was found in, and a path is shorter than `URI_LIMIT`.
+            // A parameter is a part of the path, and a path is shorter than `URI_LIMIT`.
             let start = value.as_ptr() as usize - path.as_ptr() as usize;
             let place = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
             *slot = place(start)..place(start + value.len());
@@ -118,7 +115,7 @@ impl<S: 'static> Router<S> {
 
 impl<S: 'static> PathRows<S> {
     fn new(path: &str, rows: &[&'static Route<S>]) -> Result<Self, String> {
-        // All rows of a path name its parameters alike, but for the project, which the older spelling lacks.
+        // All rows of a path have the same names of parameters. Only the older spelling has no project.
         let names = rows.first().map(|row| names_of(row.path, path)).unwrap_or_default();
         if names.len() > MAX_PARAMS {
             return Err(format!("{path}: more than {MAX_PARAMS} parameters"));
@@ -131,7 +128,7 @@ impl<S: 'static> PathRows<S> {
             METHODS.iter().filter(|(method, _)| of(*method).is_some()).map(|(_, name)| *name).collect();
         Ok(Self {
             surface: Surface::of(path),
-            // A table is static, and so are the few words of its patterns.
+            // The table is static, so these few names are never freed.
             names: Vec::leak(names),
             rows: METHODS.map(|(method, _)| of(method)),
             allow: HeaderValue::from_str(&allow.join(", ")).map_err(|error| format!("{path}: {error}"))?,
@@ -139,7 +136,7 @@ impl<S: 'static> PathRows<S> {
     }
 }
 
-/// The parameters of `pattern` that `path`, one of its spellings, has.
+/// The parameters of `pattern` that occur in `path`, which is one of its spellings.
 fn names_of(pattern: &'static str, path: &str) -> Vec<&'static str> {
     pattern
         .split('/')
@@ -162,7 +159,7 @@ fn older_spelling<S>(row: &Route<S>) -> Result<Option<String>, String> {
     })
 }
 
-/// Whether a URI is refused unseen. An absolute one is judged by its path and query.
+/// Whether a URI is rejected without a look-up. Of an absolute URI, path and query count.
 fn is_bad(uri: &Uri) -> bool {
     let text = shown(uri);
     text.len() >= URI_LIMIT
@@ -171,7 +168,7 @@ fn is_bad(uri: &Uri) -> bool {
         || uri.query().is_some_and(|query| query.contains('/') && query.contains("//"))
 }
 
-/// Path and query as they came.
+/// Path and query, not decoded.
 pub(super) fn shown(uri: &Uri) -> &str {
     uri.path_and_query().map_or("", |text| text.as_str())
 }
@@ -240,7 +237,7 @@ mod tests {
             Found::NoRoute => "404".to_owned(),
             Found::BadUri => "bad URI".to_owned(),
             Found::BadEscape => "bad escape".to_owned(),
-            Found::NoText(part) => format!("no text: {part}"),
+            Found::InvalidUtf8(part) => format!("invalid UTF-8: {part}"),
         };
         assert_eq!(found, expected, "{method} {uri}");
     }
@@ -258,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_path_of_ours() {
+    fn unknown_paths() {
         for path in [
             "/",
             "/v4",
@@ -281,12 +278,12 @@ mod tests {
         check("DELETE", "/v4/p/registry/heartbeat", "405 GET, PUT, POST");
         check("GET", "/v4/p/registry/instances/action", "405 POST");
         check("GET", "/v4/%zz/registry/version", "bad escape");
-        check("GET", "/v4/%ff/registry/version", "no text: path /v4/%ff/registry/version");
-        check("GET", "/v4/p/registry/version?a=%C3%A4&b=%ff", "no text: query parameter b");
+        check("GET", "/v4/%ff/registry/version", "invalid UTF-8: path '/v4/%ff/registry/version'");
+        check("GET", "/v4/p/registry/version?a=%C3%A4&b=%ff", "invalid UTF-8: query parameter 'b'");
     }
 
     #[test]
-    fn uris_that_are_refused_unseen() {
+    fn uris_that_are_rejected_without_a_look_up() {
         for ending in [";", "&", "?", "+", "@", "?a=b//c", "?", "??", "?a=1;"] {
             check("GET", &format!("/version{ending}"), "bad URI");
         }

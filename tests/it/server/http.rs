@@ -152,7 +152,7 @@ async fn what_becomes_part_of_a_key_is_utf_8() {
         client.send([header, b"\r\n\r\n"].concat()).await;
         let answer = client.answer_to("GET").await;
         let refusal = format!(
-            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{part} must be UTF-8"}}"#
+            r#"{{"errorCode":"400001","errorMessage":"Invalid parameter(s)","detail":"{part}: invalid UTF-8"}}"#
         );
         assert_eq!((answer.status, answer.text().as_str()), (400, refusal.as_str()), "{target}");
         assert_eq!(answer.header("Connection"), None, "the connection goes on");
@@ -164,8 +164,8 @@ async fn what_becomes_part_of_a_key_is_utf_8() {
     assert_eq!(fixture.state.ran.load(Ordering::SeqCst), 0);
     check(newer, b"X-ConsumerId: \xff", "header X-ConsumerId").await;
     let escaped = "/v4/p%ff/registry/show/x";
-    check(escaped, b"X: y", &format!("path {escaped}")).await;
-    check("/v4/p/registry/show/x?q=1&tags=a%ffb", b"X: y", "query parameter tags").await;
+    check(escaped, b"X: y", &format!("path '{escaped}'")).await;
+    check("/v4/p/registry/show/x?q=1&tags=a%ffb", b"X: y", "query parameter 'tags'").await;
     let text = client.ask("GET /v4/p/registry/show/%C3%A4", "X-Domain-Name: \u{e4}\r\n").await;
     assert!(text.text().starts_with("id=\u{e4} tenant=\u{e4}/p "), "{}", text.text());
 }

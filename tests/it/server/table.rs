@@ -11,7 +11,7 @@ use service_center::actors::hub::outbox::{Outbox, outbox};
 use service_center::http::call::{Answer, Call};
 use service_center::http::reply::{Gzip, Reply};
 use service_center::http::route::{Handler, Route, route};
-use service_center::http::server::{Bound, Running, Settings, start};
+use service_center::http::server::{Bound, RunningServer, Settings, start};
 use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
 use service_center::http::ws::{End, Session, Start};
 use tokio::sync::Notify;
@@ -205,7 +205,7 @@ fn heartbeat(state: &Arc<State>, call: Call) -> Start {
 
 /// A server, and what its handlers share with the test.
 pub struct Fixture {
-    pub server: Running,
+    pub server: RunningServer,
     pub state: Arc<State>,
 }
 
