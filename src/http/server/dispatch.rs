@@ -22,7 +22,6 @@ use crate::domain::Tenant;
 use crate::domain::validate::size;
 use crate::error::Error;
 use crate::http::call::{Answer, Call, Head, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, no_text};
-use crate::http::middleware::cors;
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Surface};
@@ -238,13 +237,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
 
     fn route(&self, head: &RequestHead, standing: Standing) -> Step<S> {
         let found = self.router.find(&head.method, &head.uri);
+        if let Some(refusal) = self.terms.gate.refusal(head, &found) {
+            return Step::Answered(refusal);
+        }
         let refuse = |status, text: &'static str| Step::Answered(Reply::library_text(status, text));
         match found {
             Found::BadUri => {
                 let text = format!("Invalid Request URI {}", shown(&head.uri));
                 Step::Answered(Reply::library_text(StatusCode::BAD_REQUEST, text))
             }
-            _ if head.method == Method::OPTIONS => Step::Answered(cors::options(&head.headers)),
+            _ if head.method == Method::OPTIONS => {
+                Step::Answered(self.terms.gate.options(head, &self.router))
+            }
             Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
             Found::NoText(part) => Step::Answered(Reply::error(&no_text(&part))),
             Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),

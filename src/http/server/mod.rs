@@ -9,6 +9,7 @@ mod admission;
 mod body;
 mod connection;
 mod dispatch;
+mod gate;
 mod gauge;
 mod head_end;
 mod http2;
@@ -36,15 +37,18 @@ use self::accept::Acceptor;
 use self::admission::Admission;
 use self::connection::{Connection, Exchange, IoLimits};
 use self::dispatch::Dispatcher;
+use self::gate::Gate;
 use self::gauge::Gauge;
 use self::response::Terms;
 use self::router::Router;
 use self::upgrade::Upgrades;
 use super::answer_memory::AnswerMemory;
 use super::call::Head;
+use super::middleware::cors::{Cors, Readers};
 use super::route::Route;
 use super::signal::Signal;
 use super::ws;
+use crate::config::{RateConfig, Scheme, WebOrigin};
 
 pub(super) use self::admission::refusal;
 
@@ -96,6 +100,12 @@ pub struct Settings {
     pub tls: Option<Arc<rustls::ServerConfig>>,
     /// Websocket sessions.
     pub websocket: ws::Limits,
+    /// Origins whose pages may do what pages of the server may.
+    pub page_origins: Vec<WebOrigin>,
+    /// Which pages of other origins may read. With accounts: the listed ones.
+    pub page_readers: Readers,
+    /// The limit of requests per client address, if any.
+    pub rate: Option<RateConfig>,
 }
 
 impl Default for Settings {
@@ -117,6 +127,9 @@ impl Default for Settings {
             write_stall: Duration::from_secs(60),
             tls: None,
             websocket: ws::Limits::default(),
+            page_origins: Vec::new(),
+            page_readers: Readers::default(),
+            rate: None,
         }
     }
 }
@@ -180,6 +193,9 @@ pub async fn start<S: Send + Sync + 'static>(
     let admission = Admission::new(settings.max_requests, settings.max_body_memory);
     let stop = Arc::new(Signal::default());
     let end_sessions = Arc::new(Signal::default());
+    let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
+    let cors = Cors::new(settings.page_origins.clone(), settings.page_readers, scheme);
+    let gate = Arc::new(Gate::new(cors, settings.rate.as_ref()));
     let tls = settings.tls.as_deref().map(accept::with_protocols);
     let factory = {
         let (connections, stop, end_sessions) =
@@ -194,6 +210,7 @@ pub async fn start<S: Send + Sync + 'static>(
                 max_instance: settings.max_instance_bytes,
                 max_properties: settings.max_properties_bytes,
                 body_time: settings.body_time,
+                gate: Arc::clone(&gate),
                 stop: Arc::clone(&stop),
             };
             let dispatcher =

@@ -15,14 +15,15 @@ use futures_util::FutureExt as _;
 
 use super::body::{Holding, Pieces};
 use super::connection::Standing;
+use super::gate::Gate;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerMemory, AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
-use crate::http::middleware::{compress, cors};
+use crate::http::middleware::compress;
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
 use crate::http::signal::Signal;
-use crate::http::spec::Load;
+use crate::http::spec::{Load, Pages};
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
@@ -44,6 +45,8 @@ pub(super) struct Terms {
     pub(super) max_properties: usize,
     /// For a body, from the end of the head.
     pub(super) body_time: Duration,
+    /// What is refused at once, and which pages may read.
+    pub(super) gate: Arc<Gate>,
     /// Raised when the server stops.
     pub(super) stop: Arc<Signal>,
 }
@@ -80,7 +83,7 @@ impl Terms {
             out.insert(header::CONTENT_ENCODING, encoding);
         }
         if head.method != Method::OPTIONS {
-            cors::allow(&head.method, &head.headers, out);
+            self.gate.cors.allow(head, seen.pages, out);
         }
         for (name, value) in headers {
             out.insert(name, value);
@@ -160,15 +163,17 @@ pub(super) struct Seen {
     pub(super) load: Load,
     /// The pattern of its row; empty where no row matched.
     pub(super) pattern: &'static str,
+    /// Which pages may read the answer.
+    pub(super) pages: Pages,
 }
 
 impl Seen {
     pub(super) fn unmatched(standing: Standing) -> Self {
-        Self { standing, load: Load::Always, pattern: "" }
+        Self { standing, load: Load::Always, pattern: "", pages: Pages::OtherOrigins }
     }
 
     pub(super) fn matched<S>(standing: Standing, route: &'static Route<S>) -> Self {
-        Self { standing, load: route.load, pattern: route.path }
+        Self { standing, load: route.load, pattern: route.path, pages: route.operation.pages }
     }
 }
 
