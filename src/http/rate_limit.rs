@@ -45,6 +45,11 @@ struct Entry {
 
 type Group = [Entry; ENTRIES];
 
+/// Has cache lines of its own: threads that lock neighbours would slow each other down.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Shard(Mutex<Box<[Group]>>);
+
 /// The limit, and the keys that have used some of it.
 #[derive(Debug)]
 pub struct RateLimit {
@@ -53,7 +58,7 @@ pub struct RateLimit {
     /// What one request costs, in nanoseconds.
     cost: u64,
     hasher: RandomState,
-    shards: Box<[Mutex<Box<[Group]>>]>,
+    shards: Box<[Shard]>,
 }
 
 impl RateLimit {
@@ -65,7 +70,7 @@ impl RateLimit {
             unit,
             cost: (unit / u64::from(requests.max(1))).max(1),
             hasher: RandomState::new(),
-            shards: (0..SHARDS).map(|_| Mutex::new(groups())).collect(),
+            shards: (0..SHARDS).map(|_| Shard(Mutex::new(groups()))).collect(),
         }
     }
 
@@ -74,7 +79,7 @@ impl RateLimit {
         let (key, now) = (self.hasher.hash_one(key), nanoseconds(now));
         let (shard, group) = place(key);
         let Some(shard) = self.shards.get(shard) else { return Ok(()) };
-        let mut groups = shard.lock();
+        let mut groups = shard.0.lock();
         let Some(group) = groups.get_mut(group) else { return Ok(()) };
         // Its own entry, or the one whose time is over first.
         let found =
@@ -160,7 +165,7 @@ mod tests {
         let entries: usize = limit
             .shards
             .iter()
-            .map(|shard| shard.lock().iter().map(|group| group.len()).sum::<usize>())
+            .map(|shard| shard.0.lock().iter().map(|group| group.len()).sum::<usize>())
             .sum();
         assert_eq!(entries * size_of::<Entry>(), 1 << 20);
     }
