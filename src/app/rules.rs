@@ -100,6 +100,8 @@ impl ProcessRules {
             body_timeout,
             idle_timeout,
             response_timeout,
+            cors_origins,
+            rate,
         } = server;
 
         let quotas = Quotas { tenants, services, instances, schemas, schema_bytes, tags, dependencies };
@@ -121,6 +123,8 @@ impl ProcessRules {
             body_time: body_timeout,
             keep_alive: idle_timeout,
             write_stall: response_timeout,
+            page_origins: cors_origins,
+            rate,
             ..Settings::default()
         };
         let api = ApiRules {

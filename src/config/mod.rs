@@ -29,6 +29,7 @@ pub mod reference;
 mod sections;
 mod sources;
 mod value;
+mod web_origin;
 mod yaml;
 
 pub use cron::{Cron, LocalMinute};
@@ -39,11 +40,12 @@ pub(crate) use nearest::nearest;
 pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
-    Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig, LogFile, LogFormat,
-    MetricsConfig, QuotaConfig, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
-    ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
+    AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
+    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RegistryConfig, RetireConfig, SchemaConfig,
+    Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
 };
 pub use sources::Sources;
+pub use web_origin::WebOrigin;
 
 use keys::table;
 use reader::ConfigReader;

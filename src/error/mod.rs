@@ -58,7 +58,7 @@ pub enum Code {
     WrongPassword,
     /// 401302: as 401202, where `rbac.scope` leaves most of the API open.
     WrongUserOrPasswordHalfOpen,
-    /// 403001: the configuration does not allow it.
+    /// 403001: the configuration does not allow it, or the request comes from a page of another origin.
     Forbidden,
     /// 403201: too many logins failed.
     AccountBlocked,
@@ -74,7 +74,7 @@ pub enum Code {
     AccountExists,
     /// 409201.
     RoleExists,
-    /// 429001: too many finds at once. The original has no such code.
+    /// 429001: too many finds at once, or too many requests from one client address. The original has no such code.
     TooManyRequests,
     /// 500003: an error that no other code names.
     Internal,

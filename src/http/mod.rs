@@ -13,6 +13,7 @@ pub mod node;
 pub mod openapi;
 pub mod parameters;
 pub mod query;
+pub mod rate_limit;
 pub mod reply;
 pub mod route;
 pub mod routes;

@@ -127,6 +127,12 @@ impl Reply {
         }
     }
 
+    /// Sets the header `Retry-After`.
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.headers.retain(|(name, _)| *name != header::RETRY_AFTER);
+        self.header(header::RETRY_AFTER, HeaderValue::from(seconds))
+    }
+
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.headers.push((name, value));
         self

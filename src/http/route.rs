@@ -1,7 +1,7 @@
 //! One row of the route table: a path, its rules and its handler. The server serves any such table; tests make their own.
 
 use super::call::{Answer, Call};
-use super::spec::{Body, Load, Method, Operation, Permission, V3};
+use super::spec::{Body, Load, Method, Operation, Permission, Success, V3};
 use super::ws;
 
 /// The function that answers a route. `S` is the state that handlers share.
@@ -30,6 +30,13 @@ pub struct Route<S> {
     pub handler: Handler<S>,
     /// The description for OpenAPI.
     pub operation: &'static Operation,
+}
+
+impl<S> Route<S> {
+    /// Whether a request changes the registry. The pongs on a websocket can be heartbeats, and its request is a `GET`.
+    pub fn changes(&self) -> bool {
+        self.method != Method::Get || matches!(self.operation.success, Success::Pongs)
+    }
 }
 
 #[expect(clippy::too_many_arguments, reason = "the columns of a table")]

@@ -108,7 +108,24 @@ impl Surface {
     }
 }
 
-/// The description of a route for OpenAPI.
+/// Which pages in browsers may read the answers of a route. `middleware/cors.rs` decides which origins these are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pages {
+    /// Pages of the server, and pages of the other origins that may read.
+    OtherOrigins,
+    /// Only pages of the server: the answers have no CORS headers.
+    OwnOrigin,
+}
+
+/// Whether the requests of a route count for the limit of requests per client address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    Counted,
+    /// Heartbeats, because a missed one ends an instance; and what operators need most while a limit rejects requests.
+    Free,
+}
+
+/// The description of a route for OpenAPI, and what only few routes have.
 #[derive(Clone, Copy)]
 pub struct Operation {
     /// The heading that groups operations.
@@ -120,6 +137,8 @@ pub struct Operation {
     pub parameters: &'static [Parameter],
     pub body: Option<Shape>,
     pub success: Success,
+    pub pages: Pages,
+    pub rate: Rate,
 }
 
 #[derive(Clone, Copy)]
@@ -163,7 +182,16 @@ pub enum Need {
 impl Operation {
     /// An operation without parameters. Its requests and answers have no body.
     pub const fn new(tag: &'static str, id: &'static str, summary: &'static str) -> Self {
-        Self { tag, id, summary, parameters: &[], body: None, success: Success::Empty }
+        Self {
+            tag,
+            id,
+            summary,
+            parameters: &[],
+            body: None,
+            success: Success::Empty,
+            pages: Pages::OtherOrigins,
+            rate: Rate::Counted,
+        }
     }
 
     #[must_use]
@@ -181,6 +209,20 @@ impl Operation {
     #[must_use]
     pub const fn answers(mut self, success: Success) -> Self {
         self.success = success;
+        self
+    }
+
+    /// Only pages of the server may read the answers.
+    #[must_use]
+    pub const fn for_own_pages(mut self) -> Self {
+        self.pages = Pages::OwnOrigin;
+        self
+    }
+
+    /// Requests do not count for the limit of requests per client address.
+    #[must_use]
+    pub const fn uncounted(mut self) -> Self {
+        self.rate = Rate::Free;
         self
     }
 }

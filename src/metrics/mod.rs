@@ -46,6 +46,8 @@ counters! {
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
     REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting in the server, in a mailbox or in the queue of writes.";
+    REFUSED_FOR_RATE = "requests_refused_for_rate_total", "Requests answered 429 because too many came from one client address (server.limit.connections).";
+    REFUSED_FOR_ORIGIN = "requests_refused_for_origin_total", "Requests answered 403 because a page of another origin sent them (server.cors.origins).";
     LOG_LINES_DROPPED = "log_lines_dropped_total", "Log lines dropped because the output did not take them in time.";
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
 }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::config::{
-    Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, Sources, StoreKind, TlsVersion, ValueOrigin,
-    reference,
+    AddressLookup, Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, RateConfig, Sources, StoreKind,
+    TlsVersion, ValueOrigin, WebOrigin, reference,
 };
 
 /// A working directory, and what the process is started with in it.
@@ -806,7 +806,6 @@ fn what_is_not_implemented_is_said() {
         ("tracing: {zipkin: {collector: {type: server}}}", "tracing.zipkin.collector.type"),
         ("log: {accessEnable: true}", "log.accessEnable"),
         ("quota: {kind: unlimit}", "quota.kind"),
-        ("server: {limit: {connections: 1}}", "server.limit.connections"),
         ("metrics: {exporter: other}", "metrics.exporter"),
     ] {
         assert_one(&Setup::new().app_yaml(yaml).warnings(), &["app.yaml", part]);
@@ -818,6 +817,36 @@ fn what_is_not_implemented_is_said() {
         assert_one(&Setup::new().app_conf(conf).mistakes(), &["conf/app.conf line 1", part]);
     }
     assert_one(&Setup::new().env("RBAC_ENABLE", "1").mistakes(), &["RBAC_ENABLE"]);
+}
+
+#[test]
+fn pages_and_rates_are_read() {
+    let config = Setup::new().config();
+    assert_eq!((config.server.cors_origins, config.server.rate), (Vec::new(), None));
+    let rate = |conf: &str| Setup::new().app_conf(conf).config().server.rate;
+    let peer = [AddressLookup::Peer, AddressLookup::ForwardedFor, AddressLookup::RealIp];
+    assert_eq!(
+        rate("limit_conns = 7\nlimit_ttl = m"),
+        Some(RateConfig { requests: 7, unit: Duration::from_secs(60), lookups: peer.to_vec() })
+    );
+    let headers = rate("limit_conns = 1\nlimit_iplookups = x-real-ip, X-Forwarded-For").unwrap();
+    assert_eq!(headers.lookups, [AddressLookup::RealIp, AddressLookup::ForwardedFor]);
+    assert_eq!(headers.unit, Duration::from_secs(1));
+    let two =
+        Setup::new().env("SERVER_CORS_ORIGINS", "https://portal.example:8443, http://10.0.0.7").config();
+    assert_eq!(
+        two.server.cors_origins,
+        ["https://portal.example:8443", "http://10.0.0.7:80"].map(|text| WebOrigin::parse(text).unwrap())
+    );
+    for (conf, part) in [
+        ("server_cors_origins = *", "every page"),
+        ("server_cors_origins = https://portal.example/", "scheme, host and port"),
+        ("limit_ttl = d", "one of ms, s, m, h"),
+        ("limit_conns = -1", "0 to 1000000"),
+        ("limit_iplookups = X-Client", "X-Forwarded-For"),
+    ] {
+        assert_one(&Setup::new().app_conf(conf).mistakes(), &["conf/app.conf line 1", part]);
+    }
 }
 
 #[test]

@@ -42,12 +42,6 @@ pub(crate) static KEYS: &[Key] = &[
         .standing(Standing::Without("synchronization with other regions is not implemented yet; nothing is sent or received")),
     Key::new("server.turbo", Kind::Switch, "false", "A second, faster REST server.")
         .standing(Standing::Without("there is no second server; clients of its port must use server.port")),
-    Key::new("server.limit.connections", Kind::Integer(0, u64::MAX), "0", "A limit of requests.")
-        .old("limit_conns")
-        .shipped(&["0"])
-        .standing(Standing::Without("there is no rate limit; the reference has none either")),
-    silent("server.limit.unit", "The unit of the rate limit.").old("limit_ttl"),
-    silent("server.limit.ipLookups", "Where the rate limit finds the address of the client.").old("limit_iplookups"),
     Key::new("server.pprof.mode", Kind::Switch, "0", "The profiling pages of Go.")
         .old("enable_pprof")
         .shipped(&["0"])

@@ -89,6 +89,25 @@ groups! {
         RESPONSE_TIMEOUT = Key::new("server.response.timeout", Kind::Duration(1, DAY), "60s",
             "Time limit for writing an answer.")
             .old("write_timeout").shipped(&["60s"]);
+        CORS_ORIGINS = Key::new("server.cors.origins", Kind::List, "",
+            "Origins of pages in browsers that may change the registry, between commas: https://portal.example:8443. Pages of \
+             the server itself always may. A request of any other page that is not GET, HEAD or OPTIONS is answered 403. While \
+             accounts are off, every page may read; with accounts, only these.")
+            .standing(Standing::Ours);
+        RATE_REQUESTS = Key::new("server.limit.connections", Kind::Integer(0, 1_000_000), "0",
+            "How many requests a client address may send in each server.limit.unit; over it 429 with Retry-After. 0: no limit. \
+             An IPv6 client counts by its /64 network. Heartbeats, health, readiness and metrics do not count. The reference \
+             reads this key and does not use it.")
+            .old("limit_conns").shipped(&["0"]);
+        RATE_UNIT = Key::new("server.limit.unit", Kind::Choice(&["ms", "s", "m", "h"]), "s",
+            "The unit of time of server.limit.connections: a millisecond, a second, a minute or an hour.")
+            .old("limit_ttl").shipped(&["s"]);
+        RATE_LOOKUPS = Key::new("server.limit.ipLookups", Kind::List, "RemoteAddr,X-Forwarded-For,X-Real-IP",
+            "Where server.limit.connections finds the address of a client; the first place that has one counts. RemoteAddr, the \
+             other end of the connection, always has one, so the headers count only if they stand before it. Write them first \
+             only if every request comes through a proxy that sets them: a client can send any header. The last address in \
+             X-Forwarded-For counts, because the nearest proxy wrote it.")
+            .old("limit_iplookups").shipped(&["RemoteAddr,X-Forwarded-For,X-Real-IP"]);
     }
     "TLS" {
         SSL_ENABLE = Key::new("ssl.enable", Kind::Switch, "false",

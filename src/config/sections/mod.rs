@@ -14,6 +14,6 @@ mod tls;
 pub use instance::{Datacenter, InstanceConfig};
 pub use log::{LogConfig, LogFile, LogFormat};
 pub use registry::{EtcdConfig, EtcdTls, RegistryConfig, Secret, StoreKind};
-pub use server::{HeartbeatConfig, MetricsConfig, ServerConfig};
+pub use server::{AddressLookup, HeartbeatConfig, MetricsConfig, RateConfig, ServerConfig};
 pub use service::{QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};
 pub use tls::{Cipher, TlsConfig, TlsFiles, TlsVersion};

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::super::endpoint::parse_listen_host;
 use super::super::keys::table;
 use super::super::reader::ConfigReader;
+use super::super::web_origin::WebOrigin;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerConfig {
@@ -29,6 +30,58 @@ pub struct ServerConfig {
     pub body_timeout: Duration,
     pub idle_timeout: Duration,
     pub response_timeout: Duration,
+    /// Origins of pages that may change the registry, besides the server's own.
+    pub cors_origins: Vec<WebOrigin>,
+    pub rate: Option<RateConfig>,
+}
+
+/// The limit of requests per client address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RateConfig {
+    /// At least 1.
+    pub requests: u32,
+    pub unit: Duration,
+    /// Tried in this order. If none has an address, [`AddressLookup::Peer`] counts.
+    pub lookups: Vec<AddressLookup>,
+}
+
+/// A place that has the address of a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AddressLookup {
+    /// The other end of the connection.
+    Peer,
+    /// The last address in the header `X-Forwarded-For`.
+    ForwardedFor,
+    /// The header `X-Real-IP`.
+    RealIp,
+}
+
+impl RateConfig {
+    /// `None` if there is no limit.
+    fn read(reader: &mut ConfigReader) -> Option<Self> {
+        let requests = reader.integer(&table::RATE_REQUESTS);
+        let unit = match reader.choice(&table::RATE_UNIT) {
+            "ms" => Duration::from_millis(1),
+            "m" => Duration::from_secs(60),
+            "h" => Duration::from_secs(3600),
+            _ => Duration::from_secs(1),
+        };
+        let lookup = |name: &String| match name.to_ascii_lowercase().as_str() {
+            "remoteaddr" => Some(AddressLookup::Peer),
+            "x-forwarded-for" => Some(AddressLookup::ForwardedFor),
+            "x-real-ip" => Some(AddressLookup::RealIp),
+            _ => None,
+        };
+        let names = reader.list(&table::RATE_LOOKUPS);
+        let lookups: Vec<AddressLookup> = names.iter().filter_map(lookup).collect();
+        if lookups.len() < names.len() {
+            reader.refuse(
+                &table::RATE_LOOKUPS,
+                "write RemoteAddr, X-Forwarded-For, X-Real-IP, or some of them",
+            );
+        }
+        (requests > 0).then_some(Self { requests, unit, lookups })
+    }
 }
 
 impl ServerConfig {
@@ -51,6 +104,13 @@ impl ServerConfig {
                 format!("write at least {max_response_bytes}, the value of server.response.maxBytes");
             reader.refuse(&table::MAX_RESPONSE_MEMORY, expected);
         }
+        let mut cors_origins = Vec::new();
+        for origin in reader.list(&table::CORS_ORIGINS) {
+            match WebOrigin::parse(&origin) {
+                Ok(origin) => cors_origins.push(origin),
+                Err(expected) => reader.refuse(&table::CORS_ORIGINS, expected),
+            }
+        }
         Self {
             host,
             port: reader.integer(&table::SERVER_PORT),
@@ -67,6 +127,8 @@ impl ServerConfig {
             body_timeout: reader.duration(&table::BODY_TIMEOUT),
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),
             response_timeout: reader.duration(&table::RESPONSE_TIMEOUT),
+            cors_origins,
+            rate: RateConfig::read(reader),
         }
     }
 }

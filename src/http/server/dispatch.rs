@@ -22,7 +22,6 @@ use super::terms::ServerTerms;
 use crate::domain::Tenant;
 use crate::error::Error;
 use crate::http::call::{Answer, Call, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, invalid_utf8};
-use crate::http::middleware::cors;
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Surface};
@@ -153,13 +152,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
 
     fn route(&self, head: &RequestHead, exchange: &Exchange) -> Routed<S> {
         let found = self.router.find(&head.method, &head.uri);
+        if let Some(refusal) = self.terms.gate.refusal(head, &found) {
+            return Routed::Answered(refusal);
+        }
         let refuse = |status, text: &'static str| Routed::Answered(Reply::library_text(status, text));
         match found {
             Found::BadUri => {
                 let text = format!("Invalid Request URI {}", shown(&head.uri));
                 Routed::Answered(Reply::library_text(StatusCode::BAD_REQUEST, text))
             }
-            _ if head.method == Method::OPTIONS => Routed::Answered(cors::options(&head.headers)),
+            _ if head.method == Method::OPTIONS => {
+                Routed::Answered(self.terms.gate.options(head, &self.router))
+            }
             Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
             Found::InvalidUtf8(part) => Routed::Answered(Reply::error(&invalid_utf8(&part))),
             Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),

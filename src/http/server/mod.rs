@@ -11,6 +11,7 @@ mod admission;
 mod body;
 mod connection;
 mod dispatch;
+mod gate;
 mod gauge;
 mod head_end;
 mod http2;

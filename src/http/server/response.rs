@@ -17,10 +17,10 @@ use super::terms::ServerTerms;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
-use crate::http::middleware::{compress, cors};
+use crate::http::middleware::compress;
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
-use crate::http::spec::Load;
+use crate::http::spec::{Load, Pages};
 use crate::metrics;
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
@@ -58,7 +58,7 @@ impl ServerTerms {
             out.insert(header::CONTENT_ENCODING, encoding);
         }
         if head.method != Method::OPTIONS {
-            cors::allow(&head.method, &head.headers, out);
+            self.gate.cors.allow(head, facts.pages, out);
         }
         for (name, value) in headers {
             out.insert(name, value);
@@ -137,15 +137,19 @@ pub(super) struct RequestFacts {
     pub(super) load: Load,
     /// The path pattern of the route; empty if no route matched.
     pattern: &'static str,
+    /// Which pages may read the answer.
+    pages: Pages,
 }
 
 impl RequestFacts {
     pub(super) fn unmatched(exchange: &Exchange) -> Self {
-        Self { is_reserve: exchange.is_reserve(), load: Load::Always, pattern: "" }
+        let pages = Pages::OtherOrigins;
+        Self { is_reserve: exchange.is_reserve(), load: Load::Always, pattern: "", pages }
     }
 
     pub(super) fn matched<S>(exchange: &Exchange, route: &'static Route<S>) -> Self {
-        Self { is_reserve: exchange.is_reserve(), load: route.load, pattern: route.path }
+        let (load, pattern, pages) = (route.load, route.path, route.operation.pages);
+        Self { is_reserve: exchange.is_reserve(), load, pattern, pages }
     }
 }
 

@@ -7,9 +7,12 @@ use std::time::Duration;
 use actix_http::header::HeaderValue;
 
 use super::body::BodyLimit;
+use super::gate::Gate;
 use super::gauge::Gauge;
+use crate::config::{RateConfig, Scheme, WebOrigin};
 use crate::domain::validate::size;
 use crate::http::answer_memory::AnswerMemory;
+use crate::http::middleware::cors::{Cors, Readers};
 use crate::http::signal::Signal;
 use crate::http::spec::Body;
 use crate::http::ws;
@@ -48,6 +51,12 @@ pub struct Settings {
     /// If it names no protocols, `h2` and `http/1.1` are negotiated.
     pub tls: Option<Arc<rustls::ServerConfig>>,
     pub websocket: ws::Limits,
+    /// Origins whose pages may do what pages of the server may.
+    pub page_origins: Vec<WebOrigin>,
+    /// Which pages of other origins may read. With accounts: the listed ones.
+    pub page_readers: Readers,
+    /// The limit of requests per client address, if any.
+    pub rate: Option<RateConfig>,
 }
 
 impl Default for Settings {
@@ -69,6 +78,9 @@ impl Default for Settings {
             write_stall: Duration::from_secs(60),
             tls: None,
             websocket: ws::Limits::default(),
+            page_origins: Vec::new(),
+            page_readers: Readers::default(),
+            rate: None,
         }
     }
 }
@@ -80,6 +92,8 @@ pub(super) struct ServerTerms {
     /// The header `Server`.
     pub(super) server: HeaderValue,
     pub(super) connections: Arc<Gauge>,
+    /// What is rejected at once, and which pages may read.
+    pub(super) gate: Arc<Gate>,
     /// Raised when the server stops.
     pub(super) stop: Arc<Signal>,
     /// Raised when all websocket sessions must end.
@@ -93,7 +107,10 @@ impl ServerTerms {
         if let Some(tls) = settings.tls.as_mut().filter(|tls| tls.alpn_protocols.is_empty()) {
             Arc::make_mut(tls).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         }
+        let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
+        let cors = Cors::new(settings.page_origins.clone(), settings.page_readers, scheme);
         Ok(Self {
+            gate: Arc::new(Gate::new(cors, settings.rate.as_ref())),
             server: HeaderValue::from_str(&server).map_err(io::Error::other)?,
             connections: Gauge::new(settings.max_connections),
             settings,

@@ -15,7 +15,8 @@ use crate::json_object;
 
 pub const EXPIRIES: Operation =
     Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
-        .answers(Success::Json(ExpiredInstances::SHAPE));
+        .answers(Success::Json(ExpiredInstances::SHAPE))
+        .for_own_pages();
 
 /// How long a request waits for the WatchActor.
 const LIMIT: Duration = Duration::from_secs(2);

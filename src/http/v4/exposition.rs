@@ -17,7 +17,8 @@ use crate::http::spec::{Operation, Success};
 use crate::metrics;
 
 pub const METRICS: Operation = Operation::new("node", "readMetrics", "Returns the metrics of the node.")
-    .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." });
+    .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." })
+    .uncounted();
 
 pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "Returns this document.")
     .answers(Success::Free { content_type: "application/json", about: "OpenAPI 3.0." });

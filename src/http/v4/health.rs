@@ -20,7 +20,8 @@ pub const HEALTH: Operation = Operation::new(
     "Lists the nodes of the cluster. 400002 if this node has not reached the store for about 50 s.",
 )
 .with(parameters::FRESH)
-.answers(Success::Json(joined::INSTANCES));
+.answers(Success::Json(joined::INSTANCES))
+.uncounted();
 
 /// `GET /health`: the instances of the registry's own service, of all versions, in the environment of this node. 400002 if this
 /// node has not reached the store for long, so that clients go to a node that can write.

@@ -27,16 +27,18 @@ pub const BEAT_MANY: Operation = Operation::new(
     "Sends the heartbeats of many instances. The answer has a result for each.",
 )
 .takes(dto::instance::Heartbeats::SHAPE)
-.answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE));
+.answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE))
+.uncounted();
 
 pub const BEAT: Operation = Operation::new(
     "instances",
     "beat",
     "Sends a heartbeat, which renews the lease of the instance. 400017 means that the instance must register again.",
-);
+)
+.uncounted();
 
 pub const BEAT_BY_POST: Operation =
-    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.");
+    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.").uncounted();
 
 pub(super) const NODES_BEAT: &str =
     "only the nodes themselves send heartbeats for instances of the registry's own service";

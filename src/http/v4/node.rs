@@ -15,7 +15,8 @@ pub const VERSION: Operation =
         .answers(Success::Json(dto::node::VersionInfo::SHAPE));
 
 pub const READINESS: Operation =
-    Operation::new("node", "readReadiness", "200 if the node serves requests; 503 while it starts or stops.");
+    Operation::new("node", "readReadiness", "200 if the node serves requests; 503 while it starts or stops.")
+        .uncounted();
 
 /// `GET …/version`.
 pub fn version(api: &Arc<Api>, call: Call) -> Answer {

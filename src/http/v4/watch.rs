@@ -22,7 +22,8 @@ pub const HEARTBEAT: Operation = Operation::new(
     "beatByWebsocket",
     "Opens a websocket on which each pong is a heartbeat. The server closes it with 4001 when the instance no longer exists.",
 )
-.answers(Success::Pongs);
+.answers(Success::Pongs)
+.uncounted();
 
 pub const WATCH: Operation = Operation::new(
     "discovery",

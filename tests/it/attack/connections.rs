@@ -164,7 +164,7 @@ const CERTIFICATE: &[u8] = include_bytes!("../server/localhost.pem");
 const KEY: &[u8] = include_bytes!("../server/localhost.key");
 
 /// A daemon that speaks TLS only, and the folder with its key.
-fn with_tls(settings: Settings) -> (Daemon, TempDir) {
+pub(super) fn with_tls(settings: Settings) -> (Daemon, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("server.cer", CERTIFICATE), ("trust.cer", CERTIFICATE), ("server_key.pem", KEY)]
     {
@@ -182,15 +182,23 @@ fn with_tls(settings: Settings) -> (Daemon, TempDir) {
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-/// A connection with this protocol, handshake done.
-fn encrypted(address: SocketAddr, protocol: &str) -> Encrypted {
+/// The name that the certificate has; the address is each test's own.
+pub(super) fn certified_name() -> ServerName<'static> {
+    ServerName::try_from("127.0.0.1").unwrap()
+}
+
+/// A client's side of TLS, for one protocol.
+pub(super) fn client_config(protocol: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
     let mut config = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
     config.alpn_protocols = vec![protocol.into()];
-    // The name that the certificate has; the address is this test's own.
-    let name = ServerName::try_from("127.0.0.1").unwrap();
-    let mut tls = ClientConnection::new(Arc::new(config), name).unwrap();
+    Arc::new(config)
+}
+
+/// A connection with this protocol, handshake done.
+fn encrypted(address: SocketAddr, protocol: &str) -> Encrypted {
+    let mut tls = ClientConnection::new(client_config(protocol), certified_name()).unwrap();
     tls.set_buffer_limit(None);
     let mut tcp = TcpStream::connect(address).unwrap();
     tcp.set_read_timeout(Some(GENEROUS)).unwrap();

@@ -4,6 +4,7 @@
 //! `docs/security.md` lists what is tested here. Each file holds one class of attacks.
 
 mod answers;
+mod browsers;
 mod connections;
 mod dependencies;
 mod ids;
@@ -11,5 +12,7 @@ mod leaks;
 mod nodes;
 mod objects;
 mod paths;
+mod rates;
 mod schemas;
+mod wire;
 mod withdrawn;

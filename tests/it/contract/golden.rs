@@ -62,6 +62,7 @@ macro_rules! replay {
 replay! {
     "plain": plain_on_embedded, plain_on_etcd;
     "quota": quota_on_embedded, quota_on_etcd;
+    "limit": limit_on_embedded, limit_on_etcd;
     "schema-disabled": schema_disabled_on_embedded, schema_disabled_on_etcd;
     "shared": shared_on_embedded, shared_on_etcd;
     "retire": retire_on_embedded, retire_on_etcd;

@@ -197,7 +197,7 @@ async fn options_is_answered_everywhere() {
     let preflight = client
         .ask(
             "OPTIONS /v4/default/registry/show/x",
-            "Origin: http://example.com\r\nAccess-Control-Request-Method: put\r\n\
+            "Origin: http://example.com\r\nAccess-Control-Request-Method: get\r\n\
              Access-Control-Request-Headers: content-type,x-consumerid\r\n",
         )
         .await;
@@ -206,7 +206,7 @@ async fn options_is_answered_everywhere() {
         ["Access-Control-Allow-Headers", "Access-Control-Allow-Methods", "Access-Control-Allow-Origin"]
     );
     assert_eq!(preflight.header("Access-Control-Allow-Origin"), Some("*"));
-    assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("PUT"));
+    assert_eq!(preflight.header("Access-Control-Allow-Methods"), Some("GET"));
     assert_eq!(preflight.header("Access-Control-Allow-Headers"), Some("Content-Type, X-Consumerid"));
     assert_eq!(
         preflight.header("Vary"),

@@ -4,6 +4,8 @@ mod client;
 mod http;
 mod lifecycle;
 mod limits;
+mod pages;
+mod rates;
 mod still_time;
 mod table;
 mod tls;

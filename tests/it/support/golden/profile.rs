@@ -15,6 +15,7 @@ pub fn settings(profile: &str) -> Option<Settings> {
     let settings = match profile {
         "plain" => plain,
         "quota" | "quota-tight" => quota(plain),
+        "limit" => plain.yaml("server.limit.connections", json!(1)),
         "schema-disabled" => plain.yaml("registry.schema.disable", json!(true)),
         "shared" => plain
             .yaml("registry.service.globalVisible", json!("SharedA,SharedB"))
