@@ -44,6 +44,7 @@ pub use sections::{
     ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
 };
 pub use sources::Sources;
+pub(crate) use value::parse_duration;
 
 use keys::table;
 use reader::ConfigReader;
