@@ -36,6 +36,7 @@
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
 //! | 2 | [`store`] | the [`store::Store`] port, etcd, the embedded store, keys and values | etcd's semantics; knows no rule of the registry |
 //! | 2 | [`cache`] | the snapshot: the read model | immutable; made of the store's events only |
+//! | 2 | [`rbac`] | passwords, keys, tokens, permissions, failed logins | pure decisions; holds no accounts |
 //! | 3 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
 //! | 4 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
 //! | 5 | [`app`] | builds everything once, drains it in reverse | the one place that knows all |
@@ -123,6 +124,7 @@ pub mod error;
 pub mod frame;
 pub mod http;
 pub mod metrics;
+pub mod rbac;
 pub mod store;
 pub mod tls;
 pub mod trouble;

@@ -45,6 +45,7 @@ pub use sections::{
     Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
 };
 pub use sources::Sources;
+pub(crate) use value::parse_duration;
 pub use web_origin::WebOrigin;
 
 use keys::table;

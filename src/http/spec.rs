@@ -2,6 +2,7 @@
 //! imports neither handlers nor the server, so both can import it.
 
 use crate::domain::shape::Shape;
+pub use crate::rbac::{Resource, Verb};
 
 /// The methods of routes. Other methods are answered with 405, except `OPTIONS`, which is answered before routing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -47,30 +48,6 @@ pub enum Load {
     Memory,
     /// Waits for the store. Rejected with 503 when seven eighths of the places are taken: the rest is for the others.
     Store,
-}
-
-/// What a request does with a resource.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Verb {
-    Get,
-    Create,
-    Update,
-    Delete,
-}
-
-/// The types of resources that roles give access to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Resource {
-    /// Accounts and account locks.
-    Account,
-    Role,
-    Config,
-    /// Services, instances, tags, reads of dependencies, heartbeats, watches, statistics.
-    Service,
-    ServiceSchema,
-    Governance,
-    /// The admin API.
-    Ops,
 }
 
 /// Who may use a route. It is checked when accounts are on.

@@ -76,7 +76,10 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
     NeededKeys {
         prefix: ROOT,
         is_ranged: true,
-        keys: &[&READ_MODEL, &[SCHEMA_CONTENTS, OLD_SCHEMAS, ACCOUNTS_BY_ROLE, "/cse-sr/bookmarks/", SERVER_RECORD]],
+        keys: &[
+            &READ_MODEL,
+            &[SCHEMA_CONTENTS, OLD_SCHEMAS, ACCOUNTS_BY_ROLE, "/cse-sr/bookmarks/", SERVER_RECORD],
+        ],
     },
     NeededKeys {
         prefix: "/lock/",

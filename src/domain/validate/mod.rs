@@ -7,6 +7,7 @@
 //! Invariant: nothing here looks at what the registry holds. The store's transaction decides whether a valid id exists. No
 //! text causes a panic, and no error repeats more than [`rule::SHOWN_CHARACTERS`] characters of a member.
 
+pub mod account;
 pub mod dependency;
 pub mod find;
 pub mod flag;

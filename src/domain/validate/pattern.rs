@@ -8,7 +8,7 @@
 use std::fmt;
 
 use crate::domain::id::can_name;
-use crate::domain::{Tenant, version};
+use crate::domain::{Tenant, account, version};
 
 /// A matcher and the text that errors show for it.
 #[derive(Clone, Copy)]
@@ -91,6 +91,12 @@ pub const SERVICE_STATUS: Pattern =
 pub const ENVIRONMENT: Pattern = Pattern {
     text: "^(development|testing|acceptance|production)?$",
     matches: |text| matches!(text, "" | "development" | "testing" | "acceptance" | "production"),
+};
+
+/// Status of an account, or nothing.
+pub const ACCOUNT_STATUS: Pattern = Pattern {
+    text: "^(active|inactive)?$",
+    matches: |text| matches!(text, "" | account::ACTIVE | account::INACTIVE),
 };
 
 /// What registered a service, or nothing.
