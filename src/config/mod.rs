@@ -41,8 +41,9 @@ pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
     AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
-    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RegistryConfig, RetireConfig, SchemaConfig,
-    Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
+    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
+    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles,
+    TlsVersion,
 };
 pub use sources::Sources;
 pub use web_origin::WebOrigin;
@@ -62,6 +63,7 @@ pub struct Config {
     pub service: ServiceConfig,
     pub schema: SchemaConfig,
     pub quota: QuotaConfig,
+    pub rbac: RbacConfig,
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
 }
@@ -84,6 +86,7 @@ impl Config {
             service: ServiceConfig::read(reader),
             schema: SchemaConfig::read(reader),
             quota: QuotaConfig::read(reader),
+            rbac: RbacConfig::read(reader),
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader),
             server,
