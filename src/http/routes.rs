@@ -7,16 +7,23 @@
 use super::api::Api;
 use super::call::Answer;
 use super::route::{Handler, Route, route};
-use super::spec::{Body, Load, Method, Permission, Resource, V3, Verb};
+use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::{
     admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, node,
     schemas, services, tags, watch,
 };
 
-/// `Open`, `Account`, `Admin`, or a verb and a resource.
+/// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
+/// the request names.
 macro_rules! permission {
     ($verb:ident $resource:ident) => {
-        Permission::Needs(Verb::$verb, Resource::$resource)
+        Permission::Needs(Verb::$verb, Resource::$resource, Target::Listed)
+    };
+    ($verb:ident $resource:ident of $parameter:ident) => {
+        Permission::Needs(Verb::$verb, Resource::$resource, Target::Service(stringify!($parameter)))
+    };
+    ($verb:ident $resource:ident by $target:ident) => {
+        Permission::Needs(Verb::$verb, Resource::$resource, Target::$target)
     };
     ($kind:ident) => {
         Permission::$kind
@@ -67,47 +74,47 @@ macro_rules! routes {
 
 routes! {
     "/v4/{project}/registry" {
-        Get,    "/version",                                                     Bare,     Ignored,    Always, Open,                 ready node::version,         VERSION;
-        Get,    "/health",                                                      Bare,     Ignored,    Always, Open,                 health::health,              HEALTH;
-        Get,    "/health/readiness",                                            None,     Ignored,    Always, Open,                 ready node::readiness,       READINESS;
-        Get,    "/existence",                                                   Prefixed, Ignored,    Memory, Get Service,          existence::existence,        EXISTENCE;
-        Get,    "/microservices",                                               Prefixed, Ignored,    Memory, Get Service,          services::list,              LIST;
-        Post,   "/microservices",                                               Prefixed, Configured, Store,  Create Service,       services::create,            CREATE;
-        Delete, "/microservices",                                               Prefixed, Configured, Store,  Delete Service,       services::delete_many,       DELETE_MANY;
-        Get,    "/microservices/{serviceId}",                                   Prefixed, Ignored,    Memory, Get Service,          services::get,               GET;
-        Delete, "/microservices/{serviceId}",                                   Prefixed, Ignored,    Store,  Delete Service,       services::delete,            DELETE;
-        Put,    "/microservices/{serviceId}/properties",                        Prefixed, Properties, Store,  Update Service,       services::put_properties,    PUT_PROPERTIES;
-        Post,   "/microservices/{serviceId}/tags",                              Prefixed, Configured, Store,  Create Service,       tags::replace,               REPLACE;
-        Get,    "/microservices/{serviceId}/tags",                              Prefixed, Ignored,    Memory, Get Service,          tags::get,                   GET;
-        Put,    "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Update Service,       tags::put,                   PUT;
-        Delete, "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Delete Service,       tags::delete,                DELETE;
-        Get,    "/microservices/{serviceId}/schemas",                           Prefixed, Ignored,    Store,  Get ServiceSchema,    schemas::list,               LIST;
-        Post,   "/microservices/{serviceId}/schemas",                           Prefixed, Configured, Store,  Create ServiceSchema, schemas::replace,            REPLACE;
-        Get,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Get ServiceSchema,    schemas::get,                GET;
-        Put,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Configured, Store,  Update ServiceSchema, schemas::put,                PUT;
-        Delete, "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Delete ServiceSchema, schemas::delete,             DELETE;
-        Post,   "/dependencies",                                                None,     Configured, Store,  Admin,                dependencies::add,           ADD;
-        Put,    "/dependencies",                                                None,     Configured, Store,  Admin,                dependencies::replace,       REPLACE;
-        Get,    "/microservices/{consumerId}/providers",                        Prefixed, Ignored,    Memory, Get Service,          dependencies::providers,     PROVIDERS;
-        Get,    "/microservices/{providerId}/consumers",                        Prefixed, Ignored,    Memory, Get Service,          dependencies::consumers,     CONSUMERS;
-        Get,    "/instances",                                                   Prefixed, Ignored,    Find,   Get Service,          ready find::find,            FIND;
-        Post,   "/instances/action",                                            None,     Configured, Find,   Get Service,          batch_find::batch_find,      BATCH_FIND;
-        Put,    "/instances/status",                                            None,     Configured, Store,  Update Service,       instances::put_status_where, PUT_STATUS_WHERE;
-        Put,    "/heartbeats",                                                  Prefixed, Configured, Memory, Update Service,       heartbeats::beat_many,       BEAT_MANY;
-        Get,    "/microservices/{serviceId}/instances",                         Prefixed, Ignored,    Find,   Get Service,          find::list,                  LIST;
-        Post,   "/microservices/{serviceId}/instances",                         Prefixed, Instance,   Store,  Create Service,       instances::register,         REGISTER;
-        Get,    "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Find,   Get Service,          find::instance,              INSTANCE;
-        Delete, "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Store,  Delete Service,       instances::unregister,       UNREGISTER;
-        Put,    "/microservices/{serviceId}/instances/{instanceId}/properties", Prefixed, Properties, Store,  Update Service,       instances::put_properties,   PUT_PROPERTIES;
-        Put,    "/microservices/{serviceId}/instances/{instanceId}/status",     Prefixed, Ignored,    Store,  Update Service,       instances::put_status,       PUT_STATUS;
-        Put,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  Prefixed, Ignored,    Memory, Update Service,       ready heartbeats::beat,      BEAT;
-        Post,   "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service,       ready heartbeats::beat,      BEAT_BY_POST;
-        Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Get Service,          socket watch::heartbeat,     HEARTBEAT;
-        Get,    "/microservices/{serviceId}/watcher",                           Prefixed, Ignored,    Memory, Get Service,          socket watch::watch,         WATCH;
+        Get,    "/version",                                                     Bare,     Ignored,    Always, Open,                              ready node::version,         VERSION;
+        Get,    "/health",                                                      Bare,     Ignored,    Always, Open,                              health::health,              HEALTH;
+        Get,    "/health/readiness",                                            None,     Ignored,    Always, Open,                              ready node::readiness,       READINESS;
+        Get,    "/existence",                                                   Prefixed, Ignored,    Memory, Get Service by Query,              existence::existence,        EXISTENCE;
+        Get,    "/microservices",                                               Prefixed, Ignored,    Memory, Get Service,                       services::list,              LIST;
+        Post,   "/microservices",                                               Prefixed, Configured, Store,  Create Service by NewService,      services::create,            CREATE;
+        Delete, "/microservices",                                               Prefixed, Configured, Store,  Delete Service by ServiceIds,      services::delete_many,       DELETE_MANY;
+        Get,    "/microservices/{serviceId}",                                   Prefixed, Ignored,    Memory, Get Service of serviceId,          services::get,               GET;
+        Delete, "/microservices/{serviceId}",                                   Prefixed, Ignored,    Store,  Delete Service of serviceId,       services::delete,            DELETE;
+        Put,    "/microservices/{serviceId}/properties",                        Prefixed, Properties, Store,  Update Service of serviceId,       services::put_properties,    PUT_PROPERTIES;
+        Post,   "/microservices/{serviceId}/tags",                              Prefixed, Configured, Store,  Create Service of serviceId,       tags::replace,               REPLACE;
+        Get,    "/microservices/{serviceId}/tags",                              Prefixed, Ignored,    Memory, Get Service of serviceId,          tags::get,                   GET;
+        Put,    "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Update Service of serviceId,       tags::put,                   PUT;
+        Delete, "/microservices/{serviceId}/tags/{key}",                        Prefixed, Ignored,    Store,  Delete Service of serviceId,       tags::delete,                DELETE;
+        Get,    "/microservices/{serviceId}/schemas",                           Prefixed, Ignored,    Store,  Get ServiceSchema of serviceId,    schemas::list,               LIST;
+        Post,   "/microservices/{serviceId}/schemas",                           Prefixed, Configured, Store,  Create ServiceSchema of serviceId, schemas::replace,            REPLACE;
+        Get,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Get ServiceSchema of serviceId,    schemas::get,                GET;
+        Put,    "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Configured, Store,  Update ServiceSchema of serviceId, schemas::put,                PUT;
+        Delete, "/microservices/{serviceId}/schemas/{schemaId}",                Prefixed, Ignored,    Store,  Delete ServiceSchema of serviceId, schemas::delete,             DELETE;
+        Post,   "/dependencies",                                                None,     Configured, Store,  Admin,                             dependencies::add,           ADD;
+        Put,    "/dependencies",                                                None,     Configured, Store,  Admin,                             dependencies::replace,       REPLACE;
+        Get,    "/microservices/{consumerId}/providers",                        Prefixed, Ignored,    Memory, Get Service of consumerId,         dependencies::providers,     PROVIDERS;
+        Get,    "/microservices/{providerId}/consumers",                        Prefixed, Ignored,    Memory, Get Service of providerId,         dependencies::consumers,     CONSUMERS;
+        Get,    "/instances",                                                   Prefixed, Ignored,    Find,   Get Service by Query,              ready find::find,            FIND;
+        Post,   "/instances/action",                                            None,     Configured, Find,   Get Service by BatchFind,          batch_find::batch_find,      BATCH_FIND;
+        Put,    "/instances/status",                                            None,     Configured, Store,  Update Service by All,             instances::put_status_where, PUT_STATUS_WHERE;
+        Put,    "/heartbeats",                                                  Prefixed, Configured, Memory, Update Service by Heartbeats,      heartbeats::beat_many,       BEAT_MANY;
+        Get,    "/microservices/{serviceId}/instances",                         Prefixed, Ignored,    Find,   Get Service of serviceId,          find::list,                  LIST;
+        Post,   "/microservices/{serviceId}/instances",                         Prefixed, Instance,   Store,  Create Service of serviceId,       instances::register,         REGISTER;
+        Get,    "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Find,   Get Service of serviceId,          find::instance,              INSTANCE;
+        Delete, "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Store,  Delete Service of serviceId,       instances::unregister,       UNREGISTER;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/properties", Prefixed, Properties, Store,  Update Service of serviceId,       instances::put_properties,   PUT_PROPERTIES;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/status",     Prefixed, Ignored,    Store,  Update Service of serviceId,       instances::put_status,       PUT_STATUS;
+        Put,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  Prefixed, Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT;
+        Post,   "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT_BY_POST;
+        Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Get Service of serviceId,          socket watch::heartbeat,     HEARTBEAT;
+        Get,    "/microservices/{serviceId}/watcher",                           Prefixed, Ignored,    Memory, Get Service of serviceId,          socket watch::watch,         WATCH;
     }
     "" {
-        Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,              admin::expiries,             EXPIRIES;
-        Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                 exposition::metrics,         METRICS;
-        Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                 ready exposition::openapi,   OPENAPI;
+        Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,                           admin::expiries,             EXPIRIES;
+        Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
+        Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
     }
 }

@@ -50,16 +50,38 @@ pub enum Load {
     Store,
 }
 
-/// Who may use a route. It is checked when accounts are on.
+/// Who may use a route. `http/access` checks it, before the handler runs, when accounts are on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Permission {
-    /// Anyone, without a token.
+    /// Anyone. A token is not looked at.
     Open,
+    /// Any account.
     Account,
     /// Accounts with the role `admin`.
     Admin,
-    /// Accounts with a role that allows the verb on the resource type.
-    Needs(Verb, Resource),
+    /// Accounts with a role that allows the verb on the resource type, and on all services that the request is about.
+    Needs(Verb, Resource, Target),
+}
+
+/// Which services a request is about. A role with labels allows a request only if it allows each of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A list, or nothing that has labels. The handler leaves out of a list what the caller may not see: `Call::grant`.
+    Listed,
+    /// All services of the tenant: a role with labels is not enough.
+    All,
+    /// The service with the id in this path parameter.
+    Service(&'static str),
+    /// What the query names: `env`, `appId` and `serviceName`, or `serviceId`. Without `env` it is the environment of the consumer.
+    Query,
+    /// The service in the body of a registration.
+    NewService,
+    /// The services whose ids are in the body of a batch deletion.
+    ServiceIds,
+    /// The services and the instances in the body of a batch find.
+    BatchFind,
+    /// The instances in the body of a heartbeat for many.
+    Heartbeats,
 }
 
 /// The API that a path belongs to. It decides where the tenant comes from.

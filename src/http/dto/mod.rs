@@ -4,6 +4,7 @@
 //! that type (`into_…`) returns valid domain values, or 400001: after it, no member is `null`, missing or out of range. The rules
 //! are in [`crate::domain::validate`]. This module does not import routes, actors or the snapshot.
 
+pub mod account;
 pub mod dependency;
 pub mod error;
 pub mod find;

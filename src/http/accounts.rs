@@ -1,0 +1,54 @@
+//! What the handlers of logins, accounts and roles need. It is there only while accounts are on.
+
+use std::sync::Arc;
+
+use actix::prelude::{Handler, Message};
+
+use super::api::Api;
+use super::call::Call;
+use crate::actors::account::AccountActor;
+use crate::actors::mailbox::{Mailbox, Work};
+use crate::actors::registry::messages::WriteReply;
+use crate::config::AddressLookup;
+use crate::domain::quota::AccountQuotas;
+use crate::error::{Code, Error};
+use crate::rbac::hasher::Hasher;
+use crate::rbac::token::Signer;
+
+#[derive(Clone)]
+pub struct AccountApi {
+    pub actor: Mailbox<AccountActor>,
+    pub hasher: Hasher,
+    pub signer: Arc<Signer>,
+    pub quotas: AccountQuotas,
+    /// Where the address of a client is found: failed logins count by it.
+    pub lookups: Arc<[AddressLookup]>,
+    /// Whether `rbac.scope` leaves out services: then most of the API is open, and a failed login says so.
+    pub is_half_open: bool,
+}
+
+impl AccountApi {
+    /// Sends a write to the AccountActor, and waits until reads on this node show the result.
+    pub async fn write<M, T>(&self, api: &Api, message: M) -> Result<T, Error>
+    where
+        AccountActor: Handler<Work<M>>,
+        M: Message<Result = WriteReply<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        api.write_to(&self.actor, message).await
+    }
+
+    /// The address that failed logins of a client count for.
+    pub fn client(&self, call: &Call) -> String {
+        client_address(call.head(), &self.lookups).to_canonical().to_string()
+    }
+
+    /// The error for a login whose name or password is wrong.
+    pub fn wrong_login(&self) -> Error {
+        if self.is_half_open {
+            let detail = "user name or password is wrong; rbac.scope leaves services open, which need no token";
+            return Error::new(Code::WrongUserOrPasswordHalfOpen, detail);
+        }
+        Error::new(Code::WrongUserOrPassword, "")
+    }
+}

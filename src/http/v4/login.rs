@@ -1,0 +1,128 @@
+//! Logins, and what an account may ask about itself.
+
+use std::sync::Arc;
+
+use crate::actors::account::messages::{ChangePassword, LoginFailed};
+use super::accounts::find;
+use crate::domain::account::{Account, AccountLock};
+use crate::domain::event::Revision;
+use crate::domain::shape::Shaped as _;
+use crate::domain::validate::account as valid;
+use crate::error::{Code, Error};
+use crate::http::accounts::AccountApi;
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto;
+use crate::http::dto::account::{Login, PasswordChange, Permissions, Token};
+use crate::http::dto::body;
+use crate::http::reply::Reply;
+use crate::http::spec::{Operation, Success};
+use crate::rbac::signed_in::inactive;
+
+pub const LOG_IN: Operation =
+    Operation::new("accounts", "logIn", "Checks name and password of an account, and makes a token.")
+        .takes(dto::account::Login::SHAPE)
+        .answers(Success::Json(dto::account::Token::SHAPE))
+        .for_own_pages();
+
+pub const SELF_PERMISSIONS: Operation =
+    Operation::new("accounts", "listOwnPermissions", "Lists the permissions of the caller's roles.")
+        .answers(Success::Json(dto::account::Permissions::SHAPE));
+
+pub const CHANGE_PASSWORD: Operation = Operation::new(
+    "accounts",
+    "changePassword",
+    "Changes the password of the caller. An admin may change that of any account.",
+)
+.takes(dto::account::PasswordChange::SHAPE);
+
+/// `POST /v4/token`.
+pub async fn log_in(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let accounts = api.accounts()?;
+    let body: Login = body(call.body())?;
+    let lifetime = valid::token_lifetime(&body.lifetime)?;
+    let address = accounts.client(&call);
+    let wrong = accounts.wrong_login();
+    let (account, _) = checked(&api, accounts, &body.name, &body.password, &address, wrong).await?;
+    let roles: Vec<&str> = account.role_names().collect();
+    let token = accounts.signer.sign(&account, &roles, lifetime, api.clock.unix_seconds())?;
+    Ok(Reply::encoded(&Token { token }))
+}
+
+/// The account with the revision of its last write, if the password is its own. A failure is counted for the name and the address; after a few of them the pair is
+/// locked for a while, also with the right password.
+async fn checked(
+    api: &Api,
+    accounts: &AccountApi,
+    name: &str,
+    password: &str,
+    address: &str,
+    wrong: Error,
+) -> Result<(Arc<Account>, Revision), Error> {
+    let key = AccountLock::key_of(name, address);
+    let look = |api: &Api| {
+        let snapshot = api.reader.load();
+        let lock = snapshot.access.lock(&key).is_some_and(|lock| lock.rejects(api.clock.unix_seconds()));
+        (snapshot.access.account(name).cloned(), lock)
+    };
+    let (mut account, mut is_locked) = look(api);
+    if account.is_none() && !is_locked {
+        // Another node may just have created it.
+        api.freshness.catch_up().await;
+        (account, is_locked) = look(api);
+    }
+    if is_locked {
+        return Err(Error::new(Code::AccountBlocked, ""));
+    }
+    let stored = account.as_ref().map(|(account, _)| &*account.password);
+    let matches = accounts.hasher.verify(stored, password).await?;
+    let Some(found) = account.filter(|_| matches) else {
+        let failed = LoginFailed { account: name.to_owned(), address: address.to_owned() };
+        accounts.write(api, failed).await?;
+        return Err(wrong);
+    };
+    if !found.0.is_active() {
+        return Err(inactive(name));
+    }
+    Ok(found)
+}
+
+/// `GET /v4/self-perms`.
+pub async fn own_permissions(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let caller = call.signed_in()?;
+    let snapshot = api.reader.load_full();
+    let Some((account, _)) = snapshot.access.account(&caller.name) else {
+        return Err(Error::new(Code::Internal, format!("the account '{}' does not exist", caller.name)));
+    };
+    let roles = account.role_names().filter_map(|role| snapshot.access.role(role));
+    let permissions = roles.flat_map(|(role, _)| role.permissions.iter().cloned()).collect();
+    Ok(Reply::encoded(&Permissions { permissions }))
+}
+
+/// `POST /v4/accounts/{name}/password`.
+pub async fn change_password(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let (accounts, caller) = (api.accounts()?, call.signed_in()?);
+    let name = call.param("name");
+    let is_own = *caller.name == *name;
+    if !is_own && !caller.is_admin {
+        let detail = format!("only an admin can change the password of the account '{name}'");
+        return Err(Error::new(Code::Forbidden, detail));
+    }
+    let body: PasswordChange = body(call.body())?;
+    valid::password(&body.password)?;
+    let seen = if is_own {
+        if body.current.is_empty() {
+            return Err(Error::invalid("the current password is empty"));
+        }
+        if body.current == body.password {
+            return Err(Error::new(Code::NewPasswordBad, "the new password equals the current one"));
+        }
+        let (address, wrong) = (accounts.client(&call), Error::new(Code::WrongPassword, ""));
+        checked(&api, accounts, name, &body.current, &address, wrong).await?.1
+    } else {
+        find(&api, name).await?.1
+    };
+    let hash = accounts.hasher.hash(&body.password).await?;
+    accounts.write(&api, ChangePassword { name: name.to_owned(), hash, seen }).await?;
+    Ok(Reply::empty())
+}

@@ -1,0 +1,78 @@
+//! Roles: create, list, read, change and delete them.
+
+use std::sync::Arc;
+
+use crate::actors::account::messages::{CreateRole, DeleteRole, UpdateRole};
+use crate::domain::account::Role;
+use crate::domain::shape::Shaped as _;
+use crate::domain::validate::account as valid;
+use crate::error::{Code, Error};
+use crate::http::api::Api;
+use crate::http::call::Call;
+use crate::http::dto;
+use crate::http::dto::account::{RoleChange, Roles};
+use crate::http::dto::body;
+use crate::http::reply::Reply;
+use crate::http::spec::{Load, Operation, Success};
+
+pub const CREATE: Operation =
+    Operation::new("roles", "createRole", "Creates a role.").takes(crate::domain::account::Role::SHAPE);
+
+pub const LIST: Operation = Operation::new("roles", "listRoles", "Lists all roles.")
+    .answers(Success::Json(dto::account::Roles::SHAPE));
+
+pub const GET: Operation = Operation::new("roles", "readRole", "Returns a role.")
+    .answers(Success::Json(crate::domain::account::Role::SHAPE));
+
+pub const PUT: Operation = Operation::new(
+    "roles",
+    "replaceRolePermissions",
+    "Replaces the permissions of a role. They count at once for all accounts that have the role.",
+)
+.takes(dto::account::RoleChange::SHAPE);
+
+pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a role that no account has.");
+
+/// `POST /v4/roles`.
+pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let role = valid::role(body::<Role>(call.body())?)?;
+    api.accounts()?.write(&api, CreateRole { role }).await?;
+    Ok(Reply::empty())
+}
+
+/// `GET /v4/roles`.
+pub async fn list(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
+    let snapshot = api.reader.load_full();
+    let roles: Vec<Role> = snapshot.access.roles().map(|role| role.as_ref().clone()).collect();
+    let total = i32::try_from(roles.len()).unwrap_or(i32::MAX);
+    api.encoded(Load::Memory, &Roles { total, roles })
+}
+
+/// `GET /v4/roles/{roleName}`.
+pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let name = call.param("roleName");
+    let look = || api.reader.load().access.role(name).cloned();
+    let mut found = look();
+    if found.is_none() {
+        api.freshness.catch_up().await;
+        found = look();
+    }
+    let (role, _) = found.ok_or_else(|| Error::new(Code::RoleNotExists, ""))?;
+    Ok(Reply::encoded(&*role))
+}
+
+/// `PUT /v4/roles/{roleName}`.
+pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let change: RoleChange = body(call.body())?;
+    let permissions = valid::permissions(change.permissions)?;
+    let name = call.param("roleName").to_owned();
+    api.accounts()?.write(&api, UpdateRole { name, permissions }).await?;
+    Ok(Reply::empty())
+}
+
+/// `DELETE /v4/roles/{roleName}`.
+pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let name = call.param("roleName").to_owned();
+    api.accounts()?.write(&api, DeleteRole { name }).await?;
+    Ok(Reply::empty())
+}
