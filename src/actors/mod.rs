@@ -7,18 +7,22 @@
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
 
+pub mod account;
 pub mod beats;
 pub mod contact;
+mod deadline;
 pub mod freshness;
 pub mod goodbyes;
 pub mod hub;
 pub mod lease;
 pub mod lifeline;
 pub mod mailbox;
+mod outcome;
 pub mod peer;
 pub mod registry;
 pub mod retire;
 mod single;
 #[cfg(test)]
 mod tests;
+mod turns;
 pub mod watch;

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use actix::prelude::Arbiter;
 
 use super::rules::ActorRules;
+use crate::actors::account::AccountActor;
+use crate::actors::account::core::AccountCore;
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
@@ -25,6 +27,7 @@ use crate::trouble::Trouble;
 
 pub struct Actors {
     pub registry: Mailbox<RegistryActor>,
+    pub account: Mailbox<AccountActor>,
     pub lease: Mailbox<LeaseActor>,
     pub watch: Mailbox<WatchActor>,
     pub hub: Mailbox<HubActor>,
@@ -45,7 +48,7 @@ pub struct SharedHandles {
 
 /// Starts the actors. They run until the process ends.
 pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, SharedHandles) {
-    let ActorRules { registry, watch, retire, identity, own_beat, owner } = rules;
+    let ActorRules { registry, accounts, watch, retire, identity, own_beat, owner } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
@@ -65,6 +68,13 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         let (freshness, owner) = (freshness.clone(), owner.clone());
         Mailbox::start(&writing, &lifelines, move || {
             RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, registry), owner)
+        })
+    };
+    let account = {
+        let (store, reader, clock, freshness) =
+            (Arc::clone(store), reader.clone(), clock.clone(), freshness.clone());
+        Mailbox::start(&writing, &lifelines, move || {
+            AccountActor::new(AccountCore::new(store, reader, freshness, clock, accounts))
         })
     };
     let lease = LeaseCore {
@@ -106,7 +116,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     };
     let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
     (
-        Actors { registry, lease, watch, hub, peer, retire },
+        Actors { registry, account, lease, watch, hub, peer, retire },
         SharedHandles { reader, freshness, beats, contact, clock, lifelines },
     )
 }

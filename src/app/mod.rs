@@ -89,7 +89,8 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let ProcessRules { version, store, host, port, server, tls, api, actors } = ProcessRules::of(config);
+    let ProcessRules { version, store, host, port, server, tls, access: _, api, actors } =
+        ProcessRules::of(config);
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,

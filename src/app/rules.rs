@@ -3,16 +3,18 @@
 //!
 //! Each section is taken apart with all its fields by name, without `..`, so that a key without a use does not compile.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::actors::account::AccountRules;
 use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RegistryConfig,
-    RetireConfig, SchemaConfig, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
+    Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RbacConfig, RbacScope,
+    RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -34,12 +36,34 @@ pub struct ProcessRules {
     /// Without TLS and the number of connections, which are added later.
     pub server: Settings,
     pub tls: TlsConfig,
+    pub access: AccessRules,
     pub api: ApiRules,
     pub actors: ActorRules,
 }
 
+/// Who may send requests.
+#[derive(Debug)]
+pub enum AccessRules {
+    /// Everybody.
+    Open,
+    /// Accounts: `rbac.enable` is on.
+    Accounts(AccountSetup),
+}
+
+/// What a start with accounts needs.
+#[derive(Debug)]
+pub struct AccountSetup {
+    pub private_key_file: PathBuf,
+    pub public_key_file: PathBuf,
+    /// The requests that need a token.
+    pub scope: RbacScope,
+    /// The password of the account `root` if it does not exist.
+    pub root_password: Option<Secret>,
+}
+
 pub struct ActorRules {
     pub registry: RegistryRules,
+    pub accounts: AccountRules,
     pub watch: WatchRules,
     pub retire: RetireRules,
     /// The instance by which this node registers itself.
@@ -64,6 +88,7 @@ impl ProcessRules {
             service,
             schema,
             quota,
+            rbac,
             heartbeat,
             metrics,
         } = config;
@@ -83,7 +108,26 @@ impl ProcessRules {
         let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
         let HeartbeatConfig { ping_interval } = heartbeat;
         let MetricsConfig { endpoint: has_metrics } = metrics;
-        let QuotaConfig { tenants, services, instances, schemas, schema_bytes, tags, dependencies } = quota;
+        let RbacConfig {
+            enable: has_accounts,
+            private_key_file,
+            public_key_file,
+            release_lock_after,
+            retain_lock_history_for,
+            scope,
+            root_password,
+        } = rbac;
+        let QuotaConfig {
+            tenants,
+            services,
+            instances,
+            schemas,
+            schema_bytes,
+            tags,
+            dependencies,
+            accounts,
+            roles,
+        } = quota;
         let ServerConfig {
             host,
             port,
@@ -104,7 +148,17 @@ impl ProcessRules {
             rate,
         } = server;
 
-        let quotas = Quotas { tenants, services, instances, schemas, schema_bytes, tags, dependencies };
+        let quotas = Quotas {
+            tenants,
+            services,
+            instances,
+            schemas,
+            schema_bytes,
+            tags,
+            dependencies,
+            accounts,
+            roles,
+        };
         let cross_domain = if cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden };
         let shared = SharedServices::new(global_visible, own_environment);
         let preservation = if expiry_guard_preservation { Preservation::On } else { Preservation::Off };
@@ -149,6 +203,11 @@ impl ProcessRules {
             data_center: datacenter.map(data_center),
             registers: if self_register { Registers::Itself } else { Registers::Nothing },
         };
+        let access = if has_accounts {
+            AccessRules::Accounts(AccountSetup { private_key_file, public_key_file, scope, root_password })
+        } else {
+            AccessRules::Open
+        };
         let actors = ActorRules {
             registry: RegistryRules {
                 quotas,
@@ -165,6 +224,11 @@ impl ProcessRules {
                     StoreKind::Etcd(_) => DependencyMode::Queued,
                 },
             },
+            accounts: AccountRules {
+                quotas,
+                release_after: release_lock_after,
+                keep_attempts: retain_lock_history_for,
+            },
             watch: WatchRules { guard, fixed_ttl_seconds, cross_domain },
             retire: RetireRules {
                 services: cron,
@@ -176,7 +240,7 @@ impl ProcessRules {
             own_beat: own_beat(ttl),
             owner: format!("{host_name}-{}", std::process::id()),
         };
-        Self { version, store: kind, host, port, server, tls, api, actors }
+        Self { version, store: kind, host, port, server, tls, access, api, actors }
     }
 }
 

@@ -41,8 +41,9 @@ pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
     AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
-    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RegistryConfig, RetireConfig, SchemaConfig,
-    Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles, TlsVersion,
+    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
+    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles,
+    TlsVersion,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -63,6 +64,7 @@ pub struct Config {
     pub service: ServiceConfig,
     pub schema: SchemaConfig,
     pub quota: QuotaConfig,
+    pub rbac: RbacConfig,
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
 }
@@ -85,6 +87,7 @@ impl Config {
             service: ServiceConfig::read(reader),
             schema: SchemaConfig::read(reader),
             quota: QuotaConfig::read(reader),
+            rbac: RbacConfig::read(reader),
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader),
             server,

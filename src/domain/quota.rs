@@ -19,6 +19,10 @@ pub struct Quotas {
     pub tags: usize,
     /// Most providers of a consumer.
     pub dependencies: usize,
+    /// Most accounts of the registry.
+    pub accounts: usize,
+    /// Most roles of the registry.
+    pub roles: usize,
 }
 
 impl Default for Quotas {
@@ -31,6 +35,8 @@ impl Default for Quotas {
             schema_bytes: 64 << 20,
             tags: 100,
             dependencies: 1_000,
+            accounts: 1_000,
+            roles: 100,
         }
     }
 }
@@ -48,6 +54,16 @@ pub fn check_several(what: &str, limit: usize, current: usize, more: usize) -> R
     let detail =
         format!("no quota to create {what}, max num is {limit}, curNum is {current}, apply num is {more}");
     Err(Error::new(Code::NotEnoughQuota, detail))
+}
+
+/// 400203 unless one more account fits.
+pub fn check_accounts(limit: usize, current: usize) -> Result<(), Error> {
+    check("ACCOUNT", limit, current).map_err(|error| Error { code: Code::AccountQuota, ..error })
+}
+
+/// 400204 unless one more role fits.
+pub fn check_roles(limit: usize, current: usize) -> Result<(), Error> {
+    check("ROLE", limit, current).map_err(|error| Error { code: Code::RoleQuota, ..error })
 }
 
 /// 400100 for `new` bytes that do not fit, because `current` bytes are already held.

@@ -57,6 +57,10 @@ pub const ACCOUNTS: &str = "/cse-sr/accounts/";
 pub const ROLES: &str = "/cse-sr/roles/";
 /// All locks of accounts.
 pub const ACCOUNT_LOCKS: &str = "/cse-sr/account-locks/";
+/// That every role has the permission for `config`.
+pub const ROLES_MIGRATED: &str = "/cse-sr/role-migrated";
+/// The counts of failed logins. Only nodes of this server read them.
+pub const LOGINS: &str = "/service-center/logins/";
 /// Which accounts have a role: keys without values.
 const ACCOUNTS_BY_ROLE: &str = "/cse-sr/idx-role-account/";
 
@@ -78,7 +82,14 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
         is_ranged: true,
         keys: &[
             &READ_MODEL,
-            &[SCHEMA_CONTENTS, OLD_SCHEMAS, ACCOUNTS_BY_ROLE, "/cse-sr/bookmarks/", SERVER_RECORD],
+            &[
+                SCHEMA_CONTENTS,
+                OLD_SCHEMAS,
+                ACCOUNTS_BY_ROLE,
+                ROLES_MIGRATED,
+                "/cse-sr/bookmarks/",
+                SERVER_RECORD,
+            ],
         ],
     },
     NeededKeys {
@@ -86,7 +97,7 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
         is_ranged: false,
         keys: &[&[DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK]],
     },
-    NeededKeys { prefix: "/service-center/", is_ranged: true, keys: &[&["/service-center/nodes/"]] },
+    NeededKeys { prefix: "/service-center/", is_ranged: true, keys: &[&["/service-center/nodes/", LOGINS]] },
 ];
 
 pub fn service(tenant: &Tenant, id: &str) -> Key {
@@ -260,6 +271,11 @@ pub fn account_by_role(role: &str, account: &str) -> Key {
 /// The lock with the key `<account>::<address>`.
 pub fn account_lock(key: &str) -> Key {
     format!("{ACCOUNT_LOCKS}{key}").into()
+}
+
+/// The count of failed logins with the key `<account>::<address>`.
+pub fn failed_logins(key: &str) -> Key {
+    format!("{LOGINS}{key}").into()
 }
 
 /// The prefix of all service documents of a tenant.
@@ -452,7 +468,8 @@ mod tests {
         check(&account("root"), &Subject::Account("root".into()));
         check(&role("admin"), &Subject::Role("admin".into()));
         check(&account_lock("a/b::::1"), &Subject::AccountLock("a/b::::1".into()));
-        assert!(is_needed(&account_by_role("admin", "root")));
+        assert!(is_needed(&account_by_role("admin", "root")) && is_needed(&failed_logins("a::1")));
+        assert_eq!(parse(ROLES_MIGRATED), Subject::Unread);
     }
 
     #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::config::{
-    AddressLookup, Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, RateConfig, Sources, StoreKind,
-    TlsVersion, ValueOrigin, WebOrigin, reference,
+    AddressLookup, Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, RateConfig, RbacScope, Sources,
+    StoreKind, TlsVersion, ValueOrigin, WebOrigin, reference,
 };
 
 /// A working directory, and what the process is started with in it.
@@ -694,7 +694,7 @@ fn all_mistakes_at_once() {
         .env("SERVER_REQUEST_TIMEOUT", "60")
         .file(".env", "METRICS_ENABLE=perhaps\n")
         .app_conf("httpport = 99999\nthis is no setting\nlog_format = xml\n")
-        .app_yaml("server:\n  host: 10.0.0.1:30100\nregistry:\n  kind: mongo\n  schema:\n    retire:\n      cron: '* * *'\nrbac:\n  enable: true\n");
+        .app_yaml("server:\n  host: 10.0.0.1:30100\nregistry:\n  kind: mongo\n  schema:\n    retire:\n      cron: '* * *'\nrbac:\n  scope: services,role\n");
     let mistakes = setup.mistakes();
     for parts in [
         ["flag --quota.cap.tag.limit", "\"many\"", "whole number"].as_slice(),
@@ -706,7 +706,7 @@ fn all_mistakes_at_once() {
         &["conf/app.yaml line 2: server.host", "server.port"],
         &["conf/app.yaml line 4: registry.kind", "mongo", "embedded_etcd"],
         &["conf/app.yaml line 7: registry.schema.retire.cron", "* * *", "five fields"],
-        &["conf/app.yaml line 9: rbac.enable", "access control is not implemented yet"],
+        &["conf/app.yaml line 9: rbac.scope", "no type of resources services;", "service/schema"],
     ] {
         assert_contains(&mistakes, parts);
     }
@@ -813,10 +813,54 @@ fn what_is_not_implemented_is_said() {
     let setup = shipped()
         .file("conf/syncer.yaml", SHIPPED_SYNCER.replace("enableOnStart: false", "enableOnStart: true"));
     assert_one(&setup.warnings(), &["conf/syncer.yaml line 3", "not implemented yet"]);
-    for (conf, part) in [("rbac_enabled = true", "rbac.enable"), ("ssl.mode = 1", "ssl.enable")] {
-        assert_one(&Setup::new().app_conf(conf).mistakes(), &["conf/app.conf line 1", part]);
+    let mistakes = Setup::new().app_conf("ssl.mode = 1").mistakes();
+    assert_one(&mistakes, &["conf/app.conf line 1", "ssl.enable"]);
+}
+
+#[test]
+fn accounts_and_roles() {
+    let plain = Setup::new().config().rbac;
+    assert!(!plain.enable && plain.root_password.is_none());
+    assert_eq!(plain.scope, RbacScope::All);
+    assert_eq!((plain.release_lock_after.as_secs(), plain.retain_lock_history_for.as_secs()), (900, 1200));
+    let old = Setup::new()
+        .app_conf(
+            "rbac_enabled = true\nrbac_rsa_private_key_file = a.pem\nrbac_rsa_public_key_file = b.pem\n",
+        )
+        .config()
+        .rbac;
+    assert!(old.enable);
+    assert_eq!((old.private_key_file, old.public_key_file), ("a.pem".into(), "b.pem".into()));
+    let scope = |text: &str| Setup::new().flag("rbac.scope", text).config().rbac.scope;
+    assert_eq!(scope("service, *"), RbacScope::All);
+    assert_eq!(scope("service,role"), RbacScope::Types(vec!["account", "role", "service"]));
+    assert!(scope("").covers("role") && !scope("").covers("service"));
+    let empty = Setup::new().flag("rbac.enable", "true").flag("rbac.publicKeyFile", "");
+    assert_one(&empty.mistakes(), &["rbac.publicKeyFile", "PEM"]);
+    let quotas = Setup::new().env("QUOTA_ACCOUNT", "7").env("QUOTA_ROLE", "3").config().quota;
+    assert_eq!((quotas.accounts, quotas.roles), (7, 3));
+}
+
+#[test]
+fn the_first_password_of_root_is_never_shown() {
+    for setup in [
+        Setup::new().env("SC_INIT_ROOT_PASSWORD", "Hidden#Pwd1"),
+        Setup::new().file(".env", "SC_INIT_ROOT_PASSWORD=Hidden#Pwd1\n"),
+    ] {
+        let setup = setup.flag("rbac.enable", "true");
+        let config = setup.config();
+        assert_eq!(config.rbac.root_password.as_ref().map(|secret| secret.reveal()), Some("Hidden#Pwd1"));
+        assert!(!format!("{config:?}").contains("Hidden"), "{config:?}");
+        let loaded = setup.load();
+        assert!(!format!("{loaded:?}").contains("Hidden"), "{loaded:?}");
+        let (_, out, err) = run(&setup, &["check-config", "--rbac.enable=true"]);
+        assert!(
+            out.contains("rbac.enable = true") && !format!("{out}{err}").contains("Hidden"),
+            "{out}{err}"
+        );
     }
-    assert_one(&Setup::new().env("RBAC_ENABLE", "1").mistakes(), &["RBAC_ENABLE"]);
+    let none = Setup::new().env("SC_INIT_ROOT_PASSWORD", "").config();
+    assert_eq!(none.rbac.root_password, None);
 }
 
 #[test]
@@ -1081,7 +1125,7 @@ fn commands() {
     assert_eq!(err.lines().count(), 1, "{err}");
     assert!(err.contains("warning: conf/app.conf line 2: htpaddr"), "{err}");
 
-    let (next, _, err) = run(&setup, &["check-config", "--httpport=x", "--rbac.enable=true"]);
+    let (next, _, err) = run(&setup, &["check-config", "--httpport=x", "--rbac.enable=maybe"]);
     assert!(matches!(next, Started::Exit(64)));
     assert!(err.contains("flag --httpport: server.port = \"x\"") && err.contains("rbac.enable"), "{err}");
     assert!(err.contains("2 mistake"), "{err}");

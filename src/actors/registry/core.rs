@@ -9,15 +9,16 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 
 use super::batcher::Batcher;
-use super::deadline::Deadline;
 use super::dependency_waiting::WaitingDependencies;
 use super::lease_pool::LeasePool;
-use super::messages::{Author, Committed};
+use super::messages::Author;
 use super::rules::RegistryRules;
 use super::schema_text_table::SchemaTextTable;
-use super::turns::{WriteTurn, WriteTurns};
+use crate::actors::deadline::Deadline;
 use crate::actors::freshness::{Behind, Freshness};
+pub(super) use crate::actors::outcome::{committed, store_error, unchanged};
 use crate::actors::single::commit_alone;
+use crate::actors::turns::{WriteTurn, WriteTurns};
 use crate::cache::snapshot::QuotaUsage;
 use crate::cache::{InstanceEntry, ServiceView, SnapshotReader};
 use crate::clock::Clock;
@@ -25,7 +26,6 @@ use crate::domain::event::Revision;
 use crate::domain::quota;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics;
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// How long a read waits for its turn. A request waits 5 s for its answer, so a read that begins later would be in vain.
@@ -248,30 +248,4 @@ pub(super) fn registry_is_closed() -> Error {
         Code::Forbidden,
         "only a node of the registry writes the registry's own service and its instances",
     )
-}
-
-/// The error for the client when the store fails.
-pub(super) fn store_error(error: &StoreError) -> Error {
-    match error {
-        StoreError::Aborted { message, .. } if error.is_final() => {
-            Error::new(Code::Internal, message.clone())
-        }
-        StoreError::Aborted { reason: Reason::Busy, message } => {
-            metrics::REFUSED_FOR_LOAD.add(1);
-            Error::new(Code::Overloaded, message.clone())
-        }
-        StoreError::Aborted { message, .. } | StoreError::Unknown { message } => {
-            Error::new(Code::Unavailable, message.clone())
-        }
-    }
-}
-
-/// The answer to a committed write.
-pub(super) fn committed<T>(value: T, outcome: &TxnOutcome) -> Committed<T> {
-    Committed { value, revision: outcome.changed.then_some(outcome.revision) }
-}
-
-/// The answer when nothing was written.
-pub(super) fn unchanged<T>(value: T) -> Committed<T> {
-    Committed { value, revision: None }
 }

@@ -6,7 +6,6 @@
 
 mod batcher;
 pub mod core;
-mod deadline;
 mod dependencies;
 mod dependency_cleanup;
 mod dependency_queue;
@@ -27,7 +26,6 @@ mod services;
 mod tags;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::rc::Rc;
 use std::time::Duration;

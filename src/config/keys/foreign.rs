@@ -19,17 +19,9 @@ const fn silent(name: &'static str, effect: &'static str) -> Key {
 
 /// Keys with a message, or with a name of their own in `app.conf` or the environment.
 pub(crate) static KEYS: &[Key] = &[
-    Key::new("rbac.enable", Kind::Switch, "false", "Accounts and roles.").old("rbac_enabled").shipped(&["false"]).standing(
-        Standing::Refused(
-            "access control is not implemented yet, and the registry must not run open if access control is requested; \
-             write false, and protect the port by other means",
-        ),
-    ),
-    silent("rbac.privateKeyFile", "Signs tokens.").old("rbac_rsa_private_key_file"),
-    silent("rbac.publicKeyFile", "Verifies tokens.").old("rbac_rsa_public_key_file"),
-    Key::new("ssl.mode", Kind::Switch, "0", "The name of ssl.enable before 2.1.").old("ssl.mode").standing(
-        Standing::Refused("this key is not read; since 2.1 its name is ssl.enable"),
-    ),
+    Key::new("ssl.mode", Kind::Switch, "0", "The name of ssl.enable before 2.1.")
+        .old("ssl.mode")
+        .standing(Standing::Refused("this key is not read; since 2.1 its name is ssl.enable")),
     Key::new("ssl.client.minVersion", Kind::Text, "", "The lowest TLS version of outgoing connections.")
         .old("ssl_client_min_version")
         .shipped(&["TLSv1.2", "TLSv1.3"])
@@ -39,7 +31,9 @@ pub(crate) static KEYS: &[Key] = &[
         .standing(Standing::Without("outgoing connections use every suite with forward secrecy")),
     Key::new("sync.enableOnStart", Kind::Switch, "false", "Synchronizes the registries of several regions.")
         .shipped(&["false"])
-        .standing(Standing::Without("synchronization with other regions is not implemented yet; nothing is sent or received")),
+        .standing(Standing::Without(
+            "synchronization with other regions is not implemented yet; nothing is sent or received",
+        )),
     Key::new("server.turbo", Kind::Switch, "false", "A second, faster REST server.")
         .standing(Standing::Without("there is no second server; clients of its port must use server.port")),
     Key::new("server.pprof.mode", Kind::Switch, "0", "The profiling pages of Go.")
@@ -55,12 +49,21 @@ pub(crate) static KEYS: &[Key] = &[
         .old("enable_cache")
         .shipped(&["1"])
         .standing(Standing::Without("reads always come from memory, and events are always pushed")),
-    silent("registry.cache.ttl", "How often caches are rebuilt. Not needed here.").old("cache_ttl").env("CACHE_TTL"),
-    silent("registry.etcd.compact.indexDelta", "Revisions that the embedded etcd keeps.").old("compact_index_delta"),
-    silent("registry.etcd.compact.interval", "Has no effect on a remote etcd, in the reference neither.").old("compact_interval"),
-    Key::new("registry.service.clearEnable", Kind::Switch, "false", "The switch of the clean-up job before 2.1.")
-        .shipped(&["false"])
-        .standing(Standing::Without("this key is not read; since 2.1 the keys are registry.service.retire.*")),
+    silent("registry.cache.ttl", "How often caches are rebuilt. Not needed here.")
+        .old("cache_ttl")
+        .env("CACHE_TTL"),
+    silent("registry.etcd.compact.indexDelta", "Revisions that the embedded etcd keeps.")
+        .old("compact_index_delta"),
+    silent("registry.etcd.compact.interval", "Has no effect on a remote etcd, in the reference neither.")
+        .old("compact_interval"),
+    Key::new(
+        "registry.service.clearEnable",
+        Kind::Switch,
+        "false",
+        "The switch of the clean-up job before 2.1.",
+    )
+    .shipped(&["false"])
+    .standing(Standing::Without("this key is not read; since 2.1 the keys are registry.service.retire.*")),
     Key::new("log.accessEnable", Kind::Switch, "false", "The access log.")
         .old("enable_access_log")
         .shipped(&["false"])
@@ -88,9 +91,8 @@ pub(crate) static KEYS: &[Key] = &[
         .standing(Standing::Without("tracing is not implemented yet; no trace is written")),
     silent("tracing.zipkin.collector.path", "The file of traces.").env("TRACING_FILE_PATH"),
     silent("tracing.zipkin.collector.endpoint", "The server of traces.").env("TRACING_SERVER_ADDRESS"),
-    silent("tracing.zipkin.sampler.rate", "The share of requests that is traced.").env("TRACING_SIMPLER_RATE"),
-    silent("quota.cap.account.limit", "The number of accounts.").env("QUOTA_ACCOUNT"),
-    silent("quota.cap.role.limit", "The number of roles.").env("QUOTA_ROLE"),
+    silent("tracing.zipkin.sampler.rate", "The share of requests that is traced.")
+        .env("TRACING_SIMPLER_RATE"),
 ];
 
 /// Beginnings of names that the reference or its other programs read, in lower case. They are ignored.
@@ -101,7 +103,6 @@ pub(crate) const PREFIXES: &[&str] = &[
     "heartbeat.timeout",
     "heartbeat.workernum",
     "quota.cap.rule",
-    "rbac.",
     "register.fastregistration.",
     "registry.fastregistration.",
     "registry.mongo.",

@@ -307,6 +307,34 @@ groups! {
             "How many providers a consumer may have. Each change writes the whole list, so its cost grows with the list. \
              Services call far fewer.")
             .env("QUOTA_DEPENDENCY").standing(Standing::Ours);
+        QUOTA_ACCOUNT = Key::new("quota.cap.account.limit", Kind::Integer(0, u64::MAX), "1000",
+            "How many accounts the registry may hold, root included.")
+            .env("QUOTA_ACCOUNT").shipped(&["1000"]);
+        QUOTA_ROLE = Key::new("quota.cap.role.limit", Kind::Integer(0, u64::MAX), "100",
+            "How many roles the registry may hold, admin and developer included.")
+            .env("QUOTA_ROLE").shipped(&["100"]);
+    }
+    "Accounts and roles" {
+        RBAC_ENABLE = Key::new("rbac.enable", Kind::Switch, "false",
+            "Requests need a token, which an account gets with its password. Needs a key pair, see below. If no account root \
+             exists, it gets the password of the variable SC_INIT_ROOT_PASSWORD, and the role admin.")
+            .old("rbac_enabled").shipped(&["false"]);
+        RBAC_PRIVATE_KEY_FILE = Key::new("rbac.privateKeyFile", Kind::Text, "./private.key",
+            "The RSA private key (PEM) that signs tokens. All nodes of a cluster need the same pair of keys.")
+            .old("rbac_rsa_private_key_file").shipped(&["./private.key"]);
+        RBAC_PUBLIC_KEY_FILE = Key::new("rbac.publicKeyFile", Kind::Text, "./public.key",
+            "The public key (PEM) of this pair. It verifies tokens.")
+            .old("rbac_rsa_public_key_file").shipped(&["./public.key"]);
+        RBAC_RELEASE_LOCK_AFTER = Key::new("rbac.releaseLockAfter", Kind::Duration(SECOND, DAY), "15m",
+            "How long logins with the name of an account are rejected from an address from which too many have failed.")
+            .shipped(&["15m"]);
+        RBAC_RETAIN_LOCK_HISTORY_FOR = Key::new("rbac.retainLockHistoryFor", Kind::Duration(SECOND, DAY), "20m",
+            "How long a failed login is listed in /v4/account-locks.")
+            .shipped(&["20m"]);
+        RBAC_SCOPE = Key::new("rbac.scope", Kind::List, "*",
+            "The types of resources whose requests need a token: some of account, config, governance, ops, role, service, \
+             service/schema. account and role always need one. *: all requests.")
+            .shipped(&["*"]);
     }
     "Heartbeats by websocket, and metrics" {
         PING_INTERVAL = Key::new("heartbeat.websocket.pingInterval", Kind::Duration(SECOND, HOUR), "30s",

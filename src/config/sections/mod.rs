@@ -6,6 +6,7 @@
 
 mod instance;
 mod log;
+mod rbac;
 mod registry;
 mod server;
 mod service;
@@ -13,6 +14,7 @@ mod tls;
 
 pub use instance::{Datacenter, InstanceConfig};
 pub use log::{LogConfig, LogFile, LogFormat};
+pub use rbac::{RbacConfig, RbacScope};
 pub use registry::{EtcdConfig, EtcdTls, RegistryConfig, Secret, StoreKind};
 pub use server::{AddressLookup, HeartbeatConfig, MetricsConfig, RateConfig, ServerConfig};
 pub use service::{QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};

@@ -14,6 +14,10 @@ use super::tls::TlsConfig;
 pub struct Secret(String);
 
 impl Secret {
+    pub(super) fn new(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text itself. Do not show it.
     pub fn reveal(&self) -> &str {
         &self.0

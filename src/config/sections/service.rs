@@ -69,6 +69,10 @@ pub struct QuotaConfig {
     pub tags: usize,
     /// Providers of a consumer.
     pub dependencies: usize,
+    /// Accounts of the registry.
+    pub accounts: usize,
+    /// Roles of the registry.
+    pub roles: usize,
 }
 
 impl QuotaConfig {
@@ -83,6 +87,8 @@ impl QuotaConfig {
             schema_bytes: limit(&table::QUOTA_SCHEMA_BYTES),
             tags: limit(&table::QUOTA_TAG),
             dependencies: limit(&table::QUOTA_DEPENDENCY),
+            accounts: limit(&table::QUOTA_ACCOUNT),
+            roles: limit(&table::QUOTA_ROLE),
         }
     }
 }

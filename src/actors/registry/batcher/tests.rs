@@ -244,7 +244,7 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     };
     let refused = refused.unwrap_err();
     assert!(matches!(refused, StoreError::Aborted { reason: Reason::Busy, .. }), "{refused:?}");
-    let told = crate::actors::registry::core::store_error(&refused);
+    let told = crate::actors::outcome::store_error(&refused);
     assert_eq!(told.code, crate::error::Code::Overloaded, "the store has not failed");
     assert_eq!(accepted, MAX_WAITING + (1 + 17 + 33 + 49 + 65 + 81 + 97 + 113));
     store.open(Call::Batch);

@@ -1,0 +1,75 @@
+//! AccountActor: does every write of accounts, roles and locks of accounts.
+//!
+//! Each operation is an async function over [`core::AccountCore`]. All operations run on the actor's thread. Exact checks are
+//! compares inside the store's transaction. Nodes of the original server write the same keys, and read what is written here.
+
+mod accounts;
+pub mod core;
+pub mod messages;
+mod roles;
+
+use std::rc::Rc;
+
+use actix::prelude::{Actor, Context, Handler, ResponseFuture};
+
+pub use self::core::AccountRules;
+
+use self::core::AccountCore;
+use self::messages::{
+    ChangePassword, CreateAccount, CreateRole, DeleteAccount, DeleteRole, MigrateRoles, PasswordChange,
+    UpdateAccount, UpdateRole,
+};
+use super::mailbox::{Resident, Work};
+use super::registry::messages::WriteReply;
+use crate::metrics::Depth;
+
+pub const MAILBOX: usize = 512;
+static DEPTH: Depth = Depth::new("AccountActor");
+
+pub struct AccountActor {
+    core: Rc<AccountCore>,
+}
+
+impl AccountActor {
+    pub fn new(core: Rc<AccountCore>) -> Self {
+        Self { core }
+    }
+}
+
+impl Resident for AccountActor {
+    const MAILBOX: usize = MAILBOX;
+    const DEPTH: &'static Depth = &DEPTH;
+}
+
+impl Actor for AccountActor {
+    type Context = Context<Self>;
+}
+
+/// Makes the handler of each message run its operation, in the place of the message.
+macro_rules! operations {
+    ($($message:ident => $operation:path => $reply:ty,)*) => {$(
+        impl Handler<Work<$message>> for AccountActor {
+            type Result = ResponseFuture<$reply>;
+
+            fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
+                let Work { message, place } = work;
+                let operation = $operation(Rc::clone(&self.core), message);
+                Box::pin(async move {
+                    let _place = place;
+                    operation.await
+                })
+            }
+        }
+    )*};
+}
+
+operations! {
+    CreateAccount => accounts::create => WriteReply<()>,
+    UpdateAccount => accounts::update => WriteReply<()>,
+    DeleteAccount => accounts::delete => WriteReply<()>,
+    ChangePassword => accounts::change_password => WriteReply<PasswordChange>,
+    CreateRole => roles::create => WriteReply<()>,
+    UpdateRole => roles::update => WriteReply<()>,
+    DeleteRole => roles::delete => WriteReply<()>,
+    MigrateRoles => roles::migrate => WriteReply<()>,
+}
