@@ -96,7 +96,7 @@ pub const BANNED: &str = "banned";
 
 impl Account {
     /// The names of the account's roles. Documents of old releases have one in `role`.
-    pub fn role_names(&self) -> impl Iterator<Item = &str> {
+    pub fn role_names(&self) -> impl Iterator<Item = &str> + Clone {
         let old = Some(&self.role).filter(|role| self.roles.is_empty() && !role.is_empty());
         self.roles.iter().chain(old).map(String::as_str)
     }

@@ -6,21 +6,21 @@ use actix::prelude::{Handler, Message};
 
 use super::api::Api;
 use super::call::Call;
+use super::client_address::client_address;
 use crate::actors::account::AccountActor;
 use crate::actors::mailbox::{Mailbox, Work};
 use crate::actors::registry::messages::WriteReply;
 use crate::config::AddressLookup;
-use crate::domain::quota::AccountQuotas;
 use crate::error::{Code, Error};
-use crate::rbac::hasher::Hasher;
-use crate::rbac::token::Signer;
+use crate::rbac::{Hasher, Signer};
 
 #[derive(Clone)]
 pub struct AccountApi {
     pub actor: Mailbox<AccountActor>,
     pub hasher: Hasher,
-    pub signer: Arc<Signer>,
-    pub quotas: AccountQuotas,
+    pub signer: Signer,
+    /// Most accounts of the registry.
+    pub most_accounts: usize,
     /// Where the address of a client is found: failed logins count by it.
     pub lookups: Arc<[AddressLookup]>,
     /// Whether `rbac.scope` leaves out services: then most of the API is open, and a failed login says so.

@@ -11,7 +11,7 @@ use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
-use crate::actors::mailbox::{Mailbox, Refused, Work, ask_if_free, tell};
+use crate::actors::mailbox::{Mailbox, Refused, Resident, Work, ask_if_free, tell};
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::WriteReply;
 use crate::actors::watch::WatchActor;
@@ -23,6 +23,7 @@ use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::error::{Code, Error};
+use crate::http::accounts::AccountApi;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
@@ -52,6 +53,8 @@ pub struct Api {
     pub openapi: Bytes,
     pub clock: Clock,
     pub rules: ApiRules,
+    /// `None` while accounts are off.
+    pub accounts: Option<AccountApi>,
 }
 
 /// The configuration that handlers need.
@@ -89,6 +92,11 @@ pub enum MetricsEndpoint {
 }
 
 impl Api {
+    /// What the routes of accounts need. They are served only while accounts are on.
+    pub fn accounts(&self) -> Result<&AccountApi, Error> {
+        self.accounts.as_ref().ok_or_else(|| Error::new(Code::Internal, "accounts are off"))
+    }
+
     /// Sends a write to the RegistryActor, and waits until reads on this node show the result.
     pub async fn write<M, T>(&self, message: M) -> Result<T, Error>
     where
@@ -96,7 +104,18 @@ impl Api {
         M: Message<Result = WriteReply<T>> + Send + 'static,
         T: Send + 'static,
     {
-        let reply = self.ask_registry(message).await??;
+        self.write_to(&self.registry, message).await
+    }
+
+    /// As [`Self::write`], for any actor that writes.
+    pub async fn write_to<A, M, T>(&self, actor: &Mailbox<A>, message: M) -> Result<T, Error>
+    where
+        A: Resident + Handler<Work<M>>,
+        M: Message<Result = WriteReply<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        // A full mailbox is an error at once: a client that waited for a place would learn only after 5 s that the node is busy.
+        let reply = ask_if_free(actor, message, WRITE_LIMIT).await.map_err(refused)??;
         if let Some(revision) = reply.revision
             && tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err()
         {

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 use actix_http::RequestHead;
 use actix_http::header::{HeaderMap, HeaderName};
@@ -17,7 +18,9 @@ use super::query::{Query, is_true};
 use super::reply::Reply;
 use super::spec::Surface;
 use crate::domain::Tenant;
-use crate::error::Error;
+use crate::error::{Code, Error};
+use crate::rbac::Grant;
+use crate::rbac::signed_in::SignedIn;
 
 /// The service id of the consumer that sends the request.
 pub const X_CONSUMER_ID: HeaderName = HeaderName::from_static("x-consumerid");
@@ -87,11 +90,33 @@ pub struct Call {
     tenant: Tenant,
     body: Bytes,
     query: OnceCell<Query>,
+    caller: Option<Arc<SignedIn>>,
+    grant: Grant,
 }
 
 impl Call {
     pub(super) fn new(request: HttpRequest, matched: Matched, tenant: Tenant, body: Bytes) -> Self {
-        Self { request, matched, tenant, body, query: OnceCell::new() }
+        Self { request, matched, tenant, body, query: OnceCell::new(), caller: None, grant: Grant::All }
+    }
+
+    /// Notes who sends the request, and what the caller may see. [`super::access`] decides it.
+    pub(super) fn admit(&mut self, caller: Option<Arc<SignedIn>>, grant: Grant) {
+        (self.caller, self.grant) = (caller, grant);
+    }
+
+    /// The account that sends the request. 401204 if the route is open to requests without an account.
+    pub fn signed_in(&self) -> Result<&Arc<SignedIn>, Error> {
+        self.caller.as_ref().ok_or_else(|| Error::new(Code::NoAuthHeader, ""))
+    }
+
+    /// The account that sends the request, if its route needs one.
+    pub fn caller(&self) -> Option<&Arc<SignedIn>> {
+        self.caller.as_ref()
+    }
+
+    /// What the answer may show of a list. Without accounts: everything.
+    pub fn grant(&self) -> &Grant {
+        &self.grant
     }
 
     /// Method, URI and headers as the client sent them.

@@ -3,9 +3,12 @@
 //! Invariant: this layer translates and has no rules. `domain` decides what is valid, and the actors decide what is stored. A
 //! handler reads snapshots and sends messages to actors. It never accesses the store.
 
+pub mod access;
+pub mod accounts;
 pub mod answer_memory;
 pub mod api;
 pub mod call;
+pub mod client_address;
 pub mod dto;
 pub mod escape;
 pub mod middleware;

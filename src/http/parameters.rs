@@ -10,6 +10,8 @@ pub const PATH_PARAMETERS: &[(&str, &str)] = &[
     ("schemaId", "The id of a schema, unique in its service."),
     ("key", "The name of a tag. `DELETE` takes several names, separated by commas."),
     ("consumerId", "The id of the service whose providers are listed."),
+    ("name", "The name of an account."),
+    ("roleName", "The name of a role."),
     ("providerId", "The id of the service whose consumers are listed."),
 ];
 

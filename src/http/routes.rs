@@ -1,4 +1,4 @@
-//! All routes of the server, on one screen.
+//! All routes of the server. They fit on one screen.
 //!
 //! The columns are: method, path (after the prefix of its block), spelling in the API v3, body, load, permission, handler,
 //! description for OpenAPI. [`super::spec`] explains their values. `CONTRIBUTING.md` shows how to add a route. The order of the
@@ -9,8 +9,8 @@ use super::call::Answer;
 use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::{
-    admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, node,
-    schemas, services, tags, watch,
+    accounts, admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, login, node,
+    roles, schemas, services, tags, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -55,11 +55,11 @@ macro_rules! operation {
 }
 
 macro_rules! routes {
-    ($($prefix:literal { $(
+    ($table:ident: $($prefix:literal { $(
         $method:ident, $path:literal, $v3:ident, $body:ident, $load:ident, $($permission:ident)+,
         $first:ident $(::$second:ident)? $($module:ident::$function:ident)?, $operation:ident;
     )+ })+) => {
-        pub static ROUTES: &[Route<Api>] = &[$($(route(
+        static $table: &[Route<Api>] = &[$($(route(
             Method::$method,
             concat!($prefix, $path),
             V3::$v3,
@@ -72,7 +72,24 @@ macro_rules! routes {
     };
 }
 
+/// The routes, with those of accounts if there are accounts. Without, their paths are 404.
+pub fn table(accounts: Accounts) -> impl Iterator<Item = &'static Route<Api>> + Clone {
+    let of_accounts = match accounts {
+        Accounts::On => ACCOUNT_ROUTES,
+        Accounts::Off => &[],
+    };
+    ROUTES.iter().chain(of_accounts)
+}
+
+/// Whether `rbac.enable` is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accounts {
+    On,
+    Off,
+}
+
 routes! {
+    ROUTES:
     "/v4/{project}/registry" {
         Get,    "/version",                                                     Bare,     Ignored,    Always, Open,                              ready node::version,         VERSION;
         Get,    "/health",                                                      Bare,     Ignored,    Always, Open,                              health::health,              HEALTH;
@@ -116,5 +133,26 @@ routes! {
         Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,                           admin::expiries,             EXPIRIES;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
+    }
+}
+
+routes! {
+    ACCOUNT_ROUTES:
+    "/v4" {
+        Post,   "/token",                    None, Configured, Store,  Open,           login::log_in,          LOG_IN;
+        Get,    "/self-perms",               None, Ignored,    Memory, Account,        login::own_permissions, SELF_PERMISSIONS;
+        Get,    "/accounts",                 None, Ignored,    Memory, Get Account,    accounts::list,         LIST;
+        Post,   "/accounts",                 None, Configured, Store,  Create Account, accounts::create,       CREATE;
+        Post,   "/accounts/batch-create",    None, Configured, Store,  Create Account, accounts::create_many,  CREATE_MANY;
+        Get,    "/accounts/{name}",          None, Ignored,    Memory, Get Account,    accounts::get,          GET;
+        Put,    "/accounts/{name}",          None, Configured, Store,  Update Account, accounts::put,          PUT;
+        Delete, "/accounts/{name}",          None, Ignored,    Store,  Delete Account, accounts::delete,       DELETE;
+        Post,   "/accounts/{name}/password", None, Configured, Store,  Account,        login::change_password, CHANGE_PASSWORD;
+        Get,    "/account-locks",            None, Ignored,    Memory, Get Account,    accounts::locks,        LOCKS;
+        Get,    "/roles",                    None, Ignored,    Memory, Get Role,       roles::list,            LIST;
+        Post,   "/roles",                    None, Configured, Store,  Create Role,    roles::create,          CREATE;
+        Get,    "/roles/{roleName}",         None, Ignored,    Memory, Get Role,       roles::get,             GET;
+        Put,    "/roles/{roleName}",         None, Configured, Store,  Update Role,    roles::put,             PUT;
+        Delete, "/roles/{roleName}",         None, Ignored,    Store,  Delete Role,    roles::delete,          DELETE;
     }
 }

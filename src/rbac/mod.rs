@@ -9,6 +9,7 @@ pub mod key_pair;
 pub mod password;
 pub mod permissions;
 pub mod resource;
+pub mod signed_in;
 pub mod token;
 
 pub use attempts::{Attempts, LockStatus};

@@ -5,7 +5,7 @@
 //! services the request is about.
 //!
 //! Everything is decided from the snapshot. If the snapshot may lack an account or a service that another node has just
-//! written, the denial says so, and the dispatcher tries once more with a current snapshot.
+//! written, the dispatcher tries once more with a current snapshot.
 
 mod targets;
 mod tokens;
@@ -22,25 +22,26 @@ use super::spec::{Permission, Surface};
 use crate::actors::freshness::Freshness;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
-use crate::config::AccessScope;
+use crate::config::RbacScope;
 use crate::domain::account::ADMIN;
 use crate::error::{Code, Error};
 use crate::rbac::signed_in::SignedIn;
 use crate::rbac::{Grant, Verifier, bearer};
 
 /// What all workers share.
-pub struct AccessRules {
+#[derive(Clone)]
+pub struct AccessParts {
     pub reader: SnapshotReader,
     pub freshness: Freshness,
     pub verifier: Verifier,
-    /// Which resource types are protected.
-    pub scope: AccessScope,
+    /// Which resource types need a token.
+    pub scope: RbacScope,
     pub clock: Clock,
 }
 
 /// Access control of one worker.
 pub struct Access {
-    rules: Arc<AccessRules>,
+    parts: AccessParts,
     known: RefCell<KnownTokens>,
 }
 
@@ -50,6 +51,8 @@ pub enum Entry {
     /// The route needs no account.
     Open,
     SignedIn(Arc<SignedIn>),
+    /// The snapshot must first catch up with the store.
+    Unknown(Error),
 }
 
 /// Why a request is rejected.
@@ -73,63 +76,68 @@ impl From<Error> for Denied {
 }
 
 impl Access {
-    pub fn new(rules: Arc<AccessRules>) -> Self {
-        Self { rules, known: RefCell::default() }
+    pub fn new(parts: AccessParts) -> Self {
+        Self { parts, known: RefCell::default() }
     }
 
     /// Returns when the snapshot holds all that was written before the call, after 1 s at most.
     pub async fn catch_up(&self) {
-        self.rules.freshness.catch_up().await;
+        self.parts.freshness.catch_up().await;
     }
 
     /// Finds the account that sends a request. Where the scope leaves a route open, a request without a token passes, and a token
     /// that is sent is checked all the same.
-    pub fn enter(&self, permission: Permission, head: &RequestHead) -> Result<Entry, Denied> {
+    pub fn enter(&self, permission: Permission, head: &RequestHead) -> Result<Entry, Error> {
         if permission == Permission::Open {
             return Ok(Entry::Open);
         }
-        let header = head.headers.get(AUTHORIZATION).map(|value| value.as_bytes()).unwrap_or_default();
-        if header.is_empty() {
-            return match self.is_protected(permission) {
-                true => Err(Error::new(Code::NoAuthHeader, "").into()),
-                false => Ok(Entry::Open),
-            };
+        let header = head.headers.get(AUTHORIZATION).filter(|header| !header.is_empty());
+        let is_protected = self.is_protected(permission);
+        if header.is_none() && !is_protected {
+            return Ok(Entry::Open);
         }
-        let token = bearer(header)?;
-        let snapshot = self.rules.reader.load();
-        let mut known = self.known.borrow_mut();
-        let now = self.rules.clock.unix_seconds();
-        let caller = known.caller(token, now, &snapshot.access, &self.rules.verifier)?;
-        Ok(if self.is_protected(permission) { Entry::SignedIn(caller) } else { Entry::Open })
+        // A token has only ASCII characters.
+        let token = bearer(header.map(|header| header.to_str().unwrap_or(" ")))?;
+        let snapshot = self.parts.reader.load();
+        let now = self.parts.clock.unix_time();
+        let caller = self.known.borrow_mut().caller(token, now, &snapshot.access, &self.parts.verifier);
+        match caller {
+            Ok(_) if !is_protected => Ok(Entry::Open),
+            Ok(caller) => Ok(Entry::SignedIn(caller)),
+            Err(denied) if denied.may_be_stale => Ok(Entry::Unknown(denied.error)),
+            Err(denied) => Err(denied.error),
+        }
     }
 
-    /// Whether the caller may send the request, and what of a list the answer may show.
-    pub fn admit(&self, permission: Permission, entry: &Entry, call: &Call) -> Result<Grant, Denied> {
-        let Entry::SignedIn(caller) = entry else { return Ok(Grant::All) };
-        if caller.is_admin {
-            return Ok(Grant::All);
-        }
-        match permission {
-            Permission::Open | Permission::Account => Ok(Grant::All),
+    /// Admits a request, or says why not. The call then knows its caller, and what the answer may show of a list.
+    pub fn admit(&self, permission: Permission, entry: Entry, call: &mut Call) -> Result<(), Denied> {
+        let caller = match entry {
+            Entry::Open => return Ok(()),
+            Entry::SignedIn(caller) => caller,
+            Entry::Unknown(error) => return Err(Denied::stale(error)),
+        };
+        let grant = match permission {
+            _ if caller.is_admin => Grant::All,
+            Permission::Open | Permission::Account => Grant::All,
             Permission::Admin => {
-                let detail = format!("the role '{ADMIN}' is needed");
-                Err(Error::new(Code::NoPermission, detail).into())
+                let detail = format!("only accounts with the role '{ADMIN}' may do this");
+                return Err(Error::new(Code::NoPermission, detail).into());
             }
             Permission::Needs(verb, resource, target) => {
-                let snapshot = self.rules.reader.load();
-                targets::decide(&snapshot, call, target, |labels| {
-                    caller.decide(verb, resource, labels)
-                })
+                let snapshot = self.parts.reader.load();
+                targets::decide(&snapshot, call, target, |labels| caller.decide(verb, resource, labels))?
             }
-        }
+        };
+        call.admit(Some(caller), grant);
+        Ok(())
     }
 
     fn is_protected(&self, permission: Permission) -> bool {
         match permission {
             Permission::Open => false,
             Permission::Account => true,
-            Permission::Admin => self.rules.scope.is_all(),
-            Permission::Needs(_, resource, _) => self.rules.scope.contains(resource),
+            Permission::Admin => self.parts.scope == RbacScope::All,
+            Permission::Needs(_, resource, _) => self.parts.scope.covers(resource.name()),
         }
     }
 }

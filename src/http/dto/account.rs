@@ -42,26 +42,6 @@ json_object! {
 }
 
 json_object! {
-    /// The body that changes an account. What is missing stays as it is.
-    pub struct AccountChange {
-        /// Names of 1 to 5 roles.
-        "roles" => roles: Option<Vec<String>>,
-        /// `active` or `inactive`.
-        "status" => status: String,
-    }
-}
-
-json_object! {
-    /// The body that changes a password.
-    pub struct PasswordChange {
-        /// Required if the account is the caller's own.
-        "currentPassword" => current: String,
-        /// The new password.
-        "password" => password: String,
-    }
-}
-
-json_object! {
     /// The body that creates many accounts.
     pub struct CreateAccounts {
         /// 1 to 20 accounts. If one has no password, it gets one, which is in the answer and nowhere else.
@@ -100,14 +80,6 @@ json_object! {
         "total" => total: i32,
         /// Sorted by name.
         "data" => roles: Vec<Role>,
-    }
-}
-
-json_object! {
-    /// The body that changes a role.
-    pub struct RoleChange {
-        /// The new permissions. If there are none, the role loses all.
-        "perms" => permissions: Vec<Option<RolePermission>>,
     }
 }
 

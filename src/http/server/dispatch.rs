@@ -21,10 +21,11 @@ use super::router::{Found, Router, shown};
 use super::terms::ServerTerms;
 use crate::domain::Tenant;
 use crate::error::Error;
+use crate::http::access::{Access, Denied, Entry, permission_of};
 use crate::http::call::{Answer, Call, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, invalid_utf8};
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
-use crate::http::spec::{Body, Load, Surface};
+use crate::http::spec::{Body, Load, Permission, Surface};
 use crate::http::ws;
 
 /// The domain or project of a request that names none.
@@ -38,12 +39,14 @@ pub(super) struct Dispatcher<S: 'static> {
     admission: Arc<Admission>,
     /// `default/default`, the tenant of nearly all requests.
     default_tenant: Tenant,
+    /// `None` while accounts are off.
+    access: Option<Access>,
 }
 
 /// The result of routing.
 enum Routed<S: 'static> {
     Answered(Reply),
-    Run(&'static Route<S>, Matched, Tenant),
+    Run(&'static Route<S>, Matched, Tenant, Entry),
 }
 
 /// An answer that is ready or is waited for.
@@ -56,7 +59,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         terms: Rc<ServerTerms>,
         admission: Arc<Admission>,
     ) -> Self {
-        Self { state, router, terms, admission, default_tenant: Tenant::default_tenant() }
+        let access = terms.settings.access.clone().map(Access::new);
+        Self { state, router, terms, admission, default_tenant: Tenant::default_tenant(), access }
     }
 
     pub(super) fn serve(self: &Rc<Self>, request: HttpRequest, payload: Payload) -> ServedResponse {
@@ -80,9 +84,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
         let (answer, facts) = match routed {
             Routed::Answered(reply) => (Answer::Ready(reply), RequestFacts::unmatched(&exchange)),
-            Routed::Run(route, matched, tenant) => {
+            Routed::Run(route, matched, tenant, entry) => {
                 let call = Call::new(request.clone(), matched, tenant, Bytes::new());
-                (self.run(route, call, &exchange), RequestFacts::matched(&exchange, route))
+                (self.admit(route, call, entry, &exchange), RequestFacts::matched(&exchange, route))
             }
         };
         match answer {
@@ -104,11 +108,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     /// Serves a request that has a body, even if its route takes none. Also returns the body if it was not read to its end: then the
     /// connection must end.
     async fn serve_with_body(
-        &self,
+        self: &Rc<Self>,
         request: &HttpRequest,
         mut payload: Payload,
         routed: Routed<S>,
-        exchange: &Exchange,
+        exchange: &Rc<Exchange>,
     ) -> (HttpResponse, Option<Payload>) {
         let (head, terms) = (request.head(), &self.terms);
         let mut space = self.admission.body();
@@ -117,7 +121,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 let is_read = body::drop_rest(head, &mut payload).await;
                 (reply.into(), RequestFacts::unmatched(exchange), is_read)
             }
-            Routed::Run(route, matched, tenant) => {
+            Routed::Run(route, matched, tenant, entry) => {
                 let read = match terms.body_limit(route.body) {
                     None => Ok((Bytes::new(), body::drop_rest(head, &mut payload).await)),
                     Some(limit) => {
@@ -132,7 +136,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                         Some(refusal) => (refusal.into(), is_read),
                         None => {
                             let call = Call::new(request.clone(), matched, tenant, body);
-                            (self.run(route, call, exchange), is_read)
+                            (self.admit(route, call, entry, exchange), is_read)
                         }
                     },
                     Err(BodyError::NoRoom) => (refusal(route.load).into(), false),
@@ -178,8 +182,12 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 if let Some(refusal) = self.admission.refusal(route.load) {
                     return Routed::Answered(Reply::error(&refusal));
                 }
-                match self.tenant(head, &matched) {
-                    Ok(tenant) => Routed::Run(route, matched, tenant),
+                let entry = match &self.access {
+                    None => Ok(Entry::Open),
+                    Some(access) => access.enter(needed(route, matched.surface), head),
+                };
+                match entry.and_then(|entry| Ok((self.tenant(head, &matched)?, entry))) {
+                    Ok((tenant, entry)) => Routed::Run(route, matched, tenant, entry),
                     Err(error) => Routed::Answered(Reply::error(&error)),
                 }
             }
@@ -212,6 +220,37 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
     }
 
+    /// Runs the handler, if the caller may send the request.
+    fn admit(
+        self: &Rc<Self>,
+        route: &'static Route<S>,
+        mut call: Call,
+        entry: Entry,
+        exchange: &Rc<Exchange>,
+    ) -> Answer {
+        let Some(access) = &self.access else { return self.run(route, call, exchange) };
+        let permission = needed(route, call.surface());
+        match access.admit(permission, entry, &mut call) {
+            Ok(()) => self.run(route, call, exchange),
+            Err(denied) if !denied.may_be_stale => denied.error.into(),
+            Err(denied) => {
+                let (this, exchange) = (Rc::clone(self), Rc::clone(exchange));
+                Answer::later(async move {
+                    let Some(access) = &this.access else { return Reply::error(&denied.error) };
+                    access.catch_up().await;
+                    let entry = access.enter(permission, call.head()).map_err(Denied::from);
+                    match entry.and_then(|entry| access.admit(permission, entry, &mut call)) {
+                        Ok(()) => match this.run(route, call, &exchange) {
+                            Answer::Ready(reply) => reply,
+                            Answer::Later(reply) => reply.await,
+                        },
+                        Err(denied) => Reply::error(&denied.error),
+                    }
+                })
+            }
+        }
+    }
+
     fn run(&self, route: &Route<S>, call: Call, exchange: &Exchange) -> Answer {
         match route.handler {
             // The socket is handed over already, so a body cannot be read.
@@ -231,4 +270,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Handler::Websocket(_) => ws::refusal().into(),
         }
     }
+}
+
+fn needed<S>(route: &Route<S>, surface: Surface) -> Permission {
+    permission_of(route.permission, surface, route.path)
 }

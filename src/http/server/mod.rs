@@ -94,7 +94,7 @@ pub struct RunningServer {
 pub async fn start<S: Send + Sync + 'static>(
     listeners: Vec<Bound>,
     state: impl Fn() -> Arc<S> + Clone + Send + 'static,
-    table: &'static [Route<S>],
+    table: impl IntoIterator<Item = &'static Route<S>>,
     settings: Settings,
 ) -> io::Result<RunningServer> {
     let router = Arc::new(Router::new(table).map_err(io::Error::other)?);

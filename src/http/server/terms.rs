@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::gauge::Gauge;
 use crate::config::{RateConfig, Scheme, WebOrigin};
 use crate::domain::validate::size;
+use crate::http::access::AccessParts;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::middleware::cors::{Cors, Readers};
 use crate::http::signal::Signal;
@@ -57,6 +58,8 @@ pub struct Settings {
     pub page_readers: Readers,
     /// The limit of requests per client address, if any.
     pub rate: Option<RateConfig>,
+    /// Access control, if accounts are on.
+    pub access: Option<AccessParts>,
 }
 
 impl Default for Settings {
@@ -81,6 +84,7 @@ impl Default for Settings {
             page_origins: Vec::new(),
             page_readers: Readers::default(),
             rate: None,
+            access: None,
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use crate::actors::account::messages::{CreateAccount, DeleteAccount, UpdateAccount};
-use crate::domain::account::Account;
+use crate::domain::account::{ACTIVE, Account};
 use crate::domain::event::Revision;
 use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
+use crate::domain::quota;
 use crate::domain::validate::account as valid;
 use crate::domain::validate::rule::Shown;
 use crate::error::{Code, Error};
@@ -14,7 +15,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::account::{
-    AccountChange, AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts,
+    AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts,
 };
 use crate::http::dto::body;
 use crate::http::reply::Reply;
@@ -40,7 +41,7 @@ pub const GET: Operation = Operation::new("accounts", "readAccount", "Returns an
 
 pub const PUT: Operation =
     Operation::new("accounts", "changeAccount", "Changes the roles or the status of an account.")
-        .takes(dto::account::AccountChange::SHAPE);
+        .takes(crate::domain::account::Account::SHAPE);
 
 pub const DELETE: Operation =
     Operation::new("accounts", "deleteAccount", "Deletes an account. Its tokens are no longer valid.");
@@ -73,10 +74,17 @@ pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// Creates an account whose password is still a text. The quota comes first, as on the original server.
 async fn create_one(api: &Api, accounts: &AccountApi, account: Account) -> Result<(), Error> {
-    let used = api.reader.load().access.accounts().len();
-    accounts.quotas.check_account(used)?;
-    let mut account = valid::creation(account)?;
-    account.password = accounts.hasher.hash(&account.password).await?;
+    quota::check_accounts(accounts.most_accounts, api.reader.load().access.accounts().len())?;
+    valid::creation(&account)?;
+    let status = if account.status.is_empty() { ACTIVE.to_owned() } else { account.status };
+    let account = Account {
+        password: accounts.hasher.hash(account.password).await?,
+        roles: valid::without_repetition(account.roles),
+        role: String::new(),
+        current_password: String::new(),
+        status,
+        ..account
+    };
     accounts.write(api, CreateAccount { account }).await
 }
 
@@ -85,7 +93,8 @@ pub async fn create_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let accounts = api.accounts()?;
     let body: CreateAccounts = body(call.body())?;
     let mut results = Vec::new();
-    for mut account in valid::batch(body.accounts)? {
+    valid::batch(&body.accounts)?;
+    for mut account in body.accounts.into_iter().flatten() {
         let name = account.name.clone();
         let made = account.password.is_empty().then(password::generate);
         if let Some(made) = &made {
@@ -121,23 +130,25 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// `PUT /v4/accounts/{name}`.
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let change: AccountChange = body(call.body())?;
-    let (roles, status) = valid::change(change.roles, change.status)?;
-    let (name, by) = (call.param("name").to_owned(), Arc::clone(&call.signed_in()?.name));
+    let change: Account = body(call.body())?;
+    valid::update(&change)?;
+    let roles = Some(valid::without_repetition(change.roles)).filter(|roles| !roles.is_empty());
+    let status = Some(change.status).filter(|status| !status.is_empty());
+    let (name, by) = (call.param("name").to_owned(), caller_name(&call));
     api.accounts()?.write(&api, UpdateAccount { name, roles, status, by }).await?;
     Ok(Reply::empty())
 }
 
 /// `DELETE /v4/accounts/{name}`.
 pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let (name, by) = (call.param("name").to_owned(), Arc::clone(&call.signed_in()?.name));
+    let (name, by) = (call.param("name").to_owned(), caller_name(&call));
     api.accounts()?.write(&api, DeleteAccount { name, by }).await?;
     Ok(Reply::empty())
 }
 
 /// `GET /v4/account-locks`.
 pub async fn locks(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
-    let now = api.clock.unix_seconds();
+    let now = api.clock.unix_time();
     let snapshot = api.reader.load_full();
     let locks = snapshot.access.locks().filter(|lock| lock.release_at > now);
     let data: Vec<_> = locks.map(|lock| lock.as_ref().clone()).collect();
@@ -154,6 +165,11 @@ pub(super) async fn find(api: &Api, name: &str) -> Result<(Arc<Account>, Revisio
     look().ok_or_else(|| {
         Error::new(Code::AccountNotExists, format!("the account '{}' does not exist", Shown::new(name)))
     })
+}
+
+/// The name of the account that sends the request.
+fn caller_name(call: &Call) -> Arc<str> {
+    call.caller().map_or_else(|| "".into(), |caller| Arc::clone(&caller.name))
 }
 
 /// The account as answers show it: without its password.

@@ -84,7 +84,12 @@ async fn show(
     };
     let found = read_by_flags(api, call, |snapshot| {
         let service = require_service(snapshot, call.tenant(), id, missing)?;
-        Ok(partners(snapshot, call.tenant(), service, filter))
+        let mut partners = partners(snapshot, call.tenant(), service, filter);
+        partners.retain(|partner| {
+            let document = &partner.record.document;
+            call.grant().shows(&document.environment, &document.app_id, &document.service_name)
+        });
+        Ok(partners)
     });
     let found = found.await?;
     joined_reply(api, member, || found.iter())

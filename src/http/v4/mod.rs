@@ -1,6 +1,7 @@
 //! The handlers, one file per resource. A handler translates a request into a read of the snapshot or a message to an actor, and
 //! the result into a reply. It has no rules of its own.
 
+pub mod accounts;
 pub mod admin;
 pub mod batch_find;
 pub mod dependencies;
@@ -11,7 +12,9 @@ mod fresh_read;
 pub mod health;
 pub mod heartbeats;
 pub mod instances;
+pub mod login;
 pub mod node;
+pub mod roles;
 pub mod schemas;
 pub mod services;
 pub mod tags;

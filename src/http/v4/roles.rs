@@ -10,7 +10,7 @@ use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
-use crate::http::dto::account::{RoleChange, Roles};
+use crate::http::dto::account::Roles;
 use crate::http::dto::body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
@@ -29,13 +29,14 @@ pub const PUT: Operation = Operation::new(
     "replaceRolePermissions",
     "Replaces the permissions of a role. They count at once for all accounts that have the role.",
 )
-.takes(dto::account::RoleChange::SHAPE);
+.takes(crate::domain::account::Role::SHAPE);
 
 pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a role that no account has.");
 
 /// `POST /v4/roles`.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let role = valid::role(body::<Role>(call.body())?)?;
+    let role: Role = body(call.body())?;
+    valid::role_creation(&role)?;
     api.accounts()?.write(&api, CreateRole { role }).await?;
     Ok(Reply::empty())
 }
@@ -63,9 +64,9 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// `PUT /v4/roles/{roleName}`.
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let change: RoleChange = body(call.body())?;
-    let permissions = valid::permissions(change.permissions)?;
-    let name = call.param("roleName").to_owned();
+    let change: Role = body(call.body())?;
+    valid::role_update(&change)?;
+    let (name, permissions) = (call.param("roleName").to_owned(), change.permissions);
     api.accounts()?.write(&api, UpdateRole { name, permissions }).await?;
     Ok(Reply::empty())
 }
