@@ -48,7 +48,7 @@ pub struct SharedHandles {
 
 /// Starts the actors. They run until the process ends.
 pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, SharedHandles) {
-    let ActorRules { registry, accounts, watch, retire, identity, own_beat, owner } = rules;
+    let ActorRules { registry, accounts, has_accounts, watch, retire, identity, own_beat, owner } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
@@ -56,7 +56,9 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     // Three threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
     // One writes.
     let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
-    let hub = Mailbox::start(&pushing, &lifelines, HubActor::default);
+    let accounts_reader = has_accounts.then(|| reader.clone());
+    let make_hub = move || accounts_reader.map_or_else(HubActor::default, HubActor::with_accounts);
+    let hub = Mailbox::start(&pushing, &lifelines, make_hub);
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
         Mailbox::start(&reading, &lifelines, move || {

@@ -64,6 +64,8 @@ pub struct AccountSetup {
 pub struct ActorRules {
     pub registry: RegistryRules,
     pub accounts: AccountRules,
+    /// Whether requests need an account.
+    pub has_accounts: bool,
     pub watch: WatchRules,
     pub retire: RetireRules,
     /// The instance by which this node registers itself.
@@ -224,6 +226,7 @@ impl ProcessRules {
                     StoreKind::Etcd(_) => DependencyMode::Queued,
                 },
             },
+            has_accounts,
             accounts: AccountRules {
                 quotas,
                 release_after: release_lock_after,

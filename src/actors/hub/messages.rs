@@ -8,6 +8,7 @@ use actix::Message;
 use super::outbox::Outbox;
 use crate::cache::{InstanceChange, Snapshot};
 use crate::domain::{ServiceId, Tenant};
+use crate::rbac::signed_in::Holder;
 
 /// A new snapshot is published. Sent after readers can load the snapshot.
 #[derive(Clone, Debug, Message)]
@@ -39,6 +40,8 @@ pub struct Subscribe {
     pub consumer: ServiceId,
     /// The hub puts the events here.
     pub outbox: Outbox,
+    /// The account that may watch. The hub ends the session when it may not any more. `None` if nobody needs an account.
+    pub holder: Option<Holder>,
 }
 
 /// A session has ended.

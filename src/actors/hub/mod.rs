@@ -4,17 +4,20 @@
 pub mod messages;
 pub mod outbox;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
-use self::outbox::{EventFrame, Outbox};
+use self::outbox::{End, EventFrame, Outbox};
 use super::mailbox::{Resident, Work};
-use crate::cache::{InstanceChange, ServiceView, Snapshot};
+use crate::cache::{InstanceChange, ServiceView, Snapshot, SnapshotReader};
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
+use crate::error::Error;
 use crate::metrics::{self, Depth};
+use crate::rbac::signed_in::Holder;
 use actix::prelude::{Actor, AsyncContext, Context, Handler};
 
 pub const MAILBOX: usize = 1024;
@@ -22,16 +25,39 @@ static DEPTH: Depth = Depth::new("HubActor");
 /// How often the hub looks for sessions whose `Unsubscribe` could not be sent.
 const SWEEP: Duration = Duration::from_secs(30);
 
+/// How often the hub looks whether accounts or roles have changed.
+const CHECK_HOLDERS: Duration = Duration::from_millis(250);
+
+/// The close code of a session whose account may not watch any more.
+pub const NOT_PERMITTED: u16 = 4003;
+
+/// A session that watches.
+struct Watcher {
+    id: SubscriptionId,
+    outbox: Outbox,
+    /// The account that may watch, if one is needed.
+    holder: Option<Holder>,
+}
+
 /// The sessions of one consumer.
-type Watchers = Vec<(SubscriptionId, Outbox)>;
+type Watchers = Vec<Watcher>;
 
 #[derive(Default)]
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
     count: usize,
+    /// Where accounts and roles are read; `None` while accounts are off.
+    accounts: Option<SnapshotReader>,
+    /// The number of changes of accounts and roles that all holders were last checked at.
+    checked_at: Option<u64>,
 }
 
 impl HubActor {
+    /// A hub for sessions that need an account.
+    pub fn with_accounts(reader: SnapshotReader) -> Self {
+        Self { accounts: Some(reader), ..Self::default() }
+    }
+
     /// Pushes changes in order. A publish often holds many changes of one provider, so its receivers are looked up once.
     fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
         if self.watchers.is_empty() {
@@ -64,10 +90,25 @@ impl HubActor {
         receivers
     }
 
+    /// Ends the sessions whose account has been deleted or may not watch any more.
+    fn end_forbidden(&mut self) {
+        let Some(reader) = &self.accounts else { return };
+        let snapshot = reader.load();
+        let view = &snapshot.access;
+        if self.checked_at.replace(view.changes()) == Some(view.changes()) {
+            return;
+        }
+        for watcher in self.watchers.values().flatten() {
+            if let Some(refusal) = watcher.holder.as_ref().and_then(|holder| holder.refusal(view)) {
+                watcher.outbox.finish(not_permitted(&refusal));
+            }
+        }
+    }
+
     /// Drops sessions that have ended without an `Unsubscribe`, because the mailbox was full.
     fn sweep(&mut self) {
         self.watchers.retain(|_, watchers| {
-            watchers.retain(|(_, outbox)| !outbox.is_closed());
+            watchers.retain(|watcher| !watcher.outbox.is_closed());
             !watchers.is_empty()
         });
         self.count = self.watchers.values().map(Vec::len).sum();
@@ -80,8 +121,8 @@ fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView
     }
     let (at, frame) = (Arc::new(change.at.clone()), encode(change, provider));
     for watchers in receivers {
-        for (_, outbox) in *watchers {
-            outbox.push(&at, &frame);
+        for watcher in *watchers {
+            watcher.outbox.push(&at, &frame);
         }
         metrics::EVENTS_PUSHED.add(watchers.len());
     }
@@ -91,6 +132,11 @@ fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
     let key = json::encode(&provider.record.document.key(&change.at.tenant));
     let frame = EventFrame::new(change.action, &key, &change.json);
     if change.was_shown { frame.of_shown() } else { frame }
+}
+
+/// How a session ends whose account may not keep it.
+pub fn not_permitted(refusal: &Error) -> End {
+    End::Close { code: NOT_PERMITTED, reason: Cow::Borrowed(refusal.code.message()) }
 }
 
 impl Resident for HubActor {
@@ -103,6 +149,9 @@ impl Actor for HubActor {
 
     fn started(&mut self, ctx: &mut Self::Context) {
         ctx.run_interval(SWEEP, |actor, _| actor.sweep());
+        if self.accounts.is_some() {
+            ctx.run_interval(CHECK_HOLDERS, |actor, _| actor.end_forbidden());
+        }
     }
 }
 
@@ -118,8 +167,13 @@ impl Handler<Work<Subscribe>> for HubActor {
     type Result = ();
 
     fn handle(&mut self, Work { message, .. }: Work<Subscribe>, _: &mut Self::Context) {
-        let watchers = self.watchers.entry((message.tenant, message.consumer)).or_default();
-        watchers.push((message.id, message.outbox));
+        let Subscribe { id, tenant, consumer, outbox, holder } = message;
+        let watchers = self.watchers.entry((tenant, consumer)).or_default();
+        if holder.is_some() {
+            // Its account may have changed since the request was admitted.
+            self.checked_at = None;
+        }
+        watchers.push(Watcher { id, outbox, holder });
         self.count += 1;
     }
 }
@@ -131,7 +185,7 @@ impl Handler<Work<Unsubscribe>> for HubActor {
         let at = (message.tenant, message.consumer);
         let Some(watchers) = self.watchers.get_mut(&at) else { return };
         let before = watchers.len();
-        watchers.retain(|(id, _)| *id != message.subscription);
+        watchers.retain(|watcher| watcher.id != message.subscription);
         self.count -= before - watchers.len();
         if watchers.is_empty() {
             self.watchers.remove(&at);

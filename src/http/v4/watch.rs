@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::actors::hub::HubActor;
+use crate::actors::hub::{HubActor, not_permitted};
 use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
 use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
 use crate::actors::mailbox::{Mailbox, tell};
@@ -15,6 +15,8 @@ use crate::http::call::Call;
 use crate::http::dto::joined;
 use crate::http::spec::{Operation, Success};
 use crate::http::v4::heartbeats::{NODES_BEAT, take_exactly};
+use crate::rbac::signed_in::Holder;
+use crate::rbac::{Labels, Resource, Verb};
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
 
 pub const HEARTBEAT: Operation = Operation::new(
@@ -53,6 +55,7 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
         tenant: tenant.clone(),
         consumer: consumer.clone(),
         outbox: outbox.clone(),
+        holder: holder(api, &call, Verb::Get),
     };
     if let Err(why) = tell(&api.hub, message) {
         return Start::Refuse(refused(why).into());
@@ -109,18 +112,37 @@ pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
             }
         });
     }
+    let holder = holder(api, &call, Verb::Update);
     let ping_every = api.rules.heartbeat_ping;
     let api = Arc::clone(api);
     let on_pong = move || {
         let api = Arc::clone(&api);
         let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
+        let refusal = holder.as_ref().and_then(|holder| holder.refusal(&api.reader.load().access));
         Box::pin(async move {
+            if let Some(refusal) = refusal {
+                return Some(not_permitted(&refusal));
+            }
             let taken = take_exactly(&api, &tenant, &service, &instance).await;
             // If the store does not answer, the instance may still exist. The next pong tries again.
             taken.err().filter(|error| error.code == Code::InstanceNotExists).map(|_| gone())
         }) as _
     };
     Session::heartbeat(ping_every, Box::new(on_pong)).until(reader).into()
+}
+
+/// What the session needs to go on: that the caller may still do this with the service in the path. `None` while accounts are off.
+fn holder(api: &Api, call: &Call, verb: Verb) -> Option<Holder> {
+    let caller = call.caller()?;
+    let snapshot = api.reader.load();
+    let service = snapshot.service(call.tenant(), call.param("serviceId"))?;
+    let document = &service.record.document;
+    let labels = Labels {
+        environment: &document.environment,
+        app_id: &document.app_id,
+        service_name: &document.service_name,
+    };
+    Some(caller.hold(verb, Resource::Service, labels))
 }
 
 fn gone() -> End {
