@@ -3,11 +3,11 @@
 //!
 //! A case panics with a sentence on the first thing that is wrong. All keys of a case lie below a random area of
 //! `/cse-sr/` (and, where a case needs a foreign writer, below `/elsewhere-…`), so cases may share one etcd; only
-//! [`Subject::forget`] touches what others see, so cases that watch the past should not share an etcd with a running
+//! [`StoreUnderTest::forget`] touches what others see, so cases that watch the past should not share an etcd with a running
 //! `watches::from_a_compacted_revision`.
 //!
 //! ```text
-//! async fn make() -> service_center::store::conformance::Subject { … }
+//! async fn make() -> service_center::store::conformance::StoreUnderTest { … }
 //! service_center::store_conformance!(make);
 //! ```
 
@@ -37,8 +37,8 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use super::port::{
-    Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome, WatchBatch,
-    WatchError,
+    Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome, TxnResult,
+    WatchBatch, WatchError,
 };
 
 /// Makes the store forget the events up to and including a revision (etcd: compact; embedded: write until the bounded
@@ -46,7 +46,7 @@ use super::port::{
 pub type Forget = Box<dyn Fn(Revision) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// A store to examine.
-pub struct Subject {
+pub struct StoreUnderTest {
     /// The store.
     pub store: Arc<dyn Store>,
     /// Forgets history.
@@ -55,13 +55,13 @@ pub struct Subject {
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
-impl fmt::Debug for Subject {
+impl fmt::Debug for StoreUnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Subject")
+        f.write_str("StoreUnderTest")
     }
 }
 
-/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> Subject`, called once a case.
+/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> StoreUnderTest`, called once a case.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:path) => {
@@ -157,14 +157,14 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("{what}: nothing came within {PATIENCE:?}"))
 }
 
-async fn submit(store: &Arc<dyn Store>, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+async fn submit(store: &Arc<dyn Store>, txns: Vec<Txn>) -> Vec<TxnResult> {
     let asked = txns.len();
     let outcomes = within("a batch", store.batch(txns)).await;
     assert_eq!(outcomes.len(), asked, "one outcome for each transaction of a batch");
     outcomes
 }
 
-async fn attempt(store: &Arc<dyn Store>, txn: Txn) -> Result<TxnOutcome, StoreError> {
+async fn attempt(store: &Arc<dyn Store>, txn: Txn) -> TxnResult {
     submit(store, vec![txn]).await.remove(0)
 }
 
@@ -179,7 +179,7 @@ async fn write(store: &Arc<dyn Store>, ops: Vec<Op>) -> TxnOutcome {
     commit(store, unconditional(ops)).await
 }
 
-fn assert_aborted(outcome: &Result<TxnOutcome, StoreError>, expected: Reason, what: &str) {
+fn assert_aborted(outcome: &TxnResult, expected: Reason, what: &str) {
     match outcome {
         Err(StoreError::Aborted { reason, .. }) if *reason == expected => {}
         other => panic!("{what}: expected to be aborted with {expected:?}, got {other:?}"),

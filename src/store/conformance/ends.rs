@@ -3,13 +3,13 @@
 use futures_util::StreamExt;
 
 use super::{
-    Subject, Watching, area, assert_aborted, attempt, grant, key, put, put_leased, unconditional, within,
-    write,
+    StoreUnderTest, Watching, area, assert_aborted, attempt, grant, key, put, put_leased, unconditional,
+    within, write,
 };
 use crate::store::port::{KeepAlive, Reason, Revision, StoreError, WatchError};
 
 /// Asked after a write was answered.
-pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: Subject) {
+pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let tasks = (0..8).map(|writer| {
@@ -30,7 +30,7 @@ pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: Subject)
 }
 
 /// Also if the last write was none of the registry's.
-pub async fn the_watch_reaches_a_bookmark(subject: Subject) {
+pub async fn the_watch_reaches_a_bookmark(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let start = write(store, vec![put(&key(&area, "a"), "x")]).await.revision;
@@ -51,7 +51,7 @@ pub async fn the_watch_reaches_a_bookmark(subject: Subject) {
 }
 
 /// Every verb, once it is closed.
-pub async fn a_closed_store_answers_unavailable(subject: Subject) {
+pub async fn a_closed_store_answers_unavailable(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let name = key(&area, "a");
@@ -83,7 +83,7 @@ pub async fn a_closed_store_answers_unavailable(subject: Subject) {
 }
 
 /// Nothing hangs.
-pub async fn closing_twice_and_with_an_open_watch(subject: Subject) {
+pub async fn closing_twice_and_with_an_open_watch(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let start = write(store, vec![put(&key(&area, "a"), "x")]).await.revision;

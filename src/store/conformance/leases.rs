@@ -1,13 +1,13 @@
 //! Cases about leases. The shortest TTL is 2 s, so cases that wait for an expiry take some seconds.
 
 use super::{
-    Subject, Watching, area, brief, dead_lease, event_revision, eventually, find, grant, key, names, present,
-    put, put_leased, revoke, within, write,
+    StoreUnderTest, Watching, area, brief, dead_lease, event_revision, eventually, find, grant, key, names,
+    present, put, put_leased, revoke, within, write,
 };
 use crate::store::port::{KeepAlive, LeaseId};
 
 /// 2 s to 9,000,000,000 s.
-pub async fn a_ttl_is_kept_within_bounds(subject: Subject) {
+pub async fn a_ttl_is_kept_within_bounds(subject: StoreUnderTest) {
     let store = &subject.store;
     let bounds = [
         (120, 120),
@@ -31,7 +31,7 @@ pub async fn a_ttl_is_kept_within_bounds(subject: Subject) {
 }
 
 /// Never the same.
-pub async fn ids_are_positive_and_differ(subject: Subject) {
+pub async fn ids_are_positive_and_differ(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..100 {
@@ -42,7 +42,7 @@ pub async fn ids_are_positive_and_differ(subject: Subject) {
 }
 
 /// The watch shows `inst/files/…` before `inst/leases/…`.
-pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: Subject) {
+pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let lease = grant(store, 2).await;
@@ -67,7 +67,7 @@ pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: Subject) 
 }
 
 /// A renewed lease lives longer than its TTL; left alone it ends.
-pub async fn keep_alive_extends(subject: Subject) {
+pub async fn keep_alive_extends(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (renewed, left) = (grant(store, 4).await, grant(store, 4).await);
@@ -85,7 +85,7 @@ pub async fn keep_alive_extends(subject: Subject) {
 }
 
 /// As expiry, at once.
-pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: Subject) {
+pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let lease = grant(store, 600).await;
@@ -105,7 +105,7 @@ pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: Subject) 
 }
 
 /// Nothing to delete.
-pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: Subject) {
+pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: StoreUnderTest) {
     let store = &subject.store;
     let lease = grant(store, 600).await;
     assert!(revoke(store, lease).await, "an empty lease is there");
@@ -114,7 +114,7 @@ pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: Subject) {
 }
 
 /// Revoked, and never granted.
-pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: Subject) {
+pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: StoreUnderTest) {
     let store = &subject.store;
     let dead = dead_lease(store).await;
     let answers = within("renewals", store.keep_alive(vec![dead, LeaseId(2)])).await;
@@ -123,7 +123,7 @@ pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: Subject) {
 }
 
 /// In one call and beside it.
-pub async fn a_dead_lease_does_not_delay_others(subject: Subject) {
+pub async fn a_dead_lease_does_not_delay_others(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut leases = Vec::new();
     let mut expected = Vec::new();
@@ -140,7 +140,7 @@ pub async fn a_dead_lease_does_not_delay_others(subject: Subject) {
 }
 
 /// A key put again without its lease outlives it.
-pub async fn a_put_without_lease_detaches(subject: Subject) {
+pub async fn a_put_without_lease_detaches(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let name = key(&area, "a");
@@ -153,7 +153,7 @@ pub async fn a_put_without_lease_detaches(subject: Subject) {
 }
 
 /// A key belongs to the lease of its last put.
-pub async fn a_put_with_another_lease_moves(subject: Subject) {
+pub async fn a_put_with_another_lease_moves(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let name = key(&area, "a");
@@ -167,7 +167,7 @@ pub async fn a_put_with_another_lease_moves(subject: Subject) {
 }
 
 /// Rewriting a key on its own lease.
-pub async fn a_put_with_the_same_lease_stays(subject: Subject) {
+pub async fn a_put_with_the_same_lease_stays(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (name, other) = (key(&area, "a"), key(&area, "b"));
@@ -181,7 +181,7 @@ pub async fn a_put_with_the_same_lease_stays(subject: Subject) {
 }
 
 /// Deleting the last key does not end a lease.
-pub async fn a_lease_outlives_its_keys(subject: Subject) {
+pub async fn a_lease_outlives_its_keys(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let name = key(&area, "a");

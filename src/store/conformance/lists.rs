@@ -3,12 +3,12 @@
 use futures_util::StreamExt;
 
 use super::{
-    Subject, area, grant, key, list_all, names, present, put, put_leased, unconditional, within, write,
+    StoreUnderTest, area, grant, key, list_all, names, present, put, put_leased, unconditional, within, write,
 };
 use crate::store::port::Op;
 
 /// An area without keys gives exactly one page.
-pub async fn an_empty_area_is_one_empty_page(subject: Subject) {
+pub async fn an_empty_area_is_one_empty_page(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut pages = store.list(&[&area()]);
     let first =
@@ -19,7 +19,7 @@ pub async fn an_empty_area_is_one_empty_page(subject: Subject) {
 }
 
 /// More keys than a page holds.
-pub async fn many_keys_come_in_pages_of_one_revision(subject: Subject) {
+pub async fn many_keys_come_in_pages_of_one_revision(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let numbers: Vec<u32> = (0..4_500).collect();
@@ -46,7 +46,7 @@ pub async fn many_keys_come_in_pages_of_one_revision(subject: Subject) {
 }
 
 /// The revision of the first page is the revision of all.
-pub async fn writes_during_a_listing_do_not_show(subject: Subject) {
+pub async fn writes_during_a_listing_do_not_show(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     for chunk in (0..2_400u32).collect::<Vec<_>>().chunks(100) {
@@ -71,7 +71,7 @@ pub async fn writes_during_a_listing_do_not_show(subject: Subject) {
 }
 
 /// `a/b` lists `a/b`, `a/bc` and `a/b/c`.
-pub async fn a_prefix_is_text_not_a_folder(subject: Subject) {
+pub async fn a_prefix_is_text_not_a_folder(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let keys = ["b", "b-c", "b/c", "b/c/d", "b0", "bc", "a", "c", "b\u{fffd}", "b\u{10ffff}"];
@@ -84,7 +84,7 @@ pub async fn a_prefix_is_text_not_a_folder(subject: Subject) {
 }
 
 /// Two of several pages each, one without keys, one with few; what lies between them is not listed.
-pub async fn several_prefixes_are_of_one_revision(subject: Subject) {
+pub async fn several_prefixes_are_of_one_revision(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let trees = ["a/", "b/", "c/", "d/"].map(|tree| format!("{area}{tree}"));
@@ -121,7 +121,7 @@ pub async fn several_prefixes_are_of_one_revision(subject: Subject) {
 }
 
 /// What a listing says of a key is what a `Get` says.
-pub async fn entries_carry_revisions_version_and_lease(subject: Subject) {
+pub async fn entries_carry_revisions_version_and_lease(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let lease = grant(store, 600).await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Subject, area, assert_aborted, attempt, commit, dead_lease, find, grant, key, names, present, put,
+    StoreUnderTest, area, assert_aborted, attempt, commit, dead_lease, find, grant, key, names, present, put,
     put_leased, submit, unconditional, write,
 };
 use crate::store::port::{Compare, Key, Op, Reason, Txn};
@@ -13,7 +13,7 @@ fn conditional(compares: Vec<Compare>, then: Vec<Op>) -> Txn {
 }
 
 /// Each kind, holding and not holding.
-pub async fn compares_of_every_kind(subject: Subject) {
+pub async fn compares_of_every_kind(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (there, absent, gone) = (key(&area, "there"), key(&area, "absent"), key(&area, "gone"));
@@ -61,7 +61,7 @@ pub async fn compares_of_every_kind(subject: Subject) {
 }
 
 /// One that fails is enough.
-pub async fn all_compares_must_hold(subject: Subject) {
+pub async fn all_compares_must_hold(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a"), key(&area, "b"));
@@ -74,7 +74,7 @@ pub async fn all_compares_must_hold(subject: Subject) {
 }
 
 /// Else is done if the compares fail, and only then.
-pub async fn the_branch_not_taken_does_nothing(subject: Subject) {
+pub async fn the_branch_not_taken_does_nothing(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (door, then, otherwise) = (key(&area, "door"), key(&area, "then"), key(&area, "else"));
@@ -96,7 +96,7 @@ pub async fn the_branch_not_taken_does_nothing(subject: Subject) {
 }
 
 /// `changed` is false for reads, for nothing, and for a deletion of nothing.
-pub async fn changed_says_whether_something_was_written(subject: Subject) {
+pub async fn changed_says_whether_something_was_written(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a"), key(&area, "b"));
@@ -126,7 +126,7 @@ pub async fn changed_says_whether_something_was_written(subject: Subject) {
 }
 
 /// Put, Delete, DeletePrefix, Get, GetPrefix.
-pub async fn operations_of_every_kind(subject: Subject) {
+pub async fn operations_of_every_kind(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let all = ["a/1", "a/2", "a/2/x", "a2", "b"];
@@ -146,7 +146,7 @@ pub async fn operations_of_every_kind(subject: Subject) {
 }
 
 /// One list for each read, empty where nothing is.
-pub async fn reads_come_in_the_order_asked(subject: Subject) {
+pub async fn reads_come_in_the_order_asked(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     write(store, vec![put(&key(&area, "a"), "1"), put(&key(&area, "b"), "2")]).await;
@@ -171,7 +171,7 @@ pub async fn reads_come_in_the_order_asked(subject: Subject) {
 }
 
 /// A read after a write in the same transaction.
-pub async fn a_transaction_sees_its_own_writes(subject: Subject) {
+pub async fn a_transaction_sees_its_own_writes(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a"), key(&area, "b"));
@@ -185,7 +185,7 @@ pub async fn a_transaction_sees_its_own_writes(subject: Subject) {
 }
 
 /// Each of a batch stands for itself.
-pub async fn a_batch_of_120_fails_one_by_one(subject: Subject) {
+pub async fn a_batch_of_120_fails_one_by_one(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let taken = |n: usize| n % 7 == 3;
@@ -216,7 +216,7 @@ pub async fn a_batch_of_120_fails_one_by_one(subject: Subject) {
 }
 
 /// Nothing asked is nothing done.
-pub async fn an_empty_batch_and_an_empty_transaction(subject: Subject) {
+pub async fn an_empty_batch_and_an_empty_transaction(subject: StoreUnderTest) {
     let store = &subject.store;
     assert!(submit(store, Vec::new()).await.is_empty());
     let outcome = commit(store, Txn::default()).await;
@@ -224,7 +224,7 @@ pub async fn an_empty_batch_and_an_empty_transaction(subject: Subject) {
 }
 
 /// etcd fails a whole transaction for one dead lease, so its implementation bisects.
-pub async fn a_dead_lease_fails_only_its_own_transaction(subject: Subject) {
+pub async fn a_dead_lease_fails_only_its_own_transaction(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let alive = grant(store, 600).await;
@@ -256,7 +256,7 @@ pub async fn a_dead_lease_fails_only_its_own_transaction(subject: Subject) {
 }
 
 /// Bad ones beside good ones.
-pub async fn errors_of_one_leave_the_others_of_a_batch(subject: Subject) {
+pub async fn errors_of_one_leave_the_others_of_a_batch(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let names: Vec<Key> = (0..4).map(|n| key(&area, n)).collect();
@@ -275,7 +275,7 @@ pub async fn errors_of_one_leave_the_others_of_a_batch(subject: Subject) {
 }
 
 /// 1.5 MiB.
-pub async fn a_request_too_large_is_refused(subject: Subject) {
+pub async fn a_request_too_large_is_refused(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (small, large) = (key(&area, "small"), key(&area, "large"));
@@ -290,7 +290,7 @@ pub async fn a_request_too_large_is_refused(subject: Subject) {
 }
 
 /// 128 in a branch.
-pub async fn too_many_operations_are_refused(subject: Subject) {
+pub async fn too_many_operations_are_refused(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let puts =
@@ -310,7 +310,7 @@ pub async fn too_many_operations_are_refused(subject: Subject) {
 }
 
 /// Puts of one key, and a put of a key that is deleted in the same transaction.
-pub async fn a_key_written_twice_is_refused(subject: Subject) {
+pub async fn a_key_written_twice_is_refused(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a/1"), key(&area, "b"));
@@ -341,7 +341,7 @@ pub async fn a_key_written_twice_is_refused(subject: Subject) {
 }
 
 /// As etcd counts.
-pub async fn versions_and_revisions_count(subject: Subject) {
+pub async fn versions_and_revisions_count(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a"), key(&area, "b"));
@@ -363,7 +363,7 @@ pub async fn versions_and_revisions_count(subject: Subject) {
 }
 
 /// No text, no nothing, and every byte.
-pub async fn values_are_bytes(subject: Subject) {
+pub async fn values_are_bytes(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let every: Vec<u8> = (0..=255).cycle().take(1_000).collect();
@@ -382,7 +382,7 @@ pub async fn values_are_bytes(subject: Subject) {
 }
 
 /// `create-if-absent` from many sides.
-pub async fn one_of_many_creators_wins(subject: Subject) {
+pub async fn one_of_many_creators_wins(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     for round in 0..20 {
@@ -412,7 +412,7 @@ pub async fn one_of_many_creators_wins(subject: Subject) {
 }
 
 /// Optimistic increments.
-pub async fn counters_under_compare_lose_nothing(subject: Subject) {
+pub async fn counters_under_compare_lose_nothing(subject: StoreUnderTest) {
     let store = &subject.store;
     let counter = key(&area(), "counter");
     write(store, vec![put(&counter, "0")]).await;

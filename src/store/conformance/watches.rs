@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Subject, Watching, area, brief, commit, event_key, event_revision, key, list_all, put, unconditional,
-    write,
+    StoreUnderTest, Watching, area, brief, commit, event_key, event_revision, key, list_all, put,
+    unconditional, write,
 };
 use crate::store::port::{Event, Key, Op, Revision, WatchError};
 
 /// Past revisions come first, then the live ones.
-pub async fn from_the_past(subject: Subject) {
+pub async fn from_the_past(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let (a, b) = (key(&area, "a"), key(&area, "b"));
@@ -31,7 +31,7 @@ pub async fn from_the_past(subject: Subject) {
 }
 
 /// Revisions below the one asked for do not come.
-pub async fn from_the_future(subject: Subject) {
+pub async fn from_the_future(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let a = key(&area, "a");
@@ -48,7 +48,7 @@ pub async fn from_the_future(subject: Subject) {
 }
 
 /// History is bounded: the watcher learns that it must list again.
-pub async fn from_a_compacted_revision(subject: Subject) {
+pub async fn from_a_compacted_revision(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let a = key(&area, "a");
@@ -69,7 +69,7 @@ pub async fn from_a_compacted_revision(subject: Subject) {
 }
 
 /// Text, as in a listing.
-pub async fn only_the_prefix(subject: Subject) {
+pub async fn only_the_prefix(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let all = ["a", "b", "b/c", "bc", "c"];
@@ -84,7 +84,7 @@ pub async fn only_the_prefix(subject: Subject) {
 }
 
 /// Neither small revisions nor large ones; and a batch ends with a whole revision.
-pub async fn whole_revisions_are_never_split(subject: Subject) {
+pub async fn whole_revisions_are_never_split(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let start = store.revision().await.expect("a revision") + 1;
@@ -115,7 +115,7 @@ pub async fn whole_revisions_are_never_split(subject: Subject) {
 }
 
 /// A goodbye deletes `inst/leases/…` first.
-pub async fn deletions_come_in_the_order_given(subject: Subject) {
+pub async fn deletions_come_in_the_order_given(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let order = ["inst/leases/x", "z", "inst/files/x", "a", "y"];
@@ -129,7 +129,7 @@ pub async fn deletions_come_in_the_order_given(subject: Subject) {
 }
 
 /// Where no order is given.
-pub async fn a_prefix_deletion_comes_in_key_order(subject: Subject) {
+pub async fn a_prefix_deletion_comes_in_key_order(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let order = ["b", "c/d", "a", "c", "c-d"];
@@ -140,7 +140,7 @@ pub async fn a_prefix_deletion_comes_in_key_order(subject: Subject) {
 }
 
 /// No loss, no repetition, whoever writes.
-pub async fn everything_exactly_once_beside_eight_writers(subject: Subject) {
+pub async fn everything_exactly_once_beside_eight_writers(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let start = store.revision().await.expect("a revision") + 1;
@@ -191,7 +191,7 @@ pub async fn everything_exactly_once_beside_eight_writers(subject: Subject) {
 }
 
 /// Listing, then watching from the next revision, while others write: the two together are the whole.
-pub async fn after_a_listing_nothing_is_missed(subject: Subject) {
+pub async fn after_a_listing_nothing_is_missed(subject: StoreUnderTest) {
     let store = &subject.store;
     let area = area();
     let writer = {

@@ -14,7 +14,7 @@ use super::space::Space;
 use super::txn::{
     MAX_OPS, batch_outcomes, batch_request, needs, outcome, puts, request, revision, weight, width,
 };
-use crate::store::port::{Reason, StoreError, Txn, TxnOutcome};
+use crate::store::port::{Reason, StoreError, Txn, TxnOutcome, TxnResult};
 
 /// Transactions in one request. Leaves each 8 operations a list, see [`width`].
 const MAX_TXNS: usize = 120;
@@ -25,20 +25,18 @@ const IN_FLIGHT: usize = 4;
 
 /// What all batches share. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct BatchContext {
     pub nodes: Nodes,
     pub skipped: Arc<Skipped>,
     pub space: Arc<Space>,
 }
 
-type Outcome = Result<TxnOutcome, StoreError>;
-
 /// Submits transactions that do not depend on each other; one outcome for each in order. Takes at most twice the limit
 /// of a call: what is left to halve then was not done, and is told so.
-pub(super) async fn submit(shared: Shared, txns: Vec<Txn>) -> Vec<Outcome> {
+pub(super) async fn submit(shared: BatchContext, txns: Vec<Txn>) -> Vec<TxnResult> {
     let limit = shared.nodes.call_limit();
     let batch = Batch { shared: &shared, txns: &txns, limit, deadline: Instant::now() + limit * 2 };
-    let mut outcomes: Vec<Option<Outcome>> = txns.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<TxnResult>> = txns.iter().map(|_| None).collect();
     let requests = requests(&txns);
     let mut answers = futures_util::stream::iter(requests.into_iter().map(|indices| batch.settle(indices)))
         .buffer_unordered(IN_FLIGHT);
@@ -84,14 +82,14 @@ fn requests(txns: &[Txn]) -> Vec<Vec<usize>> {
 }
 
 struct Batch<'a> {
-    shared: &'a Shared,
+    shared: &'a BatchContext,
     txns: &'a [Txn],
     limit: Duration,
     deadline: Instant,
 }
 
 impl Batch<'_> {
-    async fn settle(&self, indices: Vec<usize>) -> Vec<(usize, Outcome)> {
+    async fn settle(&self, indices: Vec<usize>) -> Vec<(usize, TxnResult)> {
         let mut settled = Vec::with_capacity(indices.len());
         // In order: the left half before the right one, so that the first of two that collide wins.
         let mut waiting = vec![indices];
@@ -151,7 +149,7 @@ impl Batch<'_> {
     }
 
     async fn request(&self, indices: &[usize]) -> Result<Vec<TxnOutcome>, StoreError> {
-        let Shared { nodes, skipped, space } = self.shared;
+        let BatchContext { nodes, skipped, space } = self.shared;
         let limit = self.limit.min(self.deadline.saturating_duration_since(Instant::now()));
         if limit.is_zero() {
             return Err(unavailable("the time limit was reached before the transaction was submitted alone"));

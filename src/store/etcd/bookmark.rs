@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
-use super::batch::{Shared, submit};
+use super::batch::{BatchContext, submit};
 use super::failure::closed;
 use crate::store::port::{Key, Op, Revision, StoreError, Txn};
 
@@ -14,15 +14,15 @@ const CALLERS: usize = 4_096;
 /// Where they are.
 const BOOKMARKS: &str = "/cse-sr/bookmarks/";
 
-type Caller = oneshot::Sender<Result<Revision, StoreError>>;
+type BookmarkReply = oneshot::Sender<Result<Revision, StoreError>>;
 
 /// Where bookmarks are asked for. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Bookmarks(mpsc::Sender<Caller>);
+pub(super) struct Bookmarks(mpsc::Sender<BookmarkReply>);
 
 impl Bookmarks {
     /// Starts the task that writes them on the current runtime.
-    pub fn start(shared: Shared) -> Self {
+    pub fn start(shared: BatchContext) -> Self {
         let (callers, waiting) = mpsc::channel(CALLERS);
         tokio::spawn(serve(shared, waiting));
         Self(callers)
@@ -36,7 +36,7 @@ impl Bookmarks {
     }
 }
 
-async fn serve(shared: Shared, mut waiting: mpsc::Receiver<Caller>) {
+async fn serve(shared: BatchContext, mut waiting: mpsc::Receiver<BookmarkReply>) {
     let mut callers = Vec::new();
     loop {
         if waiting.recv_many(&mut callers, CALLERS).await == 0 {
@@ -55,7 +55,7 @@ async fn serve(shared: Shared, mut waiting: mpsc::Receiver<Caller>) {
     }
 }
 
-async fn one(shared: &Shared, op: Op) -> Result<Revision, StoreError> {
+async fn one(shared: &BatchContext, op: Op) -> Result<Revision, StoreError> {
     let txn = Txn { then: vec![op], ..Txn::default() };
     match submit(shared.clone(), vec![txn]).await.pop() {
         Some(outcome) => outcome.map(|outcome| outcome.revision),

@@ -43,9 +43,9 @@ const MAX_ADDRESSES: usize = 16;
 
 /// Makes channels to one endpoint. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Inner>);
+pub(super) struct Connector(Arc<ConnectorState>);
 
-struct Inner {
+struct ConnectorState {
     endpoint: EtcdEndpoint,
     tls: Option<(Arc<Certificates>, ServerName<'static>)>,
     limit: Duration,
@@ -53,7 +53,7 @@ struct Inner {
     refusal: Mutex<Option<String>>,
 }
 
-impl Inner {
+impl ConnectorState {
     fn refusal(&self) -> MutexGuard<'_, Option<String>> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -82,7 +82,7 @@ impl Connector {
                 Some((Arc::clone(certificates), name))
             }
         };
-        Ok(Self(Arc::new(Inner { endpoint, tls, limit, refusal: Mutex::default() })))
+        Ok(Self(Arc::new(ConnectorState { endpoint, tls, limit, refusal: Mutex::default() })))
     }
 
     pub fn endpoint(&self) -> &EtcdEndpoint {
@@ -98,7 +98,7 @@ impl Connector {
     /// A channel with a connection of its own, made when first used and again after it is lost. Must be called within
     /// the runtime that is to drive it.
     pub fn channel(&self) -> Result<Channel, OptionsError> {
-        let Inner { endpoint, .. } = &*self.0;
+        let ConnectorState { endpoint, .. } = &*self.0;
         let bad = |error: &dyn std::fmt::Display| OptionsError(format!("{endpoint}: {error}"));
         let origin: Uri = endpoint.to_string().parse().map_err(|error| bad(&error))?;
         // The connector does TLS itself (tonic's has no way to leave the host name unchecked), so for tonic the
@@ -115,8 +115,8 @@ impl Connector {
         Ok(channel.connect_with_connector_lazy(self.clone()))
     }
 
-    async fn connect(self) -> io::Result<TokioIo<Connection>> {
-        let Inner { endpoint, tls, limit, .. } = &*self.0;
+    async fn connect(self) -> io::Result<TokioIo<EtcdConnection>> {
+        let ConnectorState { endpoint, tls, limit, .. } = &*self.0;
         let named = |error: io::Error| {
             // It is another matter now.
             *self.0.refusal() = None;
@@ -150,9 +150,11 @@ impl Connector {
             first_of(&alternating(addresses), *limit, attempt).await
         };
         match tokio::time::timeout(*limit, connected).await {
-            Ok(Ok(stream)) => {
-                Ok(TokioIo::new(Connection { stream, connector: Arc::clone(&self.0), has_answered: false }))
-            }
+            Ok(Ok(stream)) => Ok(TokioIo::new(EtcdConnection {
+                stream,
+                connector: Arc::clone(&self.0),
+                has_answered: false,
+            })),
             Ok(Err(error)) => Err(named(error)),
             Err(_) => {
                 let waited = format!("no connection within {limit:?}");
@@ -236,13 +238,13 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// A stream that remembers why the other side ended it without an answer.
-pub(super) struct Connection {
+pub(super) struct EtcdConnection {
     stream: Box<dyn Duplex>,
-    connector: Arc<Inner>,
+    connector: Arc<ConnectorState>,
     has_answered: bool,
 }
 
-impl Connection {
+impl EtcdConnection {
     /// It has ended, with an error or without one.
     fn has_ended(&mut self, error: Option<&io::Error>) {
         let words = match self.connector.tls {
@@ -275,7 +277,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for EtcdConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -297,7 +299,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for EtcdConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -331,7 +333,7 @@ impl AsyncWrite for Connection {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Connection>;
+    type Response = TokioIo<EtcdConnection>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 

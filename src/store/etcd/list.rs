@@ -31,7 +31,7 @@ const SIDE_BY_SIDE: usize = 2;
 pub(super) const PAGES_AHEAD: usize = 2;
 
 /// A step of a listing.
-pub(super) enum Step {
+pub(super) enum ListingStep {
     Page(Page),
     Failed(StoreError),
     /// All pages came. A listing that ends without it was cut off.
@@ -44,26 +44,26 @@ pub(super) async fn list(
     skipped: Arc<Skipped>,
     prefixes: Vec<String>,
     limit: Duration,
-    to: mpsc::Sender<Step>,
+    to: mpsc::Sender<ListingStep>,
 ) {
-    let listing = Listing { nodes, skipped, limit, to, has_sent: AtomicBool::new(false) };
+    let listing = EtcdListing { nodes, skipped, limit, to, has_sent: AtomicBool::new(false) };
     let end = match listing.pages(&prefixes).await {
-        Ok(()) => Step::Done,
-        Err(error) => Step::Failed(error),
+        Ok(()) => ListingStep::Done,
+        Err(error) => ListingStep::Failed(error),
     };
     // A reader that is gone does not care.
     drop(listing.to.send(end).await);
 }
 
-struct Listing {
+struct EtcdListing {
     nodes: Nodes,
     skipped: Arc<Skipped>,
     limit: Duration,
-    to: mpsc::Sender<Step>,
+    to: mpsc::Sender<ListingStep>,
     has_sent: AtomicBool,
 }
 
-impl Listing {
+impl EtcdListing {
     async fn pages(&self, prefixes: &[String]) -> Result<(), StoreError> {
         let range = |prefix: &String| Range {
             start: prefix_start(prefix),
@@ -85,7 +85,7 @@ impl Listing {
             end?;
         }
         if !self.has_sent.load(Ordering::Relaxed) {
-            drop(self.to.send(Step::Page(Page { entries: Vec::new(), revision })).await);
+            drop(self.to.send(ListingStep::Page(Page { entries: Vec::new(), revision })).await);
         }
         Ok(())
     }
@@ -98,7 +98,7 @@ impl Listing {
             Reading::Asked(range) => self.ask(range).await?,
         };
         loop {
-            let Answer { pairs, revision, next } = answer;
+            let RangeAnswer { pairs, revision, next } = answer;
             // While etcd reads what comes next, the reader takes what is there.
             let next = async {
                 match next {
@@ -120,14 +120,14 @@ impl Listing {
         while entries.peek().is_some() {
             let entries: Vec<Entry> = entries.by_ref().take(MAX_PAGE).collect();
             self.has_sent.store(true, Ordering::Relaxed);
-            if self.to.send(Step::Page(Page { entries, revision })).await.is_err() {
+            if self.to.send(ListingStep::Page(Page { entries, revision })).await.is_err() {
                 return false;
             }
         }
         true
     }
 
-    async fn ask(&self, mut range: Range) -> Result<Answer, StoreError> {
+    async fn ask(&self, mut range: Range) -> Result<RangeAnswer, StoreError> {
         let mut answer = loop {
             let answer = self
                 .nodes
@@ -165,7 +165,7 @@ impl Listing {
         let last = pairs.last().map(KeyValue::key);
         let bytes = pairs.iter().map(|pair| pair.key().len() + pair.value().len()).sum();
         let next = range.next(last.filter(|_| more), pairs.len(), bytes);
-        Ok(Answer { pairs, revision, next })
+        Ok(RangeAnswer { pairs, revision, next })
     }
 }
 
@@ -173,7 +173,7 @@ impl Listing {
 enum Reading {
     Asked(Range),
     /// Begun.
-    Answered(Answer),
+    Answered(RangeAnswer),
 }
 
 /// Keys to be asked for.
@@ -217,7 +217,7 @@ fn end_comes_first(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// What came of it.
-struct Answer {
+struct RangeAnswer {
     pairs: Vec<KeyValue>,
     revision: Revision,
     /// If there is more.

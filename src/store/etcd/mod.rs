@@ -45,10 +45,10 @@ use self::bookmark::Bookmarks;
 use self::entries::Skipped;
 use self::failure::{closed, unavailable};
 use self::keep_alive::Lanes;
-use self::list::Step;
+use self::list::ListingStep;
 use self::nodes::{Effect, Nodes};
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnResult,
     WatchBatch, WatchError,
 };
 use crate::config::EtcdEndpoint;
@@ -87,7 +87,7 @@ pub struct EtcdStore {
     io: Handle,
     nodes: Nodes,
     skipped: Arc<Skipped>,
-    batches: batch::Shared,
+    batches: batch::BatchContext,
     lanes: Lanes,
     bookmarks: Bookmarks,
     page_limit: Duration,
@@ -130,7 +130,8 @@ impl EtcdStore {
             })
             .map_err(|error| ConnectError::Unreachable(format!("no thread for etcd: {error}")))?;
         let skipped = Arc::new(Skipped::default());
-        let batches = batch::Shared { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
+        let batches =
+            batch::BatchContext { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
         let (lanes, bookmarks) = {
             let _entered = io.enter();
             tokio::spawn(nodes.clone().patrol());
@@ -243,16 +244,16 @@ impl Store for EtcdStore {
         stream::unfold(Some(steps), |steps| async move {
             let mut steps = steps?;
             match steps.recv().await {
-                Some(Step::Page(page)) => Some((Ok(page), Some(steps))),
-                Some(Step::Failed(error)) => Some((Err(error), None)),
-                Some(Step::Done) => None,
+                Some(ListingStep::Page(page)) => Some((Ok(page), Some(steps))),
+                Some(ListingStep::Failed(error)) => Some((Err(error), None)),
+                Some(ListingStep::Done) => None,
                 None => Some((Err(closed()), None)),
             }
         })
         .boxed()
     }
 
-    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<TxnResult>> {
         let count = txns.len();
         if !self.is_open() {
             return std::future::ready(vec![Err(closed()); count]).boxed();

@@ -143,9 +143,9 @@ impl Node {
 
 /// All nodes. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Nodes(Arc<Shared>);
+pub(super) struct Nodes(Arc<Cluster>);
 
-struct Shared {
+struct Cluster {
     configured: Vec<Arc<Node>>,
     learned: ArcSwap<Vec<Arc<Node>>>,
     current: ArcSwap<Node>,
@@ -175,7 +175,7 @@ impl Nodes {
         let configured = options.endpoints.iter().map(node).collect::<Result<Vec<_>, OptionsError>>()?;
         let first = configured.first().map(Arc::clone);
         let first = first.ok_or_else(|| OptionsError("no etcd endpoint is given".to_owned()))?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Cluster {
             configured,
             learned: ArcSwap::default(),
             current: ArcSwap::new(first),
@@ -266,7 +266,7 @@ impl Nodes {
 
     /// Makes these the learned nodes; what is known of those that were there before stays known.
     fn keep(&self, cluster: u64, endpoints: &[EtcdEndpoint]) {
-        let Shared { certificates, server_name, connect_limit, .. } = &*self.0;
+        let Cluster { certificates, server_name, connect_limit, .. } = &*self.0;
         let origin = Origin::Learned { cluster };
         let before = self.0.learned.load_full();
         let node = |endpoint: &EtcdEndpoint| {
@@ -312,7 +312,7 @@ impl Nodes {
 
     /// The current revision, linearizable.
     pub async fn revision(&self, limit: Duration) -> Result<i64, StoreError> {
-        let Seen { revision, .. } = self.call(Effect::Reads, limit, look).await?;
+        let ProbeAnswer { revision, .. } = self.call(Effect::Reads, limit, look).await?;
         self.saw(revision);
         Ok(revision)
     }
@@ -520,11 +520,12 @@ impl Nodes {
     }
 
     async fn probe(&self, node: &Node) -> Result<(), Failure> {
-        let Seen { cluster, revision } = match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
-            // It answers; what it thinks of our rights is for the requests to find out.
-            Err(Failure::Refused { .. }) if !node.is_learned() => return Ok(()),
-            answer => answer?,
-        };
+        let ProbeAnswer { cluster, revision } =
+            match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
+                // It answers; what it thinks of our rights is for the requests to find out.
+                Err(Failure::Refused { .. }) if !node.is_learned() => return Ok(()),
+                answer => answer?,
+            };
         if node.is_learned() && node.origin != (Origin::Learned { cluster }) {
             return Err(Failure::NotSent(format!("etcd {}: belongs to another cluster", node.endpoint())));
         }
@@ -601,16 +602,16 @@ impl Nodes {
 }
 
 /// What a look finds.
-struct Seen {
+struct ProbeAnswer {
     cluster: u64,
     revision: i64,
 }
 
-async fn look(clients: Arc<Clients>) -> Result<Seen, etcd_client::Error> {
+async fn look(clients: Arc<Clients>) -> Result<ProbeAnswer, etcd_client::Error> {
     let options = GetOptions::new().with_keys_only().with_limit(1);
     let answer = clients.kv.clone().get(PROBE_KEY, Some(options)).await?;
     let header = answer.header();
-    Ok(Seen {
+    Ok(ProbeAnswer {
         cluster: header.map_or(0, ResponseHeader::cluster_id),
         revision: header.map_or(0, ResponseHeader::revision),
     })

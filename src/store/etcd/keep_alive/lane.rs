@@ -16,7 +16,7 @@ use tonic::transport::Channel;
 
 use super::judge::judge;
 use super::news::{News, Verdict};
-use super::{Answer, stream_of};
+use super::{RenewalAnswer, stream_of};
 use crate::store::etcd::failure::words;
 use crate::store::etcd::nodes::{Node, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
@@ -46,12 +46,12 @@ const RETRY: [Duration; 4] =
 pub(super) struct Renewals {
     pub leases: Vec<(usize, LeaseId)>,
     /// Has room for all answers of its call.
-    pub reply: mpsc::Sender<Answer>,
+    pub reply: mpsc::Sender<RenewalAnswer>,
 }
 
 struct Waiter {
     index: usize,
-    reply: mpsc::Sender<Answer>,
+    reply: mpsc::Sender<RenewalAnswer>,
 }
 
 struct Stream {

@@ -24,7 +24,7 @@ const LEASES_AT_ONCE: usize = 1_024;
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
 /// An answer with its place in the call.
-type Answer = (usize, KeepAlive);
+type RenewalAnswer = (usize, KeepAlive);
 
 /// The lanes. Cheap to clone.
 #[derive(Clone)]
@@ -47,7 +47,7 @@ impl Lanes {
         let count = leases.len();
         let mut answers = vec![KeepAlive::Unanswered("no answer within the limit".to_owned()); count];
         // Room for all, so that no lane ever waits for this caller.
-        let (reply, mut replies) = mpsc::channel::<Answer>(count.max(1));
+        let (reply, mut replies) = mpsc::channel::<RenewalAnswer>(count.max(1));
         let mut shares: Vec<Vec<(usize, LeaseId)>> = self.0.iter().map(|_| Vec::new()).collect();
         for (index, lease) in leases.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(lane_of(lease)) {

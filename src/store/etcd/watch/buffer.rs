@@ -18,12 +18,12 @@ const EVENT_BYTES: usize = 128;
 /// Between the reader and the consumer.
 #[derive(Default)]
 pub(in crate::store::etcd) struct Buffer {
-    state: Mutex<State>,
+    state: Mutex<BufferState>,
     filled: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct BufferState {
     /// Whole revisions only.
     events: VecDeque<Event>,
     bytes: usize,
@@ -38,7 +38,7 @@ pub(super) enum Pushed {
 }
 
 impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, BufferState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -99,7 +99,7 @@ impl Buffer {
     }
 }
 
-impl State {
+impl BufferState {
     fn take(&mut self) -> Option<WatchBatch> {
         let mut count = self.events.len().min(BATCH_EVENTS);
         let revision = self.events.get(count.checked_sub(1)?).map(revision)?;
@@ -151,7 +151,7 @@ mod tests {
 
     #[test]
     fn batches_end_with_a_whole_revision() {
-        let mut state = State::default();
+        let mut state = BufferState::default();
         for revision in 1..=3 {
             state.events.extend(deletions(revision, 6_000));
         }

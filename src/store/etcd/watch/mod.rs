@@ -39,7 +39,7 @@ pub(super) async fn read(
 ) {
     let (why, suspect) = match follow(&nodes, &skipped, &prefix, from, &writer.0).await {
         Ok(()) => (WatchError::Lost("nobody listens".to_owned()), None),
-        Err(Ended { error, suspect }) => (error, suspect),
+        Err(WatchEnd { error, suspect }) => (error, suspect),
     };
     if let (WatchError::Lost(why), Some(node)) = (&why, suspect) {
         nodes.suspect(&node, why);
@@ -47,7 +47,7 @@ pub(super) async fn read(
     writer.0.end(why);
 }
 
-struct Ended {
+struct WatchEnd {
     error: WatchError,
     /// The node to look after.
     suspect: Option<Arc<Node>>,
@@ -59,11 +59,11 @@ async fn follow(
     prefix: &str,
     from: Revision,
     buffer: &Buffer,
-) -> Result<(), Ended> {
-    let plain = |error: WatchError| Ended { error, suspect: None };
+) -> Result<(), WatchEnd> {
+    let plain = |error: WatchError| WatchEnd { error, suspect: None };
     let node = nodes.for_streams();
     let (connector, endpoint) = (node.connector(), node.connector().endpoint());
-    let lost = |why: String| Ended {
+    let lost = |why: String| WatchEnd {
         error: WatchError::Lost(format!("watch at etcd {endpoint}: {why}")),
         suspect: Some(Arc::clone(&node)),
     };
