@@ -1,10 +1,8 @@
-//! A test suite: what every [`Store`] must do, as cases that run against any of them. It owns no store: the caller makes one
-//! a case.
+//! A test suite: what every [`Store`] must do. The caller makes a store for each case.
 //!
-//! A case panics with a sentence on the first thing that is wrong. All keys of a case lie below a random area of
-//! `/cse-sr/` (and, where a case needs a foreign writer, below `/elsewhere-…`), so cases may share one etcd; only
-//! [`StoreUnderTest::forget`] touches what others see, so cases that watch the past should not share an etcd with a running
-//! `watches::from_a_compacted_revision`.
+//! A case panics with a message at the first failure. All keys of a case are below a random area of `/cse-sr/`, or below
+//! `/elsewhere-…` if the case needs a foreign writer, so cases may share one etcd. Only [`StoreUnderTest::forget`] affects other
+//! cases: cases that watch the past must not share an etcd with a running `watches::from_a_compacted_revision`.
 //!
 //! ```text
 //! async fn make() -> service_center::store::conformance::StoreUnderTest { … }
@@ -41,17 +39,14 @@ use super::port::{
     WatchBatch, WatchError,
 };
 
-/// Makes the store forget the events up to and including a revision (etcd: compact; embedded: write until the bounded
-/// history has dropped them).
+/// Makes the store forget the events up to and including a revision. etcd: compacts. Embedded: writes until the bounded history
+/// has dropped them.
 pub type Forget = Box<dyn Fn(Revision) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A store to examine.
 pub struct StoreUnderTest {
-    /// The store.
     pub store: Arc<dyn Store>,
-    /// Forgets history.
     pub forget: Forget,
-    /// Kept until the case ends: a temporary directory, a server.
+    /// A temporary directory or a server that lives until the case ends.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
@@ -61,7 +56,7 @@ impl fmt::Debug for StoreUnderTest {
     }
 }
 
-/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> StoreUnderTest`, called once a case.
+/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> StoreUnderTest`, called for each case.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:path) => {
@@ -127,7 +122,7 @@ macro_rules! store_conformance {
     };
 }
 
-/// No single wait of a case is longer.
+/// The longest single wait of a case.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A fresh area of keys: `/cse-sr/conformance-<random>/`.
@@ -198,7 +193,7 @@ async fn present(store: &Arc<dyn Store>, key: &Key) -> Entry {
     find(store, key).await.unwrap_or_else(|| panic!("{key} should be there"))
 }
 
-/// All pages of a listing joined, with its revision; checks what every listing must keep.
+/// All entries of a listing and its revision. Checks the rules of every listing.
 async fn list_all(store: &Arc<dyn Store>, prefix: &str) -> (Vec<Entry>, Revision) {
     let mut pages = store.list(&[prefix]);
     let mut revision = None;
@@ -235,7 +230,7 @@ async fn revoke(store: &Arc<dyn Store>, lease: LeaseId) -> bool {
         .unwrap_or_else(|error| panic!("revoke {lease}: {error:?}"))
 }
 
-/// A lease that once was there.
+/// A lease that existed and was revoked.
 async fn dead_lease(store: &Arc<dyn Store>) -> LeaseId {
     let lease = grant(store, 600).await;
     assert!(revoke(store, lease).await, "a fresh lease can be revoked");
@@ -282,7 +277,7 @@ impl Watching {
         Ok(batch)
     }
 
-    /// The batches up to the one that reaches a revision.
+    /// The batches up to a revision.
     async fn batches_until(&mut self, revision: Revision) -> Vec<WatchBatch> {
         let mut batches = Vec::new();
         while self.reached < revision {

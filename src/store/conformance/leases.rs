@@ -30,7 +30,6 @@ pub async fn a_ttl_is_kept_within_bounds(subject: StoreUnderTest) {
     }
 }
 
-/// Never the same.
 pub async fn ids_are_positive_and_differ(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut ids = std::collections::BTreeSet::new();
@@ -43,8 +42,7 @@ pub async fn ids_are_positive_and_differ(subject: StoreUnderTest) {
 
 /// The watch shows `inst/files/…` before `inst/leases/…`.
 pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let lease = grant(store, 2).await;
     let (leases, files) = (key(&area, "inst/leases/x"), key(&area, "inst/files/x"));
     let other = key(&area, "inst/files/y");
@@ -66,14 +64,13 @@ pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnde
     assert!(!revoke(store, lease).await, "an expired lease is not there to be revoked");
 }
 
-/// A renewed lease lives longer than its TTL; left alone it ends.
+/// A renewed lease lives longer than its TTL. Without renewals it ends.
 pub async fn keep_alive_extends(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let (renewed, left) = (grant(store, 4).await, grant(store, 4).await);
     write(store, vec![put_leased(&key(&area, "renewed"), "x", renewed)]).await;
     write(store, vec![put_leased(&key(&area, "left"), "x", left)]).await;
-    // Beats until the neighbor of the same age has ended.
+    // Renews the lease until the other lease, granted at the same time, has ended.
     eventually("the end of the lease left alone", || async {
         let answers = within("a renewal", store.keep_alive(vec![renewed])).await;
         assert_eq!(answers, [KeepAlive::Renewed(4)], "a lease renewed in time");
@@ -84,10 +81,8 @@ pub async fn keep_alive_extends(subject: StoreUnderTest) {
     eventually("the end of the lease", || async { names(store, &area).await.is_empty() }).await;
 }
 
-/// As expiry, at once.
 pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let lease = grant(store, 600).await;
     let order = ["inst/leases/x", "z", "inst/files/x", "a"];
     let start = write(store, order.iter().map(|name| put_leased(&key(&area, name), "x", lease)).collect())
@@ -104,7 +99,6 @@ pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: StoreUnde
     );
 }
 
-/// Nothing to delete.
 pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: StoreUnderTest) {
     let store = &subject.store;
     let lease = grant(store, 600).await;
@@ -113,7 +107,7 @@ pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: StoreUnderTest)
     assert!(!revoke(store, LeaseId(1)).await, "a lease never granted is not");
 }
 
-/// Revoked, and never granted.
+/// A lease that was revoked, and a lease that was never granted.
 pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: StoreUnderTest) {
     let store = &subject.store;
     let dead = dead_lease(store).await;
@@ -122,7 +116,7 @@ pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: StoreUnderTest) {
     assert!(within("no renewals", store.keep_alive(Vec::new())).await.is_empty());
 }
 
-/// In one call and beside it.
+/// In one call, and in concurrent calls.
 pub async fn a_dead_lease_does_not_delay_others(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut leases = Vec::new();
@@ -141,8 +135,7 @@ pub async fn a_dead_lease_does_not_delay_others(subject: StoreUnderTest) {
 
 /// A key put again without its lease outlives it.
 pub async fn a_put_without_lease_detaches(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease)]).await;
@@ -154,8 +147,7 @@ pub async fn a_put_without_lease_detaches(subject: StoreUnderTest) {
 
 /// A key belongs to the lease of its last put.
 pub async fn a_put_with_another_lease_moves(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let (old, new) = (grant(store, 600).await, grant(store, 600).await);
     write(store, vec![put_leased(&name, "1", old)]).await;
@@ -166,10 +158,8 @@ pub async fn a_put_with_another_lease_moves(subject: StoreUnderTest) {
     assert!(find(store, &name).await.is_none(), "the new lease takes the key with it");
 }
 
-/// Rewriting a key on its own lease.
 pub async fn a_put_with_the_same_lease_stays(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let (name, other) = (key(&area, "a"), key(&area, "b"));
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease), put_leased(&other, "1", lease)]).await;
@@ -180,10 +170,8 @@ pub async fn a_put_with_the_same_lease_stays(subject: StoreUnderTest) {
     assert!(names(store, &area).await.is_empty(), "both keys go");
 }
 
-/// Deleting the last key does not end a lease.
 pub async fn a_lease_outlives_its_keys(subject: StoreUnderTest) {
-    let store = &subject.store;
-    let area = area();
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease)]).await;
