@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service_center::clock::Clock;
-use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::faulty_disk::{DiskFault, FaultyDisk};
 use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{KeepAlive, LeaseId, Reason, Store, StoreError};
 
@@ -185,10 +185,10 @@ async fn on_a_full_disk_leases_end_later() {
     let scene = Scene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease), put_leased("/b", "x", lease)]).await;
-    scene.disk.fail(Fault::NoSpaceAfter(10));
+    scene.disk.fail(DiskFault::NoSpaceAfter(10));
     scene.pass(Duration::from_secs(40)).await;
     assert_eq!(scene.keys().await, ["/a", "/b"], "an end that cannot be written is not shown");
-    scene.disk.fail(Fault::None);
+    scene.disk.fail(DiskFault::None);
     scene.pass(Duration::from_secs(2)).await;
     assert!(scene.keys().await.is_empty());
 }
@@ -198,10 +198,10 @@ async fn a_beat_in_time_is_enough_on_a_full_disk() {
     let scene = Scene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
-    scene.disk.fail(Fault::NoSpaceAfter(0));
+    scene.disk.fail(DiskFault::NoSpaceAfter(0));
     scene.pass(Duration::from_secs(40)).await;
     assert_eq!(scene.store.keep_alive(vec![lease]).await, [KeepAlive::Renewed(30)], "it never ended");
-    scene.disk.fail(Fault::None);
+    scene.disk.fail(DiskFault::None);
     scene.pass(Duration::from_secs(28)).await;
     assert_eq!(scene.keys().await, ["/a"]);
 }

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use service_center::clock::Clock;
 use service_center::store::embedded::EmbeddedStore;
 use service_center::store::embedded::Options;
-use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::faulty_disk::{DiskFault, FaultyDisk};
 use service_center::store::{Entry, Event, Key, LeaseId, Op, Revision, Store, Txn};
 
 use super::support::scale::Scale;
@@ -122,7 +122,7 @@ async fn scenario(seed: u64) {
             }
             2 => {
                 // No transaction fits, so that all of them are undone.
-                disk.fail(Fault::NoSpaceAfter(random.random_range(0..30)));
+                disk.fail(DiskFault::NoSpaceAfter(random.random_range(0..30)));
                 let txns = vec![
                     Txn { then: ops(&mut random, &model.leases), ..Txn::default() },
                     Txn {
@@ -132,7 +132,7 @@ async fn scenario(seed: u64) {
                 ];
                 let outcomes = store.batch(txns).await;
                 assert!(outcomes[1].is_err(), "seed {seed}, step {step}: {outcomes:?}");
-                disk.fail(Fault::None);
+                disk.fail(DiskFault::None);
             }
             3 => {
                 if random.random_bool(0.5) {

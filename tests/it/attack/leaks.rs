@@ -184,8 +184,8 @@ fn the_data_and_exports_are_closed_to_other_users() {
     daemon.restart().unwrap();
     check();
     let log = daemon.process().log();
-    assert!(log.contains("data: had the rights 755; has 700 now"), "{log}");
-    assert!(log.contains("files were open to others"), "{log}");
+    assert!(log.contains("data: the rights were 755 and are 700 now"), "{log}");
+    assert!(log.contains("other users could read"), "{log}");
     stop(&mut daemon);
     let finished = daemon.installation().run(&["export", "--to", "out"]).unwrap();
     assert_eq!(finished.code, Some(0), "{finished:?}");
@@ -228,7 +228,7 @@ fn links_and_pipes_planted_among_the_data_are_refused() {
         assert_eq!(fs::read(&elsewhere).unwrap(), before, "{file:?}");
         fs::remove_file(&file).unwrap();
         assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
-        refuses(&file, "is no plain file");
+        refuses(&file, "is not a plain file");
         fs::rename(&elsewhere, &file).unwrap();
     }
     // A file that a new one would be written over: the link goes, what it names stays.
