@@ -221,11 +221,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Handler::Answer(handler) => caught(route.path, || handler(&self.state, call)),
             Handler::Websocket(start) if exchange.is_upgrade() && ws::is_handshake(call.head()) => {
                 match caught(route.path, || start(&self.state, call)) {
-                    ws::Start::Session(session) => {
+                    ws::SessionStart::Session(session) => {
                         exchange.start_session(session);
                         Reply::library_text(StatusCode::SWITCHING_PROTOCOLS, "").into()
                     }
-                    ws::Start::Refuse(reply) => reply.into(),
+                    ws::SessionStart::Refuse(reply) => reply.into(),
                 }
             }
             Handler::Websocket(_) => ws::refusal().into(),

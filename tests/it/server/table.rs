@@ -13,7 +13,7 @@ use service_center::http::reply::{Gzip, Reply};
 use service_center::http::route::{Handler, Route, route};
 use service_center::http::server::{Bound, RunningServer, Settings, start};
 use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
-use service_center::http::ws::{End, Session, Start};
+use service_center::http::ws::{End, Session, SessionStart};
 use tokio::sync::Notify;
 
 use super::still_time::StillTime;
@@ -176,22 +176,22 @@ impl Drop for Unsubscribe {
     }
 }
 
-fn watch(state: &Arc<State>, _: Call) -> Start {
+fn watch(state: &Arc<State>, _: Call) -> SessionStart {
     let (outbox, reader) = outbox(100);
     state.outboxes.lock().unwrap().push(outbox);
     Session::watch(reader, Unsubscribe(Arc::clone(&state.unsubscribed))).into()
 }
 
-fn watch_unknown(_: &Arc<State>, _: Call) -> Start {
+fn watch_unknown(_: &Arc<State>, _: Call) -> SessionStart {
     Session::ended(End::Say("service does not exist".into())).into()
 }
 
-fn watch_refused(_: &Arc<State>, _: Call) -> Start {
+fn watch_refused(_: &Arc<State>, _: Call) -> SessionStart {
     Reply::text(StatusCode::UNAUTHORIZED, "who?").into()
 }
 
 /// Ends with 4001 at the given pong.
-fn heartbeat(state: &Arc<State>, call: Call) -> Start {
+fn heartbeat(state: &Arc<State>, call: Call) -> SessionStart {
     let last: usize = call.param("beats").parse().unwrap();
     let pongs = Arc::clone(&state.pongs);
     let on_pong = Box::new(move || -> futures_util::future::LocalBoxFuture<'static, Option<End>> {

@@ -9,7 +9,7 @@ use service_center::cache::Action;
 use service_center::domain::event::InstanceRef;
 use service_center::domain::{InstanceId, ServiceId, Tenant};
 use service_center::http::server::Settings;
-use service_center::http::ws::Limits;
+use service_center::http::ws::SessionLimits;
 
 use super::client::Client;
 use super::still_time::MOMENT;
@@ -98,7 +98,7 @@ async fn watching() -> (Fixture, Client, Outbox) {
     (fixture, client, outbox)
 }
 
-fn with(limits: Limits) -> Settings {
+fn with(limits: SessionLimits) -> Settings {
     Settings { websocket: limits, ..settings() }
 }
 
@@ -189,7 +189,7 @@ async fn an_unknown_service_is_said_and_the_connection_ends_without_a_close() {
 
 #[actix_web::test]
 async fn a_ping_is_answered_with_its_payload_and_ours_go_on() {
-    let limits = Limits { ping_every: Duration::from_secs(1), ..Limits::default() };
+    let limits = SessionLimits { ping_every: Duration::from_secs(1), ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut client, _outbox) = watch(&fixture).await;
     for payload in ["", "abc", &"x".repeat(125)] {
@@ -262,7 +262,7 @@ async fn a_client_that_vanishes_is_unsubscribed() {
 #[actix_web::test]
 async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
     let silence = Duration::from_secs(10);
-    let limits = Limits { ping_every: Duration::from_secs(1), silence, ..Limits::default() };
+    let limits = SessionLimits { ping_every: Duration::from_secs(1), silence, ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut silent, gone) = watch(&fixture).await;
     let (mut lively, stays) = watch(&fixture).await;
@@ -281,7 +281,7 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
 
 #[actix_web::test]
 async fn a_client_that_takes_nothing_is_reset() {
-    let limits = Limits { write_stall: Duration::from_secs(2), ..Limits::default() };
+    let limits = SessionLimits { write_stall: Duration::from_secs(2), ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
     let document = format!("\"{}\"", "x".repeat(1_000_000));
@@ -340,7 +340,7 @@ async fn each_pong_of_a_heartbeat_is_asked_about() {
 
 #[actix_web::test]
 async fn a_stop_closes_sessions_as_going_away() {
-    let limits = Limits { close_wait: Duration::from_secs(60), ..Limits::default() };
+    let limits = SessionLimits { close_wait: Duration::from_secs(60), ..SessionLimits::default() };
     let fixture = serve(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
     let (mut second, _) = watch(&fixture).await;
