@@ -16,7 +16,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::{End, GOING_AWAY, SessionLimits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
+use super::{End, GOING_AWAY, OnPong, PROTOCOL_ERROR, Session, SessionLimits, TOO_BIG};
 use crate::actors::hub::outbox::{OutboxItem, OutboxReader};
 use crate::frame::{self, Decoder, Heard, Payload};
 use crate::http::signal::Signal;
@@ -209,7 +209,10 @@ impl<I: SessionIo> LiveSession<I> {
                     }));
                 }
                 Heard::Violation(what) => {
-                    return Some(SessionOutcome::End(End::Close { code: PROTOCOL_ERROR, reason: what.into() }));
+                    return Some(SessionOutcome::End(End::Close {
+                        code: PROTOCOL_ERROR,
+                        reason: what.into(),
+                    }));
                 }
             }
         }
@@ -299,7 +302,9 @@ impl<I: SessionIo> LiveSession<I> {
                 return;
             }
             SessionOutcome::End(End::Close { code, reason }) => frame::put_close(&mut last, code, &reason),
-            SessionOutcome::End(End::Say(text)) => last.extend_from_slice(&frame::text_frame(text.as_bytes())),
+            SessionOutcome::End(End::Say(text)) => {
+                last.extend_from_slice(&frame::text_frame(text.as_bytes()))
+            }
             SessionOutcome::Closed(payload) => frame::put_close_echo(&mut last, &payload),
         }
         let closing = async {
