@@ -54,7 +54,7 @@ impl Client {
         (head[0] & 0x0f, self.exactly(length).await)
     }
 
-    /// The next frame that is no ping.
+    /// The next frame that is not a ping.
     async fn said(&mut self) -> (u8, String) {
         loop {
             let (opcode, payload) = self.frame().await;
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// The code and reason of the close frame that comes next. The connection ends behind it.
+    /// The code and reason of the close frame that comes next. The connection ends after it.
     async fn closed(&mut self) -> (u16, String) {
         let (opcode, payload) = self.frame().await;
         assert_eq!(opcode, CLOSE);
@@ -180,7 +180,7 @@ async fn events_arrive_as_whole_text_frames() {
 }
 
 #[actix_web::test]
-async fn an_unknown_service_is_said_and_the_connection_ends_without_a_close() {
+async fn an_unknown_service_is_reported_and_the_connection_ends_without_a_close() {
     let fixture = serve(settings()).await;
     let mut client = Client::open(&fixture, "/watch-unknown").await;
     assert_eq!(client.frame().await, (TEXT, b"service does not exist".to_vec()));
@@ -220,7 +220,7 @@ async fn frames_may_come_in_pieces_and_behind_the_handshake() {
 }
 
 #[actix_web::test]
-async fn what_a_client_says_is_dropped_up_to_64_bytes() {
+async fn messages_of_a_client_are_dropped_up_to_64_bytes() {
     let (_fixture, mut client, _outbox) = watching().await;
     client.send(frame(TEXT, &[b'x'; 64])).await;
     client.send(frame(PING, b"still here")).await;
@@ -260,7 +260,7 @@ async fn a_client_that_vanishes_is_unsubscribed() {
 }
 
 #[actix_web::test]
-async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
+async fn only_a_silent_client_is_dropped() {
     let silence = Duration::from_secs(10);
     let limits = SessionLimits { ping_every: Duration::from_secs(1), silence, ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
@@ -280,7 +280,7 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_nothing_is_reset() {
+async fn a_client_that_reads_nothing_is_reset() {
     let limits = SessionLimits { write_stall: Duration::from_secs(2), ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
