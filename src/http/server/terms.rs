@@ -29,7 +29,7 @@ pub struct Settings {
     /// The limit for connections, including watches. Some further connections may send one request each: requests for the health of
     /// the server are served, and others are rejected. Connections beyond these are answered 503 without reading a request.
     pub max_connections: usize,
-    /// The limit for requests that wait for something. [`super::spec::Load`] has the shares of the kinds of requests.
+    /// The limit for requests that wait for something. [`Load`](crate::http::spec::Load) has the shares of the kinds of requests.
     pub max_requests: usize,
     /// The limit for all bodies that are being read or whose requests wait, in bytes. The first 8 KiB of each are not counted.
     pub max_body_memory: usize,
