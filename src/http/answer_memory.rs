@@ -310,8 +310,7 @@ mod tests {
             assert_eq!(piece(bytes), expected, "{bytes} bytes");
         }
         let body = Bytes::from(vec![b'x'; 5_000_000]);
-        let answers: Vec<AnswerSpace> =
-            (0..30).map(|_| memory.share(Load::Find, &body).unwrap()).collect();
+        let answers: Vec<AnswerSpace> = (0..30).map(|_| memory.share(Load::Find, &body).unwrap()).collect();
         let pieces: Vec<usize> = answers.iter().map(AnswerSpace::piece).collect();
         assert_eq!(pieces, [vec![LARGE_PIECE; 22], vec![PIECE; 8]].concat(), "a quarter is 16 MiB");
         assert_eq!(memory.held(), 5_000_000 + pieces.iter().sum::<usize>());

@@ -33,7 +33,8 @@ impl Query {
         let mut start = 0;
         for end in memchr::memchr_iter(b'&', bytes).chain(std::iter::once(bytes.len())) {
             let pair = &bytes[start..end];
-            if !pair.is_empty() && !(has_semicolon && pair.contains(&b';')) {
+            let is_ignored = pair.is_empty() || (has_semicolon && pair.contains(&b';'));
+            if !is_ignored {
                 let name = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
                 let value = (name + 1).min(pair.len());
                 let is_plain = !pair[..name].iter().any(|byte| matches!(byte, b'%' | b'+'));

@@ -65,8 +65,9 @@ impl ServerTerms {
             out.insert(name, value);
         }
         // The library repeats `Connection: upgrade`. The client would take this for a switch to the protocol that it offered.
-        let ends =
-            head.connection_type() == ConnectionType::Upgrade || facts.exchange.is_reserve() || self.stop.is_raised();
+        let ends = head.connection_type() == ConnectionType::Upgrade
+            || facts.exchange.is_reserve()
+            || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
         if ends {
