@@ -3,7 +3,6 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -17,7 +16,6 @@ use futures_util::StreamExt as _;
 use futures_util::stream::poll_fn;
 
 use super::admission::BodySpace;
-use super::connection::Exchange;
 use crate::domain::validate::rule::Shown;
 use crate::http::answer_memory::{AnswerSpace, next_piece};
 
@@ -226,16 +224,19 @@ impl AsRef<[u8]> for CountedBody {
 ///
 /// HTTP/1: the library copies a piece into its write buffer, and gets the next piece, or the end, when the socket has taken
 /// the last one. So it never holds more than a piece besides the body, which many answers may share. HTTP/2: the library
-/// queues pieces without a copy, also after the end of the body. So the memory belongs to the bytes, and `connection` is `None`.
-pub(super) fn in_pieces(body: Bytes, space: AnswerSpace, connection: Option<Rc<Exchange>>) -> BoxBody {
+/// queues pieces without a copy, also after the end of the body. So the memory belongs to the bytes.
+/// `poll_written` is ready when the socket has taken all bytes before.
+pub(super) fn in_pieces(
+    body: Bytes,
+    space: AnswerSpace,
+    poll_written: impl Fn(&Context<'_>) -> Poll<()> + 'static,
+) -> BoxBody {
     let most = space.piece();
     let body = Bytes::from_owner(CountedBody { body, _space: space });
     let length = body.len();
     let mut sent = 0;
     let pieces = poll_fn(move |cx| {
-        if let Some(connection) = &connection {
-            ready!(connection.poll_written(cx));
-        }
+        ready!(poll_written(cx));
         let begin = sent;
         sent += next_piece(length - begin, most);
         Poll::Ready((sent > begin).then(|| Ok::<_, Infallible>(body.slice(begin..sent))))

@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use actix_http::header::{self, HeaderValue};
 use actix_http::{ConnectionType, Method, RequestHead, StatusCode, Version};
@@ -101,7 +102,11 @@ impl ServerTerms {
             None => self.settings.answers.share(facts.load, &body)?,
         };
         let connection = (head.version != Version::HTTP_2).then(|| Rc::clone(&facts.exchange));
-        Ok(in_pieces(body, space, connection))
+        let poll_written = move |cx: &Context<'_>| match &connection {
+            Some(connection) => connection.poll_written(cx),
+            None => Poll::Ready(()),
+        };
+        Ok(in_pieces(body, space, poll_written))
     }
 
     /// Waits for an answer, and for its compression if that takes long.
