@@ -108,7 +108,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         request: &HttpRequest,
         mut payload: Payload,
         routed: Routed<S>,
-        exchange: &Exchange,
+        exchange: &Rc<Exchange>,
     ) -> (HttpResponse, Option<Payload>) {
         let (head, terms) = (request.head(), &self.terms);
         let mut space = self.admission.body();
