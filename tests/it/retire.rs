@@ -37,7 +37,7 @@ use service_center::store::{Key, Op, Store, Txn, keys};
 use tempfile::TempDir;
 
 /// A limit that nothing comes near.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The actors that a retirement needs, on a store in a folder of its own.
 struct World {
@@ -103,7 +103,7 @@ impl World {
     }
 
     async fn catch_up(&self, revision: i64) {
-        let waited = tokio::time::timeout(Duration::from_secs(60), self.reader.wait_for(revision)).await;
+        let waited = tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await;
         waited.expect("the snapshot catches up");
     }
 

@@ -26,7 +26,8 @@ use service_center::store::embedded::faulty_disk::FaultyDisk;
 use service_center::store::embedded::{EmbeddedStore, OpenError, Options};
 use service_center::store::{Entry, Key, LeaseId, Op, Revision, Store, StoreError, Txn, TxnOutcome};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit of each wait. A correct store never comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says what a run was like, also where the output of tests is captured.
 fn say(text: &str) {

@@ -326,11 +326,13 @@ fn cpu_of(daemon: &mut Daemon, etcd: Option<&Etcd>, work: impl FnOnce(&Daemon)) 
     daemon.process().cpu_time() - before
 }
 
-/// Adding 100 providers costs by the length of the consumer's list, not by its square: 900 and 100 are five times 100 and 100.
+/// The cost of adding 100 providers grows with the length of the consumer's list, not with its square. The list is five times as
+/// long (900 and 100 providers instead of 100 and 100), so its square is 25 times as large. On a busy machine the same work costs
+/// up to three times as much as on a quiet one.
 #[test]
 fn the_cost_of_an_addition_grows_with_the_list_and_not_with_its_square() {
     const CONSUMERS: usize = 8;
-    const MOST: u32 = 5;
+    const MOST: u32 = 15;
     on_each_store(&Settings::default(), |daemon, etcd| {
         let mut spent = [100, 900].map(|held| {
             let prefix = format!("c{held}-");
@@ -398,7 +400,8 @@ fn bodies_full_of_providers_are_refused_at_the_price_of_reading_them() {
     }
     println!("reading {BODIES} bodies of {count} providers: {spent:?}");
     let reading = spent[0].max(spent[1]);
-    assert!(spent.iter().all(|spent| *spent <= reading * 5), "{spent:?}");
+    // Work by the square would cost thousands of times as much.
+    assert!(spent.iter().all(|spent| *spent <= reading * 10), "{spent:?}");
     let grown = daemon.process().peak_memory().saturating_sub(before) * 1024;
     // A provider's six texts take some ten times the room of its JSON; one body is worked on at a time.
     assert!(grown < 24 * limit, "{grown} bytes for bodies below {limit}");

@@ -211,8 +211,9 @@ fn a_packed_body_ends_at_the_limit() {
     assert!(bomb.len() < 2 << 20);
     all("schemas", &bomb, "request body too large: unpacked");
     let bombs = daemon.process().cpu_time() - start - whole;
-    // CPU time is counted in ticks of 10 ms.
-    assert!(bombs < 2 * whole + Duration::from_millis(100), "{bombs:?}, and {whole:?} for what just fits");
+    // Unpacked to the end a bomb has a hundred times as much. On a busy machine the same work costs several times as much as on a
+    // quiet one, and CPU time is counted in ticks of 10 ms.
+    assert!(bombs < 10 * whole + Duration::from_millis(100), "{bombs:?}, and {whole:?} for what just fits");
     all("instances", &bomb, "request body too large: it has");
     // Eight at once: each at most 2 MiB packed, 2 MiB unpacked in a buffer that doubles, and the window.
     let (grown, most) = (daemon.process().peak_memory() - before, (8 * (2 + 4 + 1)) << 10);

@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -18,8 +17,6 @@ use crate::support::ws::{Frame, WebSocket};
 
 /// A wrong command line or configuration (`EX_USAGE`).
 const USAGE: Option<i32> = Some(64);
-/// How long a stop may take: some seconds for what is under way, and a slow machine.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 fn run(settings: Settings, arguments: &[&str]) -> Finished {
     Installation::new(settings).unwrap().run(arguments).unwrap()
@@ -244,7 +241,7 @@ fn a_stop_in_order_ends_with_0() {
             assert_eq!(close, Frame::Close(Some((1001, "the registry node stops".to_owned()))));
             drop(watch);
             assert!(idle.closes_within(GENEROUS));
-            assert_eq!(daemon.process().wait(STOP_LIMIT).unwrap().code(), Some(0));
+            assert_eq!(daemon.process().wait(GENEROUS).unwrap().code(), Some(0));
             eventually(GENEROUS, || TcpListener::bind(daemon.address()).is_ok());
             let log = daemon.process().log();
             assert!(log.trim_end().ends_with("stopped"), "{log}");
@@ -267,7 +264,7 @@ fn sighup_opens_the_log_file_again() {
         assert_eq!(read(&aside).matches("goes on here").count(), before, "{}", read(&aside));
     }
     assert_eq!(daemon.client().get("/v4/default/registry/health").unwrap().status, 200);
-    assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+    assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
     assert!(read(&file).trim_end().ends_with("stopped"), "{}", read(&file));
 }
 
@@ -326,7 +323,7 @@ fn sighup_ends_no_daemon() {
     ] {
         daemon.process().signal(Signal::HUP);
         eventually(GENEROUS, || daemon.process().log().contains("SIGHUP"));
-        assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+        assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
     }
 }
 

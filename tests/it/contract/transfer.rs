@@ -3,20 +3,19 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, Finished, Installation, Settings};
 use crate::support::etcd::Etcd;
+use crate::support::eventually::GENEROUS;
 use crate::support::http::{Request, Response};
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::store::on_etcd;
 
 /// Something outside the configuration is wrong (`EX_UNAVAILABLE`).
 const UNAVAILABLE: Option<i32> = Some(69);
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 /// A file for an export, in a folder that goes when it is dropped.
 struct ExportFile {
@@ -116,7 +115,7 @@ fn sorted(value: Value) -> Value {
 }
 
 fn stop(daemon: &mut Daemon) {
-    assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+    assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
 }
 
 /// Key and value of each entry, without the numbers of leases, which an import grants anew.

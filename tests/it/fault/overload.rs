@@ -63,7 +63,7 @@ fn half_sent_requests_hold_nobody_up_and_are_ended() {
         let health = node.client().get("/v4/default/registry/health").unwrap();
         assert_eq!(health.status, 200);
         let id = format!("i{served}");
-        registry.register(&service, &Instance::named(&id)).unwrap();
+        registry.register(&service, &Instance::named(&id).with_health_check(600, 3)).unwrap();
         assert!(registry.list(&service, Freshness::Cached).unwrap().contains(&id));
         longest = longest.max(begin.elapsed());
         served += 1;

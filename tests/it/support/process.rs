@@ -184,9 +184,10 @@ mod tests {
 
     #[test]
     fn kill9_leaves_no_exit_code() {
-        let (mut process, _dir) = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        let (mut process, _dir) = shell("trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done");
         eventually(GENEROUS, || process.log().contains("ready"));
-        assert!(process.terminate(Duration::from_millis(100)).unwrap_err().contains("sh has not ended"));
+        assert!(process.terminate(Duration::ZERO).unwrap_err().contains("sh has not ended"));
+        eventually(GENEROUS, || process.log().contains("no"));
         assert_eq!(process.exit_status(), None);
         assert_eq!(process.kill9().code(), None);
     }

@@ -246,8 +246,8 @@ mod tests {
     use super::*;
     use crate::support::eventually::{GENEROUS, eventually};
 
-    /// A server that returns what it gets, and a proxy in front of it.
-    fn echo() -> Proxy {
+    /// Starts a server that returns what it gets; its address.
+    fn echo_server() -> SocketAddr {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         thread::spawn(move || {
@@ -259,11 +259,16 @@ mod tests {
                 });
             }
         });
-        Proxy::start(address).unwrap()
+        address
     }
 
-    fn open(proxy: &Proxy) -> TcpStream {
-        let stream = TcpStream::connect(proxy.address()).unwrap();
+    /// A proxy in front of a server that returns what it gets.
+    fn echo() -> Proxy {
+        Proxy::start(echo_server()).unwrap()
+    }
+
+    fn open(address: SocketAddr) -> TcpStream {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(GENEROUS)).unwrap();
         stream
     }
@@ -275,10 +280,21 @@ mod tests {
         Ok(back)
     }
 
+    /// Sends a text through the proxy. Nothing may come back before an exchange that is begun later, and does not go through the
+    /// proxy, is over.
+    fn assert_held_back(stream: &mut TcpStream, text: &[u8], server: SocketAddr) {
+        stream.write_all(text).unwrap();
+        exchange(&mut open(server), b"later").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let early = stream.peek(&mut [0]).unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::WouldBlock);
+        stream.set_nonblocking(false).unwrap();
+    }
+
     #[test]
     fn carries_both_ways_and_the_end() {
         let proxy = echo();
-        let mut stream = open(&proxy);
+        let mut stream = open(proxy.address());
         let long = vec![b'x'; 1_000_000];
         let mut writer = stream.try_clone().unwrap();
         let expected = long.clone();
@@ -295,42 +311,48 @@ mod tests {
     #[test]
     fn a_cut_ends_what_is_there_and_what_comes_until_it_heals() {
         let proxy = echo();
-        let mut stream = open(&proxy);
+        let mut stream = open(proxy.address());
         assert_eq!(exchange(&mut stream, b"one").unwrap(), b"one");
         proxy.cut();
         assert!(exchange(&mut stream, b"two").is_err());
-        assert!(exchange(&mut open(&proxy), b"three").is_err());
+        assert!(exchange(&mut open(proxy.address()), b"three").is_err());
         proxy.heal();
-        eventually(GENEROUS, || exchange(&mut open(&proxy), b"four"));
+        eventually(GENEROUS, || exchange(&mut open(proxy.address()), b"four"));
     }
 
     #[test]
     fn a_stall_holds_back_and_loses_nothing() {
-        let proxy = echo();
-        let mut stream = open(&proxy);
+        let server = echo_server();
+        let proxy = Proxy::start(server).unwrap();
+        let mut stream = open(proxy.address());
         assert_eq!(exchange(&mut stream, b"one").unwrap(), b"one");
         proxy.stall();
-        stream.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-        assert!(exchange(&mut stream, b"two").is_err());
+        assert_held_back(&mut stream, b"two", server);
         proxy.heal();
-        stream.set_read_timeout(Some(GENEROUS)).unwrap();
         let mut back = [0; 3];
         stream.read_exact(&mut back).unwrap();
         assert_eq!(&back, b"two");
     }
 
     #[test]
-    fn delays_and_limits_slow_down() {
-        let proxy = echo();
-        let took = |text: &[u8]| {
-            let begin = Instant::now();
-            assert_eq!(exchange(&mut open(&proxy), text).unwrap().len(), text.len());
-            begin.elapsed()
-        };
-        proxy.delay(Duration::from_millis(200));
-        assert!(took(b"late") >= Duration::from_millis(200));
+    fn a_delay_holds_back_and_a_limit_stops_after_the_first_chunk() {
+        let server = echo_server();
+        let proxy = Proxy::start(server).unwrap();
+        proxy.delay(Duration::from_millis(1));
+        assert_eq!(exchange(&mut open(proxy.address()), b"late").unwrap(), b"late");
+        proxy.delay(GENEROUS * 60);
+        assert_held_back(&mut open(proxy.address()), b"too late", server);
         proxy.delay(Duration::ZERO);
-        proxy.limit(Some(100_000));
-        assert!(took(&[b'x'; 60_000]) >= Duration::from_millis(500));
+
+        // At a byte a second nothing follows the first chunk until the limit is lifted.
+        proxy.limit(Some(1));
+        let mut stream = open(proxy.address());
+        let first = [b'x'; 600];
+        assert_eq!(exchange(&mut stream, &first).unwrap(), first);
+        assert_held_back(&mut stream, b"second", server);
+        proxy.limit(None);
+        let mut back = [0; 6];
+        stream.read_exact(&mut back).unwrap();
+        assert_eq!(&back, b"second");
     }
 }

@@ -15,7 +15,7 @@ use tungstenite::{ClientRequestBuilder, Message, client::IntoClientRequest as _}
 use super::eventually::Deadline;
 
 /// The limit of the connecting and the handshake.
-const OPEN_LIMIT: Duration = Duration::from_secs(30);
+const OPEN_LIMIT: Duration = Duration::from_secs(60);
 
 /// A frame as it came. Pings are answered and a close frame is returned to the sender by the client itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
