@@ -223,7 +223,13 @@ impl Freshness {
     }
 }
 
-/// The next event of a watch: what was done, and the id of the instance.
+/// The error code of an answer, or its status if it has none.
+pub fn code(response: &Response) -> String {
+    let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+    body["errorCode"].as_str().map_or_else(|| response.status.to_string(), str::to_owned)
+}
+
+/// The next event of a watch: the action, and the id of the instance.
 pub fn next_event(watch: &mut WebSocket, limit: Duration) -> Result<(String, String), WsError> {
     let event = watch.expect_json(limit)?;
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();

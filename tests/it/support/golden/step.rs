@@ -199,20 +199,26 @@ impl Session {
                     other => Err(Mismatch(format!("{name}: want a pong, got {other:?}"))),
                 }
             }
-            SocketStep::Closed { code, reason, within } => match (socket.next_frame(GENEROUS.max(*within)), code) {
-                (Err(WsError::Dropped(_)), None) => Ok(()),
-                (Ok(Frame::Close(close)), code) => {
-                    let (got_code, got_reason) =
-                        close.map_or((None, String::new()), |(code, why)| (Some(code), why));
-                    if got_code != *code {
-                        return Err(Mismatch(format!("{name} close code: want {code:?}, got {got_code:?}")));
+            SocketStep::Closed { code, reason, within } => {
+                match (socket.next_frame(GENEROUS.max(*within)), code) {
+                    (Err(WsError::Dropped(_)), None) => Ok(()),
+                    (Ok(Frame::Close(close)), code) => {
+                        let (got_code, got_reason) =
+                            close.map_or((None, String::new()), |(code, why)| (Some(code), why));
+                        if got_code != *code {
+                            return Err(Mismatch(format!(
+                                "{name} close code: want {code:?}, got {got_code:?}"
+                            )));
+                        }
+                        let at = format!("{name} close reason");
+                        reason
+                            .as_ref()
+                            .map_or(Ok(()), |reason| match_text(reason, &got_reason, bindings, &at))
                     }
-                    let at = format!("{name} close reason");
-                    reason.as_ref().map_or(Ok(()), |reason| match_text(reason, &got_reason, bindings, &at))
+                    (Ok(other), _) => Err(Mismatch(format!("{name}: want a close frame, got {other:?}"))),
+                    (Err(error), _) => Err(broken(error)),
                 }
-                (Ok(other), _) => Err(Mismatch(format!("{name}: want a close frame, got {other:?}"))),
-                (Err(error), _) => Err(broken(error)),
-            },
+            }
         }
     }
 }
