@@ -1,5 +1,5 @@
-//! The registry against the model: after each random operation the answer is the model's, and at the end another process
-//! (the same daemon started again, or a second node) answers the same.
+//! Compares the registry with the model. The answer to each random operation is that of the model. At the end another process (the restarted
+//! daemon, or a second node) gives the same answers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -18,7 +18,7 @@ use crate::support::http::{Client, Response};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 
-/// What the client knows: of each query the identity and the revision it saw last.
+/// The memory of the client: the last identity and revision of each query.
 #[derive(Default)]
 struct Memory(HashMap<String, (Identity, String)>);
 
@@ -29,7 +29,7 @@ impl Seen for Memory {
 }
 
 impl Memory {
-    /// A revision changes when what is found does, and only then.
+    /// Asserts that a revision changes when the found instances change, and only then.
     fn note(&mut self, query: String, identity: Identity, revision: &str, place: &str) {
         if let Some((former, known)) = self.0.get(&query) {
             assert_eq!(*former == identity, known == revision, "{place}: revision of {query}");
@@ -38,7 +38,7 @@ impl Memory {
     }
 }
 
-/// A place in a batch find: its part, and the index in it.
+/// A position in a batch find: the part, and the index in it.
 type Position = (&'static str, usize);
 
 /// One part of a batch find's answer.
@@ -73,7 +73,7 @@ pub fn batch_part(
     part
 }
 
-/// The answer of a batch find with its errors in short and without its revisions, and these.
+/// The answer of a batch find with shortened errors and without revisions, and the revisions.
 fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
     let mut revisions = BTreeMap::new();
     let mut answer = Answer::of(response);
@@ -94,7 +94,7 @@ fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
     (answer, revisions)
 }
 
-/// The registry, the model, and what the client remembers.
+/// The client of the registry with its memory, and the model.
 struct Run<'a> {
     client: Client,
     model: Model,
@@ -146,7 +146,7 @@ impl Run<'_> {
         }
     }
 
-    /// Where in a batch find's answer each identity belongs: those that failed have none.
+    /// The position of each identity in the answer of a batch find. Failed finds have none.
     fn positions(
         &self,
         services: usize,
@@ -164,7 +164,7 @@ impl Run<'_> {
         all.filter(|(part, index)| !failed(part, *index)).zip(identities.iter().cloned()).collect()
     }
 
-    /// Rules follow later: waits until the registry has them. On etcd they come through a queue, which is then empty.
+    /// Waits until the registry has applied the rules. On etcd they come through a queue, which is empty afterwards.
     fn settle(&self, place: &str) {
         eventually(GENEROUS, || {
             for service in &self.model.services {
@@ -186,7 +186,7 @@ impl Run<'_> {
         });
     }
 
-    /// All reads by another process: the same answers and revisions.
+    /// Asserts that another process gives the same answers and revisions to all reads.
     fn compare_with(&self, other: &Client) {
         for operation in reads(&self.model) {
             let request = operation.request(None, &self.memory);

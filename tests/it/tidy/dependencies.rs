@@ -11,14 +11,14 @@ const SECTIONS: [(&str, &str, &[&str]); 2] = [
     ("[dependencies]", "## Of the daemon", &["src"]),
     ("[dev-dependencies]", "## Of tests and benches", &["src", "tests", "benches"]),
 ];
-/// Packages whose library has another name.
+/// Packages whose library has another name than the package.
 const LIBRARIES: [(&str, &str); 1] = [("md-5", "md5")];
 
 fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap()
 }
 
-/// The lines of a text behind a heading, up to the next one that begins alike.
+/// The lines of a text after a heading, up to the next heading of the same kind.
 fn section<'a>(text: &'a str, heading: &str) -> Vec<&'a str> {
     let begins = heading.split_at(heading.find(|c: char| c.is_alphabetic()).unwrap_or(1)).0;
     let lines = text.lines().skip_while(|line| *line != heading).skip(1);
@@ -63,7 +63,7 @@ fn each_dependency_is_named_by_code() {
     let mut violations: Vec<Violation> = Vec::new();
     for (table, _, folders) in SECTIONS {
         let is_named = |library: &str| {
-            // Most files do not contain the text at all, which is seen fast.
+            // Most files do not contain the text at all, which is fast to find out.
             let mut files = files.iter().filter(|file| file.code.contains(library));
             files.any(|file| {
                 folders.iter().any(|folder| file.path.starts_with(folder))
