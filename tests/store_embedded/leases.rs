@@ -31,7 +31,7 @@ impl Scene {
         Self { disk, clock, store }
     }
 
-    /// Time passes, and the store is awake.
+    /// Lets time pass while the store runs.
     async fn pass(&self, mut time: Duration) {
         while !time.is_zero() {
             let stride = time.min(Duration::from_millis(500));
@@ -89,7 +89,7 @@ async fn a_stall_ends_no_lease() {
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
     scene.pass(Duration::from_secs(20)).await;
-    // The machine stands still for an hour: nobody could beat.
+    // The machine stands still for an hour, so no heartbeat could come.
     scene.clock.advance(Duration::from_secs(3_600));
     within("a look", scene.store.poke()).await;
     scene.pass(Duration::from_secs(8)).await;
@@ -111,8 +111,8 @@ async fn a_jump_of_the_wall_clock_does_not_matter() {
     assert!(scene.keys().await.is_empty());
 }
 
-/// Injected, at random: the wall clock jumps, forth and back, and the machine stands still for a while. Who beats in time by
-/// the monotonic clock is never lost, and who does not is gone when its time has passed.
+/// Injected, at random: the wall clock jumps, and the machine stands still for a while. A lease that is renewed in time by the monotonic clock
+/// never ends. A lease that is not renewed ends when its time is over.
 #[tokio::test]
 async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
     let seeds = Scale::of_this_run().choose(20, 1_000);
@@ -124,7 +124,7 @@ async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
         let (beaten, silent) = (grant(&scene.store, 30).await, grant(&scene.store, 90).await);
         write(&scene.store, vec![put_leased("/beaten", "x", beaten), put_leased("/silent", "x", silent)])
             .await;
-        // Awake for 85 s in all: the silent one's time is not over yet.
+        // The store runs for 85 s in all, so the lease without renewals has not ended yet.
         for _ in 0..17 {
             match random.random_range(0..4) {
                 0 => scene.clock.jump(random.random_range(0..4_000_000_000)),
@@ -206,7 +206,7 @@ async fn a_beat_in_time_is_enough_on_a_full_disk() {
     assert_eq!(scene.keys().await, ["/a"]);
 }
 
-/// A test that moves the clock in one stride says so.
+/// A larger tolerance allows a test to move the clock in one large step.
 #[tokio::test]
 async fn a_larger_tolerance_takes_large_strides() {
     let clock = Clock::manual(0);
