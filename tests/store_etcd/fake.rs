@@ -24,12 +24,12 @@ pub const LIVING_TTL: i64 = 600;
 /// The stand-in. It ends when dropped.
 pub struct FakeEtcd {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<FakeState>,
     accepting: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     expired: Mutex<HashSet<i64>>,
     is_revoked: AtomicBool,
     revoked: Notify,
@@ -43,7 +43,7 @@ impl FakeEtcd {
     pub async fn start() -> Self {
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::<State>::default();
+        let state = Arc::<FakeState>::default();
         let served = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -156,7 +156,7 @@ struct KeyValue {
     mod_revision: i64,
 }
 
-async fn serve(stream: TcpStream, state: Arc<State>) {
+async fn serve(stream: TcpStream, state: Arc<FakeState>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         tokio::spawn(answer(request, respond, Arc::clone(&state)));
@@ -167,7 +167,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    state: Arc<State>,
+    state: Arc<FakeState>,
 ) -> Option<()> {
     let path = request.uri().path().to_owned();
     let mut questions = Questions { body: request.into_body(), read: BytesMut::new() };
@@ -205,7 +205,7 @@ async fn answer(
     answers.send_trailers(trailers).ok()
 }
 
-async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: &State) -> Option<()> {
+async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: &FakeState) -> Option<()> {
     let mut puts = state.put.subscribe();
     let header = Some(Header { cluster_id: 1, revision: 1 });
     loop {
@@ -228,7 +228,7 @@ async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: 
     }
 }
 
-impl State {
+impl FakeState {
     fn is_expired(&self, lease: i64) -> bool {
         self.expired.lock().unwrap().contains(&lease)
     }

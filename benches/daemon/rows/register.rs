@@ -44,7 +44,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let probe = Service::create(address, "probe")?;
     let answer = once(address, &probe.register_request("probe-00000000000000000000000000", 1, LONG))?;
     let floor = Floor::start(&answer, Reads::Body)?;
-    let run = Run { options, store, floor, rounds: Cell::new(0) };
+    let run = RegisterRun { options, store, floor, rounds: Cell::new(0) };
 
     let first = run.small(&mut node)?;
     run.push(table, "register, nothing held, services of 10", &first, None);
@@ -69,7 +69,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-struct Run<'a> {
+struct RegisterRun<'a> {
     options: &'a Options,
     store: Kind,
     floor: Floor,
@@ -77,7 +77,7 @@ struct Run<'a> {
     rounds: Cell<usize>,
 }
 
-impl Run<'_> {
+impl RegisterRun<'_> {
     /// A word that no other round uses.
     fn word(&self) -> String {
         self.rounds.set(self.rounds.get() + 1);

@@ -65,12 +65,12 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
 }
 
 /// The times until registrations appeared and unregistered instances disappeared.
-struct Seen {
+struct SeenTimes {
     found: Vec<Duration>,
     gone: Vec<Duration>,
 }
 
-fn push(table: &mut Table, row: &str, store: Kind, seen: Seen) -> Result<(), String> {
+fn push(table: &mut Table, row: &str, store: Kind, seen: SeenTimes) -> Result<(), String> {
     let (found, gone) = (Latencies::new(seen.found)?, Latencies::new(seen.gone)?);
     let p99 = found.percentile(99);
     let figure = format!("{}; unregistered → gone {}", found.text(), gone.text());
@@ -80,10 +80,10 @@ fn push(table: &mut Table, row: &str, store: Kind, seen: Seen) -> Result<(), Str
 
 /// Registers an instance on one node, and polls the other node without a pause until it shows the instance. Then it does the same with the
 /// unregistration.
-async fn look(writer: &Node, reader: &Node, service: &Service, count: usize) -> Result<Seen, String> {
+async fn look(writer: &Node, reader: &Node, service: &Service, count: usize) -> Result<SeenTimes, String> {
     let open = async |node: &Node| Connection::open(node.address()).await.map_err(|error| error.to_string());
     let (mut write, mut read) = (open(writer).await?, open(reader).await?);
-    let mut seen = Seen { found: Vec::new(), gone: Vec::new() };
+    let mut seen = SeenTimes { found: Vec::new(), gone: Vec::new() };
     for number in 0..count {
         let id = instance_id(number);
         let register = service.register_request(&id, number, LONG);

@@ -24,7 +24,7 @@ fn short_lived(id: &str) -> Instance {
 }
 
 /// A consumer that watches a provider on one node while the provider's instances are written on another, or the same.
-struct Scene {
+struct ExpiryScene {
     writing: Registry,
     watching: Registry,
     watcher: Daemon,
@@ -33,7 +33,7 @@ struct Scene {
     watch: WebSocket,
 }
 
-impl Scene {
+impl ExpiryScene {
     fn new(writer: Option<&Daemon>, watcher: Daemon) -> Self {
         let writing = Registry::new(writer.unwrap_or(&watcher).client(), "default");
         let watching = Registry::new(watcher.client(), "default");
@@ -65,13 +65,15 @@ impl Scene {
 }
 
 /// On one node with the embedded store, and beside it on two nodes with etcd.
-fn on_both_stores(check: impl Fn(Scene) + Sync) {
+fn on_both_stores(check: impl Fn(ExpiryScene) + Sync) {
     thread::scope(|scope| {
-        scope.spawn(|| check(Scene::new(None, Daemon::start(Embedded.chosen_in(short_leases())).unwrap())));
+        scope.spawn(|| {
+            check(ExpiryScene::new(None, Daemon::start(Embedded.chosen_in(short_leases())).unwrap()))
+        });
         let etcd = OwnEtcd::start();
         let start = || Daemon::start(etcd.chosen_in(short_leases())).unwrap();
         let writer = start();
-        check(Scene::new(Some(&writer), start()));
+        check(ExpiryScene::new(Some(&writer), start()));
     });
 }
 
@@ -93,7 +95,7 @@ fn changes_are_pushed_in_order() {
     });
 }
 
-impl Scene {
+impl ExpiryScene {
     /// Instances whose expiry the watcher's node holds back, after a heartbeat of the living instance.
     fn held_back(&self) -> Vec<Value> {
         self.writing.heartbeat(&self.provider, LIVING).unwrap();

@@ -46,7 +46,7 @@ impl Rhythm {
     }
 }
 
-struct Scene {
+struct MassExpiryScene {
     etcd: Etcd,
     nodes: [Daemon; 2],
     service: String,
@@ -59,7 +59,7 @@ struct Scene {
     watch: WebSocket,
 }
 
-impl Scene {
+impl MassExpiryScene {
     /// Starts two nodes, registers these instances at the first, and opens a watch at the second.
     fn new(living: &[String], mortal: &[String]) -> Self {
         let etcd = Etcd::start();
@@ -209,7 +209,7 @@ fn register_all(registry: &Registry, service: &str, ids: &[String], rhythm: Rhyt
 fn nine_in_ten_vanished_owners_are_held_and_let_go() {
     let count = Scale::of_this_run().choose(100, 20_000);
     let (living, mortal) = (names("lives", count / 10), names("dies", count - count / 10));
-    let mut scene = Scene::new(&living, &mortal);
+    let mut scene = MassExpiryScene::new(&living, &mortal);
     let begin = Instant::now();
     scene.mortals_vanish();
     let held = [0, 1].map(|node| scene.wait_until_held(node, &mortal));
@@ -258,7 +258,7 @@ fn nine_in_ten_vanished_owners_are_held_and_let_go() {
 fn three_in_ten_vanished_owners_are_held_and_let_go() {
     let count = Scale::of_this_run().choose(100, 5_000);
     let (living, mortal) = (names("lives", count - count * 3 / 10), names("dies", count * 3 / 10));
-    let mut scene = Scene::new(&living, &mortal);
+    let mut scene = MassExpiryScene::new(&living, &mortal);
     scene.mortals_vanish();
     for node in 0..2 {
         let held = scene.wait_until_held(node, &mortal);
@@ -273,7 +273,7 @@ fn three_in_ten_vanished_owners_are_held_and_let_go() {
 #[test]
 fn one_vanished_owner_is_gone_soon() {
     let (living, mortal) = (names("lives", 99), names("dies", 1));
-    let mut scene = Scene::new(&living, &mortal);
+    let mut scene = MassExpiryScene::new(&living, &mortal);
     scene.mortals_vanish();
     let mut dying = mortal[0].clone();
     for round in 1.. {

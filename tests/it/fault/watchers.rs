@@ -29,14 +29,14 @@ const MEMORY_BOUND_KB: usize = 400 * 1024;
 /// Bytes a second that the slow link carries.
 const SLOW: u32 = 20_000;
 
-struct Scene {
+struct WatcherScene {
     node: Daemon,
     registry: Registry,
     provider: String,
     target: String,
 }
 
-impl Scene {
+impl WatcherScene {
     fn new() -> Self {
         let node = Daemon::start(Settings::default()).unwrap();
         let registry = Registry::new(node.client(), "default");
@@ -113,7 +113,7 @@ fn watchers_that_go_at_random_take_nothing_from_the_others() {
     let seed = seed::of_this_run();
     say!("watchers: {}", seed::shown(seed));
     let mut random = StdRng::seed_from_u64(seed);
-    let mut scene = Scene::new();
+    let mut scene = WatcherScene::new();
     let mut watchers: Vec<WebSocket> = (0..count).map(|_| scene.watch()).collect();
     let link = Proxy::start_narrow(scene.node.address()).unwrap();
     let _never_reads = WebSocket::open(link.address(), &scene.target, &[]).unwrap();
@@ -184,7 +184,7 @@ fn read_to_the_end(watch: &mut WebSocket, count: usize, last: u32) -> SlowReadin
 #[test]
 fn a_watcher_that_is_slow_gets_the_latest_state_and_delays_nobody() {
     let (count, rounds) = (100, Scale::of_this_run().choose(25, 100));
-    let mut scene = Scene::new();
+    let mut scene = WatcherScene::new();
     let ids = names("i", count);
     let mut first = [scene.watch()];
     eventually(GENEROUS, || scene.watchers() == 1);

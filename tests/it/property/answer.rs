@@ -2,12 +2,12 @@
 
 use serde_json::{Map, Value, json};
 
-use super::model::{Code, Found, Identity};
+use super::model::{Code, FoundInstances, Identity};
 use crate::support::http::Response;
 
 /// An expected or a received answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct ComparableAnswer {
     pub status: u16,
     /// The member `errorCode`.
     pub code: String,
@@ -17,12 +17,12 @@ pub struct Answer {
 /// An expected answer, and the identities behind its revisions.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    pub answer: Answer,
+    pub answer: ComparableAnswer,
     /// The query and the identity of each find in it.
     pub identities: Vec<(String, Identity)>,
 }
 
-impl Answer {
+impl ComparableAnswer {
     pub fn ok(body: Value) -> Self {
         Self { status: 200, code: String::new(), body }
     }
@@ -43,19 +43,24 @@ impl Answer {
 
 impl Expected {
     pub fn of<T>(result: Result<T, Code>, body: impl FnOnce(T) -> Value) -> Self {
-        let answer = result.map_or_else(Answer::refused, |value| Answer::ok(body(value)));
+        let answer = result.map_or_else(ComparableAnswer::refused, |value| ComparableAnswer::ok(body(value)));
         Self { answer, identities: Vec::new() }
     }
 
     /// The answer to a find. It is "not modified" if the client has seen this identity.
-    pub fn find(query: String, found: Result<Found, Code>, member: &str, seen: Option<Identity>) -> Self {
+    pub fn find(
+        query: String,
+        found: Result<FoundInstances, Code>,
+        member: &str,
+        seen: Option<Identity>,
+    ) -> Self {
         let Ok(found) = found else { return Self::of(found, |_| Value::Null) };
         let answer = if seen == Some(found.identity) {
-            Answer { status: 304, code: String::new(), body: Value::Null }
+            ComparableAnswer { status: 304, code: String::new(), body: Value::Null }
         } else if member == "instance" {
-            Answer::ok(json!({ member: found.instances.first() }))
+            ComparableAnswer::ok(json!({ member: found.instances.first() }))
         } else {
-            Answer::ok(list(member, found.instances))
+            ComparableAnswer::ok(list(member, found.instances))
         };
         Self { answer, identities: vec![(query, found.identity)] }
     }

@@ -52,7 +52,7 @@ pub type Identity = (u64, usize);
 
 /// The instances that a find shows, and their identity.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundInstances {
     pub instances: Vec<Value>,
     pub identity: Identity,
 }
@@ -312,7 +312,7 @@ impl Model {
     }
 
     /// The instances of all versions that the consumer sees. If it sees one, it depends on the provider from then on.
-    pub fn find(&mut self, asker: &Asker, name: &Name) -> Result<Found, Code> {
+    pub fn find(&mut self, asker: &Asker, name: &Name) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let environment = consumer.map_or(name.environment, |consumer| consumer.name.environment);
         let versions = self.named_or_aliased(&Name { environment, ..name.clone() });
@@ -329,20 +329,20 @@ impl Model {
         Ok(found)
     }
 
-    pub fn list(&self, asker: &Asker, service: &str) -> Result<Found, Code> {
+    pub fn list(&self, asker: &Asker, service: &str) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let service = self.service(service)?;
         let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
         if is_visible { Ok(found(&[service])) } else { Err(NO_SERVICE) }
     }
 
-    pub fn instance(&self, asker: &Asker, service: &str, id: &str) -> Result<Found, Code> {
+    pub fn instance(&self, asker: &Asker, service: &str, id: &str) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let service = self.service(service)?;
         let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
         let instance = service.instances.get(id).filter(|_| is_visible).ok_or(NO_INSTANCE)?;
         let instances = vec![service.shown_instance(id, instance)];
-        Ok(Found { instances, identity: (instance.written, 1) })
+        Ok(FoundInstances { instances, identity: (instance.written, 1) })
     }
 
     pub fn providers(&self, consumer: &str) -> Result<Vec<Value>, Code> {
@@ -370,7 +370,7 @@ impl Model {
     }
 }
 
-fn found(services: &[&Service]) -> Found {
+fn found(services: &[&Service]) -> FoundInstances {
     let mut instances = Vec::new();
     let mut last = 0;
     for service in services {
@@ -380,5 +380,5 @@ fn found(services: &[&Service]) -> Found {
         }
     }
     let identity = (last, instances.len());
-    Found { instances, identity }
+    FoundInstances { instances, identity }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Expected, list};
+use super::answer::{ComparableAnswer, Expected, list};
 use super::model::{Asker, Identity, Key, Model, NO_INSTANCE, Name, Service, TextMap};
 use crate::support::http::Request;
 
@@ -285,7 +285,7 @@ impl Operation {
             Self::Existence { key } => Expected::of(model.existence(key), |id| json!({"serviceId": id})),
             Self::ListServices => {
                 let all = model.services.iter().map(Service::shown).collect();
-                Expected { answer: Answer::ok(list("services", all)), identities: Vec::new() }
+                Expected { answer: ComparableAnswer::ok(list("services", all)), identities: Vec::new() }
             }
         }
     }
@@ -311,5 +311,5 @@ fn batch(
     if !found.is_empty() {
         body["instances"] = super::registry::batch_part(found, seen, &mut identities);
     }
-    Expected { answer: Answer::ok(body), identities }
+    Expected { answer: ComparableAnswer::ok(body), identities }
 }

@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, list};
+use super::answer::{ComparableAnswer, list};
 use super::draw::{Draw, reads};
-use super::model::{Code, Found, Identity, Model};
+use super::model::{Code, FoundInstances, Identity, Model};
 use super::operation::{Operation, Seen};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
@@ -43,7 +43,7 @@ type Position = (&'static str, usize);
 
 /// One part of a batch find's answer.
 pub fn batch_part(
-    found: Vec<(String, Result<Found, Code>)>,
+    found: Vec<(String, Result<FoundInstances, Code>)>,
     seen: &dyn Seen,
     identities: &mut Vec<(String, Identity)>,
 ) -> Value {
@@ -74,9 +74,9 @@ pub fn batch_part(
 }
 
 /// The answer of a batch find with shortened errors and without revisions, and the revisions.
-fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
+fn batch_answer(response: &Response) -> (ComparableAnswer, BTreeMap<Position, String>) {
     let mut revisions = BTreeMap::new();
-    let mut answer = Answer::of(response);
+    let mut answer = ComparableAnswer::of(response);
     for part in ["services", "instances"] {
         let Some(members) = answer.body.get_mut(part).and_then(Value::as_object_mut) else { continue };
         for failed in members.get_mut("failed").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -95,7 +95,7 @@ fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
 }
 
 /// The client of the registry with its memory, and the model.
-struct Run<'a> {
+struct ModelRun<'a> {
     client: Client,
     model: Model,
     memory: Memory,
@@ -104,7 +104,7 @@ struct Run<'a> {
     etcd: Option<&'a Etcd>,
 }
 
-impl Run<'_> {
+impl ModelRun<'_> {
     fn go(&mut self, operations: usize) {
         for number in 0..operations {
             let operation = Draw { random: &mut self.random, model: &self.model }.operation();
@@ -134,7 +134,7 @@ impl Run<'_> {
                 }
             }
         } else {
-            assert_eq!(Answer::of(&response), expected.answer, "{place}: {}", response.text());
+            assert_eq!(ComparableAnswer::of(&response), expected.answer, "{place}: {}", response.text());
             for (query, identity) in expected.identities {
                 let revision =
                     response.header("X-Resource-Revision").unwrap_or_else(|| panic!("{place}: no revision"));
@@ -150,7 +150,7 @@ impl Run<'_> {
     fn positions(
         &self,
         services: usize,
-        answer: &Answer,
+        answer: &ComparableAnswer,
         identities: &[(String, Identity)],
     ) -> Vec<(Position, (String, Identity))> {
         let failed = |part: &str, index: usize| {
@@ -171,7 +171,7 @@ impl Run<'_> {
                 let operation = Operation::Providers { id: service.id.clone() };
                 let response = self.client.send(&operation.request(None, &self.memory)).unwrap();
                 let expected = list("providers", self.model.providers(&service.id).unwrap());
-                let answer = Answer::of(&response).body;
+                let answer = ComparableAnswer::of(&response).body;
                 if answer != expected {
                     return Err(format!("{place}: providers of {}: {answer}, not {expected}", service.id));
                 }
@@ -193,7 +193,7 @@ impl Run<'_> {
             let told = |client: &Client| {
                 let response = client.send(&request).unwrap();
                 let revision = response.header("X-Resource-Revision").map(str::to_owned);
-                (Answer::of(&response), revision)
+                (ComparableAnswer::of(&response), revision)
             };
             let expected = operation.perform(&mut self.model.clone(), None, &self.memory).answer;
             let seen = operation.query().and_then(|query| self.memory.seen(&query));
@@ -213,10 +213,10 @@ impl Run<'_> {
     }
 }
 
-fn run<'a>(daemon: &Daemon, seed: u64, etcd: Option<&'a Etcd>) -> Run<'a> {
+fn run<'a>(daemon: &Daemon, seed: u64, etcd: Option<&'a Etcd>) -> ModelRun<'a> {
     println!("seed {seed}");
     let (model, memory) = (Model::default(), Memory::default());
-    Run { client: daemon.client(), model, memory, random: StdRng::seed_from_u64(seed), seed, etcd }
+    ModelRun { client: daemon.client(), model, memory, random: StdRng::seed_from_u64(seed), seed, etcd }
 }
 
 fn seeds() -> Vec<u64> {

@@ -66,7 +66,7 @@ pub(super) fn match_text(text: &str, got: &str, bindings: &mut Bindings, at: &st
                 Some(value) => Part::Literal(value.clone()),
                 None => return Err(Mismatch(format!("{at}: ${{{name}}} is not bound"))),
             },
-            Piece::Binds(name, kind) => match Kind::named(&kind) {
+            Piece::Binds(name, kind) => match HoleKind::named(&kind) {
                 Some(kind) => Part::Hole(name, kind),
                 None => return Err(Mismatch(format!("{at}: `{kind}` is no kind of text"))),
             },
@@ -95,18 +95,18 @@ pub(super) fn shown(text: &str) -> String {
 
 enum Part {
     Literal(String),
-    Hole(String, Kind),
+    Hole(String, HoleKind),
 }
 
 /// The characters that a hole within a text matches.
 #[derive(Clone, Copy)]
-struct Kind {
+struct HoleKind {
     takes: fn(char) -> bool,
     least: usize,
     most: usize,
 }
 
-impl Kind {
+impl HoleKind {
     fn named(name: &str) -> Option<Self> {
         let lower_hex: fn(char) -> bool = |c| matches!(c, '0'..='9' | 'a'..='f');
         let (takes, least, most): (fn(char) -> bool, usize, usize) = match name {

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::holes::Bindings;
 use super::matching::Mismatch;
-use super::scenario::{Scenario, Step};
+use super::scenario::{Scenario, ScenarioStep};
 use super::step::Session;
 use crate::support::http::{Client, Request};
 
@@ -94,10 +94,10 @@ fn fresh_bindings(server: SocketAddr) -> Bindings {
     ])
 }
 
-fn describe(step: &Step) -> String {
+fn describe(step: &ScenarioStep) -> String {
     const SHOWN_CHARS: usize = 200;
     let text = match step {
-        Step::Exchange { send, .. } => {
+        ScenarioStep::Exchange { send, .. } => {
             let body =
                 send.body.as_ref().map(ToString::to_string).or_else(|| send.raw.clone()).unwrap_or_default();
             format!("{} {} {body}", send.method, send.path)

@@ -25,7 +25,7 @@ pub struct Scenario {
     #[serde(default, rename = "let")]
     pub lets: std::collections::BTreeMap<String, String>,
     /// The steps, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScenarioStep>,
     /// The folder it lies in, its topic.
     #[serde(skip)]
     pub topic: String,
@@ -38,7 +38,7 @@ fn plain() -> String {
 /// One step.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RawStep")]
-pub enum Step {
+pub enum ScenarioStep {
     /// Sends a request and compares the answer. The request is repeated until the answer matches or the limit is over.
     Exchange {
         send: Send,
@@ -143,9 +143,9 @@ impl Scenario {
 
     /// The time that the sleeps and waits of the scenario take.
     pub fn waits(&self) -> Duration {
-        let wait = |step: &Step| match step {
-            Step::Sleep(period) | Step::Socket(_, SocketStep::Silent { period }) => *period,
-            Step::Socket(_, SocketStep::ExpectPing { within, .. }) => *within,
+        let wait = |step: &ScenarioStep| match step {
+            ScenarioStep::Sleep(period) | ScenarioStep::Socket(_, SocketStep::Silent { period }) => *period,
+            ScenarioStep::Socket(_, SocketStep::ExpectPing { within, .. }) => *within,
             _ => Duration::ZERO,
         };
         self.steps.iter().map(wait).sum()
@@ -202,7 +202,7 @@ struct RawStep {
     reason: Option<String>,
 }
 
-impl TryFrom<RawStep> for Step {
+impl TryFrom<RawStep> for ScenarioStep {
     type Error = String;
 
     fn try_from(raw: RawStep) -> Result<Self, String> {
@@ -271,14 +271,14 @@ fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Pa
 mod tests {
     use super::*;
 
-    fn step(text: &str) -> Result<Step, String> {
+    fn step(text: &str) -> Result<ScenarioStep, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_null_body_is_a_body() {
         let text = r#"{"send":{"method":"PUT","path":"/","body":null},"expect":{"status":200,"body":null}}"#;
-        let Ok(Step::Exchange { send, expect, within, order }) = step(text) else { panic!("{text}") };
+        let Ok(ScenarioStep::Exchange { send, expect, within, order }) = step(text) else { panic!("{text}") };
         assert_eq!((send.body, expect.body), (Some(Pattern::Null), Some(Pattern::Null)));
         assert_eq!((within, order), (Duration::ZERO, Order::Any));
     }

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::holes::{Bindings, fill, match_text, shown};
 use super::matching::{Mismatch, Order, match_value};
 use super::pattern::Pattern;
-use super::scenario::{Expect, Send, SocketStep, Step};
+use super::scenario::{Expect, ScenarioStep, Send, SocketStep};
 use crate::support::eventually::{Deadline, GENEROUS};
 use crate::support::http::{Client, Request, Response};
 use crate::support::ws::{Frame, WebSocket, WsError};
@@ -40,20 +40,22 @@ impl Session {
     /// The limits of a recording are those of the machine it was made on. Here each is at least [`GENEROUS`]: a busy machine
     /// may need longer, and a step ends as soon as its answer comes. A recording sleeps before a read so that the change before
     /// it is visible. Such a read gets the same limit.
-    pub(super) fn perform(&mut self, step: &Step) -> Result<(), Mismatch> {
-        let has_slept = std::mem::replace(&mut self.has_slept, matches!(step, Step::Sleep(_)));
+    pub(super) fn perform(&mut self, step: &ScenarioStep) -> Result<(), Mismatch> {
+        let has_slept = std::mem::replace(&mut self.has_slept, matches!(step, ScenarioStep::Sleep(_)));
         match step {
-            Step::Exchange { send, expect, within, order } => {
+            ScenarioStep::Exchange { send, expect, within, order } => {
                 let is_repeated = !within.is_zero() || (has_slept && send.method == "GET");
                 let within = if is_repeated { GENEROUS.max(*within) } else { Duration::ZERO };
                 self.exchange(send, expect, within, *order)
             }
-            Step::Sleep(period) => {
+            ScenarioStep::Sleep(period) => {
                 thread::sleep(*period);
                 Ok(())
             }
-            Step::Jwt { token, header, claims, life_s } => self.compare_jwt(token, header, claims, *life_s),
-            Step::Socket(name, step) => self.socket(name, step),
+            ScenarioStep::Jwt { token, header, claims, life_s } => {
+                self.compare_jwt(token, header, claims, *life_s)
+            }
+            ScenarioStep::Socket(name, step) => self.socket(name, step),
         }
     }
 
