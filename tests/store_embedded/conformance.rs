@@ -1,4 +1,4 @@
-//! The suite every store must pass, on a real folder.
+//! The suite that every store must pass, on a real folder.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use super::{options, put, write};
 
 async fn make() -> StoreUnderTest {
     let dir = tempfile::tempdir().expect("a folder");
-    // A snapshot now and then belongs to it.
+    // The store writes a snapshot now and then.
     let options = Options { history_events: 20_000, snapshot_log_bytes: 64 << 10, ..options() };
     let store = Arc::new(EmbeddedStore::open(dir.path(), options, Clock::system()).expect("a store"));
     let writer = store.clone();

@@ -1,4 +1,4 @@
-//! A disk that fails, a queue that is full, a watcher that sleeps.
+//! A failing disk, a full queue, and a watcher that does not read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -137,7 +137,7 @@ async fn an_unknown_outcome_ends_the_process() {
     }
 }
 
-/// Killed between writing and syncing: the next process finds what was written, shows it, and then the power is cut.
+/// The process is killed between a write and its sync. The next process finds the write and shows it, and then the power fails.
 #[tokio::test]
 async fn what_a_new_process_shows_stays() {
     let disk = FaultyDisk::new();
@@ -158,8 +158,7 @@ async fn what_a_new_process_shows_stays() {
     assert!(within("the write", writing).await.unwrap().is_ok());
 }
 
-/// A sync fails and the process ends, as it must. To the system what it could not write is written: a later sync of the same
-/// file says that all is well.
+/// A sync fails, and the process must end. The system takes the unwritten data for written: a later sync of the same file reports success.
 #[tokio::test]
 async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
     let disk = FaultyDisk::new();
@@ -183,7 +182,7 @@ async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
     assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
 }
 
-/// Killed between giving files their names and making those durable.
+/// The process is killed between the renaming of files and the sync of the folder.
 #[tokio::test]
 async fn the_names_a_new_process_finds_stay() {
     let disk = FaultyDisk::new();

@@ -1,4 +1,4 @@
-//! What a new process finds.
+//! The data that a new process finds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +98,7 @@ async fn snapshots_take_the_place_of_the_log() {
     within("closing", store.close()).await;
 }
 
-/// Many revisions in a group, many groups, leases in a snapshot, replay after a snapshot.
+/// Many revisions in a group, many groups, leases in a snapshot, and a replay after a snapshot.
 #[tokio::test]
 async fn the_same_state_from_log_and_from_snapshot() {
     let disk = FaultyDisk::new();
@@ -128,7 +128,7 @@ async fn the_same_state_from_log_and_from_snapshot() {
     within("closing", from_snapshot.close()).await;
 }
 
-/// Also in the midst of a snapshot, of the start of a segment, of removals.
+/// Also in the middle of a snapshot, of the start of a segment, and of removals.
 #[tokio::test]
 async fn a_power_cut_at_any_moment_loses_nothing_answered() {
     const WRITES: u64 = 2_000;
@@ -146,7 +146,7 @@ async fn a_power_cut_at_any_moment_loses_nothing_answered() {
             if before == u64::MAX {
                 return photos;
             }
-            // The moment is chance; every few writes there is one.
+            // The moment is random, once in some writes.
             if photos.last().is_none_or(|(last, _)| before >= last + 5) {
                 photos.push((before, disk.after_power_cut(kept.next().unwrap_or(0))));
                 count.store(photos.len() as u64, Ordering::SeqCst);

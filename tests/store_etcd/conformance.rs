@@ -1,4 +1,4 @@
-//! The suite every store passes, each case on an etcd of its own: some compact its history.
+//! The suite that every store passes. Each case has an etcd of its own, because some cases compact its history.
 
 use std::sync::Arc;
 
