@@ -10,6 +10,7 @@ use super::messages::{ChangePassword, CreateAccount, DeleteAccount, PasswordChan
 use crate::actors::outcome::committed;
 use crate::actors::registry::messages::{Committed, WriteReply};
 use crate::domain::account::{Account, ROOT};
+use crate::domain::validate::account::without_repetition;
 use crate::domain::{json, quota};
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, Op, Txn, TxnOutcome, keys};
@@ -28,7 +29,7 @@ pub(super) async fn create(core: Rc<AccountCore>, message: CreateAccount) -> Wri
     }
     account.role.clear();
     account.current_password.clear();
-    account.roles = distinct(std::mem::take(&mut account.roles));
+    account.roles = without_repetition(std::mem::take(&mut account.roles));
     check_role_names(&account.roles)?;
     account.create_time = core.now();
     account.update_time.clone_from(&account.create_time);
@@ -66,7 +67,7 @@ pub(super) async fn update(core: Rc<AccountCore>, message: UpdateAccount) -> Wri
     let UpdateAccount { name, roles, status, by } = message;
     check_target(&name, &by)?;
     let status = status.filter(|status| !status.is_empty());
-    let roles = roles.map(distinct);
+    let roles = roles.map(without_repetition);
     if roles.is_none() && status.is_none() {
         return Err(Error::invalid("'roles' and 'status' are both missing; send at least one of them"));
     }
@@ -81,7 +82,7 @@ pub(super) async fn update(core: Rc<AccountCore>, message: UpdateAccount) -> Wri
         let former_roles: Vec<String> = former.role_names().map(str::to_owned).collect();
         let account = Account {
             role: String::new(),
-            roles: roles.clone().unwrap_or_else(|| distinct(former_roles.clone())),
+            roles: roles.clone().unwrap_or_else(|| without_repetition(former_roles.clone())),
             status: status.clone().unwrap_or_else(|| former.status.clone()),
             update_time: core.now(),
             ..former
@@ -89,7 +90,8 @@ pub(super) async fn update(core: Rc<AccountCore>, message: UpdateAccount) -> Wri
         let mut compares = vec![unchanged_since(&entry)];
         compares.extend(roles_exist(demanded));
         let mut then = vec![put(&key, json::encode(&account))];
-        let dropped = distinct(former_roles).into_iter().filter(|role| !account.roles.contains(role));
+        let dropped =
+            without_repetition(former_roles).into_iter().filter(|role| !account.roles.contains(role));
         then.extend(dropped.map(|role| Op::Delete(keys::account_by_role(&role, &name))));
         // Also those of the roles that stay: an account of an old release has no such keys.
         then.extend(account.roles.iter().map(|role| put(&keys::account_by_role(role, &name), "")));
@@ -123,7 +125,7 @@ pub(super) async fn delete(core: Rc<AccountCore>, message: DeleteAccount) -> Wri
         // An account that cannot be read can be deleted all the same.
         let account: Account = json::decode(&entry.value).unwrap_or_default();
         let mut then = vec![Op::Delete(Key::clone(&key))];
-        let roles = distinct(account.role_names().map(str::to_owned).collect());
+        let roles = without_repetition(account.role_names().map(str::to_owned).collect());
         then.extend(roles.iter().map(|role| Op::Delete(keys::account_by_role(role, &name))));
         let compares = vec![unchanged_since(&entry)];
         let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await;
@@ -166,7 +168,7 @@ pub(super) async fn change_password(
 
 /// The account with its roles in `roles`, where documents of old releases have `role`.
 fn with_roles(account: Account) -> Account {
-    let roles = distinct(account.role_names().map(str::to_owned).collect());
+    let roles = without_repetition(account.role_names().map(str::to_owned).collect());
     Account { role: String::new(), roles, ..account }
 }
 
@@ -196,17 +198,6 @@ async fn read(core: &AccountCore, key: &Key, name: &str) -> Result<(Entry, Accou
         Error::new(Code::Internal, detail)
     })?;
     Ok((entry, account))
-}
-
-/// The names without repetitions, in the order given.
-fn distinct(names: Vec<String>) -> Vec<String> {
-    let mut distinct: Vec<String> = Vec::with_capacity(names.len());
-    for name in names {
-        if !distinct.contains(&name) {
-            distinct.push(name);
-        }
-    }
-    distinct
 }
 
 /// 400202 for names that are no part of a key, so that no role can have them.

@@ -18,6 +18,7 @@ use crate::domain::event::Revision;
 use crate::domain::quota::Quotas;
 use crate::error::{Code, Error};
 use crate::store::{Compare, Entry, Key, Op, Store, StoreError, Txn, TxnOutcome};
+use crate::trouble::Trouble;
 
 /// How long the creation of an account or a role waits for the snapshot to show it, before the next one counts.
 const MAX_SNAPSHOT_WAIT: Duration = Duration::from_millis(500);
@@ -42,6 +43,10 @@ pub struct AccountCore {
     pub(super) rules: AccountRules,
     /// Lets one operation at a time write a key.
     turns: WriteTurns,
+    /// There are too many locks to record further failures.
+    pub(super) crowd: Trouble,
+    /// Ended locks are not deleted.
+    pub(super) cleaning: Trouble,
 }
 
 impl AccountCore {
@@ -52,7 +57,16 @@ impl AccountCore {
         clock: Clock,
         rules: AccountRules,
     ) -> Rc<Self> {
-        Rc::new(Self { store, reader, freshness, clock, rules, turns: WriteTurns::default() })
+        Rc::new(Self {
+            store,
+            reader,
+            freshness,
+            clock,
+            rules,
+            turns: WriteTurns::default(),
+            crowd: Trouble::default(),
+            cleaning: Trouble::default(),
+        })
     }
 
     pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {

@@ -5,6 +5,7 @@
 
 mod accounts;
 pub mod core;
+mod logins;
 pub mod messages;
 mod roles;
 
@@ -16,10 +17,10 @@ pub use self::core::AccountRules;
 
 use self::core::AccountCore;
 use self::messages::{
-    ChangePassword, CreateAccount, CreateRole, DeleteAccount, DeleteRole, MigrateRoles, PasswordChange,
-    UpdateAccount, UpdateRole,
+    ChangePassword, CreateAccount, CreateRole, DeleteAccount, DeleteRole, LoginFailed, MigrateRoles,
+    PasswordChange, RemoveEndedLock, UpdateAccount, UpdateRole,
 };
-use super::mailbox::{Resident, Work};
+use super::mailbox::{Resident, Work, run_until_end};
 use super::registry::messages::WriteReply;
 use crate::metrics::Depth;
 
@@ -43,6 +44,10 @@ impl Resident for AccountActor {
 
 impl Actor for AccountActor {
     type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        run_until_end(ctx, logins::clean(Rc::clone(&self.core)));
+    }
 }
 
 /// Makes the handler of each message run its operation, in the place of the message.
@@ -71,5 +76,7 @@ operations! {
     CreateRole => roles::create => WriteReply<()>,
     UpdateRole => roles::update => WriteReply<()>,
     DeleteRole => roles::delete => WriteReply<()>,
+    LoginFailed => logins::failed => WriteReply<()>,
+    RemoveEndedLock => logins::remove_ended => WriteReply<()>,
     MigrateRoles => roles::migrate => WriteReply<()>,
 }

@@ -40,6 +40,11 @@ pub fn creation(account: &Account) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether an account can have this name.
+pub fn is_name(text: &str) -> bool {
+    NAME.check("", text).is_ok()
+}
+
 /// Validates a list of new accounts: its length, and that no element is `null`. Each account is validated on its own.
 pub fn batch<T>(accounts: &[Option<T>]) -> Result<(), Error> {
     const FIELD: &str = "CreateAccountsRequest.Accounts";
