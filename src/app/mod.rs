@@ -38,7 +38,7 @@ use crate::store::Store;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 
 /// Exit code if the daemon or a command fails for a reason outside its configuration (`EX_UNAVAILABLE` of sysexits).
-const EXIT_UNAVAILABLE: u8 = 69;
+pub(crate) const EXIT_UNAVAILABLE: u8 = 69;
 /// How long this node may take to register itself.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long this node may take to unregister itself, and how long the last heartbeats may take.
