@@ -105,6 +105,8 @@
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | What does an import take? | `app/transfer/check.rs` |
+//! | Who may do what? | `rbac/permissions.rs`; what a token says: `rbac/token.rs` |
+//! | When is an account locked? | `rbac/attempts.rs` |
 //! | What is counted? | `metrics/mod.rs` |
 //! | Where does it differ from the original server? | `docs/differences.md` |
 //!

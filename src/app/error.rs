@@ -12,7 +12,7 @@ use crate::store::etcd::ConnectError;
 use crate::tls::TlsError;
 
 /// Exit code if the daemon or a command fails for a reason outside its configuration (`EX_UNAVAILABLE` of sysexits).
-const EXIT_UNAVAILABLE: u8 = 69;
+pub const EXIT_UNAVAILABLE: u8 = 69;
 /// Exit code of a wrong configuration (`EX_USAGE` of sysexits).
 const EXIT_USAGE: u8 = 64;
 

@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
+pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
 use self::rules::{AccessRules, ProcessRules};
 use self::transfer::TransferError;

@@ -9,6 +9,8 @@ pub mod key_pair;
 pub mod password;
 pub mod permissions;
 pub mod resource;
+#[cfg(test)]
+mod test_keys;
 pub mod token;
 
 pub use attempts::{Attempts, LockStatus};
