@@ -1,5 +1,5 @@
-//! Figures of the embedded store on this machine's disk: durable registrations, renewals, reopening, memory. Bounded: some
-//! 160,000 registrations in a temporary folder below `target`. Run by `cargo bench --bench embedded_store`.
+//! Figures of the embedded store on this machine's disk: durable registrations, renewals, reopening and memory. A run makes about 160,000
+//! registrations in a temporary folder below `target`. Run it with `cargo bench --bench embedded_store`.
 
 #![allow(
     clippy::unwrap_used,
@@ -48,7 +48,7 @@ fn registration(n: usize, lease: Option<LeaseId>) -> Txn {
     }
 }
 
-/// CPU time of the process, or of its threads of a name.
+/// CPU time of the process, or of its threads with a name.
 fn cpu(thread: Option<&str>) -> Duration {
     let mut ticks = 0;
     for task in std::fs::read_dir("/proc/self/task").unwrap() {
@@ -72,12 +72,12 @@ fn resident_mib() -> f64 {
     pages * 4096.0 / 1048576.0
 }
 
-/// What part of a registration is measured.
+/// The measured part of a registration.
 #[derive(Clone, Copy)]
 enum Part {
     /// Two puts without a lease.
     Puts,
-    /// A grant, then two puts on it.
+    /// A grant, and then two puts with its lease.
     GrantAndPuts,
 }
 
@@ -175,7 +175,7 @@ async fn run(dir: &std::path::Path) {
     store.close().await;
 }
 
-/// Memory of a freshly opened store, in a process of its own.
+/// The memory of a store that was just opened, in a new process.
 async fn reopen(dir: &std::path::Path) {
     let empty = resident_mib();
     let start = Instant::now();

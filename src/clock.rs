@@ -11,7 +11,7 @@
 //!
 //! | folder | used for |
 //! | --- | --- |
-//! | `src/http/server` | time limits of a connection: headers, body, writing, idle; and how long a request took |
+//! | `src/http/server` | time limits of a connection: headers, body, writing, idle; how long a request took; the rate of a client address |
 //! | `src/http/ws` | pings of a websocket, and the time until a silent peer is disconnected |
 //! | `src/store/etcd` | time limits of calls, and waits before etcd is tried again |
 //!

@@ -48,8 +48,8 @@
 //!
 //! 1. `http/server/accept.rs` takes the connection, `http/server/connection.rs` keeps its time limits (over HTTP/2
 //!    `http/server/http2.rs` does).
-//! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row, reads the tenant and, in
-//!    `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body, unpacked if it is gzip.
+//! 2. `http/server/dispatch.rs` `serve` has `http/server/router.rs` find the row and `http/server/gate.rs` `refusal` look who
+//!    asks, reads the tenant and, in `http/server/dispatch.rs` `serve_with_body`, at most 5,120 bytes of body, unpacked if it is gzip.
 //! 3. `http/routes.rs` `ROUTES` names the handler, and what a caller must be allowed to do.
 //! 4. `http/v4/instances.rs` `register` decodes the body, and sends a message; it knows no rule.
 //! 5. `http/dto/instance.rs` `into_instance` turns the body into a domain value, or into 400001.
@@ -91,6 +91,8 @@
 //! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
 //! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
+//! | What may a page in a browser do? | `http/middleware/cors.rs` `Cors`, `http/server/gate.rs` |
+//! | How many requests may a client address send? | `http/rate_limit.rs` `RateLimit`, `http/server/gate.rs` |
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs` |
@@ -103,6 +105,8 @@
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | What does an import take? | `app/transfer/check.rs` |
+//! | Who may do what? | `rbac/permissions.rs`; what a token says: `rbac/token.rs` |
+//! | When is an account locked? | `rbac/attempts.rs` |
 //! | What is counted? | `metrics/mod.rs` |
 //! | Where does it differ from the original server? | `docs/differences.md` |
 //!

@@ -1,15 +1,23 @@
 //! The errors that end the daemon or a command.
 
+use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
 
 use super::transfer::TransferError;
 use crate::error::Error;
+use crate::rbac::KeyPairError;
 use crate::store::embedded::OpenError;
 use crate::store::etcd::ConnectError;
 use crate::tls::TlsError;
 
-/// An error outside the configuration. The text names what failed, and says what to do if that is not obvious.
+/// Exit code if the daemon or a command fails for a reason outside its configuration (`EX_UNAVAILABLE` of sysexits).
+pub const EXIT_UNAVAILABLE: u8 = 69;
+/// Exit code of a wrong configuration (`EX_USAGE` of sysexits).
+const EXIT_USAGE: u8 = 64;
+
+/// An error that shows itself only when the daemon or a command runs. The text names what failed, and says what to do if that is not
+/// obvious.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     #[error("the daemon cannot handle signals: {0}")]
@@ -30,5 +38,22 @@ pub enum AppError {
     #[error("this node cannot register itself: {0}")]
     Register(Error),
     #[error(transparent)]
+    Keys(#[from] KeyPairError),
+    /// The text never shows the password.
+    #[error("SC_INIT_ROOT_PASSWORD cannot be the password of the account \"root\": {0}")]
+    RootPassword(Cow<'static, str>),
+    #[error("the built-in roles and the account \"root\" cannot be written: {0}")]
+    Accounts(Error),
+    #[error(transparent)]
     Transfer(#[from] TransferError),
+}
+
+impl AppError {
+    /// 64 for what an operator corrects in the configuration or in its files, 69 for everything else.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Keys(_) | Self::RootPassword(_) => EXIT_USAGE,
+            _ => EXIT_UNAVAILABLE,
+        }
+    }
 }

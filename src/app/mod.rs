@@ -1,5 +1,6 @@
 //! Builds all parts of the daemon once, in the order of the data flow, and stops them in reverse order.
 
+mod access;
 pub mod actors;
 mod error;
 mod limits;
@@ -20,8 +21,9 @@ use tokio::sync::watch;
 
 use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
+pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
-use self::rules::ProcessRules;
+use self::rules::{AccessRules, ProcessRules};
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
@@ -37,8 +39,6 @@ use crate::http::server::{self, Bound, Settings};
 use crate::store::Store;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 
-/// Exit code if the daemon or a command fails for a reason outside its configuration (`EX_UNAVAILABLE` of sysexits).
-const EXIT_UNAVAILABLE: u8 = 69;
 /// How long this node may take to register itself.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long this node may take to unregister itself, and how long the last heartbeats may take.
@@ -52,7 +52,7 @@ pub fn serve(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(why) => {
             log::error!("{why}");
-            ExitCode::from(EXIT_UNAVAILABLE)
+            ExitCode::from(why.exit_code())
         }
     }
 }
@@ -89,8 +89,13 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let ProcessRules { version, store, host, port, server, tls, access: _, api, actors } =
+    let ProcessRules { version, store, host, port, server, tls, access, api, actors } =
         ProcessRules::of(config);
+    let setup = match access {
+        AccessRules::Open => None,
+        AccessRules::Accounts(setup) => Some(setup),
+    };
+    let _keys = setup.as_ref().map(access::load_keys).transpose()?;
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,
@@ -106,6 +111,15 @@ async fn run(config: Config) -> Result<(), AppError> {
         signal = stop.wait() => {
             log::info!("{signal} while the daemon listed the store; stopping");
             return leave(&actors, &shared, &store).await;
+        }
+    }
+    if let Some(setup) = &setup {
+        tokio::select! {
+            prepared = access::prepare(setup, &actors, &shared) => prepared?,
+            signal = stop.wait() => {
+                log::info!("{signal} while the daemon wrote the built-in accounts and roles; stopping");
+                return leave(&actors, &shared, &store).await;
+            }
         }
     }
     let api = Api {
@@ -230,7 +244,7 @@ fn transfer(
         }
         Err(why) => {
             log::error!("{why}");
-            ExitCode::from(EXIT_UNAVAILABLE)
+            ExitCode::from(why.exit_code())
         }
     }
 }

@@ -23,6 +23,7 @@ use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
+use crate::http::middleware::cors::Readers;
 use crate::http::server::Settings;
 
 /// The rules of all parts of the process.
@@ -180,6 +181,7 @@ impl ProcessRules {
             keep_alive: idle_timeout,
             write_stall: response_timeout,
             page_origins: cors_origins,
+            page_readers: if has_accounts { Readers::Listed } else { Readers::Anyone },
             rate,
             ..Settings::default()
         };

@@ -18,6 +18,7 @@ commands
   check-config          print each effective setting and where it comes from
   export --to FILE      write everything the store holds to a file
   import --from FILE    read the file of an export into an empty store
+  keys --out DIR        make private.key and public.key, which accounts need
 
 options
   --conf DIR            the folder with app.conf and app.yaml (default: conf, or $APP_ROOT/conf)
@@ -38,6 +39,10 @@ pub enum CliCommand {
     /// Needs a configuration without mistakes.
     Run(CliTask),
     CheckConfig,
+    /// Makes a pair of keys in the folder. Needs no configuration.
+    Keys {
+        out: PathBuf,
+    },
     Help,
     Version,
 }
@@ -60,8 +65,8 @@ pub struct Invocation {
     pub conf_dir: Option<PathBuf>,
 }
 
-const COMMANDS: [&str; 4] = ["serve", "check-config", "export", "import"];
-const OPTIONS: [&str; 5] = ["conf", "to", "from", "help", "version"];
+const COMMANDS: [&str; 5] = ["serve", "check-config", "export", "import", "keys"];
+const OPTIONS: [&str; 6] = ["conf", "to", "from", "out", "help", "version"];
 
 /// Parses the arguments (without the name of the program), or returns all mistakes.
 ///
@@ -69,7 +74,7 @@ const OPTIONS: [&str; 5] = ["conf", "to", "from", "help", "version"];
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec<String>> {
     let mut errors = Vec::new();
     let mut words: Vec<String> = Vec::new();
-    let (mut flags, mut conf_dir, mut to, mut from) = (Vec::new(), None, None, None);
+    let (mut flags, mut conf_dir, mut paths) = (Vec::new(), None, Paths::default());
     let (mut help, mut version) = (false, false);
     let mut args = args.into_iter().peekable();
     while let Some(arg) = args.next() {
@@ -99,12 +104,13 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec
                     match (name.as_str(), value) {
                         ("help" | "version", _) => errors.push(format!("--{name} takes no value")),
                         (_, None) => errors.push(format!("--{name} needs a value: --{name}=VALUE")),
-                        ("conf" | "to" | "from", Some(path)) if path.is_empty() => {
+                        ("conf" | "to" | "from" | "out", Some(path)) if path.is_empty() => {
                             errors.push(format!("--{name} needs a path"));
                         }
                         ("conf", Some(path)) => conf_dir = Some(PathBuf::from(path)),
-                        ("to", Some(path)) => to = Some(PathBuf::from(path)),
-                        ("from", Some(path)) => from = Some(PathBuf::from(path)),
+                        ("to", Some(path)) => paths.to = Some(PathBuf::from(path)),
+                        ("from", Some(path)) => paths.from = Some(PathBuf::from(path)),
+                        ("out", Some(path)) => paths.out = Some(PathBuf::from(path)),
                         (_, Some(value)) => flags.push((name, value)),
                     }
                 }
@@ -119,19 +125,23 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Invocation, Vec
         let command = if help { CliCommand::Help } else { CliCommand::Version };
         return Ok(Invocation { command, flags, conf_dir });
     }
-    let command = command(&words, to, from, &mut errors);
+    let command = command(&words, paths, &mut errors);
     match command {
         Some(command) if errors.is_empty() => Ok(Invocation { command, flags, conf_dir }),
         _ => Err(errors),
     }
 }
 
-fn command(
-    words: &[String],
+/// Paths that belong to one command each.
+#[derive(Default)]
+struct Paths {
     to: Option<PathBuf>,
     from: Option<PathBuf>,
-    errors: &mut Vec<String>,
-) -> Option<CliCommand> {
+    out: Option<PathBuf>,
+}
+
+fn command(words: &[String], paths: Paths, errors: &mut Vec<String>) -> Option<CliCommand> {
+    let Paths { to, from, out } = paths;
     if let Some(extra) = words.get(1) {
         errors.push(format!("unexpected argument {extra:?}"));
     }
@@ -141,6 +151,9 @@ fn command(
     }
     if from.is_some() && word != "import" {
         errors.push("--from belongs to import".to_owned());
+    }
+    if out.is_some() && word != "keys" {
+        errors.push("--out belongs to keys".to_owned());
     }
     match word {
         "serve" => Some(CliCommand::Run(CliTask::Serve)),
@@ -158,6 +171,13 @@ fn command(
             Some(from) => Some(CliCommand::Run(CliTask::Import { from })),
             None => {
                 errors.push("import needs --from FILE".to_owned());
+                None
+            }
+        },
+        "keys" => match out {
+            Some(out) => Some(CliCommand::Keys { out }),
+            None => {
+                errors.push("keys needs --out DIR".to_owned());
                 None
             }
         },
@@ -206,6 +226,7 @@ mod tests {
         );
         check("export --to x.json", CliCommand::Run(CliTask::Export { to: "x.json".into() }), &[], None);
         check("import --from=x.json", CliCommand::Run(CliTask::Import { from: "x.json".into() }), &[], None);
+        check("keys --out etc/keys", CliCommand::Keys { out: "etc/keys".into() }, &[], None);
         for line in ["--help", "-h", "help", "serve --help", "--nonsense --help", "-v -h"] {
             assert_eq!(parsed(line).map(|i| i.command), Ok(CliCommand::Help), "{line}");
         }
@@ -235,6 +256,10 @@ mod tests {
         check_errors("--help=all", &["--help takes no value"]);
         check_errors("-x", &["unknown option -x; options begin with two dashes"]);
         check_errors("export", &["export needs --to FILE"]);
+        check_errors("keys", &["keys needs --out DIR"]);
+        check_errors("keys --out=", &["--out needs a path", "keys needs --out DIR"]);
+        check_errors("keys now --out x", &["unexpected argument \"now\""]);
+        check_errors("serve --out x", &["--out belongs to keys"]);
         check_errors("import --to x", &["--to belongs to export", "import needs --from FILE"]);
         check_errors(
             "--zzzzzzzzzzzz=1 --server.hots=2 import",

@@ -1,10 +1,11 @@
-//! The command line: its arguments, `--help`, `--version` and `check-config`.
+//! The command line: its arguments, `--help`, `--version`, `check-config` and `keys`.
 //!
 //! It runs nothing of the registry. [`start`] prints what can be printed at once and returns the exit code, or it returns a
 //! [`ConfiguredTask`] for the caller to run.
 
 mod args;
 mod check;
+mod keys;
 mod terminal;
 
 use std::ffi::OsString;
@@ -86,6 +87,7 @@ pub fn start(
             Started::Exit(0)
         }
         CliCommand::CheckConfig => Started::Exit(check::report(&load(), terminal)),
+        CliCommand::Keys { out } => Started::Exit(keys::create(&out, terminal)),
         CliCommand::Run(task) => {
             let loaded = load();
             match loaded.config {

@@ -2,7 +2,7 @@
 //!
 //! If the size of an answer depends on the registry or on the request, the size is computed before the answer is built, and the
 //! memory is reserved then. Answers that share a body, such as the kept body of a find, count it once. Each answer also counts
-//! the piece that the connection copies at a time. The memory is released when the last byte has been written to the socket, or
+//! the piece that the connection copies at a time. Pieces are large while most of the memory is free. The memory is released when the last byte has been written to the socket, or
 //! when the connection ends.
 
 use std::collections::HashMap;
@@ -22,14 +22,37 @@ use crate::error::Error;
 /// Smaller answers are not counted: the buffers of a connection are as large.
 pub const UNCOUNTED: usize = 8 * 1024;
 
-/// How many bytes of an answer the connection gets at a time. The HTTP library copies them.
-pub const PIECE: usize = 32 * 1024;
+/// How many bytes of an answer the connection gets at a time, if little memory is free. The HTTP library copies them.
+const PIECE: usize = 32 * 1024;
+
+/// As [`PIECE`], while most of the memory is free.
+const USUAL_PIECE: usize = 64 * 1024;
+
+/// As [`USUAL_PIECE`], for a large answer. A find of 1,000 instances then takes one write instead of ten, and a third less CPU time.
+const LARGE_PIECE: usize = 512 * 1024;
+
+/// Only more bytes than this are sent in large pieces. The HTTP library keeps a buffer of up to this size with an idle connection,
+/// and frees a larger one.
+const LARGE_ANSWER: usize = 128 * 1024;
+
+/// Pieces are usual or large if answers then hold at most one part in 4 of the memory. So clients that read nothing need three quarters of
+/// the connections that they would need if every piece were small, and not a sixteenth, to use up the memory.
+const USUAL_PART: usize = 4;
 
 /// One part in 8 of the memory, on top of the limit, is reserved for requests that are never rejected: health and metrics.
 const RESERVED_PART: usize = 8;
 
 /// The table of shared bodies has this many parts, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
+
+/// The size of the next piece of an answer. `left` bytes of it are left, and its largest piece has `most`.
+pub(super) fn next_piece(left: usize, most: usize) -> usize {
+    left.min(most).min(usual_piece(left))
+}
+
+fn usual_piece(size: usize) -> usize {
+    if size > LARGE_ANSWER { LARGE_PIECE } else { USUAL_PIECE }
+}
 
 /// The memory of all answers of a process.
 #[derive(Debug)]
@@ -85,7 +108,7 @@ impl AnswerMemory {
 
     /// A reservation of 0 bytes, to be grown with [`AnswerSpace::grow_to`].
     pub fn empty(self: &Arc<Self>, load: Load) -> AnswerSpace {
-        AnswerSpace { memory: Arc::clone(self), load, held: 0, body: None }
+        AnswerSpace { memory: Arc::clone(self), load, held: 0, piece: 0, body: None }
     }
 
     /// Reserves memory for an answer whose body exists already. The body is counted once, however many answers send it.
@@ -94,13 +117,13 @@ impl AnswerMemory {
         let mut shared = self.shard(address);
         let answers = shared.get(&address).map_or(0, |shared| shared.answers);
         let body_bytes = if answers == 0 { body.len() } else { 0 };
-        let piece = body.len().min(PIECE);
+        let piece = self.piece(body.len());
         if !self.take(load, body_bytes + piece) {
             return Err(refusal(load));
         }
         shared.entry(address).or_insert(SharedBody { bytes: body.len(), answers: 0 }).answers += 1;
         drop(shared);
-        Ok(AnswerSpace { memory: Arc::clone(self), load, held: piece, body: Some(address) })
+        Ok(AnswerSpace { memory: Arc::clone(self), load, held: piece, piece, body: Some(address) })
     }
 
     /// Encodes a value as JSON, after memory is reserved for it.
@@ -112,6 +135,13 @@ impl AnswerMemory {
         let size = json::encoded_size(value);
         let space = self.space(load, size)?;
         Ok((json::encode_sized(value, size), space))
+    }
+
+    /// The size of the largest piece of an answer of `size` bytes.
+    fn piece(&self, size: usize) -> usize {
+        let usual = size.min(usual_piece(size));
+        let fits = self.held().saturating_add(usual) <= self.most / USUAL_PART;
+        if fits { usual } else { size.min(PIECE) }
     }
 
     fn take(&self, load: Load, bytes: usize) -> bool {
@@ -155,6 +185,7 @@ pub struct AnswerSpace {
     memory: Arc<AnswerMemory>,
     load: Load,
     held: usize,
+    piece: usize,
     /// The address of a body that other answers may share.
     body: Option<usize>,
 }
@@ -168,7 +199,15 @@ impl AnswerSpace {
 
     /// Reserves memory for the piece of the answer that the connection copies. `size` is the size of the whole answer.
     pub(super) fn add_piece(&mut self, size: usize) -> Result<(), Error> {
-        self.add(size.min(PIECE))
+        let piece = self.memory.piece(size);
+        self.add(piece)?;
+        self.piece = piece;
+        Ok(())
+    }
+
+    /// The size of the largest piece of the answer.
+    pub(super) fn piece(&self) -> usize {
+        self.piece
     }
 
     fn add(&mut self, bytes: usize) -> Result<(), Error> {
@@ -255,6 +294,45 @@ mod tests {
         check(memory.space(Load::Always, 10_000), Code::Overloaded);
         drop(kept);
         assert!(memory.space(Load::Always, 10_000).is_ok());
+    }
+
+    #[test]
+    fn pieces_are_larger_while_most_of_the_memory_is_free() {
+        let memory = AnswerMemory::new(usize::MAX, 64 << 20);
+        let piece = |bytes: usize| memory.share(Load::Find, &Bytes::from(vec![b'x'; bytes])).unwrap().piece();
+        for (bytes, expected) in [
+            (10_000, 10_000),
+            (LARGE_ANSWER, USUAL_PIECE),
+            (LARGE_ANSWER + 1, LARGE_ANSWER + 1),
+            (300_000, 300_000),
+            (5_000_000, LARGE_PIECE),
+        ] {
+            assert_eq!(piece(bytes), expected, "{bytes} bytes");
+        }
+        let body = Bytes::from(vec![b'x'; 5_000_000]);
+        let answers: Vec<AnswerSpace> = (0..30).map(|_| memory.share(Load::Find, &body).unwrap()).collect();
+        let pieces: Vec<usize> = answers.iter().map(AnswerSpace::piece).collect();
+        assert_eq!(pieces, [vec![LARGE_PIECE; 22], vec![PIECE; 8]].concat(), "a quarter is 16 MiB");
+        assert_eq!(memory.held(), 5_000_000 + pieces.iter().sum::<usize>());
+        assert_eq!((piece(300_000), piece(50_000)), (PIECE, PIECE));
+        drop(answers);
+        assert_eq!(piece(300_000), 300_000);
+    }
+
+    #[test]
+    fn what_is_left_of_a_large_answer_goes_in_smaller_pieces() {
+        for (left, most, expected) in [
+            (0, PIECE, 0),
+            (10_000, LARGE_PIECE, 10_000),
+            (LARGE_ANSWER, LARGE_PIECE, USUAL_PIECE),
+            (LARGE_ANSWER, PIECE, PIECE),
+            (LARGE_ANSWER + 1, LARGE_PIECE, LARGE_ANSWER + 1),
+            (LARGE_ANSWER + 1, PIECE, PIECE),
+            (200_000, LARGE_PIECE, 200_000),
+            (5_000_000, LARGE_PIECE, LARGE_PIECE),
+        ] {
+            assert_eq!(next_piece(left, most), expected, "{left} of {most}");
+        }
     }
 
     #[test]

@@ -23,10 +23,9 @@ pub enum Undecodable {
 /// escape stands for `/`; if an encoded segment is `.` or `..`; and if `..` follows `//`: RFC 3986 then removes the empty segment,
 /// while Go and nginx remove the segment before it.
 pub fn route_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
-    // Without an early end, so that many bytes are looked at in one step.
-    let is_unclean = |pair: &[u8]| (pair[0] == b'/') & ((pair[1] == b'/') | (pair[1] == b'.'));
-    let unclean = raw.as_bytes().windows(2).fold(false, |found, pair| found | is_unclean(pair));
-    if !unclean && !raw.contains('%') {
+    let bytes = raw.as_bytes();
+    let is_unclean = |slash: usize| matches!(bytes.get(slash + 1), Some(b'/' | b'.'));
+    if !memchr::memchr_iter(b'/', bytes).any(is_unclean) && memchr::memchr(b'%', bytes).is_none() {
         return Ok(Cow::Borrowed(raw));
     }
     let mut kept: Vec<Cow<'_, str>> = Vec::new();
@@ -73,7 +72,9 @@ enum Plus {
 }
 
 fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, Undecodable> {
-    if !raw.bytes().any(|byte| byte == b'%' || (byte == b'+' && plus == Plus::Blank)) {
+    // Without an early end, so that many bytes are looked at in one step.
+    let is_escape = |byte: u8| (byte == b'%') | ((byte == b'+') & (plus == Plus::Blank));
+    if !raw.bytes().fold(false, |found, byte| found | is_escape(byte)) {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = Vec::with_capacity(raw.len());

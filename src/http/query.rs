@@ -26,23 +26,25 @@ struct QueryPair {
 impl Query {
     /// Splits a raw query, the part of the URI after `?`. Nothing is decoded.
     pub fn split(raw: &str) -> Self {
+        let bytes = raw.as_bytes();
+        // Most finds come here. Few queries have a `;`, so the pairs are searched for it only if there is one.
+        let has_semicolon = memchr::memchr(b';', bytes).is_some();
         let mut pairs = SmallVec::new();
-        let (mut start, mut equals, mut is_whole, mut is_plain) = (0, None, true, true);
-        // One pass over the bytes, because most finds come here.
-        for (at, byte) in (0_u32..).zip(raw.bytes().chain(std::iter::once(b'&'))) {
-            match byte {
-                b'&' => {
-                    if is_whole && at > start {
-                        let (name_end, value_start) = equals.map_or((at, at), |equals| (equals, equals + 1));
-                        pairs.push(QueryPair { name: start..name_end, value: value_start..at, is_plain });
-                    }
-                    (start, equals, is_whole, is_plain) = (at + 1, None, true, true);
-                }
-                b'=' if equals.is_none() => equals = Some(at),
-                b'%' | b'+' if equals.is_none() => is_plain = false,
-                b';' => is_whole = false,
-                _ => {}
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'&', bytes).chain(std::iter::once(bytes.len())) {
+            let pair = &bytes[start..end];
+            let is_ignored = pair.is_empty() || (has_semicolon && pair.contains(&b';'));
+            if !is_ignored {
+                let name = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
+                let value = (name + 1).min(pair.len());
+                let is_plain = !pair[..name].iter().any(|byte| matches!(byte, b'%' | b'+'));
+                pairs.push(QueryPair {
+                    name: position(start)..position(start + name),
+                    value: position(start + value)..position(end),
+                    is_plain,
+                });
             }
+            start = end + 1;
         }
         Self { pairs }
     }
@@ -50,6 +52,9 @@ impl Query {
     /// The first value of `name`, decoded. `raw` is the query that was split.
     pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
         self.pairs.iter().find_map(|pair| {
+            if pair.is_plain && pair.name.len() != name.len() {
+                return None;
+            }
             let key = raw.as_bytes().get(within(&pair.name))?;
             let is_named = if pair.is_plain {
                 key == name.as_bytes()
@@ -68,6 +73,11 @@ impl Query {
     }
 }
 
+/// Queries are shorter than 4 GiB, because heads of requests are.
+fn position(at: usize) -> u32 {
+    u32::try_from(at).unwrap_or(u32::MAX)
+}
+
 fn within(range: &Range<u32>) -> Range<usize> {
     range.start as usize..range.end as usize
 }
@@ -76,8 +86,9 @@ fn within(range: &Range<u32>) -> Range<usize> {
 /// pair. If the pair were ignored, like a pair with an invalid escape, a condition of the client would be lost silently.
 pub fn pair_with_invalid_utf8(raw: &str) -> Option<&str> {
     // Escapes below %80 are always valid UTF-8.
-    let is_above = |rest: &str| rest.bytes().next().is_some_and(|digit| !matches!(digit, b'0'..=b'7'));
-    if !raw.split('%').skip(1).any(is_above) {
+    let bytes = raw.as_bytes();
+    let is_above = |escape: usize| bytes.get(escape + 1).is_some_and(|digit| !matches!(digit, b'0'..=b'7'));
+    if !memchr::memchr_iter(b'%', bytes).any(is_above) {
         return None;
     }
     raw.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, ""))).find_map(|(name, value)| {

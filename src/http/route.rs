@@ -8,7 +8,7 @@ use super::ws;
 pub enum Handler<S> {
     Answer(fn(&std::sync::Arc<S>, Call) -> Answer),
     /// Called for a valid handshake, before it is answered.
-    Websocket(fn(&std::sync::Arc<S>, Call) -> ws::Start),
+    Websocket(fn(&std::sync::Arc<S>, Call) -> ws::SessionStart),
 }
 
 impl<S> Clone for Handler<S> {

@@ -74,6 +74,13 @@ impl Hasher {
 
     /// Runs a computation on one of the threads.
     pub async fn run<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Result<T, Busy> {
+        self.submit(job)?.await.map_err(|_| Busy)
+    }
+
+    fn submit<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<oneshot::Receiver<T>, Busy> {
         let (reply, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             if !reply.is_closed() {
@@ -82,7 +89,7 @@ impl Hasher {
             }
         });
         self.jobs.try_send(job).map_err(|_| Busy)?;
-        result.await.map_err(|_| Busy)
+        Ok(result)
     }
 }
 
@@ -107,7 +114,7 @@ fn work(waiting: &Mutex<Receiver<Job>>) {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Sender, channel};
 
     use super::*;
 
@@ -126,29 +133,28 @@ mod tests {
         assert_eq!(verify(None, "Tester#Pwd1").await, Ok(false));
     }
 
-    /// One thread is held, so the queue fills.
+    /// Occupies the only thread until the sender is dropped.
+    fn hold(hasher: &Hasher) -> (Sender<()>, oneshot::Receiver<()>) {
+        let (began, has_begun) = channel();
+        let (release, released) = channel::<()>();
+        let held = hasher.submit(move || {
+            began.send(()).unwrap();
+            let _ = released.recv();
+        });
+        has_begun.recv().unwrap();
+        (release, held.unwrap())
+    }
+
     #[tokio::test]
     async fn a_full_queue_rejects() {
         let hasher = Hasher::start(1).unwrap();
-        let (began, has_begun) = channel();
-        let (release, released) = channel::<()>();
-        let run = |job: Job| {
-            let hasher = hasher.clone();
-            tokio::spawn(async move { hasher.run(job).await })
-        };
-        let held = run(Box::new(move || {
-            began.send(()).unwrap();
-            let _ = released.recv();
-        }));
-        tokio::task::yield_now().await;
-        has_begun.recv().unwrap();
-        let waiting: Vec<_> = (0..WAITING).map(|_| run(Box::new(|| ()))).collect();
-        tokio::task::yield_now().await;
+        let (release, held) = hold(&hasher);
+        let waiting: Vec<_> = (0..WAITING).map(|at| hasher.submit(move || at).unwrap()).collect();
         assert_eq!(hasher.run(|| ()).await, Err(Busy));
-        release.send(()).unwrap();
-        assert_eq!(held.await.unwrap(), Ok(()));
-        for job in waiting {
-            assert_eq!(job.await.unwrap(), Ok(()));
+        drop(release);
+        held.await.unwrap();
+        for (at, result) in waiting.into_iter().enumerate() {
+            assert_eq!(result.await, Ok(at));
         }
         assert_eq!(hasher.run(|| 7).await, Ok(7));
     }
@@ -156,31 +162,11 @@ mod tests {
     #[tokio::test]
     async fn a_job_whose_request_has_ended_is_skipped() {
         let hasher = Hasher::start(1).unwrap();
-        let (began, has_begun) = channel();
-        let (release, released) = channel::<()>();
-        let held = {
-            let hasher = hasher.clone();
-            tokio::spawn(async move {
-                hasher
-                    .run(move || {
-                        began.send(()).unwrap();
-                        let _ = released.recv();
-                    })
-                    .await
-            })
-        };
-        tokio::task::yield_now().await;
-        has_begun.recv().unwrap();
+        let (release, held) = hold(&hasher);
         let (ran, has_run) = channel::<()>();
-        let given_up = {
-            let hasher = hasher.clone();
-            tokio::spawn(async move { hasher.run(move || ran.send(()).unwrap()).await })
-        };
-        tokio::task::yield_now().await;
-        given_up.abort();
-        assert!(given_up.await.unwrap_err().is_cancelled());
-        release.send(()).unwrap();
-        held.await.unwrap().unwrap();
+        drop(hasher.submit(move || ran.send(())).unwrap());
+        drop(release);
+        held.await.unwrap();
         assert_eq!(hasher.run(|| ()).await, Ok(()), "the queue goes on");
         assert!(has_run.recv().is_err(), "the job was dropped without a run");
     }

@@ -10,6 +10,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::rsa::pkcs1::EncodeRsaPrivateKey as _;
 use ::rsa::pkcs8::{EncodePublicKey as _, LineEnding};
@@ -18,6 +19,7 @@ use pkcs8::spki::SubjectPublicKeyInfoRef;
 use pkcs8::{Document, ObjectIdentifier, SecretDocument};
 use ring::rsa;
 
+use crate::domain::account::Account;
 use crate::tls::pem::{self, PemError};
 
 use super::token::{Signer, Verifier};
@@ -57,8 +59,8 @@ pub enum KeyMistake {
     NotRsa,
     #[error("the key cannot be used ({0}); it must be an RSA key of 2048 to 4096 bits")]
     Rejected(String),
-    #[error("the key has {0} bits; it must have 2048 to 4096 bits")]
-    Size(usize),
+    #[error("the key is damaged: its signatures are not valid")]
+    Damaged,
 }
 
 /// Both keys, checked: they belong together.
@@ -89,7 +91,19 @@ impl KeyPair {
         if pair.public().as_ref() != public_key {
             return Err(KeyPairError::Strangers { private: private.to_owned(), public: public.to_owned() });
         }
-        Ok(Self { private: Arc::new(pair) })
+        let pair = Self { private: Arc::new(pair) };
+        // The library does not check every number of a key when it reads it, so a damaged key may only show when it signs.
+        if !pair.works() {
+            return Err(wrong(private)(KeyMistake::Damaged));
+        }
+        Ok(pair)
+    }
+
+    /// Whether the public key verifies what the private key signs.
+    fn works(&self) -> bool {
+        let account = Account { name: "probe".to_owned(), ..Account::default() };
+        let signed = self.signer().sign(&account, ["probe"], Duration::from_secs(1), 0);
+        signed.is_ok_and(|token| self.verifier().verify(&token, 0).is_ok())
     }
 
     pub fn signer(&self) -> Signer {
@@ -170,4 +184,108 @@ pub fn generate(bits: usize) -> Result<GeneratedPair, GenerateError> {
     let public = private.to_public_key().to_public_key_pem(LineEnding::LF).map_err(|error| failed(&error))?;
     let private = private.to_pkcs1_pem(LineEnding::LF).map_err(|error| failed(&error))?;
     Ok(GeneratedPair { private: private.as_str().to_owned(), public })
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use ::rsa::PrivateKey;
+    use ::rsa::pkcs1::{DecodeRsaPrivateKey as _, EncodeRsaPublicKey as _};
+    use ::rsa::pkcs8::EncodePrivateKey as _;
+
+    use super::super::test_keys::{Files, PRIVATE, PUBLIC};
+    use super::*;
+
+    /// The text of the error.
+    fn load(private: &str, public: &str) -> Result<KeyPair, String> {
+        let files = Files::new(private, public);
+        let loaded = KeyPair::load(&files.private(), &files.public());
+        loaded.map_err(|error| error.to_string().replace(&files.folder().display().to_string(), "DIR"))
+    }
+
+    fn check(private: &str, public: &str, expected: &str) {
+        let error = load(private, public).unwrap_err();
+        assert!(error.contains(expected), "{error:?} has {expected:?}");
+        assert!(error.contains("service-center keys --out DIR"), "{error:?} says what to do");
+        assert!(!error.contains('\n'), "{error:?} is one line");
+        assert!(!error.contains("MII"), "{error:?} has no key");
+    }
+
+    #[test]
+    fn each_form_is_read() {
+        let key = PrivateKey::from_pkcs1_pem(PRIVATE).unwrap();
+        let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let public = key.to_public_key().to_pkcs1_pem(LineEnding::LF).unwrap();
+        let windows = PRIVATE.replace('\n', "\r\n");
+        for private in [PRIVATE, pkcs8.as_str(), &windows] {
+            for public in [PUBLIC, &public, &PUBLIC.replace('\n', "\r\n")] {
+                load(private, public).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn each_mistake_is_named() {
+        check("", PUBLIC, "DIR/private.key: the file holds no key in PEM");
+        check("no key", PUBLIC, "DIR/private.key: the file holds no key in PEM");
+        check(PRIVATE, "", "DIR/public.key: the file holds no key in PEM");
+        check(&PRIVATE[..600], PUBLIC, "DIR/private.key: the file holds no key in PEM");
+        check(PUBLIC, PUBLIC, "DIR/private.key: the file holds 'PUBLIC KEY', expected is 'RSA PRIVATE KEY'");
+        check(PRIVATE, PRIVATE, "DIR/public.key: the file holds 'RSA PRIVATE KEY', expected is 'PUBLIC KEY'");
+        let encrypted = PRIVATE.replacen("-----\n", "-----\nProc-Type: 4,ENCRYPTED\n", 1);
+        check(&encrypted, PUBLIC, "DIR/private.key: the key is protected by a password");
+        check(&PRIVATE.replace("RSA PRIVATE", "ENCRYPTED PRIVATE"), PUBLIC, "protected by a password");
+        let elliptic = rcgen::KeyPair::generate().unwrap();
+        check(&elliptic.serialize_pem(), PUBLIC, "DIR/private.key: the key is not an RSA key");
+        check(PRIVATE, &elliptic.public_key_pem(), "DIR/public.key: the key is not an RSA key");
+        let files = Files::new(PRIVATE, PUBLIC);
+        let absent = files.folder().join("absent.key");
+        let error = KeyPair::load(&absent, &files.public()).unwrap_err().to_string();
+        assert!(error.contains("absent.key: ") && error.contains("service-center keys"), "{error}");
+        let error = KeyPair::load(&files.private(), &absent).unwrap_err().to_string();
+        assert!(error.contains("absent.key: "), "{error}");
+    }
+
+    /// A key with a changed byte either works all the same or is rejected: no login fails later.
+    #[test]
+    fn damaged_keys_are_rejected() {
+        let (_, key) = SecretDocument::from_pem(PRIVATE).unwrap();
+        let mut rejected = 0;
+        for at in (0..key.as_bytes().len()).step_by(97) {
+            let mut damaged = key.as_bytes().to_vec();
+            damaged[at] ^= 2;
+            let Ok(damaged) = SecretDocument::try_from(damaged) else {
+                continue;
+            };
+            let damaged = damaged.to_pem("RSA PRIVATE KEY", pkcs8::LineEnding::LF).unwrap();
+            match load(&damaged, PUBLIC) {
+                Ok(pair) => assert!(pair.works(), "byte {at}"),
+                Err(_) => rejected += 1,
+            }
+        }
+        assert!(rejected > 5, "{rejected} keys were rejected");
+    }
+
+    #[test]
+    fn short_keys_are_rejected() {
+        let short = generate(1024).unwrap();
+        check(&short.private, &short.public, "DIR/private.key: the key cannot be used");
+        check(&short.private, &short.public, "2048 to 4096 bits");
+    }
+
+    #[test]
+    fn keys_of_two_pairs_are_rejected() {
+        let other = generate(2048).unwrap();
+        load(&other.private, &other.public).unwrap();
+        check(PRIVATE, &other.public, "DIR/public.key is not the public key of DIR/private.key");
+        check(&other.private, PUBLIC, "DIR/public.key is not the public key of DIR/private.key");
+    }
+
+    #[test]
+    fn debug_output_has_no_key() {
+        let pair = load(PRIVATE, PUBLIC).unwrap();
+        assert_eq!(format!("{pair:?}"), "KeyPair");
+        assert_eq!(format!("{:?}", pair.signer()), "Signer");
+        assert_eq!(format!("{:?}", generate(1024).unwrap()), "GeneratedPair");
+    }
 }

@@ -10,6 +10,8 @@ pub mod password;
 pub mod permissions;
 pub mod resource;
 pub mod signed_in;
+#[cfg(test)]
+mod test_keys;
 pub mod token;
 
 pub use attempts::{Attempts, LockStatus};

@@ -242,3 +242,284 @@ fn roles_of(claims: &Map<String, Value>) -> Result<Vec<Arc<str>>, Error> {
     let roles: Option<Vec<Arc<str>>> = texts.iter().map(|role| role.as_str().map(Arc::from)).collect();
     roles.filter(|roles| !roles.is_empty()).ok_or_else(wrong)
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use ring::hmac;
+    use ring::signature::{RSA_PKCS1_SHA256, RSA_PKCS1_SHA384, RSA_PSS_SHA512, RsaEncoding};
+
+    use super::super::key_pair::{self, KeyPair};
+    use super::super::test_keys::{Files, PRIVATE, PUBLIC};
+    use super::*;
+
+    const NOW: i64 = 1_700_000_000;
+
+    /// `{"account":"root","exp":4102444800,"roles":["admin"]}`, recorded: the original accepts it.
+    const RECORDED: &str = "\
+     eyJhbGciOiJSUzUxMiIsInR5cCI6IkpXVCJ9.eyJhY2NvdW50Ijoicm9vdCIsImV4cCI6NDEwMjQ0NDgwMCwicm9sZ\
+     XMiOlsiYWRtaW4iXX0.PcM7UrqKSwDA8-qflJnUvBaRTT6zSGtp64Bnpa3fWwK6e17l6HqyiZR4LQAZq5D5N2ziPt0\
+     R5xMTyKGY-UYJ9A4iQF847UtUFKghIx8i2lPeWz883zVIvzZgMkSL6WMCu2fZVxvt1gs7SOSRZKg6prYvmhFuEOBmb\
+     5uzDylIE7L5Elubwp9FRC3Oexzuk7ZxiQRJ2wOQTfEDljOPf4tiXclg16X2weOgum9kAGX7DnbzcWTaduStECZ_FPY\
+     hHY0dk3H-UtUwJWCL5JSNsLEYBJZCy_laxO7EYoyf481IoavYMXcz8lyaHR5K8AfdIEscamwibXsjvNiC8F_Zn98Hw\
+     A\
+     ";
+
+    fn pair() -> KeyPair {
+        let files = Files::new(PRIVATE, PUBLIC);
+        KeyPair::load(&files.private(), &files.public()).unwrap()
+    }
+
+    /// Signs any header and claims.
+    fn token(header: &str, claims: &str, encoding: &'static dyn RsaEncoding) -> String {
+        let signer = pair().signer();
+        let signed = format!("{}.{}", BASE64.encode(header), BASE64.encode(claims));
+        let mut signature = vec![0; signer.key.public().modulus_len()];
+        signer.key.sign(encoding, &signer.random, signed.as_bytes(), &mut signature).unwrap();
+        format!("{signed}.{}", BASE64.encode(signature))
+    }
+
+    const RS512: &str = r#"{"alg":"RS512","typ":"JWT"}"#;
+
+    fn verify(token: &str) -> Result<Claims, Code> {
+        pair().verifier().verify(token, NOW).map_err(|error| {
+            // The recorded 401205 has no detail. The others have one.
+            assert_eq!(error.detail.is_empty(), error.code == Code::TokenExpired, "{error}");
+            error.code
+        })
+    }
+
+    fn check(claims: &str, expected: Option<Code>) {
+        assert_eq!(verify(&token(RS512, claims, &RSA_PKCS1_SHA512)).err(), expected, "{claims}");
+    }
+
+    fn account() -> Account {
+        Account { name: "tester".to_owned(), id: "0a1b".to_owned(), ..Account::default() }
+    }
+
+    #[test]
+    fn a_signed_token_is_valid_for_its_lifetime() {
+        let signed = pair().signer().sign(&account(), ["r1", "r2"], Duration::from_secs(900), NOW).unwrap();
+        let verifier = pair().verifier();
+        let expected = Claims {
+            account: "tester".into(),
+            id: Some("0a1b".into()),
+            roles: vec!["r1".into(), "r2".into()],
+            expires_at: NOW + 900,
+        };
+        assert_eq!(verifier.verify(&signed, NOW), Ok(expected.clone()));
+        assert_eq!(verifier.verify(&signed, NOW + 899), Ok(expected));
+        assert_eq!(verifier.verify(&signed, NOW + 900).unwrap_err().code, Code::TokenExpired);
+    }
+
+    #[test]
+    fn the_original_reads_our_tokens_and_we_read_its() {
+        let claims = verify(RECORDED).unwrap();
+        assert_eq!((claims.account.as_ref(), claims.id, claims.expires_at), ("root", None, 4_102_444_800));
+        assert_eq!(claims.roles, [Arc::from("admin")]);
+
+        let signed = pair().signer().sign(&account(), ["r1"], DEFAULT_LIFETIME, NOW).unwrap();
+        let parts: Vec<Vec<u8>> = signed.split('.').map(|part| BASE64.decode(part).unwrap()).collect();
+        assert_eq!(parts[0], RS512.as_bytes());
+        let claims = std::str::from_utf8(&parts[1]).unwrap();
+        assert_eq!(
+            claims,
+            format!(r#"{{"account":"tester","exp":{},"id":"0a1b","roles":["r1"]}}"#, NOW + 43_200)
+        );
+        assert_eq!(parts[2].len(), 256);
+    }
+
+    #[test]
+    fn the_algorithm_is_pinned() {
+        let claims = r#"{"account":"root","exp":4102444800,"roles":["admin"]}"#;
+        for (alg, encoding) in [
+            ("RS256", &RSA_PKCS1_SHA256 as &'static dyn RsaEncoding),
+            ("RS384", &RSA_PKCS1_SHA384),
+            ("RS512", &RSA_PKCS1_SHA512),
+        ] {
+            let header = format!(r#"{{"alg":"{alg}","typ":"x","kid":"y","crit":["z"]}}"#);
+            assert!(verify(&token(&header, claims, encoding)).is_ok(), "{alg}");
+        }
+        // The right key and signature, and a name that says something else.
+        for alg in
+            ["none", "None", "NONE", "nOnE", "", "RS1", "rs512", "PS512", "ES512", "HS512", "RS512 ", "RS256"]
+        {
+            let header = format!(r#"{{"alg":"{alg}"}}"#);
+            let signed = token(&header, claims, &RSA_PKCS1_SHA512);
+            assert_eq!(verify(&signed), Err(Code::Unauthorized), "{alg}");
+            let unsigned = format!("{}.", signed.rsplit_once('.').unwrap().0);
+            assert_eq!(verify(&unsigned), Err(Code::Unauthorized), "{alg}");
+        }
+        for header in ["{}", r#"{"alg":null}"#, r#"{"alg":["RS512"]}"#, "[]", "null", ""] {
+            assert_eq!(
+                verify(&token(header, claims, &RSA_PKCS1_SHA512)),
+                Err(Code::Unauthorized),
+                "{header}"
+            );
+        }
+        let pss = token(r#"{"alg":"PS512"}"#, claims, &RSA_PSS_SHA512);
+        assert_eq!(verify(&pss), Err(Code::Unauthorized));
+        assert_eq!(verify(&token(RS512, claims, &RSA_PSS_SHA512)), Err(Code::Unauthorized));
+    }
+
+    /// The public key is no secret, so a token with its HMAC is anybody's.
+    #[test]
+    fn an_hmac_with_the_public_key_is_rejected() {
+        let claims = BASE64.encode(r#"{"account":"root","exp":4102444800,"roles":["admin"]}"#);
+        for (alg, algorithm) in
+            [("HS256", hmac::HMAC_SHA256), ("HS384", hmac::HMAC_SHA384), ("HS512", hmac::HMAC_SHA512)]
+        {
+            for key in [PUBLIC, PUBLIC.trim_end()] {
+                let signed =
+                    format!("{}.{claims}", BASE64.encode(format!(r#"{{"alg":"{alg}","typ":"JWT"}}"#)));
+                let tag = hmac::sign(&hmac::Key::new(algorithm, key.as_bytes()), signed.as_bytes());
+                assert_eq!(verify(&format!("{signed}.{}", BASE64.encode(tag))), Err(Code::Unauthorized));
+            }
+        }
+    }
+
+    #[test]
+    fn changed_tokens_are_rejected() {
+        let (signed, signature) = RECORDED.rsplit_once('.').unwrap();
+        let (header, claims) = signed.split_once('.').unwrap();
+        let other = BASE64.encode(r#"{"account":"rooty","exp":4102444800,"roles":["admin"]}"#);
+        let other_header = BASE64.encode(r#"{"alg":"RS256","typ":"JWT"}"#);
+        for changed in [
+            String::new(),
+            "garbage".to_owned(),
+            ".".to_owned(),
+            "..".to_owned(),
+            "a.b".to_owned(),
+            "a.b.c".to_owned(),
+            "e30.e30.e30".to_owned(),
+            "!!!.???.###".to_owned(),
+            signed.to_owned(),
+            format!("{signed}."),
+            format!("{header}.{other}.{signature}"),
+            format!("{other_header}.{claims}.{signature}"),
+            format!("{RECORDED}AA"),
+            format!("{RECORDED}=="),
+            format!("{RECORDED}.x"),
+            format!(" {RECORDED}"),
+            format!("{RECORDED}\n"),
+            format!("{signed}.{}AAAAAA", &signature[..signature.len() - 6]),
+            format!("{signed}.{}", BASE64.encode([0; 256])),
+            format!("{signed}.{}", BASE64.encode([0xff; 256])),
+            "A".repeat(MAX_BYTES + 1),
+            format!("{}.a.b", "A".repeat(MAX_BYTES)),
+        ] {
+            assert_eq!(verify(&changed), Err(Code::Unauthorized), "{changed}");
+        }
+        assert!(verify(RECORDED).is_ok());
+        for claims in ["not json", "[]", "null", "7", "", "{} {}"] {
+            assert_eq!(verify(&token(RS512, claims, &RSA_PKCS1_SHA512)), Err(Code::Unauthorized), "{claims}");
+        }
+    }
+
+    /// Also one that has expired: nothing is said about a token of a stranger.
+    #[test]
+    fn tokens_of_another_key_are_rejected() {
+        let other = key_pair::generate(2048).unwrap();
+        let files = Files::new(&other.private, &other.public);
+        let signer = KeyPair::load(&files.private(), &files.public()).unwrap().signer();
+        for now in [NOW, NOW - 1_000_000] {
+            let signed = signer.sign(&account(), ["admin"], DEFAULT_LIFETIME, now).unwrap();
+            assert_eq!(verify(&signed), Err(Code::Unauthorized));
+        }
+    }
+
+    #[test]
+    fn times() {
+        let with = |members: &str, expected| {
+            check(&format!(r#"{{"account":"a","roles":["r"]{members}}}"#), expected);
+        };
+        for good in
+            [r#","exp":4102444800"#, r#","exp":4102444800.5"#, r#","exp":1e300"#, r#","exp":1700000001"#]
+        {
+            with(good, None);
+        }
+        for expired in [
+            "0",
+            "1",
+            "-1",
+            "1600000000",
+            "1700000000",
+            "1600000000.5",
+            "-1e300",
+            r#""4102444800""#,
+            "true",
+            "[]",
+            "{}",
+        ] {
+            with(&format!(r#","exp":{expired}"#), Some(Code::TokenExpired));
+        }
+        with("", Some(Code::Unauthorized));
+        with(r#","exp":null"#, Some(Code::Unauthorized));
+        with(r#","exp":4102444800,"nbf":1600000000,"iat":1600000000"#, None);
+        with(r#","exp":4102444800,"nbf":null,"iat":null"#, None);
+        with(r#","exp":4102444800,"nbf":4102444790"#, Some(Code::TokenExpired));
+        with(r#","exp":4102444800,"nbf":"x""#, Some(Code::TokenExpired));
+        with(r#","exp":4102444800,"iat":4102444790"#, Some(Code::Unauthorized));
+        with(r#","exp":4102444800,"iat":"x""#, Some(Code::Unauthorized));
+    }
+
+    #[test]
+    fn accounts_and_roles() {
+        let with = |members: &str, expected| check(&format!(r#"{{"exp":4102444800{members}}}"#), expected);
+        let wrong = Some(Code::Unauthorized);
+        for members in [
+            "",
+            r#","account":"a""#,
+            r#","roles":["r"]"#,
+            r#","account":null,"roles":["r"]"#,
+            r#","account":7,"roles":["r"]"#,
+            r#","account":"a","roles":null"#,
+            r#","account":"a","roles":[]"#,
+            r#","account":"a","roles":"r""#,
+            r#","account":"a","roles":[7]"#,
+            r#","account":"a","roles":["r",null]"#,
+            r#","account":"a","role":["r"]"#,
+            r#","account":"a","role":7,"roles":["r"]"#,
+            r#","account":"a","roles":["r"],"id":7"#,
+        ] {
+            with(members, wrong);
+        }
+        with(r#","account":"","roles":["r"]"#, Some(Code::TokenOwnerDeleted));
+        let roles = |members: &str| {
+            let claims = format!(r#"{{"exp":4102444800,"account":"a"{members}}}"#);
+            verify(&token(RS512, &claims, &RSA_PKCS1_SHA512)).unwrap().roles
+        };
+        assert_eq!(roles(r#","role":"old""#), [Arc::from("old")]);
+        assert_eq!(roles(r#","role":"old","roles":["r"]"#), [Arc::from("old")]);
+        assert_eq!(roles(r#","role":null,"roles":["r","s"]"#), [Arc::from("r"), Arc::from("s")]);
+        assert_eq!(roles(r#","role":"""#), [Arc::from("")]);
+    }
+
+    #[test]
+    fn the_header_has_two_words() {
+        let token = |header| bearer(header).map_err(|error| error.code);
+        assert_eq!(token(None), Err(Code::NoAuthHeader));
+        assert_eq!(token(Some("")), Err(Code::NoAuthHeader));
+        for good in ["Bearer x", "bearer x", "Basic x", " x"] {
+            assert_eq!(token(Some(good)), Ok("x"), "{good:?}");
+        }
+        for bad in ["Bear", "x ", "Bearer  x", "Bearer x y", " Bearer x", "Bearer x ", " ", "Bearer\tx"] {
+            assert_eq!(token(Some(bad)), Err(Code::Unauthorized), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn lifetimes() {
+        let seconds = |text| lifetime(text).map(|lifetime| lifetime.as_secs()).map_err(|error| error.code);
+        assert_eq!(seconds(""), Ok(43_200));
+        assert_eq!(seconds("15m"), Ok(900));
+        assert_eq!(seconds("30m"), Ok(1800));
+        assert_eq!(seconds("1h30m"), Ok(5400));
+        assert_eq!(seconds("24h"), Ok(86_400));
+        for bad in
+            ["0s", "0", "10s", "14m59s", "24h1s", "24h0m0.1s", "-30m", "30", "x", " 30m", "9999999999h"]
+        {
+            assert_eq!(seconds(bad), Err(Code::InvalidParameters), "{bad}");
+        }
+    }
+}

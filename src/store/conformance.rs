@@ -1,13 +1,11 @@
-//! A test suite: what every [`Store`] must do, as cases that run against any of them. It owns no store: the caller makes one
-//! a case.
+//! A test suite: what every [`Store`] must do. The caller makes a store for each case.
 //!
-//! A case panics with a sentence on the first thing that is wrong. All keys of a case lie below a random area of
-//! `/cse-sr/` (and, where a case needs a foreign writer, below `/elsewhere-…`), so cases may share one etcd; only
-//! [`Subject::forget`] touches what others see, so cases that watch the past should not share an etcd with a running
-//! `watches::from_a_compacted_revision`.
+//! A case panics with a message at the first failure. All keys of a case are below a random area of `/cse-sr/`, or below
+//! `/elsewhere-…` if the case needs a foreign writer, so cases may share one etcd. Only [`StoreUnderTest::forget`] affects other
+//! cases: cases that watch the past must not share an etcd with a running `watches::from_a_compacted_revision`.
 //!
 //! ```text
-//! async fn make() -> service_center::store::conformance::Subject { … }
+//! async fn make() -> service_center::store::conformance::StoreUnderTest { … }
 //! service_center::store_conformance!(make);
 //! ```
 
@@ -37,31 +35,28 @@ use futures_util::future::BoxFuture;
 use futures_util::stream::BoxStream;
 
 use super::port::{
-    Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome, WatchBatch,
-    WatchError,
+    Entry, Event, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, TxnOutcome, TxnResult,
+    WatchBatch, WatchError,
 };
 
-/// Makes the store forget the events up to and including a revision (etcd: compact; embedded: write until the bounded
-/// history has dropped them).
+/// Makes the store forget the events up to and including a revision. etcd: compacts. Embedded: writes until the bounded history
+/// has dropped them.
 pub type Forget = Box<dyn Fn(Revision) -> BoxFuture<'static, ()> + Send + Sync>;
 
-/// A store to examine.
-pub struct Subject {
-    /// The store.
+pub struct StoreUnderTest {
     pub store: Arc<dyn Store>,
-    /// Forgets history.
     pub forget: Forget,
-    /// Kept until the case ends: a temporary directory, a server.
+    /// A temporary directory or a server that lives until the case ends.
     pub keep: Box<dyn Any + Send + Sync>,
 }
 
-impl fmt::Debug for Subject {
+impl fmt::Debug for StoreUnderTest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Subject")
+        f.write_str("StoreUnderTest")
     }
 }
 
-/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> Subject`, called once a case.
+/// Declares one `#[tokio::test]` for each case. Takes the path of an `async fn() -> StoreUnderTest`, called for each case.
 #[macro_export]
 macro_rules! store_conformance {
     ($make:path) => {
@@ -127,7 +122,7 @@ macro_rules! store_conformance {
     };
 }
 
-/// No single wait of a case is longer.
+/// The longest single wait of a case.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A fresh area of keys: `/cse-sr/conformance-<random>/`.
@@ -157,14 +152,14 @@ async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
         .unwrap_or_else(|_| panic!("{what}: nothing came within {PATIENCE:?}"))
 }
 
-async fn submit(store: &Arc<dyn Store>, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+async fn submit(store: &Arc<dyn Store>, txns: Vec<Txn>) -> Vec<TxnResult> {
     let asked = txns.len();
     let outcomes = within("a batch", store.batch(txns)).await;
     assert_eq!(outcomes.len(), asked, "one outcome for each transaction of a batch");
     outcomes
 }
 
-async fn attempt(store: &Arc<dyn Store>, txn: Txn) -> Result<TxnOutcome, StoreError> {
+async fn attempt(store: &Arc<dyn Store>, txn: Txn) -> TxnResult {
     submit(store, vec![txn]).await.remove(0)
 }
 
@@ -179,7 +174,7 @@ async fn write(store: &Arc<dyn Store>, ops: Vec<Op>) -> TxnOutcome {
     commit(store, unconditional(ops)).await
 }
 
-fn assert_aborted(outcome: &Result<TxnOutcome, StoreError>, expected: Reason, what: &str) {
+fn assert_aborted(outcome: &TxnResult, expected: Reason, what: &str) {
     match outcome {
         Err(StoreError::Aborted { reason, .. }) if *reason == expected => {}
         other => panic!("{what}: expected to be aborted with {expected:?}, got {other:?}"),
@@ -198,7 +193,7 @@ async fn present(store: &Arc<dyn Store>, key: &Key) -> Entry {
     find(store, key).await.unwrap_or_else(|| panic!("{key} should be there"))
 }
 
-/// All pages of a listing joined, with its revision; checks what every listing must keep.
+/// All entries of a listing and its revision. Checks the rules of every listing.
 async fn list_all(store: &Arc<dyn Store>, prefix: &str) -> (Vec<Entry>, Revision) {
     let mut pages = store.list(&[prefix]);
     let mut revision = None;
@@ -235,7 +230,7 @@ async fn revoke(store: &Arc<dyn Store>, lease: LeaseId) -> bool {
         .unwrap_or_else(|error| panic!("revoke {lease}: {error:?}"))
 }
 
-/// A lease that once was there.
+/// A lease that existed and was revoked.
 async fn dead_lease(store: &Arc<dyn Store>) -> LeaseId {
     let lease = grant(store, 600).await;
     assert!(revoke(store, lease).await, "a fresh lease can be revoked");
@@ -282,7 +277,7 @@ impl Watching {
         Ok(batch)
     }
 
-    /// The batches up to the one that reaches a revision.
+    /// The batches up to a revision.
     async fn batches_until(&mut self, revision: Revision) -> Vec<WatchBatch> {
         let mut batches = Vec::new();
         while self.reached < revision {

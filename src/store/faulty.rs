@@ -1,72 +1,65 @@
-//! A test double: a store in front of another one that fails, waits and leaves outcomes open as a test says. It counts
-//! calls and records batches. It is used by tests only, of this crate and of what is built on it.
+//! A test double: a store in front of another store. It fails, waits and leaves outcomes unknown as a test demands. It counts
+//! calls and records batches.
 //!
-//! A call first waits at its gate, if that is shut, then takes the next fault of its kind's script, if there is one.
+//! A call first waits at its gate, if the gate is shut. Then it takes the next fault of the script for its kind.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{self, BoxStream, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnResult,
     WatchBatch, WatchError,
 };
 
 /// The calls of the port that can fail or wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// [`Store::list`].
     List,
-    /// [`Store::batch`].
     Batch,
-    /// [`Store::grant`].
     Grant,
-    /// [`Store::keep_alive`].
     KeepAlive,
-    /// [`Store::revoke`].
     Revoke,
-    /// [`Store::watch`].
     Watch,
-    /// [`Store::revision`].
     Revision,
-    /// [`Store::bookmark`].
     Bookmark,
 }
 
 /// What happens to a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing: it goes through.
+    /// The call succeeds.
     None,
-    /// It is refused and not done. A renewal is unanswered, a watch is lost.
+    /// The call is refused and not done. A renewal is unanswered, a watch is lost.
     Refused(Reason),
-    /// It is done, and its outcome is unknown to the caller.
+    /// The call is done, but its outcome is unknown to the caller.
     UnknownDone,
-    /// It is not done, and its outcome is unknown to the caller.
+    /// The call is not done, and its outcome is unknown to the caller.
     UnknownNotDone,
-    /// Its outcome is unknown to the caller; it is done by [`FaultyStore::finish_late`]. Only for batches, else as
-    /// [`Fault::UnknownNotDone`].
+    /// The outcome is unknown to the caller, and [`FaultyStore::finish_late`] does the call. Only for batches; other calls
+    /// take it as [`Fault::UnknownNotDone`].
     UnknownLate,
 }
 
-/// The store; clones are the same store.
+/// Clones are the same store.
 #[derive(Clone)]
 pub struct FaultyStore {
     inner: Arc<dyn Store>,
     cost: GrantCost,
-    state: Arc<Mutex<State>>,
+    state: Arc<Mutex<FaultyState>>,
 }
 
 #[derive(Default)]
-struct State {
+struct FaultyState {
     calls: HashMap<Call, CallState>,
     batches: Vec<Vec<Txn>>,
     late: Vec<Vec<Txn>>,
     is_away: bool,
-    /// Ends the watches there are.
+    /// Ends the open watches.
     watch_end: Option<broadcast::Sender<WatchError>>,
 }
 
@@ -81,74 +74,73 @@ struct CallState {
 const ALL: usize = Semaphore::MAX_PERMITS >> 1;
 
 impl FaultyStore {
-    /// In front of a store, with nothing failing.
     pub fn new(inner: Arc<dyn Store>) -> Self {
         let cost = inner.grant_cost();
         Self { inner, cost, state: Arc::default() }
     }
 
-    /// The same with another cost of grants.
+    /// The same store with another cost of grants.
     #[must_use]
     pub fn costing(self, cost: GrantCost) -> Self {
         Self { cost, ..self }
     }
 
-    /// What happens to the next calls of a kind, one fault each.
+    /// Adds faults for the next calls of a kind, one for each call.
     pub fn script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
-        self.state().calls.entry(call).or_default().script.extend(faults);
+        self.state.lock().calls.entry(call).or_default().script.extend(faults);
     }
 
-    /// From now on each call is refused as if the store could not be reached.
+    /// Refuses each call from now on, as if the store could not be reached.
     pub fn go_away(&self) {
-        self.state().is_away = true;
+        self.state.lock().is_away = true;
     }
 
     /// Ends [`FaultyStore::go_away`].
     pub fn come_back(&self) {
-        self.state().is_away = false;
+        self.state.lock().is_away = false;
     }
 
-    /// Ends the watches there are, with this error.
+    /// Ends the open watches with this error.
     pub fn end_watches(&self, error: WatchError) {
-        if let Some(end) = self.state().watch_end.take() {
-            // Nobody watches.
+        if let Some(end) = self.state.lock().watch_end.take() {
+            // An error means that there is no open watch.
             let _ = end.send(error);
         }
     }
 
-    /// From now on calls of a kind wait.
+    /// Makes calls of a kind wait from now on.
     pub fn shut(&self, call: Call) {
-        self.state().calls.entry(call).or_default().gate = Some(Arc::new(Semaphore::new(0)));
+        self.state.lock().calls.entry(call).or_default().gate = Some(Arc::new(Semaphore::new(0)));
     }
 
-    /// Lets so many of the calls that wait, or will, go on.
+    /// Lets this many waiting or later calls through.
     pub fn let_through(&self, call: Call, count: usize) {
-        if let Some(gate) = self.state().calls.get(&call).and_then(|state| state.gate.as_ref()) {
+        if let Some(gate) = self.state.lock().calls.get(&call).and_then(|state| state.gate.as_ref()) {
             gate.add_permits(count);
         }
     }
 
-    /// Lets all that wait go on; nothing waits any more.
+    /// Ends [`FaultyStore::shut`] and lets all waiting calls through.
     pub fn open(&self, call: Call) {
-        let gate = self.state().calls.entry(call).or_default().gate.take();
+        let gate = self.state.lock().calls.entry(call).or_default().gate.take();
         if let Some(gate) = gate {
             gate.add_permits(ALL);
         }
     }
 
-    /// How many calls of a kind were begun.
+    /// Number of calls of a kind so far.
     pub fn begun(&self, call: Call) -> usize {
-        self.state().calls.get(&call).map_or(0, |state| state.begun)
+        self.state.lock().calls.get(&call).map_or(0, |state| state.begun)
     }
 
-    /// The batches that came, whatever became of them.
+    /// All batches so far, including failed ones.
     pub fn batches(&self) -> Vec<Vec<Txn>> {
-        self.state().batches.clone()
+        self.state.lock().batches.clone()
     }
 
-    /// Does now what [`Fault::UnknownLate`] has kept back; the outcomes, batch by batch.
-    pub async fn finish_late(&self) -> Vec<Vec<Result<TxnOutcome, StoreError>>> {
-        let late = std::mem::take(&mut self.state().late);
+    /// Does the batches that [`Fault::UnknownLate`] has kept back. Returns the outcomes of each batch.
+    pub async fn finish_late(&self) -> Vec<Vec<TxnResult>> {
+        let late = std::mem::take(&mut self.state.lock().late);
         let mut outcomes = Vec::with_capacity(late.len());
         for txns in late {
             outcomes.push(self.inner.batch(txns).await);
@@ -156,14 +148,10 @@ impl FaultyStore {
         outcomes
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Waits at the gate; what happens then.
+    /// Waits at the gate, then takes the next fault.
     fn pass(&self, call: Call) -> impl Future<Output = Fault> + Send + use<> {
         let gate = {
-            let mut state = self.state();
+            let mut state = self.state.lock();
             let state = state.calls.entry(call).or_default();
             state.begun += 1;
             state.gate.clone()
@@ -175,7 +163,7 @@ impl FaultyStore {
             {
                 permit.forget();
             }
-            let mut state = this.state();
+            let mut state = this.state.lock();
             if state.is_away {
                 return Fault::Refused(Reason::Unavailable);
             }
@@ -227,8 +215,8 @@ impl Store for FaultyStore {
         pages.flatten_stream().boxed()
     }
 
-    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
-        self.state().batches.push(txns.clone());
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<TxnResult>> {
+        self.state.lock().batches.push(txns.clone());
         let (fault, this) = (self.pass(Call::Batch), self.clone());
         async move {
             let count = txns.len();
@@ -242,7 +230,7 @@ impl Store for FaultyStore {
                 }
                 Fault::UnknownNotDone => all(unknown()),
                 Fault::UnknownLate => {
-                    this.state().late.push(txns);
+                    this.state.lock().late.push(txns);
                     all(unknown())
                 }
             }
@@ -280,7 +268,7 @@ impl Store for FaultyStore {
 
     fn watch(&self, prefix: &str, from: Revision) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
         let (fault, inner, prefix) = (self.pass(Call::Watch), Arc::clone(&self.inner), prefix.to_owned());
-        let mut end = self.state().watch_end.get_or_insert_with(|| broadcast::channel(1).0).subscribe();
+        let mut end = self.state.lock().watch_end.get_or_insert_with(|| broadcast::channel(1).0).subscribe();
         let batches = async move {
             match fault.await {
                 Fault::None => {

@@ -1,7 +1,7 @@
-//! Where the registry's data lives: the port, its two implementations, the keys and the values.
+//! Stores the registry's data: the port, its two implementations, the keys and the values.
 //!
-//! Invariant: this layer knows etcd's semantics (revisions, leases, transactions, watches) and the registry's key forms,
-//! and no rule of the registry. It imports `domain` and nothing above; `cache` is its sibling and is not imported.
+//! Invariant: this layer knows etcd's semantics (revisions, leases, transactions, watches) and the registry's keys, but no
+//! rule of the registry. It does not import its sibling `cache`.
 
 pub mod codec;
 #[cfg(feature = "test-doubles")]
@@ -15,5 +15,5 @@ pub mod port;
 
 pub use port::{
     Compare, Entry, Event, GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store,
-    StoreError, Txn, TxnOutcome, WatchBatch, WatchError,
+    StoreError, Txn, TxnOutcome, TxnResult, WatchBatch, WatchError,
 };

@@ -1,4 +1,4 @@
-//! The configuration from outside: files and variables in, structs and messages out.
+//! The configuration as a user sees it: files, flags and environment variables, and the values or messages that result.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use service_center::config::{
     StoreKind, TlsVersion, ValueOrigin, WebOrigin, reference,
 };
 
-/// A working directory, and what the process is started with in it.
+/// A working directory, and the flags and environment of a process in it.
 struct Setup {
     folder: tempfile::TempDir,
     inputs: Inputs,
@@ -52,7 +52,7 @@ impl Setup {
         Sources::gather(&self.inputs).load()
     }
 
-    /// The configuration; there must be no mistake.
+    /// The configuration, which must have no mistake.
     fn config(&self) -> Config {
         let loaded = self.load();
         match loaded.config {
@@ -78,7 +78,7 @@ impl Setup {
     }
 }
 
-/// The name of a source, without the place in it.
+/// The name of a source without the line.
 fn source(origin: &ValueOrigin) -> String {
     match origin {
         ValueOrigin::Flag(_) => "command line".to_owned(),
@@ -117,7 +117,7 @@ fn assert_contains(texts: &[String], parts: &[&str]) {
     );
 }
 
-/// What the reference ships as `conf/app.yaml`: the same keys and values.
+/// The keys and values of the `conf/app.yaml` that the reference ships.
 const SHIPPED_YAML: &str = "
 environment: dev
 server:
@@ -329,7 +329,7 @@ fn the_guides_two_edits_work_in_a_shipped_folder() {
         &["conf/app.conf line 1", "server.host", "10.12.0.1", "127.0.0.1", "conf/app.yaml line 4"],
     );
     assert_contains(&warnings, &["conf/app.conf line 2", "10.12.0.5:2379", "conf/app.yaml line"]);
-    // And without an app.yaml, with nothing else said.
+    // The same without an app.yaml and without any other setting.
     let setup = Setup::new().app_conf(edits);
     assert_eq!(urls(&setup.config()), ["http://10.12.0.4:2379", "http://10.12.0.5:2379"]);
     assert_eq!(setup.warnings(), [""; 0]);
@@ -345,18 +345,18 @@ fn an_edited_app_yaml_keeps_working_beside_the_shipped_app_conf() {
     assert_eq!(setup.warnings().len(), 2);
 }
 
-/// The rows of the reference's two-node walkthrough, and what is ours where it dies or ignores an edit.
+/// The steps of the reference's two-node guide, with the behavior of this daemon where the reference ends or ignores an edit.
 #[test]
 fn walkthrough() {
     let both = "httpaddr = 127.0.0.13\nmanager_cluster = \"127.0.0.3:2379\"\n";
-    // As shipped but for server.host: both files were changed, app.conf goes first.
+    // server.host differs from the shipped value in both files. app.conf takes precedence.
     let yaml = SHIPPED_YAML.replace("host: 127.0.0.1", "host: 127.0.0.14");
     let config = Setup::new().app_yaml(&yaml).app_conf(both).config();
     assert_eq!(
         (config.server.host.as_str(), urls(&config)),
         ("127.0.0.13", vec!["http://127.0.0.3:2379".to_owned()])
     );
-    // Both keys deleted from app.yaml; quoted or not.
+    // Both keys are deleted from app.yaml. Values may be quoted.
     let yaml = SHIPPED_YAML
         .replace("  host: 127.0.0.1\n", "")
         .replace("      endpoints: http://127.0.0.1:2379\n", "");
@@ -369,7 +369,7 @@ fn walkthrough() {
         );
         assert_eq!(setup.warnings(), [""; 0]);
     }
-    // The environment beats both files.
+    // The environment takes precedence over both files.
     let setup = shipped().app_conf(both).env("SERVER_HOST", "127.0.0.14");
     assert_eq!(setup.config().server.host, "127.0.0.14");
     // httpport behaves like httpaddr.
@@ -381,7 +381,7 @@ fn walkthrough() {
         .app_conf(&format!("{both}ssl_mode = 0\nregistry_plugin = etcd\nself_register = 0\n"))
         .config();
     assert!(!config.registry.self_register);
-    // metrics.enable false beside self registration is no reason to die.
+    // metrics.enable may be false together with self registration.
     let config = Setup::new().app_yaml(&SHIPPED_YAML.replace("enable: true", "enable: false")).config();
     assert!(!config.metrics.endpoint && config.registry.self_register);
 }
@@ -523,7 +523,7 @@ access_log_file = ./access.log
     let setup = Setup::new().app_conf(conf).env("HOSTNAME", "sc-a");
     let config = setup.config();
     assert_eq!(config.server.host, "sc-a");
-    // With named clusters the own etcd is managerEndpoints.
+    // With named clusters the node uses the etcd in managerEndpoints.
     assert_eq!(urls(&config), ["http://127.0.0.1:2379"]);
     assert_eq!((config.log.level, config.log.format), (log::LevelFilter::Debug, LogFormat::Json));
     assert_eq!(config.log.file.unwrap().path, PathBuf::from("/var/log/sc-a/sc.log"));
@@ -547,7 +547,7 @@ httpport = 1000
     assert_eq!(port(Setup::new().app_conf(&format!("RunMode = \"PROD\"\n{conf}"))), 1002);
     assert_eq!(port(Setup::new().app_conf(&format!("runmode = test\n{conf}"))), 1000);
     assert_eq!(port(Setup::new().app_conf(&format!("runmode = ${{MODE||dev}}\n{conf}"))), 1001);
-    // beego takes prod where nothing says one.
+    // beego uses prod when no run mode is set.
     let setup = Setup::new().app_conf(conf);
     assert_eq!((setup.config().quota.tags, port(setup)), (7, 1002));
     assert_eq!(port(Setup::new().app_conf(conf).env("BEEGO_RUNMODE", "dev")), 1001);
@@ -632,7 +632,7 @@ fn dot_env() {
     assert!(!setup.warnings()[0].contains("words"), "{:?}", setup.warnings());
 }
 
-/// A `.env` that other programs read too: their lines are no mistakes, whatever they hold.
+/// Other programs read `.env` as well. Their lines are not mistakes, whatever they contain.
 #[test]
 fn lines_of_other_programs_in_dot_env() {
     let text = b"source ./x.sh\nPASSWORD=two words\n\xc4\xe3=1\nNAME=\xc4\xe3\nKEY: value\n  - item\nOPEN=\"x\nSERVER_PORT=1001\n";
@@ -640,7 +640,7 @@ fn lines_of_other_programs_in_dot_env() {
     assert_eq!((setup.config().server.port, setup.warnings()), (1001, Vec::new()));
 }
 
-/// Comments are often in GBK; a value in it is a mistake that names its line.
+/// Comments in GBK are accepted. A value in GBK is a mistake that names its line.
 #[test]
 fn what_is_no_utf8() {
     let setup = Setup::new()
@@ -671,7 +671,7 @@ fn what_is_no_utf8() {
     assert_eq!(mistakes.len(), 4, "{mistakes:#?}");
 }
 
-/// Kubernetes sets these for a service called `server`.
+/// Kubernetes sets these variables for a service called `server`.
 #[test]
 fn service_links_of_kubernetes() {
     let setup = || {
@@ -767,7 +767,7 @@ fn unknown_keys_name_the_nearest() {
     assert_eq!(Setup::new().app_conf(&many).warnings().len(), 21);
 }
 
-/// With leases shorter than the interval at which clients beat, every instance comes and goes.
+/// If leases are shorter than the heartbeat interval of clients, every instance comes and goes.
 #[test]
 fn leases_shorter_than_a_heartbeat_interval_are_doubted() {
     let warnings = |ttl: &str| Setup::new().env("INSTANCE_TTL", ttl).warnings();
@@ -1038,7 +1038,7 @@ fn values_the_reference_replaces_silently_are_replaced_with_a_word() {
     assert_one(&Setup::new().app_conf("heartbeat.websocket.pingInterval = 30").mistakes(), &["30s"]);
 }
 
-/// What the recorded scenarios of the reference need beside its shipped file.
+/// The settings that the recorded scenarios of the reference need in addition to its shipped file.
 #[test]
 fn profiles_of_the_recorded_scenarios() {
     let config = Setup::new()
@@ -1157,7 +1157,7 @@ fn commands() {
     }
 }
 
-/// A small generator: the same numbers for the same seed.
+/// A small random number generator. The same seed gives the same numbers.
 struct Random(u64);
 
 impl Random {
@@ -1166,7 +1166,7 @@ impl Random {
         usize::try_from(self.0 >> 33).unwrap() % limit.max(1)
     }
 
-    /// Noise: raw bytes, or pieces that mean something to the parsers.
+    /// Random bytes, or pieces that mean something to the parsers.
     fn noise(&mut self) -> Vec<u8> {
         const PIECES: [&str; 24] = [
             "server",
@@ -1206,7 +1206,7 @@ impl Random {
         bytes
     }
 
-    /// A valid file with some noise in it.
+    /// A valid file with some random pieces in it.
     fn damaged(&mut self, text: &str) -> Vec<u8> {
         let mut bytes = text.as_bytes().to_vec();
         for _ in 0..=self.below(4) {
@@ -1249,12 +1249,11 @@ fn no_bytes_make_it_panic() {
         let texts: String = loaded.warnings.iter().map(ToString::to_string).collect();
         broken += usize::from(loaded.config.map_err(|mistakes| format!("{texts}{mistakes:?}")).is_err());
     }
-    // Else the noise does not reach the parsers.
+    // Otherwise the random bytes do not reach the parsers.
     assert!((100..300).contains(&broken), "{broken} of 300 were refused");
 }
 
-/// `conf/app.conf` and the tables of `docs/configuration.md` say what the table of keys says. `WRITE_GENERATED=1 cargo test`
-/// writes them anew.
+/// `conf/app.conf` and the tables of `docs/configuration.md` agree with the table of keys. `WRITE_GENERATED=1 cargo test` writes them again.
 #[test]
 #[expect(clippy::disallowed_methods, reason = "a switch of this test, not a configuration")]
 fn shipped_files_equal_the_table_of_keys() {
@@ -1291,7 +1290,7 @@ fn the_shipped_app_conf_changes_nothing_and_each_line_of_it_can_be_switched_on()
     let shipped = reference::app_conf();
     let setup = Setup::new().app_conf(&shipped);
     assert_eq!((setup.config(), setup.warnings()), (Setup::new().config(), Vec::new()));
-    // The two edits of the guide, by removing the #.
+    // The two edits of the guide only remove the `#`.
     let edited = shipped
         .replace("# httpaddr = 10.12.0.1", "httpaddr = 10.12.0.1")
         .replace("# manager_cluster = \"10.12.0.4", "manager_cluster = \"10.12.0.4");

@@ -1,25 +1,24 @@
-//! The tests that need no parts inside a module: one binary, so that the daemon's crates are linked once.
+//! The tests that use only public parts of the daemon. They are one binary, so that the daemon's crates are linked once.
 //!
-//! Most of them start the built daemon as a process of its own:
+//! Most tests start the built daemon as a process:
 //!
-//! - `attack`: hostile and careless requests, with the memory and CPU time they may cost.
-//! - `contract`: what the API answers, recorded exchanges first.
+//! - `attack`: hostile and careless requests, with bounds on the memory and CPU time that they cost.
+//! - `contract`: the answers of the API, with recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `property`: random operations against a naive model.
 //!
-//! Some call the library, and run in this process:
+//! Some tests call the library in this process:
 //!
-//! - `config`: files and environment variables in, the configuration or messages out.
+//! - `config`: configuration files and environment variables, and the configuration or messages that result.
 //! - `retire`: the retirement jobs with their actors, on an embedded store.
-//! - `server`: the HTTP server on real sockets, with routes of its own and a clock that the test moves.
+//! - `server`: the HTTP server on real sockets, with routes and a clock of the test.
 //!
-//! And:
+//! Two modules are of another kind:
 //!
 //! - `tidy`: rules about the source itself.
-//! - `support`: what the others start, send and wait with. It asserts nothing about the registry.
+//! - `support`: helpers that start processes, send requests and wait. It asserts nothing about the registry.
 //!
-//! The lints that are allowed here forbid what the daemon must not do and a test may: to panic, to print, and to read the
-//! real clock.
+//! A test may panic, print, and read the real clock. The lints that forbid this to the daemon are allowed here.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The retirement jobs with their actor, on an embedded store: what goes, what stays, and who may do it.
+//! The retirement jobs with their actor, on an embedded store: what they delete, what they keep, and which node runs them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +36,8 @@ use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{Key, Op, Store, Txn, keys};
 use tempfile::TempDir;
 
-/// A limit that nothing comes near.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit of each wait. Correct code never comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The actors that a retirement needs, on a store in a folder of its own.
 struct World {
@@ -93,7 +93,7 @@ impl World {
         ask(&self.retire, RetireNow { job }, PATIENCE).await.unwrap()
     }
 
-    /// An answered write, once the snapshot holds it.
+    /// The value of a write, when the snapshot holds it.
     async fn settled<T>(&self, reply: WriteReply<T>) -> T {
         let committed = reply.unwrap();
         if let Some(revision) = committed.revision {
@@ -103,7 +103,7 @@ impl World {
     }
 
     async fn catch_up(&self, revision: i64) {
-        let waited = tokio::time::timeout(Duration::from_secs(60), self.reader.wait_for(revision)).await;
+        let waited = tokio::time::timeout(PATIENCE, self.reader.wait_for(revision)).await;
         waited.expect("the snapshot catches up");
     }
 
@@ -137,7 +137,7 @@ impl World {
             let (service, schemas) = (service.clone(), schemas.clone());
             let message = ReplaceSchemas { tenant: tenant(), service, schemas };
             match ask(&self.registry, message, PATIENCE).await.unwrap() {
-                // On a busy machine the job may get in its way until its tries are used up.
+                // On a busy machine the job may interrupt the write until its attempts are used up.
                 Err(error) if error.code == Code::Unavailable => {}
                 reply => {
                     reply.unwrap();
@@ -150,7 +150,7 @@ impl World {
 
     /// The services the snapshot shows, sorted.
     async fn services(&self) -> Vec<ServiceId> {
-        // The store's revision may be that of a lock, which the watch does not see.
+        // The revision of the store may be that of a lock, which the watch does not show.
         self.catch_up(self.store.bookmark().await.unwrap()).await;
         let snapshot = self.reader.load_full();
         let ids =
@@ -175,7 +175,7 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // Else the end of the actors would end the tests.
+        // Otherwise the end of the actors would end the process of the tests.
         self.lifelines.release();
     }
 }
@@ -212,7 +212,7 @@ fn sorted<T: Ord>(mut items: Vec<T>) -> Vec<T> {
     items
 }
 
-/// Cases 297, 298 and 299, of several names at once; a second run finds nothing.
+/// Cases 297, 298 and 299, for several names at once. A second run deletes nothing.
 #[actix::test]
 async fn old_versions_without_instances_go() {
     let world = World::start(2);
@@ -259,14 +259,14 @@ async fn consumers_do_not_protect() {
     assert_eq!(world.services().await, sorted(vec![new, consumer]));
 }
 
-/// Case 282: a content with a reference stays, one without goes.
+/// Case 282: a content with a reference stays, and a content without one is deleted.
 #[actix::test]
 async fn unreferenced_contents_go() {
     let world = World::start(3);
     let service = world.service("s", "1.0.0").await;
     world.schema(&service, "a", "used").await;
     world.schema(&service, "b", "used too").await;
-    // As a server of the original leaves them.
+    // A server of the original leaves such contents.
     let former = keys::schema_content(&tenant(), &content_hash("b", "former"));
     let elsewhere = keys::schema_content(&Tenant::new("default", "other"), "0123");
     world.write(vec![put(&former, "former"), put(&elsewhere, "of a tenant without references")]).await;
@@ -275,12 +275,12 @@ async fn unreferenced_contents_go() {
     let used = vec![content_hash("a", "used"), content_hash("b", "used too")];
     assert_eq!(world.contents().await, sorted(used));
     assert_eq!(world.run(RetireJob::SchemaContents).await, Ok(Retired::Deleted(0)));
-    // What went can be written again.
+    // A deleted content can be written again.
     world.schema(&service, "b", "former").await;
     assert!(world.contents().await.contains(&content_hash("b", "former")));
 }
 
-/// Whoever chose may know less than the store: a reference in the store protects, whatever the message says.
+/// The chooser of the contents may have an old snapshot. A reference in the store protects a content that the message names.
 #[actix::test]
 async fn a_reference_of_the_last_moment_protects() {
     let world = World::start(3);
@@ -291,7 +291,7 @@ async fn a_reference_of_the_last_moment_protects() {
     let message = RetireSchemaContents { tenant: tenant(), hashes };
     assert_eq!(world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await, 1);
     assert_eq!(world.contents().await, [content_hash("a", "used")]);
-    // The first reference of a tenant, which the snapshot may or may not know yet.
+    // The first reference of a tenant. The snapshot may not have it yet.
     let other = Tenant::new("default", "other");
     let reference = format!("{}s/a/b", keys::schema_refs_of(&other));
     world.write(vec![put(&keys::schema_content(&other, "0123"), "used"), put(&reference, "0123")]).await;
@@ -299,7 +299,7 @@ async fn a_reference_of_the_last_moment_protects() {
     assert_eq!(world.settled(ask(&world.registry, message, PATIENCE).await.unwrap()).await, 0);
 }
 
-/// Contents and references that do not fit one transaction, while the job runs again and again: nothing points nowhere.
+/// Contents and references that need several transactions, while the job runs again and again. Every reference keeps its content.
 #[actix::test]
 async fn a_replacement_in_parts_survives_the_job() {
     let world = World::start(3);
@@ -322,7 +322,7 @@ async fn a_replacement_in_parts_survives_the_job() {
     }
 }
 
-/// One node does a job; the lock goes when it is done, and only by whoever holds it.
+/// One node runs a job under a lock. The lock is removed after the job, and only by the node that holds it.
 #[actix::test]
 async fn a_lock_held_elsewhere_is_respected() {
     let world = World::start(1);

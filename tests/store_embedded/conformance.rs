@@ -1,17 +1,17 @@
-//! The suite every store must pass, on a real folder.
+//! The suite that every store must pass, on a real folder.
 
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use service_center::clock::Clock;
-use service_center::store::conformance::Subject;
+use service_center::store::conformance::StoreUnderTest;
 use service_center::store::embedded::{EmbeddedStore, Options};
 
 use super::{options, put, write};
 
-async fn make() -> Subject {
+async fn make() -> StoreUnderTest {
     let dir = tempfile::tempdir().expect("a folder");
-    // A snapshot now and then belongs to it.
+    // The store writes a snapshot now and then.
     let options = Options { history_events: 20_000, snapshot_log_bytes: 64 << 10, ..options() };
     let store = Arc::new(EmbeddedStore::open(dir.path(), options, Clock::system()).expect("a store"));
     let writer = store.clone();
@@ -25,7 +25,7 @@ async fn make() -> Subject {
         }
         .boxed()
     };
-    Subject { store, forget: Box::new(forget), keep: Box::new(dir) }
+    StoreUnderTest { store, forget: Box::new(forget), keep: Box::new(dir) }
 }
 
 service_center::store_conformance!(make);

@@ -1,4 +1,4 @@
-//! Files that are not what was written: a torn end is cut, everything else is refused with what and where.
+//! Damaged files. An incomplete end is cut. All other damage is refused with its kind and place.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use super::{eventually, grant, list, open, options, put, put_leased, refusal, tr
 const LOG: &str = "log-00000000000000000001";
 const HEADER: usize = 40;
 
-/// A log of some groups of every kind, and after each group the log's length and what the store listed.
+/// A log with groups of every kind; the length of the log and the entries of the store after each group.
 async fn recorded() -> (FaultyDisk, Vec<(usize, (Vec<Entry>, Revision))>) {
     let disk = FaultyDisk::new();
     let store = open(&disk);
@@ -115,7 +115,7 @@ async fn a_log_with_zeros_or_garbage_behind_is_cut() {
     let (disk, states) = recorded().await;
     let log = disk.contents(LOG).unwrap();
     let garbage: Vec<u8> = (0..5_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 11) as u8).collect();
-    // What is in the log is no proof of a later group: its number is too low.
+    // These bytes of the log do not prove a later group, because its number is too low.
     let repeated = log[HEADER..].to_vec();
     for tail in [vec![0; 1], vec![0; 4_096], vec![0xff; 100], garbage, repeated] {
         let copy = with_log(&disk, [log.clone(), tail].concat());
@@ -141,7 +141,7 @@ async fn another_format_is_refused_with_what_to_do() {
     }
 }
 
-/// A disk with a snapshot and a log behind it; the snapshot's name, the log's, and what is there.
+/// A disk with a snapshot and a log after it; their names, and the entries of the store.
 async fn with_snapshot() -> (FaultyDisk, String, String, (Vec<Entry>, Revision)) {
     let (disk, _) = recorded().await;
     let eager = Options { snapshot_log_bytes: 1, ..options() };
@@ -209,19 +209,19 @@ async fn a_missing_file_is_named() {
 #[tokio::test]
 async fn a_gap_in_the_log_is_named() {
     let (disk, snapshot, log, _) = with_snapshot().await;
-    // The segment behind the snapshot is gone and a later one is there.
+    // The segment after the snapshot is missing, and a later one exists.
     let later = remove(&disk, &log);
     later.set_contents("log-00000000000000000099", disk.contents(&log).unwrap());
     let error = refusal(&later);
     assert!(matches!(&error, OpenError::Missing { path, .. } if path.ends_with(&log)), "{error}");
     assert!(later.contents(&snapshot).is_some(), "nothing is removed");
-    // A segment between two is gone.
+    // A segment between two others is missing.
     let between = disk.copy();
     between.set_contents("log-00000000000000000099", disk.contents(&log).unwrap());
     let error = refusal(&between);
     assert!(matches!(&error, OpenError::Missing { .. }), "{error}");
     assert!(error.to_string().contains("goes on at group 99"), "{error}");
-    // A segment under another's name.
+    // A segment has the name of another one.
     let renamed = disk.copy();
     let (first, _) = recorded().await;
     renamed.set_contents(&log, first.contents(LOG).unwrap());

@@ -1,4 +1,4 @@
-//! A disk that fails, a queue that is full, a watcher that sleeps.
+//! A failing disk, a full queue, and a watcher that does not read.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::{FutureExt, StreamExt};
 use service_center::clock::Clock;
-use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::faulty_disk::{DiskFault, FaultyDisk};
 use service_center::store::embedded::{Disk, EmbeddedStore, Options};
 use service_center::store::{Compare, KeepAlive, Op, Reason, Store, StoreError, Txn, TxnOutcome, WatchError};
 
@@ -25,7 +25,7 @@ async fn nothing_is_shown_before_it_is_on_disk() {
     let store = Arc::new(open(&disk));
     let before = write(&*store, vec![put("/a", "old")]).await.revision;
     let mut watching = store.watch("/", before + 1);
-    disk.fail(Fault::HoldSyncs);
+    disk.fail(DiskFault::HoldSyncs);
     let writer = store.clone();
     let writing = tokio::spawn(async move { attempt(&*writer, vec![put("/a", "new")]).await });
     eventually("the sync to be held", || disk.syncs_held() == 1).await;
@@ -40,7 +40,7 @@ async fn nothing_is_shown_before_it_is_on_disk() {
         assert!(watching.next().now_or_never().is_none());
     }
     assert_eq!(list(&open(&disk.after_power_cut(0))).await.0[0].value, "old", "it is not on disk");
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     let written = within("the write", writing).await.unwrap().unwrap();
     assert_eq!(store.revision().await, Ok(written.revision));
     assert_eq!(within("the read", reading).await.unwrap().reads[0][0].value, "new");
@@ -56,7 +56,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
     write(&store, vec![put("/a", "1"), put_leased("/b", "1", lease)]).await;
     let mut expected = list(&store).await;
     for room in (0..200).step_by(3) {
-        disk.fail(Fault::NoSpaceAfter(room));
+        disk.fail(DiskFault::NoSpaceAfter(room));
         let txn = |compares, then| Txn { compares, then, otherwise: vec![Op::Get("/a".into())] };
         let outcomes = store
             .batch(vec![
@@ -77,7 +77,7 @@ async fn a_full_disk_refuses_writes_and_nothing_else() {
         assert_eq!(store.keep_alive(vec![lease]).await, [KeepAlive::Renewed(600)], "beats go on");
         let revoked = store.revoke(lease).await;
         assert!(matches!(revoked, Err(StoreError::Aborted { reason: Reason::NoSpace, .. })), "{revoked:?}");
-        disk.fail(Fault::None);
+        disk.fail(DiskFault::None);
         let outcome = write(&store, vec![put("/a", "1")]).await;
         assert_eq!(outcome.revision, expected.1 + 1, "it works again, and the revision goes on");
         let now = list(&store).await;
@@ -97,9 +97,9 @@ async fn a_failed_write_is_refused_and_the_next_one_works() {
     let disk = FaultyDisk::new();
     let store = open(&disk);
     write(&store, vec![put("/a", "1")]).await;
-    disk.fail(Fault::Writes);
+    disk.fail(DiskFault::Writes);
     assert_eq!(reason(&attempt(&store, vec![put("/a", "2")]).await), Some(Reason::Refused));
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     write(&store, vec![put("/b", "1")]).await;
     let expected = list(&store).await;
     assert_eq!(expected.0[0].value, "1");
@@ -108,7 +108,7 @@ async fn a_failed_write_is_refused_and_the_next_one_works() {
 
 #[tokio::test]
 async fn an_unknown_outcome_ends_the_process() {
-    for fault in [Fault::Syncs, Fault::WritesAndTruncations] {
+    for fault in [DiskFault::Syncs, DiskFault::WritesAndTruncations] {
         let disk = FaultyDisk::new();
         let messages = Arc::new(Mutex::new(Vec::new()));
         let heard = messages.clone();
@@ -131,19 +131,19 @@ async fn an_unknown_outcome_ends_the_process() {
         let messages = messages.lock().unwrap().clone();
         assert_eq!(messages.len(), 1, "{fault:?}: {messages:?}");
         assert!(messages[0].contains("log-00000000000000000001"), "{messages:?}");
-        disk.fail(Fault::None);
+        disk.fail(DiskFault::None);
         let found = list(&open(&disk.after_power_cut(0))).await.0[0].value.clone();
         assert!(found == "1" || found == "2", "{fault:?}");
     }
 }
 
-/// Killed between writing and syncing: the next process finds what was written, shows it, and then the power is cut.
+/// The process is killed between a write and its sync. The next process finds the write and shows it, and then the power fails.
 #[tokio::test]
 async fn what_a_new_process_shows_stays() {
     let disk = FaultyDisk::new();
     let store = Arc::new(open(&disk));
     write(&*store, vec![put("/a", "1")]).await;
-    disk.fail(Fault::HoldSyncs);
+    disk.fail(DiskFault::HoldSyncs);
     let writing = tokio::spawn({
         let store = store.clone();
         async move { attempt(&*store, vec![put("/b", "2")]).await }
@@ -154,12 +154,11 @@ async fn what_a_new_process_shows_stays() {
     let shown = list(&open(&found)).await;
     assert_eq!(shown.0.len(), 2, "it is in what the system holds of the file");
     assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     assert!(within("the write", writing).await.unwrap().is_ok());
 }
 
-/// A sync fails and the process ends, as it must. To the system what it could not write is written: a later sync of the same
-/// file says that all is well.
+/// A sync fails, and the process must end. The system takes the unwritten data for written: a later sync of the same file reports success.
 #[tokio::test]
 async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
     let disk = FaultyDisk::new();
@@ -170,9 +169,9 @@ async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
     )
     .unwrap();
     write(&store, vec![put("/a", "1")]).await;
-    disk.fail(Fault::Syncs);
+    disk.fail(DiskFault::Syncs);
     assert!(attempt(&store, vec![put("/b", "2")]).await.is_err());
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     let found = disk.after_kill();
     let store = open(&found);
     assert_eq!(list(&store).await.0.len(), 2);
@@ -183,7 +182,7 @@ async fn what_a_failed_sync_left_out_is_written_by_the_next_process() {
     assert_eq!(list(&open(&found.after_power_cut(0))).await, shown);
 }
 
-/// Killed between giving files their names and making those durable.
+/// The process is killed between the renaming of files and the sync of the folder.
 #[tokio::test]
 async fn the_names_a_new_process_finds_stay() {
     let disk = FaultyDisk::new();
@@ -209,7 +208,7 @@ async fn a_full_queue_refuses_after_a_limit() {
     let disk = FaultyDisk::new();
     let options = Options { queue_wait: Duration::from_millis(50), ..options() };
     let store = Arc::new(EmbeddedStore::open_on(Arc::new(disk.clone()), options, Clock::system()).unwrap());
-    disk.fail(Fault::HoldSyncs);
+    disk.fail(DiskFault::HoldSyncs);
     let refused = Arc::new(AtomicUsize::new(0));
     let writers: Vec<_> = (0..100)
         .map(|n| {
@@ -222,7 +221,7 @@ async fn a_full_queue_refuses_after_a_limit() {
         })
         .collect();
     eventually("some to be refused", || refused.load(Ordering::SeqCst) > 0).await;
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     let mut kept = 0;
     for writer in writers {
         let outcome = within("a writer", writer).await.unwrap();
@@ -240,14 +239,14 @@ async fn an_answer_that_is_late_is_unknown() {
     let disk = FaultyDisk::new();
     let options = Options { answer_wait: Duration::from_millis(50), ..options() };
     let store = EmbeddedStore::open_on(Arc::new(disk.clone()), options, Clock::system()).unwrap();
-    disk.fail(Fault::HoldSyncs);
+    disk.fail(DiskFault::HoldSyncs);
     let outcome = attempt(&store, vec![put("/a", "1")]).await;
     assert!(matches!(outcome, Err(StoreError::Unknown { .. })), "{outcome:?}");
     assert!(matches!(
         store.keep_alive(vec![service_center::store::LeaseId(7)]).await[0],
         KeepAlive::Unanswered(_)
     ));
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     eventually("the write to be done all the same", || store.stats().keys == 1).await;
 }
 
@@ -276,11 +275,11 @@ async fn without_room_for_a_snapshot_the_log_goes_on() {
     let store = open(&disk);
     write(&store, vec![put("/a", "1")]).await;
     within("closing", store.close()).await;
-    disk.fail(Fault::NoSpaceAfter(100));
+    disk.fail(DiskFault::NoSpaceAfter(100));
     let store = EmbeddedStore::open_on(Arc::new(disk.clone()), eager, Clock::system()).unwrap();
     within("a look", store.poke()).await;
     within("another look", store.poke()).await;
-    disk.fail(Fault::None);
+    disk.fail(DiskFault::None);
     write(&store, vec![put("/b", "1")]).await;
     let expected = list(&store).await;
     within("closing", store.close()).await;

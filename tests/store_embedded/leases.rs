@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use service_center::clock::Clock;
-use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::faulty_disk::{DiskFault, FaultyDisk};
 use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::{KeepAlive, LeaseId, Reason, Store, StoreError};
 
@@ -14,13 +14,13 @@ use rand::{Rng as _, SeedableRng as _};
 use super::support::scale::Scale;
 use super::{attempt, grant, list, options, put, put_leased, say, within, write};
 
-struct Scene {
+struct LeaseScene {
     disk: FaultyDisk,
     clock: Clock,
     store: EmbeddedStore,
 }
 
-impl Scene {
+impl LeaseScene {
     fn new() -> Self {
         Self::on(FaultyDisk::new())
     }
@@ -31,7 +31,7 @@ impl Scene {
         Self { disk, clock, store }
     }
 
-    /// Time passes, and the store is awake.
+    /// Lets time pass while the store runs.
     async fn pass(&self, mut time: Duration) {
         while !time.is_zero() {
             let stride = time.min(Duration::from_millis(500));
@@ -48,7 +48,7 @@ impl Scene {
 
 #[tokio::test]
 async fn a_lease_ends_when_its_time_is_over() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let (short, long) = (grant(&scene.store, 30).await, grant(&scene.store, 90).await);
     write(&scene.store, vec![put_leased("/short", "x", short), put_leased("/long", "x", long)]).await;
     scene.pass(Duration::from_secs(29)).await;
@@ -64,7 +64,7 @@ async fn a_lease_ends_when_its_time_is_over() {
 
 #[tokio::test]
 async fn thousands_of_leases_end_together_while_others_beat() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let mut beating = Vec::new();
     for n in 0..3_000 {
         let lease = grant(&scene.store, 30).await;
@@ -85,11 +85,11 @@ async fn thousands_of_leases_end_together_while_others_beat() {
 
 #[tokio::test]
 async fn a_stall_ends_no_lease() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
     scene.pass(Duration::from_secs(20)).await;
-    // The machine stands still for an hour: nobody could beat.
+    // The machine stands still for an hour, so no heartbeat could come.
     scene.clock.advance(Duration::from_secs(3_600));
     within("a look", scene.store.poke()).await;
     scene.pass(Duration::from_secs(8)).await;
@@ -100,7 +100,7 @@ async fn a_stall_ends_no_lease() {
 
 #[tokio::test]
 async fn a_jump_of_the_wall_clock_does_not_matter() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
     scene.clock.jump(2_000_000_000);
@@ -111,8 +111,8 @@ async fn a_jump_of_the_wall_clock_does_not_matter() {
     assert!(scene.keys().await.is_empty());
 }
 
-/// Injected, at random: the wall clock jumps, forth and back, and the machine stands still for a while. Who beats in time by
-/// the monotonic clock is never lost, and who does not is gone when its time has passed.
+/// Injected, at random: the wall clock jumps, and the machine stands still for a while. A lease that is renewed in time by the monotonic clock
+/// never ends. A lease that is not renewed ends when its time is over.
 #[tokio::test]
 async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
     let seeds = Scale::of_this_run().choose(20, 1_000);
@@ -120,11 +120,11 @@ async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
     say(&format!("figure: clock jumps: {seeds} seeds from {first}"));
     for seed in (0..seeds).map(|number| first.wrapping_add(number)) {
         let mut random = StdRng::seed_from_u64(seed);
-        let scene = Scene::new();
+        let scene = LeaseScene::new();
         let (beaten, silent) = (grant(&scene.store, 30).await, grant(&scene.store, 90).await);
         write(&scene.store, vec![put_leased("/beaten", "x", beaten), put_leased("/silent", "x", silent)])
             .await;
-        // Awake for 85 s in all: the silent one's time is not over yet.
+        // The store runs for 85 s in all, so the lease without renewals has not ended yet.
         for _ in 0..17 {
             match random.random_range(0..4) {
                 0 => scene.clock.jump(random.random_range(0..4_000_000_000)),
@@ -147,7 +147,7 @@ async fn random_jumps_and_stalls_end_no_lease_that_is_beaten() {
 
 #[tokio::test]
 async fn after_a_restart_each_lease_has_its_full_time() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let (used, unused) = (grant(&scene.store, 30).await, grant(&scene.store, 30).await);
     let emptied = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", used), put_leased("/b", "x", emptied)]).await;
@@ -155,7 +155,7 @@ async fn after_a_restart_each_lease_has_its_full_time() {
     scene.pass(Duration::from_secs(25)).await;
     within("closing", scene.store.close()).await;
 
-    let scene = Scene::on(scene.disk);
+    let scene = LeaseScene::on(scene.disk);
     let answers = scene.store.keep_alive(vec![unused, emptied]).await;
     assert_eq!(answers, [KeepAlive::NotFound, KeepAlive::NotFound], "leases without keys are forgotten");
     scene.pass(Duration::from_secs(28)).await;
@@ -167,7 +167,7 @@ async fn after_a_restart_each_lease_has_its_full_time() {
 
 #[tokio::test]
 async fn a_write_on_an_ended_lease_is_refused() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let lease = grant(&scene.store, 30).await;
     scene.pass(Duration::from_secs(31)).await;
     for lease in [lease, LeaseId(12_345), LeaseId(0), LeaseId(-1)] {
@@ -182,31 +182,31 @@ async fn a_write_on_an_ended_lease_is_refused() {
 
 #[tokio::test]
 async fn on_a_full_disk_leases_end_later() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease), put_leased("/b", "x", lease)]).await;
-    scene.disk.fail(Fault::NoSpaceAfter(10));
+    scene.disk.fail(DiskFault::NoSpaceAfter(10));
     scene.pass(Duration::from_secs(40)).await;
     assert_eq!(scene.keys().await, ["/a", "/b"], "an end that cannot be written is not shown");
-    scene.disk.fail(Fault::None);
+    scene.disk.fail(DiskFault::None);
     scene.pass(Duration::from_secs(2)).await;
     assert!(scene.keys().await.is_empty());
 }
 
 #[tokio::test]
 async fn a_beat_in_time_is_enough_on_a_full_disk() {
-    let scene = Scene::new();
+    let scene = LeaseScene::new();
     let lease = grant(&scene.store, 30).await;
     write(&scene.store, vec![put_leased("/a", "x", lease)]).await;
-    scene.disk.fail(Fault::NoSpaceAfter(0));
+    scene.disk.fail(DiskFault::NoSpaceAfter(0));
     scene.pass(Duration::from_secs(40)).await;
     assert_eq!(scene.store.keep_alive(vec![lease]).await, [KeepAlive::Renewed(30)], "it never ended");
-    scene.disk.fail(Fault::None);
+    scene.disk.fail(DiskFault::None);
     scene.pass(Duration::from_secs(28)).await;
     assert_eq!(scene.keys().await, ["/a"]);
 }
 
-/// A test that moves the clock in one stride says so.
+/// A larger tolerance allows a test to move the clock in one large step.
 #[tokio::test]
 async fn a_larger_tolerance_takes_large_strides() {
     let clock = Clock::manual(0);

@@ -1,4 +1,4 @@
-//! The embedded store: the suite every store must pass, restarts, damaged files, failing disks, leases under a moved clock.
+//! The embedded store: the suite that every store must pass, restarts, damaged files, failing disks, and leases under a clock of the test.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
@@ -26,9 +26,10 @@ use service_center::store::embedded::faulty_disk::FaultyDisk;
 use service_center::store::embedded::{EmbeddedStore, OpenError, Options};
 use service_center::store::{Entry, Key, LeaseId, Op, Revision, Store, StoreError, Txn, TxnOutcome};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+/// The limit of each wait. A correct store never comes near it.
+const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Says what a run was like, also where the output of tests is captured.
+/// Prints a text, also where the output of tests is captured.
 fn say(text: &str) {
     std::io::stderr().write_all(format!("{text}\n").as_bytes()).ok();
 }

@@ -8,7 +8,7 @@ use rand::{Rng, SeedableRng};
 use service_center::clock::Clock;
 use service_center::store::embedded::EmbeddedStore;
 use service_center::store::embedded::Options;
-use service_center::store::embedded::faulty_disk::{Fault, FaultyDisk};
+use service_center::store::embedded::faulty_disk::{DiskFault, FaultyDisk};
 use service_center::store::{Entry, Event, Key, LeaseId, Op, Revision, Store, Txn};
 
 use super::support::scale::Scale;
@@ -23,7 +23,7 @@ struct Model {
 }
 
 impl Model {
-    /// What a transaction of these operations does at the next revision; whether anything changed.
+    /// Applies a transaction with these operations at the next revision; whether anything changed.
     fn apply(&mut self, ops: &[Op]) -> bool {
         let revision = self.revision + 1;
         let mut changed = false;
@@ -122,7 +122,7 @@ async fn scenario(seed: u64) {
             }
             2 => {
                 // No transaction fits, so that all of them are undone.
-                disk.fail(Fault::NoSpaceAfter(random.random_range(0..30)));
+                disk.fail(DiskFault::NoSpaceAfter(random.random_range(0..30)));
                 let txns = vec![
                     Txn { then: ops(&mut random, &model.leases), ..Txn::default() },
                     Txn {
@@ -132,7 +132,7 @@ async fn scenario(seed: u64) {
                 ];
                 let outcomes = store.batch(txns).await;
                 assert!(outcomes[1].is_err(), "seed {seed}, step {step}: {outcomes:?}");
-                disk.fail(Fault::None);
+                disk.fail(DiskFault::None);
             }
             3 => {
                 if random.random_bool(0.5) {
@@ -173,7 +173,7 @@ async fn scenario(seed: u64) {
     }
     let mut reached = list(&store).await.1;
     let last = model.revision;
-    // A key of its own, so that the watch surely reaches the end.
+    // A separate key marks the end of the watch.
     let end = Op::Put { key: "/end".into(), value: "x".into(), lease: None };
     model.apply(std::slice::from_ref(&end));
     let outcome = store.batch(vec![Txn { then: vec![end], ..Txn::default() }]).await.remove(0);
@@ -194,7 +194,7 @@ async fn scenario(seed: u64) {
 
 #[tokio::test]
 async fn random_histories_follow_the_model() {
-    // The first ones are always the same; a long run goes on with others each time.
+    // The first seeds are always the same. A long run uses further random ones.
     let more: u64 = rand::random();
     let random = Scale::of_this_run().choose(0, 1_000);
     say(&format!("figure: random histories: 60 seeds from 0, {random} from {more}"));

@@ -1,4 +1,4 @@
-//! What a new process finds.
+//! The data that a new process finds.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -98,7 +98,7 @@ async fn snapshots_take_the_place_of_the_log() {
     within("closing", store.close()).await;
 }
 
-/// Many revisions in a group, many groups, leases in a snapshot, replay after a snapshot.
+/// Many revisions in a group, many groups, leases in a snapshot, and a replay after a snapshot.
 #[tokio::test]
 async fn the_same_state_from_log_and_from_snapshot() {
     let disk = FaultyDisk::new();
@@ -128,7 +128,7 @@ async fn the_same_state_from_log_and_from_snapshot() {
     within("closing", from_snapshot.close()).await;
 }
 
-/// Also in the midst of a snapshot, of the start of a segment, of removals.
+/// Also in the middle of a snapshot, of the start of a segment, and of removals.
 #[tokio::test]
 async fn a_power_cut_at_any_moment_loses_nothing_answered() {
     const WRITES: u64 = 2_000;
@@ -136,27 +136,34 @@ async fn a_power_cut_at_any_moment_loses_nothing_answered() {
     let eager = || Options { snapshot_log_bytes: 3_000, ..options() };
     let store = Arc::new(EmbeddedStore::open_on(Arc::new(disk.clone()), eager(), Clock::system()).unwrap());
     let answered = Arc::new(AtomicU64::new(0));
-    let (writer, last) = (store.clone(), answered.clone());
+    let taken = Arc::new(AtomicU64::new(0));
+    let (writer, last, count) = (store.clone(), answered.clone(), taken.clone());
     let photographer = std::thread::spawn(move || {
         let mut photos = Vec::new();
         let mut kept = [0, 1, 17, 100, 10_000].into_iter().cycle();
         loop {
             let before = answered.load(Ordering::SeqCst);
-            if before == WRITES {
+            if before == u64::MAX {
                 return photos;
             }
-            // The moment is chance; every few writes there is one.
+            // The moment is random, once in some writes.
             if photos.last().is_none_or(|(last, _)| before >= last + 5) {
                 photos.push((before, disk.after_power_cut(kept.next().unwrap_or(0))));
+                count.store(photos.len() as u64, Ordering::SeqCst);
             }
             std::thread::yield_now();
         }
     });
-    for n in 1..=WRITES {
+    for n in 1..=WRITES * 20 {
         let key = format!("/k/{}", n % 40);
         write(&*writer, vec![put(&key, format!("{n:0100}")), put("/count", n.to_string())]).await;
         last.store(n, Ordering::SeqCst);
+        // On a busy machine the other thread may have taken too few photos by then.
+        if n >= WRITES && taken.load(Ordering::SeqCst) > 10 {
+            break;
+        }
     }
+    last.store(u64::MAX, Ordering::SeqCst);
     let photos = photographer.join().unwrap();
     assert!(store.stats().snapshots > 0 && photos.len() > 10, "{} photos, {:?}", photos.len(), store.stats());
     within("closing", store.close()).await;

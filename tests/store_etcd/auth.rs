@@ -1,4 +1,4 @@
-//! An etcd with users: the token is fetched, renewed when etcd does not know it any more, and rights are kept.
+//! An etcd with users. The store gets a token, renews it when etcd does not know it any more, and checks its rights.
 
 use service_center::store::etcd::{ConnectError, Credentials, EtcdOptions, EtcdStore};
 use service_center::store::{KeepAlive, Op, Reason, Store, StoreError};
@@ -8,7 +8,7 @@ use crate::{
     Watching, at, attempt, connect, eventually, key, list, put, put_leased, submit, txn, within, write,
 };
 
-/// `root`, and `registry` which may do everything the registry does; both with password `open`.
+/// Creates the users `root` and `registry` with the password `open`. `registry` has all rights that the registry needs.
 fn guarded() -> Etcd {
     guarded_with(&[
         "--prefix=true readwrite /cse-sr/",
@@ -17,7 +17,7 @@ fn guarded() -> Etcd {
     ])
 }
 
-/// The same where `registry` has these permissions.
+/// As above, but `registry` has these permissions.
 fn guarded_with(permissions: &[&str]) -> Etcd {
     let etcd = Etcd::start();
     let run = |command: &str| drop(etcd.ctl(&command.split(' ').collect::<Vec<_>>()));
@@ -56,7 +56,7 @@ async fn a_user_with_rights_below_the_root_of_the_registry() {
     let store = EtcdStore::connect(options(&etcd, "registry", "open")).await.unwrap();
     everything_works(&store).await;
     let foreign = Op::Put { key: "/other/a".into(), value: "x".into(), lease: None };
-    // One of many in a request is found, and named.
+    // The missing right is named also if the request needs many rights.
     let own = txn(vec![put("c", "x")]);
     let outcomes = submit(&store, vec![own.clone(), txn(vec![foreign]), own]).await;
     let denied: Vec<_> = outcomes.iter().filter_map(|outcome| outcome.as_ref().err()).collect();
@@ -72,10 +72,10 @@ async fn a_user_with_rights_below_the_root_of_the_registry() {
     }
 }
 
-/// Nothing works by half: what is missing is told at the start, with the command that grants it.
+/// The store does not start with a part of its rights. It names the missing right, with the command that grants it.
 #[tokio::test]
 async fn missing_permissions_are_named_at_the_start() {
-    // Of everything else the user has all.
+    // The user has all other rights.
     for (prefix, permissions, missing) in [
         ("/lock/", &[][..], "read /lock/, nor write /lock/:"),
         ("/lock/", &["--prefix=true read /lock/"], "may not write /lock/:"),
@@ -99,7 +99,7 @@ async fn missing_permissions_are_named_at_the_start() {
     }
 }
 
-/// A node that starts looks whether it might delete the locks: it does not.
+/// A node that starts checks that it may delete the locks, and does not delete them.
 #[tokio::test]
 async fn looking_for_permissions_changes_nothing() {
     let etcd = Etcd::start();
@@ -112,7 +112,7 @@ async fn looking_for_permissions_changes_nothing() {
     assert_eq!(entries.len(), 3);
 }
 
-/// A permission that is taken away later is named by whatever needs it.
+/// When a permission is removed later, the operations that need it name it.
 #[tokio::test]
 async fn a_permission_taken_away_is_named_with_the_key() {
     let etcd = guarded();
@@ -144,7 +144,7 @@ async fn credentials_are_ignored_where_nobody_asks_for_them() {
     everything_works(&store).await;
 }
 
-/// Tokens live in etcd's memory: after a restart none is known. What is open goes on, what is new works.
+/// etcd keeps tokens in memory, so it knows none after a restart. Open streams go on, and new calls succeed.
 #[tokio::test]
 async fn a_token_that_etcd_forgot_is_renewed() {
     let mut etcd = guarded();
@@ -161,7 +161,7 @@ async fn a_token_that_etcd_forgot_is_renewed() {
         everything_works(&store).await;
         eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
             .await;
-        // The first attempt may still carry the old token.
+        // The first attempt may still use the old token.
         let last = write(&store, vec![put("last", "x")]).await;
         within("the watch", async {
             while watching.reached < last {
@@ -174,7 +174,7 @@ async fn a_token_that_etcd_forgot_is_renewed() {
     }
 }
 
-/// A change of users makes every token old, while etcd runs.
+/// A change of users makes every token invalid while etcd runs.
 #[tokio::test]
 async fn a_change_of_rights_does_not_disturb() {
     let etcd = guarded();

@@ -1,17 +1,17 @@
-//! The suite every store passes, each case on an etcd of its own: some compact its history.
+//! The suite that every store passes. Each case has an etcd of its own, because some cases compact its history.
 
 use std::sync::Arc;
 
-use service_center::store::conformance::Subject;
+use service_center::store::conformance::StoreUnderTest;
 use service_center::store::etcd::EtcdStore;
 
 use crate::support::etcd::Etcd;
 
-async fn make() -> Subject {
+async fn make() -> StoreUnderTest {
     let etcd = Arc::new(Etcd::start());
     let store = EtcdStore::connect(crate::at([etcd.endpoint()])).await.unwrap();
     let compacted = etcd.clone();
-    Subject {
+    StoreUnderTest {
         store: Arc::new(store),
         forget: Box::new(move |revision| {
             compacted.ctl(&["compact", &revision.to_string()]);

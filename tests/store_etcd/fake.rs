@@ -1,5 +1,5 @@
-//! A stand-in for etcd that shows each time what a real one shows by chance: leases that are past their end and not revoked,
-//! and long silence. It speaks the few calls the store makes then, over plain HTTP/2, and stores nothing.
+//! A stand-in for etcd that always shows behavior of a real etcd that depends on chance: expired leases that are not revoked, and long silence.
+//! It answers the few calls that the store makes in these tests, over plain HTTP/2, and stores nothing.
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use tokio::task::JoinHandle;
 
 use crate::support::net::loopback;
 
-/// What a lease that lives has after its renewal, seconds.
+/// The TTL of a living lease after its renewal, in seconds.
 pub const LIVING_TTL: i64 = 600;
 
 /// The stand-in. It ends when dropped.
 pub struct FakeEtcd {
     address: SocketAddr,
-    state: Arc<State>,
+    state: Arc<FakeState>,
     accepting: JoinHandle<()>,
 }
 
 #[derive(Default)]
-struct State {
+struct FakeState {
     expired: Mutex<HashSet<i64>>,
     is_revoked: AtomicBool,
     revoked: Notify,
@@ -43,7 +43,7 @@ impl FakeEtcd {
     pub async fn start() -> Self {
         let listener = TcpListener::bind((loopback(), 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        let state = Arc::<State>::default();
+        let state = Arc::<FakeState>::default();
         let served = Arc::clone(&state);
         let accepting = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -57,28 +57,28 @@ impl FakeEtcd {
         format!("http://{}", self.address)
     }
 
-    /// These are past their end: a renewal waits, and what stands behind it in its stream.
+    /// Marks leases as expired. Their renewals wait, and so do later requests in the same stream.
     pub fn expire(&self, leases: &[LeaseId]) {
         self.state.expired.lock().unwrap().extend(leases.iter().map(|lease| lease.0));
     }
 
-    /// Revokes them: what waits is answered.
+    /// Revokes the expired leases, and answers the waiting renewals.
     pub fn revoke_expired(&self) {
         self.state.is_revoked.store(true, Ordering::SeqCst);
         self.state.revoked.notify_waiters();
     }
 
-    /// How many renewals have waited.
+    /// The number of renewals that have waited.
     pub fn held_up(&self) -> usize {
         self.state.held_up.load(Ordering::SeqCst)
     }
 
-    /// How many signs of life watches were given.
+    /// The number of signs of life that watches got.
     pub fn signs_of_life(&self) -> usize {
         self.state.signs_of_life.load(Ordering::SeqCst)
     }
 
-    /// Tells all watches of a put.
+    /// Sends a put to all watches.
     pub fn put(&self, key: &str, revision: i64) {
         self.state.put.send_replace(Some((key.to_owned(), revision)));
     }
@@ -98,18 +98,18 @@ struct Header {
     revision: i64,
 }
 
-/// Any answer of which only the header is read.
+/// An answer of which only the header is read.
 #[derive(Clone, PartialEq, Message)]
 struct Plain {
     #[prost(message, optional, tag = "1")]
     header: Option<Header>,
 }
 
-/// Any question of which nothing is read.
+/// A request of which nothing is read.
 #[derive(Clone, Copy, PartialEq, Message)]
 struct Unread {}
 
-/// A renewal, or the question for what is left, and the answers to both.
+/// A renewal or a request for the remaining time, and the answers to both.
 #[derive(Clone, PartialEq, Message)]
 struct LeaseQuestion {
     #[prost(int64, tag = "1")]
@@ -156,7 +156,7 @@ struct KeyValue {
     mod_revision: i64,
 }
 
-async fn serve(stream: TcpStream, state: Arc<State>) {
+async fn serve(stream: TcpStream, state: Arc<FakeState>) {
     let Ok(mut connection) = h2::server::handshake(stream).await else { return };
     while let Some(Ok((request, respond))) = connection.accept().await {
         tokio::spawn(answer(request, respond, Arc::clone(&state)));
@@ -167,7 +167,7 @@ async fn serve(stream: TcpStream, state: Arc<State>) {
 async fn answer(
     request: Request<RecvStream>,
     mut respond: SendResponse<Bytes>,
-    state: Arc<State>,
+    state: Arc<FakeState>,
 ) -> Option<()> {
     let path = request.uri().path().to_owned();
     let mut questions = Questions { body: request.into_body(), read: BytesMut::new() };
@@ -194,7 +194,7 @@ async fn answer(
             send(&mut answers, &LeaseAnswer { id, ttl, granted_ttl })?;
         }
         "/etcdserverpb.Watch/Watch" => return watch(questions, answers, &state).await,
-        // A look at a revision, or at rights.
+        // A read of the revision or of the rights.
         _ => {
             questions.only::<Unread>().await?;
             send(&mut answers, &Plain { header })?;
@@ -205,7 +205,7 @@ async fn answer(
     answers.send_trailers(trailers).ok()
 }
 
-async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: &State) -> Option<()> {
+async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: &FakeState) -> Option<()> {
     let mut puts = state.put.subscribe();
     let header = Some(Header { cluster_id: 1, revision: 1 });
     loop {
@@ -228,7 +228,7 @@ async fn watch(mut questions: Questions, mut answers: SendStream<Bytes>, state: 
     }
 }
 
-impl State {
+impl FakeState {
     fn is_expired(&self, lease: i64) -> bool {
         self.expired.lock().unwrap().contains(&lease)
     }
@@ -242,14 +242,14 @@ impl State {
     }
 }
 
-/// The messages that come in on a stream: each behind a byte and its length.
+/// The messages of a stream. Each comes after a byte and its length.
 struct Questions {
     body: RecvStream,
     read: BytesMut,
 }
 
 impl Questions {
-    /// The one of a call that has no more. A body that is not read to its end would count as refused.
+    /// The only message of a call. A body that is not read to its end would count as refused.
     async fn only<Q: Message + Default>(&mut self) -> Option<Q> {
         let question = self.next().await?;
         while self.body.data().await.is_some() {}

@@ -1,6 +1,5 @@
-//! The store on etcd against real etcd processes: the suite every store passes, and what happens when etcd is slow,
-//! away, full, restarted, compacted, or guarded by users and certificates. Where a real one shows something by chance only,
-//! a stand-in (`fake`) shows it each time.
+//! The etcd store on real etcd processes: the suite that every store passes, and tests with an etcd that is slow, away, full, restarted,
+//! compacted, or protected by users and certificates. A stand-in (`fake`) shows behavior that a real etcd shows only by chance.
 
 #![allow(
     clippy::unwrap_used,
@@ -44,7 +43,7 @@ use service_center::store::{
 
 use support::etcd::Etcd;
 
-/// No wait of a test is longer; a correct store never comes near.
+/// The limit of each wait. A correct store never comes near it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
@@ -60,7 +59,7 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut probe: impl FnMut(
     .await;
 }
 
-/// At these addresses, and no others.
+/// Options with these addresses and no others.
 fn at<T: AsRef<str>>(endpoints: impl IntoIterator<Item = T>) -> EtcdOptions {
     EtcdOptions::plain(endpoints.into_iter().map(|text| EtcdEndpoint::parse(text.as_ref()).unwrap()))
 }
@@ -134,7 +133,7 @@ fn event_revision(event: &Event) -> Revision {
     }
 }
 
-/// A watch that checks that revisions only rise and are never split.
+/// A watch that asserts that revisions only grow and are never split.
 struct Watching {
     stream: futures_util::stream::BoxStream<'static, Result<WatchBatch, WatchError>>,
     reached: Revision,

@@ -1,4 +1,4 @@
-//! Addresses that etcd names itself: used when the configured ones are gone, and only if the same cluster is behind them.
+//! Addresses that etcd announces. The store uses them when the configured ones fail, and only if they belong to the same cluster.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ fn texts(store: &EtcdStore) -> Vec<String> {
     store.learned().iter().map(ToString::to_string).collect()
 }
 
-/// The only configured address is gone for good: the cluster is found all the same, by everything.
+/// The only configured address fails for good. Every part of the store still reaches the cluster.
 #[tokio::test]
 async fn a_cluster_is_found_without_its_configured_address() {
     let mut members = cluster(3);
@@ -46,7 +46,7 @@ async fn a_cluster_is_found_without_its_configured_address() {
     .await;
 }
 
-/// Where nobody asks, nobody learns.
+/// Without a sync interval the store learns no addresses.
 #[tokio::test]
 async fn nothing_is_learned_unasked() {
     let members = cluster(3);
@@ -55,7 +55,7 @@ async fn nothing_is_learned_unasked() {
     assert_eq!(texts(&store), [""; 0]);
 }
 
-/// By default etcd calls itself `localhost`, where another one may run: what is behind a learned address is looked at.
+/// By default etcd announces `localhost`, where another etcd may run. The store checks which cluster a learned address belongs to.
 #[tokio::test]
 async fn an_address_that_leads_to_another_cluster_is_not_used() {
     let other = Etcd::start();

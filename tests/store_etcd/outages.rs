@@ -1,4 +1,4 @@
-//! etcd frozen, killed and started again under a store that stays: calls end within their limits and say what is sure.
+//! etcd is frozen, killed and started again under a running store. Calls end within their limits, and their errors say what is certain.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -17,7 +17,7 @@ fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> boo
     )
 }
 
-/// Every verb, each ended by its own limit.
+/// Asserts that each call of the store ends by its own limit.
 async fn everything_ends(store: &EtcdStore) {
     let lease = service_center::store::LeaseId(77);
     let written = within("a write", attempt(store, vec![put("a", "x")])).await;
@@ -49,7 +49,7 @@ async fn a_frozen_etcd_ends_every_call_and_is_used_again() {
         etcd.freeze();
         let first = attempt(&store, vec![put("frozen", "x")]).await;
         assert!(matches!(first, Err(StoreError::Unknown { .. })), "it left and may be done later: {first:?}");
-        // The silent stream is noticed though its connection stands.
+        // The store notices the silent stream although its connection is open.
         let lost = watching.next().await;
         assert!(matches!(lost, Err(WatchError::Lost(_))), "{lost:?}");
         eventually("the store knows", || async { store.away().is_some() }).await;
@@ -118,7 +118,7 @@ async fn nobody_there_at_the_start() {
     assert!(matches!(wrong, Err(ConnectError::Options(_))), "{wrong:?}");
 }
 
-/// A member that is dead, and one that accepts and says nothing: the other one serves.
+/// One address refuses connections or accepts them and answers nothing. The store uses the other address.
 #[tokio::test]
 async fn one_good_endpoint_is_enough() {
     let etcd = Etcd::start();
@@ -140,7 +140,7 @@ async fn one_good_endpoint_is_enough() {
     }
 }
 
-/// A cluster that loses a member: whichever it is, the store goes on.
+/// A cluster loses a member. The store goes on, whichever member it is.
 #[tokio::test]
 async fn a_cluster_without_one_member() {
     let mut members = cluster(3);
@@ -155,7 +155,7 @@ async fn a_cluster_without_one_member() {
         } else {
             member.kill()
         }
-        // A new leader may have to be found first.
+        // The cluster may have to elect a new leader first.
         eventually("writes", || async { attempt(&store, vec![put(round, "x")]).await.is_ok() }).await;
         eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
             .await;
@@ -164,7 +164,7 @@ async fn a_cluster_without_one_member() {
         if round == 1 { member.thaw() } else { member.restart() }
     }
     assert_eq!(list(&store, "/cse-sr/").await.unwrap().0.iter().filter(|e| e.key.len() == 9).count(), 3);
-    // Without a majority nothing is written, and every call still ends.
+    // Without a majority nothing is written, and every call ends.
     members[0].kill();
     members[1].kill();
     let written = within("a write", attempt(&store, vec![put("minority", "x")])).await;
@@ -183,7 +183,7 @@ async fn eventually_bookmark(store: &EtcdStore) -> i64 {
     .await
 }
 
-/// Watches until a revision, again from where it was after each loss.
+/// Watches until a revision. After each loss the watch starts again from its last revision.
 async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision: i64) {
     within("the watch", async {
         while watching.reached < revision {
@@ -201,7 +201,8 @@ async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision
     .await;
 }
 
-/// Injected: etcd is restored from a backup, so its revision is below what the watch has seen: it would wait without a word.
+/// Injected: etcd is restored from a backup, so its revision is below the last one of the watch. Without a check the watch would wait
+/// forever.
 #[tokio::test]
 async fn a_watch_of_an_etcd_that_was_set_back_says_so() {
     let mut etcd = Etcd::start();

@@ -1,4 +1,4 @@
-//! Renewals beside leases that have expired and are not yet revoked: etcd answers those only when they are.
+//! Renewals together with leases that have expired and are not revoked yet. etcd answers a renewal of such a lease only after it is revoked.
 
 use futures_util::future::join_all;
 use service_center::store::etcd::EtcdStore;
@@ -17,8 +17,8 @@ async fn grant_many(store: &EtcdStore, count: usize, ttl_seconds: i64) -> Vec<Le
     leases
 }
 
-/// A thousand living leases, mixed with forty that are past their end and not revoked: the living are all renewed, though
-/// etcd answers nothing behind one of the others.
+/// A thousand living leases are mixed with forty that have expired and are not revoked. All living leases are renewed, although etcd answers
+/// nothing after an expired one in the same stream.
 #[tokio::test]
 async fn expired_leases_do_not_hold_up_the_living() {
     let etcd = FakeEtcd::start().await;
@@ -28,7 +28,7 @@ async fn expired_leases_do_not_hold_up_the_living() {
     etcd.expire(&dead);
     let mixed: Vec<LeaseId> =
         living.chunks(25).zip(&dead).flat_map(|(some, dead)| [&[*dead], some].concat()).collect();
-    // On a machine that stands still for seconds a lane takes etcd for dead: then once more.
+    // If the machine stands still for seconds, a lane takes etcd for dead. Then the test tries again.
     eventually("the living to be renewed", || async {
         let answers = within("renewals", store.keep_alive(mixed.clone())).await;
         let (of_dead, of_living): (Vec<_>, Vec<_>) =
@@ -40,7 +40,7 @@ async fn expired_leases_do_not_hold_up_the_living() {
     })
     .await;
     assert!(etcd.held_up() > 0, "etcd has answered all it was asked");
-    // Once known, the dead are answered at once, and those who come alone are not held up either.
+    // When the store knows the expired leases, it answers for them at once, and a single renewal does not wait.
     let again = within("a renewal", store.keep_alive(vec![living[0]])).await;
     assert_eq!(again, [KeepAlive::Renewed(LIVING_TTL)]);
     etcd.revoke_expired();
@@ -50,7 +50,7 @@ async fn expired_leases_do_not_hold_up_the_living() {
     .await;
 }
 
-/// More than fits into a window, several callers, some leases twice in a call.
+/// More renewals than fit into a window, by several callers, with some leases twice in a call.
 #[tokio::test]
 async fn many_renewals_by_many_callers() {
     let etcd = Etcd::start();
@@ -66,7 +66,7 @@ async fn many_renewals_by_many_callers() {
     }
 }
 
-/// With etcd frozen every renewal ends unanswered within its limit; afterwards they work again, and no lease was lost.
+/// While etcd is frozen, every renewal ends unanswered within its limit. Afterwards renewals succeed, and no lease is lost.
 #[tokio::test]
 async fn renewals_end_while_etcd_is_frozen() {
     let etcd = Etcd::start();
@@ -88,7 +88,7 @@ async fn renewals_end_while_etcd_is_frozen() {
     .await;
 }
 
-/// Through followers too, which forward each renewal to the leader.
+/// Renewals through a follower, which forwards them to the leader.
 #[tokio::test]
 async fn followers_forward_renewals() {
     for member in &crate::support::etcd::cluster(3) {

@@ -1,4 +1,4 @@
-//! Listings and watches of much, beside writers and compactions.
+//! Large listings and watches, together with writers and compactions.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::{
     Watching, at, connect, event_key, event_revision, eventually, key, list, put, submit, txn, within, write,
 };
 
-/// 10,000 keys, 20 MB and some large values among them, beside writers: one revision, nothing missing.
+/// A listing of 10,000 keys with 20 MB and some large values, while clients write. It shows one revision, and no key is missing.
 #[tokio::test]
 async fn a_large_listing_beside_writers() {
     let etcd = Etcd::start();
@@ -45,7 +45,7 @@ async fn a_large_listing_beside_writers() {
     assert!(writer.await.unwrap() > 0);
     assert!(before.iter().all(|entry| entry.mod_revision <= revision));
     assert!(before.is_sorted_by(|left, right| left.key < right.key));
-    // What the watch says from there on leads to what is there now.
+    // The listing and the later events lead to the current state.
     let last = write(&store, vec![put("list/end", "x")]).await;
     let mut state: BTreeMap<_, _> = before.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
     for event in watching.until(last).await {
@@ -59,7 +59,7 @@ async fn a_large_listing_beside_writers() {
     assert!(now.iter().eq(state.values()));
 }
 
-/// Values so large that a page of the usual number of keys is over every limit.
+/// Values so large that a page with the usual number of keys would exceed every limit.
 #[tokio::test]
 async fn pages_of_megabytes() {
     let etcd = Etcd::start();
@@ -98,7 +98,7 @@ async fn a_listing_overtaken_by_a_compaction_says_so() {
     assert_eq!(list(&store, "/cse-sr/").await.unwrap().0.len(), 401);
 }
 
-/// A watch that begins far behind gets answers of many megabytes, in fragments; revisions stay whole.
+/// A watch that begins at an old revision gets answers of many megabytes, in fragments. Revisions are not split.
 #[tokio::test]
 async fn bursts_come_in_whole_revisions() {
     let etcd = Etcd::start();
@@ -125,7 +125,7 @@ async fn bursts_come_in_whole_revisions() {
     }
 }
 
-/// A watch that keeps up does not mind a compaction; one that starts before it does.
+/// A compaction does not affect a watch that has caught up. It ends a watch that starts before it.
 #[tokio::test]
 async fn compaction_under_watches() {
     let etcd = Etcd::start();
@@ -141,7 +141,7 @@ async fn compaction_under_watches() {
     assert_eq!(late.next().await, Err(WatchError::Compacted));
 }
 
-/// A consumer that does not read does not hold up others, nor lose anything within the bound.
+/// A consumer that does not read does not delay others, and loses nothing within the bound.
 #[tokio::test]
 async fn a_consumer_that_pauses_gets_everything_later() {
     let etcd = Etcd::start();
@@ -150,7 +150,7 @@ async fn a_consumer_that_pauses_gets_everything_later() {
     let mut slow = Watching::start(&store, "/cse-sr/", start);
     let mut fast = Watching::start(&store, "/cse-sr/", start);
     let mut last = 0;
-    // Not all at once: the last ones would wait longer for a busy etcd than a write may.
+    // All writes at once would wait longer for a busy etcd than a write may.
     for begin in (0..20_000).step_by(1_000) {
         let txns = (begin..begin + 1_000).map(|n| txn(vec![put(format_args!("n/{n}"), "x")])).collect();
         let outcomes = submit(&store, txns).await;
@@ -163,8 +163,7 @@ async fn a_consumer_that_pauses_gets_everything_later() {
     assert_eq!(distinct.len(), 20_000);
 }
 
-/// Nothing happens for longer than a silent watch is trusted: etcd is asked for signs of life, gives them, and the watch
-/// lives on.
+/// Nothing happens for longer than the store trusts a silent watch. The store asks etcd for signs of life and gets them, and the watch goes on.
 #[tokio::test]
 async fn a_quiet_watch_stays() {
     let etcd = FakeEtcd::start().await;

@@ -1,4 +1,4 @@
-//! An etcd with TLS, with certificates made here.
+//! An etcd with TLS. The tests create the certificates.
 
 use std::fs;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::support::etcd::{Etcd, EtcdSetup, TlsFiles};
 use crate::{Watching, at, attempt, eventually, list, put, put_leased, reason, within, write};
 
-/// An authority with a server's certificate and a client's, in files.
+/// The files of a certificate authority, a server certificate and a client certificate.
 struct Certificates {
     dir: TempDir,
 }
@@ -124,7 +124,7 @@ async fn a_certificate_that_names_another_host() {
     everything_works(&connect(&etcd, unchecked).await.unwrap()).await;
 }
 
-/// Each way in which the two sides do not fit is told as what it is, not as a broken transport.
+/// Each mismatch of the two sides is reported with its cause instead of as a broken transport.
 #[tokio::test]
 async fn what_is_wrong_with_a_handshake_is_told() {
     let certificates = Certificates::made_for("etcd.test");
@@ -150,7 +150,7 @@ async fn what_is_wrong_with_a_handshake_is_told() {
     unreachable(refused, "etcd's certificate is expired");
 }
 
-/// A write that etcd never saw, since it refused our certificate, is told as not done.
+/// etcd refuses the certificate of the store, so it never sees the write. The write is reported as not done.
 #[tokio::test]
 async fn an_expired_certificate_fails_writes_surely() {
     let certificates = Certificates::made_for("etcd.test");
@@ -174,7 +174,7 @@ async fn an_expired_certificate_fails_writes_surely() {
     .await;
 }
 
-/// All files are replaced under a running store, and etcd takes only the new ones: the next connection uses them.
+/// All files are replaced under a running store, and etcd accepts only the new ones. The next connection uses them.
 #[tokio::test]
 async fn renewed_certificates_are_used_without_a_restart() {
     let certificates = Certificates::made_for("etcd.test");
@@ -188,7 +188,7 @@ async fn renewed_certificates_are_used_without_a_restart() {
         eventually("writes", || async { attempt(&store, vec![put("a", "x")]).await.is_ok() }).await;
         everything_works(&store).await;
     }
-    // Broken ones change nothing.
+    // Invalid files change nothing.
     let good = fs::read(certificates.path("client.pem")).unwrap();
     fs::write(certificates.path("client.pem"), "no certificate").unwrap();
     let why = store.certificates().unwrap().reload().unwrap_err().to_string();

@@ -1,5 +1,4 @@
-//! 100,000 instances that are held: what they cost in memory, what they cost when nothing happens, and how long a restart
-//! takes to have them all again.
+//! A daemon with 100,000 instances: its memory, its CPU time while idle, and the time until a restarted daemon has all instances.
 
 use std::time::{Duration, Instant};
 
@@ -14,11 +13,11 @@ pub const ROWS: [&str; 3] = ["memory", "idle", "restart"];
 
 const SERVICES: usize = 100;
 const EACH: usize = 1_000;
-/// How long the daemon is left alone before it is called idle: what the fill left to do is done then.
+/// The pause before the daemon counts as idle. It has finished the work of the registrations by then.
 const SETTLE: Duration = Duration::from_secs(5);
-/// How long idling is looked at.
+/// The length of the measurement while idle.
 const IDLE: Duration = Duration::from_secs(20);
-/// A restarted daemon that takes longer has failed.
+/// The limit of a restart.
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
 
 /// Measures them on one daemon.
@@ -35,7 +34,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         let megabytes = filled.megabytes()?;
         let line = Line::figure(&row, store, format!("{megabytes:.0} MB"));
         table.push(line.target("≤ 110 MB", megabytes <= 110.0));
-        // Bodies that are asked for again are kept.
+        // The daemon keeps the bodies of repeated finds.
         for _ in 0..2 {
             filled.find_all()?;
         }
@@ -65,7 +64,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-/// A daemon, and what it holds.
+/// A daemon, and the services that it holds.
 struct Filled {
     node: Node,
     services: Vec<Service>,
@@ -81,7 +80,7 @@ impl Filled {
         Ok(self.node.resident()? as f64 / 1e6)
     }
 
-    /// Every service is found with all its instances.
+    /// Asserts that each service is found with all its instances.
     fn find_all(&self) -> Result<(), String> {
         for service in &self.services {
             let found = instances_in(&once(self.node.address(), &service.find_request(None))?);
@@ -92,7 +91,7 @@ impl Filled {
         Ok(())
     }
 
-    /// The share of a core that is used while nobody asks.
+    /// The share of a core that the daemon uses without requests.
     fn idle(&mut self, length: Duration) -> Result<f64, String> {
         let (begin, before) = (Instant::now(), self.node.cpu()?);
         std::thread::sleep(length);
@@ -100,8 +99,8 @@ impl Filled {
         Ok(used.as_secs_f64() / begin.elapsed().as_secs_f64())
     }
 
-    /// SIGKILL, and the time from the new process' start until a find has all instances of a service; beside it the CPU it
-    /// took. The best of the rounds.
+    /// Kills the daemon; the time from the start of the new process until a find has all instances of a service, and its CPU time. The best
+    /// of the rounds counts.
     fn restart(&mut self, rounds: usize) -> Result<(Duration, Duration), String> {
         let mut best = (Duration::MAX, Duration::ZERO);
         for _ in 0..rounds {
@@ -122,7 +121,7 @@ impl Filled {
         let request = self.services.last().ok_or("no service")?.find_request(None);
         let mut last = "no connection".to_owned();
         while begin.elapsed() < RESTART_LIMIT {
-            // A daemon that has not listed its store yet refuses connections.
+            // The daemon refuses connections until it has read its store.
             if let Ok(mut connection) = Connection::open(self.node.address()).await {
                 let answer = connection.call(&request).await?;
                 if answer.status == 200 && instances_in(&answer) == self.each {

@@ -1,4 +1,4 @@
-//! Registrations under load: what one costs, and whether that grows with what the registry holds or with the service.
+//! Registrations under load: the cost of one, and whether it grows with the size of the registry or of the service.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -17,18 +17,18 @@ pub const ROWS: [&str; 1] = ["register"];
 
 /// Connections of wrk.
 const CONNECTIONS: usize = 64;
-/// Most registrations a second that a round has services for; a faster round comes to the same services again.
+/// Registrations a second for which a round has services. A faster round uses the same services again.
 const MOST_A_SECOND: usize = 40_000;
-/// A small service: as many get registered in one before the next one's turn.
+/// Instances that are registered in a small service before the next service.
 const SMALL: usize = 10;
-/// A large service has as many before the rounds begin.
+/// Instances of a large service before the rounds begin.
 const LARGE: usize = 10_000;
 /// Large services that grow during the rounds.
 const LARGE_SERVICES: usize = 4;
-/// Instances of a service that only is there.
+/// Instances of a service that does not change.
 const HELD_EACH: usize = 1_000;
 
-/// What a store is to reach: registrations a second and microseconds of CPU.
+/// The targets of a store: registrations a second, and microseconds of CPU time.
 fn goal(store: Kind) -> (f64, f64) {
     match store {
         Kind::Embedded => (15_000.0, 60.0),
@@ -44,7 +44,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let probe = Service::create(address, "probe")?;
     let answer = once(address, &probe.register_request("probe-00000000000000000000000000", 1, LONG))?;
     let floor = Floor::start(&answer, Reads::Body)?;
-    let run = Run { options, store, floor, rounds: Cell::new(0) };
+    let run = RegisterRun { options, store, floor, rounds: Cell::new(0) };
 
     let first = run.small(&mut node)?;
     run.push(table, "register, nothing held, services of 10", &first, None);
@@ -69,7 +69,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-struct Run<'a> {
+struct RegisterRun<'a> {
     options: &'a Options,
     store: Kind,
     floor: Floor,
@@ -77,14 +77,14 @@ struct Run<'a> {
     rounds: Cell<usize>,
 }
 
-impl Run<'_> {
-    /// A word no other round has.
+impl RegisterRun<'_> {
+    /// A word that no other round uses.
     fn word(&self) -> String {
         self.rounds.set(self.rounds.get() + 1);
         format!("round-{:03}", self.rounds.get())
     }
 
-    /// Each round in new services.
+    /// Registers in new services in each round.
     fn small(&self, node: &mut Node) -> Result<Comparison, String> {
         let most = self.options.scale(MOST_A_SECOND * self.options.round.as_secs() as usize / SMALL, 50);
         let address = node.address();
@@ -96,7 +96,7 @@ impl Run<'_> {
         })
     }
 
-    /// Each round in the same services, one instance in each in turn.
+    /// Registers in the same services in each round, one instance in each in turn.
     fn large(&self, node: &mut Node, services: &[Service]) -> Result<Comparison, String> {
         let ids: Vec<&str> = services.iter().map(|service| service.id.as_str()).collect();
         compare(self.options, node, &self.floor, |_| {
@@ -112,14 +112,14 @@ impl Run<'_> {
         let mut met = ours.rate >= rate && ours.cpu <= cpu;
         let mut notes = Vec::new();
         if let Some(first) = first {
-            // Faster is no fault.
+            // A faster daemon is fine.
             let share = ours.rate / first.rate;
             target.push_str(", ≥ 80 % of the empty registry's rate");
             met &= share >= 0.8;
             notes.push(format!("{:.0} % of the rate with nothing held", share * 100.0));
         }
         if self.store == Kind::Etcd {
-            // It shares the cores.
+            // wrk uses the same cores.
             notes.push(format!("etcd's own CPU {:.0} µs", ours.etcd));
         }
         table.push(line.note(notes.join("; ")).target(&target, met));

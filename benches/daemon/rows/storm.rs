@@ -1,5 +1,5 @@
-//! A registration storm, as after a power cut: many instances register as fast as they can while consumers find and all
-//! others beat. No request may fail, no find may be slow, no lease may end.
+//! A registration storm, as after a power failure. Many instances register as fast as they can, while consumers find and all other instances
+//! send heartbeats. No request may fail, no find may be slow, and no lease may end.
 
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
@@ -21,15 +21,15 @@ const EACH: usize = 100;
 const STORM: usize = 20_000;
 /// Clients that find.
 const FINDERS: usize = 1_000;
-/// Between two finds of a client.
+/// The pause between two finds of a client.
 const FIND_EVERY: Duration = Duration::from_secs(1);
-/// Connections over which the others beat.
+/// Connections for the heartbeats of the other instances.
 const BEATERS: usize = 32;
-/// Between two beats of an instance; its lease is twice that.
+/// The pause between two heartbeats of an instance. Its lease lasts twice as long.
 const BEAT_EVERY: Duration = Duration::from_secs(30);
-/// How long clients find and instances beat before the storm.
+/// The time of finds and heartbeats before the storm.
 const BEFORE: Duration = Duration::from_secs(5);
-/// How long they beat in all: a lease that got no beat would have ended.
+/// The time of heartbeats in all. A lease without a heartbeat would have ended by then.
 const LENGTH: Duration = Duration::from_secs(70);
 
 /// Measures it on one daemon.
@@ -46,7 +46,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let beats = Pace { clients: BEATERS, every: beat_every.mul_f64(BEATERS as f64 / held as f64) };
     let finds =
         Pace { clients: options.scale(FINDERS, 20), every: options.scale(FIND_EVERY, FIND_EVERY / 50) };
-    // In the order in which they were registered, so that the oldest lease is renewed first.
+    // The order of the registrations, so that the oldest lease is renewed first.
     let beat = |client: usize, turn: usize| {
         let number = (turn * BEATERS + client) % held;
         request(
@@ -92,7 +92,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let during: Vec<Duration> = found.iter().filter(within).map(|sent| sent.took).collect();
     let during = Latencies::new(during)?;
     let beats_during = Latencies::new(beaten.iter().filter(within).map(|sent| sent.took).collect());
-    // A storm of few registrations may be over before the next beat is due.
+    // A storm of few registrations may end before the next heartbeat is due.
     let beats_during = beats_during.map_or_else(|_| "none meanwhile".to_owned(), |took| took.text());
     let quiet: Vec<Duration> = found.iter().filter(|sent| sent.at < from).map(|sent| sent.took).collect();
     let quiet = Latencies::new(quiet)?;

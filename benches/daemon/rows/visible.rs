@@ -1,5 +1,4 @@
-//! How long a write on one node takes until another node's find shows it: two daemons on one etcd, quiet, and while others
-//! register.
+//! The time until a find on one node shows a write on another node: two daemons on one etcd, quiet, and while other clients register.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -15,13 +14,13 @@ use crate::table::{Line, Table};
 /// The rows measured here.
 pub const ROWS: [&str; 2] = ["visible", "visible-busy"];
 
-/// Registrations looked for, one after the other.
+/// The number of measured registrations.
 const LOOKED_FOR: usize = 300;
-/// What others register a second.
+/// Registrations a second of other clients.
 const OTHERS: u32 = 500;
-/// The connections they have.
+/// Connections of the other clients.
 const OTHERS_CONNECTIONS: u32 = 8;
-/// A write that is seen later was lost.
+/// A write that takes longer counts as lost.
 const SEEN_LIMIT: Duration = Duration::from_secs(10);
 
 /// Measures them on two daemons. The embedded store has one node only.
@@ -65,13 +64,13 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     Ok(())
 }
 
-/// What was seen: registrations that appeared, and unregistrations that disappeared.
-struct Seen {
+/// The times until registrations appeared and unregistered instances disappeared.
+struct SeenTimes {
     found: Vec<Duration>,
     gone: Vec<Duration>,
 }
 
-fn push(table: &mut Table, row: &str, store: Kind, seen: Seen) -> Result<(), String> {
+fn push(table: &mut Table, row: &str, store: Kind, seen: SeenTimes) -> Result<(), String> {
     let (found, gone) = (Latencies::new(seen.found)?, Latencies::new(seen.gone)?);
     let p99 = found.percentile(99);
     let figure = format!("{}; unregistered → gone {}", found.text(), gone.text());
@@ -79,12 +78,12 @@ fn push(table: &mut Table, row: &str, store: Kind, seen: Seen) -> Result<(), Str
     Ok(())
 }
 
-/// Registers on one node, polls the other without a pause from the moment the registration is sent until it shows the
-/// instance; then the same with its end.
-async fn look(writer: &Node, reader: &Node, service: &Service, count: usize) -> Result<Seen, String> {
+/// Registers an instance on one node, and polls the other node without a pause until it shows the instance. Then it does the same with the
+/// unregistration.
+async fn look(writer: &Node, reader: &Node, service: &Service, count: usize) -> Result<SeenTimes, String> {
     let open = async |node: &Node| Connection::open(node.address()).await.map_err(|error| error.to_string());
     let (mut write, mut read) = (open(writer).await?, open(reader).await?);
-    let mut seen = Seen { found: Vec::new(), gone: Vec::new() };
+    let mut seen = SeenTimes { found: Vec::new(), gone: Vec::new() };
     for number in 0..count {
         let id = instance_id(number);
         let register = service.register_request(&id, number, LONG);
@@ -95,7 +94,7 @@ async fn look(writer: &Node, reader: &Node, service: &Service, count: usize) -> 
     Ok(seen)
 }
 
-/// From sending `change` until a find on the other node has so many instances.
+/// The time from the start of `change` until a find on the other node has so many instances.
 async fn until(
     write: &mut Connection,
     change: &[u8],

@@ -1,4 +1,4 @@
-//! Watchers over websocket: what one that only listens costs, and how long an instance's end takes to reach them all.
+//! Watchers over websocket: the memory of a watcher that only listens, and the time until all watchers learn that an instance has ended.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -24,19 +24,19 @@ pub const ROWS: [&str; 2] = ["watch-1000", "watch-10000"];
 
 /// Threads that hold the watchers.
 const THREADS: usize = 2;
-/// Watchers of a thread that connect at a time.
+/// Watchers of one thread that connect at the same time.
 const CONNECTING: usize = 32;
-/// An event that reaches a watcher later was lost.
+/// An event that takes longer counts as lost.
 const EVENT_LIMIT: Duration = Duration::from_secs(10);
-/// For all watchers to be there.
+/// The limit for all watchers to connect.
 const CONNECT_LIMIT: Duration = Duration::from_secs(60);
-/// A watcher that was refused tries again after this.
+/// The pause before a refused watcher tries again.
 const AGAIN: Duration = Duration::from_millis(50);
-/// After connecting, before memory is looked at.
+/// The pause between the last connection and the measurement of memory.
 const SETTLE: Duration = Duration::from_secs(2);
-/// Most bytes of memory a watcher may cost.
+/// The target: bytes of memory for one watcher.
 const MOST_MEMORY: f64 = 8192.0;
-/// Files this program and the daemon have open beside the watchers.
+/// Open files of this program and the daemon, without those of the watchers.
 const OTHER_FILES: u64 = 500;
 
 /// Measures them, each number of watchers on a daemon of its own.
@@ -75,7 +75,7 @@ fn pushes(
     let consumer = Service::create(address, "consumer")?;
     let provider = Service::create(address, "provider")?;
     once(address, &provider.find_request(Some(&consumer.id)))?;
-    // What a find shows of dependencies is recorded behind its answer.
+    // A dependency is recorded after the find is answered.
     try_eventually(EVENT_LIMIT, || {
         let providers =
             once(address, &request("GET", &format!("{BASE}/microservices/{}/providers", consumer.id), None))?;
@@ -101,7 +101,7 @@ fn pushes(
         std::thread::sleep(settle);
         let each = node.resident()?.saturating_sub(before) as f64 / watchers as f64;
 
-        // Instances come first, each seen by all; only their ends are measured.
+        // Each instance is registered first, and all watchers see it. Only its end is measured.
         for number in 0..events {
             crowd.created.store(0, Ordering::SeqCst);
             once(address, &provider.register_request(&instance_id(number), number, LONG))?;
@@ -137,16 +137,16 @@ fn pushes(
     })
 }
 
-/// All watchers, and what they saw.
+/// All watchers, and the events that they have seen.
 #[derive(Default)]
 struct Crowd {
     watchers: usize,
     connected: AtomicUsize,
     /// Handshakes that were answered 503.
     refused: AtomicUsize,
-    /// How many saw the latest instance come.
+    /// The watchers that have seen the registration of the latest instance.
     created: AtomicUsize,
-    /// When they saw the latest instance go.
+    /// The moments at which watchers saw the end of the latest instance.
     deleted: Mutex<Vec<Instant>>,
     failure: Mutex<Option<String>>,
     end: AtomicBool,
@@ -172,7 +172,7 @@ impl Crowd {
         Ok(())
     }
 
-    /// Notes why a watcher failed, for whoever waits.
+    /// Records why a watcher failed.
     fn failed(&self, why: &str) {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| why.to_owned());
     }
@@ -186,7 +186,7 @@ impl Crowd {
                         self.created.fetch_add(1, Ordering::SeqCst);
                     }
                     PING => {
-                        // A client masks what it sends; a mask of zeros changes nothing.
+                        // A client must mask its frames. A mask of zeros changes nothing.
                         let mut pong =
                             vec![0x80 | PONG, 0x80 | u8::try_from(payload.len()).unwrap_or(0), 0, 0, 0, 0];
                         pong.extend_from_slice(payload);
@@ -207,7 +207,7 @@ impl Crowd {
     }
 }
 
-/// Connects `share` watchers and lets them read what comes until the end.
+/// Connects `share` watchers, which read until the end of the measurement.
 async fn watch(crowd: &Arc<Crowd>, address: SocketAddr, consumer: &str, share: usize) -> Result<(), String> {
     let places = Arc::new(tokio::sync::Semaphore::new(CONNECTING));
     let mut watchers = JoinSet::new();
@@ -244,7 +244,7 @@ fn contains(payload: &[u8], mark: &[u8]) -> bool {
     payload.windows(mark.len()).any(|window| window == mark)
 }
 
-/// The first frame of a server's bytes, if it is whole: its opcode, its payload, and where it ends.
+/// The first frame in these bytes of the server, if it is complete: its opcode, its payload, and its end.
 fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (begin, length) = match second {
@@ -254,7 +254,7 @@ fn frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((first & 0x0f, bytes.get(begin..begin + length)?, begin + length))
 }
 
-/// A watcher's connection; none if the daemon is too busy for it.
+/// The connection of a watcher, or `None` if the daemon is too busy.
 async fn handshake(address: SocketAddr, consumer: &str) -> Result<Option<(TcpStream, Vec<u8>)>, String> {
     let ask = format!(
         "GET {BASE}/microservices/{consumer}/watcher HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\n\

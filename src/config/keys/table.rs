@@ -79,7 +79,8 @@ groups! {
             .standing(Standing::Ours);
         MAX_RESPONSE_MEMORY = Key::new("server.response.maxMemory", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "134217728",
             "Limit of the memory of all answers that clients have not taken yet, in bytes. A body that several answers share \
-             counts once, plus 32 KiB for each answer. Answers up to 8 KiB do not count. Over the limit a find is answered 429 \
+             counts once, plus 32 KiB for each answer (up to 512 KiB while all answers hold less than a quarter of the limit). \
+             Answers up to 8 KiB do not count. Over the limit a find is answered 429 \
              and any other request 503. One eighth more is reserved for health and metrics. At least server.response.maxBytes.")
             .standing(Standing::Ours);
         IDLE_TIMEOUT = Key::new("server.idle.timeout", Kind::Duration(1, DAY), "90s",

@@ -57,7 +57,7 @@ pub fn batch<T>(accounts: &[Option<T>]) -> Result<(), Error> {
 
 /// Validates a change of an account's roles, of its status, or of both. An empty list of roles and an empty status change nothing.
 pub fn update(account: &Account) -> Result<(), Error> {
-    if !(account.roles.is_empty() && !account.status.is_empty()) {
+    if !account.roles.is_empty() || account.status.is_empty() {
         roles(&account.roles)?;
     }
     STATUS.check("Account.Status", &account.status)

@@ -187,7 +187,7 @@ fn is_blank(byte: u8) -> bool {
 }
 
 /// Whether a text is empty, or has a letter or a digit at both ends and only allowed bytes.
-fn framed(text: &str, allowed: fn(u8) -> bool) -> bool {
+fn framed(text: &str, allowed: impl Fn(u8) -> bool) -> bool {
     let at_end = |byte: Option<u8>| byte.is_none_or(|byte| byte.is_ascii_alphanumeric());
     at_end(text.bytes().next()) && at_end(text.bytes().next_back()) && text.bytes().all(allowed)
 }

@@ -8,13 +8,13 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 
 /// Smaller bodies are not compressed, in bytes.
-pub const SMALLEST: usize = 1400;
+pub(in crate::http) const SMALLEST: usize = 1400;
 
 /// Larger bodies are compressed on another thread, in bytes. A body of this size takes about 2 ms.
-pub const LARGEST_INLINE: usize = 64 * 1024;
+pub(in crate::http) const LARGEST_INLINE: usize = 64 * 1024;
 
 /// Whether the client accepts gzip: `Accept-Encoding` names it with a quality above 0.
-pub fn accepts_gzip(headers: &HeaderMap) -> bool {
+pub(in crate::http) fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers.get_all(header::ACCEPT_ENCODING).any(|value| value.to_str().is_ok_and(names_gzip))
 }
 
@@ -36,7 +36,7 @@ fn quality_above_zero(parameter: &str) -> bool {
 }
 
 /// Compresses a body with the fastest level. The JSON of a registry repeats itself so much that the best level saves little more.
-pub fn gzip(body: &[u8]) -> Option<Bytes> {
+pub(in crate::http) fn gzip(body: &[u8]) -> Option<Bytes> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 4), Compression::fast());
     // Writing to memory does not fail. If it did, the body would be sent without compression.
     encoder.write_all(body).ok()?;

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use actix_http::RequestHead;
@@ -13,10 +13,11 @@ use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use futures_util::StreamExt as _;
+use futures_util::stream::poll_fn;
 
 use super::admission::BodySpace;
 use crate::domain::validate::rule::Shown;
-use crate::http::answer_memory::{AnswerSpace, PIECE};
+use crate::http::answer_memory::{AnswerSpace, next_piece};
 
 /// The limit for a body in bytes, and its key in the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -221,14 +222,24 @@ impl AsRef<[u8]> for CountedBody {
 
 /// A body that is sent piece by piece and holds its memory meanwhile.
 ///
-/// HTTP/1: the library copies a piece into its write buffer, and asks for the next piece, or for the end, when the socket has taken
+/// HTTP/1: the library copies a piece into its write buffer, and gets the next piece, or the end, when the socket has taken
 /// the last one. So it never holds more than a piece besides the body, which many answers may share. HTTP/2: the library
 /// queues pieces without a copy, also after the end of the body. So the memory belongs to the bytes.
-pub(super) fn in_pieces(body: Bytes, space: AnswerSpace) -> BoxBody {
+/// `poll_written` is ready when the socket has taken all bytes before.
+pub(super) fn in_pieces(
+    body: Bytes,
+    space: AnswerSpace,
+    poll_written: impl Fn(&Context<'_>) -> Poll<()> + 'static,
+) -> BoxBody {
+    let most = space.piece();
     let body = Bytes::from_owner(CountedBody { body, _space: space });
     let length = body.len();
-    let pieces = (0..length)
-        .step_by(PIECE)
-        .map(move |begin| Ok::<_, Infallible>(body.slice(begin..length.min(begin + PIECE))));
-    BoxBody::new(SizedStream::new(length as u64, futures_util::stream::iter(pieces)))
+    let mut sent = 0;
+    let pieces = poll_fn(move |cx| {
+        ready!(poll_written(cx));
+        let begin = sent;
+        sent += next_piece(length - begin, most);
+        Poll::Ready((sent > begin).then(|| Ok::<_, Infallible>(body.slice(begin..sent))))
+    });
+    BoxBody::new(SizedStream::new(length as u64, pieces))
 }

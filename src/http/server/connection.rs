@@ -72,7 +72,9 @@ pub(super) struct Exchange {
     is_reserve: bool,
     /// The request that is being answered still reads its body.
     reads_body: Cell<bool>,
-    /// The task of the connection, while this layer gives it nothing to read.
+    /// Since when the client takes none of what the library writes.
+    write_blocked: Cell<Option<Instant>>,
+    /// The task of the connection, while this layer gives it nothing to read or no next piece of an answer.
     withheld: RefCell<Option<Waker>>,
     /// The request asks for another protocol, and the library has handed over the socket.
     is_upgrade: Cell<bool>,
@@ -154,6 +156,16 @@ impl Exchange {
         }
     }
 
+    /// Ready when the client has taken all that the library has written. The library asks for the next piece of an answer while its
+    /// buffer still holds the end of the last piece.
+    pub(super) fn poll_written(&self, cx: &Context<'_>) -> Poll<()> {
+        if self.write_blocked.get().is_none() {
+            return Poll::Ready(());
+        }
+        self.withheld.replace(Some(cx.waker().clone()));
+        Poll::Pending
+    }
+
     fn received(&self, bytes: usize) {
         // No head follows the last answer.
         if self.running.get() == 0 && !self.is_ending.get() {
@@ -191,7 +203,6 @@ pub(super) struct ClientConnection {
     /// Wakes the task at the earliest deadline. It keeps running when the client meets the deadline, because most clients do.
     timer: Option<Pin<Box<Sleep>>>,
     /// Since when the client takes nothing.
-    write_blocked: Option<Instant>,
     head_end: HeadEnd,
     /// The library was given the end of a head and has not decoded it yet.
     head_handed: bool,
@@ -245,7 +256,6 @@ impl ClientConnection {
             exchange: Rc::new(Exchange { is_reserve, since, ..Exchange::default() }),
             limits,
             timer: None,
-            write_blocked: None,
             head_end: HeadEnd::default(),
             head_handed: false,
             ahead: Bytes::new(),
@@ -325,7 +335,7 @@ impl ClientConnection {
         }
         if let Some(answered) = self.exchange.answered.get()
             && self.exchange.is_idle()
-            && self.write_blocked.is_none()
+            && self.exchange.write_blocked.get().is_none()
         {
             return self.poll_deadline(cx, answered + idle).map(|()| Silence::Idle);
         }
@@ -336,7 +346,7 @@ impl ClientConnection {
 
     /// Whether the library gets nothing to read now. Its task is woken when that changes.
     fn withholds(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.exchange.is_busy() || self.write_blocked.is_some() {
+        if self.exchange.is_busy() || self.exchange.write_blocked.get().is_some() {
             self.exchange.withheld.replace(Some(cx.waker().clone()));
             return true;
         }
@@ -376,7 +386,7 @@ impl ClientConnection {
 
     /// Tells the client that its head took too long, if the socket takes the answer at once.
     fn reject_slow_head(&mut self, cx: &mut Context<'_>) -> io::Error {
-        if self.write_blocked.is_none() {
+        if self.exchange.write_blocked.get().is_none() {
             let mut answer = HEAD_TOO_SLOW;
             if self.exchange.is_reserve {
                 metrics::REFUSED_FOR_LOAD.add(1);
@@ -392,12 +402,13 @@ impl ClientConnection {
     /// Limits the time of a write or flush that makes no progress.
     fn limit_write<T>(&mut self, cx: &mut Context<'_>, outcome: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
-            if self.write_blocked.take().is_some() {
+            if self.exchange.write_blocked.take().is_some() {
                 self.exchange.resume();
             }
             return outcome;
         }
-        let since = *self.write_blocked.get_or_insert_with(Instant::now);
+        let since = self.exchange.write_blocked.get().unwrap_or_else(Instant::now);
+        self.exchange.write_blocked.set(Some(since));
         ready!(self.poll_deadline(cx, since + self.limits.write_stall));
         self.reset_on_drop();
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read its answer")))
@@ -612,12 +623,15 @@ mod tests {
         {
             sent += written.unwrap();
         }
+        let exchange = Rc::clone(fixture.connection.exchange());
+        assert!(exchange.poll_written(&Context::from_waker(&waker)).is_pending());
         fixture.send("a\r\n\r\n").await;
         fixture.check("", 0);
         let mut taken = vec![0; sent];
         fixture.client.read_exact(&mut taken).await.unwrap();
         poll_fn(|cx| Pin::new(&mut fixture.connection).poll_write(cx, b"x")).await.unwrap();
         assert!(fixture.wakes() > 0);
+        assert!(exchange.poll_written(&Context::from_waker(&waker)).is_ready());
         fixture.check("a\r\n\r\n", 0);
     }
 }

@@ -17,7 +17,7 @@ use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::Exchange;
 use super::response::{RequestFacts, caught, hold, must_wait, too_large_head};
-use super::router::{Found, Router, shown};
+use super::router::{RouteLookup, Router, shown};
 use super::terms::ServerTerms;
 use crate::domain::Tenant;
 use crate::error::Error;
@@ -161,21 +161,21 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
         let refuse = |status, text: &'static str| Routed::Answered(Reply::library_text(status, text));
         match found {
-            Found::BadUri => {
+            RouteLookup::BadUri => {
                 let text = format!("Invalid Request URI {}", shown(&head.uri));
                 Routed::Answered(Reply::library_text(StatusCode::BAD_REQUEST, text))
             }
             _ if head.method == Method::OPTIONS => {
                 Routed::Answered(self.terms.gate.options(head, &self.router))
             }
-            Found::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
-            Found::InvalidUtf8(part) => Routed::Answered(Reply::error(&invalid_utf8(&part))),
-            Found::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
-            Found::WrongMethod(allow) => {
+            RouteLookup::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
+            RouteLookup::InvalidUtf8(part) => Routed::Answered(Reply::error(&invalid_utf8(&part))),
+            RouteLookup::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
+            RouteLookup::WrongMethod(allow) => {
                 let reply = Reply::library_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
                 Routed::Answered(reply.header(header::ALLOW, allow))
             }
-            Found::Route(route, matched) => {
+            RouteLookup::Route(route, matched) => {
                 if exchange.is_reserve() && route.load != Load::Always {
                     return Routed::Answered(Reply::error(&refusal(route.load)));
                 }
@@ -260,11 +260,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Handler::Answer(handler) => caught(route.path, || handler(&self.state, call)),
             Handler::Websocket(start) if exchange.is_upgrade() && ws::is_handshake(call.head()) => {
                 match caught(route.path, || start(&self.state, call)) {
-                    ws::Start::Session(session) => {
+                    ws::SessionStart::Session(session) => {
                         exchange.start_session(session);
                         Reply::library_text(StatusCode::SWITCHING_PROTOCOLS, "").into()
                     }
-                    ws::Start::Refuse(reply) => reply.into(),
+                    ws::SessionStart::Refuse(reply) => reply.into(),
                 }
             }
             Handler::Websocket(_) => ws::refusal().into(),

@@ -7,7 +7,7 @@ use actix_http::header;
 use actix_http::{Method, RequestHead};
 use tokio::time::Instant;
 
-use super::router::{Found, Router};
+use super::router::{RouteLookup, Router};
 use crate::config::{AddressLookup, RateConfig};
 use crate::error::{Code, Error};
 use crate::http::client_address::client_address;
@@ -32,18 +32,18 @@ impl Gate {
     }
 
     /// The answer to a request that goes no further.
-    pub(super) fn refusal<S>(&self, head: &RequestHead, found: &Found<S>) -> Option<Reply> {
+    pub(super) fn refusal<S>(&self, head: &RequestHead, found: &RouteLookup<S>) -> Option<Reply> {
         let over = self.rate.as_ref().filter(|_| is_counted(found)).and_then(|rate| rate.refusal(head));
         over.or_else(|| self.foreign_change(head, found))
     }
 
-    fn foreign_change<S>(&self, head: &RequestHead, found: &Found<S>) -> Option<Reply> {
+    fn foreign_change<S>(&self, head: &RequestHead, found: &RouteLookup<S>) -> Option<Reply> {
         let needs_trust = match found {
             // CORS does not keep a page from reading a websocket, so the handshake is refused.
-            Found::Route(route, _) if self.cors.readers() == Readers::Listed => {
+            RouteLookup::Route(route, _) if self.cors.readers() == Readers::Listed => {
                 route.changes() || matches!(route.handler, Handler::Websocket(_))
             }
-            Found::Route(route, _) => route.changes(),
+            RouteLookup::Route(route, _) => route.changes(),
             _ => Intent::of(&head.method) == Intent::Change,
         };
         if !needs_trust || self.cors.caller(head) != Caller::Foreign {
@@ -66,7 +66,7 @@ impl Gate {
         // What is no method is granted to nobody.
         let method = method.unwrap_or(Method::OPTIONS);
         let (pages, intent) = match router.find(&method, &head.uri) {
-            Found::Route(route, _) => (route.operation.pages, intent(route)),
+            RouteLookup::Route(route, _) => (route.operation.pages, intent(route)),
             _ => (Pages::OtherOrigins, Intent::of(&method)),
         };
         self.cors.options(head, pages, intent)
@@ -77,8 +77,8 @@ fn intent<S>(route: &Route<S>) -> Intent {
     if route.changes() { Intent::Change } else { Intent::Read }
 }
 
-fn is_counted<S>(found: &Found<S>) -> bool {
-    !matches!(found, Found::Route(route, _) if route.operation.rate == Rate::Free)
+fn is_counted<S>(found: &RouteLookup<S>) -> bool {
+    !matches!(found, RouteLookup::Route(route, _) if route.operation.rate == Rate::Free)
 }
 
 /// The limit of requests per client address.

@@ -2,9 +2,11 @@
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use actix_http::header::{self, HeaderValue};
-use actix_http::{ConnectionType, Method, RequestHead, StatusCode};
+use actix_http::{ConnectionType, Method, RequestHead, StatusCode, Version};
 use actix_web::HttpResponse;
 use actix_web::body::BoxBody;
 use actix_web::dev::Payload;
@@ -42,7 +44,7 @@ impl ServerTerms {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
         }
-        let body = match self.in_flight(body, space, facts.load) {
+        let body = match self.in_flight(body, space, head, facts) {
             Ok(body) => body,
             // The refusal is small, so it is not refused.
             Err(refusal) => return self.send(head, Reply::error(&refusal), facts),
@@ -64,8 +66,9 @@ impl ServerTerms {
             out.insert(name, value);
         }
         // The library repeats `Connection: upgrade`. The client would take this for a switch to the protocol that it offered.
-        let ends =
-            head.connection_type() == ConnectionType::Upgrade || facts.is_reserve || self.stop.is_raised();
+        let ends = head.connection_type() == ConnectionType::Upgrade
+            || facts.exchange.is_reserve()
+            || self.stop.is_raised();
         let response_head = response.head_mut();
         response_head.set_camel_case_headers(true);
         if ends {
@@ -81,7 +84,13 @@ impl ServerTerms {
     }
 
     /// The body as it is sent. A large body holds memory until the client has taken it.
-    fn in_flight(&self, body: Bytes, space: Option<Box<AnswerSpace>>, load: Load) -> Result<BoxBody, Error> {
+    fn in_flight(
+        &self,
+        body: Bytes,
+        space: Option<Box<AnswerSpace>>,
+        head: &RequestHead,
+        facts: &RequestFacts,
+    ) -> Result<BoxBody, Error> {
         if body.len() <= UNCOUNTED {
             return Ok(BoxBody::new(body));
         }
@@ -90,9 +99,14 @@ impl ServerTerms {
                 space.add_piece(body.len())?;
                 *space
             }
-            None => self.settings.answers.share(load, &body)?,
+            None => self.settings.answers.share(facts.load, &body)?,
         };
-        Ok(in_pieces(body, space))
+        let connection = (head.version != Version::HTTP_2).then(|| Rc::clone(&facts.exchange));
+        let poll_written = move |cx: &Context<'_>| match &connection {
+            Some(connection) => connection.poll_written(cx),
+            None => Poll::Ready(()),
+        };
+        Ok(in_pieces(body, space, poll_written))
     }
 
     /// Waits for an answer, and for its compression if that takes long.
@@ -133,7 +147,7 @@ impl ServerTerms {
 
 /// What the answer depends on besides the head of the request.
 pub(super) struct RequestFacts {
-    is_reserve: bool,
+    exchange: Rc<Exchange>,
     pub(super) load: Load,
     /// The path pattern of the route; empty if no route matched.
     pattern: &'static str,
@@ -142,14 +156,14 @@ pub(super) struct RequestFacts {
 }
 
 impl RequestFacts {
-    pub(super) fn unmatched(exchange: &Exchange) -> Self {
+    pub(super) fn unmatched(exchange: &Rc<Exchange>) -> Self {
         let pages = Pages::OtherOrigins;
-        Self { is_reserve: exchange.is_reserve(), load: Load::Always, pattern: "", pages }
+        Self { exchange: Rc::clone(exchange), load: Load::Always, pattern: "", pages }
     }
 
-    pub(super) fn matched<S>(exchange: &Exchange, route: &'static Route<S>) -> Self {
+    pub(super) fn matched<S>(exchange: &Rc<Exchange>, route: &'static Route<S>) -> Self {
         let (load, pattern, pages) = (route.load, route.path, route.operation.pages);
-        Self { is_reserve: exchange.is_reserve(), load, pattern, pages }
+        Self { exchange: Rc::clone(exchange), load, pattern, pages }
     }
 }
 

@@ -20,7 +20,7 @@ use crate::http::spec::{Method, Surface, V3};
 const URI_LIMIT: usize = 2048;
 
 /// The result of a look-up.
-pub(super) enum Found<S: 'static> {
+pub(super) enum RouteLookup<S: 'static> {
     Route(&'static Route<S>, Matched),
     /// The path has other methods. With the value of the header `Allow`.
     WrongMethod(HeaderValue),
@@ -72,27 +72,27 @@ impl<S: 'static> Router<S> {
         Ok(Self { paths: router })
     }
 
-    pub(super) fn find(&self, method: &actix_http::Method, uri: &Uri) -> Found<S> {
+    pub(super) fn find(&self, method: &actix_http::Method, uri: &Uri) -> RouteLookup<S> {
         if is_bad(uri) {
-            return Found::BadUri;
+            return RouteLookup::BadUri;
         }
         let path = match route_path(uri.path()) {
             Ok(path) => path,
-            Err(Undecodable::Ambiguous) => return Found::NoRoute,
-            Err(Undecodable::Escape) => return Found::BadEscape,
-            Err(Undecodable::Text) => return Found::InvalidUtf8(format!("path '{}'", uri.path())),
+            Err(Undecodable::Ambiguous) => return RouteLookup::NoRoute,
+            Err(Undecodable::Escape) => return RouteLookup::BadEscape,
+            Err(Undecodable::Text) => return RouteLookup::InvalidUtf8(format!("path '{}'", uri.path())),
         };
         if let Some(name) = uri.query().and_then(pair_with_invalid_utf8) {
-            return Found::InvalidUtf8(format!("query parameter '{name}'"));
+            return RouteLookup::InvalidUtf8(format!("query parameter '{name}'"));
         }
-        let Ok(found) = self.paths.at(&path) else { return Found::NoRoute };
+        let Ok(found) = self.paths.at(&path) else { return RouteLookup::NoRoute };
         let rows = found.value;
         let row = METHODS
             .iter()
             .zip(rows.rows)
             .find(|((_, name), _)| method.as_str() == *name)
             .and_then(|(_, row)| row);
-        let Some(row) = row else { return Found::WrongMethod(rows.allow.clone()) };
+        let Some(row) = row else { return RouteLookup::WrongMethod(rows.allow.clone()) };
         let mut values: [Range<u16>; MAX_PARAMS] = [0..0, 0..0, 0..0, 0..0];
         for ((_, value), slot) in found.params.iter().zip(&mut values) {
             // A parameter is a part of the path, and a path is shorter than `URI_LIMIT`.
@@ -109,7 +109,7 @@ impl<S: 'static> Router<S> {
                 Cow::Borrowed(_) => None,
             },
         };
-        Found::Route(row, matched)
+        RouteLookup::Route(row, matched)
     }
 }
 
@@ -221,7 +221,7 @@ mod tests {
         let method = actix_http::Method::from_bytes(method.as_bytes()).expect("a method");
         let uri: Uri = uri.parse().expect("a URI");
         let found = match router.find(&method, &uri) {
-            Found::Route(row, matched) => {
+            RouteLookup::Route(row, matched) => {
                 let params: Vec<String> = matched
                     .names
                     .iter()
@@ -234,11 +234,11 @@ mod tests {
                     params.join(" ")
                 )
             }
-            Found::WrongMethod(allow) => format!("405 {}", allow.to_str().expect("text")),
-            Found::NoRoute => "404".to_owned(),
-            Found::BadUri => "bad URI".to_owned(),
-            Found::BadEscape => "bad escape".to_owned(),
-            Found::InvalidUtf8(part) => format!("invalid UTF-8: {part}"),
+            RouteLookup::WrongMethod(allow) => format!("405 {}", allow.to_str().expect("text")),
+            RouteLookup::NoRoute => "404".to_owned(),
+            RouteLookup::BadUri => "bad URI".to_owned(),
+            RouteLookup::BadEscape => "bad escape".to_owned(),
+            RouteLookup::InvalidUtf8(part) => format!("invalid UTF-8: {part}"),
         };
         assert_eq!(found, expected, "{method} {uri}");
     }

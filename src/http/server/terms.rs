@@ -30,7 +30,7 @@ pub struct Settings {
     /// The limit for connections, including watches. Some further connections may send one request each: requests for the health of
     /// the server are served, and others are rejected. Connections beyond these are answered 503 without reading a request.
     pub max_connections: usize,
-    /// The limit for requests that wait for something. [`super::spec::Load`] has the shares of the kinds of requests.
+    /// The limit for requests that wait for something. [`Load`](crate::http::spec::Load) has the shares of the kinds of requests.
     pub max_requests: usize,
     /// The limit for all bodies that are being read or whose requests wait, in bytes. The first 8 KiB of each are not counted.
     pub max_body_memory: usize,
@@ -51,7 +51,7 @@ pub struct Settings {
     pub write_stall: Duration,
     /// If it names no protocols, `h2` and `http/1.1` are negotiated.
     pub tls: Option<Arc<rustls::ServerConfig>>,
-    pub websocket: ws::Limits,
+    pub websocket: ws::SessionLimits,
     /// Origins whose pages may do what pages of the server may.
     pub page_origins: Vec<WebOrigin>,
     /// Which pages of other origins may read. With accounts: the listed ones.
@@ -80,7 +80,7 @@ impl Default for Settings {
             keep_alive: Duration::from_secs(90),
             write_stall: Duration::from_secs(60),
             tls: None,
-            websocket: ws::Limits::default(),
+            websocket: ws::SessionLimits::default(),
             page_origins: Vec::new(),
             page_readers: Readers::default(),
             rate: None,

@@ -41,7 +41,7 @@ where
     let mut parts = framed.into_parts();
     let ahead = parts.io.take_over(limits.write_stall);
     parts.read_buf.extend_from_slice(&ahead);
-    let opened = ws::Opened {
+    let opened = ws::OpenedSocket {
         io: parts.io,
         received: parts.read_buf.freeze(),
         unsent: parts.write_buf.freeze(),

@@ -15,9 +15,9 @@ use crate::http::call::Call;
 use crate::http::dto::joined;
 use crate::http::spec::{Operation, Success};
 use crate::http::v4::heartbeats::{NODES_BEAT, take_exactly};
+use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, SessionStart};
 use crate::rbac::signed_in::Holder;
 use crate::rbac::{Labels, Resource, Verb};
-use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, Start};
 
 pub const HEARTBEAT: Operation = Operation::new(
     "instances",
@@ -42,10 +42,10 @@ const NO_INSTANCE: &str = "heartbeat reporting failed because the instance does 
 ///
 /// The subscription is in the mailbox of the HubActor before the handshake is answered, so the client misses no change after the
 /// handshake.
-pub fn watch(api: &Arc<Api>, call: Call) -> Start {
+pub fn watch(api: &Arc<Api>, call: Call) -> SessionStart {
     let (tenant, id) = (call.tenant().clone(), call.param("serviceId"));
     if let Err(refused) = validate::service::id(ServiceRequest::Watch, id) {
-        return Start::Refuse(refused.into());
+        return SessionStart::Refuse(refused.into());
     }
     let (outbox, reader) = outbox(MOST_PENDING);
     let consumer = ServiceId::from(id);
@@ -58,7 +58,7 @@ pub fn watch(api: &Arc<Api>, call: Call) -> Start {
         holder: holder(api, &call, Verb::Get),
     };
     if let Err(why) = tell(&api.hub, message) {
-        return Start::Refuse(refused(why).into());
+        return SessionStart::Refuse(refused(why).into());
     }
     let guard = SubscriptionGuard { hub: api.hub.clone(), tenant: tenant.clone(), consumer, subscription };
     if api.reader.load().service(&tenant, id).is_none() {
@@ -91,14 +91,14 @@ impl Drop for SubscriptionGuard {
 }
 
 /// `GET …/heartbeat`, a websocket: each pong of the client is a heartbeat.
-pub fn heartbeat(api: &Arc<Api>, call: Call) -> Start {
+pub fn heartbeat(api: &Arc<Api>, call: Call) -> SessionStart {
     let tenant = call.tenant().clone();
     let (service, instance) = (call.param("serviceId").to_owned(), call.param("instanceId").to_owned());
     if let Err(refused) = validate::instance::ids(InstanceRequest::Heartbeat, &service, &instance) {
-        return Start::Refuse(refused.into());
+        return SessionStart::Refuse(refused.into());
     }
     if api.reader.load().is_registry(&tenant, &service) {
-        return Start::Refuse(Error::new(Code::Forbidden, NODES_BEAT).into());
+        return SessionStart::Refuse(Error::new(Code::Forbidden, NODES_BEAT).into());
     }
     let (outbox, reader) = outbox(1);
     if api.reader.load().instance(&tenant, &service, &instance).is_none() {

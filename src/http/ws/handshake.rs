@@ -7,8 +7,8 @@ use crate::http::reply::Reply;
 
 const SEC_WEBSOCKET_VERSION: HeaderName = header::SEC_WEBSOCKET_VERSION;
 
-/// Whether a request is a valid handshake: of HTTP/1.1, and without a body. A proxy would take frames for the body, or for the next
-/// request.
+/// Whether a request is a valid handshake, of HTTP/1.1 and without a body. A proxy would take the frames for the body, or for the
+/// next request.
 pub(in crate::http) fn is_handshake(head: &RequestHead) -> bool {
     let is_zero = |length: &HeaderValue| length.to_str().is_ok_and(|text| text.trim().parse() == Ok(0_u64));
     ws::verify_handshake(head).is_ok()
@@ -17,8 +17,8 @@ pub(in crate::http) fn is_handshake(head: &RequestHead) -> bool {
         && head.headers.get(header::CONTENT_LENGTH).is_none_or(is_zero)
 }
 
-/// The answer to everything else on a websocket route.
-pub fn refusal() -> Reply {
+/// The answer to any other request on a websocket route.
+pub(in crate::http) fn refusal() -> Reply {
     Reply::library_text(StatusCode::BAD_REQUEST, "Bad Request\n")
         .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }

@@ -1,8 +1,8 @@
 //! Websocket sessions: the watch of a consumer and the heartbeat of an instance.
 //!
-//! A session owns its socket; the HTTP library's buffers are given back, so that an idle watcher costs a few hundred bytes
-//! beside its socket. What is sent comes from an [`Outbox`](crate::actors::hub::outbox::Outbox); what a client sends is
-//! only looked at as far as the protocol asks.
+//! A session owns its socket and none of the HTTP library's buffers, so that an idle watcher takes a few hundred bytes besides its
+//! socket. A session sends the events of an [`Outbox`](crate::actors::hub::outbox::Outbox). It answers control frames, and drops
+//! the messages of the client.
 
 mod handshake;
 mod session;
@@ -13,40 +13,38 @@ use std::time::Duration;
 
 use futures_util::future::LocalBoxFuture;
 
-pub use self::handshake::refusal;
-pub(super) use self::handshake::{accept_line, is_handshake};
-pub(super) use self::session::{Opened, SessionIo, run};
+pub(super) use self::handshake::{accept_line, is_handshake, refusal};
+pub(super) use self::session::{OpenedSocket, SessionIo, run};
 use super::reply::Reply;
 pub use crate::actors::hub::outbox::End;
 use crate::actors::hub::outbox::OutboxReader;
 
-/// Close code for a stopping server.
-pub const GOING_AWAY: u16 = 1001;
-/// Close code for what breaks the protocol.
-pub const PROTOCOL_ERROR: u16 = 1002;
-/// Close code for a message of more bytes than allowed.
-pub const TOO_BIG: u16 = 1009;
-/// Close code clients know: the instance does not exist, register it again.
-pub const INSTANCE_NOT_EXISTS: u16 = 4001;
+/// Close code of a server that stops.
+const GOING_AWAY: u16 = 1001;
+/// Close code for a breach of the protocol.
+const PROTOCOL_ERROR: u16 = 1002;
+/// Close code for a message over the limit.
+const TOO_BIG: u16 = 1009;
+/// Close code that clients know: the instance does not exist and must be registered again.
+pub(super) const INSTANCE_NOT_EXISTS: u16 = 4001;
 
-/// Limits of every session.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    /// Between two pings. Clients give up on a silent connection after 60 s, the shortest.
+pub struct SessionLimits {
+    /// Time between two pings. Clients close a silent connection after 60 s or more.
     pub ping_every: Duration,
-    /// For a client from which nothing at all came, no pong either. A session that pings less often waits for two pings.
-    /// While what is sent is held up a ping is too, and nothing is meant by silence.
+    /// A session ends if nothing comes from its client for this time, not even a pong. A session that pings less often waits for two
+    /// of its pings. The limit does not count while a write is blocked, because pings are blocked too.
     pub silence: Duration,
-    /// For a client that takes none of what it is sent; then its connection is reset. As long as the kernel tries to reach
-    /// a peer that is gone: one that is only slow gets the latest state, and what waits for it is bounded.
+    /// A connection is reset if its client takes no byte for this time. The time is as long as the kernel tries to reach a client that
+    /// is gone. A client that is only slow may stay, because it gets the latest state only and so takes limited memory.
     pub write_stall: Duration,
-    /// For a client's answer to our close.
+    /// How long a client may take to answer a close frame.
     pub close_wait: Duration,
-    /// Bytes of a client's message. Clients have nothing to say here.
+    /// The limit for a message of a client, in bytes. No client has a reason to send messages.
     pub max_message: usize,
 }
 
-impl Default for Limits {
+impl Default for SessionLimits {
     fn default() -> Self {
         Self {
             ping_every: Duration::from_secs(30),
@@ -58,31 +56,30 @@ impl Default for Limits {
     }
 }
 
-/// What a websocket route's handler decides.
+/// The decision of a websocket route's handler.
 #[must_use]
-pub enum Start {
-    /// No websocket: an ordinary answer instead of the upgrade.
+pub enum SessionStart {
+    /// An ordinary answer instead of the upgrade.
     Refuse(Reply),
-    /// The session.
     Session(Box<Session>),
 }
 
-impl From<Reply> for Start {
+impl From<Reply> for SessionStart {
     fn from(reply: Reply) -> Self {
         Self::Refuse(reply)
     }
 }
 
-impl From<Session> for Start {
+impl From<Session> for SessionStart {
     fn from(session: Session) -> Self {
         Self::Session(Box::new(session))
     }
 }
 
-/// What a pong means: the session goes on, or ends.
+/// Called for a pong. `None`: the session goes on.
 pub type OnPong = Box<dyn FnMut() -> LocalBoxFuture<'static, Option<End>>>;
 
-/// One session, before it runs.
+/// A session that does not run yet.
 #[must_use]
 pub struct Session {
     outbox: Option<OutboxReader>,
@@ -95,24 +92,23 @@ pub struct Session {
 impl Session {
     const EMPTY: Self = Self { outbox: None, end: None, ping_every: None, on_pong: None, guard: None };
 
-    /// A session that sends what the outbox brings, until the outbox says how to end. `guard` is dropped with the session:
-    /// the subscription.
+    /// A session that sends the events of an outbox until the outbox ends it. `guard` is dropped at the end of the session.
     pub fn watch(outbox: OutboxReader, guard: impl Any) -> Self {
         Self { outbox: Some(outbox), guard: Some(Box::new(guard)), ..Self::EMPTY }
     }
 
-    /// A session that pings at its own interval and asks `on_pong` about each pong. A pong that comes while the last one's
-    /// answer is awaited counts as the same.
+    /// A session that pings at its own interval and calls `on_pong` for each pong. A pong that comes while the last call is awaited is
+    /// ignored.
     pub fn heartbeat(ping_every: Duration, on_pong: OnPong) -> Self {
         Self { ping_every: Some(ping_every), on_pong: Some(on_pong), ..Self::EMPTY }
     }
 
-    /// The same session, which also ends when an outbox says so.
+    /// The same session, but an outbox can also end it.
     pub fn until(self, outbox: OutboxReader) -> Self {
         Self { outbox: Some(outbox), ..self }
     }
 
-    /// A session that ends at once, after the handshake: refusals clients understand only from there.
+    /// A session that ends after the handshake: clients do not understand some refusals before the handshake.
     pub fn ended(end: End) -> Self {
         Self { end: Some(end), ..Self::EMPTY }
     }

@@ -1,9 +1,8 @@
-//! A session while it runs: one future that polls everything it waits for, so that an idle one holds no buffers.
+//! A running session: one future that polls everything it waits for, so that an idle session holds no buffers.
 //!
-//! A peer that is gone without a word is found by pings: some clients never send anything by themselves, but all answer a
-//! ping, so whatever comes counts as life and nothing at all for [`Limits::silence`] ends the session. A slow peer is not
-//! taken for one that is gone: while nothing can be sent to it, no ping reaches it either. A ping of the client is answered
-//! with its payload and changes nothing about ours.
+//! Pings find clients that are gone. All clients answer a ping, so a session ends if no byte comes for [`SessionLimits::silence`].
+//! While a write is blocked, no ping reaches the client, so its silence does not count. A ping of the client is answered with its
+//! payload, and does not replace a ping of the server.
 
 use std::future::poll_fn;
 use std::net::SocketAddr;
@@ -17,35 +16,34 @@ use futures_util::future::LocalBoxFuture;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until, timeout};
 
-use super::{End, GOING_AWAY, Limits, OnPong, PROTOCOL_ERROR, Session, TOO_BIG};
+use super::{End, GOING_AWAY, OnPong, PROTOCOL_ERROR, Session, SessionLimits, TOO_BIG};
 use crate::actors::hub::outbox::{OutboxItem, OutboxReader};
 use crate::frame::{self, Decoder, Heard, Payload};
 use crate::http::signal::Signal;
 
-/// Bytes read at a time, on the stack.
+/// How many bytes are read at a time. The buffer is on the stack.
 const READ_SIZE: usize = 1024;
 
-/// Reads before other sessions of this thread have their turn.
+/// After this many reads the other sessions of the thread have their turn.
 const READS_A_TURN: usize = 16;
 
-/// Bytes of events joined into one write.
+/// How many bytes of events are joined into one write.
 const WRITE_SIZE: usize = 16 * 1024;
 
-/// What a session runs on.
+/// The connection of a session.
 pub(in crate::http) trait SessionIo: AsyncRead + AsyncWrite + Unpin + 'static {
-    /// The other end.
     fn peer(&self) -> Option<SocketAddr>;
 
-    /// Makes the end of the connection a reset, which throws away what the client has not taken.
+    /// From now on, dropping the connection resets it. The kernel then drops bytes that the client has not taken.
     fn reset_on_drop(&self);
 }
 
-/// A connection that asked for a websocket, taken out of HTTP.
-pub(in crate::http) struct Opened<I> {
+/// A socket with an accepted handshake, after it has left HTTP.
+pub(in crate::http) struct OpenedSocket<I> {
     pub(in crate::http) io: I,
-    /// Bytes of the client that came behind the handshake.
+    /// Bytes of the client that came after the handshake.
     pub(in crate::http) received: Bytes,
-    /// Earlier answers that were not sent yet.
+    /// Bytes of earlier answers that were not sent yet.
     pub(in crate::http) unsent: Bytes,
     /// The answer to the handshake.
     pub(in crate::http) accept: Vec<u8>,
@@ -53,12 +51,12 @@ pub(in crate::http) struct Opened<I> {
 
 /// Runs a session to its end.
 pub(in crate::http) async fn run<I: SessionIo>(
-    opened: Opened<I>,
+    opened: OpenedSocket<I>,
     session: Box<Session>,
-    limits: Limits,
+    limits: SessionLimits,
     end: Arc<Signal>,
 ) {
-    let Opened { mut io, received, unsent, accept } = opened;
+    let OpenedSocket { mut io, received, unsent, accept } = opened;
     let peer = io.peer();
     for part in [unsent.as_ref(), accept.as_slice()] {
         if io.write_all(part).await.is_err() {
@@ -70,11 +68,11 @@ pub(in crate::http) async fn run<I: SessionIo>(
     }
     drop((unsent, accept));
     let Session { outbox, end: ended, ping_every, on_pong, guard } = *session;
-    let mut live = Box::new(Live::new(io, &limits, ping_every, end));
+    let mut live = Box::new(LiveSession::new(io, &limits, ping_every, end));
     live.outbox = outbox;
     live.on_pong = on_pong;
     let outcome = match ended {
-        Some(end) => Outcome::End(end),
+        Some(end) => SessionOutcome::End(end),
         None => match live.hear(&received) {
             Some(outcome) => outcome,
             None => {
@@ -83,50 +81,50 @@ pub(in crate::http) async fn run<I: SessionIo>(
             }
         },
     };
-    // Unsubscribed before the goodbye: what would still come is not sent any more.
+    // No further event is sent, so the subscription ends before the close.
     live.outbox = None;
     drop(guard);
-    log::debug!("websocket session with {peer:?} ends: {outcome:?}");
-    // Boxed: what a goodbye needs must not make every session's task larger.
+    log::debug!("the websocket session with {peer:?} ends: {outcome:?}");
+    // Boxed, so that the buffers of the close do not make the task of each session larger.
     Box::pin(live.conclude(outcome, limits.close_wait)).await;
 }
 
 /// Why a session ends.
 #[derive(Debug)]
-enum Outcome {
-    /// We end it.
+enum SessionOutcome {
+    /// The server ends it.
     End(End),
-    /// The client closes, with this payload.
+    /// The client closed, with this payload.
     Closed(Payload),
-    /// The connection is gone.
+    /// The connection broke.
     Gone,
 }
 
-struct Live<I> {
+struct LiveSession<I> {
     io: I,
     decoder: Decoder,
     outbox: Option<OutboxReader>,
-    /// What is being written.
+    /// Bytes that are being written.
     out: Bytes,
     unflushed: bool,
-    /// The connection took no more when it was last written to.
-    held_up: bool,
-    /// Answer to the client's latest ping; earlier ones need none.
+    /// The last write was blocked.
+    is_blocked: bool,
+    /// The payload of the latest ping of the client. Earlier pings need no answer.
     pong: Option<Box<Payload>>,
     ping_due: bool,
     on_pong: Option<OnPong>,
-    verdict: Option<LocalBoxFuture<'static, Option<End>>>,
+    pong_answer: Option<LocalBoxFuture<'static, Option<End>>>,
     ping_every: Duration,
     silence: Duration,
     next_ping: Instant,
     heard: Instant,
-    /// Fires at the earliest deadline as it was when it was set; each firing looks again.
+    /// Set to the earliest deadline at that time. When it fires, the deadlines are compared again.
     timer: Pin<Box<Sleep>>,
     stop: LocalBoxFuture<'static, ()>,
 }
 
-impl<I: SessionIo> Live<I> {
-    fn new(io: I, limits: &Limits, ping_every: Option<Duration>, end: Arc<Signal>) -> Self {
+impl<I: SessionIo> LiveSession<I> {
+    fn new(io: I, limits: &SessionLimits, ping_every: Option<Duration>, end: Arc<Signal>) -> Self {
         let now = Instant::now();
         let ping_every = ping_every.unwrap_or(limits.ping_every);
         let silence = limits.silence.max(ping_every * 2);
@@ -137,11 +135,11 @@ impl<I: SessionIo> Live<I> {
             outbox: None,
             out: Bytes::new(),
             unflushed: false,
-            held_up: false,
+            is_blocked: false,
             pong: None,
             ping_due: false,
             on_pong: None,
-            verdict: None,
+            pong_answer: None,
             ping_every,
             silence,
             next_ping,
@@ -151,20 +149,20 @@ impl<I: SessionIo> Live<I> {
         }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<SessionOutcome> {
         if self.stop.as_mut().poll(cx).is_ready() {
             let reason = "the registry node stops".into();
-            return Poll::Ready(Outcome::End(End::Close { code: GOING_AWAY, reason }));
+            return Poll::Ready(SessionOutcome::End(End::Close { code: GOING_AWAY, reason }));
         }
         if let Some(outcome) = self.poll_read(cx) {
             return Poll::Ready(outcome);
         }
-        if let Some(verdict) = &mut self.verdict
-            && let Poll::Ready(end) = verdict.as_mut().poll(cx)
+        if let Some(pong_answer) = &mut self.pong_answer
+            && let Poll::Ready(end) = pong_answer.as_mut().poll(cx)
         {
-            self.verdict = None;
+            self.pong_answer = None;
             if let Some(end) = end {
-                return Poll::Ready(Outcome::End(end));
+                return Poll::Ready(SessionOutcome::End(end));
             }
         }
         if let Some(outcome) = self.poll_timer(cx) {
@@ -173,92 +171,95 @@ impl<I: SessionIo> Live<I> {
         self.poll_write(cx)
     }
 
-    /// Reads what is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
+    /// Reads until the socket is empty.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Option<SessionOutcome> {
         let mut bytes = [0; READ_SIZE];
         for _ in 0..READS_A_TURN {
             let mut buffer = ReadBuf::new(&mut bytes);
             match Pin::new(&mut self.io).poll_read(cx, &mut buffer) {
                 Poll::Pending => return None,
-                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Some(Outcome::Gone),
+                Poll::Ready(Ok(())) if buffer.filled().is_empty() => return Some(SessionOutcome::Gone),
                 Poll::Ready(Ok(())) => {
                     self.heard = Instant::now();
                     if let Some(outcome) = self.hear(buffer.filled()) {
                         return Some(outcome);
                     }
                 }
-                Poll::Ready(Err(_)) => return Some(Outcome::Gone),
+                Poll::Ready(Err(_)) => return Some(SessionOutcome::Gone),
             }
         }
         cx.waker().wake_by_ref();
         None
     }
 
-    fn hear(&mut self, mut bytes: &[u8]) -> Option<Outcome> {
+    fn hear(&mut self, mut bytes: &[u8]) -> Option<SessionOutcome> {
         while let Some(heard) = self.decoder.hear(&mut bytes) {
             match heard {
                 Heard::Ping(payload) => self.pong = Some(Box::new(payload)),
                 Heard::Pong => {
-                    if let (Some(on_pong), None) = (&mut self.on_pong, &self.verdict) {
-                        self.verdict = Some(on_pong());
+                    if let (Some(on_pong), None) = (&mut self.on_pong, &self.pong_answer) {
+                        self.pong_answer = Some(on_pong());
                     }
                 }
-                Heard::Close(payload) => return Some(Outcome::Closed(payload)),
+                Heard::Close(payload) => return Some(SessionOutcome::Closed(payload)),
                 Heard::TooBig => {
-                    return Some(Outcome::End(End::Close {
+                    return Some(SessionOutcome::End(End::Close {
                         code: TOO_BIG,
                         reason: "message too big".into(),
                     }));
                 }
                 Heard::Violation(what) => {
-                    return Some(Outcome::End(End::Close { code: PROTOCOL_ERROR, reason: what.into() }));
+                    return Some(SessionOutcome::End(End::Close {
+                        code: PROTOCOL_ERROR,
+                        reason: what.into(),
+                    }));
                 }
             }
         }
         None
     }
 
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Option<Outcome> {
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Option<SessionOutcome> {
         while self.timer.as_mut().poll(cx).is_ready() {
             let now = Instant::now();
             let silent_at = self.heard + self.silence;
-            if silent_at <= now && !self.held_up {
-                return Some(Outcome::End(End::Abort));
+            if silent_at <= now && !self.is_blocked {
+                return Some(SessionOutcome::End(End::Abort));
             }
             if self.next_ping <= now {
                 self.ping_due = true;
                 self.next_ping = now + self.ping_every;
             }
-            let next = if self.held_up { self.next_ping } else { self.next_ping.min(silent_at) };
+            let next = if self.is_blocked { self.next_ping } else { self.next_ping.min(silent_at) };
             self.timer.as_mut().reset(next);
         }
         None
     }
 
-    /// Writes what there is to write; control frames go before events, but never into the middle of one.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<Outcome> {
+    /// Writes until nothing is left. Control frames go before events, but never into the middle of an event.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> Poll<SessionOutcome> {
         loop {
             if self.out.is_empty()
                 && let Some(end) = self.poll_fill(cx)
             {
-                return Poll::Ready(Outcome::End(end));
+                return Poll::Ready(SessionOutcome::End(end));
             }
             if self.out.is_empty() {
                 if self.unflushed {
                     match ready!(Pin::new(&mut self.io).poll_flush(cx)) {
                         Ok(()) => self.unflushed = false,
-                        Err(_) => return Poll::Ready(Outcome::Gone),
+                        Err(_) => return Poll::Ready(SessionOutcome::Gone),
                     }
                 }
                 return Poll::Pending;
             }
             let written = Pin::new(&mut self.io).poll_write(cx, &self.out);
-            let was_held_up = std::mem::replace(&mut self.held_up, written.is_pending());
+            let was_is_blocked = std::mem::replace(&mut self.is_blocked, written.is_pending());
             match ready!(written) {
-                Ok(0) | Err(_) => return Poll::Ready(Outcome::Gone),
+                Ok(0) | Err(_) => return Poll::Ready(SessionOutcome::Gone),
                 Ok(written) => {
-                    // There is room again because the peer has taken something.
-                    if was_held_up {
+                    // There is room again because the client has taken something.
+                    if was_is_blocked {
                         self.heard = Instant::now();
                     }
                     self.out.advance(written);
@@ -270,7 +271,7 @@ impl<I: SessionIo> Live<I> {
 
     /// The next bytes to write, if there are any.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Option<End> {
-        // Whole buffers are given back with the last byte.
+        // Frees the buffer.
         self.out = Bytes::new();
         if let Some(payload) = self.pong.take() {
             let mut pong = Vec::new();
@@ -288,27 +289,29 @@ impl<I: SessionIo> Live<I> {
         None
     }
 
-    /// Says goodbye, as far as the client listens.
-    async fn conclude(self, outcome: Outcome, limit: Duration) {
+    /// Sends the last frame and closes the connection. Errors are ignored, because the session ends in any case.
+    async fn conclude(self, outcome: SessionOutcome, limit: Duration) {
         let Self { mut io, mut decoder, out, .. } = self;
-        // A frame that is half out is finished first.
+        // A frame that is partly sent is finished first.
         let mut last = out.to_vec();
-        let client_is_done = matches!(outcome, Outcome::Closed(_));
+        let client_is_done = matches!(outcome, SessionOutcome::Closed(_));
         match outcome {
-            Outcome::Gone => return,
-            Outcome::End(End::Abort) => {
+            SessionOutcome::Gone => return,
+            SessionOutcome::End(End::Abort) => {
                 io.reset_on_drop();
                 return;
             }
-            Outcome::End(End::Close { code, reason }) => frame::put_close(&mut last, code, &reason),
-            Outcome::End(End::Say(text)) => last.extend_from_slice(&frame::text_frame(text.as_bytes())),
-            Outcome::Closed(payload) => frame::put_close_echo(&mut last, &payload),
+            SessionOutcome::End(End::Close { code, reason }) => frame::put_close(&mut last, code, &reason),
+            SessionOutcome::End(End::Say(text)) => {
+                last.extend_from_slice(&frame::text_frame(text.as_bytes()))
+            }
+            SessionOutcome::Closed(payload) => frame::put_close_echo(&mut last, &payload),
         }
-        let goodbye = async {
+        let closing = async {
             io.write_all(&last).await?;
             io.shutdown().await?;
-            // A socket that is closed with unread bytes is reset, and the client may then never see the goodbye. So what
-            // it still sends is read, up to its answer to the close or its end.
+            // Closing a socket with unread bytes resets it, and the client may then never read the last frame. So the bytes of the
+            // client are read, until it answers the close or ends the connection.
             let mut bytes = [0; READ_SIZE];
             let mut waits = !client_is_done;
             while waits {
@@ -321,7 +324,6 @@ impl<I: SessionIo> Live<I> {
             }
             std::io::Result::Ok(())
         };
-        // Whether the client listened makes no difference.
-        let _ = timeout(limit, goodbye).await;
+        let _ = timeout(limit, closing).await;
     }
 }

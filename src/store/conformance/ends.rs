@@ -3,15 +3,13 @@
 use futures_util::StreamExt;
 
 use super::{
-    Subject, Watching, area, assert_aborted, attempt, grant, key, put, put_leased, unconditional, within,
-    write,
+    StoreUnderTest, Watching, area, assert_aborted, attempt, grant, key, put, put_leased, unconditional,
+    within, write,
 };
 use crate::store::port::{KeepAlive, Reason, Revision, StoreError, WatchError};
 
-/// Asked after a write was answered.
-pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let tasks = (0..8).map(|writer| {
         let (store, name) = (store.clone(), key(&area, writer));
         tokio::spawn(async move {
@@ -29,10 +27,9 @@ pub async fn the_revision_is_at_least_that_of_a_finished_write(subject: Subject)
     }
 }
 
-/// Also if the last write was none of the registry's.
-pub async fn the_watch_reaches_a_bookmark(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Also if the last write was outside the registry's prefix.
+pub async fn the_watch_reaches_a_bookmark(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let start = write(store, vec![put(&key(&area, "a"), "x")]).await.revision;
     let mut watching = Watching::start(store, "/cse-sr/", start);
     let bookmark = |what: &'static str, at_least: Revision| async move {
@@ -50,10 +47,9 @@ pub async fn the_watch_reaches_a_bookmark(subject: Subject) {
     watching.batches_until(again).await;
 }
 
-/// Every verb, once it is closed.
-pub async fn a_closed_store_answers_unavailable(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Calls every method after the store is closed.
+pub async fn a_closed_store_answers_unavailable(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "x", lease)]).await;
@@ -82,10 +78,9 @@ pub async fn a_closed_store_answers_unavailable(subject: Subject) {
     assert_eq!(batch, Some(Err(WatchError::Closed)), "a watch of a closed store");
 }
 
-/// Nothing hangs.
-pub async fn closing_twice_and_with_an_open_watch(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// No call hangs.
+pub async fn closing_twice_and_with_an_open_watch(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let start = write(store, vec![put(&key(&area, "a"), "x")]).await.revision;
     let mut stream = store.watch(&area, start);
     let first = within("the first batch", stream.next()).await;

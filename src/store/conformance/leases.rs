@@ -1,13 +1,13 @@
 //! Cases about leases. The shortest TTL is 2 s, so cases that wait for an expiry take some seconds.
 
 use super::{
-    Subject, Watching, area, brief, dead_lease, event_revision, eventually, find, grant, key, names, present,
-    put, put_leased, revoke, within, write,
+    StoreUnderTest, Watching, area, brief, dead_lease, event_revision, eventually, find, grant, key, names,
+    present, put, put_leased, revoke, within, write,
 };
 use crate::store::port::{KeepAlive, LeaseId};
 
 /// 2 s to 9,000,000,000 s.
-pub async fn a_ttl_is_kept_within_bounds(subject: Subject) {
+pub async fn a_ttl_is_kept_within_bounds(subject: StoreUnderTest) {
     let store = &subject.store;
     let bounds = [
         (120, 120),
@@ -30,8 +30,7 @@ pub async fn a_ttl_is_kept_within_bounds(subject: Subject) {
     }
 }
 
-/// Never the same.
-pub async fn ids_are_positive_and_differ(subject: Subject) {
+pub async fn ids_are_positive_and_differ(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut ids = std::collections::BTreeSet::new();
     for _ in 0..100 {
@@ -42,9 +41,8 @@ pub async fn ids_are_positive_and_differ(subject: Subject) {
 }
 
 /// The watch shows `inst/files/…` before `inst/leases/…`.
-pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let lease = grant(store, 2).await;
     let (leases, files) = (key(&area, "inst/leases/x"), key(&area, "inst/files/x"));
     let other = key(&area, "inst/files/y");
@@ -66,14 +64,13 @@ pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: Subject) 
     assert!(!revoke(store, lease).await, "an expired lease is not there to be revoked");
 }
 
-/// A renewed lease lives longer than its TTL; left alone it ends.
-pub async fn keep_alive_extends(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// A renewed lease lives longer than its TTL. Without renewals it ends.
+pub async fn keep_alive_extends(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (renewed, left) = (grant(store, 4).await, grant(store, 4).await);
     write(store, vec![put_leased(&key(&area, "renewed"), "x", renewed)]).await;
     write(store, vec![put_leased(&key(&area, "left"), "x", left)]).await;
-    // Beats until the neighbor of the same age has ended.
+    // Renews the lease until the other lease, granted at the same time, has ended.
     eventually("the end of the lease left alone", || async {
         let answers = within("a renewal", store.keep_alive(vec![renewed])).await;
         assert_eq!(answers, [KeepAlive::Renewed(4)], "a lease renewed in time");
@@ -84,10 +81,8 @@ pub async fn keep_alive_extends(subject: Subject) {
     eventually("the end of the lease", || async { names(store, &area).await.is_empty() }).await;
 }
 
-/// As expiry, at once.
-pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let lease = grant(store, 600).await;
     let order = ["inst/leases/x", "z", "inst/files/x", "a"];
     let start = write(store, order.iter().map(|name| put_leased(&key(&area, name), "x", lease)).collect())
@@ -104,8 +99,7 @@ pub async fn revoke_deletes_the_keys_in_order_at_one_revision(subject: Subject) 
     );
 }
 
-/// Nothing to delete.
-pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: Subject) {
+pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: StoreUnderTest) {
     let store = &subject.store;
     let lease = grant(store, 600).await;
     assert!(revoke(store, lease).await, "an empty lease is there");
@@ -113,8 +107,8 @@ pub async fn revoke_of_an_empty_and_of_an_unknown_lease(subject: Subject) {
     assert!(!revoke(store, LeaseId(1)).await, "a lease never granted is not");
 }
 
-/// Revoked, and never granted.
-pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: Subject) {
+/// A lease that was revoked, and a lease that was never granted.
+pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: StoreUnderTest) {
     let store = &subject.store;
     let dead = dead_lease(store).await;
     let answers = within("renewals", store.keep_alive(vec![dead, LeaseId(2)])).await;
@@ -122,8 +116,8 @@ pub async fn keep_alive_of_a_dead_lease_is_not_found(subject: Subject) {
     assert!(within("no renewals", store.keep_alive(Vec::new())).await.is_empty());
 }
 
-/// In one call and beside it.
-pub async fn a_dead_lease_does_not_delay_others(subject: Subject) {
+/// In one call, and in concurrent calls.
+pub async fn a_dead_lease_does_not_delay_others(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut leases = Vec::new();
     let mut expected = Vec::new();
@@ -140,9 +134,8 @@ pub async fn a_dead_lease_does_not_delay_others(subject: Subject) {
 }
 
 /// A key put again without its lease outlives it.
-pub async fn a_put_without_lease_detaches(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_put_without_lease_detaches(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease)]).await;
@@ -153,9 +146,8 @@ pub async fn a_put_without_lease_detaches(subject: Subject) {
 }
 
 /// A key belongs to the lease of its last put.
-pub async fn a_put_with_another_lease_moves(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_put_with_another_lease_moves(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let (old, new) = (grant(store, 600).await, grant(store, 600).await);
     write(store, vec![put_leased(&name, "1", old)]).await;
@@ -166,10 +158,8 @@ pub async fn a_put_with_another_lease_moves(subject: Subject) {
     assert!(find(store, &name).await.is_none(), "the new lease takes the key with it");
 }
 
-/// Rewriting a key on its own lease.
-pub async fn a_put_with_the_same_lease_stays(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_put_with_the_same_lease_stays(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (name, other) = (key(&area, "a"), key(&area, "b"));
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease), put_leased(&other, "1", lease)]).await;
@@ -180,10 +170,8 @@ pub async fn a_put_with_the_same_lease_stays(subject: Subject) {
     assert!(names(store, &area).await.is_empty(), "both keys go");
 }
 
-/// Deleting the last key does not end a lease.
-pub async fn a_lease_outlives_its_keys(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_lease_outlives_its_keys(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let name = key(&area, "a");
     let lease = grant(store, 600).await;
     write(store, vec![put_leased(&name, "1", lease)]).await;

@@ -3,12 +3,11 @@
 use futures_util::StreamExt;
 
 use super::{
-    Subject, area, grant, key, list_all, names, present, put, put_leased, unconditional, within, write,
+    StoreUnderTest, area, grant, key, list_all, names, present, put, put_leased, unconditional, within, write,
 };
 use crate::store::port::Op;
 
-/// An area without keys gives exactly one page.
-pub async fn an_empty_area_is_one_empty_page(subject: Subject) {
+pub async fn an_empty_area_is_one_empty_page(subject: StoreUnderTest) {
     let store = &subject.store;
     let mut pages = store.list(&[&area()]);
     let first =
@@ -18,10 +17,8 @@ pub async fn an_empty_area_is_one_empty_page(subject: Subject) {
     assert!(within("the end", pages.next()).await.is_none(), "one page is all");
 }
 
-/// More keys than a page holds.
-pub async fn many_keys_come_in_pages_of_one_revision(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn many_keys_come_in_pages_of_one_revision(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let numbers: Vec<u32> = (0..4_500).collect();
     let mut last = 0;
     for chunk in numbers.chunks(100) {
@@ -45,10 +42,8 @@ pub async fn many_keys_come_in_pages_of_one_revision(subject: Subject) {
     }
 }
 
-/// The revision of the first page is the revision of all.
-pub async fn writes_during_a_listing_do_not_show(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn writes_during_a_listing_do_not_show(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     for chunk in (0..2_400u32).collect::<Vec<_>>().chunks(100) {
         let ops = chunk.iter().map(|n| put(&key(&area, format_args!("{n:05}")), "old")).collect();
         write(store, ops).await;
@@ -71,9 +66,8 @@ pub async fn writes_during_a_listing_do_not_show(subject: Subject) {
 }
 
 /// `a/b` lists `a/b`, `a/bc` and `a/b/c`.
-pub async fn a_prefix_is_text_not_a_folder(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_prefix_is_text_not_a_folder(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let keys = ["b", "b-c", "b/c", "b/c/d", "b0", "bc", "a", "c", "b\u{fffd}", "b\u{10ffff}"];
     write(store, keys.iter().map(|name| put(&key(&area, name), *name)).collect()).await;
     let listed = names(store, &format!("{area}b")).await;
@@ -83,10 +77,9 @@ pub async fn a_prefix_is_text_not_a_folder(subject: Subject) {
     assert_eq!(below, ["c", "c/d"].into_iter().map(str::to_owned).collect());
 }
 
-/// Two of several pages each, one without keys, one with few; what lies between them is not listed.
-pub async fn several_prefixes_are_of_one_revision(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Two prefixes have several pages each, one has no keys, and one has few. Keys between the prefixes are not listed.
+pub async fn several_prefixes_are_of_one_revision(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let trees = ["a/", "b/", "c/", "d/"].map(|tree| format!("{area}{tree}"));
     let [large, other, empty, small] = trees.each_ref();
     for chunk in (0..4_500u32).collect::<Vec<_>>().chunks(50) {
@@ -120,10 +113,9 @@ pub async fn several_prefixes_are_of_one_revision(subject: Subject) {
     assert!(listed.iter().all(|keys| keys.is_sorted_by(|left, right| left < right)), "each is in key order");
 }
 
-/// What a listing says of a key is what a `Get` says.
-pub async fn entries_carry_revisions_version_and_lease(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// A listing and a `Get` return the same entry.
+pub async fn entries_carry_revisions_version_and_lease(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let lease = grant(store, 600).await;
     let (plain, leased) = (key(&area, "a"), key(&area, "b"));
     let created = write(store, vec![put(&plain, "1"), put_leased(&leased, "1", lease)]).await;

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use super::{
-    Subject, area, assert_aborted, attempt, commit, dead_lease, find, grant, key, names, present, put,
+    StoreUnderTest, area, assert_aborted, attempt, commit, dead_lease, find, grant, key, names, present, put,
     put_leased, submit, unconditional, write,
 };
 use crate::store::port::{Compare, Key, Op, Reason, Txn};
@@ -12,10 +12,9 @@ fn conditional(compares: Vec<Compare>, then: Vec<Op>) -> Txn {
     Txn { compares, then, otherwise: Vec::new() }
 }
 
-/// Each kind, holding and not holding.
-pub async fn compares_of_every_kind(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Each kind of compare, once true and once false.
+pub async fn compares_of_every_kind(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (there, absent, gone) = (key(&area, "there"), key(&area, "absent"), key(&area, "gone"));
     write(store, vec![put(&gone, "x")]).await;
     write(store, vec![Op::Delete(gone.clone())]).await;
@@ -60,10 +59,8 @@ pub async fn compares_of_every_kind(subject: Subject) {
     }
 }
 
-/// One that fails is enough.
-pub async fn all_compares_must_hold(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn all_compares_must_hold(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a"), key(&area, "b"));
     write(store, vec![put(&a, "1")]).await;
     let both = |second: Compare| conditional(vec![Compare::Present(a.clone()), second], vec![put(&b, "2")]);
@@ -73,10 +70,8 @@ pub async fn all_compares_must_hold(subject: Subject) {
     assert_eq!(present(store, &b).await.value, "2");
 }
 
-/// Else is done if the compares fail, and only then.
-pub async fn the_branch_not_taken_does_nothing(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn the_branch_not_taken_does_nothing(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (door, then, otherwise) = (key(&area, "door"), key(&area, "then"), key(&area, "else"));
     let txn = Txn {
         compares: vec![Compare::Absent(door.clone())],
@@ -96,9 +91,8 @@ pub async fn the_branch_not_taken_does_nothing(subject: Subject) {
 }
 
 /// `changed` is false for reads, for nothing, and for a deletion of nothing.
-pub async fn changed_says_whether_something_was_written(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn changed_says_whether_something_was_written(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a"), key(&area, "b"));
     let created = write(store, vec![put(&a, "1")]).await;
     assert!(created.changed);
@@ -125,10 +119,8 @@ pub async fn changed_says_whether_something_was_written(subject: Subject) {
     assert!(!failed.succeeded && !failed.changed, "{failed:?}");
 }
 
-/// Put, Delete, DeletePrefix, Get, GetPrefix.
-pub async fn operations_of_every_kind(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn operations_of_every_kind(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let all = ["a/1", "a/2", "a/2/x", "a2", "b"];
     write(store, all.iter().map(|name| put(&key(&area, name), *name)).collect()).await;
     let outcome = write(store, vec![Op::Get(key(&area, "b")), Op::GetPrefix(key(&area, "a/"))]).await;
@@ -145,10 +137,9 @@ pub async fn operations_of_every_kind(subject: Subject) {
     assert!(names(store, &area).await.is_empty());
 }
 
-/// One list for each read, empty where nothing is.
-pub async fn reads_come_in_the_order_asked(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// One list for each read, which is empty if there is no key.
+pub async fn reads_come_in_the_order_asked(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     write(store, vec![put(&key(&area, "a"), "1"), put(&key(&area, "b"), "2")]).await;
     let outcome = write(
         store,
@@ -170,10 +161,8 @@ pub async fn reads_come_in_the_order_asked(subject: Subject) {
     assert_eq!(read, [vec![Bytes::from("2")], vec![], vec![], vec![Bytes::from("1")]]);
 }
 
-/// A read after a write in the same transaction.
-pub async fn a_transaction_sees_its_own_writes(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_transaction_sees_its_own_writes(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a"), key(&area, "b"));
     write(store, vec![put(&b, "old")]).await;
     let ops = vec![Op::Get(a.clone()), put(&a, "new"), Op::Get(a.clone()), Op::Delete(b.clone()), Op::Get(b)];
@@ -184,10 +173,8 @@ pub async fn a_transaction_sees_its_own_writes(subject: Subject) {
     assert!(outcome.reads[2].is_empty(), "read after the deletion: {outcome:?}");
 }
 
-/// Each of a batch stands for itself.
-pub async fn a_batch_of_120_fails_one_by_one(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_batch_of_120_fails_one_by_one(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let taken = |n: usize| n % 7 == 3;
     let files = |n: usize| key(&area, format_args!("files/{n:03}"));
     let leases = |n: usize| key(&area, format_args!("leases/{n:03}"));
@@ -215,18 +202,16 @@ pub async fn a_batch_of_120_fails_one_by_one(subject: Subject) {
     }
 }
 
-/// Nothing asked is nothing done.
-pub async fn an_empty_batch_and_an_empty_transaction(subject: Subject) {
+pub async fn an_empty_batch_and_an_empty_transaction(subject: StoreUnderTest) {
     let store = &subject.store;
     assert!(submit(store, Vec::new()).await.is_empty());
     let outcome = commit(store, Txn::default()).await;
     assert!(outcome.succeeded && !outcome.changed && outcome.reads.is_empty(), "{outcome:?}");
 }
 
-/// etcd fails a whole transaction for one dead lease, so its implementation bisects.
-pub async fn a_dead_lease_fails_only_its_own_transaction(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// etcd refuses a whole request because of one dead lease, so its store halves the request.
+pub async fn a_dead_lease_fails_only_its_own_transaction(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let alive = grant(store, 600).await;
     let dead = dead_lease(store).await;
     let is_dead = |n: usize| n == 5 || n == 17 || n == 18;
@@ -255,10 +240,8 @@ pub async fn a_dead_lease_fails_only_its_own_transaction(subject: Subject) {
     assert!(!commit(store, unused).await.succeeded, "a dead lease in the branch not taken does not matter");
 }
 
-/// Bad ones beside good ones.
-pub async fn errors_of_one_leave_the_others_of_a_batch(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn errors_of_one_leave_the_others_of_a_batch(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let names: Vec<Key> = (0..4).map(|n| key(&area, n)).collect();
     let dead = dead_lease(store).await;
     let txns = vec![
@@ -274,10 +257,9 @@ pub async fn errors_of_one_leave_the_others_of_a_batch(subject: Subject) {
     assert_eq!(super::names(store, &area).await, ["0", "3"].map(str::to_owned).into());
 }
 
-/// 1.5 MiB.
-pub async fn a_request_too_large_is_refused(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// The limit is 1.5 MiB.
+pub async fn a_request_too_large_is_refused(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (small, large) = (key(&area, "small"), key(&area, "large"));
     let outcome = attempt(store, unconditional(vec![put(&large, vec![b'x'; 1_700_000])])).await;
     assert_aborted(&outcome, Reason::TooLarge, "1.7 MB in one value");
@@ -289,10 +271,9 @@ pub async fn a_request_too_large_is_refused(subject: Subject) {
     write(store, vec![put(&small, "x")]).await;
 }
 
-/// 128 in a branch.
-pub async fn too_many_operations_are_refused(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// The limit is 128 operations in a branch.
+pub async fn too_many_operations_are_refused(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let puts =
         |count: usize| (0..count).map(|n| put(&key(&area, format_args!("{n:03}")), "x")).collect::<Vec<_>>();
     assert_aborted(&attempt(store, unconditional(puts(129))).await, Reason::TooManyOps, "129 puts");
@@ -309,10 +290,9 @@ pub async fn too_many_operations_are_refused(subject: Subject) {
     assert_eq!(names(store, &area).await.len(), 128, "128 are allowed");
 }
 
-/// Puts of one key, and a put of a key that is deleted in the same transaction.
-pub async fn a_key_written_twice_is_refused(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Two puts of a key, or a put and a deletion of a key.
+pub async fn a_key_written_twice_is_refused(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a/1"), key(&area, "b"));
     write(store, vec![put(&a, "old")]).await;
     let twice: [(&str, Vec<Op>); 4] = [
@@ -340,10 +320,8 @@ pub async fn a_key_written_twice_is_refused(subject: Subject) {
     assert_eq!(present(store, &a).await.value, "2");
 }
 
-/// As etcd counts.
-pub async fn versions_and_revisions_count(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn versions_and_revisions_count(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a"), key(&area, "b"));
     let first = write(store, vec![put(&a, "1"), put(&b, "1")]).await.revision;
     let second = write(store, vec![put(&a, "2")]).await.revision;
@@ -362,10 +340,9 @@ pub async fn versions_and_revisions_count(subject: Subject) {
     assert_eq!((entry.create_revision, entry.mod_revision, entry.version), (again, again, 1), "created anew");
 }
 
-/// No text, no nothing, and every byte.
-pub async fn values_are_bytes(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Values that are not text, the empty value, and a value with every byte.
+pub async fn values_are_bytes(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let every: Vec<u8> = (0..=255).cycle().take(1_000).collect();
     let values: [&[u8]; 6] = [b"", b"\0", b"\xff\xfe\x00", &every, &every[..22], &every[..24]];
     for (n, value) in values.iter().enumerate() {
@@ -381,10 +358,8 @@ pub async fn values_are_bytes(subject: Subject) {
     assert_eq!(listed, values);
 }
 
-/// `create-if-absent` from many sides.
-pub async fn one_of_many_creators_wins(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn one_of_many_creators_wins(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     for round in 0..20 {
         let name = key(&area, round);
         let attempts = (0..16).map(|n: u32| {
@@ -411,8 +386,7 @@ pub async fn one_of_many_creators_wins(subject: Subject) {
     }
 }
 
-/// Optimistic increments.
-pub async fn counters_under_compare_lose_nothing(subject: Subject) {
+pub async fn counters_under_compare_lose_nothing(subject: StoreUnderTest) {
     let store = &subject.store;
     let counter = key(&area(), "counter");
     write(store, vec![put(&counter, "0")]).await;

@@ -3,15 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
-    Subject, Watching, area, brief, commit, event_key, event_revision, key, list_all, put, unconditional,
-    write,
+    StoreUnderTest, Watching, area, brief, commit, event_key, event_revision, key, list_all, put,
+    unconditional, write,
 };
 use crate::store::port::{Event, Key, Op, Revision, WatchError};
 
 /// Past revisions come first, then the live ones.
-pub async fn from_the_past(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn from_the_past(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let (a, b) = (key(&area, "a"), key(&area, "b"));
     write(store, vec![put(&a, "0")]).await;
     let first = write(store, vec![put(&a, "1")]).await.revision;
@@ -30,10 +29,9 @@ pub async fn from_the_past(subject: Subject) {
     assert_eq!((entry.version, entry.create_revision), (1, live), "created anew");
 }
 
-/// Revisions below the one asked for do not come.
-pub async fn from_the_future(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Events below the requested revision do not come.
+pub async fn from_the_future(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let a = key(&area, "a");
     let now = write(store, vec![put(&a, "0")]).await.revision;
     let from = now + 3;
@@ -48,9 +46,8 @@ pub async fn from_the_future(subject: Subject) {
 }
 
 /// History is bounded: the watcher learns that it must list again.
-pub async fn from_a_compacted_revision(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn from_a_compacted_revision(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let a = key(&area, "a");
     let first = write(store, vec![put(&a, "1")]).await.revision;
     let second = write(store, vec![put(&a, "2")]).await.revision;
@@ -68,10 +65,9 @@ pub async fn from_a_compacted_revision(subject: Subject) {
     );
 }
 
-/// Text, as in a listing.
-pub async fn only_the_prefix(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// The prefix is text, as in a listing.
+pub async fn only_the_prefix(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let all = ["a", "b", "b/c", "bc", "c"];
     let start = write(store, all.iter().map(|name| put(&key(&area, name), "x")).collect()).await.revision;
     let last =
@@ -83,10 +79,9 @@ pub async fn only_the_prefix(subject: Subject) {
     assert_eq!(brief(&area, &events), ["+b", "+b/c", "+bc", "-b", "-b/c", "-bc"]);
 }
 
-/// Neither small revisions nor large ones; and a batch ends with a whole revision.
-pub async fn whole_revisions_are_never_split(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// Neither small revisions nor large ones. Each batch ends with a whole revision.
+pub async fn whole_revisions_are_never_split(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let start = store.revision().await.expect("a revision") + 1;
     let mut expected: BTreeMap<Revision, usize> = BTreeMap::new();
     let mut live = Watching::start(store, &area, start);
@@ -114,10 +109,9 @@ pub async fn whole_revisions_are_never_split(subject: Subject) {
     }
 }
 
-/// A goodbye deletes `inst/leases/…` first.
-pub async fn deletions_come_in_the_order_given(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// For example, an unregistration deletes `inst/leases/…` first.
+pub async fn deletions_come_in_the_order_given(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let order = ["inst/leases/x", "z", "inst/files/x", "a", "y"];
     let keys: Vec<Key> = order.iter().map(|name| key(&area, name)).collect();
     let start = write(store, keys.iter().map(|key| put(key, "x")).collect()).await.revision;
@@ -128,10 +122,8 @@ pub async fn deletions_come_in_the_order_given(subject: Subject) {
     assert_eq!(brief(&area, &watching.events_until(last).await), expected);
 }
 
-/// Where no order is given.
-pub async fn a_prefix_deletion_comes_in_key_order(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn a_prefix_deletion_comes_in_key_order(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let order = ["b", "c/d", "a", "c", "c-d"];
     let start = write(store, order.iter().map(|name| put(&key(&area, name), "x")).collect()).await.revision;
     let last = write(store, vec![Op::DeletePrefix(key(&area, ""))]).await.revision;
@@ -139,10 +131,8 @@ pub async fn a_prefix_deletion_comes_in_key_order(subject: Subject) {
     assert_eq!(brief(&area, &watching.events_until(last).await), ["-a", "-b", "-c", "-c-d", "-c/d"]);
 }
 
-/// No loss, no repetition, whoever writes.
-pub async fn everything_exactly_once_beside_eight_writers(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+pub async fn everything_exactly_once_beside_eight_writers(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let start = store.revision().await.expect("a revision") + 1;
     let mut early = Watching::start(store, &area, start);
     let writers = (0..8).map(|writer| {
@@ -190,10 +180,9 @@ pub async fn everything_exactly_once_beside_eight_writers(subject: Subject) {
     assert_eq!(late, seen, "a later watch of the same past sees the same");
 }
 
-/// Listing, then watching from the next revision, while others write: the two together are the whole.
-pub async fn after_a_listing_nothing_is_missed(subject: Subject) {
-    let store = &subject.store;
-    let area = area();
+/// A listing and a watch from the next revision together show every change, while others write.
+pub async fn after_a_listing_nothing_is_missed(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
     let writer = {
         let (store, area) = (store.clone(), area.clone());
         tokio::spawn(async move {

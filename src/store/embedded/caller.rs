@@ -1,24 +1,23 @@
-//! The callers' side of the queue: waiting for room, sending a command, waiting for its answer, each with a limit. It
-//! checks what needs no state, so that the committer does not have to.
+//! The callers' side of the queue: waits for room, sends a command and waits for its reply, each within a time limit. It also
+//! checks what needs no state, to save the committer's time.
 
 use std::sync::{Arc, mpsc};
 use std::time::Duration;
 
 use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
-use super::super::port::{Key, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
+use super::super::port::{Key, Op, Reason, Revision, StoreError, Txn, TxnResult};
 use super::command::{Command, Queued};
 use super::history::{History, Published, REGISTRY};
 use super::limits;
-use super::stats::Counters;
+use super::stats::SharedStats;
 
 /// Room in the queue, in KiB of requests.
 pub(super) const QUEUE_ROOM: u32 = 64 << 10;
 
-/// No close waits longer, e.g. for a snapshot that is being written.
+/// The longest wait of a close, for example for a snapshot that is being written.
 const CLOSE_WAIT: Duration = Duration::from_secs(30);
 
-/// What callers share.
 #[derive(Debug)]
 pub(super) struct Caller {
     pub queue: mpsc::Sender<Queued>,
@@ -26,19 +25,19 @@ pub(super) struct Caller {
     pub permits: Arc<Semaphore>,
     pub published: watch::Receiver<Published>,
     pub history: Arc<History>,
-    pub counters: Arc<Counters>,
+    pub stats: SharedStats,
     pub queue_wait: Duration,
     pub answer_wait: Duration,
 }
 
-/// Why a command was not answered.
+/// Why a command has no reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Unanswered {
-    /// It was never begun.
+    /// The command was not started.
     Full,
-    /// It was never begun, or only looked.
+    /// The command was not started, or it only read.
     Closed,
-    /// It may have been done.
+    /// The command may have been done.
     Late,
 }
 
@@ -81,7 +80,7 @@ impl Caller {
         };
         let (reply, answer) = oneshot::channel();
         self.queue.send(Queued { command: command(reply), room }).map_err(|_| Unanswered::Closed)?;
-        // The committer gives the room back.
+        // The committer returns the permits.
         permit.forget();
         match tokio::time::timeout(self.answer_wait, answer).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -97,7 +96,7 @@ impl Caller {
         }
     }
 
-    pub(super) async fn batch(&self, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, StoreError>> {
+    pub(super) async fn batch(&self, txns: Vec<Txn>) -> Vec<TxnResult> {
         let asked = txns.len();
         let mut bytes = 0;
         let check = |txn: Txn| {
@@ -127,22 +126,22 @@ impl Caller {
         if published.revision == published.registry_revision {
             return Ok(published.revision);
         }
-        // The last write was not the registry's, so its watch would never reach this revision.
+        // The last write was outside the registry's prefix, so the registry's watch would never reach its revision.
         let bookmarks = format!("{REGISTRY}bookmarks/");
         let key = Key::from(format!("{bookmarks}{:016x}", rand::random::<u64>()));
         let put = self.single(Op::Put { key, value: bytes::Bytes::new(), lease: None }).await?;
-        // What stays goes with the next one.
+        // If the deletion fails, the next bookmark deletes this one.
         Ok(self.single(Op::DeletePrefix(bookmarks.into())).await.unwrap_or(put))
     }
 
     pub(super) async fn close(&self) {
-        // No new ones; what has its place in the queue is done before.
+        // Refuses new commands. The committer does the commands in the queue first.
         self.permits.close();
         let _ = self.queue.send(Queued { command: Command::Close, room: 0 });
         let mut published = self.published.clone();
         let closed = async { while published.changed().await.is_ok() {} };
         if tokio::time::timeout(CLOSE_WAIT, closed).await.is_err() {
-            log::warn!("the store did not close within {CLOSE_WAIT:?}");
+            log::warn!("the embedded store did not close within {CLOSE_WAIT:?}");
         }
     }
 }

@@ -1,20 +1,17 @@
-//! What callers ask the committer for, and the answers that wait until the disk has what they say.
+//! The commands of the committer, and the replies that wait until the disk has what they say.
 
 use tokio::sync::oneshot;
 
-use super::super::port::{KeepAlive, Lease, LeaseId, Reason, Revision, StoreError, Txn, TxnOutcome};
+use super::super::port::{KeepAlive, Lease, LeaseId, Reason, Revision, StoreError, Txn, TxnResult};
 use super::keyspace::{Items, Keyspace, Steps};
 use super::lease::{LeaseTime, clamp_ttl};
 
-/// One outcome for each transaction.
-pub(super) type Outcomes = Vec<Result<TxnOutcome, StoreError>>;
+/// A transaction, or the error of its check.
+pub(super) type CheckedTxn = Result<Txn, StoreError>;
 
-/// A transaction, or why it is none.
-pub(super) type Checked = Result<Txn, StoreError>;
-
-/// What can be asked. A caller that no longer waits for its reply does not matter.
+/// A command is done even if the caller no longer waits for its reply.
 pub(super) enum Command {
-    Batch { txns: Vec<Checked>, reply: oneshot::Sender<Outcomes> },
+    Batch { txns: Vec<CheckedTxn>, reply: oneshot::Sender<Vec<TxnResult>> },
     Grant { ttl_seconds: i64, reply: oneshot::Sender<Result<Lease, StoreError>> },
     KeepAlive { leases: Vec<LeaseId>, reply: oneshot::Sender<Vec<KeepAlive>> },
     Revoke { lease: LeaseId, reply: oneshot::Sender<Result<bool, StoreError>> },
@@ -26,32 +23,16 @@ pub(super) enum Command {
 /// A command in the queue.
 pub(super) struct Queued {
     pub command: Command,
-    /// Permits it holds of the queue's.
+    /// Permits of the queue that the command holds.
     pub room: u32,
 }
 
-/// An answer, and what was asked in case it has to be asked again.
-pub(super) enum Answer {
-    Batch {
-        txns: Vec<Checked>,
-        outcomes: Outcomes,
-        reply: oneshot::Sender<Outcomes>,
-    },
-    KeepAlive {
-        leases: Vec<LeaseId>,
-        answers: Vec<KeepAlive>,
-        reply: oneshot::Sender<Vec<KeepAlive>>,
-    },
-    Revoke {
-        lease: LeaseId,
-        found: bool,
-        reply: oneshot::Sender<Result<bool, StoreError>>,
-    },
-    List {
-        reply: oneshot::Sender<(Items, Revision)>,
-    },
-    /// Was answered at once, or is elsewhere.
-    None,
+/// A reply with the command's arguments, because the committer may have to do the command again.
+pub(super) enum PendingReply {
+    Batch { txns: Vec<CheckedTxn>, outcomes: Vec<TxnResult>, reply: oneshot::Sender<Vec<TxnResult>> },
+    KeepAlive { leases: Vec<LeaseId>, answers: Vec<KeepAlive>, reply: oneshot::Sender<Vec<KeepAlive>> },
+    Revoke { lease: LeaseId, found: bool, reply: oneshot::Sender<Result<bool, StoreError>> },
+    List { reply: oneshot::Sender<(Items, Revision)> },
 }
 
 /// Why a group is refused.
@@ -67,46 +48,46 @@ impl Refusal {
     }
 }
 
-/// Does a command in memory.
+/// Does a command in memory. `None`: the command has its reply already, or needs none.
 pub(super) fn do_command(
     command: Command,
     keyspace: &mut Keyspace,
     steps: &mut Steps,
     now: LeaseTime,
-) -> Answer {
-    match command {
+) -> Option<PendingReply> {
+    Some(match command {
         Command::Batch { txns, reply } => {
-            let mut apply = |txn: &Checked| match txn {
+            let mut apply = |txn: &CheckedTxn| match txn {
                 Ok(txn) => keyspace.apply(txn, steps),
                 Err(error) => Err(error.clone()),
             };
             let outcomes = txns.iter().map(&mut apply).collect();
-            Answer::Batch { txns, outcomes, reply }
+            PendingReply::Batch { txns, outcomes, reply }
         }
         Command::Grant { ttl_seconds, reply } => {
             let ttl_seconds = clamp_ttl(ttl_seconds);
-            // In memory only: the disk learns of it with its first key, so a registration waits for one sync and not two.
+            // Only in memory. The log names a lease with its first key, so a registration waits for one sync and not two.
             let id = keyspace.leases.grant(ttl_seconds, now);
-            // At once, since it says nothing of the disk: its first key can then be in the very next group.
+            // The reply does not wait for the disk, so the lease's first key can be in the next group.
             let _ = reply.send(Ok(Lease { id, ttl_seconds }));
-            Answer::None
+            return None;
         }
         Command::KeepAlive { leases, reply } => {
             let answers = renew(keyspace, &leases, now);
             if answers.contains(&KeepAlive::NotFound) {
-                // The end of that lease may not be on disk yet.
-                return Answer::KeepAlive { leases, answers, reply };
+                // The end of the lease may not be on disk yet.
+                return Some(PendingReply::KeepAlive { leases, answers, reply });
             }
             let _ = reply.send(answers);
-            Answer::None
+            return None;
         }
         Command::Revoke { lease, reply } => {
             let found = keyspace.end_lease(lease, steps);
-            Answer::Revoke { lease, found, reply }
+            PendingReply::Revoke { lease, found, reply }
         }
-        Command::List { reply } => Answer::List { reply },
-        Command::Poke { .. } | Command::Close => Answer::None,
-    }
+        Command::List { reply } => PendingReply::List { reply },
+        Command::Poke { .. } | Command::Close => return None,
+    })
 }
 
 fn renew(keyspace: &mut Keyspace, leases: &[LeaseId], now: LeaseTime) -> Vec<KeepAlive> {
@@ -115,23 +96,22 @@ fn renew(keyspace: &mut Keyspace, leases: &[LeaseId], now: LeaseTime) -> Vec<Kee
     leases.iter().map(renew).collect()
 }
 
-impl Answer {
-    /// The group is durable.
+impl PendingReply {
+    /// Replies after the group is durable.
     pub(super) fn send(self, keyspace: &Keyspace) {
         match self {
             Self::Batch { outcomes, reply, .. } => drop(reply.send(outcomes)),
             Self::KeepAlive { answers, reply, .. } => drop(reply.send(answers)),
             Self::Revoke { found, reply, .. } => drop(reply.send(Ok(found))),
             Self::List { reply } => drop(reply.send((keyspace.items.clone(), keyspace.revision))),
-            Self::None => {}
         }
     }
 
-    /// The group was undone: what only looked looks again, at the state without it; what would write is refused.
+    /// Replies after the group was undone. Commands that only read are done again. Commands that write are refused.
     pub(super) fn send_refused(self, keyspace: &mut Keyspace, now: LeaseTime, refusal: &Refusal) {
         match self {
             Self::Batch { txns, reply, .. } => {
-                let again = |txn: Checked| {
+                let again = |txn: CheckedTxn| {
                     let (mut steps, revision) = (Steps::new(), keyspace.revision);
                     let outcome = keyspace.apply(&txn?, &mut steps);
                     if steps.is_empty() {
@@ -147,11 +127,11 @@ impl Answer {
                 let there = keyspace.leases.ttl_seconds(lease).is_some();
                 let _ = reply.send(if there { Err(refusal.to_error()) } else { Ok(false) });
             }
-            Self::List { .. } | Self::None => self.send(keyspace),
+            Self::List { .. } => self.send(keyspace),
         }
     }
 
-    /// Nobody knows whether the group is durable.
+    /// Replies when it is unknown whether the group is durable.
     pub(super) fn send_unknown(self, message: &str) {
         let unknown = || StoreError::Unknown { message: message.to_owned() };
         match self {
@@ -161,7 +141,7 @@ impl Answer {
                 let _ = reply.send(outcomes);
             }
             Self::Revoke { reply, .. } => drop(reply.send(Err(unknown()))),
-            Self::KeepAlive { .. } | Self::List { .. } | Self::None => {}
+            Self::KeepAlive { .. } | Self::List { .. } => {}
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The one thread that changes the store. It takes all commands that wait, does them in memory, writes what they did as
-//! one group, syncs, and only then lets anybody see it. It also ends leases and starts snapshots.
+//! The only thread that changes the store. It takes all waiting commands, does them in memory, writes their changes to the log
+//! as one group, and syncs. Only then it publishes the changes and replies. It also ends leases and starts snapshots.
 
 use std::io;
 use std::sync::Arc;
@@ -9,29 +9,29 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::super::port::{Reason, Revision};
-use super::command::{Answer, Command, Queued, Refusal, do_command};
+use super::command::{Command, PendingReply, Queued, Refusal, do_command};
 use super::disk::Disk;
-use super::format::encode_group;
+use super::format::{Seal, encode_group};
 use super::history::{History, Published};
-use super::keyspace::{Keyspace, Step, Steps};
+use super::keyspace::{Keyspace, KeyspaceStep, Steps};
 use super::lease::{LeaseClock, LeaseTime, TICK};
 use super::log::{AppendError, Log};
 use super::snapshot::Snapshots;
-use super::stats::Counters;
+use super::stats::SharedStats;
 use crate::trouble::Trouble;
 
-/// No more is put into one group, so that the first of it does not wait for ever.
+/// Limits of one group, so that its first command does not wait too long.
 const GROUP_STEPS: usize = 8_192;
 const GROUP_ANSWERS: usize = 8_192;
 
-/// Leases ended in one group, so that writers get their turn while a hundred thousand expire.
+/// Leases that end in one group. The limit lets writers in while a hundred thousand leases expire.
 const EXPIRIES: usize = 1_000;
 
-/// A buffer that one large group has grown beyond this is given back.
+/// A buffer that has grown beyond this is freed after the group.
 const FRAME_KEPT: usize = 8 << 20;
 const STEPS_KEPT: usize = 4 * GROUP_STEPS;
 
-/// What a fatal error is told to; see [`super::Options::on_fatal`].
+/// See [`super::Options::on_fatal`].
 pub(super) type OnFatal = Arc<dyn Fn(&str) + Send + Sync>;
 
 pub(super) struct Committer {
@@ -43,37 +43,37 @@ pub(super) struct Committer {
     pub permits: Arc<Semaphore>,
     pub history: Arc<History>,
     pub published: watch::Sender<Published>,
-    pub counters: Arc<Counters>,
+    pub stats: SharedStats,
     pub snapshots: Snapshots,
     pub on_fatal: OnFatal,
 }
 
-/// Whether to go on.
+/// Whether the committer takes more commands.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Turn {
     Go,
     Close,
 }
 
-/// What is done and answered together; the vectors keep their room from round to round.
+/// The commands that are written together. The vectors keep their capacity for the next group.
 #[derive(Default)]
-struct Group {
+struct CommitGroup {
     revision_before: Revision,
     steps: Steps,
-    answers: Vec<Answer>,
-    /// Answered when no lease is due any more.
+    answers: Vec<PendingReply>,
+    /// Replied to when no lease is due.
     pokes: Vec<oneshot::Sender<()>>,
     frame: Vec<u8>,
-    /// Room in the queue to be given back.
+    /// Permits of the queue to return.
     room: usize,
-    /// The last group could not be written.
+    /// Groups that could not be written.
     trouble: Trouble,
 }
 
 impl Committer {
-    /// Works until told to close, or until all who could tell are gone.
+    /// Runs until [`Command::Close`] comes or all senders are dropped.
     pub(super) fn run(mut self) {
-        let mut group = Group::default();
+        let mut group = CommitGroup::default();
         let mut wait = Duration::ZERO;
         let mut turn = Turn::Go;
         while turn == Turn::Go {
@@ -101,33 +101,32 @@ impl Committer {
                 }
             }
             if let Err(message) =
-                self.snapshots.maintain(&self.disk, &mut self.log, &mut self.keyspace, &self.counters)
+                self.snapshots.maintain(&self.disk, &mut self.log, &mut self.keyspace, &self.stats)
             {
                 (self.on_fatal)(&message);
                 break;
             }
         }
-        self.snapshots.finish(&mut self.log, &self.counters);
-        // What still waits was not begun; its callers learn so when their reply is dropped with the queue. The disk, and
-        // with it the folder's lock, is let go before `published` tells that the store is closed.
+        self.snapshots.finish(&mut self.log, &self.stats);
+        // The commands left in the queue were not started. Dropping the queue drops their replies, which tells their callers.
+        // The disk, with the folder's lock, is dropped before `published`, whose end says that the store is closed.
         self.permits.close();
         let Self { disk, log, inbox, published, .. } = self;
         drop((log, disk, inbox));
         drop(published);
     }
 
-    /// Does a command and all that wait behind it.
-    fn take(&mut self, first: Queued, now: LeaseTime, group: &mut Group) -> Turn {
+    /// Does a command and all commands that wait behind it.
+    fn take(&mut self, first: Queued, now: LeaseTime, group: &mut CommitGroup) -> Turn {
         let mut next = first;
         loop {
             group.room += next.room as usize;
             match next.command {
                 Command::Close => return Turn::Close,
                 Command::Poke { reply } => group.pokes.push(reply),
-                command => match do_command(command, &mut self.keyspace, &mut group.steps, now) {
-                    Answer::None => {}
-                    answer => group.answers.push(answer),
-                },
+                command => {
+                    group.answers.extend(do_command(command, &mut self.keyspace, &mut group.steps, now));
+                }
             }
             if group.steps.len() >= GROUP_STEPS || group.answers.len() >= GROUP_ANSWERS {
                 return Turn::Go;
@@ -139,9 +138,9 @@ impl Committer {
         }
     }
 
-    /// Makes the group durable, then visible, then answers; or undoes it. The error is fatal.
-    fn commit(&mut self, now: LeaseTime, group: &mut Group) -> Result<(), String> {
-        let written = if group.steps.iter().any(|step| matches!(step, Step::Key { .. })) {
+    /// Makes the group durable, publishes it and replies; or undoes it. An error is fatal.
+    fn commit(&mut self, now: LeaseTime, group: &mut CommitGroup) -> Result<(), String> {
+        let written = if group.steps.iter().any(|step| matches!(step, KeyspaceStep::Key { .. })) {
             self.write(group)
         } else {
             Ok(())
@@ -172,25 +171,24 @@ impl Committer {
         Ok(())
     }
 
-    fn write(&mut self, group: &mut Group) -> Result<(), AppendError> {
-        Log::start(&mut group.frame);
-        // A lease that ended in this very group takes its keys with it: its TTL does not matter any more.
+    fn write(&mut self, group: &mut CommitGroup) -> Result<(), AppendError> {
+        Seal::start(&mut group.frame);
+        // If a lease ended in this group, its keys end with it, so its TTL does not matter.
         let ttl = |lease| self.keyspace.leases.ttl_seconds(lease).unwrap_or(0);
         encode_group(&mut group.frame, group.revision_before, &group.steps, ttl);
         self.log.append(&mut group.frame)
     }
 
-    fn publish(&mut self, group: &mut Group) {
+    fn publish(&mut self, group: &mut CommitGroup) {
         let wrote = self.keyspace.revision > group.revision_before;
         if wrote && group.trouble.is_over() {
             log::info!("{}: writing works again", self.log.path());
         }
-        self.counters.note(&self.keyspace, &self.log);
+        self.stats.lock().note(&self.keyspace, &self.log, wrote);
         if !wrote {
             group.steps.clear();
             return;
         }
-        self.counters.note_group();
         let registry_revision = self.history.push(&mut group.steps);
         let revision = self.keyspace.revision;
         self.published.send_modify(|published| {
@@ -199,17 +197,17 @@ impl Committer {
         });
     }
 
-    /// The group could not be written: as if it had never been asked for.
-    fn refuse(&mut self, error: &io::Error, now: LeaseTime, group: &mut Group) {
+    /// Undoes a group that could not be written, and refuses its commands.
+    fn refuse(&mut self, error: &io::Error, now: LeaseTime, group: &mut CommitGroup) {
         let reason = match error.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
             _ => Reason::Refused,
         };
         let refusal = Refusal { reason, message: format!("{}: could not write: {error}", self.log.path()) };
         if group.trouble.fails(&refusal.message) {
-            log::error!("{}; writes are refused until it works again", refusal.message);
+            log::error!("{}; writes are refused until writing works again", refusal.message);
         }
-        self.counters.note_refusal();
+        self.stats.lock().groups_refused += 1;
         self.keyspace.undo(&mut group.steps, group.revision_before, now);
         for answer in group.answers.drain(..) {
             answer.send_refused(&mut self.keyspace, now, &refusal);

@@ -1,9 +1,9 @@
-//! The seam to the file system: the few things the store does with files, and the real ones. It knows nothing of what is
-//! in them. The one of tests, `faulty_disk`, fails on demand.
+//! The file operations of the store, as a trait and for the file system. Tests use `faulty_disk`, which fails on demand. This
+//! file does not know what the files hold.
 //!
-//! Only this process' user may read what is stored: the folder has the rights 700, each file 600. Another user may have had
-//! access before, and may have planted files. So the store follows no link, and opens only plain files that belong to this
-//! process' user or to the folder's owner. The operator chooses the path of the folder, so that one may be a link.
+//! Only this process's user may read the stored data: the folder has the rights 700, each file 600. Another user may have had
+//! access before and may have placed files there. So the store follows no link, and opens only plain files that belong to
+//! this process's user or to the folder's owner. The folder itself may be a link, because the operator chooses its path.
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -23,15 +23,14 @@ pub trait Disk: Send + Sync + 'static {
     fn length(&self, name: &str) -> io::Result<u64>;
     /// Up to `limit` bytes from `offset` on; fewer only at the end of the file.
     fn read(&self, name: &str, offset: u64, limit: usize) -> io::Result<Vec<u8>>;
-    /// A new, empty file in place of any of that name, to be written from its start.
+    /// Creates an empty file for writing. Replaces a file of that name.
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// An existing file, to be written at its end.
+    /// Opens an existing file to write at its end.
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>>;
-    /// Writes over bytes of a file, and makes all of the file durable.
+    /// Overwrites bytes of a file and makes the whole file durable.
     fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()>;
-    /// Renames, in place of any file of the new name. Open files stay open.
+    /// Renames a file. Replaces a file of the new name. Open files stay open.
     fn rename(&self, from: &str, to: &str) -> io::Result<()>;
-    /// Removes a file.
     fn remove(&self, name: &str) -> io::Result<()>;
     /// Makes creations, renames and removals durable.
     fn sync_folder(&self) -> io::Result<()>;
@@ -39,64 +38,60 @@ pub trait Disk: Send + Sync + 'static {
 
 /// A file open for writing at its end.
 pub trait DiskFile: Send {
-    /// Appends all of it. After an error some of it may be there.
+    /// Appends all bytes. After an error some of them may be in the file.
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
-    /// Makes what was written durable.
+    /// Makes the written bytes durable.
     fn sync(&mut self) -> io::Result<()>;
-    /// Cuts the file to a length.
     fn truncate(&mut self, length: u64) -> io::Result<()>;
 }
 
 const LOCK: &str = "lock";
 
-/// Rights of the folder.
 const FOLDER_MODE: u32 = 0o700;
-/// Rights of a file.
 const FILE_MODE: u32 = 0o600;
-/// What others have of any rights.
+/// The rights of group and others.
 const OF_OTHERS: u32 = 0o077;
 /// Everybody may write.
 const OPEN_TO_ALL: u32 = 0o002;
-/// A folder that many users share, such as `/tmp`: its rights must not change.
+/// The mark of a folder that many users share, such as `/tmp`. Its rights must not change.
 const STICKY: u32 = 0o1000;
 /// Opens no link, and does not wait for the other end of a pipe.
 const PLAIN: i32 = OFlags::NOFOLLOW.union(OFlags::NONBLOCK).bits() as i32;
 
 /// A folder of the file system, locked against other processes as long as this value lives.
 #[derive(Debug)]
-pub struct Folder {
-    place: Place,
+pub(super) struct DiskFolder {
+    folder: OwnedFolder,
     _lock: File,
 }
 
-/// A folder, and whose it is.
 #[derive(Debug)]
-struct Place {
+struct OwnedFolder {
     path: PathBuf,
     owner: u32,
 }
 
-/// Why a folder could not be had.
+/// Why a folder could not be opened.
 #[derive(Debug)]
 pub(super) enum FolderError {
-    /// Another store has it; its process id if that is known.
+    /// Another store has the folder. Its process id, if known.
     Locked(Option<u32>),
     /// The folder, or a file in it.
     Io(PathBuf, io::Error),
 }
 
-impl Folder {
-    /// Makes the folder if it is not there, closes it to others, and locks it.
+impl DiskFolder {
+    /// Creates the folder if it does not exist, closes it to other users and locks it.
     pub(super) fn open(path: &Path) -> Result<Self, FolderError> {
         let failed = |error| FolderError::Io(path.to_owned(), error);
         make(path).map_err(failed)?;
         let owner = fs::metadata(path).map_err(failed)?.uid();
-        let place = Place { path: path.to_owned(), owner };
-        place.close_to_others().map_err(failed)?;
+        let folder = OwnedFolder { path: path.to_owned(), owner };
+        folder.close_to_others().map_err(failed)?;
         let failed = |error| FolderError::Io(path.join(LOCK), error);
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE);
-        let mut lock = place.open(LOCK, &mut options).map_err(failed)?;
+        let mut lock = folder.open(LOCK, &mut options).map_err(failed)?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(Errno::WOULDBLOCK) => {
@@ -106,14 +101,14 @@ impl Folder {
             }
             Err(error) => return Err(failed(error.into())),
         }
-        // Only said to the next one who comes: not worth failing for.
+        // The process id is only for the error message of another process, so a failure does not matter.
         let _ = lock.set_len(0).and_then(|()| writeln!(lock, "{}", std::process::id()));
-        place.close_files_to_others().map_err(|error| FolderError::Io(path.to_owned(), error))?;
-        Ok(Self { place, _lock: lock })
+        folder.close_files_to_others().map_err(|error| FolderError::Io(path.to_owned(), error))?;
+        Ok(Self { folder, _lock: lock })
     }
 }
 
-/// Makes the folder if it is not there, and its name durable.
+/// Creates the folder if it does not exist, and makes its name durable.
 fn make(path: &Path) -> io::Result<()> {
     let is_there = |folder: &&Path| folder.as_os_str().is_empty() || folder.is_dir();
     let new = path.ancestors().take_while(|folder| !is_there(folder)).count();
@@ -125,13 +120,14 @@ fn make(path: &Path) -> io::Result<()> {
     if new == 0
         && let Some(parent) = whole.parent()
     {
-        // Whoever made the folder may have ended before it did this. Not every user may read what it lies in.
+        // The process that created the folder may have ended before the sync. An error does not matter, because not every
+        // user may read the parent folder.
         let _ = sync_folder(parent);
     }
     Ok(())
 }
 
-impl Place {
+impl OwnedFolder {
     fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -142,8 +138,8 @@ impl Place {
         names.collect()
     }
 
-    /// Gives the folder the rights 700, with a line in the log. A folder that belongs to another user or holds other files keeps
-    /// its rights; it is refused if everybody may write into it.
+    /// Gives the folder the rights 700 and logs that. A folder that belongs to another user or holds other files keeps its
+    /// rights; it is refused if everybody may write into it.
     fn close_to_others(&self) -> io::Result<()> {
         let found = fs::metadata(&self.path)?;
         let (path, mode) = (self.path.display(), found.mode() & 0o7777);
@@ -155,7 +151,7 @@ impl Place {
             match fs::set_permissions(&self.path, Permissions::from_mode(FOLDER_MODE)) {
                 Ok(()) => {
                     log::warn!(
-                        "{path}: had the rights {mode:o}; has {FOLDER_MODE:o} now, since it holds the data"
+                        "{path}: the rights were {mode:o} and are {FOLDER_MODE:o} now, because the folder holds the data"
                     );
                     return Ok(());
                 }
@@ -168,19 +164,19 @@ impl Place {
             None => format!("it belongs to user {}", found.uid()),
         };
         if mode & OPEN_TO_ALL != 0 {
-            let advice = "name a folder that only the store uses, such as a new one inside it, in registry.embedded.dir";
+            let advice = "set registry.embedded.dir to a folder that only the store uses, such as a new folder in this one";
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 format!("every user may replace the data in it (rights {mode:o}), and {why}; {advice}"),
             ));
         }
         log::warn!(
-            "{path}: keeps the rights {mode:o}, since {why}; the files of the store are closed to others"
+            "{path}: the rights stay {mode:o}, because {why}; other users cannot read the store's files"
         );
         Ok(())
     }
 
-    /// Gives the files the rights 600. It passes over links and files of other users, which [`Place::open`] refuses.
+    /// Gives the files the rights 600. Leaves out links and files of other users, which [`OwnedFolder::open`] refuses.
     fn close_files_to_others(&self) -> io::Result<()> {
         let own = rustix::process::geteuid().as_raw();
         let mut closed = 0;
@@ -194,7 +190,7 @@ impl Place {
         }
         if closed > 0 {
             log::warn!(
-                "{}: {closed} files were open to others; they have the rights {FILE_MODE:o} now",
+                "{}: other users could read {closed} files; their rights are {FILE_MODE:o} now",
                 self.path.display()
             );
         }
@@ -206,7 +202,7 @@ impl Place {
         let file = options.custom_flags(PLAIN).open(self.file(name)).map_err(|error| {
             let is_link = error.raw_os_error() == Some(Errno::LOOP.raw_os_error());
             if is_link {
-                refused("is a link, and the store follows none; put the file in its place")
+                refused("is a link, and the store follows no links; replace it with the file")
             } else {
                 error
             }
@@ -217,13 +213,13 @@ impl Place {
 
     fn judge(&self, found: &Metadata) -> io::Result<()> {
         if !found.is_file() {
-            return Err(refused("is no plain file; move it away"));
+            return Err(refused("is not a plain file; move it away"));
         }
         let own = rustix::process::geteuid().as_raw();
         if ![own, self.owner].contains(&found.uid()) {
             return Err(refused(&format!(
-                "belongs to user {}, neither to this process' user ({own}) nor to the folder's; give it to its user if you \
-                 trust it",
+                "belongs to user {}, not to this process's user ({own}) or the folder's owner; if you trust the file, give it to \
+                 the folder's owner",
                 found.uid()
             )));
         }
@@ -235,7 +231,7 @@ fn refused(why: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, why)
 }
 
-/// Whether a store has made a file of this name, or a file system has.
+/// Whether a store or a file system creates files of this name.
 fn is_of_a_store(name: &str) -> bool {
     [LOCK, "identity", "lost+found"].contains(&name)
         || name.starts_with("log-")
@@ -243,21 +239,21 @@ fn is_of_a_store(name: &str) -> bool {
         || name.ends_with(".unfinished")
 }
 
-impl Disk for Folder {
+impl Disk for DiskFolder {
     fn path(&self, name: &str) -> PathBuf {
-        self.place.file(name)
+        self.folder.file(name)
     }
 
     fn list(&self) -> io::Result<Vec<String>> {
-        self.place.names()
+        self.folder.names()
     }
 
     fn length(&self, name: &str) -> io::Result<u64> {
-        Ok(self.place.open(name, OpenOptions::new().read(true))?.metadata()?.len())
+        Ok(self.folder.open(name, OpenOptions::new().read(true))?.metadata()?.len())
     }
 
     fn read(&self, name: &str, offset: u64, limit: usize) -> io::Result<Vec<u8>> {
-        let mut file = self.place.open(name, OpenOptions::new().read(true))?;
+        let mut file = self.folder.open(name, OpenOptions::new().read(true))?;
         file.seek(SeekFrom::Start(offset))?;
         let rest = file.metadata()?.len().saturating_sub(offset);
         let mut bytes = Vec::with_capacity(usize::try_from(rest).unwrap_or(limit).min(limit));
@@ -266,21 +262,22 @@ impl Disk for Folder {
     }
 
     fn create(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        // Removed first: a file left by a crash may be shared with a backup made by hard links.
+        // A file left by a crash may be a hard link that a backup shares, so it is removed and not overwritten.
         match fs::remove_file(self.path(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let file = self.place.open(name, OpenOptions::new().append(true).create_new(true).mode(FILE_MODE))?;
+        let file =
+            self.folder.open(name, OpenOptions::new().append(true).create_new(true).mode(FILE_MODE))?;
         Ok(Box::new(file))
     }
 
     fn append(&self, name: &str) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(self.place.open(name, OpenOptions::new().append(true))?))
+        Ok(Box::new(self.folder.open(name, OpenOptions::new().append(true))?))
     }
 
     fn rewrite(&self, name: &str, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        let mut file = self.place.open(name, OpenOptions::new().write(true))?;
+        let mut file = self.folder.open(name, OpenOptions::new().write(true))?;
         file.seek(SeekFrom::Start(offset))?;
         Write::write_all(&mut file, bytes)?;
         file.sync_data()
@@ -295,7 +292,7 @@ impl Disk for Folder {
     }
 
     fn sync_folder(&self) -> io::Result<()> {
-        sync_folder(&self.place.path)
+        sync_folder(&self.folder.path)
     }
 }
 

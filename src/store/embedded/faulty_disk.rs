@@ -1,30 +1,25 @@
-//! A test double: a disk in memory that fails on demand, for tests of the store and of what is built on it: no space, failing
-//! syncs, held syncs, power cuts. It models what a file system promises: bytes are durable after a sync of the file, names after a
-//! sync of the folder.
+//! A test double: a disk in memory that fails on demand: no space, failing syncs, held syncs, power cuts. It models what a file
+//! system guarantees: bytes are durable after a sync of the file, names after a sync of the folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex, MutexGuard};
 
 use super::disk::{Disk, DiskFile};
 
-/// The disk; clones are the same disk.
+/// Clones are the same disk.
 #[derive(Clone, Debug, Default)]
-pub struct FaultyDisk(Arc<Shared>);
+pub struct FaultyDisk(Arc<(Mutex<DiskState>, Condvar)>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct State {
+struct DiskState {
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
-    files: BTreeMap<u64, Contents>,
+    files: BTreeMap<u64, FileState>,
     next_file: u64,
     space: Option<usize>,
     fail_sync: bool,
@@ -36,20 +31,20 @@ struct State {
 }
 
 #[derive(Clone, Debug, Default)]
-struct Contents {
+struct FileState {
     bytes: Vec<u8>,
-    /// How much of it a power cut leaves for sure.
+    /// The bytes that a power cut always leaves.
     durable: usize,
-    /// What a sync failed to write: the kernel takes it for written from then on, and no later sync writes it.
+    /// The bytes that a sync failed to write. The kernel takes them for written from then on, and no later sync writes them.
     lost: Range<usize>,
 }
 
 /// What fails from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Nothing, and all held syncs go on.
+pub enum DiskFault {
+    /// Nothing fails, and all held syncs go on.
     None,
-    /// After so many more bytes the disk is full: a write stores what fits, then fails.
+    /// The disk is full after this many more bytes. A write stores what fits, then fails.
     NoSpaceAfter(usize),
     /// Writes fail with an I/O error, storing half.
     Writes,
@@ -67,32 +62,36 @@ impl FaultyDisk {
         Self::default()
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with(state: DiskState) -> Self {
+        Self(Arc::new((Mutex::new(state), Condvar::new())))
     }
 
-    /// Replaces the present fault.
-    pub fn fail(&self, fault: Fault) {
+    fn state(&self) -> MutexGuard<'_, DiskState> {
+        self.0.0.lock()
+    }
+
+    /// Replaces the current fault.
+    pub fn fail(&self, fault: DiskFault) {
         let mut state = self.state();
-        state.space = if let Fault::NoSpaceAfter(bytes) = fault { Some(bytes) } else { None };
-        state.fail_write = matches!(fault, Fault::Writes | Fault::WritesAndTruncations);
-        state.fail_truncate = fault == Fault::WritesAndTruncations;
-        state.fail_sync = fault == Fault::Syncs;
-        state.hold_syncs = fault == Fault::HoldSyncs;
-        self.0.changed.notify_all();
+        state.space = if let DiskFault::NoSpaceAfter(bytes) = fault { Some(bytes) } else { None };
+        state.fail_write = matches!(fault, DiskFault::Writes | DiskFault::WritesAndTruncations);
+        state.fail_truncate = fault == DiskFault::WritesAndTruncations;
+        state.fail_sync = fault == DiskFault::Syncs;
+        state.hold_syncs = fault == DiskFault::HoldSyncs;
+        self.0.1.notify_all();
     }
 
-    /// How many syncs of files were finished.
+    /// Number of finished syncs of files.
     pub fn syncs(&self) -> u64 {
         self.state().syncs
     }
 
-    /// How many syncs wait because of [`Fault::HoldSyncs`].
+    /// Number of syncs that wait because of [`DiskFault::HoldSyncs`].
     pub fn syncs_held(&self) -> u64 {
         self.state().syncs_held
     }
 
-    /// What a power cut now leaves: durable names and bytes, and of the bytes not yet durable the first `kept` of each file.
+    /// The disk after a power cut now: durable names and bytes, and the first `kept` bytes of each file that are not durable.
     pub fn after_power_cut(&self, kept: usize) -> Self {
         let state = self.state();
         let named = |(_, id): (&String, &u64)| {
@@ -104,34 +103,33 @@ impl FaultyDisk {
                 .enumerate()
                 .filter(|(at, _)| contents.lost.contains(at))
                 .for_each(|(_, byte)| *byte = 0);
-            Some((*id, Contents { bytes, durable: left, lost: 0..0 }))
+            Some((*id, FileState { bytes, durable: left, lost: 0..0 }))
         };
         let names = state.durable_names.clone();
         let files = names.iter().filter_map(named).collect();
-        let left = State {
+        let next_file = state.next_file;
+        Self::with(DiskState {
             durable_names: names.clone(),
             names,
             files,
-            next_file: state.next_file,
-            ..State::default()
-        };
-        Self(Arc::new(Shared { state: Mutex::new(left), changed: Condvar::new() }))
+            next_file,
+            ..DiskState::default()
+        })
     }
 
-    /// What the next process finds if this one is killed now: all as it is, and no more of it durable than before.
+    /// The disk after the process is killed now: unchanged, and nothing more is durable than before.
     pub fn after_kill(&self) -> Self {
         let state = self.state();
-        let left = State {
+        Self::with(DiskState {
             names: state.names.clone(),
             durable_names: state.durable_names.clone(),
             files: state.files.clone(),
             next_file: state.next_file,
-            ..State::default()
-        };
-        Self(Arc::new(Shared { state: Mutex::new(left), changed: Condvar::new() }))
+            ..DiskState::default()
+        })
     }
 
-    /// A copy of the disk as it is, all of it durable.
+    /// A copy of the disk. All of it is durable.
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         let state = self.state();
@@ -144,27 +142,26 @@ impl FaultyDisk {
         copy
     }
 
-    /// The bytes of a file; none if it is not there.
     pub fn contents(&self, name: &str) -> Option<Vec<u8>> {
         let state = self.state();
         let contents = state.files.get(state.names.get(name)?)?;
         Some(contents.bytes.clone())
     }
 
-    /// Puts a file of these bytes, durable.
+    /// Creates or replaces a file and makes it durable.
     pub fn set_contents(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state();
         let id = state.new_file();
-        state.files.insert(id, Contents { durable: bytes.len(), bytes, lost: 0..0 });
+        state.files.insert(id, FileState { durable: bytes.len(), bytes, lost: 0..0 });
         state.names.insert(name.to_owned(), id);
         state.durable_names.insert(name.to_owned(), id);
     }
 }
 
-impl State {
+impl DiskState {
     fn new_file(&mut self) -> u64 {
         self.next_file += 1;
-        self.files.insert(self.next_file, Contents::default());
+        self.files.insert(self.next_file, FileState::default());
         self.next_file
     }
 
@@ -172,7 +169,7 @@ impl State {
         self.names.get(name).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    fn contents(&mut self, id: u64) -> io::Result<&mut Contents> {
+    fn contents(&mut self, id: u64) -> io::Result<&mut FileState> {
         self.files.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 }
@@ -247,7 +244,7 @@ impl Disk for FaultyDisk {
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.state();
         state.durable_names = state.names.clone();
-        // What has no name any more is gone.
+        // Files without a name are gone.
         let named: BTreeSet<u64> = state.names.values().copied().collect();
         state.files.retain(|id, _| named.contains(id));
         Ok(())
@@ -284,7 +281,7 @@ impl DiskFile for FaultyFile {
         let mut state = self.disk.state();
         state.syncs_held += 1;
         while state.hold_syncs {
-            state = self.disk.0.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+            self.disk.0.1.wait(&mut state);
         }
         state.syncs_held -= 1;
         if state.fail_sync {

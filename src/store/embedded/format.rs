@@ -1,4 +1,4 @@
-//! How files look: headers, checksummed frames, and the two kinds of frame contents (groups of the log, blocks of a
+//! The format of the files: headers, frames with checksums, and the two kinds of payload (groups of the log, blocks of a
 //! snapshot). Pure: bytes in, bytes out. Numbers are little-endian; counts and lengths are LEB128.
 //!
 //! ```text
@@ -6,16 +6,16 @@
 //! header   magic[8] format:u32 store id[16] number:u64 crc32:u32
 //! frame    length:u32 crc32:u32 number:u64 payload[length]
 //! ```
-//! A frame's checksum covers the file's magic, the store's id, the number and the payload, so that a frame of another
-//! store, another kind of file or another place is not taken for one of this.
+//! A frame's checksum covers the file's magic, the store's id, the number and the payload. So a frame of another store,
+//! another kind of file or another place is not accepted.
 
 use std::num::NonZeroI64;
 use std::sync::Arc;
 
 use super::super::port::{LeaseId, Revision};
-use super::item::{Item, Value};
+use super::item::{Item, ItemValue};
 use super::key::KeyText;
-use super::keyspace::{Keyspace, Step};
+use super::keyspace::{Keyspace, KeyspaceStep};
 
 /// The format this version writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -23,21 +23,20 @@ pub(super) const FORMAT: u32 = 1;
 pub(super) const HEADER: usize = 40;
 pub(super) const FRAME_HEADER: usize = 16;
 
-/// Written at creation and carried by every file of a store.
+/// Random, chosen when the store is created. Every file of the store has it.
 pub(super) type StoreId = [u8; 16];
 
-/// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Says which store lives here; a header only.
+pub(super) enum FileKind {
+    /// Only a header with the store's id.
     Identity,
-    /// A segment of the log; its number is that of its first group.
+    /// A segment of the log. Its number is the number of its first group.
     Log,
-    /// A snapshot; its number is that of the last group it holds.
+    /// Its number is the number of the last group it holds.
     Snapshot,
 }
 
-impl Kind {
+impl FileKind {
     fn magic(self) -> &'static [u8; 8] {
         match self {
             Self::Identity => b"scstore\n",
@@ -47,23 +46,21 @@ impl Kind {
     }
 }
 
-/// A file's header, read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Header {
+pub(super) struct FileHeader {
     pub store: StoreId,
     pub number: u64,
 }
 
-/// What is wrong with a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BadHeader {
-    /// Not a file of this kind, or damaged.
+    /// Damaged, or of another kind of file.
     Damaged,
-    /// Of another format.
+    /// Written in another format.
     Format(u32),
 }
 
-pub(super) fn header(kind: Kind, header: Header) -> Vec<u8> {
+pub(super) fn header(kind: FileKind, header: FileHeader) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(HEADER);
     bytes.extend_from_slice(kind.magic());
     bytes.extend_from_slice(&FORMAT.to_le_bytes());
@@ -73,12 +70,12 @@ pub(super) fn header(kind: Kind, header: Header) -> Vec<u8> {
     bytes
 }
 
-pub(super) fn read_header(kind: Kind, bytes: &[u8]) -> Result<Header, BadHeader> {
+pub(super) fn read_header(kind: FileKind, bytes: &[u8]) -> Result<FileHeader, BadHeader> {
     let mut reader = Reader(bytes);
     if reader.take(8) != Some(kind.magic()) {
         return Err(BadHeader::Damaged);
     }
-    // Before the checksum: another format may end its header elsewhere.
+    // Checked before the checksum, because the header of another format may have another length.
     match reader.array().map(u32::from_le_bytes) {
         Some(FORMAT) => {}
         Some(format) => return Err(BadHeader::Format(format)),
@@ -90,7 +87,7 @@ pub(super) fn read_header(kind: Kind, bytes: &[u8]) -> Result<Header, BadHeader>
         ((Some(store), Some(number), Some(checksum)), Some(covered))
             if crc32fast::hash(covered) == checksum =>
         {
-            Ok(Header { store, number })
+            Ok(FileHeader { store, number })
         }
         _ => Err(BadHeader::Damaged),
     }
@@ -101,7 +98,7 @@ pub(super) fn read_header(kind: Kind, bytes: &[u8]) -> Result<Header, BadHeader>
 pub(super) struct Seal(crc32fast::Hasher);
 
 impl Seal {
-    pub(super) fn new(kind: Kind, store: StoreId) -> Self {
+    pub(super) fn new(kind: FileKind, store: StoreId) -> Self {
         let mut hasher = crc32fast::Hasher::new();
         hasher.update(kind.magic());
         hasher.update(&store);
@@ -115,7 +112,7 @@ impl Seal {
         hasher.finalize()
     }
 
-    /// Starts a frame in an empty buffer; the payload is appended by the caller.
+    /// Clears the buffer and starts a frame. The caller appends the payload.
     pub(super) fn start(frame: &mut Vec<u8>) {
         frame.clear();
         frame.resize(FRAME_HEADER, 0);
@@ -126,13 +123,12 @@ impl Seal {
         let (header, payload) = frame.split_at_mut_checked(FRAME_HEADER)?;
         let length = u32::try_from(payload.len()).ok()?;
         let checksum = self.checksum(number, payload);
-        for (space, byte) in header.iter_mut().zip(frame_header(length, checksum, number)) {
-            *space = byte;
-        }
+        let fields = [&length.to_le_bytes()[..], &checksum.to_le_bytes(), &number.to_le_bytes()];
+        header.copy_from_slice(&fields.concat());
         Some(())
     }
 
-    /// Whether a frame starts here, is whole, and carries this number or up to `above` more; its whole length.
+    /// The length of the frame that starts here, if it is whole and its number is between `number` and `number + above`.
     pub(super) fn check(&self, bytes: &[u8], number: u64, above: u64) -> Option<usize> {
         let mut reader = Reader(bytes);
         let length = u32::from_le_bytes(reader.array()?);
@@ -147,28 +143,24 @@ impl Seal {
     }
 }
 
-fn frame_header(length: u32, checksum: u32, number: u64) -> impl Iterator<Item = u8> {
-    length.to_le_bytes().into_iter().chain(checksum.to_le_bytes()).chain(number.to_le_bytes())
-}
-
-// A group: the revision before it, then records. Each record starts with one of these.
+// A group has the revision before it, then records. Each record starts with one of these bytes.
 const NEXT_REVISION: u8 = 1;
 const PUT: u8 = 2;
 const PUT_LEASED: u8 = 3;
 const DELETE: u8 = 4;
 
-/// Appends what steps did to the keys. The end of a lease needs no record: its keys' deletions are there, and a lease
-/// without keys does not outlive the process.
+/// Appends the changes of keys. The end of a lease needs no record: the deletions of its keys have theirs, and a lease without
+/// keys does not outlive the process.
 pub(super) fn encode_group(
     out: &mut Vec<u8>,
     revision_before: Revision,
-    steps: &[Step],
+    steps: &[KeyspaceStep],
     ttl: impl Fn(LeaseId) -> i64,
 ) {
     out.extend_from_slice(&revision_before.to_le_bytes());
     let mut current = revision_before;
     for step in steps {
-        let Step::Key { revision, before, after } = step else { continue };
+        let KeyspaceStep::Key { revision, before, after } = step else { continue };
         while current < *revision {
             current += 1;
             out.push(NEXT_REVISION);
@@ -192,7 +184,7 @@ pub(super) fn encode_group(
     }
 }
 
-/// Does a group again. The error says what is wrong with it, though its checksum was right.
+/// Does a group again. The error says what was expected; it means that a group with a valid checksum is wrong.
 pub(super) fn replay_group(payload: &[u8], keyspace: &mut Keyspace) -> Result<(), &'static str> {
     let mut reader = Reader(payload);
     let mut revision = reader.array().map(Revision::from_le_bytes).ok_or("a revision")?;
@@ -221,12 +213,11 @@ pub(super) fn replay_group(payload: &[u8], keyspace: &mut Keyspace) -> Result<()
     Ok(())
 }
 
-// A block of a snapshot: one of these, then its contents.
+// A block of a snapshot has one of these bytes, then its contents.
 const LEASES: u8 = 1;
 const ITEMS: u8 = 2;
 const END: u8 = 3;
 
-/// Appends a block of leases.
 pub(super) fn encode_leases(out: &mut Vec<u8>, leases: &[(LeaseId, i64)]) {
     out.push(LEASES);
     for (lease, ttl_seconds) in leases {
@@ -235,7 +226,7 @@ pub(super) fn encode_leases(out: &mut Vec<u8>, leases: &[(LeaseId, i64)]) {
     }
 }
 
-/// Appends items to a block, each key as what it shares with the one before and the rest.
+/// Appends items to a block. A key is stored as the number of bytes it shares with the key before it, and the rest.
 #[derive(Debug)]
 pub(super) struct ItemsEncoder {
     key: Vec<u8>,
@@ -263,21 +254,20 @@ impl ItemsEncoder {
     }
 }
 
-/// Appends the last block.
+/// Appends the last block of a snapshot.
 pub(super) fn encode_end(out: &mut Vec<u8>, revision: Revision, items: usize) {
     out.push(END);
     out.extend_from_slice(&revision.to_le_bytes());
     put_varint(out, items as u64);
 }
 
-/// What a block was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Block {
     Contents,
     End,
 }
 
-/// Takes a block over. The error says what was expected.
+/// Adds a block to the keyspace. The error says what was expected.
 pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Block, &'static str> {
     let mut reader = Reader(payload);
     match reader.byte() {
@@ -315,7 +305,7 @@ fn load_items(mut reader: Reader<'_>, keyspace: &mut Keyspace) -> Option<()> {
         let text = std::str::from_utf8(&key).ok()?;
         let item = Item {
             key: KeyText::new(text, previous.as_deref().map(|item| &item.key)),
-            value: Value::new(reader.bytes()?),
+            value: ItemValue::new(reader.bytes()?),
             lease: NonZeroI64::new(i64::from_le_bytes(reader.array()?)),
             create_revision: reader.signed()?,
             mod_revision: reader.signed()?,
@@ -344,7 +334,7 @@ fn put_key(out: &mut Vec<u8>, key: &KeyText) {
     key.append_to(out);
 }
 
-/// Takes bytes off the front; `None` where there are too few.
+/// Takes bytes off the front. `None`: there are too few bytes.
 struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
@@ -413,24 +403,24 @@ mod tests {
 
     #[test]
     fn a_header_is_known_by_every_byte() {
-        let good = header(Kind::Log, Header { store: STORE, number: 9 });
+        let good = header(FileKind::Log, FileHeader { store: STORE, number: 9 });
         assert_eq!(good.len(), HEADER);
-        assert_eq!(read_header(Kind::Log, &good), Ok(Header { store: STORE, number: 9 }));
-        assert_eq!(read_header(Kind::Snapshot, &good), Err(BadHeader::Damaged));
+        assert_eq!(read_header(FileKind::Log, &good), Ok(FileHeader { store: STORE, number: 9 }));
+        assert_eq!(read_header(FileKind::Snapshot, &good), Err(BadHeader::Damaged));
         for at in 0..HEADER {
             let mut bad = good.clone();
             bad[at] ^= 1;
-            assert!(read_header(Kind::Log, &bad).is_err(), "byte {at}");
-            assert!(read_header(Kind::Log, &good[..at]).is_err(), "cut at {at}");
+            assert!(read_header(FileKind::Log, &bad).is_err(), "byte {at}");
+            assert!(read_header(FileKind::Log, &good[..at]).is_err(), "cut at {at}");
         }
         let mut newer = good;
         newer[8] = 2;
-        assert_eq!(read_header(Kind::Log, &newer), Err(BadHeader::Format(2)));
+        assert_eq!(read_header(FileKind::Log, &newer), Err(BadHeader::Format(2)));
     }
 
     #[test]
     fn a_frame_is_known_by_every_byte() {
-        let seal = Seal::new(Kind::Log, STORE);
+        let seal = Seal::new(FileKind::Log, STORE);
         let mut frame = Vec::new();
         Seal::start(&mut frame);
         frame.extend_from_slice(b"payload");
@@ -438,8 +428,8 @@ mod tests {
         assert_eq!(seal.check(&frame, 5, 0), Some(frame.len()));
         assert_eq!(seal.check(&frame, 3, 10), Some(frame.len()), "a range of numbers");
         assert_eq!(seal.check(&frame, 4, 0), None, "another place");
-        assert_eq!(Seal::new(Kind::Snapshot, STORE).check(&frame, 5, 0), None, "another kind");
-        assert_eq!(Seal::new(Kind::Log, [8; 16]).check(&frame, 5, 0), None, "another store");
+        assert_eq!(Seal::new(FileKind::Snapshot, STORE).check(&frame, 5, 0), None, "another kind");
+        assert_eq!(Seal::new(FileKind::Log, [8; 16]).check(&frame, 5, 0), None, "another store");
         for at in 0..frame.len() {
             let mut bad = frame.clone();
             bad[at] ^= 1;

@@ -1,18 +1,19 @@
-//! The watch: a bounded history of what was published, which every watcher reads at its own pace. There is no queue for
-//! each watcher: one that falls behind the history has to list again, and nobody ever waits for a watcher.
+//! The watch: a bounded history of the published changes, which every watcher reads at its own pace. A watcher has no queue.
+//! If it falls behind the history it has to list again, so nobody ever waits for a watcher.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::super::port::{Event, Revision, WatchBatch, WatchError};
 use super::item::Item;
 use super::key::KeyText;
-use super::keyspace::{Step, Steps};
+use super::keyspace::{KeyspaceStep, Steps};
 
-/// What readers may know: only what is on disk.
+/// The revisions that readers may see: they are on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Published {
     pub revision: Revision,
@@ -59,68 +60,66 @@ impl Change {
     }
 }
 
-/// The changes of one group, in order; whole revisions.
+/// The changes of one committed group, in order: whole revisions.
 #[derive(Debug)]
-struct Group {
+struct HistoryGroup {
     changes: Vec<Change>,
     last: Revision,
     weight: usize,
 }
 
-/// How much history is kept; what comes first counts.
+/// The limits of the history.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Bounds {
     pub events: usize,
-    /// By estimate, and as if the values were kept for the history alone.
+    /// An estimate that counts values in full, although the history shares them with the keyspace.
     pub bytes: usize,
 }
 
 #[derive(Debug)]
-struct Kept {
-    groups: VecDeque<Arc<Group>>,
+struct KeptHistory {
+    groups: VecDeque<Arc<HistoryGroup>>,
     events: usize,
     bytes: usize,
-    /// Events up to this revision are no longer all there.
+    /// Some events up to this revision are dropped.
     dropped: Revision,
 }
 
-/// The recent past.
 #[derive(Debug)]
 pub(super) struct History {
-    kept: Mutex<Kept>,
+    kept: Mutex<KeptHistory>,
     bounds: Bounds,
 }
 
 impl History {
-    /// Knows nothing up to a revision.
+    /// A history without the events up to and including `dropped`.
     pub(super) fn new(bounds: Bounds, dropped: Revision) -> Self {
-        let kept = Kept { groups: VecDeque::new(), events: 0, bytes: 0, dropped };
+        let kept = KeptHistory { groups: VecDeque::new(), events: 0, bytes: 0, dropped };
         Self { kept: Mutex::new(kept), bounds }
     }
 
-    /// Adds what was written. Answers the last revision that touched the registry, if one did.
+    /// Adds the steps of a group. Returns the last revision that changed a key of the registry.
     pub(super) fn push(&self, steps: &mut Steps) -> Option<Revision> {
         let mut changes = Vec::with_capacity(steps.len());
-        let (mut weight, mut registry) = (0, None);
+        let mut weight = 0;
         for step in steps.drain(..) {
             let change = match step {
-                Step::Key { after: Some(item), .. } => Change::Put(item),
-                Step::Key { before: Some(item), revision, .. } => {
+                KeyspaceStep::Key { after: Some(item), .. } => Change::Put(item),
+                KeyspaceStep::Key { before: Some(item), revision, .. } => {
                     Change::Delete(Box::new((item.key.clone(), revision)))
                 }
-                Step::Key { .. } | Step::LeaseEnded(_) => continue,
+                KeyspaceStep::Key { .. } | KeyspaceStep::LeaseEnded(_) => continue,
             };
             weight += change.weight();
             changes.push(change);
         }
         let last = changes.last()?.revision();
-        if let Some(change) = changes.iter().rev().find(|change| change.key().starts_with(REGISTRY)) {
-            registry = Some(change.revision());
-        }
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let registry = changes.iter().rev().find(|change: &&Change| change.key().starts_with(REGISTRY));
+        let registry = registry.map(Change::revision);
+        let mut kept = self.kept.lock();
         kept.events += changes.len();
         kept.bytes += weight;
-        kept.groups.push_back(Arc::new(Group { changes, last, weight }));
+        kept.groups.push_back(Arc::new(HistoryGroup { changes, last, weight }));
         let mut gone = Vec::new();
         while kept.events > self.bounds.events || kept.bytes > self.bounds.bytes {
             let Some(group) = kept.groups.pop_front() else { break };
@@ -129,15 +128,15 @@ impl History {
             kept.dropped = group.last;
             gone.push(group);
         }
-        // Freed by whoever holds them last, but not under the lock.
+        // Frees the groups after the lock is released.
         drop(kept);
         drop(gone);
         registry
     }
 
     /// Up to `limit` groups that hold events from a revision on.
-    fn since(&self, from: Revision, limit: usize) -> Result<Vec<Arc<Group>>, WatchError> {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+    fn since(&self, from: Revision, limit: usize) -> Result<Vec<Arc<HistoryGroup>>, WatchError> {
+        let kept = self.kept.lock();
         if from <= kept.dropped {
             return Err(WatchError::Compacted);
         }
@@ -145,7 +144,7 @@ impl History {
         Ok(kept.groups.iter().skip(start).take(limit).cloned().collect())
     }
 
-    /// The events below a prefix from `from` on that are ready: about [`BATCH`], whole revisions. Moves `from` past them.
+    /// The published events below a prefix from `from` on: about [`BATCH`] events, whole revisions. Moves `from` past them.
     fn ready(&self, prefix: &str, from: &mut Revision) -> Result<Option<WatchBatch>, WatchError> {
         let mut events = Vec::new();
         let mut revision = 0;
@@ -176,25 +175,25 @@ impl History {
     }
 }
 
-/// Events handed over at once, about.
+/// About the events in one batch.
 const BATCH: usize = 1_000;
 
-/// Groups taken from the history at once: the lock is held as long as it takes to clone so many pointers.
+/// Groups taken from the history at once. The lock is held while so many pointers are cloned.
 const GROUPS: usize = 64;
 
-/// A watch. `published` also tells its end: the sender goes when the store is closed.
+/// A watch. It ends when the sender of `published` is dropped, which means that the store is closed.
 pub(super) fn watch(
     history: Arc<History>,
     published: watch::Receiver<Published>,
     prefix: String,
     from: Revision,
 ) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
-    // Before revision 1 nothing ever happened.
+    // There are no events before revision 1.
     let state = Some((history, published, prefix, from.max(1)));
     stream::unfold(state, |state| async move {
         let (history, mut published, prefix, mut from) = state?;
         loop {
-            // Looks at what is published before it looks into the history, so a wake-up is never missed.
+            // Marks the published revision as seen before it reads the history, so it never misses a wake-up.
             let ready = match published.has_changed() {
                 Ok(_) => {
                     published.mark_unchanged();
@@ -205,7 +204,7 @@ pub(super) fn watch(
             match ready {
                 Ok(Some(batch)) => return Some((Ok(batch), Some((history, published, prefix, from)))),
                 Ok(None) => {
-                    // An error means closed, which the next round says.
+                    // An error means that the store is closed. The next round returns that.
                     let _ = published.changed().await;
                 }
                 Err(error) => return Some((Err(error), None)),
@@ -219,10 +218,10 @@ pub(super) fn watch(
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::store::embedded::item::Value;
+    use crate::store::embedded::item::ItemValue;
 
-    fn put(key: &str, revision: Revision) -> Step {
-        let (key, value) = (KeyText::new(key, []), Value::new(b""));
+    fn put(key: &str, revision: Revision) -> KeyspaceStep {
+        let (key, value) = (KeyText::new(key, []), ItemValue::new(b""));
         let after = Arc::new(Item {
             key,
             value,
@@ -231,7 +230,7 @@ mod tests {
             version: 1,
             lease: None,
         });
-        Step::Key { revision, before: None, after: Some(after) }
+        KeyspaceStep::Key { revision, before: None, after: Some(after) }
     }
 
     fn keys(batch: &WatchBatch) -> Vec<String> {
@@ -263,7 +262,7 @@ mod tests {
         let history = History::new(Bounds { events: usize::MAX, bytes: usize::MAX }, 0);
         // Groups of three revisions, each of 150 keys.
         for group in 0..20 {
-            let mut steps: Vec<Step> =
+            let mut steps: Vec<KeyspaceStep> =
                 (0..450).map(|n| put(&format!("/a/{n}"), group * 3 + n / 150 + 1)).collect();
             history.push(&mut steps);
         }

@@ -1,6 +1,7 @@
-//! A key with its value as the store holds it: one allocation, shared by the map, the leases and the watch's history.
+//! A key with its value as the store holds it: one allocation that the keyspace, the leases and the watch's history share.
 
 use std::cmp::Ordering;
+use std::num::NonZeroI64;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,17 +10,17 @@ use equivalent::{Comparable, Equivalent};
 use super::super::port::{Entry, Key, LeaseId, Revision};
 use super::key::KeyText;
 
-/// A value. Short ones (an instance's lease key holds 19 digits) need no allocation of their own.
+/// A value. A short value needs no allocation of its own. An instance's lease key, for example, holds 19 digits.
 #[derive(Clone, Debug)]
-pub(super) enum Value {
+pub(super) enum ItemValue {
     Short { length: u8, bytes: [u8; SHORT] },
     Long(Bytes),
 }
 
 const SHORT: usize = 22;
 
-impl Value {
-    /// Copies, so that nothing larger stays alive behind it.
+impl ItemValue {
+    /// Copies the bytes, so that the value keeps no larger buffer in memory.
     pub(super) fn new(value: &[u8]) -> Self {
         let mut bytes = [0; SHORT];
         match (bytes.get_mut(..value.len()), u8::try_from(value.len())) {
@@ -46,31 +47,29 @@ impl Value {
     }
 }
 
-/// An entry of the store. Never changed: a put makes a new one. Ordered by key alone.
+/// An entry of the store. A put makes a new item and never changes one. Ordered by key alone.
 #[derive(Debug)]
 pub(super) struct Item {
     pub key: KeyText,
-    pub value: Value,
+    pub value: ItemValue,
     pub create_revision: Revision,
     pub mod_revision: Revision,
     pub version: i64,
-    pub lease: Option<LeaseNumber>,
+    /// A lease's id. Half the size of an `Option<LeaseId>`.
+    pub lease: Option<NonZeroI64>,
 }
-
-/// A lease's id without the room an `Option` of [`LeaseId`] takes.
-pub(super) type LeaseNumber = std::num::NonZeroI64;
 
 impl Item {
     pub(super) fn lease_id(&self) -> Option<LeaseId> {
         self.lease.map(|lease| LeaseId(lease.get()))
     }
 
-    /// The port's form; the key's text is made anew.
+    /// The port's form. Allocates the key's text.
     pub(super) fn to_entry(&self) -> Entry {
         self.to_entry_named(self.key.to_key())
     }
 
-    /// The port's form, with a key the caller has already.
+    /// The port's form, with the key's text that the caller has already.
     pub(super) fn to_entry_named(&self, key: Key) -> Entry {
         Entry {
             key,
@@ -82,11 +81,11 @@ impl Item {
         }
     }
 
-    /// What it takes in memory, roughly: for the bound of the history.
+    /// About the bytes it takes in memory, for the limit of the history.
     pub(super) fn weight(&self) -> usize {
         128 + match &self.value {
-            Value::Short { .. } => 0,
-            Value::Long(bytes) => bytes.len(),
+            ItemValue::Short { .. } => 0,
+            ItemValue::Long(bytes) => bytes.len(),
         }
     }
 }
@@ -111,7 +110,7 @@ impl Ord for Item {
     }
 }
 
-/// Looks an item up by its key's text.
+/// Finds an item by its key's text.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ByText<'a>(pub &'a str);
 
@@ -135,10 +134,10 @@ mod tests {
     fn values_keep_their_bytes() {
         for length in [0, 1, SHORT - 1, SHORT, SHORT + 1, 255, 256, 300, 70_000] {
             let bytes = vec![0xa5; length];
-            let value = Value::new(&bytes);
+            let value = ItemValue::new(&bytes);
             assert_eq!(value.as_slice(), bytes);
             assert_eq!(value.to_bytes(), bytes);
-            assert_eq!(matches!(value, Value::Short { .. }), length <= SHORT);
+            assert_eq!(matches!(value, ItemValue::Short { .. }), length <= SHORT);
         }
     }
 

@@ -1,5 +1,5 @@
-//! The store's state, and the one place that changes it: keys, leases and the revision, under etcd's rules. Pure: no I/O,
-//! no clock. What is done is noted in [`Steps`], from which the log's record, the watch's events and the undoing are made.
+//! The store's state (keys, leases and the revision) and all code that changes it, by etcd's rules. Pure: no I/O, no clock.
+//! Each change is recorded in [`Steps`]. The log's records, the watch's events and the undoing are made from the steps.
 
 use std::collections::VecDeque;
 use std::ops::Bound;
@@ -7,36 +7,37 @@ use std::sync::Arc;
 
 use imbl::OrdSet;
 
-use super::super::port::{Compare, Entry, Key, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome};
-use super::item::{ByText, Item, Value};
+use super::super::port::{
+    Compare, Entry, Key, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome, TxnResult,
+};
+use super::item::{ByText, Item, ItemValue};
 use super::key::KeyText;
 use super::lease::{Held, LeaseTime, Leases};
 
-/// All keys, ordered; a clone costs nothing and stays as it is.
+/// All keys, ordered. A clone costs nothing and does not change afterwards.
 ///
-/// Inner nodes of the tree may keep a replaced or deleted item alive until they are rebuilt (one for each leaf, of 5 to 16
-/// keys); see [`Keyspace::rebuild`].
+/// Inner nodes of the tree may keep a replaced or deleted item in memory until they are rebuilt: one item for each leaf of 5 to
+/// 16 keys. See [`Keyspace::rebuild`].
 pub(super) type Items = OrdSet<Arc<Item>>;
 
-/// A value is large from this length on: with one for each leaf of the tree the dead would outweigh the living.
+/// A value of at least this length is large: one dead large value for each leaf would take more memory than the living data.
 const LARGE: usize = 16 << 10;
 
-/// Keys, leases and the revision.
 #[derive(Debug)]
 pub(super) struct Keyspace {
     pub items: Items,
     pub leases: Leases,
     pub revision: Revision,
-    /// Large values were replaced or deleted since the last [`Keyspace::rebuild`].
+    /// Whether large values were replaced or deleted since the last [`Keyspace::rebuild`].
     dropped_large: bool,
 }
 
-/// Something done and not yet on disk.
+/// A change that is not yet on disk.
 #[derive(Debug)]
-pub(super) enum Step {
-    /// A key changed at a revision; at least one side is there.
+pub(super) enum KeyspaceStep {
+    /// A key changed at a revision. At least one of the items is set.
     Key { revision: Revision, before: Option<Arc<Item>>, after: Option<Arc<Item>> },
-    /// A lease ended; its keys were deleted in the steps after this.
+    /// A lease ended. The next steps delete its keys.
     LeaseEnded(Box<EndedLease>),
 }
 
@@ -46,11 +47,11 @@ pub(super) struct EndedLease {
     held: Held,
 }
 
-/// What was done since the last write to disk, in order.
-pub(super) type Steps = Vec<Step>;
+/// The changes since the last write to disk, in order.
+pub(super) type Steps = Vec<KeyspaceStep>;
 
 impl Keyspace {
-    /// Empty, at revision 1 as etcd.
+    /// Empty, at revision 1 like a new etcd.
     pub(super) fn new() -> Self {
         Self { items: Items::new(), leases: Leases::default(), revision: 1, dropped_large: false }
     }
@@ -63,8 +64,8 @@ impl Keyspace {
         below(&self.items, Bound::Included(prefix), prefix)
     }
 
-    /// Does a transaction. An error has changed nothing.
-    pub(super) fn apply(&mut self, txn: &Txn, steps: &mut Steps) -> Result<TxnOutcome, StoreError> {
+    /// Does a transaction. An error changes nothing.
+    pub(super) fn apply(&mut self, txn: &Txn, steps: &mut Steps) -> TxnResult {
         let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
         let branch = if succeeded { &txn.then } else { &txn.otherwise };
         for op in branch {
@@ -82,7 +83,9 @@ impl Keyspace {
         let mut reads = Vec::new();
         for op in branch {
             match op {
-                Op::Put { key, value, lease } => self.put(key, Value::new(value), *lease, revision, steps),
+                Op::Put { key, value, lease } => {
+                    self.put(key, ItemValue::new(value), *lease, revision, steps)
+                }
                 Op::Delete(key) => {
                     if let Some(item) = self.items.remove(&ByText(key)) {
                         self.note_deletion(item, revision, steps);
@@ -131,31 +134,31 @@ impl Keyspace {
     fn put(
         &mut self,
         key: &str,
-        value: Value,
+        value: ItemValue,
         lease: Option<LeaseId>,
         revision: Revision,
         steps: &mut Steps,
     ) {
-        // The key itself, or the one before it.
+        // The item with this key, or the item before it.
         let at = self.items.get_prev(&ByText(key));
         let before = at.filter(|item| item.key.order_text(key).is_eq()).cloned();
         let (key, create_revision, version) = match &before {
             Some(before) => (before.key.clone(), before.create_revision, before.version + 1),
             None => {
-                // A neighbour is where a key of its folder would be.
+                // If other keys have the same folder, the key before or after this one has it.
                 let next = std::iter::once_with(|| self.items.get_next(&ByText(key))).flatten();
-                let neighbours = at.into_iter().chain(next).map(|item| &item.key);
-                (KeyText::new(key, neighbours), revision, 1)
+                let neighbors = at.into_iter().chain(next).map(|item| &item.key);
+                (KeyText::new(key, neighbors), revision, 1)
             }
         };
         let lease = lease.and_then(|lease| std::num::NonZeroI64::new(lease.0));
         let after = Arc::new(Item { key, value, create_revision, mod_revision: revision, version, lease });
         self.change(before.as_ref(), Some(&after));
-        steps.push(Step::Key { revision, before, after: Some(after) });
+        steps.push(KeyspaceStep::Key { revision, before, after: Some(after) });
     }
 
-    /// Makes the tree anew if its inner nodes may keep large values alive that are no longer in it. Costs about 0.5 us a key,
-    /// so it is done with each snapshot, which costs as much: what is kept alive is then at most what the log has grown by.
+    /// Builds the tree again if its inner nodes may keep dead large values in memory. This costs about 0.5 us for each key, as
+    /// much as a snapshot, so it is done with each snapshot. The dead values are then at most as large as the log has grown.
     pub(super) fn rebuild(&mut self) {
         if std::mem::take(&mut self.dropped_large) {
             self.items = self.items.iter().cloned().collect();
@@ -163,30 +166,34 @@ impl Keyspace {
     }
 
     fn note_deletion(&mut self, item: Arc<Item>, revision: Revision, steps: &mut Steps) {
-        self.dropped_large |= item.value.as_slice().len() >= LARGE;
-        self.leases.detach(&item);
-        steps.push(Step::Key { revision, before: Some(item), after: None });
+        self.detach(&item);
+        steps.push(KeyspaceStep::Key { revision, before: Some(item), after: None });
     }
 
-    /// Ends a lease: its keys go at one revision, in key order. `false`: there is no such lease.
+    /// Notes that an item is no longer current.
+    fn detach(&mut self, item: &Arc<Item>) {
+        self.dropped_large |= item.value.as_slice().len() >= LARGE;
+        self.leases.detach(item);
+    }
+
+    /// Ends a lease and deletes its keys at one revision, in key order. `false`: the lease does not exist.
     pub(super) fn end_lease(&mut self, id: LeaseId, steps: &mut Steps) -> bool {
         let Some(held) = self.leases.remove(id) else { return false };
         let items = held.items.clone();
-        steps.push(Step::LeaseEnded(Box::new(EndedLease { id, held })));
+        steps.push(KeyspaceStep::LeaseEnded(Box::new(EndedLease { id, held })));
         if !items.is_empty() {
             self.revision += 1;
         }
         for item in items {
             self.items.remove(&item);
-            steps.push(Step::Key { revision: self.revision, before: Some(item), after: None });
+            steps.push(KeyspaceStep::Key { revision: self.revision, before: Some(item), after: None });
         }
         true
     }
 
     fn change(&mut self, before: Option<&Arc<Item>>, after: Option<&Arc<Item>>) {
         if let Some(before) = before {
-            self.dropped_large |= before.value.as_slice().len() >= LARGE;
-            self.leases.detach(before);
+            self.detach(before);
             if after.is_none() {
                 self.items.remove(before);
             }
@@ -197,14 +204,14 @@ impl Keyspace {
         }
     }
 
-    /// Undoes steps, the last first: they could not be written.
+    /// Undoes steps that could not be written, starting with the last one.
     pub(super) fn undo(&mut self, steps: &mut Steps, revision_before: Revision, now: LeaseTime) {
         while let Some(step) = steps.pop() {
             match step {
-                Step::Key { before, after, .. } => self.change(after.as_ref(), before.as_ref()),
-                Step::LeaseEnded(ended) => {
+                KeyspaceStep::Key { before, after, .. } => self.change(after.as_ref(), before.as_ref()),
+                KeyspaceStep::LeaseEnded(ended) => {
                     self.leases.put_back(ended.id, ended.held);
-                    // It may have lost its place in the schedule meanwhile.
+                    // The lease may have lost its place in the schedule.
                     self.leases.look_again(ended.id, now);
                 }
             }
@@ -212,7 +219,7 @@ impl Keyspace {
         self.revision = revision_before;
     }
 
-    /// Does again what the log says was done: a put.
+    /// Does a put of the log again.
     pub(super) fn replay_put(
         &mut self,
         key: &str,
@@ -224,20 +231,19 @@ impl Keyspace {
             self.leases.restore(id, ttl_seconds);
         }
         let mut steps = Steps::new();
-        self.put(key, Value::new(value), lease.map(|(id, _)| id), revision, &mut steps);
+        self.put(key, ItemValue::new(value), lease.map(|(id, _)| id), revision, &mut steps);
         self.revision = revision;
     }
 
-    /// Does again what the log says was done: a deletion. `false`: there was no such key.
+    /// Does a deletion of the log again. `false`: the key does not exist.
     pub(super) fn replay_deletion(&mut self, key: &str, revision: Revision) -> bool {
         let Some(item) = self.items.remove(&ByText(key)) else { return false };
-        self.dropped_large |= item.value.as_slice().len() >= LARGE;
-        self.leases.detach(&item);
+        self.detach(&item);
         self.revision = revision;
         true
     }
 
-    /// Takes an item over from a snapshot.
+    /// Adds an item of a snapshot.
     pub(super) fn restore(&mut self, item: Item) -> Arc<Item> {
         let item = Arc::new(item);
         self.change(None, Some(&item));
@@ -245,7 +251,7 @@ impl Keyspace {
     }
 }
 
-/// The items whose key starts with `prefix`, from a key on (the prefix itself, or the last one seen), in key order.
+/// The items whose key starts with `prefix`, in key order. `from` is the prefix itself, or the last key seen.
 pub(super) fn below<'a>(
     items: &'a Items,
     from: Bound<&'a str>,
@@ -255,27 +261,27 @@ pub(super) fn below<'a>(
     items.range(range).take_while(move |item| item.key.starts_with(prefix))
 }
 
-/// Up to `limit` entries below a prefix, after a key (or from the first on).
+/// Up to `limit` entries below a prefix: the first ones, or those after a key.
 pub(super) fn page(items: &Items, prefix: &str, after: Option<&str>, limit: usize) -> Vec<Entry> {
     let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
     below(items, from, prefix).take(limit).map(|item| item.to_entry()).collect()
 }
 
-/// A listing under way: pages cut from the keys as they were when it began.
-pub(super) struct Listing {
+/// A listing of the keys as they were when it began.
+pub(super) struct KeyspaceListing {
     items: Items,
-    /// The first is the one being listed.
+    /// The prefixes left. The first one is being listed.
     prefixes: VecDeque<String>,
-    /// The last key handed out below it.
+    /// The last key returned below the first prefix.
     last: Option<Key>,
 }
 
-impl Listing {
+impl KeyspaceListing {
     pub(super) fn new(items: Items, prefixes: VecDeque<String>) -> Self {
         Self { items, prefixes, last: None }
     }
 
-    /// The next entries, at most `limit`; none at the end.
+    /// The next entries, at most `limit`; `None` at the end.
     pub(super) fn next(&mut self, limit: usize) -> Option<Vec<Entry>> {
         while let Some(prefix) = self.prefixes.front() {
             let entries = page(&self.items, prefix, self.last.as_deref(), limit);
@@ -312,7 +318,7 @@ mod tests {
         let mut steps = Steps::new();
         let lease = keyspace.leases.grant(5, 0);
         assert!(keyspace.end_lease(lease, &mut steps));
-        // Its place in the schedule comes up while it is not there.
+        // Its slot in the schedule becomes due while the lease is removed.
         assert!(keyspace.leases.due(5_000, 100).is_empty());
         keyspace.undo(&mut steps, 1, 5_000);
         assert_eq!(keyspace.leases.due(6_000, 100), [lease]);
@@ -354,7 +360,7 @@ mod tests {
             let value = bytes::Bytes::from(vec![b'x'; LARGE]);
             let put = Op::Put { key: key.as_str().into(), value, lease: None };
             keyspace.apply(&Txn { then: vec![put], ..Txn::default() }, &mut Steps::new()).unwrap();
-            // Few enough for their leaves to stay, and at changing places of them.
+            // Few enough for the leaves to stay, and at different places in them.
             if n % 9 == 0 {
                 dead.push((Arc::downgrade(keyspace.find(&key).unwrap()), key));
             }

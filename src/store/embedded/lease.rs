@@ -1,8 +1,8 @@
-//! Leases: who is alive until when, and which keys go with each. Pure: time is an argument. Deletes no keys itself.
+//! Leases with their deadlines and their keys. Pure: time is an argument. It deletes no keys itself.
 //!
-//! A renewal only moves a deadline. Each lease stands in one slot of the schedule, that of a deadline it once had; when
-//! the slot comes up the lease has either ended or moves to the slot of its present deadline. So a beat costs one look-up,
-//! and what comes up together (all, some time after a start) is looked at in parts.
+//! A renewal only moves the deadline, so a heartbeat costs one lookup. Each lease is in one slot of the schedule: the slot of
+//! its deadline at the time it was put there. When the slot is due, the lease has either expired, or it moves to the slot of
+//! its current deadline. After a start all leases may become due together, so they are checked in parts.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -14,16 +14,16 @@ use super::super::port::LeaseId;
 use super::item::Item;
 use crate::clock::{Clock, Monotonic};
 
-/// The shortest and the longest TTL, seconds; etcd's.
+/// The shortest and the longest TTL, seconds, as in etcd.
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
 
-/// The width of a slot of the schedule: leases end at most this late.
+/// The width of a slot of the schedule. A lease ends at most this late.
 pub(super) const TICK: Duration = Duration::from_millis(250);
 
-/// A lease is looked at this often, however long it lives, so that a revoked one does not stay in the schedule for years.
+/// A lease is checked at least this often, so that a revoked lease with a long TTL leaves the schedule.
 const LONGEST_SLOT: Duration = Duration::from_secs(3600);
 
-/// Time as leases see it, in milliseconds: it stands still while nobody could renew them.
+/// Milliseconds of a clock that stands still while the committer takes no renewals.
 pub(super) type LeaseTime = u64;
 
 /// Turns the clock into lease time.
@@ -41,16 +41,14 @@ impl LeaseClock {
         Self { clock, last_look, stalled: Duration::ZERO, late_tolerance }
     }
 
-    /// The time now. Called at least once a [`TICK`]; if that did not happen, because the thread or the whole machine
-    /// stood still, renewals were not taken either: all deadlines move by as much (seen as time that did not pass).
+    /// The time now. The committer calls this at least once in each [`TICK`]. If it did not, because the thread or the machine
+    /// stood still, it took no renewals either. That time does not count, so all deadlines move by it.
     pub(super) fn look(&mut self) -> LeaseTime {
         let now = self.clock.monotonic();
         let late = now.saturating_sub(self.last_look).saturating_sub(TICK);
         self.last_look = now;
         if late > self.late_tolerance {
-            log::warn!(
-                "the lease clock was not looked at for {late:?} too long: all leases live longer by as much"
-            );
+            log::warn!("the embedded store stood still for {late:?}, so all leases last that much longer");
             self.stalled += late;
         }
         millis(now.saturating_sub(self.stalled))
@@ -66,11 +64,11 @@ fn millis(duration: Duration) -> u64 {
 pub(super) struct Held {
     pub ttl_seconds: i64,
     deadline: LeaseTime,
-    /// In key order: what an expiry deletes, in that order.
+    /// In key order. The end of the lease deletes them in this order.
     pub items: Attached,
 }
 
-/// The keys of a lease. Most have two, which take no allocation.
+/// The keys of a lease. Most leases have two keys, which need no allocation.
 pub(super) type Attached = SmallVec<[Arc<Item>; 2]>;
 
 /// All leases that are alive.
@@ -80,7 +78,6 @@ pub(super) struct Leases {
     schedule: BTreeMap<u64, Vec<LeaseId>>,
 }
 
-/// Moves a TTL into its bounds.
 pub(super) fn clamp_ttl(ttl_seconds: i64) -> i64 {
     ttl_seconds.clamp(*TTL_SECONDS.start(), *TTL_SECONDS.end())
 }
@@ -90,7 +87,7 @@ fn deadline(now: LeaseTime, ttl_seconds: i64) -> LeaseTime {
 }
 
 impl Leases {
-    /// A new lease. Its id is random, so that it is none of an earlier life of the store either.
+    /// Adds a lease. The id is random, so that it also differs from the ids before a restart.
     pub(super) fn grant(&mut self, ttl_seconds: i64, now: LeaseTime) -> LeaseId {
         let id = loop {
             let id = LeaseId(rand::random::<i64>() & i64::MAX);
@@ -98,16 +95,18 @@ impl Leases {
                 break id;
             }
         };
-        self.admit(id, ttl_seconds, now);
+        let deadline = deadline(now, ttl_seconds);
+        self.held.insert(id, Held { ttl_seconds, deadline, items: Attached::new() });
+        schedule(&mut self.schedule, id, deadline, now);
         id
     }
 
-    /// Adds a lease that is known from the disk, unless it is here already. [`Leases::restart`] gives it its time.
+    /// Adds a lease from the disk unless it exists already. [`Leases::restart`] sets its deadline.
     pub(super) fn restore(&mut self, id: LeaseId, ttl_seconds: i64) {
         self.held.entry(id).or_insert(Held { ttl_seconds, deadline: 0, items: Attached::new() });
     }
 
-    /// After reading from the disk: leases with keys get their full TTL, those without are forgotten.
+    /// After the files are read: gives leases with keys their full TTL, and removes leases without keys.
     pub(super) fn restart(&mut self, now: LeaseTime) {
         self.held.retain(|_, held| !held.items.is_empty());
         self.schedule.clear();
@@ -117,13 +116,7 @@ impl Leases {
         }
     }
 
-    fn admit(&mut self, id: LeaseId, ttl_seconds: i64, now: LeaseTime) {
-        let deadline = deadline(now, ttl_seconds);
-        self.held.insert(id, Held { ttl_seconds, deadline, items: Attached::new() });
-        schedule(&mut self.schedule, id, deadline, now);
-    }
-
-    /// Renews to the full TTL and answers it; `None`: no such lease.
+    /// Renews a lease to its full TTL and returns the TTL, seconds. `None`: the lease does not exist.
     pub(super) fn renew(&mut self, id: LeaseId, now: LeaseTime) -> Option<i64> {
         let held = self.held.get_mut(&id)?;
         held.deadline = deadline(now, held.ttl_seconds);
@@ -150,7 +143,7 @@ impl Leases {
         self.held.iter().map(|(id, held)| (*id, keys(held))).collect()
     }
 
-    /// Notes that an item hangs on its lease, in place of a former one of the same key.
+    /// Adds an item to its lease. Replaces an item with the same key.
     pub(super) fn attach(&mut self, item: &Arc<Item>) {
         let Some(held) = item.lease_id().and_then(|id| self.held.get_mut(&id)) else { return };
         match held.items.binary_search(item) {
@@ -163,7 +156,7 @@ impl Leases {
         }
     }
 
-    /// Notes that an item no longer hangs on its lease.
+    /// Removes an item from its lease.
     pub(super) fn detach(&mut self, item: &Arc<Item>) {
         let Some(held) = item.lease_id().and_then(|id| self.held.get_mut(&id)) else { return };
         if let Ok(at) = held.items.binary_search(item) {
@@ -171,22 +164,22 @@ impl Leases {
         }
     }
 
-    /// Takes a lease out, to be ended.
+    /// Removes a lease that ends.
     pub(super) fn remove(&mut self, id: LeaseId) -> Option<Held> {
         self.held.remove(&id)
     }
 
-    /// Puts back what [`Leases::remove`] took, because its end could not be written.
+    /// Undoes [`Leases::remove`], because the end of the lease could not be written.
     pub(super) fn put_back(&mut self, id: LeaseId, held: Held) {
         self.held.insert(id, held);
     }
 
-    /// Looks at a lease again in a while: its end could not be written.
+    /// Makes a lease due again in 1 s, because its end could not be written.
     pub(super) fn look_again(&mut self, id: LeaseId, now: LeaseTime) {
         schedule(&mut self.schedule, id, now.saturating_add(1000), now);
     }
 
-    /// Leases whose time is over, after a look at `limit` at most. Each is named once: it is ended or
+    /// Expired leases. Checks at most `limit` leases. Returns each lease once: the caller ends it, or calls
     /// [`Leases::look_again`].
     pub(super) fn due(&mut self, now: LeaseTime, limit: usize) -> Vec<LeaseId> {
         let mut due = Vec::new();
@@ -220,20 +213,20 @@ impl Leases {
         due
     }
 
-    /// Whether [`Leases::due`] has more to say at this time.
+    /// Whether [`Leases::due`] has more leases to check at this time.
     pub(super) fn is_due(&self, now: LeaseTime) -> bool {
         self.schedule.first_key_value().is_some_and(|(slot, _)| *slot <= slot_of(now))
     }
 }
 
-/// The last slot that is over.
+/// The last slot that is due.
 fn slot_of(now: LeaseTime) -> u64 {
     now / millis(TICK)
 }
 
 fn schedule(slots: &mut BTreeMap<u64, Vec<LeaseId>>, id: LeaseId, deadline: LeaseTime, now: LeaseTime) {
     let at = deadline.min(now.saturating_add(millis(LONGEST_SLOT)));
-    // The first slot that is over only after the deadline; later than the one being emptied.
+    // The first slot that is due after the deadline, but later than the slot that is being emptied.
     let slot = at.div_ceil(millis(TICK)).max(slot_of(now) + 1);
     slots.entry(slot).or_default().push(id);
 }
@@ -242,13 +235,20 @@ fn schedule(slots: &mut BTreeMap<u64, Vec<LeaseId>>, id: LeaseId, deadline: Leas
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-    use crate::store::embedded::item::Value;
+    use crate::store::embedded::item::ItemValue;
     use crate::store::embedded::key::KeyText;
 
     fn item(key: &str, lease: LeaseId) -> Arc<Item> {
         let lease = std::num::NonZeroI64::new(lease.0);
         let key = KeyText::new(key, []);
-        Arc::new(Item { key, value: Value::new(b""), create_revision: 1, mod_revision: 1, version: 1, lease })
+        Arc::new(Item {
+            key,
+            value: ItemValue::new(b""),
+            create_revision: 1,
+            mod_revision: 1,
+            version: 1,
+            lease,
+        })
     }
 
     #[test]

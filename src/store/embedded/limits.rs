@@ -1,4 +1,5 @@
-//! What a transaction may not be, whatever is stored: etcd's limits in etcd's words, so that both stores refuse the same.
+//! The limits of a transaction that do not depend on the stored data. They are etcd's limits with etcd's texts, so that both
+//! stores refuse the same transactions.
 
 use std::collections::HashSet;
 
@@ -10,10 +11,10 @@ const REQUEST_BYTES: usize = 1_572_864;
 /// etcd's `--max-txn-ops`, for compares and for each branch.
 const OPERATIONS: usize = 128;
 
-/// Roughly what etcd's encoding adds to each key and value.
+/// About the bytes that etcd's encoding adds to each key and value.
 const OVERHEAD: usize = 16;
 
-/// Checks a transaction; answers its size in bytes.
+/// Checks a transaction and returns its size in bytes.
 pub(super) fn check(txn: &Txn) -> Result<usize, StoreError> {
     for count in [txn.compares.len(), txn.then.len(), txn.otherwise.len()] {
         if count > OPERATIONS {
@@ -67,10 +68,10 @@ fn op_text(op: &Op) -> (&str, usize, Reach) {
     }
 }
 
-/// Two puts of a key, or a put of a key that is deleted too. Deleting twice is allowed, as in etcd.
+/// Whether a branch puts a key twice, or puts and deletes it. It may delete a key twice, as in etcd.
 fn writes_twice(branch: &[Op]) -> bool {
     let puts = |op: &Op| if let Op::Put { key, .. } = op { Some(key.clone()) } else { None };
-    // Nearly all transactions have two or three operations: comparing each with each needs no memory.
+    // Nearly all transactions have two or three operations. Comparing each with each needs no memory.
     if branch.len() <= 8 {
         return branch.iter().enumerate().any(|(at, op)| {
             let Op::Put { key, .. } = op else { return false };

@@ -1,22 +1,21 @@
-//! The append log: writing groups at its end, reading them back. It owns the open segment; it knows nothing of what the
-//! groups mean.
+//! The append log: writes groups at its end and reads them back. It owns the open segment and does not know what the groups
+//! mean.
 //!
-//! A group is answered only after [`Log::append`] has returned: written and synced. There is never more than one group on
-//! its way, so after a crash only the last one can be torn.
+//! [`Log::append`] returns after a group is written and synced. Only then the committer replies. It writes one group at a time,
+//! so a crash can tear only the last group.
 
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::disk::{Disk, DiskFile};
-use super::format::{FRAME_HEADER, HEADER, Header, Kind, Seal, StoreId, header};
+use super::format::{FRAME_HEADER, FileHeader, FileKind, HEADER, Seal, StoreId, header};
 
-/// What became of a group that was not written.
 #[derive(Debug)]
 pub(super) enum AppendError {
-    /// It is surely not in the log; the next one may work.
+    /// The group is certainly not in the log. The next group may succeed.
     Refused(io::Error),
-    /// Nobody knows what is on the disk: the process must end.
+    /// It is unknown what the disk holds. The process must end.
     Fatal { doing: &'static str, error: io::Error },
 }
 
@@ -35,33 +34,34 @@ pub(super) struct Log {
     seal: Seal,
     file: Box<dyn DiskFile>,
     name: String,
-    /// Bytes of the open segment that are good.
+    /// Bytes of the whole groups in the open segment, with its header.
     length: u64,
-    /// Bytes of all segments, the open one included.
+    /// Bytes of all segments, including the open one.
     total: u64,
+    /// The number of the next group.
     next: u64,
 }
 
-/// The name of the segment that starts with a group.
+/// The name of the segment whose first group has this number.
 pub(super) fn segment_name(first: u64) -> String {
     format!("log-{first:020}")
 }
 
-/// The number in a name made by [`segment_name`] and the like.
+/// The number in the name of a segment or a snapshot.
 pub(super) fn number_in(name: &str, prefix: &str) -> Option<u64> {
     let digits = name.strip_prefix(prefix)?;
     (digits.len() == 20).then(|| digits.parse().ok())?
 }
 
-/// What names end with while a file is not yet whole.
+/// The end of a file's name until the file is whole.
 pub(super) const UNFINISHED: &str = ".unfinished";
 
-/// Creates a file that consists of a header so far; it has its name only once that is durable, so a torn one is never seen.
+/// Creates a file with a header. The file gets its name after the header is durable, so no reader sees a torn file.
 pub(super) fn create_file(
     disk: &dyn Disk,
     name: &str,
-    kind: Kind,
-    contents: Header,
+    kind: FileKind,
+    contents: FileHeader,
 ) -> Result<Box<dyn DiskFile>, AppendError> {
     let unfinished = format!("{name}{UNFINISHED}");
     let begin = || {
@@ -71,7 +71,7 @@ pub(super) fn create_file(
         Ok(file)
     };
     let file = begin().map_err(AppendError::Refused)?;
-    // If this fails nobody knows whether the file is there.
+    // If this fails, it is unknown whether the file exists.
     disk.rename(&unfinished, name)
         .and_then(|()| disk.sync_folder())
         .map_err(|error| AppendError::Fatal { doing: "give a new file its name", error })?;
@@ -79,19 +79,21 @@ pub(super) fn create_file(
 }
 
 impl Log {
-    /// Starts a new segment, the first of a new log or the next of one.
+    /// Starts a new segment: the first segment of a log, or the next one.
     pub(super) fn create(disk: Arc<dyn Disk>, store: StoreId, first: u64) -> Result<Self, AppendError> {
         let name = segment_name(first);
-        let file = create_file(&*disk, &name, Kind::Log, Header { store, number: first })?;
-        let seal = Seal::new(Kind::Log, store);
+        let file = create_file(&*disk, &name, FileKind::Log, FileHeader { store, number: first })?;
+        let seal = Seal::new(FileKind::Log, store);
         let length = HEADER as u64;
         Ok(Self { disk, store, seal, file, name, length, total: length, next: first })
     }
 
-    /// Goes on with the last segment, which was read up to `length`; `next` is the number of the group to come.
+    /// Opens the last segment, which was read up to `length`. `last` is the place of its last group, and `next` the number of
+    /// the next group.
     ///
-    /// The last group is written once more. Who wrote it may have ended before it was durable; or failed to sync it, and
-    /// then the kernel takes it for written. Now it is shown, so it must be on the disk.
+    /// Writes the last group again. It may not be durable: the process that wrote it may have ended before the sync, or the
+    /// sync may have failed, after which the kernel takes the bytes for written. The store now shows the group, so it must be
+    /// on the disk.
     pub(super) fn resume(
         disk: Arc<dyn Disk>,
         store: StoreId,
@@ -106,11 +108,11 @@ impl Log {
             disk.read(&name, last.start, usize::try_from(last.end - last.start).unwrap_or(usize::MAX))?;
         let mut file = disk.append(&name)?;
         match disk.rewrite(&name, last.start, &frame) {
-            // Some file systems need room for it. Reads must go on with a full disk.
+            // Some file systems need space to overwrite. A store on a full disk must still open for reads.
             Err(error) if error.kind() == io::ErrorKind::StorageFull => file.sync()?,
             written => written?,
         }
-        Ok(Self { disk, store, seal: Seal::new(Kind::Log, store), file, name, length, total, next })
+        Ok(Self { disk, store, seal: Seal::new(FileKind::Log, store), file, name, length, total, next })
     }
 
     /// Bytes of all segments.
@@ -128,12 +130,7 @@ impl Log {
         self.next - 1
     }
 
-    /// Starts a frame for [`Log::append`].
-    pub(super) fn start(frame: &mut Vec<u8>) {
-        Seal::start(frame);
-    }
-
-    /// Writes a frame and makes it durable.
+    /// Writes a frame that [`Seal::start`] began, and makes it durable.
     pub(super) fn append(&mut self, frame: &mut [u8]) -> Result<(), AppendError> {
         if self.seal.finish(frame, self.next).is_none() {
             return Err(AppendError::Refused(io::Error::new(
@@ -142,13 +139,13 @@ impl Log {
             )));
         }
         if let Err(refused) = self.file.write_all(frame) {
-            // Some of it may be there, and later groups must follow the last good one.
+            // Part of the group may be in the file. The next group must follow the last whole group.
             self.file.truncate(self.length).and_then(|()| self.file.sync()).map_err(|error| {
                 AppendError::Fatal { doing: "cut off a group that was not fully written", error }
             })?;
             return Err(AppendError::Refused(refused));
         }
-        // After a failed sync the kernel may have dropped the pages and report success next time.
+        // After a failed sync the kernel may drop the pages, and the next sync may succeed without them.
         self.file.sync().map_err(|error| AppendError::Fatal { doing: "sync", error })?;
         self.length += frame.len() as u64;
         self.total += frame.len() as u64;
@@ -156,7 +153,7 @@ impl Log {
         Ok(())
     }
 
-    /// Starts the next segment. The former ones stay, for whoever makes a snapshot of what they hold to remove.
+    /// Starts the next segment. The earlier segments stay until a snapshot holds their groups.
     pub(super) fn rotate(&mut self) -> Result<(), AppendError> {
         let next = Self::create(self.disk.clone(), self.store, self.next)?;
         let total = self.total + next.length;
@@ -164,7 +161,7 @@ impl Log {
         Ok(())
     }
 
-    /// Notes that former segments are gone.
+    /// Call this after the earlier segments are removed.
     pub(super) fn shrink_to_open_segment(&mut self) {
         self.total = self.length;
     }
@@ -175,34 +172,32 @@ impl Log {
     }
 }
 
-/// Reads the frames of a file one after another, holding little more than one of them.
+/// Reads the frames of a file one after another. Holds little more than one frame in memory.
 pub(super) struct Frames<'a> {
     disk: &'a dyn Disk,
     name: &'a str,
     seal: Seal,
     /// The file's length.
     length: u64,
-    /// Where the frame to come starts.
+    /// Where the next frame starts in the file.
     offset: u64,
     buffer: Vec<u8>,
-    /// Where it starts in the buffer.
+    /// Where the next frame starts in the buffer.
     start: usize,
 }
 
-/// What comes next in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Next<'a> {
+pub(super) enum NextFrame<'a> {
     Payload(&'a [u8]),
     End,
-    /// What is there is no whole frame of the number expected.
+    /// The bytes are not a whole frame with the expected number.
     Bad,
 }
 
 const READ_AT_ONCE: usize = 1 << 20;
 
 impl<'a> Frames<'a> {
-    /// Starts behind the header.
-    pub(super) fn new(disk: &'a dyn Disk, name: &'a str, kind: Kind, store: StoreId) -> io::Result<Self> {
+    pub(super) fn new(disk: &'a dyn Disk, name: &'a str, kind: FileKind, store: StoreId) -> io::Result<Self> {
         let length = disk.length(name)?;
         let seal = Seal::new(kind, store);
         Ok(Self { disk, name, seal, length, offset: HEADER as u64, buffer: Vec::new(), start: 0 })
@@ -212,25 +207,24 @@ impl<'a> Frames<'a> {
         self.offset
     }
 
-    /// The frame of this number.
-    pub(super) fn next(&mut self, number: u64) -> io::Result<Next<'_>> {
+    pub(super) fn next(&mut self, number: u64) -> io::Result<NextFrame<'_>> {
         if self.offset >= self.length {
-            return Ok(Next::End);
+            return Ok(NextFrame::End);
         }
         self.fill(FRAME_HEADER)?;
         let payload = self.unread().first_chunk().map_or(0, |length| u32::from_le_bytes(*length) as usize);
         let whole = FRAME_HEADER + payload;
         if whole as u64 > self.length - self.offset {
-            return Ok(Next::Bad);
+            return Ok(NextFrame::Bad);
         }
         self.fill(whole)?;
         if self.seal.check(self.unread(), number, 0) != Some(whole) {
-            return Ok(Next::Bad);
+            return Ok(NextFrame::Bad);
         }
         self.offset += whole as u64;
         self.start += whole;
         let frame = self.buffer.get(self.start - payload..self.start).unwrap_or_default();
-        Ok(Next::Payload(frame))
+        Ok(NextFrame::Payload(frame))
     }
 
     fn unread(&self) -> &[u8] {
@@ -248,10 +242,10 @@ impl<'a> Frames<'a> {
         Ok(())
     }
 
-    /// Whether a whole frame of this number or a later one starts anywhere behind the bad one: then it is not torn, and
-    /// what was once on the disk is damaged.
+    /// Where a whole frame with this number or a later one starts after the bad frame. If there is such a frame, the file is
+    /// damaged and not only torn.
     pub(super) fn anything_valid_behind(&self, number: u64) -> io::Result<Option<u64>> {
-        // A number far above is chance.
+        // A frame with a number far above is there by chance.
         const ABOVE: u64 = 1 << 32;
         let rest = usize::try_from(self.length - self.offset).unwrap_or(usize::MAX);
         let rest = self.disk.read(self.name, self.offset, rest)?;

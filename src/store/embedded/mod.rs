@@ -1,12 +1,12 @@
 //! The embedded durable store: one machine, one process, a folder of files.
 //!
-//! Everything is in memory; the disk holds a log of what was done and now and then a snapshot of all. One thread, the
-//! committer, owns the state. Callers put commands into its bounded queue and wait for the reply; it does all that wait,
-//! writes them to the log as one group, syncs, and only then publishes and answers: **nothing is shown before it is on
-//! disk**. A failed sync ends the process, since nobody can know what the disk holds then.
+//! All data is in memory. The disk holds a log of the changes and, from time to time, a snapshot of all data. One thread, the
+//! committer, owns the state. Callers put commands into its bounded queue and wait for the reply. The committer does all
+//! waiting commands, writes their changes to the log as one group, and syncs. Only then it publishes the changes and replies:
+//! **nothing is shown before it is on disk**. A failed sync ends the process, because it is then unknown what the disk holds.
 //!
-//! One command's way: `caller` (queue) → `committer` → `command` → `keyspace` (the rules) → `log` (via `format`) →
-//! `history` (watchers) → reply. At start: `recovery`. It must not know any rule of the registry.
+//! A command passes `caller` (queue) → `committer` → `command` → `keyspace` (the rules) → `log` (via `format`) → `history`
+//! (watchers) → reply. At start, `recovery` reads the files. The store must not know any rule of the registry.
 
 mod caller;
 mod command;
@@ -40,39 +40,39 @@ use tokio::sync::{Semaphore, watch};
 use self::caller::{Caller, QUEUE_ROOM};
 use self::command::Command;
 use self::committer::Committer;
-pub use self::disk::{Disk, DiskFile};
-use self::disk::{Folder, FolderError};
+pub use self::disk::Disk;
+use self::disk::{DiskFolder, FolderError};
 use self::history::{Bounds, History, Published};
-use self::keyspace::Listing;
+use self::keyspace::KeyspaceListing;
 use self::lease::LeaseClock;
 pub use self::recovery::OpenError;
 use self::recovery::{Recovered, recover};
 use self::snapshot::Snapshots;
-use self::stats::Counters;
+use self::stats::SharedStats;
 pub use self::stats::Stats;
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnOutcome, WatchBatch,
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnResult, WatchBatch,
     WatchError,
 };
 use crate::clock::Clock;
 
-/// How a store behaves; the defaults are for production.
+/// Limits of a store. The defaults are for production.
 #[derive(Clone)]
 pub struct Options {
-    /// Events kept for watches that start in the past or lag behind. A registration is two.
+    /// Number of events kept for watches that start in the past or lag behind. A registration has two events.
     pub history_events: usize,
-    /// The same in bytes, by estimate. Most of it is shared with what is stored anyway.
+    /// Estimated bytes of these events. They share most of their bytes with the stored data.
     pub history_bytes: usize,
-    /// A snapshot is made when the log is longer than this and longer than the last snapshot, bytes.
+    /// The store makes a snapshot when the log is longer than this and longer than the last snapshot, bytes.
     pub snapshot_log_bytes: u64,
-    /// If leases were not looked at for longer than this, nobody could renew them: all deadlines move by as much. A test
-    /// that moves a manual clock in larger strides than this sets it higher.
+    /// If the committer did not check leases for longer than this, it took no renewals either, so all deadlines move by the
+    /// time missed. A test that moves a manual clock by more than this sets it higher.
     pub late_tolerance: Duration,
     /// How long a caller waits for room in the queue (64 MiB) before it gets [`Unavailable`](super::Reason::Unavailable).
     pub queue_wait: Duration,
-    /// How long a caller waits for its answer, once queued, before the outcome is called unknown.
+    /// How long a caller waits for the reply to a queued command. After that the outcome is unknown.
     pub answer_wait: Duration,
-    /// Told when nobody knows what is on the disk, and must end the process. If it returns (in tests), the store is closed.
+    /// Called when it is unknown what the disk holds. Must end the process. If it returns (in tests), the store is closed.
     pub on_fatal: Arc<dyn Fn(&str) + Send + Sync>,
 }
 
@@ -86,7 +86,7 @@ impl Default for Options {
             queue_wait: Duration::from_secs(5),
             answer_wait: Duration::from_secs(10),
             on_fatal: Arc::new(|message| {
-                ::log::error!("{message}: what the disk holds is unknown, ending the process");
+                ::log::error!("{message}; the process ends, because it is unknown what the disk holds");
                 ::log::logger().flush();
                 std::process::exit(FATAL_EXIT_CODE);
             }),
@@ -103,37 +103,36 @@ impl fmt::Debug for Options {
 /// The process's exit code after a fatal error of the disk (`EX_SOFTWARE` of sysexits).
 const FATAL_EXIT_CODE: i32 = 70;
 
-/// Entries of a page of a listing; the port's limit.
+/// Entries of a page of a listing: the port's limit.
 const PAGE: usize = 2_000;
 
-/// The embedded store. Dropping it lets the committer finish what it has; [`Store::close`] also waits for that.
+/// When the store is dropped, the committer finishes the queued commands. [`Store::close`] also waits for that.
 #[derive(Debug)]
 pub struct EmbeddedStore {
     caller: Arc<Caller>,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in a folder, which is made if it is not there, closed to other users and locked against other
-    /// processes. Blocks while it reads what is there (about 0.3 s with 100,000 instances).
+    /// Opens the store in a folder. Creates the folder if it does not exist, closes it to other users and locks it against
+    /// other processes. Blocks while it reads the files (about 0.3 s for 100,000 instances).
     pub fn open(dir: &Path, options: Options, clock: Clock) -> Result<Self, OpenError> {
-        let folder = Folder::open(dir).map_err(|error| match error {
+        let folder = DiskFolder::open(dir).map_err(|error| match error {
             FolderError::Locked(pid) => OpenError::Locked { folder: dir.to_owned(), pid },
             FolderError::Io(path, error) => OpenError::Io { path, error },
         })?;
         Self::open_on(Arc::new(folder), options, clock)
     }
 
-    /// Opens the store on a disk of the caller's.
     pub fn open_on(disk: Arc<dyn Disk>, options: Options, clock: Clock) -> Result<Self, OpenError> {
         let Recovered { mut keyspace, log, store, snapshot_length } = recover(&disk)?;
         let mut time = LeaseClock::new(clock, options.late_tolerance);
         keyspace.leases.restart(time.look());
         let revision = keyspace.revision;
-        let counters = Arc::new(Counters::default());
-        counters.note(&keyspace, &log);
-        counters.note_snapshot_length(snapshot_length);
+        let stats = SharedStats::default();
+        stats.lock().note(&keyspace, &log, false);
+        stats.lock().snapshot_bytes = snapshot_length;
         let bounds = Bounds { events: options.history_events, bytes: options.history_bytes };
-        // A new store's revision 1 has no events; of an older one's past none are kept.
+        // Revision 1 of a new store has no events. The past events of an older store are not kept.
         let dropped = if revision == 1 { 0 } else { revision };
         let history = Arc::new(History::new(bounds, dropped));
         let (publisher, published) = watch::channel(Published { revision, registry_revision: revision });
@@ -149,7 +148,7 @@ impl EmbeddedStore {
             permits: permits.clone(),
             history: history.clone(),
             published: publisher,
-            counters: counters.clone(),
+            stats: stats.clone(),
             snapshots: Snapshots::new(store, options.snapshot_log_bytes, snapshot_length),
             on_fatal: options.on_fatal.clone(),
         };
@@ -161,17 +160,16 @@ impl EmbeddedStore {
         let spawned = std::thread::Builder::new().name("store-committer".to_owned()).spawn(run);
         spawned.map_err(|error| OpenError::Io { path, error })?;
         let (queue_wait, answer_wait) = (options.queue_wait, options.answer_wait);
-        let caller = Caller { queue, permits, published, history, counters, queue_wait, answer_wait };
+        let caller = Caller { queue, permits, published, history, stats, queue_wait, answer_wait };
         Ok(Self { caller: Arc::new(caller) })
     }
 
-    /// What the store holds and has done.
     pub fn stats(&self) -> Stats {
-        self.caller.counters.read()
+        *self.caller.stats.lock()
     }
 
-    /// Looks at the clock now and returns when every lease that is over has been ended (or could not be, because the disk
-    /// is full). For tests that move the clock; a store looks by itself four times a second.
+    /// For tests that move the clock: ends all expired leases now, or tries to if the disk is full. Without this call the
+    /// store checks leases four times a second.
     pub fn poke(&self) -> BoxFuture<'static, ()> {
         let caller = self.caller.clone();
         async move {
@@ -190,7 +188,7 @@ impl Store for EmbeddedStore {
                 Ok(listed) => listed,
                 Err(unanswered) => return stream::iter([Err(unanswered.to_error())]).boxed(),
             };
-            let mut listing = Listing::new(items, prefixes);
+            let mut listing = KeyspaceListing::new(items, prefixes);
             let first = listing.next(PAGE).unwrap_or_default();
             stream::unfold(Some((listing, first)), move |state| {
                 let next = state.map(|(mut listing, entries)| {
@@ -208,7 +206,7 @@ impl Store for EmbeddedStore {
         GrantCost::Free
     }
 
-    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<TxnResult>> {
         let caller = self.caller.clone();
         async move { caller.batch(txns).await }.boxed()
     }
@@ -252,7 +250,7 @@ impl Store for EmbeddedStore {
     }
 
     fn revision(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
-        // A write is published before it is answered, so this is at least the revision of every write answered.
+        // The committer publishes a write before it replies, so this is not below the revision of any answered write.
         std::future::ready(self.caller.published().map(|published| published.revision)).boxed()
     }
 

@@ -1,5 +1,5 @@
-//! Opening a folder: from its files to the state they say, or to a sentence about what is wrong with them. Never an empty
-//! registry in place of a damaged one: only a torn end of the last segment, which was never answered to anybody, is cut.
+//! Opens a folder: reads the state from its files, or says what is wrong with them. It never opens an empty registry in place
+//! of a damaged one. It cuts only a torn end of the last segment, because no caller got a reply for that group.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,71 +7,36 @@ use std::sync::Arc;
 
 use super::disk::Disk;
 use super::format::{
-    BadHeader, Block, FORMAT, HEADER, Header, Kind, StoreId, load_block, read_header, replay_group,
+    BadHeader, Block, FORMAT, FileHeader, FileKind, HEADER, StoreId, load_block, read_header, replay_group,
 };
 use super::keyspace::Keyspace;
-use super::log::{Frames, Log, Next, UNFINISHED, create_file, number_in, segment_name};
+use super::log::{Frames, Log, NextFrame, UNFINISHED, create_file, number_in, segment_name};
 use super::snapshot::{remove_superfluous, snapshot_name};
 
 /// Why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has the folder.
     #[error("{folder}: in use by another service-center{}; stop it or choose another folder", holder(*.pid))]
-    Locked {
-        /// The folder.
-        folder: PathBuf,
-        /// Who has it, if that is known.
-        pid: Option<u32>,
-    },
-    /// The operating system refused.
+    Locked { folder: PathBuf, pid: Option<u32> },
     #[error("{path}: {error}")]
-    Io {
-        /// The file or folder.
-        path: PathBuf,
-        /// What it said.
-        error: io::Error,
-    },
-    /// Of another version.
+    Io { path: PathBuf, error: io::Error },
     #[error(
-        "{path}: written in format {found}, this version knows format {FORMAT}: start the version that wrote it, or \
+        "{path}: written in format {found}, but this version knows format {FORMAT}; start the version that wrote it, or \
          move the folder away and let the instances register again"
     )]
-    Format {
-        /// The file.
-        path: PathBuf,
-        /// Its format.
-        found: u32,
-    },
-    /// Not what was written.
+    Format { path: PathBuf, found: u32 },
     #[error(
         "{path}: damaged at byte {offset}: expected {expected}; restore the folder from a copy, or move it away and let \
          the instances register again"
     )]
-    Damaged {
-        /// The file.
-        path: PathBuf,
-        /// Where in it.
-        offset: u64,
-        /// What should have been there.
-        expected: String,
-    },
-    /// A file that the others need is not there.
+    Damaged { path: PathBuf, offset: u64, expected: String },
     #[error(
         "{path}: missing: {why}; restore the folder from a copy, or move it away and let the instances register again"
     )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-        /// What needs it.
-        why: String,
-    },
-    /// Files of two stores in one folder.
+    Missing { path: PathBuf, why: String },
+    /// The folder has files of two stores.
     #[error("{path}: belongs to another store than the rest of the folder; move it away")]
-    Foreign {
-        /// The file.
-        path: PathBuf,
-    },
+    Foreign { path: PathBuf },
 }
 
 fn holder(pid: Option<u32>) -> String {
@@ -80,19 +45,18 @@ fn holder(pid: Option<u32>) -> String {
 
 const IDENTITY: &str = "identity";
 
-/// What a folder held.
 pub(super) struct Recovered {
     pub keyspace: Keyspace,
     pub log: Log,
     pub store: StoreId,
-    /// Length of the snapshot it started from, bytes.
+    /// Length of the newest snapshot, bytes.
     pub snapshot_length: u64,
 }
 
-/// Reads a folder, or starts a new store in an empty one.
+/// Reads a folder, or creates a new store in an empty folder.
 pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     let files = Files { disk: &**disk };
-    // The names that are seen may not be durable: who made them may have ended before that.
+    // The names may not be durable: the process that created them may have ended before its sync.
     disk.sync_folder().map_err(|error| files.io("", error))?;
     let names = disk.list().map_err(|error| files.io("", error))?;
     for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
@@ -112,11 +76,11 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     }
     let Some(newest_segment) = segments.last() else { return create(disk, &files) };
     let store = if identity {
-        files.header(IDENTITY, Kind::Identity)?.store
+        files.header(IDENTITY, FileKind::Identity)?.store
     } else {
-        // The folder was begun and the machine stopped, or only logs and snapshots were copied.
+        // The machine stopped while the store was created, or only logs and snapshots were copied.
         let name = segment_name(*newest_segment);
-        let store = files.header(&name, Kind::Log)?.store;
+        let store = files.header(&name, FileKind::Log)?.store;
         files.create_identity(store)?;
         store
     };
@@ -129,7 +93,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     }
     let log = replay(disk, &files, store, &segments, snapshot, &mut keyspace)?;
     if let Some(last_group) = snapshot {
-        // The machine may have stopped while they were removed.
+        // The machine may have stopped before the snapshot had removed them.
         remove_superfluous(&**disk, last_group).map_err(|error| files.io("", error))?;
     }
     Ok(Recovered { keyspace, log, store, snapshot_length })
@@ -137,11 +101,11 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
 
 fn create(disk: &Arc<dyn Disk>, files: &Files<'_>) -> Result<Recovered, OpenError> {
     let store: StoreId = rand::random();
-    // The log first: a folder with an identity had a log.
+    // The log comes first, so that a folder with an identity but without a log is known to be damaged.
     let log =
         Log::create(disk.clone(), store, 1).map_err(|error| files.io(&segment_name(1), error.into()))?;
     files.create_identity(store)?;
-    log::info!("{}: a new store", files.path("").display());
+    log::info!("{}: created a new store", files.path("").display());
     Ok(Recovered { keyspace: Keyspace::new(), log, store, snapshot_length: 0 })
 }
 
@@ -153,8 +117,8 @@ fn replay(
     snapshot: Option<u64>,
     keyspace: &mut Keyspace,
 ) -> Result<Log, OpenError> {
-    // When a snapshot is begun the log goes on in a new segment, which is not removed before the next snapshot is done. So
-    // the segment behind the newest snapshot is there, and those before it are not needed.
+    // A snapshot starts a new segment, which stays until the next snapshot is done. So the segment after the newest snapshot
+    // exists, and the segments before it are not needed.
     let mut next = snapshot.map_or(1, |last_group| last_group + 1);
     let needed =
         segments.iter().position(|first| *first >= next).and_then(|at| segments.get(at..)).unwrap_or(&[]);
@@ -162,7 +126,7 @@ fn replay(
         return Err(match (snapshot, needed.first()) {
             (None, Some(first)) => files.missing(
                 &snapshot_name(first - 1),
-                format!("the log starts at group {first}, and there is no snapshot of what was before"),
+                format!("the log starts at group {first}, and there is no snapshot of the groups before it"),
             ),
             _ => {
                 files.missing(&segment_name(next), format!("the newest snapshot ends at group {}", next - 1))
@@ -178,7 +142,7 @@ fn replay(
                 format!("the log ends at group {} and goes on at group {first} in {name}", next - 1),
             ));
         }
-        let header = files.header(&name, Kind::Log)?;
+        let header = files.header(&name, FileKind::Log)?;
         if header.store != store {
             return Err(OpenError::Foreign { path: files.path(&name) });
         }
@@ -186,20 +150,20 @@ fn replay(
             return Err(files.damaged(&name, 0, format!("a log that starts at group {first}")));
         }
         let mut frames =
-            Frames::new(&**disk, &name, Kind::Log, store).map_err(|error| files.io(&name, error))?;
+            Frames::new(&**disk, &name, FileKind::Log, store).map_err(|error| files.io(&name, error))?;
         last = None;
         loop {
             let offset = frames.offset();
             match frames.next(next).map_err(|error| files.io(&name, error))? {
-                Next::Payload(payload) => {
+                NextFrame::Payload(payload) => {
                     replay_group(payload, keyspace).map_err(|expected| {
                         files.damaged(&name, offset, format!("{expected} in group {next}"))
                     })?;
                     next += 1;
                     last = Some(offset..frames.offset());
                 }
-                Next::End => break,
-                Next::Bad => {
+                NextFrame::End => break,
+                NextFrame::Bad => {
                     if at + 1 < needed.len() {
                         return Err(files.damaged(&name, offset, format!("group {next}")));
                     }
@@ -216,7 +180,7 @@ fn replay(
         .map_err(|error| files.io(&name, error))
 }
 
-/// Reading with errors that name the file.
+/// Reads files. Its errors name the file.
 struct Files<'a> {
     disk: &'a dyn Disk,
 }
@@ -238,7 +202,7 @@ impl Files<'_> {
         OpenError::Missing { path: self.path(name), why }
     }
 
-    fn header(&self, name: &str, kind: Kind) -> Result<Header, OpenError> {
+    fn header(&self, name: &str, kind: FileKind) -> Result<FileHeader, OpenError> {
         let bytes = self.disk.read(name, 0, HEADER).map_err(|error| self.io(name, error))?;
         read_header(kind, &bytes).map_err(|bad| match bad {
             BadHeader::Format(found) => OpenError::Format { path: self.path(name), found },
@@ -247,7 +211,7 @@ impl Files<'_> {
     }
 
     fn create_identity(&self, store: StoreId) -> Result<(), OpenError> {
-        create_file(self.disk, IDENTITY, Kind::Identity, Header { store, number: 0 })
+        create_file(self.disk, IDENTITY, FileKind::Identity, FileHeader { store, number: 0 })
             .map(drop)
             .map_err(|error| self.io(IDENTITY, error.into()))
     }
@@ -259,20 +223,20 @@ impl Files<'_> {
         keyspace: &mut Keyspace,
     ) -> Result<u64, OpenError> {
         let name = snapshot_name(last_group);
-        let header = self.header(&name, Kind::Snapshot)?;
+        let header = self.header(&name, FileKind::Snapshot)?;
         if header.store != store {
             return Err(OpenError::Foreign { path: self.path(&name) });
         }
         if header.number != last_group {
             return Err(self.damaged(&name, 0, format!("a snapshot of the groups up to {last_group}")));
         }
-        let mut frames =
-            Frames::new(self.disk, &name, Kind::Snapshot, store).map_err(|error| self.io(&name, error))?;
+        let mut frames = Frames::new(self.disk, &name, FileKind::Snapshot, store)
+            .map_err(|error| self.io(&name, error))?;
         let mut number = 0;
         loop {
             let offset = frames.offset();
             match frames.next(number).map_err(|error| self.io(&name, error))? {
-                Next::Payload(payload) => {
+                NextFrame::Payload(payload) => {
                     let block = load_block(payload, keyspace).map_err(|expected| {
                         self.damaged(&name, offset, format!("{expected} in block {number}"))
                     })?;
@@ -280,7 +244,9 @@ impl Files<'_> {
                         return Ok(frames.offset());
                     }
                 }
-                Next::Bad | Next::End => return Err(self.damaged(&name, offset, format!("block {number}"))),
+                NextFrame::Bad | NextFrame::End => {
+                    return Err(self.damaged(&name, offset, format!("block {number}")));
+                }
             }
             number += 1;
         }
@@ -291,12 +257,12 @@ impl Files<'_> {
         let behind = frames.anything_valid_behind(next).map_err(|error| self.io(name, error))?;
         if let Some(behind) = behind {
             let expected =
-                format!("group {next} (a later one is whole at byte {behind}, so this is no torn end)");
+                format!("group {next} (a later group is whole at byte {behind}, so this is not a torn end)");
             return Err(self.damaged(name, offset, expected));
         }
         log::warn!(
             "{}: cut a torn end at byte {offset}: group {next} was not fully written when the machine or the process \
-             stopped, and was answered to nobody",
+             stopped, so no caller got a reply for it",
             self.path(name).display()
         );
         let cut = || {

@@ -1,5 +1,5 @@
-//! Snapshot files: the whole state as of one group, so that the log before it can go. Written beside the committer from
-//! a clone of the state; whole or not there.
+//! Snapshot files: the whole state after one group, so that the log up to that group can be removed. A thread of its own writes
+//! a clone of the state. A snapshot gets its name when it is whole.
 
 use std::io;
 use std::sync::Arc;
@@ -8,27 +8,27 @@ use std::thread::JoinHandle;
 use super::super::port::{LeaseId, Revision};
 use super::disk::{Disk, DiskFile};
 use super::format::{
-    FRAME_HEADER, Header, ItemsEncoder, Kind, Seal, StoreId, encode_end, encode_leases, header,
+    FRAME_HEADER, FileHeader, FileKind, ItemsEncoder, Seal, StoreId, encode_end, encode_leases, header,
 };
 use super::keyspace::{Items, Keyspace};
 use super::log::{AppendError, Log, UNFINISHED, number_in};
-use super::stats::Counters;
+use super::stats::SharedStats;
 use crate::trouble::Trouble;
 
-/// Decides when a snapshot is made, and has it made on a thread of its own.
+/// Decides when to make a snapshot, and starts the thread that writes it. A snapshot starts when the log is longer than each
+/// of the three lengths, bytes.
 pub(super) struct Snapshots {
     store: StoreId,
-    /// Not before the log has so many bytes.
     least_log_bytes: u64,
-    /// The length of the last one: a log as long as that is worth a new one.
+    /// The length of the last snapshot.
     length: u64,
-    /// The last try failed: not before the log is this long.
+    /// Set after a failed try.
     not_below: u64,
     trouble: Trouble,
     running: Option<JoinHandle<io::Result<u64>>>,
 }
 
-/// After a failed try the log grows by so much before the next.
+/// After a failed try the log grows by this much before the next try, bytes.
 const RETRY_AFTER: u64 = 16 << 20;
 
 impl Snapshots {
@@ -36,21 +36,21 @@ impl Snapshots {
         Self { store, least_log_bytes, length, not_below: 0, trouble: Trouble::default(), running: None }
     }
 
-    /// Called after each group. The error is fatal.
+    /// The committer calls this after each group. An error is fatal.
     pub(super) fn maintain(
         &mut self,
         disk: &Arc<dyn Disk>,
         log: &mut Log,
         keyspace: &mut Keyspace,
-        counters: &Counters,
+        stats: &SharedStats,
     ) -> Result<(), String> {
         match &self.running {
-            Some(running) if running.is_finished() => self.finish(log, counters),
+            Some(running) if running.is_finished() => self.finish(log, stats),
             Some(_) => return Ok(()),
             None => {}
         }
         let long = log.total() > self.least_log_bytes.max(self.length).max(self.not_below);
-        // Without a group since the last one, a new segment would take the open one's name.
+        // If the open segment has no group, a new segment would have the same name.
         if !long || log.is_fresh() {
             return Ok(());
         }
@@ -65,7 +65,7 @@ impl Snapshots {
             }
         }
         keyspace.rebuild();
-        let contents = Contents {
+        let contents = SnapshotContents {
             store: self.store,
             last_group: log.last_group(),
             revision: keyspace.revision,
@@ -81,8 +81,8 @@ impl Snapshots {
         Ok(())
     }
 
-    /// Waits for a running one.
-    pub(super) fn finish(&mut self, log: &mut Log, counters: &Counters) {
+    /// Waits for a running snapshot.
+    pub(super) fn finish(&mut self, log: &mut Log, stats: &SharedStats) {
         let Some(running) = self.running.take() else { return };
         match running.join() {
             Ok(Ok(length)) => {
@@ -90,9 +90,10 @@ impl Snapshots {
                 self.not_below = 0;
                 self.trouble.is_over();
                 log.shrink_to_open_segment();
-                counters.note_snapshot_length(length);
-                counters.note_snapshot_written();
-                log::info!("{}: snapshot of {length} bytes written", log.path());
+                let mut stats = stats.lock();
+                stats.snapshot_bytes = length;
+                stats.snapshots += 1;
+                log::info!("{}: wrote a snapshot of {length} bytes", log.path());
             }
             Ok(Err(error)) => self.failed(log, &error),
             Err(_) => self.failed(log, &io::Error::other("the writing thread panicked")),
@@ -102,21 +103,17 @@ impl Snapshots {
     fn failed(&mut self, log: &Log, error: &io::Error) {
         self.not_below = log.total() + RETRY_AFTER;
         if self.trouble.fails(&error.to_string()) {
-            log::warn!(
-                "{}: the log goes on growing, since no snapshot could be written: {error}",
-                log.path()
-            );
+            log::warn!("{}: could not write a snapshot, so the log keeps growing: {error}", log.path());
         }
     }
 }
 
-/// The name of the snapshot that holds everything up to a group.
+/// The name of the snapshot that holds all groups up to this one.
 pub(super) fn snapshot_name(last_group: u64) -> String {
     format!("snapshot-{last_group:020}")
 }
 
-/// What a snapshot is made of.
-struct Contents {
+struct SnapshotContents {
     store: StoreId,
     last_group: u64,
     revision: Revision,
@@ -124,16 +121,15 @@ struct Contents {
     leases: Vec<(LeaseId, i64)>,
 }
 
-/// Bytes of a block; also how much is written at once.
+/// Bytes of a block, and of one write.
 const BLOCK: usize = 256 << 10;
 
-/// Writes a snapshot, then removes what it makes superfluous: segments of groups it holds, and older snapshots.
-/// Answers its length in bytes.
-fn write(disk: &Arc<dyn Disk>, contents: &Contents) -> io::Result<u64> {
+/// Writes a snapshot, then removes the segments of the groups it holds, and older snapshots. Returns its length in bytes.
+fn write(disk: &Arc<dyn Disk>, contents: &SnapshotContents) -> io::Result<u64> {
     let name = snapshot_name(contents.last_group);
     let unfinished = format!("{name}{UNFINISHED}");
     let length = write_blocks(disk.create(&unfinished)?, contents).inspect_err(|_| {
-        // Gives the space back. What stays is removed when the store is opened.
+        // Frees the space. If this fails, the next start removes the file.
         let _ = disk.remove(&unfinished);
     })?;
     disk.rename(&unfinished, &name)?;
@@ -142,9 +138,9 @@ fn write(disk: &Arc<dyn Disk>, contents: &Contents) -> io::Result<u64> {
     Ok(length)
 }
 
-fn write_blocks(mut file: Box<dyn DiskFile>, contents: &Contents) -> io::Result<u64> {
-    let seal = Seal::new(Kind::Snapshot, contents.store);
-    let start = header(Kind::Snapshot, Header { store: contents.store, number: contents.last_group });
+fn write_blocks(mut file: Box<dyn DiskFile>, contents: &SnapshotContents) -> io::Result<u64> {
+    let seal = Seal::new(FileKind::Snapshot, contents.store);
+    let start = header(FileKind::Snapshot, FileHeader { store: contents.store, number: contents.last_group });
     file.write_all(&start)?;
     let mut length = start.len() as u64;
     let mut number = 0;
@@ -180,8 +176,8 @@ fn write_blocks(mut file: Box<dyn DiskFile>, contents: &Contents) -> io::Result<
     Ok(length)
 }
 
-/// Removes segments that start before a snapshot ends, and older snapshots. The segment after the snapshot was started
-/// when the snapshot was begun, so the earlier ones hold nothing later.
+/// Removes segments that start before the end of a snapshot, and older snapshots. A new segment was started with the snapshot,
+/// so the earlier segments hold no later groups.
 pub(super) fn remove_superfluous(disk: &dyn Disk, last_group: u64) -> io::Result<()> {
     let superfluous = |name: &String| {
         number_in(name, "log-").is_some_and(|first| first <= last_group)

@@ -1,5 +1,6 @@
-//! Many transactions in few requests. Each is nested into one of etcd's transactions, so that its compares decide about
-//! it alone. What etcd refuses as a whole because of one (it does not say which) is halved until that one is alone.
+//! Sends many transactions in few requests. One transaction of etcd holds them as nested transactions, so that the compares of
+//! each decide only about itself. If etcd refuses a request because of one transaction, it does not say which. The request is
+//! then halved until that transaction is alone.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,31 +15,29 @@ use super::space::Space;
 use super::txn::{
     MAX_OPS, batch_outcomes, batch_request, needs, outcome, puts, request, revision, weight, width,
 };
-use crate::store::port::{Reason, StoreError, Txn, TxnOutcome};
+use crate::store::port::{Reason, StoreError, Txn, TxnOutcome, TxnResult};
 
-/// Transactions in one request. Leaves each 8 operations a list, see [`width`].
+/// Transactions in one request. This leaves each of them 8 operations in a list, see [`width`].
 const MAX_TXNS: usize = 120;
-/// Bytes in one request; etcd takes 1.5 MiB.
+/// Bytes in one request. etcd accepts 1.5 MiB.
 const MAX_BYTES: usize = 1_000_000;
-/// Requests of one call under way at once, where it does not fit into one.
+/// Concurrent requests of one call that does not fit into one request.
 const IN_FLIGHT: usize = 4;
 
 /// What all batches share. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Shared {
+pub(super) struct BatchContext {
     pub nodes: Nodes,
     pub skipped: Arc<Skipped>,
     pub space: Arc<Space>,
 }
 
-type Outcome = Result<TxnOutcome, StoreError>;
-
-/// Submits transactions that do not depend on each other; one outcome for each in order. Takes at most twice the limit
-/// of a call: what is left to halve then was not done, and is told so.
-pub(super) async fn submit(shared: Shared, txns: Vec<Txn>) -> Vec<Outcome> {
+/// Submits transactions that do not depend on each other. Returns one outcome for each, in order. Takes at most twice the limit
+/// of a call. Transactions left after that are not done, and their outcome says so.
+pub(super) async fn submit(shared: BatchContext, txns: Vec<Txn>) -> Vec<TxnResult> {
     let limit = shared.nodes.call_limit();
     let batch = Batch { shared: &shared, txns: &txns, limit, deadline: Instant::now() + limit * 2 };
-    let mut outcomes: Vec<Option<Outcome>> = txns.iter().map(|_| None).collect();
+    let mut outcomes: Vec<Option<TxnResult>> = txns.iter().map(|_| None).collect();
     let requests = requests(&txns);
     let mut answers = futures_util::stream::iter(requests.into_iter().map(|indices| batch.settle(indices)))
         .buffer_unordered(IN_FLIGHT);
@@ -58,7 +57,7 @@ pub(super) async fn submit(shared: Shared, txns: Vec<Txn>) -> Vec<Outcome> {
 /// The transactions of each request, by index.
 fn requests(txns: &[Txn]) -> Vec<Vec<usize>> {
     let mut order: Vec<usize> = (0..txns.len()).collect();
-    // One wide transaction narrows the request it is in, so the wide ones go together. Stable: equals keep their order.
+    // A wide transaction lowers the number of transactions in its request, so the wide ones go together.
     order.sort_by_key(|index| txns.get(*index).map_or(0, width) > MAX_OPS - MAX_TXNS);
     let mut requests: Vec<Vec<usize>> = Vec::new();
     let mut current: Vec<usize> = Vec::new();
@@ -84,16 +83,16 @@ fn requests(txns: &[Txn]) -> Vec<Vec<usize>> {
 }
 
 struct Batch<'a> {
-    shared: &'a Shared,
+    shared: &'a BatchContext,
     txns: &'a [Txn],
     limit: Duration,
     deadline: Instant,
 }
 
 impl Batch<'_> {
-    async fn settle(&self, indices: Vec<usize>) -> Vec<(usize, Outcome)> {
+    async fn settle(&self, indices: Vec<usize>) -> Vec<(usize, TxnResult)> {
         let mut settled = Vec::with_capacity(indices.len());
-        // In order: the left half before the right one, so that the first of two that collide wins.
+        // The first half goes before the second, so that the first of two conflicting transactions wins.
         let mut waiting = vec![indices];
         while let Some(indices) = waiting.pop() {
             match self.request(&indices).await {
@@ -112,7 +111,7 @@ impl Batch<'_> {
         settled
     }
 
-    /// How to go on after an error of all; none if it is each one's.
+    /// The two parts to try after an error of a whole request; `None` if the error is final for each transaction.
     fn parts(&self, indices: &[usize], error: &StoreError) -> Option<(Vec<usize>, Vec<usize>)> {
         let StoreError::Aborted { reason, .. } = error else { return None };
         if indices.len() < 2 {
@@ -128,7 +127,7 @@ impl Batch<'_> {
                 let (first, second) = indices.split_at(indices.len() / 2);
                 Some((first.to_vec(), second.to_vec()))
             }
-            // A full etcd still deletes: instances can go, and compaction can be made to help.
+            // A full etcd still deletes, so that instances can unregister.
             Reason::NoSpace => {
                 let needs_space = |index: &usize| self.txns.get(*index).is_some_and(puts);
                 let (full, free): (Vec<usize>, Vec<usize>) =
@@ -139,7 +138,7 @@ impl Batch<'_> {
         }
     }
 
-    /// A missing permission with the keys of which one is not permitted: etcd does not name it.
+    /// Adds the transaction's keys to the error of a missing permission, because etcd does not name the key.
     fn named(&self, index: usize, error: StoreError) -> StoreError {
         match (error, self.txns.get(index)) {
             (StoreError::Aborted { reason: Reason::Denied, message }, Some(txn)) => {
@@ -151,7 +150,7 @@ impl Batch<'_> {
     }
 
     async fn request(&self, indices: &[usize]) -> Result<Vec<TxnOutcome>, StoreError> {
-        let Shared { nodes, skipped, space } = self.shared;
+        let BatchContext { nodes, skipped, space } = self.shared;
         let limit = self.limit.min(self.deadline.saturating_duration_since(Instant::now()));
         if limit.is_zero() {
             return Err(unavailable("the time limit was reached before the transaction was submitted alone"));
@@ -185,7 +184,7 @@ impl Batch<'_> {
             count => batch_outcomes(&answer, count, skipped),
         };
         let outcomes = outcomes.ok_or_else(|| StoreError::Unknown {
-            message: format!("etcd's answer to {} transactions has another form", txns.len()),
+            message: format!("etcd's answer to {} transactions does not have the expected form", txns.len()),
         })?;
         if txns.iter().any(|txn| puts(txn)) {
             space.has_room();

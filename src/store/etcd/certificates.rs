@@ -1,4 +1,4 @@
-//! Our side of TLS with etcd, made of the files the options name, and how etcd's certificate is checked.
+//! The TLS configuration of connections to etcd, read from the files in the options, and the check of etcd's certificate.
 
 use std::sync::Arc;
 
@@ -12,10 +12,9 @@ use super::options::{ClientIdentity, OptionsError, TlsOptions, Verification};
 use crate::tls::files::FileSet;
 use crate::tls::{TlsError, pem};
 
-/// What a handshake begins with; read again when the files have changed.
+/// The configuration of a handshake. It is read again when the files have changed.
 pub(super) type Certificates = FileSet<ClientConfig>;
 
-/// Reads the files.
 pub(super) fn open(options: &TlsOptions) -> Result<Certificates, OptionsError> {
     let TlsOptions { ca, identity, .. } = options;
     let of_identity = identity
@@ -44,13 +43,15 @@ fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
         Verification::Full => builder.with_root_certificates(roots),
         Verification::AuthorityOnly => {
             let path = options.ca.clone().unwrap_or_default();
-            let inner = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider)
+            let authority = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
                 .build()
                 .map_err(|error| TlsError::Verifier { path, error })?;
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyName(inner)))
+            let verifier = AnyName { authority: Some(authority), provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
         Verification::Nothing => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+            let verifier = AnyName { authority: None, provider };
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier))
         }
     };
     let mut config = match &options.identity {
@@ -69,9 +70,13 @@ fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
     Ok(config)
 }
 
-/// Checks everything but the name.
+/// Does not check the name in etcd's certificate. Checks the rest if there is an authority. It always checks that the other
+/// side holds the certificate's key.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+struct AnyName {
+    authority: Option<Arc<WebPkiServerVerifier>>,
+    provider: Arc<CryptoProvider>,
+}
 
 impl ServerCertVerifier for AnyName {
     fn verify_server_cert(
@@ -82,8 +87,9 @@ impl ServerCertVerifier for AnyName {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        // The name is the last thing looked at, so this error means that the signatures and the dates were good.
-        match self.0.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+        let Some(authority) = &self.authority else { return Ok(ServerCertVerified::assertion()) };
+        // The name is checked last, so this error means that the signatures and the dates are valid.
+        match authority.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
             )) => Ok(ServerCertVerified::assertion()),
@@ -97,46 +103,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls12_signature(message, certificate, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0.verify_tls13_signature(message, certificate, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
-    }
-}
-
-/// Checks only that the other side holds the key of the certificate it shows.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
@@ -146,11 +113,11 @@ impl ServerCertVerifier for Anyone {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
+        let algorithms = &self.provider.signature_verification_algorithms;
         rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

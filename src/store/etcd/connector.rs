@@ -1,16 +1,17 @@
-//! Connections to etcd: TCP, TLS where the endpoint asks for it, and the gRPC channel above them. Every time limit of
-//! connecting lies here, so that a connection that cannot be made is known as such: nothing was sent.
+//! Connections to etcd: TCP, TLS for `https` endpoints, and the gRPC channel. All time limits of connecting are here, so that a
+//! failed connection is known as such: nothing was sent.
 
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -24,44 +25,36 @@ use super::options::OptionsError;
 use crate::config::{EtcdEndpoint, Scheme};
 use crate::tls::files::Reload;
 
-/// Pings on a connection with open streams. etcd's server ends a connection that pings more often than each 5 s, or
-/// while no stream is open, so this is a last resort only: what must be noticed sooner has a time limit of its own
-/// (calls, renewals) or asks for a sign of life within its stream (watches).
+/// Pings on a connection with open streams. etcd ends a connection that pings more often than every 5 s, or without an open
+/// stream. So pings are only the last resort: calls and renewals have their own time limits, and watches ask for progress.
 const PING_EVERY: Duration = Duration::from_secs(10);
 const PING_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// One stream's receive window, and a connection's. The default of 64 KiB makes a page of a listing wait for many
-/// round trips.
+/// The receive windows of a stream and of a connection, bytes. With the default of 64 KiB a page of a listing needs many round
+/// trips.
 const STREAM_WINDOW: u32 = 2 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
 
-/// An address of a name that has not connected after this long is not waited for any more before the next one is tried
-/// beside it (RFC 8305).
+/// If an address of a name has not connected after this long, the next address is tried concurrently (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
-/// Addresses of a name that are tried.
+/// The most addresses of a name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
 /// Makes channels to one endpoint. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Connector(Arc<Inner>);
+pub(super) struct Connector(Arc<ConnectorState>);
 
-struct Inner {
+struct ConnectorState {
     endpoint: EtcdEndpoint,
     tls: Option<(Arc<Certificates>, ServerName<'static>)>,
     limit: Duration,
-    /// Why the other side ended the last connection before it answered anything.
+    /// Why the other side ended the last connection before it answered.
     refusal: Mutex<Option<String>>,
 }
 
-impl Inner {
-    fn refusal(&self) -> MutexGuard<'_, Option<String>> {
-        self.refusal.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 impl Connector {
-    /// `certificates` are needed by an endpoint with `https`; `server_name` is what etcd's certificate must bear if it is
-    /// not the endpoint's host.
+    /// An `https` endpoint needs `certificates`. `server_name` is the name in etcd's certificate if it is not the endpoint's
+    /// host.
     pub fn new(
         endpoint: EtcdEndpoint,
         certificates: Option<&Arc<Certificates>>,
@@ -72,7 +65,7 @@ impl Connector {
             (Scheme::Http, _) => None,
             (Scheme::Https, None) => {
                 return Err(OptionsError(format!(
-                    "{endpoint}: https needs certificates, and none are given"
+                    "{endpoint}: https needs certificates, but none are configured"
                 )));
             }
             (Scheme::Https, Some(certificates)) => {
@@ -82,27 +75,27 @@ impl Connector {
                 Some((Arc::clone(certificates), name))
             }
         };
-        Ok(Self(Arc::new(Inner { endpoint, tls, limit, refusal: Mutex::default() })))
+        Ok(Self(Arc::new(ConnectorState { endpoint, tls, limit, refusal: Mutex::default() })))
     }
 
     pub fn endpoint(&self) -> &EtcdEndpoint {
         &self.0.endpoint
     }
 
-    /// What is known beyond these words of why a request failed. In TLS 1.3 a client takes the handshake for done before the
-    /// server has seen its certificate, so a refusal comes later, and the request learns only that the connection has ended.
+    /// Why the connection was refused, if that is known, else `words`. In TLS 1.3 a client considers the handshake done before
+    /// the server has seen its certificate. A refusal comes later, and the request learns only that the connection has ended.
     pub fn explained(&self, words: String) -> String {
-        self.0.refusal().clone().unwrap_or(words)
+        self.0.refusal.lock().clone().unwrap_or(words)
     }
 
-    /// A channel with a connection of its own, made when first used and again after it is lost. Must be called within
-    /// the runtime that is to drive it.
+    /// A channel with a connection of its own. It connects when it is first used, and again after the connection is lost. Must
+    /// be called within the runtime that drives it.
     pub fn channel(&self) -> Result<Channel, OptionsError> {
-        let Inner { endpoint, .. } = &*self.0;
+        let ConnectorState { endpoint, .. } = &*self.0;
         let bad = |error: &dyn std::fmt::Display| OptionsError(format!("{endpoint}: {error}"));
         let origin: Uri = endpoint.to_string().parse().map_err(|error| bad(&error))?;
-        // The connector does TLS itself (tonic's has no way to leave the host name unchecked), so for tonic the
-        // endpoint is a plain one; `origin` puts the right scheme into the requests.
+        // The connector does TLS itself, because tonic cannot leave the host name unchecked. So tonic sees a plain endpoint, and
+        // `origin` puts the right scheme into the requests.
         let plain = EtcdEndpoint { scheme: Scheme::Http, ..endpoint.clone() };
         let channel = Endpoint::from_shared(plain.to_string())
             .map_err(|error| bad(&error))?
@@ -115,11 +108,11 @@ impl Connector {
         Ok(channel.connect_with_connector_lazy(self.clone()))
     }
 
-    async fn connect(self) -> io::Result<TokioIo<Connection>> {
-        let Inner { endpoint, tls, limit, .. } = &*self.0;
+    async fn connect(self) -> io::Result<TokioIo<EtcdConnection>> {
+        let ConnectorState { endpoint, tls, limit, .. } = &*self.0;
         let named = |error: io::Error| {
-            // It is another matter now.
-            *self.0.refusal() = None;
+            // The refusal of an earlier connection does not explain this error.
+            *self.0.refusal.lock() = None;
             io::Error::new(error.kind(), format!("connect {endpoint}: {}", words(&error)))
         };
         let tls = match tls {
@@ -150,9 +143,11 @@ impl Connector {
             first_of(&alternating(addresses), *limit, attempt).await
         };
         match tokio::time::timeout(*limit, connected).await {
-            Ok(Ok(stream)) => {
-                Ok(TokioIo::new(Connection { stream, connector: Arc::clone(&self.0), has_answered: false }))
-            }
+            Ok(Ok(stream)) => Ok(TokioIo::new(EtcdConnection {
+                stream,
+                connector: Arc::clone(&self.0),
+                has_answered: false,
+            })),
             Ok(Err(error)) => Err(named(error)),
             Err(_) => {
                 let waited = format!("no connection within {limit:?}");
@@ -162,7 +157,7 @@ impl Connector {
     }
 }
 
-/// Servers that do not speak TLS end the connection when they are spoken to in it.
+/// A server that does not speak TLS ends the connection in the handshake.
 fn ended_in_handshake(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => {
@@ -173,8 +168,8 @@ fn ended_in_handshake(error: io::Error) -> io::Error {
     }
 }
 
-/// The addresses of a name in the order they are tried: as the system gives them, but IPv4 and IPv6 in turn, since where
-/// one of the two does not work, all its addresses fail.
+/// The addresses of a name in the order they are tried: the system's order, but IPv4 and IPv6 in turn, because if one of them
+/// does not work, all its addresses fail.
 fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     let mut addresses = addresses.peekable();
     let is_v6 = addresses.peek().is_some_and(SocketAddr::is_ipv6);
@@ -187,8 +182,8 @@ fn alternating(addresses: impl Iterator<Item = SocketAddr>) -> Vec<SocketAddr> {
     order
 }
 
-/// The connection to the address that is the first to answer. The next address is tried when one failed, or after a moment:
-/// one that drops packets does not fail. All begin within the limit.
+/// The connection to the first address that answers. The next address is tried after a failure, or after a delay, because an
+/// address that drops packets does not fail. All attempts begin within the limit.
 async fn first_of<T, Fut: Future<Output = io::Result<T>>>(
     addresses: &[SocketAddr],
     limit: Duration,
@@ -231,19 +226,18 @@ fn all_failed(mut failures: Vec<(SocketAddr, io::Error)>) -> io::Error {
     }
 }
 
-/// Either kind of stream.
 trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
-/// A stream that remembers why the other side ended it without an answer.
-pub(super) struct Connection {
+/// A connection that records why the other side ended it without an answer.
+pub(super) struct EtcdConnection {
     stream: Box<dyn Duplex>,
-    connector: Arc<Inner>,
+    connector: Arc<ConnectorState>,
     has_answered: bool,
 }
 
-impl Connection {
-    /// It has ended, with an error or without one.
+impl EtcdConnection {
+    /// Call this when the connection has ended, with or without an error.
     fn has_ended(&mut self, error: Option<&io::Error>) {
         let words = match self.connector.tls {
             _ if self.has_answered => None,
@@ -253,12 +247,12 @@ impl Connection {
             }
         };
         if let Some(words) = words {
-            *self.connector.refusal() = Some(format!("connect {}: {words}", self.connector.endpoint));
+            *self.connector.refusal.lock() = Some(format!("connect {}: {words}", self.connector.endpoint));
         }
     }
 
-    /// What came of a write. That nothing can be written any more does not say why: the reason may wait to be read, or be
-    /// about to arrive, and is waited for.
+    /// The result of a write. An error of a write does not say why the connection has ended. The reason can be read, or is about
+    /// to arrive, so this waits for it.
     fn written<T>(&mut self, context: &mut Context<'_>, written: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         let Poll::Ready(Err(error)) = &written else { return written };
         if self.has_answered || self.connector.tls.is_none() {
@@ -275,7 +269,7 @@ impl Connection {
     }
 }
 
-impl AsyncRead for Connection {
+impl AsyncRead for EtcdConnection {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -286,7 +280,7 @@ impl AsyncRead for Connection {
         match &read {
             Poll::Ready(Ok(())) if buffer.filled().len() > before => {
                 if !std::mem::replace(&mut self.has_answered, true) {
-                    *self.connector.refusal() = None;
+                    *self.connector.refusal.lock() = None;
                 }
             }
             Poll::Ready(Ok(())) => self.has_ended(None),
@@ -297,7 +291,7 @@ impl AsyncRead for Connection {
     }
 }
 
-impl AsyncWrite for Connection {
+impl AsyncWrite for EtcdConnection {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -331,7 +325,7 @@ impl AsyncWrite for Connection {
 }
 
 impl Service<Uri> for Connector {
-    type Response = TokioIo<Connection>;
+    type Response = TokioIo<EtcdConnection>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 
@@ -347,8 +341,6 @@ impl Service<Uri> for Connector {
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
-    use std::sync::Mutex;
-
     use tokio::net::{TcpListener, TcpSocket};
 
     use super::*;
@@ -376,21 +368,15 @@ mod tests {
         assert_eq!(alternating(many).len(), MAX_ADDRESSES);
     }
 
-    /// An address that takes no connection and refuses none: its queue is full, so the system drops what comes. What is
-    /// returned keeps it so.
-    async fn black_hole() -> (SocketAddr, impl Drop) {
+    /// An address that neither accepts nor refuses connections: its queue is full, so the system drops all packets. The second
+    /// value keeps it so.
+    async fn black_hole() -> (SocketAddr, impl Sized) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let listener = socket.listen(0).unwrap();
         let address = listener.local_addr().unwrap();
         let queued = std::net::TcpStream::connect(address).unwrap();
-        (address, Kept(listener, queued))
-    }
-
-    struct Kept<A, B>(A, B);
-
-    impl<A, B> Drop for Kept<A, B> {
-        fn drop(&mut self) {}
+        (address, (listener, queued))
     }
 
     #[tokio::test]
@@ -403,13 +389,13 @@ mod tests {
         };
         let (answered, begun) = (good.local_addr().unwrap(), Mutex::new(Vec::new()));
         let attempt = |address| {
-            begun.lock().unwrap().push(address);
+            begun.lock().push(address);
             TcpStream::connect(address)
         };
         let all = [silent, refused, answered];
         let connected = first_of(&all, PATIENCE, attempt).await.unwrap();
         assert_eq!(connected.peer_addr().unwrap(), answered);
-        assert_eq!(*begun.lock().unwrap(), all);
+        assert_eq!(*begun.lock(), all);
     }
 
     #[tokio::test]
@@ -418,11 +404,11 @@ mod tests {
         let all = [good.local_addr().unwrap(), "127.0.0.1:1".parse().unwrap()];
         let begun = Mutex::new(0);
         let attempt = |address| {
-            *begun.lock().unwrap() += 1;
+            *begun.lock() += 1;
             std::future::ready(Ok::<SocketAddr, io::Error>(address))
         };
         assert_eq!(first_of(&all, PATIENCE, attempt).await.unwrap(), all[0]);
-        assert_eq!(*begun.lock().unwrap(), 1);
+        assert_eq!(*begun.lock(), 1);
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! From what etcd or the transport says to what surely or maybe happened. The texts are those of etcd 3.4 and later.
+//! Turns errors of etcd and of the connection into failures that say whether the request may have been done. The texts are
+//! those of etcd 3.4 and later.
 
 use std::error::Error;
 
@@ -7,23 +8,23 @@ use tonic::{Code, Status};
 
 use crate::store::port::{Reason, StoreError};
 
-/// What one attempt at one node came to.
+/// Why one attempt at one node failed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// It never left, or the node turned it away before doing anything: another node may be tried.
+    /// The request was not sent, or the node refused it before it did anything. Another node may be tried.
     NotSent(String),
-    /// etcd looked at it and said no.
+    /// etcd refused the request.
     Refused { reason: Reason, message: String },
-    /// The token is not known (any more): authenticate, then try again.
+    /// etcd does not know the token. Authenticate, then try again.
     StaleToken(String),
-    /// It may have been done.
+    /// The request may have been done.
     Unsettled(String),
-    /// It was done, but the answer is longer than we take.
+    /// The request was done, but its answer is over [`super::nodes::LARGEST_ANSWER`].
     AnswerTooLarge(String),
 }
 
 impl Failure {
-    /// For something that writes.
+    /// The error of a call that writes.
     pub fn of_write(self) -> StoreError {
         match self {
             Failure::NotSent(message) => unavailable(message),
@@ -33,7 +34,7 @@ impl Failure {
         }
     }
 
-    /// For something that only reads: nothing can have been written.
+    /// The error of a call that only reads, so it has certainly written nothing.
     pub fn of_read(self) -> StoreError {
         match self {
             Failure::Unsettled(message) => unavailable(message),
@@ -54,7 +55,7 @@ pub(super) fn closed() -> StoreError {
 pub(super) fn of_client(error: etcd_client::Error) -> Failure {
     match error {
         etcd_client::Error::GRpcStatus(status) => of_status(&status),
-        // Raised by the client itself before anything is sent.
+        // The client returns this before it sends anything.
         etcd_client::Error::InvalidArgs(message) => Failure::Refused { reason: Reason::Refused, message },
         other => match never_sent(&other) {
             Some(why) => Failure::NotSent(why),
@@ -75,9 +76,9 @@ pub(super) fn of_status(status: &Status) -> Failure {
         "etcdserver: too many operations in txn request" => return refused(Reason::TooManyOps),
         "etcdserver: duplicate key given in txn request" => return refused(Reason::DuplicateKey),
         "etcdserver: mvcc: database space exceeded" => return refused(Reason::NoSpace),
-        // Said before the proposal is made: too much waits to be applied.
+        // etcd returns this before it proposes the request, if too many requests wait to be applied.
         "etcdserver: too many requests" => return refused(Reason::Unavailable),
-        // Each request of ours demands a leader, and the node looks before it does anything.
+        // Each request of this store demands a leader, and the node checks that first.
         "etcdserver: no leader" | "etcdserver: rpc not supported for learner" => {
             return Failure::NotSent(text.to_owned());
         }
@@ -96,11 +97,11 @@ pub(super) fn of_status(status: &Status) -> Failure {
         return Failure::AnswerTooLarge(text.to_owned());
     }
     match status.code() {
-        // gRPC's own limit lies 512 KiB above etcd's and is met first by what is much too large.
+        // gRPC's own limit is 512 KiB above etcd's limit. A much larger request exceeds it first.
         Code::ResourceExhausted if text.contains("larger than max") => refused(Reason::TooLarge),
         Code::Unauthenticated => Failure::StaleToken(text.to_owned()),
         Code::PermissionDenied => refused(Reason::Denied),
-        // etcd's checks of a request, made before it is proposed or as it is applied, when all of it is refused.
+        // etcd checks a request before it proposes it, or when it applies it, and then refuses all of it.
         Code::InvalidArgument
         | Code::FailedPrecondition
         | Code::NotFound
@@ -108,12 +109,12 @@ pub(super) fn of_status(status: &Status) -> Failure {
         | Code::OutOfRange
         | Code::Unimplemented
         | Code::DataLoss => refused(Reason::Refused),
-        // "request timed out", "leader changed", "server stopped", a stream that broke: the proposal may yet commit.
+        // "request timed out", "leader changed", "server stopped", or a broken stream: the proposal may still commit.
         _ => Failure::Unsettled(words(status)),
     }
 }
 
-/// What etcd, or the way to it, says: of a status made of an error on this side the words that tell most.
+/// The message of an error and its causes, without repetitions.
 pub(super) fn words(error: &(dyn Error + 'static)) -> String {
     if let Some(said) = tls_words(error) {
         return said;
@@ -125,7 +126,7 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
             Some(status) => status.message().to_owned(),
             None => error.to_string(),
         };
-        // Says only that there is a cause.
+        // This text says only that there is a cause.
         let is_empty = text == "transport error" && error.source().is_some();
         if !is_empty && !texts.iter().any(|known| known.contains(&text)) {
             texts.push(text);
@@ -134,7 +135,7 @@ pub(super) fn words(error: &(dyn Error + 'static)) -> String {
     texts.join(": ")
 }
 
-/// An error and its causes, the one that an I/O error was made of included.
+/// An error and its causes, including the error inside an I/O error.
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let cause = |error: &&'a (dyn Error + 'static)| -> Option<&'a (dyn Error + 'static)> {
         let error: &'a (dyn Error + 'static) = *error;
@@ -146,7 +147,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), cause)
 }
 
-/// What an alert means for whoever set TLS up; none if there was none.
+/// What a TLS alert means for the operator; `None` if there was no alert.
 pub(super) fn alert_words(error: &(dyn Error + 'static)) -> Option<String> {
     let alert = alert(error)?;
     let meaning = match alert.as_str() {
@@ -154,14 +155,14 @@ pub(super) fn alert_words(error: &(dyn Error + 'static)) -> Option<String> {
         "CertificateExpired" => "etcd says that our certificate is expired",
         "UnknownCA" | "UnknownCa" => "etcd does not know the CA of our certificate",
         name if ABOUT_OUR_CERTIFICATE.contains(&name) => {
-            "etcd demands a client certificate, and takes none that was sent"
+            "etcd demands a client certificate, and does not accept the one that was sent"
         }
-        _ => "etcd broke off the TLS handshake",
+        _ => "etcd ended the TLS handshake",
     };
     Some(format!("{meaning} (TLS alert {alert})"))
 }
 
-/// What a failure of TLS means for whoever set it up.
+/// What a failure of TLS means for the operator.
 fn tls_words(error: &(dyn Error + 'static)) -> Option<String> {
     if let Some(words) = alert_words(error) {
         return Some(words);
@@ -172,7 +173,7 @@ fn tls_words(error: &(dyn Error + 'static)) -> Option<String> {
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 "etcd's certificate is expired"
             }
-            // The latter where the authority's name is known, and its key is another.
+            // A bad signature means that an authority of the same name has another key.
             CertificateError::UnknownIssuer | CertificateError::BadSignature => {
                 "etcd's certificate is signed by no CA of registry.etcd.ssl.caFile"
             }
@@ -181,16 +182,16 @@ fn tls_words(error: &(dyn Error + 'static)) -> Option<String> {
             }
             _ => "etcd's certificate is not accepted",
         },
-        rustls::Error::InvalidMessage(_) => "it does not speak TLS (is https:// right?)",
+        rustls::Error::InvalidMessage(_) => "the server does not speak TLS (is https:// right?)",
         _ => return Some(format!("TLS: {error}")),
     };
     Some(format!("{meaning} (TLS: {error})"))
 }
 
-/// How `rustls` begins to tell of an alert.
+/// How `rustls` begins the message of an alert.
 const ALERT: &str = "received fatal alert: ";
 
-/// Alerts that end a handshake. In TLS 1.3 they come after this side took it for done, and may have sent a request.
+/// Alerts that end a handshake. In TLS 1.3 they come after this side considers the handshake done, and may have sent a request.
 const ABOUT_OUR_CERTIFICATE: [&str; 9] = [
     "CertificateRequired",
     "BadCertificate",
@@ -203,8 +204,8 @@ const ABOUT_OUR_CERTIFICATE: [&str; 9] = [
     "AccessDenied",
 ];
 
-/// The name of the alert by which the other side ended the connection. HTTP/2 keeps of an error of the connection only the
-/// text.
+/// The name of the alert with which the other side ended the connection. It is read from the text, because HTTP/2 keeps only the
+/// text of a connection's error.
 fn alert(error: &(dyn Error + 'static)) -> Option<String> {
     let name = |text: String| {
         let (_, name) = text.split_once(ALERT)?;
@@ -213,15 +214,15 @@ fn alert(error: &(dyn Error + 'static)) -> Option<String> {
     chain(error).find_map(|error| name(error.to_string()))
 }
 
-/// The words of an error that shows that etcd has read nothing: an alert by which it refused our certificate, or a
-/// connection that ended before the request was put on it (`hyper` then hands the request back).
+/// The message of an error which shows that etcd has read nothing: an alert that refuses our certificate, or a connection that
+/// ended before the request was sent (`hyper` then returns the request).
 fn never_sent(error: &(dyn Error + 'static)) -> Option<String> {
     let is_refused = alert(error).is_some_and(|alert| ABOUT_OUR_CERTIFICATE.contains(&alert.as_str()));
     let is_handed_back = || chain(error).any(|error| error.to_string() == "operation was canceled");
     (is_refused || is_handed_back()).then(|| words(error))
 }
 
-/// The words of a connection that could not be made, however deep they lie.
+/// The message of a failed connection attempt, anywhere among the causes.
 fn connect_error(status: &Status) -> Option<String> {
     let connect = chain(status).find_map(|error| error.downcast_ref::<tonic::ConnectError>())?;
     Some(connect.to_string())

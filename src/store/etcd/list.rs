@@ -1,5 +1,5 @@
-//! Listings: pages of one revision, small in number and in bytes. Two prefixes are read side by side, since etcd serves each
-//! request on one core. Of each it keeps what is left of an answer and the answer after that.
+//! Listings: pages of one revision, limited in keys and bytes. Two prefixes are read concurrently, because etcd serves each
+//! request on one core. For each prefix a listing holds the rest of one answer and the next answer.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,57 +13,57 @@ use super::entries::{Skipped, entry, prefix_end, prefix_start};
 use super::nodes::{Effect, LATE, Nodes};
 use crate::store::port::{Entry, Page, Reason, Revision, StoreError};
 
-/// Keys asked for at once. For each answer etcd walks through all keys that are left, to count them, so answers must be
-/// few: of 46,000 keys a listing by 2,000 cost etcd 0.7 s of CPU, by this many 0.4 s, and the walks grow with the square.
+/// The most keys in one request. For each answer etcd counts all keys that are left, so a listing should have few answers: for
+/// 46,000 keys etcd used 0.7 s of CPU with 2,000 keys a request, and 0.4 s with this many. The cost of the counting grows with
+/// the square of the keys.
 const MAX_KEYS: i64 = 20_000;
-/// Keys in a page that is handed on: the port's limit.
+/// Keys in a page of the port: its limit.
 const MAX_PAGE: usize = 2_000;
-/// Keys in the first page, before anything is known about their size.
+/// Keys in the first request, when the size of the values is unknown.
 const FIRST_KEYS: i64 = 250;
-/// The size pages are steered to. etcd limits a page by keys only, so it is guessed from the page before; values differ
-/// (an instance has some hundred bytes, a schema may have a megabyte).
+/// The intended bytes of an answer. etcd limits an answer only by keys, so their number is estimated from the answer before.
+/// Values differ: an instance has some hundred bytes, a schema may have a megabyte.
 const PAGE_BYTES: usize = 6 << 20;
-/// Slashes before what tells the keys of one tree apart.
+/// Slashes in the part that all keys of a tree share.
 const TREE_SLASHES: usize = 4;
-/// Prefixes read at once.
+/// Prefixes read concurrently.
 const SIDE_BY_SIDE: usize = 2;
-/// Pages made ahead of the reader.
+/// Pages read ahead of the consumer.
 pub(super) const PAGES_AHEAD: usize = 2;
 
-/// A step of a listing.
-pub(super) enum Step {
+pub(super) enum ListingStep {
     Page(Page),
     Failed(StoreError),
-    /// All pages came. A listing that ends without it was cut off.
+    /// All pages came. A listing that ends without this step was cut off.
     Done,
 }
 
-/// Lists all keys below some prefixes; ends early if nobody listens.
+/// Lists all keys below some prefixes. Ends early if nobody listens.
 pub(super) async fn list(
     nodes: Nodes,
     skipped: Arc<Skipped>,
     prefixes: Vec<String>,
     limit: Duration,
-    to: mpsc::Sender<Step>,
+    to: mpsc::Sender<ListingStep>,
 ) {
-    let listing = Listing { nodes, skipped, limit, to, has_sent: AtomicBool::new(false) };
+    let listing = EtcdListing { nodes, skipped, limit, to, has_sent: AtomicBool::new(false) };
     let end = match listing.pages(&prefixes).await {
-        Ok(()) => Step::Done,
-        Err(error) => Step::Failed(error),
+        Ok(()) => ListingStep::Done,
+        Err(error) => ListingStep::Failed(error),
     };
-    // A reader that is gone does not care.
+    // An error means that nobody listens.
     drop(listing.to.send(end).await);
 }
 
-struct Listing {
+struct EtcdListing {
     nodes: Nodes,
     skipped: Arc<Skipped>,
     limit: Duration,
-    to: mpsc::Sender<Step>,
+    to: mpsc::Sender<ListingStep>,
     has_sent: AtomicBool,
 }
 
-impl Listing {
+impl EtcdListing {
     async fn pages(&self, prefixes: &[String]) -> Result<(), StoreError> {
         let range = |prefix: &String| Range {
             start: prefix_start(prefix),
@@ -74,7 +74,7 @@ impl Listing {
         };
         let mut ranges = prefixes.iter().map(range).collect::<Vec<_>>().into_iter();
         let Some(first) = ranges.next() else { return Ok(()) };
-        // Its revision is that of all.
+        // The revision of the first answer is the revision of all pages.
         let answer = self.ask(first).await?;
         let revision = answer.revision;
         let others = ranges.map(|range| Reading::Asked(Range { at: Some(revision), ..range }));
@@ -85,7 +85,7 @@ impl Listing {
             end?;
         }
         if !self.has_sent.load(Ordering::Relaxed) {
-            drop(self.to.send(Step::Page(Page { entries: Vec::new(), revision })).await);
+            drop(self.to.send(ListingStep::Page(Page { entries: Vec::new(), revision })).await);
         }
         Ok(())
     }
@@ -98,8 +98,8 @@ impl Listing {
             Reading::Asked(range) => self.ask(range).await?,
         };
         loop {
-            let Answer { pairs, revision, next } = answer;
-            // While etcd reads what comes next, the reader takes what is there.
+            let RangeAnswer { pairs, revision, next } = answer;
+            // etcd reads the next keys while the consumer takes the pages.
             let next = async {
                 match next {
                     Some(next) => self.ask(next).await.map(Some),
@@ -114,20 +114,20 @@ impl Listing {
         }
     }
 
-    /// Answers whether somebody listens.
+    /// Sends the pages of an answer. Returns whether somebody listens.
     async fn hand_on(&self, pairs: Vec<KeyValue>, revision: Revision) -> bool {
         let mut entries = pairs.into_iter().filter_map(|pair| entry(pair, &self.skipped)).peekable();
         while entries.peek().is_some() {
             let entries: Vec<Entry> = entries.by_ref().take(MAX_PAGE).collect();
             self.has_sent.store(true, Ordering::Relaxed);
-            if self.to.send(Step::Page(Page { entries, revision })).await.is_err() {
+            if self.to.send(ListingStep::Page(Page { entries, revision })).await.is_err() {
                 return false;
             }
         }
         true
     }
 
-    async fn ask(&self, mut range: Range) -> Result<Answer, StoreError> {
+    async fn ask(&self, mut range: Range) -> Result<RangeAnswer, StoreError> {
         let mut answer = loop {
             let answer = self
                 .nodes
@@ -145,13 +145,14 @@ impl Listing {
                 Err(error) if range.keys > 1 && is_answer_too_large(&error) => {
                     range.keys = (range.keys / 16).max(1);
                 }
-                // A slow line may still carry less. How much came last time it does not say.
+                // A slow connection may still deliver a smaller answer in time.
                 Err(error) if range.keys > FIRST_KEYS && is_late(&error) => {
                     range.keys = (range.keys / 4).max(FIRST_KEYS);
                 }
                 Err(StoreError::Aborted { reason: Reason::Denied, message }) => {
                     let start = String::from_utf8_lossy(&range.start);
-                    let message = format!("{message}; it reads every key that begins with {start:?}");
+                    let message =
+                        format!("{message}; the listing reads every key that begins with {start:?}");
                     return Err(StoreError::Aborted { reason: Reason::Denied, message });
                 }
                 answer => break answer?,
@@ -165,23 +166,23 @@ impl Listing {
         let last = pairs.last().map(KeyValue::key);
         let bytes = pairs.iter().map(|pair| pair.key().len() + pair.value().len()).sum();
         let next = range.next(last.filter(|_| more), pairs.len(), bytes);
-        Ok(Answer { pairs, revision, next })
+        Ok(RangeAnswer { pairs, revision, next })
     }
 }
 
-/// A prefix that is to be read.
+/// A prefix to read.
 enum Reading {
     Asked(Range),
-    /// Begun.
-    Answered(Answer),
+    /// The first answer came.
+    Answered(RangeAnswer),
 }
 
-/// Keys to be asked for.
+/// The keys of the next request.
 struct Range {
     start: Vec<u8>,
     end: Vec<u8>,
-    /// End of the keys that are like the last ones, if it is not all that is left: their number is guessed from those, and
-    /// what comes behind may be far larger.
+    /// The end of the last key's tree, if it is before `end`. The number of keys is estimated from the values of that tree, and
+    /// the values after it may be far larger.
     alike: Option<Vec<u8>>,
     /// The revision of the first answer.
     at: Option<Revision>,
@@ -189,7 +190,7 @@ struct Range {
 }
 
 impl Range {
-    /// What is left after an answer of so many keys and bytes; `last` is its last key if there are more.
+    /// The rest after an answer with so many keys and bytes. `last` is the last key of the answer, if there are more keys.
     fn next(self, last: Option<&[u8]>, keys: usize, bytes: usize) -> Option<Self> {
         match (last, self.alike) {
             (Some(last), _) => {
@@ -204,28 +205,28 @@ impl Range {
     }
 }
 
-/// The end of a key's tree: of all keys that begin with the same three segments (`/cse-sr/ms/files/`), or as many as it has.
+/// The end of a key's tree: of all keys that begin with the same three segments (`/cse-sr/ms/files/`), or with fewer if the key
+/// has fewer.
 fn tree_end(key: &[u8]) -> Option<Vec<u8>> {
     let slashes = key.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
     let tree = key.get(..=slashes.take(TREE_SLASHES).last()?)?;
     Some(prefix_end(tree))
 }
 
-/// Whether one end of a range lies before another one, which may be etcd's word for the end of all keys.
+/// Whether one end of a range is before another one. `[0]` is the end of all keys.
 fn end_comes_first(one: &[u8], other: &[u8]) -> bool {
     one != [0] && (other == [0] || one < other)
 }
 
-/// What came of it.
-struct Answer {
+struct RangeAnswer {
     pairs: Vec<KeyValue>,
     revision: Revision,
-    /// If there is more.
+    /// `None`: there are no more keys.
     next: Option<Range>,
 }
 
-/// Keys to ask for after a page: as many as fill one by the sizes seen, but growing slowly, since what comes next may be
-/// larger.
+/// The number of keys of the next request: as many as fill an answer by the sizes seen, but at most four times as many as
+/// before, because the next values may be larger.
 fn next_page(asked: i64, keys: usize, bytes: usize) -> i64 {
     if keys == 0 {
         return asked;
@@ -263,12 +264,12 @@ mod tests {
         assert_eq!(next.start, b"/cse-sr/ms/indexes/b\0");
         assert_eq!(next.alike.as_deref(), Some(&b"/cse-sr/ms/indexes0"[..]));
         assert_eq!((next.keys, next.at), (4_000, Some(7)));
-        // Its end: what is behind begins with a small page.
+        // At its end: the next tree begins with a small request.
         let next = next.next(None, 10, 500).unwrap();
         assert_eq!((next.start.as_slice(), next.end.as_slice()), (&b"/cse-sr/ms/indexes0"[..], &all[..]));
         assert_eq!((&next.alike, next.keys), (&None, FIRST_KEYS));
         assert!(next.next(None, 10, 500).is_none());
-        // A prefix that is one tree needs no other end, nor one inside of a tree.
+        // A prefix that is one tree, or inside a tree, needs no other end.
         for end in [&b"/cse-sr/ms/indexes0"[..], b"/cse-sr/ms/indexes/d0"] {
             assert_eq!(range("/", end, None).next(Some(last), 1_000, 50_000).unwrap().alike, None);
         }

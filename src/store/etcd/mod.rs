@@ -1,11 +1,11 @@
 //! The store on etcd.
 //!
-//! All I/O lies on one thread of its own with a single-threaded tokio runtime: renewals must go out in time whatever a
-//! busy worker of the server does meanwhile, and a call's future may be awaited on any runtime, or dropped (what was
-//! submitted is then finished all the same). Unary requests go through `etcd_client`; renewals and watches, which it
-//! cannot do as needed, through tonic with the few messages in `wire`.
+//! All I/O runs on one thread of its own with a single-threaded tokio runtime, so that busy workers of the server do not delay
+//! renewals. A call's future may be awaited on any runtime. If it is dropped, the submitted work still runs to its end. Unary
+//! requests go through `etcd_client`. Renewals and watches go through tonic with the messages in `wire`, because `etcd_client`
+//! does not support them as needed.
 //!
-//! It holds no state of the registry. It knows the keys of bookmarks, and which ones a user must be allowed.
+//! The store holds no state of the registry. It knows the keys of bookmarks, and the keys that its user must be allowed.
 
 mod batch;
 mod bookmark;
@@ -36,39 +36,34 @@ use tokio::sync::{mpsc, watch as state};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
-pub use options::{
-    ClientIdentity, Credentials, EtcdOptions, LONGEST_CALL, LONGEST_PAGE, OptionsError, TlsOptions,
-    Verification,
-};
+pub use options::{ClientIdentity, Credentials, EtcdOptions, OptionsError, TlsOptions, Verification};
 
 use self::bookmark::Bookmarks;
 use self::entries::Skipped;
 use self::failure::{closed, unavailable};
 use self::keep_alive::Lanes;
-use self::list::Step;
+use self::list::ListingStep;
 use self::nodes::{Effect, Nodes};
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnOutcome,
+    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnResult,
     WatchBatch, WatchError,
 };
-use crate::config::EtcdEndpoint;
 use crate::tls::files::Reload;
 
-/// TTLs etcd takes; it moves shorter ones up to its election time by itself.
+/// The TTLs that etcd accepts. etcd moves shorter ones up to its election time.
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
-/// Closing waits this long for what is under way, beyond the limit of a call.
+/// A close waits for running calls for the limit of a call and this long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// Why there is no store.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// It will never work: an option is wrong.
+    /// An option is wrong. Another try fails too.
     #[error(transparent)]
     Options(#[from] OptionsError),
-    /// etcd answered and said no: user, password or rights.
+    /// etcd refused the user, the password or the rights.
     #[error("refused: {0}")]
     Denied(String),
-    /// No node answered within the limit: try again later.
+    /// No node answered within the limit. Try again later.
     #[error("{0}")]
     Unreachable(String),
 }
@@ -76,23 +71,23 @@ pub enum ConnectError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Life {
     Open,
-    /// Takes nothing new, finishes what runs.
+    /// Takes no new calls and finishes the running ones.
     Closing,
     Closed,
 }
 
-/// A connection to an etcd cluster, kept up by itself: after [`EtcdStore::connect`] it survives whatever happens to
-/// etcd, and answers with errors meanwhile.
+/// A connection to an etcd cluster. After [`EtcdStore::connect`] it reconnects by itself, and calls return errors while etcd is
+/// away.
 pub struct EtcdStore {
     io: Handle,
     nodes: Nodes,
     skipped: Arc<Skipped>,
-    batches: batch::Shared,
+    batches: batch::BatchContext,
     lanes: Lanes,
     bookmarks: Bookmarks,
     page_limit: Duration,
     life: Arc<state::Sender<Life>>,
-    /// Every call under way holds a receiver.
+    /// Each running call holds a receiver.
     under_way: Arc<state::Sender<()>>,
 }
 
@@ -109,28 +104,29 @@ impl Drop for EtcdStore {
 }
 
 impl EtcdStore {
-    /// Tries once to reach etcd, at most for the connect timeout, and looks whether the user has the rights the registry
-    /// needs. Whoever wants to wait for etcd calls it again.
+    /// Tries once to reach etcd, for at most the connect timeout, and checks whether the user has the rights the registry
+    /// needs. To wait for etcd, call it again.
     pub async fn connect(options: EtcdOptions) -> Result<Self, ConnectError> {
         let nodes = Nodes::new(&options)?;
         let (life, mut lives) = state::channel(Life::Open);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| ConnectError::Unreachable(format!("no runtime for etcd: {error}")))?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
+                ConnectError::Unreachable(format!("cannot start a runtime for etcd: {error}"))
+            })?;
         let io = runtime.handle().clone();
         let life = Arc::new(life);
         std::thread::Builder::new()
             .name("etcd-io".to_owned())
             .spawn(move || {
-                // An error means that the store is gone, which ends it as well.
+                // An error means that the store was dropped. The thread ends then too.
                 drop(runtime.block_on(lives.wait_for(|life| *life == Life::Closed)));
-                // Does not wait for a name that is being looked up.
+                // Does not wait for a lookup of a name.
                 runtime.shutdown_background();
             })
-            .map_err(|error| ConnectError::Unreachable(format!("no thread for etcd: {error}")))?;
+            .map_err(|error| ConnectError::Unreachable(format!("cannot start a thread for etcd: {error}")))?;
         let skipped = Arc::new(Skipped::default());
-        let batches = batch::Shared { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
+        let batches =
+            batch::BatchContext { nodes: nodes.clone(), skipped: skipped.clone(), space: Arc::default() };
         let (lanes, bookmarks) = {
             let _entered = io.enter();
             tokio::spawn(nodes.clone().patrol());
@@ -163,23 +159,19 @@ impl EtcdStore {
         }
     }
 
-    /// The certificates of its connections, if they are encrypted: what they are made of is read again before each
-    /// connection, and whenever this is told to.
+    /// The certificates of encrypted connections. Their files are read again before each connection, and by [`Reload`].
     pub fn certificates(&self) -> Option<Arc<dyn Reload>> {
         self.nodes.certificates().map(|certificates| certificates as Arc<dyn Reload>)
     }
 
-    /// Addresses etcd names itself, beside those of the options, and that lead to the same cluster.
-    pub fn learned(&self) -> Vec<EtcdEndpoint> {
+    /// Addresses of etcd's members that are not in the options and lead to the same cluster.
+    #[cfg(feature = "test-doubles")]
+    pub fn learned(&self) -> Vec<crate::config::EtcdEndpoint> {
         self.nodes.learned()
     }
 
-    /// How often a key was left out because it is not UTF-8, over all listings, reads and watches.
-    pub fn skipped_keys(&self) -> u64 {
-        self.skipped.count()
-    }
-
-    /// Why etcd is taken to be away now; none if some node answers.
+    /// Why no node answers; `None` if a node answers.
+    #[cfg(feature = "test-doubles")]
     pub fn away(&self) -> Option<String> {
         self.nodes.away()
     }
@@ -188,7 +180,7 @@ impl EtcdStore {
         *self.life.borrow() == Life::Open
     }
 
-    /// Runs on the store's own thread, to its end even if nobody waits.
+    /// Runs work on the store's own thread, to its end even if the future is dropped.
     fn run<T: Send + 'static>(
         &self,
         work: impl Future<Output = T> + Send + 'static,
@@ -221,7 +213,7 @@ impl EtcdStore {
     }
 }
 
-/// The store was closed while a call was under way, and the grace ran out.
+/// The error of a call that was still running when the store was closed.
 fn cut_off(effect: Effect) -> StoreError {
     match effect {
         Effect::Reads => closed(),
@@ -243,16 +235,16 @@ impl Store for EtcdStore {
         stream::unfold(Some(steps), |steps| async move {
             let mut steps = steps?;
             match steps.recv().await {
-                Some(Step::Page(page)) => Some((Ok(page), Some(steps))),
-                Some(Step::Failed(error)) => Some((Err(error), None)),
-                Some(Step::Done) => None,
+                Some(ListingStep::Page(page)) => Some((Ok(page), Some(steps))),
+                Some(ListingStep::Failed(error)) => Some((Err(error), None)),
+                Some(ListingStep::Done) => None,
                 None => Some((Err(closed()), None)),
             }
         })
         .boxed()
     }
 
-    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<Result<TxnOutcome, StoreError>>> {
+    fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<TxnResult>> {
         let count = txns.len();
         if !self.is_open() {
             return std::future::ready(vec![Err(closed()); count]).boxed();
@@ -332,10 +324,10 @@ impl Store for EtcdStore {
         let bookmarks = self.bookmarks.clone();
         let limit = self.nodes.call_limit() * 2;
         self.ask(Effect::Reads, async move {
-            // A round that is under way may take as long as a call.
+            // The current round may take as long as a call before the next one begins.
             match timeout(limit, bookmarks.next()).await {
                 Ok(answer) => answer,
-                Err(_) => Err(unavailable("no bookmark within the limit")),
+                Err(_) => Err(unavailable("etcd wrote no bookmark within the limit")),
             }
         })
     }
@@ -362,7 +354,7 @@ impl Store for EtcdStore {
     }
 }
 
-/// The consumer's end of a watch; ends the reader when dropped.
+/// The consumer's end of a watch. Ends the reader when it is dropped.
 struct Consumer {
     buffer: Arc<watch::Buffer>,
     reader: AbortHandle,

@@ -1,15 +1,15 @@
-//! The nodes of the etcd cluster: which one is used, which are away, and the one way a request is made. A node that
-//! fails is looked after by a task of its own until it answers again; while none answers, requests are turned away at
-//! once, since they would otherwise each wait for their limit and end with an unknown outcome.
+//! The nodes of the etcd cluster: which node is used, which nodes are away, and how a request is sent. If a node fails, a task
+//! probes it until it answers again. While no node answers, requests fail at once. Otherwise each would wait for its limit and
+//! end with an unknown outcome.
 //!
-//! Beside the nodes that are configured there are those etcd names as its members, so that the cluster is found though the
-//! configured addresses are gone. What etcd names may be reachable by others only, or lead elsewhere (by default etcd calls
-//! itself `localhost`): such an address is used only after a look has found the same cluster behind it.
+//! Besides the configured nodes there are learned nodes: the members that etcd itself names. With them the cluster is found even
+//! if all configured addresses are gone. An address that etcd names may not be reachable from here, or may lead elsewhere (by
+//! default etcd calls itself `localhost`). So it is used only after a probe has found the same cluster there.
 
 use std::future::Future;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,7 @@ use etcd_client::{
     Client, ConnectOptions, GetOptions, KvClient, LeaseClient, MaintenanceClient, ResponseHeader,
 };
 use futures_util::future::join_all;
+use parking_lot::Mutex;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::metadata::AsciiMetadataValue;
 use tonic::transport::Channel;
@@ -29,40 +30,39 @@ use crate::config::EtcdEndpoint;
 use crate::store::port::StoreError;
 use crate::trouble::Trouble;
 
-/// An answer may be this long; etcd itself knows no limit for answers. Far above a page of a listing, which is kept
-/// small by other means.
+/// The longest answer, bytes. etcd has no limit for answers. A page of a listing is far smaller.
 pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 
-/// What is said of a node that did not answer in time.
+/// The error of a node that did not answer in time.
 pub(super) const LATE: &str = "no answer within the limit";
 
-/// A look at whether a node answers takes at most this long.
+/// The limit of one probe of a node.
 const PROBE_LIMIT: Duration = Duration::from_secs(1);
-/// Between two looks at a node that does not answer.
+/// The pause between two probes of a node that does not answer.
 const PROBE_AGAIN: Duration = Duration::from_millis(300);
-/// Between two looks at a node that is well; without them a stopped node is noticed by the first request that fails.
+/// The pause between two probes of a node that answers. They find a stopped node before a request fails.
 const PATROL_EVERY: Duration = Duration::from_secs(5);
-/// One of several nodes is waited for at most this long by what may be tried at another one.
+/// The longest attempt at one of several nodes, for a request that may be tried at another node.
 const LONGEST_TRY: Duration = Duration::from_secs(3);
-/// Addresses of members that are kept.
+/// The most learned nodes.
 const MAX_LEARNED: usize = 16;
-/// A connection within a call is given up after this long, so that another node can be tried within the call's limit.
+/// The longest connection attempt within a call, so that another node can be tried within the call's limit.
 const CONNECT_WITHIN_CALL: Duration = Duration::from_millis(1200);
 
-/// The key looked at to learn the revision or whether etcd answers. Below the registry's root, since a user of etcd may
-/// be allowed nothing else; never written.
+/// A probe reads this key, which is never written. It is below the registry's root, because etcd's user may be allowed nothing
+/// else.
 const PROBE_KEY: &str = "/cse-sr/";
 
-/// What an attempt that ended without an answer may have done.
+/// What an attempt without an answer may have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {
-    /// Nothing: it may be tried at another node.
+    /// Nothing. The request may be tried at another node.
     Reads,
-    /// Something: trying again could do it twice.
+    /// A write. Another try could do it twice.
     Writes,
 }
 
-/// The clients of one node, over one connection. Each costs something to clone, so only the one that is used is.
+/// The clients of one node, over one connection. They are fields because a clone costs something, and a call needs only one.
 pub(super) struct Clients {
     pub kv: KvClient,
     pub lease: LeaseClient,
@@ -74,13 +74,12 @@ pub(super) struct Clients {
 #[repr(u8)]
 enum Health {
     Up,
-    /// It failed once; still used if there is nothing better.
+    /// A request failed. The node is used if no other node is up.
     Suspect,
-    /// It failed again when looked at: not used.
+    /// A probe failed. The node is not used.
     Down,
 }
 
-/// A node, and how it is.
 pub(super) struct Node {
     connector: Connector,
     origin: Origin,
@@ -95,7 +94,7 @@ pub(super) struct Node {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     Configured,
-    /// A member list of this cluster names it. It is down until a look finds this cluster behind its address.
+    /// The member list of this cluster names it. The node is down until a probe finds this cluster at its address.
     Learned {
         cluster: u64,
     },
@@ -115,7 +114,6 @@ impl Node {
         })
     }
 
-    /// Makes channels to it.
     pub fn connector(&self) -> &Connector {
         &self.connector
     }
@@ -143,9 +141,9 @@ impl Node {
 
 /// All nodes. Cheap to clone.
 #[derive(Clone)]
-pub(super) struct Nodes(Arc<Shared>);
+pub(super) struct Nodes(Arc<Cluster>);
 
-struct Shared {
+struct Cluster {
     configured: Vec<Arc<Node>>,
     learned: ArcSwap<Vec<Arc<Node>>>,
     current: ArcSwap<Node>,
@@ -153,15 +151,15 @@ struct Shared {
     server_name: Option<String>,
     connect_limit: Duration,
     credentials: Option<Credentials>,
-    /// Of the streams that do not go through `etcd_client`.
-    stream_token: RwLock<Option<AsciiMetadataValue>>,
+    /// The token of the streams that do not go through `etcd_client`.
+    stream_token: Mutex<Option<AsciiMetadataValue>>,
     call_limit: Duration,
-    /// The highest revision any answer has shown.
+    /// The highest revision of all answers.
     seen: AtomicI64,
 }
 
 impl Nodes {
-    /// Reads the certificates, connects to nothing.
+    /// Reads the certificates, but does not connect.
     pub fn new(options: &EtcdOptions) -> Result<Self, OptionsError> {
         options.check()?;
         let connect_limit = options.connect_timeout.min(CONNECT_WITHIN_CALL);
@@ -175,7 +173,7 @@ impl Nodes {
         let configured = options.endpoints.iter().map(node).collect::<Result<Vec<_>, OptionsError>>()?;
         let first = configured.first().map(Arc::clone);
         let first = first.ok_or_else(|| OptionsError("no etcd endpoint is given".to_owned()))?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(Cluster {
             configured,
             learned: ArcSwap::default(),
             current: ArcSwap::new(first),
@@ -183,18 +181,18 @@ impl Nodes {
             server_name,
             connect_limit,
             credentials: options.credentials.clone(),
-            stream_token: RwLock::new(None),
+            stream_token: Mutex::default(),
             call_limit: options.call_limit(),
             seen: AtomicI64::new(0),
         })))
     }
 
-    /// The certificates, if connections are encrypted.
+    /// `None` if connections are not encrypted.
     pub fn certificates(&self) -> Option<Arc<Certificates>> {
         self.0.certificates.clone()
     }
 
-    /// Looks every few seconds at each configured node and the one in use, at once to begin with.
+    /// Probes each configured node and the current node, now and every few seconds.
     pub async fn patrol(self) {
         loop {
             let current = self.current();
@@ -213,7 +211,7 @@ impl Nodes {
         }
     }
 
-    /// Asks etcd for its members, again and again.
+    /// Asks etcd for its members at an interval.
     pub async fn learn(self, every: Duration) {
         let trouble = Trouble::default();
         loop {
@@ -224,7 +222,7 @@ impl Nodes {
                 }
                 Err(error) => {
                     let why = error.to_string();
-                    // An etcd that is away is told of elsewhere.
+                    // If etcd is away, that is logged elsewhere.
                     if self.away().is_none() && trouble.fails(&why) {
                         log::warn!("etcd does not name its members: {why}");
                     }
@@ -249,7 +247,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// Those addresses of members that may be used: not configured themselves, and as well protected as those are.
+    /// The addresses of members that may be used: not configured, and with the same scheme as the configured ones.
     fn usable<'a>(&self, urls: impl Iterator<Item = &'a str>) -> Vec<EtcdEndpoint> {
         let mut usable: Vec<EtcdEndpoint> = Vec::new();
         for endpoint in urls.filter_map(|url| EtcdEndpoint::parse(url).ok()) {
@@ -264,9 +262,9 @@ impl Nodes {
         usable
     }
 
-    /// Makes these the learned nodes; what is known of those that were there before stays known.
+    /// Replaces the learned nodes. Nodes that were there before keep their state.
     fn keep(&self, cluster: u64, endpoints: &[EtcdEndpoint]) {
-        let Shared { certificates, server_name, connect_limit, .. } = &*self.0;
+        let Cluster { certificates, server_name, connect_limit, .. } = &*self.0;
         let origin = Origin::Learned { cluster };
         let before = self.0.learned.load_full();
         let node = |endpoint: &EtcdEndpoint| {
@@ -288,7 +286,7 @@ impl Nodes {
         self.0.learned.store(Arc::new(now));
     }
 
-    /// Looks whether the cluster is behind a learned address.
+    /// Probes whether a learned address leads to the cluster.
     async fn prove(&self, node: &Arc<Node>) {
         match self.probe(node).await {
             Ok(()) => {
@@ -303,7 +301,8 @@ impl Nodes {
         }
     }
 
-    /// The learned addresses that are in use, or would be if the configured ones were gone.
+    /// The addresses of the learned nodes that may be used.
+    #[cfg(feature = "test-doubles")]
     pub fn learned(&self) -> Vec<EtcdEndpoint> {
         let learned = self.0.learned.load();
         let up = learned.iter().filter(|node| node.health() == Health::Up);
@@ -312,37 +311,37 @@ impl Nodes {
 
     /// The current revision, linearizable.
     pub async fn revision(&self, limit: Duration) -> Result<i64, StoreError> {
-        let Seen { revision, .. } = self.call(Effect::Reads, limit, look).await?;
+        let ProbeAnswer { revision, .. } = self.call(Effect::Reads, limit, look).await?;
         self.saw(revision);
         Ok(revision)
     }
 
-    /// A revision the store surely has reached.
+    /// A revision that the store has certainly reached.
     pub fn seen(&self) -> i64 {
         self.0.seen.load(Ordering::Relaxed)
     }
 
-    /// Remembers a revision from an answer.
+    /// Records the revision of an answer.
     pub fn saw(&self, revision: i64) {
         self.0.seen.fetch_max(revision, Ordering::Relaxed);
     }
 
-    /// The store was set back to this revision.
+    /// Records that the store was set back to this revision.
     pub fn was_set_back(&self, to: i64) {
         self.0.seen.store(to, Ordering::Relaxed);
     }
 
-    /// Limit of everything but a page of a listing.
+    /// The limit of all calls except a page of a listing.
     pub fn call_limit(&self) -> Duration {
         self.0.call_limit
     }
 
-    /// Whether no node answers; with the last words of one.
+    /// The last error of a node if no node answers, else `None`.
     pub fn away(&self) -> Option<String> {
         self.all().all(|node| node.health() == Health::Down).then(|| self.words_of_the_missing())
     }
 
-    /// Configured ones first.
+    /// Configured nodes come first.
     fn all(&self) -> impl Iterator<Item = Arc<Node>> {
         let learned = self.0.learned.load_full();
         let learned = (0..learned.len()).filter_map(move |index| learned.get(index).cloned());
@@ -353,7 +352,7 @@ impl Nodes {
         self.all().any(|node| node.health() == Health::Up)
     }
 
-    /// Makes a request at the node in use, and at others as long as it surely was not done and the limit allows.
+    /// Sends a request to the current node. Tries other nodes within the limit, if the request may be tried again.
     pub async fn call<T, F, Fut>(&self, effect: Effect, limit: Duration, request: F) -> Result<T, StoreError>
     where
         F: Fn(Arc<Clients>) -> Fut,
@@ -367,7 +366,7 @@ impl Nodes {
             if left.is_zero() {
                 break;
             }
-            // A read leaves time for another node; a write must not be repeated, so it may take all there is.
+            // A read leaves time for another node. A write must not be repeated, so it may take the whole limit.
             let is_last = position + 1 == candidates.len();
             let share = if effect == Effect::Reads && !is_last { (left / 2).min(LONGEST_TRY) } else { left };
             let failure = match self.attempt(node, Instant::now() + share, &request).await {
@@ -407,7 +406,7 @@ impl Nodes {
                 Err(_) => Err(Failure::Unsettled(late(LATE))),
             };
             match answer {
-                // `etcd_client` renews an invalid token itself; what comes through is an outdated one.
+                // `etcd_client` renews an invalid token itself. Only an outdated token comes here.
                 Err(Failure::StaleToken(why)) if !last_try => {
                     match timeout_at(deadline, clients.whole.refresh_token()).await {
                         Ok(Ok(())) => {}
@@ -421,16 +420,17 @@ impl Nodes {
         Err(Failure::StaleToken(late("the token is refused again and again")))
     }
 
-    /// The node streams should use.
+    /// The node for a new stream.
     pub fn for_streams(&self) -> Arc<Node> {
         self.candidates().into_iter().next().unwrap_or_else(|| self.current())
     }
 
-    /// The token for a stream; none if etcd asks for none.
+    /// The token for a stream; `None` if etcd needs no token.
     pub async fn stream_token(&self) -> Result<Option<AsciiMetadataValue>, StoreError> {
         let Some(credentials) = &self.0.credentials else { return Ok(None) };
-        if let Some(token) = &*self.0.stream_token.read().unwrap_or_else(PoisonError::into_inner) {
-            return Ok(Some(token.clone()));
+        let known = self.0.stream_token.lock().clone();
+        if known.is_some() {
+            return Ok(known);
         }
         let authenticate = |clients: Arc<Clients>| async move {
             let (user, password) = (credentials.user.clone(), credentials.password.clone());
@@ -444,20 +444,20 @@ impl Nodes {
         let Some(token) = token else { return Ok(None) };
         let token = AsciiMetadataValue::try_from(token)
             .map_err(|_| unavailable("etcd's token cannot be sent in a header"))?;
-        *self.0.stream_token.write().unwrap_or_else(PoisonError::into_inner) = Some(token.clone());
+        *self.0.stream_token.lock() = Some(token.clone());
         Ok(Some(token))
     }
 
-    /// Has the next stream authenticate anew.
+    /// Makes the next stream authenticate again.
     pub fn forget_stream_token(&self) {
-        *self.0.stream_token.write().unwrap_or_else(PoisonError::into_inner) = None;
+        *self.0.stream_token.lock() = None;
     }
 
-    /// Says that a node failed: another one is used from now on, if one is well.
+    /// Records that a node failed. Another node is used from now on, if one is up.
     pub fn suspect(&self, node: &Arc<Node>, why: &str) {
-        *lock(&node.last_error) = why.to_owned();
+        *node.last_error.lock() = why.to_owned();
         if node.health() == Health::Up {
-            // What is behind a learned address is looked at before it is used again.
+            // A learned address must be proven again before it is used.
             node.set_health(if node.is_learned() { Health::Down } else { Health::Suspect });
         }
         self.prefer_another();
@@ -467,7 +467,7 @@ impl Nodes {
     fn prefer_another(&self) {
         match self.candidates().first() {
             Some(better) => self.0.current.store(Arc::clone(better)),
-            // Nothing is left: any address will do.
+            // No node is left, so all learned addresses are tried.
             None => self.0.learned.load_full().iter().for_each(|node| self.look_after(node)),
         }
     }
@@ -478,7 +478,7 @@ impl Nodes {
         }
     }
 
-    /// Has a node looked at until it answers.
+    /// Starts a task that probes a node until it answers.
     fn look_after(&self, node: &Arc<Node>) {
         if !node.looked_after.swap(true, Ordering::AcqRel) {
             let (nodes, node) = (self.clone(), Arc::clone(node));
@@ -493,12 +493,12 @@ impl Nodes {
         let endpoint = node.endpoint();
         while let Err(failure) = self.probe(node).await {
             let why = describe(&failure);
-            // Who waits for the first answer says so himself, and nobody has asked for a learned address.
+            // Before the first answer, the caller of `connect` logs the error. A learned address is not worth a warning.
             if self.seen() > 0 && !node.is_learned() && node.trouble.fails(&why) {
                 log::warn!("etcd {endpoint} does not answer: {why}");
             }
             self.is_down(node, why).await;
-            // A learned one is looked at when etcd is asked for its members again.
+            // A learned node is probed again with the next list of members.
             if node.is_learned() && self.is_any_up() {
                 return;
             }
@@ -512,27 +512,28 @@ impl Nodes {
     }
 
     async fn is_down(&self, node: &Arc<Node>, why: String) {
-        *lock(&node.last_error) = why;
+        *node.last_error.lock() = why;
         node.set_health(Health::Down);
         self.prefer_another();
-        // A connection whose other end is gone without a word would stay for minutes.
+        // If the other end vanished without closing the connection, the connection would stay open for minutes.
         *node.clients.lock().await = None;
     }
 
     async fn probe(&self, node: &Node) -> Result<(), Failure> {
-        let Seen { cluster, revision } = match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
-            // It answers; what it thinks of our rights is for the requests to find out.
-            Err(Failure::Refused { .. }) if !node.is_learned() => return Ok(()),
-            answer => answer?,
-        };
+        let ProbeAnswer { cluster, revision } =
+            match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
+                // The node answers. Missing rights are reported by the requests that need them.
+                Err(Failure::Refused { .. }) if !node.is_learned() => return Ok(()),
+                answer => answer?,
+            };
         if node.is_learned() && node.origin != (Origin::Learned { cluster }) {
-            return Err(Failure::NotSent(format!("etcd {}: belongs to another cluster", node.endpoint())));
+            return Err(Failure::NotSent(format!("etcd {} belongs to another cluster", node.endpoint())));
         }
         self.saw(revision);
         Ok(())
     }
 
-    /// The clients of a node; authenticates if there are credentials and this was not done.
+    /// The clients of a node. Connects and authenticates if that was not done.
     async fn clients(&self, node: &Node) -> Result<Arc<Clients>, Failure> {
         let mut slot = node.clients.lock().await;
         if let Some(clients) = &*slot {
@@ -547,7 +548,7 @@ impl Nodes {
             Err(error) if is_auth_disabled(&error) => self.client(channel, None).await,
             made => made,
         };
-        // Only the authentication can have failed: the request itself was not sent.
+        // Only the authentication can fail here, so the request was not sent.
         let whole = whole.map_err(|error| match of_client(error).explained(&node.connector) {
             Failure::Unsettled(why) => Failure::NotSent(why),
             failure => failure,
@@ -578,8 +579,8 @@ impl Nodes {
         }
     }
 
-    /// The nodes worth trying, best first: the one in use, other well ones, those that failed once; among equals the
-    /// configured ones first.
+    /// The nodes to try: nodes that are up, then suspect ones. Within each of the two groups the current node comes first, then
+    /// the configured nodes.
     fn candidates(&self) -> Vec<Arc<Node>> {
         let current = self.current();
         let others = self.all().filter(|node| !Arc::ptr_eq(node, &current));
@@ -591,8 +592,7 @@ impl Nodes {
 
     fn words_of_the_missing(&self) -> String {
         let node = self.current();
-        let words = lock(&node.last_error).clone();
-        format!("etcd is away ({}): {words}", node.endpoint())
+        format!("etcd is away ({}): {}", node.endpoint(), node.last_error.lock())
     }
 
     fn current(&self) -> Arc<Node> {
@@ -600,17 +600,16 @@ impl Nodes {
     }
 }
 
-/// What a look finds.
-struct Seen {
+struct ProbeAnswer {
     cluster: u64,
     revision: i64,
 }
 
-async fn look(clients: Arc<Clients>) -> Result<Seen, etcd_client::Error> {
+async fn look(clients: Arc<Clients>) -> Result<ProbeAnswer, etcd_client::Error> {
     let options = GetOptions::new().with_keys_only().with_limit(1);
     let answer = clients.kv.clone().get(PROBE_KEY, Some(options)).await?;
     let header = answer.header();
-    Ok(Seen {
+    Ok(ProbeAnswer {
         cluster: header.map_or(0, ResponseHeader::cluster_id),
         revision: header.map_or(0, ResponseHeader::revision),
     })
@@ -646,10 +645,6 @@ fn describe(failure: &Failure) -> String {
 fn is_auth_disabled(error: &etcd_client::Error) -> bool {
     matches!(error, etcd_client::Error::GRpcStatus(status)
         if status.message() == "etcdserver: authentication is not enabled")
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

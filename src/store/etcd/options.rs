@@ -1,4 +1,4 @@
-//! What the store needs to know to reach etcd, checked before anything is tried. It reads no configuration itself.
+//! The options of the store on etcd, and their checks. It reads no configuration itself.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -6,38 +6,35 @@ use std::time::Duration;
 
 use crate::config::{EtcdEndpoint, Scheme};
 
-/// Where etcd is and how to talk to it.
+/// Where etcd is and how to connect to it.
 #[derive(Clone, Debug)]
 pub struct EtcdOptions {
-    /// Tried in this order; at least one. All with the same scheme.
+    /// At least one, all with the same scheme. Tried in this order.
     pub endpoints: Vec<EtcdEndpoint>,
-    /// Certificates; needed as soon as one endpoint is reached by TLS.
+    /// Needed if an endpoint uses TLS.
     pub tls: Option<TlsOptions>,
-    /// Of an etcd with authentication enabled; ignored by one without.
+    /// For an etcd with authentication. An etcd without authentication ignores them.
     pub credentials: Option<Credentials>,
-    /// Limit of one attempt to connect, TLS handshake included. Within a call the limit of the call counts as well.
+    /// Limit of one attempt to connect, including the TLS handshake. Within a call the limit of the call applies too.
     pub connect_timeout: Duration,
-    /// Limit of one request. A write, a look at the revision or a grant takes at most [`LONGEST_CALL`] of it: a client
-    /// waits for them, and it is better told soon that etcd is away. A page of a listing takes at most
-    /// [`LONGEST_PAGE`].
+    /// Limit of one request. A page of a listing takes at most 10 s of it. All other calls take at most 2 s, because a client
+    /// waits for them and should soon learn that etcd is away.
     pub request_timeout: Duration,
-    /// How often etcd is asked for its members, whose addresses are tried after the endpoints: so a cluster is found
-    /// though its endpoints are gone. `None`: never.
+    /// How often to ask etcd for its members. Their addresses are tried after the endpoints, so that the cluster is found even
+    /// if all endpoints are gone. `None`: never.
     pub sync_interval: Option<Duration>,
 }
 
-/// No write, grant, revocation or look at the revision takes longer, whatever [`EtcdOptions::request_timeout`] says.
-pub const LONGEST_CALL: Duration = Duration::from_secs(2);
+/// The longest call other than a listing, whatever [`EtcdOptions::request_timeout`] is.
+const LONGEST_CALL: Duration = Duration::from_secs(2);
 
-/// No page of a listing takes longer.
-pub const LONGEST_PAGE: Duration = Duration::from_secs(10);
+/// The longest page of a listing, whatever [`EtcdOptions::request_timeout`] is.
+const LONGEST_PAGE: Duration = Duration::from_secs(10);
 
-/// Name and password of an etcd user.
+/// Name and password of an etcd user. The password is never logged.
 #[derive(Clone)]
 pub struct Credentials {
-    /// The user.
     pub user: String,
-    /// Its password; never logged.
     pub password: String,
 }
 
@@ -47,39 +44,36 @@ impl fmt::Debug for Credentials {
     }
 }
 
-/// Certificates, all PEM files. They are read at the start, and before each connection if they have changed.
+/// PEM files of certificates. They are read at the start, and before each connection if they have changed.
 #[derive(Clone, Debug)]
 pub struct TlsOptions {
-    /// The authorities that may have signed etcd's certificate. May be absent only under [`Verification::Nothing`].
+    /// The authorities that may have signed etcd's certificate. May be absent only with [`Verification::Nothing`].
     pub ca: Option<PathBuf>,
-    /// Our certificate, where etcd asks for one.
+    /// This client's certificate, if etcd asks for one.
     pub identity: Option<ClientIdentity>,
-    /// The name etcd's certificate must bear, if it is not the endpoint's host.
+    /// The name in etcd's certificate, if it differs from the endpoint's host.
     pub server_name: Option<String>,
-    /// How much of etcd's certificate is checked.
     pub verification: Verification,
 }
 
-/// A certificate with its key.
 #[derive(Clone, Debug)]
 pub struct ClientIdentity {
-    /// The certificate and what is between it and its authority.
+    /// The certificate and its intermediate certificates.
     pub certificate: PathBuf,
-    /// Its private key.
     pub key: PathBuf,
-    /// The password of the key; read only if the key is encrypted.
+    /// The file with the key's password. Read only if the key is encrypted.
     pub password: PathBuf,
 }
 
-/// How much of etcd's certificate is checked.
+/// What is checked of etcd's certificate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verification {
-    /// Signed by a known authority, and names the host.
+    /// A known authority has signed it, and it names the host.
     Full,
-    /// Signed by a known authority; which host it names does not matter. For clusters whose certificates were made for
-    /// a server that never looked at the name.
+    /// A known authority has signed it. The host does not matter. For clusters whose certificates were made for the original
+    /// server, which does not check the name.
     AuthorityOnly,
-    /// Nothing: whoever answers is taken for etcd.
+    /// Nothing. Any server that answers is taken for etcd.
     Nothing,
 }
 
@@ -89,7 +83,8 @@ pub enum Verification {
 pub struct OptionsError(pub String);
 
 impl EtcdOptions {
-    /// Without certificates and credentials, with the limits of the shipped configuration, at these endpoints only.
+    /// Without certificates, credentials and members, with the limits of the shipped configuration.
+    #[cfg(feature = "test-doubles")]
     pub fn plain(endpoints: impl IntoIterator<Item = EtcdEndpoint>) -> Self {
         Self {
             endpoints: endpoints.into_iter().collect(),
@@ -109,18 +104,17 @@ impl EtcdOptions {
         self.request_timeout.min(LONGEST_PAGE)
     }
 
-    /// Whether they can work at all.
     pub(super) fn check(&self) -> Result<(), OptionsError> {
         if self.endpoints.is_empty() {
             return Err(OptionsError("no etcd endpoint is given".to_owned()));
         }
         if self.connect_timeout.is_zero() || self.request_timeout.is_zero() {
-            return Err(OptionsError("the time limits of etcd must be longer than nothing".to_owned()));
+            return Err(OptionsError("the time limits of etcd must be longer than 0".to_owned()));
         }
         let is_encrypted = |endpoint: &&EtcdEndpoint| endpoint.scheme == Scheme::Https;
         match self.endpoints.iter().find(is_encrypted) {
             Some(endpoint) if self.tls.is_none() => {
-                Err(OptionsError(format!("{endpoint}: https needs certificates, and none are given")))
+                Err(OptionsError(format!("{endpoint}: https needs certificates, but none are configured")))
             }
             _ => Ok(()),
         }

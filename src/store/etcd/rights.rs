@@ -1,7 +1,7 @@
-//! Whether the user of etcd may do what the registry does, found out by asking etcd, before anything fails for it.
+//! Asks etcd at the start whether its user has all rights that the registry needs.
 //!
-//! etcd checks the rights for all of a transaction, and does one branch of it. A transaction without compares never does its
-//! second branch, so what stands there is checked and not done.
+//! etcd checks the rights for both branches of a transaction but does only one of them. A transaction without compares never
+//! does its second branch, so etcd checks the operations there without doing them.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use super::nodes::{Effect, Nodes};
 use crate::store::keys::{NEEDED, NeededKeys};
 use crate::store::port::{Reason, StoreError};
 
-/// An error of [`Reason::Denied`] names all that is missing.
+/// An error with [`Reason::Denied`] names all missing rights.
 pub(super) async fn check(nodes: &Nodes, user: Option<&str>, limit: Duration) -> Result<(), StoreError> {
     if let Err(error) = nodes.revision(limit).await
         && !is_permission(&error)
@@ -58,7 +58,7 @@ fn reads(needed: &NeededKeys) -> Vec<TxnOp> {
     needed.keys.concat().into_iter().map(|key| TxnOp::get(key, None)).collect()
 }
 
-/// Deletions need the right to write and, where a full etcd refuses what puts, no space.
+/// Uses deletions, because they need the right to write but no space: a full etcd refuses puts.
 fn writes(needed: &NeededKeys) -> Vec<TxnOp> {
     needed.keys.concat().into_iter().map(|key| TxnOp::delete(key, None)).collect()
 }

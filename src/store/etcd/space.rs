@@ -1,6 +1,7 @@
-//! "No space" is not always a refusal: etcd checks its quota before it proposes a request (refused), under its alarm as it
-//! applies one (refused), but where the quota is first crossed between the two it applies the request and says "database
-//! space exceeded" all the same. So the first such answer is looked into; once the alarm is on, it is a refusal.
+//! Finds out whether "no space" means that a request was refused. etcd refuses a request if its quota is used up when it
+//! proposes the request, or if its alarm is on when it applies the request. But if a request crosses the quota between the two,
+//! etcd applies it and still says "database space exceeded". So the first such answer is checked. Once the alarm is on, the
+//! answer is a refusal.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 use super::nodes::{Effect, Nodes};
 use crate::store::port::{Key, Op, Revision, StoreError, Txn};
 
-/// Keys looked at, at once.
+/// Keys read concurrently.
 const LOOKS_IN_FLIGHT: usize = 16;
 
 /// Whether etcd's alarm is known to be on.
@@ -21,18 +22,18 @@ pub(super) struct Space {
 }
 
 impl Space {
-    /// To be asked before a request is made.
+    /// Call this before a request is sent.
     pub fn is_alarmed(&self) -> bool {
         self.alarmed.load(Ordering::Relaxed)
     }
 
-    /// A request that puts was done: whatever alarm there was is off.
+    /// Call this after a request with a put was done, which means that the alarm is off.
     pub fn has_room(&self) {
         self.alarmed.store(false, Ordering::Relaxed);
     }
 
-    /// After "no space" without a known alarm: whether any of these transactions may have been done. `before` is a
-    /// revision known before the request was made.
+    /// Whether any of these transactions may have been done, after "no space" without a known alarm. `before` is a revision
+    /// seen before the request was sent.
     pub async fn may_be_written(
         &self,
         nodes: &Nodes,
@@ -64,7 +65,7 @@ impl Space {
     }
 }
 
-/// Whether a key was put after a revision. etcd answered the request, so if it was applied, this sees it.
+/// Whether a key was put after a revision. etcd has answered the request, so this read sees the request's put if it was applied.
 async fn is_newer(nodes: Nodes, key: Key, before: Revision, deadline: Instant) -> Result<bool, StoreError> {
     let limit = deadline.saturating_duration_since(Instant::now());
     let answer = nodes

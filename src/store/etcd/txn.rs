@@ -1,24 +1,24 @@
-//! Transactions in etcd's form and back: pure translation, and what a transaction weighs by etcd's counting.
+//! Translates transactions to etcd's form and its answers back, and measures transactions by etcd's rules. Pure.
 
 use etcd_client as etcd;
 use etcd_client::{CompareOp, DeleteOptions, GetOptions, PutOptions, TxnOp, TxnOpResponse, TxnResponse};
 
-use super::entries::{Skipped, entry, prefix_start};
+use super::entries::{Skipped, entry, prefix_end, prefix_start};
 use crate::store::port::{Compare, Op, Revision, Txn, TxnOutcome};
 
-/// etcd takes this many operations in one list of a transaction (its default for `--max-txn-ops`).
+/// The most operations in one list of a transaction: etcd's default for `--max-txn-ops`.
 pub(super) const MAX_OPS: usize = 128;
 
-/// What framing an operation or a compare costs beside its key and its value, rounded up.
+/// The bytes of an operation or a compare without its key and value, rounded up.
 const FRAME_BYTES: usize = 48;
 
-/// The length of the longest of a transaction's lists. etcd allows a nested transaction what the lists around it leave
-/// of [`MAX_OPS`]: `n` transactions in one batch may be at most `128 - n` wide.
+/// The length of the longest list of a transaction. etcd counts the lists around a nested transaction too: the transactions in
+/// a batch of `n` may be at most `128 - n` wide.
 pub(super) fn width(txn: &Txn) -> usize {
     txn.compares.len().max(txn.then.len()).max(txn.otherwise.len())
 }
 
-/// About the bytes it takes in a request.
+/// About the bytes of a transaction in a request.
 pub(super) fn weight(txn: &Txn) -> usize {
     let compares = txn.compares.iter().map(|compare| match compare {
         Compare::Absent(key) | Compare::Present(key) | Compare::NoneBelow(key) => key.len() * 2,
@@ -34,15 +34,15 @@ pub(super) fn weight(txn: &Txn) -> usize {
     FRAME_BYTES + compares.chain(ops).map(|bytes| bytes + FRAME_BYTES).sum::<usize>()
 }
 
-/// Whether it may need space; deletions do not.
+/// Whether a transaction may need space. Deletions need none.
 pub(super) fn puts(txn: &Txn) -> bool {
     txn.then.iter().chain(&txn.otherwise).any(|op| matches!(op, Op::Put { .. }))
 }
 
-/// Keys of a kind that are named; the rest is counted.
+/// The keys of a kind that an error message names. It counts the others.
 const NAMED_KEYS: usize = 3;
 
-/// What a user must be allowed for it, for whoever looks for a missing permission: `it reads "/a" and writes "/b"`.
+/// The rights that a transaction needs, for an error message: `it reads "/a" and writes "/b"`.
 pub(super) fn needs(txn: &Txn) -> String {
     let (mut read, mut written): (Vec<&str>, Vec<&str>) = (Vec::new(), Vec::new());
     for compare in &txn.compares {
@@ -70,7 +70,6 @@ pub(super) fn needs(txn: &Txn) -> String {
     format!("it {}", each.join(" and "))
 }
 
-/// The request.
 pub(super) fn request(txn: &Txn) -> etcd::Txn {
     etcd::Txn::new()
         .when(txn.compares.iter().map(compare).collect::<Vec<_>>())
@@ -78,13 +77,13 @@ pub(super) fn request(txn: &Txn) -> etcd::Txn {
         .or_else(txn.otherwise.iter().map(op).collect::<Vec<_>>())
 }
 
-/// The request for many at once.
+/// One request for many transactions.
 pub(super) fn batch_request(txns: &[&Txn]) -> etcd::Txn {
     let nested: Vec<TxnOp> = txns.iter().map(|txn| TxnOp::txn(request(txn))).collect();
     let ops = txns.iter().flat_map(|txn| txn.then.iter().chain(&txn.otherwise));
-    // etcd's quota counts only puts at the top, so nested ones would go past it and fill the disk. This one is never
-    // done (there is nothing to compare, so nothing fails), but it is counted. Its key is one that is put anyway, since
-    // etcd asks for the right to put it.
+    // etcd's quota counts only puts at the top level, so nested puts would exceed it and fill the disk. This put is counted
+    // but never done, because a transaction without compares never does its second branch. Its key is one that the nested
+    // transactions put, because etcd checks the right to put it.
     let counted = ops.into_iter().find_map(|op| match op {
         Op::Put { key, .. } => Some(TxnOp::put(&**key, "", None)),
         _ => None,
@@ -101,11 +100,11 @@ fn compare(compare: &Compare) -> etcd::Compare {
         }
         Compare::NoneBelow(prefix) => {
             etcd::Compare::create_revision(prefix_start(prefix), CompareOp::Equal, 0)
-                .with_range(super::entries::prefix_end(prefix.as_bytes()))
+                .with_range(prefix_end(prefix.as_bytes()))
         }
         Compare::NoneBelowIs { prefix, value } => {
             etcd::Compare::value(prefix_start(prefix), CompareOp::NotEqual, &**value)
-                .with_range(super::entries::prefix_end(prefix.as_bytes()))
+                .with_range(prefix_end(prefix.as_bytes()))
         }
         Compare::ValueIs { key, value } => etcd::Compare::value(&**key, CompareOp::Equal, &**value),
     }
@@ -118,19 +117,13 @@ fn op(op: &Op) -> TxnOp {
             TxnOp::put(&**key, &**value, options)
         }
         Op::Delete(key) => TxnOp::delete(&**key, None),
-        Op::DeletePrefix(prefix) => {
-            let end = super::entries::prefix_end(prefix.as_bytes());
-            TxnOp::delete(prefix_start(prefix), Some(DeleteOptions::new().with_range(end)))
-        }
+        Op::DeletePrefix(prefix) => TxnOp::delete(&**prefix, Some(DeleteOptions::new().with_prefix())),
         Op::Get(key) => TxnOp::get(&**key, None),
-        Op::GetPrefix(prefix) => {
-            let end = super::entries::prefix_end(prefix.as_bytes());
-            TxnOp::get(prefix_start(prefix), Some(GetOptions::new().with_range(end)))
-        }
+        Op::GetPrefix(prefix) => TxnOp::get(&**prefix, Some(GetOptions::new().with_prefix())),
     }
 }
 
-/// What etcd's answer to a single transaction says. The revision is that of the whole request.
+/// The outcome in etcd's answer to one transaction. `revision` is the revision of the whole request.
 pub(super) fn outcome(answer: &TxnResponse, revision: Revision, skipped: &Skipped) -> TxnOutcome {
     let mut changed = false;
     let mut reads = Vec::new();
@@ -141,14 +134,14 @@ pub(super) fn outcome(answer: &TxnResponse, revision: Revision, skipped: &Skippe
             TxnOpResponse::Get(mut get) => {
                 reads.push(get.take_kvs().into_iter().filter_map(|pair| entry(pair, skipped)).collect());
             }
-            // Ours hold no transactions.
+            // A transaction of the port has no nested transactions.
             TxnOpResponse::Txn(_) => {}
         }
     }
     TxnOutcome { succeeded: answer.succeeded(), revision, changed, reads }
 }
 
-/// What etcd's answer to a batch says, one outcome for each in order; none if it has another form.
+/// The outcomes in etcd's answer to a batch, in order; `None` if the answer has another form.
 pub(super) fn batch_outcomes(
     answer: &TxnResponse,
     asked: usize,

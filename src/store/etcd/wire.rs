@@ -1,6 +1,6 @@
-//! The few messages of etcd's API that `etcd_client` has no use for us for: renewals pipelined on one stream (its keeper
-//! is bound to one lease) and watches (it does not say which answers are fragments). Field numbers are those of etcd's
-//! `rpc.proto` and `kv.proto`; what is not read is left out.
+//! The messages of etcd's API for which `etcd_client` is not enough: renewals of many leases on one stream (its keeper renews
+//! one lease) and watches (it does not say which answers are fragments). The field numbers are from etcd's `rpc.proto` and
+//! `kv.proto`. Fields that are not read are left out.
 
 use std::str::FromStr;
 
@@ -25,7 +25,7 @@ pub(super) struct LeaseKeepAliveRequest {
 pub(super) struct LeaseKeepAliveResponse {
     #[prost(int64, tag = "2")]
     pub id: i64,
-    /// 0: the lease is gone.
+    /// 0: the lease does not exist.
     #[prost(int64, tag = "3")]
     pub ttl: i64,
 }
@@ -63,7 +63,7 @@ pub(super) struct WatchProgressRequest {}
 
 #[derive(Clone, Copy, PartialEq, prost::Message)]
 pub(super) struct ResponseHeader {
-    /// Of the node that answers; one that lags behind the others has an old one.
+    /// The revision of the node that answers, which may lag behind the others.
     #[prost(int64, tag = "3")]
     pub revision: i64,
 }
@@ -76,12 +76,12 @@ pub(super) struct WatchResponse {
     pub created: bool,
     #[prost(bool, tag = "4")]
     pub canceled: bool,
-    /// Not 0: the start is no longer kept.
+    /// Not 0: etcd no longer keeps the start revision.
     #[prost(int64, tag = "5")]
     pub compact_revision: i64,
     #[prost(string, tag = "6")]
     pub cancel_reason: String,
-    /// More of the same answer follows.
+    /// More fragments of this answer follow.
     #[prost(bool, tag = "7")]
     pub fragment: bool,
     #[prost(message, repeated, tag = "11")]
@@ -116,8 +116,8 @@ pub(super) struct KeyValue {
 pub(super) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
-/// Opens a stream both ways. Comes back only with the first answer (the server sends its headers with it), so the first
-/// request must be in the queue.
+/// Opens a stream in both directions. It returns after the first answer, because etcd sends its headers with that answer. So
+/// the first request must already be in the queue.
 pub(super) async fn open<Q, A>(
     channel: Channel,
     method: &'static str,
@@ -131,7 +131,7 @@ where
     let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
     grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
     let mut request = Request::new(ReceiverStream::new(requests));
-    // A node cut off from its leader would renew nothing and see nothing new: it shall say so.
+    // A node without a leader renews nothing and sees no changes. This makes it return an error instead.
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
     if let Some(token) = token {
         request.metadata_mut().insert("token", token);

@@ -115,7 +115,7 @@ impl Scene {
         shown
     }
 
-    /// Sends a recorded request to the place where it does harm.
+    /// Sends a recorded request to a target that it would change.
     fn send(&self, one: &Recorded) -> Response {
         let (target, body) = match asked(&one.request) {
             "PUT" => {
@@ -129,7 +129,7 @@ impl Scene {
     }
 }
 
-/// The method of a request, or the one that a preflight asks about.
+/// The method of a request, or the method that a preflight asks for.
 fn asked(request: &Request) -> &str {
     value(request, "Access-Control-Request-Method").unwrap_or(&request.method)
 }
@@ -161,8 +161,8 @@ fn a_foreign_page_changes_nothing_over_http_2() {
     foreign_changes(Wire::Http2);
 }
 
-/// Every way of a page to send a request that changes something: refused, whatever its content type is. The browser does not
-/// ask before most of them, and where it asks it is told no.
+/// Every way in which a page can send a request that changes something is refused, whatever the content type. The browser sends most of them
+/// without a preflight. A preflight is not granted.
 fn foreign_changes(wire: Wire) {
     let scene = Scene::start(wire, Settings::default());
     let before = scene.services();
@@ -219,7 +219,7 @@ fn trusted_changes(wire: Wire) {
             }
         }
     }
-    // A page without an origin of its own is nobody's.
+    // A page with the origin `null` is not trusted.
     for one in of_pages_at("null") {
         assert_forbidden(&scene.send(&one), one.name);
     }
@@ -255,7 +255,7 @@ fn reads(wire: Wire) {
                 vec!["access-control-allow-headers: Authorization", "access-control-allow-methods: GET", read]
             }
             (false, Some(_)) => vec![read, expose],
-            // The browser keeps the answer from the page, or the page is the server's own.
+            // The browser hides the answer from the page, or the page is one of the server.
             (false, None) => Vec::new(),
         };
         let mut granted = granted(&answer);
@@ -269,7 +269,7 @@ fn reads(wire: Wire) {
             one.name
         );
     }
-    // What the original does not have is for pages of the server.
+    // Only pages of the server may read the routes that the original does not have.
     let expiries = Request::new("GET", "/v4/default/admin/expiries").header("Origin", PAGE);
     let answer = scene.0.send(&expiries);
     assert_eq!((answer.status, granted(&answer)), (200, Vec::new()));
@@ -279,7 +279,7 @@ fn reads(wire: Wire) {
     assert_eq!((answer.status, granted(&answer)), (200, Vec::new()));
 }
 
-/// A websocket is a GET, and no header of CORS keeps a page from it. A watch reads; pongs renew a lease.
+/// A websocket begins with a GET, which no CORS header can keep a page from. A watch only reads, but pongs renew a lease.
 #[test]
 fn a_foreign_page_may_watch_and_not_beat() {
     let scene = Scene::start(Wire::Http1, Settings::default());
@@ -299,11 +299,11 @@ fn a_foreign_page_may_watch_and_not_beat() {
     assert_forbidden(&open("websocket", &beat), "a heartbeat");
     assert_eq!(open("own-websocket", &watch).status, 101);
     assert_eq!(open("own-websocket", &beat).status, 101);
-    // A plain GET of the path is none either.
+    // A GET of the path without an upgrade is refused as well.
     assert_forbidden(&scene.0.send(&Request::new("GET", &beat).header("Origin", PAGE)), "no upgrade");
 }
 
-/// The origin, spelled in every way, and what else a request may have in its place.
+/// Different spellings of the origin, and other values in its place.
 #[test]
 fn an_origin_is_compared_as_browsers_compare_it() {
     let scene = Scene::start(

@@ -1,7 +1,7 @@
-//! Connections that send without reading, and HTTP/2 connections that keep streams open.
+//! Connections that send and do not read, and HTTP/2 connections that keep streams open.
 
 use std::fs;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,9 +12,10 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::json;
 use tempfile::TempDir;
 
+use super::comes_to_rest;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
-use crate::support::eventually::{GENEROUS, eventually, try_eventually};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::registry::Registry;
 use crate::support::store::on_etcd;
 
@@ -23,7 +24,7 @@ const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocke
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Answered requests that the CPU time of blocked connections is compared with.
-const ANSWERED: usize = 20_000;
+const ANSWERED: usize = 10_000;
 /// Requests that are sent before the first of their answers is read.
 const TOGETHER: usize = 20;
 
@@ -40,44 +41,45 @@ fn cost_of_answers(daemon: &mut Daemon) -> Duration {
     daemon.process().cpu_time() - before
 }
 
-/// Waits until the daemon does nothing any more: in a row of looks it has used next to no CPU time. A task that wakes itself
-/// takes what the machine gives it, many times as much; what a node does by the clock stays below.
-fn comes_to_rest(daemon: &mut Daemon) {
-    const LOOKS: usize = 25;
-    const NEXT_TO_NONE: Duration = Duration::from_millis(40);
-    let (mut looks, mut since) = (0, daemon.process().cpu_time());
-    eventually(GENEROUS, || {
-        let used = daemon.process().cpu_time();
-        (looks, since) = if used - since > NEXT_TO_NONE { (0, used) } else { (looks + 1, since) };
-        if looks == LOOKS { Ok(()) } else { Err(format!("the daemon works on: {used:?} of CPU time so far")) }
-    });
+/// At most so many bytes of requests are sent on a connection.
+const MOST_SENT: usize = 4 << 20;
+
+/// A connection on which a client sends the same request again and again, and reads no answer.
+struct Unread<S> {
+    stream: S,
+    requests: Vec<u8>,
+    sent: usize,
 }
 
-/// A connection on which `request` is sent again and again until nobody takes any more of it, or the limit is reached.
-fn stuffed(address: SocketAddr, begin: &str, request: &[u8]) -> TcpStream {
-    const MOST: usize = 4 << 20;
-    const UNTAKEN: Duration = Duration::from_millis(200);
-    let mut stream = TcpStream::connect(address).unwrap();
-    stream.write_all(begin.as_bytes()).unwrap();
-    stream.set_nonblocking(true).unwrap();
-    let bytes = request.repeat((64 << 10) / request.len());
-    let mut sent = 0;
-    while sent < MOST {
-        let rest = &bytes[sent % bytes.len()..];
-        let taken = try_eventually(UNTAKEN, || match stream.write(rest) {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
-            outcome => Some(outcome),
-        });
-        match taken {
-            Ok(count) => sent += count.expect("the daemon keeps the connection"),
-            Err(_) => break,
-        }
+impl<S: Write> Unread<S> {
+    /// The stream must not block.
+    fn new(stream: S, request: &[u8]) -> Self {
+        Self { stream, requests: request.repeat((64 << 10) / request.len()), sent: 0 }
     }
-    stream
+
+    /// Sends until the other side takes nothing more, or the limit is reached; how many bytes were sent.
+    fn send(&mut self) -> usize {
+        let before = self.sent;
+        while self.sent < MOST_SENT {
+            match self.stream.write(&self.requests[self.sent % self.requests.len()..]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                count => self.sent += count.expect("the daemon keeps the connection"),
+            }
+        }
+        self.sent - before
+    }
 }
 
-/// 1 MiB and more of requests on each connection, and not one answer is read. Once the answers are held up, the connections
-/// cost no CPU time, and the daemon holds a buffer or two for each. Others are served.
+/// Sends on all connections until the daemon takes nothing more from any of them although it is at rest.
+fn stuff<S: Write>(daemon: &mut Daemon, connections: &mut [Unread<S>]) {
+    let mut send = || connections.iter_mut().map(Unread::send).sum::<usize>();
+    while send() > 0 {
+        comes_to_rest(daemon);
+    }
+}
+
+/// A client sends up to 4 MiB of requests on each connection and reads no answer. When the answers are held up, the connections
+/// cost no CPU time, the daemon holds a buffer or two for each, and other clients are served.
 #[test]
 fn requests_whose_answers_nobody_reads_cost_nothing() {
     unread_answers(Settings::default());
@@ -90,9 +92,9 @@ fn requests_whose_answers_nobody_reads_cost_nothing_on_etcd() {
 }
 
 fn unread_answers(settings: Settings) {
-    const CONNECTIONS_OF_A_KIND: usize = 8;
-    /// A buffer for reading, one for writing that grows to 32 KiB, and what was read behind the last head, with as much again
-    /// for the allocator.
+    const CONNECTIONS_OF_A_KIND: usize = 4;
+    /// A buffer for reads, a buffer for writes of up to 32 KiB, and the bytes behind the last head. Twice as much because of the
+    /// allocator.
     const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8);
     let mut daemon = Daemon::start(settings).unwrap();
     let alone = cost_of_answers(&mut daemon);
@@ -112,21 +114,30 @@ fn unread_answers(settings: Settings) {
     let mut kept = Vec::new();
     for (begin, request) in kinds {
         for _ in 0..CONNECTIONS_OF_A_KIND {
-            kept.push(stuffed(daemon.address(), begin, request));
+            let mut stream = TcpStream::connect(daemon.address()).unwrap();
+            stream.write_all(begin.as_bytes()).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            kept.push(Unread::new(stream, request));
         }
     }
-    comes_to_rest(&mut daemon);
-    let beside_them = cost_of_answers(&mut daemon);
-    let grown = daemon.process().peak_memory().saturating_sub(before);
+    stuff(&mut daemon, &mut kept);
     let count = kept.len();
-    // Connections that wake themselves would take all the CPU time there is. On a busy machine the same work costs up to three times
-    // as much as on a quiet one.
-    assert!(beside_them < alone * 5, "{alone:?} alone, {beside_them:?} beside {count} blocked connections");
+    // Connections that wake themselves would use all the CPU time each time. On a busy machine the same work costs up to three times as
+    // much as on a quiet one, and sometimes more.
+    eventually(GENEROUS, || {
+        let beside_them = cost_of_answers(&mut daemon);
+        if beside_them < alone * 5 {
+            Ok(())
+        } else {
+            Err(format!("{alone:?} alone, {beside_them:?} beside {count}"))
+        }
+    });
+    let grown = daemon.process().peak_memory().saturating_sub(before);
     assert!(grown < count * KILOBYTES_EACH, "{grown} kB for {count} connections");
 }
 
-/// What a proxy takes for a request with a body, or for one of HTTP/1.0, opens no websocket: else what it took for the body, or
-/// for the next request, would be frames. The connection ends.
+/// A request with a body, or of HTTP/1.0, opens no websocket, and its connection ends. Otherwise the daemon would read frames where a
+/// proxy sees the body or the next request.
 #[test]
 fn no_websocket_begins_with_a_body() {
     websockets_with_bodies(Settings::default());
@@ -163,7 +174,7 @@ fn websockets_with_bodies(settings: Settings) {
 const CERTIFICATE: &[u8] = include_bytes!("../server/localhost.pem");
 const KEY: &[u8] = include_bytes!("../server/localhost.key");
 
-/// A daemon that speaks TLS only, and the folder with its key.
+/// Starts a daemon that speaks TLS only; the daemon, and the folder with its key.
 pub(super) fn with_tls(settings: Settings) -> (Daemon, TempDir) {
     let folder = tempfile::tempdir().unwrap();
     for (name, content) in [("server.cer", CERTIFICATE), ("trust.cer", CERTIFICATE), ("server_key.pem", KEY)]
@@ -175,19 +186,19 @@ pub(super) fn with_tls(settings: Settings) -> (Daemon, TempDir) {
         .yaml("ssl.verifyClient", json!(0))
         .yaml("ssl.dir", json!(folder.path()));
     let daemon = Daemon::spawn(settings).unwrap();
-    // The port opens when it serves.
+    // The daemon opens the port when it serves.
     eventually(GENEROUS, || TcpStream::connect(daemon.address()));
     (daemon, folder)
 }
 
 type Encrypted = StreamOwned<ClientConnection, TcpStream>;
 
-/// The name that the certificate has; the address is each test's own.
+/// The name in the certificate. The address is one of each test alone.
 pub(super) fn certified_name() -> ServerName<'static> {
     ServerName::try_from("127.0.0.1").unwrap()
 }
 
-/// A client's side of TLS, for one protocol.
+/// The TLS configuration of a client for one protocol.
 pub(super) fn client_config(protocol: &str) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(CERTIFICATE).unwrap()).unwrap();
@@ -196,7 +207,7 @@ pub(super) fn client_config(protocol: &str) -> Arc<ClientConfig> {
     Arc::new(config)
 }
 
-/// A connection with this protocol, handshake done.
+/// A TLS connection with this protocol, after the handshake.
 fn encrypted(address: SocketAddr, protocol: &str) -> Encrypted {
     let mut tls = ClientConnection::new(client_config(protocol), certified_name()).unwrap();
     tls.set_buffer_limit(None);
@@ -212,12 +223,12 @@ fn serves(address: SocketAddr) -> bool {
     let mut connection = encrypted(address, "http/1.1");
     connection.write_all(b"GET /version HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
-    // The end of the connection is not always announced.
+    // The server may close the connection without the closing message of TLS.
     connection.read_to_string(&mut answer).ok();
     answer.starts_with("HTTP/1.1 200 OK\r\n")
 }
 
-/// The same over TLS: what is decrypted already must not keep the daemon busy either.
+/// The same over TLS. Requests that are decrypted already must not keep the daemon busy either.
 #[test]
 fn requests_over_tls_whose_answers_nobody_reads_cost_nothing() {
     unread_answers_over_tls(Settings::default());
@@ -231,26 +242,19 @@ fn requests_over_tls_whose_answers_nobody_reads_cost_nothing_on_etcd() {
 
 fn unread_answers_over_tls(settings: Settings) {
     const CONNECTIONS: usize = 8;
-    const MOST: usize = 4 << 20;
-    const UNTAKEN: Duration = Duration::from_millis(200);
-    /// The buffers of a plain connection, and 64 KiB of TLS each way; with as much again for the allocator.
+    /// The buffers of a plain connection, and 64 KiB of TLS in each direction. Twice as much because of the allocator.
     const KILOBYTES_EACH: usize = 2 * (32 + 32 + 8 + 64 + 64);
     let (mut daemon, _key) = with_tls(settings);
     assert!(serves(daemon.address()));
     let before = daemon.process().peak_memory();
-    let requests = VERSION.repeat((64 << 10) / VERSION.len());
-    let mut kept = Vec::new();
-    for _ in 0..CONNECTIONS {
-        let mut connection = encrypted(daemon.address(), "http/1.1");
-        connection.sock.set_nonblocking(true).unwrap();
-        let mut sent = 0;
-        while sent < MOST && try_eventually(UNTAKEN, || connection.flush()).is_ok() {
-            connection.conn.writer().write_all(requests.as_bytes()).unwrap();
-            sent += requests.len();
-        }
-        kept.push(connection);
-    }
-    comes_to_rest(&mut daemon);
+    let mut kept: Vec<Unread<Encrypted>> = (0..CONNECTIONS)
+        .map(|_| {
+            let connection = encrypted(daemon.address(), "http/1.1");
+            connection.sock.set_nonblocking(true).unwrap();
+            Unread::new(connection, VERSION.as_bytes())
+        })
+        .collect();
+    stuff(&mut daemon, &mut kept);
     let grown = daemon.process().peak_memory().saturating_sub(before);
     assert!(grown < CONNECTIONS * KILOBYTES_EACH, "{grown} kB for {CONNECTIONS} connections");
     assert!(serves(daemon.address()));
@@ -258,7 +262,7 @@ fn unread_answers_over_tls(settings: Settings) {
 }
 
 mod frames {
-    //! Frames of HTTP/2, as a client sends them that keeps no rule.
+    //! Frames of HTTP/2 for a client that keeps no rule.
 
     pub const DATA: u8 = 0;
     pub const HEADERS: u8 = 1;
@@ -278,17 +282,17 @@ mod frames {
         [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
     }
 
-    /// The opening, with a window of 0 for each answer.
+    /// The beginning of a connection, with a window of 0 for each answer.
     pub fn preface() -> Vec<u8> {
         [b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".as_slice(), &frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0])].concat()
     }
 
-    /// A GET, its headers in HPACK without compression.
+    /// The headers of a GET, in HPACK without compression.
     pub fn get(path: &str) -> Vec<u8> {
         [&[0x82, 0x87, 0x01, 1, b'h', 0x04, u8::try_from(path.len()).unwrap()], path.as_bytes()].concat()
     }
 
-    /// A POST, the same.
+    /// The headers of a POST, in HPACK without compression.
     pub fn post(path: &str) -> Vec<u8> {
         let mut headers = get(path);
         headers[0] = 0x83;
@@ -296,29 +300,29 @@ mod frames {
     }
 }
 
-/// What a client of HTTP/2 sends, over and over.
+/// The frames that a client of HTTP/2 sends again and again.
 struct Flood {
     about: &'static str,
     /// The frames for one stream.
     each: fn(stream: u32) -> Vec<u8>,
-    /// Whether it reads what it is sent.
+    /// Whether the client reads.
     reads: bool,
 }
 
-/// What came of a flood.
+/// The result of a flood.
 #[derive(Default)]
-struct Outcome {
-    /// Streams that were begun.
+struct FloodResult {
+    /// Streams that the client has begun.
     sent: u32,
     refused: u32,
     /// The daemon ended the connection.
     ended: bool,
-    /// What came and is no whole frame yet.
+    /// Received bytes that are not a whole frame yet.
     received: Vec<u8>,
 }
 
-impl Outcome {
-    /// Takes in what has come.
+impl FloodResult {
+    /// Reads the frames that have come.
     fn read(&mut self, connection: &mut Encrypted) {
         let mut bytes = [0; 16 << 10];
         loop {
@@ -346,38 +350,53 @@ impl Outcome {
     }
 }
 
-/// Sends up to so many streams, and keeps the connection as it is then.
-fn flood(address: SocketAddr, flood: &Flood, most: u32) -> (Encrypted, Outcome) {
+/// Sends up to so many streams; the connection as it is then. A client that reads goes on until the daemon ends the connection. A client
+/// that does not read stops when the daemon takes nothing more although it is at rest.
+fn flood(daemon: &mut Daemon, flood: &Flood, most: u32) -> Encrypted {
     const TOGETHER: u32 = 50;
-    const UNTAKEN: Duration = Duration::from_millis(200);
-    let mut connection = encrypted(address, "h2");
+    let mut connection = encrypted(daemon.address(), "h2");
     connection.write_all(&frames::preface()).unwrap();
     connection.sock.set_nonblocking(true).unwrap();
-    let mut outcome = Outcome::default();
+    let mut outcome = FloodResult::default();
     while outcome.sent < most && !outcome.ended {
         let streams = outcome.sent..outcome.sent + TOGETHER;
         let bytes: Vec<u8> = streams.flat_map(|number| (flood.each)(2 * number + 1)).collect();
         connection.conn.writer().write_all(&bytes).unwrap();
-        let taken = try_eventually(UNTAKEN, || {
-            if flood.reads {
+        let flush = |connection: &mut Encrypted| match connection.flush() {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => None,
+            flushed => Some(flushed),
+        };
+        let flushed = if flood.reads {
+            eventually(GENEROUS, || {
                 outcome.read(&mut connection);
-            }
-            match connection.flush() {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => Err(error),
-                sent => Ok(sent),
-            }
-        });
-        match taken {
-            Ok(sent) => outcome.ended |= sent.is_err(),
-            Err(_) => break,
-        }
+                let flushed = flush(&mut connection);
+                (flushed.is_some() || outcome.ended).then_some(flushed)
+            })
+        } else {
+            flush(&mut connection).or_else(|| {
+                comes_to_rest(daemon);
+                flush(&mut connection)
+            })
+        };
+        let Some(flushed) = flushed else { break };
+        outcome.ended |= flushed.is_err();
         outcome.sent += TOGETHER;
     }
-    (connection, outcome)
+    if flood.reads {
+        // The client may have sent everything before the daemon has read it.
+        eventually(GENEROUS, || {
+            connection.flush().ok();
+            outcome.read(&mut connection);
+            let FloodResult { sent, refused, .. } = outcome;
+            let why = || format!("{}: no end after {sent} streams, {refused} of them refused", flood.about);
+            if outcome.ended { Ok(()) } else { Err(why()) }
+        });
+    }
+    connection
 }
 
-/// Clients that open streams and take no answers, or no end: a connection has 128 of them, and one whose client goes on all the
-/// same ends. What is held for it is bounded, and others are served.
+/// Clients open streams and read no answers, or do not end their requests. A connection may have 128 streams. If a client opens more, the
+/// daemon ends the connection. The memory for it is bounded, and other clients are served.
 #[test]
 fn http_2_streams_that_are_kept_open_cost_little() {
     open_streams(Settings::default());
@@ -392,8 +411,8 @@ fn http_2_streams_that_are_kept_open_cost_little_on_etcd() {
 fn open_streams(settings: Settings) {
     use frames::{CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, RESET, frame, get, post};
     const STREAMS: u32 = 20_000;
-    /// 1 MiB of buffers for the connection; for each of 128 streams 32 KiB: its head, its state, and what waits of its answer or
-    /// its body.
+    /// 1 MiB of buffers for the connection, and 32 KiB for each of 128 streams: its head, its state, and the waiting part of its answer
+    /// or body.
     const MOST_KILOBYTES: usize = 1024 + 128 * 32;
     let (mut daemon, _key) = with_tls(settings);
     assert!(serves(daemon.address()));
@@ -452,12 +471,11 @@ fn open_streams(settings: Settings) {
         },
     ] {
         let before = daemon.process().resident_memory();
-        let (connection, outcome) = flood(daemon.address(), &attack, STREAMS);
+        let connection = flood(&mut daemon, &attack, STREAMS);
         comes_to_rest(&mut daemon);
         let grown = daemon.process().resident_memory().saturating_sub(before);
-        let Flood { about, reads, .. } = attack;
+        let about = attack.about;
         assert!(grown < MOST_KILOBYTES, "{about}: {grown} kB more");
-        assert!(outcome.ended || !reads, "{about}: {} sent, {} refused", outcome.sent, outcome.refused);
         assert!(serves(daemon.address()), "{about}");
         drop(connection);
     }

@@ -1,4 +1,4 @@
-//! Dependency rules with tenants that are not the caller's, and with more rules than a service needs.
+//! Dependency rules that name another tenant, and consumers with too many rules.
 
 use std::time::Duration;
 
@@ -12,14 +12,14 @@ use crate::support::http::{Request, Response};
 use crate::support::store::{Backing as _, Embedded, on_etcd};
 use crate::support::ws::{Frame, WebSocket};
 
-/// A daemon on each store, with these settings; on etcd with the etcd.
+/// Runs a check with a daemon on each store, with these settings, and with the etcd if there is one.
 fn on_each_store(settings: &Settings, check: impl Fn(&mut Daemon, Option<&Etcd>)) {
     check(&mut Daemon::start(Embedded.chosen_in(settings.clone())).unwrap(), None);
     let etcd = Etcd::start();
     check(&mut Daemon::start(on_etcd(settings.clone(), &[etcd.address()])).unwrap(), Some(&etcd));
 }
 
-/// Sends as a caller of this domain and project.
+/// Sends a request as a caller of this domain and project.
 fn send(daemon: &Daemon, tenant: (&str, &str), method: &str, path: &str, body: Option<&Value>) -> Response {
     let (domain, project) = tenant;
     let mut request = Request::new(method, &format!("/v4/{project}/registry{path}"));
@@ -68,7 +68,7 @@ fn rule(consumer: Value, providers: Vec<Value>) -> Value {
     json!({"dependencies": [{"consumer": consumer, "providers": providers}]})
 }
 
-/// Ids of a service's partners, sorted.
+/// The ids of a service's consumers or providers, sorted.
 #[track_caller]
 fn partners(daemon: &Daemon, tenant: (&str, &str), service: &str, side: &str) -> Vec<String> {
     let response = send(daemon, tenant, "GET", &format!("/microservices/{service}/{side}"), None);
@@ -90,7 +90,7 @@ fn settles(daemon: &Daemon, tenant: (&str, &str), service: &str, side: &str, exp
     });
 }
 
-/// A session that is subscribed: its ping was answered.
+/// Opens a watch, and waits for the answer to a ping: then the session is subscribed.
 #[track_caller]
 fn watcher(daemon: &Daemon, (domain, project): (&str, &str), consumer: &str) -> WebSocket {
     let target = format!("/v4/{project}/registry/microservices/{consumer}/watcher");
@@ -101,13 +101,13 @@ fn watcher(daemon: &Daemon, (domain, project): (&str, &str), consumer: &str) -> 
     watcher
 }
 
-/// The service of the instance that the next event is about.
+/// The service id in the next event.
 #[track_caller]
 fn told_of(watcher: &mut WebSocket) -> Value {
     watcher.expect_json(GENEROUS).unwrap()["instance"]["serviceId"].clone()
 }
 
-/// Keys below a prefix in etcd; none on the embedded store, which nobody looks into.
+/// The keys below a prefix in etcd. On the embedded store there are none to read.
 fn keys_below(etcd: Option<&Etcd>, prefix: &str) -> Vec<String> {
     let listed = etcd.map(|etcd| etcd.ctl(&["get", "--prefix", "--keys-only", prefix])).unwrap_or_default();
     listed.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
@@ -117,7 +117,7 @@ const OWN: (&str, &str) = ("default", "default");
 const NEAR: (&str, &str) = ("default", "other");
 const FAR: (&str, &str) = ("d9", "p9");
 
-/// Texts that name no tenant the caller may name.
+/// Texts that are no tenant, or one that the caller may not name.
 fn bad_tenants() -> Vec<String> {
     let bad =
         ["d9/p9", "a/b/c/d/e", "..", "../..", "default/..", "./default", "default", "/", "//", "default/"];
@@ -126,7 +126,7 @@ fn bad_tenants() -> Vec<String> {
     bad.into_iter().chain(odd).map(str::to_owned).chain(long).collect()
 }
 
-/// A tenant becomes part of keys: what is no tenant of the caller's domain is refused, and nothing is written for it.
+/// A tenant becomes part of keys. A request is refused if it names a tenant outside of the caller's domain, and nothing is written.
 #[test]
 fn a_tenant_is_one_of_the_callers_domain() {
     on_each_store(&Settings::default(), |daemon, etcd| {
@@ -148,7 +148,7 @@ fn a_tenant_is_one_of_the_callers_domain() {
         }
         assert_eq!(keys_below(etcd, "/cse-sr/ms/dep-"), [""; 0]);
         assert_eq!(partners(daemon, OWN, &consumer, "providers"), [""; 0]);
-        // Everything else about these bodies is good.
+        // The rest of these bodies is valid.
         let near = service(daemon, NEAR, "near");
         let good = rule(of("default/default", "c"), vec![of("default/other", "near"), key("p")]);
         ok(&send(daemon, OWN, "POST", "/dependencies", Some(&good)));
@@ -159,8 +159,8 @@ fn a_tenant_is_one_of_the_callers_domain() {
     });
 }
 
-/// A consumer in another project of the domain may depend on a provider, and counts; one in another domain may not, unless it
-/// is configured.
+/// A consumer in another project of the domain may depend on a provider, and protects it from deletion. A consumer in another domain may
+/// not, unless that is configured.
 #[test]
 fn a_domain_is_told_of_its_own_providers_only() {
     on_each_store(&Settings::default(), |daemon, _| {
@@ -213,7 +213,7 @@ fn domains_are_open_to_each_other_if_that_is_configured() {
     });
 }
 
-/// What a node of the original server has written or queued, which checks no tenant.
+/// Rules that a node of the original server has written or queued. That server checks no tenant.
 #[test]
 fn rules_across_domains_that_are_in_etcd_count_for_nothing() {
     let etcd = Etcd::start();
@@ -238,7 +238,7 @@ fn rules_across_domains_that_are_in_etcd_count_for_nothing() {
         full("d9/p9", "own", "0.0.0+"),
     ];
     keys.put(format!("/cse-sr/ms/dep-queue/d9/p9/{attacker}/a"), queued(&spy, &providers), 0);
-    // Somebody else's consumer.
+    // A consumer of another domain.
     let foreign = full("default/default", "victim", "1.0.0");
     keys.put(
         format!("/cse-sr/ms/dep-queue/d9/p9/{attacker}/b"),
@@ -257,7 +257,7 @@ fn rules_across_domains_that_are_in_etcd_count_for_nothing() {
     ];
     assert_eq!(rules, expected, "the consumer's change has ended the rule with the victim");
 
-    // Once more, now that no change of the consumer's comes.
+    // The queue is applied again, without a change of the consumer.
     keys.put("/cse-sr/ms/dep-rules/default/default/p//default/victim/0.0.0+", partners_of(&[&spy]), 0);
     keys.put(expected[0], partners_of(&[&target, &providers[4]]), 0);
     let mut spying = watcher(&daemon, FAR, &attacker);
@@ -267,7 +267,7 @@ fn rules_across_domains_that_are_in_etcd_count_for_nothing() {
     assert_eq!(partners(&daemon, FAR, &attacker, "providers"), [own.as_str()]);
     let delete = send(&daemon, OWN, "DELETE", &format!("/microservices/{victim}"), None);
     assert_eq!(refusal(&delete), "400013", "only its instances protect it");
-    // A second node reads them from a listing.
+    // A second node reads the rules at its start.
     let open = start(Settings::default().yaml("registry.dependency.crossDomain", json!(true)));
     settles(&open, OWN, &victim, "consumers", &[&attacker]);
     let closed = start(Settings::default());
@@ -278,7 +278,7 @@ fn named(prefix: &str, count: usize) -> Vec<Value> {
     (0..count).map(|number| key(&format!("{prefix}{number}"))).collect()
 }
 
-/// A consumer has its quota of providers, whichever way they come; what it has is never refused.
+/// A consumer has a quota of providers, by whatever route they come. A provider that it has is never refused.
 #[test]
 fn the_providers_of_a_consumer_have_a_quota() {
     let small = Settings::default().yaml("quota.cap.dependency.limit", json!(3));
@@ -303,12 +303,12 @@ fn the_providers_of_a_consumer_have_a_quota() {
         ok(&change("POST", named("p", 3)));
         ok(&change("PUT", named("p", 3)));
         assert_eq!(refusal(&change("POST", vec![key("p3")])), "400100");
-        // A find shows the provider, and records nothing.
+        // A find shows the provider, but records no dependency.
         let find = "/v4/default/registry/instances?appId=default&serviceName=p3";
         for _ in 0..3 {
             ok(&daemon.client().send(&Request::new("GET", find).header("X-ConsumerId", &consumer)).unwrap());
         }
-        // One entry after the other counts.
+        // The entries of a request are counted one after another.
         let twice = json!({"dependencies": [
             {"consumer": key("c"), "providers": [key("p0")]}, {"consumer": key("c"), "providers": [key("p3")]},
         ]});
@@ -318,7 +318,7 @@ fn the_providers_of_a_consumer_have_a_quota() {
     });
 }
 
-/// The CPU time of some work, with what it caused in the queue.
+/// The CPU time of some work, until the queue of dependency requests is empty.
 fn cpu_of(daemon: &mut Daemon, etcd: Option<&Etcd>, work: impl FnOnce(&Daemon)) -> Duration {
     let before = daemon.process().cpu_time();
     work(daemon);
@@ -326,11 +326,13 @@ fn cpu_of(daemon: &mut Daemon, etcd: Option<&Etcd>, work: impl FnOnce(&Daemon)) 
     daemon.process().cpu_time() - before
 }
 
-/// Adding 100 providers costs by the length of the consumer's list, not by its square: 900 and 100 are five times 100 and 100.
+/// The cost of adding 100 providers grows with the length of the consumer's list, not with its square. The list is five times as
+/// long (900 and 100 providers instead of 100 and 100), so its square is 25 times as large. On a busy machine the same work costs
+/// up to three times as much as on a quiet one.
 #[test]
 fn the_cost_of_an_addition_grows_with_the_list_and_not_with_its_square() {
     const CONSUMERS: usize = 8;
-    const MOST: u32 = 5;
+    const MOST: u32 = 15;
     on_each_store(&Settings::default(), |daemon, etcd| {
         let mut spent = [100, 900].map(|held| {
             let prefix = format!("c{held}-");
@@ -347,18 +349,18 @@ fn the_cost_of_an_addition_grows_with_the_list_and_not_with_its_square() {
                 }
             })
         });
-        // Ticks are 10 ms: less than two of them say nothing.
+        // CPU time is counted in ticks of 10 ms. A single tick may be chance.
         spent[0] = spent[0].max(Duration::from_millis(20));
         println!("adding 100 providers to 100 and to 900, {CONSUMERS} times: {spent:?}");
         assert!(spent[1] <= spent[0] * MOST, "{spent:?}");
     });
 }
 
-/// Bodies up to the limit with as many providers as fit: refused at about the price of reading them, and within the memory of
-/// a few bodies.
+/// Bodies with as many providers as fit into the limit are refused. The refusal costs about as much CPU time as to read them, and the
+/// memory of a few bodies.
 #[test]
 fn bodies_full_of_providers_are_refused_at_the_price_of_reading_them() {
-    const BODIES: usize = 3;
+    const BODIES: usize = 2;
     let mut daemon = Daemon::start(Settings::default()).unwrap();
     let body = {
         let body = json!({"service": {"serviceName": "c", "version": "1.0.0", "alias": "al"}});
@@ -370,7 +372,7 @@ fn bodies_full_of_providers_are_refused_at_the_price_of_reading_them() {
         |consumer: Value, providers: Vec<Value>| json!({"consumer": consumer, "providers": providers});
     let mut invalid = named("p", count);
     invalid.push(key("*"));
-    // The same consumer by a hundred wrong names and its alias.
+    // The same consumer by its alias, with a hundred wrong names.
     let by_alias = (0..100).map(|number| {
         let consumer = json!({"appId": "default", "serviceName": format!("n{number}"), "alias": "al", "version": "1.0.0"});
         entry(consumer, named(&format!("q{number}-"), count / 100))
@@ -398,8 +400,9 @@ fn bodies_full_of_providers_are_refused_at_the_price_of_reading_them() {
     }
     println!("reading {BODIES} bodies of {count} providers: {spent:?}");
     let reading = spent[0].max(spent[1]);
-    assert!(spent.iter().all(|spent| *spent <= reading * 5), "{spent:?}");
+    // Work that grows with the square of the list would cost thousands of times as much.
+    assert!(spent.iter().all(|spent| *spent <= reading * 10), "{spent:?}");
     let grown = daemon.process().peak_memory().saturating_sub(before) * 1024;
-    // A provider's six texts take some ten times the room of its JSON; one body is worked on at a time.
+    // The six texts of a provider need about ten times the memory of its JSON. One body is handled at a time.
     assert!(grown < 24 * limit, "{grown} bytes for bodies below {limit}");
 }

@@ -1,23 +1,19 @@
-//! Ids and names that look like another one, or that a path takes for a step.
+//! Ids and names that look like others, or that are a step in a path.
 
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::{Client, Request, Response};
+use crate::support::registry::code;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 use crate::support::ws::{WebSocket, WsError};
 
 const REGISTRY: &str = "/v4/default/registry";
-/// Texts that cannot be an id: steps of a path, characters that turn a line, that have no width, that control a terminal.
+/// Texts that cannot be an id: steps of a path, and characters that reverse a line, have no width, or control a terminal.
 const BAD: [&str; 8] =
     [".", "..", "a\u{202e}b", "\u{2066}a", "a\u{200b}", "a\u{7f}b", "a\u{9b}b", "a\u{2028}b"];
 
-fn code(answer: &Response) -> String {
-    let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
-    body["errorCode"].as_str().map_or_else(|| answer.status.to_string(), str::to_owned)
-}
-
-/// As a path or query carries it.
+/// The percent-encoded form of a text.
 fn escaped(text: &str) -> String {
     text.bytes().map(|byte| format!("%{byte:02X}")).collect()
 }
@@ -27,7 +23,7 @@ fn send(client: &Client, method: &str, path: &str, body: Option<Value>) -> Respo
     client.send(&body.iter().fold(request, |request, body| request.json(body))).unwrap()
 }
 
-/// Everything there is, to see that nothing has changed.
+/// All services and instances, to see that nothing has changed.
 fn everything(client: &Client, service: &str) -> [Value; 3] {
     let get = |path: String| send(client, "GET", &path, None).json();
     [
@@ -37,7 +33,7 @@ fn everything(client: &Client, service: &str) -> [Value; 3] {
     ]
 }
 
-/// Each place that takes an id refuses what cannot be one, and nothing is written.
+/// Each place that takes an id refuses an invalid one, and nothing is written.
 fn what_cannot_be_an_id_is_refused_everywhere(store: &dyn Backing) {
     let daemon = Daemon::start(store.chosen_in(Settings::default())).unwrap();
     let client = daemon.client();
@@ -109,7 +105,7 @@ fn what_cannot_be_an_id_is_refused_everywhere(store: &dyn Backing) {
                 assert_eq!(code(&client.send(&request).unwrap()), "400001", "{header} {bad:?} {path}");
             }
         }
-        // One that cannot be does not keep the others from their beats.
+        // An invalid id does not keep the other instances from their heartbeats.
         let beats = json!({"instances": [{"serviceId": service, "instanceId": "i"}, {"serviceId": service, "instanceId": bad}]});
         let answer = send(&client, "PUT", "/heartbeats", Some(beats)).json();
         for element in answer["instances"].as_array().unwrap() {
@@ -130,8 +126,7 @@ fn what_cannot_be_an_id_is_refused_everywhere_on_etcd() {
     what_cannot_be_an_id_is_refused_everywhere(&OwnEtcd::start());
 }
 
-/// In a path, on each route of the daemon's own description that has an id in it. (What `.` and `..` are in a path:
-/// `paths.rs`.)
+/// Invalid ids in the path of each route of the API description that has one. `paths.rs` tests `.` and `..` in a path.
 #[test]
 fn what_cannot_be_an_id_is_refused_in_each_path() {
     let daemon = Daemon::start(Settings::default()).unwrap();

@@ -1,4 +1,4 @@
-//! Requests that pretend to be a node of the registry.
+//! Requests of clients that pretend to be a node of the registry.
 
 use std::fs;
 
@@ -13,15 +13,15 @@ use crate::support::ws::{WebSocket, WsError};
 
 const REGISTRY: &str = "/v4/default/registry";
 
-/// A daemon and its own entry, as `/health` lists it.
-struct Node {
+/// A daemon, and the ids of its own entry in `/health`.
+struct ListedNode {
     daemon: Daemon,
     client: Client,
     service: String,
     instance: String,
 }
 
-impl Node {
+impl ListedNode {
     fn start(store: &dyn Backing) -> Self {
         let settings = Settings::default().yaml("registry.instance.properties.zone", json!("z"));
         let daemon = Daemon::start(store.chosen_in(settings)).unwrap();
@@ -33,14 +33,14 @@ impl Node {
         node
     }
 
-    /// What `/health` lists, as the store knows it now.
+    /// The nodes that `/health` lists, read from the store.
     fn listed(&self) -> Vec<Value> {
         let answer = self.client.get(&format!("{REGISTRY}/health?noCache=1")).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()["instances"].as_array().cloned().unwrap_or_default()
     }
 
-    /// All that is known of the registry's own services.
+    /// The registry's own services.
     fn own_services(&self) -> Vec<Value> {
         let answer = self.client.get(&format!("{REGISTRY}/microservices?withShared=true&noCache=1")).unwrap();
         let mut services = answer.json()["services"].as_array().cloned().unwrap_or_default();
@@ -67,7 +67,7 @@ impl Node {
     }
 }
 
-/// Status and error code.
+/// The status and the error code of an answer.
 fn refusal(answer: &Response) -> (u16, String) {
     let body = serde_json::from_slice::<Value>(&answer.body).unwrap_or_default();
     (answer.status, body["errorCode"].as_str().unwrap_or_default().to_owned())
@@ -77,7 +77,7 @@ fn forbidden() -> (u16, String) {
     (403, "403001".to_owned())
 }
 
-/// A body that each writing route takes when it is aimed at a service of a client.
+/// A body that this route accepts for a service of a client.
 fn body_for(path: &str) -> Option<Value> {
     Some(match path.rsplit('/').next()? {
         "properties" => json!({"properties": {"allowCrossApp": "false"}}),
@@ -89,8 +89,8 @@ fn body_for(path: &str) -> Option<Value> {
     })
 }
 
-/// Aims every route of the daemon's own description that writes to a service at this one.
-fn write_everywhere(node: &Node, service: &str, instance: &str) -> Vec<(String, Response)> {
+/// Sends a request to each route of the API description that writes to a service, with this service and instance; the answers.
+fn write_everywhere(node: &ListedNode, service: &str, instance: &str) -> Vec<(String, Response)> {
     let description = node.client.get("/openapi.json").unwrap().json();
     let mut answers = Vec::new();
     for (path, operations) in description["paths"].as_object().unwrap() {
@@ -115,10 +115,10 @@ fn write_everywhere(node: &Node, service: &str, instance: &str) -> Vec<(String, 
     answers
 }
 
-/// Nothing a client sends changes what `/health` lists: no route registers, changes, keeps alive or deletes an entry of the
+/// No request of a client changes what `/health` lists. No route registers, changes, keeps alive or deletes an instance of the
 /// registry's own service, or the service itself.
 fn the_list_of_nodes_is_out_of_reach(store: &dyn Backing) {
-    let node = Node::start(store);
+    let node = ListedNode::start(store);
     let (listed, services) = (node.listed(), node.own_services());
 
     let answers = write_everywhere(&node, &node.service, &node.instance);
@@ -126,7 +126,7 @@ fn the_list_of_nodes_is_out_of_reach(store: &dyn Backing) {
     for (route, answer) in answers {
         assert_eq!(refusal(&answer), forbidden(), "{route}: {}", answer.text());
     }
-    // The same below the older paths, for an instance that is not there, and for a caller that names its domain.
+    // By the paths of the older API, for an unknown instance, and by a caller that names its domain.
     for (method, path) in [
         ("DELETE", format!("/registry/v3/microservices/{}?force=1", node.service)),
         ("PUT", format!("/registry/v3/microservices/{}/instances/{}/heartbeat", node.service, node.instance)),
@@ -136,7 +136,7 @@ fn the_list_of_nodes_is_out_of_reach(store: &dyn Backing) {
         assert_eq!(refusal(&node.client.send(&request).unwrap()), forbidden(), "{method} {path}");
     }
 
-    // By its name, or by an alias that leads to it; in each environment and version; with an instance at once.
+    // A new service with the name or the alias of the registry, in other environments and versions, with an instance.
     for service in [
         json!({"serviceName": "SERVICECENTER"}),
         json!({"serviceName": "SERVICECENTER", "appId": "default", "version": "9.9.9", "environment": "testing"}),
@@ -148,7 +148,7 @@ fn the_list_of_nodes_is_out_of_reach(store: &dyn Backing) {
         assert_eq!(refusal(&node.send("POST", "/microservices", Some(&body))), forbidden(), "{service}");
     }
 
-    // Among others, each of which is done.
+    // In requests for several services. The parts for other services are carried out.
     let own = json!({"serviceId": node.service, "instanceId": node.instance});
     let client_service = node.service(json!({"serviceName": "orders"}));
     let client_instance = node.instance(&client_service, json!({"hostName": "h", "properties": {"a": "b"}}));
@@ -192,11 +192,11 @@ fn the_list_of_nodes_is_out_of_reach_on_etcd() {
     the_list_of_nodes_is_out_of_reach(&OwnEtcd::start());
 }
 
-/// A service of another tenant or application may have the name: nobody looks for nodes there.
+/// A service of another tenant or application may have the registry's name. Nobody looks for nodes there.
 #[test]
 fn the_name_is_free_elsewhere() {
-    let node = Node::start(&Embedded);
-    let other = Node { client: node.client.clone(), ..Node::start(&Embedded) };
+    let node = ListedNode::start(&Embedded);
+    let other = ListedNode { client: node.client.clone(), ..ListedNode::start(&Embedded) };
     let service = json!({"service": {"serviceName": "SERVICECENTER", "appId": "shop"}});
     assert_eq!(other.send("POST", "/microservices", Some(&service)).status, 200);
     let service = json!({"service": {"serviceName": "SERVICECENTER"}});
@@ -209,10 +209,10 @@ fn the_name_is_free_elsewhere() {
     assert_eq!(node.listed().len(), 1);
 }
 
-/// The registry's own service is no consumer: it gets no dependency by a request or by a find in its name. To depend on it
-/// changes nothing of it.
+/// The registry's own service never becomes a consumer, neither by a dependency request nor by a find in its name. Another service
+/// may depend on it, which does not change it.
 fn nobody_speaks_in_its_name(store: &dyn Backing) {
-    let node = Node::start(store);
+    let node = ListedNode::start(store);
     let provider = node.service(json!({"serviceName": "orders"}));
     let consumer = node.service(json!({"serviceName": "shop"}));
     let registry = node.own_services().remove(0);
@@ -240,7 +240,7 @@ fn nobody_speaks_in_its_name(store: &dyn Backing) {
         let answer = node.send("GET", &format!("/microservices/{id}/{side}?noCache=1"), None);
         answer.json()[side].as_array().map_or(0, Vec::len)
     };
-    // What a find of a client shows is recorded, and what came before it would be by then.
+    // The client's find came last. When its dependency is recorded, an earlier one would be recorded as well.
     eventually(GENEROUS, || partners(&consumer, "providers") == 1);
     assert_eq!(partners(&node.service, "providers"), 0);
     assert_eq!((partners(&provider, "consumers"), partners(&there, "consumers")), (1, 0));
@@ -264,11 +264,11 @@ fn nobody_speaks_in_its_name_on_etcd() {
     nobody_speaks_in_its_name(&OwnEtcd::start());
 }
 
-/// Everybody can compute the id of the service that the next version's nodes register. Whoever brings it first keeps it, and
-/// the nodes are listed all the same.
+/// A client can compute the id of the service that nodes of the next version register. If it takes the id first, it keeps it, and the
+/// nodes are listed under another id.
 #[test]
 fn a_taken_id_keeps_no_node_out() {
-    let mut node = Node::start(&Embedded);
+    let mut node = ListedNode::start(&Embedded);
     let environment = node.own_services()[0]["environment"].as_str().unwrap().to_owned();
     let index = format!("/cse-sr/ms/indexes/default/default/{environment}/default/SERVICECENTER/2.9.9");
     let squatter = node.service(json!({"serviceName": "squatter", "serviceId": derived_id(&index)}));

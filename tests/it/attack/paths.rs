@@ -1,4 +1,4 @@
-//! Paths and ids that mean one thing to a proxy and another to the daemon.
+//! Paths that a proxy and the daemon may understand differently.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crate::support::http::Request;
 use crate::support::registry::{Freshness, Registry};
 use crate::support::store::on_etcd;
 
-/// Behind a proxy that passes what begins with `/metrics/`, and that may or may not have decoded or cleaned the path by then.
+/// Paths that a proxy may pass because they begin with `/metrics/`, before or after it has decoded or cleaned them.
 const BEHIND_METRICS: [&str; 16] = [
     "/metrics/..%2fv4/default/registry/microservices",
     "/metrics/..%2Fv4%2Fdefault%2Fregistry%2Fmicroservices",
@@ -28,8 +28,8 @@ const BEHIND_METRICS: [&str; 16] = [
     "/metrics%2f../v4/default/registry/microservices",
 ];
 
-/// No ids; and the same attack from the other side: the last ones end with what is allowed for a proxy that takes `%2e%2e` for a
-/// step back, and with an id for who does not.
+/// Paths with invalid ids. The last three end in `/metrics` for a proxy that reads `%2e%2e` as a step back, and in an id for one that
+/// does not.
 const BEFORE_METRICS: [&str; 5] = [
     "/v4/default/registry/microservices/a%2fb",
     "/v4/default/registry/microservices/%2e%2e/instances",
@@ -38,7 +38,7 @@ const BEFORE_METRICS: [&str; 5] = [
     "/v4/default/registry/microservices/..%2f..%2f..%2f..%2fmetrics",
 ];
 
-/// No spelling of a path reaches a route that its beginning does not name, by any method and form of the target.
+/// No spelling of a path reaches a route that its beginning does not name, whatever the method and the form of the target.
 #[test]
 fn a_path_reaches_only_what_its_beginning_names() {
     spelled_paths(Settings::default());

@@ -12,7 +12,7 @@ use crate::support::http::{AsyncConnection, Request, Response};
 const VERSION: &str = "/version";
 const REGISTRY: &str = "/v4/default/registry";
 
-/// So many requests an hour: no time that a test takes gives a client another one.
+/// Allows so many requests an hour. A test is too short for a client to get another request.
 fn limited(requests: u32) -> Settings {
     Settings::default()
         .yaml("server.limit.connections", json!(requests))
@@ -48,7 +48,7 @@ fn over_the_rate(wire: Wire) {
         json!({"instance": {"instanceId": "i", "hostName": "h", "endpoints": ["rest://10.0.0.1:80"]}});
     assert_eq!(post(&format!("{REGISTRY}/microservices"), service).status, 200);
     assert_eq!(post(&format!("{REGISTRY}/microservices/s/instances"), instance).status, 200);
-    // Unknown paths and methods count, too.
+    // Unknown paths and methods count as well.
     assert_eq!(get("/nope").status, 404);
     assert_eq!(reached.send(&Request::new("PUT", VERSION)).status, 405);
     for _ in 4..REQUESTS {
@@ -62,7 +62,7 @@ fn over_the_rate(wire: Wire) {
         Request::new("GET", VERSION).header("X-Forwarded-For", "8.8.8.8").header("X-Real-IP", "8.8.4.4");
     assert_over(&reached.send(&forwarded), INTERVAL);
 
-    // What keeps instances alive and operators informed goes on.
+    // Heartbeats, metrics and health are still answered.
     let beat = format!("{REGISTRY}/microservices/s/instances/i/heartbeat");
     let beats = json!({"Instances": [{"serviceId": "s", "instanceId": "i"}]});
     for _ in 0..2 * REQUESTS {
@@ -84,7 +84,7 @@ fn over_the_rate(wire: Wire) {
     assert_over(&get(VERSION), INTERVAL);
 }
 
-/// A GET from this address of the machine.
+/// Sends a GET from this address of the machine.
 fn get_from(source: Ipv4Addr, reached: &Reached, target: &str) -> Response {
     let address = reached.daemon.address();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -97,7 +97,7 @@ fn get_from(source: Ipv4Addr, reached: &Reached, target: &str) -> Response {
     })
 }
 
-/// One client that sends too much takes nothing from another one, and what it asked for in vain has not happened.
+/// A client over its rate does not affect another client, and its refused requests are not carried out.
 #[test]
 fn another_client_does_not_notice() {
     let reached = Reached::start(Wire::Http1, limited(3));
@@ -116,7 +116,7 @@ fn another_client_does_not_notice() {
     assert!(!services.text().contains("late"), "{}", services.text());
 }
 
-/// Behind a proxy that sets the header, the header names the client. The proxy's own entry is the last one.
+/// Behind a proxy the configured header names the client. The proxy's own entry is the last one.
 #[test]
 fn behind_a_proxy_the_configured_header_counts() {
     let lookups = json!("X-Forwarded-For,RemoteAddr");
@@ -131,16 +131,16 @@ fn behind_a_proxy_the_configured_header_counts() {
         ["2001:db8::1", "2001:db8::2", "2001:db8::3", "2001:db8:0:1::1"].map(of),
         [200, 200, 429, 200]
     );
-    // Without an address in the header, the other end of the connection counts.
+    // Without an address in the header, the address of the connection counts.
     assert_eq!(["nobody", "", "unknown"].map(of), [200, 200, 429]);
 }
 
-/// As many clients as one attacker can pretend to be cost no memory, and nobody is refused because of them.
+/// An attacker pretends to be many clients. They cost no memory, and no client is refused because of them.
 #[test]
 fn a_crowd_of_addresses_takes_no_memory() {
     const ADDRESSES: usize = 20_000;
     const TOGETHER: usize = 100;
-    /// The table of addresses has 1 MiB; as much again for the allocator and the connection.
+    /// The table of addresses has 1 MiB, and the allocator and the connection as much again.
     const MOST_KILOBYTES: usize = 2 * 1024;
     let lookups = json!("X-Forwarded-For");
     let mut reached = Reached::start(Wire::Http1, limited(1).yaml("server.limit.ipLookups", lookups));

@@ -1,30 +1,23 @@
-//! Schema texts that pile up.
+//! Schema texts that accumulate.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::path::Path;
 use std::thread;
 
 use serde_json::{Value, json};
 
+use super::{exported, on_both_stores, size};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};
-use crate::support::store::{Backing, Embedded, OwnEtcd};
+use crate::support::registry::code;
 
 const BASE: &str = "/v4/default/registry/microservices";
 
 /// A large text, below the store's limit of 1.5 MiB.
 const LARGE: usize = 1_300_000;
 
-/// What the embedded store may hold of texts that are gone, in memory (its history) and in its log: 32 MiB each.
+/// Bytes of replaced texts that the embedded store may keep, in memory (its history) and in its log: 32 MiB each.
 const KEPT: usize = 32 << 20;
-
-fn on_both_stores(settings: &Settings, check: impl Fn(Daemon, &dyn Backing)) {
-    check(Daemon::start(Embedded.chosen_in(settings.clone())).unwrap(), &Embedded);
-    let etcd = OwnEtcd::start();
-    check(Daemon::start(etcd.chosen_in(settings.clone())).unwrap(), &etcd);
-}
 
 fn service(client: &Client, name: &str) -> String {
     let body = json!({"service": {"serviceName": name}});
@@ -44,34 +37,15 @@ fn replace(client: &Client, service: &str, schemas: &[(&str, &str)]) -> Response
     client.post(&format!("{BASE}/{service}/schemas"), &json!({ "schemas": schemas })).unwrap()
 }
 
-/// What became of a request: the error code of its body, else its status.
-fn code(response: &Response) -> String {
-    let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
-    body["errorCode"].as_str().map_or_else(|| response.status.to_string(), str::to_owned)
-}
-
-/// A text of this length that no other number gives.
+/// A text of this length, different for each number.
 fn text(number: usize, length: usize) -> String {
     format!("{number:010}{}", "x".repeat(length - 10))
 }
 
-/// What the registry keeps, by an export; the daemon is stopped for it, and started again.
-fn entries(daemon: &mut Daemon) -> Vec<(String, String)> {
-    assert!(daemon.terminate(GENEROUS).unwrap().success());
-    let file = daemon.folder().join("export");
-    let finished = daemon.installation().run(&["export", "--to", file.to_str().unwrap()]).unwrap();
-    assert_eq!(finished.code, Some(0), "{}", finished.output);
-    let exported = fs::read_to_string(&file).unwrap();
-    fs::remove_file(&file).unwrap();
-    daemon.restart().unwrap();
-    let lines = exported.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    let text = |entry: &Value, member: &str| entry[member].as_str().map(str::to_owned);
-    lines.filter_map(|entry| Some((text(&entry, "key")?, text(&entry, "value")?))).collect()
-}
-
-/// Hashes that references name, and hashes of stored texts.
+/// The hashes in references, and the hashes of the stored texts.
 fn hashes(daemon: &mut Daemon) -> (BTreeSet<String>, BTreeSet<String>) {
-    let entries = entries(daemon);
+    let entries = exported(daemon);
+    daemon.restart().unwrap();
     let below = |tree: &str| {
         let tree = format!("/cse-sr/ms/{tree}/");
         entries.iter().filter(move |(key, _)| key.starts_with(&tree))
@@ -81,16 +55,8 @@ fn hashes(daemon: &mut Daemon) -> (BTreeSet<String>, BTreeSet<String>) {
     (named, stored)
 }
 
-/// Bytes of all files below a folder.
-fn size(folder: &Path) -> usize {
-    let Ok(files) = fs::read_dir(folder) else { return 0 };
-    // One that is gone by now has no size.
-    let files = files.flatten().filter_map(|file| file.metadata().ok());
-    files.map(|file| usize::try_from(file.len()).unwrap()).sum()
-}
-
-/// A schema of 1.3 MB replaced again and again, by both routes: one text is kept. The memory and the folder hold no more than
-/// the history and the log may, however often it is replaced.
+/// A schema of 1.3 MB is replaced again and again, by both routes. The registry keeps one text. The memory and the folder stay within
+/// the bounds of the history and the log.
 #[test]
 fn replaced_texts_do_not_stay() {
     on_both_stores(&Settings::default(), |mut daemon, _| {
@@ -98,7 +64,7 @@ fn replaced_texts_do_not_stay() {
         let id = service(&client, "s");
         assert_eq!(code(&put(&client, &id, "large", &text(0, LARGE))), "200");
         let before = daemon.process().resident_memory() << 10;
-        for round in 1..=100 {
+        for round in 1..=70 {
             let text = text(round, LARGE);
             let answer = match round % 2 {
                 0 => put(&client, &id, "large", &text),
@@ -106,13 +72,13 @@ fn replaced_texts_do_not_stay() {
             };
             assert_eq!(code(&answer), "200", "round {round}");
         }
-        // The log, the next one while a snapshot is written, and two snapshots of one text.
+        // The log, the next log while a snapshot is written, and two snapshots with one text each.
         let folder = daemon.folder().join("data");
         eventually(GENEROUS, || {
             let size = size(&folder);
             if size < 2 * KEPT { Ok(()) } else { Err(format!("{size} bytes of files")) }
         });
-        // Ten texts on their way through the process, and half as much again for what the allocator keeps.
+        // Ten texts in work, and half as much again for what the allocator keeps.
         let most = (KEPT + 10 * LARGE) * 3 / 2;
         let grown = (daemon.process().resident_memory() << 10).saturating_sub(before);
         assert!(grown < most, "{grown} bytes more in memory, at most {most}");
@@ -121,8 +87,7 @@ fn replaced_texts_do_not_stay() {
     });
 }
 
-/// Schemas that are deleted, by themselves or with their service, take their texts along; a text that another service refers
-/// to stays.
+/// When a schema is deleted, by itself or with its service, its text is deleted as well, unless another service refers to it.
 #[test]
 fn deleted_schemas_and_services_leave_no_text() {
     on_both_stores(&Settings::default(), |mut daemon, _| {
@@ -147,8 +112,8 @@ fn deleted_schemas_and_services_leave_no_text() {
     });
 }
 
-/// Many clients give services the same texts and take them away, all at once: each reference has its text, and each text a
-/// reference.
+/// Many clients write and delete the same texts of several services at once. Afterwards each reference has its text, and each text has
+/// a reference.
 #[test]
 fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
     on_both_stores(&Settings::default(), |mut daemon, _| {
@@ -166,7 +131,7 @@ fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
                             1 => replace(client, id, &[("s", &text), ("t", "t")]),
                             _ => put(client, id, "s", &text),
                         };
-                        // 400016: another one has deleted it.
+                        // 400016: another client has deleted it.
                         assert!(["200", "400016"].contains(&code(&answer).as_str()), "{}", answer.text());
                         let read = client.get(&format!("{BASE}/{id}/schemas/s?noCache=1")).unwrap();
                         assert!(
@@ -183,7 +148,7 @@ fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
     });
 }
 
-/// A service holds 64 MiB of texts; what it has can still be replaced by something that is not longer.
+/// A service holds a limited number of bytes of texts. At the limit a text can be replaced by one that is not longer.
 #[test]
 fn a_service_has_a_quota_of_bytes() {
     let settings = Settings::default().conf("quota.cap.schema.bytes", &(5 * LARGE).to_string());
@@ -197,14 +162,14 @@ fn a_service_has_a_quota_of_bytes() {
         assert_eq!(code(&refused), "400100");
         let detail = refused.json()["detail"].as_str().unwrap().to_owned();
         assert!(detail.contains(&(5 * LARGE).to_string()), "{detail}");
-        // Also by a node that has yet to learn how long the texts are.
+        // A node that has just started does not know the lengths of the texts yet.
         daemon.restart().unwrap();
         assert_eq!(code(&put(&client, &id, "one-more", "x")), "400100");
         assert_eq!(code(&put(&client, &id, "s0", &text(9, LARGE + 1))), "400100");
         assert_eq!(code(&put(&client, &id, "s0", &text(9, LARGE))), "200");
         assert_eq!(code(&put(&client, &id, "s1", &text(9, LARGE - 10))), "200");
         assert_eq!(code(&put(&client, &id, "one-more", &text(9, 10))), "200");
-        // The other route; another service has its own.
+        // By the other route. Another service has a quota of its own.
         let small = text(1, LARGE / 3);
         let many: Vec<String> = (0..4).map(|at| format!("m{at}")).collect();
         let many: Vec<(&str, &str)> = many.iter().map(|id| (id.as_str(), small.as_str())).collect();

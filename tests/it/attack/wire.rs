@@ -13,7 +13,7 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::GENEROUS;
 use crate::support::http::{Request, Response};
 
-/// What a client and the daemon speak.
+/// The protocol between a client and the daemon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wire {
     /// HTTP/1.1 without TLS.
@@ -22,7 +22,7 @@ pub enum Wire {
     Http2,
 }
 
-/// A daemon, and the way to it.
+/// A daemon, and the protocol to reach it.
 pub struct Reached {
     pub daemon: Daemon,
     wire: Wire,
@@ -40,7 +40,7 @@ impl Reached {
         }
     }
 
-    /// The origin of pages that the daemon itself would serve.
+    /// The origin of pages that the daemon would serve.
     pub fn origin(&self) -> String {
         let scheme = if self.wire == Wire::Http1 { "http" } else { "https" };
         format!("{scheme}://{}", self.daemon.address())

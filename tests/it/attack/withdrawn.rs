@@ -6,13 +6,13 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::{Client, Request, Response};
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 
-/// One service of the project `default`, on one node.
-struct Caller<'a> {
+/// A client of one service in the project `default`, on one node.
+struct InstanceCaller<'a> {
     client: Client,
     service: &'a str,
 }
 
-impl<'a> Caller<'a> {
+impl<'a> InstanceCaller<'a> {
     fn new(daemon: &Daemon, service: &'a str) -> Self {
         Self { client: daemon.client(), service }
     }
@@ -38,7 +38,7 @@ impl<'a> Caller<'a> {
         self.done("PUT", "/i/properties", &json!({"properties": {"weight": "0"}}));
     }
 
-    /// `i`, as the store holds it now.
+    /// The instance `i`, read from the store.
     fn shown(&self) -> Value {
         let answer = self.send("GET", "/i?noCache=1", &json!(null));
         assert_eq!(answer.status, 200, "{}", answer.text());
@@ -61,7 +61,7 @@ fn create(daemon: &Daemon) -> String {
     answer.json()["serviceId"].as_str().unwrap().to_owned()
 }
 
-/// What its owner sends, now and after each failed heartbeat.
+/// The instance `i` as its owner registers it, at its start and after each failed heartbeat.
 fn owners() -> Value {
     json!({
         "instanceId": "i", "hostName": "h", "endpoints": ["rest://127.0.0.1:1"], "status": "UP",
@@ -69,11 +69,11 @@ fn owners() -> Value {
     })
 }
 
-/// The owner registers again, as it is and changed, before and after the node was killed.
+/// The owner registers a withdrawn instance again, unchanged and changed, before and after the node is killed.
 fn a_withdrawn_instance_stays_withdrawn(store: &dyn Backing) {
     let mut daemon = Daemon::start(store.chosen_in(Settings::default())).unwrap();
     let service = create(&daemon);
-    let caller = Caller::new(&daemon, &service);
+    let caller = InstanceCaller::new(&daemon, &service);
     caller.register(&owners());
     caller.withdraw();
     for round in 0..2 {
@@ -84,7 +84,7 @@ fn a_withdrawn_instance_stays_withdrawn(store: &dyn Backing) {
         caller.register(&moved);
         caller.is_withdrawn();
         assert_eq!(caller.shown()["endpoints"], moved["endpoints"]);
-        // Another TTL, on another lease.
+        // Another TTL, which needs another lease.
         moved["healthCheck"] = json!({"mode": "push", "interval": 40 + round, "times": 3});
         caller.register(&moved);
         caller.is_withdrawn();
@@ -93,12 +93,12 @@ fn a_withdrawn_instance_stays_withdrawn(store: &dyn Backing) {
             daemon.restart().unwrap();
         }
     }
-    // Only who says goodbye comes back as new.
+    // An instance that was unregistered comes back as a new one.
     caller.done("DELETE", "/i", &json!(null));
     caller.register(&owners());
     let shown = caller.shown();
     assert_eq!((&shown["status"], &shown["properties"]), (&json!("UP"), &json!({"version": "1"})));
-    // And its own properties it may change, whoever has set the status.
+    // The owner may change the properties again, also if another client has set the status.
     caller.done("PUT", "/i/status?value=DOWN", &json!(null));
     let mut next = owners();
     next["properties"] = json!({"version": "2"});
@@ -117,7 +117,8 @@ fn a_withdrawn_instance_stays_withdrawn_on_etcd() {
     a_withdrawn_instance_stays_withdrawn(&OwnEtcd::start());
 }
 
-/// One node withdraws it, its owner registers again on the other one, at once; and again when both have been killed.
+/// An operator withdraws the instance on one node, and its owner registers it again at once on the other node. Then both nodes are
+/// killed, and the owner registers it again.
 #[test]
 fn it_stays_withdrawn_on_every_node() {
     let etcd = OwnEtcd::start();
@@ -125,7 +126,7 @@ fn it_stays_withdrawn_on_every_node() {
     let (mut one, mut other) = (start(), start());
     let service = create(&one);
     for round in 0..3 {
-        let (here, there) = (Caller::new(&one, &service), Caller::new(&other, &service));
+        let (here, there) = (InstanceCaller::new(&one, &service), InstanceCaller::new(&other, &service));
         if round < 2 {
             here.register(&owners());
             here.withdraw();
@@ -143,11 +144,11 @@ fn it_stays_withdrawn_on_every_node() {
     }
 }
 
-/// A change of many statuses without a condition, or with one that is misspelled, changes nothing.
+/// A request for many statuses without a condition, or with a misspelled one, changes nothing.
 fn nothing_is_withdrawn_without_a_condition(store: &dyn Backing) {
     let daemon = Daemon::start(store.chosen_in(Settings::default())).unwrap();
     let service = create(&daemon);
-    let caller = Caller::new(&daemon, &service);
+    let caller = InstanceCaller::new(&daemon, &service);
     caller.register(&owners());
     let put = |body: &str| {
         let path = "/v4/default/registry/instances/status";

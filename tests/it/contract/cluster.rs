@@ -1,9 +1,7 @@
-//! The cluster guide, followed to the letter: on each machine a folder whose `conf/app.conf` holds that machine's
-//! `httpaddr` and the common `manager_cluster`, and nothing else. Each test has two loopback addresses of its own for the
-//! machines, the default port 30100 on each, and a real etcd.
+//! The cluster guide, followed to the letter. Each machine has a folder whose `conf/app.conf` holds only the machine's `httpaddr` and the
+//! common `manager_cluster`. In a test each machine is a loopback address with the default port 30100. etcd is real.
 
 use std::net::{IpAddr, SocketAddr};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -17,15 +15,13 @@ use crate::support::store::on_etcd;
 use crate::support::ws::{Frame, WebSocket};
 
 const HEALTH: &str = "/v4/default/registry/health";
-/// Where instances of the project `default` lie in etcd.
+/// The prefix in etcd of the instances of the project `default`.
 const INSTANCES: &str = "/cse-sr/inst/files/default/default/";
 const LEASES: &str = "/cse-sr/inst/leases/default/default/";
-/// A lease short enough to wait for, and longer than a stall of the machine between two beats of a node (10 s).
+/// A lease short enough to wait for. A node sends a heartbeat every 10 s, and the machine may stall for some seconds more.
 const SHORT_TTL: (&str, &str) = ("INSTANCE_TTL", "20");
-/// How long a stop may take: some seconds for what is under way, and a slow machine.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// The guide's node on this machine.
+/// The settings of the guide for a node on this machine.
 fn guide(host: IpAddr, etcd: &[SocketAddr]) -> Settings {
     on_etcd(Settings::default().on_default_port_of(host), etcd)
 }
@@ -34,7 +30,7 @@ fn node(etcd: &Etcd) -> Settings {
     guide(loopback(), &[etcd.address()])
 }
 
-/// Two nodes that list each other.
+/// Starts two nodes, and waits until they list each other.
 fn pair(etcd: &Etcd, adjust: impl Fn(Settings) -> Settings) -> (Daemon, Daemon) {
     let start = || Daemon::start(adjust(node(etcd))).unwrap();
     let (one, other) = (start(), start());
@@ -44,7 +40,7 @@ fn pair(etcd: &Etcd, adjust: impl Fn(Settings) -> Settings) -> (Daemon, Daemon) 
     (one, other)
 }
 
-/// What `/health` lists.
+/// The nodes that `/health` lists.
 fn members(client: &Client) -> Result<Vec<Value>, String> {
     let response = client.get(HEALTH).map_err(|error| error.to_string())?;
     if response.status != 200 {
@@ -57,7 +53,7 @@ fn endpoint(node: SocketAddr) -> String {
     format!("rest://{node}")
 }
 
-/// The one entry of `node` on the list of `asked`.
+/// The only entry of `node` in the list of `asked`.
 fn member(asked: &Daemon, node: SocketAddr) -> Value {
     let mut found = members(&asked.client()).unwrap();
     found.retain(|member| member["endpoints"] == json!([endpoint(node)]));
@@ -88,7 +84,7 @@ fn is_seconds_as_text(value: &Value) -> bool {
     value.as_str().and_then(|text| text.parse::<u64>().ok()).is_some_and(|seconds| seconds > 1_600_000_000)
 }
 
-/// The entry has the guide's members, and no other.
+/// Asserts that the entry has exactly the members of the guide.
 fn check_members_entry(mut entry: Value, node: SocketAddr) {
     let document = entry.as_object_mut().unwrap();
     for (member, is_good) in [
@@ -110,7 +106,7 @@ fn check_members_entry(mut entry: Value, node: SocketAddr) {
     assert_eq!(entry, expected);
 }
 
-/// Both nodes list both, as the guide shows it, and what is written on one is found on the other.
+/// Asserts that both nodes list both, as the guide shows it, and that an instance written on one is found on the other.
 fn check_cluster(one: &Daemon, other: &Daemon) {
     assert_eq!((one.address().port(), other.address().port()), (30100, 30100));
     for asked in [one, other] {
@@ -130,7 +126,7 @@ fn check_cluster(one: &Daemon, other: &Daemon) {
         let name = format!("orders{number}");
         let service = writer.create_service(&name, "1.0.0").unwrap();
         let instances = [writer.register(&service, &Instance::named(&format!("i{number}"))).unwrap()];
-        // A look-up that must not be stale has it at once, any other soon.
+        // A read with `noCache` shows it at once, and any other read soon.
         assert_eq!(reader.list(&service, Freshness::Fresh).unwrap(), instances);
         eventually(GENEROUS, || {
             let found = reader.find(Some(&service), &name, Freshness::Cached)?;
@@ -158,7 +154,7 @@ fn the_guides_list_of_two_etcd_servers_is_one_cluster() {
     check_cluster(&one, &other);
 }
 
-/// Injected: `kill -9` of one node. Its entry stays until its lease ends, then the other node lists itself alone.
+/// Injected: `kill -9` of one node. Its entry stays until its lease ends. Then the other node lists only itself.
 #[test]
 fn a_killed_node_is_gone_when_its_lease_ends() {
     let etcd = Etcd::start();
@@ -175,8 +171,8 @@ fn a_killed_node_is_gone_when_its_lease_ends() {
     assert_eq!(etcd.ctl(&["get", "--keys-only", &key]).trim(), "");
 }
 
-/// Injected: `kill -9` of one node, which is started again before its lease ends. It stands on the list once, under its
-/// former id and on a lease of its own, and still does when the lease it died with has ended.
+/// Injected: `kill -9` of one node, and a restart before its lease ends. The node is listed once, under its former id and on a new lease.
+/// It is still listed after the old lease has ended.
 #[test]
 fn a_node_started_again_takes_its_former_entry_over() {
     let etcd = Etcd::start();
@@ -199,7 +195,7 @@ fn a_node_started_again_takes_its_former_entry_over() {
             check_members_entry(entry, other.address());
         }
     }
-    // The lease on which it stands now lives on: it is renewed beyond its time.
+    // The node renews its new lease.
     let lease = lease_of(&etcd, service, id);
     let low = eventually(GENEROUS, || seconds_left(&etcd, lease).filter(|left| *left <= 17));
     eventually(GENEROUS, || seconds_left(&etcd, lease).is_some_and(|left| left > low));
@@ -207,21 +203,21 @@ fn a_node_started_again_takes_its_former_entry_over() {
     assert_eq!(member(&one, other.address())["instanceId"], former["instanceId"]);
 }
 
-/// The lease an instance of the project `default` hangs on.
+/// The lease of an instance of the project `default`.
 fn lease_of(etcd: &Etcd, service: &str, instance: &str) -> i64 {
     let value = etcd.ctl(&["get", "--print-value-only", &format!("{LEASES}{service}/{instance}")]);
     value.trim().parse().unwrap_or_else(|error| panic!("{value:?}: {error}"))
 }
 
-/// What is left of a lease; `None` when it has ended.
+/// The seconds until a lease ends; `None` when it has ended.
 fn seconds_left(etcd: &Etcd, lease: i64) -> Option<i64> {
     let text = etcd.ctl(&["lease", "timetolive", &format!("{lease:x}")]);
     let rest = text.split_once("remaining(")?.1;
     rest.split_once("s)")?.0.parse().ok().filter(|left| *left >= 0)
 }
 
-/// Injected: SIGTERM to one node while a request is under way on it and a watch idles. The other node no longer lists it
-/// while it still runs; the request is answered and what it wrote stays; the watch is closed with 1001; exit code 0.
+/// Injected: SIGTERM to one node that has received half a request and has an idle watch. The other node stops listing it while it still
+/// runs. The request is answered and its write stays. The watch is closed with 1001, and the exit code is 0.
 #[test]
 fn a_terminated_node_says_goodbye_and_finishes_what_it_began() {
     let etcd = Etcd::start();
@@ -242,7 +238,7 @@ fn a_terminated_node_says_goodbye_and_finishes_what_it_began() {
 
     other.process().signal(rustix::process::Signal::TERM);
     lists(&one, &[one.address()]);
-    assert_eq!(other.process().exit_status(), None, "it is gone from the list before it ends");
+    assert_eq!(other.process().exit_status(), None, "the node is not listed any more although it still runs");
     assert_eq!(
         watch.next_data(GENEROUS).unwrap(),
         Frame::Close(Some((1001, "the registry node stops".to_owned())))
@@ -250,7 +246,7 @@ fn a_terminated_node_says_goodbye_and_finishes_what_it_began() {
     connection.send_bytes(rest.as_bytes()).unwrap();
     let answer = connection.read_response("POST").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
-    assert_eq!(other.process().wait(STOP_LIMIT).unwrap().code(), Some(0));
+    assert_eq!(other.process().wait(GENEROUS).unwrap().code(), Some(0));
 
     let written = answer.json()["serviceId"].as_str().unwrap().to_owned();
     let left = Registry::new(one.client(), "default").services(Freshness::Fresh).unwrap();
@@ -258,7 +254,7 @@ fn a_terminated_node_says_goodbye_and_finishes_what_it_began() {
     lists(&one, &[one.address()]);
 }
 
-/// Injected: no etcd when the node starts. Its port is closed and it says that it waits, once and not with each try, until
+/// Injected: no etcd when the node starts. The node keeps its port closed and logs that it waits, once and not for each attempt, until
 /// etcd comes.
 #[test]
 fn a_node_waits_for_etcd_and_says_so() {
@@ -275,13 +271,13 @@ fn a_node_waits_for_etcd_and_says_so() {
     etcd.restart();
     node.wait_ready().unwrap();
     let log = node.process().log();
-    // The reason may be another one while etcd starts.
+    // While etcd starts the reason may change, and each reason is logged.
     let said = log.matches(&waiting).count();
     assert!(said <= 4, "{log}");
     lists(&node, &[node.address()]);
 }
 
-/// What a node of the original has in etcd: the service of its version, and an instance on a lease of two minutes.
+/// The entries in etcd of a node of the original: the service of its version, and an instance on a lease of two minutes.
 struct GoNode {
     service: String,
     instance: String,
@@ -289,7 +285,7 @@ struct GoNode {
 }
 
 impl GoNode {
-    /// Puts it there as the `number`th node of its version.
+    /// Writes the entries of the `number`th node of this version.
     fn put(etcd: &Etcd, version: &str, number: u8, at: SocketAddr) -> Self {
         let granted = etcd.ctl(&["lease", "grant", "120"]);
         let hex = granted.split_whitespace().nth(1).unwrap();
@@ -326,14 +322,14 @@ impl GoNode {
     }
 }
 
-/// The keys under a prefix.
+/// The keys below a prefix.
 fn keys(etcd: &Etcd, prefix: &str) -> Vec<String> {
     let output = etcd.ctl(&["get", "--prefix", "--keys-only", prefix]);
     output.split_whitespace().map(str::to_owned).collect()
 }
 
-/// There before: the entry of a node of the original on the same address, which ended without a goodbye. The node that
-/// starts there now stands in its place, under its id.
+/// etcd holds the entry of a node of the original on the same address, which was killed. The node that starts there takes the entry over,
+/// with its id.
 #[test]
 fn the_entry_of_a_go_node_on_the_same_address_is_taken_over() {
     let etcd = Etcd::start();
@@ -351,8 +347,8 @@ fn the_entry_of_a_go_node_on_the_same_address_is_taken_over() {
     assert!(lease != former.lease || seconds_left(&etcd, lease) > Some(100), "{lease}");
 }
 
-/// There before: two nodes of another version, one on the address of the node that starts. That one is replaced, under
-/// its id; the other is listed beside it.
+/// etcd holds the entries of two nodes of another version. The node that starts on the address of one of them takes its entry over, with
+/// its id. The other entry stays in the list.
 #[test]
 fn nodes_of_another_version_are_listed_and_one_is_upgraded_in_place() {
     let etcd = Etcd::start();

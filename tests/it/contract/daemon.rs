@@ -1,8 +1,7 @@
-//! The program as whoever operates it sees it: its command line, its configuration, its exit codes, its stop.
+//! The program as an operator sees it: command line, configuration, exit codes, and how it stops.
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
@@ -16,17 +15,15 @@ use crate::support::registry::Registry;
 use crate::support::store::{Backing, Embedded, on_etcd};
 use crate::support::ws::{Frame, WebSocket};
 
-/// A wrong command line or configuration (`EX_USAGE`).
+/// Exit code for a wrong command line or configuration (`EX_USAGE`).
 const USAGE: Option<i32> = Some(64);
-/// How long a stop may take: some seconds for what is under way, and a slow machine.
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
 fn run(settings: Settings, arguments: &[&str]) -> Finished {
     Installation::new(settings).unwrap().run(arguments).unwrap()
 }
 
-/// Given: one mistake in each source. All are told at once, each with its place, its value and what would be right, and
-/// nothing is started: not even the folder of the store is made, and the port, which another process has, is not tried.
+/// Each source of the configuration has a mistake. The program reports all of them at once, each with its place, its value and the valid
+/// values. It starts nothing: it does not create the folder of the store, and does not open the port, which another process has.
 #[test]
 fn all_mistakes_are_told_at_once_before_anything_starts() {
     let settings = Settings::default()
@@ -70,7 +67,7 @@ fn a_wrong_command_line_is_told_and_ends_with_64() {
     }
 }
 
-/// Either key of the metrics closes `/metrics`; nothing else changes.
+/// Each of the two keys of the metrics closes `/metrics`, and changes nothing else.
 #[test]
 fn metrics_can_be_switched_off() {
     for (key, value, status) in [
@@ -86,7 +83,7 @@ fn metrics_can_be_switched_off() {
     }
 }
 
-/// A port that another process has is no mistake of the configuration, and names the address.
+/// A port that another process has is not a mistake of the configuration. The message names the address.
 #[test]
 fn a_port_in_use_is_told_with_its_address() {
     let installation = Installation::new(Settings::default()).unwrap();
@@ -146,7 +143,7 @@ fn check_config_shows_values_and_where_they_come_from_but_no_password() {
     assert!(finished.output.contains("1 mistake(s)"), "{finished:?}");
 }
 
-/// A password that somebody wrote into an endpoint is a mistake, and is not told to everybody who reads the log.
+/// A password in an endpoint is a mistake. The message does not show the password to readers of the log.
 #[test]
 fn a_password_inside_an_endpoint_is_refused_and_not_shown() {
     for command in ["check-config", "serve"] {
@@ -158,7 +155,8 @@ fn a_password_inside_an_endpoint_is_refused_and_not_shown() {
     }
 }
 
-/// A user of etcd that may not take the locks would record no dependency and tell no watcher, and answer 200 all the same.
+/// If the etcd user may not take the locks, the daemon does not start. Otherwise it would answer 200 although it records no dependency and
+/// informs no watcher.
 #[test]
 fn missing_permissions_of_etcd_end_the_start_with_one_line() {
     let etcd = Etcd::start();
@@ -196,7 +194,7 @@ fn missing_permissions_of_etcd_end_the_start_with_one_line() {
     Daemon::start(settings).unwrap();
 }
 
-/// OpenSSL 3 writes keys so: PKCS#8, encrypted with AES-256 by a key made with PBKDF2 and SHA-256.
+/// The format in which OpenSSL 3 writes encrypted keys: PKCS#8 with AES-256, PBKDF2 and SHA-256.
 #[test]
 fn an_encrypted_key_opens_the_port_of_https() {
     let folder = tempfile::tempdir().unwrap();
@@ -225,8 +223,8 @@ fn an_encrypted_key_opens_the_port_of_https() {
     assert!(finished.output.contains("cert_pwd does not open the key"), "{finished:?}");
 }
 
-/// Injected: SIGTERM, SIGINT, on both stores, with an idle connection and an idle watch. The watch is closed with 1001,
-/// the connection ends, the exit code is 0, and the port is free.
+/// Injected: SIGTERM or SIGINT, on both stores, with an idle connection and an idle watch. The watch is closed with 1001, the connection
+/// ends, the exit code is 0, and the port is free.
 #[test]
 fn a_stop_in_order_ends_with_0() {
     let etcd = Etcd::start();
@@ -244,7 +242,7 @@ fn a_stop_in_order_ends_with_0() {
             assert_eq!(close, Frame::Close(Some((1001, "the registry node stops".to_owned()))));
             drop(watch);
             assert!(idle.closes_within(GENEROUS));
-            assert_eq!(daemon.process().wait(STOP_LIMIT).unwrap().code(), Some(0));
+            assert_eq!(daemon.process().wait(GENEROUS).unwrap().code(), Some(0));
             eventually(GENEROUS, || TcpListener::bind(daemon.address()).is_ok());
             let log = daemon.process().log();
             assert!(log.trim_end().ends_with("stopped"), "{log}");
@@ -252,7 +250,7 @@ fn a_stop_in_order_ends_with_0() {
     }
 }
 
-/// Injected: SIGHUP after the log file was renamed, as logrotate does. The daemon opens a new file, and goes on serving.
+/// Injected: SIGHUP after the log file was renamed, as by logrotate. The daemon opens a new file and goes on serving.
 #[test]
 fn sighup_opens_the_log_file_again() {
     let mut daemon = Daemon::start(Settings::default().conf("logfile", "log/sc.log")).unwrap();
@@ -267,12 +265,12 @@ fn sighup_opens_the_log_file_again() {
         assert_eq!(read(&aside).matches("goes on here").count(), before, "{}", read(&aside));
     }
     assert_eq!(daemon.client().get("/v4/default/registry/health").unwrap().status, 200);
-    assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+    assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
     assert!(read(&file).trim_end().ends_with("stopped"), "{}", read(&file));
 }
 
-/// Injected: the certificates for etcd are replaced, first by one that is none. The daemon tells it once by itself and again
-/// at each SIGHUP, goes on with the former, and takes the good one that comes after.
+/// Injected: the certificates for etcd are replaced, first by an invalid file. The daemon logs this once by itself and again at each
+/// SIGHUP, and goes on with the old ones. It uses the valid file that comes afterwards.
 #[test]
 fn replaced_certificates_for_etcd_are_read_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -308,7 +306,7 @@ fn replaced_certificates_for_etcd_are_read_while_it_runs() {
     Registry::new(daemon.client(), "default").create_service("written", "1.0.0").unwrap();
 }
 
-/// Injected: SIGHUP without a log file, on each store, and while a daemon waits for an etcd that is not there.
+/// Injected: SIGHUP without a log file, on each store, and while a daemon waits for its etcd.
 #[test]
 fn sighup_ends_no_daemon() {
     let etcd = Etcd::start();
@@ -326,7 +324,7 @@ fn sighup_ends_no_daemon() {
     ] {
         daemon.process().signal(Signal::HUP);
         eventually(GENEROUS, || daemon.process().log().contains("SIGHUP"));
-        assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+        assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
     }
 }
 

@@ -1,5 +1,5 @@
-//! Data that other servers have written into the etcd: read, served and changed as the original would (cases 278, 279, 303,
-//! 307), and what cannot be read skipped. What the Go server left is in `tests/golden/etcd-dump.json`.
+//! Data of other servers in etcd. The daemon reads, serves and changes it as the original does (cases 278, 279, 303, 307), and skips what
+//! it cannot read. `tests/golden/etcd-dump.json` holds the data of a Go server.
 
 use std::collections::BTreeMap;
 
@@ -54,7 +54,7 @@ impl Dump {
     }
 }
 
-/// An etcd a Go server has worked on, and a node of ours on it.
+/// An etcd with the data of a Go server, and a daemon on it.
 struct Inherited {
     daemon: Daemon,
     keys: EtcdKeys,
@@ -63,7 +63,7 @@ struct Inherited {
 }
 
 impl Inherited {
-    /// With more keys than the Go server left, without lease; one it left is replaced.
+    /// Adds these keys, without a lease, to those of the Go server. A key that the Go server has written is replaced.
     fn start(more: &[(String, String)]) -> Self {
         let etcd = Etcd::start();
         let keys = EtcdKeys::of(&etcd);
@@ -85,7 +85,7 @@ impl Inherited {
         self.daemon.client()
     }
 
-    /// As the consumer of the dump.
+    /// Sends a request as the consumer of the dump.
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let request = Request::new(method, &format!("{BASE}{path}")).header("X-ConsumerId", WEB);
         let request = if let Some(body) = body { request.json(body) } else { request };
@@ -96,7 +96,7 @@ impl Inherited {
         self.send("GET", path, None)
     }
 
-    /// The ids of the instances a find without `noCache` shows, sorted.
+    /// The ids of the instances that a find without `noCache` shows, sorted.
     fn found(&self) -> Vec<String> {
         let answer = self.get("/instances?appId=shop&serviceName=orders").json();
         let instances = answer["instances"].as_array().cloned().unwrap_or_default();
@@ -106,7 +106,7 @@ impl Inherited {
         ids
     }
 
-    /// A heartbeat renews this lease: what was left of it grows.
+    /// Asserts that a heartbeat renews this lease, so that its remaining time grows.
     fn check_renewal(&self, instance: &str, lease: i64) {
         eventually(GENEROUS, || {
             let state = self.keys.time_to_live(lease);
@@ -124,7 +124,7 @@ impl Inherited {
     }
 }
 
-/// A node of the Go server's version, which therefore stands in the same service.
+/// Starts a daemon with the version of the Go server, which therefore belongs to the same service.
 fn node(etcd: &Etcd) -> Daemon {
     let settings = Settings::default()
         .conf("manager_cluster", &format!("\"{}\"", etcd.address()))
@@ -170,7 +170,7 @@ fn what_a_go_server_left_is_served() {
     assert_eq!(consumers["consumers"][0]["serviceId"], json!(WEB), "{consumers}");
     // Case 303: an instance registered through another server is kept alive through this one, on the lease it has.
     world.check_renewal("i1", 2_370_760_401_648_929_805);
-    // Registered again it is the same service, and nothing is written.
+    // The service is registered again. It is the same one, and nothing is written.
     let before = world.keys.below("/cse-sr/ms/");
     let service = json!({"service": {"serviceName": "web", "appId": "shop", "version": "0.0.1", "environment": "production"}});
     let answer = world.send("POST", "/microservices", Some(&service)).json();
@@ -178,7 +178,7 @@ fn what_a_go_server_left_is_served() {
     assert_eq!(world.keys.below("/cse-sr/ms/"), before);
 }
 
-/// The Go node and ours are instances of one service; each lists both.
+/// The Go node and the daemon are instances of one service, and the daemon lists both.
 #[test]
 fn nodes_of_both_kinds_list_each_other() {
     let world = Inherited::start(&[]);
@@ -216,7 +216,7 @@ fn an_instance_another_node_writes_is_kept_and_changed() {
     let path = format!("/microservices/{ORDERS}/instances/f1");
     assert_refused(&world.send("DELETE", &path, None), 200, "");
     assert_eq!((world.keys.find(&file), world.keys.find(&lease_key)), (None, None));
-    // A goodbye ends the lease too.
+    // An unregistration ends the lease as well.
     eventually(GENEROUS, || world.keys.time_to_live(lease).remaining < 0);
 }
 
@@ -235,7 +235,7 @@ fn an_instance_without_a_lease_key_goes_with_its_service() {
     assert_refused(&gone, 400, "Instance's leaseId not exist.");
     assert!(world.keys.find(&file).is_some());
     assert_refused(&world.send("DELETE", &format!("/microservices/{ORDERS}?force=1"), None), 200, "");
-    // Case 304, and the instance nothing else removes.
+    // Case 304, and the instance that nothing else removes.
     let left = world.keys.below("/cse-sr/");
     eventually(GENEROUS, || !world.keys.below("/cse-sr/").keys().any(|key| key.contains(ORDERS)));
     assert!(!left.contains_key(&file), "{left:?}");
@@ -284,13 +284,13 @@ fn schemas_of_the_old_layout_are_read_replaced_and_deleted() {
     assert_refused(&missing, 400, "schema ref not found.");
     assert_eq!((world.keys.find(&old("old")), world.keys.find(&summary("old"))), (None, None));
     assert_refused(&world.send("DELETE", &one, None), 400, "");
-    // With the old key only.
+    // A schema with the old key only.
     assert_refused(&world.send("DELETE", &format!("{schemas}/only"), None), 200, "");
     assert_eq!(world.keys.find(&old("only")), None);
     assert_refused(&world.send("DELETE", &format!("{schemas}/only"), None), 400, "");
 }
 
-/// What is no registry data is skipped, logged and counted; what comes after it is seen, and a restart gets by it too.
+/// Values that are not the registry's are skipped, logged and counted. Later changes are seen, and a restart succeeds as well.
 #[test]
 fn foreign_values_do_not_stop_the_watch() {
     let mut world = Inherited::start(&[]);
@@ -326,7 +326,7 @@ fn foreign_values_do_not_stop_the_watch() {
     assert!(registry.list(ORDERS, Freshness::Fresh).unwrap().contains(&mine));
 }
 
-/// Case 307: at SIGTERM both keys of the own instance go before the process ends, and its service stays; the peers see it.
+/// Case 307: at SIGTERM the node deletes both keys of its instance before the process ends. Its service stays, and other nodes see it.
 #[test]
 fn a_node_that_stops_takes_its_keys_along() {
     let world = Inherited::start(&[]);
@@ -351,7 +351,7 @@ fn a_node_that_stops_takes_its_keys_along() {
     }
 }
 
-/// Case 303 between two nodes of ours: one registers, the other takes the heartbeats.
+/// Case 303 between two daemons: the instance is registered at one, and its heartbeats go to the other.
 #[test]
 fn an_instance_is_kept_alive_through_any_node() {
     let world = Inherited::start(&[]);

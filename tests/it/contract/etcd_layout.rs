@@ -1,5 +1,5 @@
-//! What the daemon leaves in etcd, request by request: the same keys and values as the original, so that both can share
-//! one etcd (cases 301 and 304). The story and what it leaves are in `tests/golden/etcd-layout.json`.
+//! The keys and values that the daemon writes to etcd, request by request. They are those of the original, so that both can share one etcd
+//! (cases 301 and 304). `tests/golden/etcd-layout.json` holds the requests and the keys.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,12 @@ use crate::support::golden::pattern::Pattern;
 use crate::support::http::{Request, Response};
 
 const ROOT: &str = "/cse-sr/";
-/// Keys that the original neither writes nor reads: that an instance's properties were replaced by a request.
+/// Keys that the original neither writes nor reads. Each records that a request has replaced the properties of an instance.
 const OVERRIDES: &str = "/cse-sr/inst/overrides/";
 const CONTENTS: &str = "/cse-sr/ms/schema-content/";
 const QUEUE_LOCK: &str = "/lock//dep-queue";
 
-/// Keys and values with holes, in the order in which holes are bound.
+/// Expected keys and values with holes, in the order in which the holes are bound.
 #[derive(Clone, Debug, Default)]
 struct ExpectedKeys(Vec<(String, Pattern)>);
 
@@ -49,7 +49,7 @@ impl ExpectedKeys {
         assert_eq!(self.0.len() + 1, before, "{key} was expected before");
     }
 
-    /// Whether these keys, no more and no fewer, are held with these values. Binds what it binds.
+    /// Whether etcd holds exactly these keys with these values. Binds the holes.
     fn check(&self, held: &BTreeMap<String, StoredValue>, bindings: &mut Bindings) -> Result<(), String> {
         let mut left: Vec<&String> = held.keys().collect();
         let mut trial = bindings.clone();
@@ -79,8 +79,7 @@ fn match_text(pattern: &str, got: &str, bindings: &mut Bindings) -> Result<(), S
     match_value(&pattern, &got, bindings, "", Order::Kept).map_err(|mismatch| mismatch.to_string())
 }
 
-/// A text is compared as text, a document as a document, and as text too: the order of members and the form are the
-/// original's.
+/// Compares a text as text. A document is compared as a document and as text, because the order of its members is that of the original.
 fn check_value(want: &Pattern, got: &str, bindings: &mut Bindings) -> Result<(), String> {
     if let Pattern::Text(text) = want {
         return match_text(text, got, bindings);
@@ -100,12 +99,12 @@ fn check_value(want: &Pattern, got: &str, bindings: &mut Bindings) -> Result<(),
 struct Story {
     #[serde(rename = "about")]
     _about: String,
-    /// Put before the daemon starts.
+    /// Keys that are written before the daemon starts.
     before: BTreeMap<String, String>,
-    /// What the node writes for itself.
+    /// The keys of the node itself.
     own: ExpectedKeys,
     steps: Vec<StoryStep>,
-    /// All there is after the step marked so, but for schema contents.
+    /// All keys after the step with this name, without schema contents.
     now: ExpectedKeys,
 }
 
@@ -153,7 +152,7 @@ fn story() -> Story {
     serde_json::from_str(include_str!("../../golden/etcd-layout.json")).unwrap()
 }
 
-/// A node of the recorded one's version, whose service therefore has the same id.
+/// Starts a daemon with the version of the recorded node, so that its service has the same id.
 fn start(etcd: &Etcd) -> Daemon {
     let settings = Settings::default()
         .conf("manager_cluster", &format!("\"{}\"", etcd.address()))
@@ -173,14 +172,14 @@ fn revision_text(highest: i64, count: usize) -> String {
     digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// All keys that the original knows too.
+/// All keys that the original knows as well.
 fn shared(keys: &EtcdKeys) -> BTreeMap<String, StoredValue> {
     let mut held = keys.below(ROOT);
     held.retain(|key, _| !key.starts_with(OVERRIDES));
     held
 }
 
-/// The story, step by step; after each the whole of what is in etcd.
+/// Plays the story, and compares all keys in etcd after each step.
 #[test]
 fn a_story_leaves_what_the_original_leaves() {
     let story = story();
@@ -198,7 +197,7 @@ fn a_story_leaves_what_the_original_leaves() {
     for step in &story.steps {
         let before = shared(&keys);
         if step.queued.is_some() {
-            // As another node that works on the queue: what waits can be looked at.
+            // The test takes the lock of the queue, as another node would, and so sees the waiting entries.
             eventually(GENEROUS, || keys.find(QUEUE_LOCK).is_none());
             keys.put(QUEUE_LOCK, "the test", 0);
         }
@@ -228,7 +227,7 @@ fn a_story_leaves_what_the_original_leaves() {
             assert_eq!(story.now.check(&held, &mut bindings.clone()), Ok(()), "all there is");
         }
     }
-    // Case 304: nothing of the story is left, contents included.
+    // Case 304: nothing of the story is left, also no schema contents.
     assert_eq!(keys.below(OVERRIDES).len(), 0);
     assert_eq!(keys.below(CONTENTS).len(), 0);
     eventually(GENEROUS, || keys.below("/lock/").is_empty());
@@ -241,8 +240,7 @@ fn check_answer(step: &StoryStep, response: &Response, bindings: &mut Bindings) 
     }
 }
 
-/// Both keys of an instance hang on the lease whose decimal id is the lease key's value, and nothing else does; no other
-/// key has a lease.
+/// Both keys of an instance have the lease whose decimal id is the value of the lease key. No other key has a lease.
 fn check_leases(step: &StoryStep, keys: &EtcdKeys, bindings: &Bindings) {
     let held = shared(keys);
     let (instances, rest): (Vec<_>, Vec<_>) =

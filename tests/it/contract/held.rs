@@ -1,4 +1,4 @@
-//! Instances whose expiry is held, and owners that unregister them: a goodbye is shown and pushed at once, at every node.
+//! Instances whose expiry is held back, and owners that unregister them. Every node shows and pushes an unregistration at once.
 
 use serde_json::json;
 
@@ -9,7 +9,7 @@ use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
 
-/// Their leases live 20 s, and they are held for as long.
+/// An instance on a lease of 20 s. Its expiry is held back for as long.
 const INTERVAL: u32 = 5;
 
 fn held(node: &Daemon) -> Vec<String> {
@@ -19,7 +19,7 @@ fn held(node: &Daemon) -> Vec<String> {
     preserved.map(|expiry| expiry["instanceId"].as_str().unwrap_or_default().to_owned()).collect()
 }
 
-/// Injected: all owners vanish but one's last word: it unregisters its instance while both nodes hold it.
+/// Injected: all owners vanish. Then one of them unregisters its instance while both nodes hold its expiry back.
 #[test]
 fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     let etcd = Etcd::start();
@@ -30,7 +30,7 @@ fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     let provider = one.create_service("provider", "1.0.0").unwrap();
     let consumer = one.create_service("consumer", "1.0.0").unwrap();
     other.depend(&consumer, "provider", &provider);
-    // Beside them the two nodes themselves are instances: 30 of 32 are 80 % and more.
+    // The two nodes are instances as well. 30 of 32 are more than the 80 % of the rule `preservation`.
     let ids: Vec<String> = (0..30).map(|number| format!("i{number}")).collect();
     for id in &ids {
         one.register(&provider, &Instance::named(id).with_health_check(INTERVAL, 3)).unwrap();

@@ -2,10 +2,10 @@
 //!
 //! - `golden`: the recorded exchanges.
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
-//! - `clients`: the requests of real clients, byte for byte, and what those clients look at in the answers.
-//! - `held`: instances whose expiry is held, unregistered.
+//! - `clients`: the requests of real clients, byte for byte, and the parts of the answers that they use.
+//! - `held`: instances that are unregistered while their expiry is held back.
 //! - `set_back`: an etcd that is restored from a backup.
-//! - `overload`: what is refused when there is too much to do.
+//! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 

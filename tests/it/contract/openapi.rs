@@ -1,5 +1,5 @@
-//! The description of the API that the daemon serves: requests of a first tour are sent, and their answers must have the
-//! members and types that it says.
+//! The API description that the daemon serves. The test sends the requests of a short tour, and their answers must have the members and
+//! types of the description.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ use crate::support::ws::WebSocket;
 
 const REGISTRY: &str = "/v4/{project}/registry";
 
-/// What a value has that its schema has not, or otherwise; each with its place.
+/// The differences between a value and its schema, each with its place.
 fn violations(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
     let schema = match schema["$ref"].as_str() {
         Some(target) => document.pointer(target.trim_start_matches('#')).unwrap(),
@@ -41,14 +41,14 @@ fn violations(document: &Value, schema: &Value, value: &Value, place: &str) -> V
     }
 }
 
-/// A daemon and what it says of itself.
+/// A daemon and its API description.
 struct Tour {
     client: Client,
     document: Value,
 }
 
 impl Tour {
-    /// Sends a request to a described path, its names replaced; the answer must be as described.
+    /// Sends a request to a path of the description, with its parameters filled in, and asserts that the answer is as described.
     #[track_caller]
     fn send(
         &self,

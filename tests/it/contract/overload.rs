@@ -1,4 +1,4 @@
-//! More than a node can do at once: what it refuses, in which words, and what it answers all the while.
+//! More requests than a node can handle at once: which requests it refuses, with which answer, and which ones it still answers.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,9 +18,8 @@ fn assert_refused_for_load(response: &Response) {
     assert_eq!((response.status, response.header("Retry-After")), (503, Some("1")));
 }
 
-/// Injected: etcd answers nothing more, and more clients write than may wait (14 of the 16 places are for writes). What is
-/// beyond is refused at once; finds are not, nor is the question after the node's health. When etcd answers again, so does
-/// the node.
+/// Injected: etcd stops answering, and more clients write than may wait (writes have 14 of the 16 places). The node refuses the other
+/// writes at once. It still answers finds, heartbeats, and requests for its health. When etcd answers again, writes succeed.
 #[test]
 fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
     let etcd = Etcd::start();
@@ -38,7 +37,7 @@ fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
             scope.spawn(move || {
                 while !is_over.load(Ordering::Relaxed) {
                     let status = new(&format!("w{writer}")).status;
-                    // Refused writers come again at once, as clients must not.
+                    // A refused writer tries again at once, although a client should wait.
                     assert!([200, 500, 503].contains(&status), "{status}");
                 }
             });
@@ -60,7 +59,7 @@ fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
                 }
             }
         };
-        // Whatever fails, the writers end.
+        // The writers end also when an assertion fails.
         let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(look));
         is_over.store(true, Ordering::Relaxed);
         etcd.thaw();
@@ -73,9 +72,8 @@ fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
     assert!(daemon.metric("service_center_requests_refused_for_load_total") > 0);
 }
 
-/// Injected: etcd answers nothing more. The first find that asks for more than the node knows waits for it, a second at most.
-/// From then on the node knows that etcd is silent, and answers such finds from what it has: many of them while one write
-/// waits for etcd.
+/// Injected: etcd stops answering. The first find that needs an answer of etcd waits for at most a second. From then on the node knows
+/// that etcd is silent, and answers such finds from its memory: many of them while one write waits for etcd.
 #[test]
 fn finds_do_not_wait_for_a_store_that_is_known_to_be_silent() {
     let etcd = Etcd::start();

@@ -1,4 +1,4 @@
-//! `scripts/cluster.sh`: two nodes and etcd by one command, and nothing left of them.
+//! `scripts/cluster.sh` starts two nodes and etcd, and leaves nothing behind.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
@@ -17,7 +17,7 @@ struct Cluster {
 }
 
 impl Cluster {
-    /// On addresses that no other test uses.
+    /// A run on addresses that no other test uses.
     fn new(last: u8) -> Self {
         let id = std::process::id().to_le_bytes();
         Self { net: [127, 64 | (id[0] >> 2), id[1] ^ last], folder: tempfile::tempdir().unwrap() }
@@ -28,7 +28,7 @@ impl Cluster {
         (IpAddr::from(Ipv4Addr::new(a, b, c, host)), port).into()
     }
 
-    /// All that listen while it runs.
+    /// The addresses on which something listens while the script runs.
     fn addresses(&self) -> [SocketAddr; 4] {
         [(1, 30100), (2, 30100), (3, 2379), (3, 2380)].map(|(host, port)| self.address(host, port))
     }
@@ -45,14 +45,14 @@ impl Cluster {
     }
 }
 
-/// The script while it runs. What it started ends with it, also when an assertion fails.
+/// The running script. When this is dropped, also because an assertion fails, the script ends the processes that it has started.
 struct RunningScript(Process);
 
 impl Drop for RunningScript {
     fn drop(&mut self) {
         if self.0.exit_status().is_none() {
             self.0.signal(Signal::TERM);
-            // If it does not end, it is killed, and what it started stays.
+            // If the script does not end, it is killed, and the processes that it has started stay.
             self.0.wait(GENEROUS).ok();
         }
     }
@@ -77,14 +77,14 @@ fn it_runs_until_it_is_told_to_stop_and_leaves_nothing_behind() {
         assert!(TcpStream::connect(address).is_ok(), "{address}");
     }
     script.0.signal(Signal::TERM);
-    // More signals do not make it leave its work half done.
+    // Further signals do not interrupt its clean-up.
     script.0.signal(Signal::TERM);
     script.0.signal(Signal::INT);
     assert_eq!(script.0.wait(GENEROUS).unwrap().code(), Some(143));
     assert_silent(&cluster.addresses());
 }
 
-/// Another server on one of its addresses is not taken for one of its own, whichever it is: nothing is started.
+/// If another server uses one of the addresses, the script notices it and starts nothing.
 #[test]
 fn another_process_on_its_addresses_is_told() {
     let cluster = Cluster::new(2);

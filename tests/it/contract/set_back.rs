@@ -10,8 +10,8 @@ use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
-/// Injected: etcd is set back to before some instances were registered. The node says so, shows what etcd holds, at no time
-/// less than that, and goes on.
+/// Injected: etcd is set back to a state before some instances were registered. The node logs it, shows what etcd holds and at no time
+/// less, and goes on.
 #[test]
 fn the_node_shows_what_the_backup_holds_and_goes_on() {
     let mut etcd = Etcd::start();
@@ -35,7 +35,7 @@ fn the_node_shows_what_the_backup_holds_and_goes_on() {
         let looking = scope.spawn(|| {
             while !is_over.load(Ordering::Relaxed) {
                 let shown = registry.list(&service, Freshness::Cached).unwrap();
-                assert!(kept.iter().all(|id| shown.contains(id)), "half a list: {shown:?}");
+                assert!(kept.iter().all(|id| shown.contains(id)), "only a part of the list: {shown:?}");
             }
         });
         etcd.set_back();

@@ -1,5 +1,5 @@
-//! Several nodes behind one advertised address, that of a load balancer: they share one entry, which is there as long as one
-//! of them is. Real daemons on one etcd; nobody connects to the address.
+//! Several nodes behind one advertised address, as behind a load balancer. They share one entry, which stays as long as one of the nodes
+//! runs. The tests use real daemons on one etcd, and nobody connects to the address.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -15,10 +15,10 @@ use crate::support::http::Client;
 use crate::support::store::on_etcd;
 
 const SHARED: &str = "registry.example:30100";
-/// Where nodes say that they are there.
+/// The prefix of the keys by which running nodes announce themselves.
 const PRESENCES: &str = "/service-center/nodes/";
 const INSTANCES: &str = "/cse-sr/inst/files/default/default/";
-/// Leases short enough to wait for: a dead node is taken for one that is there for 20 s.
+/// Leases short enough to wait for. A dead node counts as running for 20 s.
 const SHORT_TTL: (&str, &str) = ("INSTANCE_TTL", "20");
 
 fn settings() -> Settings {
@@ -29,7 +29,7 @@ fn start(etcd: &Etcd, settings: Settings) -> Daemon {
     Daemon::start(on_etcd(settings, &[etcd.address()])).unwrap()
 }
 
-/// What a node lists as the store knows it now: id and version of each entry. All have the shared address.
+/// The id and version of each entry that a node lists, read from the store. All entries have the shared address.
 fn listed(client: &Client) -> Vec<(String, String)> {
     let answer = client.get("/v4/default/registry/health?noCache=1").unwrap();
     assert_eq!(answer.status, 200, "{}", answer.text());
@@ -54,8 +54,7 @@ fn nothing_is_left(keys: &EtcdKeys) {
     assert_eq!((keys.below(INSTANCES).len(), keys.below(PRESENCES).len()), (0, 0));
 }
 
-/// One after another leaves in order. Whoever asks a node that is left finds the one entry at any time, the last one takes it
-/// along.
+/// The nodes stop one after another. A client of the other nodes finds the one entry at any time, and the last node removes it.
 #[test]
 fn the_entry_is_there_until_the_last_node_has_left() {
     let etcd = Etcd::start();
@@ -71,7 +70,7 @@ fn the_entry_is_there_until_the_last_node_has_left() {
             for client in nodes.iter().map(Daemon::client) {
                 let (has_left, entry) = (&has_left, &entry);
                 scope.spawn(move || {
-                    // Once more when it has left.
+                    // One more look after the node has stopped.
                     let mut is_last = false;
                     while !is_last {
                         is_last = has_left.load(Ordering::Acquire);
@@ -88,7 +87,7 @@ fn the_entry_is_there_until_the_last_node_has_left() {
     nothing_is_left(&keys);
 }
 
-/// They are started at once, and make one entry; they are told to stop at once, and whoever is the last to look takes it along.
+/// Three nodes are started at once and make one entry. They are stopped at once, and the last of them removes it.
 #[test]
 fn nodes_that_come_and_leave_at_once_leave_nothing() {
     let etcd = Etcd::start();
@@ -105,31 +104,39 @@ fn nodes_that_come_and_leave_at_once_leave_nothing() {
     }
 }
 
-/// Injected: `kill -9` of one node. The other one keeps the entry, and leaves it if it cannot know that the first is dead: then
-/// it goes with its lease.
+/// Injected: `kill -9` of one of two nodes. The other node keeps the entry. When it stops after the lease of the dead node has ended, it
+/// removes the entry. When it stops before, it leaves the entry, which then ends with the lease.
 #[test]
 fn a_node_that_died_keeps_the_entry_for_as_long_as_its_lease() {
-    let etcd = Etcd::start();
-    let keys = EtcdKeys::of(&etcd);
-    let short = || settings().environment(SHORT_TTL.0, SHORT_TTL.1);
-    let (mut dead, mut other) = (start(&etcd, short()), start(&etcd, short()));
-    dead.kill9();
-    let client = other.client();
-    eventually(GENEROUS, || {
-        assert_eq!(listed(&client).len(), 1);
-        keys.below(PRESENCES).len() == 1
+    let with_a_dead_node = |check: fn(&EtcdKeys, Daemon)| {
+        let etcd = Etcd::start();
+        let node = || start(&etcd, settings().environment(SHORT_TTL.0, SHORT_TTL.1));
+        let (mut dead, other) = (node(), node());
+        dead.kill9();
+        check(&EtcdKeys::of(&etcd), other);
+    };
+    // Both wait for the same time.
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            with_a_dead_node(|keys, mut other| {
+                let client = other.client();
+                eventually(GENEROUS, || {
+                    assert_eq!(listed(&client).len(), 1);
+                    keys.below(PRESENCES).len() == 1
+                });
+                stop(&mut other);
+                nothing_is_left(keys);
+            });
+        });
+        with_a_dead_node(|keys, mut other| {
+            stop(&mut other);
+            assert_eq!(keys.below(PRESENCES).len(), 1, "the presence of the dead node");
+            eventually(GENEROUS, || keys.below(PRESENCES).is_empty() && keys.below(INSTANCES).is_empty());
+        });
     });
-    stop(&mut other);
-    nothing_is_left(&keys);
-
-    let (mut dead, mut other) = (start(&etcd, short()), start(&etcd, short()));
-    dead.kill9();
-    stop(&mut other);
-    assert_eq!(keys.below(PRESENCES).len(), 1, "of the dead one");
-    eventually(GENEROUS, || keys.below(PRESENCES).is_empty() && keys.below(INSTANCES).is_empty());
 }
 
-/// Injected: `kill -9`, and the process is started again in the same place. It knows that its predecessor is gone.
+/// Injected: `kill -9`, and a new process in the same place. It knows that its predecessor is gone.
 #[test]
 fn a_node_that_comes_back_is_alone() {
     let etcd = Etcd::start();
@@ -145,7 +152,7 @@ fn a_node_that_comes_back_is_alone() {
     nothing_is_left(&keys);
 }
 
-/// Injected: what says that a node is there is lost, as after a long stall. It says so again with its next beat.
+/// Injected: the key that announces a node is lost, as after a long stall. The node writes it again with its next heartbeat.
 #[test]
 fn a_lost_presence_is_said_again() {
     let etcd = Etcd::start();
@@ -159,7 +166,7 @@ fn a_lost_presence_is_said_again() {
     nothing_is_left(&keys);
 }
 
-/// The nodes are replaced by those of the next version, one by one: each version has its entry as long as a node of it runs.
+/// Nodes of the next version replace the old ones, one by one. Each version has an entry as long as one of its nodes runs.
 #[test]
 fn an_entry_of_another_version_belongs_to_its_nodes() {
     let etcd = Etcd::start();

@@ -1,24 +1,23 @@
-//! `export` and `import`: from store to file to store, with real daemons before and behind.
+//! `export` and `import`: from a store to a file to another store, with real daemons on both.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::daemon::{Daemon, Finished, Installation, Settings};
 use crate::support::etcd::Etcd;
+use crate::support::eventually::GENEROUS;
 use crate::support::http::{Request, Response};
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::store::on_etcd;
 
-/// Something outside the configuration is wrong (`EX_UNAVAILABLE`).
+/// Exit code when something outside the configuration is wrong (`EX_UNAVAILABLE`).
 const UNAVAILABLE: Option<i32> = Some(69);
-const STOP_LIMIT: Duration = Duration::from_secs(30);
 
-/// A file for an export, in a folder that goes when it is dropped.
+/// A file for an export, in a folder that is removed when this is dropped.
 struct ExportFile {
     _folder: TempDir,
     path: PathBuf,
@@ -50,8 +49,8 @@ fn send(daemon: &Daemon, request: &Request) -> Response {
     response
 }
 
-/// A registry with one of everything: services, instances with ids of their own, statuses and properties that a request has
-/// replaced, tags, a schema, a dependency, and another tenant.
+/// Fills a registry with one of everything: services, instances with given ids, replaced statuses and properties, tags, a schema, a
+/// dependency, and another tenant.
 struct Filled {
     provider: String,
     consumer: String,
@@ -83,7 +82,7 @@ fn fill(daemon: &Daemon) -> Filled {
     Filled { provider, consumer }
 }
 
-/// What clients see of it: the answers that together show all that [`fill`] wrote.
+/// The answers that show a client everything that [`fill`] has written.
 fn seen(daemon: &Daemon, filled: &Filled) -> BTreeMap<String, Value> {
     let Filled { provider, consumer } = filled;
     let targets = [
@@ -102,7 +101,7 @@ fn seen(daemon: &Daemon, filled: &Filled) -> BTreeMap<String, Value> {
     targets.iter().map(ask).collect()
 }
 
-/// The lists in it in an order of their own: the registry promises none.
+/// Sorts the lists in an answer, because the registry promises no order.
 fn sorted(value: Value) -> Value {
     match value {
         Value::Array(items) => {
@@ -116,10 +115,10 @@ fn sorted(value: Value) -> Value {
 }
 
 fn stop(daemon: &mut Daemon) {
-    assert_eq!(daemon.terminate(STOP_LIMIT).unwrap().code(), Some(0));
+    assert_eq!(daemon.terminate(GENEROUS).unwrap().code(), Some(0));
 }
 
-/// Key and value of each entry, without the numbers of leases, which an import grants anew.
+/// The key and value of each entry, without lease numbers, which are new after an import.
 fn entries(file: &Path) -> BTreeMap<String, Value> {
     let text = fs::read_to_string(file).unwrap();
     let mut entries = BTreeMap::new();
@@ -137,7 +136,7 @@ fn entries(file: &Path) -> BTreeMap<String, Value> {
     entries
 }
 
-/// Embedded → file → embedded → file: clients see the same, and the two files hold the same.
+/// Embedded → file → embedded → file: clients get the same answers, and the two files hold the same entries.
 #[test]
 fn a_registry_goes_through_a_file_into_another_folder() {
     let mut daemon = Daemon::start(Settings::default()).unwrap();
@@ -160,8 +159,8 @@ fn a_registry_goes_through_a_file_into_another_folder() {
     stop(&mut daemon);
 }
 
-/// Embedded → file → etcd: clients see the same, and the instances live on there: they are beaten, each on a lease with
-/// the TTL of its health check.
+/// Embedded → file → etcd: clients get the same answers, and the instances live on. They accept heartbeats, and each has a lease with the
+/// TTL of its health check.
 #[test]
 fn a_registry_goes_from_the_embedded_store_to_etcd() {
     let mut daemon = Daemon::start(Settings::default()).unwrap();
@@ -207,7 +206,7 @@ fn an_export_overwrites_nothing_and_needs_the_folder_for_itself() {
     assert_eq!(fs::read_to_string(&file.path).unwrap(), "precious");
 }
 
-/// Injected: files that are cut, at a line's end and inside a line, or are none of ours. Nothing of them is imported.
+/// Injected: files that end too early, at a line's end or inside a line, and files that are no export. Nothing of them is imported.
 #[test]
 fn a_file_that_is_not_whole_is_refused() {
     let mut daemon = Daemon::start(Settings::default()).unwrap();
@@ -241,7 +240,7 @@ fn a_file_that_is_not_whole_is_refused() {
     }
 }
 
-/// There before: a registry with one service, on each store. It stays as it is.
+/// An import into a registry that already has a service is refused, on each store. The registry stays as it is.
 #[test]
 fn a_registry_that_is_not_empty_is_not_imported_into() {
     let mut daemon = Daemon::start(Settings::default()).unwrap();

@@ -1,7 +1,7 @@
-//! An actor that panics ends its process: exit code 70, and a line that names the actor.
+//! An actor that panics ends its process with exit code 70, and a line of the log names the actor.
 //!
-//! The daemon gives nobody a way to make an actor panic. So this program starts the daemon's own actors as the daemon does, and
-//! teaches each a message that panics. The process that dies is this program, started once more for one actor.
+//! No request makes an actor of the daemon panic. So this test program starts the actors as the daemon does, and adds a message whose
+//! handler panics. The process that ends is the test program itself, which the test starts once more for each actor.
 
 use std::process::Command;
 use std::sync::Arc;
@@ -25,11 +25,11 @@ use service_center::store::embedded::{EmbeddedStore, Options};
 use crate::support::eventually::GENEROUS;
 use crate::support::process::Process;
 
-/// Set in the process that is to die: the actor that panics.
+/// The environment variable that names the actor that panics. It is set only in the second process.
 const PART: &str = "SC_TEST_ACTOR_PART";
-/// The part in which actors may end, as they may when a daemon stops.
+/// The value for a process whose actors may end, as in a daemon that stops.
 const RELEASED: &str = "released";
-/// The exit code of a process that reached its end.
+/// The exit code of a process that no panic has ended.
 const REACHED_ITS_END: i32 = 3;
 
 #[derive(Message)]
@@ -55,7 +55,7 @@ async fn break_it<A: Resident + Handler<Break>>(actor: &Mailbox<A>) {
     assert!(answer.is_err(), "the actor is gone before it answers");
 }
 
-/// What the other process does; it does not return.
+/// The work of the second process. It does not return.
 fn play(part: &str) -> ! {
     env_logger::Builder::new().filter_level(log::LevelFilter::Info).init();
     let folder = tempfile::tempdir().unwrap();
@@ -80,7 +80,7 @@ fn play(part: &str) -> ! {
             }
             other => panic!("{other} is no part"),
         }
-        // The process ends when the lifeline is dropped, which is after the sender learns that the actor is gone.
+        // The lifeline ends the process after the sender has learned that the actor is gone.
         if part != RELEASED {
             std::future::pending::<()>().await;
         }
@@ -88,7 +88,7 @@ fn play(part: &str) -> ! {
     std::process::exit(REACHED_ITS_END);
 }
 
-/// Runs this very test in a process of its own with a part to play; the exit code and the output.
+/// Runs this test in a second process for this actor; its exit code and output.
 fn played(part: &str) -> (Option<i32>, String) {
     let folder = tempfile::tempdir().unwrap();
     let name = concat!(module_path!(), "::a_panic_in_an_actor_ends_the_process_with_70");
@@ -110,11 +110,14 @@ fn a_panic_in_an_actor_ends_the_process_with_70() {
         let (code, output) = played(actor);
         assert_eq!(code, Some(EXIT_CODE), "{output}");
         let line = output.lines().find(|line| line.contains(&format!("{actor} ended unexpectedly")));
-        let line = line.unwrap_or_else(|| panic!("no word of {actor}: {output}"));
+        let line = line.unwrap_or_else(|| panic!("the output does not name {actor}: {output}"));
         assert!(line.contains("ERROR") && line.contains("the process ends with it"), "{line}");
-        assert!(output.contains("a fault in a handler"), "nor is the panic's own message lost: {output}");
+        assert!(
+            output.contains("a fault in a handler"),
+            "the message of the panic is in the output: {output}"
+        );
     }
-    // In a stop in order actors may end.
+    // When the daemon stops, actors may end.
     let (code, output) = played(RELEASED);
     assert_eq!(code, Some(REACHED_ITS_END), "{output}");
     assert!(!output.contains("ended unexpectedly"), "{output}");

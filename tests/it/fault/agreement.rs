@@ -1,4 +1,4 @@
-//! Whether nodes and etcd agree, instance by instance and document by document.
+//! Whether the nodes and etcd hold the same instances with the same documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Request};
 
-/// Instances of one service: their documents by their ids.
+/// The documents of a service's instances, by instance id.
 pub type Instances = BTreeMap<String, Value>;
 
 fn by_id(documents: impl IntoIterator<Item = Value>) -> Result<Instances, String> {
@@ -20,7 +20,7 @@ fn by_id(documents: impl IntoIterator<Item = Value>) -> Result<Instances, String
     keyed.collect()
 }
 
-/// What etcd holds of a service of the default project.
+/// The instances in etcd of a service of the default project.
 pub fn in_etcd(etcd: &Etcd, service: &str) -> Result<Instances, String> {
     let prefix = format!("/cse-sr/inst/files/default/default/{service}/");
     let values = etcd.try_ctl(&["get", "--prefix", "--print-value-only", &prefix])?;
@@ -29,7 +29,7 @@ pub fn in_etcd(etcd: &Etcd, service: &str) -> Result<Instances, String> {
     by_id(documents.map_err(|error| error.to_string())?)
 }
 
-/// What a node shows of a service to whoever looks, from its own memory.
+/// The instances of a service that a node shows from its memory.
 pub fn on_node(client: &Client, service: &str) -> Result<Instances, String> {
     let target = format!("/v4/default/registry/microservices/{service}/instances");
     let request = Request::new("GET", &target).header("X-ConsumerId", service);
@@ -40,7 +40,7 @@ pub fn on_node(client: &Client, service: &str) -> Result<Instances, String> {
     by_id(response.json()["instances"].as_array().cloned().unwrap_or_default())
 }
 
-/// Waits until each node shows exactly what etcd holds, and that has exactly these ids; the documents.
+/// Waits until etcd holds exactly these ids, and each node shows what etcd holds; the documents.
 #[track_caller]
 pub fn agree_on(nodes: &[&Daemon], etcd: &Etcd, service: &str, ids: &[String]) -> Instances {
     let mut wanted = ids.to_vec();
@@ -77,7 +77,7 @@ fn all_show(nodes: &[&Daemon], service: &str, held: &Instances) -> Result<(), St
     Ok(())
 }
 
-/// What is there and should not be, and the other way round; both empty: the documents differ.
+/// The ids that should not be there, and the missing ones. If both are empty, the documents differ.
 fn difference(found: &[String], wanted: &[String]) -> String {
     let without = |these: &[String], those: &[String]| -> Vec<String> {
         let those: BTreeSet<&String> = those.iter().collect();

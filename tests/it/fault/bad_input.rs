@@ -1,5 +1,5 @@
-//! Random damage to what clients send: paths, queries, headers, bodies, starting from a small corpus of what they do send.
-//! No input is answered 5xx or ends the daemon, and it serves as before afterwards.
+//! Random damage to requests: paths, queries, headers and bodies. The inputs start from the files in `corpus/`, which clients do send.
+//! No input is answered 5xx or ends the daemon, and the daemon serves as before afterwards.
 
 use std::thread;
 
@@ -14,9 +14,9 @@ use crate::support::seed;
 
 const TARGETS: &str = include_str!("corpus/targets.txt");
 const BODIES: &str = include_str!("corpus/bodies.txt");
-/// Who sends side by side.
+/// Threads that send requests.
 const SENDERS: u64 = 4;
-/// Pieces that parsers stumble over.
+/// Pieces of text that parsers often get wrong.
 const SPLINTERS: [&str; 16] = [
     "%",
     "%00",
@@ -50,14 +50,14 @@ fn pick<'a>(random: &mut StdRng, from: &[&'a str]) -> &'a str {
     from[random.random_range(0..from.len())]
 }
 
-/// The seed of this run, which it says.
+/// The seed of this run, which is printed.
 pub fn seed() -> u64 {
     let seed = seed::of_this_run();
     say!("bad input: {}", seed::shown(seed));
     seed
 }
 
-/// The text with some damage: a piece put in, cut out, doubled, or a byte changed.
+/// Damages a text: inserts, removes or repeats a piece, or changes a byte.
 pub fn damage(random: &mut StdRng, text: &str) -> Vec<u8> {
     let mut bytes = text.as_bytes().to_vec();
     for _ in 0..random.random_range(0..4) {
@@ -77,7 +77,7 @@ pub fn damage(random: &mut StdRng, text: &str) -> Vec<u8> {
     bytes
 }
 
-/// A request line or header must at least be one: what the test is about lies behind that.
+/// Keeps the printable bytes, so that the request line or header has a valid form and reaches the parser behind.
 fn printable(bytes: &[u8]) -> String {
     bytes.iter().filter(|byte| (0x21..0x7f).contains(*byte)).map(|byte| char::from(*byte)).collect()
 }
@@ -97,7 +97,7 @@ fn request(random: &mut StdRng, targets: &[&str], bodies: &[&str]) -> Request {
     request
 }
 
-/// The status. A connection that the node ended after an earlier answer is no failure: clients then open another one.
+/// Sends a request; the status. If the node has closed the connection after an earlier answer, the request is sent on a new one.
 fn exchange(
     connection: &mut Option<Connection>,
     client: &Client,
@@ -118,7 +118,7 @@ fn exchange(
     Ok(answer.status)
 }
 
-/// Sends so many; how many were answered by each class of statuses.
+/// Sends so many damaged requests; the number of answers by class of status.
 fn send_many(client: &Client, seed: u64, count: usize) -> [usize; 5] {
     let targets: Vec<&str> = TARGETS.lines().collect();
     let bodies: Vec<&str> = BODIES.lines().collect();
@@ -134,7 +134,7 @@ fn send_many(client: &Client, seed: u64, count: usize) -> [usize; 5] {
     answered
 }
 
-/// Injected: damaged requests, tens of thousands, hundreds of thousands in a long run.
+/// Injected: tens of thousands of damaged requests, and hundreds of thousands in a long run.
 #[test]
 fn damaged_requests_are_refused_and_harm_nobody() {
     let each = Scale::of_this_run().choose(6_000, 75_000);
@@ -160,7 +160,7 @@ fn damaged_requests_are_refused_and_harm_nobody() {
     });
     let [_, good, _, refused, _] = answered;
     say!("figure: bad input: {} inputs, {good} answered 2xx, {refused} 4xx", answered.iter().sum::<usize>());
-    assert!(refused > 0 && good > 0, "{answered:?}: the damage is neither all nor nothing");
+    assert!(refused > 0 && good > 0, "{answered:?}: some requests are accepted and some are refused");
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap(), ["here"]);
     assert_eq!(node.process().exit_status(), None);
     let log = node.process().log();

@@ -1,5 +1,5 @@
-//! The embedded store's folder in the hands of real daemons: one process at a time, and never an empty registry in place
-//! of one that cannot be read.
+//! The folder of the embedded store under real daemons. One process uses it at a time. If it cannot be read, the daemon does not
+//! start with an empty registry.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use crate::support::daemon::{Daemon, Finished, Settings};
 use crate::support::http::Request;
 use crate::support::registry::{Freshness, Instance, Registry};
 
-/// Something outside the configuration is wrong (`EX_UNAVAILABLE`).
+/// Exit code when something outside the configuration is wrong (`EX_UNAVAILABLE`).
 const UNAVAILABLE: Option<i32> = Some(69);
-/// Where in a file its format number stands.
+/// Offset of the format number in a file.
 const FORMAT_OFFSET: usize = 8;
 
-/// A daemon that holds a service with instances, and its registry and that service.
+/// A daemon with a service that has 20 instances; its registry, and the id of the service.
 fn filled() -> (Daemon, Registry, String) {
     let daemon = Daemon::start(Settings::default()).unwrap();
     let registry = Registry::new(daemon.client(), "default");
@@ -24,7 +24,7 @@ fn filled() -> (Daemon, Registry, String) {
     (daemon, registry, service)
 }
 
-/// The one file of the folder whose name begins so.
+/// The only file of the folder whose name has this prefix.
 fn file(data: &Path, prefix: &str) -> PathBuf {
     let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(prefix);
     let mut found: Vec<PathBuf> =
@@ -33,8 +33,8 @@ fn file(data: &Path, prefix: &str) -> PathBuf {
     found.remove(0)
 }
 
-/// Injected: a second daemon on the folder of one that runs, by its own start and by the commands. It is refused with the
-/// folder and the holder named; the first goes on, and still has everything after a restart.
+/// Injected: a second process on the folder of a running daemon, as a daemon and as a command. It is refused with a message that
+/// names the folder and the process that uses it. The first daemon goes on, and has everything after a restart.
 #[test]
 fn a_second_process_on_the_folder_is_refused() {
     let (mut daemon, registry, service) = filled();
@@ -54,7 +54,7 @@ fn a_second_process_on_the_folder_is_refused() {
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 21);
 }
 
-/// What a daemon says to files that are not as it left them; they must stay as they are.
+/// The output of a daemon that refuses to start with this damaged file. The file must stay as it is.
 fn refusal(daemon: &Daemon, damaged: &Path, contents: &[u8]) -> Finished {
     fs::write(damaged, contents).unwrap();
     for arguments in [&["export", "--to", "x"][..], &[]] {
@@ -71,8 +71,8 @@ fn refusal(daemon: &Daemon, damaged: &Path, contents: &[u8]) -> Finished {
     unreachable!("the last run is the daemon's")
 }
 
-/// Injected: single bytes in the middle of the log of a killed daemon are flipped. Every start is refused with the file,
-/// the place and what to do; with the byte mended everything is there again.
+/// Injected: one byte in the middle of the log of a killed daemon is changed. Every start is refused with a message that names the
+/// file, the place, and what to do. When the byte is restored, everything is there again.
 #[test]
 fn a_damaged_log_is_refused_and_never_an_empty_registry() {
     let (mut daemon, registry, service) = filled();
@@ -91,7 +91,7 @@ fn a_damaged_log_is_refused_and_never_an_empty_registry() {
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 20);
 }
 
-/// Injected: the log is removed, the identity stays. That is no new store.
+/// Injected: the log is removed, and the identity stays. The daemon does not take the folder for a new store.
 #[test]
 fn a_missing_log_is_no_new_registry() {
     let (mut daemon, ..) = filled();
@@ -104,7 +104,7 @@ fn a_missing_log_is_no_new_registry() {
     assert!(!log.exists(), "nothing was begun in its place");
 }
 
-/// Injected: another format number, in each file that carries one.
+/// Injected: another format number in each file that has one.
 #[test]
 fn another_format_is_refused_with_what_to_do() {
     let (mut daemon, registry, service) = filled();
@@ -127,8 +127,8 @@ fn another_format_is_refused_with_what_to_do() {
     assert_eq!(registry.list(&service, Freshness::Fresh).unwrap().len(), 20);
 }
 
-/// Injected: the log ends in the middle of what was being written when the process died. It is cut there, with a warning,
-/// and everything before is there.
+/// Injected: the log ends in the middle of a record, as after the death of the process. The daemon cuts the log before that record and
+/// logs a warning. All earlier records are there.
 #[test]
 fn a_torn_end_is_cut_and_everything_before_is_there() {
     let (mut daemon, registry, service) = filled();

@@ -1,4 +1,4 @@
-//! A disk without room under a real daemon: only writes fail, and only as long as it lasts.
+//! A full disk under a real daemon. Only writes fail, and only while the disk is full.
 
 use std::fs;
 use std::time::{Duration, Instant};
@@ -10,23 +10,23 @@ use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 
-/// Room left for the log when the disk is about to be full.
+/// Bytes that the longest file may still grow.
 const ROOM: u64 = 2_500;
 
-/// One that outlives the test without a beat.
+/// An instance that outlives the test without a heartbeat.
 fn lasting(id: &str) -> Instance {
     Instance::named(id).with_health_check(600, 3)
 }
 
-/// How far the daemon's files have grown: the longest of them.
+/// Length of the daemon's longest file, in bytes.
 fn longest_file(node: &Daemon) -> u64 {
     let data = fs::read_dir(node.folder().join("data")).unwrap();
     data.map(|entry| entry.unwrap().metadata().unwrap().len()).max().unwrap()
 }
 
-/// Injected, again and again: no file can grow any more, in the middle of a write. Writes are refused with a 5xx, the store's
-/// own as well (short leases are kept by beats all the while); finds and `/health` answer; with room again writes pass. What
-/// was answered 200 is there also after `kill -9`, and nothing that was refused is.
+/// Injected, several times: no file can grow any more, in the middle of a write. The daemon refuses writes with a 5xx, and its own
+/// writes fail as well. Heartbeats keep short leases alive, and finds and `/health` are answered. When there is room again, writes
+/// succeed. After `kill -9` every write that was answered 200 is there, and no write that was refused.
 #[test]
 fn a_disk_without_room_refuses_writes_only_and_recovers() {
     let rounds = Scale::of_this_run().choose(3, 30);
@@ -58,7 +58,7 @@ fn a_disk_without_room_refuses_writes_only_and_recovers() {
             }
             longest = longest.max(begin.elapsed());
             let found = registry.find(None, "provider", Freshness::Fresh).unwrap();
-            assert_eq!(found.len(), held.len(), "finds go on, and what was refused is not there");
+            assert_eq!(found.len(), held.len(), "a find shows every accepted instance and no refused one");
             let health = node.client().get("/v4/default/registry/health").unwrap();
             assert_eq!(health.status, 200, "{}", health.text());
             if refused_now == 10 {
@@ -73,7 +73,7 @@ fn a_disk_without_room_refuses_writes_only_and_recovers() {
         held.push(id);
     }
     let is_there = |id: &String| registry.list(&service, Freshness::Fresh).unwrap().contains(id);
-    assert!(beating.iter().all(is_there), "who beat is there");
+    assert!(beating.iter().all(is_there), "every instance with heartbeats is there");
     owners.stop().assert_all_taken();
     held.retain(|id| !beating.contains(id));
     held.sort();

@@ -1,8 +1,8 @@
-//! etcd goes away for some seconds and comes back: frozen (its connections stay, nothing answers, and its clock goes on)
+//! etcd goes away for some seconds and comes back. It is frozen (its connections stay, it answers nothing, and its clock goes on),
 //! or killed and started again.
 //!
-//! Meanwhile finds, heartbeats and `/health` answer 200 from what the node knows, and writes are refused clearly.
-//! Afterwards writes work, watches go on, and instances that kept beating are there.
+//! Meanwhile the node answers finds, heartbeats and `/health` with 200 from its memory, and refuses writes with a clear error.
+//! Afterwards writes succeed, watches go on, and instances with heartbeats are there.
 
 use std::net::TcpListener;
 use std::thread;
@@ -20,11 +20,11 @@ use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
 
-/// So many beats while etcd is away take longer than the short leases (2 s) live, and not as long as it takes `/health` to
-/// complain (50 s).
+/// Heartbeats while etcd is away. They take longer than the short leases (2 s), and less than the 50 s after which `/health` reports
+/// the outage.
 const BEATS_AWAY: usize = 16;
 
-/// A write while etcd is away, one that needs it: the answer a client gets within its limit of a minute.
+/// Sends a write that needs etcd while etcd is away; the answer, which comes within a minute.
 fn write(client: &Client) -> Response {
     let service = json!({"service": {"serviceName": "meanwhile", "version": "1.0.0"}});
     client.post("/v4/default/registry/microservices", &service).expect("an answer, not a hang")
@@ -72,7 +72,7 @@ fn check_outage(outage: Outage) {
     assert!(body["detail"].as_str().is_some_and(|detail| !detail.is_empty()), "says why: {body}");
 
     eventually(GENEROUS, || registry.create_service("meanwhile", "1.0.0"));
-    // The silent instance goes. The one that beat is there, also in etcd.
+    // The instance without heartbeats goes. The one with heartbeats is there, also in etcd.
     eventually(GENEROUS, || {
         let found = find(Freshness::Fresh)?;
         if found == ["beats", "long"] { Ok(()) } else { Err(CallError::Unexpected(format!("{found:?}"))) }
@@ -87,14 +87,14 @@ fn check_outage(outage: Outage) {
             assert_eq!(action, "CREATE", "{event}");
             break;
         }
-        // An instance that is written again is created anew, and was at no time gone.
+        // Watchers see an instance that is written again as created. It was at no time gone.
         let expected = if id == "beats" { "CREATE" } else { "DELETE" };
-        assert_eq!(action, expected, "only the silent instance went: {event}");
+        assert_eq!(action, expected, "only the instance without heartbeats goes: {event}");
     }
     assert_eq!(find(Freshness::Fresh).unwrap(), ["beats", "later", "long"]);
     owner.stop().assert_all_taken();
     if outage == Outage::Frozen {
-        // Its lease ended with etcd's own clock, so it was written again.
+        // Its lease ended in etcd, so the node wrote it again.
         let written_again = format!(
             "instance {provider}/beats was written again: its lease had ended although heartbeats came"
         );
@@ -112,8 +112,8 @@ fn a_killed_etcd_stops_no_reader() {
     check_outage(Outage::Killed);
 }
 
-/// Injected: etcd is killed, and something in its place takes connections and ends them, which counts the tries of the node.
-/// The log tells the change of state, and not each try.
+/// Injected: etcd is killed, and a listener in its place accepts connections and closes them, which counts the node's attempts. The log
+/// reports the change of state, and not each attempt.
 #[test]
 fn an_outage_is_logged_once_and_its_end_as_well() {
     let mut etcd = Etcd::start();
@@ -121,7 +121,7 @@ fn an_outage_is_logged_once_and_its_end_as_well() {
     let before = daemon.process().log().len();
     etcd.kill();
     let listener = TcpListener::bind(etcd.address()).unwrap();
-    for _ in 0..60 {
+    for _ in 0..30 {
         drop(listener.accept().unwrap());
     }
     drop(listener);
@@ -134,7 +134,7 @@ fn an_outage_is_logged_once_and_its_end_as_well() {
     });
     let log = daemon.process().log().split_off(before);
     let warnings = log.lines().filter(|line| line.contains(" WARN ")).count();
-    // Three parts tell it, each with up to four reasons.
+    // Three parts of the node report it, each with up to four reasons.
     assert!((3..=12).contains(&warnings), "{warnings} warnings: {log}");
     assert!(!log.contains("transport error"), "{log}");
 }

@@ -1,5 +1,5 @@
-//! Faults of etcd itself, and of what the nodes know of it: the majority gone, history compacted under a watch, the leader
-//! moved and killed, slow answers, no space left.
+//! Faults of etcd: the majority is gone, history is compacted under a watch, the leader moves or is killed, answers are slow, and no
+//! space is left.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -24,7 +24,7 @@ fn registry(node: &Daemon) -> Registry {
     Registry::new(node.client(), "default")
 }
 
-/// The status of a server as it sees itself.
+/// The status that a server reports of itself.
 fn status(etcd: &Etcd) -> Value {
     let text = etcd.ctl(&["endpoint", "status", "-w", "json"]);
     let status: Value = serde_json::from_str(&text).expect("etcdctl writes JSON");
@@ -35,7 +35,7 @@ fn member(status: &Value) -> u64 {
     status["header"]["member_id"].as_u64().expect("a member id")
 }
 
-/// The place of the leader among the servers that run.
+/// The index of the leader.
 fn leader(servers: &[Etcd]) -> usize {
     eventually(GENEROUS, || {
         servers.iter().position(|server| {
@@ -45,7 +45,7 @@ fn leader(servers: &[Etcd]) -> usize {
     })
 }
 
-/// Two of three servers go, for longer than leases live, and come back.
+/// Two of three servers go away for longer than a lease, and come back.
 fn check_majority(outage: Outage) {
     let mut servers = etcd::cluster(3);
     let addresses: Vec<_> = servers.iter().map(Etcd::address).collect();
@@ -87,20 +87,20 @@ fn check_majority(outage: Outage) {
     );
 }
 
-/// Injected: two of three servers are killed, and started again.
+/// Injected: two of three servers are killed and started again.
 #[test]
 fn a_killed_majority_of_etcd_stops_no_reader_and_no_beat() {
     check_majority(Outage::Killed);
 }
 
-/// Injected: two of three servers are frozen (connections stay, nothing answers), and go on.
+/// Injected: two of three servers are frozen (their connections stay, and they answer nothing), and then go on.
 #[test]
 fn a_frozen_majority_of_etcd_stops_no_reader_and_no_beat() {
     check_majority(Outage::Frozen);
 }
 
-/// Injected: one node is cut off; meanwhile, through the other, instances come, go and change, and etcd forgets all
-/// history up to then. The node lists anew, and shows what etcd holds; at no time does it show half a list.
+/// Injected: one node is cut off. Meanwhile instances come, go and change through the other node, and etcd compacts its history. Then the
+/// first node reads all entries again, and shows what etcd holds. At no time does it show a part of the list.
 #[test]
 fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
     let etcd = Etcd::start();
@@ -132,7 +132,11 @@ fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
             let mut looks = 0_u32;
             while !is_healing.load(Ordering::Relaxed) {
                 let shown = on_node(&client, &service).unwrap();
-                assert!(stay.iter().all(|id| shown.contains_key(id)), "half a list: {:?}", shown.keys());
+                assert!(
+                    stay.iter().all(|id| shown.contains_key(id)),
+                    "only a part of the list: {:?}",
+                    shown.keys()
+                );
                 looks += 1;
             }
             looks
@@ -147,8 +151,8 @@ fn history_compacted_under_a_cut_off_watch_is_listed_anew() {
     assert!(log.contains("fell behind"), "{log}");
 }
 
-/// Injected, while a writer goes on: the leader gives its place away, then the leader is killed, then that server comes
-/// back. What was answered 200 is there; what was not is a clear 5xx, and passes soon.
+/// Injected, while clients write: the leader hands over to another server, the new leader is killed, and that server comes back. Every
+/// write that was answered 200 is there. Every other write gets a 5xx, and writes succeed again soon.
 #[test]
 fn no_answered_write_is_lost_when_the_leader_moves_or_is_killed() {
     let mut servers = etcd::cluster(3);
@@ -188,7 +192,7 @@ fn no_answered_write_is_lost_when_the_leader_moves_or_is_killed() {
     say!("figure: leader moved and killed: {} writes answered 200, all there", written.len());
 }
 
-/// Registers until it is over; the ids that were answered 200.
+/// Registers instances until it is told to stop; the ids that were answered 200.
 fn write_on(registry: &Registry, service: &str, prefix: &str, is_over: &AtomicBool) -> Vec<String> {
     let mut written = Vec::new();
     for number in 0.. {
@@ -205,8 +209,8 @@ fn write_on(registry: &Registry, service: &str, prefix: &str, is_over: &AtomicBo
     written
 }
 
-/// Injected: each answer of etcd comes 300 ms later. Nothing fails: what is registered is found at once, many writers are
-/// served side by side, and short leases are kept alive.
+/// Injected: each answer of etcd is 300 ms late. Nothing fails: a client finds at once what it has registered, many writers are served
+/// side by side, and short leases are kept alive.
 #[test]
 fn a_slow_etcd_fails_nobody() {
     let etcd = Etcd::start();
@@ -246,8 +250,9 @@ fn a_slow_etcd_fails_nobody() {
     say!("figure: slow etcd: {} registrations by {writers} writers in {took:?}", writers * each);
 }
 
-/// Injected: etcd's quota is used up by somebody else, until it raises its alarm. Writes are refused clearly; finds, beats
-/// and unregistrations go on, and a node that starts now serves as well; with room made and the alarm off, writes pass again.
+/// Injected: another client uses up etcd's quota, so that etcd raises its alarm. The node refuses writes with a clear error. Finds,
+/// heartbeats and unregistrations succeed, and a node that starts now serves as well. When there is room and the alarm is off, writes
+/// succeed again.
 #[test]
 fn an_etcd_without_space_refuses_writes_only() {
     let setup = EtcdSetup { flags: vec!["--quota-backend-bytes=2000000".to_owned()], ..EtcdSetup::default() };
@@ -271,7 +276,7 @@ fn an_etcd_without_space_refuses_writes_only() {
         assert!(matches!(&refused, CallError::Refused { status: 500..600, .. }), "{round}: {refused}");
     }
     writer.unregister(&service, "leaves").unwrap();
-    // Longer than their leases live.
+    // This takes longer than their leases.
     let rounds = owners.rounds();
     eventually(GENEROUS, || owners.rounds() >= rounds + 10);
     agree_on(&[&node], &etcd, &service, &beating);
@@ -292,7 +297,7 @@ fn an_etcd_without_space_refuses_writes_only() {
     assert_eq!(late.process().exit_status(), None);
 }
 
-/// How many nodes a node knows of.
+/// How many nodes a node lists.
 fn nodes_of(node: &Daemon) -> usize {
     let health = node.client().get("/v4/default/registry/health").unwrap();
     health.json()["instances"].as_array().unwrap().len()

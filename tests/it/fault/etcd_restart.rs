@@ -1,7 +1,7 @@
-//! The only etcd is killed under two nodes and started again on the same data: the plainest failure of a small installation.
+//! The only etcd of two nodes is killed and started again on the same data, the simplest failure of a small installation.
 //!
-//! Meanwhile every read is answered from what a node knows and every write is refused clearly; afterwards both nodes show
-//! what etcd holds, who kept beating is there, and who was unregistered is not, at no time.
+//! Meanwhile a node answers every read from its memory and refuses every write with a clear error. Afterwards both nodes show what
+//! etcd holds. Instances with heartbeats are there. Unregistered instances never come back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -18,8 +18,8 @@ use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
-/// Looks at one node until it is told to stop; how many looks there were. Each is answered, shows everybody who stays and
-/// nobody who was unregistered.
+/// Reads from one node until it is told to stop; how many reads there were. Each is answered, and shows all instances that stay and
+/// none that was unregistered.
 fn look(client: &Client, service: &str, stay: &[String], gone: &[String], is_over: &AtomicBool) -> usize {
     let registry = Registry::new(client.clone(), "default");
     let mut looks = 0;
@@ -37,7 +37,8 @@ fn look(client: &Client, service: &str, stay: &[String], gone: &[String], is_ove
     looks
 }
 
-/// Injected: etcd is killed right after some were unregistered, and started again on its data later than leases live.
+/// Injected: etcd is killed right after some instances were unregistered. It is started again when it was away for longer than a
+/// lease.
 #[test]
 fn a_restarted_etcd_finds_every_node_as_it_is() {
     let mut etcd = Etcd::start();
@@ -46,7 +47,7 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
     let [here, there] = both.map(|node| Registry::new(node.client(), "default"));
     let service = here.create_service("provider", "1.0.0").unwrap();
     let (beating, gone, silent) = (names("beats", 10), names("goes", 5), names("silent", 1));
-    // Who leaves says so, and does not expire before.
+    // Long leases, so that these do not expire before they are unregistered.
     for id in &gone {
         here.register(&service, &Instance::named(id)).unwrap();
     }
@@ -95,7 +96,7 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
         for registry in [&here, &there] {
             eventually(GENEROUS, || registry.create_service("afterwards", "1.0.0"));
         }
-        // Who is silent goes; what etcd lists is what both nodes show.
+        // The instance without heartbeats goes. Both nodes show what etcd holds.
         let after = agree_on(&both, &etcd, &service, &beating);
         let rounds = owners.rounds();
         eventually(GENEROUS, || owners.rounds() >= rounds + 12);

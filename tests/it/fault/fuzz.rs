@@ -1,7 +1,8 @@
-//! Random damage to all that a node reads, handed to what reads it without a socket between, so that a million inputs take
-//! seconds: bodies, queries, paths, stored keys and values, configuration files. Whatever comes, nothing panics.
+//! Random damage to everything that a node reads: bodies, queries, paths, stored keys and values, configuration files. No input
+//! makes a parser panic.
 //!
-//! The inputs start from the corpus that lies beside; `bad_input` sends the same damage over sockets.
+//! The tests call the parsers without a socket, so a million inputs take seconds. `bad_input` sends the same damage over sockets.
+//! The inputs start from the files in `corpus/`.
 
 use std::fs;
 use std::hint::black_box;
@@ -35,23 +36,23 @@ const BODIES: &str = include_str!("corpus/bodies.txt");
 const STORED: &str = include_str!("corpus/stored.txt");
 const CONF: &str = include_str!("corpus/conf.txt");
 const YAML: &str = include_str!("corpus/conf.yaml");
-/// Side by side; each with a seed of its own.
+/// Threads that try inputs. Each has a seed of its own.
 const LANES: u64 = 2;
-/// Stored entries that come together in one snapshot.
+/// Stored entries that are applied to one snapshot.
 const PER_SNAPSHOT: usize = 500;
 
-/// What a lane has tried.
+/// The counts of a lane.
 #[derive(Debug, Default)]
 struct Tried {
     inputs: usize,
-    /// Those that were understood.
+    /// Inputs that a parser accepted.
     taken: usize,
-    /// Stored keys and values that were passed over, as something foreign.
+    /// Stored keys and values that were skipped because they are not the registry's.
     foreign: usize,
 }
 
 impl Tried {
-    /// Hands an input to what reads it; fails the test, with the input, if that panics.
+    /// Calls a parser with an input. If the parser panics, the test fails and shows the input.
     fn hand<T>(&mut self, seed: u64, input: &[u8], read: impl FnOnce(&[u8]) -> T) -> T {
         self.inputs += 1;
         catch_unwind(AssertUnwindSafe(|| read(input))).unwrap_or_else(|_| {
@@ -72,7 +73,7 @@ fn damaged(random: &mut StdRng, lines: &[&str]) -> Vec<u8> {
 /// Kinds of bodies.
 const BODY_KINDS: usize = 10;
 
-/// As a body of one kind; whether it is one.
+/// Reads bytes as a body of one kind; whether they are one.
 fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
     let read = match kind {
         0 => dto::body::<dto::service::CreateService>(bytes)
@@ -102,11 +103,11 @@ fn read_as_body(kind: usize, bytes: &[u8]) -> bool {
     read.is_ok()
 }
 
-/// As a path and its query; whether the query asks for something that can be found.
+/// Reads bytes as a path with a query; whether the query asks for something that can be found.
 fn read_as_target(bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let (path, raw) = text.split_once('?').unwrap_or((&text, ""));
-    // Refused is as good as read.
+    // A refusal is as good as a result.
     if let Ok(routed) = route_path(path)
         && let Some(routed) = routed.strip_prefix('/')
         && let Some((inner, _)) = routed.rsplit_once('/')
@@ -134,7 +135,7 @@ fn read_as_target(bytes: &[u8]) -> bool {
     find(&parameters).is_ok()
 }
 
-/// Stored entries, one after another, on their way into snapshots.
+/// Applies stored entries to snapshots, one after another.
 struct Stored {
     builder: SnapshotBuilder,
     revision: i64,
@@ -143,7 +144,7 @@ struct Stored {
 impl Stored {
     fn take(&mut self, tried: &mut Tried, seed: u64, key: &[u8], value: Vec<u8>) {
         self.revision += 1;
-        // Keys that are no text never leave the store.
+        // The store returns no key that is invalid UTF-8.
         let key = String::from_utf8_lossy(key);
         let entry = Entry {
             key: (&*key).into(),
@@ -183,7 +184,7 @@ impl Stored {
     }
 }
 
-/// As `app.conf` and `app.yaml`: a configuration, or mistakes that say something.
+/// Reads bytes as `app.conf` and `app.yaml`. The result is a configuration, or mistakes with a text.
 fn read_as_configuration(folder: &TempDir, conf: &[u8], yaml: &[u8]) -> bool {
     fs::write(folder.path().join("app.conf"), conf).unwrap();
     fs::write(folder.path().join("app.yaml"), yaml).unwrap();
@@ -217,7 +218,7 @@ fn run(seed: u64, rounds: usize) -> Tried {
         let target = damage(&mut random, target);
         tried.taken += usize::from(tried.hand(seed, &target, read_as_target));
         let (key, value) = line(&mut random, &stored).split_once(' ').expect("a key and a value");
-        // A foreign key with a good value, a good key with a foreign value.
+        // A quarter of the keys is damaged, and each value.
         let key = if random.random_ratio(1, 4) { damage(&mut random, key) } else { key.into() };
         let value = damage(&mut random, value);
         tried.hand(seed, &value, |value| {
@@ -253,5 +254,5 @@ fn damaged_input_is_read_or_refused_and_never_panics() {
         "figure: fuzz: {inputs} inputs, {taken} understood, {foreign} foreign ones passed over, in {:?}",
         begin.elapsed()
     );
-    assert!(taken > 0 && foreign > 0, "the damage is neither all nor nothing: {tried:?}");
+    assert!(taken > 0 && foreign > 0, "some inputs are accepted and some are skipped: {tried:?}");
 }

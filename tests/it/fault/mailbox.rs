@@ -1,4 +1,4 @@
-//! More writes at once than the registry's mailbox holds, before an etcd that is slow to answer.
+//! More writes at once than the mailbox of the registry actor holds, on an etcd that answers slowly.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -20,38 +20,38 @@ use crate::support::scale::Scale;
 use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
-/// Writes at once: far more than the mailbox holds, which is 4,096, since many are carried out while the rest is sent.
+/// Writes at once. The mailbox holds 4,096. The number is far larger because many writes are carried out while the rest is sent.
 const WRITES: usize = 9_000;
-/// Who sends them.
+/// Threads that send the writes.
 const WRITERS: usize = 8;
-/// etcd's answers come this much later.
+/// Delay of each answer of etcd.
 const DELAY: Duration = Duration::from_millis(500);
-/// Refusals to see.
+/// Refusals after which the test ends.
 const ENOUGH: usize = 500;
-/// How long the writers go on at most.
+/// The writers go on for at most so long.
 const LIMIT: Duration = Duration::from_secs(120);
-/// Kilobytes the node may ever have had resident, built for debugging.
+/// Bound on the peak memory of the node in a debug build, in kilobytes.
 const MEMORY: usize = 400_000;
 
-/// What became of the writes.
+/// The answers to the writes of one writer.
 #[derive(Debug, Default)]
-struct Outcomes {
+struct WriteAnswers {
     written: Vec<String>,
     refused: Vec<String>,
-    /// Answered 500011: how often, by what was said.
+    /// How often 500011 was answered, by its detail.
     unknown: BTreeMap<String, usize>,
 }
 
-/// One writer's connections, each used for a write after another: all are sent before the first answer is read.
+/// Sends one write on each connection before it reads the first answer, again and again.
 fn write_without_mercy(
     client: &Client,
     writer: usize,
     is_over: &AtomicBool,
     refusals: &AtomicUsize,
-) -> Outcomes {
+) -> WriteAnswers {
     let mut connections: Vec<Connection> =
         (0..WRITES / WRITERS).map(|_| client.clone().limited(GENEROUS).connect().unwrap()).collect();
-    let mut outcomes = Outcomes::default();
+    let mut outcomes = WriteAnswers::default();
     let mut round = 0;
     while !is_over.load(Ordering::Relaxed) {
         let ids = names(&format!("w{writer}-{round}-"), connections.len());
@@ -88,7 +88,7 @@ fn write_without_mercy(
     outcomes
 }
 
-/// This process holds a socket for each write.
+/// This process needs a socket for each write.
 fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let wanted = (WRITES + 1_000) as u64;
@@ -101,9 +101,9 @@ fn raise_file_limit() {
     }
 }
 
-/// Injected: etcd's answers come 0.5 s late, and 9,000 writes are sent at once, again and again; the limit of requests is
-/// out of the way, so that it is the mailbox that is full. What is beyond is refused and not carried out, and asked to come
-/// back; finds, beats and `/health` go on; memory is bounded; with a fast etcd again all is as before.
+/// Injected: each answer of etcd is 0.5 s late, and 9,000 writes are sent at once, again and again. The limit of concurrent requests
+/// is set so high that the mailbox is full first. A write that does not fit is refused with `Retry-After`, and is not carried out.
+/// Finds, heartbeats and `/health` are answered, and the memory is bounded. When etcd is fast again, writes succeed.
 #[test]
 fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
     raise_file_limit();
@@ -146,7 +146,7 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
             looks += 1;
         }
         drop(stop);
-        let outcomes: Vec<Outcomes> = writing.into_iter().map(|writer| writer.join().unwrap()).collect();
+        let outcomes: Vec<WriteAnswers> = writing.into_iter().map(|writer| writer.join().unwrap()).collect();
         (outcomes, looks, longest)
     });
     let took = begin.elapsed();

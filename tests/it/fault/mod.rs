@@ -1,9 +1,9 @@
-//! What is left after a fault: a killed process, a cut connection, a store that goes away.
+//! Faults: a killed process, a cut connection, a store that goes away. The tests check what is left afterwards.
 //!
-//! Every test here runs against loopback addresses, is bounded, and ends what it started by process id.
-//! How long and how wide they run is [`crate::support::scale`]'s to say.
+//! Each test uses loopback addresses of its own, is bounded, and ends the processes that it started by their ids.
+//! [`crate::support::scale`] decides how long a run takes.
 
-/// Says what a run was like, also where the output of tests is captured: its seed, its figures.
+/// Prints the seed or the figures of a run, also where the output of tests is captured.
 macro_rules! say {
     ($($what:tt)*) => {{
         use std::io::Write as _;

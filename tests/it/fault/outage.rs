@@ -1,18 +1,17 @@
-//! The two ways in which a server of etcd goes away and comes back.
+//! Two ways in which an etcd server goes away and comes back.
 
 use crate::support::etcd::Etcd;
 
-/// What is done to a server.
+/// A fault of an etcd server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
-    /// Its connections stay, nothing answers, and its clock goes on.
+    /// The process is stopped. Its connections stay, it answers nothing, and its clock goes on.
     Frozen,
-    /// Its process ends, and is started again on the same data.
+    /// The process is killed, and started again on the same data.
     Killed,
 }
 
 impl Outage {
-    /// The server goes away.
     pub fn begin(self, etcd: &mut Etcd) {
         match self {
             Self::Frozen => etcd.freeze(),
@@ -20,7 +19,7 @@ impl Outage {
         }
     }
 
-    /// The server comes back. It may not answer yet.
+    /// Brings the server back. It may not answer yet.
     pub fn end(self, etcd: &mut Etcd) {
         match self {
             Self::Frozen => etcd.thaw(),

@@ -1,5 +1,5 @@
-//! More than a node can take, or slower than it should have to wait for: half-sent requests on hundreds of connections, and
-//! many writers of which one only makes mistakes. Others are served all the while, and afterwards all is as before.
+//! Clients that take much and give little: half-sent requests on hundreds of connections, and a writer that only makes mistakes
+//! beside many others. The node serves other clients all the time.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -16,7 +16,7 @@ use crate::support::http::Request;
 use crate::support::registry::{CallError, Freshness, Instance, Registry};
 use crate::support::scale::Scale;
 
-/// What a slow client sends of a request, and no more.
+/// The beginning of a request, after which a slow client sends nothing more.
 const BEGUN: [&str; 4] = [
     "",
     "GET /v4/default/registry/microservices HTTP/1.1\r\nHost: node\r\nX-A: ",
@@ -24,7 +24,7 @@ const BEGUN: [&str; 4] = [
     "POST /v4/default/registry/microservices HTTP/1.1\r\nHost: node\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n{",
 ];
 
-/// Whether the other side has ended the connection, by an answer and its end or by a reset.
+/// Whether the other side has closed or reset the connection.
 fn has_ended(stream: &mut TcpStream) -> bool {
     use std::io::Read as _;
     let mut buffer = [0; 4096];
@@ -37,8 +37,8 @@ fn has_ended(stream: &mut TcpStream) -> bool {
     }
 }
 
-/// Injected: hundreds of connections that send nothing, half a head, or half a body, and then wait. Others are served; the
-/// node ends the half-sent requests when their time (3 s here) is up.
+/// Injected: hundreds of connections that send nothing, half a head, or half a body, and then wait. The node serves other clients, and
+/// ends the half-sent requests after their limit (3 s here).
 #[test]
 fn half_sent_requests_hold_nobody_up_and_are_ended() {
     let count = Scale::of_this_run().choose(500, 5_000);
@@ -63,7 +63,7 @@ fn half_sent_requests_hold_nobody_up_and_are_ended() {
         let health = node.client().get("/v4/default/registry/health").unwrap();
         assert_eq!(health.status, 200);
         let id = format!("i{served}");
-        registry.register(&service, &Instance::named(&id)).unwrap();
+        registry.register(&service, &Instance::named(&id).with_health_check(600, 3)).unwrap();
         assert!(registry.list(&service, Freshness::Cached).unwrap().contains(&id));
         longest = longest.max(begin.elapsed());
         served += 1;
@@ -75,8 +75,8 @@ fn half_sent_requests_hold_nobody_up_and_are_ended() {
     say!("figure: half-sent requests: {count} ended; {served} rounds of others, longest {longest:?}");
 }
 
-/// Injected: 64 writers on kept connections, of which one asks again and again for what is not there. It is refused each
-/// time, nobody else is, and `/health` answers all the while.
+/// Injected: of 64 writers one names a service that does not exist, again and again. It is refused each time. Every request of the other
+/// writers succeeds, and `/health` is answered all the time.
 #[test]
 fn one_writer_that_errs_fails_no_other() {
     let (writers, each) = (64, Scale::of_this_run().choose(40, 400));
@@ -111,7 +111,7 @@ fn one_writer_that_errs_fails_no_other() {
                     let mut connection = node.client().connect().unwrap();
                     for id in names(&format!("w{writer}-"), each) {
                         let target = format!("/v4/default/registry/microservices/{service}/instances");
-                        // Nobody beats for them, and a long run takes minutes.
+                        // They get no heartbeats, and a long run takes minutes.
                         let check = json!({"mode": "push", "interval": 600, "times": 3});
                         let body = json!({"instance": {"instanceId": id, "hostName": "h",
                             "endpoints": ["rest://127.0.0.1:1"], "healthCheck": check}});

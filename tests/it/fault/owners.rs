@@ -1,4 +1,5 @@
-//! The owners of instances: each lot beats on a thread of its own until it is told to stop, and says what it was answered.
+//! The owners of instances. A group of owners sends heartbeats on a thread of its own until it is stopped, and then returns the
+//! answers.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,47 +11,53 @@ use serde_json::{Value, json};
 use crate::support::http::{Client, Request};
 use crate::support::scale::Scale;
 
-/// How often owners of short leases beat. Most of these live 4 s.
+/// Pause between two heartbeats of the owners of short leases. Most short leases last 4 s.
 pub const BEAT: Duration = Duration::from_millis(500);
 
-/// How often owners beat while etcd is away: for longer than the short leases live. In a long run it is for longer than
-/// `/health` waits (50 s) before it complains.
+/// Heartbeats that owners send while etcd is away. They take longer than the short leases. In a long run they take longer than the 50 s
+/// after which `/health` reports the outage.
 pub fn beats_away() -> usize {
     Scale::of_this_run().choose(12, 120)
 }
 
-/// Beats sent in one request.
+/// Heartbeats in one request.
 const PER_REQUEST: usize = 1000;
-/// Refusals kept with their words.
+/// Refusals whose texts are kept.
 const KEPT_REFUSALS: usize = 5;
 
-/// Owners that beat.
+/// A group of owners that send heartbeats.
 #[derive(Debug)]
 pub struct Owners {
     is_over: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
-    beating: Option<JoinHandle<Answers>>,
+    beating: Option<JoinHandle<HeartbeatAnswers>>,
 }
 
-/// What they were answered.
+/// The answers to their heartbeats.
 #[derive(Clone, Debug, Default)]
-pub struct Answers {
-    /// Beats answered 200.
+pub struct HeartbeatAnswers {
+    /// Heartbeats answered 200.
     pub taken: usize,
-    /// Beats refused or not answered.
+    /// Heartbeats refused or not answered.
     pub refused: usize,
-    /// The first of those, in the node's words.
+    /// The first refusals, as the node answered them.
     pub refusals: Vec<String>,
     /// The longest wait for an answer.
     pub longest: Duration,
 }
 
-impl Answers {
-    /// Fails the test unless there were beats and all were taken.
+impl HeartbeatAnswers {
+    /// Fails the test unless there were heartbeats and all were answered 200.
     #[track_caller]
     pub fn assert_all_taken(&self) {
-        assert!(self.taken > 0, "nobody beat");
-        assert_eq!(self.refused, 0, "of {} beats: {:?}", self.taken + self.refused, self.refusals);
+        assert!(self.taken > 0, "no heartbeat was sent");
+        assert_eq!(
+            self.refused,
+            0,
+            "refused, of {} heartbeats: {:?}",
+            self.taken + self.refused,
+            self.refusals
+        );
     }
 
     fn note(&mut self, count: usize, why: Option<String>) {
@@ -67,14 +74,14 @@ impl Answers {
 }
 
 impl Owners {
-    /// These instances of one service of the default project beat each `every` on the server of `client`: the first one
-    /// by a request of its own, the others together.
+    /// Starts the heartbeats of these instances of one service in the default project, with a pause of `every`. The first instance has
+    /// a request of its own, and the others share one.
     pub fn beat(client: Client, service: &str, ids: &[String], every: Duration) -> Self {
         let (is_over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (over, counted) = (Arc::clone(&is_over), Arc::clone(&rounds));
         let (service, ids) = (service.to_owned(), ids.to_vec());
         let beating = thread::spawn(move || {
-            let mut answers = Answers::default();
+            let mut answers = HeartbeatAnswers::default();
             while !over.load(Ordering::Relaxed) {
                 let begin = Instant::now();
                 beat_once(&client, &service, &ids, &mut answers);
@@ -86,13 +93,13 @@ impl Owners {
         Self { is_over, rounds, beating: Some(beating) }
     }
 
-    /// How often all of them have beaten.
+    /// How many heartbeats each instance has sent.
     pub fn rounds(&self) -> usize {
         self.rounds.load(Ordering::Relaxed)
     }
 
-    /// They beat no more.
-    pub fn stop(mut self) -> Answers {
+    /// Ends the heartbeats; the answers to them.
+    pub fn stop(mut self) -> HeartbeatAnswers {
         self.is_over.store(true, Ordering::Relaxed);
         self.beating.take().expect("they beat until they are stopped").join().expect("beating does not panic")
     }
@@ -104,7 +111,7 @@ impl Drop for Owners {
     }
 }
 
-fn beat_once(client: &Client, service: &str, ids: &[String], answers: &mut Answers) {
+fn beat_once(client: &Client, service: &str, ids: &[String], answers: &mut HeartbeatAnswers) {
     let Some((first, others)) = ids.split_first() else { return };
     let base = "/v4/default/registry";
     let target = format!("{base}/microservices/{service}/instances/{first}/heartbeat");
@@ -124,7 +131,7 @@ fn exchange(
     client: &Client,
     request: &Request,
     count: usize,
-    answers: &mut Answers,
+    answers: &mut HeartbeatAnswers,
     refused_in: impl Fn(&Value) -> Vec<Value>,
 ) {
     let begin = Instant::now();

@@ -1,14 +1,15 @@
-//! One node of two loses etcd behind a proxy, while etcd and the other node go on: etcd ends the leases of instances that
-//! beat at the lost node, and an instance says goodbye through the other one.
+//! One of two nodes loses its connection to etcd, while etcd and the other node go on. etcd ends the leases of instances whose
+//! heartbeats go to the lost node, and some instances are unregistered through the other node.
 //!
-//! The lost node goes on answering finds and heartbeats, refuses writes clearly, and makes the beats good afterwards.
+//! The lost node answers finds and heartbeats, and refuses writes with a clear error. Afterwards it renews the leases, and writes again
+//! the instances whose leases have ended.
 
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use super::agreement::{Instances, agree_on, in_etcd, on_node};
-use super::owners::{Answers, BEAT, Owners, beats_away};
+use super::owners::{BEAT, HeartbeatAnswers, Owners, beats_away};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
@@ -19,7 +20,7 @@ use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
 
-/// Leases may be as short as 2 s.
+/// Settings that allow leases of 2 s.
 pub fn short_leases() -> Settings {
     Settings::default()
         .yaml("registry.instance.minInterval", json!("1s"))
@@ -31,7 +32,7 @@ pub fn names(prefix: &str, count: usize) -> Vec<String> {
     (0..count).map(|number| format!("{prefix}{number}")).collect()
 }
 
-/// Sends a write that needs the store while the store is away. The refusal is clear; how long it took.
+/// Sends a write while the store is away, and asserts that it is refused with a clear error; the time until the refusal.
 #[track_caller]
 pub fn assert_refused_clearly(client: &Client, name: &str) -> Duration {
     let begin = Instant::now();
@@ -58,7 +59,7 @@ pub fn is_healthy(client: &Client) -> Result<(), String> {
     if response.status == 200 { Ok(()) } else { Err(response.text()) }
 }
 
-/// The events of a watch before this instance is created, as (action, instance id).
+/// The events of a watch before the creation of this instance, as (action, instance id).
 fn pushed_before(watch: &mut WebSocket, last: &str) -> Vec<(String, String)> {
     let mut events = Vec::new();
     loop {
@@ -102,14 +103,14 @@ fn check_loss(loss: Loss) {
         Loss::Stalled => proxy.stall(),
     }
     let away = Instant::now();
-    // One beat after the loss, which the node owes; then their owners unregister them elsewhere.
+    // One more heartbeat, which the lost node cannot pass on. Then these instances are unregistered at the other node.
     let rounds = leavers.rounds();
     eventually(GENEROUS, || leavers.rounds() >= rounds + 2);
     leavers.stop().assert_all_taken();
     for id in &leaving {
         at_near.unregister(&provider, id).unwrap();
     }
-    assert_eq!(is_healthy(&lost.client()), Ok(()), "it does not complain of a moment");
+    assert_eq!(is_healthy(&lost.client()), Ok(()), "a short outage is not reported");
     let longest_write = away_for_a_while(&lost, &etcd, &provider, &before, &long, &owners);
     let complains = Scale::of_this_run() == Scale::Long;
     if complains {
@@ -125,28 +126,27 @@ fn check_loss(loss: Loss) {
     eventually(GENEROUS, || at_lost.create_service("afterwards", "1.0.0"));
     let stay = [beating.clone(), long].concat();
     let after = agree_on(&[&lost, &near], &etcd, &provider, &stay);
-    // The documents are what they were, and the beats go on counting: nobody goes when the leases have run once more.
+    // The documents have not changed, and heartbeats count again: nothing is gone after another lease time.
     let expected: Instances = before.into_iter().filter(|(id, _)| stay.contains(id)).collect();
     assert_eq!(after, expected);
     let rounds = owners.rounds();
     eventually(GENEROUS, || owners.rounds() >= rounds + 12);
     assert_eq!(agree_on(&[&lost, &near], &etcd, &provider, &stay), expected);
-    let answers: Answers = owners.stop();
+    let answers: HeartbeatAnswers = owners.stop();
     answers.assert_all_taken();
     for id in &leaving {
         let again = format!("instance {provider}/{id} was written again");
         assert!(!lost.process().log().contains(&again), "{again}");
     }
     at_near.register(&provider, &Instance::named("last")).unwrap();
-    // The lost node's watchers learn who left, and are told of nobody else that it is gone. An instance that was written
-    // again is a CREATE.
+    // Watchers of the lost node get a DELETE of the unregistered instances only. An instance that was written again is a CREATE.
     let mut gone = pushed_before(&mut watches[0], "last");
     gone.retain(|(action, _)| action == "DELETE");
     gone.sort();
     let goodbyes: Vec<(String, String)> =
         leaving.iter().map(|id| ("DELETE".to_owned(), id.clone())).collect();
     assert_eq!(gone, goodbyes);
-    // The other node cannot know that they beat. But who left never came back.
+    // The other node does not know of the heartbeats. But an unregistered instance never comes back.
     let elsewhere = pushed_before(&mut watches[1], "last");
     for id in &leaving {
         let of_it: Vec<&str> =
@@ -162,8 +162,8 @@ fn check_loss(loss: Loss) {
     );
 }
 
-/// While the node is without etcd: until etcd has ended the leases of all that beat there, and [`beats_away`]. The longest
-/// refusal of a write.
+/// Checks the node while it is without etcd, until etcd has ended the leases of all instances with heartbeats there, and for at least
+/// [`beats_away`] heartbeats; the longest time until a write was refused.
 fn away_for_a_while(
     lost: &Daemon,
     etcd: &Etcd,
@@ -189,21 +189,21 @@ fn away_for_a_while(
     longest
 }
 
-/// Injected: the connections of one node to etcd are cut, and each new one, for some seconds (a minute in a long run).
+/// Injected: the connections of one node to etcd are cut, and every new one, for some seconds (a minute in a long run).
 #[test]
 fn a_node_cut_off_from_etcd_answers_and_makes_the_beats_good() {
     check_loss(Loss::Cut);
 }
 
-/// Injected: the network between one node and etcd swallows every packet; the connections stay.
+/// Injected: the network between one node and etcd loses every packet. The connections stay.
 #[test]
 fn a_node_whose_packets_to_etcd_are_lost_answers_and_makes_the_beats_good() {
     check_loss(Loss::Stalled);
 }
 
-/// Injected: the network swallows every packet between etcd and one node of two, which then is asked for an instance that
-/// was registered on the other one meanwhile. It cannot know of it, and says so: told that there is none, an owner who says
-/// goodbye would believe that it is gone, and who beats would register again.
+/// Injected: the network between one of two nodes and etcd loses every packet, and an instance is registered at the other node. The lost
+/// node does not know the instance, and answers that the registry is unavailable. If it answered that there is no such instance, an owner
+/// would take it for unregistered, or register it again.
 #[test]
 fn what_a_lost_node_cannot_know_it_does_not_deny() {
     let etcd = Etcd::start();

@@ -1,5 +1,5 @@
-//! Three nodes on one etcd for a while: owners register, beat and unregister at any node, while a node is killed and started
-//! again, and another one is cut off. In the end all nodes and etcd agree instance by instance.
+//! Three nodes on one etcd under many faults. Owners register, send heartbeats and unregister at any node, while one node is killed and
+//! started again, and another one is cut off from etcd. In the end all nodes and etcd hold the same instances.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,12 +23,12 @@ use crate::support::stop::StopWhenDropped;
 use crate::support::store::on_etcd;
 
 const OWNERS: usize = 6;
-/// Instances an owner uses, again after it unregistered them.
+/// Instances of an owner, which it registers again after it has unregistered them.
 const EACH: usize = 5;
-/// How long a client waits for a node before it tries another one.
+/// A client waits so long for an answer before it tries another node.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// An owner of some instances, and the clients of all nodes.
+/// An owner of some instances, with a client of each node.
 struct Owner {
     number: usize,
     service: String,
@@ -39,7 +39,7 @@ struct Owner {
 }
 
 impl Owner {
-    /// Makes the call at one node after another until it is done, as clients do.
+    /// Makes the call at random nodes until it succeeds, as clients do.
     fn until_done(&mut self, call: impl Fn(&Registry, &str) -> Result<(), CallError>) {
         eventually(GENEROUS * 2, || {
             let node = self.nodes[self.random.random_range(0..self.nodes.len())].clone();
@@ -62,7 +62,7 @@ impl Owner {
         self.beat();
     }
 
-    /// Beats for all; one whose instance is not known any more registers it again.
+    /// Sends a heartbeat for each instance. An instance that the registry does not know any more is registered again.
     fn beat(&mut self) {
         for id in self.up.clone() {
             self.until_done(|node, service| match node.heartbeat(service, &id) {
@@ -75,7 +75,7 @@ impl Owner {
     }
 }
 
-/// An unregistration that was carried out, but whose answer got lost, finds nothing when it is tried again.
+/// Takes "not found" as success: an earlier attempt may have unregistered the instance although its answer got lost.
 fn absent_is_gone(outcome: Result<(), CallError>) -> Result<(), CallError> {
     match outcome {
         Err(CallError::Refused { code, .. }) if code == "400017" => Ok(()),
@@ -83,7 +83,7 @@ fn absent_is_gone(outcome: Result<(), CallError>) -> Result<(), CallError> {
     }
 }
 
-/// Each owner takes one turn after another, until `meanwhile` is done.
+/// Runs `meanwhile` while each owner takes one turn after another.
 fn beside(owners: &mut [Owner], turn: impl Fn(&mut Owner) + Sync, meanwhile: impl FnOnce()) {
     let (is_over, turn) = (&AtomicBool::new(false), &turn);
     thread::scope(|scope| {
@@ -99,7 +99,7 @@ fn beside(owners: &mut [Owner], turn: impl Fn(&mut Owner) + Sync, meanwhile: imp
     });
 }
 
-/// Injected, at random moments: `kill -9` of one node, a cut of another one.
+/// Injected, at random moments: `kill -9` of one node, and a cut between another one and etcd.
 #[test]
 fn all_agree_after_kills_and_cuts() {
     let seed = seed::of_this_run();
@@ -147,8 +147,8 @@ fn all_agree_after_kills_and_cuts() {
             }
         }
     });
-    // Everything that is up is there, on every node, and nothing else. The owners go on beating meanwhile: else their leases
-    // end, and what is said of a disagreement is only that nothing is left.
+    // Every node shows exactly the registered instances. The owners go on with their heartbeats meanwhile. Otherwise the leases would
+    // end, and a failure would only show that no instance is left.
     let up: Vec<String> = owners.iter().flat_map(|owner| owner.up.iter().cloned()).collect();
     let beat = |owner: &mut Owner| {
         owner.beat();

@@ -1,6 +1,7 @@
-//! Watchers of all kinds on one provider: many that read, some that disconnect at random, one that never reads, one behind a
-//! slow link. Whoever reads gets every change; whoever is slow gets the latest state of each instance; nobody is closed for
-//! it; and the memory of the node stays bounded.
+//! Watchers of one provider: many that read, some that disconnect at random, one that never reads, and one behind a slow link.
+//!
+//! A watcher that reads gets every change. A slow watcher gets the latest state of each instance, and its connection is kept. The
+//! memory of the node stays bounded.
 
 use std::collections::BTreeMap;
 use std::thread;
@@ -21,21 +22,21 @@ use crate::support::ws::WebSocket;
 
 /// Threads that read for the watchers.
 const READERS: usize = 8;
-/// Who changes instances side by side.
+/// Threads that change instances.
 const WRITERS: usize = 8;
-/// A node with a thousand watchers and some megabytes of changes needs less, also built for debugging.
+/// Bound on the memory of a node with a thousand watchers and some megabytes of changes. A debug build needs less.
 const MEMORY_BOUND_KB: usize = 400 * 1024;
-/// What a slow link carries.
+/// Bytes a second that the slow link carries.
 const SLOW: u32 = 20_000;
 
-struct Scene {
+struct WatcherScene {
     node: Daemon,
     registry: Registry,
     provider: String,
     target: String,
 }
 
-impl Scene {
+impl WatcherScene {
     fn new() -> Self {
         let node = Daemon::start(Settings::default()).unwrap();
         let registry = Registry::new(node.client(), "default");
@@ -52,7 +53,7 @@ impl Scene {
 
     fn register(&self, ids: &[String]) {
         for id in ids {
-            // Nobody beats for them, and a long run takes minutes.
+            // They get no heartbeats, and a long run takes minutes.
             let lasting = Instance::named(id).with_health_check(600, 3);
             self.registry.register(&self.provider, &lasting).unwrap();
         }
@@ -78,13 +79,13 @@ impl Scene {
         self.node.metric("service_center_watchers")
     }
 
-    /// Resident memory of the node, kilobytes.
+    /// Resident memory of the node, in kilobytes.
     fn memory(&mut self) -> usize {
         self.node.process().resident_memory()
     }
 }
 
-/// Each watcher gets exactly these events next: one of `action` for each of `ids`.
+/// Asserts that the next events of each watcher are one `action` for each of `ids`, in any order.
 fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
     let part = watchers.len().div_ceil(READERS);
     thread::scope(|scope| {
@@ -104,15 +105,15 @@ fn all_get(watchers: &mut [WebSocket], action: &str, ids: &[String]) {
     });
 }
 
-/// Injected: a third of many watchers go at random while changes are pushed, with a close frame or without a word, and
-/// one never reads. The others get every change, and those that went are forgotten.
+/// Injected: a third of many watchers leave at random while changes are pushed, with a close frame or without one, and one watcher
+/// never reads. The others get every change, and the node forgets the watchers that left.
 #[test]
 fn watchers_that_go_at_random_take_nothing_from_the_others() {
     let (count, rounds) = Scale::of_this_run().choose((200, 1), (1_000, 10));
     let seed = seed::of_this_run();
     say!("watchers: {}", seed::shown(seed));
     let mut random = StdRng::seed_from_u64(seed);
-    let mut scene = Scene::new();
+    let mut scene = WatcherScene::new();
     let mut watchers: Vec<WebSocket> = (0..count).map(|_| scene.watch()).collect();
     let link = Proxy::start_narrow(scene.node.address()).unwrap();
     let _never_reads = WebSocket::open(link.address(), &scene.target, &[]).unwrap();
@@ -148,23 +149,23 @@ fn watchers_that_go_at_random_take_nothing_from_the_others() {
         scene.registry.unregister(&scene.provider, id).unwrap();
     }
     all_get(&mut watchers, "DELETE", &first);
-    // The one that never reads is kept.
+    // The watcher that never reads is kept.
     eventually(GENEROUS, || scene.watchers() == watchers.len() + 1);
     let memory = scene.memory();
     assert!(memory < MEMORY_BOUND_KB, "{memory} kB");
     say!("figure: watchers: {count}, 30 changes at all the rest after {took:?}, {memory} kB resident");
 }
 
-/// What a watcher that was slow heard.
-struct Slow {
+/// The events that a slow watcher got.
+struct SlowReading {
     /// The last round of each instance.
     latest: BTreeMap<String, u32>,
     events: usize,
 }
 
 /// Reads until each instance has its last round.
-fn read_to_the_end(watch: &mut WebSocket, count: usize, last: u32) -> Slow {
-    let mut slow = Slow { latest: BTreeMap::new(), events: 0 };
+fn read_to_the_end(watch: &mut WebSocket, count: usize, last: u32) -> SlowReading {
+    let mut slow = SlowReading { latest: BTreeMap::new(), events: 0 };
     while slow.latest.len() < count || slow.latest.values().any(|round| *round < last) {
         let event: Value = watch.expect_json(GENEROUS).expect("the connection lives, and an event comes");
         let instance = &event["instance"];
@@ -177,18 +178,18 @@ fn read_to_the_end(watch: &mut WebSocket, count: usize, last: u32) -> Slow {
     slow
 }
 
-/// Injected: of four watchers one never reads and one sits behind a slow link, while all instances change again and again.
-/// More changes than the kernels hold for a connection. The two that read get every change in order; the slow ones, once
-/// they read, the latest state of each instance, and then go on as everybody.
+/// Injected: of four watchers one never reads and one is behind a slow link, while all instances change again and again. The changes
+/// are more than the kernel's buffers hold. The two watchers that read get every change in order. The two slow ones get the latest
+/// state of each instance when they read, and every change from then on.
 #[test]
 fn a_watcher_that_is_slow_gets_the_latest_state_and_delays_nobody() {
     let (count, rounds) = (100, Scale::of_this_run().choose(25, 100));
-    let mut scene = Scene::new();
+    let mut scene = WatcherScene::new();
     let ids = names("i", count);
     let mut first = [scene.watch()];
     eventually(GENEROUS, || scene.watchers() == 1);
     scene.register(&ids);
-    // An answered registration may still be on its way to watchers, and then to one that comes just now as well.
+    // A registration may be answered before it is pushed. A watcher that comes between the two gets it as well.
     all_get(&mut first, "CREATE", &ids);
     let [first] = first;
     let mut good = [first, scene.watch()];

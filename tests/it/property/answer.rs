@@ -1,28 +1,28 @@
-//! Answers in a form that can be compared: what the model speaks of, lists as sets.
+//! Answers in a form that can be compared. Lists are sets, and members that the model does not know are left out.
 
 use serde_json::{Map, Value, json};
 
-use super::model::{Code, Found, Identity};
+use super::model::{Code, FoundInstances, Identity};
 use crate::support::http::Response;
 
-/// What a request should be answered, or was.
+/// An expected or a received answer.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Answer {
+pub struct ComparableAnswer {
     pub status: u16,
     /// The member `errorCode`.
     pub code: String,
     pub body: Value,
 }
 
-/// What is expected, and of what revisions are.
+/// An expected answer, and the identities behind its revisions.
 #[derive(Clone, Debug)]
 pub struct Expected {
-    pub answer: Answer,
-    /// Of each find in it: the query, and its identity.
+    pub answer: ComparableAnswer,
+    /// The query and the identity of each find in it.
     pub identities: Vec<(String, Identity)>,
 }
 
-impl Answer {
+impl ComparableAnswer {
     pub fn ok(body: Value) -> Self {
         Self { status: 200, code: String::new(), body }
     }
@@ -31,7 +31,7 @@ impl Answer {
         Self { status: 400, code: code.to_owned(), body: Value::Null }
     }
 
-    /// Of what was answered.
+    /// The form of a received answer.
     pub fn of(response: &Response) -> Self {
         let text = response.text();
         let body: Value = serde_json::from_str(&text).unwrap_or(Value::Null);
@@ -43,31 +43,36 @@ impl Answer {
 
 impl Expected {
     pub fn of<T>(result: Result<T, Code>, body: impl FnOnce(T) -> Value) -> Self {
-        let answer = result.map_or_else(Answer::refused, |value| Answer::ok(body(value)));
+        let answer = result.map_or_else(ComparableAnswer::refused, |value| ComparableAnswer::ok(body(value)));
         Self { answer, identities: Vec::new() }
     }
 
-    /// Of a find; with the identity the client has seen it may be not modified.
-    pub fn find(query: String, found: Result<Found, Code>, member: &str, seen: Option<Identity>) -> Self {
+    /// The answer to a find. It is "not modified" if the client has seen this identity.
+    pub fn find(
+        query: String,
+        found: Result<FoundInstances, Code>,
+        member: &str,
+        seen: Option<Identity>,
+    ) -> Self {
         let Ok(found) = found else { return Self::of(found, |_| Value::Null) };
         let answer = if seen == Some(found.identity) {
-            Answer { status: 304, code: String::new(), body: Value::Null }
+            ComparableAnswer { status: 304, code: String::new(), body: Value::Null }
         } else if member == "instance" {
-            Answer::ok(json!({ member: found.instances.first() }))
+            ComparableAnswer::ok(json!({ member: found.instances.first() }))
         } else {
-            Answer::ok(list(member, found.instances))
+            ComparableAnswer::ok(list(member, found.instances))
         };
         Self { answer, identities: vec![(query, found.identity)] }
     }
 }
 
-/// A list as a set; an empty one is left out.
+/// A list as a set. An empty list is left out.
 pub fn list(member: &str, mut values: Vec<Value>) -> Value {
     values.sort_by_key(Value::to_string);
     if values.is_empty() { json!({}) } else { json!({ member: values }) }
 }
 
-/// Sorts lists, and of services and instances keeps what the model knows of.
+/// Sorts lists, and keeps only the members of services and instances that the model knows.
 fn shown(value: Value) -> Value {
     const KEPT: [&str; 8] =
         ["serviceId", "instanceId", "environment", "appId", "serviceName", "version", "alias", "status"];

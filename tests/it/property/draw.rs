@@ -1,4 +1,4 @@
-//! Operations drawn at random from few names, so that they collide, and those that show all there is.
+//! Random operations with few names, so that they collide, and the reads that show everything.
 
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -10,7 +10,7 @@ use super::operation::Operation;
 const ENVIRONMENTS: [&str; 2] = ["", "testing"];
 const APPS: [&str; 2] = ["shop", "bank"];
 const NAMES: [&str; 3] = ["alpha", "beta", "gamma"];
-/// One of them is a name, too.
+/// Aliases. One of them is a name as well.
 const ALIASES: [&str; 4] = ["", "", "nick", "beta"];
 const VERSIONS: [&str; 2] = ["1.0.0", "2.0.0"];
 const IDS: [&str; 2] = ["id-1", "id-2"];
@@ -51,7 +51,7 @@ impl Draw<'_> {
         name
     }
 
-    /// The id of a service that is mostly there.
+    /// The id of a service that usually exists.
     fn service(&mut self) -> String {
         match self.model.services.choose(self.random) {
             Some(known) if self.random.random_range(0..10) > 0 => known.id.clone(),
@@ -133,8 +133,7 @@ impl Draw<'_> {
         }
     }
 
-    /// Of one instance at most: of two that change together a store may say that they changed at once, or one after the
-    /// other, and both are right.
+    /// Changes one instance at most. A store may report two changes of one request as one revision or as two, and both are right.
     fn status_where(&mut self, status: &'static str) -> Operation {
         let properties = self.properties();
         match self.model.to_be_changed(&properties, status).len() {
@@ -154,7 +153,7 @@ impl Draw<'_> {
     }
 }
 
-/// All reads that show what there is.
+/// The reads that show everything.
 pub fn reads(model: &Model) -> Vec<Operation> {
     let nobody = || Asker { consumer: None, tags: Vec::new() };
     let mut reads = vec![Operation::ListServices];

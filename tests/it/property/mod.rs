@@ -1,4 +1,4 @@
-//! Random operations against a naive model, and one way of doing a thing against another way of doing it.
+//! Random operations on the daemon, compared with a naive model.
 
 mod answer;
 mod draw;

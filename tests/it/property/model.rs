@@ -1,5 +1,5 @@
-//! What the registry holds and answers, written down naively: lists that are searched from end to end, in one tenant.
-//! Nothing here is taken from the daemon but how the id of a service is derived from its key.
+//! A naive model of one tenant of the registry: lists that are searched from end to end. It uses no code of the daemon, except for the function
+//! that derives the id of a service from its key.
 
 use std::collections::BTreeMap;
 
@@ -34,25 +34,25 @@ pub struct Service {
 pub struct Instance {
     pub status: &'static str,
     pub properties: TextMap,
-    /// Its properties were replaced by a request: they stay when it registers again.
+    /// Whether a request has replaced its properties. Then they stay when it registers again.
     pub is_overridden: bool,
-    /// Number of the write that made it what it is.
+    /// The number of its last write.
     pub written: u64,
 }
 
-/// Who asks for what, and how.
+/// A find: the consumer, the query, and its options.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Asker {
     pub consumer: Option<String>,
     pub tags: Vec<&'static str>,
 }
 
-/// What makes a find's revision: the last write among the instances, and how many these are.
+/// The state behind a find's revision: the last write among the instances, and their number.
 pub type Identity = (u64, usize);
 
-/// What is found: instances, and their identity.
+/// The instances that a find shows, and their identity.
 #[derive(Clone, Debug)]
-pub struct Found {
+pub struct FoundInstances {
     pub instances: Vec<Value>,
     pub identity: Identity,
 }
@@ -102,7 +102,7 @@ impl Service {
         self.properties.get("allowCrossApp").is_some_and(|value| value == "true")
     }
 
-    /// Whether a consumer sees it: same environment, and same application unless it is open.
+    /// Whether a consumer sees it: it has the same environment, and the same application unless it allows others.
     fn is_seen_by(&self, consumer: Option<&Self>) -> bool {
         consumer.is_none_or(|consumer| {
             consumer.name.environment == self.name.environment
@@ -129,19 +129,19 @@ impl Model {
         self.writes
     }
 
-    /// All versions under a name, in the order of their texts.
+    /// All versions with a name, sorted as texts.
     pub fn named(&self, name: &Name) -> Vec<&Service> {
         let mut found: Vec<&Service> = self.services.iter().filter(|service| service.name == *name).collect();
         found.sort_by_key(|service| service.version);
         found
     }
 
-    /// All versions under a name, or if it has none under the alias.
+    /// All versions with a name, or with the alias if there are none.
     fn named_or_aliased(&self, name: &Name) -> Vec<&Service> {
         self.meant_by(name, name.name)
     }
 
-    /// All versions under a name, or if it has none under an alias.
+    /// All versions with a name, or with it as their alias if there are none.
     fn meant_by(&self, name: &Name, alias: &str) -> Vec<&Service> {
         let found = self.named(name);
         if !found.is_empty() || alias.is_empty() {
@@ -157,7 +157,7 @@ impl Model {
         found
     }
 
-    /// Consumers in all rules that mean a service.
+    /// The consumers of all rules that mean a service.
     fn consumers_of(&self, service: &Service) -> Vec<&Key> {
         let rules = self.rules.iter();
         let means = rules.filter(|((_, provider), alias)| {
@@ -166,7 +166,7 @@ impl Model {
         means.map(|((consumer, _), _)| consumer).collect()
     }
 
-    /// An existing one keeps what it is; its id is answered.
+    /// An existing service does not change, and its id is the answer.
     pub fn register_service(
         &mut self,
         given: Option<&'static str>,
@@ -219,7 +219,7 @@ impl Model {
         Ok(())
     }
 
-    /// Rules that mean no service, by name or alias, end with the next deletion or replacement.
+    /// A rule that means no service, by name or alias, ends with the next deletion or replacement.
     fn drop_dead_rules(&mut self) {
         let mut rules = std::mem::take(&mut self.rules);
         rules.retain(|(_, provider), alias| !self.meant_by(provider, alias).is_empty());
@@ -236,7 +236,7 @@ impl Model {
         let written = self.write();
         let instances = &mut self.service_mut(service)?.instances;
         match instances.get_mut(id) {
-            // The status stays whatever is sent.
+            // The status stays, whatever the request says.
             Some(known) if known.is_overridden || known.properties == *properties => {}
             Some(known) => {
                 known.properties.clone_from(properties);
@@ -255,7 +255,7 @@ impl Model {
         service.instances.remove(id).map(drop).ok_or(NO_INSTANCE)
     }
 
-    /// Changes an instance, which is a write whatever it was before.
+    /// Changes an instance, which counts as a write also if nothing differs.
     pub fn change_instance(
         &mut self,
         service: &str,
@@ -270,7 +270,7 @@ impl Model {
         Ok(())
     }
 
-    /// Instances with these properties and another status than this.
+    /// The instances with these properties and another status.
     pub fn to_be_changed(&self, properties: &TextMap, status: &str) -> Vec<(String, &'static str)> {
         let mut found = Vec::new();
         for service in &self.services {
@@ -298,7 +298,7 @@ impl Model {
             self.rules.retain(|(known, _), _| known != consumer);
         }
         for (provider, alias) in providers {
-            // One that is known keeps the alias it has.
+            // A known rule keeps its alias.
             self.rules.entry((consumer.clone(), provider.clone())).or_insert(alias);
         }
         if replace {
@@ -311,8 +311,8 @@ impl Model {
         asker.consumer.as_ref().map(|id| self.service(id)).transpose()
     }
 
-    /// Instances of all versions that the asker sees. Who sees one depends on the provider from then on.
-    pub fn find(&mut self, asker: &Asker, name: &Name) -> Result<Found, Code> {
+    /// The instances of all versions that the consumer sees. If it sees one, it depends on the provider from then on.
+    pub fn find(&mut self, asker: &Asker, name: &Name) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let environment = consumer.map_or(name.environment, |consumer| consumer.name.environment);
         let versions = self.named_or_aliased(&Name { environment, ..name.clone() });
@@ -329,20 +329,20 @@ impl Model {
         Ok(found)
     }
 
-    pub fn list(&self, asker: &Asker, service: &str) -> Result<Found, Code> {
+    pub fn list(&self, asker: &Asker, service: &str) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let service = self.service(service)?;
         let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
         if is_visible { Ok(found(&[service])) } else { Err(NO_SERVICE) }
     }
 
-    pub fn instance(&self, asker: &Asker, service: &str, id: &str) -> Result<Found, Code> {
+    pub fn instance(&self, asker: &Asker, service: &str, id: &str) -> Result<FoundInstances, Code> {
         let consumer = self.consumer(asker)?;
         let service = self.service(service)?;
         let is_visible = service.has_tags(&asker.tags) && service.is_seen_by(consumer);
         let instance = service.instances.get(id).filter(|_| is_visible).ok_or(NO_INSTANCE)?;
         let instances = vec![service.shown_instance(id, instance)];
-        Ok(Found { instances, identity: (instance.written, 1) })
+        Ok(FoundInstances { instances, identity: (instance.written, 1) })
     }
 
     pub fn providers(&self, consumer: &str) -> Result<Vec<Value>, Code> {
@@ -370,7 +370,7 @@ impl Model {
     }
 }
 
-fn found(services: &[&Service]) -> Found {
+fn found(services: &[&Service]) -> FoundInstances {
     let mut instances = Vec::new();
     let mut last = 0;
     for service in services {
@@ -380,5 +380,5 @@ fn found(services: &[&Service]) -> Found {
         }
     }
     let identity = (last, instances.len());
-    Found { instances, identity }
+    FoundInstances { instances, identity }
 }

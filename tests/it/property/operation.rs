@@ -1,8 +1,8 @@
-//! The operations: as requests, and as what the model says to them.
+//! The operations: their requests, and their effect on the model.
 
 use serde_json::{Value, json};
 
-use super::answer::{Answer, Expected, list};
+use super::answer::{ComparableAnswer, Expected, list};
 use super::model::{Asker, Identity, Key, Model, NO_INSTANCE, Name, Service, TextMap};
 use crate::support::http::Request;
 
@@ -34,7 +34,7 @@ pub enum Operation {
     ListServices,
 }
 
-/// What a client knows of earlier answers: the identity and the revision of each query.
+/// The identity and the revision of each query in earlier answers.
 pub trait Seen {
     fn seen(&self, query: &str) -> Option<(Identity, String)>;
 }
@@ -52,12 +52,12 @@ pub fn instance_query(asker: &Asker, service: &str, id: &str) -> String {
 }
 
 impl Operation {
-    /// Whether it has the registry work out rules anew, also where these stay as they are.
+    /// Whether the registry computes rules again for it, also if they do not change.
     pub fn asks_for_rules(&self) -> bool {
         matches!(self, Self::UnregisterService { .. } | Self::ChangeDependencies { .. })
     }
 
-    /// The one query of a find, a list or a look at an instance.
+    /// The query of a find, of a list, or of the read of an instance.
     pub fn query(&self) -> Option<String> {
         match self {
             Self::Find { asker, name } => Some(find_query(asker, name)),
@@ -69,7 +69,7 @@ impl Operation {
         }
     }
 
-    /// The request; `rev` is what the client knows.
+    /// The request. `rev` is the revision that the client knows.
     pub fn request(&self, rev: Option<&str>, seen: &dyn Seen) -> Request {
         let asked = |asker: &Asker, path: String| {
             let tags = (!asker.tags.is_empty()).then(|| format!("tags={}", asker.tags.join(",")));
@@ -192,7 +192,7 @@ impl Operation {
         }
     }
 
-    /// What the model says to it. `known` is the identity of the revision the client sends along.
+    /// Performs the operation on the model; the expected answer. `known` is the identity of the revision that the client sends.
     pub fn perform(&self, model: &mut Model, known: Option<Identity>, seen: &dyn Seen) -> Expected {
         let nothing = |()| Value::Null;
         match self {
@@ -285,13 +285,13 @@ impl Operation {
             Self::Existence { key } => Expected::of(model.existence(key), |id| json!({"serviceId": id})),
             Self::ListServices => {
                 let all = model.services.iter().map(Service::shown).collect();
-                Expected { answer: Answer::ok(list("services", all)), identities: Vec::new() }
+                Expected { answer: ComparableAnswer::ok(list("services", all)), identities: Vec::new() }
             }
         }
     }
 }
 
-/// A find each, one after another: failed, not modified, or found.
+/// The finds of a batch, one after another: failed, not modified, or found.
 fn batch(
     model: &mut Model,
     asker: &Asker,
@@ -311,5 +311,5 @@ fn batch(
     if !found.is_empty() {
         body["instances"] = super::registry::batch_part(found, seen, &mut identities);
     }
-    Expected { answer: Answer::ok(body), identities }
+    Expected { answer: ComparableAnswer::ok(body), identities }
 }

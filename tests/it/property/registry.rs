@@ -1,5 +1,5 @@
-//! The registry against the model: after each random operation the answer is the model's, and at the end another process
-//! (the same daemon started again, or a second node) answers the same.
+//! Compares the registry with the model. The answer to each random operation is that of the model. At the end another process (the restarted
+//! daemon, or a second node) gives the same answers.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -7,9 +7,9 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde_json::{Value, json};
 
-use super::answer::{Answer, list};
+use super::answer::{ComparableAnswer, list};
 use super::draw::{Draw, reads};
-use super::model::{Code, Found, Identity, Model};
+use super::model::{Code, FoundInstances, Identity, Model};
 use super::operation::{Operation, Seen};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
@@ -18,7 +18,7 @@ use crate::support::http::{Client, Response};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 
-/// What the client knows: of each query the identity and the revision it saw last.
+/// The memory of the client: the last identity and revision of each query.
 #[derive(Default)]
 struct Memory(HashMap<String, (Identity, String)>);
 
@@ -29,7 +29,7 @@ impl Seen for Memory {
 }
 
 impl Memory {
-    /// A revision changes when what is found does, and only then.
+    /// Asserts that a revision changes when the found instances change, and only then.
     fn note(&mut self, query: String, identity: Identity, revision: &str, place: &str) {
         if let Some((former, known)) = self.0.get(&query) {
             assert_eq!(*former == identity, known == revision, "{place}: revision of {query}");
@@ -38,12 +38,12 @@ impl Memory {
     }
 }
 
-/// A place in a batch find: its part, and the index in it.
+/// A position in a batch find: the part, and the index in it.
 type Position = (&'static str, usize);
 
 /// One part of a batch find's answer.
 pub fn batch_part(
-    found: Vec<(String, Result<Found, Code>)>,
+    found: Vec<(String, Result<FoundInstances, Code>)>,
     seen: &dyn Seen,
     identities: &mut Vec<(String, Identity)>,
 ) -> Value {
@@ -73,10 +73,10 @@ pub fn batch_part(
     part
 }
 
-/// The answer of a batch find with its errors in short and without its revisions, and these.
-fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
+/// The answer of a batch find with shortened errors and without revisions, and the revisions.
+fn batch_answer(response: &Response) -> (ComparableAnswer, BTreeMap<Position, String>) {
     let mut revisions = BTreeMap::new();
-    let mut answer = Answer::of(response);
+    let mut answer = ComparableAnswer::of(response);
     for part in ["services", "instances"] {
         let Some(members) = answer.body.get_mut(part).and_then(Value::as_object_mut) else { continue };
         for failed in members.get_mut("failed").and_then(Value::as_array_mut).into_iter().flatten() {
@@ -94,8 +94,8 @@ fn batch_answer(response: &Response) -> (Answer, BTreeMap<Position, String>) {
     (answer, revisions)
 }
 
-/// The registry, the model, and what the client remembers.
-struct Run<'a> {
+/// The client of the registry with its memory, and the model.
+struct ModelRun<'a> {
     client: Client,
     model: Model,
     memory: Memory,
@@ -104,7 +104,7 @@ struct Run<'a> {
     etcd: Option<&'a Etcd>,
 }
 
-impl Run<'_> {
+impl ModelRun<'_> {
     fn go(&mut self, operations: usize) {
         for number in 0..operations {
             let operation = Draw { random: &mut self.random, model: &self.model }.operation();
@@ -134,7 +134,7 @@ impl Run<'_> {
                 }
             }
         } else {
-            assert_eq!(Answer::of(&response), expected.answer, "{place}: {}", response.text());
+            assert_eq!(ComparableAnswer::of(&response), expected.answer, "{place}: {}", response.text());
             for (query, identity) in expected.identities {
                 let revision =
                     response.header("X-Resource-Revision").unwrap_or_else(|| panic!("{place}: no revision"));
@@ -146,11 +146,11 @@ impl Run<'_> {
         }
     }
 
-    /// Where in a batch find's answer each identity belongs: those that failed have none.
+    /// The position of each identity in the answer of a batch find. Failed finds have none.
     fn positions(
         &self,
         services: usize,
-        answer: &Answer,
+        answer: &ComparableAnswer,
         identities: &[(String, Identity)],
     ) -> Vec<(Position, (String, Identity))> {
         let failed = |part: &str, index: usize| {
@@ -164,14 +164,14 @@ impl Run<'_> {
         all.filter(|(part, index)| !failed(part, *index)).zip(identities.iter().cloned()).collect()
     }
 
-    /// Rules follow later: waits until the registry has them. On etcd they come through a queue, which is then empty.
+    /// Waits until the registry has applied the rules. On etcd they come through a queue, which is empty afterwards.
     fn settle(&self, place: &str) {
         eventually(GENEROUS, || {
             for service in &self.model.services {
                 let operation = Operation::Providers { id: service.id.clone() };
                 let response = self.client.send(&operation.request(None, &self.memory)).unwrap();
                 let expected = list("providers", self.model.providers(&service.id).unwrap());
-                let answer = Answer::of(&response).body;
+                let answer = ComparableAnswer::of(&response).body;
                 if answer != expected {
                     return Err(format!("{place}: providers of {}: {answer}, not {expected}", service.id));
                 }
@@ -186,14 +186,14 @@ impl Run<'_> {
         });
     }
 
-    /// All reads by another process: the same answers and revisions.
+    /// Asserts that another process gives the same answers and revisions to all reads.
     fn compare_with(&self, other: &Client) {
         for operation in reads(&self.model) {
             let request = operation.request(None, &self.memory);
             let told = |client: &Client| {
                 let response = client.send(&request).unwrap();
                 let revision = response.header("X-Resource-Revision").map(str::to_owned);
-                (Answer::of(&response), revision)
+                (ComparableAnswer::of(&response), revision)
             };
             let expected = operation.perform(&mut self.model.clone(), None, &self.memory).answer;
             let seen = operation.query().and_then(|query| self.memory.seen(&query));
@@ -213,10 +213,10 @@ impl Run<'_> {
     }
 }
 
-fn run<'a>(daemon: &Daemon, seed: u64, etcd: Option<&'a Etcd>) -> Run<'a> {
+fn run<'a>(daemon: &Daemon, seed: u64, etcd: Option<&'a Etcd>) -> ModelRun<'a> {
     println!("seed {seed}");
     let (model, memory) = (Model::default(), Memory::default());
-    Run { client: daemon.client(), model, memory, random: StdRng::seed_from_u64(seed), seed, etcd }
+    ModelRun { client: daemon.client(), model, memory, random: StdRng::seed_from_u64(seed), seed, etcd }
 }
 
 fn seeds() -> Vec<u64> {

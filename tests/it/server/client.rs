@@ -49,23 +49,23 @@ impl<T: AsyncRead + AsyncWrite + Unpin> Client<T> {
         self.answer_to(line).await
     }
 
-    /// Reads the answer to a request, of which the method is enough.
+    /// Reads the answer to a request line. Only the method matters.
     pub async fn answer_to(&mut self, line: &str) -> Response {
         let method = line.split(' ').next().unwrap_or_default();
         within(self.0.read_response(method)).await.unwrap()
     }
 
-    /// Reads up to and with `end`.
+    /// Reads up to and including `end`.
     pub async fn until(&mut self, end: &[u8]) -> Vec<u8> {
         within(self.0.read_through(end)).await.unwrap()
     }
 
-    /// Reads so many bytes.
+    /// Reads `length` bytes.
     pub async fn exactly(&mut self, length: usize) -> Vec<u8> {
         within(self.0.read_exactly(length)).await.unwrap()
     }
 
-    /// Reads to the connection's end; an error is an end, too.
+    /// Reads to the end of the connection. An error counts as the end.
     pub async fn rest(&mut self) -> Vec<u8> {
         within(self.0.read_to_end()).await
     }

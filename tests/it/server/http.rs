@@ -15,7 +15,7 @@ async fn connected() -> (Fixture, Client) {
     (fixture, client)
 }
 
-/// The header names of an answer as they are spelled, in order of the alphabet.
+/// The header names of an answer as they are spelled, in alphabetical order.
 fn names(answer: &Response) -> Vec<&str> {
     let mut names: Vec<&str> = answer.headers.iter().map(|(name, _)| name.as_str()).collect();
     names.sort_unstable();
@@ -218,7 +218,7 @@ async fn options_is_answered_everywhere() {
 }
 
 #[actix_web::test]
-async fn large_answers_are_compressed_for_who_asks() {
+async fn large_answers_are_compressed_on_request() {
     let (fixture, mut client) = connected().await;
     let mut check = async |how: &str, accept: &str, packed: Option<&[u8]>, plain: usize| {
         let answer = client.ask(&format!("GET /gzip/{how}"), &format!("Accept-Encoding: {accept}\r\n")).await;

@@ -29,7 +29,7 @@ async fn a_server_without_address_does_not_start() {
 }
 
 #[actix_web::test]
-async fn a_stop_finishes_what_runs_and_ends_what_is_idle() {
+async fn a_stop_finishes_requests_and_ends_idle_connections() {
     let fixture = serve(settings()).await;
     let address = fixture.server.addresses()[0];
     let state = Arc::clone(&fixture.state);
@@ -51,7 +51,7 @@ async fn a_stop_finishes_what_runs_and_ends_what_is_idle() {
 }
 
 #[actix_web::test]
-async fn a_stop_does_not_wait_for_ever() {
+async fn a_stop_has_a_time_limit() {
     let fixture = serve(settings()).await;
     let mut busy = Client::connect(fixture.server.addresses()[0]).await;
     busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await;

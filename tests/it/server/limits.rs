@@ -15,7 +15,7 @@ use super::still_time::MOMENT;
 use super::table::{eventually, serve, serve_in_still_time, settings};
 use crate::support::http::Response;
 
-/// Refused because of its size: the answer's detail names it as far as it is known, the limit, and the limit's key.
+/// The detail of the answer names the size as far as it is known, the limit, and the key of the limit.
 fn assert_too_large(answer: &Response, size: &str, most: usize, key: &str) {
     assert_eq!(answer.status, 400);
     let detail =
@@ -34,7 +34,7 @@ async fn a_body_of_exactly_the_limit_passes() {
     let (small, large) = ("POST /instances", "PUT /v4/default/registry/show/x");
     assert_eq!(client.put(small, &[b' '; 5120]).await.text(), "5120 bytes");
     assert_eq!(client.put(large, &[b' '; 100_000]).await.text(), "100000 bytes");
-    // Little more than the limit is read and dropped, and the connection goes on.
+    // The body is a little over the limit, so it is read and dropped, and the connection goes on.
     for (line, most, key) in [(small, 5120, INSTANCE), (large, 100_000, "server.request.maxBodyBytes")] {
         let refused = client.put(line, &vec![b' '; most + 1]).await;
         assert_too_large(&refused, &(most + 1).to_string(), most, key);
@@ -60,7 +60,7 @@ async fn chunked_bodies_and_bodies_in_pieces_have_the_same_limit() {
 }
 
 #[actix_web::test]
-async fn a_body_far_too_large_is_answered_unread_and_the_answer_arrives() {
+async fn the_answer_to_an_unread_large_body_arrives() {
     let (fixture, time) = serve_in_still_time(settings()).await;
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     let body = vec![b' '; 4 * 1024 * 1024];
@@ -98,7 +98,7 @@ async fn gzip_is_unpacked_up_to_the_limit() {
         client.send([byte]).await;
     }
     assert_eq!(client.answer_to("POST").await.text(), "7 bytes");
-    // 20 MB in 20 kB, cut to what is looked at; the connection goes on.
+    // 20 MB in 20 kB. The client sends no more than the server reads, so the connection goes on.
     let bomb = packed(&vec![b' '; 20_000_000]);
     client.send(encoded("gzip", &bomb[..5000])).await;
     let refused = client.answer_to("POST").await;
@@ -110,7 +110,7 @@ async fn gzip_is_unpacked_up_to_the_limit() {
 }
 
 #[actix_web::test]
-async fn what_is_no_gzip_is_told_and_other_encodings_are_named() {
+async fn invalid_gzip_and_other_encodings_are_rejected() {
     let fixture = serve(settings()).await;
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     let good = packed(b"{\"instance\":{}}");
@@ -131,7 +131,7 @@ async fn what_is_no_gzip_is_told_and_other_encodings_are_named() {
         );
         assert!(refused.text().contains(&detail), "{}", refused.text());
     }
-    // Only where a body is read does its encoding matter.
+    // The encoding of a body that is not read does not matter.
     client.send("GET /empty HTTP/1.1\r\nHost: h\r\nContent-Encoding: br\r\n\r\n").await;
     assert_eq!(client.answer_to("GET").await.status, 200);
 }
@@ -147,7 +147,7 @@ async fn unpacking_counts_as_memory() {
     slow.send(most).await;
     let mut refused = 0;
     for _ in 0..1_000 {
-        // Until the first one is being unpacked there is room.
+        // There is room until the server unpacks the first body.
         let mut other = Client::connect(address).await;
         other.send(encoded("gzip", &packed(b"x"))).await;
         refused = other.answer_to("POST").await.status;
@@ -246,7 +246,7 @@ async fn a_slow_head_does_not_outlive_its_limit_byte_by_byte() {
     eventually("the connection is gone", || fixture.server.connections() == 0).await;
 }
 
-/// As by default, a head may take less time than a connection may be idle. The one limit must not be added to the other.
+/// The limit for a head is shorter than the limit for an idle connection, as by default. The limits must not be added.
 #[actix_web::test]
 async fn an_idle_connection_is_kept_for_its_time_and_no_longer() {
     let (head_time, keep_alive) = (Duration::from_secs(6), Duration::from_secs(7));
@@ -391,7 +391,7 @@ async fn heads_have_a_limit_in_bytes() {
 }
 
 #[actix_web::test]
-async fn one_connection_too_many_is_told_so() {
+async fn a_connection_over_the_limit_is_answered() {
     let fixture = serve(Settings { max_connections: 2, workers: 2, ..Settings::default() }).await;
     let address = fixture.server.addresses()[0];
     let (mut one, mut two) = (Client::connect(address).await, Client::connect(address).await);
@@ -406,9 +406,9 @@ async fn one_connection_too_many_is_told_so() {
     assert_eq!(Client::connect(address).await.get("/empty").await.status, 200);
 }
 
-/// A connection beyond the limit may ask one question. Only a probe is answered, and then the connection ends.
+/// A connection over the limit may send one request. Only a health check is served, and then the connection ends.
 #[actix_web::test]
-async fn beyond_the_connections_only_probes_are_answered() {
+async fn over_the_limit_of_connections_only_probes_are_served() {
     let (fixture, time) = serve_in_still_time(Settings { max_connections: 32, ..settings() }).await;
     let address = fixture.server.addresses()[0];
     let mut all = Vec::new();
@@ -522,7 +522,7 @@ async fn bodies_have_a_limit_together() {
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_nothing_is_dropped() {
+async fn a_client_that_reads_nothing_is_dropped() {
     let (fixture, time) = serve_in_still_time(settings()).await;
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     client.send("GET /bytes/50000000 HTTP/1.1\r\nHost: h\r\n\r\n").await;
@@ -543,7 +543,7 @@ async fn a_slow_reader_gets_everything() {
     client.send(format!("GET /bytes/{} HTTP/1.1\r\nHost: h\r\n\r\n", 3 * LARGE)).await;
     client.until(b"\r\n\r\n").await;
     for _ in 0..3 {
-        // To read so much, the server must have sent more.
+        // The client can read this much only if the server has sent more.
         assert_eq!(client.exactly(LARGE).await.len(), LARGE);
         time.pass(write_stall * 3 / 4).await;
     }
@@ -553,7 +553,7 @@ async fn a_slow_reader_gets_everything() {
 const LARGE: usize = 16_000_000;
 
 #[actix_web::test]
-async fn answers_that_nobody_takes_hold_their_space_until_they_are_taken_or_given_up() {
+async fn unread_answers_hold_memory_until_they_are_read_or_given_up() {
     let answers = AnswerMemory::new(LARGE, 2 * LARGE + 1_000_000);
     let fixture = serve(Settings { answers: Arc::clone(&answers), ..settings() }).await;
     let address = fixture.server.addresses()[0];
@@ -580,7 +580,7 @@ async fn answers_that_nobody_takes_hold_their_space_until_they_are_taken_or_give
     assert_eq!(one.get("/empty").await.status, 200);
 }
 
-/// Such answers go out on ways of their own.
+/// The code that sends these answers is not the code for other answers.
 #[actix_web::test]
 async fn large_answers_are_whole_beside_an_upgrade_and_an_unread_body() {
     let (fixture, time) = serve_in_still_time(settings()).await;

@@ -1,4 +1,4 @@
-//! The HTTP server as clients meet it: real sockets, bytes as they go over the wire, a table of its own.
+//! The HTTP server over real sockets, with a table of routes for tests.
 
 mod client;
 mod http;

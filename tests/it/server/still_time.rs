@@ -14,7 +14,7 @@ pub const MOMENT: Duration = Duration::from_millis(5);
 /// Less than any limit in these tests.
 const STEP: Duration = Duration::from_millis(250);
 
-/// After so many turns a worker has looked at its sockets, and has run every task that one of them woke.
+/// After this many turns a worker has looked at its sockets, and has run every task that one of them woke.
 const TURNS: usize = 50;
 
 /// The paused time of one worker.
@@ -34,7 +34,7 @@ impl StillTime {
         Self { worker: Handle::current(), _end: end }
     }
 
-    /// Lets so much time pass at once. The worker has run what is due by then when this returns.
+    /// Lets `time` pass at once. When this returns, the worker has run all tasks that are due.
     pub async fn pass(&self, time: Duration) {
         // The server first reads what the client has sent by now.
         self.settle().await;

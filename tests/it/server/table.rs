@@ -1,4 +1,4 @@
-//! Routes and state the tests serve, and a server with them.
+//! Routes and state for tests, and a server with them.
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -13,26 +13,26 @@ use service_center::http::reply::{Gzip, Reply};
 use service_center::http::route::{Handler, Route, route};
 use service_center::http::server::{Bound, RunningServer, Settings, start};
 use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
-use service_center::http::ws::{End, Session, Start};
+use service_center::http::ws::{End, Session, SessionStart};
 use tokio::sync::Notify;
 
 use super::still_time::StillTime;
 use crate::support::eventually::{GENEROUS, eventually_async};
 
-/// The handlers and the tests share this.
+/// The state that handlers and tests share.
 #[derive(Default)]
 pub struct State {
-    /// Handlers that ran.
+    /// How many handlers ran.
     pub ran: AtomicUsize,
     /// Lets `/wait` answer.
     pub go: Notify,
-    /// A compressed body handed over for keeping.
+    /// A compressed body that the server handed over.
     pub kept: Arc<Mutex<Option<Bytes>>>,
     /// Outboxes of watch sessions, newest last.
     pub outboxes: Mutex<Vec<Outbox>>,
-    /// Watch sessions whose guard was dropped.
+    /// How many guards of watch sessions were dropped.
     pub unsubscribed: Arc<AtomicUsize>,
-    /// Pongs of heartbeat sessions.
+    /// How many pongs heartbeat sessions got.
     pub pongs: Arc<AtomicUsize>,
 }
 
@@ -85,10 +85,10 @@ pub static TABLE: &[Route<State>] = &[
     row(Get, "/watch", Ignored, Websocket(watch)),
     row(Get, "/watch-unknown", Ignored, Websocket(watch_unknown)),
     row(Get, "/watch-refused", Ignored, Websocket(watch_refused)),
-    row(Get, "/heartbeat/{beats}", Ignored, Websocket(heartbeat)),
+    row(Get, "/heartbeat/{pongs}", Ignored, Websocket(heartbeat)),
 ];
 
-/// What the call says, line by line.
+/// Answers with the properties of the call.
 fn show(state: &Arc<State>, call: Call) -> Answer {
     state.ran.fetch_add(1, Ordering::SeqCst);
     let consumer = match call.consumer_id() {
@@ -176,23 +176,23 @@ impl Drop for Unsubscribe {
     }
 }
 
-fn watch(state: &Arc<State>, _: Call) -> Start {
+fn watch(state: &Arc<State>, _: Call) -> SessionStart {
     let (outbox, reader) = outbox(100);
     state.outboxes.lock().unwrap().push(outbox);
     Session::watch(reader, Unsubscribe(Arc::clone(&state.unsubscribed))).into()
 }
 
-fn watch_unknown(_: &Arc<State>, _: Call) -> Start {
+fn watch_unknown(_: &Arc<State>, _: Call) -> SessionStart {
     Session::ended(End::Say("service does not exist".into())).into()
 }
 
-fn watch_refused(_: &Arc<State>, _: Call) -> Start {
+fn watch_refused(_: &Arc<State>, _: Call) -> SessionStart {
     Reply::text(StatusCode::UNAUTHORIZED, "who?").into()
 }
 
 /// Ends with 4001 at the given pong.
-fn heartbeat(state: &Arc<State>, call: Call) -> Start {
-    let last: usize = call.param("beats").parse().unwrap();
+fn heartbeat(state: &Arc<State>, call: Call) -> SessionStart {
+    let last: usize = call.param("pongs").parse().unwrap();
     let pongs = Arc::clone(&state.pongs);
     let on_pong = Box::new(move || -> futures_util::future::LocalBoxFuture<'static, Option<End>> {
         let count = pongs.fetch_add(1, Ordering::SeqCst) + 1;
@@ -203,7 +203,7 @@ fn heartbeat(state: &Arc<State>, call: Call) -> Start {
     Session::heartbeat(Duration::from_millis(20), on_pong).into()
 }
 
-/// A server, and what its handlers share with the test.
+/// A server, and the state of its handlers.
 pub struct Fixture {
     pub server: RunningServer,
     pub state: Arc<State>,
@@ -241,7 +241,7 @@ pub fn settings() -> Settings {
     Settings { workers: 1, ..Settings::default() }
 }
 
-/// Waits until something is so.
+/// Waits until a condition holds.
 #[track_caller]
 pub fn eventually(what: &str, mut is_so: impl FnMut() -> bool) -> impl Future<Output = ()> {
     eventually_async(GENEROUS, async move || if is_so() { Ok(()) } else { Err(what) })

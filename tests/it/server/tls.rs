@@ -71,9 +71,9 @@ async fn requests_and_websockets_work_over_tls() {
     assert_eq!(watch.rest().await, b"\x81\x16service does not exist");
 }
 
-/// Requests sent without waiting for an answer, with large answers that are taken late: every one comes, in order.
+/// The client sends requests without waiting for answers, and reads the large answers late. All answers come in order.
 #[actix_web::test]
-async fn requests_in_one_breath_are_all_answered() {
+async fn pipelined_requests_over_tls_are_all_answered() {
     async fn check<T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin>(mut client: Client<T>) {
         const ROUNDS: usize = 50;
         let show = "/v4/default/registry/show/";
@@ -206,7 +206,7 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
     assert_eq!(stop.await.unwrap(), 0);
 }
 
-/// The client takes nothing of an answer, but it pings.
+/// The client reads no answer, but it sends pings.
 #[actix_web::test]
 async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     let tls = Some(Arc::new(plain_server()));
@@ -216,9 +216,9 @@ async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
     time.pass_until(eventually("the connection is gone", || fixture.server.connections() == 0)).await;
 }
 
-/// The client is told how many, so it waits with the next one.
+/// The server announces the limit, so the client waits with the next request.
 #[actix_web::test]
-async fn one_connection_of_http_2_has_so_many_requests_at_once_and_no_more() {
+async fn the_requests_of_one_http_2_connection_have_a_limit() {
     let fixture = serving(plain_server()).await;
     let mut client = http_2(&fixture).await;
     assert_eq!(get(&mut client, "/unchanged").await.unwrap().status(), 304);
@@ -287,7 +287,7 @@ async fn heads_of_http_2_have_a_limit() {
 }
 
 #[actix_web::test]
-async fn beyond_the_connections_one_question_is_answered_over_http_2_too() {
+async fn over_the_limit_one_request_is_answered_over_http_2_too() {
     let tls = Some(Arc::new(plain_server()));
     let fixture = serve(Settings { tls, max_connections: 1, ..settings() }).await;
     let mut first = http_2(&fixture).await;
@@ -321,7 +321,7 @@ async fn a_tls_connection_without_a_request_ends() {
 }
 
 #[actix_web::test]
-async fn a_plain_client_is_told_where_it_is() {
+async fn a_plain_client_on_a_tls_port_is_answered() {
     let fixture = serving(plain_server()).await;
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
     client.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\n").await;
@@ -332,14 +332,14 @@ async fn a_plain_client_is_told_where_it_is() {
 }
 
 #[actix_web::test]
-async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
+async fn a_client_without_a_required_certificate_is_rejected() {
     let verifier = WebPkiClientVerifier::builder(roots()).build().unwrap();
     let server = ServerConfig::builder()
         .with_client_cert_verifier(verifier)
         .with_single_cert(vec![certificate()], key())
         .unwrap();
     let fixture = serving(server).await;
-    // With TLS 1.3 the client learns of the refusal when it reads.
+    // With TLS 1.3 the client sees the rejection when it reads.
     let mut refused = match connect(&fixture, client()).await {
         Ok(stream) => Client::over(stream),
         Err(_) => return,
@@ -348,7 +348,7 @@ async fn a_client_without_certificate_is_refused_where_one_is_asked_for() {
 }
 
 #[actix_web::test]
-async fn streams_that_nobody_reads_hold_the_space_of_their_answers() {
+async fn unread_streams_hold_the_memory_of_their_answers() {
     let answers = AnswerMemory::new(1_000_000, 2_500_000);
     let settings =
         Settings { tls: Some(Arc::new(plain_server())), answers: Arc::clone(&answers), ..settings() };

@@ -9,7 +9,7 @@ use service_center::cache::Action;
 use service_center::domain::event::InstanceRef;
 use service_center::domain::{InstanceId, ServiceId, Tenant};
 use service_center::http::server::Settings;
-use service_center::http::ws::Limits;
+use service_center::http::ws::SessionLimits;
 
 use super::client::Client;
 use super::still_time::MOMENT;
@@ -54,7 +54,7 @@ impl Client {
         (head[0] & 0x0f, self.exactly(length).await)
     }
 
-    /// The next frame that is no ping.
+    /// The next frame that is not a ping.
     async fn said(&mut self) -> (u8, String) {
         loop {
             let (opcode, payload) = self.frame().await;
@@ -64,7 +64,7 @@ impl Client {
         }
     }
 
-    /// The code and reason of the close frame that comes next. The connection ends behind it.
+    /// The code and reason of the close frame that comes next. The connection ends after it.
     async fn closed(&mut self) -> (u16, String) {
         let (opcode, payload) = self.frame().await;
         assert_eq!(opcode, CLOSE);
@@ -98,7 +98,7 @@ async fn watching() -> (Fixture, Client, Outbox) {
     (fixture, client, outbox)
 }
 
-fn with(limits: Limits) -> Settings {
+fn with(limits: SessionLimits) -> Settings {
     Settings { websocket: limits, ..settings() }
 }
 
@@ -180,7 +180,7 @@ async fn events_arrive_as_whole_text_frames() {
 }
 
 #[actix_web::test]
-async fn an_unknown_service_is_said_and_the_connection_ends_without_a_close() {
+async fn an_unknown_service_is_reported_and_the_connection_ends_without_a_close() {
     let fixture = serve(settings()).await;
     let mut client = Client::open(&fixture, "/watch-unknown").await;
     assert_eq!(client.frame().await, (TEXT, b"service does not exist".to_vec()));
@@ -189,7 +189,7 @@ async fn an_unknown_service_is_said_and_the_connection_ends_without_a_close() {
 
 #[actix_web::test]
 async fn a_ping_is_answered_with_its_payload_and_ours_go_on() {
-    let limits = Limits { ping_every: Duration::from_secs(1), ..Limits::default() };
+    let limits = SessionLimits { ping_every: Duration::from_secs(1), ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut client, _outbox) = watch(&fixture).await;
     for payload in ["", "abc", &"x".repeat(125)] {
@@ -220,7 +220,7 @@ async fn frames_may_come_in_pieces_and_behind_the_handshake() {
 }
 
 #[actix_web::test]
-async fn what_a_client_says_is_dropped_up_to_64_bytes() {
+async fn messages_of_a_client_are_dropped_up_to_64_bytes() {
     let (_fixture, mut client, _outbox) = watching().await;
     client.send(frame(TEXT, &[b'x'; 64])).await;
     client.send(frame(PING, b"still here")).await;
@@ -260,9 +260,9 @@ async fn a_client_that_vanishes_is_unsubscribed() {
 }
 
 #[actix_web::test]
-async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
+async fn only_a_silent_client_is_dropped() {
     let silence = Duration::from_secs(10);
-    let limits = Limits { ping_every: Duration::from_secs(1), silence, ..Limits::default() };
+    let limits = SessionLimits { ping_every: Duration::from_secs(1), silence, ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut silent, gone) = watch(&fixture).await;
     let (mut lively, stays) = watch(&fixture).await;
@@ -280,8 +280,8 @@ async fn a_silent_client_is_dropped_and_one_that_answers_is_not() {
 }
 
 #[actix_web::test]
-async fn a_client_that_takes_nothing_is_reset() {
-    let limits = Limits { write_stall: Duration::from_secs(2), ..Limits::default() };
+async fn a_client_that_reads_nothing_is_reset() {
+    let limits = SessionLimits { write_stall: Duration::from_secs(2), ..SessionLimits::default() };
     let (fixture, time) = serve_in_still_time(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
     let document = format!("\"{}\"", "x".repeat(1_000_000));
@@ -340,7 +340,7 @@ async fn each_pong_of_a_heartbeat_is_asked_about() {
 
 #[actix_web::test]
 async fn a_stop_closes_sessions_as_going_away() {
-    let limits = Limits { close_wait: Duration::from_secs(60), ..Limits::default() };
+    let limits = SessionLimits { close_wait: Duration::from_secs(60), ..SessionLimits::default() };
     let fixture = serve(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
     let (mut second, _) = watch(&fixture).await;

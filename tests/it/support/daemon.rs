@@ -1,4 +1,4 @@
-//! The built daemon as a process of its own, in a folder of its own, on an address of its own.
+//! The built daemon as a process, with a folder and an address of its own.
 
 use std::fmt;
 use std::fs;
@@ -19,10 +19,10 @@ use super::process::Process;
 const READINESS: &str = "/v4/default/registry/health/readiness";
 /// The limit of one readiness probe.
 const PROBE_LIMIT: Duration = Duration::from_secs(5);
-/// Where a daemon listens that was not told a port.
+/// The port of a daemon whose configuration names none.
 const DEFAULT_PORT: u16 = 30100;
 
-/// What a daemon is told: by `conf/app.conf`, by `conf/app.yaml` and by environment variables.
+/// The configuration of a daemon: `conf/app.conf`, `conf/app.yaml` and environment variables.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     conf: Vec<(String, String)>,
@@ -34,38 +34,37 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// With this line in `conf/app.conf`.
+    /// Adds a line to `conf/app.conf`.
     pub fn conf(mut self, key: &str, value: &str) -> Self {
         self.conf.push((key.to_owned(), value.to_owned()));
         self
     }
 
-    /// With this key, its parts joined by dots, in `conf/app.yaml`.
+    /// Adds a key to `conf/app.yaml`, its parts joined by dots.
     pub fn yaml(mut self, key: &str, value: Value) -> Self {
         self.yaml.push((key.to_owned(), value));
         self
     }
 
-    /// With this environment variable.
+    /// Adds an environment variable.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
-    /// Runs this program instead of the built daemon: another release of it, or a stand-in.
+    /// Runs this program instead of the built daemon.
     pub fn program(mut self, program: &Path) -> Self {
         self.program = Some(program.to_owned());
         self
     }
 
-    /// A write past the limit on a file's size fails, as on a full disk, and does not end the process.
+    /// Lets a write beyond the limit on file sizes fail, as on a full disk, instead of ending the process.
     pub fn surviving_file_limit(mut self) -> Self {
         self.survives_file_limit = true;
         self
     }
 
-    /// Listens on this address and the default port, which the configuration then does not name. The address must be the
-    /// test's own.
+    /// Listens on this address and the default port, which the configuration does not name. No other test may use the address.
     pub fn on_default_port_of(mut self, host: IpAddr) -> Self {
         self.host = Some(host);
         self
@@ -112,7 +111,7 @@ impl fmt::Display for StartFailure {
     }
 }
 
-/// A folder with a configuration, in which the program can be run. Dropping it removes the folder.
+/// A folder with a configuration in which the program can run. Dropping this removes the folder.
 #[derive(Debug)]
 pub struct Installation {
     settings: Settings,
@@ -121,7 +120,7 @@ pub struct Installation {
 }
 
 impl Installation {
-    /// A fresh folder, and an address of its own for the daemon that will run there.
+    /// Creates a folder, and chooses an address that no other test uses.
     pub fn new(settings: Settings) -> Result<Self, StartFailure> {
         let failed = |error: std::io::Error| StartFailure(format!("cannot install the daemon: {error}"));
         let folder = tempfile::tempdir().map_err(failed)?;
@@ -135,12 +134,12 @@ impl Installation {
         self.folder.path()
     }
 
-    /// Where a daemon of it listens.
+    /// The address on which a daemon of this folder listens.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Runs the program with these arguments until it ends by itself; kills it, and fails, if it does not.
+    /// Runs the program with these arguments until it ends. If it does not end within [`GENEROUS`], it is killed, and the call fails.
     pub fn run(&self, arguments: &[&str]) -> Result<Finished, StartFailure> {
         let failed = |error: std::io::Error| StartFailure(format!("cannot run {arguments:?}: {error}"));
         let output = self.folder.path().join("run.log");
@@ -162,7 +161,7 @@ impl Installation {
         if self.settings.survives_file_limit {
             command.args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""]).arg(&program);
         }
-        // Nothing of the environment the tests run in may configure the daemon.
+        // The environment of the tests must not configure the daemon.
         command.args(arguments).current_dir(self.folder.path()).env_clear().env("RUST_BACKTRACE", "1");
         command.envs(self.settings.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -183,11 +182,11 @@ fn absent_is_fine(error: std::io::Error) -> std::io::Result<()> {
 pub struct Finished {
     /// Its exit code; `None` if a signal ended it.
     pub code: Option<i32>,
-    /// What it wrote, both outputs.
+    /// Its standard output and standard error.
     pub output: String,
 }
 
-/// A daemon: its folder and address, and its process while it runs. Dropping it kills the process and removes the folder.
+/// A daemon: its folder, its address and its process. Dropping this kills the process and removes the folder.
 #[derive(Debug)]
 pub struct Daemon {
     process: Process,
@@ -200,7 +199,7 @@ impl Daemon {
         Self::start_in(Installation::new(settings)?)
     }
 
-    /// Starts a daemon in a folder that is there and waits until it serves.
+    /// Starts a daemon in an existing folder and waits until it serves.
     pub fn start_in(installation: Installation) -> Result<Self, StartFailure> {
         let mut daemon = Self { process: installation.spawn_daemon()?, installation };
         daemon.wait_ready()?;
@@ -222,7 +221,7 @@ impl Daemon {
         Ok(Self { process, installation })
     }
 
-    /// Waits until it serves, or has ended, or [`GENEROUS`] is over.
+    /// Waits until the daemon serves, at most for [`GENEROUS`]. Fails if the daemon ends.
     pub fn wait_ready(&mut self) -> Result<(), StartFailure> {
         let client = self.client().limited(PROBE_LIMIT);
         let process = &mut self.process;
@@ -239,8 +238,8 @@ impl Daemon {
             .map_err(|why| StartFailure(format!("{why}; its output ends:\n{}", self.process.log_tail())))
     }
 
-    /// Starts it again, with the same folder, address and settings, and waits until it serves. Ends it first, hard, if it
-    /// still runs.
+    /// Starts the daemon again with the same folder, address and settings, and waits until it serves. If it still runs, it is killed
+    /// first.
     pub fn restart(&mut self) -> Result<(), StartFailure> {
         self.respawn()?;
         self.wait_ready()
@@ -260,7 +259,7 @@ impl Daemon {
         self.process.kill9()
     }
 
-    /// SIGTERM; the exit status within `limit`, or `Err` if it runs on.
+    /// Sends SIGTERM; the exit status, or `Err` if the daemon still runs after `limit`.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         self.process.terminate(limit)
     }
@@ -270,7 +269,7 @@ impl Daemon {
         &mut self.process
     }
 
-    /// Where it listens.
+    /// The address on which it listens.
     pub fn address(&self) -> SocketAddr {
         self.installation.address()
     }
@@ -280,7 +279,7 @@ impl Daemon {
         Client::new(self.address())
     }
 
-    /// A number of `/metrics`, by its whole name.
+    /// A number from `/metrics`, by its full name.
     ///
     /// # Panics
     /// If there is none.
@@ -291,7 +290,7 @@ impl Daemon {
         number.unwrap_or_else(|| panic!("no number {name} in {text}"))
     }
 
-    /// Where it is installed: `conf/`, what it stores and `output.log` lie in its folder.
+    /// Its installation. The folder holds `conf/`, the data and `output.log`.
     pub fn installation(&self) -> &Installation {
         &self.installation
     }

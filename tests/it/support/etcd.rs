@@ -1,6 +1,6 @@
-//! Real etcd processes: one alone or a cluster, on loopback addresses of their own, with data that goes when they go.
+//! Real etcd processes, one alone or a cluster, on loopback addresses of their own. Their data is removed when they are dropped.
 //!
-//! A server is stopped, gone on with, killed and started again on the same ports and data; all are killed when dropped.
+//! A test can freeze a server and thaw it, or kill it and start it again on the same ports and data. Dropping a server kills it.
 
 use std::env;
 use std::fs;
@@ -19,22 +19,22 @@ use super::process::Process;
 /// Files of a server that speaks TLS.
 #[derive(Clone, Debug)]
 pub struct TlsFiles {
-    /// The authority of both sides.
+    /// The certificate authority of both sides.
     pub ca: PathBuf,
     /// The server's certificate.
     pub certificate: PathBuf,
     /// Its key.
     pub key: PathBuf,
-    /// A certificate and key of a client, if the server is to demand one.
+    /// The certificate and key of a client, if the server requires one.
     pub client: Option<(PathBuf, PathBuf)>,
 }
 
 /// How servers are started.
 #[derive(Clone, Debug, Default)]
 pub struct EtcdSetup {
-    /// Plain without.
+    /// The server uses no TLS without it.
     pub tls: Option<TlsFiles>,
-    /// More of etcd's own flags, `--quota-backend-bytes=…`.
+    /// Further flags of etcd, such as `--quota-backend-bytes=…`.
     pub flags: Vec<String>,
 }
 
@@ -71,13 +71,13 @@ impl Etcd {
         server
     }
 
-    /// Where clients connect: `http://127.1.2.3:4567`.
+    /// The URL for clients, such as `http://127.1.2.3:4567`.
     pub fn endpoint(&self) -> String {
         let scheme = if self.setup.tls.is_some() { "https" } else { "http" };
         format!("{scheme}://{}", self.client)
     }
 
-    /// The address alone.
+    /// The address for clients.
     pub fn address(&self) -> SocketAddr {
         self.client
     }
@@ -87,17 +87,17 @@ impl Etcd {
         self.running().id()
     }
 
-    /// SIGSTOP: connections stay, nothing answers.
+    /// Stops the process with SIGSTOP. Its connections stay, and it answers nothing.
     pub fn freeze(&self) {
         self.running().freeze();
     }
 
-    /// SIGCONT after [`Etcd::freeze`].
+    /// Lets the process go on after [`Etcd::freeze`].
     pub fn thaw(&self) {
         self.running().signal(Signal::CONT);
     }
 
-    /// SIGKILL; the data stays.
+    /// Kills the process. The data stays.
     pub fn kill(&mut self) {
         if let Some(mut process) = self.process.take() {
             process.kill9();
@@ -110,19 +110,19 @@ impl Etcd {
         self.wait_until_it_answers();
     }
 
-    /// As [`Etcd::restart`], without the waiting: a member without its majority does not answer.
+    /// As [`Etcd::restart`], but does not wait, because a member without its majority does not answer.
     pub fn respawn(&mut self) {
         self.launch();
     }
 
-    /// Keeps its data as they are now, for [`Etcd::set_back`]. It is down meanwhile.
+    /// Copies its data for [`Etcd::set_back`]. The server is down meanwhile.
     pub fn back_up(&mut self) {
         self.kill();
         copy_folder(&self.data(), &self.backup());
         self.restart();
     }
 
-    /// Restores what [`Etcd::back_up`] has kept: its revision goes back. It is down meanwhile.
+    /// Restores the copy of [`Etcd::back_up`], so that its revision goes back. The server is down meanwhile.
     pub fn set_back(&mut self) {
         self.kill();
         fs::remove_dir_all(self.data()).expect("its data can be removed");
@@ -138,7 +138,7 @@ impl Etcd {
         self.dir.path().join("backup")
     }
 
-    /// Runs `etcdctl` against this server and returns what it prints; fails the test if it fails.
+    /// Runs `etcdctl` against this server; its output. Fails the test if the command fails.
     pub fn ctl(&self, arguments: &[&str]) -> String {
         match self.try_ctl(arguments) {
             Ok(output) => output,
@@ -153,7 +153,7 @@ impl Etcd {
         if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
     }
 
-    /// `etcdctl` for this server, to be given more and run.
+    /// A command that runs `etcdctl` against this server.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(program("etcdctl"));
         command.env("ETCDCTL_API", "3").arg(format!("--endpoints={}", self.endpoint()));
@@ -191,7 +191,7 @@ impl Etcd {
             .arg("--logger=zap")
             .arg("--log-level=warn");
         if !self.members.contains(',') {
-            // Alone it has nobody to wait for.
+            // A server alone waits for no other members.
             command.args(["--heartbeat-interval=20", "--election-timeout=200"]);
         }
         if has_flag("--unsafe-no-fsync") {
@@ -215,7 +215,7 @@ impl Etcd {
                 panic!("etcd has ended: {status}");
             }
             match self.try_ctl(&["--command-timeout=2s", "endpoint", "health"]) {
-                // It answers, to users only.
+                // The server answers, but only to users.
                 Err(why) if why.contains("user name is empty") => Ok(why),
                 health => health,
             }
@@ -236,7 +236,7 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
-/// A cluster of servers, all running and answering. Their data lies in one place each.
+/// Starts a cluster and waits until all servers answer.
 pub fn cluster(size: usize) -> Vec<Etcd> {
     cluster_with(size, &EtcdSetup::default())
 }
@@ -272,7 +272,7 @@ fn prepare(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
         .collect()
 }
 
-/// Where a program lies: on the path, or where a package or an installation without rights puts it.
+/// The path of a program: on `PATH`, or where a package or an installation without root rights puts it.
 fn program(name: &str) -> PathBuf {
     let paths = env::var_os("PATH").unwrap_or_default();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join(".local/bin");

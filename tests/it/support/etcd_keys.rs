@@ -1,5 +1,5 @@
-//! What lies in an etcd, read and written past the daemon: etcd's own JSON interface, since keys and values may be no
-//! text and leases have to have given ids.
+//! The keys of an etcd, read and written without the daemon. The requests use etcd's JSON interface, because keys and values may be invalid
+//! UTF-8 and leases need given ids.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,15 @@ use super::http::Client;
 /// A value as etcd holds it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredValue {
-    /// The value.
     pub value: Vec<u8>,
-    /// The lease it is attached to; 0: none.
+    /// The lease of the key; 0 if it has none.
     pub lease: i64,
     /// Revision of its last put.
     pub mod_revision: i64,
 }
 
 impl StoredValue {
-    /// The value as text; what is no UTF-8 is replaced.
+    /// The value as text. Invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.value).into_owned()
     }
@@ -33,7 +32,7 @@ impl StoredValue {
 pub struct LeaseState {
     /// The TTL it was granted with.
     pub granted: i64,
-    /// What is left.
+    /// The remaining time.
     pub remaining: i64,
     /// The keys attached to it, sorted.
     pub keys: Vec<String>,
@@ -44,7 +43,7 @@ pub struct LeaseState {
 pub struct EtcdKeys(Client);
 
 impl EtcdKeys {
-    /// Those of this server.
+    /// The keys of this server.
     pub fn of(etcd: &Etcd) -> Self {
         Self(Client::new(etcd.address()))
     }
@@ -66,12 +65,12 @@ impl EtcdKeys {
         LeaseState { granted: number(&state["grantedTTL"]), remaining: number(&state["TTL"]), keys }
     }
 
-    /// Puts a key; lease 0: none.
+    /// Puts a key. Lease 0 means none.
     pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>, lease: i64) {
         self.put_all(&[(key.as_ref(), value.as_ref())], lease);
     }
 
-    /// Puts keys in one transaction; lease 0: none. Returns its revision.
+    /// Puts keys in one transaction; its revision. Lease 0 means none.
     pub fn put_all(&self, pairs: &[(&[u8], &[u8])], lease: i64) -> i64 {
         let puts = pairs.iter().map(|(key, value)| {
             json!({"request_put": {
@@ -87,7 +86,7 @@ impl EtcdKeys {
         self.call("kv/deleterange", json!({"key": STANDARD.encode(key)}));
     }
 
-    /// Everything below a prefix. Keys that are no text are not among it.
+    /// All keys below a prefix, except those that are invalid UTF-8.
     pub fn below(&self, prefix: &str) -> BTreeMap<String, StoredValue> {
         let mut end = prefix.as_bytes().to_vec();
         *end.last_mut().expect("a prefix") += 1;
@@ -120,7 +119,7 @@ impl EtcdKeys {
     }
 }
 
-/// etcd leaves out what is zero and writes 64-bit numbers as texts.
+/// Reads a number. etcd leaves out zeros and writes 64-bit numbers as texts.
 fn number(value: &Value) -> i64 {
     value.as_str().map_or(0, |text| text.parse().expect("a number"))
 }

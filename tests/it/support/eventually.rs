@@ -1,17 +1,17 @@
-//! The only waiting of the tests: a deadline, and polling until something is so. No test sleeps a guessed time.
+//! How tests wait: they poll a condition until a deadline. No test sleeps for a guessed time.
 
 use std::fmt::Display;
 use std::panic::Location;
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// A limit that a correct daemon never comes near, also in a debug build on a loaded machine.
+/// A limit that a correct daemon never reaches, also in a debug build on a busy machine.
 pub const GENEROUS: Duration = Duration::from_secs(60);
 
-/// How long to rest between two attempts.
+/// Pause between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// A moment on the real clock after which a wait is given up.
+/// The moment on the real clock at which a wait fails.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline(Instant);
 
@@ -21,20 +21,19 @@ impl Deadline {
         Self(Instant::now() + limit)
     }
 
-    /// What is left; zero when it has passed.
+    /// The remaining time; zero after the deadline.
     pub fn remaining(self) -> Duration {
         self.0.saturating_duration_since(Instant::now())
     }
 
-    /// Whether nothing is left.
     pub fn has_passed(self) -> bool {
         self.remaining().is_zero()
     }
 }
 
-/// What one attempt may return: `Some`/`Ok`/`true` ends the waiting, the rest says why not yet.
+/// The result of an attempt. `Some`, `Ok` and `true` end the wait. Any other result is the reason to go on.
 pub trait Attempt {
-    /// What a successful attempt yields.
+    /// The value of a successful attempt.
     type Value;
 
     /// The value, or why there is none yet.
@@ -65,7 +64,7 @@ impl Attempt for bool {
     }
 }
 
-/// Attempts until one succeeds; after `limit` the last attempt's reason. At least one attempt is made.
+/// Repeats an attempt until it succeeds. After `limit` it returns the reason of the last attempt. At least one attempt is made.
 pub fn try_eventually<A: Attempt>(
     limit: Duration,
     mut attempt: impl FnMut() -> A,
@@ -80,7 +79,7 @@ pub fn try_eventually<A: Attempt>(
     }
 }
 
-/// As [`try_eventually`], but fails the test with the last attempt's reason.
+/// As [`try_eventually`], but fails the test with the reason of the last attempt.
 #[track_caller]
 pub fn eventually<A: Attempt>(limit: Duration, attempt: impl FnMut() -> A) -> A::Value {
     match try_eventually(limit, attempt) {
@@ -89,7 +88,7 @@ pub fn eventually<A: Attempt>(limit: Duration, attempt: impl FnMut() -> A) -> A:
     }
 }
 
-/// As [`eventually`], for a test that is a task: other tasks of its thread go on meanwhile.
+/// As [`eventually`], for a test that is a task. Other tasks of its thread go on meanwhile.
 #[track_caller]
 pub fn eventually_async<A: Attempt>(
     limit: Duration,

@@ -1,6 +1,6 @@
-//! What the tests start, send and wait with. It blocks, unless a name says `async`. Every wait has a limit.
+//! Helpers of the tests: they start processes, send requests and wait. They block unless their name has `async`. Every wait has a limit.
 //!
-//! Nothing here asserts a rule of the registry: a helper reports what it saw, and the test judges.
+//! A helper asserts no rule of the registry. It returns what it saw, and the test judges.
 
 pub mod daemon;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]

@@ -1,4 +1,4 @@
-//! One child process: its output in a file, ended by its id, never left behind.
+//! A child process. Its output goes to a file, and it is killed by its id at the latest when it is dropped.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -11,10 +11,10 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use super::eventually::{GENEROUS, try_eventually};
 
-/// How much of the log a failing test prints.
+/// A failing test prints so many bytes from the end of the log.
 const SHOWN_LOG_BYTES: usize = 16 * 1024;
 
-/// A child process. Dropping it kills it; when the test is failing, the end of its output is printed first.
+/// A child process. Dropping it kills the process, and prints the end of its output if the test fails.
 #[derive(Debug)]
 pub struct Process {
     child: Child,
@@ -23,7 +23,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` without input; both outputs are appended to `log`.
+    /// Starts `command` without input, and appends both outputs to `log`.
     pub fn spawn(name: &str, command: &mut Command, log: &Path) -> io::Result<Self> {
         let out = OpenOptions::new().create(true).append(true).open(log)?;
         Self::spawn_onto(name, command, out.into(), log)
@@ -41,12 +41,12 @@ impl Process {
         self.child.id()
     }
 
-    /// How it ended, if it has.
+    /// The exit status, if the process has ended.
     pub fn exit_status(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()
     }
 
-    /// SIGKILL, and waits until it is gone.
+    /// Sends SIGKILL, and waits until the process is gone.
     pub fn kill9(&mut self) -> ExitStatus {
         self.child.kill().expect("a child of ours can be killed");
         self.child.wait().expect("a child of ours can be waited for")
@@ -57,18 +57,18 @@ impl Process {
         kill_process(self.pid(), signal).expect("a child of ours takes signals");
     }
 
-    /// No file it writes may grow beyond so many bytes; `None`: any may.
+    /// Limits the size of the files that the process writes, in bytes. `None` removes the limit.
     pub fn limit_files(&self, bytes: Option<u64>) {
         let limit = Rlimit { current: bytes, maximum: None };
         prlimit(Some(self.pid()), Resource::Fsize, limit).expect("a child of ours takes limits");
     }
 
-    /// The most memory it has had resident, kilobytes.
+    /// Its peak resident memory, in kilobytes.
     pub fn peak_memory(&self) -> usize {
         self.memory("VmHWM:")
     }
 
-    /// The memory it has resident now, kilobytes.
+    /// Its resident memory, in kilobytes.
     pub fn resident_memory(&self) -> usize {
         self.memory("VmRSS:")
     }
@@ -79,9 +79,9 @@ impl Process {
         line.trim().trim_end_matches(" kB").parse().expect("a number of kilobytes")
     }
 
-    /// The CPU time it has used, user and system, all threads together.
+    /// The CPU time of all its threads, user and system.
     pub fn cpu_time(&self) -> Duration {
-        // Field 2, the name, is in parentheses and may hold anything. utime and stime are fields 14 and 15, in ticks of 10 ms.
+        // Field 2 is the name, in parentheses, which may contain blanks. Fields 14 and 15 are utime and stime, in ticks of 10 ms.
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
         let after_name = stat.rsplit(") ").next().expect("a name in parentheses");
         let ticks: u64 = after_name
@@ -97,7 +97,7 @@ impl Process {
         i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id")
     }
 
-    /// SIGSTOP, and waits until every thread stands still: the signal alone returns before.
+    /// Sends SIGSTOP, and waits until every thread has stopped, which happens after the signal is sent.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
         let tasks = format!("/proc/{}/task", self.child.id());
@@ -112,25 +112,25 @@ impl Process {
         try_eventually(GENEROUS, all_stand).expect("a stopped process stands still");
     }
 
-    /// How it ends within `limit`; `Err` if it runs on.
+    /// Waits for its end; the exit status, or `Err` if it still runs after `limit`.
     pub fn wait(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         let name = self.name.clone();
         try_eventually(limit, || self.exit_status())
             .map_err(|_| format!("{name} has not ended within {limit:?}"))
     }
 
-    /// SIGTERM, then how it ends within `limit`; `Err` if it runs on.
+    /// Sends SIGTERM and waits; the exit status, or `Err` if it still runs after `limit`.
     pub fn terminate(&mut self, limit: Duration) -> Result<ExitStatus, String> {
         self.signal(Signal::TERM);
         self.wait(limit)
     }
 
-    /// What it has written so far, both outputs.
+    /// Its output so far.
     pub fn log(&self) -> String {
         String::from_utf8_lossy(&fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// The end of what it has written.
+    /// The end of its output.
     pub fn log_tail(&self) -> String {
         let log = self.log();
         let mut start = log.len().saturating_sub(SHOWN_LOG_BYTES);
@@ -184,9 +184,10 @@ mod tests {
 
     #[test]
     fn kill9_leaves_no_exit_code() {
-        let (mut process, _dir) = shell("trap '' TERM; echo ready; while :; do sleep 0.05; done");
+        let (mut process, _dir) = shell("trap 'echo no' TERM; echo ready; while :; do sleep 0.05; done");
         eventually(GENEROUS, || process.log().contains("ready"));
-        assert!(process.terminate(Duration::from_millis(100)).unwrap_err().contains("sh has not ended"));
+        assert!(process.terminate(Duration::ZERO).unwrap_err().contains("sh has not ended"));
+        eventually(GENEROUS, || process.log().contains("no"));
         assert_eq!(process.exit_status(), None);
         assert_eq!(process.kill9().code(), None);
     }

@@ -1,4 +1,4 @@
-//! The registry's API as typed calls, for tests that are about faults and not about the API's form.
+//! The registry's API as typed calls, for tests of faults rather than of the API's form.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::eventually::{GENEROUS, eventually};
 use super::http::{Client, HttpError, Request, Response};
 use super::ws::{WebSocket, WsError};
 
-/// Why a call has no result. What was sent may have happened all the same unless the server refused it.
+/// Why a call has no result. The server may have carried the call out anyway, unless it has refused it.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
-    /// No answer: the outcome is unknown.
+    /// No answer, so the outcome is unknown.
     #[error("no answer: {0}")]
     NoAnswer(#[from] HttpError),
     /// An answer other than 200.
@@ -25,7 +25,7 @@ pub enum CallError {
         /// The body.
         body: String,
     },
-    /// A 200 whose body is not what it should be.
+    /// An answer 200 with an unexpected body.
     #[error("unexpected answer: {0}")]
     Unexpected(String),
 }
@@ -39,17 +39,17 @@ pub struct Instance {
     pub endpoint: String,
     /// Seconds between its heartbeats.
     pub interval: u32,
-    /// How many it may miss: its lease lives `interval × (times + 1)` seconds.
+    /// Heartbeats that it may miss. Its lease lasts `interval × (times + 1)` seconds.
     pub times: u32,
 }
 
 impl Instance {
-    /// An instance with this id, a lease of two minutes, and an endpoint nobody connects to.
+    /// An instance with this id, a lease of two minutes, and an endpoint that nobody uses.
     pub fn named(id: &str) -> Self {
         Self { id: Some(id.to_owned()), endpoint: "rest://127.0.0.1:1".to_owned(), interval: 30, times: 3 }
     }
 
-    /// The same with a lease of `interval × (times + 1)` seconds.
+    /// Sets the lease to `interval × (times + 1)` seconds.
     pub fn with_health_check(mut self, interval: u32, times: u32) -> Self {
         (self.interval, self.times) = (interval, times);
         self
@@ -78,19 +78,19 @@ impl Registry {
         Self { client, base: format!("/v4/{project}/registry") }
     }
 
-    /// Where a websocket asks for the events of `consumer`.
+    /// The target of a websocket for the events of `consumer`.
     pub fn watch_target(&self, consumer: &str) -> String {
         format!("{}/microservices/{consumer}/watcher", self.base)
     }
 
-    /// Creates a service, or finds it if it is there; its id.
+    /// Creates a service unless it exists; its id.
     pub fn create_service(&self, name: &str, version: &str) -> Result<String, CallError> {
         let service = json!({"service": {"serviceName": name, "version": version}});
         let answer = self.call("POST", "/microservices", &[], Some(&service))?;
         text_member(&answer, "serviceId")
     }
 
-    /// Creates a service under an id of the caller's; its id.
+    /// Creates a service with an id that the caller chooses; its id.
     pub fn create_service_as(&self, id: &str, name: &str, version: &str) -> Result<String, CallError> {
         let service = json!({"service": {"serviceId": id, "serviceName": name, "version": version}});
         let answer = self.call("POST", "/microservices", &[], Some(&service))?;
@@ -132,7 +132,7 @@ impl Registry {
         self.call("PUT", &target, &[], None).map(drop)
     }
 
-    /// The ids and statuses of a service's instances, as the store knows them now.
+    /// The ids and statuses of a service's instances, read from the store.
     pub fn statuses(&self, service: &str) -> Result<BTreeMap<String, String>, CallError> {
         let target = format!("/microservices/{service}/instances{}", Freshness::Fresh.query('?'));
         let answer = self.call("GET", &target, &[("X-ConsumerId", service)], None)?;
@@ -143,14 +143,14 @@ impl Registry {
             .collect()
     }
 
-    /// The ids of a service's instances, sorted. `fresh` knows what the store knows now, `cached` what the node knows.
+    /// The ids of a service's instances, sorted.
     pub fn list(&self, service: &str, freshness: Freshness) -> Result<Vec<String>, CallError> {
         let target = format!("/microservices/{service}/instances{}", freshness.query('?'));
         instance_ids(&self.call("GET", &target, &[("X-ConsumerId", service)], None)?)
     }
 
-    /// The ids of the instances of all versions of the service with this name, sorted. With a consumer, its dependency is
-    /// recorded: from then on it gets the provider's events.
+    /// The ids of the instances of all versions of the service with this name, sorted. With a consumer, the find records its dependency, so
+    /// that it gets the provider's events.
     pub fn find(
         &self,
         consumer: Option<&str>,
@@ -168,7 +168,7 @@ impl Registry {
         members(&self.call("GET", &target, &[], None)?, "providers", "serviceId")
     }
 
-    /// Makes a consumer depend on the service with this name and id: finds it, until the dependency is recorded.
+    /// Makes a consumer depend on the service with this name and id: repeats a find until the dependency is recorded.
     #[track_caller]
     pub fn depend(&self, consumer: &str, name: &str, provider: &str) {
         eventually(GENEROUS, || {
@@ -205,12 +205,12 @@ impl Registry {
     }
 }
 
-/// What an answer may be made from.
+/// The data of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// What the node knows.
+    /// The memory of the node.
     Cached,
-    /// What the store held when the request came.
+    /// The state of the store when the request came.
     Fresh,
 }
 
@@ -223,7 +223,13 @@ impl Freshness {
     }
 }
 
-/// The next event of a watch: what was done, and the id of the instance.
+/// The error code of an answer, or its status if it has none.
+pub fn code(response: &Response) -> String {
+    let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
+    body["errorCode"].as_str().map_or_else(|| response.status.to_string(), str::to_owned)
+}
+
+/// The next event of a watch: the action, and the id of the instance.
 pub fn next_event(watch: &mut WebSocket, limit: Duration) -> Result<(String, String), WsError> {
     let event = watch.expect_json(limit)?;
     let word = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -247,7 +253,7 @@ fn instance_ids(answer: &Value) -> Result<Vec<String>, CallError> {
     members(answer, "instances", "instanceId")
 }
 
-/// The text member `id` of each in the list `list`, sorted. An answer without the list lists none.
+/// The text member `id` of each element of the list `list`, sorted. A missing list counts as empty.
 fn members(answer: &Value, list: &str, id: &str) -> Result<Vec<String>, CallError> {
     let Some(listed) = answer[list].as_array() else { return Ok(Vec::new()) };
     let mut ids = listed.iter().map(|one| text_member(one, id)).collect::<Result<Vec<String>, _>>()?;
@@ -263,7 +269,7 @@ mod tests {
 
     use super::*;
 
-    /// What `call` sends, and what it makes of an answer; no answer at all with an empty status.
+    /// The request of `call`, and its result for an answer. With an empty status there is no answer.
     fn outcome<T>(
         status: &'static str,
         body: &'static str,

@@ -1,4 +1,4 @@
-//! How much a fault or property test does: little in every run, much when asked.
+//! The size of a fault or property test: small in every run, and large on request.
 
 /// The environment variable that asks for the long runs: `SC_FAULTS=long`.
 const VARIABLE: &str = "SC_FAULTS";
@@ -13,10 +13,10 @@ pub enum Scale {
 }
 
 impl Scale {
-    /// What this run was asked for.
+    /// The size of this run.
     ///
     /// # Panics
-    /// With a value that is neither `short` nor `long`: a typo must not pass for a long run.
+    /// If the value is neither `short` nor `long`, so that a typo is not taken for a long run.
     pub fn of_this_run() -> Self {
         Self::parse(std::env::var(VARIABLE).ok().as_deref())
     }
@@ -29,7 +29,7 @@ impl Scale {
         }
     }
 
-    /// The one that fits: how often, how many, how long.
+    /// The value for this size.
     pub fn choose<T>(self, short: T, long: T) -> T {
         match self {
             Self::Short => short,
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     #[should_panic(expected = "SC_FAULTS=\"lnog\"")]
-    fn a_typo_is_told() {
+    fn a_typo_is_reported() {
         Scale::parse(Some("lnog"));
     }
 }

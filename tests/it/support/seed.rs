@@ -1,12 +1,12 @@
-//! Where the random numbers of a run come from.
+//! The seed of the random numbers of a run.
 
-/// The environment variable that repeats a run: the seed that the run printed.
+/// The environment variable that repeats a run. Its value is the seed that the run has printed.
 const VARIABLE: &str = "SC_SEED";
 
-/// The seed of this run: the one that is asked for, or a new one.
+/// The seed of this run, from the environment variable, or a new one.
 ///
 /// # Panics
-/// If what is asked for is no number.
+/// If the variable is not a number.
 pub fn of_this_run() -> u64 {
     match std::env::var(VARIABLE) {
         Ok(text) => text.parse().unwrap_or_else(|error| panic!("{VARIABLE}={text:?}: {error}")),
@@ -14,7 +14,7 @@ pub fn of_this_run() -> u64 {
     }
 }
 
-/// What to set in order to repeat a run.
+/// The variable and value that repeat a run.
 pub fn shown(seed: u64) -> String {
     format!("{VARIABLE}={seed}")
 }

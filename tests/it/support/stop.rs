@@ -1,8 +1,8 @@
-//! The end of what goes on beside a test, in threads of its scope.
+//! Ends the threads that a test has started in its scope.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Sets its flag when it is dropped: also when an assertion fails, since a scope waits for its threads before it tells why.
+/// Sets its flag when it is dropped, also when an assertion fails. Otherwise the scope would wait for its threads forever.
 pub struct StopWhenDropped<'a>(pub &'a AtomicBool);
 
 impl Drop for StopWhenDropped<'_> {

@@ -1,11 +1,11 @@
-//! The stores a daemon can be run on, seen from outside: what must run beside it, and the settings that choose it.
+//! The stores of a daemon: the process that a store needs, and the settings that choose the store.
 
 use std::net::SocketAddr;
 
 use super::daemon::Settings;
 use super::etcd::Etcd;
 
-/// A store, with whatever process it needs. Dropping it ends that process; drop the daemon first.
+/// A store with the process that it needs. Dropping it ends that process, so the daemon must be dropped first.
 pub trait Backing: Send + Sync {
     /// Its name in messages and in lists of known differences.
     fn name(&self) -> &'static str;
@@ -14,7 +14,7 @@ pub trait Backing: Send + Sync {
     fn chosen_in(&self, settings: Settings) -> Settings;
 }
 
-/// The embedded store: what a daemon uses when nothing is configured. Its files lie in the daemon's own folder.
+/// The embedded store, which is the default. Its files are in the daemon's folder.
 #[derive(Clone, Copy, Debug)]
 pub struct Embedded;
 
@@ -28,7 +28,7 @@ impl Backing for Embedded {
     }
 }
 
-/// An etcd of its own.
+/// etcd, with a server that only this test uses.
 #[derive(Debug)]
 pub struct OwnEtcd(Etcd);
 
@@ -49,8 +49,8 @@ impl Backing for OwnEtcd {
     }
 }
 
-/// The settings with this etcd cluster chosen, in the words of the cluster guide. The node knows no other way to it: what is
-/// given may be a proxy.
+/// Adds this etcd cluster to the settings, as in the cluster guide. The node does not learn other addresses of the cluster, because a given
+/// address may be that of a proxy.
 pub fn on_etcd(settings: Settings, endpoints: &[SocketAddr]) -> Settings {
     let list: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
     settings

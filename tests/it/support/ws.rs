@@ -1,4 +1,4 @@
-//! A blocking websocket client: shows every frame, also the control frames; every wait has a limit.
+//! A blocking websocket client that shows every frame, also control frames. Every wait has a limit.
 
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -14,10 +14,10 @@ use tungstenite::{ClientRequestBuilder, Message, client::IntoClientRequest as _}
 
 use super::eventually::Deadline;
 
-/// The limit of the connecting and the handshake.
-const OPEN_LIMIT: Duration = Duration::from_secs(30);
+/// The limit for the connection and the handshake.
+const OPEN_LIMIT: Duration = Duration::from_secs(60);
 
-/// A frame as it came. Pings are answered and a close frame is returned to the sender by the client itself.
+/// A received frame. The client answers pings and close frames itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// A text message.
@@ -28,7 +28,7 @@ pub enum Frame {
     Ping(Vec<u8>),
     /// A pong and its payload.
     Pong(Vec<u8>),
-    /// A close frame with its code and reason, if it had them.
+    /// A close frame with its code and reason, if it has them.
     Close(Option<(u16, String)>),
 }
 
@@ -101,7 +101,7 @@ impl WebSocket {
         self.frame_before(Deadline::after(limit))
     }
 
-    /// The next text message; pings and pongs before it are skipped, any other frame is an error.
+    /// The next text message. Pings and pongs before it are skipped. Any other frame is an error.
     pub fn expect_text(&mut self, limit: Duration) -> Result<String, WsError> {
         match self.next_data(limit)? {
             Frame::Text(text) => Ok(text),
@@ -136,7 +136,7 @@ impl WebSocket {
         self.send(Message::Ping(payload.to_vec().into()))
     }
 
-    /// Sends a pong nobody asked for.
+    /// Sends a pong without a ping.
     pub fn pong(&mut self, payload: &[u8]) -> Result<(), WsError> {
         self.send(Message::Pong(payload.to_vec().into()))
     }

@@ -9,14 +9,14 @@ use super::paths::words;
 use super::source::{SourceFile, files_under, root};
 use super::{Violation, assert_none};
 
-/// What both sides say of an actor.
+/// The facts of an actor that the code and the page must agree on.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Actor {
     mailbox: Option<usize>,
     accepts: BTreeSet<String>,
 }
 
-/// The actors by type name, as the code has them.
+/// The actors in the code, by type name.
 fn in_code(files: &[SourceFile]) -> BTreeMap<String, Actor> {
     let mut actors = BTreeMap::new();
     for messages in files {
@@ -51,7 +51,7 @@ fn number(text: &str) -> Option<usize> {
     text.trim().replace(['_', ','], "").parse().ok()
 }
 
-/// The types that are messages: those with `rtype` or a derived `Message`, and those `Message` is implemented for.
+/// The message types: those with `rtype` or a derived `Message`, and those that implement `Message`.
 fn message_types(code: &str) -> BTreeSet<String> {
     let words: Vec<(usize, &str)> = words(code).collect();
     let mut types = BTreeSet::new();
@@ -60,7 +60,7 @@ fn message_types(code: &str) -> BTreeSet<String> {
         let next = words.get(index + 1).map_or("", |&(_, word)| word);
         match word {
             "struct" | "enum" => {
-                // The attributes of this item stand after the end of the item before it.
+                // The attributes of this item begin after the end of the previous item.
                 let before = &code[attributes_from..start];
                 let item = before.rfind([';', '}']).map_or(before, |end| &before[end + 1..]);
                 if self::words(item).any(|(_, word)| matches!(word, "rtype" | "Message")) {
@@ -77,7 +77,7 @@ fn message_types(code: &str) -> BTreeSet<String> {
     types
 }
 
-/// The actors by type name, as the page has them.
+/// The actors on the page, by type name.
 fn on_page(page: &str) -> BTreeMap<String, Actor> {
     let mut actors = BTreeMap::new();
     let mut current: Option<&mut Actor> = None;

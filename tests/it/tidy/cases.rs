@@ -1,4 +1,4 @@
-//! `tests/golden/cases.txt`: every conformance case has its line, and what a line names is there and is run.
+//! `tests/golden/cases.txt` has a line for each conformance case, and the test that a line names exists and is run.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -8,21 +8,21 @@ use super::{Violation, assert_none};
 use crate::support::golden::not_yet::NotYet;
 use crate::support::golden::scenario::load_set;
 
-/// How many cases there are, numbered from 1.
+/// The number of cases, which are numbered from 1.
 const CASES: usize = 307;
 
-/// Where a case is shown.
+/// The test of a case.
 #[derive(Debug, PartialEq, Eq)]
 enum Source<'a> {
     /// A recorded exchange that is replayed.
     Scenario(&'a str),
     /// A function in a file.
     Test(&'a str, &'a str),
-    /// Nowhere yet, for this reason.
+    /// There is no test yet, for this reason.
     Open(&'a str),
 }
 
-/// A line that is none of these says why.
+/// Reads a line. The error says what is wrong.
 fn read(line: &str) -> Result<(usize, Vec<Source<'_>>), String> {
     let mut parts = line.split(" | ");
     let (Some(number), Some(title), Some(sources), None) =
@@ -47,7 +47,7 @@ fn read(line: &str) -> Result<(usize, Vec<Source<'_>>), String> {
     Ok((number, sources.collect::<Result<_, _>>()?))
 }
 
-/// What there is to name.
+/// The tests that a line may name.
 struct Known {
     scenarios: Vec<String>,
     not_yet: NotYet,

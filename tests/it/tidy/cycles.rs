@@ -13,10 +13,10 @@ use super::source::{SourceFile, files_under};
 /// A module's path from the crate's root.
 type Module = Vec<String>;
 
-/// The files of a crate, and what each re-exports.
+/// The files of a crate, and the names that each of them re-exports.
 struct Crate<'f> {
     files: BTreeMap<Module, &'f SourceFile>,
-    /// By module and visible name: the path that the name stands for.
+    /// The path that a name stands for, by module and visible name.
     reexports: BTreeMap<(Module, String), Vec<String>>,
 }
 
@@ -37,7 +37,7 @@ impl<'f> Crate<'f> {
         Self { files, reexports }
     }
 
-    /// The module whose file defines what a path names. `None` if that is the crate's root, or no file of the crate.
+    /// The module whose file defines the target of a path. `None` if that is the crate's root or is outside of the crate.
     fn definition(&self, path: &[String]) -> Option<Module> {
         let mut path = path.to_vec();
         // A chain of re-exports is as long as the module tree is deep, and ends at a definition.
@@ -53,7 +53,7 @@ impl<'f> Crate<'f> {
         None
     }
 
-    /// What each file names, except itself and each `mod.rs` whose folder it lies in.
+    /// The files that each file names, except itself and each `mod.rs` above it.
     fn edges(&self) -> BTreeMap<&Module, BTreeSet<Module>> {
         let mut edges = BTreeMap::new();
         for (module, file) in &self.files {
@@ -77,7 +77,7 @@ fn is_child(module: &[String], parent: &[String]) -> bool {
     module.split_last().is_some_and(|(_, above)| above == parent)
 }
 
-/// Each group of files of which every one leads to every other.
+/// The groups of files in which each file leads to every other.
 fn cycles(files: &[SourceFile]) -> Vec<String> {
     let krate = Crate::new(files);
     let edges = krate.edges();

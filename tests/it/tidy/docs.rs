@@ -1,4 +1,4 @@
-//! What the documents name is there: files, functions, `make` targets, and the table of layers in `src/lib.rs`.
+//! The names in the documents exist: files, functions, `make` targets, and the layers in the table of `src/lib.rs`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -29,14 +29,14 @@ pub(super) const DOCUMENTS: [&str; 19] = [
     "docs/zh-CN/cluster.md",
     "src/lib.rs",
 ];
-/// What a path in a document begins with, if it begins at the project's root.
+/// The first parts of paths that begin at the project's root.
 const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
 
 pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The text of the map: what stands behind `//!`.
+/// The text of the map, without `//!`.
 fn map() -> String {
     let lib = read("src/lib.rs");
     let lines = lib.lines().filter_map(|line| line.strip_prefix("//!"));
@@ -54,19 +54,19 @@ pub(super) fn prose(text: &str) -> String {
     prose.collect::<Vec<_>>().join("\n")
 }
 
-/// What stands between backquotes, outside blocks of code.
+/// The texts between backquotes, outside blocks of code.
 pub(super) fn quoted(text: &str) -> Vec<String> {
     prose(text).split('`').skip(1).step_by(2).map(str::to_owned).collect()
 }
 
-/// A path from the project's root that a document names; a pattern (`conf/*`) is none.
+/// A path from the project's root that a document names. A pattern such as `conf/*` is not a path.
 fn named_path(quoted: &str) -> Option<&str> {
     let is_path =
         FOLDERS.iter().any(|folder| quoted.starts_with(folder)) && !quoted.contains([' ', '*', '{', '<']);
     is_path.then(|| quoted.split(':').next().unwrap_or(quoted))
 }
 
-/// Files that a deployment has and the project has not.
+/// Files that exist only in a deployment.
 const OF_A_DEPLOYMENT: [&str; 2] = ["conf/app.yaml", "conf/syncer.yaml"];
 
 #[test]
@@ -85,7 +85,7 @@ fn files_named_in_documents_exist() {
     assert_none("what a document names exists", &violations);
 }
 
-/// Steps and rows of the map, each in one piece.
+/// The steps and rows of the map, each as one text.
 fn items(map: &str) -> Vec<String> {
     let mut items: Vec<String> = Vec::new();
     for line in map.lines() {
@@ -103,7 +103,7 @@ fn items(map: &str) -> Vec<String> {
     items
 }
 
-/// What a step names: files, and behind each the names that must be in it.
+/// The files that a step names, each with the names that must be in it.
 fn names_in_files(item: &str) -> Vec<(String, Option<String>)> {
     let mut found = Vec::new();
     let mut file = None;
@@ -120,7 +120,7 @@ fn names_in_files(item: &str) -> Vec<(String, Option<String>)> {
     found
 }
 
-/// Each `` `name` `` behind a `` `file.rs` `` in a row of a table, with that file.
+/// Each `` `name` `` after a `` `file.rs` `` in a row of a table, with that file.
 fn tests_named(line: &str) -> Vec<(&str, &str)> {
     let is_name =
         |quoted: &str| quoted.contains('_') && quoted.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -136,7 +136,7 @@ fn tests_named(line: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Documents with a table of tests, where these lie, and fewer than there are.
+/// Documents with a table of tests, the folders of the tests, and a lower bound on their number.
 const TABLES_OF_TESTS: [(&str, &str, usize); 2] =
     [("docs/reliability.md", "tests/it/fault", 25), ("docs/security.md", "tests/it/attack", 5)];
 
@@ -223,7 +223,7 @@ fn make_targets_in_documents_exist() {
             if word != "make" {
                 continue;
             }
-            // Prose has "make" too; a command has a target behind it.
+            // Prose has the word "make" as well. A command has a target after it.
             let target = words.next().unwrap_or_default();
             let is_command =
                 text.contains(&format!("`make {target}`")) || text.contains(&format!("\nmake {target}"));

@@ -1,10 +1,10 @@
-//! How each file is written: it begins by saying what it owns, no test is switched off, no lint is off for a whole file of
-//! the daemon, and what only tests use is not built into it.
+//! How each file is written. It begins with a description, no test is switched off, no lint is off for a whole file of the daemon, and code that
+//! only tests use is not built into the daemon.
 
 use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none, made_up};
 
-/// The files of `src` that may switch a lint off for all they hold.
+/// The files of `src` that may switch a lint off for the whole file.
 const MAY_SWITCH_OFF: [&str; 1] = [
     "src/store/conformance.rs", // a suite of tests that each store's tests run: it fails by panicking
 ];
@@ -22,7 +22,7 @@ fn attributes_off(file: &SourceFile) -> Vec<Violation> {
     let mut violations = places_of(file, &file.code, "#[ignore", "a test is switched off");
     if !MAY_SWITCH_OFF.contains(&file.path.as_str()) {
         for attribute in ["#![allow(", "#![expect("] {
-            // What is shipped: a test program, or a test module, may switch a lint off for itself.
+            // Only shipped code counts. A test program or a test module may switch a lint off for itself.
             violations.extend(places_of(
                 file,
                 &file.shipped_code,
@@ -34,7 +34,7 @@ fn attributes_off(file: &SourceFile) -> Vec<Violation> {
     violations
 }
 
-/// Where the code has this attribute, however it is spaced.
+/// The places of this attribute, with any white space.
 fn places_of(file: &SourceFile, code: &str, attribute: &str, what: &str) -> Vec<Violation> {
     let (offsets, dense): (Vec<usize>, String) =
         code.char_indices().filter(|(_, c)| !c.is_whitespace()).unzip();
@@ -54,12 +54,12 @@ fn nothing_is_switched_off() {
     assert_none("no ignored tests, no lints off for a file", &violations);
 }
 
-/// How a file of `src` begins that only tests use.
+/// The beginning of a file of `src` that only tests use.
 const OF_TESTS: [&str; 2] = ["//! A test double:", "//! A test suite:"];
-/// The feature such files are behind.
+/// The feature that enables such files.
 const FEATURE: &str = "#[cfg(feature = \"test-doubles\")]";
 
-/// Files that only tests use, and that are built into the daemon.
+/// Files that only tests use but that are built into the daemon.
 fn shipped_doubles(files: &[SourceFile]) -> Vec<Violation> {
     let doubles = files.iter().filter(|file| OF_TESTS.iter().any(|begins| file.text.starts_with(begins)));
     let is_shipped = |file: &&SourceFile| {

@@ -1,5 +1,4 @@
-//! Third-party crates, the environment and the clocks are used in few folders each: a reader who wants to know how they are
-//! used looks there.
+//! Each third-party crate, the environment and the clocks are used in few folders, so that a reader knows where to look.
 
 use super::paths::words;
 use super::source::{SourceFile, files_under, root};
@@ -21,7 +20,7 @@ const HOMES: &[(&str, &[&str])] = &[
 
 /// The functions of `std::env` that read variables.
 const READS_ENVIRONMENT: [&str; 4] = ["var", "vars", "var_os", "vars_os"];
-/// Where the environment is read.
+/// The folders that may read the environment.
 const ENVIRONMENT_HOME: &str = "src/config";
 
 /// The folders that may read a clock other than the registry's `Clock`. `src/clock.rs` says why.

@@ -1,5 +1,5 @@
-//! Documents in two languages stay in step: the same headings by number and level, and in each section the same code blocks,
-//! table rows and columns, links, names in backquotes, and figures. The words are up to the translator.
+//! Documents in two languages agree. They have the same number and levels of headings, and in each section the same code blocks, table rows and
+//! columns, links, names in backquotes, and numbers.
 
 use std::fmt::Debug;
 use std::fs;
@@ -12,7 +12,7 @@ use super::{Violation, assert_none};
 const PAIRS: [(&str, &str); 2] =
     [("README.md", "README.zh-CN.md"), ("docs/cluster.md", "docs/zh-CN/cluster.md")];
 
-/// What a translation keeps of a section, which ends at the next heading.
+/// The parts of a section that a translation must keep. A section ends at the next heading.
 #[derive(Debug, PartialEq, Eq)]
 struct Section {
     /// 0 before the first heading.
@@ -23,7 +23,7 @@ struct Section {
     prose: Facts,
 }
 
-/// What a text names, sorted: a sentence of another language has another order.
+/// The names in a text, sorted, because another language has another order of words.
 #[derive(Debug, PartialEq, Eq)]
 struct Facts {
     links: Vec<String>,
@@ -41,7 +41,7 @@ fn is_fence(line: &str) -> bool {
     line.starts_with("```")
 }
 
-/// 0 if the line is no heading.
+/// The level of a heading; 0 if the line is not a heading.
 fn heading_level(line: &str) -> usize {
     let level = line.bytes().take_while(|&byte| byte == b'#').count();
     if line[level..].starts_with(' ') { level } else { 0 }
@@ -91,7 +91,7 @@ fn facts(path: &str, text: &str) -> Facts {
     Facts { links, names, figures }
 }
 
-/// Where the text leads to, as `[text](target)` or `<https://…>`, and the text without these targets.
+/// The targets of `[text](target)` and `<https://…>` in a text, and the text without them.
 fn take_links(path: &str, text: &str) -> (Vec<String>, String) {
     let (mut targets, mut rest) = (Vec::new(), String::new());
     let mut after = text;
@@ -110,7 +110,7 @@ fn take_links(path: &str, text: &str) -> (Vec<String>, String) {
     (targets, rest + after)
 }
 
-/// A target from the project's root; an address of the web as it is.
+/// A target from the project's root. A web address stays as it is.
 fn resolved(path: &str, target: &str) -> String {
     if target.contains("://") {
         return target.to_owned();

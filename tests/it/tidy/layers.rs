@@ -1,4 +1,4 @@
-//! Who may import whom: a module imports the layers below it, as the table in `src/lib.rs` says in words.
+//! A module imports only the layers below it, as the table in `src/lib.rs` says.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,7 +6,7 @@ use super::paths::crate_paths;
 use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none, made_up};
 
-/// The modules of the crate's root, lowest layer first. A module imports any layer below its own, and no neighbour.
+/// The modules of the crate's root, lowest layer first. A module may import any layer below its own, and no module of its own layer.
 pub const LAYERS: [&[&str]; 8] = [
     &["clock", "error", "frame", "metrics", "tls", "trouble"],
     &["domain", "config"],
@@ -18,7 +18,7 @@ pub const LAYERS: [&[&str]; 8] = [
     &["main"],
 ];
 
-/// Importer and imported, though the one is above the other: a handler reads the cache and asks actors.
+/// Allowed exceptions, as importer and imported: a handler reads the cache and sends messages to actors.
 pub const FORBIDDEN: [(&str, &str); 1] = [("http", "store")];
 
 fn layer(module: &str) -> Option<usize> {
@@ -44,10 +44,10 @@ fn imports_upwards(file: &SourceFile) -> Vec<Violation> {
         .collect()
 }
 
-/// Handles that actors share without a hop, and their tests: folders under `src/actors` that are no actors.
+/// Folders under `src/actors` that are not actors: shared handles, and tests.
 const SHARED: [&str; 6] = ["beats", "contact", "freshness", "goodbyes", "mailbox", "tests"];
 
-/// The actors: the folders under `src/actors`. The files beside them are what they share.
+/// The actors, which are the folders under `src/actors`. The files there hold shared code.
 fn actors(files: &[SourceFile]) -> BTreeSet<String> {
     let actor = |file: &SourceFile| {
         let (folder, _) = file.path.strip_prefix("src/actors/")?.split_once('/')?;
@@ -56,7 +56,7 @@ fn actors(files: &[SourceFile]) -> BTreeSet<String> {
     files.iter().filter_map(actor).collect()
 }
 
-/// What an actor's file names of other actors: the other one, and the path.
+/// The paths in an actor's file that lead to other actors, with the name of the other actor.
 fn foreign_paths(file: &SourceFile, actors: &BTreeSet<String>) -> Vec<(String, Vec<String>, usize)> {
     let module = file.module();
     let Some(own) = module.get(1).filter(|own| module[0] == "actors" && actors.contains(**own)) else {
@@ -71,12 +71,12 @@ fn foreign_paths(file: &SourceFile, actors: &BTreeSet<String>) -> Vec<(String, V
     foreign.collect()
 }
 
-/// Whether a path behind an actor's name is its type, which whoever holds its address has to name.
+/// Whether a path after an actor's name is the actor's type, which the holder of its address must name.
 fn is_actor_type(rest: &[String]) -> bool {
     matches!(rest, [name] if name.ends_with("Actor"))
 }
 
-/// One actor knows of another its messages and the type of its address, and nothing else.
+/// An actor may use only the messages of another actor and the type of its address.
 fn actor_imports_actor(file: &SourceFile, actors: &BTreeSet<String>) -> Vec<Violation> {
     let wrong = foreign_paths(file, actors).into_iter().filter(|(_, rest, _)| {
         let messages = rest.first().is_some_and(|part| part == "messages");
@@ -89,7 +89,7 @@ fn actor_imports_actor(file: &SourceFile, actors: &BTreeSet<String>) -> Vec<Viol
         .collect()
 }
 
-/// The actors from which, following addresses, one comes back to where one began.
+/// The actors in a circle of addresses.
 fn actors_in_circles(files: &[SourceFile], actors: &BTreeSet<String>) -> BTreeSet<String> {
     let mut sends_to: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for file in files {
@@ -97,7 +97,7 @@ fn actors_in_circles(files: &[SourceFile], actors: &BTreeSet<String>) -> BTreeSe
         let own = file.module().get(1).map_or_else(String::new, |own| (*own).to_owned());
         sends_to.entry(own).or_default().extend(addressed.map(|(other, _, _)| other));
     }
-    // An actor that sends to nobody left is in no circle; what remains at the end is, or leads into one.
+    // An actor without a remaining receiver is in no circle. The actors that remain at the end are in one, or lead to one.
     loop {
         let left: BTreeSet<String> = sends_to.keys().cloned().collect();
         let before = sends_to.len();

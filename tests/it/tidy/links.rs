@@ -1,4 +1,4 @@
-//! Links between the documents: the file that a relative link names is there, and so is the heading.
+//! Links between the documents. The file and the heading that a relative link names exist.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
@@ -7,10 +7,10 @@ use super::docs::{DOCUMENTS, prose, read};
 use super::source::root;
 use super::{Violation, assert_none};
 
-/// Where a link leads that is none into this project.
+/// The beginnings of links that lead out of the project.
 const ELSEWHERE: [&str; 3] = ["http://", "https://", "mailto:"];
 
-/// A document without its code, in which brackets are no links.
+/// A document without its code, because brackets in code are not links.
 fn text_of(document: &str) -> String {
     prose(document).split('`').step_by(2).collect::<Vec<_>>().join("`")
 }
@@ -30,7 +30,7 @@ fn relative_links(document: &str) -> Vec<String> {
         .collect()
 }
 
-/// The anchors of a document: one for each heading, made as GitHub makes them.
+/// The anchors of the headings of a document, in the form of GitHub.
 fn anchors(document: &str) -> BTreeSet<String> {
     let mut seen = BTreeMap::new();
     let mut anchors = BTreeSet::new();
@@ -43,7 +43,7 @@ fn anchors(document: &str) -> BTreeSet<String> {
     anchors
 }
 
-/// Of a link in a heading only the text counts. Letters of any script stay, and `_`; a space becomes `-`; the rest goes.
+/// The anchor of a heading. Of a link only the text counts. Letters of any script and `_` stay, a space becomes `-`, and the rest is removed.
 fn anchor_of(heading: &str) -> String {
     let mut shown = String::new();
     let mut rest = heading;
@@ -60,7 +60,7 @@ fn anchor_of(heading: &str) -> String {
     kept.collect::<String>().to_lowercase()
 }
 
-/// The path that a link of this document names, from the project's root; `None` if it leads out of the project.
+/// The path of a link in this document, from the project's root. `None` if the link leads out of the project.
 fn place(document: &str, path: &str) -> Option<PathBuf> {
     if path.is_empty() {
         return Some(document.into());

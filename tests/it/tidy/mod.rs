@@ -1,8 +1,8 @@
-//! Rules about the source itself, kept by reading it: who may import whom, how files begin, which lints stay on, that
-//! `actors.md` says what the actors are, and that documents in two languages say the same.
+//! Rules about the source itself. Tests read the source and check which modules import which, how files begin, which lints stay on, that
+//! `actors.md` describes the actors, and that documents in two languages agree.
 //!
-//! The rules read text, not the compiler's view: comments, strings and test modules are blanked first ([`source`]), paths
-//! are followed as they are written ([`paths`]).
+//! The rules read the text of the files. Comments, strings and test modules are blanked first ([`source`]), and paths are followed as they are
+//! written ([`paths`]).
 
 mod actors_doc;
 mod cases;
@@ -21,7 +21,7 @@ mod waits;
 
 use source::SourceFile;
 
-/// What breaks a rule, and where: `src/a.rs:12: …`.
+/// The place and the kind of a violation, such as `src/a.rs:12: …`.
 type Violation = String;
 
 #[track_caller]
@@ -29,7 +29,7 @@ fn assert_none(rule: &str, violations: &[Violation]) {
     assert!(violations.is_empty(), "{rule}:\n  {}", violations.join("\n  "));
 }
 
-/// Applies `rule` to a file made up for a test: its path and its text.
+/// Applies `rule` to a file with this path and text, which exists only in a test.
 fn made_up(path: &str, text: &str, rule: impl Fn(&SourceFile) -> Vec<Violation>) -> Vec<Violation> {
     rule(&SourceFile::new(path, text))
 }

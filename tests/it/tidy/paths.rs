@@ -1,5 +1,5 @@
-//! The paths a file's code names inside the crate, written out: `use crate::{a::B, c}` names `a::B` and `c`, and `super`
-//! is followed from the file's module. A `super` inside an inline module is followed as if it stood in the file.
+//! The paths inside the crate that a file names. `use crate::{a::B, c}` names `a::B` and `c`. `super` is resolved from the file's module, also
+//! inside an inline module.
 
 use super::source::SourceFile;
 
@@ -8,7 +8,7 @@ use super::source::SourceFile;
 pub struct NamedPath {
     /// Its parts from the crate's root; the last one may be `*`.
     pub parts: Vec<String>,
-    /// Where it begins in the code.
+    /// Its offset in the code.
     pub offset: usize,
 }
 
@@ -50,7 +50,7 @@ pub fn words(code: &str) -> impl Iterator<Item = (usize, &str)> {
 /// A name that a `use` brings in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct UseTree {
-    /// What it stands for, from the crate's root.
+    /// The path that it stands for, from the crate's root.
     pub path: Vec<String>,
     /// The name, after `as` if there is one.
     pub name: String,
@@ -58,8 +58,7 @@ pub struct UseTree {
     pub is_public: bool,
 }
 
-/// Each name that the `use` items of the shipped code bring in from the crate, also from a child module named without
-/// `self`.
+/// The names that `use` items of the shipped code import from the crate, also from a child module that is named without `self`.
 pub fn use_trees(file: &SourceFile) -> Vec<UseTree> {
     let code = file.shipped_code.as_str();
     let module: Vec<String> = file.module().iter().map(|&part| part.to_owned()).collect();
@@ -84,7 +83,7 @@ pub fn use_trees(file: &SourceFile) -> Vec<UseTree> {
     trees
 }
 
-/// The paths of a tree such as `a::{b as c, d::{self, e}}`, each with the name it brings in.
+/// The paths of a tree such as `a::{b as c, d::{self, e}}`, each with the name that it imports.
 fn written_out(tree: &str) -> Vec<(Vec<String>, String)> {
     let tree = tree.trim();
     if let Some((head, group)) = tree.split_once('{') {
@@ -131,7 +130,7 @@ fn split_at_commas(list: &str) -> Vec<&str> {
     parts
 }
 
-/// Reads what follows a `::`: a word, perhaps with more behind it, a `*`, or a group in braces.
+/// Reads the text after a `::`: a word, which may have further parts, a `*`, or a group in braces.
 fn read_tree(rest: &mut &str, base: &[String], paths: &mut Vec<Vec<String>>) {
     *rest = rest.trim_start();
     if let Some(inside) = rest.strip_prefix('{') {
@@ -146,7 +145,7 @@ fn read_tree(rest: &mut &str, base: &[String], paths: &mut Vec<Vec<String>>) {
                 return;
             }
             read_tree(rest, base, paths);
-            // What is left of this item: ` as name`, and the comma.
+            // The rest of this item is ` as name` and the comma.
             let end = rest.find([',', '}', '{']).unwrap_or(rest.len());
             *rest = rest[end..].strip_prefix(',').unwrap_or(&rest[end..]);
         }

@@ -1,15 +1,14 @@
-//! Every section of the configuration is taken apart by whoever consumes it, with all its members by name: a key that
-//! nothing uses does not compile.
+//! The consumer of each section of the configuration destructures it with all its members by name, so that an unused key does not compile.
 
 use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none};
 
-/// Where the sections are.
+/// The folder of the sections.
 const SECTIONS: [&str; 2] = ["src/config/sections/", "src/config/mod.rs"];
-/// A member that its consumer may leave out: the log is open before anything else is built.
+/// A member that its consumer may leave out, because the log is opened before everything else.
 const LEFT_OUT: (&str, &str) = ("Config", "log: _");
 
-/// The structs with named members that files of sections make public, but for what was read beside the configuration.
+/// The public structs with named members in the files of sections, except for those that are not read from the configuration.
 fn sections(files: &[SourceFile]) -> Vec<String> {
     let of_sections = files.iter().filter(|file| SECTIONS.iter().any(|place| file.path.starts_with(place)));
     let named =
@@ -20,7 +19,7 @@ fn sections(files: &[SourceFile]) -> Vec<String> {
     named.filter(|name| name != "Loaded").collect()
 }
 
-/// Each `Name { … }` that stands where a pattern does, to the brace that closes it.
+/// Each pattern `Name { … }`, to its closing brace.
 fn patterns<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
     let begin = format!("{name} {{");
     let found = code.match_indices(&begin).filter_map(|(at, _)| {
@@ -32,7 +31,7 @@ fn patterns<'a>(code: &'a str, name: &str) -> Vec<&'a str> {
             depth == 0
         })?;
         let mut after = inside[end + 1..].trim_start();
-        // Inside another pattern: that one ends first.
+        // This pattern is inside another one, which ends first.
         after = after.trim_start_matches(['}', ',', ' ', '\n']);
         let is_pattern = after.starts_with("= ") || after.starts_with("=\n");
         (is_name && is_pattern).then(|| &inside[..end])

@@ -10,9 +10,9 @@ pub struct SourceFile {
     pub path: String,
     /// Its text.
     pub text: String,
-    /// Its text with every character of a comment or a literal blanked.
+    /// Its text, with comments and literals blanked.
     pub code: String,
-    /// `code` without its `#[cfg(test)]` modules; empty if the file is one.
+    /// `code` without its `#[cfg(test)]` modules. It is empty if the file is such a module.
     pub shipped_code: String,
 }
 
@@ -72,7 +72,7 @@ fn collect(root: &Path, folder: &Path, files: &mut Vec<SourceFile>) {
     }
 }
 
-/// Each byte of a comment, or of a literal between its quotes, becomes a space; line ends stay.
+/// Replaces each byte of a comment or of a literal between its quotes by a space. Line ends stay.
 fn blank_comments_and_literals(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = bytes.to_vec();
@@ -105,7 +105,7 @@ fn blank_comments_and_literals(text: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// Whether the byte before `at` continues a word into it, as the `r` of `for"` would.
+/// Whether the byte at `at` continues a word, as the `r` in `for"` does.
 fn is_word(bytes: &[u8], at: usize) -> bool {
     at > 0 && (bytes[at - 1].is_ascii_alphanumeric() || bytes[at - 1] == b'_')
 }
@@ -134,7 +134,7 @@ fn block_comment_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The end of a raw string whose `#`s or quote begin at `hashes`; `None` if none begins there.
+/// The end of a raw string whose `#`s or quote begin at `hashes`. `None` if no raw string begins there.
 fn raw_string_end(bytes: &[u8], hashes: usize) -> Option<usize> {
     let count = bytes[hashes..].iter().take_while(|&&byte| byte == b'#').count();
     if bytes.get(hashes + count) != Some(&b'"') {
@@ -156,7 +156,7 @@ fn string_end(bytes: &[u8], start: usize) -> usize {
     bytes.len()
 }
 
-/// The end of a character literal; `None` if the quote begins a lifetime.
+/// The end of a character literal. `None` if the quote begins a lifetime.
 fn char_end(bytes: &[u8], start: usize) -> Option<usize> {
     if bytes.get(start + 1) == Some(&b'\\') {
         return find(bytes, start + 3, b"'").map(|end| end + 1);

@@ -1,18 +1,18 @@
-//! Tests wait for what is to happen, and for no guessed time. They do not judge how long something took.
+//! Tests wait for an event, not for a guessed time. They do not judge how long something took.
 
 use super::paths::words;
 use super::source::{SourceFile, files_under};
 use super::{Violation, assert_none, made_up};
 
-/// The two functions that wait: until something is so, and for an answer, with a limit nothing comes near.
+/// The two functions that wait: for an answer, and until a condition holds. Their limit is generous.
 const WAITING: [&str; 2] = ["within", "eventually"];
-/// What waits for a time, or looks how long something took.
+/// Names that wait for a time, or measure one.
 const OF_TIME: [&str; 6] = ["sleep", "sleep_until", "timeout", "timeout_at", "elapsed", "Instant"];
 
 fn waits(file: &SourceFile) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut offset = 0;
-    // Each piece but the first is what follows a `fn` up to the next.
+    // Each piece but the first begins after a `fn` and ends before the next one.
     for (number, piece) in file.code.split("fn ").enumerate() {
         let name = words(piece).next().map_or("", |(_, word)| word);
         if number == 0 || !WAITING.contains(&name) {
@@ -34,13 +34,13 @@ fn tests_of_stores_wait_for_no_time() {
     assert_none("wait with `within` and `eventually`", &violations);
 }
 
-/// Where tests may look how long something took: what they wait with, and faults, which print it.
+/// Tests that may measure a time: the waiting helpers, and the faults, which print it.
 const MAY_MEASURE: [&str; 2] = ["tests/it/support/", "tests/it/fault/"];
-/// Where tests may rest for a time: what they wait with, owners between two beats, and before a fault at a random moment.
+/// Tests that may sleep: the waiting helpers, owners between two heartbeats, and faults at a random moment.
 const MAY_REST: [&str; 4] =
     ["tests/it/support/", "tests/it/fault/owners.rs", "tests/it/fault/crash.rs", "tests/it/fault/soak.rs"];
 
-/// The same for `tests/it`, where a limit that nothing comes near may stand anywhere.
+/// The rule for `tests/it`, where a generous limit may stand anywhere.
 fn rests(file: &SourceFile) -> Vec<Violation> {
     let is_in = |places: &[&str]| places.iter().any(|place| file.path.starts_with(place));
     let is_wrong = |word: &str| match word {

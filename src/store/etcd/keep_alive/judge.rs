@@ -1,6 +1,6 @@
-//! A lease that held up its stream, looked at on its own. Two ways at once: its renewal alone on a stream, which is
-//! answered when etcd has revoked the lease or found it alive, and the question for its remaining time, which is answered
-//! at once: whoever waits is told that much, and what becomes of the renewal later.
+//! Judges a lease that blocked its stream. It does two things concurrently: it renews the lease on a stream of its own, which
+//! etcd answers when it has revoked the lease or found it alive, and it asks for the lease's remaining time, which etcd answers
+//! at once. The lane gets the first answer, and for an expired lease the answer to the renewal later.
 
 use std::pin::pin;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::store::etcd::nodes::{Effect, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::LeaseId;
 
-/// The renewal may take this long; an expired lease is revoked sooner unless thousands expired with it.
+/// The limit of the renewal. etcd revokes an expired lease sooner, unless thousands expired with it.
 const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
-/// The question comes only after the renewal had this time: a stream that was merely slow answers by then.
+/// The question is sent after this delay. A renewal that was only slow is answered by then.
 const QUESTION_AFTER: Duration = Duration::from_millis(100);
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
-/// Tells the lane what it finds, until that is final.
+/// Sends verdicts to the lane until one is final.
 pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: mpsc::Sender<News>) {
     let tell = |verdict: Verdict| news.send(News::Judged { lease, verdict });
     let mut renewal = pin!(renew(&nodes, channel, lease));
@@ -34,7 +34,7 @@ pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: 
         verdict = question => verdict,
     };
     let is_expired = first == Verdict::Expired;
-    // A lane that is gone has nobody to tell.
+    // An error means that the lane has ended.
     drop(tell(first).await);
     if is_expired {
         drop(tell(renewal.await).await);
@@ -67,7 +67,7 @@ async fn ask(nodes: &Nodes, lease: LeaseId) -> Verdict {
         })
         .await;
     match question {
-        // A lease that is not there has no granted TTL; an expired one may show the same -1 of remaining seconds.
+        // A lease that does not exist has no granted TTL. Its remaining time may be -1, like that of an expired lease.
         Ok(answer) if answer.granted_ttl() == 0 => Verdict::Gone,
         Ok(answer) if answer.ttl() > 0 => Verdict::Alive,
         Ok(_) => Verdict::Expired,

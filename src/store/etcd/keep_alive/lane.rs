@@ -1,9 +1,9 @@
-//! One lane: its streams, what was sent on them and who waits for it.
+//! One lane: its streams, the renewals sent on them, and the callers that wait.
 //!
-//! etcd answers a stream's renewals in order, and a renewal of a lease that has expired but was not yet revoked is
-//! answered only when it is (seconds later; thousands wait so after a network cut). So: if a stream has not answered for
-//! half a second, the lease at its head is set aside and judged on its own (see `judge`), and what stood behind it is
-//! sent again on fresh streams, four times as many as before, so that many such leases are found in few rounds.
+//! etcd answers the renewals of a stream in order. It answers the renewal of a lease that has expired but is not yet revoked
+//! only after the revocation, seconds later. After a network cut thousands of leases may wait like that. So if a stream has not
+//! answered for half a second, the lane sets the lease at its head aside and judges it alone (see `judge`). It sends the leases
+//! behind it again on new streams, four times as many as before, so that it finds many such leases in few rounds.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -16,42 +16,41 @@ use tonic::transport::Channel;
 
 use super::judge::judge;
 use super::news::{News, Verdict};
-use super::{Answer, stream_of};
+use super::{RenewalAnswer, stream_of};
 use crate::store::etcd::failure::words;
 use crate::store::etcd::nodes::{Node, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::{KeepAlive, LeaseId};
 
-/// A stream that has not answered for this long is held up by the lease at its head.
+/// A stream without an answer for this long is blocked by the lease at its head.
 const WATCHDOG: Duration = Duration::from_millis(500);
-/// A lane that got no answer at all for this long gives up what waits: etcd is away, not a lease expired.
+/// Without any answer for this long etcd is away, so the lane gives up all waiting renewals.
 const GIVE_UP: Duration = Duration::from_secs(2);
-/// How often both are looked at.
+/// How often the lane checks both.
 const TICK: Duration = Duration::from_millis(50);
-/// Sent and not answered, on one stream; the rest waits here.
+/// The most renewals on one stream that are sent and not answered.
 const WINDOW: usize = 512;
-/// Streams of a lane at most.
 const MAX_STREAMS: usize = 64;
-/// Without a stream held up for this long, a lane goes back to one stream.
+/// If no stream is blocked for this long, the lane goes back to one stream.
 const CALM: Duration = Duration::from_secs(5);
-/// Leases waiting in a lane at most.
+/// The most leases that wait in a lane.
 const MAX_PENDING: usize = 200_000;
-/// Leases set aside in a lane at most.
+/// The most leases of a lane that are set aside.
 const MAX_ASIDE: usize = 256;
-/// Before a lane opens streams again after one broke; doubled each time up to the last.
+/// The delays before a lane opens streams again after streams broke. The last delay is repeated.
 const RETRY: [Duration; 4] =
     [Duration::ZERO, Duration::from_millis(100), Duration::from_millis(200), Duration::from_millis(400)];
 
-/// Leases to renew and where the answers go.
+/// Leases to renew, with their index in the call.
 pub(super) struct Renewals {
     pub leases: Vec<(usize, LeaseId)>,
-    /// Has room for all answers of its call.
-    pub reply: mpsc::Sender<Answer>,
+    /// Has room for all answers of the call.
+    pub reply: mpsc::Sender<RenewalAnswer>,
 }
 
 struct Waiter {
     index: usize,
-    reply: mpsc::Sender<Answer>,
+    reply: mpsc::Sender<RenewalAnswer>,
 }
 
 struct Stream {
@@ -60,7 +59,7 @@ struct Stream {
     /// In the order sent.
     sent: VecDeque<LeaseId>,
     queue: VecDeque<LeaseId>,
-    /// When the lease at the head came to stand there.
+    /// Since when the first lease in `sent` is first.
     head_since: Instant,
     task: AbortHandle,
 }
@@ -73,9 +72,9 @@ impl Drop for Stream {
 
 #[derive(Default)]
 struct Aside {
-    /// Those who asked before the first verdict.
+    /// The callers before the first verdict.
     waiters: Vec<Waiter>,
-    /// etcd said it has expired: whoever asks is told at once.
+    /// The first verdict was that the lease has expired. Later callers get that answer at once.
     expired: bool,
 }
 
@@ -84,7 +83,7 @@ pub(super) struct Lane {
     pending: HashMap<LeaseId, Vec<Waiter>>,
     aside: HashMap<LeaseId, Aside>,
     streams: Vec<Stream>,
-    /// Leases of broken streams.
+    /// Leases without a stream.
     homeless: Vec<LeaseId>,
     width: usize,
     held_up_at: Instant,
@@ -120,7 +119,7 @@ impl Lane {
         }
     }
 
-    /// Serves until nobody can ask any more.
+    /// Runs until all senders of calls are dropped.
     pub async fn run(mut self, mut calls: mpsc::Receiver<Renewals>) {
         let Some(mut inbox) = self.inbox.take() else { return };
         let mut tick = tokio::time::interval(TICK);
@@ -224,7 +223,7 @@ impl Lane {
         for stream in &mut self.streams {
             while stream.sent.len() < WINDOW {
                 let Some(lease) = stream.queue.pop_front() else { break };
-                // Answered meanwhile, on a stream that was given up.
+                // An earlier stream has answered it.
                 if !self.pending.contains_key(&lease) {
                     continue;
                 }
@@ -283,7 +282,7 @@ impl Lane {
         self.open_after = Instant::now() + wait;
     }
 
-    /// Looks for streams that are held up, and for an etcd that is away.
+    /// Checks for blocked streams, and whether etcd is away.
     fn look_around(&mut self) {
         let now = Instant::now();
         let away = self.nodes.away();
@@ -320,7 +319,7 @@ impl Lane {
         let channel = self.channel.as_ref().map(|(_, channel)| channel.clone());
         match channel {
             Some(channel) if self.aside.len() < MAX_ASIDE => {
-                log::debug!("renewal of lease {lease} holds up its stream: it is set aside");
+                log::debug!("the renewal of lease {lease} blocks its stream and is set aside");
                 self.aside.insert(lease, Aside { waiters, expired: false });
                 tokio::spawn(judge(self.nodes.clone(), channel, lease, self.news.clone()));
             }
@@ -328,7 +327,7 @@ impl Lane {
                 for waiter in waiters {
                     answer(
                         &waiter,
-                        KeepAlive::Unanswered("too many renewals hold up their streams".to_owned()),
+                        KeepAlive::Unanswered("too many renewals block their streams".to_owned()),
                     );
                 }
             }
@@ -380,11 +379,11 @@ fn expired() -> KeepAlive {
 }
 
 fn answer(waiter: &Waiter, answer: KeepAlive) {
-    // There is room; a caller that is gone does not care.
+    // There is room for the answer. An error means that the caller has gone.
     drop(waiter.reply.try_send((waiter.index, answer)));
 }
 
-/// Opens a stream and tells the lane what comes of it.
+/// Opens a stream and sends its answers and its end to the lane.
 async fn read(
     nodes: Nodes,
     channel: Channel,

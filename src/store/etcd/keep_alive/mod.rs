@@ -1,5 +1,5 @@
-//! Renewals: eight lanes, a lease always in the same one by its hash, so that what holds up one lane leaves the others
-//! alone. One stream alone would carry 8,000 renewals a second through a follower, eight carry three times as many.
+//! Renewals: eight lanes. The hash of a lease chooses its lane, so a lease that blocks its lane does not affect the others.
+//! Through a follower one stream carries 8,000 renewals a second, and eight streams three times as many.
 
 mod judge;
 mod lane;
@@ -15,18 +15,18 @@ use crate::store::port::{KeepAlive, LeaseId};
 use lane::{Lane, Renewals};
 
 const LANES: usize = 8;
-/// Calls that wait at a lane.
+/// The most calls that wait at a lane.
 const CALLS_WAITING: usize = 1_024;
-/// Leases a lane is given at once: it serves several callers in turn.
+/// The leases that a lane takes at once, so that it serves several callers in turn.
 const LEASES_AT_ONCE: usize = 1_024;
-/// A lane gives up what it waits for after 2 s without any answer, so no call is meant to last this long; only a very
-/// long list of leases that keeps being answered does.
+/// The limit of a call. Only a very long list of leases that etcd keeps answering takes this long, because a lane gives up after
+/// 2 s without an answer.
 const CALL_LIMIT: Duration = Duration::from_secs(30);
 
-/// An answer with its place in the call.
-type Answer = (usize, KeepAlive);
+/// The index of the lease in the call, and its answer.
+type RenewalAnswer = (usize, KeepAlive);
 
-/// The lanes. Cheap to clone.
+/// Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Lanes(Vec<mpsc::Sender<Renewals>>);
 
@@ -41,13 +41,13 @@ impl Lanes {
         Self((0..LANES).map(lane).collect())
     }
 
-    /// Renews leases; one answer for each in the same order.
+    /// Renews leases. Returns one answer for each, in the same order.
     pub async fn renew(self, leases: Vec<LeaseId>) -> Vec<KeepAlive> {
         let deadline = Instant::now() + CALL_LIMIT;
         let count = leases.len();
         let mut answers = vec![KeepAlive::Unanswered("no answer within the limit".to_owned()); count];
-        // Room for all, so that no lane ever waits for this caller.
-        let (reply, mut replies) = mpsc::channel::<Answer>(count.max(1));
+        // There is room for all answers, so that no lane waits for this caller.
+        let (reply, mut replies) = mpsc::channel::<RenewalAnswer>(count.max(1));
         let mut shares: Vec<Vec<(usize, LeaseId)>> = self.0.iter().map(|_| Vec::new()).collect();
         for (index, lease) in leases.into_iter().enumerate() {
             if let Some(share) = shares.get_mut(lane_of(lease)) {
@@ -57,7 +57,7 @@ impl Lanes {
         let hand_out = async {
             for (lane, share) in self.0.iter().zip(&shares) {
                 for part in share.chunks(LEASES_AT_ONCE) {
-                    // A lane that is gone drops its reply handles: its leases stay unanswered.
+                    // If the lane has ended, its leases stay unanswered.
                     drop(lane.send(Renewals { leases: part.to_vec(), reply: reply.clone() }).await);
                 }
             }
@@ -73,7 +73,7 @@ impl Lanes {
     }
 }
 
-/// etcd's lease ids count up in steps, so their low bits alone would fill the lanes unevenly.
+/// A hash of a lease's id. etcd's ids count up in steps, so their low bits alone would fill the lanes unevenly.
 fn spread(lease: LeaseId) -> usize {
     let mixed = (lease.0 as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     usize::try_from(mixed >> 40).unwrap_or(0)
@@ -83,7 +83,7 @@ fn lane_of(lease: LeaseId) -> usize {
     spread(lease) % LANES
 }
 
-/// Which of several streams of its lane.
+/// The stream of a lease in its lane.
 fn stream_of(lease: LeaseId, streams: usize) -> usize {
     (spread(lease) / LANES) % streams.max(1)
 }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn leases_spread_over_lanes_and_streams() {
-        // As etcd makes them: member and time above, a counter below, mostly even.
+        // As etcd makes them: member and time in the high bits, a counter in the low bits, mostly even.
         for step in [1, 2, 4, 256] {
             let leases = || (0..8_000).map(|n| LeaseId(0x20e5_9a1b_3c4d_0000 + n * step));
             let mut lanes = [0; LANES];

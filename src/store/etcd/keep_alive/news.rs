@@ -1,4 +1,4 @@
-//! What a lane is told by the tasks it starts: those that read its streams, and those that judge a lease.
+//! The messages that a lane gets from its tasks, which read its streams and judge leases.
 
 use crate::store::etcd::wire::LeaseKeepAliveResponse;
 use crate::store::port::LeaseId;
@@ -9,17 +9,17 @@ pub(super) enum News {
     Judged { lease: LeaseId, verdict: Verdict },
 }
 
-/// What is known of a lease that held up its stream.
+/// The state of a lease that blocked its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Its own renewal was answered.
+    /// etcd renewed it to this TTL, seconds.
     Renewed(i64),
-    /// It has time left: it goes back among the others.
+    /// It has time left, so it is renewed with the others again.
     Alive,
     /// Revoked.
     Gone,
-    /// Past its time, not yet revoked. Not the end: a new leader would give it its time again. One more verdict follows.
+    /// Expired but not yet revoked. A new leader would give it its full TTL again. One more verdict follows.
     Expired,
-    /// Nothing is known.
+    /// Its state is unknown.
     NoAnswer(String),
 }

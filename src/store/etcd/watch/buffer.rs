@@ -1,29 +1,29 @@
-//! Between the task that reads etcd's stream and the consumer: bounded, and neither waits for the other to go on.
+//! The bounded buffer between the task that reads etcd's stream and the consumer. The task never waits for the consumer.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::store::port::{Event, Revision, WatchBatch, WatchError};
 
-/// Events handed over at once, at least a whole revision.
+/// Events of one batch. A batch has at least one whole revision.
 const BATCH_EVENTS: usize = 10_000;
-/// What waits for the consumer; beyond it the watch ends and the consumer lists again, which costs less than what waits.
+/// The limits of the buffer. Beyond them the watch ends and the consumer lists again, which costs less than the waiting events.
 const BUFFER_EVENTS: usize = 500_000;
 const BUFFER_BYTES: usize = 256 << 20;
-/// A rough size of an event beside its key and value.
+/// About the size of an event without its key and value.
 const EVENT_BYTES: usize = 128;
 
-/// Between the reader and the consumer.
 #[derive(Default)]
 pub(in crate::store::etcd) struct Buffer {
-    state: Mutex<State>,
+    state: Mutex<BufferState>,
     filled: Notify,
 }
 
 #[derive(Default)]
-struct State {
+struct BufferState {
     /// Whole revisions only.
     events: VecDeque<Event>,
     bytes: usize,
@@ -38,12 +38,8 @@ pub(super) enum Pushed {
 }
 
 impl Buffer {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     pub(super) fn push(&self, events: Vec<Event>) -> Pushed {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.nobody_listens {
             return Pushed::NobodyListens;
         }
@@ -60,9 +56,9 @@ impl Buffer {
         Pushed::Taken
     }
 
-    /// Ends it; only the first word counts. A consumer that has to list again gets nothing of what waits.
+    /// Ends the watch. Only the first reason counts. If the consumer has to list again, the waiting events are dropped.
     pub fn end(&self, why: WatchError) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.ended.is_none() {
             if matches!(why, WatchError::Compacted | WatchError::SetBack(_)) {
                 state.events = VecDeque::new();
@@ -76,17 +72,17 @@ impl Buffer {
 
     /// The consumer is gone.
     pub fn abandon(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.nobody_listens = true;
         state.events = VecDeque::new();
         state.bytes = 0;
     }
 
-    /// All that is ready, up to a bound, or the end.
+    /// The next batch, or the reason of the end.
     pub async fn next(&self) -> Result<WatchBatch, WatchError> {
         loop {
             {
-                let mut state = self.lock();
+                let mut state = self.state.lock();
                 if let Some(batch) = state.take() {
                     return Ok(batch);
                 }
@@ -99,7 +95,7 @@ impl Buffer {
     }
 }
 
-impl State {
+impl BufferState {
     fn take(&mut self) -> Option<WatchBatch> {
         let mut count = self.events.len().min(BATCH_EVENTS);
         let revision = self.events.get(count.checked_sub(1)?).map(revision)?;
@@ -109,7 +105,7 @@ impl State {
         let events: Vec<Event> = self.events.drain(..count).collect();
         self.bytes = self.bytes.saturating_sub(events.iter().map(size).sum());
         if self.events.is_empty() {
-            // Gives back what a burst had taken.
+            // Frees the memory of a burst.
             self.events.shrink_to(BATCH_EVENTS);
         }
         Some(WatchBatch { revision, events })
@@ -131,7 +127,7 @@ fn size(event: &Event) -> usize {
         }
 }
 
-/// The reader's end of the buffer. Dropped with the runtime, it tells the consumer so.
+/// The reader's end of the buffer. If it is dropped with the runtime, it tells the consumer that the store is closed.
 pub(in crate::store::etcd) struct Writer(pub Arc<Buffer>);
 
 impl Drop for Writer {
@@ -151,7 +147,7 @@ mod tests {
 
     #[test]
     fn batches_end_with_a_whole_revision() {
-        let mut state = State::default();
+        let mut state = BufferState::default();
         for revision in 1..=3 {
             state.events.extend(deletions(revision, 6_000));
         }

@@ -1,5 +1,5 @@
-//! One watch: a task reads etcd's stream as fast as it comes, a bounded buffer holds what the consumer has not taken. It
-//! does not reconnect: the consumer knows the last revision it took and watches again.
+//! One watch: a task reads etcd's stream as fast as it can, and a bounded buffer holds the events until the consumer takes them.
+//! The task does not reconnect. The consumer knows the last revision it took and watches again.
 
 mod assembler;
 mod buffer;
@@ -24,9 +24,9 @@ use crate::store::port::{Revision, StoreError, WatchError};
 
 /// etcd must confirm a watch within this time.
 const OPEN_LIMIT: Duration = Duration::from_secs(5);
-/// After this much silence etcd is asked for a sign of life…
+/// After this much silence the task asks etcd for its progress.
 const QUIET: Duration = Duration::from_secs(2);
-/// …and after this much more the watch is given up.
+/// If etcd does not answer that within this time, the watch ends.
 const SILENT: Duration = Duration::from_secs(3);
 
 /// Reads the stream until it ends, the buffer overflows or nobody listens.
@@ -39,7 +39,7 @@ pub(super) async fn read(
 ) {
     let (why, suspect) = match follow(&nodes, &skipped, &prefix, from, &writer.0).await {
         Ok(()) => (WatchError::Lost("nobody listens".to_owned()), None),
-        Err(Ended { error, suspect }) => (error, suspect),
+        Err(WatchEnd { error, suspect }) => (error, suspect),
     };
     if let (WatchError::Lost(why), Some(node)) = (&why, suspect) {
         nodes.suspect(&node, why);
@@ -47,7 +47,7 @@ pub(super) async fn read(
     writer.0.end(why);
 }
 
-struct Ended {
+struct WatchEnd {
     error: WatchError,
     /// The node to look after.
     suspect: Option<Arc<Node>>,
@@ -59,17 +59,17 @@ async fn follow(
     prefix: &str,
     from: Revision,
     buffer: &Buffer,
-) -> Result<(), Ended> {
-    let plain = |error: WatchError| Ended { error, suspect: None };
+) -> Result<(), WatchEnd> {
+    let plain = |error: WatchError| WatchEnd { error, suspect: None };
     let node = nodes.for_streams();
     let (connector, endpoint) = (node.connector(), node.connector().endpoint());
-    let lost = |why: String| Ended {
+    let lost = |why: String| WatchEnd {
         error: WatchError::Lost(format!("watch at etcd {endpoint}: {why}")),
         suspect: Some(Arc::clone(&node)),
     };
     let deadline = Instant::now() + OPEN_LIMIT;
     let token = nodes.stream_token().await.map_err(|error| plain(WatchError::Lost(error.to_string())))?;
-    // A connection of its own: what is behind a large listing or a dead connection would come late.
+    // A connection of its own, so that the events do not wait behind a large listing or on a dead connection.
     let channel = connector.channel().map_err(|error| plain(WatchError::Lost(error.0)))?;
     let (requests, queue) = mpsc::channel(4);
     let create = WatchCreateRequest {
@@ -95,7 +95,7 @@ async fn follow(
         let answer = match timeout(QUIET, stream.message()).await {
             Ok(answer) => answer,
             Err(_) => {
-                // Full means that the last one was not even sent.
+                // If the queue is full, the last request is not sent yet, so another one is not needed.
                 let progress = WatchRequestUnion::Progress(WatchProgressRequest {});
                 drop(requests.try_send(WatchRequest { request: Some(progress) }));
                 match timeout(SILENT, stream.message()).await {
@@ -116,21 +116,21 @@ async fn follow(
             return Err(plain(WatchError::Compacted));
         }
         if answer.canceled {
-            // An outdated token is told as a missing permission.
+            // For an outdated token etcd reports a missing permission.
             nodes.forget_stream_token();
             let mut why = format!("watch at etcd {endpoint}: {}", answer.cancel_reason);
             if answer.cancel_reason.contains("permission denied") {
-                why.push_str(&format!("; it needs to read every key that begins with {prefix:?}"));
+                why.push_str(&format!("; the watch needs to read every key that begins with {prefix:?}"));
             }
             return Err(plain(WatchError::Lost(why)));
         }
         let revision = answer.header.map_or(0, |header| header.revision);
-        // From a revision that was never seen it may be watched as well: that one is to come.
+        // A watch may also start at a revision that this process has not seen yet, because it is still to come.
         if answer.created && revision < from - 1 && nodes.seen() >= from - 1 {
             ensure_reached(nodes, from - 1).await.map_err(plain)?;
         }
         nodes.saw(revision);
-        // A sign of life; it must not pass for the last fragment of something.
+        // A progress notice. It must not count as the last fragment of a revision.
         if answer.events.is_empty() {
             continue;
         }
@@ -143,8 +143,8 @@ async fn follow(
     }
 }
 
-/// The node says that it has not come to what was seen before. It may lag behind the others; if all of them together have
-/// not come there either, they were set back.
+/// Called when a node's revision is below a revision seen before. The node may lag behind the others. If the linearizable
+/// revision is below it too, the store was set back.
 async fn ensure_reached(nodes: &Nodes, seen: Revision) -> Result<(), WatchError> {
     let lost = |error: StoreError| WatchError::Lost(error.to_string());
     let revision = nodes.revision(nodes.call_limit()).await.map_err(lost)?;

@@ -1,4 +1,4 @@
-//! Who depends on whom: on itself, on what is not there yet, on another tenant.
+//! Dependencies: on the consumer itself, on a service that does not exist yet, and on another tenant.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::store::{Backing as _, OwnEtcd};
 use crate::support::ws::Frame;
 
-/// Waits until the partners of a service are these.
+/// Waits until a service has exactly these consumers or providers.
 #[track_caller]
 fn partners(caller: &Caller, id: &str, side: &str, query: &str, expected: &[&str]) {
     let mut expected: Vec<&str> = expected.to_vec();
@@ -27,7 +27,7 @@ fn started() -> (Daemon, Caller) {
     (daemon, caller)
 }
 
-/// 251: who found itself depends on itself, unless that is not wanted.
+/// 251: a service that finds itself depends on itself. A request can leave this out.
 #[test]
 fn a_service_can_depend_on_itself() {
     let (_daemon, caller) = started();
@@ -43,7 +43,7 @@ fn a_service_can_depend_on_itself() {
     partners(&caller, &own, "consumers", "?noSelf=1", &[]);
 }
 
-/// 252: a find of what does not exist makes no dependency; the next find, once it exists, does.
+/// 252: a find of an unknown service makes no dependency. The next find makes it, when the service exists.
 #[test]
 fn a_find_of_nothing_makes_no_dependency() {
     let (_daemon, caller) = started();
@@ -52,7 +52,7 @@ fn a_find_of_nothing_makes_no_dependency() {
     let as_consumer = caller.consumer(&consumer);
     assert_eq!(code(&as_consumer.get("/instances?appId=default&serviceName=p")), "400012");
     let provider = caller.service(json!({"serviceName": "p"}));
-    // A later find's dependency is there, the failed one's is not.
+    // The dependency of the later find is recorded, and that of the failed one is not.
     as_consumer.find("appId=default&serviceName=m");
     partners(&caller, &consumer, "providers", "", &[&marker]);
     partners(&caller, &provider, "consumers", "", &[]);
@@ -61,7 +61,7 @@ fn a_find_of_nothing_makes_no_dependency() {
     partners(&caller, &provider, "consumers", "", &[&consumer]);
 }
 
-/// 254: providers of other tenants are shown unless that is not wanted; those of other domains only if that is configured.
+/// 254: providers of other tenants are shown unless the request leaves them out. Those of other domains are shown only if that is configured.
 #[test]
 fn other_tenants_can_be_left_out() {
     let daemon = daemon(Settings::default().yaml("registry.dependency.crossDomain", json!(true)));
@@ -85,13 +85,13 @@ fn other_tenants_can_be_left_out() {
     partners(&caller.with("X-Domain-Name", "far"), &far, "consumers", "", &[&consumer]);
 }
 
-/// A daemon on each store, with the store's process behind it.
+/// A daemon on each store, with its etcd if it has one.
 fn on_each_store() -> [(Daemon, Option<OwnEtcd>); 2] {
     let etcd = OwnEtcd::start();
     [(daemon(Settings::default()), None), (daemon(etcd.chosen_in(Settings::default())), Some(etcd))]
 }
 
-/// Key of a service in version 1.0.0; an empty alias is none.
+/// The key of a service with version 1.0.0. An empty alias means none.
 fn key(name: &str, alias: &str) -> Value {
     json!({"appId": "default", "serviceName": name, "alias": alias, "version": "1.0.0"})
 }
@@ -103,7 +103,7 @@ fn depend(caller: &Caller, method: &str, consumer: &Value, providers: &[Value]) 
     assert_eq!(code(&response), "200", "{method} {body}: {}", response.text());
 }
 
-/// A provider is meant by its name, else by its alias, whoever asks and however; all versions that have it.
+/// A rule means all versions of the service with the name, and if there is none, of the one with the alias. This holds for each route.
 #[test]
 fn a_provider_is_named_by_name_or_by_alias() {
     for (daemon, _etcd) in on_each_store() {
@@ -123,7 +123,7 @@ fn a_provider_is_named_by_name_or_by_alias() {
                 ("nobody", "al", &[aliased1, aliased2]),
                 ("nobody", "unknown", &[]),
                 ("nobody", "", &[]),
-                // An alias is no name.
+                // An alias does not count as a name.
                 ("al", "", &[]),
             ] {
                 let consumer = format!("c-{method}-{name}-{alias}-x");
@@ -138,7 +138,7 @@ fn a_provider_is_named_by_name_or_by_alias() {
                 }
             }
         }
-        // A find records the name of what it found: all its versions.
+        // A find records the name of the service, and so all its versions.
         for sought in ["p", "al"] {
             let id = version(&format!("c-find-{sought}"), "1.0.0", "");
             caller.consumer(&id).find(&format!("appId=default&serviceName={sought}"));
@@ -147,7 +147,7 @@ fn a_provider_is_named_by_name_or_by_alias() {
     }
 }
 
-/// The rule is the named version's, whichever name it was found by.
+/// A rule belongs to the named version of the consumer, whether the name or the alias was used.
 #[test]
 fn a_consumer_is_named_by_name_or_by_alias() {
     for (daemon, _etcd) in on_each_store() {
@@ -179,19 +179,19 @@ fn a_consumer_is_named_by_name_or_by_alias() {
     }
 }
 
-/// Who depends on a provider by its alias is told of it, and protects it; a service of the name takes the alias's place.
+/// A consumer that depends on a provider by its alias gets its events and protects it. A service with the alias as its name takes its place.
 #[test]
 fn an_alias_counts_for_watchers_and_deletions_until_the_name_exists() {
     for (daemon, _etcd) in on_each_store() {
         let caller = Caller::of(&daemon);
         let consumer = caller.service(json!({"serviceName": "c", "version": "1.0.0"}));
-        // It is not there yet: an addition keeps the rule, a replacement drops it.
+        // The provider does not exist yet. An addition keeps the rule, and a replacement drops it.
         depend(&caller, "POST", &key("c", ""), &[key("nobody", "al")]);
         let provider = caller.service(json!({"serviceName": "p", "version": "1.0.0", "alias": "al"}));
         partners(&caller, &consumer, "providers", "", &[&provider]);
         partners(&caller, &provider, "consumers", "", &[&consumer]);
         let mut watcher = caller.socket(&format!("/microservices/{consumer}/watcher")).unwrap();
-        // The session is there once its ping is answered.
+        // The session is subscribed when its ping is answered.
         watcher.ping(b"x").unwrap();
         assert!(matches!(watcher.next_frame(GENEROUS).unwrap(), Frame::Pong(_)));
         let instance = caller.instance(&provider, json!({"hostName": "h"}));

@@ -1,4 +1,4 @@
-//! What a watcher sees of a lease that ran out.
+//! The events of a watcher when a lease ends.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::watches::{event, watching};
 use super::{Caller, code, daemon};
 use crate::support::daemon::Settings;
 
-/// 225: an instance whose lease ran out is pushed as deleted, with its last document, and is gone for every caller.
+/// 225: an instance whose lease has ended is pushed as deleted, with its last document, and is gone for every client.
 #[test]
 fn an_expired_instance_is_pushed_as_deleted() {
     let daemon = daemon(Settings::default().environment("INSTANCE_TTL", "3"));

@@ -15,8 +15,8 @@ fn key(app: &str, name: &str) -> Value {
     json!({"appId": app, "serviceName": name})
 }
 
-/// 178, 213: a consumer looks in its own environment, whatever is asked for; nobody in the one that is asked for, also in
-/// a batch.
+/// 178, 213: a consumer finds instances of its own environment, whatever the request names. Without a consumer the named environment counts.
+/// The same holds in a batch.
 #[test]
 fn the_consumers_environment_counts() {
     let daemon = daemon(Settings::default());
@@ -47,7 +47,7 @@ fn the_consumers_environment_counts() {
     assert_eq!(ids(&found["updated"][0]["instances"], "instanceId"), [testing], "{found}");
 }
 
-/// 211, 212: in a batch a service of another app is there, without its instances.
+/// 211, 212: a batch lists a service of another app without its instances.
 #[test]
 fn a_batch_hides_instances_of_other_apps() {
     let daemon = daemon(Settings::default());
@@ -73,7 +73,8 @@ fn a_batch_hides_instances_of_other_apps() {
     }
 }
 
-/// 216, 217: each element of a batch has its revision; the same one sent back says that nothing changed, another does not.
+/// 216, 217: each element of a batch has a revision. If the client sends it back, the element is not modified. Any other revision gets the
+/// instances.
 #[test]
 fn each_element_of_a_batch_has_its_revision() {
     let daemon = daemon(Settings::default());
@@ -108,8 +109,8 @@ fn each_element_of_a_batch_has_its_revision() {
     assert_ne!(rev(&changed, "instances"), instances);
 }
 
-/// 218: a shared service is found in a batch of its own tenant; a caller of another domain has its own tenant as target,
-/// so it is found in no part.
+/// 218: a batch of the same tenant finds a shared service. A caller of another domain names its own tenant as the target, so no part of the
+/// answer has the service.
 #[test]
 fn a_batch_of_another_domain_does_not_reach_shared_services() {
     let settings = Settings::default().yaml("registry.service.globalVisible", json!("Shared"));

@@ -1,4 +1,4 @@
-//! Instances: health checks, added properties, who may get one, which one.
+//! Instances: health checks, added properties, and who may read which instance.
 
 use std::fs;
 
@@ -14,7 +14,7 @@ fn stored(caller: &Caller, service: &str, instance: &str) -> Value {
     response.json()["instance"].clone()
 }
 
-/// 131, 137: a push check has at least the configured times and interval, a pull check always the default ones.
+/// 131, 137: a push check has at least the configured times and interval. A pull check always has the default ones.
 #[test]
 fn health_checks_are_raised_to_the_minimum() {
     let daemon = daemon(Settings::default());
@@ -35,8 +35,7 @@ fn health_checks_are_raised_to_the_minimum() {
     check("pull", 1, 0, (30, 3));
 }
 
-/// 150: an instance that was registered before the properties were configured gets them with its next heartbeat, and
-/// only the missing ones are added.
+/// 150: an instance from before a configuration of properties gets the missing ones with its next heartbeat.
 #[test]
 fn a_heartbeat_adds_configured_properties() {
     let mut daemon = daemon(Settings::default());
@@ -49,7 +48,7 @@ fn a_heartbeat_adds_configured_properties() {
     assert_eq!(stored(&caller, &service, &id)["properties"], json!({"a": "b"}));
     let beat = caller.send("PUT", &format!("/microservices/{service}/instances/{id}/heartbeat"), None);
     assert_eq!((beat.status, beat.body.len()), (200, 0));
-    // The beat is answered before they are written.
+    // The heartbeat is answered before they are written.
     eventually(GENEROUS, || stored(&caller, &service, &id)["properties"] == json!({"a": "b", "zone": "z1"}));
 }
 
@@ -67,11 +66,11 @@ fn one_instance_for_whom_it_may_concern() {
     for caller in [caller.clone(), caller.consumer(&consumer), caller.consumer("")] {
         assert_eq!(caller.get(&at).json()["instance"]["instanceId"], id);
     }
-    // 198: what is not there.
+    // 198: unknown ids.
     let unknown = caller.get(&format!("/microservices/{service}/instances/none"));
     assert_eq!((unknown.status, code(&unknown).as_str()), (400, "400017"));
     assert_eq!(code(&caller.get("/microservices/none/instances/none")), "400012");
-    // 199: what cannot be there.
+    // 199: invalid ids.
     for bad in ["%20", "a@b", &"x".repeat(65)] {
         assert_eq!(
             code(&caller.get(&format!("/microservices/{service}/instances/{bad}"))),
@@ -92,7 +91,7 @@ fn one_instance_for_whom_it_may_concern() {
     assert_eq!(code(&caller.get(&format!("{at}?tags=blue,red"))), "400017");
 }
 
-/// 203: the beginning of an id is no id.
+/// 203: the beginning of an id does not find the instance.
 #[test]
 fn an_id_is_compared_as_a_whole() {
     let daemon = daemon(Settings::default());

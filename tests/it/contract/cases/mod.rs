@@ -1,7 +1,7 @@
 //! The conformance cases that no recorded exchange shows, over HTTP and websockets.
 //!
-//! `tests/golden/cases.txt` lists every case and where it is shown; a test here says in its comment which it shows.
-//! Several share a daemon where they do not disturb each other.
+//! `tests/golden/cases.txt` lists every case and the place of its test. The comment of a test names its cases. Cases that do not disturb
+//! each other share a daemon.
 
 mod dependencies;
 mod expiry;
@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::{Client, Request, Response};
+pub(super) use crate::support::registry::code;
 use crate::support::ws::{WebSocket, WsError};
 
 /// Starts a daemon on the embedded store.
@@ -26,7 +27,7 @@ fn daemon(settings: Settings) -> Daemon {
     Daemon::start(settings).unwrap()
 }
 
-/// A caller of the registry: below one path, with headers of its own.
+/// A client that sends each request below one path and with its own headers.
 #[derive(Clone, Debug)]
 pub(super) struct Caller {
     client: Client,
@@ -104,7 +105,7 @@ impl Caller {
         text(&response, "instanceId")
     }
 
-    /// The ids of the instances a find by name shows, sorted; an answer other than 200 fails the test.
+    /// The ids of the instances that a find by name shows, sorted. An answer other than 200 fails the test.
     #[track_caller]
     pub(super) fn find(&self, query: &str) -> Vec<String> {
         let response = self.get(&format!("/instances?{query}"));
@@ -118,21 +119,14 @@ impl Caller {
     }
 }
 
-/// What became of a request: the error code of its body, else its status.
-#[track_caller]
-pub(super) fn code(response: &Response) -> String {
-    let body = serde_json::from_slice::<Value>(&response.body).unwrap_or_default();
-    body["errorCode"].as_str().map_or_else(|| response.status.to_string(), str::to_owned)
-}
-
-/// A text member of a 200.
+/// A text member of an answer, which must be 200.
 #[track_caller]
 pub(super) fn text(response: &Response, member: &str) -> String {
     assert_eq!(response.status, 200, "{}", response.text());
     response.json()[member].as_str().unwrap().to_owned()
 }
 
-/// The member `id` of each of a list, sorted; no list is an empty one.
+/// The member `id` of each element of a list, sorted. A missing list counts as empty.
 #[track_caller]
 pub(super) fn ids(list: &Value, id: &str) -> Vec<String> {
     let list = list.as_array().map(Vec::as_slice).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Nodes beside each other, and a node in its next release.
+//! Several nodes on one etcd, and a node with its next version.
 
 use std::fs;
 
@@ -26,8 +26,8 @@ fn health_needs_the_own_service() {
     assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
 }
 
-/// 17: reads go on without the store; health says so once it has been away for some 50 s, so that clients look for a node
-/// that can write, and is well again when the store is.
+/// 17: reads succeed without the store. After an outage of about 50 s `/health` reports it, so that clients look for a node that can write.
+/// When the store is back, `/health` is good again.
 #[test]
 fn health_says_when_the_store_has_been_away_for_long() {
     let mut etcd = Etcd::start();
@@ -49,7 +49,7 @@ fn health_says_when_the_store_has_been_away_for_long() {
     assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
 }
 
-/// 303: any node takes the heartbeats of an instance that another one registered: the lease is renewed.
+/// 303: a heartbeat through any node renews the lease of an instance that was registered at another node.
 #[test]
 fn another_node_takes_heartbeats() {
     let etcd = Etcd::start();
@@ -63,21 +63,21 @@ fn another_node_takes_heartbeats() {
         let response = caller.get(&format!("/microservices/{service}/instances?noCache=1"));
         ids(&response.json()["instances"], "instanceId")
     };
-    // Whoever is not beaten goes: then the beaten one has outlived its first lease.
+    // When the instance without heartbeats is gone, the one with heartbeats has outlived its first lease.
     let mut all = [beaten.clone(), silent.clone()];
     all.sort();
     assert_eq!(list(&b), all);
     eventually(GENEROUS, || {
         let beat = b.send("PUT", &format!("/microservices/{service}/instances/{beaten}/heartbeat"), None);
         assert_eq!((beat.status, beat.text().as_str()), (200, ""));
-        // Each node lets an expiry pass at its own time.
+        // The nodes show an expiry at different times.
         !list(&a).contains(&silent) && !list(&b).contains(&silent)
     });
     assert_eq!(list(&a), [beaten.as_str()]);
     assert_eq!(list(&b), [beaten]);
 }
 
-/// 304: of a deleted service nothing is left, contents that nobody else refers to included.
+/// 304: nothing is left of a deleted service, also no schema content that only this service refers to.
 #[test]
 fn a_deleted_service_leaves_nothing() {
     let etcd = Etcd::start();
@@ -113,7 +113,7 @@ fn a_deleted_service_leaves_nothing() {
         );
     }
     assert_eq!(code(&caller.delete(&at("?force=true"))), "200");
-    // The end of its dependencies is a request in the queue, until a node has applied it.
+    // The end of its dependencies is in the queue until a node has applied it.
     eventually(GENEROUS, || {
         let left = keys();
         if left.is_empty() { Ok(()) } else { Err(format!("left: {left:?}")) }
@@ -122,8 +122,7 @@ fn a_deleted_service_leaves_nothing() {
     assert_eq!(content.trim(), "");
 }
 
-/// 306: after its version has changed a node registers itself under the new one: a new version of the same service, and
-/// one instance.
+/// 306: a node with a new version registers a new version of its service, and one instance of it.
 #[test]
 fn a_new_version_registers_itself() {
     let mut daemon = daemon(Settings::default());
@@ -142,7 +141,7 @@ fn a_new_version_registers_itself() {
     assert_eq!(caller.get("/version").json()["version"], "2.3.0");
 }
 
-/// 307: a node that stops says goodbye: its peers list it no longer, its service stays.
+/// 307: a node that stops unregisters itself. Its peers do not list it any more, and its service stays.
 #[test]
 fn a_stopped_node_is_listed_no_longer() {
     let etcd = Etcd::start();
@@ -161,7 +160,7 @@ fn a_stopped_node_is_listed_no_longer() {
     eventually(GENEROUS, || listed(&gone) && listed(&here));
     let id = ids(&caller.get("/health").json()["instances"], "serviceId").remove(0);
     assert!(leaving.terminate(GENEROUS).unwrap().success());
-    // It unregistered itself before it ended: a read of what the store holds now shows it.
+    // The node has unregistered itself before it ended, so a read with `noCache` does not show it.
     let members = caller.get("/health?noCache=1").json()["instances"].clone();
     assert_eq!(members.as_array().unwrap().len(), 1, "{members}");
     assert!(listed(&here) && !listed(&gone));
@@ -178,7 +177,7 @@ fn a_node_outlives_the_shortest_leases() {
     assert_eq!(own.len(), 1);
     let service = caller.service(json!({"serviceName": "s"}));
     for _ in 0..2 {
-        // An instance that nobody beats for, registered after the node, is gone: so is every lease that was not renewed.
+        // An instance without heartbeats, registered after the node, is gone. So every lease that was not renewed has ended.
         caller.instance(&service, json!({"hostName": "h"}));
         eventually(GENEROUS, || {
             assert_eq!(members(), own);

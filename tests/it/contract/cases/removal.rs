@@ -1,4 +1,4 @@
-//! What protects a service from being deleted, and what force does.
+//! What protects a service from deletion, and the effect of `force`.
 
 use serde_json::{Value, json};
 
@@ -6,8 +6,8 @@ use super::{Caller, code, daemon};
 use crate::support::daemon::Settings;
 use crate::support::eventually::{GENEROUS, eventually};
 
-/// 86, 87, 94: instances protect their service; with force, in each spelling, they go with it. Of many services those
-/// that may go do.
+/// 86, 87, 94: instances protect their service. With `force`, in each spelling, they are deleted with it. A request for many services deletes
+/// those that are not protected.
 #[test]
 fn instances_protect_their_service() {
     let daemon = daemon(Settings::default());
@@ -49,7 +49,7 @@ fn instances_protect_their_service() {
     );
 }
 
-/// 90: a service that depends on itself only can be deleted.
+/// 90: a service that depends only on itself can be deleted.
 #[test]
 fn a_service_does_not_protect_itself() {
     let daemon = daemon(Settings::default());

@@ -1,4 +1,4 @@
-//! Schemas: existence, quota, deletion, and what they leave in the store.
+//! Schemas: existence, quota, deletion, and their keys in the store.
 
 use serde_json::json;
 
@@ -7,7 +7,7 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::store::on_etcd;
 
-/// 113 to 116: a schema exists if it has a content; its summary comes in a header, also an empty one.
+/// 113 to 116: a schema exists if it has a content. The answer has its summary in a header, also an empty one.
 #[test]
 fn a_schema_with_content_exists() {
     let daemon = daemon(Settings::default());
@@ -37,7 +37,7 @@ fn a_schema_with_content_exists() {
     }
 }
 
-/// 262: at the limit a new id is refused, one that is there can be replaced.
+/// 262: at the limit a new id is refused, and an existing schema can be replaced.
 #[test]
 fn schemas_have_a_quota() {
     let daemon = daemon(Settings::default());
@@ -64,7 +64,7 @@ fn schemas_have_a_quota() {
     assert_eq!(code(&get("s100")), "400016");
 }
 
-/// 276, 277: a deleted schema has no content; its id stays in the service's list. What is not there cannot be deleted.
+/// 276, 277: a deleted schema has no content, and its id stays in the list of the service. A schema that does not exist cannot be deleted.
 #[test]
 fn a_deleted_schema_stays_listed() {
     let daemon = daemon(Settings::default());
@@ -82,7 +82,7 @@ fn a_deleted_schema_stays_listed() {
     assert_eq!(code(&caller.delete("/microservices/none/schemas/s")), "400012");
 }
 
-/// 281: where schemas may not be written, no route writes them; reading and deleting go on.
+/// 281: when schemas must not be written, no route writes them. They can still be read and deleted.
 #[test]
 fn disabled_schemas_are_written_by_no_route() {
     let daemon = daemon(Settings::default().yaml("registry.schema.disable", json!(true)));
@@ -106,8 +106,8 @@ fn keys(etcd: &Etcd, prefix: &str) -> Vec<String> {
     listed.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
 }
 
-/// 278, 279: contents in the layout of older servers are shown and can be replaced and deleted; beside a new one they do
-/// not count, and are deleted with it.
+/// 278, 279: contents in the layout of older servers are shown, and can be replaced and deleted. If there is a new content as well, the old
+/// one is ignored, and deleted with it.
 #[test]
 fn contents_of_older_servers_are_read() {
     let etcd = Etcd::start();
@@ -132,10 +132,10 @@ fn contents_of_older_servers_are_read() {
     let exists = format!("/existence?type=schema&serviceId={id}&schemaId=old&noCache=1");
     assert_eq!(code(&caller.get(&exists)), "200");
 
-    // Replaced.
+    // The content is replaced.
     assert_eq!(code(&caller.put(&at("old"), &json!({"schema": "new text", "summary": "newsum"}))), "200");
     assert_eq!(content("old").json(), json!({"schema": "new text"}));
-    // In both layouts from the start: the new one wins.
+    // A content in both layouts: the new one counts.
     assert_eq!(code(&caller.put(&at("both"), &json!({"schema": "new"}))), "200");
     etcd.ctl(&["put", &tree("schemas", "both"), "old"]);
     assert_eq!(content("both").json(), json!({"schema": "new"}));
@@ -147,14 +147,14 @@ fn contents_of_older_servers_are_read() {
             assert_eq!(keys(&etcd, &tree(gone, schema)), [""; 0], "{schema}");
         }
     }
-    // Only in the old layout.
+    // A content only in the old layout.
     etcd.ctl(&["put", &tree("schemas", "old"), "old text"]);
     assert_eq!(content("old").json(), json!({"schema": "old text"}));
     assert_eq!(code(&caller.delete(&at("old"))), "200");
     assert_eq!(code(&content("old")), "400016");
 }
 
-/// 280: a text is stored once, however many services have it.
+/// 280: a text is stored once, however many services use it.
 #[test]
 fn equal_contents_are_stored_once() {
     let etcd = Etcd::start();

@@ -1,4 +1,4 @@
-//! Services: keys, aliases, versions, what comes with them, how many, when changed.
+//! Services: keys, aliases, versions, quotas, times of change, and objects registered with a service.
 
 use serde_json::json;
 
@@ -6,7 +6,7 @@ use super::{Caller, code, daemon, ids};
 use crate::support::daemon::Settings;
 use crate::support::eventually::{GENEROUS, eventually};
 
-/// 37, 39, 41, 42: an alias is a second name of the service: it gives the id of its owner, to nobody else's id.
+/// 37, 39, 41, 42: an alias is a second name of a service. A registration with it gets the id of the alias' owner, but not with another id.
 #[test]
 fn an_alias_is_a_key() {
     let daemon = daemon(Settings::default());
@@ -14,17 +14,17 @@ fn an_alias_is_a_key() {
     let id = caller.service(json!({"serviceName": "one", "alias": "al"}));
     let register = |service| caller.post("/microservices", &json!({ "service": service }));
 
-    // 37: the alias' owner answers to another name; nothing is created.
+    // 37: another name with this alias gets the owner's id, and nothing is created.
     assert_eq!(caller.service(json!({"serviceName": "two", "alias": "al"})), id);
     let two = "/existence?type=microservice&appId=default&serviceName=two&version=0.0.1&noCache=1";
     assert_eq!(code(&caller.get(two)), "400012");
-    // 39: with its own id as well.
+    // 39: also with the owner's id.
     assert_eq!(caller.service(json!({"serviceName": "two", "alias": "al", "serviceId": id})), id);
-    // 41: not with another id.
+    // 41: but not with another id.
     let other = register(json!({"serviceName": "two", "alias": "al", "serviceId": "other"}));
     assert_eq!(code(&other), "400010");
     assert_eq!(code(&register(json!({"serviceName": "one", "alias": "al", "serviceId": "other"}))), "400010");
-    // 42: an id in use is nobody else's.
+    // 42: no other service gets an id in use.
     let taken = register(json!({"serviceName": "three", "alias": "three", "serviceId": id}));
     assert_eq!(code(&taken), "400010");
     // The alias of another version, app or environment is free.
@@ -37,7 +37,7 @@ fn an_alias_is_a_key() {
     }
 }
 
-/// 50, 51: what comes with a service and is invalid is told, and the service exists; rules are ignored.
+/// 50, 51: invalid objects registered with a service are reported, and the service is created. Rules are ignored.
 #[test]
 fn a_service_exists_whatever_comes_with_it() {
     let daemon = daemon(Settings::default());
@@ -55,7 +55,7 @@ fn a_service_exists_whatever_comes_with_it() {
     assert_eq!(code(&caller.post("/microservices", &rules)), "200");
     let null = json!({"service": {"serviceName": "c"}, "instances": [null]});
     assert_eq!(code(&caller.post("/microservices", &null)), "400001");
-    // All instances are registered, not one of them.
+    // All instances are registered.
     let three = json!({"service": {"serviceName": "d"}, "instances": [
         {"hostName": "h1"}, {"hostName": "h2"}, {"hostName": "h3"},
     ]});
@@ -86,8 +86,8 @@ fn versions_and_paths_have_a_form() {
     }
 }
 
-/// 76, 156, 283: what counts against a quota, seen by what is refused: nothing at first (the registry's own service and
-/// instance do not count), then one; the schemas of a service that does not exist are an error.
+/// 76, 156, 283: the registry's own service and instance do not count against a quota, and other ones do. A request for the schemas of an
+/// unknown service is an error.
 #[test]
 fn what_is_there_counts_once() {
     let limit = |what: &str| format!("quota.cap.{what}.limit");
@@ -115,7 +115,7 @@ fn what_is_there_counts_once() {
     refused(&caller.put(&format!("/microservices/{id}/schemas/t"), &schema), "SCHEMA");
 }
 
-/// 77, 78, 85: the registry's own service is not among the listed ones unless asked for, and cannot be deleted.
+/// 77, 78, 85: the registry's own service is listed only on request, and cannot be deleted.
 #[test]
 fn the_own_service_stays_and_is_hidden() {
     let daemon = daemon(Settings::default());
@@ -141,7 +141,7 @@ fn the_own_service_stays_and_is_hidden() {
     assert_eq!(ids(&caller.get("/health").json()["instances"], "serviceId"), [own]);
 }
 
-/// 102: changed properties move the time of the last change, not that of the registration.
+/// 102: a change of properties sets the time of the last change, and not the time of the registration.
 #[test]
 fn a_change_moves_the_time_of_the_last_change() {
     let daemon = daemon(Settings::default());
@@ -154,7 +154,7 @@ fn a_change_moves_the_time_of_the_last_change() {
     };
     let before = times();
     assert_eq!(before.0, before.1);
-    // Times are whole seconds: it takes one until a change shows.
+    // Times are whole seconds, so a difference shows after a second.
     eventually(GENEROUS, || {
         let put = caller.put(&format!("/microservices/{id}/properties"), &json!({"properties": {"a": "b"}}));
         assert_eq!(put.status, 200);

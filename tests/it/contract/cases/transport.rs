@@ -1,4 +1,4 @@
-//! Paths, preflights, readiness, the older API's tenants, body limits.
+//! Paths, preflights, readiness, tenants of the older API, and body limits.
 
 use serde_json::json;
 
@@ -6,8 +6,8 @@ use super::{Caller, code, daemon, ids};
 use crate::support::daemon::Settings;
 use crate::support::http::Request;
 
-/// 4, 5: no id has a slash, encoded or not. An unclean path is cleaned and routed, also with a body, never redirected; two
-/// slashes in the query are refused before anything is done.
+/// 4, 5: no id has a slash, encoded or not. An unclean path is cleaned and routed, also with a body, and never redirected. Two slashes in
+/// the query are refused before anything is done.
 #[test]
 fn paths_are_decoded_and_cleaned() {
     let daemon = daemon(Settings::default());
@@ -31,7 +31,7 @@ fn paths_are_decoded_and_cleaned() {
     assert_eq!(names, ["clean"]);
 }
 
-/// 8, 9: a page of any origin may read, and may send a token.
+/// 8, 9: a page of any origin may read answers and send a token.
 #[test]
 fn pages_of_other_origins_may_read() {
     let daemon = daemon(Settings::default());
@@ -65,7 +65,7 @@ fn readiness_is_ok() {
     }
 }
 
-/// 20, 21: the older API is the project `default`; its tenant is the domain, and comes before the newer header.
+/// 20, 21: the older API uses the project `default`. Its tenant header names the domain, and takes precedence over the newer header.
 #[test]
 fn the_older_api_has_tenants() {
     let daemon = daemon(Settings::default());
@@ -85,7 +85,7 @@ fn the_older_api_has_tenants() {
     assert_eq!(listed(&both), [in_a]);
 }
 
-/// 29: a service's and an instance's properties may have 3072 bytes, not one more; what was too long changed nothing.
+/// 29: the properties of a service or an instance may have 3072 bytes. A longer value is refused and changes nothing.
 #[test]
 fn properties_have_a_limit() {
     let daemon = daemon(Settings::default());

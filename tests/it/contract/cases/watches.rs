@@ -1,4 +1,4 @@
-//! Watches and websocket heartbeats: what is pushed, and how a session ends.
+//! Watches and websocket heartbeats: which events are pushed, and how a session ends.
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ pub(super) fn event(socket: &mut WebSocket) -> Value {
     socket.expect_json(GENEROUS).unwrap()
 }
 
-/// 227: a dependency is on all versions, also on those that come later.
+/// 227: a dependency covers all versions, also later ones.
 #[test]
 fn instances_of_later_versions_are_pushed() {
     let daemon = daemon(Settings::default());
@@ -42,7 +42,7 @@ fn instances_of_later_versions_are_pushed() {
     );
 }
 
-/// 230: a client has nothing to say here: up to 64 bytes are dropped, a longer message ends the session with 1009.
+/// 230: messages of a client have no meaning here. Up to 64 bytes are dropped, and a longer message ends the session with 1009.
 #[test]
 fn a_long_message_is_too_much() {
     let daemon = daemon(Settings::default());
@@ -56,7 +56,7 @@ fn a_long_message_is_too_much() {
     assert!(matches!(socket.next_data(GENEROUS), Ok(Frame::Close(Some((1009, _))))));
 }
 
-/// 233: a pong is a heartbeat; once the instance is gone, the next one is answered with the close its client knows.
+/// 233: a pong is a heartbeat. When the instance is gone, the next pong is answered with the close code that clients know.
 #[test]
 fn a_pong_for_a_removed_instance_ends_the_session() {
     let daemon = daemon(Settings::default());
@@ -66,7 +66,7 @@ fn a_pong_for_a_removed_instance_ends_the_session() {
     let at = format!("/microservices/{service}/instances/{instance}");
     let mut socket = caller.socket(&format!("{at}/heartbeat")).unwrap();
     socket.pong(b"").unwrap();
-    // The answer to our ping comes behind the pong's: the session goes on.
+    // The answer to the ping comes after the pong is handled, so the session goes on.
     socket.ping(b"still there").unwrap();
     assert_eq!(socket.next_frame(GENEROUS).unwrap(), Frame::Pong(b"still there".to_vec()));
 

@@ -13,7 +13,7 @@ pub(super) const GO: &str = "Host: {host}\r\nUser-Agent: go-client\r\n{length}Ac
 
 const V4: &str = "/v4/default/registry";
 
-/// How the library tells "there is no such service" from a failure: by status and by these bytes.
+/// The library takes an answer for "there is no such service" by its status and by these bytes.
 pub(super) fn says_not_exist(response: &Response) -> bool {
     let needle = br#""errorCode":"400012""#;
     response.status == 400 && response.body.windows(needle.len()).any(|bytes| bytes == needle)
@@ -33,7 +33,7 @@ fn a_go_service_lives_from_registration_to_deletion() {
     let daemon = Daemon::start(Settings::default()).unwrap();
     let mut client = Speaker::new(&daemon, GO);
 
-    // Its address pool: this node, and those it lists.
+    // The client fills its address pool with this node and the listed ones.
     assert_eq!(client.ok("GET", &format!("{V4}/health/readiness"), "").body, b"");
     let pool = client.ok("GET", &format!("{V4}/health"), "").json()["instances"].clone();
     assert_eq!(pool[0]["endpoints"], json!([format!("rest://{}", daemon.address())]));
@@ -44,7 +44,7 @@ fn a_go_service_lives_from_registration_to_deletion() {
     assert!(absent.status < 500 && absent.json().get("serviceId").is_none(), "{}", absent.text());
     let service = r#"{"service":{"appId":"default","serviceName":"cart","version":"0.1.0","level":"BACK","schemas":["c"],"status":"UP","alias":"default:cart","framework":{"name":"Go-Chassis","version":"2.8.0"},"registerBy":"SDK"}}"#;
     let id = member(&client.ok("POST", &format!("{V4}/microservices"), service).json(), "serviceId");
-    // There is no way back for this client from an error here.
+    // This client does not recover from an error here.
     assert_eq!(client.ok("POST", &format!("{V4}/microservices"), service).json()["serviceId"], id);
     assert_eq!(client.ok("GET", &existence, "").json()["serviceId"], id);
 
@@ -68,7 +68,7 @@ fn a_go_service_lives_from_registration_to_deletion() {
     assert_eq!(found["properties"], json!({"nodeIP": "10.0.0.2"}), "what was just written is found");
     assert_eq!(found["healthCheck"], json!({"mode": "push", "interval": 30, "times": 3}));
 
-    // Any failed heartbeat: registered again with the same id.
+    // After a failed heartbeat the client registers again with the same id.
     assert_eq!(client.call("PUT", &format!("{at}/instances/none/heartbeat"), "").status, 400);
     let again = instance.replace(r#"{"instance":{"#, &format!(r#"{{"instance":{{"instanceId":"{iid}","#));
     assert_eq!(client.ok("POST", &format!("{at}/instances"), &again).json()["instanceId"], iid);
@@ -79,8 +79,8 @@ fn a_go_service_lives_from_registration_to_deletion() {
     assert!(says_not_exist(&client.call("GET", &at, "")));
 }
 
-/// Every version rule that is seen on the wire finds the same; so does no consumer, or an empty one; a revision counts if
-/// it is this answer's.
+/// Every version rule that clients send finds the same instances, also without a consumer or with an empty one. A revision counts only if it
+/// is that of this answer.
 #[test]
 fn finds_are_answered_whatever_they_say_about_versions() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -142,7 +142,7 @@ fn finds_are_answered_whatever_they_say_about_versions() {
     assert!(says_not_exist(&client.call("GET", &target("none", "&version=0%252B&rev=0"), "")));
 }
 
-/// Old releases send one revision for all services in the query of a batch: it means nothing, each key's own counts.
+/// Old releases send one revision for all services in the query of a batch. It is ignored, and the revision of each key counts.
 #[test]
 fn a_batch_ignores_the_revision_of_its_query() {
     let daemon = Daemon::start(Settings::default()).unwrap();

@@ -1,5 +1,5 @@
-//! The Java clients: the one of java-chassis 3.x and of what is built on its library (Apache HttpClient), and the one of
-//! java-chassis 2.x and 1.x (Vert.x), in both versions of the API.
+//! The Java clients: that of java-chassis 3.x and of the frameworks on its library (Apache HttpClient), and that of java-chassis 2.x and 1.x
+//! (Vert.x), in both versions of the API.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::contract::cases::ids;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::Response;
 
-/// With a token that means "there is none": sent to every server once one has answered 404 for tokens.
+/// The headers with a token that means "none". The client sends it to every server after one has answered 404 for tokens.
 const LIBRARY: &str = "x-domain-name: default\r\nContent-Type: application/json\r\n\
     User-Agent: microservice-client/1.0.0\r\nAuthorization: Bearer invalid\r\n{more}{length}Host: {host}\r\n\
     Connection: Keep-Alive\r\nAccept-Encoding: gzip,deflate\r\n";
@@ -18,10 +18,10 @@ const VERTX: &str = "content-type: application/json\r\nuser-agent: cse-servicere
 
 const V4: &str = "/v4/default/registry";
 
-/// Every field that the library has, most of them `null`.
+/// A service with every field of the library, most of them `null`.
 const SERVICE: &str = r#"{"service":{"serviceId":null,"environment":null,"appId":"shop","serviceName":"orders","alias":null,"version":"1.0.0","description":null,"level":null,"schemas":["com.shop.Orders"],"paths":[],"status":"UP","timestamp":null,"framework":{"name":"ServiceComb","version":"3.3.0"},"registerBy":null,"properties":{"allowCrossApp":"false"},"instances":null,"modTimestamp":null}}"#;
 
-/// Times in milliseconds, an id of the client's.
+/// An instance with times in milliseconds and an id that the client has chosen.
 const INSTANCE: &str = r#"{"instance":{"instanceId":"0b7a44ae-3a5f-4d27-9d8e-1f3c5b2a6d70","serviceId":null,"version":null,"hostName":"host-1","endpoints":["rest://10.0.0.1:8080?sslEnabled=false"],"status":"UP","properties":{},"healthCheck":{"mode":"push","port":0,"interval":15,"times":3,"url":null},"dataCenterInfo":null,"timestamp":"1763881234567","modTimestamp":"1763881234567"}}"#;
 const INSTANCE_ID: &str = "0b7a44ae-3a5f-4d27-9d8e-1f3c5b2a6d70";
 
@@ -45,7 +45,7 @@ fn a_chassis_starts_with_all_its_nulls_and_starts_again() {
     let daemon = Daemon::start(Settings::default()).unwrap();
     let mut client = Speaker::new(&daemon, LIBRARY);
 
-    // Before anything: is there a token to get? 404 says that no accounts are used.
+    // First the client asks for a token. 404 means that the server uses no accounts.
     let login = client.call("POST", "/v4/token", r#"{"name":"root","password":"x"}"#);
     assert_eq!(login.status, 404, "{}", login.text());
 
@@ -64,7 +64,7 @@ fn a_chassis_starts_with_all_its_nulls_and_starts_again() {
     let bare = client.send("PUT", &heartbeat, "", "", Empty::NoLength);
     assert_eq!((bare.status, bare.body.as_slice()), (200, b"".as_slice()));
 
-    // Discovery, by itself as a consumer: the first revision is empty, then the one of the last answer.
+    // Discovery with itself as the consumer. The first revision is empty, and the next one that of the last answer.
     let consumer = format!("X-ConsumerId: {service}\r\n");
     let find = |rev: &str| format!("{V4}/instances?appId=shop&serviceName=orders&version=0%2B&rev={rev}");
     let found = client.send("GET", &find(""), &consumer, "", Empty::NoLength);
@@ -82,14 +82,14 @@ fn a_chassis_starts_with_all_its_nulls_and_starts_again() {
     assert_no_null(&known);
     assert_eq!(known.json()["service"]["schemas"], json!(["com.shop.Orders"]));
 
-    // The registry itself, from any app.
+    // A find of the registry itself, from any app.
     let registry = format!("{V4}/instances?appId=default&serviceName=SERVICECENTER&version=0%2B&rev=");
     let registry = client.send("GET", &registry, &consumer, "", Empty::NoLength);
     assert_eq!(registry.status, 200);
     let endpoint = registry.json()["instances"][0]["endpoints"][0].clone();
     assert_eq!(endpoint, format!("rest://{}", daemon.address()));
 
-    // Second start: the service is there; its properties and framework are sent, its schemas compared.
+    // Second start: the service exists. The client sends its properties and framework, and compares its schemas.
     assert_eq!(client.ok("GET", &existence, "").json()["serviceId"], service);
     let stored = client.ok("GET", &format!("{V4}/microservices/{service}"), "").json()["service"].clone();
     assert!(stored["properties"].is_object() && stored["schemas"].is_array(), "{stored}");
@@ -99,7 +99,7 @@ fn a_chassis_starts_with_all_its_nulls_and_starts_again() {
     let list = client.ok("GET", &instances, "");
     assert_eq!(ids(&list.json()["instances"], "instanceId"), [INSTANCE_ID]);
 
-    // An address that failed is probed; a status is set; an unknown instance makes the client register anew.
+    // The client probes an address that failed, and sets a status. If its instance is unknown, it registers again.
     assert_eq!(client.ok("GET", &format!("{V4}/health/readiness"), "").body, b"");
     client.done("PUT", &format!("{instances}/{INSTANCE_ID}/status?value=DOWN"), "");
     assert_ne!(client.call("PUT", &format!("{instances}/none/heartbeat"), "").status, 200);
@@ -108,7 +108,7 @@ fn a_chassis_starts_with_all_its_nulls_and_starts_again() {
     client.done("DELETE", &format!("{instances}/{INSTANCE_ID}"), "");
 }
 
-/// The older client: the schemas a service declares are listed before any content is uploaded, else it does not start.
+/// The older client starts only if the schemas that a service declares are listed before their contents are uploaded.
 #[test]
 fn an_older_chassis_starts_in_both_versions_of_the_api() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -120,7 +120,7 @@ fn an_older_chassis_starts_in_both_versions_of_the_api() {
         let existence =
             format!("{base}/existence?type=microservice&appId=shop&serviceName={name}&version=1.0.0.0&env=");
         let absent = client.call("GET", &existence, "");
-        // The code is read as text; a number would not do.
+        // The client reads the code as a text, and would fail on a number.
         assert_eq!((absent.status, absent.json()["errorCode"].as_str()), (400, Some("400012")));
         let body = format!(
             r#"{{"service":{{"serviceId":null,"framework":{{"name":"servicecomb-java-chassis","version":"ServiceComb:2.9.3"}},"registerBy":"SDK","environment":"","appId":"shop","serviceName":"{name}","alias":null,"version":"1.0.0.0","description":null,"level":"FRONT","schemas":["one","two"],"paths":[],"status":"UP","properties":{{}},"instances":[]}}}}"#
@@ -143,7 +143,7 @@ fn an_older_chassis_starts_in_both_versions_of_the_api() {
             r#"{{"instance":{{"instanceId":null,"serviceId":"{service}","endpoints":["rest://10.0.0.1:8080"],"hostName":"host-1","status":"UP","properties":{{}},"healthCheck":{{"mode":"push","port":0,"interval":30,"times":3}},"dataCenterInfo":null,"timestamp":null}}}}"#
         );
         let instance = member(&client.ok("POST", &format!("{at}/instances"), &body).json(), "instanceId");
-        // It reads back at once what it has written, as a consumer of itself.
+        // The client reads at once what it has written, as a consumer of itself.
         let own = format!("X-ConsumerId: {service}\r\n");
         let read_back = format!("{at}/instances/{instance}?global=true");
         let read_back = client.send("GET", &read_back, &own, "", Empty::NoLength);
@@ -160,7 +160,7 @@ fn an_older_chassis_starts_in_both_versions_of_the_api() {
         let same = client.send("GET", &find(&format!("&env=&rev={rev}")), &own, "", Empty::NoLength);
         assert_eq!((same.status, revision(&same)), (304, rev));
 
-        // Started again: the service is read, its properties are written, it is read again.
+        // Second start: the client reads the service, writes its properties, and reads it again.
         assert_eq!(client.ok("GET", &existence, "").json()["serviceId"], service);
         client.done("PUT", &format!("{at}/properties"), r#"{"properties":{"new":"1"}}"#);
         assert_eq!(client.ok("GET", &at, "").json()["service"]["properties"], json!({"new": "1"}));

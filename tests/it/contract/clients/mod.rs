@@ -1,7 +1,7 @@
-//! Real clients: their requests byte for byte, and the answers looked at as they look at them.
+//! The requests of real clients, byte for byte, and the parts of the answers that they use.
 //!
-//! Each client has its own spelling of header names and its own order; some send what no document asks for. What they rely
-//! on beyond the documents is asserted here: exact header names, exact bytes in bodies, statuses that are exactly 200.
+//! Each client spells and orders headers in its own way, and some send more than the API asks for. The tests assert what the clients rely
+//! on beyond the API's documents: exact header names, exact bytes in bodies, and statuses that are exactly 200.
 
 mod go;
 mod java;
@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::support::daemon::Daemon;
 use crate::support::http::{Client, Connection, Response};
 
-/// A client with its connection, kept alive as the real one keeps it.
+/// A client that keeps its connection alive, as the real one does.
 #[derive(Debug)]
 struct Speaker {
     address: SocketAddr,
@@ -27,7 +27,7 @@ struct Speaker {
     length: &'static str,
 }
 
-/// Whether a request without a body says that its length is 0.
+/// Whether a request without a body has `Content-Length: 0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Empty {
     Length0,
@@ -37,7 +37,7 @@ enum Empty {
 impl Speaker {
     fn new(daemon: &Daemon, head: &'static str) -> Self {
         let connection = Client::new(daemon.address()).connect().unwrap();
-        // Some clients spell names small.
+        // Some clients write header names in lower case.
         let length = if head.contains("content-type") { "content-length" } else { "Content-Length" };
         Self { address: daemon.address(), connection, head, length }
     }
@@ -79,7 +79,7 @@ impl Speaker {
     }
 }
 
-/// A text member that must be there and not be empty.
+/// A text member, which must not be empty.
 #[track_caller]
 fn member(document: &Value, name: &str) -> String {
     let member = document[name].as_str().unwrap_or_default().to_owned();
@@ -87,7 +87,7 @@ fn member(document: &Value, name: &str) -> String {
     member
 }
 
-/// No member anywhere is `null`: many clients fail on one.
+/// Asserts that no member of an answer is `null`, because many clients fail on it.
 #[track_caller]
 fn assert_no_null(response: &Response) {
     fn has_null(value: &Value) -> bool {

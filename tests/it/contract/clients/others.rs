@@ -1,4 +1,4 @@
-//! Plug-ins of other frameworks, in Go and in Rust, and the provider for Terraform.
+//! Plug-ins of other frameworks in Go and Rust, and the Terraform provider.
 
 use serde_json::json;
 
@@ -11,7 +11,7 @@ use crate::support::ws::{WebSocket, WsError};
 const V4: &str = "/v4/default/registry";
 const NOBODY: &str = "X-Consumerid: \r\n";
 
-/// Kratos: ids of its own, no version in a find, an empty consumer, one revision for all services.
+/// Kratos sends ids of its own, no version in a find, an empty consumer, and one revision for all services.
 #[test]
 fn kratos() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -25,7 +25,7 @@ fn kratos() {
         assert_eq!(client.call("POST", &format!("{V4}/microservices"), &body).json()["errorCode"], "400001");
         let body = body.replace("v1.0.0", "1.0.0");
         for _ in 0..2 {
-            // Its way back from "exists already" does not work: it must be 200.
+            // The client cannot handle "exists already", so the answer must be 200.
             id = member(&client.ok("POST", &format!("{V4}/microservices"), &body).json(), "serviceId");
         }
         let uuid = format!("5f0a9c1e-7c1d-4f53-9d0f-{name:0>12.12}");
@@ -39,7 +39,7 @@ fn kratos() {
     let find = |name: &str, rev: &str| format!("{V4}/instances?appId=default&rev={rev}&serviceName={name}");
     let mut revision = "0".to_owned();
     for name in ["helloworld", "other", "helloworld"] {
-        // The last answer's revision, of whatever service: another's is no reason for a 304.
+        // The client sends the revision of its last answer, whatever the service. The revision of another service must not lead to a 304.
         let response = client.send("GET", &find(name, &revision), NOBODY, "", Empty::NoLength);
         assert_eq!(response.status, 200, "{name}");
         assert_eq!(
@@ -50,7 +50,7 @@ fn kratos() {
     }
     assert!(says_not_exist(&client.send("GET", &find("none", &revision), NOBODY, "", Empty::NoLength)));
 
-    // A process that only consumes has no id: an error, no watch and no redirect.
+    // A process that only consumes has no id. It gets an error instead of a watch or a redirect.
     let target = "/v4/default/registry/microservices//watcher";
     match WebSocket::open(daemon.address(), target, &[("X-Domain-Name".to_owned(), "default".to_owned())]) {
         Err(WsError::Refused { status, .. }) => assert_eq!(status, 400),
@@ -61,7 +61,8 @@ fn kratos() {
     client.done("DELETE", &format!("{V4}/microservices/{id}?force=1"), "");
 }
 
-/// Kitex and Hertz: endpoints without a scheme, and an empty list, not an unknown service, after the last goodbye.
+/// Kitex and Hertz use endpoints without a scheme. After the last instance is unregistered they need an empty list instead of an unknown
+/// service.
 #[test]
 fn kitex_and_hertz() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -71,7 +72,7 @@ fn kitex_and_hertz() {
     let instances = format!("{V4}/microservices/{id}/instances");
     let instance = r#"{"instance":{"endpoints":["127.0.0.1:8888"],"hostName":"DEFAULT","status":"UP","properties":{"tag":"v"},"healthCheck":{"mode":"push","interval":5,"times":3}}}"#;
     let iid = member(&client.ok("POST", &instances, instance).json(), "instanceId");
-    // The first heartbeat that fails is its last one.
+    // The client sends no more heartbeats after one has failed.
     for _ in 0..20 {
         client.done("PUT", &format!("{instances}/{iid}/heartbeat"), "");
     }
@@ -88,7 +89,7 @@ fn kitex_and_hertz() {
     assert_eq!((after.status, after.body.as_slice()), (200, b"{}".as_slice()));
 }
 
-/// RushWind, in Rust: small header names, an empty version, an empty consumer, no domain on its sockets.
+/// RushWind (in Rust) sends header names in lower case, an empty version, an empty consumer, and no domain on its sockets.
 #[test]
 fn rushwind() {
     const REQWEST: &str = "x-domain-name: default\r\ncontent-type: application/json\r\n{more}accept: */*\r\n\
@@ -110,13 +111,13 @@ fn rushwind() {
     assert_eq!(ids(&found.json()["instances"], "instanceId"), ["rw-1"]);
     let mut watch =
         WebSocket::open(daemon.address(), &format!("{V4}/microservices/{id}/watcher"), &[]).unwrap();
-    // A session that lives answers a ping.
+    // The session is alive: it answers a ping.
     watch.ping(b"").unwrap();
     assert!(watch.next_frame(crate::support::eventually::GENEROUS).is_ok());
     client.done("DELETE", &format!("{instances}/rw-1"), "");
 }
 
-/// The provider for Terraform: success is 200, and "gone" is told by status, code and the words of the message.
+/// The Terraform provider takes 200 for success, and recognizes "gone" by the status, the code and the text of the message.
 #[test]
 fn terraform() {
     const TERRAFORM: &str = "Host: {host}\r\nUser-Agent: terraform-provider\r\n{length}Accept: application/json\r\n\

@@ -1,4 +1,4 @@
-//! Watches and websocket heartbeats as clients hold them: frames, pings, closes, and what an event may be relied on for.
+//! Watches and websocket heartbeats as clients use them: frames, pings, closes, and the content of events.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -12,7 +12,7 @@ use crate::support::ws::{Frame, WsError};
 
 const V4: &str = "/v4/default/registry";
 
-/// A handshake with nothing but what the protocol asks for; the head of the answer, and the stream behind it.
+/// Makes a handshake with the fewest headers that the protocol allows; the head of the answer, and the stream behind it.
 fn handshake(address: SocketAddr, target: &str) -> (String, TcpStream) {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(GENEROUS)).unwrap();
@@ -30,7 +30,7 @@ fn handshake(address: SocketAddr, target: &str) -> (String, TcpStream) {
     (String::from_utf8(head).unwrap(), stream)
 }
 
-/// One frame as it came: its first byte, whether it is masked, its payload.
+/// Reads one frame: its first byte, whether it is masked, and its payload.
 fn frame(stream: &mut TcpStream) -> (u8, bool, Vec<u8>) {
     let mut read = |count: usize| {
         let mut bytes = vec![0; count];
@@ -73,7 +73,7 @@ impl Pair {
         format!("/microservices/{}/watcher", self.consumer)
     }
 
-    /// What a client pulls when an event comes: the instances and the revision.
+    /// The find that a client sends after an event: the instances and the revision.
     fn pull(&self) -> (Value, String) {
         let response = self.caller.consumer(&self.consumer).get("/instances?appId=app&serviceName=p");
         assert_eq!(response.status, 200);
@@ -81,7 +81,7 @@ impl Pair {
     }
 }
 
-/// Clients read frames, not messages, and refuse a handshake that grants what they did not ask for.
+/// Some clients read frames instead of messages, and refuse a handshake that grants an extension they did not ask for.
 #[test]
 fn events_are_whole_text_frames() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -101,7 +101,7 @@ fn events_are_whole_text_frames() {
         let document = json!({"instanceId": id, "hostName": "h", "properties": properties});
         pair.caller.instance(&pair.provider, document);
         let (first, is_masked, payload) = frame(&mut stream);
-        // The last frame of a message, and its only one: a text.
+        // A text message of one frame.
         assert_eq!((first, is_masked), (0x81, false));
         let event: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!((&event["action"], &event["instance"]["instanceId"]), (&json!("CREATE"), &json!(id)));
@@ -109,8 +109,8 @@ fn events_are_whole_text_frames() {
     }
 }
 
-/// Each event has the key and the instance, which clients look into without asking; when it is there a find shows the
-/// change, with a revision of its own.
+/// Each event has the key and the instance, because clients read them without a check. When an event has come, a find shows the change with
+/// a new revision.
 #[test]
 fn a_find_shows_what_an_event_tells() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -150,7 +150,7 @@ fn a_find_shows_what_an_event_tells() {
         told("UPDATE", &|instance| assert_eq!(instance["status"], "DOWN"));
         assert_eq!(code(&caller.put(&format!("{at}/properties"), &json!({"properties": {"a": "b"}}))), "200");
         told("UPDATE", &|instance| assert_eq!(instance["properties"], json!({"a": "b"})));
-        // A registration again with other endpoints is a change.
+        // The instance is registered again with other endpoints, which is a change.
         caller.instance(
             &pair.provider,
             json!({"instanceId": "i", "hostName": "h", "endpoints": ["rest://1:2"]}),
@@ -161,7 +161,8 @@ fn a_find_shows_what_an_event_tells() {
     }
 }
 
-/// Clients that never write rely on our pings; others ping themselves and drop who does not answer with what they sent.
+/// Clients that never write rely on the pings of the server. Other clients send pings, and close the connection if the pong has another
+/// payload.
 #[test]
 fn pings_go_both_ways() {
     let daemon =
@@ -172,7 +173,7 @@ fn pings_go_both_ways() {
     let heartbeat = format!("/microservices/{}/instances/i/heartbeat", pair.provider);
     let mut socket = caller.socket(&heartbeat).unwrap();
     for _ in 0..3 {
-        // Each is answered by the client, which is a heartbeat.
+        // The client answers each ping, which counts as a heartbeat.
         assert!(matches!(socket.next_frame(GENEROUS).unwrap(), Frame::Ping(_)));
     }
     for path in [heartbeat, pair.watcher()] {
@@ -186,7 +187,7 @@ fn pings_go_both_ways() {
     }
 }
 
-/// The closes clients act on: 4001 means "register again"; of an unknown service a text tells, and then no close frame.
+/// Clients act on these ends: close code 4001 means "register again". For an unknown service they get a text, and no close frame.
 #[test]
 fn sessions_end_as_clients_expect() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -207,15 +208,15 @@ fn sessions_end_as_clients_expect() {
     assert!(socket.expect_text(GENEROUS).unwrap().contains("service does not exist"));
     assert!(matches!(socket.next_frame(GENEROUS), Err(WsError::Dropped(_))));
 
-    // By the bytes: one text frame, and the end.
+    // The bytes are one text frame, and then the connection ends.
     let (head, mut stream) = handshake(daemon.address(), &format!("{V4}/microservices/none/watcher"));
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert_eq!(frame(&mut stream), (0x81, false, b"service does not exist".to_vec()));
     assert_eq!(stream.read(&mut [0; 16]).unwrap_or(0), 0);
 }
 
-/// Many idle watchers, then one event for each. The memory is told and not judged: the allocator decides when it is given
-/// back.
+/// Many idle watchers, and then one event for each. The memory is printed and not judged, because the allocator decides when it returns
+/// memory.
 #[test]
 #[expect(clippy::print_stdout, reason = "the measurement is for who runs the test")]
 fn two_and_a_half_thousand_idle_sockets() {
@@ -228,7 +229,7 @@ fn two_and_a_half_thousand_idle_sockets() {
     let mut sockets: Vec<TcpStream> = (0..SOCKETS).map(|_| handshake(address, &target).1).collect();
     let grown = daemon.process().resident_memory().saturating_sub(before);
     println!("{SOCKETS} idle watchers: {} bytes each", grown * 1024 / SOCKETS);
-    // Everybody else is served as before.
+    // Other clients are served as before.
     assert_eq!(pair.pull().0, Value::Null);
     pair.caller.instance(&pair.provider, json!({"instanceId": "i", "hostName": "h"}));
     for socket in &mut sockets {

@@ -1,4 +1,4 @@
-//! What clients read from the bytes themselves: the spelling of header names, codes in bodies, encodings, empty answers.
+//! Bytes of answers that clients rely on: the spelling of header names, codes in bodies, encodings, and empty answers.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
@@ -27,7 +27,7 @@ fn line<'a>(answer: &'a str, name: &str) -> Option<&'a str> {
     head.split("\r\n").find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
 }
 
-/// Java compares the name letter by letter, on 304 as well.
+/// The Java client compares the header name with upper and lower case, also in a 304.
 #[test]
 fn the_revision_is_spelled_as_clients_read_it() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -53,7 +53,7 @@ fn the_revision_is_spelled_as_clients_read_it() {
     assert!(schema.ends_with("\r\n\r\n{\"schema\":\"x\"}"), "{schema}");
 }
 
-/// Go searches bodies for these bytes: no blank after the colon, a text and no number.
+/// The Go client searches the body for these bytes: no blank after the colon, and a text instead of a number.
 #[test]
 fn codes_are_texts_without_blanks() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -74,7 +74,7 @@ fn codes_are_texts_without_blanks() {
     }
 }
 
-/// Some announce deflate first and cannot read it.
+/// Some clients accept deflate first in their headers but cannot read it.
 #[test]
 fn only_gzip_is_used_and_only_if_asked_for() {
     let daemon = Daemon::start(Settings::default()).unwrap();
@@ -108,7 +108,7 @@ fn only_gzip_is_used_and_only_if_asked_for() {
     }
 }
 
-/// A token of a client that knows no better is not looked at where there are no accounts.
+/// Without accounts the server ignores the token of a client that sends one.
 #[test]
 fn tokens_are_ignored_where_there_are_no_accounts() {
     let daemon = Daemon::start(Settings::default()).unwrap();

@@ -1,5 +1,5 @@
-//! The holes of a scenario's texts: `${name}` (a value bound before), `${name:kind}` (binds one), `${:kind}` (matches
-//! without binding) and `${x*160}` (the character x 160 times). All else is literal.
+//! The holes in the texts of a scenario: `${name}` stands for a bound value, `${name:kind}` binds a value, `${:kind}` matches without binding,
+//! and `${x*160}` is the character x 160 times. The rest of a text is literal.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ pub type Bindings = BTreeMap<String, String>;
 /// A piece of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
-    /// Stands for itself.
+    /// Literal text.
     Literal(String),
     /// `${name}`, or `${}` with an empty name.
     Bound(String),
@@ -19,7 +19,7 @@ pub(super) enum Piece {
     Binds(String, String),
 }
 
-/// The text's pieces; repeated characters are written out.
+/// The pieces of a text, with repeated characters written out.
 pub(super) fn pieces(text: &str) -> Vec<Piece> {
     let text = write_out_repeats(text);
     let mut pieces = Vec::new();
@@ -46,7 +46,7 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
     pieces
 }
 
-/// The text with every hole filled that has a bound value; other holes stay as they are written.
+/// Fills every hole that has a bound value. Other holes stay as they are.
 pub fn fill(text: &str, bindings: &Bindings) -> String {
     let filled = pieces(text).into_iter().map(|piece| match piece {
         Piece::Literal(literal) => literal,
@@ -56,7 +56,7 @@ pub fn fill(text: &str, bindings: &Bindings) -> String {
     filled.collect()
 }
 
-/// What `text` matches of `got`, whole; binds what it binds.
+/// Matches the whole of `got` with `text`, and binds its holes.
 pub(super) fn match_text(text: &str, got: &str, bindings: &mut Bindings, at: &str) -> Result<(), Mismatch> {
     let mut parts = Vec::new();
     for piece in pieces(text) {
@@ -66,7 +66,7 @@ pub(super) fn match_text(text: &str, got: &str, bindings: &mut Bindings, at: &st
                 Some(value) => Part::Literal(value.clone()),
                 None => return Err(Mismatch(format!("{at}: ${{{name}}} is not bound"))),
             },
-            Piece::Binds(name, kind) => match Kind::named(&kind) {
+            Piece::Binds(name, kind) => match HoleKind::named(&kind) {
                 Some(kind) => Part::Hole(name, kind),
                 None => return Err(Mismatch(format!("{at}: `{kind}` is no kind of text"))),
             },
@@ -84,7 +84,7 @@ pub(super) fn match_text(text: &str, got: &str, bindings: &mut Bindings, at: &st
     Ok(())
 }
 
-/// A text as a message shows it: quoted, and cut when long.
+/// A text for a message: quoted, and cut if it is long.
 pub(super) fn shown(text: &str) -> String {
     const SHOWN_CHARS: usize = 600;
     match text.char_indices().nth(SHOWN_CHARS) {
@@ -95,18 +95,18 @@ pub(super) fn shown(text: &str) -> String {
 
 enum Part {
     Literal(String),
-    Hole(String, Kind),
+    Hole(String, HoleKind),
 }
 
-/// What a hole within a text takes.
+/// The characters that a hole within a text matches.
 #[derive(Clone, Copy)]
-struct Kind {
+struct HoleKind {
     takes: fn(char) -> bool,
     least: usize,
     most: usize,
 }
 
-impl Kind {
+impl HoleKind {
     fn named(name: &str) -> Option<Self> {
         let lower_hex: fn(char) -> bool = |c| matches!(c, '0'..='9' | 'a'..='f');
         let (takes, least, most): (fn(char) -> bool, usize, usize) = match name {
@@ -167,7 +167,7 @@ fn write_out_repeats(text: &str) -> String {
     out
 }
 
-/// Reads `c*N}`; what it stands for and what follows.
+/// Reads `c*N}`; the repeated characters, and the rest of the text.
 fn repeat(inside: &str) -> Option<(String, &str)> {
     let mut chars = inside.chars();
     let character = chars.next().filter(|&c| c != '\n')?;
@@ -177,7 +177,7 @@ fn repeat(inside: &str) -> Option<(String, &str)> {
     Some((character.to_string().repeat(count), after))
 }
 
-/// Reads `name}` or `name:kind}`; the hole and what follows.
+/// Reads `name}` or `name:kind}`; the hole, and the rest of the text.
 fn hole(inside: &str) -> Option<(Piece, &str)> {
     let (name, after) = word(inside);
     if let Some(after) = after.strip_prefix('}') {
@@ -197,7 +197,7 @@ fn word(text: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
-    /// What matching `want` against `got` binds, with `x = 1` bound before.
+    /// The bindings after matching `want` with `got`, with `x = 1` bound before.
     fn check(want: &str, got: &str, bound: Option<&[(&str, &str)]>) {
         let mut bindings = Bindings::from([("x".to_owned(), "1".to_owned())]);
         let outcome = match_text(want, got, &mut bindings, "here");

@@ -1,12 +1,12 @@
-//! Whether an answer is the expected one: objects have the same members, arrays the same items in any order unless the
-//! step says `ordered`, texts match by the rules of [`super::holes`].
+//! Compares an answer with the expected one. Objects have the same members, and arrays the same items, in any order unless the step says
+//! `ordered`. Texts match by the rules of [`super::holes`].
 
 use serde_json::{Number, Value};
 
 use super::holes::{Bindings, Piece, fill, match_text, pieces, shown};
 use super::pattern::Pattern;
 
-/// What differs, and where.
+/// A difference and its place.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Mismatch(pub String);
@@ -20,9 +20,9 @@ pub enum Order {
     Kept,
 }
 
-/// Matches a document and binds what it binds. After a mismatch the bindings are unspecified: match with a copy.
+/// Matches a document and binds its holes. After a mismatch the bindings are unspecified, so the caller matches with a copy.
 ///
-/// An array without order is matched greedily: each expected item takes the first one left that fits.
+/// For an array in any order each expected item takes the first remaining item that matches.
 pub fn match_value(
     want: &Pattern,
     got: &Value,
@@ -57,7 +57,7 @@ pub fn match_value(
     }
 }
 
-/// A text pattern may stand for a value of another type: `${:any}` and `${:int}`.
+/// The text patterns `${:any}` and `${:int}` match values of other types.
 fn match_any_text(text: &str, got: &Value, bindings: &mut Bindings, at: &str) -> Result<(), Mismatch> {
     if let [Piece::Binds(name, kind)] = pieces(text).as_slice()
         && matches!(kind.as_str(), "any" | "int")
@@ -143,7 +143,7 @@ mod tests {
         Ok(bindings)
     }
 
-    /// Matches, and binds these values.
+    /// Asserts a match that binds these values.
     #[track_caller]
     fn matches(want: &str, got: &str, bound: &[(&str, &str)]) {
         let bindings = outcome(want, got, Order::Any).unwrap();
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(seen, bound);
     }
 
-    /// Differs, and the message has this part.
+    /// Asserts a mismatch whose message has this part.
     #[track_caller]
     fn differs(want: &str, got: &str, part: &str) {
         let why = outcome(want, got, Order::Any).unwrap_err();

@@ -1,7 +1,7 @@
-//! Recorded exchanges and their replay: what the reference server answered, request by request.
+//! Recorded exchanges with the reference server, and their replay.
 //!
-//! A scenario is a JSON file under `tests/golden`; its steps run in order against a running server, and each answer must
-//! match. Every name a scenario creates carries `${run}`, a fresh random suffix, so scenarios do not disturb each other.
+//! A scenario is a JSON file under `tests/golden`. Its steps run in order against a running server, and each answer must match. Every name in
+//! a scenario has the suffix `${run}`, which is random in each run, so that scenarios do not disturb each other.
 
 pub mod holes;
 pub mod matching;

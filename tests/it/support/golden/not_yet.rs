@@ -1,7 +1,7 @@
-//! The scenarios that are known not to pass: `tests/golden/not_yet.txt`, one a line, `name  store  reason`. The store is
-//! `embedded`, `etcd` or `both`. Empty lines and lines that begin with `#` say nothing.
+//! The scenarios that are known to fail, in `tests/golden/not_yet.txt`. Each line is `name  store  reason`, and the store is `embedded`, `etcd`
+//! or `both`. Empty lines and lines that begin with `#` are ignored.
 //!
-//! The list only shrinks: a listed scenario that passes fails the test just as an unlisted one that does not pass.
+//! The list only shrinks: the test fails if a listed scenario passes, and if an unlisted one fails.
 
 use std::collections::BTreeMap;
 
@@ -40,7 +40,7 @@ impl NotYet {
         Ok(Self(listed))
     }
 
-    /// Why this scenario is known not to pass on this store.
+    /// Why this scenario is known to fail on this store.
     pub fn reason(&self, scenario: &str, store: &str) -> Option<&str> {
         self.0.get(&(scenario.to_owned(), store.to_owned())).map(String::as_str)
     }

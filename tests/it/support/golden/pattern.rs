@@ -1,4 +1,4 @@
-//! A JSON document that keeps the order of its members, as a scenario is written: values are bound in that order.
+//! A JSON document that keeps the order of its members, because a scenario binds values in that order.
 
 use std::fmt;
 
@@ -6,25 +6,21 @@ use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor}
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 use serde_json::Number;
 
-/// What a scenario sends or expects, with its holes still in it.
+/// A document that a scenario sends or expects, with holes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Pattern {
-    /// `null`.
     Null,
-    /// `true` or `false`.
     Bool(bool),
-    /// A number.
     Number(Number),
     /// A text, perhaps with holes.
     Text(String),
-    /// An array.
     Array(Vec<Pattern>),
-    /// An object; the names may have holes too.
+    /// An object, whose member names may have holes as well.
     Object(Vec<(String, Pattern)>),
 }
 
 impl Pattern {
-    /// The pattern with `change` applied to each text and each member's name.
+    /// Applies `change` to each text and each member name.
     pub fn map_texts(&self, change: &impl Fn(&str) -> String) -> Self {
         match self {
             Self::Text(text) => Self::Text(change(text)),

@@ -1,4 +1,4 @@
-//! The server configurations the scenarios need: what differs from a server with default settings.
+//! The server configurations of the scenarios, as differences from the default settings.
 
 use serde_json::json;
 

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::holes::Bindings;
 use super::matching::Mismatch;
-use super::scenario::{Scenario, Step};
+use super::scenario::{Scenario, ScenarioStep};
 use super::step::Session;
 use crate::support::http::{Client, Request};
 
@@ -94,10 +94,10 @@ fn fresh_bindings(server: SocketAddr) -> Bindings {
     ])
 }
 
-fn describe(step: &Step) -> String {
+fn describe(step: &ScenarioStep) -> String {
     const SHOWN_CHARS: usize = 200;
     let text = match step {
-        Step::Exchange { send, .. } => {
+        ScenarioStep::Exchange { send, .. } => {
             let body =
                 send.body.as_ref().map(ToString::to_string).or_else(|| send.raw.clone()).unwrap_or_default();
             format!("{} {} {body}", send.method, send.path)
@@ -178,11 +178,11 @@ mod tests {
     fn a_difference_names_step_request_and_place() {
         let steps = r#"
             {"sleep_s":0},
-            {"send":{"method":"GET","path":"/x"},"expect":{"status":200,"headers":{"X-a":"1"}}}"#;
-        let difference = outcome(steps, vec![answer("GET", "200 OK\r\nX-A: 1", "")]).unwrap_err();
+            {"send":{"method":"POST","path":"/x"},"expect":{"status":200,"headers":{"X-a":"1"}}}"#;
+        let difference = outcome(steps, vec![answer("POST", "200 OK\r\nX-A: 1", "")]).unwrap_err();
         let text = difference.to_string();
         assert!(
-            text.starts_with("step 1: GET /x \n    header X-a is missing (its case counts); got [\"X-A\""),
+            text.starts_with("step 1: POST /x \n    header X-a is missing (its case counts); got [\"X-A\""),
             "{text}"
         );
         let steps = r#"{"send":{"method":"GET","path":"/x"},"expect":{"status":200}}"#;

@@ -1,4 +1,4 @@
-//! Runs a profile's scenarios on one daemon, side by side, and judges the outcome by the list of those not yet passing.
+//! Runs the scenarios of a profile side by side on one daemon, and compares the outcome with the list of scenarios known to fail.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,33 +14,33 @@ use super::scenario::Scenario;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::store::Backing;
 
-/// Scenarios at a time. Most of them sleep most of the time.
+/// Scenarios at a time. Most scenarios sleep most of the time.
 const WORKERS: usize = 24;
-/// The topics whose scenarios run one at a time: they look at what is there once in a server, or use the names of the
-/// configured shared services.
+/// The topics whose scenarios run one at a time, because they read state that a server has only once, or use the names of the configured
+/// shared services.
 const ONE_AT_A_TIME: [&str; 3] = ["dependencies", "health", "shared"];
 
-/// How the scenarios of a profile went.
+/// The outcome of the scenarios of a profile.
 #[derive(Debug, Default)]
-pub struct Verdict {
+pub struct ReplayVerdict {
     heading: String,
     passed: usize,
     known: usize,
     wrong: Vec<String>,
     took: Duration,
-    /// The end of the daemon's output; empty if it never served.
+    /// The end of the daemon's output. It is empty if the daemon never served.
     log_tail: String,
-    /// Why the daemon did not serve, if so: then every scenario differs.
+    /// Why the daemon did not serve, if it did not. Then every scenario fails.
     not_served: Option<String>,
 }
 
-impl Verdict {
-    /// Whether each scenario did what the list says.
+impl ReplayVerdict {
+    /// Whether each scenario passed or failed as the list says.
     pub fn is_good(&self) -> bool {
         self.wrong.is_empty()
     }
 
-    /// Writes the first line to standard error, past the capture of the test's output.
+    /// Writes the first line to standard error, also where the output of tests is captured.
     pub fn announce(&self) {
         writeln!(std::io::stderr(), "{}", self.summary()).ok();
     }
@@ -68,7 +68,7 @@ impl Verdict {
     }
 }
 
-impl fmt::Display for Verdict {
+impl fmt::Display for ReplayVerdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.summary())?;
         self.wrong.iter().try_for_each(|wrong| write!(f, "\n{wrong}"))?;
@@ -82,16 +82,17 @@ impl fmt::Display for Verdict {
 
 /// Starts a daemon with the profile's settings on the store and replays the scenarios.
 ///
-/// A daemon that does not start makes every scenario differ, so it is no failure while all of them are listed.
+/// If the daemon does not start, every scenario fails. That is accepted while all of them are listed.
 pub fn run(
     profile: &str,
     scenarios: &[&Scenario],
     settings: Settings,
     store: &dyn Backing,
     not_yet: &NotYet,
-) -> Verdict {
+) -> ReplayVerdict {
     let began = Instant::now();
-    let mut verdict = Verdict { heading: format!("{profile} on {}", store.name()), ..Verdict::default() };
+    let mut verdict =
+        ReplayVerdict { heading: format!("{profile} on {}", store.name()), ..ReplayVerdict::default() };
     let started = Daemon::start(store.chosen_in(settings)).map_err(|error| error.to_string());
     let ready = started.and_then(|daemon| hold_ballast(daemon.address()).map(|()| daemon));
     let outcomes = match &ready {
@@ -113,7 +114,7 @@ pub fn run(
     verdict
 }
 
-/// Replays all, in no particular order; the outcomes by name.
+/// Replays all scenarios in any order; their outcomes by name.
 pub fn replay_all<'a>(server: SocketAddr, scenarios: &[&'a Scenario]) -> Vec<(&'a str, Result<(), String>)> {
     let one_at_a_time = |scenario: &&&Scenario| ONE_AT_A_TIME.contains(&scenario.topic.as_str());
     let lane: Vec<&Scenario> = scenarios.iter().filter(one_at_a_time).copied().collect();
@@ -147,7 +148,8 @@ mod tests {
 
     #[test]
     fn the_list_only_shrinks() {
-        let mut verdict = Verdict { heading: "plain on embedded".to_owned(), ..Verdict::default() };
+        let mut verdict =
+            ReplayVerdict { heading: "plain on embedded".to_owned(), ..ReplayVerdict::default() };
         verdict.judge("a", Ok(()), None);
         verdict.judge("b", Err("step 0: x".to_owned()), Some("not built"));
         assert!(verdict.is_good());

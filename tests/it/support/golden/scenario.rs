@@ -1,4 +1,4 @@
-//! A scenario as a file holds it, and the files of a set. What a file says wrongly is an error here, not a pass.
+//! Reads scenario files. A mistake in a file is an error, so that no step is skipped unnoticed.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ pub struct Scenario {
     #[serde(default, rename = "let")]
     pub lets: std::collections::BTreeMap<String, String>,
     /// The steps, in order.
-    pub steps: Vec<Step>,
+    pub steps: Vec<ScenarioStep>,
     /// The folder it lies in, its topic.
     #[serde(skip)]
     pub topic: String,
@@ -38,41 +38,37 @@ fn plain() -> String {
 /// One step.
 #[derive(Debug, Deserialize)]
 #[serde(try_from = "RawStep")]
-pub enum Step {
-    /// Send a request and compare the answer; sent again until it matches or the limit is over.
+pub enum ScenarioStep {
+    /// Sends a request and compares the answer. The request is repeated until the answer matches or the limit is over.
     Exchange {
-        /// What is sent.
         send: Send,
-        /// What must come back.
         expect: Expect,
-        /// How long it may take to become true.
+        /// The limit of the repetition. Zero sends the request once.
         within: Duration,
         /// Whether the order of array items counts.
         order: Order,
     },
-    /// Rest: the scenario is about time passing.
+    /// Waits for this time.
     Sleep(Duration),
-    /// Take a bound JWT apart and compare.
+    /// Decodes a bound JWT and compares its parts.
     Jwt {
         /// The name the token is bound to.
         token: String,
-        /// The expected header.
         header: Pattern,
-        /// The expected claims.
         claims: Pattern,
-        /// `exp` lies this many seconds ahead, give or take a minute.
+        /// `exp` is so many seconds in the future, with a tolerance of a minute.
         life_s: Option<f64>,
     },
-    /// Something on the websocket with this name.
+    /// A step on the websocket with this name.
     Socket(String, SocketStep),
 }
 
-/// What a step does with its websocket.
+/// A step on a websocket.
 #[derive(Debug)]
 pub enum SocketStep {
     /// Connect.
     Open { path: String, headers: Vec<(String, Pattern)> },
-    /// A message comes, pings and pongs do not count.
+    /// A message comes. Pings and pongs are skipped.
     Expect { message: Pattern, within: Duration },
     /// No message comes.
     Silent { period: Duration },
@@ -90,7 +86,7 @@ pub enum SocketStep {
     ExpectPing { payload: Option<String>, within: Duration },
     /// The next frame is a pong.
     ExpectPong { payload: Option<String>, within: Duration },
-    /// The next frame is a close frame with this code; `None`: the connection ends, or the frame has no code.
+    /// The next frame is a close frame with this code. `None`: the connection ends, or the frame has no code.
     Closed { code: Option<u16>, reason: Option<String>, within: Duration },
 }
 
@@ -110,7 +106,7 @@ pub struct Send {
     pub body: Option<Pattern>,
     /// A body that is sent as it is.
     pub raw: Option<String>,
-    /// A body that is no UTF-8, two digits a byte.
+    /// A body that is invalid UTF-8, as two hex digits for each byte.
     pub hex: Option<String>,
     /// The name of the variable that holds another server's address.
     pub at: Option<String>,
@@ -128,7 +124,7 @@ pub struct Expect {
     /// A document.
     #[serde(default, deserialize_with = "present")]
     pub body: Option<Pattern>,
-    /// A body that is no JSON, or one whose bytes count.
+    /// A body that is invalid JSON, or is compared byte by byte.
     pub text: Option<String>,
 }
 
@@ -145,11 +141,11 @@ impl Scenario {
         Ok(scenario)
     }
 
-    /// The time it takes at least where every answer comes at once and what is waited for comes at the end.
+    /// The time that the sleeps and waits of the scenario take.
     pub fn waits(&self) -> Duration {
-        let wait = |step: &Step| match step {
-            Step::Sleep(period) | Step::Socket(_, SocketStep::Silent { period }) => *period,
-            Step::Socket(_, SocketStep::ExpectPing { within, .. }) => *within,
+        let wait = |step: &ScenarioStep| match step {
+            ScenarioStep::Sleep(period) | ScenarioStep::Socket(_, SocketStep::Silent { period }) => *period,
+            ScenarioStep::Socket(_, SocketStep::ExpectPing { within, .. }) => *within,
             _ => Duration::ZERO,
         };
         self.steps.iter().map(wait).sum()
@@ -158,7 +154,7 @@ impl Scenario {
 
 /// The scenarios of a set, a folder under `tests/golden` with one folder a topic, by name.
 ///
-/// The topic `bugs` is left out: it records what the reference does and this server does otherwise on purpose.
+/// The topic `bugs` is left out. It records behavior of the reference from which this server differs on purpose.
 pub fn load_set(set: &Path) -> Result<Vec<Scenario>, String> {
     let mut scenarios = Vec::new();
     for topic in entries(set)?.iter().filter(|path| path.is_dir() && !path.ends_with("bugs")) {
@@ -179,7 +175,7 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, String> {
     read.map_err(|error: std::io::Error| format!("{}: {error}", folder.display()))
 }
 
-/// A step as the file has it: which members are there decides what it is.
+/// A step in a file. Its members decide which kind of step it is.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawStep {
@@ -206,7 +202,7 @@ struct RawStep {
     reason: Option<String>,
 }
 
-impl TryFrom<RawStep> for Step {
+impl TryFrom<RawStep> for ScenarioStep {
     type Error = String;
 
     fn try_from(raw: RawStep) -> Result<Self, String> {
@@ -259,7 +255,7 @@ fn seconds(value: f64) -> Result<Duration, String> {
     Duration::try_from_secs_f64(value).map_err(|error| format!("{value} seconds: {error}"))
 }
 
-/// A member that is there counts, also when it is `null`.
+/// Distinguishes a member that is `null` from a missing one.
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Pattern>, D::Error> {
     Pattern::deserialize(deserializer).map(Some)
 }
@@ -275,14 +271,14 @@ fn members<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<(String, Pa
 mod tests {
     use super::*;
 
-    fn step(text: &str) -> Result<Step, String> {
+    fn step(text: &str) -> Result<ScenarioStep, String> {
         serde_json::from_str(text).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_null_body_is_a_body() {
         let text = r#"{"send":{"method":"PUT","path":"/","body":null},"expect":{"status":200,"body":null}}"#;
-        let Ok(Step::Exchange { send, expect, within, order }) = step(text) else { panic!("{text}") };
+        let Ok(ScenarioStep::Exchange { send, expect, within, order }) = step(text) else { panic!("{text}") };
         assert_eq!((send.body, expect.body), (Some(Pattern::Null), Some(Pattern::Null)));
         assert_eq!((within, order), (Duration::ZERO, Order::Any));
     }

@@ -12,40 +12,50 @@ use serde_json::Value;
 use super::holes::{Bindings, fill, match_text, shown};
 use super::matching::{Mismatch, Order, match_value};
 use super::pattern::Pattern;
-use super::scenario::{Expect, Send, SocketStep, Step};
-use crate::support::eventually::Deadline;
+use super::scenario::{Expect, ScenarioStep, Send, SocketStep};
+use crate::support::eventually::{Deadline, GENEROUS};
 use crate::support::http::{Client, Request, Response};
 use crate::support::ws::{Frame, WebSocket, WsError};
 
-/// How long to rest before a request is sent again.
+/// Pause before a request is sent again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// How far `exp` may be off.
+/// Tolerance for the claim `exp`, in seconds.
 const LIFE_TOLERANCE_S: f64 = 60.0;
-/// How long a close may wait for its answer.
-const CLOSE_LIMIT: Duration = Duration::from_secs(3);
-
-/// What a scenario has in hand while it runs.
+/// The state of a running scenario.
 pub(super) struct Session {
     server: SocketAddr,
     bindings: Bindings,
     sockets: BTreeMap<String, WebSocket>,
+    /// Whether the step before this one was a sleep.
+    has_slept: bool,
 }
 
 impl Session {
     pub(super) fn new(server: SocketAddr, bindings: Bindings) -> Self {
-        Self { server, bindings, sockets: BTreeMap::new() }
+        Self { server, bindings, sockets: BTreeMap::new(), has_slept: false }
     }
 
     /// Does one step.
-    pub(super) fn perform(&mut self, step: &Step) -> Result<(), Mismatch> {
+    ///
+    /// The limits of a recording are those of the machine it was made on. Here each is at least [`GENEROUS`]: a busy machine
+    /// may need longer, and a step ends as soon as its answer comes. A recording sleeps before a read so that the change before
+    /// it is visible. Such a read gets the same limit.
+    pub(super) fn perform(&mut self, step: &ScenarioStep) -> Result<(), Mismatch> {
+        let has_slept = std::mem::replace(&mut self.has_slept, matches!(step, ScenarioStep::Sleep(_)));
         match step {
-            Step::Exchange { send, expect, within, order } => self.exchange(send, expect, *within, *order),
-            Step::Sleep(period) => {
+            ScenarioStep::Exchange { send, expect, within, order } => {
+                let is_repeated = !within.is_zero() || (has_slept && send.method == "GET");
+                let within = if is_repeated { GENEROUS.max(*within) } else { Duration::ZERO };
+                self.exchange(send, expect, within, *order)
+            }
+            ScenarioStep::Sleep(period) => {
                 thread::sleep(*period);
                 Ok(())
             }
-            Step::Jwt { token, header, claims, life_s } => self.compare_jwt(token, header, claims, *life_s),
-            Step::Socket(name, step) => self.socket(name, step),
+            ScenarioStep::Jwt { token, header, claims, life_s } => {
+                self.compare_jwt(token, header, claims, *life_s)
+            }
+            ScenarioStep::Socket(name, step) => self.socket(name, step),
         }
     }
 
@@ -155,7 +165,7 @@ impl Session {
         match step {
             SocketStep::Open { .. } => Ok(()), // done above
             SocketStep::Expect { message, within } => {
-                let text = socket.expect_text(*within).map_err(broken)?;
+                let text = socket.expect_text(GENEROUS.max(*within)).map_err(broken)?;
                 let got = serde_json::from_str(&text).unwrap_or(Value::String(text));
                 match_value(message, &got, bindings, name, Order::Any)
             }
@@ -170,7 +180,7 @@ impl Session {
             }
             SocketStep::Close => {
                 socket.close(1000, "").map_err(broken)?;
-                while !matches!(socket.next_data(CLOSE_LIMIT), Ok(Frame::Close(_)) | Err(_)) {}
+                while !matches!(socket.next_data(GENEROUS), Ok(Frame::Close(_)) | Err(_)) {}
                 self.sockets.remove(name);
                 Ok(())
             }
@@ -179,28 +189,38 @@ impl Session {
             SocketStep::CloseFrame { code, reason } => {
                 socket.close(*code, &fill(reason, bindings)).map_err(broken)
             }
-            SocketStep::ExpectPing { payload, within } => match socket.next_frame(*within).map_err(broken)? {
-                Frame::Ping(got) => match_payload(payload.as_deref(), &got, bindings, name),
-                other => Err(Mismatch(format!("{name}: want a ping, got {other:?}"))),
-            },
-            SocketStep::ExpectPong { payload, within } => match socket.next_frame(*within).map_err(broken)? {
-                Frame::Pong(got) => match_payload(payload.as_deref(), &got, bindings, name),
-                other => Err(Mismatch(format!("{name}: want a pong, got {other:?}"))),
-            },
-            SocketStep::Closed { code, reason, within } => match (socket.next_frame(*within), code) {
-                (Err(WsError::Dropped(_)), None) => Ok(()),
-                (Ok(Frame::Close(close)), code) => {
-                    let (got_code, got_reason) =
-                        close.map_or((None, String::new()), |(code, why)| (Some(code), why));
-                    if got_code != *code {
-                        return Err(Mismatch(format!("{name} close code: want {code:?}, got {got_code:?}")));
-                    }
-                    let at = format!("{name} close reason");
-                    reason.as_ref().map_or(Ok(()), |reason| match_text(reason, &got_reason, bindings, &at))
+            SocketStep::ExpectPing { payload, within } => {
+                match socket.next_frame(GENEROUS.max(*within)).map_err(broken)? {
+                    Frame::Ping(got) => match_payload(payload.as_deref(), &got, bindings, name),
+                    other => Err(Mismatch(format!("{name}: want a ping, got {other:?}"))),
                 }
-                (Ok(other), _) => Err(Mismatch(format!("{name}: want a close frame, got {other:?}"))),
-                (Err(error), _) => Err(broken(error)),
-            },
+            }
+            SocketStep::ExpectPong { payload, within } => {
+                match socket.next_frame(GENEROUS.max(*within)).map_err(broken)? {
+                    Frame::Pong(got) => match_payload(payload.as_deref(), &got, bindings, name),
+                    other => Err(Mismatch(format!("{name}: want a pong, got {other:?}"))),
+                }
+            }
+            SocketStep::Closed { code, reason, within } => {
+                match (socket.next_frame(GENEROUS.max(*within)), code) {
+                    (Err(WsError::Dropped(_)), None) => Ok(()),
+                    (Ok(Frame::Close(close)), code) => {
+                        let (got_code, got_reason) =
+                            close.map_or((None, String::new()), |(code, why)| (Some(code), why));
+                        if got_code != *code {
+                            return Err(Mismatch(format!(
+                                "{name} close code: want {code:?}, got {got_code:?}"
+                            )));
+                        }
+                        let at = format!("{name} close reason");
+                        reason
+                            .as_ref()
+                            .map_or(Ok(()), |reason| match_text(reason, &got_reason, bindings, &at))
+                    }
+                    (Ok(other), _) => Err(Mismatch(format!("{name}: want a close frame, got {other:?}"))),
+                    (Err(error), _) => Err(broken(error)),
+                }
+            }
         }
     }
 }

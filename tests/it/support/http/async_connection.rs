@@ -1,5 +1,4 @@
-//! One connection for a test that is a task, over any stream: plain, or encrypted. It has no limits of its own: the caller
-//! sets them.
+//! A connection for a test that is a task, over a plain or an encrypted stream. The caller sets the limits.
 
 use std::net::SocketAddr;
 
@@ -9,10 +8,10 @@ use tokio::net::TcpStream;
 use super::incoming::Incoming;
 use super::{HttpError, Response};
 
-/// Least room in the buffer before bytes are read into it.
+/// The least free space in the buffer before a read, in bytes.
 const ROOM: usize = 16 * 1024;
 
-/// A connection. What is sent is what the caller wrote.
+/// A connection. It sends exactly the bytes of the caller.
 #[derive(Debug)]
 pub struct AsyncConnection<T = TcpStream> {
     stream: T,
@@ -72,7 +71,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncConnection<T> {
         self.read_until(|incoming| incoming.take_through(end)).await
     }
 
-    /// Reads to the connection's end; an error is an end, too.
+    /// Reads to the end of the connection. An error counts as the end.
     pub async fn read_to_end(&mut self) -> Vec<u8> {
         while matches!(self.fill().await, Ok(1..)) {}
         self.incoming.take_all()
@@ -92,7 +91,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncConnection<T> {
         }
     }
 
-    /// Reads the bytes that are there, at least one unless the connection has ended; the number of bytes.
+    /// Reads the available bytes, at least one unless the connection has ended; their number.
     async fn fill(&mut self) -> Result<usize, HttpError> {
         let buffer = self.incoming.buffer();
         buffer.reserve(ROOM);

@@ -1,4 +1,4 @@
-//! One request, one connection: what most tests want.
+//! Sends each request on a new connection, which is enough for most tests.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -18,18 +18,18 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client of the server at `address`, one minute an exchange.
+    /// A client of the server at `address`. The limit of an exchange is one minute.
     pub fn new(address: SocketAddr) -> Self {
         Self { address, limit: EXCHANGE_LIMIT }
     }
 
-    /// The same with another limit an exchange.
+    /// Sets another limit for an exchange.
     pub fn limited(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// Where it sends to.
+    /// The address of the server.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -44,12 +44,10 @@ impl Client {
         self.connect()?.exchange(request)
     }
 
-    /// GET.
     pub fn get(&self, target: &str) -> Result<Response, HttpError> {
         self.send(&Request::new("GET", target))
     }
 
-    /// DELETE.
     pub fn delete(&self, target: &str) -> Result<Response, HttpError> {
         self.send(&Request::new("DELETE", target))
     }
@@ -75,7 +73,7 @@ mod tests {
     use crate::support::eventually::GENEROUS;
     use crate::support::net::free_address;
 
-    /// A server for one connection: reads until `until`, writes an answer, and so on; returns all it has read.
+    /// A server for one connection. In each round it reads until `until` and writes an answer. It returns all that it has read.
     fn serve(rounds: Vec<(&'static str, &'static [u8])>) -> (Client, JoinHandle<String>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -100,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_post_says_what_a_server_needs_and_no_more() {
+    fn a_post_has_the_needed_headers_only() {
         let (client, server) = serve(vec![("{\"a\":1}", b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}")]);
         let response = client.post("/x?y=1", &serde_json::json!({"a": 1})).unwrap();
         assert_eq!((response.status, response.json()), (200, serde_json::json!({})));

@@ -1,4 +1,4 @@
-//! One connection: sends bytes, reads whole responses, in whatever framing they come. Blocking.
+//! A blocking connection. It sends bytes, and reads complete responses with any framing.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -8,7 +8,7 @@ use super::incoming::Incoming;
 use super::{HttpError, Request, Response};
 use crate::support::eventually::Deadline;
 
-/// A connection, used for one exchange after another as long as the server keeps it.
+/// A connection for one exchange after another, as long as the server keeps it open.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
@@ -19,7 +19,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Connects. `limit` holds for the connecting and for each exchange.
+    /// Connects. `limit` applies to the connection and to each exchange.
     pub fn open(address: SocketAddr, limit: Duration) -> Result<Self, HttpError> {
         let stream = TcpStream::connect_timeout(&address, limit).map_err(HttpError::Connect)?;
         stream.set_nodelay(true).map_err(HttpError::Connect)?;
@@ -33,7 +33,7 @@ impl Connection {
 
     /// Sends a request and reads its answer.
     ///
-    /// A server may answer, and close, before it has read a body it refuses: then the answer counts.
+    /// A server may answer and close the connection before it has read a body that it refuses. Then the answer counts.
     pub fn exchange(&mut self, request: &Request) -> Result<Response, HttpError> {
         let deadline = Deadline::after(self.limit);
         let sent = self.send_bytes(&request.encode(&self.host));
@@ -63,7 +63,7 @@ impl Connection {
         ended && self.incoming.buffer().len() == before
     }
 
-    /// Ends the connection without a word.
+    /// Ends the connection at once.
     pub fn cut(self) {
         self.stream.shutdown(Shutdown::Both).ok();
     }
@@ -81,7 +81,7 @@ impl Connection {
         }
     }
 
-    /// Reads what is there, at least one byte unless the connection has ended; the number of bytes.
+    /// Reads the available bytes, at least one unless the connection has ended; their number.
     fn fill(&mut self, deadline: Deadline) -> Result<usize, HttpError> {
         let mut buffer = [0; 64 * 1024];
         loop {

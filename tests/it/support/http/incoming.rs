@@ -1,20 +1,20 @@
-//! The bytes that a server has sent, and the responses in them. No I/O: both kinds of connection read into it.
+//! The bytes that a server has sent, and the responses in them. Both kinds of connection use it, and it does no I/O.
 
 use super::{HttpError, Response};
 
-/// A line longer than this is no part of an HTTP answer.
+/// The longest line of an answer, in bytes.
 const MAX_LINE_BYTES: usize = 1024 * 1024;
-/// A body longer than this would only fill the test's memory.
+/// The longest body of an answer, in bytes. It protects the memory of the test.
 const MAX_BODY_BYTES: usize = 256 * 1024 * 1024;
 
-/// Bytes that have come and that nobody has taken yet.
+/// Received bytes that are not used yet.
 #[derive(Debug, Default)]
 pub struct Incoming {
     bytes: Vec<u8>,
 }
 
 impl Incoming {
-    /// Where the next bytes are to be appended.
+    /// The buffer to which the next bytes are appended.
     pub fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.bytes
     }
@@ -24,18 +24,18 @@ impl Incoming {
         std::mem::take(&mut self.bytes)
     }
 
-    /// Takes the first `length` bytes; `None` until they are there.
+    /// Takes the first `length` bytes, or `None` if fewer have come.
     pub fn take(&mut self, length: usize) -> Option<Vec<u8>> {
         (self.bytes.len() >= length).then(|| self.bytes.drain(..length).collect())
     }
 
-    /// Takes the bytes up to and including `end`; `None` until it is there.
+    /// Takes the bytes up to and including `end`, or `None` if it has not come.
     pub fn take_through(&mut self, end: &[u8]) -> Option<Vec<u8>> {
         let at = self.bytes.windows(end.len()).position(|window| window == end)?;
         self.take(at + end.len())
     }
 
-    /// Takes the answer to a request with this method; `None` until it is whole. `has_ended`: the server sends no more.
+    /// Takes the answer to a request with this method, or `None` if it is not complete. `has_ended` means that the server sends no more.
     pub fn take_response(&mut self, method: &str, has_ended: bool) -> Result<Option<Response>, HttpError> {
         let mut reader = Reader { bytes: &self.bytes, at: 0, has_ended };
         let response = reader.response(method)?;
@@ -50,10 +50,10 @@ impl Incoming {
     }
 }
 
-/// A part of an answer; `None` if the bytes do not hold all of it yet.
+/// A part of an answer, or `None` if it is not complete.
 type Part<T> = Result<Option<T>, HttpError>;
 
-/// Leaves the function with `None` if a part is not whole yet.
+/// Returns `None` from the function if a part is not complete.
 macro_rules! whole {
     ($part:expr) => {
         match $part? {
@@ -63,7 +63,7 @@ macro_rules! whole {
     };
 }
 
-/// Reads an answer from its begin.
+/// Reads an answer from its beginning.
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
@@ -75,7 +75,7 @@ impl<'a> Reader<'a> {
         loop {
             let mut response = whole!(self.head());
             match response.status {
-                // 100 Continue and its like announce the answer.
+                // 100 Continue and similar answers come before the answer itself.
                 100 | 102..200 => continue,
                 101 | 204 | 304 => {}
                 _ if method == "HEAD" => {}
@@ -111,7 +111,7 @@ impl<'a> Reader<'a> {
             let length = length.parse().map_err(|_| malformed("Content-Length", length))?;
             Ok(self.take(length)?.map(<[u8]>::to_vec))
         } else {
-            // The end of the connection is the end of the body.
+            // The body ends with the connection.
             let rest = self.take(self.bytes.len() - self.at)?;
             Ok(rest.filter(|_| self.has_ended).map(<[u8]>::to_vec))
         }
@@ -137,7 +137,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The bytes up to the next line end, without it, as text: each byte is a character, as in HTTP/1.1.
+    /// The bytes up to the next line end as text. Each byte is a character, as in HTTP/1.1.
     fn line(&mut self) -> Part<String> {
         let rest = &self.bytes[self.at..];
         let Some(end) = rest.windows(2).position(|pair| pair == b"\r\n") else {

@@ -1,10 +1,10 @@
-//! A request as it is sent and a response as it came. No I/O.
+//! Requests and responses. No I/O.
 
 use std::io::Read as _;
 
 use serde_json::Value;
 
-/// A request. `Host`, `Accept-Encoding: identity` and `Content-Length` are added unless given; nothing else is.
+/// A request. `Host`, `Accept-Encoding: identity` and `Content-Length` are added unless they are given. Nothing else is added.
 #[derive(Clone, Debug)]
 pub struct Request {
     /// The method, as sent.
@@ -82,7 +82,7 @@ pub struct Response {
     pub status: u16,
     /// Names, in their case, and trimmed values, in their order.
     pub headers: Vec<(String, String)>,
-    /// The body without its framing, still encoded as `Content-Encoding` says.
+    /// The body, still encoded as `Content-Encoding` says.
     pub body: Vec<u8>,
 }
 
@@ -106,7 +106,7 @@ impl Response {
         (!values.is_empty()).then(|| values.join(", "))
     }
 
-    /// The body, unpacked if it is gzip.
+    /// The body, decompressed if it is gzip.
     pub fn decoded_body(&self) -> Result<Vec<u8>, String> {
         match self.header("Content-Encoding") {
             Some("gzip") => {
@@ -121,7 +121,7 @@ impl Response {
         }
     }
 
-    /// The body as text; what is no UTF-8 is replaced.
+    /// The body as text. Invalid UTF-8 is replaced.
     pub fn text(&self) -> String {
         let bytes = self.decoded_body().unwrap_or_else(|_| self.body.clone());
         String::from_utf8_lossy(&bytes).into_owned()
@@ -130,7 +130,7 @@ impl Response {
     /// The body as a document.
     ///
     /// # Panics
-    /// If it is none.
+    /// If it is invalid JSON.
     #[track_caller]
     pub fn json(&self) -> Value {
         let text = self.text();

@@ -1,8 +1,8 @@
-//! A small HTTP/1.1 client that hides nothing: header names keep their case, a header sent twice is there twice, and
-//! what is sent is what the test wrote.
+//! A small HTTP/1.1 client that shows every detail. Header names keep their case, repeated headers are kept, and it sends exactly what the test
+//! gives it.
 //!
-//! [`Client`] and [`Connection`] block, and every exchange has a limit. [`AsyncConnection`] is for tests and benches that
-//! are tasks. Both kinds of connection read answers with [`Incoming`].
+//! [`Client`] and [`Connection`] block, and every exchange has a limit. [`AsyncConnection`] is for tests and benches that are tasks. Both kinds of
+//! connection read answers with [`Incoming`].
 
 mod async_connection;
 mod client;
@@ -22,22 +22,22 @@ use std::io;
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
-    /// No connection came about.
+    /// The connection failed.
     #[error("cannot connect: {0}")]
     Connect(io::Error),
-    /// The request could not be sent whole, and no answer came either.
+    /// The request could not be sent completely, and no answer came.
     #[error("cannot send: {0}")]
     Send(io::Error),
-    /// The connection broke while the answer was awaited or read.
+    /// The connection broke before the answer was complete.
     #[error("cannot receive: {0}")]
     Receive(io::Error),
-    /// The other side closed the connection before the answer was whole.
+    /// The server closed the connection before the answer was complete.
     #[error("closed after {0} bytes of an answer that was not whole")]
     Closed(usize),
     /// The limit ran out.
     #[error("no whole answer in time")]
     TimedOut,
-    /// What came is no HTTP.
+    /// The answer is invalid HTTP.
     #[error("not an HTTP answer: {0}")]
     Malformed(String),
 }
