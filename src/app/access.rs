@@ -2,6 +2,7 @@
 //!
 //! Several nodes may start at once. Whoever writes a role or the account first wins, and the others find it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::actors::{Actors, SharedHandles};
@@ -15,7 +16,10 @@ use crate::config::Secret;
 use crate::domain::account::{ACTIVE, ADMIN, Account, DEVELOPER, ROOT, Role, RolePermission, RoleResource};
 use crate::domain::validate;
 use crate::error::{Code, Error};
-use crate::rbac::{KeyPair, password};
+use crate::http::access::AccessParts;
+use crate::http::accounts::AccountApi;
+use crate::http::rate_limit::ConfiguredRate;
+use crate::rbac::{Hasher, KeyPair, Resource, password};
 use crate::trouble::Trouble;
 
 /// How long the AccountActor may take for one message.
@@ -59,6 +63,33 @@ pub async fn prepare(setup: &AccountSetup, actors: &Actors, shared: &SharedHandl
         log::info!("account \"root\" was created with the password of SC_INIT_ROOT_PASSWORD");
     }
     Ok(())
+}
+
+/// What the handlers of accounts need, and what the server needs to check requests.
+pub fn serve(
+    setup: AccountSetup,
+    keys: &KeyPair,
+    actors: &Actors,
+    shared: &SharedHandles,
+) -> Result<(AccountApi, AccessParts), AppError> {
+    let AccountSetup { scope, lookups, rate, most_accounts, cores, .. } = setup;
+    let accounts = AccountApi {
+        actor: actors.account.clone(),
+        hasher: Hasher::start(cores).map_err(AppError::Hasher)?,
+        signer: keys.signer(),
+        most_accounts,
+        lookups: lookups.into(),
+        is_half_open: !scope.covers(Resource::Service.name()),
+    };
+    let access = AccessParts {
+        reader: shared.reader.clone(),
+        freshness: shared.freshness.clone(),
+        verifier: keys.verifier(),
+        scope,
+        clock: shared.clock.clone(),
+        rate: rate.map(|rate| Arc::new(ConfiguredRate::new(rate, "server.limit.accountConnections"))),
+    };
+    Ok((accounts, access))
 }
 
 fn built_in(name: &str, resources: &[&str]) -> Role {

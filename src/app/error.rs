@@ -42,6 +42,8 @@ pub enum AppError {
     /// The text never shows the password.
     #[error("SC_INIT_ROOT_PASSWORD cannot be the password of the account \"root\": {0}")]
     RootPassword(Cow<'static, str>),
+    #[error("the threads that hash passwords cannot be started: {0}")]
+    Hasher(io::Error),
     #[error("the built-in roles and the account \"root\" cannot be written: {0}")]
     Accounts(Error),
     #[error(transparent)]

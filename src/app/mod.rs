@@ -34,7 +34,7 @@ use crate::error::Code;
 use crate::http::api::Api;
 use crate::http::node::ThisNode;
 use crate::http::openapi;
-use crate::http::routes::ROUTES;
+use crate::http::routes::{self, Accounts};
 use crate::http::server::{self, Bound, Settings};
 use crate::store::Store;
 use crate::tls::files::{FileSets, LOOK_EVERY};
@@ -95,7 +95,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         AccessRules::Open => None,
         AccessRules::Accounts(setup) => Some(setup),
     };
-    let _keys = setup.as_ref().map(access::load_keys).transpose()?;
+    let keys = setup.as_ref().map(access::load_keys).transpose()?;
     let (clock, file_sets) = (Clock::system(), FileSets::default());
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,
@@ -122,6 +122,14 @@ async fn run(config: Config) -> Result<(), AppError> {
             }
         }
     }
+    let routes = routes::table(if setup.is_some() { Accounts::On } else { Accounts::Off });
+    let (accounts, access) = match setup.zip(keys) {
+        Some((setup, keys)) => {
+            let (accounts, access) = access::serve(setup, &keys, &actors, &shared)?;
+            (Some(accounts), Some(access))
+        }
+        None => (None, None),
+    };
     let api = Api {
         reader: shared.reader.clone(),
         registry: actors.registry.clone(),
@@ -132,17 +140,18 @@ async fn run(config: Config) -> Result<(), AppError> {
         contact: shared.contact.clone(),
         answers: Arc::clone(&server.answers),
         node: Arc::new(ThisNode::new(&version)),
-        openapi: openapi::describe(ROUTES).to_string().into(),
+        openapi: openapi::describe(routes.clone()).to_string().into(),
         clock: shared.clock.clone(),
         rules: api,
+        accounts,
     };
     let node = Arc::clone(&api.node);
     let tls = tls::server(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listen_address(&host, port)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
-    let settings = Settings { max_connections: limits::connections(most_files), tls, ..server };
-    let server = server::start(vec![bound], move || Arc::new(api.clone()), ROUTES, settings).await;
+    let settings = Settings { max_connections: limits::connections(most_files), tls, access, ..server };
+    let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,

@@ -12,10 +12,7 @@ use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
-use crate::config::{
-    Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RbacConfig, RbacScope,
-    RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
-};
+use crate::config::{AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
 use crate::domain::quota::Quotas;
@@ -60,6 +57,14 @@ pub struct AccountSetup {
     pub scope: RbacScope,
     /// The password of the account `root` if it does not exist.
     pub root_password: Option<Secret>,
+    /// Where the address of a client is found that failed logins count for.
+    pub lookups: Vec<AddressLookup>,
+    /// The limit of requests per account, if any.
+    pub rate: Option<RateConfig>,
+    /// Most accounts of the registry.
+    pub most_accounts: usize,
+    /// How many threads serve requests.
+    pub cores: usize,
 }
 
 pub struct ActorRules {
@@ -148,7 +153,9 @@ impl ProcessRules {
             idle_timeout,
             response_timeout,
             cors_origins,
+            lookups,
             rate,
+            account_rate,
         } = server;
 
         let quotas = Quotas {
@@ -183,6 +190,7 @@ impl ProcessRules {
             page_origins: cors_origins,
             page_readers: if has_accounts { Readers::Listed } else { Readers::Anyone },
             rate,
+            lookups: lookups.clone(),
             ..Settings::default()
         };
         let api = ApiRules {
@@ -208,7 +216,16 @@ impl ProcessRules {
             registers: if self_register { Registers::Itself } else { Registers::Nothing },
         };
         let access = if has_accounts {
-            AccessRules::Accounts(AccountSetup { private_key_file, public_key_file, scope, root_password })
+            AccessRules::Accounts(AccountSetup {
+                private_key_file,
+                public_key_file,
+                scope,
+                root_password,
+                lookups,
+                rate: account_rate,
+                most_accounts: quotas.accounts,
+                cores: workers,
+            })
         } else {
             AccessRules::Open
         };

@@ -316,7 +316,7 @@ mod tests {
 
     #[test]
     fn the_document_holds_together() {
-        let document = describe(ROUTES);
+        let document = describe(all());
         let mut found = Vec::new();
         references(&document, &mut found);
         assert!(found.len() > all().count());

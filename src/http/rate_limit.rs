@@ -1,5 +1,5 @@
 //! A limit of requests per key and unit of time. A key is whatever is counted: the address of a client, the name of an account.
-//! It knows no request and reads no clock.
+//! [`RateLimit`] knows no request and reads no clock.
 //!
 //! The algorithm is the generic cell rate algorithm (GCRA): for each key the table keeps one time, at which the key has its whole
 //! allowance again. A request moves this time by `unit / requests`. A request that would move it beyond one unit from now is
@@ -14,8 +14,13 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
+use super::reply::Reply;
 use crate::clock::Monotonic;
+use crate::config::RateConfig;
+use crate::error::{Code, Error};
+use crate::metrics;
 
 /// Parts of the table that are locked one by one.
 const SHARDS: usize = 64;
@@ -93,6 +98,38 @@ impl RateLimit {
         }
         *entry = Entry { key, whole_at: next };
         Ok(())
+    }
+}
+
+/// A limit from the configuration, and the answer to who is over it.
+#[derive(Debug)]
+pub struct ConfiguredRate {
+    limit: RateLimit,
+    begin: Instant,
+    config: RateConfig,
+    /// The key of the configuration.
+    key: &'static str,
+}
+
+impl ConfiguredRate {
+    pub fn new(config: RateConfig, key: &'static str) -> Self {
+        Self { limit: RateLimit::new(config.requests, config.unit), begin: Instant::now(), config, key }
+    }
+
+    /// Counts a request. The answer 429 if it is over the limit; `name` says whose limit.
+    pub fn refusal(&self, who: impl Hash, name: impl FnOnce() -> String) -> Option<Reply> {
+        let wait = self.limit.admit(who, self.begin.elapsed()).err()?.seconds();
+        metrics::REFUSED_FOR_RATE.add(1);
+        let (requests, name, key) = (self.config.requests, name(), self.key);
+        let unit = match self.config.unit.as_millis() {
+            1 => "millisecond",
+            60_000 => "minute",
+            3_600_000 => "hour",
+            _ => "second",
+        };
+        let detail =
+            format!("{name} has sent more than {requests} requests per {unit} ({key}), try again in {wait} s");
+        Some(Reply::error(&Error::new(Code::TooManyRequests, detail)).retry_after(wait))
     }
 }
 

@@ -867,15 +867,14 @@ fn the_first_password_of_root_is_never_shown() {
 fn pages_and_rates_are_read() {
     let config = Setup::new().config();
     assert_eq!((config.server.cors_origins, config.server.rate), (Vec::new(), None));
-    let rate = |conf: &str| Setup::new().app_conf(conf).config().server.rate;
-    let peer = [AddressLookup::Peer, AddressLookup::ForwardedFor, AddressLookup::RealIp];
-    assert_eq!(
-        rate("limit_conns = 7\nlimit_ttl = m"),
-        Some(RateConfig { requests: 7, unit: Duration::from_secs(60), lookups: peer.to_vec() })
-    );
-    let headers = rate("limit_conns = 1\nlimit_iplookups = x-real-ip, X-Forwarded-For").unwrap();
+    let server = |conf: &str| Setup::new().app_conf(conf).config().server;
+    let limited = server("limit_conns = 7\nlimit_ttl = m\nserver_limit_account_connections = 8");
+    let per_minute = |requests| Some(RateConfig { requests, unit: Duration::from_secs(60) });
+    assert_eq!([limited.rate, limited.account_rate], [per_minute(7), per_minute(8)]);
+    assert_eq!(limited.lookups, [AddressLookup::Peer, AddressLookup::ForwardedFor, AddressLookup::RealIp]);
+    let headers = server("limit_conns = 1\nlimit_iplookups = x-real-ip, X-Forwarded-For");
     assert_eq!(headers.lookups, [AddressLookup::RealIp, AddressLookup::ForwardedFor]);
-    assert_eq!(headers.unit, Duration::from_secs(1));
+    assert_eq!(headers.rate.unwrap().unit, Duration::from_secs(1));
     let two =
         Setup::new().env("SERVER_CORS_ORIGINS", "https://portal.example:8443, http://10.0.0.7").config();
     assert_eq!(

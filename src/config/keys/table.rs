@@ -100,11 +100,16 @@ groups! {
              An IPv6 client counts by its /64 network. Heartbeats, health, readiness and metrics do not count. The reference \
              reads this key and does not use it.")
             .old("limit_conns").shipped(&["0"]);
+        ACCOUNT_RATE_REQUESTS = Key::new("server.limit.accountConnections", Kind::Integer(0, 1_000_000), "0",
+            "How many requests an account may send in each server.limit.unit, from all its addresses together, while accounts are on; \
+             over it 429 with Retry-After. 0: no limit. Heartbeats, health, readiness and metrics do not count. Each node counts \
+             its own requests.")
+            .standing(Standing::Ours);
         RATE_UNIT = Key::new("server.limit.unit", Kind::Choice(&["ms", "s", "m", "h"]), "s",
-            "The unit of time of server.limit.connections: a millisecond, a second, a minute or an hour.")
+            "The unit of time of server.limit.connections and server.limit.accountConnections: a millisecond, a second, a minute or an hour.")
             .old("limit_ttl").shipped(&["s"]);
         RATE_LOOKUPS = Key::new("server.limit.ipLookups", Kind::List, "RemoteAddr,X-Forwarded-For,X-Real-IP",
-            "Where server.limit.connections finds the address of a client; the first place that has one counts. RemoteAddr, the \
+            "Where server.limit.connections and the lock of failed logins find the address of a client; the first place that has one counts. RemoteAddr, the \
              other end of the connection, always has one, so the headers count only if they stand before it. Write them first \
              only if every request comes through a proxy that sets them: a client can send any header. The last address in \
              X-Forwarded-For counts, because the nearest proxy wrote it.")

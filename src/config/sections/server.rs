@@ -32,17 +32,20 @@ pub struct ServerConfig {
     pub response_timeout: Duration,
     /// Origins of pages that may change the registry, besides the server's own.
     pub cors_origins: Vec<WebOrigin>,
+    /// Where the address of a client is found. Tried in this order. If none has an address, [`AddressLookup::Peer`] counts.
+    pub lookups: Vec<AddressLookup>,
+    /// The limit of requests per client address, if any.
     pub rate: Option<RateConfig>,
+    /// The limit of requests per account, if any.
+    pub account_rate: Option<RateConfig>,
 }
 
-/// The limit of requests per client address.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A limit of requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateConfig {
     /// At least 1.
     pub requests: u32,
     pub unit: Duration,
-    /// Tried in this order. If none has an address, [`AddressLookup::Peer`] counts.
-    pub lookups: Vec<AddressLookup>,
 }
 
 /// A place that has the address of a client.
@@ -57,15 +60,22 @@ pub enum AddressLookup {
 }
 
 impl RateConfig {
-    /// `None` if there is no limit.
-    fn read(reader: &mut ConfigReader) -> Option<Self> {
-        let requests = reader.integer(&table::RATE_REQUESTS);
+    /// The limits of addresses and of accounts; `None` if there is no limit.
+    fn read(reader: &mut ConfigReader) -> [Option<Self>; 2] {
+        let requests =
+            [reader.integer(&table::RATE_REQUESTS), reader.integer(&table::ACCOUNT_RATE_REQUESTS)];
         let unit = match reader.choice(&table::RATE_UNIT) {
             "ms" => Duration::from_millis(1),
             "m" => Duration::from_secs(60),
             "h" => Duration::from_secs(3600),
             _ => Duration::from_secs(1),
         };
+        requests.map(|requests| (requests > 0).then_some(Self { requests, unit }))
+    }
+}
+
+impl AddressLookup {
+    fn read_all(reader: &mut ConfigReader) -> Vec<Self> {
         let lookup = |name: &String| match name.to_ascii_lowercase().as_str() {
             "remoteaddr" => Some(AddressLookup::Peer),
             "x-forwarded-for" => Some(AddressLookup::ForwardedFor),
@@ -80,7 +90,7 @@ impl RateConfig {
                 "write RemoteAddr, X-Forwarded-For, X-Real-IP, or some of them",
             );
         }
-        (requests > 0).then_some(Self { requests, unit, lookups })
+        lookups
     }
 }
 
@@ -111,6 +121,7 @@ impl ServerConfig {
                 Err(expected) => reader.refuse(&table::CORS_ORIGINS, expected),
             }
         }
+        let [rate, account_rate] = RateConfig::read(reader);
         Self {
             host,
             port: reader.integer(&table::SERVER_PORT),
@@ -128,7 +139,9 @@ impl ServerConfig {
             idle_timeout: reader.duration(&table::IDLE_TIMEOUT),
             response_timeout: reader.duration(&table::RESPONSE_TIMEOUT),
             cors_origins,
-            rate: RateConfig::read(reader),
+            lookups: AddressLookup::read_all(reader),
+            rate,
+            account_rate,
         }
     }
 }

@@ -18,7 +18,9 @@ use actix_http::header::AUTHORIZATION;
 
 use self::tokens::KnownTokens;
 use super::call::Call;
-use super::spec::{Permission, Surface};
+use super::rate_limit::ConfiguredRate;
+use super::reply::Reply;
+use super::spec::{Permission, Rate, Surface};
 use crate::actors::freshness::Freshness;
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
@@ -37,6 +39,8 @@ pub struct AccessParts {
     /// Which resource types need a token.
     pub scope: RbacScope,
     pub clock: Clock,
+    /// The limit of requests per account, if any.
+    pub rate: Option<Arc<ConfiguredRate>>,
 }
 
 /// Access control of one worker.
@@ -130,6 +134,14 @@ impl Access {
         };
         call.admit(Some(caller), grant);
         Ok(())
+    }
+
+    /// The answer to a request over the limit of its account.
+    pub fn over_rate(&self, entry: &Entry, rate: Rate) -> Option<Reply> {
+        let (Some(limit), Entry::SignedIn(caller), Rate::Counted) = (&self.parts.rate, entry, rate) else {
+            return None;
+        };
+        limit.refusal(&caller.name, || format!("the account '{}'", caller.name))
     }
 
     fn is_protected(&self, permission: Permission) -> bool {

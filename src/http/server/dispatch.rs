@@ -182,12 +182,18 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 if let Some(refusal) = self.admission.refusal(route.load) {
                     return Routed::Answered(Reply::error(&refusal));
                 }
-                let entry = match &self.access {
-                    None => Ok(Entry::Open),
-                    Some(access) => access.enter(needed(route, matched.surface), head),
-                };
-                match entry.and_then(|entry| Ok((self.tenant(head, &matched)?, entry))) {
-                    Ok((tenant, entry)) => Routed::Run(route, matched, tenant, entry),
+                let mut entry = Entry::Open;
+                if let Some(access) = &self.access {
+                    entry = match access.enter(needed(route, matched.surface), head) {
+                        Ok(entry) => entry,
+                        Err(error) => return Routed::Answered(Reply::error(&error)),
+                    };
+                    if let Some(refusal) = access.over_rate(&entry, route.operation.rate) {
+                        return Routed::Answered(refusal);
+                    }
+                }
+                match self.tenant(head, &matched) {
+                    Ok(tenant) => Routed::Run(route, matched, tenant, entry),
                     Err(error) => Routed::Answered(Reply::error(&error)),
                 }
             }

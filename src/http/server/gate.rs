@@ -5,14 +5,13 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_http::header;
 use actix_http::{Method, RequestHead};
-use tokio::time::Instant;
 
 use super::router::{RouteLookup, Router};
 use crate::config::{AddressLookup, RateConfig};
 use crate::error::{Code, Error};
 use crate::http::client_address::client_address;
 use crate::http::middleware::cors::{Caller, Cors, Intent, Readers, asked_method};
-use crate::http::rate_limit::RateLimit;
+use crate::http::rate_limit::ConfiguredRate;
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Pages, Rate};
@@ -27,8 +26,8 @@ pub(super) struct Gate {
 }
 
 impl Gate {
-    pub(super) fn new(cors: Cors, rate: Option<&RateConfig>) -> Self {
-        Self { cors, rate: rate.map(AddressRate::new) }
+    pub(super) fn new(cors: Cors, rate: Option<RateConfig>, lookups: Vec<AddressLookup>) -> Self {
+        Self { cors, rate: rate.map(|rate| AddressRate::new(rate, lookups)) }
     }
 
     /// The answer to a request that goes no further.
@@ -83,11 +82,8 @@ fn is_counted<S>(found: &RouteLookup<S>) -> bool {
 
 /// The limit of requests per client address.
 struct AddressRate {
-    limit: RateLimit,
+    limit: ConfiguredRate,
     lookups: Vec<AddressLookup>,
-    begin: Instant,
-    requests: u32,
-    unit: &'static str,
 }
 
 /// What counts as one client. A client with IPv6 has a whole /64 network of addresses.
@@ -122,32 +118,13 @@ impl std::fmt::Display for Client {
 }
 
 impl AddressRate {
-    fn new(config: &RateConfig) -> Self {
-        let RateConfig { requests, unit, lookups } = config;
-        let unit_name = match unit.as_millis() {
-            1 => "millisecond",
-            60_000 => "minute",
-            3_600_000 => "hour",
-            _ => "second",
-        };
-        Self {
-            limit: RateLimit::new(*requests, *unit),
-            lookups: lookups.clone(),
-            begin: Instant::now(),
-            requests: *requests,
-            unit: unit_name,
-        }
+    fn new(config: RateConfig, lookups: Vec<AddressLookup>) -> Self {
+        Self { limit: ConfiguredRate::new(config, "server.limit.connections"), lookups }
     }
 
     fn refusal(&self, head: &RequestHead) -> Option<Reply> {
         let client = Client::of(client_address(head, &self.lookups));
-        let wait = self.limit.admit(client, self.begin.elapsed()).err()?.seconds();
-        metrics::REFUSED_FOR_RATE.add(1);
-        let (requests, unit) = (self.requests, self.unit);
-        let detail = format!(
-            "the {client} has sent more than {requests} requests per {unit} (server.limit.connections), try again in {wait} s"
-        );
-        Some(Reply::error(&Error::new(Code::TooManyRequests, detail)).retry_after(wait))
+        self.limit.refusal(client, || format!("the {client}"))
     }
 }
 

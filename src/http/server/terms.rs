@@ -9,7 +9,7 @@ use actix_http::header::HeaderValue;
 use super::body::BodyLimit;
 use super::gate::Gate;
 use super::gauge::Gauge;
-use crate::config::{RateConfig, Scheme, WebOrigin};
+use crate::config::{AddressLookup, RateConfig, Scheme, WebOrigin};
 use crate::domain::validate::size;
 use crate::http::access::AccessParts;
 use crate::http::answer_memory::AnswerMemory;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub page_readers: Readers,
     /// The limit of requests per client address, if any.
     pub rate: Option<RateConfig>,
+    /// Where the address of a client is found.
+    pub lookups: Vec<AddressLookup>,
     /// Access control, if accounts are on.
     pub access: Option<AccessParts>,
 }
@@ -84,6 +86,7 @@ impl Default for Settings {
             page_origins: Vec::new(),
             page_readers: Readers::default(),
             rate: None,
+            lookups: Vec::new(),
             access: None,
         }
     }
@@ -114,7 +117,7 @@ impl ServerTerms {
         let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let cors = Cors::new(settings.page_origins.clone(), settings.page_readers, scheme);
         Ok(Self {
-            gate: Arc::new(Gate::new(cors, settings.rate.as_ref())),
+            gate: Arc::new(Gate::new(cors, settings.rate, settings.lookups.clone())),
             server: HeaderValue::from_str(&server).map_err(io::Error::other)?,
             connections: Gauge::new(settings.max_connections),
             settings,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use service_center::config::{AddressLookup, RateConfig};
+use service_center::config::RateConfig;
 use service_center::http::server::Settings;
 
 use super::client::Client;
@@ -11,7 +11,7 @@ use super::table::{serve_in_still_time, settings};
 /// All requests of a unit at once, and then one in each part of it.
 #[actix_web::test]
 async fn a_client_may_go_on_when_it_has_waited() {
-    let rate = RateConfig { requests: 4, unit: Duration::from_secs(10), lookups: vec![AddressLookup::Peer] };
+    let rate = RateConfig { requests: 4, unit: Duration::from_secs(10) };
     let (fixture, time) = serve_in_still_time(Settings { rate: Some(rate), ..settings() }).await;
     let address = fixture.server.addresses()[0];
     let mut clients = [Client::connect(address).await, Client::connect(address).await];
