@@ -95,7 +95,7 @@
 //! | How many requests may a client address send? | `http/rate_limit.rs` `RateLimit`, `http/server/gate.rs` |
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
-//! | What happens when a certificate is renewed? | `tls/files.rs` |
+//! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

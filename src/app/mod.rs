@@ -104,7 +104,11 @@ async fn run(config: Config) -> Result<(), AppError> {
             return Ok(());
         }
     };
-    actix::spawn(renew(file_sets, hangups.subscribe()));
+    let tls = tls::server(&tls)?;
+    if let Some(certificates) = &tls {
+        file_sets.add(certificates.clone());
+    }
+    actix::spawn(renew(file_sets.clone(), hangups.subscribe()));
     let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
@@ -141,12 +145,12 @@ async fn run(config: Config) -> Result<(), AppError> {
         answers: Arc::clone(&server.answers),
         node: Arc::new(ThisNode::new(&version)),
         openapi: openapi::describe(routes.clone()).to_string().into(),
+        file_sets,
         clock: shared.clock.clone(),
         rules: api,
         accounts,
     };
     let node = Arc::clone(&api.node);
-    let tls = tls::server(&tls)?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listen_address(&host, port)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;

@@ -29,6 +29,7 @@ use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
 use crate::http::spec::Load;
 use crate::metrics;
+use crate::tls::files::FileSets;
 
 /// A write that takes longer is answered with an error: its outcome is unknown.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -52,6 +53,8 @@ pub struct Api {
     /// The OpenAPI document, as JSON.
     pub openapi: Bytes,
     pub clock: Clock,
+    /// The certificates in use, for metrics.
+    pub file_sets: FileSets,
     pub rules: ApiRules,
     /// `None` while accounts are off.
     pub accounts: Option<AccountApi>,

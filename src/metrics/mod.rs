@@ -40,6 +40,7 @@ counters! {
     INSTANCES_RESTORED = "instances_restored_total", "Instances written again because their heartbeats went on after their lease had ended.";
     SNAPSHOT_WAIT_EXPIRED = "snapshot_wait_expired_total", "Writes answered before the node's snapshot held them, because the wait for it timed out.";
     FOREIGN_VALUES = "foreign_values_total", "Keys or values in the store that could not be read and were skipped.";
+    ETCD_LOGINS = "etcd_logins_total", "Tokens that etcd has given to this node: for each address the first, and each that replaces one that etcd refused.";
     RELISTS = "relists_total", "Complete listings of the store.";
     HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because 80 % or more of all instances expired within the window.";
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";

@@ -8,11 +8,13 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::expiry::{Expiries, Expiry};
 use super::{TlsError, pem};
 
 /// How often the process compares its files.
@@ -25,6 +27,20 @@ pub trait Reload: Send + Sync {
 
     /// Reads the files again in any case. If a file cannot be used, the old value stays in use.
     fn reload(&self) -> Result<(), ReloadError>;
+
+    /// What metrics tell of the files. Reads no file.
+    fn state(&self) -> FilesState;
+}
+
+/// What metrics tell of a set of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilesState {
+    /// The label of the set.
+    pub label: &'static str,
+    /// Whether the files could be used when they were last read. If not, older ones are in use.
+    pub is_usable: bool,
+    /// Of the certificates in use.
+    pub expiries: Vec<Expiry>,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -35,13 +51,20 @@ pub struct ReloadError {
     why: String,
 }
 
+/// How a value is made of files. The second argument collects the ends of the certificates that are read.
+type Load<T> = dyn Fn(&mut Expiries) -> Result<T, TlsError> + Send + Sync;
+
 /// A value made of some files, from the last time when the files could be used.
 pub struct FileSet<T> {
+    /// The set in the labels of metrics, such as `etcd`.
+    label: &'static str,
     /// A plural for log lines, such as "the certificates for etcd".
     name: &'static str,
     paths: Vec<PathBuf>,
-    load: Box<dyn Fn() -> Result<T, TlsError> + Send + Sync>,
+    load: Box<Load<T>>,
     current: ArcSwap<T>,
+    expiries: Mutex<Vec<Expiry>>,
+    is_usable: AtomicBool,
     /// The fingerprint of the files at the last try, whether or not they could be used.
     tried: Mutex<u64>,
 }
@@ -58,14 +81,25 @@ impl<T> fmt::Debug for FileSet<T> {
 impl<T> FileSet<T> {
     /// Reads the files. `load` makes the value, and its error names the file. `paths` are all files that `load` reads.
     pub fn open(
+        label: &'static str,
         name: &'static str,
         paths: Vec<PathBuf>,
-        load: impl Fn() -> Result<T, TlsError> + Send + Sync + 'static,
+        load: impl Fn(&mut Expiries) -> Result<T, TlsError> + Send + Sync + 'static,
     ) -> Result<Self, TlsError> {
         // Before the files are read, so that the next look finds a change from now on.
         let tried = fingerprint(&paths);
-        let current = ArcSwap::from_pointee(load()?);
-        Ok(Self { name, paths, load: Box::new(load), current, tried: Mutex::new(tried) })
+        let mut expiries = Expiries::default();
+        let current = ArcSwap::from_pointee(load(&mut expiries)?);
+        Ok(Self {
+            label,
+            name,
+            paths,
+            load: Box::new(load),
+            current,
+            expiries: Mutex::new(expiries.into_list()),
+            is_usable: AtomicBool::new(true),
+            tried: Mutex::new(tried),
+        })
     }
 
     /// Reads no file.
@@ -74,8 +108,12 @@ impl<T> FileSet<T> {
     }
 
     fn load(&self) -> Result<(), ReloadError> {
-        let value = (self.load)().map_err(|why| ReloadError { name: self.name, why: why.to_string() })?;
+        let mut expiries = Expiries::default();
+        let loaded = (self.load)(&mut expiries);
+        self.is_usable.store(loaded.is_ok(), Ordering::Relaxed);
+        let value = loaded.map_err(|why| ReloadError { name: self.name, why: why.to_string() })?;
         self.current.store(Arc::new(value));
+        *self.expiries.lock() = expiries.into_list();
         Ok(())
     }
 }
@@ -98,6 +136,14 @@ impl<T: Send + Sync> Reload for FileSet<T> {
         let mut tried = self.tried.lock();
         *tried = fingerprint(&self.paths);
         self.load()
+    }
+
+    fn state(&self) -> FilesState {
+        FilesState {
+            label: self.label,
+            is_usable: self.is_usable.load(Ordering::Relaxed),
+            expiries: self.expiries.lock().clone(),
+        }
     }
 }
 
@@ -132,6 +178,11 @@ impl FileSets {
         self.all().iter().filter_map(|set| set.reload().err()).collect()
     }
 
+    /// Calls [`Reload::state`] on each.
+    pub fn states(&self) -> Vec<FilesState> {
+        self.all().iter().map(|set| set.state()).collect()
+    }
+
     fn all(&self) -> Vec<Arc<dyn Reload>> {
         self.0.lock().clone()
     }
@@ -142,7 +193,7 @@ impl FileSets {
 mod tests {
     use std::fs;
     use std::path::Path;
-    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::sync::atomic::AtomicUsize;
 
     use super::*;
 
@@ -151,7 +202,7 @@ mod tests {
         let paths = vec![folder.join("a"), folder.join("b")];
         let (reads, read_by) = (Arc::<AtomicUsize>::default(), paths.clone());
         let counted = Arc::clone(&reads);
-        let load = move || {
+        let load = move |_: &mut Expiries| {
             counted.fetch_add(1, Ordering::Relaxed);
             let number = |path: &PathBuf| {
                 let text = String::from_utf8(pem::read(path)?).unwrap();
@@ -163,7 +214,7 @@ mod tests {
             };
             Ok(number(&read_by[0])? + number(&read_by[1])?)
         };
-        (FileSet::open("the numbers", paths, load).unwrap(), reads)
+        (FileSet::open("numbers", "the numbers", paths, load).unwrap(), reads)
     }
 
     #[test]
@@ -183,11 +234,13 @@ mod tests {
         assert_eq!(look(), (7, 2));
         write("b", "none");
         assert_eq!(look(), (7, 3), "tried once");
+        assert!(!set.state().is_usable);
         assert!(set.reload().unwrap_err().to_string().contains("b: "));
         fs::remove_file(folder.path().join("b")).unwrap();
         assert_eq!(look(), (7, 5));
         write("b", "4");
         assert_eq!(look(), (9, 6));
+        assert!(set.state().is_usable);
         assert_eq!((set.reload(), reads.load(Ordering::Relaxed)), (Ok(()), 7));
     }
 

@@ -55,7 +55,7 @@ pub(super) async fn accept(
         Some(tls) => {
             let limit = if is_reserve { RESERVE_LIMIT } else { HANDSHAKE_LIMIT };
             let peer = tcp.peer_addr();
-            let stream = timeout(limit, handshake(tcp, tls))
+            let stream = timeout(limit, handshake(tcp, tls.current()))
                 .await
                 .map_err(|_| refused("the TLS handshake took too long"))?
                 .inspect_err(|error| log::debug!("TLS handshake with {peer:?} failed: {error}"))?;
@@ -69,13 +69,13 @@ pub(super) async fn accept(
     Ok((ClientConnection::new(transport, terms, slot, is_reserve), version))
 }
 
-async fn handshake(mut tcp: TcpStream, tls: &Arc<rustls::ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(mut tcp: TcpStream, tls: Arc<rustls::ServerConfig>) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     if tcp.peek(&mut first).await? == 1 && first != [TLS_HANDSHAKE] && first[0].is_ascii_alphabetic() {
         refuse(&mut tcp, PLAIN_ON_TLS).await;
         return Err(io::Error::other("plain HTTP on a TLS port"));
     }
-    TlsAcceptor::from(Arc::clone(tls)).accept(tcp).await
+    TlsAcceptor::from(tls).accept(tcp).await
 }
 
 fn refused(why: &'static str) -> io::Error {

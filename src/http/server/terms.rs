@@ -17,9 +17,13 @@ use crate::http::middleware::cors::{Cors, Readers};
 use crate::http::signal::Signal;
 use crate::http::spec::Body;
 use crate::http::ws;
+use crate::tls::files::FileSet;
 
 /// Go's server adds this to the configured limit for the head of a request.
 const HEAD_SLACK: usize = 4096;
+
+/// The protocols of the server as TLS negotiates them (ALPN).
+pub const PROTOCOLS: [&[u8]; 2] = [b"h2", b"http/1.1"];
 
 #[derive(Clone)]
 pub struct Settings {
@@ -49,8 +53,8 @@ pub struct Settings {
     pub keep_alive: Duration,
     /// For a client that takes no byte of its answer.
     pub write_stall: Duration,
-    /// If it names no protocols, `h2` and `http/1.1` are negotiated.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// It negotiates [`PROTOCOLS`]. A handshake uses the configuration that is current when it begins.
+    pub tls: Option<Arc<FileSet<rustls::ServerConfig>>>,
     pub websocket: ws::SessionLimits,
     /// Origins whose pages may do what pages of the server may.
     pub page_origins: Vec<WebOrigin>,
@@ -109,11 +113,8 @@ pub(super) struct ServerTerms {
 
 impl ServerTerms {
     /// Fails if the version is no valid header.
-    pub(super) fn new(mut settings: Settings) -> io::Result<Self> {
+    pub(super) fn new(settings: Settings) -> io::Result<Self> {
         let server = format!("SERVICECENTER/{}", settings.version);
-        if let Some(tls) = settings.tls.as_mut().filter(|tls| tls.alpn_protocols.is_empty()) {
-            Arc::make_mut(tls).alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        }
         let scheme = if settings.tls.is_some() { Scheme::Https } else { Scheme::Http };
         let cors = Cors::new(settings.page_origins.clone(), settings.page_readers, scheme);
         Ok(Self {

@@ -1,6 +1,6 @@
 //! `GET /metrics`: the metrics of the process in the text format of Prometheus. `GET /openapi.json`.
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use crate::http::call::{Answer, Call};
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 use crate::metrics;
+use crate::tls::expiry::Expiry;
 
 pub const METRICS: Operation = Operation::new("node", "readMetrics", "Returns the metrics of the node.")
     .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." })
@@ -26,6 +27,7 @@ pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "Returns th
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// How long a request waits for an actor. Without its reply, the metric is left out.
 const LIMIT: Duration = Duration::from_secs(1);
+const SECONDS_A_DAY: f64 = 86_400.0;
 
 /// `GET /metrics`.
 pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
@@ -77,6 +79,21 @@ pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         let help = "Messages that an actor has not finished.";
         labelled(&mut text, "mailbox_messages", "gauge", help, ("actor", name), depth);
     }
+    for files in api.file_sets.states() {
+        for Expiry { certificate, unix_seconds } in files.expiries {
+            let help =
+                "Days until the first certificate of a file in use expires. Negative after it has expired.";
+            let days = (unix_seconds as f64 - api.clock.unix_seconds() as f64) / SECONDS_A_DAY;
+            let label = ("certificate", certificate);
+            labelled(&mut text, "certificate_expiry_days", "gauge", help, label, format_args!("{days:.3}"));
+        }
+    }
+    for files in api.file_sets.states() {
+        let help = "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
+        let value = u8::from(files.is_usable);
+        let label = ("files", files.label);
+        labelled(&mut text, "certificates_last_reload_successful", "gauge", help, label, value);
+    }
     if let Ok(watchers) = ask(&api.hub, CountWatchers, LIMIT).await {
         family(&mut text, "watchers", "gauge", "Websocket sessions that watch.", count(watchers));
     }
@@ -97,7 +114,7 @@ fn labelled(
     kind: &str,
     help: &str,
     (label, label_value): (&str, &str),
-    value: u64,
+    value: impl Display,
 ) {
     if !text.contains(&format!("# TYPE {PREFIX}{name} ")) {
         let _ = write!(text, "# HELP {PREFIX}{name} {help}\n# TYPE {PREFIX}{name} {kind}\n");

@@ -9,6 +9,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 
 use super::options::{ClientIdentity, OptionsError, TlsOptions, Verification};
+use crate::tls::expiry::Expiries;
 use crate::tls::files::FileSet;
 use crate::tls::{TlsError, pem};
 
@@ -22,15 +23,17 @@ pub(super) fn open(options: &TlsOptions) -> Result<Certificates, OptionsError> {
         .flat_map(|identity| [identity.certificate.clone(), identity.key.clone(), identity.password.clone()]);
     let paths = ca.iter().cloned().chain(of_identity).collect();
     let options = options.clone();
-    FileSet::open("the certificates for etcd", paths, move || client_config(&options))
-        .map_err(|why| OptionsError(format!("the certificates for etcd: {why}")))
+    FileSet::open("etcd", "the certificates for etcd", paths, move |expiries| {
+        client_config(&options, expiries)
+    })
+    .map_err(|why| OptionsError(format!("the certificates for etcd: {why}")))
 }
 
-fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
+fn client_config(options: &TlsOptions, expiries: &mut Expiries) -> Result<ClientConfig, TlsError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = RootCertStore::empty();
     if let Some(ca) = &options.ca {
-        for certificate in pem::certificates(ca)? {
+        for certificate in expiries.certificates("etcd_ca", ca)? {
             roots.add(certificate).map_err(|error| TlsError::Authority { path: ca.clone(), error })?;
         }
     } else if options.verification != Verification::Nothing {
@@ -57,7 +60,7 @@ fn client_config(options: &TlsOptions) -> Result<ClientConfig, TlsError> {
     let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some(ClientIdentity { certificate, key, password }) => {
-            let chain = pem::certificates(certificate)?;
+            let chain = expiries.certificates("etcd_client", certificate)?;
             let private_key = pem::private_key(key, password)?;
             builder.with_client_auth_cert(chain, private_key).map_err(|error| TlsError::Pair {
                 certificate: certificate.clone(),

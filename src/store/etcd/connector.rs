@@ -17,7 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tonic::transport::{Channel, Endpoint, Uri};
-use tower_service::Service;
+use tower::Service;
 
 use super::certificates::Certificates;
 use super::failure::{alert_words, words};

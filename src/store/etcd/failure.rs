@@ -15,7 +15,7 @@ pub(super) enum Failure {
     NotSent(String),
     /// etcd refused the request.
     Refused { reason: Reason, message: String },
-    /// etcd does not know the token. Authenticate, then try again.
+    /// etcd rejects the token, and did nothing. Log in, then try again.
     StaleToken(String),
     /// The request may have been done.
     Unsettled(String),
@@ -82,11 +82,13 @@ pub(super) fn of_status(status: &Status) -> Failure {
         "etcdserver: no leader" | "etcdserver: rpc not supported for learner" => {
             return Failure::NotSent(text.to_owned());
         }
-        "etcdserver: invalid auth token" | "etcdserver: revision of auth store is old" => {
+        "etcdserver: invalid auth token"
+        | "etcdserver: revision of auth store is old"
+        // Sent without a token, before authentication was turned on.
+        | "etcdserver: user name is empty" => {
             return Failure::StaleToken(text.to_owned());
         }
         "etcdserver: permission denied"
-        | "etcdserver: user name is empty"
         | "etcdserver: user name not found"
         | "etcdserver: authentication failed, invalid user ID or password" => {
             return refused(Reason::Denied);

@@ -15,6 +15,7 @@ mod entries;
 mod failure;
 mod keep_alive;
 mod list;
+mod login;
 mod nodes;
 mod options;
 mod rights;

@@ -18,13 +18,13 @@ use etcd_client::{
 };
 use futures_util::future::join_all;
 use parking_lot::Mutex;
-use tokio::time::{Instant, timeout, timeout_at};
-use tonic::metadata::AsciiMetadataValue;
-use tonic::transport::Channel;
+use tokio::time::{Instant, timeout_at};
+use tower::util::BoxCloneSyncService;
 
 use super::certificates::{self, Certificates};
 use super::connector::Connector;
-use super::failure::{Failure, of_client, unavailable};
+use super::failure::{Failure, of_client};
+use super::login::{Authorized, Login, Token};
 use super::options::{Credentials, EtcdOptions, OptionsError};
 use crate::config::EtcdEndpoint;
 use crate::store::port::StoreError;
@@ -52,6 +52,9 @@ const CONNECT_WITHIN_CALL: Duration = Duration::from_millis(1200);
 /// A probe reads this key, which is never written. It is below the registry's root, because etcd's user may be allowed nothing
 /// else.
 const PROBE_KEY: &str = "/cse-sr/";
+
+/// How often a request is made in all, if etcd refuses its token. More than twice, because users may change during a login.
+const TRIES_WITH_TOKENS: usize = 3;
 
 /// What an attempt without an answer may have done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,6 +86,7 @@ enum Health {
 pub(super) struct Node {
     connector: Connector,
     origin: Origin,
+    login: Login,
     clients: tokio::sync::Mutex<Option<Arc<Clients>>>,
     health: AtomicU8,
     looked_after: AtomicBool,
@@ -101,11 +105,12 @@ enum Origin {
 }
 
 impl Node {
-    fn new(connector: Connector, origin: Origin) -> Arc<Self> {
+    fn new(connector: Connector, origin: Origin, credentials: Option<&Credentials>) -> Arc<Self> {
         let health = if origin == Origin::Configured { Health::Up } else { Health::Down };
         Arc::new(Self {
             connector,
             origin,
+            login: Login::new(credentials.cloned()),
             clients: tokio::sync::Mutex::new(None),
             health: AtomicU8::new(health as u8),
             looked_after: AtomicBool::new(false),
@@ -116,6 +121,11 @@ impl Node {
 
     pub fn connector(&self) -> &Connector {
         &self.connector
+    }
+
+    /// A channel with a connection of its own. Its requests carry the token, if there is one: see [`Nodes::logged_in`].
+    pub fn channel(&self) -> Result<Authorized, OptionsError> {
+        Ok(self.login.authorize(self.connector.channel()?))
     }
 
     fn endpoint(&self) -> &EtcdEndpoint {
@@ -151,8 +161,6 @@ struct Cluster {
     server_name: Option<String>,
     connect_limit: Duration,
     credentials: Option<Credentials>,
-    /// The token of the streams that do not go through `etcd_client`.
-    stream_token: Mutex<Option<AsciiMetadataValue>>,
     call_limit: Duration,
     /// The highest revision of all answers.
     seen: AtomicI64,
@@ -168,7 +176,7 @@ impl Nodes {
         let node = |endpoint: &EtcdEndpoint| {
             let name = server_name.as_deref();
             let connector = Connector::new(endpoint.clone(), certificates.as_ref(), name, connect_limit)?;
-            Ok(Node::new(connector, Origin::Configured))
+            Ok(Node::new(connector, Origin::Configured, options.credentials.as_ref()))
         };
         let configured = options.endpoints.iter().map(node).collect::<Result<Vec<_>, OptionsError>>()?;
         let first = configured.first().map(Arc::clone);
@@ -181,7 +189,6 @@ impl Nodes {
             server_name,
             connect_limit,
             credentials: options.credentials.clone(),
-            stream_token: Mutex::default(),
             call_limit: options.call_limit(),
             seen: AtomicI64::new(0),
         })))
@@ -264,7 +271,7 @@ impl Nodes {
 
     /// Replaces the learned nodes. Nodes that were there before keep their state.
     fn keep(&self, cluster: u64, endpoints: &[EtcdEndpoint]) {
-        let Cluster { certificates, server_name, connect_limit, .. } = &*self.0;
+        let Cluster { certificates, server_name, connect_limit, credentials, .. } = &*self.0;
         let origin = Origin::Learned { cluster };
         let before = self.0.learned.load_full();
         let node = |endpoint: &EtcdEndpoint| {
@@ -273,7 +280,7 @@ impl Nodes {
                 let name = server_name.as_deref();
                 let connector =
                     Connector::new(endpoint.clone(), certificates.as_ref(), name, *connect_limit).ok()?;
-                Some(Node::new(connector, origin))
+                Some(Node::new(connector, origin, credentials.as_ref()))
             })
         };
         let now: Vec<Arc<Node>> = endpoints.iter().filter_map(node).collect();
@@ -396,61 +403,52 @@ impl Nodes {
         Fut: Future<Output = Result<T, etcd_client::Error>>,
     {
         let late = |what: &str| format!("etcd {}: {what}", node.endpoint());
-        let clients = match timeout_at(deadline, self.clients(node)).await {
-            Ok(clients) => clients?,
+        match timeout_at(deadline, self.logged_in(node)).await {
+            Ok(token) => drop(token?),
             Err(_) => return Err(Failure::NotSent(late("no answer to the authentication within the limit"))),
-        };
-        for last_try in [false, true] {
+        }
+        let clients = self.clients(node).await?;
+        let mut last = String::new();
+        for _ in 0..TRIES_WITH_TOKENS {
+            let token = node.login.token();
             let answer = match timeout_at(deadline, request(Arc::clone(&clients))).await {
                 Ok(answer) => answer.map_err(|error| of_client(error).explained(&node.connector)),
                 Err(_) => Err(Failure::Unsettled(late(LATE))),
             };
             match answer {
-                // `etcd_client` renews an invalid token itself. Only an outdated token comes here.
-                Err(Failure::StaleToken(why)) if !last_try => {
-                    match timeout_at(deadline, clients.whole.refresh_token()).await {
-                        Ok(Ok(())) => {}
-                        Ok(Err(error)) => return Err(of_client(error)),
-                        Err(_) => return Err(Failure::NotSent(why)),
+                Err(Failure::StaleToken(why)) if node.login.has_credentials() => {
+                    match timeout_at(deadline, self.renew(node, &token)).await {
+                        Ok(renewed) => renewed?,
+                        Err(_) => return Err(Failure::NotSent(late(&why))),
                     }
+                    last = why;
                 }
                 answer => return answer,
             }
         }
-        Err(Failure::StaleToken(late("the token is refused again and again")))
+        Err(Failure::StaleToken(late(&format!("the token is refused again and again: {last}"))))
+    }
+
+    /// The token of a node, once there was a login.
+    pub async fn logged_in(&self, node: &Node) -> Result<Arc<Token>, Failure> {
+        let token = node.login.token();
+        if !matches!(*token, Token::Unknown) {
+            return Ok(token);
+        }
+        self.renew(node, &token).await?;
+        Ok(node.login.token())
+    }
+
+    /// Replaces a token that the node has refused.
+    pub async fn renew(&self, node: &Node, refused: &Arc<Token>) -> Result<(), Failure> {
+        let auth = self.clients(node).await?.whole.auth_client();
+        let renewed = node.login.renew(refused, auth, self.0.call_limit).await;
+        renewed.map_err(|failure| failure.explained(&node.connector))
     }
 
     /// The node for a new stream.
     pub fn for_streams(&self) -> Arc<Node> {
         self.candidates().into_iter().next().unwrap_or_else(|| self.current())
-    }
-
-    /// The token for a stream; `None` if etcd needs no token.
-    pub async fn stream_token(&self) -> Result<Option<AsciiMetadataValue>, StoreError> {
-        let Some(credentials) = &self.0.credentials else { return Ok(None) };
-        let known = self.0.stream_token.lock().clone();
-        if known.is_some() {
-            return Ok(known);
-        }
-        let authenticate = |clients: Arc<Clients>| async move {
-            let (user, password) = (credentials.user.clone(), credentials.password.clone());
-            match clients.whole.auth_client().authenticate(user, password).await {
-                Ok(answer) => Ok(Some(answer.token().to_owned())),
-                Err(error) if is_auth_disabled(&error) => Ok(None),
-                Err(error) => Err(error),
-            }
-        };
-        let token = self.call(Effect::Reads, self.0.call_limit, authenticate).await?;
-        let Some(token) = token else { return Ok(None) };
-        let token = AsciiMetadataValue::try_from(token)
-            .map_err(|_| unavailable("etcd's token cannot be sent in a header"))?;
-        *self.0.stream_token.lock() = Some(token.clone());
-        Ok(Some(token))
-    }
-
-    /// Makes the next stream authenticate again.
-    pub fn forget_stream_token(&self) {
-        *self.0.stream_token.lock() = None;
     }
 
     /// Records that a node failed. Another node is used from now on, if one is up.
@@ -523,7 +521,7 @@ impl Nodes {
         let ProbeAnswer { cluster, revision } =
             match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
                 // The node answers. Missing rights are reported by the requests that need them.
-                Err(Failure::Refused { .. }) if !node.is_learned() => return Ok(()),
+                Err(Failure::Refused { .. } | Failure::StaleToken(_)) if !node.is_learned() => return Ok(()),
                 answer => answer?,
             };
         if node.is_learned() && node.origin != (Origin::Learned { cluster }) {
@@ -533,7 +531,7 @@ impl Nodes {
         Ok(())
     }
 
-    /// The clients of a node. Connects and authenticates if that was not done.
+    /// The clients of a node. Nothing is sent to make them.
     async fn clients(&self, node: &Node) -> Result<Arc<Clients>, Failure> {
         let mut slot = node.clients.lock().await;
         if let Some(clients) = &*slot {
@@ -543,16 +541,11 @@ impl Nodes {
             reason: crate::store::port::Reason::Refused,
             message: error.0,
         };
-        let channel = node.connector.channel().map_err(refused)?;
-        let whole = match self.client(channel.clone(), self.0.credentials.as_ref()).await {
-            Err(error) if is_auth_disabled(&error) => self.client(channel, None).await,
-            made => made,
-        };
-        // Only the authentication can fail here, so the request was not sent.
-        let whole = whole.map_err(|error| match of_client(error).explained(&node.connector) {
-            Failure::Unsettled(why) => Failure::NotSent(why),
-            failure => failure,
-        })?;
+        let channel = BoxCloneSyncService::new(node.channel().map_err(refused)?);
+        // Without a user: the channel puts the token into requests.
+        let options = ConnectOptions::new().with_require_leader(true);
+        let whole = Client::from_channel(etcd_client::Channel::Custom(channel), Some(options)).await;
+        let whole = whole.map_err(of_client)?;
         let clients = Arc::new(Clients {
             kv: whole.kv_client().max_decoding_message_size(LARGEST_ANSWER),
             lease: whole.lease_client(),
@@ -561,22 +554,6 @@ impl Nodes {
         });
         *slot = Some(Arc::clone(&clients));
         Ok(clients)
-    }
-
-    async fn client(
-        &self,
-        channel: Channel,
-        credentials: Option<&Credentials>,
-    ) -> Result<Client, etcd_client::Error> {
-        let mut options = ConnectOptions::new().with_require_leader(true).with_auto_token_refresh(true);
-        if let Some(Credentials { user, password }) = credentials {
-            options = options.with_user(user, password);
-        }
-        let made = Client::from_channel(etcd_client::Channel::Tonic(channel), Some(options));
-        match timeout(self.0.call_limit, made).await {
-            Ok(made) => made,
-            Err(_) => Err(etcd_client::Error::EndpointError("no answer to the authentication".to_owned())),
-        }
     }
 
     /// The nodes to try: nodes that are up, then suspect ones. Within each of the two groups the current node comes first, then
@@ -632,7 +609,7 @@ impl Failure {
     }
 }
 
-fn describe(failure: &Failure) -> String {
+pub(super) fn describe(failure: &Failure) -> String {
     match failure {
         Failure::NotSent(why)
         | Failure::StaleToken(why)
@@ -640,11 +617,6 @@ fn describe(failure: &Failure) -> String {
         | Failure::AnswerTooLarge(why) => why.clone(),
         Failure::Refused { message, .. } => message.clone(),
     }
-}
-
-fn is_auth_disabled(error: &etcd_client::Error) -> bool {
-    matches!(error, etcd_client::Error::GRpcStatus(status)
-        if status.message() == "etcdserver: authentication is not enabled")
 }
 
 #[cfg(test)]

@@ -8,11 +8,11 @@ use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::client::Grpc;
-use tonic::metadata::{AsciiMetadataValue, MetadataValue};
-use tonic::transport::Channel;
+use tonic::metadata::MetadataValue;
 use tonic::{Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use super::login::Authorized;
 use super::nodes::LARGEST_ANSWER;
 
 #[derive(Clone, PartialEq, prost::Message)]
@@ -119,9 +119,8 @@ pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
 /// Opens a stream in both directions. It returns after the first answer, because etcd sends its headers with that answer. So
 /// the first request must already be in the queue.
 pub(super) async fn open<Q, A>(
-    channel: Channel,
+    channel: Authorized,
     method: &'static str,
-    token: Option<AsciiMetadataValue>,
     requests: mpsc::Receiver<Q>,
 ) -> Result<Streaming<A>, Status>
 where
@@ -129,13 +128,10 @@ where
     A: prost::Message + Default + Send + Sync + 'static,
 {
     let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
-    grpc.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+    grpc.ready().await.map_err(Status::from_error)?;
     let mut request = Request::new(ReceiverStream::new(requests));
     // A node without a leader renews nothing and sees no changes. This makes it return an error instead.
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-    if let Some(token) = token {
-        request.metadata_mut().insert("token", token);
-    }
     let path = PathAndQuery::from_str(method).map_err(|error| Status::internal(error.to_string()))?;
     Ok(grpc.streaming(request, path, ProstCodec::<Q, A>::default()).await?.into_inner())
 }

@@ -299,6 +299,9 @@ fn replaced_certificates_for_etcd_are_read_while_it_runs() {
         "{}",
         daemon.process().log()
     );
+    let metrics = || daemon.client().get("/metrics").unwrap().text();
+    assert!(metrics().contains("certificates_last_reload_successful{files=\"etcd\"} 0\n"), "{}", metrics());
+    assert!(metrics().contains("certificate_expiry_days{certificate=\"etcd_ca\"} "), "{}", metrics());
     write("ca.pem", &made.cert.pem());
     eventually(GENEROUS, || {
         daemon.process().log().contains("the certificates for etcd have changed and are in use")

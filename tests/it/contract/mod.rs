@@ -7,9 +7,11 @@
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
+//! - `certificates`: the HTTPS port whose certificates are replaced.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod cases;
+mod certificates;
 mod clients;
 mod cluster;
 mod daemon;

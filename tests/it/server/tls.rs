@@ -11,7 +11,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use service_center::http::answer_memory::AnswerMemory;
-use service_center::http::server::Settings;
+use service_center::http::server::{PROTOCOLS, Settings};
+use service_center::tls::files::FileSet;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -34,7 +35,13 @@ fn roots() -> Arc<RootCertStore> {
 }
 
 async fn serving(tls: ServerConfig) -> Fixture {
-    serve(Settings { tls: Some(Arc::new(tls)), ..settings() }).await
+    serve(Settings { tls: Some(files(tls)), ..settings() }).await
+}
+
+/// A configuration that changes with no file.
+fn files(mut tls: ServerConfig) -> Arc<FileSet<ServerConfig>> {
+    tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
+    Arc::new(FileSet::open("test", "the test's certificates", Vec::new(), move |_| Ok(tls.clone())).unwrap())
 }
 
 fn plain_server() -> ServerConfig {
@@ -173,7 +180,7 @@ async fn http_2_is_served() {
 #[actix_web::test]
 async fn an_idle_http_2_connection_ends() {
     let keep_alive = Duration::from_secs(7);
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let (fixture, time) = serve_in_still_time(Settings { tls, keep_alive, ..settings() }).await;
     // Pings do not keep a connection that has no request.
     let mut client = http_2(&fixture).await;
@@ -209,7 +216,7 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
 /// The client reads no answer, but it sends pings.
 #[actix_web::test]
 async fn a_client_of_http_2_that_takes_no_answer_is_not_kept() {
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut client = http_2(&fixture).await;
     let _untaken = get(&mut client, "/bytes/3000000").await.unwrap();
@@ -251,7 +258,7 @@ async fn the_requests_of_one_http_2_connection_have_a_limit() {
 #[actix_web::test]
 async fn streams_that_are_reset_keep_no_http_2_connection() {
     let limit = Duration::from_secs(7);
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let limits = Settings { tls, head_time: limit, keep_alive: limit, ..settings() };
     let (fixture, time) = serve_in_still_time(limits).await;
     for answered_before in [false, true] {
@@ -275,7 +282,7 @@ async fn streams_that_are_reset_keep_no_http_2_connection() {
 
 #[actix_web::test]
 async fn heads_of_http_2_have_a_limit() {
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let fixture = serve(Settings { tls, max_header_bytes: 8192, ..settings() }).await;
     let mut client = http_2(&fixture).await;
     for (length, status) in [(12_000, 304), (12_400, 431), (12_000, 304)] {
@@ -288,7 +295,7 @@ async fn heads_of_http_2_have_a_limit() {
 
 #[actix_web::test]
 async fn over_the_limit_one_request_is_answered_over_http_2_too() {
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let fixture = serve(Settings { tls, max_connections: 1, ..settings() }).await;
     let mut first = http_2(&fixture).await;
     assert_eq!(get(&mut first, "/unchanged").await.unwrap().status(), 304);
@@ -303,7 +310,7 @@ async fn over_the_limit_one_request_is_answered_over_http_2_too() {
 /// A connection that sends no request ends, whatever protocol was negotiated.
 #[actix_web::test]
 async fn a_tls_connection_without_a_request_ends() {
-    let tls = Some(Arc::new(plain_server()));
+    let tls = Some(files(plain_server()));
     let (fixture, time) = serve_in_still_time(Settings { tls, ..settings() }).await;
     let mut config = client();
     for protocol in ["h2", "http/1.1"] {
@@ -350,8 +357,7 @@ async fn a_client_without_a_required_certificate_is_rejected() {
 #[actix_web::test]
 async fn unread_streams_hold_the_memory_of_their_answers() {
     let answers = AnswerMemory::new(1_000_000, 2_500_000);
-    let settings =
-        Settings { tls: Some(Arc::new(plain_server())), answers: Arc::clone(&answers), ..settings() };
+    let settings = Settings { tls: Some(files(plain_server())), answers: Arc::clone(&answers), ..settings() };
     let fixture = serve(settings).await;
     let mut client = http_2(&fixture).await;
     let mut unread = Vec::new();

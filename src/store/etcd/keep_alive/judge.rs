@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::time::{sleep, timeout};
-use tonic::transport::Channel;
 
 use super::news::{News, Verdict};
 use crate::store::etcd::failure::words;
+use crate::store::etcd::login::Authorized;
 use crate::store::etcd::nodes::{Effect, Nodes};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::LeaseId;
@@ -22,9 +22,9 @@ const QUESTION_AFTER: Duration = Duration::from_millis(100);
 const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends verdicts to the lane until one is final.
-pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: mpsc::Sender<News>) {
+pub(super) async fn judge(nodes: Nodes, channel: Authorized, lease: LeaseId, news: mpsc::Sender<News>) {
     let tell = |verdict: Verdict| news.send(News::Judged { lease, verdict });
-    let mut renewal = pin!(renew(&nodes, channel, lease));
+    let mut renewal = pin!(renew(channel, lease));
     let question = async {
         sleep(QUESTION_AFTER).await;
         ask(&nodes, lease).await
@@ -41,12 +41,11 @@ pub(super) async fn judge(nodes: Nodes, channel: Channel, lease: LeaseId, news: 
     }
 }
 
-async fn renew(nodes: &Nodes, channel: Channel, lease: LeaseId) -> Verdict {
+async fn renew(channel: Authorized, lease: LeaseId) -> Verdict {
     let (requests, queue) = mpsc::channel(1);
     drop(requests.try_send(LeaseKeepAliveRequest { id: lease.0 }));
     let attempt = async {
-        let token = nodes.stream_token().await.map_err(|error| error.to_string())?;
-        let mut answers = wire::open::<_, LeaseKeepAliveResponse>(channel, wire::KEEP_ALIVE, token, queue)
+        let mut answers = wire::open::<_, LeaseKeepAliveResponse>(channel, wire::KEEP_ALIVE, queue)
             .await
             .map_err(|status| words(&status))?;
         answers.message().await.map_err(|status| words(&status))

@@ -12,13 +12,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tonic::transport::Channel;
 
 use super::judge::judge;
-use super::news::{News, Verdict};
+use super::news::{Cause, News, Verdict};
 use super::{RenewalAnswer, stream_of};
-use crate::store::etcd::failure::words;
-use crate::store::etcd::nodes::{Node, Nodes};
+use crate::store::etcd::failure::{Failure, of_status, words};
+use crate::store::etcd::login::Authorized;
+use crate::store::etcd::nodes::{Node, Nodes, describe};
 use crate::store::etcd::wire::{self, LeaseKeepAliveRequest, LeaseKeepAliveResponse};
 use crate::store::port::{KeepAlive, LeaseId};
 
@@ -91,7 +91,7 @@ pub(super) struct Lane {
     failures: usize,
     open_after: Instant,
     /// The connection all streams share, with its node.
-    channel: Option<(Arc<Node>, Channel)>,
+    channel: Option<(Arc<Node>, Authorized)>,
     next_stream: u64,
     news: mpsc::Sender<News>,
     inbox: Option<mpsc::Receiver<News>>,
@@ -199,14 +199,15 @@ impl Lane {
     fn open(&mut self) {
         if self.channel.is_none() {
             let node = self.nodes.for_streams();
-            self.channel = node.connector().channel().ok().map(|channel| (node, channel));
+            self.channel = node.channel().ok().map(|channel| (node, channel));
         }
-        let Some((_, channel)) = &self.channel else { return };
+        let Some((node, channel)) = &self.channel else { return };
         while self.streams.len() < self.width {
             self.next_stream += 1;
             let id = self.next_stream;
             let (requests, queue) = mpsc::channel(WINDOW);
-            let reader = read(self.nodes.clone(), channel.clone(), id, queue, self.news.clone());
+            let (node, channel) = (Arc::clone(node), channel.clone());
+            let reader = read(self.nodes.clone(), node, channel, id, queue, self.news.clone());
             let task = tokio::spawn(reader).abort_handle();
             let (sent, queue) = (VecDeque::new(), VecDeque::new());
             self.streams.push(Stream { id, requests, sent, queue, head_since: Instant::now(), task });
@@ -254,7 +255,7 @@ impl Lane {
                 }
                 self.settle(lease, if ttl > 0 { KeepAlive::Renewed(ttl) } else { KeepAlive::NotFound });
             }
-            News::Broken { stream, why } => self.broken(stream, &why),
+            News::Broken { stream, why, cause } => self.broken(stream, &why, cause),
             News::Judged { lease, verdict } => self.judged(lease, verdict),
         }
     }
@@ -265,13 +266,14 @@ impl Lane {
         }
     }
 
-    fn broken(&mut self, id: u64, why: &str) {
+    fn broken(&mut self, id: u64, why: &str, cause: Cause) {
         let Some(position) = self.streams.iter().position(|stream| stream.id == id) else { return };
         let mut stream = self.streams.swap_remove(position);
         self.homeless.extend(stream.sent.drain(..));
         self.homeless.extend(stream.queue.drain(..));
-        self.nodes.forget_stream_token();
-        if let Some((node, _)) = &self.channel {
+        if let Some((node, _)) = &self.channel
+            && cause == Cause::Node
+        {
             self.nodes.suspect(node, why);
         }
         if self.streams.is_empty() {
@@ -386,27 +388,39 @@ fn answer(waiter: &Waiter, answer: KeepAlive) {
 /// Opens a stream and sends its answers and its end to the lane.
 async fn read(
     nodes: Nodes,
-    channel: Channel,
+    node: Arc<Node>,
+    channel: Authorized,
     id: u64,
     requests: mpsc::Receiver<LeaseKeepAliveRequest>,
     news: mpsc::Sender<News>,
 ) {
-    let why = match nodes.stream_token().await {
-        Err(error) => error.to_string(),
-        Ok(token) => match wire::open(channel, wire::KEEP_ALIVE, token, requests).await {
-            Err(status) => words(&status),
-            Ok(mut answers) => loop {
-                match answers.message().await {
-                    Ok(Some(answer)) => {
-                        if news.send(News::Answered { stream: id, answer }).await.is_err() {
-                            return;
+    let (why, cause) = match nodes.logged_in(&node).await {
+        Err(failure) => (describe(&failure), Cause::Node),
+        Ok(token) => {
+            let status = match wire::open(channel, wire::KEEP_ALIVE, requests).await {
+                Err(status) => Some(status),
+                Ok(mut answers) => loop {
+                    match answers.message().await {
+                        Ok(Some(answer)) => {
+                            if news.send(News::Answered { stream: id, answer }).await.is_err() {
+                                return;
+                            }
                         }
+                        Ok(None) => break None,
+                        Err(status) => break Some(status),
                     }
-                    Ok(None) => break "etcd ended the stream of renewals".to_owned(),
-                    Err(status) => break words(&status),
-                }
-            },
-        },
+                },
+            };
+            match status {
+                None => ("etcd ended the stream of renewals".to_owned(), Cause::Node),
+                Some(status) => match of_status(&status) {
+                    Failure::StaleToken(why) if nodes.renew(&node, &token).await.is_ok() => {
+                        (why, Cause::StaleToken)
+                    }
+                    _ => (words(&status), Cause::Node),
+                },
+            }
+        }
     };
-    drop(news.send(News::Broken { stream: id, why }).await);
+    drop(news.send(News::Broken { stream: id, why, cause }).await);
 }

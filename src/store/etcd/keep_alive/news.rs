@@ -5,8 +5,16 @@ use crate::store::port::LeaseId;
 
 pub(super) enum News {
     Answered { stream: u64, answer: LeaseKeepAliveResponse },
-    Broken { stream: u64, why: String },
+    Broken { stream: u64, why: String, cause: Cause },
     Judged { lease: LeaseId, verdict: Verdict },
+}
+
+/// Why a stream broke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    Node,
+    /// The node is well, and a new token is there.
+    StaleToken,
 }
 
 /// The state of a lease that blocked its stream.

@@ -15,8 +15,9 @@ use self::assembler::Assembler;
 use self::buffer::Pushed;
 pub(super) use self::buffer::{Buffer, Writer};
 use super::entries::{Skipped, prefix_end, prefix_start};
-use super::failure::words;
-use super::nodes::{Node, Nodes};
+use super::failure::{Failure, of_status, words};
+use super::login::Token;
+use super::nodes::{Node, Nodes, describe};
 use super::wire::{
     self, WatchCreateRequest, WatchProgressRequest, WatchRequest, WatchRequestUnion, WatchResponse,
 };
@@ -37,20 +38,36 @@ pub(super) async fn read(
     from: Revision,
     writer: Writer,
 ) {
-    let (why, suspect) = match follow(&nodes, &skipped, &prefix, from, &writer.0).await {
-        Ok(()) => (WatchError::Lost("nobody listens".to_owned()), None),
-        Err(WatchEnd { error, suspect }) => (error, suspect),
-    };
-    if let (WatchError::Lost(why), Some(node)) = (&why, suspect) {
-        nodes.suspect(&node, why);
+    let mut ended = follow(&nodes, &skipped, &prefix, from, &writer.0).await;
+    if let Err(WatchEnd { cause: Cause::StaleToken(node, token), .. }) = &ended
+        && nodes.renew(node, token).await.is_ok()
+    {
+        // Nothing has come yet.
+        ended = follow(&nodes, &skipped, &prefix, from, &writer.0).await;
     }
+    let why = match ended {
+        Ok(()) => WatchError::Lost("nobody listens".to_owned()),
+        Err(WatchEnd { error, cause }) => {
+            if let (WatchError::Lost(why), Cause::Node(node)) = (&error, cause) {
+                nodes.suspect(&node, why);
+            }
+            error
+        }
+    };
     writer.0.end(why);
 }
 
 struct WatchEnd {
     error: WatchError,
-    /// The node to look after.
-    suspect: Option<Arc<Node>>,
+    cause: Cause,
+}
+
+enum Cause {
+    /// The node, which is to be looked after.
+    Node(Arc<Node>),
+    /// The node did not accept this token, or the user lacks a permission. Nothing has come.
+    StaleToken(Arc<Node>, Arc<Token>),
+    Other,
 }
 
 async fn follow(
@@ -60,17 +77,21 @@ async fn follow(
     from: Revision,
     buffer: &Buffer,
 ) -> Result<(), WatchEnd> {
-    let plain = |error: WatchError| WatchEnd { error, suspect: None };
+    let plain = |error: WatchError| WatchEnd { error, cause: Cause::Other };
     let node = nodes.for_streams();
     let (connector, endpoint) = (node.connector(), node.connector().endpoint());
     let lost = |why: String| WatchEnd {
         error: WatchError::Lost(format!("watch at etcd {endpoint}: {why}")),
-        suspect: Some(Arc::clone(&node)),
+        cause: Cause::Node(Arc::clone(&node)),
     };
     let deadline = Instant::now() + OPEN_LIMIT;
-    let token = nodes.stream_token().await.map_err(|error| plain(WatchError::Lost(error.to_string())))?;
+    let token = nodes.logged_in(&node).await.map_err(|failure| lost(describe(&failure)))?;
+    let stale = |error: WatchError| WatchEnd {
+        error,
+        cause: Cause::StaleToken(Arc::clone(&node), Arc::clone(&token)),
+    };
     // A connection of its own, so that the events do not wait behind a large listing or on a dead connection.
-    let channel = connector.channel().map_err(|error| plain(WatchError::Lost(error.0)))?;
+    let channel = node.channel().map_err(|error| plain(WatchError::Lost(error.0)))?;
     let (requests, queue) = mpsc::channel(4);
     let create = WatchCreateRequest {
         key: prefix_start(prefix),
@@ -81,12 +102,13 @@ async fn follow(
         fragment: true,
     };
     drop(requests.try_send(WatchRequest { request: Some(WatchRequestUnion::Create(create)) }));
-    let opened = timeout_at(deadline, wire::open(channel, wire::WATCH, token, queue)).await;
+    let opened = timeout_at(deadline, wire::open(channel, wire::WATCH, queue)).await;
     let mut stream: Streaming<WatchResponse> = match opened {
         Ok(Ok(stream)) => stream,
         Ok(Err(status)) => {
-            nodes.forget_stream_token();
-            return Err(lost(connector.explained(words(&status))));
+            let ended = lost(connector.explained(words(&status)));
+            let is_stale = matches!(of_status(&status), Failure::StaleToken(_));
+            return Err(if is_stale { stale(ended.error) } else { ended });
         }
         Err(_) => return Err(lost(format!("no answer within {OPEN_LIMIT:?}"))),
     };
@@ -107,22 +129,19 @@ async fn follow(
         let answer = match answer {
             Ok(Some(answer)) => answer,
             Ok(None) => return Err(lost("ended".to_owned())),
-            Err(status) => {
-                nodes.forget_stream_token();
-                return Err(lost(connector.explained(words(&status))));
-            }
+            Err(status) => return Err(lost(connector.explained(words(&status)))),
         };
         if answer.compact_revision != 0 {
             return Err(plain(WatchError::Compacted));
         }
         if answer.canceled {
-            // For an outdated token etcd reports a missing permission.
-            nodes.forget_stream_token();
             let mut why = format!("watch at etcd {endpoint}: {}", answer.cancel_reason);
             if answer.cancel_reason.contains("permission denied") {
                 why.push_str(&format!("; the watch needs to read every key that begins with {prefix:?}"));
             }
-            return Err(plain(WatchError::Lost(why)));
+            let error = WatchError::Lost(why);
+            // etcd 3.4 tells an outdated token as a missing permission.
+            return Err(if answer.created { stale(error) } else { plain(error) });
         }
         let revision = answer.header.map_or(0, |header| header.revision);
         // A watch may also start at a revision that this process has not seen yet, because it is still to come.
