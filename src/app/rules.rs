@@ -12,7 +12,11 @@ use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
-use crate::config::{AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig};
+use crate::config::{
+    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig,
+    RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
+    ServiceConfig, StoreKind, TlsConfig,
+};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
 use crate::domain::quota::Quotas;

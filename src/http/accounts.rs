@@ -46,7 +46,8 @@ impl AccountApi {
     /// The error for a login whose name or password is wrong.
     pub fn wrong_login(&self) -> Error {
         if self.is_half_open {
-            let detail = "user name or password is wrong; rbac.scope leaves services open, which need no token";
+            let detail =
+                "user name or password is wrong; rbac.scope leaves services open, which need no token";
             return Error::new(Code::WrongUserOrPasswordHalfOpen, detail);
         }
         Error::new(Code::WrongUserOrPassword, "")

@@ -7,9 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::dto::error::ErrorBody;
 use super::parameters::{DOMAIN, PATH_PARAMETERS};
 use super::route::Route;
-use super::spec::{
-    Body, Method, Need, Operation, Parameter, ParameterPlace, Permission, Success, V3,
-};
+use super::spec::{Body, Method, Need, Operation, Parameter, ParameterPlace, Permission, Success, V3};
 use crate::domain::shape::{ObjectShape, Shape, Shaped as _};
 use crate::domain::validate::size::{self, SizeLimits};
 

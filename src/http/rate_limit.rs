@@ -127,8 +127,9 @@ impl ConfiguredRate {
             3_600_000 => "hour",
             _ => "second",
         };
-        let detail =
-            format!("{name} has sent more than {requests} requests per {unit} ({key}), try again in {wait} s");
+        let detail = format!(
+            "{name} has sent more than {requests} requests per {unit} ({key}), try again in {wait} s"
+        );
         Some(Reply::error(&Error::new(Code::TooManyRequests, detail)).retry_after(wait))
     }
 }

@@ -9,8 +9,8 @@ use super::call::Answer;
 use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::{
-    accounts, admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances, login, node,
-    roles, schemas, services, tags, watch,
+    accounts, admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances,
+    login, node, roles, schemas, services, tags, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what

@@ -40,7 +40,11 @@ impl SignedIn {
         Ok(Self::with_roles(claims, account.role_names(), view))
     }
 
-    fn with_roles<'r>(claims: &Claims, roles: impl Iterator<Item = &'r str> + Clone, view: &AccessView) -> Self {
+    fn with_roles<'r>(
+        claims: &Claims,
+        roles: impl Iterator<Item = &'r str> + Clone,
+        view: &AccessView,
+    ) -> Self {
         let is_admin = roles.clone().any(|role| role == ADMIN);
         let known = roles.filter_map(|role| view.role(role)).map(|(role, _)| &**role);
         let permissions = Permissions::of(known, is_admin);

@@ -62,8 +62,7 @@ pub enum AddressLookup {
 impl RateConfig {
     /// The limits of addresses and of accounts; `None` if there is no limit.
     fn read(reader: &mut ConfigReader) -> [Option<Self>; 2] {
-        let requests =
-            [reader.integer(&table::RATE_REQUESTS), reader.integer(&table::ACCOUNT_RATE_REQUESTS)];
+        let requests = [reader.integer(&table::RATE_REQUESTS), reader.integer(&table::ACCOUNT_RATE_REQUESTS)];
         let unit = match reader.choice(&table::RATE_UNIT) {
             "ms" => Duration::from_millis(1),
             "m" => Duration::from_secs(60),

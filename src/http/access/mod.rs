@@ -158,7 +158,9 @@ impl Access {
 /// resource type, so only the role `admin` may use them.
 pub fn permission_of(permission: Permission, surface: Surface, pattern: &str) -> Permission {
     match permission {
-        Permission::Needs(..) if surface == Surface::V3 && !pattern.contains("instances") => Permission::Admin,
+        Permission::Needs(..) if surface == Surface::V3 && !pattern.contains("instances") => {
+            Permission::Admin
+        }
         permission => permission,
     }
 }

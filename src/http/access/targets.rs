@@ -7,8 +7,8 @@
 use std::sync::Arc;
 
 use super::Denied;
-use crate::cache::snapshot::{Snapshot, name_path};
 use crate::cache::ServiceView;
+use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
 use crate::http::call::Call;

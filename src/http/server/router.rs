@@ -179,10 +179,10 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::http::routes::{Accounts, table};
     use crate::http::call::{Answer, Call};
     use crate::http::reply::Reply;
     use crate::http::route::{Handler, route};
+    use crate::http::routes::{Accounts, table};
     use crate::http::spec::{Body, Load, Operation, Permission};
 
     fn nothing(_: &Arc<()>, _: Call) -> Answer {

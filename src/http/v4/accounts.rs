@@ -5,8 +5,8 @@ use std::sync::Arc;
 use crate::actors::account::messages::{CreateAccount, DeleteAccount, UpdateAccount};
 use crate::domain::account::{ACTIVE, Account};
 use crate::domain::event::Revision;
-use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
 use crate::domain::quota;
+use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
 use crate::domain::validate::account as valid;
 use crate::domain::validate::rule::Shown;
 use crate::error::{Code, Error};
@@ -14,9 +14,7 @@ use crate::http::accounts::AccountApi;
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
-use crate::http::dto::account::{
-    AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts,
-};
+use crate::http::dto::account::{AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts};
 use crate::http::dto::body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
@@ -101,7 +99,9 @@ pub async fn create_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             account.password.clone_from(made);
         }
         results.push(match create_one(&api, accounts, account).await {
-            Ok(()) => CreatedAccount { name, password: made.unwrap_or_default(), ..CreatedAccount::default() },
+            Ok(()) => {
+                CreatedAccount { name, password: made.unwrap_or_default(), ..CreatedAccount::default() }
+            }
             Err(error) => CreatedAccount {
                 name,
                 code: error.code.number().to_string(),

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::actors::account::messages::{ChangePassword, LoginFailed, PasswordChange};
 use super::accounts::find;
+use crate::actors::account::messages::{ChangePassword, LoginFailed, PasswordChange};
 use crate::domain::account::{Account, AccountLock};
 use crate::domain::event::Revision;
 use crate::domain::shape::Shaped as _;

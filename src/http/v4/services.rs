@@ -151,8 +151,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let tenant = call.tenant();
     let shown = |service: &&Arc<ServiceView>| {
         let document = &service.record.document;
-        let is_granted =
-            call.grant().shows(&document.environment, &document.app_id, &document.service_name);
+        let is_granted = call.grant().shows(&document.environment, &document.app_id, &document.service_name);
         is_granted
             && (with_shared || !api.rules.shared.contains(tenant, &document.app_id, &document.service_name))
     };

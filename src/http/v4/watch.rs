@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use crate::actors::hub::{HubActor, not_permitted};
 use crate::actors::hub::messages::{Subscribe, SubscriptionId, Unsubscribe};
 use crate::actors::hub::outbox::{End, MOST_PENDING, outbox};
+use crate::actors::hub::{HubActor, not_permitted};
 use crate::actors::mailbox::{Mailbox, tell};
 use crate::domain::validate::{self, instance::InstanceRequest, service::ServiceRequest};
 use crate::domain::{ServiceId, Tenant};
