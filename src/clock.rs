@@ -59,13 +59,13 @@ impl Clock {
         self.unix_millis() / 1000
     }
 
-    /// 0 if the machine's date is before 1970.
-    #[expect(clippy::disallowed_methods, reason = "this module alone reads the machine's clocks")]
     /// As [`Self::unix_seconds`], in the type that tokens and locks have.
     pub fn unix_time(&self) -> i64 {
         i64::try_from(self.unix_seconds()).unwrap_or(i64::MAX)
     }
 
+    /// 0 if the machine's date is before 1970.
+    #[expect(clippy::disallowed_methods, reason = "this module alone reads the machine's clocks")]
     pub fn unix_millis(&self) -> u64 {
         match &self.0 {
             TimeSource::System(_) => std::time::SystemTime::now()

@@ -36,11 +36,11 @@
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
 //! | 2 | [`store`] | the [`store::Store`] port, etcd, the embedded store, keys and values | etcd's semantics; knows no rule of the registry |
 //! | 2 | [`cache`] | the snapshot: the read model | immutable; made of the store's events only |
-//! | 2 | [`rbac`] | passwords, keys, tokens, permissions, failed logins | pure decisions; holds no accounts |
-//! | 3 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
-//! | 4 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
-//! | 5 | [`app`] | builds everything once, drains it in reverse | the one place that knows all |
-//! | 6 | [`cli`] | the command line | the one that prints |
+//! | 3 | [`rbac`] | passwords, keys, tokens, permissions, failed logins | decides from its arguments and from accounts in a snapshot |
+//! | 4 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
+//! | 5 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
+//! | 6 | [`app`] | builds everything once, drains it in reverse | the one place that knows all |
+//! | 7 | [`cli`] | the command line | the one that prints |
 //!
 //! # One registration, through every layer
 //!
@@ -105,7 +105,7 @@
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | What does an import take? | `app/transfer/check.rs` |
-//! | Who may do what? | `rbac/permissions.rs`; what a token says: `rbac/token.rs` |
+//! | Who may do what? | `http/access/mod.rs` checks each request, `rbac/permissions.rs` decides; what a token says: `rbac/token.rs` |
 //! | When is an account locked? | `rbac/attempts.rs` |
 //! | What is counted? | `metrics/mod.rs` |
 //! | Where does it differ from the original server? | `docs/differences.md` |

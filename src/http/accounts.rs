@@ -2,14 +2,10 @@
 
 use std::sync::Arc;
 
-use actix::prelude::{Handler, Message};
-
-use super::api::Api;
 use super::call::Call;
 use super::client_address::client_address;
 use crate::actors::account::AccountActor;
-use crate::actors::mailbox::{Mailbox, Work};
-use crate::actors::registry::messages::WriteReply;
+use crate::actors::mailbox::Mailbox;
 use crate::config::AddressLookup;
 use crate::error::{Code, Error};
 use crate::rbac::{Hasher, Signer};
@@ -28,16 +24,6 @@ pub struct AccountApi {
 }
 
 impl AccountApi {
-    /// Sends a write to the AccountActor, and waits until reads on this node show the result.
-    pub async fn write<M, T>(&self, api: &Api, message: M) -> Result<T, Error>
-    where
-        AccountActor: Handler<Work<M>>,
-        M: Message<Result = WriteReply<T>> + Send + 'static,
-        T: Send + 'static,
-    {
-        api.write_to(&self.actor, message).await
-    }
-
     /// The address that failed logins of a client count for.
     pub fn client(&self, call: &Call) -> String {
         client_address(call.head(), &self.lookups).to_canonical().to_string()

@@ -7,6 +7,7 @@ use actix::prelude::{Handler, Message};
 use bytes::Bytes;
 use serde::Serialize;
 
+use crate::actors::account::AccountActor;
 use crate::actors::beats::Beats;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
@@ -110,8 +111,17 @@ impl Api {
         self.write_to(&self.registry, message).await
     }
 
-    /// As [`Self::write`], for any actor that writes.
-    pub async fn write_to<A, M, T>(&self, actor: &Mailbox<A>, message: M) -> Result<T, Error>
+    /// As [`Self::write`], for a write of accounts or roles.
+    pub async fn write_access<M, T>(&self, message: M) -> Result<T, Error>
+    where
+        AccountActor: Handler<Work<M>>,
+        M: Message<Result = WriteReply<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.write_to(&self.accounts()?.actor, message).await
+    }
+
+    async fn write_to<A, M, T>(&self, actor: &Mailbox<A>, message: M) -> Result<T, Error>
     where
         A: Resident + Handler<Work<M>>,
         M: Message<Result = WriteReply<T>> + Send + 'static,

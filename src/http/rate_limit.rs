@@ -14,7 +14,6 @@ use std::hash::{BuildHasher as _, Hash, RandomState};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 
 use super::reply::Reply;
 use crate::clock::Monotonic;
@@ -105,7 +104,6 @@ impl RateLimit {
 #[derive(Debug)]
 pub struct ConfiguredRate {
     limit: RateLimit,
-    begin: Instant,
     config: RateConfig,
     /// The key of the configuration.
     key: &'static str,
@@ -113,12 +111,13 @@ pub struct ConfiguredRate {
 
 impl ConfiguredRate {
     pub fn new(config: RateConfig, key: &'static str) -> Self {
-        Self { limit: RateLimit::new(config.requests, config.unit), begin: Instant::now(), config, key }
+        let RateConfig { requests, unit } = config;
+        Self { limit: RateLimit::new(requests, unit), config, key }
     }
 
     /// Counts a request. The answer 429 if it is over the limit; `name` says whose limit.
-    pub fn refusal(&self, who: impl Hash, name: impl FnOnce() -> String) -> Option<Reply> {
-        let wait = self.limit.admit(who, self.begin.elapsed()).err()?.seconds();
+    pub fn refusal(&self, who: impl Hash, now: Monotonic, name: impl FnOnce() -> String) -> Option<Reply> {
+        let wait = self.limit.admit(who, now).err()?.seconds();
         metrics::REFUSED_FOR_RATE.add(1);
         let (requests, name, key) = (self.config.requests, name(), self.key);
         let unit = match self.config.unit.as_millis() {

@@ -141,7 +141,7 @@ impl Access {
         let (Some(limit), Entry::SignedIn(caller), Rate::Counted) = (&self.parts.rate, entry, rate) else {
             return None;
         };
-        limit.refusal(&caller.name, || format!("the account '{}'", caller.name))
+        limit.refusal(&caller.name, self.parts.clock.monotonic(), || format!("the account '{}'", caller.name))
     }
 
     fn is_protected(&self, permission: Permission) -> bool {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use actix_http::header;
 use actix_http::{Method, RequestHead};
+use tokio::time::Instant;
 
 use super::router::{RouteLookup, Router};
 use crate::config::{AddressLookup, RateConfig};
@@ -83,6 +84,7 @@ fn is_counted<S>(found: &RouteLookup<S>) -> bool {
 /// The limit of requests per client address.
 struct AddressRate {
     limit: ConfiguredRate,
+    begin: Instant,
     lookups: Vec<AddressLookup>,
 }
 
@@ -119,12 +121,13 @@ impl std::fmt::Display for Client {
 
 impl AddressRate {
     fn new(config: RateConfig, lookups: Vec<AddressLookup>) -> Self {
-        Self { limit: ConfiguredRate::new(config, "server.limit.connections"), lookups }
+        let limit = ConfiguredRate::new(config, "server.limit.connections");
+        Self { limit, begin: Instant::now(), lookups }
     }
 
     fn refusal(&self, head: &RequestHead) -> Option<Reply> {
         let client = Client::of(client_address(head, &self.lookups));
-        self.limit.refusal(client, || format!("the {client}"))
+        self.limit.refusal(client, self.begin.elapsed(), || format!("the {client}"))
     }
 }
 

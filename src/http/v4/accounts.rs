@@ -83,7 +83,7 @@ async fn create_one(api: &Api, accounts: &AccountApi, account: Account) -> Resul
         status,
         ..account
     };
-    accounts.write(api, CreateAccount { account }).await
+    api.write_access(CreateAccount { account }).await
 }
 
 /// `POST /v4/accounts/batch-create`. The accounts are created one after the other, because each counts for the quota of the next.
@@ -135,14 +135,14 @@ pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let roles = Some(valid::without_repetition(change.roles)).filter(|roles| !roles.is_empty());
     let status = Some(change.status).filter(|status| !status.is_empty());
     let (name, by) = (call.param("name").to_owned(), caller_name(&call));
-    api.accounts()?.write(&api, UpdateAccount { name, roles, status, by }).await?;
+    api.write_access(UpdateAccount { name, roles, status, by }).await?;
     Ok(Reply::empty())
 }
 
 /// `DELETE /v4/accounts/{name}`.
 pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (name, by) = (call.param("name").to_owned(), caller_name(&call));
-    api.accounts()?.write(&api, DeleteAccount { name, by }).await?;
+    api.write_access(DeleteAccount { name, by }).await?;
     Ok(Reply::empty())
 }
 

@@ -84,7 +84,7 @@ async fn checked(
     let matches = accounts.hasher.verify(stored, password).await?;
     let Some(found) = account.filter(|_| matches) else {
         let failed = LoginFailed { account: name.to_owned(), address: address.to_owned() };
-        accounts.write(api, failed).await?;
+        api.write_access(failed).await?;
         return Err(wrong);
     };
     if !found.0.is_active() {
@@ -133,7 +133,7 @@ pub async fn change_password(api: Arc<Api>, call: Call) -> Result<Reply, Error> 
             find(&api, name).await?.1
         };
         let change = ChangePassword { name: name.to_owned(), hash: hash.clone(), seen };
-        if accounts.write(&api, change).await? == PasswordChange::Done {
+        if api.write_access(change).await? == PasswordChange::Done {
             return Ok(Reply::empty());
         }
     }

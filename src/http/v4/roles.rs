@@ -37,7 +37,7 @@ pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a r
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let role: Role = body(call.body())?;
     valid::role_creation(&role)?;
-    api.accounts()?.write(&api, CreateRole { role }).await?;
+    api.write_access(CreateRole { role }).await?;
     Ok(Reply::empty())
 }
 
@@ -67,13 +67,13 @@ pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let change: Role = body(call.body())?;
     valid::role_update(&change)?;
     let (name, permissions) = (call.param("roleName").to_owned(), change.permissions);
-    api.accounts()?.write(&api, UpdateRole { name, permissions }).await?;
+    api.write_access(UpdateRole { name, permissions }).await?;
     Ok(Reply::empty())
 }
 
 /// `DELETE /v4/roles/{roleName}`.
 pub async fn delete(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let name = call.param("roleName").to_owned();
-    api.accounts()?.write(&api, DeleteRole { name }).await?;
+    api.write_access(DeleteRole { name }).await?;
     Ok(Reply::empty())
 }
