@@ -17,7 +17,7 @@ use crate::error::{Code, Error};
 
 use super::password;
 
-/// Computations that may wait: 64 take some 0.3 s.
+/// Computations that may wait: 64 take some 0.1 s.
 pub const WAITING: usize = 64;
 
 /// Too many computations wait, or the threads have ended.

@@ -124,7 +124,7 @@ fn private_key(text: &str) -> Result<rsa::KeyPair, KeyMistake> {
     if text.contains("ENCRYPTED") {
         return Err(KeyMistake::Encrypted);
     }
-    let (label, key) = SecretDocument::from_pem(text).map_err(not_pem)?;
+    let (label, key) = SecretDocument::from_pem(section(text)).map_err(not_pem)?;
     let pair = match label {
         "RSA PRIVATE KEY" => rsa::KeyPair::from_der(key.as_bytes()),
         "PRIVATE KEY" => {
@@ -139,6 +139,16 @@ fn private_key(text: &str) -> Result<rsa::KeyPair, KeyMistake> {
     pair.map_err(|error| rejected(&error))
 }
 
+/// The first key in the text. OpenSSL may write other lines around it.
+fn section(text: &str) -> &str {
+    const END: &str = "-----END ";
+    let text = text.find("-----BEGIN ").map_or(text, |begin| &text[begin..]);
+    let after = text
+        .find(END)
+        .and_then(|end| text[end + END.len()..].find("-----").map(|dashes| end + END.len() + dashes));
+    after.map_or(text, |dashes| &text[..dashes + 5])
+}
+
 fn rejected(error: &dyn fmt::Display) -> KeyMistake {
     KeyMistake::Rejected(error.to_string())
 }
@@ -146,7 +156,7 @@ fn rejected(error: &dyn fmt::Display) -> KeyMistake {
 /// The key in the form that ring compares and verifies with: the DER of PKCS#1.
 fn public_key(text: &str) -> Result<Vec<u8>, KeyMistake> {
     const EXPECTED: &str = "'PUBLIC KEY' or 'RSA PUBLIC KEY'";
-    let (label, key) = Document::from_pem(text).map_err(not_pem)?;
+    let (label, key) = Document::from_pem(section(text)).map_err(not_pem)?;
     match label {
         "RSA PUBLIC KEY" => Ok(key.as_bytes().to_vec()),
         "PUBLIC KEY" => {
@@ -217,7 +227,8 @@ mod tests {
         let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
         let public = key.to_public_key().to_pkcs1_pem(LineEnding::LF).unwrap();
         let windows = PRIVATE.replace('\n', "\r\n");
-        for private in [PRIVATE, pkcs8.as_str(), &windows] {
+        let around = format!("Key attributes: none\n{PRIVATE}{PUBLIC}the end\n");
+        for private in [PRIVATE, pkcs8.as_str(), &windows, &around] {
             for public in [PUBLIC, &public, &PUBLIC.replace('\n', "\r\n")] {
                 load(private, public).unwrap();
             }

@@ -53,10 +53,11 @@ pub(super) struct Files {
 }
 
 impl Files {
+    #[expect(clippy::unwrap_used, reason = "tests")]
     pub(super) fn new(private: &str, public: &str) -> Self {
-        let files = Self { folder: tempfile::tempdir().expect("a folder") };
-        fs::write(files.private(), private).expect("a file");
-        fs::write(files.public(), public).expect("a file");
+        let files = Self { folder: tempfile::tempdir().unwrap() };
+        fs::write(files.private(), private).unwrap();
+        fs::write(files.public(), public).unwrap();
         files
     }
 

@@ -104,7 +104,14 @@ fn version_and_help_end_well_also_beside_mistakes() {
     for arguments in [&["--help"][..], &["-h"], &["--nonsense=1", "--help"]] {
         let finished = run(broken(), arguments);
         assert_eq!(finished.code, Some(0), "{arguments:?}: {finished:?}");
-        for word in ["serve", "check-config", "export --to FILE", "import --from FILE", "--conf DIR"] {
+        for word in [
+            "serve",
+            "check-config",
+            "export --to FILE",
+            "import --from FILE",
+            "keys --out DIR",
+            "--conf DIR",
+        ] {
             assert!(finished.output.contains(word), "{word}: {}", finished.output);
         }
     }
