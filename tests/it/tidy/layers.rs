@@ -45,7 +45,7 @@ fn imports_upwards(file: &SourceFile) -> Vec<Violation> {
 }
 
 /// Folders under `src/actors` that are not actors: shared handles, and tests.
-const SHARED: [&str; 6] = ["beats", "contact", "freshness", "goodbyes", "mailbox", "tests"];
+const SHARED: [&str; 7] = ["beats", "contact", "freshness", "goodbyes", "mailbox", "tests", "turns"];
 
 /// The actors, which are the folders under `src/actors`. The files there hold shared code.
 fn actors(files: &[SourceFile]) -> BTreeSet<String> {
