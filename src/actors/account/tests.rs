@@ -529,6 +529,33 @@ async fn names_that_no_account_can_have_are_not_recorded() {
 }
 
 #[actix::test]
+async fn made_up_names_do_not_fill_the_store() {
+    let scene = Scene::set().await;
+    scene.create_role("r").await.unwrap();
+    scene.create("known", &["r"]).await.unwrap();
+    scene.fail(&scene.node, "early").await;
+    let lock = |number: usize| {
+        let lock = format!(r#"{{"key":"x{number}::::1","status":"attempted","releaseAt":1700000500}}"#);
+        (format!("/cse-sr/account-locks/x{number}::::1"), lock)
+    };
+    let locks: Vec<(String, String)> = (1..logins::MAX_LOCKS).map(lock).collect();
+    for some in locks.chunks(100) {
+        let some: Vec<(&str, &str)> = some.iter().map(|(key, lock)| (key.as_str(), lock.as_str())).collect();
+        scene.put(&some).await;
+    }
+    for name in ["late", "early", "early", "known"] {
+        scene.fail(&scene.node, name).await;
+    }
+    let statuses = ["late", "early", "known"].map(|name| scene.lock(name).map(|(status, _)| status));
+    assert_eq!(statuses, [None, Some("banned".to_owned()), Some("attempted".to_owned())]);
+    scene.clock.advance(Duration::from_secs(500));
+    assert_eq!(logins::clean_once(&scene.node).await, Ok(logins::MAX_LOCKS - 1));
+    scene.stage.count().await;
+    scene.fail(&scene.node, "late").await;
+    assert_eq!(scene.lock("late").unwrap().0, "attempted");
+}
+
+#[actix::test]
 async fn ended_records_are_deleted() {
     let scene = Scene::set().await;
     scene.fail(&scene.node, "a").await;
