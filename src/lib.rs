@@ -99,6 +99,7 @@
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
+//! | What happens when a login fails? | `actors/account/logins.rs` |
 //! | When does an instance end? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |

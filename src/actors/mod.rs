@@ -4,6 +4,7 @@
 //! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`.
 //! - An actor imports from another actor only its `messages` and the type of its address.
 //! - Actors share four handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`.
+//! - Actors that write share code, and no state: `deadline`, `outcome`, `single`, `turns`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
 

@@ -101,6 +101,12 @@ impl Account {
         self.roles.iter().chain(old).map(String::as_str)
     }
 
+    /// The account with its roles in `roles` only, as this server writes it.
+    pub fn in_current_form(self) -> Self {
+        let roles = self.role_names().map(str::to_owned).collect();
+        Self { role: String::new(), roles, ..self }
+    }
+
     pub fn is_active(&self) -> bool {
         self.status != INACTIVE
     }

@@ -56,6 +56,13 @@ pub fn verify(stored: Option<&str>, password: &str) -> bool {
     }
 }
 
+/// Whether a text has one of the forms of a hash. [`verify`] may still reject it.
+pub fn is_hash(text: &str) -> bool {
+    let is_scrypt =
+        text.split('$').count() == 5 && text.bytes().all(|byte| byte == b'$' || byte.is_ascii_hexdigit());
+    is_scrypt || text.starts_with("$2a$")
+}
+
 fn verify_bcrypt(stored: &str, password: &str) -> bool {
     let cost = stored.get(4..6).and_then(|cost| cost.parse::<u32>().ok());
     cost.is_some_and(|cost| cost <= MAX_BCRYPT_COST) && bcrypt::verify(password, stored).unwrap_or(false)
@@ -119,6 +126,10 @@ mod tests {
     fn a_hash_is_of_its_password_only() {
         let stored = hash("Tester#Pwd1").unwrap();
         assert!(verify(Some(&stored), "Tester#Pwd1"));
+        assert!(is_hash(&stored) && is_hash("$2a$06$x"));
+        for text in ["", "Tester#Pwd1", "1024$8$1$ab", "1024$8$1$x$y"] {
+            assert!(!is_hash(text), "{text}");
+        }
         for wrong in ["", "tester#Pwd1", "Tester#Pwd1 ", "Tester#Pwd"] {
             assert!(!verify(Some(&stored), wrong), "{wrong:?}");
         }

@@ -268,6 +268,12 @@ pub fn account_by_role(role: &str, account: &str) -> Key {
     format!("{ACCOUNTS_BY_ROLE}{role}/{account}").into()
 }
 
+/// Role and account of such a key; `None` for any other key.
+pub fn parse_account_by_role(key: &str) -> Option<(&str, &str)> {
+    let (role, account) = key.strip_prefix(ACCOUNTS_BY_ROLE)?.split_once('/')?;
+    (!role.is_empty() && !account.is_empty() && !account.contains('/')).then_some((role, account))
+}
+
 /// The lock with the key `<account>::<address>`.
 pub fn account_lock(key: &str) -> Key {
     format!("{ACCOUNT_LOCKS}{key}").into()

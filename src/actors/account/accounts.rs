@@ -79,10 +79,9 @@ pub(super) async fn update(core: Rc<AccountCore>, message: UpdateAccount) -> Wri
         let (entry, former) = read(&core, &key, &name).await?;
         let demanded = roles.as_deref().unwrap_or_default();
         check_role_names(demanded)?;
-        let former_roles: Vec<String> = former.role_names().map(str::to_owned).collect();
+        let former_roles = former.roles.clone();
         let account = Account {
-            role: String::new(),
-            roles: roles.clone().unwrap_or_else(|| without_repetition(former_roles.clone())),
+            roles: roles.clone().unwrap_or_else(|| former_roles.clone()),
             status: status.clone().unwrap_or_else(|| former.status.clone()),
             update_time: core.now(),
             ..former
@@ -90,8 +89,7 @@ pub(super) async fn update(core: Rc<AccountCore>, message: UpdateAccount) -> Wri
         let mut compares = vec![unchanged_since(&entry)];
         compares.extend(roles_exist(demanded));
         let mut then = vec![put(&key, json::encode(&account))];
-        let dropped =
-            without_repetition(former_roles).into_iter().filter(|role| !account.roles.contains(role));
+        let dropped = former_roles.into_iter().filter(|role| !account.roles.contains(role));
         then.extend(dropped.map(|role| Op::Delete(keys::account_by_role(&role, &name))));
         // Also those of the roles that stay: an account of an old release has no such keys.
         then.extend(account.roles.iter().map(|role| put(&keys::account_by_role(role, &name), "")));
@@ -123,10 +121,9 @@ pub(super) async fn delete(core: Rc<AccountCore>, message: DeleteAccount) -> Wri
             None => return Err(not_exists(&name)),
         };
         // An account that cannot be read can be deleted all the same.
-        let account: Account = json::decode(&entry.value).unwrap_or_default();
+        let account = stored_form(json::decode(&entry.value).unwrap_or_default());
         let mut then = vec![Op::Delete(Key::clone(&key))];
-        let roles = without_repetition(account.role_names().map(str::to_owned).collect());
-        then.extend(roles.iter().map(|role| Op::Delete(keys::account_by_role(role, &name))));
+        then.extend(account.roles.iter().map(|role| Op::Delete(keys::account_by_role(role, &name))));
         let compares = vec![unchanged_since(&entry)];
         let outcome = core.commit(Txn { compares, then, otherwise: Vec::new() }).await;
         if let Some(outcome) = tries.judge(outcome)?.filter(|outcome| outcome.succeeded) {
@@ -146,14 +143,13 @@ pub(super) async fn change_password(
     let mut tries = core.tries();
     loop {
         tries.check()?;
-        let (entry, former) = read(&core, &key, &name).await?;
+        let (entry, mut account) = read(&core, &key, &name).await?;
         if entry.mod_revision != seen {
             // Each hash has a salt of its own, so this one comes from an earlier try.
-            let is_done = tries.is_unsure && former.password == hash;
+            let is_done = tries.is_unsure && account.password == hash;
             let value = if is_done { PasswordChange::Done } else { PasswordChange::Outdated };
             return Ok(Committed { value, revision: Some(entry.mod_revision) });
         }
-        let mut account = with_roles(former);
         account.password.clone_from(&hash);
         account.update_time = core.now();
         let compares = vec![unchanged_since(&entry)];
@@ -166,10 +162,10 @@ pub(super) async fn change_password(
     }
 }
 
-/// The account with its roles in `roles`, where documents of old releases have `role`.
-fn with_roles(account: Account) -> Account {
-    let roles = without_repetition(account.role_names().map(str::to_owned).collect());
-    Account { role: String::new(), roles, ..account }
+/// The account as it is written: with `roles`, each of them once, because a transaction may write a key only once.
+fn stored_form(account: Account) -> Account {
+    let account = account.in_current_form();
+    Account { roles: without_repetition(account.roles), ..account }
 }
 
 /// 403202 for `root`, 403204 for the caller's own account.
@@ -192,7 +188,7 @@ fn not_exists(name: &str) -> Error {
 /// Reads an account from the store. 400200 if it does not exist.
 async fn read(core: &AccountCore, key: &Key, name: &str) -> Result<(Entry, Account), Error> {
     let entry = core.get(key).await?.ok_or_else(|| not_exists(name))?;
-    let account = json::decode(&entry.value).map_err(|error| {
+    let account = json::decode(&entry.value).map(stored_form).map_err(|error| {
         let detail =
             format!("the stored account \"{name}\" cannot be read: {error}; delete it and create it again");
         Error::new(Code::Internal, detail)

@@ -122,8 +122,8 @@ impl AccountCore {
 
 /// The tries of an operation. A try fails if another writer was faster, or if its outcome is unknown.
 ///
-/// Every transaction of this actor compares what it replaces. So a try whose outcome was unknown and that arrives late changes nothing,
-/// once a later try or another writer has written.
+/// Every transaction of this actor compares what it replaces. So a try whose outcome was unknown and that arrives late changes nothing
+/// once a later try or another writer has written the key, unless the late try creates the key and it was deleted meanwhile.
 pub(super) struct Tries {
     deadline: Deadline,
     /// Whether an earlier try may have been committed.

@@ -23,7 +23,7 @@ use crate::store::{Compare, Entry, Key, Op, StoreError, Txn, keys};
 
 /// How many locks may exist before failures with names of no account are no longer recorded. Anybody can make up names, and every node
 /// holds the locks in memory.
-const MAX_LOCKS: usize = 10_000;
+pub(super) const MAX_LOCKS: usize = 10_000;
 /// How many locks may exist before no further failure is recorded. Each lock of an account takes a client an address of its own.
 const MAX_LOCKS_OF_ACCOUNTS: usize = 100_000;
 /// How often ended records are deleted.

@@ -8,6 +8,8 @@ pub mod core;
 mod logins;
 pub mod messages;
 mod roles;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

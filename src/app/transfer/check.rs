@@ -3,7 +3,7 @@
 //!
 //! A line is checked by the rules of the request that writes such an entry. That request also compares with other entries of the
 //! store. Here these rules are checked over the whole file: an index names a service of that name, an instance has its service, and a
-//! lease belongs to one instance. A document is written again as the API writes it, without members that the API does not know.
+//! lease belongs to one instance, and the roles of an account are in the file. A document is written again as the API writes it, without members that the API does not know.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::Serialize;
 
 use super::line::{self, ExportLine, FORMAT, LineRead};
+use crate::domain::account::{Account, Role};
 use crate::domain::dependency::{ALL_VERSIONS, CrossDomain, Dependency, Partners};
 use crate::domain::event::{InstanceRef, ServiceName};
 use crate::domain::instance::MAX_TTL_SECONDS;
@@ -23,6 +24,7 @@ use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::rule::Shown;
 use crate::domain::{Instance, Service, ServiceId, ServiceKey, Tenant, validate, version};
 use crate::error::Error;
+use crate::rbac::password;
 use crate::store::Key;
 use crate::store::keys::{self, Subject};
 
@@ -133,14 +135,17 @@ pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<ImportItem>, Probl
 }
 
 /// Whether an export holds an entry. It does not hold entries that each node writes again (the record of versions, bookmarks), that
-/// are obsolete after a minute (late goodbyes), or that are not entries of the registry.
+/// are obsolete soon (late goodbyes, locks of accounts), or that are not entries of the registry.
 pub fn is_exported(key: &str) -> Exported {
     const PASSING: [&str; 2] = [keys::SERVER_RECORD, "/cse-sr/bookmarks/"];
     match keys::parse(key) {
-        Subject::LateGoodbye(..) => Exported::Passing,
+        Subject::LateGoodbye(..) | Subject::AccountLock(..) => Exported::Passing,
         Subject::Unread if PASSING.iter().any(|passing| key.starts_with(passing)) => Exported::Passing,
         Subject::Unread => {
-            let is_known = keys::parse_schema_content(key).is_some() || keys::parse_old_schema(key).is_some();
+            let is_known = keys::parse_schema_content(key).is_some()
+                || keys::parse_old_schema(key).is_some()
+                || keys::parse_account_by_role(key).is_some()
+                || key == keys::ROLES_MIGRATED;
             if is_known { Exported::Yes } else { Exported::Unknown }
         }
         Subject::Malformed => Exported::Unknown,
@@ -192,6 +197,9 @@ struct FileRegistry {
     instances: HashMap<InstanceRef, i64>,
     leases: HashMap<i64, (InstanceRef, i64)>,
     contents: HashMap<(Tenant, Arc<str>), Bytes>,
+    roles: HashSet<Arc<str>>,
+    /// By name, each with its roles.
+    accounts: HashMap<Arc<str>, Vec<String>>,
 }
 
 impl FileRegistry {
@@ -213,7 +221,7 @@ impl FileRegistry {
         }
         let value = match (keys::parse(&key), lease_of(line)?) {
             (Subject::Malformed, _) => return Err(not_ours()),
-            (Subject::LateGoodbye(..), _) => return Ok(None),
+            (Subject::LateGoodbye(..) | Subject::AccountLock(..), _) => return Ok(None),
             (Subject::Unread, _) if is_exported(&key) == Exported::Passing => return Ok(None),
             (Subject::Instance(at), Some(lease)) => {
                 ImportValue::Leased(self.take_instance(&at, text, lease)?, lease)
@@ -303,7 +311,9 @@ impl FileRegistry {
                 check_tenant(&tenant)?;
                 Bytes::new()
             }
-            _ => self.take_schema_text(key, text, bytes)?,
+            Subject::Account(name) => self.take_account(&name, text)?,
+            Subject::Role(name) => self.take_role(&name, text)?,
+            _ => self.take_unread(key, text, bytes)?,
         })
     }
 
@@ -321,6 +331,43 @@ impl FileRegistry {
         }
         self.note_lease(at, lease)?;
         Ok(canonical(&instance))
+    }
+
+    fn take_account(&mut self, name: &Arc<str>, text: &str) -> Result<Bytes, LineMistake> {
+        let account = document::<Account>(text)?.in_current_form();
+        same("name", &account.name, name)?;
+        validate::account::without_password(&account)?;
+        if !password::is_hash(&account.password) {
+            // The text may be a password, so it is not shown.
+            return Err("'password' is not the hash of a password".into());
+        }
+        check_seconds("createTime", &account.create_time)?;
+        check_seconds("updateTime", &account.update_time)?;
+        self.accounts.insert(Arc::clone(name), account.roles.clone());
+        Ok(canonical(&Account { current_password: String::new(), ..account }))
+    }
+
+    fn take_role(&mut self, name: &Arc<str>, text: &str) -> Result<Bytes, LineMistake> {
+        let role: Role = document(text)?;
+        same("name", &role.name, name)?;
+        validate::account::role_creation(&role)?;
+        check_seconds("createTime", &role.create_time)?;
+        check_seconds("updateTime", &role.update_time)?;
+        self.roles.insert(Arc::clone(name));
+        Ok(canonical(&role))
+    }
+
+    /// Checks an entry that is not part of a snapshot.
+    fn take_unread(&mut self, key: &Key, text: &str, bytes: Bytes) -> Result<Bytes, LineMistake> {
+        if keys::parse_account_by_role(key).is_some() {
+            same("value", text, "")?;
+            return Ok(bytes);
+        }
+        if **key == *keys::ROLES_MIGRATED {
+            same("value", text, "true")?;
+            return Ok(bytes);
+        }
+        self.take_schema_text(key, text, bytes)
     }
 
     fn take_schema_text(&mut self, key: &Key, text: &str, bytes: Bytes) -> Result<Bytes, LineMistake> {
@@ -399,10 +446,25 @@ impl FileRegistry {
                 let is_there = self.keys.contains(&document);
                 if is_there { Ok(()) } else { Err("the instance of this lease is not in the file".into()) }
             }
-            Subject::Unread => match keys::parse_old_schema(&item.key) {
-                Some((tenant, id, _)) => self.service(&tenant, &id).map(drop),
-                None => Ok(()),
-            },
+            Subject::Account(name) => {
+                let roles = self.accounts.get(&name).into_iter().flatten();
+                let mut missing = roles.filter(|role| !self.roles.contains(role.as_str()));
+                missing.next().map_or(Ok(()), |role| {
+                    Err(format!("role '{}' is not in the file", Shown::new(role)).into())
+                })
+            }
+            Subject::Unread => {
+                if let Some((tenant, id, _)) = keys::parse_old_schema(&item.key) {
+                    self.service(&tenant, &id)?;
+                }
+                if let Some((role, account)) = keys::parse_account_by_role(&item.key) {
+                    let roles = self.accounts.get(account);
+                    if !roles.is_some_and(|roles| roles.iter().any(|other| other == role)) {
+                        return Err("no account of this name with this role is in the file".into());
+                    }
+                }
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -469,10 +531,13 @@ fn same(member: &str, found: &str, expected: &str) -> Result<(), LineMistake> {
 }
 
 fn check_times(created: &str, changed: &str) -> Result<(), LineMistake> {
-    for (member, text) in [("timestamp", created), ("modTimestamp", changed)] {
-        if text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(format!("'{member}' is '{}'; write Unix seconds", Shown::new(text)).into());
-        }
+    check_seconds("timestamp", created)?;
+    check_seconds("modTimestamp", changed)
+}
+
+fn check_seconds(member: &str, text: &str) -> Result<(), LineMistake> {
+    if text.len() > 20 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(format!("'{member}' is '{}'; write Unix seconds", Shown::new(text)).into());
     }
     Ok(())
 }

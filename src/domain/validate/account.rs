@@ -23,14 +23,19 @@ const STATUS: MemberRule = MemberRule::like(pattern::ACCOUNT_STATUS);
 const EXPIRATION: MemberRule = MemberRule::at_most(64);
 const BATCH: MemberRule = MemberRule::between(1, 20);
 
-/// Validates a new account.
-pub fn creation(account: &Account) -> Result<(), Error> {
+/// Validates all of an account except its password.
+pub fn without_password(account: &Account) -> Result<(), Error> {
     ID.check("Account.Id", &account.id)?;
     NAME.check("Account.Name", &account.name)?;
-    password(&account.password)?;
     roles(&account.roles)?;
     EXPIRATION.check("Account.TokenExpirationTime", &account.token_expiration_time)?;
-    STATUS.check("Account.Status", &account.status)?;
+    STATUS.check("Account.Status", &account.status)
+}
+
+/// Validates a new account.
+pub fn creation(account: &Account) -> Result<(), Error> {
+    without_password(account)?;
+    password(&account.password)?;
     if account.password == account.name {
         return Err(Error::invalid("the password equals the name of the account; choose another one"));
     }

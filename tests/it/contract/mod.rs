@@ -10,6 +10,7 @@
 //! - `certificates`: the HTTPS port whose certificates are replaced.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
+mod accounts;
 mod cases;
 mod certificates;
 mod clients;
