@@ -108,6 +108,34 @@ fn the_first_start_writes_roles_and_root_and_later_starts_nothing() {
 }
 
 #[test]
+fn an_import_takes_only_accounts_and_roles_that_the_api_would_write() {
+    let mut daemon = Daemon::start_in(good(with_accounts(PASSWORD))).unwrap();
+    stop(&mut daemon);
+    let (written, text) = exported(daemon.installation(), "export");
+    let hash = serde_json::from_str::<Value>(&written["/cse-sr/accounts/root"]).unwrap()["password"].clone();
+    for (from, to, part) in [
+        (hash.as_str().unwrap(), "Plain#Text1", "'password' is not the hash of a password"),
+        (r#"\"roles\":[\"admin\"]"#, r#"\"roles\":[\"other\"]"#, "role 'other' is not in the file"),
+        (r#"\"roles\":[\"admin\"]"#, r#"\"roles\":[]"#, "Account.Roles"),
+        (r#"\"status\":\"active\""#, r#"\"status\":\"x\""#, "Account.Status"),
+        (r#"\"name\":\"developer\""#, r#"\"name\":\"a b\""#, "'name' is 'a b'"),
+        ("/cse-sr/roles/developer", "/cse-sr/roles/a/b", "no key of this form"),
+        ("idx-role-account/admin/root", "idx-role-account/developer/root", "no account of this name"),
+        (r#""value":"true""#, r#""value":"false""#, "'value' is 'false'"),
+    ] {
+        let changed = text.replace(from, to);
+        assert_ne!(changed, text, "{from}");
+        let empty = Installation::new(Settings::default()).unwrap();
+        let file = empty.folder().join("changed");
+        fs::write(&file, changed).unwrap();
+        let refused = empty.run(&["import", "--from", file.to_str().unwrap()]).unwrap();
+        assert_eq!(refused.code, Some(69), "{refused:?}");
+        assert!(refused.output.contains(part), "{part}: {refused:?}");
+        assert!(!refused.output.contains("Plain#Text1"), "{refused:?}");
+    }
+}
+
+#[test]
 fn without_root_and_without_its_password_there_is_a_warning() {
     let mut daemon = Daemon::start_in(good(with_accounts(""))).unwrap();
     stop(&mut daemon);
