@@ -21,8 +21,8 @@
 //!
 //! # The modules, and who may import whom
 //!
-//! A module imports the ones above it in this table, never one beside or below it. `http` does not import `store`, and `rbac`
-//! does not import `store`. A test (`tests/it/tidy/layers.rs`) reads the `use` lines.
+//! A module imports the ones above it in this table, never one beside or below it. `http` does not import `store`, and
+//! `rbac` does not import `store`. A test (`tests/it/tidy/layers.rs`) reads the `use` lines.
 //!
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |

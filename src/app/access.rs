@@ -17,7 +17,7 @@ use crate::domain::account::{ACTIVE, ADMIN, Account, DEVELOPER, ROOT, Role, Role
 use crate::domain::validate;
 use crate::error::{Code, Error};
 use crate::http::access::AccessParts;
-use crate::http::accounts::AccountApi;
+use crate::http::accounts::{AccountApi, LoginTurns};
 use crate::http::rate_limit::ConfiguredRate;
 use crate::rbac::{Hasher, KeyPair, Resource, password};
 use crate::trouble::Trouble;
@@ -75,6 +75,7 @@ pub fn serve(
     let AccountSetup { scope, lookups, rate, most_accounts, cores, .. } = setup;
     let accounts = AccountApi {
         actor: actors.account.clone(),
+        logins: LoginTurns::default(),
         hasher: Hasher::start(cores).map_err(AppError::Hasher)?,
         signer: keys.signer(),
         most_accounts,

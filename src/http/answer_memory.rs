@@ -117,7 +117,7 @@ impl AnswerMemory {
         let mut shared = self.shard(address);
         let answers = shared.get(&address).map_or(0, |shared| shared.answers);
         let body_bytes = if answers == 0 { body.len() } else { 0 };
-        let piece = self.piece(body.len());
+        let piece = self.piece(body.len(), body_bytes);
         if !self.take(load, body_bytes + piece) {
             return Err(refusal(load));
         }
@@ -137,10 +137,10 @@ impl AnswerMemory {
         Ok((json::encode_sized(value, size), space))
     }
 
-    /// The size of the largest piece of an answer of `size` bytes.
-    fn piece(&self, size: usize) -> usize {
+    /// The size of the largest piece of an answer of `size` bytes, of which `uncounted` bytes are not counted yet.
+    fn piece(&self, size: usize, uncounted: usize) -> usize {
         let usual = size.min(usual_piece(size));
-        let fits = self.held().saturating_add(usual) <= self.most / USUAL_PART;
+        let fits = self.held().saturating_add(uncounted + usual) <= self.most / USUAL_PART;
         if fits { usual } else { size.min(PIECE) }
     }
 
@@ -199,7 +199,7 @@ impl AnswerSpace {
 
     /// Reserves memory for the piece of the answer that the connection copies. `size` is the size of the whole answer.
     pub(super) fn add_piece(&mut self, size: usize) -> Result<(), Error> {
-        let piece = self.memory.piece(size);
+        let piece = self.memory.piece(size, 0);
         self.add(piece)?;
         self.piece = piece;
         Ok(())

@@ -66,6 +66,7 @@ async fn checked(
     wrong: Error,
 ) -> Result<(Arc<Account>, Revision), Error> {
     let key = AccountLock::key_of(name, address);
+    let _turn = accounts.logins.take(&key).await;
     let look = |api: &Api| {
         let snapshot = api.reader.load();
         let lock = snapshot.access.lock(&key).is_some_and(|lock| lock.rejects(api.clock.unix_time()));
