@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::accounts::find;
-use crate::actors::account::messages::{ChangePassword, LoginFailed, PasswordChange};
+use crate::actors::account::messages::{ChangePassword, LoginFailed, PasswordChange, RemoveEndedLock};
+use crate::actors::mailbox::tell;
 use crate::domain::account::{Account, AccountLock};
 use crate::domain::event::Revision;
 use crate::domain::shape::Shaped as _;
@@ -67,19 +68,21 @@ async fn checked(
 ) -> Result<(Arc<Account>, Revision), Error> {
     let key = AccountLock::key_of(name, address);
     let _turn = accounts.logins.take(&key).await;
-    let look = |api: &Api| {
+    // Another node may just have written the account or the lock. Not only for an unknown account: the time would tell that it is unknown.
+    api.freshness.catch_up().await;
+    let (account, lock) = {
         let snapshot = api.reader.load();
-        let lock = snapshot.access.lock(&key).is_some_and(|lock| lock.rejects(api.clock.unix_time()));
-        (snapshot.access.account(name).cloned(), lock)
+        (snapshot.access.account(name).cloned(), snapshot.access.lock(&key).cloned())
     };
-    let (mut account, mut is_locked) = look(api);
-    if account.is_none() && !is_locked {
-        // Another node may just have created it.
-        api.freshness.catch_up().await;
-        (account, is_locked) = look(api);
-    }
-    if is_locked {
-        return Err(Error::new(Code::AccountBlocked, ""));
+    if let Some(lock) = lock {
+        let now = api.clock.unix_time();
+        if lock.rejects(now) {
+            return Err(Error::new(Code::AccountBlocked, ""));
+        }
+        if lock.release_at <= now {
+            // If the mailbox is full, the job that runs each minute deletes it.
+            drop(tell(&accounts.actor, RemoveEndedLock { key }));
+        }
     }
     let stored = account.as_ref().map(|(account, _)| Arc::clone(account));
     let matches = accounts.hasher.verify(stored, password).await?;
