@@ -81,7 +81,7 @@ async fn checked(
         }
         if lock.release_at <= now {
             // If the mailbox is full, the job that runs each minute deletes it.
-            drop(tell(&accounts.actor, RemoveEndedLock { key }));
+            let _ = tell(&accounts.actor, RemoveEndedLock { key });
         }
     }
     let stored = account.as_ref().map(|(account, _)| Arc::clone(account));
