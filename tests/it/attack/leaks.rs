@@ -334,7 +334,7 @@ fn an_import_takes_what_the_api_would_take_and_else_writes_nothing() {
     let request = |consumer: Value| json!({"consumer": consumer, "providers": [partner("orders")]});
     let queue = |consumer: Value| added(entry(&format!("ms/dep-queue/{TENANT}/s2/0"), request(consumer)));
     let attacks: Vec<(&str, Vec<Value>, usize, &str)> = vec![
-        ("an account", added(entry("accounts/root", "{}")), last, "the registry has no key"),
+        ("an unknown key", added(entry("rbac/secret", "{}")), last, "the registry has no key"),
         ("a lock", added(json!({"key": "/lock//dep-queue", "value": "x"})), last, "the registry has no key"),
         ("no key", added(json!({"value": "x"})), last, "the registry has no key"),
         (
@@ -504,19 +504,19 @@ fn an_import_writes_documents_as_the_api_writes_them() {
     assert!(line.contains("orders") && !line.contains("other") && !line.contains("unknown"), "{line}");
 }
 
-/// An export leaves out entries that this server does not know (the original's accounts) and says so, so that the file can be imported.
+/// An export leaves out entries that this server does not know (a key of the original that nothing uses) and says so, so that the file can be imported.
 /// It also names an entry that an import would refuse.
 #[test]
 fn an_export_says_what_it_leaves_out_and_what_no_import_takes() {
     let etcd = Etcd::start();
     let keys = EtcdKeys::of(&etcd);
-    keys.put("/cse-sr/accounts/root", "{}", 0);
+    keys.put("/cse-sr/rbac/secret", "{}", 0);
     keys.put("/cse-sr/ms/tags/default/default/gone", "{}", 0);
     let installation = Installation::new(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
     let exported = installation.run(&["export", "--to", "out"]).unwrap();
     assert_eq!(exported.code, Some(0), "{exported:?}");
     for words in [
-        "entries left out of the export, because no import takes them: 1; the first is '/cse-sr/accounts/root'",
+        "entries left out of the export, because no import takes them: 1; the first is '/cse-sr/rbac/secret'",
         "an import of this file will fail: out:2: '/cse-sr/ms/tags/default/default/gone': service 'gone' is not in the file",
     ] {
         assert!(exported.output.contains(words), "{exported:?}");

@@ -116,7 +116,7 @@ fn another_format_is_refused_with_what_to_do() {
         other[FORMAT_OFFSET] += 1;
         let refused = refusal(&daemon, &path, &other);
         assert!(
-            refused.output.contains("written in format 2, this version knows format 1"),
+            refused.output.contains("written in format 2, but this version knows format 1"),
             "{}",
             refused.output
         );
