@@ -97,6 +97,7 @@
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
+//! | What becomes of a write that etcd answers late? | `actors/registry/instances.rs` `create`, `actors/registry/lease_pool.rs` `discard`, `actors/outcome.rs`, `store/etcd/options.rs` `LONGEST_CALL` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |

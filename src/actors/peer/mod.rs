@@ -266,6 +266,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         instance,
         former_lease: FormerLease::Replaced,
         author: Author::Node,
+        answer_by: None,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;
     if let Some(revision) = instance.revision {
