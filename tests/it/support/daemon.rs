@@ -212,6 +212,11 @@ impl Daemon {
         Ok(Self { process: installation.spawn_daemon()?, installation })
     }
 
+    /// As [`Daemon::spawn`], in an existing folder.
+    pub fn spawn_in(installation: Installation) -> Result<Self, StartFailure> {
+        Ok(Self { process: installation.spawn_daemon()?, installation })
+    }
+
     /// As [`Daemon::spawn`], with this as its standard output.
     pub fn spawn_onto(settings: Settings, out: Stdio) -> Result<Self, StartFailure> {
         let installation = Installation::new(settings)?;
