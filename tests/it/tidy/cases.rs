@@ -58,7 +58,7 @@ impl Known {
     fn of_this_project() -> Self {
         let golden = root().join("tests/golden");
         let load = |folder: &Path| if folder.exists() { load_set(folder).unwrap() } else { Vec::new() };
-        let sets = ["discovery", "ours"].map(|set| load(&golden.join(set)));
+        let sets = ["discovery", "operations", "ours"].map(|set| load(&golden.join(set)));
         let not_yet = std::fs::read_to_string(golden.join("not_yet.txt")).unwrap();
         Self {
             scenarios: sets.into_iter().flatten().map(|scenario| scenario.name).collect(),
