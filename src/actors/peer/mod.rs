@@ -30,6 +30,7 @@ use crate::domain::event::InstanceRef;
 use crate::domain::instance::DataCenter;
 use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
+use crate::domain::instance::HealthCheck;
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::Depth;
@@ -385,6 +386,8 @@ fn own_instance(identity: &NodeIdentity, id: InstanceId) -> Instance {
         endpoints: vec![identity.endpoint.clone()],
         host_name: identity.host_name.clone(),
         data_center: identity.data_center.clone(),
+        // The original server gives it too, so that the least interval and times of the configuration count.
+        health_check: Some(HealthCheck::by_heartbeat()),
         ..Instance::default()
     }
 }
