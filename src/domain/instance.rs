@@ -166,12 +166,7 @@ impl Instance {
 impl HealthCheck {
     /// The instance sends heartbeats, at the default interval.
     pub fn by_heartbeat() -> Self {
-        Self {
-            mode: "push".to_owned(),
-            interval: DEFAULT_INTERVAL,
-            times: DEFAULT_TIMES,
-            ..Self::default()
-        }
+        Self { mode: "push".to_owned(), interval: DEFAULT_INTERVAL, times: DEFAULT_TIMES, ..Self::default() }
     }
 }
 

@@ -17,7 +17,8 @@ fn golden() -> PathBuf {
 fn scenarios() -> Vec<Scenario> {
     let ours = golden().join("ours");
     let mut scenarios = load_set(&ours).unwrap();
-    for recorded in ["discovery", "operations"].iter().flat_map(|set| load_set(&golden().join(set)).unwrap()) {
+    for recorded in ["discovery", "operations"].iter().flat_map(|set| load_set(&golden().join(set)).unwrap())
+    {
         if scenarios.iter().all(|scenario| scenario.name != recorded.name) {
             scenarios.push(recorded);
         }

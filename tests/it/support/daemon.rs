@@ -376,7 +376,10 @@ mod tests {
             .yaml("quota.cap.service.limit", json!(2))
             .yaml("quota.cap.tag.limit", json!(3))
             .yaml("registry.service.retire.cron", json!("* * * * *"))
-            .environment("LOG_LEVEL", "debug");
+            .environment("LOG_LEVEL", "debug")
+            .file("etc/ssl/trust.cer", "a CA");
+        settings.write_files(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("etc/ssl/trust.cer")).unwrap(), "a CA");
         settings.write(folder.path(), "127.9.9.9:1234".parse().unwrap()).unwrap();
         let conf = fs::read_to_string(folder.path().join("app.conf")).unwrap();
         assert_eq!(conf, "httpaddr = 127.9.9.9\nhttpport = 1234\nmanager_cluster = \"127.0.0.1:2379\"\n");

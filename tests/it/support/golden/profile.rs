@@ -55,13 +55,13 @@ pub fn settings(profile: &str) -> Option<Settings> {
         "tls-client" => https(plain, "1"),
         "rbac" => rbac(),
         // Long enough that a busy machine sends the next request of a scenario before the lock ends.
-        "rbac-lock" => rbac()
-            .yaml("rbac.releaseLockAfter", json!("15s"))
-            .yaml("rbac.retainLockHistoryFor", json!("20s")),
+        "rbac-lock" => {
+            rbac().yaml("rbac.releaseLockAfter", json!("15s")).yaml("rbac.retainLockHistoryFor", json!("20s"))
+        }
         "rbac-no-root" => accounts(),
-        "rbac-quota" => rbac()
-            .yaml("quota.cap.account.limit", json!(3))
-            .yaml("quota.cap.role.limit", json!(4)),
+        "rbac-quota" => {
+            rbac().yaml("quota.cap.account.limit", json!(3)).yaml("quota.cap.role.limit", json!(4))
+        }
         "rbac-scope" => rbac().yaml("rbac.scope", json!("role")),
         _ => return None,
     };

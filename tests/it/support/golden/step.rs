@@ -156,7 +156,8 @@ impl Session {
         let broken = |error: WsError| Mismatch(format!("{name}: {error}"));
         if let SocketStep::Open { path, headers } = step {
             let headers = self.filled_headers(headers)?;
-            let socket = WebSocket::open(self.server.address(), &self.fill(path), &headers).map_err(broken)?;
+            let socket =
+                WebSocket::open(self.server.address(), &self.fill(path), &headers).map_err(broken)?;
             self.sockets.insert(name.to_owned(), socket);
             return Ok(());
         }
