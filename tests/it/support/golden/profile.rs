@@ -53,11 +53,11 @@ pub fn settings(profile: &str) -> Option<Settings> {
             .yaml("server.pprof.mode", json!(1)),
         "tls" => https(plain, "0"),
         "tls-client" => https(plain, "1"),
-        "rbac" => rbac(),
+        "rbac" => behind_proxy(rbac()),
         // Long enough that a busy machine sends the next request of a scenario before the lock ends.
-        "rbac-lock" => {
-            rbac().yaml("rbac.releaseLockAfter", json!("15s")).yaml("rbac.retainLockHistoryFor", json!("20s"))
-        }
+        "rbac-lock" => behind_proxy(rbac())
+            .yaml("rbac.releaseLockAfter", json!("15s"))
+            .yaml("rbac.retainLockHistoryFor", json!("20s")),
         "rbac-no-root" => accounts(),
         "rbac-quota" => {
             rbac().yaml("quota.cap.account.limit", json!(3)).yaml("quota.cap.role.limit", json!(4))
@@ -68,14 +68,17 @@ pub fn settings(profile: &str) -> Option<Settings> {
     Some(settings)
 }
 
-/// Accounts, with the keys that the tokens in the scenarios are signed with. The scenarios take the addresses of clients from
-/// `X-Forwarded-For`.
+/// Accounts, with the keys that the tokens in the scenarios are signed with.
 fn accounts() -> Settings {
     Settings::default()
         .yaml("rbac.enable", json!(true))
-        .yaml("server.limit.ipLookups", json!("X-Forwarded-For,RemoteAddr"))
         .file("private.key", include_str!("../../../golden/operations/keys/private.key"))
         .file("public.key", include_str!("../../../golden/operations/keys/public.key"))
+}
+
+/// The scenarios take the addresses of clients from `X-Forwarded-For`.
+fn behind_proxy(settings: Settings) -> Settings {
+    settings.yaml("server.limit.ipLookups", json!("X-Forwarded-For,RemoteAddr"))
 }
 
 /// HTTPS on an address that the server's certificate names. Clients have a certificate of the same CA if the server verifies them.
