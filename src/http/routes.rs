@@ -94,7 +94,7 @@ routes! {
         Get,    "/version",                                                     Bare,     Ignored,    Always, Open,                              ready node::version,         VERSION;
         Get,    "/health",                                                      Bare,     Ignored,    Always, Open,                              health::health,              HEALTH;
         Get,    "/health/readiness",                                            None,     Ignored,    Always, Open,                              ready node::readiness,       READINESS;
-        Get,    "/existence",                                                   Prefixed, Ignored,    Memory, Get Service by Query,              existence::existence,        EXISTENCE;
+        Get,    "/existence",                                                   Prefixed, Ignored,    Memory, Get Service by Existence,          existence::existence,        EXISTENCE;
         Get,    "/microservices",                                               Prefixed, Ignored,    Memory, Get Service,                       services::list,              LIST;
         Post,   "/microservices",                                               Prefixed, Configured, Store,  Create Service by NewService,      services::create,            CREATE;
         Delete, "/microservices",                                               Prefixed, Configured, Store,  Delete Service by ServiceIds,      services::delete_many,       DELETE_MANY;

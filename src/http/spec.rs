@@ -74,6 +74,8 @@ pub enum Target {
     Service(&'static str),
     /// What the query names: `env`, `appId` and `serviceName`, or `serviceId`. Without `env` it is the environment of the consumer.
     Query,
+    /// As [`Self::Query`], but the environment is `env` alone.
+    Existence,
     /// The service in the body of a registration.
     NewService,
     /// The services whose ids are in the body of a batch deletion.

@@ -11,7 +11,7 @@ pub mod permissions;
 pub mod resource;
 pub mod signed_in;
 #[cfg(test)]
-mod test_keys;
+pub mod test_keys;
 pub mod token;
 
 pub use attempts::{Attempts, LockStatus};

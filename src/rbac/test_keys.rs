@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-pub(super) const PRIVATE: &str = "\
+pub const PRIVATE: &str = "\
 -----BEGIN RSA PRIVATE KEY-----\n\
 MIIEowIBAAKCAQEAkw5TH8mk3Rh3ahJiOw+sC7qDYKZU8rq3ZbI4IEkqHyrwOa1D\n\
 CprXN8CPJJ3Zi28TS/VTPSFNNplErdCs22x2xOYk6+SMsEpLlvwWoBAmjw43x0xa\n\
@@ -35,7 +35,7 @@ xK9P621dmoh0sKUM6GFf3tQ/oqQ4cY/nOAtx0nzHcIhl8KWeyISG\n\
 -----END RSA PRIVATE KEY-----\n\
 ";
 
-pub(super) const PUBLIC: &str = "\
+pub const PUBLIC: &str = "\
 -----BEGIN PUBLIC KEY-----\n\
 MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAkw5TH8mk3Rh3ahJiOw+s\n\
 C7qDYKZU8rq3ZbI4IEkqHyrwOa1DCprXN8CPJJ3Zi28TS/VTPSFNNplErdCs22x2\n\
@@ -48,28 +48,28 @@ ZwIDAQAB\n\
 ";
 
 /// Both files of a pair in a folder that is deleted in the end.
-pub(super) struct Files {
+pub struct Files {
     folder: TempDir,
 }
 
 impl Files {
     #[expect(clippy::unwrap_used, reason = "tests")]
-    pub(super) fn new(private: &str, public: &str) -> Self {
+    pub fn new(private: &str, public: &str) -> Self {
         let files = Self { folder: tempfile::tempdir().unwrap() };
         fs::write(files.private(), private).unwrap();
         fs::write(files.public(), public).unwrap();
         files
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    pub(super) fn private(&self) -> PathBuf {
+    pub fn private(&self) -> PathBuf {
         self.folder.path().join("private.key")
     }
 
-    pub(super) fn public(&self) -> PathBuf {
+    pub fn public(&self) -> PathBuf {
         self.folder.path().join("public.key")
     }
 }

@@ -12,6 +12,8 @@ use super::rule::{MemberRule, REQUIRED, ShownCount, ShownTexts, required};
 use crate::domain::account::{Account, Role};
 use crate::error::Error;
 
+/// The last part of a path that creates accounts. No route would read, change or delete an account of this name.
+const HIDDEN: &str = "batch-create";
 const NAME: MemberRule = MemberRule::between(1, 64).and_like(pattern::NAME);
 /// Id that a new account gives; may be empty. Tokens have it, so its length is limited.
 const ID: MemberRule = MemberRule::at_most(64).and_like(pattern::ID);
@@ -27,6 +29,10 @@ const BATCH: MemberRule = MemberRule::between(1, 20);
 pub fn without_password(account: &Account) -> Result<(), Error> {
     ID.check("Account.Id", &account.id)?;
     NAME.check("Account.Name", &account.name)?;
+    if account.name == HIDDEN {
+        let detail = format!("an account cannot have the name '{HIDDEN}', because its path creates accounts");
+        return Err(Error::invalid(detail));
+    }
     roles(&account.roles)?;
     EXPIRATION.check("Account.TokenExpirationTime", &account.token_expiration_time)?;
     STATUS.check("Account.Status", &account.status)

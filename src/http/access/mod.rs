@@ -14,7 +14,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use actix_http::RequestHead;
-use actix_http::header::AUTHORIZATION;
+use actix_http::header::{AUTHORIZATION, HeaderValue};
 
 use self::tokens::KnownTokens;
 use super::call::Call;
@@ -95,7 +95,7 @@ impl Access {
         if permission == Permission::Open {
             return Ok(Entry::Open);
         }
-        let header = head.headers.get(AUTHORIZATION).filter(|header| !header.is_empty());
+        let header = authorization(head)?;
         let is_protected = self.is_protected(permission);
         if header.is_none() && !is_protected {
             return Ok(Entry::Open);
@@ -154,6 +154,17 @@ impl Access {
     }
 }
 
+/// The header with the token, if it is there and not empty. Of several ones, a proxy may have checked another one than this server would
+/// take.
+fn authorization(head: &RequestHead) -> Result<Option<&HeaderValue>, Error> {
+    let mut headers = head.headers.get_all(AUTHORIZATION);
+    let header = headers.next();
+    if headers.next().is_some() {
+        return Err(Error::new(Code::Unauthorized, "there are several headers Authorization"));
+    }
+    Ok(header.filter(|header| !header.is_empty()))
+}
+
 /// The permission that a request needs. As on the original server, paths of the older API that are not about instances belong to no
 /// resource type, so only the role `admin` may use them.
 pub fn permission_of(permission: Permission, surface: Surface, pattern: &str) -> Permission {
@@ -162,5 +173,65 @@ pub fn permission_of(permission: Permission, surface: Surface, pattern: &str) ->
             Permission::Admin
         }
         permission => permission,
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use crate::http::routes::{Accounts, table};
+    use crate::http::spec::{Target, V3};
+    use crate::rbac::{Resource, Verb};
+
+    #[test]
+    fn of_several_headers_none_counts() {
+        let check = |values: &[&str], expected: Result<Option<&str>, Code>| {
+            let mut head = RequestHead::default();
+            for value in values {
+                head.headers.append(AUTHORIZATION, HeaderValue::from_str(value).unwrap());
+            }
+            let found = authorization(&head).map(|header| header.map(|header| header.to_str().unwrap()));
+            assert_eq!(found.map_err(|error| error.code), expected, "{values:?}");
+        };
+        check(&[], Ok(None));
+        check(&[""], Ok(None));
+        check(&["Bearer x"], Ok(Some("Bearer x")));
+        for values in [["Bearer x", "Bearer x"], ["", "Bearer x"], ["Bearer x", ""], ["", ""]] {
+            check(&values, Err(Code::Unauthorized));
+        }
+    }
+
+    #[test]
+    fn the_older_api_is_for_admins_unless_it_is_about_instances() {
+        let needs = Permission::Needs(Verb::Get, Resource::Service, Target::Listed);
+        for (surface, pattern, expected) in [
+            (Surface::V3, "/v4/{project}/registry/microservices", Permission::Admin),
+            (Surface::V3, "/v4/{project}/registry/microservices/{serviceId}/instances", needs),
+            (Surface::V4, "/v4/{project}/registry/microservices", needs),
+            (Surface::Plain, "/v4/accounts", needs),
+        ] {
+            assert_eq!(permission_of(needs, surface, pattern), expected, "{pattern}");
+        }
+        for open in [Permission::Open, Permission::Account, Permission::Admin] {
+            assert_eq!(permission_of(open, Surface::V3, "/v4/{project}/registry/x"), open);
+        }
+    }
+
+    /// Whoever adds an open route decides it here.
+    #[test]
+    fn few_routes_are_open() {
+        let open = table(Accounts::On).filter(|route| route.permission == Permission::Open);
+        let mut open: Vec<_> = open.map(|route| (route.path, route.v3 == V3::Bare)).collect();
+        open.sort_unstable();
+        let expected = [
+            ("/metrics", false),
+            ("/openapi.json", false),
+            ("/v4/token", false),
+            ("/v4/{project}/registry/health", true),
+            ("/v4/{project}/registry/health/readiness", false),
+            ("/v4/{project}/registry/version", true),
+        ];
+        assert_eq!(open, expected);
     }
 }

@@ -30,10 +30,17 @@ pub(super) fn decide(
     let look = LookUp { snapshot, tenant: call.tenant(), consumer: call.consumer_id()? };
     let granted = match target {
         Target::Listed => decide(&[]),
-        // An empty name is the label of no service, so only a role without labels allows it.
-        Target::All => decide(&[Labels { environment: "", app_id: "", service_name: "" }]),
+        // No labels stand for all services, because an empty environment is the label of many.
+        Target::All => decide(&[]).and_then(|grant| match grant {
+            Grant::All => Ok(grant),
+            Grant::Labelled(_) => {
+                let detail =
+                    "this changes services of any labels, and the role allows it only for some labels";
+                Err(Error::new(Code::NoPermission, detail))
+            }
+        }),
         Target::Service(parameter) => decide(&[labels(look.service(call.param(parameter))?)]),
-        Target::Query => {
+        Target::Query | Target::Existence => {
             let (environment, app_id) = (call.query_text("env"), call.query_text("appId"));
             let (name, id) = (call.query_text("serviceName"), call.query_text("serviceId"));
             let mut all = Vec::new();
@@ -41,7 +48,9 @@ pub(super) fn decide(
                 all.push(labels(look.service(&id)?));
             }
             if id.is_empty() || !name.is_empty() {
-                look.named(&environment, &app_id, &name, &mut all)?;
+                // A check of existence does not look at the consumer.
+                let consumer = if target == Target::Query { look.consumer } else { "" };
+                LookUp { consumer, ..look }.named(&environment, &app_id, &name, &mut all)?;
             }
             decide(&all)
         }
@@ -142,4 +151,158 @@ fn unknown(detail: &str) -> Denied {
 
 fn unreadable(error: Error) -> Denied {
     Error::new(Code::Unauthorized, error.detail).into()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use actix_web::test::TestRequest;
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::cache::SnapshotBuilder;
+    use crate::domain::Service;
+    use crate::domain::event::{RegistryEvent, ServiceName, ServiceRecord};
+    use crate::http::call::Matched;
+    use crate::http::spec::Surface;
+
+    /// Three services; the second has the alias `nick`, and the third is its next version, without the alias.
+    fn snapshot() -> Snapshot {
+        let mut builder = SnapshotBuilder::default();
+        let tenant = Tenant::default_tenant();
+        for (id, environment, name, version, alias) in [
+            ("own", "production", "own", "1.0.0", ""),
+            ("foreign", "", "foreign", "1.0.0", "nick"),
+            ("next", "", "foreign", "2.0.0", ""),
+        ] {
+            let document = Service {
+                service_id: id.to_owned(),
+                environment: environment.to_owned(),
+                app_id: "shop".to_owned(),
+                service_name: name.to_owned(),
+                version: version.to_owned(),
+                alias: alias.to_owned(),
+                ..Service::default()
+            };
+            let record = Arc::new(ServiceRecord { document, json: Bytes::new(), mod_revision: 1 });
+            builder.apply(RegistryEvent::ServicePut(tenant.clone(), id.into(), record));
+            let named = |name| ServiceName::new(tenant.clone(), environment, "shop", name);
+            builder.apply(RegistryEvent::IndexPut(named(name), version.into(), id.into()));
+            if !alias.is_empty() {
+                builder.apply(RegistryEvent::AliasPut(named(alias), version.into(), id.into()));
+            }
+        }
+        builder.current().clone()
+    }
+
+    fn call(id: &str, query: &str, consumer: &str, body: &str) -> Call {
+        let request = TestRequest::with_uri(&format!("/x?{query}")).insert_header(("x-consumerid", consumer));
+        let mut values = <[std::ops::Range<u16>; 4]>::default();
+        values[0] = 0..u16::try_from(id.len()).unwrap();
+        let matched =
+            Matched { surface: Surface::V4, names: &["serviceId"], values, decoded: Some(id.into()) };
+        let body = Bytes::from(body.to_owned());
+        Call::new(request.to_http_request(), matched, Tenant::default_tenant(), body)
+    }
+
+    /// What the request is about: each service as `environment/app/name`.
+    fn about(target: Target, call: &Call) -> Result<Vec<String>, Code> {
+        let mut about = Vec::new();
+        let see = |labels: &[Labels<'_>]| {
+            let shown = |of: &Labels<'_>| format!("{}/{}/{}", of.environment, of.app_id, of.service_name);
+            about = labels.iter().map(shown).collect();
+            Ok(Grant::All)
+        };
+        let decided = decide(&snapshot(), call, target, see);
+        decided.map(|_| about).map_err(|denied| denied.error.code)
+    }
+
+    const UNAUTHORIZED: Result<Vec<String>, Code> = Err(Code::Unauthorized);
+
+    fn services(services: &[&str]) -> Result<Vec<String>, Code> {
+        Ok(services.iter().map(|service| (*service).to_owned()).collect())
+    }
+
+    #[test]
+    fn a_path_names_a_service_that_exists() {
+        let of = |id| about(Target::Service("serviceId"), &call(id, "", "", ""));
+        assert_eq!(of("own"), services(&["production/shop/own"]));
+        assert_eq!(of("foreign"), services(&["/shop/foreign"]));
+        assert_eq!(of("unknown"), UNAUTHORIZED);
+        assert_eq!(of(""), UNAUTHORIZED);
+    }
+
+    #[test]
+    fn a_find_is_about_the_service_with_the_name_or_the_alias() {
+        let check = |query, consumer, expected| {
+            assert_eq!(about(Target::Query, &call("", query, consumer, "")), expected, "{query} {consumer}");
+        };
+        check("appId=shop&serviceName=foreign", "", services(&["/shop/foreign"]));
+        check("appId=shop&serviceName=nick", "", services(&["/shop/foreign"]));
+        check("env=production&appId=shop&serviceName=nick", "", services(&["production/shop/nick"]));
+        // A consumer gives the environment. An environment that is named must be allowed, too.
+        check("appId=shop&serviceName=foreign", "own", services(&["production/shop/foreign"]));
+        check("env=&appId=shop&serviceName=nick", "own", services(&["production/shop/nick"]));
+        check("appId=shop&serviceName=nick", "next", services(&["/shop/foreign"]));
+        let both = services(&["x/shop/foreign", "production/shop/foreign"]);
+        check("env=x&appId=shop&serviceName=foreign", "own", both);
+        check("env=production&appId=shop&serviceName=own", "own", services(&["production/shop/own"]));
+        check("appId=shop&serviceName=own", "unknown", UNAUTHORIZED);
+        check("serviceId=own", "", services(&["production/shop/own"]));
+        check(
+            "serviceId=own&appId=shop&serviceName=foreign",
+            "",
+            services(&["production/shop/own", "/shop/foreign"]),
+        );
+        check("serviceId=unknown", "", UNAUTHORIZED);
+        check("", "", services(&["//"]));
+    }
+
+    #[test]
+    fn a_check_of_existence_does_not_look_at_the_consumer() {
+        for consumer in ["", "own", "unknown"] {
+            let call = call("", "appId=shop&serviceName=nick", consumer, "");
+            assert_eq!(about(Target::Existence, &call), services(&["/shop/foreign"]), "{consumer}");
+        }
+    }
+
+    #[test]
+    fn a_body_names_all_services() {
+        let check = |target, body, expected| {
+            assert_eq!(about(target, &call("", "", "", body)), expected, "{body}");
+        };
+        let deletion = r#"{"serviceIds":["own","foreign","own"]}"#;
+        check(
+            Target::ServiceIds,
+            deletion,
+            services(&["production/shop/own", "/shop/foreign", "production/shop/own"]),
+        );
+        check(Target::ServiceIds, r#"{"serviceIds":["own","unknown"]}"#, UNAUTHORIZED);
+        let beats = r#"{"Instances":[{"serviceId":"own","instanceId":"i"},{"serviceId":"foreign"}]}"#;
+        check(Target::Heartbeats, beats, services(&["production/shop/own", "/shop/foreign"]));
+        check(Target::Heartbeats, r#"{"Instances":[{"serviceId":"unknown"}]}"#, UNAUTHORIZED);
+        let find = r#"{"services":[{"service":{"appId":"shop","serviceName":"nick"}},null],
+            "instances":[null,{"instance":{"serviceId":"own","instanceId":"i"}}]}"#;
+        check(Target::BatchFind, find, services(&["/shop/foreign", "production/shop/own"]));
+        check(Target::BatchFind, r#"{"instances":[{"instance":{"serviceId":"unknown"}}]}"#, UNAUTHORIZED);
+        let new = r#"{"service":{"serviceName":"new","environment":"testing"}}"#;
+        check(Target::NewService, new, services(&["testing/default/new"]));
+        check(Target::NewService, "{}", UNAUTHORIZED);
+        for target in [Target::ServiceIds, Target::Heartbeats, Target::BatchFind, Target::NewService] {
+            for body in ["", "[", "null x", r#"{"service":1,"serviceIds":1,"Instances":1,"services":1}"#] {
+                check(target, body, UNAUTHORIZED);
+            }
+        }
+    }
+
+    /// Also a role whose labels are empty does not cover all services.
+    #[test]
+    fn a_change_of_everything_needs_a_role_without_labels() {
+        let labelled = || Grant::Labelled(vec![[("environment".to_owned(), String::new())].into()].into());
+        let decided = |grant| decide(&snapshot(), &call("", "", "", ""), Target::All, |_| Ok(grant));
+        assert_eq!(decided(Grant::All).unwrap(), Grant::All);
+        assert_eq!(decided(labelled()).unwrap_err().error.code, Code::NoPermission);
+        let list = decide(&snapshot(), &call("", "", "", ""), Target::Listed, |_| Ok(labelled()));
+        assert_eq!(list.unwrap(), labelled());
+    }
 }

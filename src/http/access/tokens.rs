@@ -77,3 +77,121 @@ impl KnownTokens {
         self.young.insert(hash, known);
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::cache::SnapshotBuilder;
+    use crate::domain::account::Account;
+    use crate::domain::event::RegistryEvent;
+    use crate::rbac::test_keys::{Files, PRIVATE, PUBLIC};
+    use crate::rbac::{KeyPair, Signer};
+
+    const NOW: i64 = 1_700_000_000;
+    const LIFETIME: i64 = 900;
+
+    struct World {
+        builder: SnapshotBuilder,
+        known: KnownTokens,
+        signer: Signer,
+        verifier: Verifier,
+    }
+
+    impl World {
+        fn new() -> Self {
+            let files = Files::new(PRIVATE, PUBLIC);
+            let pair = KeyPair::load(&files.private(), &files.public()).unwrap();
+            let (signer, verifier) = (pair.signer(), pair.verifier());
+            Self { builder: SnapshotBuilder::default(), known: KnownTokens::default(), signer, verifier }
+        }
+
+        /// Writes the account `a`; a token of it.
+        fn account(&mut self, id: &str, roles: &[&str]) -> String {
+            let roles: Vec<String> = roles.iter().map(|role| (*role).to_owned()).collect();
+            let account = Account {
+                id: id.to_owned(),
+                name: "a".to_owned(),
+                status: "active".to_owned(),
+                roles,
+                ..Account::default()
+            };
+            let lifetime = Duration::from_secs(LIFETIME.unsigned_abs());
+            let token = self.signer.sign(&account, account.role_names(), lifetime, NOW).unwrap();
+            self.builder.apply(RegistryEvent::AccountPut("a".into(), Arc::new(account), 1));
+            token
+        }
+
+        fn caller(&mut self, token: &str, now: i64) -> Result<Arc<SignedIn>, Denied> {
+            self.known.caller(token, now, &self.builder.current().access, &self.verifier)
+        }
+
+        fn code(&mut self, token: &str, now: i64) -> Option<Code> {
+            self.caller(token, now).err().map(|denied| denied.error.code)
+        }
+    }
+
+    #[test]
+    fn a_caller_is_kept_until_accounts_or_roles_change() {
+        let mut world = World::new();
+        let token = world.account("1", &["r"]);
+        let first = world.caller(&token, NOW).unwrap();
+        assert!(Arc::ptr_eq(&first, &world.caller(&token, NOW).unwrap()));
+        assert!(!first.is_admin);
+        world.account("1", &["admin"]);
+        assert!(world.caller(&token, NOW).unwrap().is_admin);
+        world.builder.apply(RegistryEvent::AccountDeleted("a".into()));
+        let denied = world.caller(&token, NOW).unwrap_err();
+        assert_eq!((denied.error.code, denied.may_be_stale), (Code::TokenOwnerDeleted, true));
+        let second = world.account("2", &["r"]);
+        assert_eq!(world.code(&token, NOW), Some(Code::TokenOwnerDeleted));
+        assert_eq!(world.code(&second, NOW), None);
+    }
+
+    #[test]
+    fn a_known_token_expires() {
+        let mut world = World::new();
+        let token = world.account("1", &["r"]);
+        assert_eq!(world.code(&token, NOW + LIFETIME - 1), None);
+        assert_eq!(world.code(&token, NOW + LIFETIME), Some(Code::TokenExpired));
+        assert!(world.known.young.is_empty());
+        assert_eq!(world.code(&token, NOW + LIFETIME), Some(Code::TokenExpired));
+    }
+
+    /// Only the whole token counts, although its end finds it.
+    #[test]
+    fn another_token_with_the_same_end_is_not_known() {
+        let mut world = World::new();
+        let token = world.account("1", &["r"]);
+        assert_eq!(world.code(&token, NOW), None);
+        let tail = &token[token.len() - TAIL..];
+        let other = token.replacen("eyJ", "eyK", 1);
+        for forged in [tail, &format!("x.y.{tail}"), &format!("{token}{tail}"), &other] {
+            let denied = world.caller(forged, NOW).unwrap_err();
+            assert_eq!((denied.error.code, denied.may_be_stale), (Code::Unauthorized, false), "{forged}");
+        }
+        assert_eq!(world.code("", NOW), Some(Code::Unauthorized));
+        assert_eq!(world.known.young.len(), 1, "nothing that is forged is kept");
+    }
+
+    #[test]
+    fn two_generations_bound_the_memory_and_keep_what_is_used() {
+        let mut world = World::new();
+        let token = world.account("1", &["r"]);
+        let used = world.caller(&token, NOW).unwrap();
+        let claims = world.verifier.verify(&token, NOW).unwrap();
+        for number in 0..5 * MOST as u64 {
+            let (claims, caller) = (claims.clone(), Arc::clone(&used));
+            world.known.remember(number, KnownToken { token: "".into(), claims, changes: 0, caller });
+            if number % 1000 == 0 {
+                assert!(Arc::ptr_eq(&used, &world.caller(&token, NOW).unwrap()));
+            }
+            assert!(world.known.young.len() <= MOST && world.known.old.len() <= MOST);
+        }
+        assert!(Arc::ptr_eq(&used, &world.caller(&token, NOW).unwrap()));
+        let unused = 1;
+        assert!(!world.known.young.contains_key(&unused) && !world.known.old.contains_key(&unused));
+    }
+}

@@ -136,7 +136,15 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                         Some(refusal) => (refusal.into(), is_read),
                         None => {
                             let call = Call::new(request.clone(), matched, tenant, body);
-                            (self.admit(route, call, entry, exchange), is_read)
+                            // A body may come slowly, and the account may have changed since the head came.
+                            let entered = self.access.as_ref().map_or(Ok(entry), |access| {
+                                access.enter(needed(route, call.surface()), head)
+                            });
+                            let answer = match entered {
+                                Ok(entry) => self.admit(route, call, entry, exchange),
+                                Err(error) => error.into(),
+                            };
+                            (answer, is_read)
                         }
                     },
                     Err(BodyError::NoRoom) => (refusal(route.load).into(), false),

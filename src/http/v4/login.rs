@@ -66,7 +66,9 @@ async fn checked(
     address: &str,
     wrong: Error,
 ) -> Result<(Arc<Account>, Revision), Error> {
-    let key = AccountLock::key_of(name, address);
+    // A name that no account can have has no lock, and may be as long as a body. It is not copied for each login that waits.
+    let lockable = if valid::is_name(name) { name } else { "" };
+    let key = AccountLock::key_of(lockable, address);
     let _turn = accounts.logins.take(&key).await;
     // Another node may just have written the account or the lock. Not only for an unknown account: the time would tell that it is unknown.
     api.freshness.catch_up().await;
