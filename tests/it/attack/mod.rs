@@ -15,7 +15,7 @@ mod paths;
 mod rates;
 mod schemas;
 mod secrets;
-mod wire;
+pub mod wire;
 mod withdrawn;
 
 use std::fs;
