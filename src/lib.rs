@@ -110,11 +110,11 @@
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
-//! | What becomes of a write that etcd answers late? | `actors/registry/instances.rs` `create`, `actors/registry/lease_pool.rs` `discard`, `actors/outcome.rs`, `store/etcd/options.rs` `LONGEST_CALL` |
+//! | What becomes of a write that etcd answers late? | `actors.md`, RegistryActor; `actors/registry/instances.rs` `create`, `replace` and `take_back`; `actors/registry/lease_pool.rs` `discard` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |
-//! | When does an instance end? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` |
+//! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |

@@ -28,7 +28,7 @@ impl Deadline {
     /// Counts a try. 500011 if there are too many, or if the time is over.
     pub(super) fn check(&mut self) -> Result<(), Error> {
         if self.tries == 0 || self.is_over() {
-            return Err(Error::new(Code::Unavailable, "other nodes keep writing the same data, try again"));
+            return Err(Error::new(Code::Unavailable, "the write did not succeed in time, try again"));
         }
         self.tries -= 1;
         Ok(())

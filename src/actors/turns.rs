@@ -14,7 +14,7 @@ use crate::store::Key;
 
 /// How many writers one key may have, the one whose turn it is included. A further writer is rejected.
 const MAX_WAITING: usize = 1_000;
-/// How long a writer waits for its turn. Together with the time of an operation (1.5 s) this is less than a request waits for
+/// How long a writer waits for its turn. Together with the time in which an operation starts tries (1.5 s) this is less than a request waits for
 /// its answer (5 s).
 const MAX_WAIT: Duration = Duration::from_secs(3);
 

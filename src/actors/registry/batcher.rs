@@ -27,8 +27,8 @@ const MAX_BYTES: usize = 1_000_000;
 const MAX_WAITING: usize = 20_000;
 /// How many bytes of transactions may wait. A further transaction is rejected.
 const MAX_WAITING_BYTES: usize = 128 << 20;
-/// How long a transaction may wait before it leaves. A request waits 5 s for its answer. So nothing leaves for a client that
-/// was answered that the store is late.
+/// How long a transaction may wait before it leaves, from [`Batcher::submit`] on. A request waits 5 s for its answer, so most of what
+/// waits longer would leave for clients that were answered already. (What leaves all the same: see `take_back` in `instances.rs`.)
 const MAX_WAIT: Duration = Duration::from_secs(4);
 /// How many transactions are passed over for one batch because of their keys. If many transactions write one key, each batch
 /// must not search all of them.

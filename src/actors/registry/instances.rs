@@ -172,10 +172,10 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let json = Bytes::from(json::encode(&document));
         let ttl_seconds = document.ttl_seconds(&core.rules.instances);
         match create(&core, &at, &NewInstance { json, properties, ttl_seconds }, None, id_known).await? {
-            Created::Done(outcome) => {
+            Created::Done(outcome, lease) => {
                 let is_late = message.answer_by.is_some_and(|by| core.clock.monotonic() >= by);
                 if is_late && id_known == IdKnown::Here {
-                    return take_back(core, message, document.instance_id.into()).await;
+                    return take_back(core, message, document.instance_id.into(), lease).await;
                 }
                 return Ok(committed(document.instance_id.into(), &outcome));
             }
@@ -191,6 +191,7 @@ async fn take_back(
     core: Rc<RegistryCore>,
     message: RegisterInstance,
     instance: InstanceId,
+    lease: LeaseId,
 ) -> WriteReply<InstanceId> {
     let RegisterInstance { tenant, service, author, .. } = message;
     let goodbye = UnregisterInstance { tenant, service, instance, author, unless_below: None };
@@ -203,7 +204,8 @@ async fn take_back(
 }
 
 enum Created {
-    Done(TxnOutcome),
+    /// With the lease of the instance.
+    Done(TxnOutcome, LeaseId),
     NoService,
     Exists(Option<Revision>),
 }
@@ -248,7 +250,7 @@ async fn create(
             outcome = core.batcher.submit(txn).await;
         }
         match outcome {
-            Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome)),
+            Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome, lease)),
             Ok(outcome) => {
                 let found = FoundInstance::new(outcome);
                 if let (Some(document), Some(held)) = (&found.document, found.lease)
@@ -260,7 +262,7 @@ async fn create(
                         changed: true,
                         reads: Vec::new(),
                     };
-                    return Ok(Created::Done(outcome));
+                    return Ok(Created::Done(outcome, lease));
                 }
                 core.leases.discard(vec![lease]);
                 return Ok(if found.has_service {
@@ -272,7 +274,8 @@ async fn create(
             Err(StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) => {}
             Err(error) => {
                 is_unsure |= matches!(error, StoreError::Unknown { .. });
-                // The instance may have been written. If nobody else knows its id, its lease is revoked, and it ends. But if
+                // The instance may have been written, or be written later. If nobody else knows its id, its lease is revoked: then
+                // it ends, and etcd rejects a later write on the lease. But if
                 // its owner knows the id, the owner may have registered it again meanwhile, here or at another node, and may
                 // have been answered that it is there. Then the lease stays, and the instance ends if no heartbeat comes.
                 if !is_unsure || id == IdKnown::Here {
@@ -432,7 +435,7 @@ pub(super) async fn restore(core: Rc<RegistryCore>, message: RestoreInstance) ->
     let goodbye = keys::late_goodbye(&tenant, service.as_str(), instance.as_str(), former_lease);
     let new = NewInstance { json, properties, ttl_seconds };
     match create(&core, &at, &new, Some(&goodbye), IdKnown::Outside).await? {
-        Created::Done(outcome) => Ok(committed((), &outcome)),
+        Created::Done(outcome, _) => Ok(committed((), &outcome)),
         Created::NoService => Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
         Created::Exists(_) => Ok(unchanged(())),
     }

@@ -11,8 +11,8 @@
 //!   most that share.
 //!
 //! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers
-//! again is no longer held. While a heartbeat for the instance is on its way, the expiry waits as long at most, because the
-//! heartbeat may write the instance again.
+//! again is no longer held. An expiry that no rule holds also waits while a heartbeat for the instance is on its way, until the
+//! same time at most, because the heartbeat may write the instance again.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
