@@ -195,10 +195,11 @@ async fn take_back(
 ) -> WriteReply<InstanceId> {
     let RegisterInstance { tenant, service, author, .. } = message;
     let goodbye = UnregisterInstance { tenant, service, instance, author, unless_below: None };
-    if let Err(error) = unregister(core, goodbye).await {
+    if let Err(error) = unregister(Rc::clone(&core), goodbye).await {
         log::debug!(
-            "an instance that was registered too late is not taken back and ends with its lease: {error}"
+            "an instance that was registered too late is not unregistered, its lease is revoked: {error}"
         );
+        core.leases.discard(vec![lease]);
     }
     Err(Error::new(Code::Unavailable, "the registration took too long and was taken back, try again"))
 }
