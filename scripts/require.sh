@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, rustfmt, clippy. Says nothing and changes
+# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, curl, openssl, rustfmt, clippy. Says nothing and changes
 # nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
 set -euo pipefail
 
@@ -35,6 +35,8 @@ for tool in "$@"; do
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
+        curl) have curl || packages+=(curl ca-certificates)
+        openssl) have openssl || packages+=(openssl)
         wrk) have wrk || packages+=(wrk) ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;

@@ -79,6 +79,19 @@
 //! `http/v4/heartbeats.rs` `beat` marks the lease in the snapshot, `actors/beats.rs` `take` queues it, and within 100 ms
 //! `actors/lease/mod.rs` sends all that is marked as one batch.
 //!
+//! # One request with a token
+//!
+//! With accounts, a request takes these steps between 2 and 4 of the registration:
+//!
+//! 1. `http/server/dispatch.rs` `route` asks `http/access/mod.rs` `enter` who sends the request, before the body is read.
+//! 2. `http/access/tokens.rs` `caller` remembers tokens whose signature `rbac/token.rs` `verify` has checked.
+//! 3. `rbac/signed_in.rs` `SignedIn` is the account as the snapshot has it now, with the permissions of its roles. A change of any account
+//!    or role, which `actors/account/mod.rs` writes and `cache/access.rs` shows, makes a new one.
+//! 4. `http/access/mod.rs` `admit` has `http/access/targets.rs` `decide` find the services that the request is about, and
+//!    `rbac/permissions.rs` `decide` compare their labels with the permissions.
+//! 5. If the snapshot may be behind, `http/server/dispatch.rs` `admit` waits for a current one and asks once more.
+//! 6. `http/call.rs` `grant` tells the handler of a list what the caller may see.
+//!
 //! # Where to look for what
 //!
 //! | question | place |
@@ -97,6 +110,7 @@
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
+//! | What becomes of a write that etcd answers late? | `actors/registry/instances.rs` `create`, `actors/registry/lease_pool.rs` `discard`, `actors/outcome.rs`, `store/etcd/options.rs` `LONGEST_CALL` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |

@@ -189,6 +189,7 @@ impl Stage {
             instance,
             former_lease: FormerLease::Renewed,
             author,
+            answer_by: None,
         };
         ask(&self.registry, message, PATIENCE).await.unwrap()
     }

@@ -23,7 +23,7 @@ json_object! {
         /// 1 to 64 letters, digits, and inside `_`, `-`, `.`.
         "name" => name: String,
         /// In the store its hash; never in an answer, except a generated one.
-        "password" => password: String,
+        "password" => password: String; secret,
         /// The only role, in documents of old releases that have no `roles`.
         "role" => role: String,
         /// Names of 1 to 5 roles.
@@ -31,7 +31,7 @@ json_object! {
         /// Stored and shown, without effect.
         "tokenExpirationTime" => token_expiration_time: String,
         /// In a request to change the password: the current one.
-        "currentPassword" => current_password: String,
+        "currentPassword" => current_password: String; secret,
         /// `active` or `inactive`. An inactive account can neither log in nor send requests.
         "status" => status: String,
         /// When the account was created, Unix seconds.

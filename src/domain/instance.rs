@@ -163,14 +163,16 @@ impl Instance {
     }
 }
 
+impl HealthCheck {
+    /// The instance sends heartbeats, at the default interval.
+    pub fn by_heartbeat() -> Self {
+        Self { mode: "push".to_owned(), interval: DEFAULT_INTERVAL, times: DEFAULT_TIMES, ..Self::default() }
+    }
+}
+
 fn settled_health_check(given: Option<HealthCheck>, rules: &InstanceRules) -> HealthCheck {
     match given {
-        None => HealthCheck {
-            mode: "push".to_owned(),
-            interval: DEFAULT_INTERVAL,
-            times: DEFAULT_TIMES,
-            ..HealthCheck::default()
-        },
+        None => HealthCheck::by_heartbeat(),
         Some(check) if check.mode == "pull" => {
             HealthCheck { interval: DEFAULT_INTERVAL, times: DEFAULT_TIMES, ..check }
         }

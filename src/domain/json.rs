@@ -248,6 +248,8 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
 ///
 /// `pub struct Name, closed { … }` rejects unknown members. It is for requests that would do more than meant if a misspelled
 /// member were ignored.
+///
+/// `"password" => password: String; secret,` is a member whose value neither `Debug` nor an error shows.
 #[macro_export]
 macro_rules! json_object {
     (@unknown $map:ident $member:ident) => {
@@ -256,12 +258,32 @@ macro_rules! json_object {
     (@unknown $map:ident $member:ident closed) => {
         return Err($member.unknown());
     };
+    (@shown $value:expr) => {
+        $value
+    };
+    (@shown $value:expr, secret) => {
+        &::std::format_args!("******")
+    };
+    (@read $error:ident, $read:expr) => {
+        $read?
+    };
+    (@read $error:ident, $read:expr, secret) => {
+        $read.map_err(|_| $error("expected a text"))?
+    };
     ($(#[doc = $about:literal])* pub struct $name:ident $(, $closed:ident)? {
-        $($(#[doc = $doc:literal])* $wire:literal => $field:ident: $type:ty,)*
+        $($(#[doc = $doc:literal])* $wire:literal => $field:ident: $type:ty $(; $secret:ident)?,)*
     }) => {
         $(#[doc = $about])*
-        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[derive(Clone, Default, PartialEq, Eq)]
         pub struct $name { $($(#[doc = $doc])* pub $field: $type,)* }
+
+        impl ::std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut ::std::fmt::Formatter<'_>) -> ::std::fmt::Result {
+                f.debug_struct(stringify!($name))
+                    $(.field(stringify!($field), $crate::json_object!(@shown &self.$field $(, $secret)?)))*
+                    .finish()
+            }
+        }
 
         impl $crate::domain::shape::Shaped for $name {
             const SHAPE: $crate::domain::shape::Shape =
@@ -300,7 +322,14 @@ macro_rules! json_object {
                         f.write_str("an object")
                     }
 
+                    /// The text may be a secret in the wrong place, so the error does not show it.
+                    fn visit_str<E: ::serde::de::Error>(self, _: &str) -> Result<$name, E> {
+                        Err(E::invalid_type(::serde::de::Unexpected::Other("a text"), &self))
+                    }
+
                     fn visit_map<A: ::serde::de::MapAccess<'de>>(self, mut map: A) -> Result<$name, A::Error> {
+                        #[allow(unused_variables, reason = "most objects have no secret")]
+                        let error = <A::Error as ::serde::de::Error>::custom::<&str>;
                         let mut object = $name::default();
                         $(let mut $field = false;)*
                         while let Some(member) = map.next_key::<$crate::domain::json::MemberName<'de>>()? {
@@ -309,7 +338,8 @@ macro_rules! json_object {
                                     self.0.note_double();
                                 }
                                 let value = $crate::domain::json::OrNull::<$type>::new(self.0);
-                                object.$field = map.next_value_seed(value)?;
+                                object.$field =
+                                    $crate::json_object!(@read error, map.next_value_seed(value) $(, $secret)?);
                                 continue;
                             })*
                             $crate::json_object!(@unknown map member $($closed)?);
@@ -317,7 +347,8 @@ macro_rules! json_object {
                         Ok(object)
                     }
                 }
-                deserializer.deserialize_map(ObjectVisitor(state))
+                // Not `deserialize_map`, whose error shows a text in place of an object.
+                deserializer.deserialize_any(ObjectVisitor(state))
             }
         }
     };
@@ -608,6 +639,35 @@ mod tests {
         for unknown in [r#"{"property":{}}"#, r#"{"properties":{},"x":null}"#] {
             let error = decode::<Strict>(unknown.as_bytes()).unwrap_err().to_string();
             assert!(error.contains("unknown member '"), "{error}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_not_shown() {
+        json_object! {
+            /// A login.
+            pub struct JsonLogin {
+                /// Not secret.
+                "name" => name: String,
+                /// Secret.
+                "password" => password: String; secret,
+            }
+        }
+        let login = decode::<JsonLogin>(br#"{"name":"tester","password":"7654321"}"#).unwrap();
+        assert_eq!(login.password, "7654321");
+        assert_eq!(format!("{login:?}"), r#"JsonLogin { name: "tester", password: ****** }"#);
+        for input in [
+            r#"{"password":7654321}"#,
+            r#"{"password":[7654321]}"#,
+            r#"{"password":true,"password":7654321}"#,
+        ] {
+            let error = decode::<JsonLogin>(input.as_bytes()).unwrap_err().to_string();
+            assert!(error.contains("password") && error.contains("expected a text"), "{error}");
+            assert!(!error.contains("7654321"), "{error}");
+        }
+        for input in [r#""7654321""#, r#"{"password":"7654321"#, r#"{"password":"7654321"} 7654321"#] {
+            let error = decode::<JsonLogin>(input.as_bytes()).unwrap_err().to_string();
+            assert!(!error.contains("7654321"), "{error}");
         }
     }
 

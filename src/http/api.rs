@@ -17,7 +17,7 @@ use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::WriteReply;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
-use crate::clock::Clock;
+use crate::clock::{Clock, Monotonic};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
@@ -34,6 +34,8 @@ use crate::tls::files::FileSets;
 
 /// A write that takes longer is answered with an error: its outcome is unknown.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
+/// The part of [`WRITE_LIMIT`] that is kept for bringing the answer from the actor to the request.
+const ANSWER_TIME: Duration = Duration::from_millis(200);
 /// How long a committed write waits until the snapshot of this node holds it, before it is answered.
 const SNAPSHOT_LIMIT: Duration = Duration::from_secs(1);
 
@@ -109,6 +111,11 @@ impl Api {
         T: Send + 'static,
     {
         self.write_to(&self.registry, message).await
+    }
+
+    /// When a write that is sent now is answered at the latest, with a little time left for the answer.
+    pub fn answer_by(&self) -> Monotonic {
+        self.clock.monotonic() + (WRITE_LIMIT - ANSWER_TIME)
     }
 
     /// As [`Self::write`], for a write of accounts or roles.

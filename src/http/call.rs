@@ -200,7 +200,7 @@ impl fmt::Debug for Call {
         let head = self.request.head();
         f.debug_struct("Call")
             .field("method", &head.method)
-            .field("uri", &head.uri)
+            .field("path", &head.uri.path())
             .field("tenant", &self.tenant)
             .field("body", &self.body.len())
             .finish_non_exhaustive()

@@ -126,7 +126,7 @@ routes! {
         Put,    "/microservices/{serviceId}/instances/{instanceId}/status",     Prefixed, Ignored,    Store,  Update Service of serviceId,       instances::put_status,       PUT_STATUS;
         Put,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  Prefixed, Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT;
         Post,   "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT_BY_POST;
-        Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,          socket watch::heartbeat,     HEARTBEAT;
+        Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,       socket watch::heartbeat,     HEARTBEAT;
         Get,    "/microservices/{serviceId}/watcher",                           Prefixed, Ignored,    Memory, Get Service of serviceId,          socket watch::watch,         WATCH;
     }
     "" {

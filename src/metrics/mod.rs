@@ -42,7 +42,7 @@ counters! {
     FOREIGN_VALUES = "foreign_values_total", "Keys or values in the store that could not be read and were skipped.";
     ETCD_LOGINS = "etcd_logins_total", "Tokens that etcd has given to this node: for each address the first, and each that replaces one that etcd refused.";
     RELISTS = "relists_total", "Complete listings of the store.";
-    HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because 80 % or more of all instances expired within the window.";
+    HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because the expiries that wait or are held are 80 % or more of all instances.";
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";

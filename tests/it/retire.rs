@@ -123,6 +123,7 @@ impl World {
             instance,
             former_lease: FormerLease::Renewed,
             author: Author::Client,
+            answer_by: None,
         };
         self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
     }

@@ -1,5 +1,6 @@
 //! The messages of the AccountActor: one message for each operation.
 
+use std::fmt;
 use std::sync::Arc;
 
 use actix::Message;
@@ -57,7 +58,7 @@ pub enum PasswordChange {
 /// Changes the password of an account, if the account is as the caller saw it when it checked the current password.
 ///
 /// Errors: 400200 if the account does not exist.
-#[derive(Debug, Message)]
+#[derive(Message)]
 #[rtype(result = "WriteReply<PasswordChange>")]
 pub struct ChangePassword {
     pub name: String,
@@ -65,6 +66,16 @@ pub struct ChangePassword {
     pub hash: String,
     /// The revision of the account that the caller saw in the snapshot.
     pub seen: Revision,
+}
+
+/// Without the hash.
+impl fmt::Debug for ChangePassword {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ChangePassword")
+            .field("name", &self.name)
+            .field("seen", &self.seen)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Creates a role. The actor sets the id and the times.

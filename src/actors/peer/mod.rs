@@ -28,6 +28,7 @@ use crate::cache::{SnapshotReader, snapshot::name_path};
 use crate::clock::Clock;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::DataCenter;
+use crate::domain::instance::HealthCheck;
 use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
@@ -266,6 +267,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         instance,
         former_lease: FormerLease::Replaced,
         author: Author::Node,
+        answer_by: None,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;
     if let Some(revision) = instance.revision {
@@ -384,6 +386,8 @@ fn own_instance(identity: &NodeIdentity, id: InstanceId) -> Instance {
         endpoints: vec![identity.endpoint.clone()],
         host_name: identity.host_name.clone(),
         data_center: identity.data_center.clone(),
+        // The original server gives it too, so that the least interval and times of the configuration count.
+        health_check: Some(HealthCheck::by_heartbeat()),
         ..Instance::default()
     }
 }

@@ -173,12 +173,34 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let json = Bytes::from(json::encode(&document));
         let ttl_seconds = document.ttl_seconds(&core.rules.instances);
         match create(&core, &at, &NewInstance { json, properties, ttl_seconds }, None, id_known).await? {
-            Created::Done(outcome) => return Ok(committed(document.instance_id.into(), &outcome)),
+            Created::Done(outcome) => {
+                let is_late = message.answer_by.is_some_and(|by| core.clock.monotonic() >= by);
+                if is_late && id_known == IdKnown::Here {
+                    return take_back(core, message, document.instance_id.into()).await;
+                }
+                return Ok(committed(document.instance_id.into(), &outcome));
+            }
             Created::NoService => return Err(Error::new(Code::ServiceNotExists, NO_SERVICE)),
             // Another node registered it a moment ago. When the snapshot shows it, the next try replaces it.
             Created::Exists(revision) => core.catch_up_with(revision).await,
         }
     }
+}
+
+/// Unregisters an instance whose owner has been answered that the store is late, and does not know the id.
+async fn take_back(
+    core: Rc<RegistryCore>,
+    message: RegisterInstance,
+    instance: InstanceId,
+) -> WriteReply<InstanceId> {
+    let RegisterInstance { tenant, service, author, .. } = message;
+    let goodbye = UnregisterInstance { tenant, service, instance, author, unless_below: None };
+    if let Err(error) = unregister(core, goodbye).await {
+        log::debug!(
+            "an instance that was registered too late is not taken back and ends with its lease: {error}"
+        );
+    }
+    Err(Error::new(Code::Unavailable, "the registration took too long and was taken back, try again"))
 }
 
 enum Created {

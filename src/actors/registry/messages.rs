@@ -6,6 +6,7 @@ use std::sync::Arc;
 use actix::Message;
 
 use crate::cache::find::NewDependency;
+use crate::clock::Monotonic;
 use crate::domain::dependency::Dependency;
 use crate::domain::event::Revision;
 use crate::domain::instance::PropertiesFrom;
@@ -122,6 +123,9 @@ pub struct RegisterInstance {
     /// What happens to the lease of a known instance.
     pub former_lease: FormerLease,
     pub author: Author,
+    /// When the sender stops waiting for the answer. An instance that is written later is taken back if only this node knows its id:
+    /// its owner was answered an error, and will register again. `None`: the sender waits.
+    pub answer_by: Option<Monotonic>,
 }
 
 /// Writes an instance again, with the same id and document, whose lease expired although heartbeats came. Nothing is written if

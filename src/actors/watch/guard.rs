@@ -23,7 +23,7 @@ use crate::domain::event::InstanceRef;
 /// How long every expiry waits.
 pub const WINDOW: Duration = Duration::from_secs(2);
 /// Rule (a) applies to more instances than this, rule (b) to more expiries.
-const ALWAYS_PASS: usize = 5;
+const LEAST_CROWD: usize = 5;
 /// Longest hold.
 const MAX_HOLD: Duration = Duration::from_secs(600);
 /// Rule (b) adds this to the heartbeat interval.
@@ -65,7 +65,7 @@ pub struct ExpiryFacts {
     pub ttl_seconds: i64,
     pub interval_seconds: i64,
     /// How many instances the snapshot showed before, this one included.
-    pub held_before: usize,
+    pub shown_before: usize,
 }
 
 #[derive(Debug)]
@@ -188,7 +188,7 @@ impl ExpiryGuard {
         if self.recent.len() >= MAX_REMEMBERED {
             self.recent.pop_front();
         }
-        self.recent.push_back((now, expiry.held_before));
+        self.recent.push_back((now, expiry.shown_before));
         let due = now + WINDOW;
         self.by_due.insert((due, at.clone()));
         self.waiting.insert(at, HeldExpiry { since: now, due, expiry, rule: HoldRule::Window });
@@ -230,7 +230,7 @@ impl ExpiryGuard {
         // Counted once, before any expiry passes: expiries that pass now still count for the others.
         let gone = self.waiting.len();
         let is_on = self.rules.preservation == Preservation::On;
-        let is_most = is_on && gone * 10 >= total * 8 && total > ALWAYS_PASS;
+        let is_most = is_on && gone * 10 >= total * 8 && total > LEAST_CROWD;
         if is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now) {
             self.preserving.get_or_insert(Crowd { since: now, expired: gone, of: total });
         }
@@ -310,10 +310,10 @@ impl ExpiryGuard {
         let start = now.saturating_sub(interval + SLACK);
         let first = self.recent.partition_point(|(when, _)| *when < start);
         let expired = self.recent.len() - first;
-        let held = self.recent.get(first).map_or(0, |(_, held_before)| *held_before);
+        let shown = self.recent.get(first).map_or(0, |(_, shown_before)| *shown_before);
         #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let is_met = expired as f64 > self.rules.share * held as f64;
-        (is_met && expired > ALWAYS_PASS).then_some(Crowd { since: now, expired, of: held })
+        let is_met = expired as f64 > self.rules.share * shown as f64;
+        (is_met && expired > LEAST_CROWD).then_some(Crowd { since: now, expired, of: shown })
     }
 
     fn drop_old(&mut self, now: Monotonic) {

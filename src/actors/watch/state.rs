@@ -227,7 +227,7 @@ impl WatchState {
         let expiry = ExpiryFacts {
             ttl_seconds,
             interval_seconds: entry.record.interval_seconds,
-            held_before: self.builder.current().instance_count,
+            shown_before: self.builder.current().instance_count,
         };
         self.guard.expire(at.clone(), expiry, now);
     }

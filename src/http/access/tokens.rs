@@ -17,7 +17,8 @@ const MOST: usize = 4096;
 /// How many bytes at the end of a token, which are a part of its signature, find it.
 const TAIL: usize = 32;
 
-/// Verified tokens, by the hash of their tail. A token that is used moves to the young generation. When that is full, the old one is
+/// Verified tokens, by the hash of their tail. The hash has a random key, and only a token with the same hash is compared, so the time of
+/// the comparison tells nothing to somebody who does not know the signature. A token that is used moves to the young generation. When that is full, the old one is
 /// dropped.
 #[derive(Default)]
 pub(super) struct KnownTokens {

@@ -9,7 +9,7 @@ json_object! {
         /// The name of the account.
         "name" => name: String,
         /// Its password.
-        "password" => password: String,
+        "password" => password: String; secret,
         /// How long the token is valid, `15m` to `24h`. 12 hours if it is missing.
         "tokenExpirationTime" => lifetime: String,
     }
@@ -19,7 +19,7 @@ json_object! {
     /// The answer to a login.
     pub struct Token {
         /// The token. Requests send it in the header `Authorization: Bearer <token>`.
-        "token" => token: String,
+        "token" => token: String; secret,
     }
 }
 
@@ -63,7 +63,7 @@ json_object! {
         /// The name of the account.
         "name" => name: String,
         /// The password, if the registry has made it. Nobody can read it again.
-        "password" => password: String,
+        "password" => password: String; secret,
         /// The code of the error.
         "errorCode" => code: String,
         /// The text of the code.

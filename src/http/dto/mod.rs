@@ -31,6 +31,11 @@ pub fn body<T: DecodeJson>(bytes: &[u8]) -> Result<T, Error> {
     json::decode(bytes).map_err(|error| Error::invalid(Shown::up_to(SHOWN_CHARACTERS, error).to_string()))
 }
 
+/// As [`body`], but `null` is 400001. For accounts and roles, where an empty object takes something away.
+pub fn object_body<T: DecodeJson>(bytes: &[u8]) -> Result<T, Error> {
+    body::<Option<T>>(bytes)?.ok_or_else(|| Error::invalid("the body is null, and must be an object"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,6 +71,16 @@ mod tests {
         check(b"{", Err("EOF"));
         check(b"[]", Err("expected an object"));
         check(b"{} {}", Err("trailing"));
+    }
+
+    #[test]
+    fn null_is_no_object() {
+        let decoded = |bytes: &[u8]| object_body::<BodySample>(bytes).map(|sample| sample.port);
+        assert_eq!(decoded(br#"{"port":5}"#).ok(), Some(5));
+        assert_eq!(decoded(b"{}").ok(), Some(0));
+        for null in [&b"null"[..], b" null "] {
+            assert!(decoded(null).is_err_and(|error| error.detail.contains("null")));
+        }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::account::{AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts};
-use crate::http::dto::body;
+use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 use crate::rbac::password;
@@ -66,7 +66,7 @@ const LOCK_LIST: Shape = Shape::Object(ObjectShape {
 
 /// `POST /v4/accounts`.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    create_one(&api, api.accounts()?, body(call.body())?).await?;
+    create_one(&api, api.accounts()?, object_body(call.body())?).await?;
     Ok(Reply::empty())
 }
 
@@ -89,7 +89,7 @@ async fn create_one(api: &Api, accounts: &AccountApi, account: Account) -> Resul
 /// `POST /v4/accounts/batch-create`. The accounts are created one after the other, because each counts for the quota of the next.
 pub async fn create_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let accounts = api.accounts()?;
-    let body: CreateAccounts = body(call.body())?;
+    let body: CreateAccounts = object_body(call.body())?;
     let mut results = Vec::new();
     valid::batch(&body.accounts)?;
     for mut account in body.accounts.into_iter().flatten() {
@@ -130,7 +130,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// `PUT /v4/accounts/{name}`.
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let change: Account = body(call.body())?;
+    let change: Account = object_body(call.body())?;
     valid::update(&change)?;
     let roles = Some(valid::without_repetition(change.roles)).filter(|roles| !roles.is_empty());
     let status = Some(change.status).filter(|status| !status.is_empty());

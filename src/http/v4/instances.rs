@@ -64,6 +64,7 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             instance,
             former_lease: FormerLease::Renewed,
             author: Author::Client,
+            answer_by: Some(api.answer_by()),
         })
         .await?;
     Ok(Reply::encoded(&InstanceRegistered { instance_id: id.to_string() }))

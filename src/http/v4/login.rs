@@ -15,7 +15,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::account::{Login, Permissions, Token};
-use crate::http::dto::body;
+use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 use crate::rbac::signed_in::inactive;
@@ -44,7 +44,7 @@ pub const CHANGE_PASSWORD: Operation = Operation::new(
 /// `POST /v4/token`.
 pub async fn log_in(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let accounts = api.accounts()?;
-    let body: Login = body(call.body())?;
+    let body: Login = object_body(call.body())?;
     let lifetime = token::lifetime(&body.lifetime)?;
     let address = accounts.client(&call);
     let wrong = accounts.wrong_login();
@@ -118,7 +118,7 @@ pub async fn change_password(api: Arc<Api>, call: Call) -> Result<Reply, Error> 
         let detail = format!("only an admin can change the password of the account '{name}'");
         return Err(Error::new(Code::Forbidden, detail));
     }
-    let body: Account = body(call.body())?;
+    let body: Account = object_body(call.body())?;
     if is_own {
         valid::own_password_change(&body)?;
         if body.current_password == body.password {

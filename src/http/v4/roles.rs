@@ -11,7 +11,7 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::dto::account::Roles;
-use crate::http::dto::body;
+use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 
@@ -35,7 +35,7 @@ pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a r
 
 /// `POST /v4/roles`.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let role: Role = body(call.body())?;
+    let role: Role = object_body(call.body())?;
     valid::role_creation(&role)?;
     api.write_access(CreateRole { role }).await?;
     Ok(Reply::empty())
@@ -64,7 +64,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 
 /// `PUT /v4/roles/{roleName}`.
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let change: Role = body(call.body())?;
+    let change: Role = object_body(call.body())?;
     valid::role_update(&change)?;
     let (name, permissions) = (call.param("roleName").to_owned(), change.permissions);
     api.write_access(UpdateRole { name, permissions }).await?;

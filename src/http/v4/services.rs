@@ -136,6 +136,7 @@ async fn register_with(
         instance,
         former_lease: FormerLease::Renewed,
         author: Author::Client,
+        answer_by: Some(api.answer_by()),
     })
     .await
     .map(drop)

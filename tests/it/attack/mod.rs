@@ -14,6 +14,7 @@ mod objects;
 mod paths;
 mod rates;
 mod schemas;
+mod secrets;
 mod wire;
 mod withdrawn;
 

@@ -32,10 +32,7 @@ fn with_accounts(password: &str) -> Settings {
 
 /// A folder with these keys.
 fn installed(settings: Settings, private: &str, public: &str) -> Installation {
-    let installation = Installation::new(settings).unwrap();
-    fs::write(installation.folder().join("private.key"), private).unwrap();
-    fs::write(installation.folder().join("public.key"), public).unwrap();
-    installation
+    Installation::new(settings.file("private.key", private).file("public.key", public)).unwrap()
 }
 
 fn good(settings: Settings) -> Installation {

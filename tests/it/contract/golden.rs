@@ -1,4 +1,4 @@
-//! The recorded exchanges of `tests/golden/discovery`, replayed on each store with each profile's settings.
+//! The recorded exchanges of `tests/golden/discovery` and `tests/golden/operations`, replayed on each store with each profile's settings.
 
 use std::path::PathBuf;
 use std::thread;
@@ -17,7 +17,8 @@ fn golden() -> PathBuf {
 fn scenarios() -> Vec<Scenario> {
     let ours = golden().join("ours");
     let mut scenarios = load_set(&ours).unwrap();
-    for recorded in load_set(&golden().join("discovery")).unwrap() {
+    for recorded in ["discovery", "operations"].iter().flat_map(|set| load_set(&golden().join(set)).unwrap())
+    {
         if scenarios.iter().all(|scenario| scenario.name != recorded.name) {
             scenarios.push(recorded);
         }
@@ -63,9 +64,18 @@ macro_rules! replay {
 replay! {
     "plain": plain_on_embedded, plain_on_etcd;
     "quota": quota_on_embedded, quota_on_etcd;
+    "quota-tight": quota_tight_on_embedded, quota_tight_on_etcd;
     "limit": limit_on_embedded, limit_on_etcd;
     "schema-disabled": schema_disabled_on_embedded, schema_disabled_on_etcd;
     "shared": shared_on_embedded, shared_on_etcd;
+    "settings": settings_on_embedded, settings_on_etcd;
+    "tls": tls_on_embedded, tls_on_etcd;
+    "tls-client": tls_client_on_embedded, tls_client_on_etcd;
+    "rbac": rbac_on_embedded, rbac_on_etcd;
+    "rbac-lock": rbac_lock_on_embedded, rbac_lock_on_etcd;
+    "rbac-no-root": rbac_no_root_on_embedded, rbac_no_root_on_etcd;
+    "rbac-quota": rbac_quota_on_embedded, rbac_quota_on_etcd;
+    "rbac-scope": rbac_scope_on_embedded, rbac_scope_on_etcd;
 }
 
 /// The profile whose scenarios wait for the next run of a job each minute. Both stores wait at the same time.

@@ -7,6 +7,7 @@
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
+//! - `recipe`: the commands of `docs/secured-cluster.md`.
 //! - `certificates`: the HTTPS port whose certificates are replaced.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
@@ -22,6 +23,7 @@ mod golden;
 mod held;
 mod openapi;
 mod overload;
+mod recipe;
 mod script;
 mod set_back;
 mod shared_address;

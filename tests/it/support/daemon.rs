@@ -5,8 +5,10 @@ use std::fs;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::{Map, Value};
 use tempfile::TempDir;
 
@@ -22,12 +24,14 @@ const PROBE_LIMIT: Duration = Duration::from_secs(5);
 /// The port of a daemon whose configuration names none.
 const DEFAULT_PORT: u16 = 30100;
 
-/// The configuration of a daemon: `conf/app.conf`, `conf/app.yaml` and environment variables.
+/// The configuration of a daemon: `conf/app.conf`, `conf/app.yaml`, further files and environment variables.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     conf: Vec<(String, String)>,
     yaml: Vec<(String, Value)>,
     environment: Vec<(String, String)>,
+    files: Vec<(String, String)>,
+    tls: Option<Arc<ClientConfig>>,
     program: Option<PathBuf>,
     host: Option<IpAddr>,
     survives_file_limit: bool,
@@ -49,6 +53,18 @@ impl Settings {
     /// Adds an environment variable.
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Adds a file to the working directory, such as a key.
+    pub fn file(mut self, path: &str, content: &str) -> Self {
+        self.files.push((path.to_owned(), content.to_owned()));
+        self
+    }
+
+    /// Its clients use HTTPS with this configuration.
+    pub fn reached_by(mut self, tls: ClientConfig) -> Self {
+        self.tls = Some(Arc::new(tls));
         self
     }
 
@@ -91,6 +107,14 @@ impl Settings {
         fs::write(folder.join("app.yaml"), text)
     }
 
+    fn write_files(&self, folder: &Path) -> std::io::Result<()> {
+        self.files.iter().try_for_each(|(path, content)| {
+            let path = folder.join(path);
+            path.parent().map_or(Ok(()), fs::create_dir_all)?;
+            fs::write(path, content)
+        })
+    }
+
     fn yaml_document(&self) -> Value {
         let mut document = Value::Object(Map::new());
         for (key, value) in &self.yaml {
@@ -126,6 +150,7 @@ impl Installation {
         let folder = tempfile::tempdir().map_err(failed)?;
         let address = settings.address().map_err(failed)?;
         settings.write(&folder.path().join("conf"), address).map_err(failed)?;
+        settings.write_files(folder.path()).map_err(failed)?;
         Ok(Self { settings, address, folder })
     }
 
@@ -212,6 +237,11 @@ impl Daemon {
         Ok(Self { process: installation.spawn_daemon()?, installation })
     }
 
+    /// As [`Daemon::spawn`], in an existing folder.
+    pub fn spawn_in(installation: Installation) -> Result<Self, StartFailure> {
+        Ok(Self { process: installation.spawn_daemon()?, installation })
+    }
+
     /// As [`Daemon::spawn`], with this as its standard output.
     pub fn spawn_onto(settings: Settings, out: Stdio) -> Result<Self, StartFailure> {
         let installation = Installation::new(settings)?;
@@ -276,7 +306,7 @@ impl Daemon {
 
     /// A client of it.
     pub fn client(&self) -> Client {
-        Client::new(self.address())
+        Client::new(self.address()).over_tls(self.installation.settings.tls.clone())
     }
 
     /// A number from `/metrics`, by its full name.
@@ -346,7 +376,10 @@ mod tests {
             .yaml("quota.cap.service.limit", json!(2))
             .yaml("quota.cap.tag.limit", json!(3))
             .yaml("registry.service.retire.cron", json!("* * * * *"))
-            .environment("LOG_LEVEL", "debug");
+            .environment("LOG_LEVEL", "debug")
+            .file("etc/ssl/trust.cer", "a CA");
+        settings.write_files(folder.path()).unwrap();
+        assert_eq!(fs::read_to_string(folder.path().join("etc/ssl/trust.cer")).unwrap(), "a CA");
         settings.write(folder.path(), "127.9.9.9:1234".parse().unwrap()).unwrap();
         let conf = fs::read_to_string(folder.path().join("app.conf")).unwrap();
         assert_eq!(conf, "httpaddr = 127.9.9.9\nhttpport = 1234\nmanager_cluster = \"127.0.0.1:2379\"\n");

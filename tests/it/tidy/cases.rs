@@ -1,6 +1,7 @@
-//! `tests/golden/cases.txt` has a line for each conformance case, and the test that a line names exists and is run.
+//! The lists of conformance cases have a line for each case, and the test that a line names exists and is run.
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::path::Path;
 
 use super::source::{SourceFile, files_under, root};
@@ -8,8 +9,10 @@ use super::{Violation, assert_none};
 use crate::support::golden::not_yet::NotYet;
 use crate::support::golden::scenario::load_set;
 
-/// The number of cases, which are numbered from 1.
-const CASES: usize = 307;
+/// The numbers of the cases of discovery.
+const DISCOVERY: RangeInclusive<usize> = 1..=307;
+/// The numbers of the cases of accounts, in another numbering.
+const ACCOUNTS: RangeInclusive<usize> = 13..=90;
 
 /// The test of a case.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,7 +61,7 @@ impl Known {
     fn of_this_project() -> Self {
         let golden = root().join("tests/golden");
         let load = |folder: &Path| if folder.exists() { load_set(folder).unwrap() } else { Vec::new() };
-        let sets = ["discovery", "ours"].map(|set| load(&golden.join(set)));
+        let sets = ["discovery", "operations", "ours"].map(|set| load(&golden.join(set)));
         let not_yet = std::fs::read_to_string(golden.join("not_yet.txt")).unwrap();
         Self {
             scenarios: sets.into_iter().flatten().map(|scenario| scenario.name).collect(),
@@ -99,7 +102,7 @@ fn has_test(file: &SourceFile, function: &str) -> bool {
     before[end..].contains("test]")
 }
 
-fn check(text: &str, known: &Known) -> Vec<Violation> {
+fn check(text: &str, cases: RangeInclusive<usize>, known: &Known) -> Vec<Violation> {
     let mut violations = Vec::new();
     let mut lines: BTreeMap<usize, usize> = BTreeMap::new();
     for (at, line) in text.lines().enumerate() {
@@ -115,7 +118,7 @@ fn check(text: &str, known: &Known) -> Vec<Violation> {
             Err(what) => complain(what),
         }
     }
-    for number in 1..=CASES {
+    for number in cases {
         match lines.remove(&number) {
             Some(1) => {}
             Some(count) => violations.push(format!("case {number} has {count} lines")),
@@ -128,9 +131,12 @@ fn check(text: &str, known: &Known) -> Vec<Violation> {
 
 #[test]
 fn every_case_is_shown_somewhere() {
-    let text = std::fs::read_to_string(root().join("tests/golden/cases.txt")).unwrap();
-    let violations = check(&text, &Known::of_this_project());
-    assert_none("tests/golden/cases.txt says where each case is shown", &violations);
+    let known = Known::of_this_project();
+    for (file, cases) in [("tests/golden/cases.txt", DISCOVERY), ("tests/golden/account_cases.txt", ACCOUNTS)]
+    {
+        let text = std::fs::read_to_string(root().join(file)).unwrap();
+        assert_none(&format!("{file} says where each case is shown"), &check(&text, cases, &known));
+    }
 }
 
 #[test]
@@ -142,8 +148,8 @@ fn what_is_wrong_is_told() {
         files: vec![SourceFile::new("tests/a.rs", file)],
     };
     let complaints = |sources: &str| {
-        let all = (1..=CASES).map(|number| format!("{number} | title | {sources}\n"));
-        check(&all.collect::<String>(), &known).len()
+        let all = DISCOVERY.map(|number| format!("{number} | title | {sources}\n"));
+        check(&all.collect::<String>(), DISCOVERY, &known).len()
     };
     for right in [
         "scenario good",
@@ -163,10 +169,11 @@ fn what_is_wrong_is_told() {
         "shown",
         "open good is built soon",
     ] {
-        assert!(complaints(wrong) >= CASES, "{wrong}");
+        assert!(complaints(wrong) >= DISCOVERY.count(), "{wrong}");
     }
-    assert_eq!(check("", &known).len(), CASES);
-    assert!(check("308 | title | scenario good", &known).contains(&"there is no case 308".to_owned()));
-    assert!(check("1 | scenario good", &known)[0].starts_with("line 1: is not"));
-    assert!(check("1 | a | scenario good\n1 | b | scenario good", &known)[0].contains("has 2 lines"));
+    let complaints = |text| check(text, DISCOVERY, &known);
+    assert_eq!(complaints("").len(), DISCOVERY.count());
+    assert!(complaints("308 | title | scenario good").contains(&"there is no case 308".to_owned()));
+    assert!(complaints("1 | scenario good")[0].starts_with("line 1: is not"));
+    assert!(complaints("1 | a | scenario good\n1 | b | scenario good")[0].contains("has 2 lines"));
 }

@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 19] = [
+pub(super) const DOCUMENTS: [&str; 21] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -24,9 +24,11 @@ pub(super) const DOCUMENTS: [&str; 19] = [
     "docs/glossary.md",
     "docs/operations.md",
     "docs/reliability.md",
+    "docs/secured-cluster.md",
     "docs/security.md",
     "docs/upstream.md",
     "docs/zh-CN/cluster.md",
+    "docs/zh-CN/secured-cluster.md",
     "src/lib.rs",
 ];
 /// The first parts of paths that begin at the project's root.

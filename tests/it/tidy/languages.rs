@@ -9,8 +9,11 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Each document with its translation.
-const PAIRS: [(&str, &str); 2] =
-    [("README.md", "README.zh-CN.md"), ("docs/cluster.md", "docs/zh-CN/cluster.md")];
+const PAIRS: [(&str, &str); 3] = [
+    ("README.md", "README.zh-CN.md"),
+    ("docs/cluster.md", "docs/zh-CN/cluster.md"),
+    ("docs/secured-cluster.md", "docs/zh-CN/secured-cluster.md"),
+];
 
 /// The parts of a section that a translation must keep. A section ends at the next heading.
 #[derive(Debug, PartialEq, Eq)]

@@ -23,10 +23,19 @@ async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
     register_as(stage, instance).await
 }
 
+fn registration(stage: &Stage, instance: Instance) -> RegisterInstance {
+    RegisterInstance {
+        tenant: tenant(),
+        service: stage.service.clone(),
+        instance,
+        former_lease: FormerLease::Renewed,
+        author: Author::Client,
+        answer_by: None,
+    }
+}
+
 async fn register_as(stage: &Stage, instance: Instance) -> Result<(), Code> {
-    let (service, author) = (stage.service.clone(), Author::Client);
-    let message =
-        RegisterInstance { tenant: tenant(), service, instance, former_lease: FormerLease::Renewed, author };
+    let message = registration(stage, instance);
     let committed = ask(&stage.registry, message, PATIENCE).await.unwrap().map_err(|error| error.code)?;
     stage.seen(committed).await;
     Ok(())
@@ -46,6 +55,19 @@ async fn another_ttl_moves_to_another_lease() {
         let alive = stage.store.keep_alive(vec![lease_of(&entry), former]).await;
         assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{fault:?}: {alive:?}");
         assert_eq!(stage.count().await, 1);
+    }
+}
+
+#[actix::test]
+async fn what_is_written_after_the_answer_is_taken_back_unless_its_owner_knows_the_id() {
+    let stage = Stage::set().await;
+    for (id, expected, count) in [("", Err(Code::Unavailable), 0), ("i", Ok(()), 1)] {
+        let instance = Instance { instance_id: id.into(), host_name: "host".into(), ..Instance::default() };
+        let past = Some(crate::clock::Monotonic::ZERO);
+        let message = RegisterInstance { answer_by: past, ..registration(&stage, instance) };
+        let registered = ask(&stage.registry, message, PATIENCE).await.unwrap();
+        assert_eq!(registered.map(drop).map_err(|error| error.code), expected, "id '{id}'");
+        assert_eq!(stage.count().await, count, "id '{id}'");
     }
 }
 

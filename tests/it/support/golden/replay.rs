@@ -1,7 +1,6 @@
 //! Replays scenarios against a running server.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use rand::Rng as _;
 use serde_json::{Value, json};
@@ -33,10 +32,10 @@ impl fmt::Display for Difference {
 }
 
 /// Runs the steps in order up to the first that differs.
-pub fn replay(server: SocketAddr, scenario: &Scenario) -> Result<(), Difference> {
+pub fn replay(server: &Client, scenario: &Scenario) -> Result<(), Difference> {
     let mut bindings = fresh_bindings(server);
     bindings.extend(scenario.lets.clone());
-    let mut session = Session::new(server, bindings);
+    let mut session = Session::new(server.clone(), bindings);
     for (number, step) in scenario.steps.iter().enumerate() {
         session.perform(step).map_err(|mismatch| Difference {
             step: number,
@@ -51,9 +50,8 @@ pub fn replay(server: SocketAddr, scenario: &Scenario) -> Result<(), Difference>
 /// leave behind could be most of what the server knows, and it would protect itself and go on showing dead instances.
 ///
 /// A server that refuses (a quota, access control) goes without: its scenarios do not wait for an expiry.
-pub fn hold_ballast(server: SocketAddr) -> Result<(), String> {
+pub fn hold_ballast(client: &Client) -> Result<(), String> {
     const SERVICES: &str = "/v4/default/registry/microservices";
-    let client = Client::new(server);
     let call = |method: &str, target: &str, body: Option<Value>| {
         let request = Request::new(method, target).header("X-Domain-Name", "golden-ballast");
         let request = match body {
@@ -81,14 +79,15 @@ pub fn hold_ballast(server: SocketAddr) -> Result<(), String> {
     Ok(())
 }
 
-fn fresh_bindings(server: SocketAddr) -> Bindings {
+fn fresh_bindings(server: &Client) -> Bindings {
+    let (scheme, server) = (server.scheme(), server.address());
     let mut random = rand::rng();
     let run = format!("{:08x}", random.random::<u32>());
     let ip: Vec<String> = (0..3).map(|_| random.random_range(1..=250).to_string()).collect();
     Bindings::from([
         ("run".to_owned(), run),
         ("ip".to_owned(), format!("10.{}", ip.join("."))),
-        ("url".to_owned(), format!("http://{server}")),
+        ("url".to_owned(), format!("{scheme}://{server}")),
         ("host".to_owned(), server.ip().to_string()),
         ("port".to_owned(), server.port().to_string()),
     ])
@@ -130,7 +129,7 @@ mod tests {
             }
         });
         let text = format!(r#"{{"name":"n","about":"a","let":{{"v":"1"}},"steps":[{steps}]}}"#);
-        let outcome = replay(address, &serde_json::from_str(&text).unwrap());
+        let outcome = replay(&Client::new(address), &serde_json::from_str(&text).unwrap());
         server.join().unwrap();
         outcome
     }
@@ -208,8 +207,8 @@ mod tests {
             r#"{{"name":"n","about":"a","let":{{"far":"http://{address}"}},
                 "steps":[{{"send":{{"at":"far","method":"GET","path":"/there"}},"expect":{{"status":200}}}}]}}"#
         );
-        let nowhere = "127.0.0.1:1".parse().unwrap();
-        assert_eq!(replay(nowhere, &serde_json::from_str(&text).unwrap()), Ok(()));
+        let nowhere = Client::new("127.0.0.1:1".parse().unwrap());
+        assert_eq!(replay(&nowhere, &serde_json::from_str(&text).unwrap()), Ok(()));
         server.join().unwrap();
     }
 
@@ -289,7 +288,7 @@ mod tests {
                 r#"{{"name":"n","about":"a","let":{{"t":"{token}"}},
                     "steps":[{{"jwt":"t","header":{{"alg":"x"}},"claims":{claims}{life}}}]}}"#
             );
-            replay("127.0.0.1:1".parse().unwrap(), &serde_json::from_str(&text).unwrap())
+            replay(&Client::new("127.0.0.1:1".parse().unwrap()), &serde_json::from_str(&text).unwrap())
         };
         assert_eq!(check(r#"{"sub":"me","exp":"${:int}"}"#, ""), Ok(()));
         let why = check(r#"{"sub":"you","exp":"${:int}"}"#, "").unwrap_err();
@@ -319,8 +318,8 @@ mod tests {
                 ]);
                 turns.into_iter().for_each(|turn| turn(listener.accept().unwrap().0));
             });
-        hold_ballast(address).unwrap();
-        hold_ballast(address).unwrap();
+        hold_ballast(&Client::new(address)).unwrap();
+        hold_ballast(&Client::new(address)).unwrap();
         server.join().unwrap();
     }
 }

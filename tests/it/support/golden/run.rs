@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,13 +11,16 @@ use super::not_yet::NotYet;
 use super::replay::{hold_ballast, replay};
 use super::scenario::Scenario;
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::http::Client;
 use crate::support::store::Backing;
 
 /// Scenarios at a time. Most scenarios sleep most of the time.
 const WORKERS: usize = 24;
 /// The topics whose scenarios run one at a time, because they read state that a server has only once, or use the names of the configured
 /// shared services.
-const ONE_AT_A_TIME: [&str; 3] = ["dependencies", "health", "shared"];
+const ONE_AT_A_TIME: [&str; 4] = ["dependencies", "health", "shared", "rbac_quota"];
+/// The scenarios that run after all others, because they change what the others use: the password of `root`.
+const LAST: [&str; 1] = ["password-root"];
 
 /// The outcome of the scenarios of a profile.
 #[derive(Debug, Default)]
@@ -94,9 +96,9 @@ pub fn run(
     let mut verdict =
         ReplayVerdict { heading: format!("{profile} on {}", store.name()), ..ReplayVerdict::default() };
     let started = Daemon::start(store.chosen_in(settings)).map_err(|error| error.to_string());
-    let ready = started.and_then(|daemon| hold_ballast(daemon.address()).map(|()| daemon));
+    let ready = started.and_then(|daemon| hold_ballast(&daemon.client()).map(|()| daemon));
     let outcomes = match &ready {
-        Ok(daemon) => replay_all(daemon.address(), scenarios),
+        Ok(daemon) => replay_all(&daemon.client(), scenarios),
         Err(why) => scenarios.iter().map(|scenario| (scenario.name.as_str(), Err(why.clone()))).collect(),
     };
     verdict.not_served = ready.as_ref().err().cloned();
@@ -114,12 +116,14 @@ pub fn run(
     verdict
 }
 
-/// Replays all scenarios in any order; their outcomes by name.
-pub fn replay_all<'a>(server: SocketAddr, scenarios: &[&'a Scenario]) -> Vec<(&'a str, Result<(), String>)> {
+/// Replays all scenarios, those of [`LAST`] after the others; their outcomes by name.
+pub fn replay_all<'a>(server: &Client, scenarios: &[&'a Scenario]) -> Vec<(&'a str, Result<(), String>)> {
     let one_at_a_time = |scenario: &&&Scenario| ONE_AT_A_TIME.contains(&scenario.topic.as_str());
     let lane: Vec<&Scenario> = scenarios.iter().filter(one_at_a_time).copied().collect();
-    let mut free: Vec<&Scenario> =
-        scenarios.iter().filter(|scenario| !one_at_a_time(scenario)).copied().collect();
+    let (last, mut free): (Vec<&Scenario>, Vec<&Scenario>) = scenarios
+        .iter()
+        .filter(|scenario| !one_at_a_time(scenario))
+        .partition(|scenario| LAST.contains(&scenario.name.as_str()));
     free.sort_by_key(|scenario| std::cmp::Reverse(scenario.waits())); // the longest first, so that none is left at the end
     let free = Mutex::new(VecDeque::from(free));
     let outcomes = Mutex::new(Vec::new());
@@ -139,6 +143,7 @@ pub fn replay_all<'a>(server: SocketAddr, scenarios: &[&'a Scenario]) -> Vec<(&'
             });
         }
     });
+    last.into_iter().for_each(run_one);
     outcomes.into_inner().unwrap()
 }
 

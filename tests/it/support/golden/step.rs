@@ -23,7 +23,7 @@ const RETRY_PAUSE: Duration = Duration::from_millis(100);
 const LIFE_TOLERANCE_S: f64 = 60.0;
 /// The state of a running scenario.
 pub(super) struct Session {
-    server: SocketAddr,
+    server: Client,
     bindings: Bindings,
     sockets: BTreeMap<String, WebSocket>,
     /// Whether the step before this one was a sleep.
@@ -31,7 +31,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(server: SocketAddr, bindings: Bindings) -> Self {
+    pub(super) fn new(server: Client, bindings: Bindings) -> Self {
         Self { server, bindings, sockets: BTreeMap::new(), has_slept: false }
     }
 
@@ -68,12 +68,12 @@ impl Session {
     ) -> Result<(), Mismatch> {
         let request = self.request(send)?;
         let server = match &send.at {
-            Some(name) => self.address_in(name)?,
-            None => self.server,
+            Some(name) => Client::new(self.address_in(name)?),
+            None => self.server.clone(),
         };
         let deadline = Deadline::after(within);
         loop {
-            let response = Client::new(server).send(&request).map_err(|error| Mismatch(error.to_string()))?;
+            let response = server.send(&request).map_err(|error| Mismatch(error.to_string()))?;
             let mut trial = self.bindings.clone();
             match compare(expect, &response, &mut trial, order) {
                 Ok(()) => {
@@ -156,7 +156,8 @@ impl Session {
         let broken = |error: WsError| Mismatch(format!("{name}: {error}"));
         if let SocketStep::Open { path, headers } = step {
             let headers = self.filled_headers(headers)?;
-            let socket = WebSocket::open(self.server, &self.fill(path), &headers).map_err(broken)?;
+            let socket =
+                WebSocket::open(self.server.address(), &self.fill(path), &headers).map_err(broken)?;
             self.sockets.insert(name.to_owned(), socket);
             return Ok(());
         }

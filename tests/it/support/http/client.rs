@@ -1,8 +1,10 @@
 //! Sends each request on a new connection, which is enough for most tests.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::ClientConfig;
 use serde_json::Value;
 
 use super::{Connection, HttpError, Request, Response};
@@ -15,12 +17,19 @@ const EXCHANGE_LIMIT: Duration = Duration::from_secs(60);
 pub struct Client {
     address: SocketAddr,
     limit: Duration,
+    tls: Option<Arc<ClientConfig>>,
 }
 
 impl Client {
     /// A client of the server at `address`. The limit of an exchange is one minute.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, limit: EXCHANGE_LIMIT }
+        Self { address, limit: EXCHANGE_LIMIT, tls: None }
+    }
+
+    /// Uses TLS, if there is a configuration.
+    pub fn over_tls(mut self, tls: Option<Arc<ClientConfig>>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Sets another limit for an exchange.
@@ -34,9 +43,17 @@ impl Client {
         self.address
     }
 
+    /// The scheme of its URLs.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+
     /// A connection to be used for several exchanges.
     pub fn connect(&self) -> Result<Connection, HttpError> {
-        Connection::open(self.address, self.limit)
+        match &self.tls {
+            Some(tls) => Connection::open_tls(self.address, self.limit, Arc::clone(tls)),
+            None => Connection::open(self.address, self.limit),
+        }
     }
 
     /// Sends a request as it is.

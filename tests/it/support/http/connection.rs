@@ -1,17 +1,49 @@
-//! A blocking connection. It sends bytes, and reads complete responses with any framing.
+//! A blocking connection, with or without TLS. It sends bytes, and reads complete responses with any framing.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
 use super::incoming::Incoming;
 use super::{HttpError, Request, Response};
 use crate::support::eventually::Deadline;
 
+#[derive(Debug)]
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+}
+
+impl Stream {
+    fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Plain(tcp) => tcp,
+            Self::Tls(tls) => &tls.sock,
+        }
+    }
+
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(tcp) => tcp.write_all(bytes),
+            Self::Tls(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Plain(tcp) => tcp.read(buffer),
+            Self::Tls(tls) => tls.read(buffer),
+        }
+    }
+}
+
 /// A connection for one exchange after another, as long as the server keeps it open.
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Stream,
     host: String,
     limit: Duration,
     incoming: Incoming,
@@ -21,9 +53,19 @@ pub struct Connection {
 impl Connection {
     /// Connects. `limit` applies to the connection and to each exchange.
     pub fn open(address: SocketAddr, limit: Duration) -> Result<Self, HttpError> {
-        let stream = TcpStream::connect_timeout(&address, limit).map_err(HttpError::Connect)?;
-        stream.set_nodelay(true).map_err(HttpError::Connect)?;
-        Ok(Self { stream, host: address.to_string(), limit, incoming: Incoming::default(), reusable: true })
+        Ok(Self::over(Stream::Plain(connect(address, limit)?), address, limit))
+    }
+
+    /// As [`Connection::open`], with TLS. The server's certificate must name the IP address.
+    pub fn open_tls(address: SocketAddr, limit: Duration, tls: Arc<ClientConfig>) -> Result<Self, HttpError> {
+        let failed = |error: rustls::Error| HttpError::Connect(io::Error::other(error));
+        let client = ClientConnection::new(tls, address.ip().into()).map_err(failed)?;
+        let stream = StreamOwned::new(client, connect(address, limit)?);
+        Ok(Self::over(Stream::Tls(Box::new(stream)), address, limit))
+    }
+
+    fn over(stream: Stream, address: SocketAddr, limit: Duration) -> Self {
+        Self { stream, host: address.to_string(), limit, incoming: Incoming::default(), reusable: true }
     }
 
     /// Whether the last answer leaves the connection open for another request.
@@ -46,7 +88,7 @@ impl Connection {
 
     /// Sends these bytes as they are.
     pub fn send_bytes(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.stream.set_write_timeout(Some(self.limit))?;
+        self.stream.tcp().set_write_timeout(Some(self.limit))?;
         self.stream.write_all(bytes)
     }
 
@@ -65,7 +107,7 @@ impl Connection {
 
     /// Ends the connection at once.
     pub fn cut(self) {
-        self.stream.shutdown(Shutdown::Both).ok();
+        self.stream.tcp().shutdown(Shutdown::Both).ok();
     }
 
     fn receive(&mut self, method: &str, deadline: Deadline) -> Result<Response, HttpError> {
@@ -89,7 +131,7 @@ impl Connection {
             if left.is_zero() {
                 return Err(HttpError::TimedOut);
             }
-            self.stream.set_read_timeout(Some(left)).map_err(HttpError::Receive)?;
+            self.stream.tcp().set_read_timeout(Some(left)).map_err(HttpError::Receive)?;
             match self.stream.read(&mut buffer) {
                 Ok(count) => {
                     self.incoming.buffer().extend_from_slice(&buffer[..count]);
@@ -101,4 +143,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn connect(address: SocketAddr, limit: Duration) -> Result<TcpStream, HttpError> {
+    let stream = TcpStream::connect_timeout(&address, limit).map_err(HttpError::Connect)?;
+    stream.set_nodelay(true).map_err(HttpError::Connect)?;
+    Ok(stream)
 }
