@@ -20,6 +20,37 @@ const THREADS: usize = 2;
 /// The API of the default project.
 pub const BASE: &str = "/v4/default/registry";
 
+/// Where requests are sent to, and the token that goes with each.
+#[derive(Clone, Copy, Debug)]
+pub struct Api<'a> {
+    /// The address of the daemon.
+    pub address: SocketAddr,
+    /// A daemon with accounts asks for it.
+    pub token: Option<&'a str>,
+}
+
+impl From<SocketAddr> for Api<'_> {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, token: None }
+    }
+}
+
+impl Api<'_> {
+    fn with_token(self, request: Vec<u8>) -> Vec<u8> {
+        match self.token {
+            Some(token) => with_token(&request, token),
+            None => request,
+        }
+    }
+}
+
+/// The request with this token.
+pub fn with_token(request: &[u8], token: &str) -> Vec<u8> {
+    let line = request.windows(2).position(|window| window == b"\r\n").map_or(0, |end| end + 2);
+    let (line, rest) = request.split_at(line);
+    [line, format!("Authorization: Bearer {token}\r\n").as_bytes(), rest].concat()
+}
+
 /// A request without a body.
 pub fn request(method: &str, path: &str, consumer: Option<&str>) -> Vec<u8> {
     let consumer = consumer.map(|id| format!("X-ConsumerId: {id}\r\n")).unwrap_or_default();
@@ -94,26 +125,27 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// One request on a connection of its own.
-pub fn once(address: SocketAddr, request: &[u8]) -> Result<Response, String> {
-    block_on(async { Connection::open(address).await?.succeed(request).await })
+pub fn once<'a>(api: impl Into<Api<'a>>, request: &[u8]) -> Result<Response, String> {
+    let api = api.into();
+    block_on(async { Connection::open(api.address).await?.succeed(&api.with_token(request.to_vec())).await })
 }
 
 /// Sends `count` requests as fast as they are answered, all with 200, over many connections; `take` gets the answers.
-pub fn send_all(
-    address: SocketAddr,
+pub fn send_all<'a>(
+    api: impl Into<Api<'a>>,
     count: usize,
     request: impl Fn(usize) -> Vec<u8> + Sync,
     take: impl Fn(usize, Response) + Sync,
 ) -> Result<(), String> {
-    let next = AtomicUsize::new(0);
+    let (api, next) = (api.into(), AtomicUsize::new(0));
     let filler = async || {
-        let mut connection = Connection::open(address).await?;
+        let mut connection = Connection::open(api.address).await?;
         loop {
             let index = next.fetch_add(1, Ordering::Relaxed);
             if index >= count {
                 return Ok(());
             }
-            take(index, connection.succeed(&request(index)).await?);
+            take(index, connection.succeed(&api.with_token(request(index))).await?);
         }
     };
     let fillers = || block_on(try_join_all((0..FILLERS / THREADS).map(|_| filler()))).map(drop);

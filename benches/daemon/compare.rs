@@ -51,6 +51,49 @@ pub struct Comparison {
     pub floor: Best,
 }
 
+/// A server that can be measured beside others.
+pub trait Server {
+    /// Where it listens.
+    fn address(&self) -> SocketAddr;
+    /// CPU time that it has used, and that of the etcd behind it.
+    fn spent(&mut self) -> Result<[Duration; 2], String>;
+}
+
+impl Server for Node {
+    fn address(&self) -> SocketAddr {
+        Node::address(self)
+    }
+
+    fn spent(&mut self) -> Result<[Duration; 2], String> {
+        Ok([self.cpu()?, self.etcd_cpu()?])
+    }
+}
+
+impl Server for &Floor {
+    fn address(&self) -> SocketAddr {
+        Floor::address(self)
+    }
+
+    fn spent(&mut self) -> Result<[Duration; 2], String> {
+        Ok([self.cpu()?, Duration::ZERO])
+    }
+}
+
+/// Measures each server under its load in turn, in each round. The best of each, in the same order.
+pub fn in_turn<const N: usize>(
+    options: &Options,
+    mut servers: [(&mut dyn Server, &Load); N],
+) -> Result<[Best; N], String> {
+    let mut best = [None; N];
+    for _ in 0..options.rounds {
+        for ((server, load), best) in servers.iter_mut().zip(&mut best) {
+            *best = Some(Best::of(*best, measured(load, *server, options.round)?));
+        }
+    }
+    let best: Option<Vec<Best>> = best.into_iter().collect();
+    best.and_then(|best| best.try_into().ok()).ok_or_else(|| "no round".to_owned())
+}
+
 /// Floor, daemon, floor, daemon, … `load` makes the load of a round: the same one each time, or a new one.
 pub fn compare(
     options: &Options,
@@ -61,23 +104,15 @@ pub fn compare(
     let (mut ours, mut beneath) = (None, None);
     for round in 0..options.rounds {
         let load = load(round)?;
-        let one = measured(&load, floor.address(), options.round, || Ok([floor.cpu()?, Duration::ZERO]))?;
-        beneath = Some(Best::of(beneath, one));
-        let address = node.address();
-        let one = measured(&load, address, options.round, || Ok([node.cpu()?, node.etcd_cpu()?]))?;
-        ours = Some(Best::of(ours, one));
+        beneath = Some(Best::of(beneath, measured(&load, &mut &*floor, options.round)?));
+        ours = Some(Best::of(ours, measured(&load, node, options.round)?));
     }
     ours.zip(beneath).map(|(ours, floor)| Comparison { ours, floor }).ok_or_else(|| "no round".to_owned())
 }
 
-fn measured(
-    load: &Load,
-    address: SocketAddr,
-    length: Duration,
-    mut spent: impl FnMut() -> Result<[Duration; 2], String>,
-) -> Result<Best, String> {
-    let [cpu, etcd] = spent()?;
-    let counted = load.run(address, length)?;
-    let [cpu_after, etcd_after] = spent()?;
+fn measured(load: &Load, server: &mut dyn Server, length: Duration) -> Result<Best, String> {
+    let [cpu, etcd] = server.spent()?;
+    let counted = load.run(server.address(), length)?;
+    let [cpu_after, etcd_after] = server.spent()?;
     Ok(Best::one(counted, [cpu_after.saturating_sub(cpu), etcd_after.saturating_sub(etcd)]))
 }

@@ -1,9 +1,8 @@
 //! What a daemon is filled with: services, and instances of some 300 bytes each.
 
-use std::net::SocketAddr;
 use std::sync::Mutex;
 
-use crate::client::{BASE, member, once, post, request, send_all};
+use crate::client::{Api, BASE, member, once, post, request, send_all};
 
 /// A lease that outlives every run: 30,000 s × (3 + 1).
 pub const LONG: HealthCheck = HealthCheck { interval: 30_000, times: 3 };
@@ -30,17 +29,17 @@ pub struct Service {
 
 impl Service {
     /// Creates one.
-    pub fn create(address: SocketAddr, name: &str) -> Result<Self, String> {
-        let id = member(&once(address, &service_request(name))?, "serviceId")?;
+    pub fn create<'a>(api: impl Into<Api<'a>>, name: &str) -> Result<Self, String> {
+        let id = member(&once(api, &service_request(name))?, "serviceId")?;
         Ok(Self { name: name.to_owned(), id })
     }
 
     /// Creates many, named `{prefix}-{number}`.
-    pub fn create_many(address: SocketAddr, prefix: &str, count: usize) -> Result<Vec<Self>, String> {
+    pub fn create_many<'a>(api: impl Into<Api<'a>>, prefix: &str, count: usize) -> Result<Vec<Self>, String> {
         let name = |number| format!("{prefix}-{number}");
         let ids = Mutex::new(vec![Err("no answer".to_owned()); count]);
         send_all(
-            address,
+            api,
             count,
             |number| service_request(&name(number)),
             |number, answer| ids.lock().expect("not poisoned")[number] = member(&answer, "serviceId"),
@@ -95,8 +94,8 @@ pub fn instance_id(number: usize) -> String {
 }
 
 /// Registers instances in all `services` in turn until each has `each`.
-pub fn fill(
-    address: SocketAddr,
+pub fn fill<'a>(
+    api: impl Into<Api<'a>>,
     services: &[Service],
     each: usize,
     check: HealthCheck,
@@ -105,5 +104,5 @@ pub fn fill(
         let instance = number / services.len();
         services[number % services.len()].register_request(&instance_id(instance), number, check)
     };
-    send_all(address, services.len() * each, request, |_, _| {})
+    send_all(api, services.len() * each, request, |_, _| {})
 }

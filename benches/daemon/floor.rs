@@ -2,7 +2,7 @@
 //!
 //! Plain actix-web under the daemon's settings (the same service, one default service instead of routes, TCP_NODELAY, as
 //! many workers, the same time limits, the same allocator), and a constant: status, headers and body recorded from the
-//! daemon. None of the daemon's own code is in it, neither connection wrapper nor dispatcher nor router: what they cost
+//! daemon. None of the daemon's own code runs in it, neither connection wrapper nor dispatcher nor router: what they cost
 //! is what the ratio is to show. It is a process of its own, this program once more, so that its CPU can be counted alone.
 
 use std::fs;

@@ -1,6 +1,7 @@
 //! What is measured: daemons as child processes, and the store they run on.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -53,6 +54,15 @@ impl Backing {
 
     /// Starts a daemon on it and waits until it serves.
     pub fn node(&self) -> Result<Node, String> {
+        self.start_node(None)
+    }
+
+    /// As [`Backing::node`]; the daemon has accounts.
+    pub fn node_with(&self, accounts: &Accounts) -> Result<Node, String> {
+        self.start_node(Some(accounts))
+    }
+
+    fn start_node(&self, accounts: Option<&Accounts>) -> Result<Node, String> {
         // Half a million instances are more than the default quotas allow. An instance may beat once in its lease of a
         // minute (the storm).
         let mut settings = Settings::default()
@@ -60,12 +70,29 @@ impl Backing {
             .yaml("quota.cap.instance.limit", json!(10_000_000))
             .yaml("registry.instance.minTimes", json!(1))
             .environment("LOG_LEVEL", "WARN");
+        if let Some(accounts) = accounts {
+            settings = settings
+                .yaml("rbac.enable", json!(true))
+                .yaml("rbac.privateKeyFile", json!(accounts.private))
+                .yaml("rbac.publicKeyFile", json!(accounts.public))
+                .environment("SC_INIT_ROOT_PASSWORD", accounts.root_password);
+        }
         if let Some(etcd) = &self.etcd {
             settings = settings.conf("manager_cluster", &format!("\"{}\"", etcd.address()));
         }
         let daemon = Daemon::start(settings).map_err(|why| why.to_string())?;
         Ok(Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) })
     }
+}
+
+/// What a daemon with accounts is started with.
+pub struct Accounts<'a> {
+    /// The file of the private key.
+    pub private: &'a Path,
+    /// The file of the public key.
+    pub public: &'a Path,
+    /// The password of the account `root`.
+    pub root_password: &'a str,
 }
 
 fn etcd_flags() -> Vec<String> {

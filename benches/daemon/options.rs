@@ -8,13 +8,18 @@ use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 15] = [
+pub const ROWS: [&str; 20] = [
     "find-1",
     "find-304",
     "find-100",
     "find-1000",
     "heartbeat",
     "heartbeat-each",
+    "find-1-token",
+    "find-1-labels",
+    "heartbeat-token",
+    "heartbeat-labels",
+    "verify",
     "register",
     "memory",
     "idle",

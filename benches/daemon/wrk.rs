@@ -37,13 +37,17 @@ pub struct Counted {
 }
 
 impl Load {
-    /// These requests in turn, each a method, a path and perhaps a consumer's id.
-    pub fn replay(connections: usize, requests: &[(&str, String, Option<&str>)]) -> Result<Self, String> {
+    /// These requests in turn, each a method, a path and perhaps a consumer's id. All have the token, if there is one.
+    pub fn replay(
+        connections: usize,
+        requests: &[(&str, String, Option<&str>)],
+        token: Option<&str>,
+    ) -> Result<Self, String> {
         let lines: Vec<String> = requests
             .iter()
             .map(|(method, path, consumer)| format!("{method} {path} {}", consumer.unwrap_or("-")))
             .collect();
-        Self::new("replay.lua", connections, &lines, Vec::new())
+        Self::new("replay.lua", connections, &lines, token.into_iter().map(str::to_owned).collect())
     }
 
     /// Registrations in these services, `each` in one before the next one's turn. `word` makes their ids unique.

@@ -1,5 +1,5 @@
--- Sends the requests of a file, again and again. Argument: the file. A line is a method, a path and a consumer id (or
--- `-`), between spaces. Each thread begins elsewhere in the file, so that they do not march in step. If there is one line
+-- Sends the requests of a file, again and again. Arguments: the file, and perhaps a token for all of them. A line is a method, a
+-- path and a consumer id (or `-`), between spaces. Each thread begins elsewhere in the file, so that they do not march in step. If there is one line
 -- only, wrk does not ask this script each time.
 
 dofile("report.lua")
@@ -18,6 +18,9 @@ function init(args)
         local headers = {}
         if consumer ~= "-" then
             headers["X-ConsumerId"] = consumer
+        end
+        if args[2] then
+            headers["Authorization"] = "Bearer " .. args[2]
         end
         requests[#requests + 1] = { method, path, headers }
     end

@@ -16,14 +16,14 @@ use crate::wrk::Load;
 pub const ROWS: [&str; 6] = ["find-1", "find-304", "find-100", "find-1000", "heartbeat", "heartbeat-each"];
 
 /// Connections of wrk.
-const CONNECTIONS: usize = 10;
+pub(super) const CONNECTIONS: usize = 10;
 /// Services beside those that are found, so that the snapshot is no toy.
-const OTHERS: usize = 100;
+pub(super) const OTHERS: usize = 100;
 /// Instances of each of them. They are the ones that beat.
-const OTHERS_EACH: usize = 200;
+pub(super) const OTHERS_EACH: usize = 200;
 /// So few that they beat more often than renewals are sent: nearly all beats find their lease marked already. With all of
 /// them, nearly every beat makes a renewal, which is what happens outside a benchmark.
-const FEW: usize = 100;
+pub(super) const FEW: usize = 100;
 
 /// Measures them on one daemon.
 pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), String> {
@@ -52,7 +52,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
             let (method, path, _) = requests.first().ok_or("no request")?;
             let answer = answer(node, &request(method, path, consumer))?;
             let floor = Floor::start(&answer, Reads::Head)?;
-            let load = Rc::new(Load::replay(CONNECTIONS, &requests)?);
+            let load = Rc::new(Load::replay(CONNECTIONS, &requests, None)?);
             let measured = compare(options, node, &floor, |_| Ok(Rc::clone(&load)))?;
             let note = format!("{} B", answer.body.len());
             table.push(Line::load(what, store, &measured).within(times).note(note));
@@ -76,7 +76,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     row("heartbeat-each", &format!("heartbeat, {} instances", beats.len()), 1.4, &mut node, table, &beats)
 }
 
-fn answer(node: &Node, request: &[u8]) -> Result<Response, String> {
+pub(super) fn answer(node: &Node, request: &[u8]) -> Result<Response, String> {
     block_on(async {
         let mut connection = Connection::open(node.address()).await?;
         let answer = connection.call(request).await?;

@@ -1,5 +1,6 @@
 //! The rows, each with what it fills, what it does and what it is to reach. A file measures rows that share a daemon.
 
+mod accounts;
 mod held;
 mod load;
 mod register;
@@ -17,8 +18,9 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 6] = [
+    let groups: [(&[&str], Measure); 7] = [
         (&load::ROWS, load::measure),
+        (&accounts::ROWS, accounts::measure),
         (&register::ROWS, register::measure),
         (&held::ROWS, held::measure),
         (&visible::ROWS, visible::measure),

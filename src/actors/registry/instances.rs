@@ -151,7 +151,8 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let known = KnownInstance::find(&core, &message)?;
         let is_new = known.is_none();
         if let Some(known) = known {
-            match replace(&core, &message, &view, &known).await? {
+            // In a box, because a new instance does not need the space of this future.
+            match Box::pin(replace(&core, &message, &view, &known)).await? {
                 Replaced::Done(reply) => return Ok(reply),
                 Replaced::Gone => {}
             }

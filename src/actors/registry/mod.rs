@@ -88,10 +88,11 @@ macro_rules! operations {
 
             fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
                 let Work { message, place } = work;
-                let operation = $operation(Rc::clone(&self.core), message);
+                let core = Rc::clone(&self.core);
+                // A future that is made outside and moved in would take its bytes twice, and they are copied into the box.
                 Box::pin(async move {
                     let _place = place;
-                    operation.await
+                    $operation(core, message).await
                 })
             }
         }
