@@ -35,8 +35,8 @@ for tool in "$@"; do
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
-        curl) have curl || packages+=(curl ca-certificates)
-        openssl) have openssl || packages+=(openssl)
+        curl) have curl || packages+=(curl ca-certificates) ;;
+        openssl) have openssl || packages+=(openssl) ;;
         wrk) have wrk || packages+=(wrk) ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;
