@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::cache::SnapshotReader;
+use crate::error::{Code, Error};
 use crate::store::{Revision, Store, StoreError};
 
 /// How long a read waits. After that it is answered from the snapshot as it is.
@@ -47,6 +48,12 @@ struct FreshnessState {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("what the store holds now is not known")]
 pub struct Behind;
+
+impl From<Behind> for Error {
+    fn from(behind: Behind) -> Self {
+        Self::new(Code::Unavailable, behind.to_string())
+    }
+}
 
 impl Freshness {
     /// `reader` reads the snapshot that the watch of `store` feeds.

@@ -40,14 +40,14 @@ impl RetryAfter {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-struct Entry {
+struct RateEntry {
     /// The hash of the key.
     key: u64,
     /// When the key has its whole allowance again, in nanoseconds. An entry whose time is over is free.
     whole_at: u64,
 }
 
-type Group = [Entry; ENTRIES];
+type Group = [RateEntry; ENTRIES];
 
 /// Has cache lines of its own: threads that lock neighbours would slow each other down.
 #[derive(Debug)]
@@ -95,7 +95,7 @@ impl RateLimit {
         if next > latest {
             return Err(RetryAfter(Duration::from_nanos(next - latest)));
         }
-        *entry = Entry { key, whole_at: next };
+        *entry = RateEntry { key, whole_at: next };
         Ok(())
     }
 }
@@ -204,6 +204,6 @@ mod tests {
             .iter()
             .map(|shard| shard.0.lock().iter().map(|group| group.len()).sum::<usize>())
             .sum();
-        assert_eq!(entries * size_of::<Entry>(), 1 << 20);
+        assert_eq!(entries * size_of::<RateEntry>(), 1 << 20);
     }
 }

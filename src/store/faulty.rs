@@ -18,7 +18,7 @@ use super::port::{
 
 /// The calls of the port that can fail or wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Call {
+pub enum StoreCall {
     List,
     Batch,
     Grant,
@@ -55,7 +55,7 @@ pub struct FaultyStore {
 
 #[derive(Default)]
 struct FaultyState {
-    calls: HashMap<Call, CallState>,
+    calls: HashMap<StoreCall, CallState>,
     batches: Vec<Vec<Txn>>,
     late: Vec<Vec<Txn>>,
     is_away: bool,
@@ -86,7 +86,7 @@ impl FaultyStore {
     }
 
     /// Adds faults for the next calls of a kind, one for each call.
-    pub fn script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
+    pub fn script(&self, call: StoreCall, faults: impl IntoIterator<Item = Fault>) {
         self.state.lock().calls.entry(call).or_default().script.extend(faults);
     }
 
@@ -109,19 +109,19 @@ impl FaultyStore {
     }
 
     /// Makes calls of a kind wait from now on.
-    pub fn shut(&self, call: Call) {
+    pub fn shut(&self, call: StoreCall) {
         self.state.lock().calls.entry(call).or_default().gate = Some(Arc::new(Semaphore::new(0)));
     }
 
     /// Lets this many waiting or later calls through.
-    pub fn let_through(&self, call: Call, count: usize) {
+    pub fn let_through(&self, call: StoreCall, count: usize) {
         if let Some(gate) = self.state.lock().calls.get(&call).and_then(|state| state.gate.as_ref()) {
             gate.add_permits(count);
         }
     }
 
     /// Ends [`FaultyStore::shut`] and lets all waiting calls through.
-    pub fn open(&self, call: Call) {
+    pub fn open(&self, call: StoreCall) {
         let gate = self.state.lock().calls.entry(call).or_default().gate.take();
         if let Some(gate) = gate {
             gate.add_permits(ALL);
@@ -129,7 +129,7 @@ impl FaultyStore {
     }
 
     /// Number of calls of a kind so far.
-    pub fn begun(&self, call: Call) -> usize {
+    pub fn begun(&self, call: StoreCall) -> usize {
         self.state.lock().calls.get(&call).map_or(0, |state| state.begun)
     }
 
@@ -149,7 +149,7 @@ impl FaultyStore {
     }
 
     /// Waits at the gate, then takes the next fault.
-    fn pass(&self, call: Call) -> impl Future<Output = Fault> + Send + use<> {
+    fn pass(&self, call: StoreCall) -> impl Future<Output = Fault> + Send + use<> {
         let gate = {
             let mut state = self.state.lock();
             let state = state.calls.entry(call).or_default();
@@ -174,7 +174,7 @@ impl FaultyStore {
     /// A call with one outcome.
     fn guarded<T: Send + 'static>(
         &self,
-        call: Call,
+        call: StoreCall,
         work: impl FnOnce(Arc<dyn Store>) -> BoxFuture<'static, Result<T, StoreError>> + Send + 'static,
     ) -> BoxFuture<'static, Result<T, StoreError>> {
         let (fault, inner) = (self.pass(call), Arc::clone(&self.inner));
@@ -203,7 +203,7 @@ fn unknown() -> StoreError {
 
 impl Store for FaultyStore {
     fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
-        let (fault, inner) = (self.pass(Call::List), Arc::clone(&self.inner));
+        let (fault, inner) = (self.pass(StoreCall::List), Arc::clone(&self.inner));
         let prefixes: Vec<String> = prefixes.iter().map(|prefix| (*prefix).to_owned()).collect();
         let pages = async move {
             match fault.await {
@@ -217,7 +217,7 @@ impl Store for FaultyStore {
 
     fn batch(&self, txns: Vec<Txn>) -> BoxFuture<'static, Vec<TxnResult>> {
         self.state.lock().batches.push(txns.clone());
-        let (fault, this) = (self.pass(Call::Batch), self.clone());
+        let (fault, this) = (self.pass(StoreCall::Batch), self.clone());
         async move {
             let count = txns.len();
             let all = |error: StoreError| vec![Err(error); count];
@@ -239,7 +239,7 @@ impl Store for FaultyStore {
     }
 
     fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>> {
-        self.guarded(Call::Grant, move |inner| inner.grant(ttl_seconds))
+        self.guarded(StoreCall::Grant, move |inner| inner.grant(ttl_seconds))
     }
 
     fn grant_cost(&self) -> GrantCost {
@@ -247,7 +247,7 @@ impl Store for FaultyStore {
     }
 
     fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>> {
-        let (fault, inner) = (self.pass(Call::KeepAlive), Arc::clone(&self.inner));
+        let (fault, inner) = (self.pass(StoreCall::KeepAlive), Arc::clone(&self.inner));
         async move {
             let unanswered = vec![KeepAlive::Unanswered("unanswered by a test".to_owned()); leases.len()];
             match fault.await {
@@ -263,11 +263,12 @@ impl Store for FaultyStore {
     }
 
     fn revoke(&self, lease: LeaseId) -> BoxFuture<'static, Result<bool, StoreError>> {
-        self.guarded(Call::Revoke, move |inner| inner.revoke(lease))
+        self.guarded(StoreCall::Revoke, move |inner| inner.revoke(lease))
     }
 
     fn watch(&self, prefix: &str, from: Revision) -> BoxStream<'static, Result<WatchBatch, WatchError>> {
-        let (fault, inner, prefix) = (self.pass(Call::Watch), Arc::clone(&self.inner), prefix.to_owned());
+        let (fault, inner, prefix) =
+            (self.pass(StoreCall::Watch), Arc::clone(&self.inner), prefix.to_owned());
         let mut end = self.state.lock().watch_end.get_or_insert_with(|| broadcast::channel(1).0).subscribe();
         let batches = async move {
             match fault.await {
@@ -290,11 +291,11 @@ impl Store for FaultyStore {
     }
 
     fn revision(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
-        self.guarded(Call::Revision, |inner| inner.revision())
+        self.guarded(StoreCall::Revision, |inner| inner.revision())
     }
 
     fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
-        self.guarded(Call::Bookmark, |inner| inner.bookmark())
+        self.guarded(StoreCall::Bookmark, |inner| inner.bookmark())
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -52,7 +52,7 @@ pub struct ReloadError {
 }
 
 /// How a value is made of files. The second argument collects the ends of the certificates that are read.
-type Load<T> = dyn Fn(&mut Expiries) -> Result<T, TlsError> + Send + Sync;
+type LoadFiles<T> = dyn Fn(&mut Expiries) -> Result<T, TlsError> + Send + Sync;
 
 /// A value made of some files, from the last time when the files could be used.
 pub struct FileSet<T> {
@@ -61,7 +61,7 @@ pub struct FileSet<T> {
     /// A plural for log lines, such as "the certificates for etcd".
     name: &'static str,
     paths: Vec<PathBuf>,
-    load: Box<Load<T>>,
+    load: Box<LoadFiles<T>>,
     current: ArcSwap<T>,
     expiries: Mutex<Vec<Expiry>>,
     is_usable: AtomicBool,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::actors::deadline::Deadline;
-use crate::actors::freshness::{Behind, Freshness};
+use crate::actors::freshness::Freshness;
 use crate::actors::outcome::store_error;
 use crate::actors::single::commit_alone;
 use crate::actors::turns::{WriteTurn, WriteTurns};
@@ -16,7 +16,7 @@ use crate::cache::access::AccessView;
 use crate::clock::Clock;
 use crate::domain::event::Revision;
 use crate::domain::quota::Quotas;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::store::{Compare, Entry, Key, Op, Store, StoreError, Txn, TxnOutcome};
 use crate::trouble::Trouble;
 
@@ -100,8 +100,7 @@ impl AccountCore {
 
     /// Brings the snapshot up to date. 500011 if that fails.
     pub(super) async fn be_current(&self) -> Result<(), Error> {
-        let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
-        self.freshness.try_catch_up().await.map_err(behind)
+        Ok(self.freshness.try_catch_up().await?)
     }
 
     /// Waits until the snapshot holds a revision, up to [`MAX_SNAPSHOT_WAIT`].

@@ -24,20 +24,20 @@ use crate::domain::account::{Account, Role, RolePermission, RoleResource};
 use crate::domain::event::Revision;
 use crate::domain::quota::Quotas;
 use crate::error::Code;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Compare, Op, Store, Txn};
 
 const NOW: u64 = 1_700_000_000;
 
 /// Two nodes on one store, and a clock that stands still.
-struct Scene {
+struct AccountScene {
     stage: Stage,
     clock: Clock,
     node: Rc<AccountCore>,
     other: Rc<AccountCore>,
 }
 
-impl Scene {
+impl AccountScene {
     async fn set() -> Self {
         Self::with(Quotas::default()).await
     }
@@ -191,7 +191,7 @@ const PERMS: &str = r#""perms":[{"resources":[{"type":"service","labels":{"servi
 /// The expected bytes are written by the layout of the original's documents: there is no recorded dump of its accounts.
 #[actix::test]
 async fn the_store_holds_what_the_original_writes() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     for name in ["r1", "r2"] {
         scene.create_role(name).await.unwrap();
     }
@@ -247,7 +247,7 @@ async fn the_store_holds_what_the_original_writes() {
 /// Documents of an old release of the original, written by its layout: one `role`, and no key below the role.
 #[actix::test]
 async fn old_documents_are_read() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene
         .put(&[
             ("/cse-sr/roles/r1", r#"{"id":"1","name":"r1","perms":[],"createTime":"1","updateTime":"1"}"#),
@@ -270,7 +270,7 @@ async fn old_documents_are_read() {
 
 #[actix::test]
 async fn each_mistake_has_its_code() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.create_role("r").await.unwrap();
     assert_eq!(scene.create_role("r").await, Err(Code::RoleExists));
     for roles in [["no"].as_slice(), &["r", "no"], &[""], &["r/a"]] {
@@ -305,7 +305,7 @@ async fn each_mistake_has_its_code() {
 
 #[actix::test]
 async fn quotas_hold_also_for_creations_at_the_same_time() {
-    let scene = Scene::with(Quotas { accounts: 3, roles: 2, ..Quotas::default() }).await;
+    let scene = AccountScene::with(Quotas { accounts: 3, roles: 2, ..Quotas::default() }).await;
     let made = join_all(["r1", "r2", "r3", "r4"].map(|name| scene.create_role(name))).await;
     assert_eq!(made, [Ok(()), Ok(()), Err(Code::RoleQuota), Err(Code::RoleQuota)]);
     let made = join_all(["a", "b", "c", "d"].map(|name| scene.create(name, &["r1"]))).await;
@@ -320,7 +320,7 @@ async fn quotas_hold_also_for_creations_at_the_same_time() {
 
 #[actix::test]
 async fn a_changed_account_keeps_its_password_until_the_caller_has_looked_again() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.create_role("r").await.unwrap();
     scene.create("a", &["r"]).await.unwrap();
     let (_, seen) = scene.seen_account("a");
@@ -334,7 +334,7 @@ async fn a_changed_account_keeps_its_password_until_the_caller_has_looked_again(
 
 #[actix::test]
 async fn one_of_two_nodes_creates_an_account() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.create_role("r").await.unwrap();
     for round in 0..20 {
         let name = format!("a{round}");
@@ -352,7 +352,7 @@ async fn one_of_two_nodes_creates_an_account() {
 
 #[actix::test]
 async fn an_account_never_has_a_role_that_another_node_deletes() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     let (mut taken, mut deleted) = (0, 0);
     for round in 0..20 {
         let (name, role) = (format!("a{round}"), format!("r{round}"));
@@ -395,7 +395,7 @@ async fn an_account_never_has_a_role_that_another_node_deletes() {
 
 #[actix::test]
 async fn updates_of_two_nodes_both_count() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     for name in ["r1", "r2"] {
         scene.create_role(name).await.unwrap();
     }
@@ -426,10 +426,10 @@ async fn updates_of_two_nodes_both_count() {
 #[actix::test]
 async fn unknown_outcomes_are_settled() {
     for fault in [Fault::UnknownDone, Fault::UnknownNotDone, Fault::UnknownLate] {
-        let scene = Scene::set().await;
+        let scene = AccountScene::set().await;
         let unsure = |before: usize| {
             let faults = (0..before).map(|_| Fault::None).chain([fault]);
-            scene.stage.store.script(Call::Batch, faults);
+            scene.stage.store.script(StoreCall::Batch, faults);
         };
         unsure(0);
         assert_eq!(scene.create_role("r").await, Ok(()), "{fault:?}");
@@ -463,7 +463,7 @@ async fn unknown_outcomes_are_settled() {
 
 #[actix::test]
 async fn a_store_that_is_away_is_an_error() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.stage.store.go_away();
     assert_eq!(scene.create_role("r").await, Err(Code::Unavailable));
     let failure = LoginFailed { account: "a".to_owned(), address: "::1".to_owned() };
@@ -475,7 +475,7 @@ async fn a_store_that_is_away_is_an_error() {
 
 #[actix::test]
 async fn failures_of_all_nodes_count_together_and_survive_a_restart() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.fail(&scene.node, "a").await;
     assert_eq!(scene.lock("a"), Some(("attempted".to_owned(), 1200)));
     scene.clock.advance(Duration::from_secs(10));
@@ -501,7 +501,7 @@ async fn failures_of_all_nodes_count_together_and_survive_a_restart() {
 
 #[actix::test]
 async fn failures_at_the_same_time_are_all_counted() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     let nodes = [&scene.node, &scene.other, &scene.node, &scene.other];
     join_all(nodes.map(|node| scene.fail(node, "a"))).await;
     scene.stage.count().await;
@@ -510,7 +510,7 @@ async fn failures_at_the_same_time_are_all_counted() {
 
 #[actix::test]
 async fn a_ban_of_a_node_of_the_original_stays() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     let lock = r#"{"key":"a::::1","status":"banned","releaseAt":1700000500}"#;
     scene.put(&[("/cse-sr/account-locks/a::::1", lock)]).await;
     scene.fail(&scene.node, "a").await;
@@ -519,7 +519,7 @@ async fn a_ban_of_a_node_of_the_original_stays() {
 
 #[actix::test]
 async fn names_that_no_account_can_have_are_not_recorded() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     for name in ["", "a b", "a/b", "-a", &"x".repeat(65)] {
         scene.fail(&scene.node, name).await;
     }
@@ -530,7 +530,7 @@ async fn names_that_no_account_can_have_are_not_recorded() {
 
 #[actix::test]
 async fn made_up_names_do_not_fill_the_store() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.create_role("r").await.unwrap();
     scene.create("known", &["r"]).await.unwrap();
     scene.fail(&scene.node, "early").await;
@@ -557,7 +557,7 @@ async fn made_up_names_do_not_fill_the_store() {
 
 #[actix::test]
 async fn ended_records_are_deleted() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene.fail(&scene.node, "a").await;
     scene
         .put(&[("/cse-sr/account-locks/foreign", "no lock"), ("/service-center/logins/x", "no count")])
@@ -584,7 +584,7 @@ async fn ended_records_are_deleted() {
 
 #[actix::test]
 async fn roles_get_the_permission_for_config_once() {
-    let scene = Scene::set().await;
+    let scene = AccountScene::set().await;
     scene
         .put(&[
             ("/cse-sr/roles/old", r#"{"id":"1","name":"old","createTime":"1","updateTime":"1"}"#),

@@ -3,7 +3,7 @@
 use super::*;
 use crate::actors::tests::store;
 use crate::cache::{SnapshotBuilder, cell};
-use crate::store::faulty::{Call, FaultyStore};
+use crate::store::faulty::{FaultyStore, StoreCall};
 
 /// Longer than [`LIMIT`], shorter than [`SURE_LIMIT`].
 const SLOW: Duration = Duration::from_millis(1_200);
@@ -14,7 +14,7 @@ fn unanswering() -> (FaultyStore, Freshness) {
     let store = store();
     let (publisher, reader) = cell::cell();
     publisher.publish(SnapshotBuilder::default().publish(1_000).0);
-    store.shut(Call::Revision);
+    store.shut(StoreCall::Revision);
     let freshness = Freshness::new(Arc::new(store.clone()), reader);
     (store, freshness)
 }
@@ -22,7 +22,7 @@ fn unanswering() -> (FaultyStore, Freshness) {
 /// The store answers what it was asked, after a while.
 async fn answer(store: &FaultyStore, count: usize) {
     tokio::time::sleep(SLOW).await;
-    store.let_through(Call::Revision, count);
+    store.let_through(StoreCall::Revision, count);
     tokio::time::sleep(Duration::from_millis(1)).await;
 }
 
@@ -36,10 +36,10 @@ async fn the_probe_waits_for_its_answer() {
     let (store, freshness) = unanswering();
     freshness.catch_up().await;
     answer(&store, 1).await;
-    assert_eq!(store.begun(Call::Revision), 2, "the read and one probe");
-    store.open(Call::Revision);
+    assert_eq!(store.begun(StoreCall::Revision), 2, "the read and one probe");
+    store.open(StoreCall::Revision);
     freshness.catch_up().await;
-    assert_eq!(store.begun(Call::Revision), 3, "reads ask the store again");
+    assert_eq!(store.begun(StoreCall::Revision), 3, "reads ask the store again");
 }
 
 #[actix::test]
@@ -58,6 +58,6 @@ async fn waiting_behind_another_look_up_does_not_make_the_store_silent() {
     answer(&store, 1).await;
     assert_eq!(first.await.ok(), Some(Ok(())));
     assert_eq!(second.await.ok(), Some(Err(Behind)), "its own look-up came too late");
-    store.open(Call::Revision);
+    store.open(StoreCall::Revision);
     assert_eq!(freshness.try_catch_up().await, Ok(()));
 }

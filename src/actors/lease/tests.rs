@@ -7,7 +7,7 @@ use crate::actors::registry::messages::InstanceEdit;
 use crate::actors::tests::{Stage, eventually, lease_of};
 use crate::cache::InstanceEntry;
 use crate::domain::json;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Compare, Key, Op, Reason, Txn, WatchError, keys};
 use crate::trouble::Trouble;
 
@@ -50,7 +50,7 @@ async fn a_beat_renews_and_is_remembered() {
     stage.beat("i", &entry);
     let mark = entry.lease.clone().unwrap();
     eventually("a renewal", || mark.lives_until(0) > before).await;
-    assert_eq!(stage.store.begun(Call::KeepAlive), 1);
+    assert_eq!(stage.store.begun(StoreCall::KeepAlive), 1);
 }
 
 #[actix::test]
@@ -59,7 +59,7 @@ async fn an_unanswered_renewal_is_tried_again_until_it_is_answered() {
     let entry = stage.registered("i").await;
     stage.store.go_away();
     stage.beat("i", &entry);
-    eventually("tries", || stage.store.begun(Call::KeepAlive) >= 2).await;
+    eventually("tries", || stage.store.begun(StoreCall::KeepAlive) >= 2).await;
     stage.store.come_back();
     let mark = entry.lease.clone().unwrap();
     let before = mark.lives_until(0);
@@ -127,7 +127,7 @@ async fn while_it_may_have_been_a_goodbye_nothing_is_written() {
     let entry = stage.registered("i").await;
     let batches = stage.store.batches().len();
     // The node cannot learn the revision of the store, so it does not know whether this was a goodbye.
-    stage.store.script(Call::Revision, [Fault::Refused(Reason::Unavailable)]);
+    stage.store.script(StoreCall::Revision, [Fault::Refused(Reason::Unavailable)]);
     expire(&stage, lease_of(&entry)).await;
     renew_now(&stage, "i", &entry).await;
     assert_eq!(puts_since(&stage, batches), 0);
@@ -154,12 +154,12 @@ async fn what_cannot_be_written_now_is_written_when_the_store_is_back() {
     let stage = Stage::set().await;
     let entry = stage.registered("i").await;
     expire(&stage, lease_of(&entry)).await;
-    let begun = stage.store.begun(Call::Batch);
-    stage.store.script(Call::Batch, [Fault::Refused(Reason::Unavailable); 2]);
+    let begun = stage.store.begun(StoreCall::Batch);
+    stage.store.script(StoreCall::Batch, [Fault::Refused(Reason::Unavailable); 2]);
     stage.beat("i", &entry);
     eventually("a new lease", || stage.entry("i").is_some_and(|now| lease_of(&now) != lease_of(&entry)))
         .await;
-    assert_eq!(stage.store.begun(Call::Batch), begun + 3);
+    assert_eq!(stage.store.begun(StoreCall::Batch), begun + 3);
     assert_eq!(stage.count().await, 1);
 }
 
@@ -176,10 +176,10 @@ async fn without_its_service_nothing_is_written() {
         otherwise: vec![],
     };
     assert!(stage.store.batch(vec![txn]).await[0].as_ref().unwrap().succeeded);
-    let begun = stage.store.begun(Call::Batch);
+    let begun = stage.store.begun(StoreCall::Batch);
     renew_now(&stage, "i", &entry).await;
     assert_eq!(
-        stage.store.begun(Call::Batch),
+        stage.store.begun(StoreCall::Batch),
         begun,
         "the watch said that its service is gone: not even tried"
     );
@@ -203,13 +203,13 @@ async fn one_whose_beat_is_not_settled_is_shown_until_it_is() {
 
 /// Runs a change that the watch of this node does not bring. The node sees its result when it lists the store again.
 async fn unseen(stage: &Stage, change: impl AsyncFnOnce(&Stage)) {
-    stage.store.shut(Call::List);
-    let lists = stage.store.begun(Call::List);
+    stage.store.shut(StoreCall::List);
+    let lists = stage.store.begun(StoreCall::List);
     stage.store.end_watches(WatchError::Compacted);
-    eventually("a listing", || stage.store.begun(Call::List) > lists).await;
+    eventually("a listing", || stage.store.begun(StoreCall::List) > lists).await;
     change(stage).await;
     let listing = stage.reader.load().listing;
-    stage.store.open(Call::List);
+    stage.store.open(StoreCall::List);
     eventually("its end", || stage.reader.load().listing > listing).await;
 }
 

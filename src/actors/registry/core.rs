@@ -15,7 +15,7 @@ use super::messages::Author;
 use super::rules::RegistryRules;
 use super::schema_text_table::SchemaTextTable;
 use crate::actors::deadline::Deadline;
-use crate::actors::freshness::{Behind, Freshness};
+use crate::actors::freshness::Freshness;
 pub(super) use crate::actors::outcome::{committed, store_error, unchanged};
 use crate::actors::single::commit_alone;
 use crate::actors::turns::{WriteTurn, WriteTurns};
@@ -151,8 +151,7 @@ impl RegistryCore {
 
     /// Brings the snapshot up to date before a request is rejected for what the snapshot says. 500011 if that fails.
     pub(super) async fn be_current(&self) -> Result<(), Error> {
-        let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
-        self.freshness.try_catch_up().await.map_err(behind)
+        Ok(self.freshness.try_catch_up().await?)
     }
 
     /// 400100 if the quota is used up. The snapshot is brought up to date before a request is rejected.

@@ -17,7 +17,7 @@ use crate::clock::Clock;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Service, Tenant};
 use crate::error::Code;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{KeepAlive, Op, Reason, Store};
 
 async fn keys_of_instances(stage: &Stage) -> usize {
@@ -27,33 +27,33 @@ async fn keys_of_instances(stage: &Stage) -> usize {
 #[actix::test]
 async fn a_registration_that_was_done_unknown_is_acknowledged_once() {
     let stage = Stage::set().await;
-    stage.store.script(Call::Batch, [Fault::UnknownDone]);
+    stage.store.script(StoreCall::Batch, [Fault::UnknownDone]);
     let entry = stage.registered("i").await;
     assert_eq!(stage.count().await, 1);
     // Its lease is not revoked: the second try recognized the write of the first.
     let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
     assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
-    assert_eq!(stage.store.begun(Call::Revoke), 0);
+    assert_eq!(stage.store.begun(StoreCall::Revoke), 0);
 }
 
 #[actix::test]
 async fn one_that_was_not_done_is_done_by_the_second_try() {
     let stage = Stage::set().await;
-    stage.store.script(Call::Batch, [Fault::UnknownNotDone]);
+    stage.store.script(StoreCall::Batch, [Fault::UnknownNotDone]);
     let id = stage.register("").await.unwrap();
     let id = stage.seen(id).await;
     assert!(stage.entry(id.as_str()).is_some());
-    assert_eq!((stage.count().await, stage.store.begun(Call::Revoke)), (1, 0));
+    assert_eq!((stage.count().await, stage.store.begun(StoreCall::Revoke)), (1, 0));
 }
 
 #[actix::test]
 async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
     for second in [Fault::UnknownLate, Fault::Refused(Reason::Unavailable), Fault::UnknownDone] {
         let stage = Stage::set().await;
-        stage.store.script(Call::Batch, [Fault::UnknownLate, second]);
+        stage.store.script(StoreCall::Batch, [Fault::UnknownLate, second]);
         let error = stage.register("").await.unwrap_err();
         assert_eq!(error.code, Code::Unavailable);
-        eventually("the revocation", || stage.store.begun(Call::Revoke) == 1).await;
+        eventually("the revocation", || stage.store.begun(StoreCall::Revoke) == 1).await;
         // The write that was on its way arrives.
         for outcome in stage.store.finish_late().await.into_iter().flatten() {
             assert!(outcome.is_err(), "{second:?}: {outcome:?}");
@@ -75,14 +75,14 @@ async fn who_registers_again_with_an_id_of_its_own_keeps_what_was_done_unknown()
     for second in [Fault::UnknownDone, Fault::Refused(Reason::Unavailable)] {
         let stage = Stage::set().await;
         // The first or the second try is committed with an unknown outcome.
-        stage.store.script(Call::Batch, [Fault::UnknownDone, second]);
+        stage.store.script(StoreCall::Batch, [Fault::UnknownDone, second]);
         assert_eq!(stage.register("i").await.unwrap_err().code, Code::Unavailable);
         let entry = stage.registered("i").await;
         // The sweep, which runs once a second, revokes the lease.
         stage.core.leases.sweep();
         let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
         assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
-        assert_eq!(stage.store.begun(Call::Revoke), 0, "{second:?}");
+        assert_eq!(stage.store.begun(StoreCall::Revoke), 0, "{second:?}");
         assert_eq!(stage.count().await, 1);
     }
 }
@@ -90,15 +90,15 @@ async fn who_registers_again_with_an_id_of_its_own_keeps_what_was_done_unknown()
 #[actix::test]
 async fn the_fence_is_set_also_when_the_store_is_away_for_a_while() {
     let stage = Stage::set().await;
-    stage.store.script(Call::Batch, [Fault::UnknownLate, Fault::UnknownLate]);
-    stage.store.script(Call::Revoke, [Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
+    stage.store.script(StoreCall::Batch, [Fault::UnknownLate, Fault::UnknownLate]);
+    stage.store.script(StoreCall::Revoke, [Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
     assert!(stage.register("").await.is_err());
     let lease = stage.store.batches().iter().flatten().flat_map(|txn| &txn.then).find_map(|op| match op {
         Op::Put { lease, .. } => *lease,
         _ => None,
     });
     let lease = lease.unwrap();
-    eventually("the third try", || stage.store.begun(Call::Revoke) == 3).await;
+    eventually("the third try", || stage.store.begun(StoreCall::Revoke) == 3).await;
     let deadline = tokio::time::Instant::now() + PATIENCE;
     while stage.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound] {
         assert!(tokio::time::Instant::now() < deadline, "the lease still lives");
@@ -113,7 +113,7 @@ async fn the_fence_is_set_also_when_the_store_is_away_for_a_while() {
 async fn other_writes_with_an_unknown_outcome_are_errors_and_can_be_repeated() {
     let stage = Stage::set().await;
     stage.registered("i").await;
-    stage.store.script(Call::Batch, [Fault::UnknownDone]);
+    stage.store.script(StoreCall::Batch, [Fault::UnknownDone]);
     assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::Unavailable);
     eventually("the goodbye", || stage.entry("i").is_none()).await;
     assert_eq!(stage.unregister("i").await.unwrap_err().code, Code::InstanceNotExists);

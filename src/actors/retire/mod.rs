@@ -20,7 +20,7 @@ pub use self::schedule::LocalZone;
 use self::lock::JobLock;
 use self::messages::{RetireJob, RetireNow, Retired};
 use self::selection::References;
-use super::freshness::{Behind, Freshness};
+use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::{RetireSchemaContents, RetireService};
@@ -139,8 +139,7 @@ fn things(job: RetireJob) -> &'static str {
 
 async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
     // The choice must not come from an old snapshot.
-    let behind = |error: Behind| Error::new(Code::Unavailable, error.to_string());
-    core.freshness.try_catch_up().await.map_err(behind)?;
+    core.freshness.try_catch_up().await?;
     let key = match job {
         RetireJob::Services => keys::RETIRE_SERVICES_LOCK,
         RetireJob::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,

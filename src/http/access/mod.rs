@@ -51,7 +51,7 @@ pub struct Access {
 
 /// What the head of a request says about its sender.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum RequestSender {
     /// The route needs no account.
     Open,
     SignedIn(Arc<SignedIn>),
@@ -91,33 +91,33 @@ impl Access {
 
     /// Finds the account that sends a request. Where the scope leaves a route open, a request without a token passes, and a token
     /// that is sent is checked all the same.
-    pub fn enter(&self, permission: Permission, head: &RequestHead) -> Result<Entry, Error> {
+    pub fn enter(&self, permission: Permission, head: &RequestHead) -> Result<RequestSender, Error> {
         if permission == Permission::Open {
-            return Ok(Entry::Open);
+            return Ok(RequestSender::Open);
         }
         let header = authorization(head)?;
         let is_protected = self.is_protected(permission);
         if header.is_none() && !is_protected {
-            return Ok(Entry::Open);
+            return Ok(RequestSender::Open);
         }
         let token = bearer(header.map(ascii))?;
         let snapshot = self.parts.reader.load();
         let now = self.parts.clock.unix_time();
         let caller = self.known.borrow_mut().caller(token, now, &snapshot.access, &self.parts.verifier);
         match caller {
-            Ok(_) if !is_protected => Ok(Entry::Open),
-            Ok(caller) => Ok(Entry::SignedIn(caller)),
-            Err(denied) if denied.may_be_stale => Ok(Entry::Unknown(denied.error)),
+            Ok(_) if !is_protected => Ok(RequestSender::Open),
+            Ok(caller) => Ok(RequestSender::SignedIn(caller)),
+            Err(denied) if denied.may_be_stale => Ok(RequestSender::Unknown(denied.error)),
             Err(denied) => Err(denied.error),
         }
     }
 
     /// Admits a request, or says why not. The call then knows its caller, and what the answer may show of a list.
-    pub fn admit(&self, permission: Permission, entry: Entry, call: &mut Call) -> Result<(), Denied> {
+    pub fn admit(&self, permission: Permission, entry: RequestSender, call: &mut Call) -> Result<(), Denied> {
         let caller = match entry {
-            Entry::Open => return Ok(()),
-            Entry::SignedIn(caller) => caller,
-            Entry::Unknown(error) => return Err(Denied::stale(error)),
+            RequestSender::Open => return Ok(()),
+            RequestSender::SignedIn(caller) => caller,
+            RequestSender::Unknown(error) => return Err(Denied::stale(error)),
         };
         let grant = match permission {
             _ if caller.is_admin => Grant::All,
@@ -136,8 +136,9 @@ impl Access {
     }
 
     /// The answer to a request over the limit of its account.
-    pub fn over_rate(&self, entry: &Entry, rate: Rate) -> Option<Reply> {
-        let (Some(limit), Entry::SignedIn(caller), Rate::Counted) = (&self.parts.rate, entry, rate) else {
+    pub fn over_rate(&self, entry: &RequestSender, rate: Rate) -> Option<Reply> {
+        let (Some(limit), RequestSender::SignedIn(caller), Rate::Counted) = (&self.parts.rate, entry, rate)
+        else {
             return None;
         };
         limit.refusal(&caller.name, self.parts.clock.monotonic(), || format!("the account '{}'", caller.name))

@@ -27,7 +27,7 @@ pub(super) fn decide(
     target: Target,
     decide: impl FnOnce(&[Labels<'_>]) -> Result<Grant, Error>,
 ) -> Result<Grant, Denied> {
-    let look = LookUp { snapshot, tenant: call.tenant(), consumer: call.consumer_id()? };
+    let look = TargetLookUp { snapshot, tenant: call.tenant(), consumer: call.consumer_id()? };
     let granted = match target {
         Target::Listed => decide(&[]),
         // No labels stand for all services, because an empty environment is the label of many.
@@ -50,7 +50,7 @@ pub(super) fn decide(
             if id.is_empty() || !name.is_empty() {
                 // A check of existence does not look at the consumer.
                 let consumer = if target == Target::Query { look.consumer } else { "" };
-                LookUp { consumer, ..look }.named(&environment, &app_id, &name, &mut all)?;
+                TargetLookUp { consumer, ..look }.named(&environment, &app_id, &name, &mut all)?;
             }
             decide(&all)
         }
@@ -87,14 +87,14 @@ pub(super) fn decide(
     granted.map_err(Denied::from)
 }
 
-struct LookUp<'r> {
+struct TargetLookUp<'r> {
     snapshot: &'r Snapshot,
     tenant: &'r Tenant,
     /// The consumer's service id, or empty.
     consumer: &'r str,
 }
 
-impl<'r> LookUp<'r> {
+impl<'r> TargetLookUp<'r> {
     fn service(&self, id: &str) -> Result<&'r ServiceView, Denied> {
         let service = self.snapshot.service(self.tenant, id).map(Arc::as_ref);
         service.ok_or_else(|| unknown(&format!("the service '{id}' does not exist")))

@@ -93,14 +93,14 @@ mod tests {
     const NOW: i64 = 1_700_000_000;
     const LIFETIME: i64 = 900;
 
-    struct World {
+    struct TokenWorld {
         builder: SnapshotBuilder,
         known: KnownTokens,
         signer: Signer,
         verifier: Verifier,
     }
 
-    impl World {
+    impl TokenWorld {
         fn new() -> Self {
             let files = Files::new(PRIVATE, PUBLIC);
             let pair = KeyPair::load(&files.private(), &files.public()).unwrap();
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_caller_is_kept_until_accounts_or_roles_change() {
-        let mut world = World::new();
+        let mut world = TokenWorld::new();
         let token = world.account("1", &["r"]);
         let first = world.caller(&token, NOW).unwrap();
         assert!(Arc::ptr_eq(&first, &world.caller(&token, NOW).unwrap()));
@@ -152,7 +152,7 @@ mod tests {
 
     #[test]
     fn a_known_token_expires() {
-        let mut world = World::new();
+        let mut world = TokenWorld::new();
         let token = world.account("1", &["r"]);
         assert_eq!(world.code(&token, NOW + LIFETIME - 1), None);
         assert_eq!(world.code(&token, NOW + LIFETIME), Some(Code::TokenExpired));
@@ -163,7 +163,7 @@ mod tests {
     /// Only the whole token counts, although its end finds it.
     #[test]
     fn another_token_with_the_same_end_is_not_known() {
-        let mut world = World::new();
+        let mut world = TokenWorld::new();
         let token = world.account("1", &["r"]);
         assert_eq!(world.code(&token, NOW), None);
         let tail = &token[token.len() - TAIL..];
@@ -178,7 +178,7 @@ mod tests {
 
     #[test]
     fn two_generations_bound_the_memory_and_keep_what_is_used() {
-        let mut world = World::new();
+        let mut world = TokenWorld::new();
         let token = world.account("1", &["r"]);
         let used = world.caller(&token, NOW).unwrap();
         let claims = world.verifier.verify(&token, NOW).unwrap();

@@ -5,7 +5,7 @@ use crate::json_object;
 
 json_object! {
     /// The body of a login.
-    pub struct Login {
+    pub struct LoginBody {
         /// The name of the account.
         "name" => name: String,
         /// Its password.
@@ -17,7 +17,7 @@ json_object! {
 
 json_object! {
     /// The answer to a login.
-    pub struct Token {
+    pub struct LoginAnswer {
         /// The token. Requests send it in the header `Authorization: Bearer <token>`.
         "token" => token: String; secret,
     }
@@ -25,7 +25,7 @@ json_object! {
 
 json_object! {
     /// The permissions of all roles of an account.
-    pub struct Permissions {
+    pub struct OwnPermissions {
         /// In the order of the roles.
         "perms" => permissions: Vec<Option<RolePermission>>,
     }
@@ -33,7 +33,7 @@ json_object! {
 
 json_object! {
     /// All accounts, without passwords.
-    pub struct Accounts {
+    pub struct AccountList {
         /// How many there are.
         "total" => total: i32,
         /// Sorted by name.

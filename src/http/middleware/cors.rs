@@ -38,7 +38,7 @@ pub enum Readers {
 
 /// Who sent a request, as far as browsers tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum PageTrust {
     /// The request has no `Origin`. Browsers send none with a `GET` of the same origin, and with images and the like, whose
     /// content they hide from the page.
     NoPage,
@@ -84,17 +84,17 @@ impl Cors {
         self.readers
     }
 
-    pub fn caller(&self, head: &RequestHead) -> Caller {
+    pub fn caller(&self, head: &RequestHead) -> PageTrust {
         let mut given = head.headers.get_all(header::ORIGIN);
-        let Some(origin) = given.next() else { return Caller::NoPage };
+        let Some(origin) = given.next() else { return PageTrust::NoPage };
         if given.next().is_some() {
-            return Caller::Foreign;
+            return PageTrust::Foreign;
         }
         let Some(origin) = origin.to_str().ok().and_then(WebOrigin::of_header) else {
-            return Caller::Foreign;
+            return PageTrust::Foreign;
         };
         let is_trusted = self.listed.contains(&origin) || self.own(head).is_some_and(|own| own == origin);
-        if is_trusted { Caller::Trusted } else { Caller::Foreign }
+        if is_trusted { PageTrust::Trusted } else { PageTrust::Foreign }
     }
 
     /// The origin of the server's own pages, as this request names the server. The page chooses the name by its address, so this
@@ -111,12 +111,12 @@ impl Cors {
     /// The value of `Access-Control-Allow-Origin`, if the page may do what it asks for.
     fn allowed(&self, head: &RequestHead, pages: Pages, intent: Intent) -> Option<HeaderValue> {
         let caller = self.caller(head);
-        if caller == Caller::NoPage || pages == Pages::OwnOrigin {
+        if caller == PageTrust::NoPage || pages == Pages::OwnOrigin {
             return None;
         }
         match (self.readers, intent, caller) {
             (Readers::Anyone, Intent::Read, _) => Some(ANY),
-            (_, _, Caller::Trusted) => head.headers.get(header::ORIGIN).cloned(),
+            (_, _, PageTrust::Trusted) => head.headers.get(header::ORIGIN).cloned(),
             _ => None,
         }
     }
@@ -217,7 +217,7 @@ mod tests {
         head
     }
 
-    fn caller(uri: &str, headers: &[(&str, &str)]) -> Caller {
+    fn caller(uri: &str, headers: &[(&str, &str)]) -> PageTrust {
         cors(Readers::Anyone).caller(&head(uri, headers))
     }
 
@@ -227,9 +227,9 @@ mod tests {
         let check = |origin: &str, expected| {
             assert_eq!(caller("/", &[host, ("origin", origin)]), expected, "{origin}");
         };
-        assert_eq!(caller("/", &[host]), Caller::NoPage);
-        check("http://10.0.0.1:30100", Caller::Trusted);
-        check(LISTED, Caller::Trusted);
+        assert_eq!(caller("/", &[host]), PageTrust::NoPage);
+        check("http://10.0.0.1:30100", PageTrust::Trusted);
+        check(LISTED, PageTrust::Trusted);
         for foreign in [
             "",
             "null",
@@ -239,7 +239,7 @@ mod tests {
             "https://portal.example",
             "https://portal.example:8443 https://portal.example:8443",
         ] {
-            check(foreign, Caller::Foreign);
+            check(foreign, PageTrust::Foreign);
         }
     }
 
@@ -248,14 +248,14 @@ mod tests {
         let origin = ("origin", "http://10.0.0.1:30100");
         let (host, other) = (("host", "10.0.0.1:30100"), ("host", "h"));
         let listed = ("origin", LISTED);
-        assert_eq!(caller("/", &[origin]), Caller::Foreign);
-        assert_eq!(caller("/", &[origin, host, other]), Caller::Foreign);
-        assert_eq!(caller("/", &[origin, origin, host]), Caller::Foreign);
-        assert_eq!(caller("/", &[listed, origin, host]), Caller::Foreign);
+        assert_eq!(caller("/", &[origin]), PageTrust::Foreign);
+        assert_eq!(caller("/", &[origin, host, other]), PageTrust::Foreign);
+        assert_eq!(caller("/", &[origin, origin, host]), PageTrust::Foreign);
+        assert_eq!(caller("/", &[listed, origin, host]), PageTrust::Foreign);
         // HTTP/2, or a target in absolute form.
-        assert_eq!(caller("http://10.0.0.1:30100/", &[origin]), Caller::Trusted);
-        assert_eq!(caller("http://10.0.0.1:30100/", &[origin, other]), Caller::Trusted);
-        assert_eq!(caller("http://h/", &[origin, host]), Caller::Foreign);
+        assert_eq!(caller("http://10.0.0.1:30100/", &[origin]), PageTrust::Trusted);
+        assert_eq!(caller("http://10.0.0.1:30100/", &[origin, other]), PageTrust::Trusted);
+        assert_eq!(caller("http://h/", &[origin, host]), PageTrust::Foreign);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use super::router::{RouteLookup, Router, shown};
 use super::terms::ServerTerms;
 use crate::domain::Tenant;
 use crate::error::Error;
-use crate::http::access::{Access, Denied, Entry, permission_of};
+use crate::http::access::{Access, Denied, RequestSender, permission_of};
 use crate::http::call::{Answer, Call, Matched, X_DOMAIN_NAME, X_TENANT_NAME, header_text, invalid_utf8};
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
@@ -46,7 +46,7 @@ pub(super) struct Dispatcher<S: 'static> {
 /// The result of routing.
 enum Routed<S: 'static> {
     Answered(Reply),
-    Run(&'static Route<S>, Matched, Tenant, Entry),
+    Run(&'static Route<S>, Matched, Tenant, RequestSender),
 }
 
 /// An answer that is ready or is waited for.
@@ -190,7 +190,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                 if let Some(refusal) = self.admission.refusal(route.load) {
                     return Routed::Answered(Reply::error(&refusal));
                 }
-                let mut entry = Entry::Open;
+                let mut entry = RequestSender::Open;
                 if let Some(access) = &self.access {
                     entry = match access.enter(needed(route, matched.surface), head) {
                         Ok(entry) => entry,
@@ -239,7 +239,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         self: &Rc<Self>,
         route: &'static Route<S>,
         mut call: Call,
-        entry: Entry,
+        entry: RequestSender,
         exchange: &Rc<Exchange>,
     ) -> Answer {
         let Some(access) = &self.access else { return self.run(route, call, exchange) };

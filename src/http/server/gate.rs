@@ -11,7 +11,7 @@ use super::router::{RouteLookup, Router};
 use crate::config::{AddressLookup, RateConfig};
 use crate::error::{Code, Error};
 use crate::http::client_address::client_address;
-use crate::http::middleware::cors::{Caller, Cors, Intent, Readers, asked_method};
+use crate::http::middleware::cors::{Cors, Intent, PageTrust, Readers, asked_method};
 use crate::http::rate_limit::ConfiguredRate;
 use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
@@ -46,7 +46,7 @@ impl Gate {
             RouteLookup::Route(route, _) => route.changes(),
             _ => Intent::of(&head.method) == Intent::Change,
         };
-        if !needs_trust || self.cors.caller(head) != Caller::Foreign {
+        if !needs_trust || self.cors.caller(head) != PageTrust::Foreign {
             return None;
         }
         metrics::REFUSED_FOR_ORIGIN.add(1);

@@ -14,7 +14,7 @@ use crate::http::accounts::AccountApi;
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
-use crate::http::dto::account::{AccountLocks, Accounts, CreateAccounts, CreatedAccount, CreatedAccounts};
+use crate::http::dto::account::{AccountList, AccountLocks, CreateAccounts, CreatedAccount, CreatedAccounts};
 use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
@@ -32,7 +32,7 @@ pub const CREATE_MANY: Operation = Operation::new(
 .answers(Success::Json(dto::account::CreatedAccounts::SHAPE));
 
 pub const LIST: Operation = Operation::new("accounts", "listAccounts", "Lists all accounts.")
-    .answers(Success::Json(dto::account::Accounts::SHAPE));
+    .answers(Success::Json(dto::account::AccountList::SHAPE));
 
 pub const GET: Operation = Operation::new("accounts", "readAccount", "Returns an account.")
     .answers(Success::Json(crate::domain::account::Account::SHAPE));
@@ -75,14 +75,7 @@ async fn create_one(api: &Api, accounts: &AccountApi, account: Account) -> Resul
     quota::check_accounts(accounts.most_accounts, api.reader.load().access.accounts().len())?;
     valid::creation(&account)?;
     let status = if account.status.is_empty() { ACTIVE.to_owned() } else { account.status };
-    let account = Account {
-        password: accounts.hasher.hash(account.password).await?,
-        roles: valid::without_repetition(account.roles),
-        role: String::new(),
-        current_password: String::new(),
-        status,
-        ..account
-    };
+    let account = Account { password: accounts.hasher.hash(account.password).await?, status, ..account };
     api.write_access(CreateAccount { account }).await
 }
 
@@ -119,7 +112,7 @@ pub async fn list(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
     let snapshot = api.reader.load_full();
     let accounts: Vec<Account> = snapshot.access.accounts().map(|account| shown(account)).collect();
     let total = i32::try_from(accounts.len()).unwrap_or(i32::MAX);
-    api.encoded(Load::Memory, &Accounts { total, accounts })
+    api.encoded(Load::Memory, &AccountList { total, accounts })
 }
 
 /// `GET /v4/accounts/{name}`.
@@ -132,8 +125,7 @@ pub async fn get(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 pub async fn put(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let change: Account = object_body(call.body())?;
     valid::update(&change)?;
-    let roles = Some(valid::without_repetition(change.roles)).filter(|roles| !roles.is_empty());
-    let status = Some(change.status).filter(|status| !status.is_empty());
+    let (roles, status) = (Some(change.roles).filter(|roles| !roles.is_empty()), Some(change.status));
     let (name, by) = (call.param("name").to_owned(), caller_name(&call));
     api.write_access(UpdateAccount { name, roles, status, by }).await?;
     Ok(Reply::empty())

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use crate::actors::beats::BeatTaken;
-use crate::actors::freshness::Behind;
 use crate::actors::registry::messages::{ChangeInstance, InstanceEdit};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::event::InstanceRef;
@@ -68,7 +67,7 @@ pub async fn take_exactly(api: &Api, tenant: &Tenant, service: &str, instance: &
         Err(missing) if is_missing(&missing) => {}
         taken => return taken,
     }
-    api.freshness.try_catch_up().await.map_err(unavailable)?;
+    api.freshness.try_catch_up().await?;
     take(api, tenant, service, instance)
 }
 
@@ -86,7 +85,7 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let is_current = api.freshness.try_catch_up().await;
         taken = keys.iter().map(take_one).collect();
         if let Err(behind) = is_current {
-            let known = |error| if is_missing(&error) { unavailable(behind) } else { error };
+            let known = |error| if is_missing(&error) { behind.into() } else { error };
             taken = taken.into_iter().map(|taken| taken.map_err(known)).collect();
         }
     }
@@ -101,11 +100,6 @@ pub async fn beat_many(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 /// Whether another node may hold the instance.
 fn is_missing(error: &Error) -> bool {
     error.code == Code::InstanceNotExists
-}
-
-/// The error for an instance that is missing in a snapshot that may be stale.
-fn unavailable(behind: Behind) -> Error {
-    Error::new(Code::Unavailable, behind.to_string())
 }
 
 /// Marks the lease of an instance in the snapshot. 400017 if the snapshot does not hold the instance, or if the instance has no

@@ -14,7 +14,7 @@ use crate::http::accounts::AccountApi;
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
-use crate::http::dto::account::{Login, Permissions, Token};
+use crate::http::dto::account::{LoginAnswer, LoginBody, OwnPermissions};
 use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
@@ -26,13 +26,13 @@ const MOST_TRIES: usize = 3;
 
 pub const LOG_IN: Operation =
     Operation::new("accounts", "logIn", "Checks name and password of an account, and makes a token.")
-        .takes(dto::account::Login::SHAPE)
-        .answers(Success::Json(dto::account::Token::SHAPE))
+        .takes(dto::account::LoginBody::SHAPE)
+        .answers(Success::Json(dto::account::LoginAnswer::SHAPE))
         .for_own_pages();
 
 pub const SELF_PERMISSIONS: Operation =
     Operation::new("accounts", "listOwnPermissions", "Lists the permissions of the caller's roles.")
-        .answers(Success::Json(dto::account::Permissions::SHAPE));
+        .answers(Success::Json(dto::account::OwnPermissions::SHAPE));
 
 pub const CHANGE_PASSWORD: Operation = Operation::new(
     "accounts",
@@ -44,7 +44,7 @@ pub const CHANGE_PASSWORD: Operation = Operation::new(
 /// `POST /v4/token`.
 pub async fn log_in(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let accounts = api.accounts()?;
-    let body: Login = object_body(call.body())?;
+    let body: LoginBody = object_body(call.body())?;
     let lifetime = token::lifetime(&body.lifetime)?;
     let address = accounts.client(&call);
     let wrong = accounts.wrong_login();
@@ -53,7 +53,7 @@ pub async fn log_in(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     // A signature takes milliseconds of CPU, like a hash.
     let sign = move || signer.sign(&account, account.role_names(), lifetime, now);
     let token = accounts.hasher.run(sign).await??;
-    Ok(Reply::encoded(&Token { token }))
+    Ok(Reply::encoded(&LoginAnswer { token }))
 }
 
 /// The account with the revision of its last write, if the password is its own. A failure is counted for the name and the address; after a few of them the pair is
@@ -108,7 +108,7 @@ pub async fn own_permissions(api: Arc<Api>, call: Call) -> Result<Reply, Error> 
     };
     let roles = account.role_names().filter_map(|role| snapshot.access.role(role));
     let permissions = roles.flat_map(|(role, _)| role.permissions.iter().cloned()).collect();
-    Ok(Reply::encoded(&Permissions { permissions }))
+    Ok(Reply::encoded(&OwnPermissions { permissions }))
 }
 
 /// `POST /v4/accounts/{name}/password`.

@@ -55,7 +55,7 @@ pub(super) struct Recovered {
 
 /// Reads a folder, or creates a new store in an empty folder.
 pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
-    let files = Files { disk: &**disk };
+    let files = StoreFiles { disk: &**disk };
     // The names may not be durable: the process that created them may have ended before its sync.
     disk.sync_folder().map_err(|error| files.io("", error))?;
     let names = disk.list().map_err(|error| files.io("", error))?;
@@ -99,7 +99,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     Ok(Recovered { keyspace, log, store, snapshot_length })
 }
 
-fn create(disk: &Arc<dyn Disk>, files: &Files<'_>) -> Result<Recovered, OpenError> {
+fn create(disk: &Arc<dyn Disk>, files: &StoreFiles<'_>) -> Result<Recovered, OpenError> {
     let store: StoreId = rand::random();
     // The log comes first, so that a folder with an identity but without a log is known to be damaged.
     let log =
@@ -111,7 +111,7 @@ fn create(disk: &Arc<dyn Disk>, files: &Files<'_>) -> Result<Recovered, OpenErro
 
 fn replay(
     disk: &Arc<dyn Disk>,
-    files: &Files<'_>,
+    files: &StoreFiles<'_>,
     store: StoreId,
     segments: &[u64],
     snapshot: Option<u64>,
@@ -181,11 +181,11 @@ fn replay(
 }
 
 /// Reads files. Its errors name the file.
-struct Files<'a> {
+struct StoreFiles<'a> {
     disk: &'a dyn Disk,
 }
 
-impl Files<'_> {
+impl StoreFiles<'_> {
     fn path(&self, name: &str) -> PathBuf {
         self.disk.path(name)
     }

@@ -10,7 +10,7 @@ use rand::{Rng, SeedableRng};
 use super::*;
 use crate::actors::tests::{eventually, store};
 use crate::clock::Clock;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Compare, LeaseId};
 
 fn put(key: &str) -> Op {
@@ -179,19 +179,19 @@ fn whatever_comes_all_of_it_leaves_once_in_an_order_that_keeps_conflicts() {
 #[actix::test]
 async fn the_more_are_on_their_way_the_more_gather() {
     let store = store();
-    store.shut(Call::Batch);
+    store.shut(StoreCall::Batch);
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     let all = (0..600).map(|number| {
         let batcher = batcher.clone();
         async move { batcher.submit(txn([put(&format!("/{number}"))])).await }
     });
     let all = actix::spawn(join_all(all.collect::<Vec<_>>()));
-    eventually("batches", || store.begun(Call::Batch) == MAX_IN_FLIGHT).await;
+    eventually("batches", || store.begun(StoreCall::Batch) == MAX_IN_FLIGHT).await;
     let sizes = || store.batches().iter().map(Vec::len).collect::<Vec<_>>();
     assert_eq!(sizes(), [1, 17, 33, 49, 65, 81, 97, 113]);
-    store.let_through(Call::Batch, 1);
-    eventually("the next batch", || store.begun(Call::Batch) == 9).await;
-    store.open(Call::Batch);
+    store.let_through(StoreCall::Batch, 1);
+    eventually("the next batch", || store.begun(StoreCall::Batch) == 9).await;
+    store.open(StoreCall::Batch);
     let outcomes = all.await.unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.as_ref().is_ok_and(|outcome| outcome.succeeded)));
     assert_eq!(sizes()[8..], [120, 24]);
@@ -201,14 +201,14 @@ async fn the_more_are_on_their_way_the_more_gather() {
 async fn each_gets_its_own_outcome() {
     let store = store();
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
-    store.shut(Call::Batch);
+    store.shut(StoreCall::Batch);
     let txns = (0..40).map(|number| match number {
         33 => txn([Op::Put { key: "/leased".into(), value: "v".into(), lease: Some(LeaseId(77)) }]),
         _ if number % 2 == 0 => txn([put(&format!("/{number}"))]),
         _ => Txn { compares: vec![Compare::Present(format!("/{number}").into())], ..Txn::default() },
     });
     let all = join_all(txns.map(|txn| batcher.submit(txn)).collect::<Vec<_>>());
-    let (outcomes, ()) = tokio::join!(all, async { store.open(Call::Batch) });
+    let (outcomes, ()) = tokio::join!(all, async { store.open(StoreCall::Batch) });
     for (number, outcome) in outcomes.iter().enumerate() {
         match outcome {
             Ok(outcome) => assert_eq!(outcome.succeeded, number % 2 == 0, "{number}"),
@@ -222,7 +222,7 @@ async fn each_gets_its_own_outcome() {
 async fn a_batch_that_fails_does_not_stop_the_next() {
     let store = store();
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
-    store.script(Call::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
+    store.script(StoreCall::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
     let outcome = |outcome: TxnAnswer| outcome.map(|outcome| outcome.succeeded);
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Unknown { .. })));
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Aborted { .. })));
@@ -232,7 +232,7 @@ async fn a_batch_that_fails_does_not_stop_the_next() {
 #[actix::test]
 async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     let store = store();
-    store.shut(Call::Batch);
+    store.shut(StoreCall::Batch);
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system());
     // Nobody waits for these transactions. They are done all the same.
     let mut accepted = 0;
@@ -247,7 +247,7 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     let told = crate::actors::outcome::store_error(&refused);
     assert_eq!(told.code, crate::error::Code::Overloaded, "the store has not failed");
     assert_eq!(accepted, MAX_WAITING + (1 + 17 + 33 + 49 + 65 + 81 + 97 + 113));
-    store.open(Call::Batch);
+    store.open(StoreCall::Batch);
     eventually("all of them", || store.batches().iter().map(Vec::len).sum::<usize>() == accepted).await;
     assert!(batcher.submit(txn([put("/last")])).await.unwrap().succeeded);
 }
@@ -255,21 +255,21 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
 #[actix::test]
 async fn one_that_has_waited_too_long_is_refused_and_never_sent() {
     let (store, clock) = (store(), Clock::manual(1_790_000_000));
-    store.shut(Call::Batch);
+    store.shut(StoreCall::Batch);
     let batcher = Batcher::new(Arc::new(store.clone()), clock.clone());
     let submit = |key: &'static str| {
         let batcher = batcher.clone();
         actix::spawn(async move { batcher.submit(txn([put(key)])).await })
     };
     let on_its_way = submit("/a");
-    eventually("the first batch", || store.begun(Call::Batch) == 1).await;
+    eventually("the first batch", || store.begun(StoreCall::Batch) == 1).await;
     let late = submit("/b");
     eventually("the second one in the queue", || batcher.state.borrow().waiting.len() == 1).await;
     clock.advance(MAX_WAIT / 2);
     let in_time = submit("/c");
     eventually("the third one in the queue", || batcher.state.borrow().waiting.len() == 2).await;
     clock.advance(MAX_WAIT / 2);
-    store.open(Call::Batch);
+    store.open(StoreCall::Batch);
     assert!(on_its_way.await.unwrap().unwrap().succeeded, "what had left is done");
     let refused = late.await.unwrap().unwrap_err();
     assert!(matches!(refused, StoreError::Aborted { reason: Reason::Busy, .. }), "{refused:?}");

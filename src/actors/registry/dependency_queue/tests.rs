@@ -10,7 +10,7 @@ use crate::domain::ServiceKey;
 use crate::domain::dependency::{ALL_VERSIONS, Partners};
 use crate::domain::event::ServiceName;
 use crate::store::Store;
-use crate::store::faulty::Call;
+use crate::store::faulty::StoreCall;
 
 fn key(name: &str, version: &str) -> ServiceKey {
     let (service_name, version) = (name.to_owned(), version.to_owned());
@@ -87,10 +87,10 @@ async fn a_storm_is_applied_in_few_rounds() {
     let consumer = |number: usize| format!("c{number}");
     let storm = (0..500).map(|number| queued(&consumer(number), "default_p", "p", false)).collect();
     let stage = filled(storm).await;
-    let begun = stage.store.begun(Call::Batch);
+    let begun = stage.store.begun(StoreCall::Batch);
     write(&stage, vec![Op::Delete(keys::DEPENDENCY_LOCK.into())]).await;
     until_it_is_empty(&stage).await;
-    let rounds = stage.store.begun(Call::Batch) - begun;
+    let rounds = stage.store.begun(StoreCall::Batch) - begun;
     assert!(rounds < 100, "{rounds} rounds for 500 requests");
     let consumers = partners(&stage, &keys::provider_rule(&name("p"), ALL_VERSIONS)).await;
     // Requests of one transaction are in the order of their keys.

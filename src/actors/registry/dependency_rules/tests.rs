@@ -14,7 +14,7 @@ use super::*;
 use crate::actors::tests::Stage;
 use crate::domain::dependency::{ALL_VERSIONS, Partners};
 use crate::domain::json;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Store, Txn};
 
 fn service(name: &str, version: &str) -> ServiceKey {
@@ -108,10 +108,14 @@ async fn a_storm_takes_few_rounds_and_keeps_to_the_limits() {
         (0..600).map(|number| request(&format!("c{number}"), &["p1", "p2"], false)).collect();
     let mut model = Model::default();
     requests.iter().for_each(|request| model.apply(&request.dependency));
-    let (rounds, begun) = (stage.store.batches().len(), stage.store.begun(Call::Batch));
+    let (rounds, begun) = (stage.store.batches().len(), stage.store.begun(StoreCall::Batch));
     let outcomes = RuleWriter::new(&stage.core, None).apply(&requests, &[], None).await;
     assert!(outcomes.len() == 600 && outcomes.iter().all(Result::is_ok));
-    assert!(stage.store.begun(Call::Batch) - begun < 40, "{}", stage.store.begun(Call::Batch) - begun);
+    assert!(
+        stage.store.begun(StoreCall::Batch) - begun < 40,
+        "{}",
+        stage.store.begun(StoreCall::Batch) - begun
+    );
     for txn in stage.store.batches().iter().skip(rounds).flatten() {
         assert!(txn.then.len() <= 128 && txn.compares.len() <= 128);
     }
@@ -128,7 +132,7 @@ async fn one_that_is_too_large_for_a_transaction_takes_several() {
     let mut model = Model::default();
     requests.iter().for_each(|request| model.apply(&request.dependency));
     // If the writes are interrupted between two transactions, the request is applied again.
-    stage.store.script(Call::Batch, (0..8).map(|_| Fault::None).chain([Fault::UnknownDone]));
+    stage.store.script(StoreCall::Batch, (0..8).map(|_| Fault::None).chain([Fault::UnknownDone]));
     let mut done = Vec::new();
     while done.len() < requests.len() {
         let rest = &requests[done.len()..];

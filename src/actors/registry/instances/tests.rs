@@ -8,7 +8,7 @@ use super::*;
 use crate::actors::mailbox::ask;
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of, tenant};
 use crate::domain::instance::HealthCheck;
-use crate::store::faulty::{Call, Fault};
+use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Store, WatchError};
 
 /// Registers `i` with a heartbeat interval.
@@ -46,12 +46,12 @@ async fn another_ttl_moves_to_another_lease() {
     for fault in [Fault::None, Fault::UnknownDone, Fault::UnknownNotDone] {
         let stage = Stage::set().await;
         let former = lease_of(&*stage.registered("i").await);
-        stage.store.script(Call::Batch, [fault]);
+        stage.store.script(StoreCall::Batch, [fault]);
         register_every(&stage, 60).await.unwrap();
         let entry = stage.entry("i").unwrap();
         assert_eq!(entry.record.interval_seconds, 60, "{fault:?}");
         assert_ne!(lease_of(&entry), former, "{fault:?}");
-        eventually("the end of the former lease", || stage.store.begun(Call::Revoke) == 1).await;
+        eventually("the end of the former lease", || stage.store.begun(StoreCall::Revoke) == 1).await;
         let alive = stage.store.keep_alive(vec![lease_of(&entry), former]).await;
         assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{fault:?}: {alive:?}");
         assert_eq!(stage.count().await, 1);
@@ -76,14 +76,14 @@ async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
     for second in [Fault::UnknownDone, Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)] {
         let stage = Stage::set().await;
         stage.registered("i").await;
-        stage.store.script(Call::Batch, [Fault::UnknownDone, second]);
+        stage.store.script(StoreCall::Batch, [Fault::UnknownDone, second]);
         assert_eq!(register_every(&stage, 60).await, Err(Code::Unavailable), "{second:?}");
         assert_eq!(stage.count().await, 1, "{second:?}");
         let entry = stage.entry("i").unwrap();
         assert_eq!(entry.record.interval_seconds, 60, "{second:?}");
         let alive = stage.store.keep_alive(vec![lease_of(&entry)]).await;
         assert!(matches!(alive[..], [KeepAlive::Renewed(_)]), "{second:?}: {alive:?}");
-        assert_eq!(stage.store.begun(Call::Revoke), 0, "{second:?}");
+        assert_eq!(stage.store.begun(StoreCall::Revoke), 0, "{second:?}");
     }
 }
 
@@ -142,13 +142,13 @@ async fn on_a_lease_that_is_about_to_end_it_moves_to_a_new_one() {
     for host in ["host", "another"] {
         let stage = Stage::set().await;
         let former = stage.registered("i").await;
-        stage.store.script(Call::KeepAlive, [Fault::Refused(Reason::Unavailable)]);
+        stage.store.script(StoreCall::KeepAlive, [Fault::Refused(Reason::Unavailable)]);
         let committed = stage.register_on("i", host).await.unwrap();
         stage.seen(committed).await;
         let entry = stage.entry("i").unwrap();
         assert_ne!(lease_of(&entry), lease_of(&former), "{host}");
         assert_eq!(entry.json() == former.json(), host == "host", "{host}");
-        eventually("the end of the former lease", || stage.store.begun(Call::Revoke) == 1).await;
+        eventually("the end of the former lease", || stage.store.begun(StoreCall::Revoke) == 1).await;
         let alive = stage.store.keep_alive(vec![lease_of(&entry), lease_of(&former)]).await;
         assert!(matches!(alive[..], [KeepAlive::Renewed(_), KeepAlive::NotFound]), "{host}: {alive:?}");
         assert_eq!(stage.count().await, 1, "{host}");
@@ -254,15 +254,15 @@ async fn a_deleted_service_leaves_no_override() {
 async fn who_is_gone_elsewhere_is_registered_again() {
     let stage = Stage::set().await;
     let former = stage.registered("i").await;
-    stage.store.shut(Call::List);
+    stage.store.shut(StoreCall::List);
     stage.store.end_watches(WatchError::Compacted);
     let at = InstanceKeys::new(&tenant(), &stage.service, "i");
     let gone = Txn { then: vec![Op::Delete(at.lease), Op::Delete(at.document)], ..Txn::default() };
     assert!(stage.store.batch(vec![gone]).await.remove(0).unwrap().succeeded);
     let again = stage.register("i");
     let (committed, ()) = tokio::join!(again, async {
-        eventually("the look at the store", || stage.store.begun(Call::KeepAlive) == 1).await;
-        stage.store.open(Call::List);
+        eventually("the look at the store", || stage.store.begun(StoreCall::KeepAlive) == 1).await;
+        stage.store.open(StoreCall::List);
     });
     assert!(committed.unwrap().revision.is_some(), "it was written");
     assert_eq!(stage.count().await, 1);

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::actors::tests::{eventually, store};
-use crate::store::faulty::{Call, Fault, FaultyStore};
+use crate::store::faulty::{Fault, FaultyStore, StoreCall};
 
 struct PoolScene {
     store: FaultyStore,
@@ -52,7 +52,7 @@ impl PoolScene {
 async fn where_grants_are_free_there_is_no_pool() {
     let scene = PoolScene::set(GrantCost::Free);
     scene.take(120, 100).await;
-    assert_eq!((scene.store.begun(Call::Grant), scene.ready(120)), (100, 0));
+    assert_eq!((scene.store.begun(StoreCall::Grant), scene.ready(120)), (100, 0));
 }
 
 #[actix::test]
@@ -62,7 +62,7 @@ async fn few_takes_are_not_worth_a_pool() {
         scene.take(120, WORTH_POOLING - 1).await;
         scene.pass(1000);
     }
-    assert_eq!(scene.store.begun(Call::Grant), 5 * (WORTH_POOLING - 1));
+    assert_eq!(scene.store.begun(StoreCall::Grant), 5 * (WORTH_POOLING - 1));
 }
 
 #[actix::test]
@@ -70,13 +70,13 @@ async fn as_many_are_kept_as_a_second_takes() {
     let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 50).await;
     assert!((WORTH_POOLING..=50).contains(&ready), "{ready}");
-    let begun = scene.store.begun(Call::Grant);
+    let begun = scene.store.begun(StoreCall::Grant);
     let mut taken = scene.take(120, ready).await;
     taken.sort();
     taken.dedup();
     assert_eq!(taken.len(), ready, "none is handed out twice");
     eventually("grants", || scene.granting() == 0).await;
-    assert!(scene.store.begun(Call::Grant) > begun, "what is taken is granted anew");
+    assert!(scene.store.begun(StoreCall::Grant) > begun, "what is taken is granted anew");
     // Another TTL has another pool.
     assert_eq!(scene.ready(60), 0);
 }
@@ -86,14 +86,14 @@ async fn only_young_ones_are_used() {
     let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 40).await;
     scene.pass(1999);
-    let begun = scene.store.begun(Call::Grant);
-    scene.store.shut(Call::Grant);
+    let begun = scene.store.begun(StoreCall::Grant);
+    scene.store.shut(StoreCall::Grant);
     scene.take(120, 1).await;
     scene.pass(1);
-    scene.store.open(Call::Grant);
+    scene.store.open(StoreCall::Grant);
     scene.take(120, 1).await;
-    eventually("revocations", || scene.store.begun(Call::Revoke) == ready - 1).await;
-    assert!(scene.store.begun(Call::Grant) > begun);
+    eventually("revocations", || scene.store.begun(StoreCall::Revoke) == ready - 1).await;
+    assert!(scene.store.begun(StoreCall::Grant) > begun);
 }
 
 #[actix::test]
@@ -106,21 +106,22 @@ async fn a_tenth_of_a_short_ttl_is_the_limit() {
     scene.pass(1);
     scene.pool.sweep();
     assert_eq!(scene.ready(5), 0);
-    eventually("revocations", || scene.store.begun(Call::Revoke) == ready).await;
+    eventually("revocations", || scene.store.begun(StoreCall::Revoke) == ready).await;
 }
 
 #[actix::test]
 async fn a_lease_ages_from_before_its_grant_was_sent() {
     let scene = PoolScene::set(GrantCost::RoundTrip);
     scene.take(120, WORTH_POOLING - 1).await;
-    scene.store.shut(Call::Grant);
+    scene.store.shut(StoreCall::Grant);
     let last = actix::spawn({
         let pool = scene.pool.clone();
         async move { pool.take(120).await }
     });
-    eventually("a refill", || scene.granting() > 0 && scene.store.begun(Call::Grant) > WORTH_POOLING).await;
+    eventually("a refill", || scene.granting() > 0 && scene.store.begun(StoreCall::Grant) > WORTH_POOLING)
+        .await;
     scene.pass(2000);
-    scene.store.open(Call::Grant);
+    scene.store.open(StoreCall::Grant);
     last.await.unwrap().unwrap();
     eventually("grants", || scene.granting() == 0).await;
     assert!(scene.ready(120) > 0);
@@ -176,23 +177,23 @@ async fn what_cannot_be_revoked_is_tried_again_until_the_store_is_back() {
     scene.store.go_away();
     scene.pool.discard(leases.clone());
     for tries in 1..4 {
-        eventually("a try", || scene.store.begun(Call::Revoke) == tries).await;
+        eventually("a try", || scene.store.begun(StoreCall::Revoke) == tries).await;
         eventually("its end", || scene.pool.doomed.borrow().len() == 3).await;
         scene.pool.sweep();
     }
     eventually("the last try", || scene.pool.doomed.borrow().len() == 3).await;
     scene.store.come_back();
     scene.pool.sweep();
-    eventually("all tries", || scene.store.begun(Call::Revoke) == 7).await;
+    eventually("all tries", || scene.store.begun(StoreCall::Revoke) == 7).await;
     for lease in leases {
         assert_eq!(scene.store.revoke(lease).await, Ok(false));
     }
     assert!(scene.pool.doomed.borrow().is_empty());
     // A lease that the store does not revoke does not stop the others.
     let leases = scene.take(120, 2).await;
-    scene.store.script(Call::Revoke, [Fault::Refused(Reason::Denied)]);
+    scene.store.script(StoreCall::Revoke, [Fault::Refused(Reason::Denied)]);
     scene.pool.discard(leases.clone());
-    eventually("both", || scene.store.begun(Call::Revoke) == 12).await;
+    eventually("both", || scene.store.begun(StoreCall::Revoke) == 12).await;
     assert_eq!(scene.store.revoke(leases[1]).await, Ok(false));
     assert!(scene.pool.doomed.borrow().is_empty());
 }

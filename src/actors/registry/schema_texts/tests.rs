@@ -21,7 +21,7 @@ use crate::domain::schema::{Schema, content_hash};
 use crate::domain::validate::flag::Force;
 use crate::domain::{Service, ServiceId};
 use crate::error::Code;
-use crate::store::faulty::{Call, Fault, FaultyStore};
+use crate::store::faulty::{Fault, FaultyStore, StoreCall};
 use crate::store::{Reason, Store};
 
 /// Room for any text.
@@ -154,11 +154,11 @@ async fn an_unknown_outcome_leaves_no_text() {
         let stage = Stage::set().await;
         let (core, id) = (&stage.core, &stage.service);
         put(core, id, schema("s", "old")).await.unwrap();
-        stage.store.script(Call::Batch, [fault]);
+        stage.store.script(StoreCall::Batch, [fault]);
         assert_eq!(put(core, id, schema("s", "new")).await.unwrap_err().code, Code::Unavailable);
         eventually_texts(&stage, &[expected]).await;
 
-        stage.store.script(Call::Batch, [fault]);
+        stage.store.script(StoreCall::Batch, [fault]);
         assert_eq!(delete(core, id, "s").await.unwrap_err().code, Code::Unavailable);
         let left: &[&str] = if fault == Fault::UnknownDone { &[] } else { &["old"] };
         eventually_texts(&stage, left).await;
@@ -174,7 +174,7 @@ async fn a_replacement_that_ends_half_way_leaves_no_text() {
     let (core, id) = (&stage.core, &stage.service);
     put(core, id, schema("s", "old")).await.unwrap();
     let large = vec![schema("s", &"x".repeat(700_000)), schema("t", &"y".repeat(700_000))];
-    stage.store.script(Call::Batch, [Fault::None, Fault::Refused(Reason::Unavailable)]);
+    stage.store.script(StoreCall::Batch, [Fault::None, Fault::Refused(Reason::Unavailable)]);
     assert_eq!(replace(core, id, large).await.unwrap_err().code, Code::Unavailable);
     eventually_texts(&stage, &["old"]).await;
 }
@@ -186,7 +186,7 @@ async fn a_deletion_that_fails_is_tried_again() {
     put(core, id, schema("s", "old")).await.unwrap();
     stage
         .store
-        .script(Call::Batch, [Fault::None, Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
+        .script(StoreCall::Batch, [Fault::None, Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone]);
     put(core, id, schema("s", "new")).await.unwrap();
     assert_eq!(texts(&stage).await, ["new", "old"]);
     eventually_texts(&stage, &["new"]).await;
@@ -211,14 +211,14 @@ async fn a_reader_finds_the_text_of_a_schema_that_is_replaced_meanwhile() {
         let stage = Stage::set_on(FaultyStore::new(Arc::new(inner.clone()))).await;
         let (core, id) = (&stage.core, &stage.service);
         put(core, id, schema("s", "old")).await.unwrap();
-        stage.store.shut(Call::Batch);
-        let begun = stage.store.begun(Call::Batch);
+        stage.store.shut(StoreCall::Batch);
+        let begun = stage.store.begun(StoreCall::Batch);
         let (service, space) = (id.clone(), Box::new(AnySpace));
         let message = ReadSchemas { tenant: tenant(), service, selection, space };
         let reading = schemas::read(Rc::clone(core), message);
         let replacing = async {
-            stage.store.let_through(Call::Batch, 1);
-            eventually("the look at the text", || stage.store.begun(Call::Batch) == begun + 2).await;
+            stage.store.let_through(StoreCall::Batch, 1);
+            eventually("the look at the text", || stage.store.begun(StoreCall::Batch) == begun + 2).await;
             // As another node does it.
             let (old, new) = (content_hash("s", "old"), content_hash("s", "new"));
             let write = |key: Key, value: &str| Op::Put {
@@ -232,7 +232,7 @@ async fn a_reader_finds_the_text_of_a_schema_that_is_replaced_meanwhile() {
                 Op::Delete(keys::schema_content(&tenant(), &old)),
             ];
             inner.batch(vec![Txn { then, ..Txn::default() }]).await.pop().unwrap().unwrap();
-            stage.store.open(Call::Batch);
+            stage.store.open(StoreCall::Batch);
         };
         let (read, ()) = futures_util::future::join(reading, replacing).await;
         assert_eq!(read.unwrap().schemas, [schema("s", "new")]);

@@ -39,7 +39,7 @@ pub(super) async fn read(
     writer: Writer,
 ) {
     let mut ended = follow(&nodes, &skipped, &prefix, from, &writer.0).await;
-    if let Err(WatchEnd { cause: Cause::StaleToken(node, token), .. }) = &ended
+    if let Err(WatchEnd { cause: WatchBreak::StaleToken(node, token), .. }) = &ended
         && nodes.renew(node, token).await.is_ok()
     {
         // Nothing has come yet.
@@ -48,7 +48,7 @@ pub(super) async fn read(
     let why = match ended {
         Ok(()) => WatchError::Lost("nobody listens".to_owned()),
         Err(WatchEnd { error, cause }) => {
-            if let (WatchError::Lost(why), Cause::Node(node)) = (&error, cause) {
+            if let (WatchError::Lost(why), WatchBreak::Node(node)) = (&error, cause) {
                 nodes.suspect(&node, why);
             }
             error
@@ -59,10 +59,10 @@ pub(super) async fn read(
 
 struct WatchEnd {
     error: WatchError,
-    cause: Cause,
+    cause: WatchBreak,
 }
 
-enum Cause {
+enum WatchBreak {
     /// The node, which is to be looked after.
     Node(Arc<Node>),
     /// The node did not accept this token, or the user lacks a permission. Nothing has come.
@@ -77,18 +77,18 @@ async fn follow(
     from: Revision,
     buffer: &Buffer,
 ) -> Result<(), WatchEnd> {
-    let plain = |error: WatchError| WatchEnd { error, cause: Cause::Other };
+    let plain = |error: WatchError| WatchEnd { error, cause: WatchBreak::Other };
     let node = nodes.for_streams();
     let (connector, endpoint) = (node.connector(), node.connector().endpoint());
     let lost = |why: String| WatchEnd {
         error: WatchError::Lost(format!("watch at etcd {endpoint}: {why}")),
-        cause: Cause::Node(Arc::clone(&node)),
+        cause: WatchBreak::Node(Arc::clone(&node)),
     };
     let deadline = Instant::now() + OPEN_LIMIT;
     let token = nodes.logged_in(&node).await.map_err(|failure| lost(describe(&failure)))?;
     let stale = |error: WatchError| WatchEnd {
         error,
-        cause: Cause::StaleToken(Arc::clone(&node), Arc::clone(&token)),
+        cause: WatchBreak::StaleToken(Arc::clone(&node), Arc::clone(&token)),
     };
     // A connection of its own, so that the events do not wait behind a large listing or on a dead connection.
     let channel = node.channel().map_err(|error| plain(WatchError::Lost(error.0)))?;
