@@ -18,7 +18,7 @@ use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
 use crate::domain::{ServiceId, ServiceKey, Tenant};
-use crate::metrics;
+use crate::metrics::requests::learn_domain;
 
 /// What happened to an instance, as watchers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -164,10 +164,7 @@ impl SnapshotBuilder {
             }
             // The watch handles this event: it knows whether the instance is still shown.
             RegistryEvent::LateGoodbye(..) => {}
-            RegistryEvent::DomainPut(domain) => {
-                metrics::requests::learn_domain(&domain);
-                self.next.domains.insert(domain);
-            }
+            RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
             RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
             RegistryEvent::ProjectDeleted(tenant) => drop(self.next.projects.remove(&tenant)),
@@ -182,6 +179,7 @@ impl SnapshotBuilder {
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
         let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
+        learn_domain(tenant.domain());
         self.with_tenant(tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(id).or_default());
             let (framework, instances) = (Arc::clone(&view.framework), node.instances.len());

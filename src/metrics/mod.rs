@@ -131,7 +131,7 @@ families! {
         DB_SERVICES = Gauge "db_service_total" ["domain", "framework", "frameworkVersion", "project"], "Gauge of microservice created in Service Center";
         DB_INSTANCES = Gauge "db_instance_total" ["domain", "framework", "frameworkVersion", "project"], "Gauge of microservice instance created in Service Center";
         DB_FRAMEWORKS = Gauge "db_framework_total" ["domain", "framework", "frameworkVersion", "project"], "Gauge of client framework info in Service Center";
-        DB_SCHEMAS = Gauge "db_schema_total" ["domain", "project"], "Gauge of schema created in Service Center";
+        DB_SCHEMAS = Gauge "db_schema_total" ["domain", "project"], "Counter of schema created in Service Center";
         SERVICE_USAGE = Gauge "db_service_usage" [], "Gauge of microservice usage in Service Center", "The share of its quota that the fullest tenant uses, 0 to 1. The original compares the services of all tenants with the quota of one.";
         INSTANCE_USAGE = Gauge "db_instance_usage" [], "Gauge of microservice instance usage in Service Center", "As `db_service_usage`.";
         NODE_REGISTERED = Gauge "db_sc_total" [], "Counter of the Service Center instance", "1 while this node is registered.";
