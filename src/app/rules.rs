@@ -13,9 +13,9 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, ListenUrl, MetricsConfig, QuotaConfig,
-    RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
-    ServiceConfig, StoreKind, TlsConfig,
+    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, ListenUrl, MetricsConfig,
+    QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret,
+    ServerConfig, ServiceConfig, StoreKind, TlsConfig,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};

@@ -10,8 +10,8 @@ use super::access::AccessView;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, ServiceNode, ServiceView, Snapshot, TenantView,
-    name_path,
+    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, ServiceNode, ServiceView,
+    Snapshot, TenantView, name_path,
 };
 use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{

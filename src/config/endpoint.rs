@@ -77,7 +77,11 @@ impl ListenUrl {
         let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
             "http" => (Scheme::Http, 80),
             "https" => (Scheme::Https, 443),
-            _ => return Err(format!("begin with http:// or https://, such as http://127.0.0.1:9090{default_path}")),
+            _ => {
+                return Err(format!(
+                    "begin with http:// or https://, such as http://127.0.0.1:9090{default_path}"
+                ));
+            }
         };
         if rest.contains('@') {
             return Err("leave out the user: whoever reaches the address may read the metrics".to_owned());
@@ -102,7 +106,8 @@ impl ListenUrl {
         };
         if !path.split('/').skip(1).all(is_plain) {
             return Err(
-                "write a path of letters, digits and -._~ between single slashes, without one at its end".to_owned()
+                "write a path of letters, digits and -._~ between single slashes, without one at its end"
+                    .to_owned(),
             );
         }
         Ok(Self { scheme, host: host.to_owned(), port, path: path.to_owned() })

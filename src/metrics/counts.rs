@@ -86,7 +86,11 @@ impl Counts {
     /// What was counted after `earlier`.
     fn since(&self, earlier: &Self) -> Self {
         let mut counts = *self;
-        counts.buckets.iter_mut().zip(earlier.buckets).for_each(|(of, before)| *of = of.saturating_sub(before));
+        counts
+            .buckets
+            .iter_mut()
+            .zip(earlier.buckets)
+            .for_each(|(of, before)| *of = of.saturating_sub(before));
         counts.sum = counts.sum.wrapping_sub(earlier.sum);
         counts
     }

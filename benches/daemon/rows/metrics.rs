@@ -20,7 +20,11 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let mut counting = Filled::new(options, backing.node()?)?;
     let mut silent = Filled::new(options, backing.node_without_metrics()?)?;
     for (row, what, paths) in [
-        ("metrics-find-1", "find 1 instance, what the metrics cost", Filled::find as fn(&Filled) -> Vec<String>),
+        (
+            "metrics-find-1",
+            "find 1 instance, what the metrics cost",
+            Filled::find as fn(&Filled) -> Vec<String>,
+        ),
         ("metrics-heartbeat", "heartbeat, what the metrics cost", Filled::beats),
     ] {
         if !options.wants(row) {
@@ -33,8 +37,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
             Load::replay(CONNECTIONS, &requests, None)
         };
         let (with, without) = (load(&counting)?, load(&silent)?);
-        let [with, without] =
-            in_turn(options, [(&mut counting.node, &with), (&mut silent.node, &without)])?;
+        let [with, without] = in_turn(options, [(&mut counting.node, &with), (&mut silent.node, &without)])?;
         let figure = format!(
             "{:.2} µs of CPU with, {:.2} without: {:+.2} µs (goal: at most 0.3)",
             with.cpu,

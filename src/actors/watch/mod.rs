@@ -7,9 +7,9 @@
 pub mod guard;
 pub mod messages;
 pub mod state;
-pub mod trees;
 #[cfg(test)]
 mod tests;
+pub mod trees;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;

@@ -25,8 +25,8 @@ use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
 use crate::domain::json::{self, TextMap};
-use crate::domain::shared::SharedServices;
 use crate::domain::service::Framework;
+use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, Service, ServiceId, ServiceKey, Tenant};
 
 /// A builder, and the revision of the last event.

@@ -187,7 +187,8 @@ impl MetricsConfig {
             listen.map_err(|expected| reader.refuse(&table::METRICS_LISTEN, expected)).ok()
         });
         if listen.is_some() && !is_known {
-            let text = "metrics.prometheus.listenURL has no effect, because metrics.exporter is not prometheus";
+            let text =
+                "metrics.prometheus.listenURL has no effect, because metrics.exporter is not prometheus";
             reader.warn(&table::METRICS_LISTEN, text);
         }
         Self { enable, has_exporter: is_known, listen: listen.filter(|_| is_known) }
@@ -198,10 +199,11 @@ impl ListenUrl {
     /// Says what is wrong with the address beside that of the server.
     fn fits(self, server: &ServerConfig, has_tls: bool) -> Result<Self, String> {
         if self.scheme == Scheme::Https && !has_tls {
-            return Err("write http://, or switch on ssl.enable: https uses the certificate of the server".to_owned());
+            return Err(
+                "write http://, or switch on ssl.enable: https uses the certificate of the server".to_owned()
+            );
         }
-        let is_same_host =
-            self.host == server.host || is_wildcard(&self.host) || is_wildcard(&server.host);
+        let is_same_host = self.host == server.host || is_wildcard(&self.host) || is_wildcard(&server.host);
         if self.port == server.port && is_same_host {
             return Err(format!(
                 "write another port than {}, which is server.port, or leave the key out: {METRICS_PATH} is then answered there",

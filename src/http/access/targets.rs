@@ -201,8 +201,7 @@ mod tests {
         let mut values = <[std::ops::Range<u16>; 4]>::default();
         values[0] = 0..u16::try_from(id.len()).unwrap();
         let (surface, decoded) = (Surface::V4, Some(id.into()));
-        let matched =
-            Matched { surface, names: &["serviceId"], values, decoded, number: RouteNumber::NONE };
+        let matched = Matched { surface, names: &["serviceId"], values, decoded, number: RouteNumber::NONE };
         let body = Bytes::from(body.to_owned());
         Call::new(request.to_http_request(), matched, Tenant::default_tenant(), body)
     }

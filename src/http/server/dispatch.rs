@@ -79,7 +79,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             let (this, running) = (Rc::clone(self), exchange.run_with_body());
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) = this.serve_with_body(&request, payload, routed, &exchange, started).await;
+                let (response, unread) =
+                    this.serve_with_body(&request, payload, routed, &exchange, started).await;
                 let Some(unread) = unread else { return response };
                 exchange.end();
                 hold(response, unread)

@@ -176,11 +176,7 @@ impl CountedAs {
 
 impl RequestFacts {
     /// For a request that no handler runs for.
-    pub(super) fn answered(
-        exchange: &Rc<Exchange>,
-        counted: CountedAs,
-        started: Option<Stopwatch>,
-    ) -> Self {
+    pub(super) fn answered(exchange: &Rc<Exchange>, counted: CountedAs, started: Option<Stopwatch>) -> Self {
         let pages = Pages::OtherOrigins;
         Self { exchange: Rc::clone(exchange), load: Load::Always, pattern: "", pages, counted, started }
     }

@@ -181,6 +181,9 @@ async fn the_separate_address_of_the_metrics_speaks_what_its_url_says() {
             let client = Client::new(elsewhere);
             tokio::task::spawn_blocking(move || client.get("/metrics").unwrap().text()).await.unwrap()
         };
-        assert!(page.contains("service_center_certificate_expiry_seconds{certificate=\"server\"} "), "{page}");
+        assert!(
+            page.contains("service_center_certificate_expiry_seconds{certificate=\"server\"} "),
+            "{page}"
+        );
     }
 }
