@@ -4,6 +4,8 @@
 //! A clock has two readings. The wall clock gives Unix time, and is used only for timestamps. The monotonic clock is used for
 //! deadlines, because it does not jump when somebody sets the date.
 //!
+//! A [`Stopwatch`] measures for metrics. Nothing else depends on it.
+//!
 //! # Code that uses tokio's time instead
 //!
 //! Three folders read `tokio::time::Instant`, because they arm timers of sockets and connections, and tokio's timers know no
@@ -97,5 +99,25 @@ impl Clock {
         if let TimeSource::Manual(time) = &self.0 {
             time.unix_millis.store(unix_seconds * 1000, Ordering::SeqCst);
         }
+    }
+}
+
+/// Measures how long something takes, for metrics. Nothing is decided by it, so a test need not move it.
+#[derive(Clone, Copy, Debug)]
+pub struct Stopwatch(std::time::Instant);
+
+impl Stopwatch {
+    #[expect(clippy::disallowed_methods, reason = "this module alone reads the machine's clocks")]
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub fn elapsed(self) -> Duration {
+        Self::start().since(self)
+    }
+
+    /// The time from an earlier start to this one.
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_duration_since(earlier.0)
     }
 }

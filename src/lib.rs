@@ -29,7 +29,7 @@
 //! | 0 | [`clock`] | time | what the registry does by time, it does by this clock |
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
-//! | 0 | [`metrics`] | counters | written where things happen |
+//! | 0 | [`metrics`] | counters, gauges and histograms | written where things happen |
 //! | 0 | [`tls`] | certificates and keys, from files that may be replaced | opens no connection |
 //! | 0 | [`trouble`] | failures that go on | logged once a change, not once a try |
 //! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
@@ -122,7 +122,7 @@
 //! | What does an import take? | `app/transfer/check.rs` |
 //! | Who may do what? | `http/access/mod.rs` checks each request, `rbac/permissions.rs` decides; what a token says: `rbac/token.rs` |
 //! | When is an account locked? | `rbac/attempts.rs` |
-//! | What is counted? | `metrics/mod.rs` |
+//! | What is counted? | `metrics/mod.rs`; requests: `metrics/requests.rs`; what a scrape answers: `http/v4/exposition.rs` |
 //! | Where does it differ from the original server? | `docs/differences.md` |
 //!
 //! # The tests

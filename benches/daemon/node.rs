@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{Etcd, EtcdSetup};
@@ -54,15 +54,20 @@ impl Backing {
 
     /// Starts a daemon on it and waits until it serves.
     pub fn node(&self) -> Result<Node, String> {
-        self.start_node(None)
+        self.start_node(None, &[])
+    }
+
+    /// As [`Backing::node`]; the daemon counts nothing of its requests.
+    pub fn node_without_metrics(&self) -> Result<Node, String> {
+        self.start_node(None, &[("metrics.enable", json!(false))])
     }
 
     /// As [`Backing::node`]; the daemon has accounts.
     pub fn node_with(&self, accounts: &Accounts) -> Result<Node, String> {
-        self.start_node(Some(accounts))
+        self.start_node(Some(accounts), &[])
     }
 
-    fn start_node(&self, accounts: Option<&Accounts>) -> Result<Node, String> {
+    fn start_node(&self, accounts: Option<&Accounts>, keys: &[(&str, Value)]) -> Result<Node, String> {
         // Half a million instances are more than the default quotas allow. An instance may beat once in its lease of a
         // minute (the storm).
         let mut settings = Settings::default()
@@ -70,6 +75,9 @@ impl Backing {
             .yaml("quota.cap.instance.limit", json!(10_000_000))
             .yaml("registry.instance.minTimes", json!(1))
             .environment("LOG_LEVEL", "WARN");
+        for (key, value) in keys {
+            settings = settings.yaml(key, value.clone());
+        }
         if let Some(accounts) = accounts {
             settings = settings
                 .yaml("rbac.enable", json!(true))

@@ -8,7 +8,7 @@ use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 20] = [
+pub const ROWS: [&str; 23] = [
     "find-1",
     "find-304",
     "find-100",
@@ -22,6 +22,9 @@ pub const ROWS: [&str; 20] = [
     "verify",
     "register",
     "memory",
+    "scrape",
+    "metrics-find-1",
+    "metrics-heartbeat",
     "idle",
     "restart",
     "visible",

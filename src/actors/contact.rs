@@ -45,13 +45,15 @@ impl Contact {
         let _ = self.0.away_since.compare_exchange(IN_TOUCH, now, Ordering::Relaxed, Ordering::Relaxed);
     }
 
+    /// How long the store has not answered. `None` while it answers.
+    pub fn away(&self, clock: &Clock) -> Option<Duration> {
+        let since = self.0.away_since.load(Ordering::Relaxed);
+        (since != IN_TOUCH).then(|| clock.monotonic().saturating_sub(Duration::from_millis(since)))
+    }
+
     /// The last error, if the store has been away for [`UNHEALTHY_AFTER`].
     pub fn complaint(&self, clock: &Clock) -> Option<String> {
-        let since = self.0.away_since.load(Ordering::Relaxed);
-        if since == IN_TOUCH {
-            return None;
-        }
-        let away = clock.monotonic().saturating_sub(Duration::from_millis(since));
+        let away = self.away(clock)?;
         (away >= UNHEALTHY_AFTER).then(|| self.0.why.lock().clone())
     }
 }

@@ -91,7 +91,7 @@ impl<A: Resident> Mailbox<A> {
     }
 
     fn around(address: Addr<A>) -> Self {
-        A::DEPTH.register();
+        A::DEPTH.register(A::MAILBOX);
         Self { address, places: Arc::new(Semaphore::new(A::MAILBOX)) }
     }
 

@@ -29,10 +29,11 @@ pub enum AppError {
     Etcd(#[from] ConnectError),
     #[error(transparent)]
     Tls(#[from] TlsError),
-    #[error("server.host '{host}' cannot be resolved: {error}")]
-    Host { host: String, error: io::Error },
-    #[error("server.host '{0}' has no address; write an address or a name of this machine")]
-    NoAddress(String),
+    /// `key` is the key of the configuration that names the host.
+    #[error("{key} '{host}' cannot be resolved: {error}")]
+    Host { key: &'static str, host: String, error: io::Error },
+    #[error("{key} '{host}' has no address; write an address or a name of this machine")]
+    NoAddress { key: &'static str, host: String },
     #[error("the daemon cannot listen on {address}: {error}")]
     Listen { address: SocketAddr, error: io::Error },
     #[error("this node cannot register itself: {0}")]

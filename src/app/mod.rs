@@ -4,6 +4,7 @@ mod access;
 pub mod actors;
 mod error;
 mod limits;
+mod metrics;
 mod reload;
 pub mod rules;
 mod store;
@@ -35,8 +36,9 @@ use crate::http::api::Api;
 use crate::http::node::ThisNode;
 use crate::http::openapi;
 use crate::http::routes::{self, Accounts};
-use crate::http::server::{self, Bound, Settings};
+use crate::http::server::{self, Bound, RunningServer, Settings};
 use crate::store::Store;
+use crate::store::metered::MeteredStore;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 
 /// How long this node may take to register itself.
@@ -89,8 +91,9 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let ProcessRules { version, store, host, port, server, tls, access, api, actors } =
+    let ProcessRules { version, store, host, port, server, tls, access, metrics, api, actors } =
         ProcessRules::of(config);
+    metrics::begin(&metrics);
     let setup = match access {
         AccessRules::Open => None,
         AccessRules::Accounts(setup) => Some(setup),
@@ -109,6 +112,8 @@ async fn run(config: Config) -> Result<(), AppError> {
         file_sets.add(certificates.clone());
     }
     actix::spawn(renew(file_sets.clone(), hangups.subscribe()));
+    let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store));
+    actix::spawn(metrics::tick(clock.clone()));
     let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
@@ -127,6 +132,8 @@ async fn run(config: Config) -> Result<(), AppError> {
         }
     }
     let routes = routes::table(if setup.is_some() { Accounts::On } else { Accounts::Off });
+    let metrics_elsewhere = metrics.listen.is_some();
+    let routes = routes.filter(move |row| !metrics_elsewhere || !routes::is_metrics(row));
     let (accounts, access) = match setup.zip(keys) {
         Some((setup, keys)) => {
             let (accounts, access) = access::serve(setup, &keys, &actors, &shared)?;
@@ -152,17 +159,22 @@ async fn run(config: Config) -> Result<(), AppError> {
     };
     let node = Arc::clone(&api.node);
     let scheme = if tls.is_some() { "https" } else { "http" };
-    let address = listen_address(&host, port)?;
+    let address = listen_address("server.host", &host, port)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
+    let of_metrics = match &metrics.listen {
+        Some(url) => Some(metrics::listen(url, &api, &server, tls.clone()).await?),
+        None => None,
+    };
     let settings = Settings { max_connections: limits::connections(most_files), tls, access, ..server };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
+    let servers = [Some(server), of_metrics];
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
             log::info!("{signal} while this node registered itself; stopping");
             unregister(&actors).await;
-            server.stop(DRAIN_LIMIT).await;
+            stop_all(servers).await;
             return leave(&actors, &shared, &store).await;
         }
     };
@@ -181,8 +193,14 @@ async fn run(config: Config) -> Result<(), AppError> {
     log::info!("{signal}; stopping");
     node.set_draining();
     unregister(&actors).await;
-    server.stop(DRAIN_LIMIT).await;
+    stop_all(servers).await;
     leave(&actors, &shared, &store).await
+}
+
+async fn stop_all(servers: [Option<RunningServer>; 2]) {
+    for server in servers.into_iter().flatten() {
+        server.stop(DRAIN_LIMIT).await;
+    }
 }
 
 /// Logs where the daemon listens, for a person who started it by hand.
@@ -222,11 +240,12 @@ async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
     }
 }
 
-fn listen_address(host: &str, port: u16) -> Result<SocketAddr, AppError> {
+/// `key` is the key of the configuration that names the host.
+fn listen_address(key: &'static str, host: &str, port: u16) -> Result<SocketAddr, AppError> {
     let host = if host.is_empty() { "0.0.0.0" } else { host };
     let found = (host, port).to_socket_addrs();
-    let mut found = found.map_err(|error| AppError::Host { host: host.to_owned(), error })?;
-    found.next().ok_or_else(|| AppError::NoAddress(host.to_owned()))
+    let mut found = found.map_err(|error| AppError::Host { key, host: host.to_owned(), error })?;
+    found.next().ok_or_else(|| AppError::NoAddress { key, host: host.to_owned() })
 }
 
 /// Writes all entries of the store to a new file.

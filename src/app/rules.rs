@@ -13,9 +13,9 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, MetricsConfig, QuotaConfig,
-    RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
-    ServiceConfig, StoreKind, TlsConfig,
+    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, ListenUrl, MetricsConfig,
+    QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret,
+    ServerConfig, ServiceConfig, StoreKind, TlsConfig,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -23,7 +23,7 @@ use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::http::answer_memory::AnswerMemory;
-use crate::http::api::{ApiRules, MetricsEndpoint, SchemaWrites};
+use crate::http::api::{ApiRules, MetricsEndpoint, MetricsRules, SchemaWrites};
 use crate::http::middleware::cors::Readers;
 use crate::http::server::Settings;
 
@@ -39,8 +39,19 @@ pub struct ProcessRules {
     pub server: Settings,
     pub tls: TlsConfig,
     pub access: AccessRules,
+    pub metrics: MetricsSetup,
     pub api: ApiRules,
     pub actors: ActorRules,
+}
+
+/// What is counted, and where it is answered.
+#[derive(Debug)]
+pub struct MetricsSetup {
+    pub are_counted: bool,
+    /// The separate listener, if the server itself does not answer `GET /metrics`.
+    pub listen: Option<ListenUrl>,
+    /// The addresses of the store: 1 for the embedded store.
+    pub backends: usize,
 }
 
 /// Who may send requests.
@@ -119,7 +130,7 @@ impl ProcessRules {
         let ServiceConfig { global_visible, cross_domain, retire: RetireConfig { cron, reserve } } = service;
         let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
         let HeartbeatConfig { ping_interval } = heartbeat;
-        let MetricsConfig { endpoint: has_metrics } = metrics;
+        let MetricsConfig { enable: are_counted, has_exporter, listen } = metrics;
         let RbacConfig {
             enable: has_accounts,
             private_key_file,
@@ -204,7 +215,15 @@ impl ProcessRules {
             cross_domain,
             instance_properties: properties.clone(),
             max_batch,
-            metrics: if has_metrics { MetricsEndpoint::Open } else { MetricsEndpoint::Closed },
+            metrics: MetricsRules {
+                endpoint: match (has_exporter, are_counted) {
+                    (true, true) => MetricsEndpoint::Open,
+                    (true, false) => MetricsEndpoint::ProcessOnly,
+                    (false, _) => MetricsEndpoint::Closed,
+                },
+                instance: endpoint.clone(),
+                api_version: version.clone(),
+            },
             heartbeat_ping: ping_interval,
             schema_writes: if schemas_disabled { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
         };
@@ -266,7 +285,12 @@ impl ProcessRules {
             own_beat: own_beat(ttl),
             owner: format!("{host_name}-{}", std::process::id()),
         };
-        Self { version, store: kind, host, port, server, tls, access, api, actors }
+        let backends = match &kind {
+            StoreKind::Embedded { .. } => 1,
+            StoreKind::Etcd(etcd) => etcd.endpoints.len(),
+        };
+        let metrics = MetricsSetup { are_counted, listen, backends };
+        Self { version, store: kind, host, port, server, tls, access, metrics, api, actors }
     }
 }
 

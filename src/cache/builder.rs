@@ -10,13 +10,15 @@ use super::access::AccessView;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, Listed, NameNode, NamePath, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, ServiceNode, ServiceView,
+    Snapshot, TenantView, name_path,
 };
 use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
 use crate::domain::{ServiceId, ServiceKey, Tenant};
+use crate::metrics::requests::learn_domain;
 
 /// What happened to an instance, as watchers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -86,16 +88,24 @@ impl SnapshotBuilder {
             RegistryEvent::AliasPut(name, version, id) => self.put_name(&name, version, id, Listed::Alias),
             RegistryEvent::AliasDeleted(name, version) => self.delete_name(&name, &version, Listed::Alias),
             RegistryEvent::TagsPut(tenant, id, tags, revision) => {
-                self.with_node(&tenant, id, |node| node.tags = Some((tags, revision)));
+                let mut former = None;
+                self.with_node(&tenant, id, |node| former = node.tags.replace((tags, revision)));
+                self.with_known_tenant(&tenant, |view| view.tagged_count += usize::from(former.is_none()));
             }
             RegistryEvent::TagsDeleted(tenant, id) => {
-                self.with_known_node(&tenant, &id, |node| node.tags = None)
+                let mut former = None;
+                self.with_known_node(&tenant, &id, |node| former = node.tags.take());
+                self.with_known_tenant(&tenant, |view| view.tagged_count -= usize::from(former.is_some()));
             }
             RegistryEvent::SchemaRefPut(tenant, id, schema, hash) => {
-                self.with_node(&tenant, id, |node| drop(node.schema_refs.insert(schema, hash)));
+                let mut former = None;
+                self.with_node(&tenant, id, |node| former = node.schema_refs.insert(schema, hash));
+                self.with_known_tenant(&tenant, |view| view.schema_count += usize::from(former.is_none()));
             }
             RegistryEvent::SchemaRefDeleted(tenant, id, schema) => {
-                self.with_known_node(&tenant, &id, |node| drop(node.schema_refs.remove(&schema)));
+                let mut former = None;
+                self.with_known_node(&tenant, &id, |node| former = node.schema_refs.remove(&schema));
+                self.with_known_tenant(&tenant, |view| view.schema_count -= usize::from(former.is_some()));
             }
             RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary) => {
                 self.with_node(&tenant, id, |node| drop(node.schema_summaries.insert(schema, summary)));
@@ -169,18 +179,27 @@ impl SnapshotBuilder {
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
         let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
+        learn_domain(tenant.domain());
         self.with_tenant(tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(id).or_default());
-            let is_new = node.view.replace(view).is_none();
-            tenant.service_count += usize::from(is_new);
+            let (framework, instances) = (Arc::clone(&view.framework), node.instances.len());
+            let former = node.view.replace(view);
+            tenant.service_count += usize::from(former.is_none());
+            if let Some(former) = former {
+                tenant.drop_from_framework(&former.framework, 1, instances);
+            }
+            tenant.add_to_framework(&framework, 1, instances);
         });
     }
 
     fn delete_service(&mut self, tenant: &Tenant, id: &ServiceId) {
         self.with_known_tenant(tenant, |tenant| {
             let Some(node) = tenant.services.get_mut(id) else { return };
-            if Arc::make_mut(node).view.take().is_some() {
+            let node = Arc::make_mut(node);
+            let instances = node.instances.len();
+            if let Some(former) = node.view.take() {
                 tenant.service_count = tenant.service_count.saturating_sub(1);
+                tenant.drop_from_framework(&former.framework, 1, instances);
             }
             tenant.drop_if_unused(id);
         });
@@ -297,6 +316,9 @@ impl SnapshotBuilder {
             node.list_answer.outdate();
             service.clone_from(&node.view);
             tenant.instance_count += usize::from(is_new);
+            if let Some(service) = service.as_ref().filter(|_| is_new) {
+                tenant.add_to_framework(&service.framework, 0, 1);
+            }
             tenant.drop_answers(&at.service);
         });
         self.next.instance_count += usize::from(is_new);
@@ -328,6 +350,9 @@ impl SnapshotBuilder {
                 node.early_leases.insert(at.instance.clone(), mark.lease());
             }
             tenant.instance_count = tenant.instance_count.saturating_sub(1);
+            if let Some((Some(service), _)) = &gone {
+                tenant.drop_from_framework(&service.framework, 0, 1);
+            }
             tenant.drop_answers(&at.service);
             tenant.drop_if_unused(&at.service);
         });
@@ -420,6 +445,27 @@ fn aliased(rule: Option<&ConsumerRule>) -> HashSet<[&str; 5]> {
 }
 
 impl TenantView {
+    fn add_to_framework(&mut self, name: &Arc<FrameworkName>, services: usize, instances: usize) {
+        match self.frameworks.get_mut(&**name) {
+            Some(counts) => {
+                counts.services += services;
+                counts.instances += instances;
+            }
+            None => {
+                self.frameworks.insert(Arc::clone(name), FrameworkCounts { services, instances });
+            }
+        }
+    }
+
+    fn drop_from_framework(&mut self, name: &FrameworkName, services: usize, instances: usize) {
+        let Some(counts) = self.frameworks.get_mut(name) else { return };
+        counts.services = counts.services.saturating_sub(services);
+        counts.instances = counts.instances.saturating_sub(instances);
+        if *counts == FrameworkCounts::default() {
+            self.frameworks.remove(name);
+        }
+    }
+
     fn uncount_alias(&mut self, alias: &str, name: &str) {
         let Some(mut names) = self.aliased_rules.get(alias).cloned() else { return };
         match names.get(name) {
@@ -485,7 +531,12 @@ impl ServiceView {
         let path = name_path(&document.environment, &document.app_id, &document.service_name);
         let versioned_path = format!("{path}/{}", document.version).into();
         let (allows_cross_app, is_registry) = (document.allows_cross_app(), document.is_registry(tenant));
-        Self { id, path: path.into(), versioned_path, allows_cross_app, is_registry, record }
+        let framework = document.framework.as_ref().map(|framework| FrameworkName {
+            name: framework.name.clone(),
+            version: framework.version.clone(),
+        });
+        let framework = Arc::new(framework.unwrap_or_default());
+        Self { id, path: path.into(), versioned_path, allows_cross_app, is_registry, framework, record }
     }
 }
 

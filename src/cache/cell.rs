@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::snapshot::Snapshot;
+use crate::clock::Stopwatch;
 use crate::domain::event::Revision;
 
 #[derive(Debug, Default)]
 struct SnapshotCell {
     current: ArcSwap<Snapshot>,
+    /// When it was published; for metrics.
+    published: Mutex<Option<Stopwatch>>,
     waiters: Mutex<Waiters>,
 }
 
@@ -62,6 +66,7 @@ impl SnapshotPublisher {
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         let revision = snapshot.revision;
         self.0.current.store(snapshot);
+        *self.0.published.lock() = Some(Stopwatch::start());
         let mut waiters = self.0.waiters.lock();
         let waiting = &mut waiters.by_revision;
         if waiting.first_key_value().is_none_or(|((first, _), _)| *first > revision) {
@@ -86,6 +91,11 @@ impl SnapshotReader {
     /// The current snapshot, to keep.
     pub fn load_full(&self) -> Arc<Snapshot> {
         self.0.current.load_full()
+    }
+
+    /// The time since the current snapshot was published.
+    pub fn age(&self) -> Duration {
+        self.0.published.lock().map_or(Duration::ZERO, Stopwatch::elapsed)
     }
 
     /// Returns when the store was listed once.

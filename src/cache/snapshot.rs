@@ -60,6 +60,12 @@ pub struct TenantView {
     pub instance_count: usize,
     /// Number of service documents.
     pub service_count: usize,
+    /// Number of schemas of all services.
+    pub schema_count: usize,
+    /// Number of services that have tags.
+    pub tagged_count: usize,
+    /// What there is of each framework.
+    pub(super) frameworks: OrdMap<Arc<FrameworkName>, FrameworkCounts>,
     pub(super) services: HashMap<ServiceId, Arc<ServiceNode>>,
     pub(super) names: HashMap<NamePath, Arc<NameNode>>,
     pub(super) aliases: HashMap<NamePath, Arc<NameNode>>,
@@ -72,6 +78,21 @@ pub struct TenantView {
     /// Keyed by alias path: the name paths that consumers' rules give together with this alias, each with the number of these
     /// rules.
     pub(super) aliased_rules: HashMap<NamePath, OrdMap<NamePath, usize>>,
+}
+
+/// The framework that a service is built with. Empty if the service names none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct FrameworkName {
+    pub name: String,
+    pub version: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameworkCounts {
+    /// Service documents that name the framework.
+    pub services: usize,
+    /// Instances of these services.
+    pub instances: usize,
 }
 
 /// What the store holds under a service id. Each part comes and goes with its own key, in the store's order.
@@ -115,6 +136,7 @@ pub struct ServiceView {
     pub allows_cross_app: bool,
     /// See [`Service::is_registry`](crate::domain::Service::is_registry).
     pub is_registry: bool,
+    pub framework: Arc<FrameworkName>,
 }
 
 /// All versions that have a name or an alias.
@@ -225,6 +247,16 @@ impl TenantView {
 
     pub fn instance(&self, service: &str, instance: &str) -> Option<&Arc<InstanceEntry>> {
         self.node(service)?.instances.find(instance)
+    }
+
+    /// What there is of each framework.
+    pub fn frameworks(&self) -> impl Iterator<Item = (&FrameworkName, FrameworkCounts)> {
+        self.frameworks.iter().map(|(name, counts)| (&**name, *counts))
+    }
+
+    /// How many entries of the store there are, by kind: names, aliases, dependency rules.
+    pub fn entry_counts(&self) -> [usize; 3] {
+        [self.names.len(), self.aliases.len(), self.consumer_rules.len() + self.provider_rules.len()]
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -57,6 +57,63 @@ impl EtcdEndpoint {
     }
 }
 
+/// Where a separate listener serves one path: `http://127.0.0.1:9090/metrics`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenUrl {
+    /// With `https` the listener uses the certificate of the server.
+    pub scheme: Scheme,
+    /// A name or an address. An IPv6 address has no brackets.
+    pub host: String,
+    pub port: u16,
+    /// Begins with a slash.
+    pub path: String,
+}
+
+impl ListenUrl {
+    /// Parses `http://host[:port][/path]` or the same with `https`. Without a port: 80, or 443 with `https`. Without a path:
+    /// `default_path`.
+    pub fn parse(text: &str, default_path: &str) -> Result<Self, String> {
+        let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
+        let (scheme, default_port) = match scheme.to_ascii_lowercase().as_str() {
+            "http" => (Scheme::Http, 80),
+            "https" => (Scheme::Https, 443),
+            _ => {
+                return Err(format!(
+                    "begin with http:// or https://, such as http://127.0.0.1:9090{default_path}"
+                ));
+            }
+        };
+        if rest.contains('@') {
+            return Err("leave out the user: whoever reaches the address may read the metrics".to_owned());
+        }
+        if let Some(mark) = rest.chars().find(|c| matches!(c, '?' | '#')) {
+            return Err(format!("leave out what begins with '{mark}': only a path can be served"));
+        }
+        let (place, path) = match rest.find('/') {
+            Some(slash) => rest.split_at(slash),
+            None => (rest, ""),
+        };
+        let wrong = || format!("write a host and a port, such as http://127.0.0.1:9090{default_path}");
+        let (host, port) = split_host_port(place).ok_or_else(wrong)?;
+        let port = match port {
+            Some(port) => parse_port(port).ok_or_else(|| "write a port from 1 to 65535".to_owned())?,
+            None => default_port,
+        };
+        let path = if matches!(path, "" | "/") { default_path } else { path };
+        let is_plain = |segment: &str| {
+            !matches!(segment, "" | "." | "..")
+                && segment.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_' | '~'))
+        };
+        if !path.split('/').skip(1).all(is_plain) {
+            return Err(
+                "write a path of letters, digits and -._~ between single slashes, without one at its end"
+                    .to_owned(),
+            );
+        }
+        Ok(Self { scheme, host: host.to_owned(), port, path: path.to_owned() })
+    }
+}
+
 /// A cluster of the list `registry.etcd.cluster.endpoints`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EtcdCluster {

@@ -33,7 +33,7 @@ mod web_origin;
 mod yaml;
 
 pub use cron::{Cron, LocalMinute};
-pub use endpoint::{EtcdEndpoint, Scheme};
+pub use endpoint::{EtcdEndpoint, ListenUrl, Scheme};
 pub use inputs::Inputs;
 pub(crate) use keys::{is_known_flag, nearest_flag};
 pub(crate) use nearest::nearest;
@@ -89,7 +89,7 @@ impl Config {
             quota: QuotaConfig::read(reader),
             rbac: RbacConfig::read(reader),
             heartbeat: HeartbeatConfig::read(reader),
-            metrics: MetricsConfig::read(reader),
+            metrics: MetricsConfig::read(reader, &server, tls.enable),
             server,
             tls,
             log,

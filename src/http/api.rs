@@ -17,7 +17,7 @@ use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::WriteReply;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
-use crate::clock::{Clock, Monotonic};
+use crate::clock::{Clock, Monotonic, Stopwatch};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
@@ -76,7 +76,7 @@ pub struct ApiRules {
     /// How many services and instances, counted together, a batch find may name.
     pub max_batch: usize,
     pub schema_writes: SchemaWrites,
-    pub metrics: MetricsEndpoint,
+    pub metrics: MetricsRules,
     /// The time between two pings on a websocket whose pongs are heartbeats.
     pub heartbeat_ping: Duration,
 }
@@ -89,11 +89,22 @@ pub enum SchemaWrites {
     Disabled,
 }
 
-/// Whether `GET /metrics` is answered.
+#[derive(Clone, Debug)]
+pub struct MetricsRules {
+    pub endpoint: MetricsEndpoint,
+    /// The address of this node, `10.12.0.1:30100`: the label `instance` of the original's families.
+    pub instance: String,
+    /// The release of the original server whose API this one speaks.
+    pub api_version: String,
+}
+
+/// What `GET /metrics` answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsEndpoint {
     Open,
-    /// The answer is 404, because `metrics.enable` is off or `metrics.exporter` is not `prometheus`.
+    /// Only what the kernel counts of the process, because `metrics.enable` is off.
+    ProcessOnly,
+    /// The answer is 404, because `metrics.exporter` is not `prometheus`.
     Closed,
 }
 
@@ -136,11 +147,13 @@ impl Api {
     {
         // A full mailbox is an error at once: a client that waited for a place would learn only after 5 s that the node is busy.
         let reply = ask_if_free(actor, message, WRITE_LIMIT).await.map_err(refused)??;
-        if let Some(revision) = reply.revision
-            && tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err()
-        {
-            // The write is committed, so the answer is a success.
-            metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
+        if let Some(revision) = reply.revision {
+            let began = Stopwatch::start();
+            if tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err() {
+                // The write is committed, so the answer is a success.
+                metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
+            }
+            metrics::WATCH_LAG_TIME.observe(began.elapsed());
         }
         Ok(reply.value)
     }

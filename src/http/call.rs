@@ -19,6 +19,7 @@ use super::reply::Reply;
 use super::spec::Surface;
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
+use crate::metrics::requests::RouteNumber;
 use crate::rbac::Grant;
 use crate::rbac::signed_in::SignedIn;
 
@@ -79,6 +80,8 @@ pub(super) struct Matched {
     pub(super) names: &'static [&'static str],
     pub(super) values: [Range<u16>; MAX_PARAMS],
     pub(super) decoded: Option<Box<str>>,
+    /// What metrics count the request by.
+    pub(super) number: RouteNumber,
 }
 
 /// How many parameters a path can have.

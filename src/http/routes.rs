@@ -81,6 +81,27 @@ pub fn table(accounts: Accounts) -> impl Iterator<Item = &'static Route<Api>> + 
     ROUTES.iter().chain(of_accounts)
 }
 
+/// Whether this is the route of the metrics.
+pub fn is_metrics(row: &Route<Api>) -> bool {
+    row.operation.id == exposition::METRICS.id
+}
+
+/// The route of the metrics with another path. Called once, because the route is never freed.
+pub fn metrics_at(path: &str) -> &'static Route<Api> {
+    let path: &'static str = Box::leak(path.to_owned().into_boxed_str());
+    let handler = handler!(exposition::metrics);
+    Box::leak(Box::new(route(
+        Method::Get,
+        path,
+        V3::None,
+        Body::Ignored,
+        Load::Always,
+        Permission::Open,
+        handler,
+        &exposition::METRICS,
+    )))
+}
+
 /// Whether `rbac.enable` is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Accounts {

@@ -11,6 +11,7 @@ pub mod etcd;
 #[cfg(feature = "test-doubles")]
 pub mod faulty;
 pub mod keys;
+pub mod metered;
 pub mod port;
 
 pub use port::{

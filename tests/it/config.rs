@@ -297,7 +297,7 @@ fn nothing_configured_is_a_plain_local_server_on_its_own_store() {
     assert_eq!(config.instance.host_name, "service_center_127_0_0_1");
     assert_eq!((config.instance.ttl, config.instance.min_times), (None, 3));
     assert_eq!(config.own_environment(), "development");
-    assert!(config.metrics.endpoint && config.registry.self_register);
+    assert!(config.metrics.enable && config.registry.self_register);
     assert_eq!(config.instance.expiry_guard_share, 0.2);
     assert!(config.service.retire.cron.is_some());
     assert_eq!(setup.warnings(), [""; 0]);
@@ -376,14 +376,14 @@ fn walkthrough() {
     assert_eq!(shipped().app_conf("httpport = 30101\n").config().server.port, 30101);
     // No app.yaml: neither registry_plugin nor metrics_enable nor ssl_mode is needed.
     let config = Setup::new().app_conf(both).config();
-    assert_eq!((urls(&config).len(), config.tls.enable, config.metrics.endpoint), (1, false, true));
+    assert_eq!((urls(&config).len(), config.tls.enable, config.metrics.enable), (1, false, true));
     let config = Setup::new()
         .app_conf(&format!("{both}ssl_mode = 0\nregistry_plugin = etcd\nself_register = 0\n"))
         .config();
     assert!(!config.registry.self_register);
     // metrics.enable may be false together with self registration.
     let config = Setup::new().app_yaml(&SHIPPED_YAML.replace("enable: true", "enable: false")).config();
-    assert!(!config.metrics.endpoint && config.registry.self_register);
+    assert!(!config.metrics.enable && config.registry.self_register);
 }
 
 #[test]
@@ -794,6 +794,44 @@ fn limits_of_objects_and_tenants_are_read() {
     assert_eq!((config.server.max_instance_bytes, config.server.max_properties_bytes), (5_120, 3_072));
     assert_eq!((config.quota.tenants, config.quota.schema_bytes), (10_000, 64 << 20));
     assert!(config.instance.expiry_guard_preservation);
+}
+
+#[test]
+fn the_separate_address_of_the_metrics() {
+    let set = |url: &str| Setup::new().app_conf(&format!("metrics_prometheus_listen_url = {url}\n"));
+    let check = |url: &str, host: &str, port: u16, path: &str| {
+        let listen = set(url).config().metrics.listen.unwrap();
+        assert_eq!((listen.host.as_str(), listen.port, listen.path.as_str()), (host, port, path), "{url}");
+    };
+    assert_eq!(Setup::new().config().metrics.listen, None);
+    check("http://127.0.0.1:80/other", "127.0.0.1", 80, "/other");
+    check("HTTP://localhost", "localhost", 80, "/metrics");
+    check("http://[::1]:9090/", "::1", 9090, "/metrics");
+    check("http://0.0.0.0:30101/a/b-c.d_e~f", "0.0.0.0", 30101, "/a/b-c.d_e~f");
+    for (url, part) in [
+        ("127.0.0.1:9090/metrics", "begin with http:// or https://"),
+        ("ftp://127.0.0.1:9090/metrics", "begin with http:// or https://"),
+        ("http://me:word@127.0.0.1:9090/metrics", "leave out the user"),
+        ("http://127.0.0.1:9090/metrics?a=b", "leave out what begins with '?'"),
+        ("http://127.0.0.1:9090/metrics/", "write a path"),
+        ("http://127.0.0.1:9090/{path}", "write a path"),
+        ("http://127.0.0.1:9090/a/../b", "write a path"),
+        ("http://:9090/metrics", "write a host and a port"),
+        ("http://127.0.0.1:0/metrics", "write a port from 1 to 65535"),
+        ("http://127.0.0.1:90909/metrics", "write a port from 1 to 65535"),
+        ("http://::1:9090/metrics", "write a host and a port"),
+        ("https://127.0.0.1:9090/metrics", "ssl.enable"),
+        ("http://127.0.0.1:30100/metrics", "write another port than 30100"),
+        ("http://0.0.0.0:30100/metrics", "write another port than 30100"),
+    ] {
+        assert_one(&set(url).mistakes(), &["metrics.prometheus.listenURL", part]);
+    }
+    // Another address of the machine may have the same port.
+    check("http://127.0.0.9:30100/metrics", "127.0.0.9", 30100, "/metrics");
+    let unused = "metrics_prometheus_listen_url = http://127.0.0.1:9090\nmetrics_exporter = none\n";
+    let setup = Setup::new().app_conf(unused);
+    assert_eq!(setup.config().metrics.listen, None);
+    assert_contains(&setup.warnings(), &["metrics.prometheus.listenURL has no effect"]);
 }
 
 #[test]

@@ -1,15 +1,15 @@
-//! A daemon with 100,000 instances: its memory, its CPU time while idle, and the time until a restarted daemon has all instances.
+//! A daemon with 100,000 instances: its memory, the time of a scrape of its metrics, its CPU time while idle, and the time until a restarted daemon has all instances.
 
 use std::time::{Duration, Instant};
 
-use crate::client::{Connection, block_on, instances_in, once};
+use crate::client::{Connection, block_on, instances_in, once, request};
 use crate::fill::{LONG, Service, fill};
 use crate::node::{Backing, Kind, Node};
 use crate::options::Options;
-use crate::table::{Line, Table};
+use crate::table::{Line, Table, milliseconds};
 
 /// The rows measured here.
-pub const ROWS: [&str; 3] = ["memory", "idle", "restart"];
+pub const ROWS: [&str; 4] = ["memory", "scrape", "idle", "restart"];
 
 const SERVICES: usize = 100;
 const EACH: usize = 1_000;
@@ -17,6 +17,8 @@ const EACH: usize = 1_000;
 const SETTLE: Duration = Duration::from_secs(5);
 /// The length of the measurement while idle.
 const IDLE: Duration = Duration::from_secs(20);
+/// The time of a scrape that is the goal.
+const MOST_SCRAPE: Duration = Duration::from_millis(20);
 /// The limit of a restart.
 const RESTART_LIMIT: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,12 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         }
         let figure = format!("{:.0} MB", filled.megabytes()?);
         table.push(Line::figure("memory, all found three times", store, figure));
+    }
+    if options.wants("scrape") {
+        let row = format!("scrape of the metrics, {} instances", filled.count());
+        let (median, worst, size) = filled.scrape(options.scale(50, 3))?;
+        let figure = format!("{}, at most {}, {size} B", milliseconds(median), milliseconds(worst));
+        table.push(Line::figure(&row, store, figure).target("< 20 ms", median < MOST_SCRAPE));
     }
     if options.wants("idle") {
         std::thread::sleep(options.scale(SETTLE, Duration::from_millis(200)));
@@ -89,6 +97,26 @@ impl Filled {
             }
         }
         Ok(())
+    }
+
+    /// The median and the longest time of some scrapes, and the size of the last answer.
+    fn scrape(&self, times: usize) -> Result<(Duration, Duration, usize), String> {
+        block_on(async {
+            let mut connection = Connection::open(self.node.address()).await?;
+            let (mut taken, mut size) = (Vec::new(), 0);
+            for _ in 0..times {
+                let begin = Instant::now();
+                let answer = connection.call(&request("GET", "/metrics", None)).await?;
+                taken.push(begin.elapsed());
+                if answer.status != 200 {
+                    return Err(format!("a scrape is answered {}", answer.status));
+                }
+                size = answer.body.len();
+            }
+            taken.sort();
+            let worst = *taken.last().ok_or("no scrape")?;
+            Ok((*taken.get(taken.len() / 2).ok_or("no scrape")?, worst, size))
+        })
     }
 
     /// The share of a core that the daemon uses without requests.

@@ -3,6 +3,7 @@
 mod accounts;
 mod held;
 mod load;
+mod metrics;
 mod register;
 mod storm;
 mod visible;
@@ -18,9 +19,10 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 7] = [
+    let groups: [(&[&str], Measure); 8] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
+        (&metrics::ROWS, metrics::measure),
         (&register::ROWS, register::measure),
         (&held::ROWS, held::measure),
         (&visible::ROWS, visible::measure),

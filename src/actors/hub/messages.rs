@@ -1,5 +1,6 @@
 //! The messages of the HubActor.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +8,7 @@ use actix::Message;
 
 use super::outbox::Outbox;
 use crate::cache::{InstanceChange, Snapshot};
+use crate::clock::Stopwatch;
 use crate::domain::{ServiceId, Tenant};
 use crate::rbac::signed_in::Holder;
 
@@ -15,6 +17,8 @@ use crate::rbac::signed_in::Holder;
 #[rtype(result = "()")]
 pub struct SnapshotPublished {
     pub snapshot: Arc<Snapshot>,
+    /// When readers could load the changes.
+    pub published: Stopwatch,
     /// The changes since the last message, in order.
     pub changes: Arc<[InstanceChange]>,
 }
@@ -55,5 +59,13 @@ pub struct Unsubscribe {
 
 /// Answers how many sessions there are.
 #[derive(Debug, Message)]
-#[rtype(result = "usize")]
+#[rtype(result = "WatcherCounts")]
 pub struct CountWatchers;
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatcherCounts {
+    /// By the domain of the consumer, or the name for all domains that metrics do not tell apart.
+    pub by_domain: BTreeMap<String, usize>,
+    /// The events that the sessions have not taken yet.
+    pub pending: usize,
+}

@@ -9,16 +9,20 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::messages::{CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe};
+use self::messages::{
+    CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe, WatcherCounts,
+};
 use self::outbox::{End, EventFrame, Outbox};
 use super::mailbox::{Resident, Work};
 use crate::cache::{InstanceChange, ServiceView, Snapshot, SnapshotReader};
+use crate::clock::Stopwatch;
 use crate::domain::json;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::Error;
+use crate::metrics::requests::domain_label;
 use crate::metrics::{self, Depth};
 use crate::rbac::signed_in::Holder;
-use actix::prelude::{Actor, AsyncContext, Context, Handler};
+use actix::prelude::{Actor, AsyncContext, Context, Handler, MessageResult};
 
 pub const MAILBOX: usize = 1024;
 static DEPTH: Depth = Depth::new("HubActor");
@@ -45,7 +49,6 @@ type Watchers = Vec<Watcher>;
 #[derive(Default)]
 pub struct HubActor {
     watchers: HashMap<(Tenant, ServiceId), Watchers>,
-    count: usize,
     /// Where accounts and roles are read; `None` while accounts are off.
     accounts: Option<SnapshotReader>,
     /// The number of changes of accounts and roles that all holders were last checked at.
@@ -59,7 +62,7 @@ impl HubActor {
     }
 
     /// Pushes changes in order. A publish often holds many changes of one provider, so its receivers are looked up once.
-    fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange]) {
+    fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange], published: Stopwatch) {
         if self.watchers.is_empty() {
             return;
         }
@@ -69,7 +72,7 @@ impl HubActor {
             let receivers = receivers
                 .entry((&change.at.tenant, &provider.path))
                 .or_insert_with(|| self.receivers(snapshot, &change.at.tenant, provider));
-            push(receivers, change, provider);
+            push(receivers, change, provider, published);
         }
     }
 
@@ -111,15 +114,14 @@ impl HubActor {
             watchers.retain(|watcher| !watcher.outbox.is_closed());
             !watchers.is_empty()
         });
-        self.count = self.watchers.values().map(Vec::len).sum();
     }
 }
 
-fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView) {
+fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView, published: Stopwatch) {
     if receivers.is_empty() {
         return;
     }
-    let (at, frame) = (Arc::new(change.at.clone()), encode(change, provider));
+    let (at, frame) = (Arc::new(change.at.clone()), encode(change, provider).published(published));
     for watchers in receivers {
         for watcher in *watchers {
             watcher.outbox.push(&at, &frame);
@@ -159,7 +161,7 @@ impl Handler<Work<SnapshotPublished>> for HubActor {
     type Result = ();
 
     fn handle(&mut self, Work { message, .. }: Work<SnapshotPublished>, _: &mut Self::Context) {
-        self.push_all(&message.snapshot, &message.changes);
+        self.push_all(&message.snapshot, &message.changes, message.published);
     }
 }
 
@@ -174,7 +176,6 @@ impl Handler<Work<Subscribe>> for HubActor {
             self.checked_at = None;
         }
         watchers.push(Watcher { id, outbox, holder });
-        self.count += 1;
     }
 }
 
@@ -184,9 +185,7 @@ impl Handler<Work<Unsubscribe>> for HubActor {
     fn handle(&mut self, Work { message, .. }: Work<Unsubscribe>, _: &mut Self::Context) {
         let at = (message.tenant, message.consumer);
         let Some(watchers) = self.watchers.get_mut(&at) else { return };
-        let before = watchers.len();
         watchers.retain(|watcher| watcher.id != message.subscription);
-        self.count -= before - watchers.len();
         if watchers.is_empty() {
             self.watchers.remove(&at);
         }
@@ -194,9 +193,14 @@ impl Handler<Work<Unsubscribe>> for HubActor {
 }
 
 impl Handler<Work<CountWatchers>> for HubActor {
-    type Result = usize;
+    type Result = MessageResult<Work<CountWatchers>>;
 
-    fn handle(&mut self, _: Work<CountWatchers>, _: &mut Self::Context) -> usize {
-        self.count
+    fn handle(&mut self, _: Work<CountWatchers>, _: &mut Self::Context) -> Self::Result {
+        let mut counts = WatcherCounts::default();
+        for ((tenant, _), watchers) in &self.watchers {
+            *counts.by_domain.entry(domain_label(tenant.domain()).to_owned()).or_default() += watchers.len();
+            counts.pending += watchers.iter().map(|watcher| watcher.outbox.pending()).sum::<usize>();
+        }
+        MessageResult(counts)
     }
 }

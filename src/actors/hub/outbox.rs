@@ -13,8 +13,10 @@ use bytes::{BufMut as _, Bytes, BytesMut};
 use parking_lot::Mutex;
 
 use crate::cache::Action;
+use crate::clock::Stopwatch;
 use crate::domain::event::InstanceRef;
 use crate::frame::start_text_frame;
+use crate::metrics;
 
 /// How many instances may have an event waiting in one outbox. If there are more, the session is aborted, and the client
 /// connects again.
@@ -30,7 +32,7 @@ const fn word(action: Action) -> &'static [u8; 6] {
 }
 
 /// An event as bytes on the wire: a whole unfragmented text frame with its header. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct EventFrame {
     action: Action,
     /// The instance was shown before this event. This can hold for `CREATE` too: an instance that registers again while its
@@ -39,6 +41,9 @@ pub struct EventFrame {
     bytes: Bytes,
     /// The offset in `bytes` of the word for the action.
     word_at: usize,
+    /// When readers could load the change, and when it was encoded. For metrics.
+    published: Stopwatch,
+    queued: Stopwatch,
 }
 
 impl EventFrame {
@@ -60,7 +65,14 @@ impl EventFrame {
         for part in [BEFORE_WORD, word, BEFORE_KEY, key, BEFORE_INSTANCE, instance, b"}"] {
             frame.put_slice(part);
         }
-        Self { action, was_shown: action != Action::Create, bytes: frame.freeze(), word_at }
+        let queued = Stopwatch::start();
+        let (was_shown, bytes) = (action != Action::Create, frame.freeze());
+        Self { action, was_shown, bytes, word_at, published: queued, queued }
+    }
+
+    /// The same frame, of a change that was published before.
+    pub fn published(self, published: Stopwatch) -> Self {
+        Self { published, ..self }
     }
 
     /// The same frame, for an instance that was shown before.
@@ -151,6 +163,7 @@ impl Outbox {
             }
             state.add(instance, frame);
             if state.pending.len() > state.most {
+                metrics::WATCHES_ABORTED.add(1);
                 state.finish(End::Abort);
             }
             state.waker.take()
@@ -191,7 +204,7 @@ impl OutboxReader {
         if let Some(end) = &state.end {
             return Poll::Ready(OutboxItem::End(end.clone()));
         }
-        let mut size = 0;
+        let (mut size, mut now) = (0, None);
         while let Some(entry) = state.pending.first_entry() {
             let (_, waiting) = entry.get();
             if !frames.is_empty() && size + waiting.frame.bytes.len() > most_bytes {
@@ -200,11 +213,15 @@ impl OutboxReader {
             let (instance, waiting) = entry.remove();
             state.places.remove(&instance);
             size += waiting.frame.bytes.len();
+            let now = *now.get_or_insert_with(Stopwatch::start);
+            metrics::DELIVERY_TIME.observe(now.since(waiting.frame.published));
+            metrics::PENDING_TIME.observe(now.since(waiting.frame.queued));
             frames.push(waiting.frame.into_bytes(waiting.action));
         }
         if state.pending.is_empty() && state.places.capacity() > IDLE_CAPACITY {
             state.places = HashMap::new();
         }
+        metrics::EVENTS_DELIVERED.add(frames.len());
         match frames.as_slice() {
             [] => {
                 // A session polls after each of its own events too, mostly with the same waker.
@@ -267,6 +284,7 @@ impl OutboxState {
     }
 
     fn forget(&mut self) {
+        metrics::EVENTS_LOST.add(self.pending.len());
         self.pending = BTreeMap::new();
         self.places = HashMap::new();
     }

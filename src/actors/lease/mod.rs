@@ -22,7 +22,7 @@ use super::mailbox::{Mailbox, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
 use super::registry::messages::RestoreInstance;
 use crate::cache::SnapshotReader;
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::domain::instance::PropertiesFrom;
 use crate::error::Code;
 use crate::metrics::{self, Depth};
@@ -121,7 +121,10 @@ async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
     let sent = core.clock.monotonic();
     batch.iter().for_each(|beat| beat.mark.sent(sent));
     let leases = batch.iter().map(|beat| LeaseId(beat.mark.lease())).collect();
+    let began = Stopwatch::start();
     let answers = core.store.keep_alive(leases).await;
+    let took = began.elapsed();
+    let asked = batch.len();
     let (mut unanswered, mut lost) = (Vec::new(), Vec::new());
     for (beat, answer) in batch.into_iter().zip(answers) {
         match answer {
@@ -133,11 +136,23 @@ async fn renew(core: &Rc<LeaseCore>, batch: Vec<Beat>) {
             }
         }
     }
-    metrics::LEASES_UNANSWERED.add(unanswered.len());
+    let renewed = asked - unanswered.len() - lost.len();
+    count_renewals(took, renewed, lost.len(), unanswered.len());
     try_again(core, unanswered, RETRY);
     if !lost.is_empty() {
         try_again(core, restore(core, lost).await, RESTORE_RETRY);
     }
+}
+
+fn count_renewals(took: Duration, renewed: usize, expired: usize, unanswered: usize) {
+    metrics::LEASES_RENEWED.add(renewed);
+    metrics::LEASES_EXPIRED.add(expired);
+    metrics::LEASES_WITHOUT_ANSWER.add(unanswered);
+    metrics::LEASES_UNANSWERED.add(unanswered);
+    metrics::HEARTBEATS_DONE.add(renewed);
+    metrics::HEARTBEATS_FAILED.add(expired + unanswered);
+    metrics::HEARTBEAT_TIME.observe_many(took, renewed);
+    metrics::HEARTBEAT_FAILURE_TIME.observe_many(took, expired + unanswered);
 }
 
 fn try_again(core: &Rc<LeaseCore>, beats: Vec<Beat>, pause: Duration) {

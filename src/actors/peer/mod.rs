@@ -33,7 +33,7 @@ use crate::domain::json::{self, TextMap};
 use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics::Depth;
+use crate::metrics::{self, Depth};
 use crate::store::{Key, Store, StoreError};
 use crate::trouble::Trouble;
 
@@ -200,6 +200,7 @@ async fn beat(core: Rc<PeerCore>) {
             Some((at, entry))
         });
         drop(snapshot);
+        metrics::NODES_REGISTERED.set(usize::from(entry.is_some()));
         if let Some((at, entry)) = entry {
             let _ = core.beats.take(|| at, &entry);
             continue;
@@ -274,6 +275,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
     *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
+    metrics::NODES_REGISTERED.set(1);
     if core.is_leaving.get() {
         leave(core).await;
     }
@@ -343,6 +345,7 @@ async fn leave(core: &PeerCore) {
         log::warn!("the key of this node could not be removed and ends with its lease: {error}");
     }
     let Some(at) = core.registered.borrow_mut().take() else { return };
+    metrics::NODES_REGISTERED.set(0);
     let unless_below = Some(core.identity.stand(&at.service).prefix());
     match ask(&core.registry, goodbye(at, unless_below), LEAVE_LIMIT).await {
         Ok(Ok(gone)) if gone.revision.is_none() => {

@@ -83,6 +83,8 @@ pub struct ExpiryGuard {
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
     /// The time of each recent expiry, and how many instances the snapshot showed before it.
     recent: VecDeque<(Monotonic, usize)>,
+    /// How many of `waiting` a rule holds.
+    held_count: usize,
     /// Set while rule (a) applies.
     preserving: Option<Crowd>,
     /// Newly held and not logged yet: by rule (a), by rule (b).
@@ -173,7 +175,8 @@ impl ExpiryGuard {
     pub fn new(rules: GuardRules) -> Self {
         let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
         let untold = [Untold::default(); 2];
-        Self { rules, waiting, by_due, recent, preserving: None, untold, tell_after: Monotonic::ZERO }
+        let tell_after = Monotonic::ZERO;
+        Self { rules, waiting, by_due, recent, held_count: 0, preserving: None, untold, tell_after }
     }
 
     pub fn rules(&self) -> GuardRules {
@@ -196,10 +199,21 @@ impl ExpiryGuard {
 
     /// Drops the expiry of an instance that is there again or gone for another reason.
     pub fn forget(&mut self, at: &InstanceRef) {
-        if let Some(waiting) = self.waiting.remove(at) {
+        if let Some(waiting) = self.take(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
             self.end_preserving();
         }
+    }
+
+    fn take(&mut self, at: &InstanceRef) -> Option<HeldExpiry> {
+        let waiting = self.waiting.remove(at)?;
+        self.held_count -= usize::from(waiting.rule != HoldRule::Window);
+        Some(waiting)
+    }
+
+    /// How many expiries a rule holds.
+    pub fn held_count(&self) -> usize {
+        self.held_count
     }
 
     /// Whether an expiry of this instance waits or is held.
@@ -260,6 +274,7 @@ impl ExpiryGuard {
                     widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
                     self.by_due.insert((until, at.clone()));
                     if let Some(waiting) = self.waiting.get_mut(&at) {
+                        self.held_count += usize::from(waiting.rule == HoldRule::Window);
                         (waiting.rule, waiting.due) = (rule, until);
                     }
                 }
@@ -272,7 +287,7 @@ impl ExpiryGuard {
                             waiting.due = again;
                         }
                     } else {
-                        self.waiting.remove(&at);
+                        self.take(&at);
                         verdict.pass.push(at);
                     }
                 }

@@ -9,6 +9,7 @@ pub mod messages;
 pub mod state;
 #[cfg(test)]
 mod tests;
+pub mod trees;
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -27,7 +28,7 @@ use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end, tell};
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
-use crate::clock::Clock;
+use crate::clock::{Clock, Stopwatch};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics::{self, Depth};
@@ -89,6 +90,7 @@ impl WatchActor {
         clock: Clock,
         rules: WatchRules,
     ) -> Self {
+        trees::register();
         let builder = SnapshotBuilder::new(rules.cross_domain);
         let state = WatchState::new(builder, ExpiryGuard::new(rules.guard), rules.fixed_ttl_seconds);
         let core = WatchCore {
@@ -216,7 +218,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     }
     metrics::RELISTS.add(1);
     let step = core.state.borrow_mut().replace(listed, revision);
-    publish(core, step).await;
+    publish(core, step, None).await;
     Ok(())
 }
 
@@ -261,6 +263,7 @@ async fn watch(core: &WatchCore) -> WatchError {
             },
         };
         let Some(ready) = ready else { return WatchError::Lost("the stream ended".to_owned()) };
+        let came = Stopwatch::start();
         let now = core.clock.monotonic();
         let (mut end, mut has_come) = (None, false);
         {
@@ -280,7 +283,7 @@ async fn watch(core: &WatchCore) -> WatchError {
             stands(core);
         }
         let step = core.state.borrow_mut().step();
-        publish(core, step).await;
+        publish(core, step, Some(came)).await;
         if let Some(error) = end {
             return error;
         }
@@ -309,12 +312,13 @@ async fn judge(core: &WatchCore) {
             state.judge(now);
             state.step()
         };
-        publish(core, step).await;
+        publish(core, step, None).await;
     }
 }
 
-/// Publishes the snapshot, then tells the hub. So a find shows a change before its event leaves.
-async fn publish(core: &WatchCore, step: WatchStep) {
+/// Publishes the snapshot, then tells the hub. So a find shows a change before its event leaves. `came` is when the events of the
+/// step came, if it has any.
+async fn publish(core: &WatchCore, step: WatchStep, came: Option<Stopwatch>) {
     let now = core.clock.monotonic();
     for (at, fate) in step.fates {
         match fate {
@@ -323,18 +327,27 @@ async fn publish(core: &WatchCore, step: WatchStep) {
         }
     }
     core.publisher.publish(Arc::clone(&step.snapshot));
+    let published = Stopwatch::start();
     if !step.changes.is_empty() {
-        core.unsent.borrow_mut().add(step.changes);
+        core.unsent.borrow_mut().add(step.changes, published);
     }
     push(core, step.snapshot).await;
+    if let Some(came) = came {
+        metrics::SNAPSHOT_PUBLISH_TIME.observe(published.since(came));
+        step.tally.done(published.since(came), came.elapsed());
+    }
+    let unsent = core.unsent.borrow().count;
+    metrics::CHANGES_UNSENT.set(unsent);
+    trees::unsent(unsent);
+    metrics::HELD_NOW.set(core.state.borrow().guard().held_count());
 }
 
 /// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or
 /// after [`PUSH_AGAIN`]. Readers get the next snapshot all the same.
 async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
     loop {
-        let Some(changes) = core.unsent.borrow_mut().first() else { return };
-        let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), changes };
+        let Some((published, changes)) = core.unsent.borrow_mut().first() else { return };
+        let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), published, changes };
         let sent = match tell(&core.hub, message.clone()) {
             Err(Refused::Full) if core.unsent.borrow().count <= MAX_UNSENT => return,
             // Too many wait. From now on readers wait for the hub as well.
@@ -353,29 +366,29 @@ async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
 async fn push_again(core: &WatchCore) {
     if core.unsent.borrow().count > 0 {
         let step = core.state.borrow_mut().step();
-        publish(core, step).await;
+        publish(core, step, None).await;
     }
 }
 
-/// Changes that the hub has not taken yet: one list for each publish.
+/// Changes that the hub has not taken yet: one list for each publish, with its time.
 #[derive(Default)]
 struct Unsent {
-    lists: VecDeque<Arc<[InstanceChange]>>,
+    lists: VecDeque<(Stopwatch, Arc<[InstanceChange]>)>,
     /// How many changes all lists hold.
     count: usize,
 }
 
 impl Unsent {
-    fn add(&mut self, changes: Vec<InstanceChange>) {
+    fn add(&mut self, changes: Vec<InstanceChange>, published: Stopwatch) {
         self.count += changes.len();
-        self.lists.push_back(changes.into());
+        self.lists.push_back((published, changes.into()));
     }
 
-    fn first(&self) -> Option<Arc<[InstanceChange]>> {
+    fn first(&self) -> Option<(Stopwatch, Arc<[InstanceChange]>)> {
         self.lists.front().cloned()
     }
 
     fn drop_first(&mut self) {
-        self.count -= self.lists.pop_front().map_or(0, |changes| changes.len());
+        self.count -= self.lists.pop_front().map_or(0, |(_, changes)| changes.len());
     }
 }

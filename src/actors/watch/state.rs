@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::{ExpiryFacts, ExpiryGuard};
+use super::trees::{self, Tally};
 use crate::cache::builder::difference;
 use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
@@ -36,6 +37,8 @@ pub struct WatchState {
     /// The same for their override key.
     ended_overrides: HashSet<InstanceRef>,
     fates: Vec<(InstanceRef, Fate)>,
+    /// The events since the last step.
+    tally: Tally,
 }
 
 /// What became of an instance. The LeaseActor must not write an instance again that is [`Fate::Gone`].
@@ -56,6 +59,8 @@ pub struct WatchStep {
     pub changes: Vec<InstanceChange>,
     /// The instances that said goodbye or came back, in order.
     pub fates: Vec<(InstanceRef, Fate)>,
+    /// The events that were applied, for metrics.
+    pub tally: Tally,
 }
 
 impl WatchState {
@@ -70,6 +75,7 @@ impl WatchState {
             ended_leases: HashSet::new(),
             ended_overrides: HashSet::new(),
             fates: Vec::new(),
+            tally: Tally::default(),
         }
     }
 
@@ -102,7 +108,7 @@ impl WatchState {
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
-        WatchStep { snapshot, changes, fates }
+        WatchStep { snapshot, changes, fates, tally: Tally::default() }
     }
 
     /// Notes that a watch begins. Its first events were written while there was no watch.
@@ -115,6 +121,7 @@ impl WatchState {
         let mut revision = 0;
         let mut said_goodbye: HashSet<InstanceRef> = HashSet::new();
         for event in batch.events {
+            self.tally.count(&event);
             let of = match &event {
                 Event::Put(entry) => entry.mod_revision,
                 Event::Delete { revision, .. } => *revision,
@@ -295,12 +302,14 @@ impl WatchState {
     /// The snapshot with all events applied so far.
     pub fn step(&mut self) -> WatchStep {
         let (snapshot, changes) = self.builder.publish(self.revision);
-        WatchStep { snapshot, changes, fates: std::mem::take(&mut self.fates) }
+        let (fates, tally) = (std::mem::take(&mut self.fates), std::mem::take(&mut self.tally));
+        WatchStep { snapshot, changes, fates, tally }
     }
 }
 
 /// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.
 pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
+    trees::listed(entry);
     match codec::decode_put(entry) {
         Decoded::Event(event) => Some(event),
         Decoded::Unread => None,

@@ -12,18 +12,20 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use imbl::OrdMap;
 
 use super::builder::{InstanceChange, SnapshotBuilder};
 use super::dependency::PartnerFilter;
 use super::find::{FindQuery, ListQuery};
 use super::instances::InstanceMap;
-use super::snapshot::{Snapshot, TenantView};
+use super::snapshot::{FrameworkCounts, FrameworkName, Snapshot, TenantView};
 use super::{Action, FindAnswer};
 use crate::domain::dependency::Partners;
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
 use crate::domain::json::{self, TextMap};
+use crate::domain::service::Framework;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, Service, ServiceId, ServiceKey, Tenant};
 
@@ -62,6 +64,7 @@ pub fn document(id: &str, name: &ServiceName, version: &str) -> Service {
         app_id: name.app_id.to_string(),
         service_name: name.name.to_string(),
         version: version.to_owned(),
+        framework: Some(Framework { name: "F".to_owned(), version: version.to_owned() }),
         ..Service::default()
     }
 }
@@ -162,6 +165,10 @@ pub fn reads(snapshot: &Snapshot) -> String {
         let held: usize = view.nodes().map(|(_, node)| node.instances.len()).sum();
         assert_eq!(view.instance_count, held, "instances of {tenant}");
         total += held;
+        assert_eq!(view.frameworks, counted_frameworks(view), "frameworks of {tenant}");
+        let schemas = view.nodes().map(|(_, node)| node.schema_refs.len()).sum();
+        let tagged = view.nodes().filter(|(_, node)| node.tags.is_some()).count();
+        assert_eq!((view.schema_count, view.tagged_count), (schemas, tagged), "schemas and tags of {tenant}");
         let mut lines = node_lines(view);
         lines.extend(name_lines(view));
         lines.extend(rule_lines(snapshot, tenant, view));
@@ -171,6 +178,17 @@ pub fn reads(snapshot: &Snapshot) -> String {
     }
     assert_eq!(snapshot.instance_count, total);
     text
+}
+
+fn counted_frameworks(view: &TenantView) -> OrdMap<Arc<FrameworkName>, FrameworkCounts> {
+    let mut counted = OrdMap::<Arc<FrameworkName>, FrameworkCounts>::new();
+    for (_, node) in view.nodes() {
+        let Some(service) = &node.view else { continue };
+        let counts = counted.entry(Arc::clone(&service.framework)).or_default();
+        counts.services += 1;
+        counts.instances += node.instances.len();
+    }
+    counted
 }
 
 fn node_lines(view: &TenantView) -> Vec<String> {

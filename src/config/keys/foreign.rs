@@ -81,9 +81,6 @@ pub(crate) static KEYS: &[Key] = &[
         .old("uuid_plugin")
         .shipped(&["context", "buildin", ""])
         .standing(NOT_LOADED),
-    Key::new("metrics.prometheus.listenURL", Kind::Text, "", "A separate address for /metrics.")
-        .shipped(&[""])
-        .standing(Standing::Without("/metrics is answered on server.port")),
     silent("metrics.interval", "How often gauges are updated. Here they are current at each scrape."),
     Key::new("tracing.zipkin.collector.type", Kind::Text, "", "Where traces go.")
         .env("TRACING_COLLECTOR")

@@ -348,10 +348,16 @@ groups! {
              the value must be below the heartbeat interval of the instance. Clients that watch are always pinged every 30s.")
             .shipped(&["30s"]).lenient();
         METRICS_ENABLE = Key::new("metrics.enable", Kind::Switch, "true",
-            "false: GET /metrics is answered 404. On, as in the app.yaml of the reference; off by default in its code.")
+            "false: nothing is counted of requests and of the registry, and GET /metrics has only the families process_*. On, as in \
+             the app.yaml of the reference; off by default in its code.")
             .shipped(&["true"]);
         METRICS_EXPORTER = Key::new("metrics.exporter", Kind::Text, "prometheus",
-            "prometheus: GET /metrics is answered on server.port. Any other value: it is answered 404.")
+            "prometheus: GET /metrics is answered. Any other value: it is answered 404.")
             .shipped(&["prometheus"]);
+        METRICS_LISTEN = Key::new("metrics.prometheus.listenURL", Kind::Text, "",
+            "A separate address and path for the metrics, such as http://127.0.0.1:9090/metrics. server.port then does not answer \
+             GET /metrics. https: with the certificate of the server, which ssl.enable needs. Without a port: 80, or 443 for \
+             https. Nobody needs a token, so choose an address that only the monitoring reaches.")
+            .shipped(&[""]);
     }
 }

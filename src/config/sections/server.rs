@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::endpoint::parse_listen_host;
+use super::super::endpoint::{ListenUrl, Scheme, is_wildcard, parse_listen_host};
 use super::super::keys::table;
 use super::super::reader::ConfigReader;
 use super::super::web_origin::WebOrigin;
@@ -157,14 +157,21 @@ impl HeartbeatConfig {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MetricsConfig {
-    /// Whether `GET /metrics` is answered: `metrics.enable` is on, and this server has the exporter.
-    pub endpoint: bool,
+    /// Whether requests and the registry are counted.
+    pub enable: bool,
+    /// Whether `GET /metrics` is answered: this server has the exporter.
+    pub has_exporter: bool,
+    /// Where it is answered, if not on `server.port`.
+    pub listen: Option<ListenUrl>,
 }
 
+/// The path of the metrics.
+const METRICS_PATH: &str = "/metrics";
+
 impl MetricsConfig {
-    pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
+    pub(in super::super) fn read(reader: &mut ConfigReader, server: &ServerConfig, has_tls: bool) -> Self {
         let exporter = reader.text(&table::METRICS_EXPORTER);
         let enable = reader.switch(&table::METRICS_ENABLE);
         let is_known = exporter.eq_ignore_ascii_case("prometheus");
@@ -174,6 +181,35 @@ impl MetricsConfig {
                 format!("metrics.exporter = {exporter:?} is not known, so GET /metrics is answered 404; write prometheus"),
             );
         }
-        Self { endpoint: enable && is_known }
+        let url = reader.text_if_any(&table::METRICS_LISTEN);
+        let listen = url.and_then(|url| {
+            let listen = ListenUrl::parse(&url, METRICS_PATH).and_then(|listen| listen.fits(server, has_tls));
+            listen.map_err(|expected| reader.refuse(&table::METRICS_LISTEN, expected)).ok()
+        });
+        if listen.is_some() && !is_known {
+            let text =
+                "metrics.prometheus.listenURL has no effect, because metrics.exporter is not prometheus";
+            reader.warn(&table::METRICS_LISTEN, text);
+        }
+        Self { enable, has_exporter: is_known, listen: listen.filter(|_| is_known) }
+    }
+}
+
+impl ListenUrl {
+    /// Says what is wrong with the address beside that of the server.
+    fn fits(self, server: &ServerConfig, has_tls: bool) -> Result<Self, String> {
+        if self.scheme == Scheme::Https && !has_tls {
+            return Err(
+                "write http://, or switch on ssl.enable: https uses the certificate of the server".to_owned()
+            );
+        }
+        let is_same_host = self.host == server.host || is_wildcard(&self.host) || is_wildcard(&server.host);
+        if self.port == server.port && is_same_host {
+            return Err(format!(
+                "write another port than {}, which is server.port, or leave the key out: {METRICS_PATH} is then answered there",
+                server.port
+            ));
+        }
+        Ok(self)
     }
 }

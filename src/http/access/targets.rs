@@ -165,6 +165,7 @@ mod tests {
     use crate::domain::event::{RegistryEvent, ServiceName, ServiceRecord};
     use crate::http::call::Matched;
     use crate::http::spec::Surface;
+    use crate::metrics::requests::RouteNumber;
 
     /// Three services; the second has the alias `nick`, and the third is its next version, without the alias.
     fn snapshot() -> Snapshot {
@@ -199,8 +200,8 @@ mod tests {
         let request = TestRequest::with_uri(&format!("/x?{query}")).insert_header(("x-consumerid", consumer));
         let mut values = <[std::ops::Range<u16>; 4]>::default();
         values[0] = 0..u16::try_from(id.len()).unwrap();
-        let matched =
-            Matched { surface: Surface::V4, names: &["serviceId"], values, decoded: Some(id.into()) };
+        let (surface, decoded) = (Surface::V4, Some(id.into()));
+        let matched = Matched { surface, names: &["serviceId"], values, decoded, number: RouteNumber::NONE };
         let body = Bytes::from(body.to_owned());
         Call::new(request.to_http_request(), matched, Tenant::default_tenant(), body)
     }

@@ -16,9 +16,10 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::Exchange;
-use super::response::{RequestFacts, caught, hold, must_wait, too_large_head};
+use super::response::{CountedAs, RequestFacts, caught, hold, must_wait, too_large_head};
 use super::router::{RouteLookup, Router, shown};
 use super::terms::ServerTerms;
+use crate::clock::Stopwatch;
 use crate::domain::Tenant;
 use crate::error::Error;
 use crate::http::access::{Access, Denied, RequestSender, permission_of};
@@ -27,6 +28,7 @@ use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Permission, Surface};
 use crate::http::ws;
+use crate::metrics::requests;
 
 /// The domain or project of a request that names none.
 const DEFAULT: &str = "default";
@@ -45,7 +47,7 @@ pub(super) struct Dispatcher<S: 'static> {
 
 /// The result of routing.
 enum Routed<S: 'static> {
-    Answered(Reply),
+    Answered(Reply, CountedAs),
     Run(&'static Route<S>, Matched, Tenant, RequestSender),
 }
 
@@ -68,6 +70,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             log::error!("a request of unknown connection is rejected");
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
+        let started = requests::are_counted().then(Stopwatch::start);
         if exchange.head_complete() > self.terms.max_head() {
             return Either::Left(ready(too_large_head()));
         }
@@ -76,17 +79,21 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             let (this, running) = (Rc::clone(self), exchange.run_with_body());
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) = this.serve_with_body(&request, payload, routed, &exchange).await;
+                let (response, unread) =
+                    this.serve_with_body(&request, payload, routed, &exchange, started).await;
                 let Some(unread) = unread else { return response };
                 exchange.end();
                 hold(response, unread)
             }));
         }
         let (answer, facts) = match routed {
-            Routed::Answered(reply) => (Answer::Ready(reply), RequestFacts::unmatched(&exchange)),
+            Routed::Answered(reply, counted) => {
+                (Answer::Ready(reply), RequestFacts::answered(&exchange, counted, started))
+            }
             Routed::Run(route, matched, tenant, entry) => {
+                let facts = RequestFacts::matched(&exchange, route, counted(&matched, &tenant), started);
                 let call = Call::new(request.clone(), matched, tenant, Bytes::new());
-                (self.admit(route, call, entry, &exchange), RequestFacts::matched(&exchange, route))
+                (self.admit(route, call, entry, &exchange), facts)
             }
         };
         match answer {
@@ -113,15 +120,17 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         mut payload: Payload,
         routed: Routed<S>,
         exchange: &Rc<Exchange>,
+        started: Option<Stopwatch>,
     ) -> (HttpResponse, Option<Payload>) {
         let (head, terms) = (request.head(), &self.terms);
         let mut space = self.admission.body();
         let (answer, facts, is_read) = match routed {
-            Routed::Answered(reply) => {
+            Routed::Answered(reply, counted) => {
                 let is_read = body::drop_rest(head, &mut payload).await;
-                (reply.into(), RequestFacts::unmatched(exchange), is_read)
+                (reply.into(), RequestFacts::answered(exchange, counted, started), is_read)
             }
             Routed::Run(route, matched, tenant, entry) => {
+                let facts = RequestFacts::matched(exchange, route, counted(&matched, &tenant), started);
                 let read = match terms.body_limit(route.body) {
                     None => Ok((Bytes::new(), body::drop_rest(head, &mut payload).await)),
                     Some(limit) => {
@@ -153,7 +162,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
                     }
                     Err(BodyError::Incomplete(detail)) => (Error::invalid(detail).into(), false),
                 };
-                (answer, RequestFacts::matched(exchange, route), is_read)
+                (answer, facts, is_read)
             }
         };
         exchange.body_complete();
@@ -165,47 +174,57 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     fn route(&self, head: &RequestHead, exchange: &Exchange) -> Routed<S> {
         let found = self.router.find(&head.method, &head.uri);
         if let Some(refusal) = self.terms.gate.refusal(head, &found) {
-            return Routed::Answered(refusal);
+            return match &found {
+                RouteLookup::Route(_, matched) => self.refused(refusal, head, matched),
+                _ => unmatched(refusal),
+            };
         }
-        let refuse = |status, text: &'static str| Routed::Answered(Reply::library_text(status, text));
+        let refuse = |status, text: &'static str| unmatched(Reply::library_text(status, text));
         match found {
             RouteLookup::BadUri => {
                 let text = format!("Invalid Request URI {}", shown(&head.uri));
-                Routed::Answered(Reply::library_text(StatusCode::BAD_REQUEST, text))
+                unmatched(Reply::library_text(StatusCode::BAD_REQUEST, text))
             }
-            _ if head.method == Method::OPTIONS => {
-                Routed::Answered(self.terms.gate.options(head, &self.router))
-            }
+            _ if head.method == Method::OPTIONS => unmatched(self.terms.gate.options(head, &self.router)),
             RouteLookup::BadEscape => refuse(StatusCode::BAD_REQUEST, "400 Bad Request"),
-            RouteLookup::InvalidUtf8(part) => Routed::Answered(Reply::error(&invalid_utf8(&part))),
+            RouteLookup::InvalidUtf8(part) => unmatched(Reply::error(&invalid_utf8(&part))),
             RouteLookup::NoRoute => refuse(StatusCode::NOT_FOUND, "404 page not found\n"),
             RouteLookup::WrongMethod(allow) => {
                 let reply = Reply::library_text(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed\n");
-                Routed::Answered(reply.header(header::ALLOW, allow))
+                unmatched(reply.header(header::ALLOW, allow))
             }
             RouteLookup::Route(route, matched) => {
                 if exchange.is_reserve() && route.load != Load::Always {
-                    return Routed::Answered(Reply::error(&refusal(route.load)));
+                    return self.refused(Reply::error(&refusal(route.load)), head, &matched);
                 }
                 if let Some(refusal) = self.admission.refusal(route.load) {
-                    return Routed::Answered(Reply::error(&refusal));
+                    return self.refused(Reply::error(&refusal), head, &matched);
                 }
                 let mut entry = RequestSender::Open;
                 if let Some(access) = &self.access {
                     entry = match access.enter(needed(route, matched.surface), head) {
                         Ok(entry) => entry,
-                        Err(error) => return Routed::Answered(Reply::error(&error)),
+                        Err(error) => return self.refused(Reply::error(&error), head, &matched),
                     };
                     if let Some(refusal) = access.over_rate(&entry, route.operation.rate) {
-                        return Routed::Answered(refusal);
+                        return self.refused(refusal, head, &matched);
                     }
                 }
                 match self.tenant(head, &matched) {
                     Ok(tenant) => Routed::Run(route, matched, tenant, entry),
-                    Err(error) => Routed::Answered(Reply::error(&error)),
+                    Err(error) => self.refused(Reply::error(&error), head, &matched),
                 }
             }
         }
+    }
+
+    /// The answer to a request that matches a route whose handler does not run.
+    fn refused(&self, reply: Reply, head: &RequestHead, matched: &Matched) -> Routed<S> {
+        let domain = match self.tenant(head, matched) {
+            Ok(tenant) => requests::domain(tenant.domain()),
+            Err(_) => requests::domain(""),
+        };
+        Routed::Answered(reply, CountedAs { route: matched.number, domain })
     }
 
     /// Domain and project. They become part of keys, so they are checked before anything else.
@@ -284,6 +303,14 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             Handler::Websocket(_) => ws::refusal().into(),
         }
     }
+}
+
+fn unmatched<S>(reply: Reply) -> Routed<S> {
+    Routed::Answered(reply, CountedAs::UNMATCHED)
+}
+
+fn counted(matched: &Matched, tenant: &Tenant) -> CountedAs {
+    CountedAs { route: matched.number, domain: requests::domain(tenant.domain()) }
 }
 
 fn needed<S>(route: &Route<S>, surface: Surface) -> Permission {

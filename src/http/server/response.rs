@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use super::body::{Holding, in_pieces};
 use super::connection::Exchange;
 use super::terms::ServerTerms;
+use crate::clock::Stopwatch;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
@@ -23,7 +24,7 @@ use crate::http::middleware::compress;
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
 use crate::http::spec::{Load, Pages};
-use crate::metrics;
+use crate::metrics::requests::{self, DomainNumber, RouteNumber};
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
@@ -74,7 +75,10 @@ impl ServerTerms {
         if ends {
             response_head.set_connection_type(ConnectionType::Close);
         }
-        metrics::count_request(status.as_u16());
+        if let Some(started) = facts.started {
+            let CountedAs { route, domain } = facts.counted;
+            requests::count(route, domain, status.as_u16(), started.elapsed());
+        }
         if status == StatusCode::NOT_MODIFIED {
             // The answer has no length: in a 304 it would be the length of the body that the client has.
             response.set_body(BoxBody::new(actix_http::body::None::new()))
@@ -153,17 +157,38 @@ pub(super) struct RequestFacts {
     pattern: &'static str,
     /// Which pages may read the answer.
     pages: Pages,
+    counted: CountedAs,
+    /// When the head was complete. `None` if requests are not counted.
+    started: Option<Stopwatch>,
+}
+
+/// What metrics count a request by.
+#[derive(Clone, Copy)]
+pub(super) struct CountedAs {
+    pub(super) route: RouteNumber,
+    pub(super) domain: DomainNumber,
+}
+
+impl CountedAs {
+    /// The request matches no route.
+    pub(super) const UNMATCHED: Self = Self { route: RouteNumber::NONE, domain: DomainNumber::DEFAULT };
 }
 
 impl RequestFacts {
-    pub(super) fn unmatched(exchange: &Rc<Exchange>) -> Self {
+    /// For a request that no handler runs for.
+    pub(super) fn answered(exchange: &Rc<Exchange>, counted: CountedAs, started: Option<Stopwatch>) -> Self {
         let pages = Pages::OtherOrigins;
-        Self { exchange: Rc::clone(exchange), load: Load::Always, pattern: "", pages }
+        Self { exchange: Rc::clone(exchange), load: Load::Always, pattern: "", pages, counted, started }
     }
 
-    pub(super) fn matched<S>(exchange: &Rc<Exchange>, route: &'static Route<S>) -> Self {
+    pub(super) fn matched<S>(
+        exchange: &Rc<Exchange>,
+        route: &'static Route<S>,
+        counted: CountedAs,
+        started: Option<Stopwatch>,
+    ) -> Self {
         let (load, pattern, pages) = (route.load, route.path, route.operation.pages);
-        Self { exchange: Rc::clone(exchange), load, pattern, pages }
+        Self { exchange: Rc::clone(exchange), load, pattern, pages, counted, started }
     }
 }
 

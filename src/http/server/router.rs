@@ -12,9 +12,11 @@ use actix_http::uri::Uri;
 
 use crate::http::call::{MAX_PARAMS, Matched};
 use crate::http::escape::{Undecodable, route_path};
+use crate::http::handler_names;
 use crate::http::query::pair_with_invalid_utf8;
 use crate::http::route::Route;
-use crate::http::spec::{Method, Surface, V3};
+use crate::http::spec::{Load, Method, Surface, V3};
+use crate::metrics::requests::{self, RouteLabels, RouteNumber};
 
 /// URIs of this many bytes or more are rejected.
 const URI_LIMIT: usize = 2048;
@@ -41,7 +43,7 @@ pub(super) struct Router<S: 'static> {
 struct PathRows<S: 'static> {
     surface: Surface,
     names: &'static [&'static str],
-    rows: [Option<&'static Route<S>>; 4],
+    rows: [Option<(&'static Route<S>, RouteNumber)>; 4],
     allow: HeaderValue,
 }
 
@@ -92,7 +94,7 @@ impl<S: 'static> Router<S> {
             .zip(rows.rows)
             .find(|((_, name), _)| method.as_str() == *name)
             .and_then(|(_, row)| row);
-        let Some(row) = row else { return RouteLookup::WrongMethod(rows.allow.clone()) };
+        let Some((row, number)) = row else { return RouteLookup::WrongMethod(rows.allow.clone()) };
         let mut values: [Range<u16>; MAX_PARAMS] = [0..0, 0..0, 0..0, 0..0];
         for ((_, value), slot) in found.params.iter().zip(&mut values) {
             // A parameter is a part of the path, and a path is shorter than `URI_LIMIT`.
@@ -108,6 +110,7 @@ impl<S: 'static> Router<S> {
                 Cow::Owned(path) => Some(path.into_boxed_str()),
                 Cow::Borrowed(_) => None,
             },
+            number,
         };
         RouteLookup::Route(row, matched)
     }
@@ -130,10 +133,20 @@ impl<S: 'static> PathRows<S> {
             surface: Surface::of(path),
             // The table is static, so these few names are never freed.
             names: Vec::leak(names),
-            rows: METHODS.map(|(method, _)| of(method)),
+            rows: METHODS.map(|(method, name)| of(method).map(|row| (row, number(name, row)))),
             allow: HeaderValue::from_str(&allow.join(", ")).map_err(|error| format!("{path}: {error}"))?,
         })
     }
+}
+
+/// What metrics count the requests of a row by, in either spelling of its path.
+fn number<S>(method: &'static str, row: &Route<S>) -> RouteNumber {
+    requests::route(RouteLabels {
+        method,
+        route: row.path,
+        api: handler_names::of(row.operation.id),
+        writes: (row.changes() && row.load == Load::Store).then_some(row.operation.id),
+    })
 }
 
 /// The parameters of `pattern` that occur in `path`, which is one of its spellings.

@@ -8,6 +8,7 @@
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
 //! - `recipe`: the commands of `docs/secured-cluster.md`.
+//! - `metrics`: what `GET /metrics` answers, and where.
 //! - `certificates`: the HTTPS port whose certificates are replaced.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
@@ -21,6 +22,7 @@ mod etcd_data;
 mod etcd_layout;
 mod golden;
 mod held;
+mod metrics;
 mod openapi;
 mod overload;
 mod recipe;

@@ -1,0 +1,70 @@
+//! The name of each operation in the metrics of the original server: there the label `api` is the name of the handler.
+
+/// Operation, and handler of the original. An operation that the original does not have is called by its own name.
+const NAMES: &[(&str, &str)] = &[
+    ("addDependencies", "AddDependencies"),
+    ("beat", "SendHeartbeat"),
+    ("beatByPost", "SendHeartbeat"),
+    ("beatMany", "SendManyHeartbeat"),
+    ("changeAccount", "UpdateAccount"),
+    ("checkExistence", "ResourceExist"),
+    ("deleteTags", "DeleteManyTags"),
+    ("findMany", "InstancesAction"),
+    ("listAccountLocks", "ListLock"),
+    ("listAccounts", "ListAccount"),
+    ("listInstances", "ListInstance"),
+    ("listOwnPermissions", "ListSelfPerms"),
+    ("listSchemas", "ListSchema"),
+    ("listServices", "ListService"),
+    ("logIn", "Login"),
+    ("putSchema", "PutSchema"),
+    ("readAccount", "GetAccount"),
+    ("readHealth", "ClusterHealth"),
+    ("readInstance", "GetInstance"),
+    ("readRole", "GetRole"),
+    ("readSchema", "GetSchema"),
+    ("readService", "GetService"),
+    ("readTags", "ListTag"),
+    ("readVersion", "GetVersion"),
+    ("registerInstance", "LegacyRegisterInstance"),
+    ("replaceDependencies", "PutDependencies"),
+    ("replaceInstanceProperties", "PutInstanceProperties"),
+    ("replaceRolePermissions", "UpdateRole"),
+    ("replaceSchemas", "PutSchemas"),
+    ("replaceServiceProperties", "PutServiceProperties"),
+    ("replaceTags", "PutManyTags"),
+    ("setInstanceStatus", "PutInstanceStatus"),
+    ("setStatusWhere", "UpdateManyInstanceStatus"),
+    ("setTag", "PutTag"),
+    ("unregisterServices", "UnregisterManyService"),
+];
+
+/// `findInstances` is `FindInstances`.
+pub(super) fn of(operation: &str) -> String {
+    if let Ok(at) = NAMES.binary_search_by_key(&operation, |(known, _)| known) {
+        return NAMES.get(at).map(|(_, name)| (*name).to_owned()).unwrap_or_default();
+    }
+    let mut letters = operation.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::routes::{Accounts, table};
+
+    #[test]
+    fn each_name_is_that_of_an_operation() {
+        assert!(NAMES.is_sorted_by_key(|(operation, _)| operation));
+        for (operation, _) in NAMES {
+            assert!(table(Accounts::On).any(|row| row.operation.id == *operation), "{operation}");
+        }
+        assert_eq!(of("findInstances"), "FindInstances");
+        assert_eq!(of("beatByPost"), "SendHeartbeat");
+    }
+
+    #[test]
+    fn each_route_has_cells_of_its_own() {
+        assert!(table(Accounts::On).count() < crate::metrics::requests::MOST_ROUTES / 2);
+    }
+}
