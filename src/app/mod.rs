@@ -35,7 +35,8 @@ use crate::http::api::Api;
 use crate::http::node::ThisNode;
 use crate::http::openapi;
 use crate::http::routes::{self, Accounts};
-use crate::http::server::{self, Bound, Settings};
+use crate::http::server::{self, Bound, ErrorAlarm, Settings};
+use crate::http::slices::Turns;
 use crate::store::Store;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 
@@ -148,13 +149,16 @@ async fn run(config: Config) -> Result<(), AppError> {
         file_sets,
         clock: shared.clock.clone(),
         rules: api,
+        turns: Turns::default(),
         accounts,
     };
     let node = Arc::clone(&api.node);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listen_address(&host, port)?;
     let bound = Bound::bind(address).map_err(|error| AppError::Listen { address, error })?;
-    let settings = Settings { max_connections: limits::connections(most_files), tls, access, ..server };
+    let errors = ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone() };
+    let settings =
+        Settings { max_connections: limits::connections(most_files), tls, access, errors, ..server };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let joined = tokio::select! {

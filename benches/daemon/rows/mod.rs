@@ -5,6 +5,7 @@ mod held;
 mod load;
 mod register;
 mod storm;
+mod views;
 mod visible;
 mod watchers;
 
@@ -18,7 +19,7 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 7] = [
+    let groups: [(&[&str], Measure); 8] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&register::ROWS, register::measure),
@@ -26,6 +27,7 @@ pub fn run(options: &Options) -> Table {
         (&visible::ROWS, visible::measure),
         (&watchers::ROWS, watchers::measure),
         (&storm::ROWS, storm::measure),
+        (&views::ROWS, views::measure),
     ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());
