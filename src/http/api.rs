@@ -29,7 +29,7 @@ use crate::http::accounts::AccountApi;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
-use crate::http::slices::Turns;
+use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
 use crate::metrics;
 use crate::tls::files::FileSets;
@@ -164,6 +164,11 @@ impl Api {
     pub fn encoded(&self, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
         let (body, space) = self.answers.encode(load, value)?;
         Ok(Reply::json(body).holding(space))
+    }
+
+    /// 200 with the JSON document that a walk writes, built in slices. The errors are those of [`Self::encoded`].
+    pub async fn built(&self, walk: &impl Walk) -> Result<Reply, Error> {
+        slices::built(&self.answers, &self.turns, walk).await
     }
 
     /// Sends a message to the RegistryActor, and waits up to [`WRITE_LIMIT`] for the reply.

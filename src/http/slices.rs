@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
-use super::api::Api;
+use super::answer_memory::AnswerMemory;
 use super::reply::Reply;
 use super::spec::Load;
 use crate::domain::json;
@@ -145,12 +145,12 @@ pub trait Walk {
 }
 
 /// 200 with the JSON document that a walk writes.
-pub async fn built(api: &Api, walk: &impl Walk) -> Result<Reply, Error> {
-    let _turn = api.turns.take().await?;
+pub async fn built(answers: &Arc<AnswerMemory>, turns: &Turns, walk: &impl Walk) -> Result<Reply, Error> {
+    let _turn = turns.take().await?;
     let mut pace = Pace::default();
     let mut size = Size::default();
     walk.write(&mut size, &mut pace).await;
-    let space = api.answers.space(Load::View, size.0)?;
+    let space = answers.space(Load::View, size.0)?;
     let mut body = Vec::with_capacity(size.0);
     walk.write(&mut body, &mut pace).await;
     Ok(Reply::json(body).holding(space))

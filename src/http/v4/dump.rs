@@ -15,7 +15,7 @@ use crate::http::call::Call;
 use crate::http::dto;
 use crate::http::parameters::NO_CACHE;
 use crate::http::reply::Reply;
-use crate::http::slices::{ListMember, Members, Out, Pace, Walk, built, in_time};
+use crate::http::slices::{ListMember, Members, Out, Pace, Walk, in_time};
 use crate::http::spec::{Operation, Parameter, Success};
 use crate::rbac::Grant;
 
@@ -67,7 +67,7 @@ pub async fn dump(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             cluster: &api.rules.clusters.own,
             grant: call.grant(),
         };
-        built(&api, &dump).await
+        api.built(&dump).await
     })
     .await
 }

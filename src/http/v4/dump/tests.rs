@@ -1,3 +1,5 @@
+//! The dump of made-up snapshots: its entries, and that it stops after each slice.
+
 use std::sync::Arc;
 
 use serde_json::{Value, json};

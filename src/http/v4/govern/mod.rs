@@ -26,7 +26,7 @@ use crate::http::call::Call;
 use crate::http::dto::govern::{self as dto, Apps, Statistics, StatisticsAnswer};
 use crate::http::parameters::{NO_CACHE, WITH_SHARED};
 use crate::http::reply::Reply;
-use crate::http::slices::{ListMember, Members, Out, Pace, Walk, built, in_time};
+use crate::http::slices::{ListMember, Members, Out, Pace, Walk, in_time};
 use crate::http::spec::{Load, Operation, Parameter, Success};
 use crate::rbac::Grant;
 
@@ -132,7 +132,7 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let filter = PartnerFilter { same_tenant: true, not_self: true };
         let details =
             Details { snapshot: &snapshot, tenant: scene.tenant, grant: scene.grant, filter, form, texts };
-        built(&api, &List { scene, query, statistics, details }).await
+        api.built(&List { scene, query, statistics, details }).await
     })
     .await
 }
@@ -272,7 +272,7 @@ pub async fn detail(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             form: Form::Alone,
             texts,
         };
-        built(&api, &Detail { service, details }).await
+        api.built(&Detail { service, details }).await
     })
     .await
 }
@@ -295,7 +295,7 @@ impl Walk for Detail<'_> {
 pub async fn relations(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     in_time(async {
         let snapshot = snapshot(&api, &call).await;
-        built(&api, &Relations(Scene::of(&api, &call, &snapshot))).await
+        api.built(&Relations(Scene::of(&api, &call, &snapshot))).await
     })
     .await
 }

@@ -87,7 +87,7 @@ fn a_deleted_service_has_no_detail() {
 /// An answer over the limit is refused before it is built, with its size and the limit.
 #[test]
 fn a_view_over_the_limit_is_refused() {
-    const SERVICES: usize = 400;
+    const SERVICES: usize = 800;
     let daemon = daemon(Settings::default().yaml("server.response.maxBytes", json!(65_536)));
     let caller = Caller::of(&daemon);
     for number in 0..SERVICES {
