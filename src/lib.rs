@@ -26,6 +26,7 @@
 //!
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |
+//! | 0 | [`alarm`] | what is wrong with this node now | in memory; one entry for each kind |
 //! | 0 | [`clock`] | time | what the registry does by time, it does by this clock |
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
@@ -111,6 +112,9 @@
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | What becomes of a write that etcd answers late? | `actors.md`, RegistryActor; `actors/registry/instances.rs` `create`, `replace` and `take_back`; `actors/registry/lease_pool.rs` `discard` |
+//! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
+//! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
+//! | When is an alarm raised, and when is it over? | `alarm.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |
@@ -133,6 +137,7 @@
 //! the HTTP server (`tests/it/server`), and it reads the source for the rules above. `tests/it/main.rs` says what lies where.
 
 pub mod actors;
+pub mod alarm;
 pub mod app;
 pub mod cache;
 pub mod cli;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use crate::alarm::{AlarmKind, Alarms};
 use crate::clock::{Clock, Monotonic};
 
 /// `/health` reports an outage of the store after this time. Clients then move to a node that can write.
@@ -23,26 +24,39 @@ struct ContactState {
     /// Monotonic milliseconds of the first probe that failed since the last answer, or [`IN_TOUCH`].
     away_since: AtomicU64,
     why: Mutex<String>,
-}
-
-impl Default for Contact {
-    fn default() -> Self {
-        Self(Arc::new(ContactState { away_since: AtomicU64::new(IN_TOUCH), why: Mutex::default() }))
-    }
+    /// An outage that `/health` reports is an alarm, too.
+    alarms: Alarms,
 }
 
 impl Contact {
+    pub fn new(alarms: Alarms) -> Self {
+        Self(Arc::new(ContactState { away_since: AtomicU64::new(IN_TOUCH), why: Mutex::default(), alarms }))
+    }
+
     /// Notes that the store answered.
     pub fn restored(&self) {
         self.0.away_since.store(IN_TOUCH, Ordering::Relaxed);
+        self.0.alarms.clear(AlarmKind::StoreAway);
     }
 
     /// Notes that the store did not answer. The first failure since the last answer begins the outage.
     pub fn lost(&self, now: Monotonic, why: String) {
         *self.0.why.lock() = why;
-        let now = u64::try_from(now.as_millis()).unwrap_or(IN_TOUCH - 1);
+        let millis = u64::try_from(now.as_millis()).unwrap_or(IN_TOUCH - 1);
         // Fails if an outage has begun already: its beginning stays.
-        let _ = self.0.away_since.compare_exchange(IN_TOUCH, now, Ordering::Relaxed, Ordering::Relaxed);
+        let begun =
+            self.0.away_since.compare_exchange(IN_TOUCH, millis, Ordering::Relaxed, Ordering::Relaxed);
+        if begun.is_err_and(|since| now.saturating_sub(Duration::from_millis(since)) >= UNHEALTHY_AFTER) {
+            self.0.alarms.raise(AlarmKind::StoreAway, now, || self.0.why.lock().clone());
+        }
+    }
+
+    /// The alarms of this node, among them that the store has been away for [`UNHEALTHY_AFTER`].
+    pub fn alarms(&self, clock: &Clock) -> &Alarms {
+        if let Some(why) = self.complaint(clock) {
+            self.0.alarms.raise(AlarmKind::StoreAway, clock.monotonic(), || why);
+        }
+        &self.0.alarms
     }
 
     /// How long the store has not answered. `None` while it answers.
@@ -61,20 +75,26 @@ impl Contact {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alarm::Alarm;
 
     #[test]
     fn an_outage_is_told_after_a_while_and_until_it_ends() {
-        let (contact, clock) = (Contact::default(), Clock::manual(0));
+        let (contact, clock) = (Contact::new(Alarms::default()), Clock::manual(0));
+        let alarms = || contact.alarms(&clock).list(clock.monotonic());
         assert_eq!(contact.complaint(&clock), None);
         contact.lost(clock.monotonic(), "first".to_owned());
         clock.advance(UNHEALTHY_AFTER - Duration::from_millis(1));
         // A second failure does not begin the outage anew.
         contact.lost(clock.monotonic(), "second".to_owned());
         assert_eq!(contact.complaint(&clock), None);
+        assert_eq!(alarms(), []);
         clock.advance(Duration::from_millis(1));
         assert_eq!(contact.complaint(&clock).as_deref(), Some("second"));
+        let alarm = |is_active| Alarm { kind: AlarmKind::StoreAway, is_active, detail: "second".to_owned() };
+        assert_eq!(alarms(), [alarm(true)]);
         contact.restored();
         assert_eq!(contact.complaint(&clock), None);
+        assert_eq!(alarms(), [alarm(false)]);
         clock.advance(UNHEALTHY_AFTER);
         assert_eq!(contact.complaint(&clock), None);
     }

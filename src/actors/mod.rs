@@ -5,6 +5,7 @@
 //! - An actor imports from another actor only its `messages` and the type of its address.
 //! - Actors share four handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`.
 //! - Actors that write share code, and no state: `deadline`, `outcome`, `single`, `turns`.
+//! - `dump` is no actor: it shows a snapshot as entries of the store, for handlers, which do not import `store`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
 
@@ -12,6 +13,7 @@ pub mod account;
 pub mod beats;
 pub mod contact;
 mod deadline;
+pub mod dump;
 pub mod freshness;
 pub mod goodbyes;
 pub mod hub;

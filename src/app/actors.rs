@@ -20,6 +20,7 @@ use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
 use crate::actors::retire::{RetireActor, RetireCore};
 use crate::actors::watch::WatchActor;
+use crate::alarm::Alarms;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
 use crate::store::Store;
@@ -42,6 +43,7 @@ pub struct SharedHandles {
     pub freshness: Freshness,
     pub beats: Beats,
     pub contact: Contact,
+    pub alarms: Alarms,
     pub clock: Clock,
     pub lifelines: Lifelines,
 }
@@ -52,7 +54,8 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
-    let (beats, goodbyes, contact) = (Beats::default(), Goodbyes::default(), Contact::default());
+    let (beats, goodbyes, alarms) = (Beats::default(), Goodbyes::default(), Alarms::default());
+    let contact = Contact::new(alarms.clone());
     // Three threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
     // One writes.
     let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
@@ -119,6 +122,6 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
     (
         Actors { registry, account, lease, watch, hub, peer, retire },
-        SharedHandles { reader, freshness, beats, contact, clock, lifelines },
+        SharedHandles { reader, freshness, beats, contact, alarms, clock, lifelines },
     )
 }

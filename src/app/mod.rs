@@ -36,7 +36,8 @@ use crate::http::api::Api;
 use crate::http::node::ThisNode;
 use crate::http::openapi;
 use crate::http::routes::{self, Accounts};
-use crate::http::server::{self, Bound, RunningServer, Settings};
+use crate::http::server::{self, Bound, ErrorAlarm, RunningServer, Settings};
+use crate::http::slices::Turns;
 use crate::store::Store;
 use crate::store::metered::MeteredStore;
 use crate::tls::files::{FileSets, LOOK_EVERY};
@@ -155,6 +156,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         file_sets,
         clock: shared.clock.clone(),
         rules: api,
+        turns: Turns::default(),
         accounts,
     };
     let node = Arc::clone(&api.node);
@@ -165,7 +167,9 @@ async fn run(config: Config) -> Result<(), AppError> {
         Some(url) => Some(metrics::listen(url, &api, &server, tls.clone()).await?),
         None => None,
     };
-    let settings = Settings { max_connections: limits::connections(most_files), tls, access, ..server };
+    let errors = ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone() };
+    let settings =
+        Settings { max_connections: limits::connections(most_files), tls, access, errors, ..server };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let servers = [Some(server), of_metrics];

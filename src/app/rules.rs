@@ -3,6 +3,7 @@
 //!
 //! Each section is taken apart with all its fields by name, without `..`, so that a key without a use does not compile.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -13,9 +14,9 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, HeartbeatConfig, InstanceConfig, ListenUrl, MetricsConfig,
-    QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret,
-    ServerConfig, ServiceConfig, StoreKind, TlsConfig,
+    AddressLookup, Config, Datacenter, EtcdCluster, HeartbeatConfig, InstanceConfig, ListenUrl,
+    MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
+    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -23,7 +24,7 @@ use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::http::answer_memory::AnswerMemory;
-use crate::http::api::{ApiRules, MetricsEndpoint, MetricsRules, SchemaWrites};
+use crate::http::api::{ApiRules, Clusters, MetricsEndpoint, MetricsRules, SchemaWrites};
 use crate::http::middleware::cors::Readers;
 use crate::http::server::Settings;
 
@@ -115,7 +116,7 @@ impl ProcessRules {
             heartbeat,
             metrics,
         } = config;
-        let RegistryConfig { kind, version, self_register } = registry;
+        let RegistryConfig { kind, version, self_register, cluster, clusters } = registry;
         let InstanceConfig {
             endpoint,
             host_name,
@@ -225,6 +226,7 @@ impl ProcessRules {
                 api_version: version.clone(),
             },
             heartbeat_ping: ping_interval,
+            clusters: known_clusters(cluster, clusters, &kind),
             schema_writes: if schemas_disabled { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
         };
         let identity = NodeIdentity {
@@ -292,6 +294,20 @@ impl ProcessRules {
         let metrics = MetricsSetup { are_counted, listen, backends };
         Self { version, store: kind, host, port, server, tls, access, metrics, api, actors }
     }
+}
+
+/// The stores that the configuration names. The embedded store has no address.
+fn known_clusters(own: String, clusters: Vec<EtcdCluster>, kind: &StoreKind) -> Clusters {
+    // An address of another cluster may have a user and a password before the last `@`.
+    let shown = |text: &String| text.rsplit('@').next().unwrap_or_default().to_owned();
+    let mut addresses: BTreeMap<String, Vec<String>> =
+        clusters.into_iter().map(|other| (other.name, other.endpoints.iter().map(shown).collect())).collect();
+    let of_own = match kind {
+        StoreKind::Embedded { .. } => vec!["embedded".to_owned()],
+        StoreKind::Etcd(etcd) => etcd.endpoints.iter().map(ToString::to_string).collect(),
+    };
+    addresses.insert(own.clone(), of_own);
+    Clusters { own, addresses }
 }
 
 /// The name of the machine, or of the container.

@@ -10,8 +10,8 @@ use super::access::AccessView;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, ServiceNode, ServiceView,
-    Snapshot, TenantView, name_path,
+    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, NamedVersion, ProviderRule,
+    SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
 use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{
@@ -83,9 +83,13 @@ impl SnapshotBuilder {
         match event {
             RegistryEvent::ServicePut(tenant, id, record) => self.put_service(&tenant, id, record),
             RegistryEvent::ServiceDeleted(tenant, id) => self.delete_service(&tenant, &id),
-            RegistryEvent::IndexPut(name, version, id) => self.put_name(&name, version, id, Listed::Name),
+            RegistryEvent::IndexPut(name, version, service, mod_revision) => {
+                self.put_name(&name, NamedVersion { version, service, mod_revision }, Listed::Name)
+            }
             RegistryEvent::IndexDeleted(name, version) => self.delete_name(&name, &version, Listed::Name),
-            RegistryEvent::AliasPut(name, version, id) => self.put_name(&name, version, id, Listed::Alias),
+            RegistryEvent::AliasPut(name, version, service, mod_revision) => {
+                self.put_name(&name, NamedVersion { version, service, mod_revision }, Listed::Alias)
+            }
             RegistryEvent::AliasDeleted(name, version) => self.delete_name(&name, &version, Listed::Alias),
             RegistryEvent::TagsPut(tenant, id, tags, revision) => {
                 let mut former = None;
@@ -107,24 +111,26 @@ impl SnapshotBuilder {
                 self.with_known_node(&tenant, &id, |node| former = node.schema_refs.remove(&schema));
                 self.with_known_tenant(&tenant, |view| view.schema_count -= usize::from(former.is_some()));
             }
-            RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary) => {
+            RegistryEvent::SchemaSummaryPut(tenant, id, schema, text, mod_revision) => {
+                let summary = Arc::new(SchemaSummary { text, mod_revision });
                 self.with_node(&tenant, id, |node| drop(node.schema_summaries.insert(schema, summary)));
             }
             RegistryEvent::SchemaSummaryDeleted(tenant, id, schema) => {
                 self.with_known_node(&tenant, &id, |node| drop(node.schema_summaries.remove(&schema)));
             }
-            RegistryEvent::ConsumerRulePut(name, version, partners) => {
-                let rule = ConsumerRule::new(self.connected(&name.tenant, partners));
+            RegistryEvent::ConsumerRulePut(name, version, partners, revision) => {
+                let rule = ConsumerRule::new(self.connected(&name.tenant, partners), revision);
                 self.put_consumer_rule(&name, &version, Arc::new(rule));
             }
             RegistryEvent::ConsumerRuleDeleted(name, version) => self.delete_consumer_rule(&name, &version),
-            RegistryEvent::ProviderRulePut(name, version, partners) => {
+            RegistryEvent::ProviderRulePut(name, version, partners, mod_revision) => {
                 let (path, partners) = (path_of(&name), self.connected(&name.tenant, partners));
+                let rule = Arc::new(ProviderRule { partners, mod_revision });
                 self.with_tenant(&name.tenant, |tenant| {
                     if !tenant.names.contains_key(&path) {
                         tenant.nameless_rules.insert(Arc::clone(&path));
                     }
-                    tenant.provider_rules.entry(path).or_default().insert(version, partners);
+                    tenant.provider_rules.entry(path).or_default().insert(version, rule);
                 })
             }
             RegistryEvent::ProviderRuleDeleted(name, version) => {
@@ -205,23 +211,17 @@ impl SnapshotBuilder {
         });
     }
 
-    fn put_name(
-        &mut self,
-        name: &ServiceName,
-        version: Arc<str>,
-        id: ServiceId,
-        listed: fn(Arc<str>) -> Listed,
-    ) {
-        let path = path_of(name);
+    fn put_name(&mut self, name: &ServiceName, version: NamedVersion, listed: fn(Arc<str>) -> Listed) {
+        let (path, id) = (path_of(name), version.service.clone());
         self.with_tenant(&name.tenant, |tenant| {
             let way = listed(Arc::clone(&path));
             if matches!(way, Listed::Name(_)) {
                 tenant.nameless_rules.remove(&path);
             }
             let node = Arc::make_mut(tenant.tree(&way).entry(path).or_default());
-            let former = node.versions.iter().position(|(known, _)| *known == version);
-            let former = former.map(|at| node.versions.remove(at).1);
-            node.versions.push((version, id.clone()));
+            let former = node.versions.iter().position(|known| known.version == version.version);
+            let former = former.map(|at| node.versions.remove(at).service);
+            node.versions.push(version);
             node.versions.sort();
             node.answers.outdate();
             match former {
@@ -242,8 +242,8 @@ impl SnapshotBuilder {
             let tree = tenant.tree(&way);
             let Some(node) = tree.get_mut(&path) else { return };
             let node = Arc::make_mut(node);
-            let Some(at) = node.versions.iter().position(|(known, _)| **known == *version) else { return };
-            let (_, owner) = node.versions.remove(at);
+            let Some(at) = node.versions.iter().position(|known| *known.version == *version) else { return };
+            let owner = node.versions.remove(at).service;
             node.answers.outdate();
             if node.versions.is_empty() {
                 tree.remove(&path);

@@ -16,6 +16,42 @@ pub struct PartnerFilter {
     pub not_self: bool,
 }
 
+/// Finds the partners of a service key by key, each partner once. So a caller with many keys can pause between two of them.
+#[derive(Debug)]
+pub struct PartnerSet<'s> {
+    snapshot: &'s Snapshot,
+    tenant: &'s Tenant,
+    of: &'s ServiceView,
+    filter: PartnerFilter,
+    known: HashSet<*const ServiceView>,
+}
+
+impl<'s> PartnerSet<'s> {
+    /// An empty set for a service of this tenant.
+    pub fn new(
+        snapshot: &'s Snapshot,
+        tenant: &'s Tenant,
+        of: &'s ServiceView,
+        filter: PartnerFilter,
+    ) -> Self {
+        Self { snapshot, tenant, of, filter, known: HashSet::new() }
+    }
+
+    /// Adds the services that a key of a rule means. Returns those that are new.
+    pub fn add(&mut self, key: &ServiceKey) -> Vec<&'s Arc<ServiceView>> {
+        let is_own_tenant = key.tenant == self.tenant.as_str();
+        if self.filter.same_tenant && !is_own_tenant {
+            return Vec::new();
+        }
+        let mut found = self.snapshot.services_of(key);
+        found.retain(|service| {
+            let is_self = is_own_tenant && service.id == self.of.id;
+            !(self.filter.not_self && is_self) && self.known.insert(Arc::as_ptr(service))
+        });
+        found
+    }
+}
+
 impl Snapshot {
     /// The services that a consumer depends on.
     pub fn providers(
@@ -24,9 +60,13 @@ impl Snapshot {
         consumer: &ServiceView,
         filter: PartnerFilter,
     ) -> Vec<Arc<ServiceView>> {
+        self.resolve(tenant, consumer, self.provider_keys(tenant, consumer), filter)
+    }
+
+    /// The providers in the rule of a consumer.
+    pub fn provider_keys(&self, tenant: &Tenant, consumer: &ServiceView) -> &[ServiceKey] {
         let rule = self.tenant(tenant).and_then(|view| view.consumer_rule(&consumer.versioned_path));
-        let keys = rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default();
-        self.resolve(tenant, consumer, keys, filter)
+        rule.map(|rule| rule.partners.keys.as_slice()).unwrap_or_default()
     }
 
     /// The services that depend on a provider.
@@ -91,20 +131,8 @@ impl Snapshot {
         keys: impl IntoIterator<Item = &'a ServiceKey>,
         filter: PartnerFilter,
     ) -> Vec<Arc<ServiceView>> {
-        let mut found: Vec<Arc<ServiceView>> = Vec::new();
-        let mut known = HashSet::new();
-        for key in keys {
-            if filter.same_tenant && key.tenant != tenant.as_str() {
-                continue;
-            }
-            for service in self.services_of(key) {
-                let is_self = service.id == of.id && key.tenant == tenant.as_str();
-                if !(filter.not_self && is_self) && known.insert(Arc::as_ptr(service)) {
-                    found.push(Arc::clone(service));
-                }
-            }
-        }
-        found
+        let mut partners = PartnerSet::new(self, tenant, of, filter);
+        keys.into_iter().flat_map(|key| partners.add(key)).map(Arc::clone).collect()
     }
 
     /// The services that a key of a rule means, all versions or the one that it gives. See [`TenantView::meant_by`].
@@ -112,8 +140,8 @@ impl Snapshot {
         let Some(view) = self.tenant(&Tenant::from(key.tenant.as_str())) else { return Vec::new() };
         let versions = view.meant_by(key).map(|node| node.versions()).unwrap_or_default();
         let wanted =
-            versions.iter().filter(|(version, _)| key.version == ALL_VERSIONS || **version == *key.version);
-        wanted.filter_map(|(_, id)| view.service(id.as_str())).collect()
+            versions.iter().filter(|known| key.version == ALL_VERSIONS || *known.version == *key.version);
+        wanted.filter_map(|known| view.service(known.service.as_str())).collect()
     }
 
     /// Whether a key of a rule means a service in any version.

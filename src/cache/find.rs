@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use super::answer::FindAnswer;
 use super::instances::InstanceEntry;
-use super::snapshot::{NameNode, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
+use super::snapshot::{NameNode, NamedVersion, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
 use crate::domain::shared::SharedServices;
 use crate::domain::{ServiceKey, Tenant};
@@ -182,7 +182,7 @@ impl TenantView {
         // Most names have at most 8 versions, so most finds do not allocate here.
         let mut visible: SmallVec<[u32; 8]> = SmallVec::new();
         let mut first = None;
-        for (at, (_, id)) in (0_u32..).zip(&node.versions) {
+        for (at, NamedVersion { service: id, .. }) in (0_u32..).zip(&node.versions) {
             let Some(service) = self.node(id.as_str()) else { continue };
             let Some(provider) = service.view.as_ref() else { continue };
             if has_tags(service, tags) && sees(provider) {
@@ -191,7 +191,7 @@ impl TenantView {
             }
         }
         let instances = |at: &u32| {
-            let (_, id) = node.versions.get(usize::try_from(*at).ok()?)?;
+            let id = &node.versions.get(usize::try_from(*at).ok()?)?.service;
             Some(&self.node(id.as_str())?.instances)
         };
         let join = || FindAnswer::join(visible.iter().filter_map(instances));

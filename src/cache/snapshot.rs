@@ -31,6 +31,12 @@ pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
     path
 }
 
+/// The environment, the application and the name in a [`NamePath`].
+pub fn path_parts(path: &str) -> Option<[&str; 3]> {
+    let mut parts = path.splitn(3, '/');
+    Some([parts.next()?, parts.next()?, parts.next()?])
+}
+
 /// The registry as of a revision.
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
@@ -72,7 +78,7 @@ pub struct TenantView {
     /// Keyed by the consumer's `<name path>/<version>`.
     pub(super) consumer_rules: HashMap<Arc<str>, Arc<ConsumerRule>>,
     /// Keyed by the provider's name path, then by the version in the rule's key.
-    pub(super) provider_rules: HashMap<NamePath, OrdMap<Arc<str>, Arc<Partners>>>,
+    pub(super) provider_rules: HashMap<NamePath, OrdMap<Arc<str>, Arc<ProviderRule>>>,
     /// Keys of `provider_rules` that are the name of no service.
     pub(super) nameless_rules: OrdSet<NamePath>,
     /// Keyed by alias path: the name paths that consumers' rules give together with this alias, each with the number of these
@@ -104,8 +110,8 @@ pub struct ServiceNode {
     pub tags: Option<(Arc<TextMap>, Revision)>,
     /// Content hash by schema id.
     pub schema_refs: OrdMap<Arc<str>, Arc<str>>,
-    /// Summary by schema id.
-    pub schema_summaries: OrdMap<Arc<str>, Arc<str>>,
+    /// By schema id.
+    pub schema_summaries: OrdMap<Arc<str>, Arc<SchemaSummary>>,
     pub instances: InstanceMap,
     /// Ready answer with the list of the instances.
     pub list_answer: AnswerCell,
@@ -139,10 +145,26 @@ pub struct ServiceView {
     pub framework: Arc<FrameworkName>,
 }
 
+/// The summary of a schema, and the revision of its last write.
+#[derive(Debug, PartialEq, Eq)]
+pub struct SchemaSummary {
+    pub text: Arc<str>,
+    pub mod_revision: Revision,
+}
+
+/// A version of a name or an alias, and the service that has it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct NamedVersion {
+    pub version: Arc<str>,
+    pub service: ServiceId,
+    /// Revision of the last write of the key.
+    pub mod_revision: Revision,
+}
+
 /// All versions that have a name or an alias.
 #[derive(Clone, Debug, Default)]
 pub struct NameNode {
-    pub(super) versions: Vec<(Arc<str>, ServiceId)>,
+    pub(super) versions: Vec<NamedVersion>,
     pub(super) answers: AnswerCell,
 }
 
@@ -151,15 +173,26 @@ pub struct NameNode {
 pub struct ConsumerRule {
     /// The stored providers, without those that the consumer may not depend on.
     pub partners: Arc<Partners>,
+    /// Revision of the last write of the rule.
+    pub mod_revision: Revision,
     /// By tenant: the positions of its providers in `partners`. Nearly every rule has one tenant.
     positions: Vec<(Box<str>, PartnerPositions)>,
+}
+
+/// Consumers of a provider.
+#[derive(Debug)]
+pub struct ProviderRule {
+    /// The stored consumers, without those that may not depend on the provider.
+    pub partners: Arc<Partners>,
+    /// Revision of the last write of the rule.
+    pub mod_revision: Revision,
 }
 
 /// Positions of providers in a rule, by name path.
 type PartnerPositions = StdHashMap<Box<str>, usize>;
 
 impl ConsumerRule {
-    pub(super) fn new(partners: Arc<Partners>) -> Self {
+    pub(super) fn new(partners: Arc<Partners>, mod_revision: Revision) -> Self {
         let mut positions: Vec<(Box<str>, PartnerPositions)> = Vec::new();
         for (at, key) in partners.keys.iter().enumerate() {
             let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
@@ -168,7 +201,7 @@ impl ConsumerRule {
                 None => positions.push((key.tenant.as_str().into(), PartnerPositions::from([(path, at)]))),
             }
         }
-        Self { partners, positions }
+        Self { partners, mod_revision, positions }
     }
 
     /// The rule's key of a provider, whatever its version.
@@ -179,14 +212,14 @@ impl ConsumerRule {
 }
 
 impl NameNode {
-    /// All versions, each with the id of its service. Sorted by version as a text.
-    pub fn versions(&self) -> &[(Arc<str>, ServiceId)] {
+    /// All versions. Sorted by version as a text.
+    pub fn versions(&self) -> &[NamedVersion] {
         &self.versions
     }
 
     /// The service that has a version.
     pub fn version(&self, version: &str) -> Option<&ServiceId> {
-        self.versions.iter().find(|(known, _)| **known == *version).map(|(_, id)| id)
+        self.versions.iter().find(|known| *known.version == *version).map(|known| &known.service)
     }
 }
 
@@ -203,6 +236,28 @@ impl TenantView {
     /// All services that have a document.
     pub fn services(&self) -> impl Iterator<Item = &Arc<ServiceView>> {
         self.services.values().filter_map(|node| node.view.as_ref())
+    }
+
+    /// All name paths, each with its versions.
+    pub fn names(&self) -> impl Iterator<Item = (&NamePath, &Arc<NameNode>)> {
+        self.names.iter()
+    }
+
+    /// All alias paths, each with its versions.
+    pub fn aliases(&self) -> impl Iterator<Item = (&NamePath, &Arc<NameNode>)> {
+        self.aliases.iter()
+    }
+
+    /// The rules of all consumers, by `<name path>/<version>`.
+    pub fn all_consumer_rules(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<ConsumerRule>)> {
+        self.consumer_rules.iter()
+    }
+
+    /// The rules of all providers: name path, the version in the rule's key, and the rule.
+    pub fn all_provider_rules(&self) -> impl Iterator<Item = (&NamePath, &Arc<str>, &Arc<ProviderRule>)> {
+        self.provider_rules
+            .iter()
+            .flat_map(|(path, rules)| rules.iter().map(move |(version, rule)| (path, version, rule)))
     }
 
     /// All service ids, also those without a document.
@@ -227,13 +282,14 @@ impl TenantView {
 
     /// The consumers of the provider with this name path, by the version in the rule's key.
     pub fn provider_rules(&self, path: &str) -> impl Iterator<Item = (&Arc<str>, &Arc<Partners>)> {
-        self.provider_rules.get(path).into_iter().flatten()
+        let rules = self.provider_rules.get(path).into_iter().flatten();
+        rules.map(|(version, rule)| (version, &rule.partners))
     }
 
     /// Provider rules under a name that no service has: name path and consumers, by the version in the rule's key.
     pub fn nameless_provider_rules(
         &self,
-    ) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<Partners>>)> {
+    ) -> impl Iterator<Item = (&NamePath, &OrdMap<Arc<str>, Arc<ProviderRule>>)> {
         self.nameless_rules.iter().filter_map(|path| self.provider_rules.get_key_value(path))
     }
 
@@ -336,6 +392,6 @@ impl TenantView {
         let paths =
             ENVIRONMENTS.map(|environment| name_path(environment, crate::domain::service::DEFAULT_APP, name));
         let nodes = paths.iter().filter_map(|path| self.name(path));
-        nodes.flat_map(|node| node.versions().iter().map(|(_, id)| id)).collect()
+        nodes.flat_map(|node| node.versions().iter().map(|version| &version.service)).collect()
     }
 }

@@ -33,7 +33,7 @@ mod web_origin;
 mod yaml;
 
 pub use cron::{Cron, LocalMinute};
-pub use endpoint::{EtcdEndpoint, ListenUrl, Scheme};
+pub use endpoint::{EtcdCluster, EtcdEndpoint, ListenUrl, Scheme};
 pub use inputs::Inputs;
 pub(crate) use keys::{is_known_flag, nearest_flag};
 pub(crate) use nearest::nearest;

@@ -75,12 +75,12 @@ pub enum PutKind {
 pub enum RegistryEvent {
     ServicePut(Tenant, ServiceId, Arc<ServiceRecord>),
     ServiceDeleted(Tenant, ServiceId),
-    /// This version of a name belongs to a service.
-    IndexPut(ServiceName, Arc<str>, ServiceId),
+    /// This version of a name belongs to a service since this revision.
+    IndexPut(ServiceName, Arc<str>, ServiceId, Revision),
     /// This version of a name belongs to no service.
     IndexDeleted(ServiceName, Arc<str>),
-    /// This version of an alias belongs to a service.
-    AliasPut(ServiceName, Arc<str>, ServiceId),
+    /// This version of an alias belongs to a service since this revision.
+    AliasPut(ServiceName, Arc<str>, ServiceId, Revision),
     /// This version of an alias belongs to no service.
     AliasDeleted(ServiceName, Arc<str>),
     /// All tags of a service were written at this revision.
@@ -90,16 +90,16 @@ pub enum RegistryEvent {
     SchemaRefPut(Tenant, ServiceId, Arc<str>, Arc<str>),
     /// A schema id of a service refers to no content.
     SchemaRefDeleted(Tenant, ServiceId, Arc<str>),
-    /// Schema id and summary.
-    SchemaSummaryPut(Tenant, ServiceId, Arc<str>, Arc<str>),
+    /// Schema id and summary, written at this revision.
+    SchemaSummaryPut(Tenant, ServiceId, Arc<str>, Arc<str>, Revision),
     /// Schema id.
     SchemaSummaryDeleted(Tenant, ServiceId, Arc<str>),
-    /// The providers of this version of a consumer were written.
-    ConsumerRulePut(ServiceName, Arc<str>, Arc<Partners>),
+    /// The providers of this version of a consumer were written at this revision.
+    ConsumerRulePut(ServiceName, Arc<str>, Arc<Partners>, Revision),
     /// This version of a consumer has no providers.
     ConsumerRuleDeleted(ServiceName, Arc<str>),
-    /// The consumers of a provider were written. The text is the version in the rule's key.
-    ProviderRulePut(ServiceName, Arc<str>, Arc<Partners>),
+    /// The consumers of a provider were written at this revision. The text is the version in the rule's key.
+    ProviderRulePut(ServiceName, Arc<str>, Arc<Partners>, Revision),
     /// A provider has no consumers under this version key.
     ProviderRuleDeleted(ServiceName, Arc<str>),
     /// A dependency request waits under this key. If it removes the dependencies of a deleted consumer, that consumer.

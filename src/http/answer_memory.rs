@@ -42,6 +42,9 @@ const USUAL_PART: usize = 4;
 /// One part in 8 of the memory, on top of the limit, is reserved for requests that are never rejected: health and metrics.
 const RESERVED_PART: usize = 8;
 
+/// Large views leave one part in 4 of the memory to other answers.
+const KEPT_FROM_VIEWS: usize = 4;
+
 /// The table of shared bodies has this many parts, so that workers seldom wait for each other.
 const SHARDS: usize = 16;
 
@@ -148,6 +151,7 @@ impl AnswerMemory {
         let most = match load {
             Load::Always => self.most.saturating_add(self.most / RESERVED_PART),
             Load::Find | Load::Memory | Load::Store => self.most,
+            Load::View => self.most - self.most / KEPT_FROM_VIEWS,
         };
         let before = self.held.fetch_add(bytes, Ordering::Relaxed);
         let fits = before.saturating_add(bytes) <= most;
@@ -294,6 +298,18 @@ mod tests {
         check(memory.space(Load::Always, 10_000), Code::Overloaded);
         drop(kept);
         assert!(memory.space(Load::Always, 10_000).is_ok());
+    }
+
+    #[test]
+    fn views_leave_a_quarter_to_others() {
+        let memory = AnswerMemory::new(usize::MAX, 80_000);
+        let view = memory.space(Load::View, 60_000).unwrap();
+        check(memory.space(Load::View, 10_000), Code::Overloaded);
+        let find = memory.space(Load::Find, 20_000).unwrap();
+        drop(view);
+        check(memory.space(Load::View, 50_000), Code::Overloaded);
+        drop(find);
+        assert!(memory.space(Load::View, 50_000).is_ok());
     }
 
     #[test]

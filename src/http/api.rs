@@ -1,5 +1,6 @@
 //! The state that all handlers share: the snapshot, the addresses of the actors, and the configured rules.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use crate::http::accounts::AccountApi;
 use crate::http::answer_memory::AnswerMemory;
 use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
+use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
 use crate::metrics;
 use crate::tls::files::FileSets;
@@ -59,6 +61,8 @@ pub struct Api {
     /// The certificates in use, for metrics.
     pub file_sets: FileSets,
     pub rules: ApiRules,
+    /// Large answers are built one after another.
+    pub turns: Turns,
     /// `None` while accounts are off.
     pub accounts: Option<AccountApi>,
 }
@@ -77,8 +81,18 @@ pub struct ApiRules {
     pub max_batch: usize,
     pub schema_writes: SchemaWrites,
     pub metrics: MetricsRules,
+    pub clusters: Clusters,
     /// The time between two pings on a websocket whose pongs are heartbeats.
     pub heartbeat_ping: Duration,
+}
+
+/// The stores that the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Clusters {
+    /// The name of the cluster of this node.
+    pub own: String,
+    /// The addresses of each cluster, by name.
+    pub addresses: BTreeMap<String, Vec<String>>,
 }
 
 /// Whether schemas may be written.
@@ -163,6 +177,11 @@ impl Api {
     pub fn encoded(&self, load: Load, value: &impl Serialize) -> Result<Reply, Error> {
         let (body, space) = self.answers.encode(load, value)?;
         Ok(Reply::json(body).holding(space))
+    }
+
+    /// 200 with the JSON document that a walk writes, built in slices. The errors are those of [`Self::encoded`].
+    pub async fn built(&self, walk: &impl Walk) -> Result<Reply, Error> {
+        slices::built(&self.answers, &self.turns, walk).await
     }
 
     /// Sends a message to the RegistryActor, and waits up to [`WRITE_LIMIT`] for the reply.

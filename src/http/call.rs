@@ -159,6 +159,13 @@ impl Call {
         self.query.get_or_init(|| Query::split(raw)).find(raw, name)
     }
 
+    /// All values of a query parameter, decoded.
+    pub fn query_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
+        let raw = self.raw_query();
+        let pairs = self.query.get_or_init(|| Query::split(raw)).pairs(raw);
+        pairs.filter(move |(known, _)| known == name).map(|(_, value)| value)
+    }
+
     /// As [`Self::query`]; empty if the parameter is missing.
     pub fn query_text(&self, name: &str) -> Cow<'_, str> {
         self.query(name).unwrap_or_default()

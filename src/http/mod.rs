@@ -23,6 +23,7 @@ pub mod route;
 pub mod routes;
 pub mod server;
 pub mod signal;
+pub mod slices;
 pub mod spec;
 pub mod v4;
 pub mod ws;

@@ -11,6 +11,8 @@ use super::spec::Surface;
 pub struct ThisNode {
     version_v4: Bytes,
     version_v3: Bytes,
+    /// The same without the version of the API.
+    info: Bytes,
     ready: AtomicBool,
 }
 
@@ -22,21 +24,21 @@ impl ThisNode {
             "aarch64" => "arm64",
             other => other,
         };
-        let answer = |api: &str| {
-            Bytes::from(format!(
-                concat!(
-                    r#"{{"version":"{}","buildTag":"{}/{}","goVersion":"Rust","os":"{}","arch":"{}","#,
-                    r#""apiVersion":"{}"}}"#
-                ),
-                api_version,
-                env!("CARGO_PKG_NAME"),
-                env!("CARGO_PKG_VERSION"),
-                std::env::consts::OS,
-                arch,
-                api
-            ))
-        };
-        Self { version_v4: answer("4.0.0"), version_v3: answer("3.0.0"), ready: AtomicBool::new(false) }
+        let info = format!(
+            r#"{{"version":"{}","buildTag":"{}/{}","goVersion":"Rust","os":"{}","arch":"{}""#,
+            api_version,
+            env!("CARGO_PKG_NAME"),
+            env!("CARGO_PKG_VERSION"),
+            std::env::consts::OS,
+            arch,
+        );
+        let answer = |api: &str| Bytes::from(format!(r#"{info},"apiVersion":"{api}"}}"#));
+        Self {
+            version_v4: answer("4.0.0"),
+            version_v3: answer("3.0.0"),
+            info: Bytes::from(format!("{info}}}")),
+            ready: AtomicBool::new(false),
+        }
     }
 
     pub fn set_ready(&self) {
@@ -50,6 +52,11 @@ impl ThisNode {
 
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// The version of this node as JSON.
+    pub fn info(&self) -> &Bytes {
+        &self.info
     }
 
     /// The body of `GET …/version`.

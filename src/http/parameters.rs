@@ -13,6 +13,8 @@ pub const PATH_PARAMETERS: &[(&str, &str)] = &[
     ("name", "The name of an account."),
     ("roleName", "The name of a role."),
     ("providerId", "The id of the service whose consumers are listed."),
+    ("kind", "The kind of a traffic policy."),
+    ("id", "The id of a traffic policy."),
 ];
 
 /// A header of all requests whose path has a project.
@@ -38,6 +40,10 @@ pub const CONSUMER: Parameter = Parameter::header(
     "The id of the consumer, the service that sends the request. It must exist. It decides which providers are visible.",
 );
 pub const SAME_DOMAIN: Parameter = Parameter::query("sameDomain", "`1`: only services of the same tenant.");
+pub const WITH_SHARED: Parameter = Parameter::query(
+    "withShared",
+    "`1`: the answer also has shared services, among them the registry's own service.",
+);
 pub const NO_SELF: Parameter = Parameter::query("noSelf", "`1`: the service itself is left out.");
 
 pub const FRESH: &[Parameter] = &[NO_CACHE];

@@ -9,8 +9,8 @@ use super::call::Answer;
 use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::{
-    accounts, admin, batch_find, dependencies, existence, exposition, find, health, heartbeats, instances,
-    login, node, roles, schemas, services, tags, watch,
+    accounts, admin, batch_find, dependencies, dump, existence, exposition, find, gov, govern, health,
+    heartbeats, instances, login, node, roles, schemas, services, tags, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -152,6 +152,21 @@ routes! {
     }
     "" {
         Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,                           admin::expiries,             EXPIRIES;
+        Get,    "/v4/{project}/admin/dump",                                     None,     Ignored,    View,   Get Ops,                           dump::dump,                  DUMP;
+        Get,    "/v4/{project}/admin/clusters",                                 None,     Ignored,    Always, Get Ops,                           ready admin::clusters,       CLUSTERS;
+        Get,    "/v4/{project}/admin/alarms",                                   None,     Ignored,    Always, Get Ops,                           ready admin::alarms,         ALARMS;
+        Delete, "/v4/{project}/admin/alarms",                                   None,     Ignored,    Always, Delete Ops,                        ready admin::forget_alarms,  FORGET_ALARMS;
+        Get,    "/v4/{project}/govern/microservices",                           None,     Ignored,    View,   Get Service,                       govern::list,                LIST;
+        Get,    "/v4/{project}/govern/microservices/{serviceId}",               None,     Ignored,    View,   Get Service of serviceId,          govern::detail,              DETAIL;
+        Get,    "/v4/{project}/govern/relations",                               None,     Ignored,    View,   Get Service,                       govern::relations,           RELATIONS;
+        Get,    "/v4/{project}/govern/apps",                                    None,     Ignored,    View,   Get Service,                       govern::apps,                APPS;
+        Get,    "/v4/{project}/govern/statistics",                              None,     Ignored,    View,   Get Service,                       govern::statistics,          STATISTICS;
+        Post,   "/v1/{project}/gov/{kind}",                                     None,     Ignored,    Memory, Create Governance,                 ready gov::unknown_kind,     CREATE;
+        Get,    "/v1/{project}/gov/{kind}",                                     None,     Ignored,    Memory, Get Governance,                    ready gov::unknown_kind,     LIST;
+        Get,    "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Get Governance,                    ready gov::unknown_kind,     GET;
+        Put,    "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Update Governance,                 ready gov::unknown_kind,     REPLACE;
+        Delete, "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Delete Governance,                 ready gov::unknown_kind,     DELETE;
+        Get,    "/v1/syncer/health",                                            None,     Ignored,    Memory, Open,                              ready gov::syncer_health,    SYNCER_HEALTH;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
     }

@@ -46,6 +46,9 @@ pub enum Load {
     Find,
     /// Answered from memory, usually without waiting. Rejected with 503 when all places are taken.
     Memory,
+    /// A view of many services, or the dump: it takes much work and memory. Rejected with 503 when half of the places are taken, before
+    /// all others.
+    View,
     /// Waits for the store. Rejected with 503 when seven eighths of the places are taken: the rest is for the others.
     Store,
 }

@@ -36,53 +36,51 @@ pub fn decode(event: &Event) -> Decoded {
 
 /// Decodes an entry of a listing or a put.
 pub fn decode_put(entry: &Entry) -> Decoded {
-    let event =
-        match keys::parse(&entry.key) {
-            Subject::Unread => return Decoded::Unread,
-            Subject::Malformed => return Decoded::Foreign(malformed(&entry.key)),
-            Subject::Service(tenant, id) => {
-                service_record(entry).map(|record| RegistryEvent::ServicePut(tenant, id, Arc::new(record)))
-            }
-            Subject::Index(name, version) => {
-                text(entry).map(|id| RegistryEvent::IndexPut(name, version, ServiceId::from(id)))
-            }
-            Subject::Alias(name, version) => {
-                text(entry).map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id)))
-            }
-            Subject::Tags(tenant, id) => value::<TextMap>(entry)
-                .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
-            Subject::SchemaRef(tenant, id, schema) => {
-                text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
-            }
-            Subject::SchemaSummary(tenant, id, schema) => {
-                text(entry).map(|summary| RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into()))
-            }
-            Subject::ConsumerRule(name, version) => value::<Partners>(entry)
-                .map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule))),
-            Subject::ProviderRule(name, version) => value::<Partners>(entry)
-                .map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule))),
-            Subject::DependencyRequest => {
-                let ended = keys::parse_dependency_ending(&entry.key);
-                Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key), ended))
-            }
-            Subject::Instance(at) => instance_put(entry, at),
-            Subject::Lease(at) => text(entry).and_then(|id| {
-                let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
-                Ok(RegistryEvent::LeasePut(at, id))
-            }),
-            Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
-            Subject::Override(at) => Ok(RegistryEvent::OverridePut(at)),
-            Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
-            Subject::Account(name) => value(entry)
-                .map(|account| RegistryEvent::AccountPut(name, Arc::new(account), entry.mod_revision)),
-            Subject::Role(name) => {
-                value(entry).map(|role| RegistryEvent::RolePut(name, Arc::new(role), entry.mod_revision))
-            }
-            Subject::AccountLock(key) => {
-                value(entry).map(|lock| RegistryEvent::AccountLockPut(key, Arc::new(lock)))
-            }
-            Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
-        };
+    let event = match keys::parse(&entry.key) {
+        Subject::Unread => return Decoded::Unread,
+        Subject::Malformed => return Decoded::Foreign(malformed(&entry.key)),
+        Subject::Service(tenant, id) => {
+            service_record(entry).map(|record| RegistryEvent::ServicePut(tenant, id, Arc::new(record)))
+        }
+        Subject::Index(name, version) => text(entry)
+            .map(|id| RegistryEvent::IndexPut(name, version, ServiceId::from(id), entry.mod_revision)),
+        Subject::Alias(name, version) => text(entry)
+            .map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id), entry.mod_revision)),
+        Subject::Tags(tenant, id) => value::<TextMap>(entry)
+            .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
+        Subject::SchemaRef(tenant, id, schema) => {
+            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
+        }
+        Subject::SchemaSummary(tenant, id, schema) => text(entry).map(|summary| {
+            RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into(), entry.mod_revision)
+        }),
+        Subject::ConsumerRule(name, version) => value::<Partners>(entry)
+            .map(|rule| RegistryEvent::ConsumerRulePut(name, version, Arc::new(rule), entry.mod_revision)),
+        Subject::ProviderRule(name, version) => value::<Partners>(entry)
+            .map(|rule| RegistryEvent::ProviderRulePut(name, version, Arc::new(rule), entry.mod_revision)),
+        Subject::DependencyRequest => {
+            let ended = keys::parse_dependency_ending(&entry.key);
+            Ok(RegistryEvent::DependencyQueued(Arc::clone(&entry.key), ended))
+        }
+        Subject::Instance(at) => instance_put(entry, at),
+        Subject::Lease(at) => text(entry).and_then(|id| {
+            let id = id.parse::<i64>().map_err(|error| format!("lease '{id}': {error}"))?;
+            Ok(RegistryEvent::LeasePut(at, id))
+        }),
+        Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
+        Subject::Override(at) => Ok(RegistryEvent::OverridePut(at)),
+        Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
+        Subject::Account(name) => {
+            value(entry).map(|account| RegistryEvent::AccountPut(name, Arc::new(account), entry.mod_revision))
+        }
+        Subject::Role(name) => {
+            value(entry).map(|role| RegistryEvent::RolePut(name, Arc::new(role), entry.mod_revision))
+        }
+        Subject::AccountLock(key) => {
+            value(entry).map(|lock| RegistryEvent::AccountLockPut(key, Arc::new(lock)))
+        }
+        Subject::Project(tenant) => Ok(RegistryEvent::ProjectPut(tenant)),
+    };
     event.map_or_else(
         |why| {
             let why = format!("{}: {why}", entry.key);

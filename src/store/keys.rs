@@ -129,6 +129,26 @@ fn named(tree: &str, name: &ServiceName, version: &str) -> Key {
     format!("/cse-sr/ms/{tree}/{tenant}/{environment}/{app_id}/{name}/{version}").into()
 }
 
+/// The key of an index; the path is `<environment>/<app>/<name>/<version>`.
+pub fn index_at(tenant: &Tenant, path: &str) -> Key {
+    format!("/cse-sr/ms/indexes/{tenant}/{path}").into()
+}
+
+/// The key of an alias; the path is `<environment>/<app>/<alias>/<version>`.
+pub fn alias_at(tenant: &Tenant, path: &str) -> Key {
+    format!("/cse-sr/ms/alias/{tenant}/{path}").into()
+}
+
+/// The key of a consumer's rule; the path is that of [`index_at`].
+pub fn consumer_rule_at(tenant: &Tenant, path: &str) -> Key {
+    format!("/cse-sr/ms/dep-rules/{tenant}/c/{path}").into()
+}
+
+/// The key of a provider's rule; the path is that of [`index_at`].
+pub fn provider_rule_at(tenant: &Tenant, path: &str) -> Key {
+    format!("/cse-sr/ms/dep-rules/{tenant}/p/{path}").into()
+}
+
 pub fn tags(tenant: &Tenant, service: &str) -> Key {
     format!("/cse-sr/ms/tags/{tenant}/{service}").into()
 }

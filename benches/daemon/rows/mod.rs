@@ -6,6 +6,7 @@ mod load;
 mod metrics;
 mod register;
 mod storm;
+mod views;
 mod visible;
 mod watchers;
 
@@ -19,7 +20,7 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 8] = [
+    let groups: [(&[&str], Measure); 9] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&metrics::ROWS, metrics::measure),
@@ -28,6 +29,7 @@ pub fn run(options: &Options) -> Table {
         (&visible::ROWS, visible::measure),
         (&watchers::ROWS, watchers::measure),
         (&storm::ROWS, storm::measure),
+        (&views::ROWS, views::measure),
     ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());

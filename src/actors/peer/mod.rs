@@ -24,7 +24,8 @@ use super::registry::RegistryActor;
 use super::registry::messages::{
     Author, FormerLease, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
 };
-use crate::cache::{SnapshotReader, snapshot::name_path};
+use crate::cache::SnapshotReader;
+use crate::cache::snapshot::{NamedVersion, name_path};
 use crate::clock::Clock;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::DataCenter;
@@ -403,7 +404,7 @@ fn former_entries(core: &PeerCore, tenant: &Tenant) -> Vec<InstanceRef> {
     let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
     let versions = view.name(&path).into_iter().flat_map(|node| node.versions().iter());
     let mut found = Vec::new();
-    for (_, service) in versions {
+    for NamedVersion { service, .. } in versions {
         let Some(node) = view.node(service.as_str()) else { continue };
         for (instance, entry) in node.instances.entries() {
             let Ok(document) = json::decode::<Instance>(entry.json()) else { continue };

@@ -67,7 +67,7 @@ fn dead_providers(snapshot: &Snapshot, tenant: &Tenant) -> Vec<DeadProvider> {
         let tenant_text = tenant.as_str().to_owned();
         let provider =
             ServiceKey { tenant: tenant_text, environment, app_id, service_name, ..ServiceKey::default() };
-        let consumers = || rules.values().flat_map(|partners| &partners.keys);
+        let consumers = || rules.values().flat_map(|rule| &rule.partners.keys);
         // A consumer keeps its rule if it means an existing service by the alias.
         let is_dead = |consumer: &&ServiceKey| {
             let key = snapshot.provider_key(consumer, tenant, path);

@@ -96,7 +96,7 @@ fn versions_change_them() {
     );
     check(
         |world| {
-            world.apply(RegistryEvent::IndexPut(svc(), "1".into(), "other".into()));
+            world.apply(RegistryEvent::IndexPut(svc(), "1".into(), "other".into(), 1));
             world.put_instance("other", "o");
         },
         &["other", "s2"],
@@ -121,7 +121,7 @@ fn documents_and_tags_change_who_is_seen() {
 #[test]
 fn an_instance_seen_by_a_name_and_an_alias_changes_both() {
     let mut world = world();
-    world.apply(RegistryEvent::AliasPut(name("", "app", "nick"), "1".into(), "s1".into()));
+    world.apply(RegistryEvent::AliasPut(name("", "app", "nick"), "1".into(), "s1".into(), 1));
     let by_alias = |snapshot: &Snapshot| {
         let tenant = tenant();
         let query = FindQuery {

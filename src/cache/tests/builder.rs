@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::super::ServiceView;
+use super::super::snapshot::NamedVersion;
 use super::*;
 use crate::domain::dependency::CrossDomain;
 
@@ -35,7 +36,7 @@ fn a_service_comes_and_goes_in_any_order_of_its_parts() {
     let svc = name("", "app", "svc");
     let mut world = SnapshotWorld::default();
     // The name comes first: the service is not found before its document is there.
-    world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into()));
+    world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into(), 1));
     assert_eq!(world.snapshot().tenant(&tenant()).unwrap().service_count, 0);
     world.put_document(document("s", &svc, "1"));
     world.put_document(document("s", &svc, "1"));
@@ -131,7 +132,8 @@ fn a_version_that_changes_owner_leads_to_the_new_one_only() {
     world.put_service("b", &svc, "1");
     let snapshot = world.snapshot();
     let view = snapshot.tenant(&tenant()).unwrap();
-    assert_eq!(view.name("/app/svc").unwrap().versions(), [("1".into(), ServiceId::from("b"))]);
+    let versions = view.name("/app/svc").unwrap().versions();
+    assert_eq!(versions, [NamedVersion { version: "1".into(), service: "b".into(), mod_revision: 4 }]);
     // The former owner is removed completely, and the name stays.
     world.apply(RegistryEvent::ServiceDeleted(tenant(), "a".into()));
     let snapshot = world.snapshot();
@@ -147,8 +149,8 @@ fn a_name_written_twice_goes_with_one_deletion() {
     let svc = name("", "app", "svc");
     let mut world = SnapshotWorld::default();
     for _ in 0..2 {
-        world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into()));
-        world.apply(RegistryEvent::AliasPut(svc.clone(), "1".into(), "s".into()));
+        world.apply(RegistryEvent::IndexPut(svc.clone(), "1".into(), "s".into(), 1));
+        world.apply(RegistryEvent::AliasPut(svc.clone(), "1".into(), "s".into(), 1));
     }
     world.apply(RegistryEvent::IndexDeleted(svc.clone(), "1".into()));
     assert!(!is_empty(&mut world));
@@ -160,7 +162,7 @@ fn a_name_written_twice_goes_with_one_deletion() {
 fn two_versions_of_a_name_may_lead_to_one_service() {
     let svc = name("", "app", "svc");
     let mut world = one_service();
-    world.apply(RegistryEvent::IndexPut(svc.clone(), "2".into(), "s".into()));
+    world.apply(RegistryEvent::IndexPut(svc.clone(), "2".into(), "s".into(), 1));
     world.apply(RegistryEvent::IndexDeleted(svc.clone(), "1.0.0".into()));
     world.put_instance("s", "i");
     let query = FindQuery {
@@ -182,12 +184,12 @@ fn what_hangs_on_a_service_goes_piece_by_piece() {
     let mut world = SnapshotWorld::default();
     world.put_tags("s", &["a"]);
     world.apply(RegistryEvent::SchemaRefPut(tenant(), "s".into(), "x".into(), "hash".into()));
-    world.apply(RegistryEvent::SchemaSummaryPut(tenant(), "s".into(), "x".into(), "sum".into()));
+    world.apply(RegistryEvent::SchemaSummaryPut(tenant(), "s".into(), "x".into(), "sum".into(), 1));
     let snapshot = world.snapshot();
     let node = snapshot.tenant(&tenant()).unwrap().node("s").unwrap();
     assert_eq!(node.tags.as_ref().unwrap().1, 1);
     assert_eq!(node.schema_refs.get("x").unwrap().as_ref(), "hash");
-    assert_eq!(node.schema_summaries.get("x").unwrap().as_ref(), "sum");
+    assert_eq!(&*node.schema_summaries.get("x").unwrap().text, "sum");
     world.apply(RegistryEvent::TagsDeleted(tenant(), "s".into()));
     world.apply(RegistryEvent::SchemaRefDeleted(tenant(), "s".into(), "x".into()));
     assert!(!is_empty(&mut world));
@@ -217,7 +219,7 @@ fn rules_across_domains_count_only_where_that_is_allowed() {
             let json = json::encode(&document).into();
             let record = Arc::new(ServiceRecord { document, json, mod_revision: 1 });
             world.apply(RegistryEvent::ServicePut(tenant.clone(), id.into(), record));
-            world.apply(RegistryEvent::IndexPut(bank, "1".into(), id.into()));
+            world.apply(RegistryEvent::IndexPut(bank, "1".into(), id.into(), 1));
         }
         let banks = [partner(&far, &bank, "0.0.0+"), partner(&near, &bank, "0.0.0+")];
         world.put_consumer_rule(&shop, "1", &banks);
@@ -231,6 +233,7 @@ fn rules_across_domains_count_only_where_that_is_allowed() {
             shop.clone(),
             "1".into(),
             Arc::new(Partners { keys: banks.to_vec() }),
+            1,
         ));
         let view = listed.current().tenant(&tenant()).unwrap();
         let rule = view.consumer_rule("/app/shop/1").unwrap();
@@ -249,10 +252,10 @@ fn a_provider_is_meant_by_its_alias_while_no_service_has_its_name() {
     world.put_service("c", &shop, "1");
     for (id, version, alias) in [("b1", "1", "money"), ("b2", "2", "money"), ("b3", "3", "")] {
         world.put_document(Service { alias: alias.to_owned(), ..document(id, &bank, version) });
-        world.apply(RegistryEvent::IndexPut(bank.clone(), version.into(), id.into()));
+        world.apply(RegistryEvent::IndexPut(bank.clone(), version.into(), id.into(), 1));
         if !alias.is_empty() {
             let alias = name("", "app", alias);
-            world.apply(RegistryEvent::AliasPut(alias, version.into(), id.into()));
+            world.apply(RegistryEvent::AliasPut(alias, version.into(), id.into(), 1));
         }
     }
     let check = |world: &mut SnapshotWorld, expected: [&[&str]; 4]| {
@@ -312,6 +315,7 @@ fn rules_come_and_go() {
         bank.clone(),
         "1".into(),
         Arc::new(Partners { keys: vec![partner(&tenant(), &bank, "1")] }),
+        1,
     ));
     check(&mut world, (&["p1", "p2"], &["c", "p1"]));
     world.apply(RegistryEvent::ProviderRuleDeleted(bank.clone(), "0.0.0+".into()));

@@ -129,7 +129,7 @@ fn a_name_comes_before_an_alias() {
     world.put_service("other", &name("", "app", "other"), "1");
     world.put_instance("other", "io");
     for (alias, owner) in [("nick", "other"), ("svc", "other")] {
-        world.apply(RegistryEvent::AliasPut(name("", "app", alias), "1".into(), owner.into()));
+        world.apply(RegistryEvent::AliasPut(name("", "app", alias), "1".into(), owner.into(), 1));
     }
     Ask { name: "nick", ..ASK }.finds(&mut world, &["io"]);
     ASK.finds(&mut world, &["i1", "i2"]);

@@ -90,7 +90,8 @@ impl SnapshotWorld {
     /// A service document and its index key.
     pub fn put_service(&mut self, id: &str, name: &ServiceName, version: &str) {
         self.put_document(document(id, name, version));
-        self.apply(RegistryEvent::IndexPut(name.clone(), version.into(), id.into()));
+        let revision = self.revision + 1;
+        self.apply(RegistryEvent::IndexPut(name.clone(), version.into(), id.into(), revision));
     }
 
     pub fn put_instance(&mut self, service: &str, instance: &str) {
@@ -116,12 +117,14 @@ impl SnapshotWorld {
 
     pub fn put_provider_rule(&mut self, provider: &ServiceName, consumers: &[ServiceKey]) {
         let partners = Arc::new(Partners { keys: consumers.to_vec() });
-        self.apply(RegistryEvent::ProviderRulePut(provider.clone(), "0.0.0+".into(), partners));
+        let revision = self.revision + 1;
+        self.apply(RegistryEvent::ProviderRulePut(provider.clone(), "0.0.0+".into(), partners, revision));
     }
 
     pub fn put_consumer_rule(&mut self, consumer: &ServiceName, version: &str, providers: &[ServiceKey]) {
         let partners = Arc::new(Partners { keys: providers.to_vec() });
-        self.apply(RegistryEvent::ConsumerRulePut(consumer.clone(), version.into(), partners));
+        let revision = self.revision + 1;
+        self.apply(RegistryEvent::ConsumerRulePut(consumer.clone(), version.into(), partners, revision));
     }
 
     pub fn publish(&mut self) -> (Arc<Snapshot>, Vec<InstanceChange>) {

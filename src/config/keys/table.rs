@@ -58,7 +58,7 @@ groups! {
             .standing(Standing::Ours);
         MAX_CONCURRENT = Key::new("server.request.maxConcurrent", Kind::Integer(16, 1_000_000), "4096",
             "How many requests may wait at the same time, mostly for the store. Requests that wait for the store may take seven \
-             eighths of the places. Over the limit a find is answered 429 and any other request 503, both with Retry-After. \
+             eighths of the places, and views of many services (govern, dump) half. Over the limit a find is answered 429 and any other request 503, both with Retry-After. \
              Health and metrics are always answered. Requests that are answered from memory do not wait. At 40,000 writes per \
              second, 4096 requests wait 100 ms; a higher limit makes all of them slower.")
             .standing(Standing::Ours);

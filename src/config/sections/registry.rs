@@ -76,6 +76,10 @@ pub struct RegistryConfig {
     pub version: String,
     /// Whether this node registers itself.
     pub self_register: bool,
+    /// The name of this node's cluster.
+    pub cluster: String,
+    /// The clusters that the list of endpoints names, if etcd is the store.
+    pub clusters: Vec<EtcdCluster>,
 }
 
 /// Where etcd listens by default.
@@ -95,7 +99,8 @@ impl RegistryConfig {
             reader.refuse(&table::EMBEDDED_DIR, "write the path of a folder, such as ./data");
         }
         // The keys of etcd are read even if another store is chosen, so that their mistakes are found.
-        let etcd = read_etcd(reader, tls, kind == "etcd" || (kind.is_empty() && given.is_some()));
+        let (etcd, cluster, clusters) =
+            read_etcd(reader, tls, kind == "etcd" || (kind.is_empty() && given.is_some()));
         let embedded = StoreKind::Embedded { dir: PathBuf::from(dir) };
         let kind = match (kind.as_str(), given) {
             ("etcd", _) | ("", Some(_)) => StoreKind::Etcd(etcd),
@@ -125,7 +130,14 @@ impl RegistryConfig {
         };
         let name = if matches!(kind, StoreKind::Etcd(_)) { "etcd" } else { "embedded_etcd" };
         reader.settle(&table::REGISTRY_KIND, name);
-        Self { kind, version: read_version(reader), self_register: reader.switch(&table::SELF_REGISTER) }
+        let clusters = if matches!(kind, StoreKind::Etcd(_)) { clusters } else { Vec::new() };
+        Self {
+            kind,
+            version: read_version(reader),
+            self_register: reader.switch(&table::SELF_REGISTER),
+            cluster,
+            clusters,
+        }
     }
 }
 
@@ -142,8 +154,13 @@ fn read_version(reader: &mut ConfigReader) -> String {
     version
 }
 
-/// `chosen`: whether etcd is the store. If not, only the form of the values is checked.
-fn read_etcd(reader: &mut ConfigReader, tls: &TlsConfig, chosen: bool) -> EtcdConfig {
+/// The configuration of etcd, the name of this node's cluster, and all clusters. `chosen`: whether etcd is the store. If not, only the
+/// form of the values is checked.
+fn read_etcd(
+    reader: &mut ConfigReader,
+    tls: &TlsConfig,
+    chosen: bool,
+) -> (EtcdConfig, String, Vec<EtcdCluster>) {
     let cluster = reader.text_if_any(&table::ETCD_CLUSTER_NAME).unwrap_or_else(|| "default".to_owned());
     let list = reader.text(&table::ETCD_ENDPOINTS);
     let mut clusters = parse_clusters(&list, &cluster);
@@ -199,14 +216,15 @@ fn read_etcd(reader: &mut ConfigReader, tls: &TlsConfig, chosen: bool) -> EtcdCo
         reader.warn(key, text);
     }
     let sync = reader.duration(&table::ETCD_SYNC_INTERVAL);
-    EtcdConfig {
+    let etcd = EtcdConfig {
         endpoints,
         connect_timeout: reader.duration(&table::ETCD_CONNECT_TIMEOUT),
         request_timeout: reader.duration(&table::ETCD_REQUEST_TIMEOUT),
         sync_interval: (sync >= Duration::from_secs(1)).then_some(sync),
         login: read_login(reader),
         tls: read_etcd_tls(reader, tls).filter(|_| encrypted != 0),
-    }
+    };
+    (etcd, cluster, clusters)
 }
 
 fn read_login(reader: &mut ConfigReader) -> Option<(String, Secret)> {

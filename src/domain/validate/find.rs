@@ -97,6 +97,11 @@ pub fn batch_instance(index: usize, service_id: &str, instance_id: &str) -> Resu
     member::INSTANCE_ID.check(format_args!("{place}.InstanceId"), instance_id)
 }
 
+/// Validates the environment whose applications are listed; it may be empty.
+pub fn apps(environment: &str) -> Result<(), Error> {
+    member::ENVIRONMENT.check("GetAppsRequest.Environment", environment)
+}
+
 /// Validates the question whether a service exists. For schemas there is [`super::schema::ids`].
 pub fn existence(key: &ServiceKey) -> Result<(), Error> {
     member::ENVIRONMENT.check("GetExistenceRequest.Environment", &key.environment)?;
@@ -211,6 +216,16 @@ mod tests {
         let field = |name: &str| format!("BatchFindInstancesRequest.Instances[3].Instance.{name}");
         check(batch_instance(3, "", "i"), Some(&field("ServiceId")));
         check(batch_instance(3, "s", "a@b"), Some(&field("InstanceId")));
+    }
+
+    #[test]
+    fn environment_of_apps() {
+        for environment in ["", "acceptance", "testing"] {
+            check(apps(environment), None);
+        }
+        for environment in ["bad", "developmenttesting"] {
+            check(apps(environment), Some("GetAppsRequest.Environment"));
+        }
     }
 
     #[test]

@@ -41,6 +41,24 @@ impl WithSchema {
     }
 }
 
+/// Whether a list of services has the numbers of their instances instead of the instances.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CountOnly {
+    No,
+    Yes,
+}
+
+impl CountOnly {
+    /// Parses `countOnly` of a list: empty, `0` or `1`.
+    pub fn parse(text: &str) -> Result<Self, Error> {
+        match text {
+            "" | "0" => Ok(Self::No),
+            "1" => Ok(Self::Yes),
+            _ => Err(Error::invalid("parameter countOnly must be 1 or 0")),
+        }
+    }
+}
+
 /// What an existence request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ExistenceKind {
@@ -99,6 +117,13 @@ mod tests {
         check(WithSchema::parse, &["", " ", "0"], Ok(WithSchema::LeftOut));
         check(WithSchema::parse, &["1"], Ok(WithSchema::Included));
         check(WithSchema::parse, &["2", "true", " 1"], Err("parameter withSchema must be 1 or 0"));
+    }
+
+    #[test]
+    fn count_only() {
+        check(CountOnly::parse, &["", "0"], Ok(CountOnly::No));
+        check(CountOnly::parse, &["1"], Ok(CountOnly::Yes));
+        check(CountOnly::parse, &["2", "x", "true", " "], Err("parameter countOnly must be 1 or 0"));
     }
 
     #[test]

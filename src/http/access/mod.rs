@@ -234,6 +234,7 @@ mod tests {
         let expected = [
             ("/metrics", false),
             ("/openapi.json", false),
+            ("/v1/syncer/health", false),
             ("/v4/token", false),
             ("/v4/{project}/registry/health", true),
             ("/v4/{project}/registry/health/readiness", false),

@@ -123,7 +123,7 @@ impl<'r> TargetLookUp<'r> {
             let path = name_path(environment, app_id, name);
             let by_alias = view.filter(|view| view.name(&path).is_none()).and_then(|view| {
                 let node = view.alias(&path)?;
-                Some(node.versions().iter().filter_map(|(_, id)| view.service(id.as_str())))
+                Some(node.versions().iter().filter_map(|known| view.service(known.service.as_str())))
             });
             let before = all.len();
             all.extend(by_alias.into_iter().flatten().map(|service| labels(service)));
@@ -188,9 +188,9 @@ mod tests {
             let record = Arc::new(ServiceRecord { document, json: Bytes::new(), mod_revision: 1 });
             builder.apply(RegistryEvent::ServicePut(tenant.clone(), id.into(), record));
             let named = |name| ServiceName::new(tenant.clone(), environment, "shop", name);
-            builder.apply(RegistryEvent::IndexPut(named(name), version.into(), id.into()));
+            builder.apply(RegistryEvent::IndexPut(named(name), version.into(), id.into(), 1));
             if !alias.is_empty() {
-                builder.apply(RegistryEvent::AliasPut(named(alias), version.into(), id.into()));
+                builder.apply(RegistryEvent::AliasPut(named(alias), version.into(), id.into(), 1));
             }
         }
         builder.current().clone()

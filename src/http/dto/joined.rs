@@ -4,16 +4,20 @@ use super::error::ErrorBody;
 use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
 use crate::domain::{Instance, Service, ServiceKey};
 
-const fn object(name: &'static str, about: &'static str, members: &'static [MemberShape]) -> Shape {
+pub(super) const fn object(
+    name: &'static str,
+    about: &'static str,
+    members: &'static [MemberShape],
+) -> Shape {
     Shape::Object(ObjectShape { name, about, members })
 }
 
-const fn member(name: &'static str, about: &'static str, shape: Shape) -> MemberShape {
+pub(super) const fn member(name: &'static str, about: &'static str, shape: Shape) -> MemberShape {
     MemberShape { name, about, shape }
 }
 
-const SERVICE_LIST: Shape = Shape::List(&Service::SHAPE);
-const INSTANCE_LIST: Shape = Shape::List(&Instance::SHAPE);
+pub(super) const SERVICE_LIST: Shape = Shape::List(&Service::SHAPE);
+pub(super) const INSTANCE_LIST: Shape = Shape::List(&Instance::SHAPE);
 
 pub const SERVICE_ID: Shape = object(
     "ServiceRegistered",

@@ -5,10 +5,13 @@
 //! are in [`crate::domain::validate`]. This module does not import routes, actors or the snapshot.
 
 pub mod account;
+pub mod admin;
+pub mod cut;
 pub mod dependency;
 pub mod error;
 pub mod find;
 pub mod find_answer;
+pub mod govern;
 pub mod instance;
 pub mod joined;
 pub mod node;

@@ -3,6 +3,7 @@
 //!
 //! A request takes a place while it waits. A request that is answered from memory takes no place, but it is rejected if none is free.
 //! Requests that wait for the store may not take the last places. So with a slow store, finds and heartbeats are still served.
+//! Large views may take fewer places still, so they are the first to be rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,6 +14,9 @@ use crate::metrics;
 
 /// Requests that wait for the store may not take one place in 8.
 const KEPT: usize = 8;
+
+/// Large views may not take one place in 2.
+const KEPT_FROM_VIEWS: usize = 2;
 
 /// The first bytes of a body are not counted: about as many as the buffer of the connection holds. Registrations, properties and
 /// heartbeats are smaller, so large or slow bodies never cause their rejection.
@@ -40,6 +44,7 @@ impl Admission {
             Load::Always => return None,
             Load::Find | Load::Memory => self.most,
             Load::Store => self.most - self.most / KEPT,
+            Load::View => self.most - self.most / KEPT_FROM_VIEWS,
         };
         (self.waiting.load(Ordering::Relaxed) >= most).then(|| refusal(load))
     }
@@ -110,9 +115,13 @@ mod tests {
     }
 
     #[test]
-    fn the_store_gets_fewer_places_than_finds() {
+    fn views_get_fewer_places_than_the_store_and_the_store_fewer_than_finds() {
         let admission = Admission::new(16, 0);
-        let mut places: Vec<WaitingPlace> = (0..13).filter_map(|_| admission.wait(Load::Store)).collect();
+        let mut places: Vec<WaitingPlace> = (0..7).filter_map(|_| admission.wait(Load::View)).collect();
+        check(&admission, Load::View, None);
+        places.extend(admission.wait(Load::Find));
+        check(&admission, Load::View, Some(Code::Overloaded));
+        places.extend((0..5).filter_map(|_| admission.wait(Load::Store)));
         check(&admission, Load::Store, None);
         places.extend(admission.wait(Load::Store));
         check(&admission, Load::Store, Some(Code::Overloaded));

@@ -45,7 +45,7 @@ use super::route::Route;
 use super::ws::SessionIo as _;
 
 pub(super) use self::admission::refusal;
-pub use self::terms::{PROTOCOLS, Settings};
+pub use self::terms::{ErrorAlarm, PROTOCOLS, Settings};
 
 /// How long closing a connection may take.
 const DISCONNECT_LIMIT: Duration = Duration::from_secs(5);

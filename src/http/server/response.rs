@@ -15,11 +15,15 @@ use futures_util::FutureExt as _;
 
 use super::body::{Holding, in_pieces};
 use super::connection::Exchange;
-use super::terms::ServerTerms;
+use super::terms::{ErrorAlarm, ServerTerms};
+use crate::alarm::AlarmKind;
 use crate::clock::Stopwatch;
+use crate::domain::json;
+use crate::domain::validate::rule::Shown;
 use crate::error::{Code, Error};
 use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
+use crate::http::dto::error::ErrorBody;
 use crate::http::middleware::compress;
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
@@ -27,6 +31,9 @@ use crate::http::spec::{Load, Pages};
 use crate::metrics::requests::{self, DomainNumber, RouteNumber};
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
+/// The text of an alarm is cut after this many characters.
+const SHOWN_CHARACTERS: usize = 500;
+
 const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 impl ServerTerms {
@@ -44,6 +51,9 @@ impl ServerTerms {
             if let Some(packed) = packed {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
+        }
+        if status.is_server_error() {
+            self.raise(head, status, &body, facts);
         }
         let body = match self.in_flight(body, space, head, facts) {
             Ok(body) => body,
@@ -85,6 +95,17 @@ impl ServerTerms {
         } else {
             response.set_body(body)
         }
+    }
+
+    /// Raises the alarm of errors. Its text has the pattern of the path, not the path itself, which is a client's text.
+    fn raise(&self, head: &RequestHead, status: StatusCode, body: &Bytes, facts: &RequestFacts) {
+        let ErrorAlarm { alarms, clock } = &self.settings.errors;
+        alarms.raise(AlarmKind::InternalError, clock.monotonic(), || {
+            let error = json::decode::<ErrorBody>(body).unwrap_or_default();
+            let (method, pattern) = (&head.method, facts.pattern);
+            let text = format!("{method} {pattern}: {} {} {}", status.as_u16(), error.message, error.detail);
+            Shown::up_to(SHOWN_CHARACTERS, text.trim_end()).to_string()
+        });
     }
 
     /// The body as it is sent. A large body holds memory until the client has taken it.

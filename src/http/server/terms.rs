@@ -9,6 +9,8 @@ use actix_http::header::HeaderValue;
 use super::body::BodyLimit;
 use super::gate::Gate;
 use super::gauge::Gauge;
+use crate::alarm::Alarms;
+use crate::clock::Clock;
 use crate::config::{AddressLookup, RateConfig, Scheme, WebOrigin};
 use crate::domain::validate::size;
 use crate::http::access::AccessParts;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub lookups: Vec<AddressLookup>,
     /// Access control, if accounts are on.
     pub access: Option<AccessParts>,
+    /// It is told of answers with a status of 500 or more.
+    pub errors: ErrorAlarm,
 }
 
 impl Default for Settings {
@@ -92,7 +96,21 @@ impl Default for Settings {
             rate: None,
             lookups: Vec::new(),
             access: None,
+            errors: ErrorAlarm::default(),
         }
+    }
+}
+
+/// The alarm that the answers of errors raise.
+#[derive(Clone, Debug)]
+pub struct ErrorAlarm {
+    pub alarms: Alarms,
+    pub clock: Clock,
+}
+
+impl Default for ErrorAlarm {
+    fn default() -> Self {
+        Self { alarms: Alarms::default(), clock: Clock::system() }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Routes for operators.
+//! Routes for operators: what the node holds back, its alarms, and the stores it knows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use crate::actors::watch::messages::ListHeld;
 use crate::domain::shape::Shaped as _;
 use crate::error::Error;
 use crate::http::api::{Api, refused};
-use crate::http::call::Call;
+use crate::http::call::{Answer, Call};
+use crate::http::dto::admin::{AlarmList, ClusterList};
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 use crate::json_object;
@@ -17,6 +18,19 @@ pub const EXPIRIES: Operation =
     Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
         .answers(Success::Json(ExpiredInstances::SHAPE))
         .for_own_pages();
+
+pub const CLUSTERS: Operation =
+    Operation::new("node", "listClusters", "Lists the stores that this node knows.")
+        .answers(Success::Json(ClusterList::SHAPE));
+
+pub const ALARMS: Operation = Operation::new("node", "listAlarms", "Lists the alarms of this node.")
+    .answers(Success::Json(AlarmList::SHAPE));
+
+pub const FORGET_ALARMS: Operation = Operation::new(
+    "node",
+    "forgetAlarms",
+    "Empties the list of alarms of this node. What is still wrong comes back.",
+);
 
 /// How long a request waits for the WatchActor.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -65,4 +79,21 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         released_in: seconds(held.released_in_seconds),
     });
     api.encoded(Load::Memory, &ExpiredInstances { expiries: expiries.collect() })
+}
+
+/// `GET /v4/{project}/admin/clusters`.
+pub fn clusters(api: &Arc<Api>, _: Call) -> Answer {
+    api.encoded(Load::Always, &ClusterList { clusters: api.rules.clusters.addresses.clone() }).into()
+}
+
+/// `GET /v4/{project}/admin/alarms`.
+pub fn alarms(api: &Arc<Api>, _: Call) -> Answer {
+    let alarms = api.contact.alarms(&api.clock).list(api.clock.monotonic());
+    api.encoded(Load::Always, &AlarmList { alarms: alarms.into_iter().map(Into::into).collect() }).into()
+}
+
+/// `DELETE /v4/{project}/admin/alarms`.
+pub fn forget_alarms(api: &Arc<Api>, _: Call) -> Answer {
+    api.contact.alarms(&api.clock).forget();
+    Reply::empty().into()
 }

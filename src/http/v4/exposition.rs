@@ -9,6 +9,7 @@ use actix_http::header::HeaderValue;
 use crate::actors::hub::messages::{CountWatchers, WatcherCounts};
 use crate::actors::mailbox::ask;
 use crate::actors::watch::trees;
+use crate::alarm::AlarmKind;
 use crate::cache::snapshot::{FrameworkCounts, QuotaUsage, Snapshot};
 use crate::error::{Code, Error};
 use crate::http::api::{Api, MetricsEndpoint, MetricsRules};
@@ -69,6 +70,11 @@ fn text(api: &Api, watchers: Option<WatcherCounts>) -> String {
     page.value(&metrics::STORE_UP, &[], if away.is_none() { 1.0 } else { 0.0 });
     page.value(&metrics::STORE_AWAY, &[], away.unwrap_or_default().as_secs_f64());
     certificates(&mut page, api);
+    let alarms = api.contact.alarms(&api.clock);
+    for kind in AlarmKind::ALL {
+        let is_active = alarms.is_active(kind, api.clock.monotonic());
+        page.value(&metrics::ALARMS_ACTIVE, &[kind.id()], f64::from(u8::from(is_active)));
+    }
     if let Some(WatcherCounts { by_domain, pending }) = watchers {
         page.value(&metrics::WATCHERS, &[], float(by_domain.values().sum()));
         page.value(&metrics::WATCH_WAITING, &[], float(pending));

@@ -163,7 +163,9 @@ fn without_texts(snapshot: &Snapshot, call: &Call, service: &str) -> Vec<Schema>
     let mut ids: Vec<_> = node.schema_refs.keys().chain(node.schema_summaries.keys()).collect();
     ids.sort();
     ids.dedup();
-    let summary = |id: &Arc<str>| node.schema_summaries.get(id).map(ToString::to_string).unwrap_or_default();
+    let summary = |id: &Arc<str>| {
+        node.schema_summaries.get(id).map(|summary| summary.text.to_string()).unwrap_or_default()
+    };
     ids.into_iter()
         .map(|id| Schema { schema_id: id.to_string(), summary: summary(id), schema: String::new() })
         .collect()

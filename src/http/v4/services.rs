@@ -32,13 +32,7 @@ use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const LIST: Operation =
     Operation::new("services", "listServices", "Lists the service versions of the tenant.")
-        .with(&[
-            Parameter::query(
-                "withShared",
-                "`1`: the answer also has shared services, among them the registry's own service.",
-            ),
-            parameters::NO_CACHE,
-        ])
+        .with(&[parameters::WITH_SHARED, parameters::NO_CACHE])
         .answers(Success::Json(joined::SERVICES));
 
 pub const CREATE: Operation = Operation::new(

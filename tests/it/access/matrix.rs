@@ -123,6 +123,8 @@ fn request(spelling: &Spelling, services: &[&str], consumer: Option<&str>) -> (R
         ("{key}", "none"),
         ("{name}", "nobody"),
         ("{roleName}", "nothing-like-it"),
+        ("{kind}", "nokind"),
+        ("{id}", "none"),
     ] {
         target = target.replace(parameter, value);
     }

@@ -51,7 +51,7 @@ pub fn need(method: &str, path: &str) -> Need {
         _ => panic!("no verb for {method} {path}"),
     };
     let right = |kind| Need::Right { verb, kind };
-    const OPEN: [&str; 7] = [
+    const OPEN: [&str; 8] = [
         "/v4/token",
         "/v4/{project}/registry/version",
         "/version",
@@ -59,6 +59,7 @@ pub fn need(method: &str, path: &str) -> Need {
         "/health",
         "/metrics",
         "/openapi.json",
+        "/v1/syncer/health",
     ];
     const OF_SERVICES: [&str; 12] = [
         "/existence",

@@ -337,6 +337,8 @@ fn no_route_shows_configuration_or_secrets() {
                 .fold(path, |path, id| path.replace(id, "s"))
                 .replace("{instanceId}", "i")
                 .replace("{schemaId}", "x")
+                .replace("{kind}", "nokind")
+                .replace("{id}", "x")
         })
         .collect();
     assert!(targets.len() > 20, "{targets:?}");
@@ -350,7 +352,6 @@ fn no_route_shows_configuration_or_secrets() {
         "/debug/pprof/",
         "/debug/vars",
         "/nacos/v1/cs/configs",
-        "/v4/default/admin/dump",
         "/v4/default/admin/config",
         "/v4/default/registry/config",
         "/.env",
@@ -363,6 +364,7 @@ fn no_route_shows_configuration_or_secrets() {
         "/server-status",
     ];
     targets.extend(others.map(str::to_owned));
+    targets.push("/v4/default/admin/dump?options=all,config,env".to_owned());
     for target in &targets {
         for caller in [&root, &Caller::of(&daemon, "tester"), &Caller::nobody(&daemon)] {
             let response = caller.get(target);

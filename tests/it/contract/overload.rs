@@ -48,6 +48,14 @@ fn writes_that_cannot_wait_are_refused_and_finds_are_not() {
                 if response.status == 503 { Ok(response) } else { Err(response.text()) }
             });
             assert_refused_for_load(&refused);
+            let get = |target: &str| daemon.client().get(target).unwrap();
+            for target in ["/v4/default/govern/statistics", "/v4/default/admin/dump"] {
+                let refused = eventually(GENEROUS, || match get(target) {
+                    response if response.status == 503 => Ok(response),
+                    response => Err(response.text()),
+                });
+                assert_refused_for_load(&refused);
+            }
             for _ in 0..20 {
                 assert_eq!(caller.find("appId=default&serviceName=s"), [instance.as_str()]);
                 let beat = format!("/microservices/{service}/instances/{instance}/heartbeat");

@@ -13,6 +13,8 @@ use crate::support::golden::scenario::load_set;
 const DISCOVERY: RangeInclusive<usize> = 1..=307;
 /// The numbers of the cases of accounts, in another numbering.
 const ACCOUNTS: RangeInclusive<usize> = 13..=90;
+/// The numbers of the cases of views and of routes for operators, in the numbering of the cases of accounts.
+const VIEWS: RangeInclusive<usize> = 113..=128;
 
 /// The test of a case.
 #[derive(Debug, PartialEq, Eq)]
@@ -132,8 +134,11 @@ fn check(text: &str, cases: RangeInclusive<usize>, known: &Known) -> Vec<Violati
 #[test]
 fn every_case_is_shown_somewhere() {
     let known = Known::of_this_project();
-    for (file, cases) in [("tests/golden/cases.txt", DISCOVERY), ("tests/golden/account_cases.txt", ACCOUNTS)]
-    {
+    for (file, cases) in [
+        ("tests/golden/cases.txt", DISCOVERY),
+        ("tests/golden/account_cases.txt", ACCOUNTS),
+        ("tests/golden/view_cases.txt", VIEWS),
+    ] {
         let text = std::fs::read_to_string(root().join(file)).unwrap();
         assert_none(&format!("{file} says where each case is shown"), &check(&text, cases, &known));
     }

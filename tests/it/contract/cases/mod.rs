@@ -12,6 +12,7 @@ mod removal;
 mod schemas;
 mod services;
 mod transport;
+mod views;
 mod watches;
 
 use serde_json::{Value, json};

@@ -44,8 +44,13 @@ fn health_says_when_the_store_has_been_away_for_long() {
     });
     assert_eq!((complaint.status, code(&complaint).as_str()), (400, "400002"));
     assert_eq!(complaint.json()["errorMessage"], "Server is Unhealthy");
+    let alarms = || daemon.client().get("/v4/default/admin/alarms").unwrap().json()["alarms"].clone();
+    let alarm = alarms()[0].clone();
+    assert_eq!((&alarm["status"], &alarm["id"]), (&json!("ACTIVATED"), &json!("BackendConnectionRefuse")));
+    assert_eq!(alarm["fields"]["detail"], complaint.json()["detail"]);
     etcd.restart();
     eventually(GENEROUS, || code(&caller.get("/health")) == "200");
+    assert_eq!(alarms()[0]["status"], "CLEARED");
     assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
 }
 

@@ -19,8 +19,9 @@ const WORKERS: usize = 24;
 /// The topics whose scenarios run one at a time, because they read state that a server has only once, or use the names of the configured
 /// shared services.
 const ONE_AT_A_TIME: [&str; 4] = ["dependencies", "health", "shared", "rbac_quota"];
-/// The scenarios that run after all others, because they change what the others use: the password of `root`.
-const LAST: [&str; 1] = ["password-root"];
+/// The scenarios that run after all others: one changes the password of `root`, which the others use, and one needs that no other
+/// scenario gets an answer of 500 or more.
+const LAST: [&str; 2] = ["password-root", "alarms"];
 
 /// The outcome of the scenarios of a profile.
 #[derive(Debug, Default)]
