@@ -2,10 +2,11 @@
 //!
 //! An answer is a walk over one snapshot. The walk runs twice: first over a counter, which gives the size, and then over the memory
 //! that was reserved for that size. Both times it stops after each slice of work, and the worker serves other requests. One answer is
-//! built at a time in the process, and others wait for their turn. So a worker never has more than one slice between two requests,
+//! built at a time in the process, and a limited number of others wait for their turn. So a worker never has more than one slice between two requests,
 //! however many clients ask.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -13,6 +14,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::answer_memory::AnswerMemory;
 use super::reply::Reply;
+use super::server::refusal;
 use super::spec::Load;
 use crate::domain::json;
 use crate::error::{Code, Error};
@@ -26,21 +28,56 @@ pub(super) const STEP: usize = 512;
 /// How long a large answer may take, with the time until its turn comes.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How many requests wait for their turn. Each of them keeps a snapshot, which may be an old one by then.
+const MOST_WAITING: usize = 64;
+
 /// The right to build large answers, which one request has at a time. Clones share it.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Semaphore>);
+pub struct Turns(Arc<TurnQueue>);
+
+#[derive(Debug)]
+struct TurnQueue {
+    turn: Semaphore,
+    waiting: AtomicUsize,
+}
 
 impl Default for Turns {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(1)))
+        Self(Arc::new(TurnQueue { turn: Semaphore::new(1), waiting: AtomicUsize::new(0) }))
     }
 }
 
 impl Turns {
-    /// Waits for the turn of this request. The turn ends when the result is dropped.
+    /// Waits for the turn of this request. The turn ends when the result is dropped. 503 if too many requests wait.
     pub async fn take(&self) -> Result<SemaphorePermit<'_>, Error> {
+        if let Ok(turn) = self.0.turn.try_acquire() {
+            return Ok(turn);
+        }
+        let place = WaitingForTurn::enter(&self.0.waiting);
+        if place.before >= MOST_WAITING {
+            return Err(refusal(Load::View));
+        }
         // It is never closed.
-        self.0.acquire().await.map_err(|_| Error::new(Code::Overloaded, ""))
+        self.0.turn.acquire().await.map_err(|_| refusal(Load::View))
+    }
+}
+
+/// Counts a request that waits, until it is dropped.
+struct WaitingForTurn<'q> {
+    waiting: &'q AtomicUsize,
+    /// How many waited already.
+    before: usize,
+}
+
+impl<'q> WaitingForTurn<'q> {
+    fn enter(waiting: &'q AtomicUsize) -> Self {
+        Self { waiting, before: waiting.fetch_add(1, Ordering::Relaxed) }
+    }
+}
+
+impl Drop for WaitingForTurn<'_> {
+    fn drop(&mut self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -217,6 +254,31 @@ pub(crate) mod tests {
         ] {
             assert_eq!(walked(&Steps(steps, bytes)).1, expected, "{steps} steps of {bytes} bytes");
         }
+    }
+
+    #[test]
+    fn one_has_the_turn_some_wait_and_the_others_are_refused() {
+        let turns = Turns::default();
+        let mut context = Context::from_waker(Waker::noop());
+        let mut take = || Box::pin(turns.take());
+        let Poll::Ready(Ok(first)) = take().as_mut().poll(&mut context) else {
+            panic!("the first has no turn")
+        };
+        let mut waiting: Vec<_> = (0..MOST_WAITING).map(|_| take()).collect();
+        assert!(waiting.iter_mut().all(|taken| taken.as_mut().poll(&mut context).is_pending()));
+        let refused = |polled| match polled {
+            Poll::Ready(Err(Error { code, .. })) => code == Code::Overloaded,
+            _ => false,
+        };
+        assert!(refused(take().as_mut().poll(&mut context)));
+        drop(first);
+        // In the order in which they came. A request that gives up makes room.
+        assert!(waiting[1].as_mut().poll(&mut context).is_pending());
+        let Poll::Ready(Ok(second)) = waiting[0].as_mut().poll(&mut context) else { panic!("no turn") };
+        assert!(take().as_mut().poll(&mut context).is_pending(), "there is one place");
+        waiting.truncate(10);
+        drop(second);
+        assert!(waiting[1].as_mut().poll(&mut context).is_ready());
     }
 
     #[test]
