@@ -201,15 +201,21 @@ impl ThreadCells {
     }
 }
 
-/// The cells of all threads, and those of threads that have ended.
-static THREADS: Mutex<(Vec<Arc<ThreadCells>>, Vec<Arc<ThreadCells>>)> = Mutex::new((Vec::new(), Vec::new()));
+#[derive(Debug)]
+struct Threads {
+    all: Vec<Arc<ThreadCells>>,
+    /// Of threads that have ended.
+    free: Vec<Arc<ThreadCells>>,
+}
+
+static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), free: Vec::new() });
 
 /// The cells of this thread. The next thread gets them when this one has ended, so that nothing that was counted is lost.
 struct OwnCells(Arc<ThreadCells>);
 
 impl OwnCells {
     fn take() -> Self {
-        let (all, free) = &mut *THREADS.lock();
+        let Threads { all, free } = &mut *THREADS.lock();
         Self(free.pop().unwrap_or_else(|| {
             let cells = Arc::<ThreadCells>::default();
             all.push(Arc::clone(&cells));
@@ -220,7 +226,7 @@ impl OwnCells {
 
 impl Drop for OwnCells {
     fn drop(&mut self) {
-        THREADS.lock().1.push(Arc::clone(&self.0));
+        THREADS.lock().free.push(Arc::clone(&self.0));
     }
 }
 
@@ -247,7 +253,7 @@ type Gathered = BTreeMap<(DomainNumber, RouteNumber), [ClassCounts; CLASSES]>;
 
 /// Adds the cells of all threads.
 fn gather() -> Gathered {
-    let threads = THREADS.lock().0.clone();
+    let threads = THREADS.lock().all.clone();
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let mut gathered = Gathered::new();
     for thread in threads {
