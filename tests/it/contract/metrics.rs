@@ -158,6 +158,10 @@ fn traffic(daemon: &Daemon) -> (Registry, WebSocket) {
     registry.register(&framed, &Instance::named("one")).unwrap();
     registry.register(&framed, &Instance::named("two")).unwrap();
     registry.heartbeat(&framed, "one").unwrap();
+    // The original has two handlers with one name.
+    for path in ["registry/microservices", "govern/microservices"] {
+        assert_eq!(daemon.client().get(&format!("/v4/default/{path}/{framed}")).unwrap().status, 200);
+    }
     let consumer = registry.create_service("consumer", "1.0.0").unwrap();
     registry.depend(&consumer, "framed", &framed);
     let mut watch = WebSocket::open(daemon.address(), &registry.watch_target(&consumer), &[]).unwrap();
@@ -221,6 +225,7 @@ fn the_families_of_the_original_are_there() {
     check("http_request_total", &rejected, 1.0);
     check("http_success_total", &rejected, 1.0);
     check("http_request_total", &[("api", "LegacyRegisterInstance"), ("code", "200")], 2.0);
+    check("http_request_total", &[("api", "GetService"), ("code", "200")], 2.0);
     check("http_request_total", &[("api", "SendHeartbeat"), ("method", "PUT")], 1.0);
     let framework =
         [("framework", "F1"), ("frameworkVersion", "2"), ("domain", "default"), ("project", "default")];
