@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The routes that can be told apart. Further ones count as requests without a route.
-pub const MOST_ROUTES: usize = 128;
+pub const MOST_ROUTES: usize = 192;
 /// The domains that can be told apart, with `default` and the one for all others.
 pub const MOST_DOMAINS: usize = 32;
 /// The label value of all other domains.
