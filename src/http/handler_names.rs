@@ -1,6 +1,7 @@
 //! The name of each operation in the metrics of the original server: there the label `api` is the name of the handler.
 
-/// Operation, and handler of the original. An operation that the original does not have is called by its own name.
+/// Operation, and handler of the original. An operation that the original does not have is called by its own name. Two handlers of the
+/// original may have one name; their requests then count together, as they do there.
 const NAMES: &[(&str, &str)] = &[
     ("addDependencies", "AddDependencies"),
     ("beat", "SendHeartbeat"),
@@ -8,27 +9,42 @@ const NAMES: &[(&str, &str)] = &[
     ("beatMany", "SendManyHeartbeat"),
     ("changeAccount", "UpdateAccount"),
     ("checkExistence", "ResourceExist"),
+    ("createPolicy", "Create"),
+    ("deletePolicy", "Delete"),
     ("deleteTags", "DeleteManyTags"),
     ("findMany", "InstancesAction"),
+    ("forgetAlarms", "ClearAlarm"),
     ("listAccountLocks", "ListLock"),
     ("listAccounts", "ListAccount"),
+    ("listAlarms", "AlarmList"),
+    ("listApps", "ListApp"),
+    ("listClusters", "Clusters"),
     ("listInstances", "ListInstance"),
     ("listOwnPermissions", "ListSelfPerms"),
+    ("listPolicies", "ListOrDisPlay"),
+    ("listRelations", "Draw"),
     ("listSchemas", "ListSchema"),
+    ("listServiceDetails", "ListService"),
     ("listServices", "ListService"),
     ("logIn", "Login"),
     ("putSchema", "PutSchema"),
     ("readAccount", "GetAccount"),
+    ("readDump", "Dump"),
     ("readHealth", "ClusterHealth"),
     ("readInstance", "GetInstance"),
+    ("readPolicy", "Get"),
     ("readRole", "GetRole"),
     ("readSchema", "GetSchema"),
     ("readService", "GetService"),
+    ("readServiceDetail", "GetService"),
+    ("readStatistics", "GetOverview"),
+    ("readSyncerHealth", "HealthCheck"),
     ("readTags", "ListTag"),
     ("readVersion", "GetVersion"),
     ("registerInstance", "LegacyRegisterInstance"),
     ("replaceDependencies", "PutDependencies"),
     ("replaceInstanceProperties", "PutInstanceProperties"),
+    ("replacePolicy", "Put"),
     ("replaceRolePermissions", "UpdateRole"),
     ("replaceSchemas", "PutSchemas"),
     ("replaceServiceProperties", "PutServiceProperties"),
@@ -52,6 +68,7 @@ pub(super) fn of(operation: &str) -> String {
 mod tests {
     use super::*;
     use crate::http::routes::{Accounts, table};
+    use crate::metrics::requests::MOST_ROUTES;
 
     #[test]
     fn each_name_is_that_of_an_operation() {
@@ -65,6 +82,6 @@ mod tests {
 
     #[test]
     fn each_route_has_cells_of_its_own() {
-        assert!(table(Accounts::On).count() < crate::metrics::requests::MOST_ROUTES / 2);
+        assert!(table(Accounts::On).count() < MOST_ROUTES);
     }
 }

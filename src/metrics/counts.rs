@@ -146,10 +146,11 @@ impl Window {
         }
     }
 
-    /// How many values came each second, in the last 10 to 20 s. Less than that in the first seconds of the process.
-    pub fn rate(&self, now: Duration, counts: &Counts) -> f64 {
+    /// How many values came each second, in the last 10 to 20 s. `since` is the last tick but one, for a histogram that had no value
+    /// then.
+    pub fn rate(&self, now: Duration, since: Duration, counts: &Counts) -> f64 {
         let before = self.0.iter().rev().nth(1);
-        let (then, before) = before.map_or((Duration::ZERO, 0), |(then, before)| (*then, before.count()));
+        let (then, before) = before.map_or((since, 0), |(then, before)| (*then, before.count()));
         let seconds = now.saturating_sub(then).as_secs_f64();
         if seconds > 0.0 { counts.count().saturating_sub(before) as f64 / seconds } else { 0.0 }
     }
@@ -199,7 +200,9 @@ mod tests {
             window.tick(Duration::from_secs(second), counts(&vec![1; usize::try_from(second).unwrap_or(0)]));
         }
         assert_eq!(window.minute(&total).count(), 60);
-        assert_eq!(window.rate(Duration::from_secs(75), &counts(&[1; 75])), 1.0);
+        let (now, since) = (Duration::from_secs(75), Duration::from_secs(60));
+        assert_eq!(window.rate(now, since, &counts(&[1; 75])), 1.0);
+        assert_eq!(Window::new().rate(now, since, &counts(&[1; 30])), 2.0);
         window.tick(Duration::from_secs(80), counts(&[1; 80]));
         assert_eq!(window.minute(&counts(&[1; 85])).count(), 65);
     }

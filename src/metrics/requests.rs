@@ -22,7 +22,7 @@ use super::{
 };
 
 /// The routes that can be told apart. Further ones count as requests without a route.
-pub const MOST_ROUTES: usize = 128;
+pub const MOST_ROUTES: usize = 192;
 /// The domains that can be told apart, with `default` and the one for all others.
 pub const MOST_DOMAINS: usize = 32;
 /// The label value of all other domains.
@@ -201,15 +201,21 @@ impl ThreadCells {
     }
 }
 
-/// The cells of all threads, and those of threads that have ended.
-static THREADS: Mutex<(Vec<Arc<ThreadCells>>, Vec<Arc<ThreadCells>>)> = Mutex::new((Vec::new(), Vec::new()));
+#[derive(Debug)]
+struct Threads {
+    all: Vec<Arc<ThreadCells>>,
+    /// Of threads that have ended.
+    free: Vec<Arc<ThreadCells>>,
+}
+
+static THREADS: Mutex<Threads> = Mutex::new(Threads { all: Vec::new(), free: Vec::new() });
 
 /// The cells of this thread. The next thread gets them when this one has ended, so that nothing that was counted is lost.
 struct OwnCells(Arc<ThreadCells>);
 
 impl OwnCells {
     fn take() -> Self {
-        let (all, free) = &mut *THREADS.lock();
+        let Threads { all, free } = &mut *THREADS.lock();
         Self(free.pop().unwrap_or_else(|| {
             let cells = Arc::<ThreadCells>::default();
             all.push(Arc::clone(&cells));
@@ -220,7 +226,7 @@ impl OwnCells {
 
 impl Drop for OwnCells {
     fn drop(&mut self) {
-        THREADS.lock().1.push(Arc::clone(&self.0));
+        THREADS.lock().free.push(Arc::clone(&self.0));
     }
 }
 
@@ -247,7 +253,7 @@ type Gathered = BTreeMap<(DomainNumber, RouteNumber), [ClassCounts; CLASSES]>;
 
 /// Adds the cells of all threads.
 fn gather() -> Gathered {
-    let threads = THREADS.lock().0.clone();
+    let threads = THREADS.lock().all.clone();
     let load = |cell: &AtomicU64| cell.load(Ordering::Relaxed);
     let mut gathered = Gathered::new();
     for thread in threads {
@@ -272,12 +278,41 @@ fn timed(classes: &[ClassCounts; CLASSES]) -> Counts {
     counts
 }
 
-static WINDOWS: Mutex<Option<HashMap<(DomainNumber, RouteNumber), Window>>> = Mutex::new(None);
+/// By the name of the handler instead of the route. The key has the first route of that name and method.
+fn by_handler(gathered: &Gathered, routes: &[RouteLabels]) -> Gathered {
+    let mut sums = Gathered::new();
+    for ((domain, number), classes) in gathered {
+        let Some(labels) = routes.get(number.0).filter(|_| *number != RouteNumber::NONE) else { continue };
+        let is_same = |known: &RouteLabels| (known.method, &known.api) == (labels.method, &labels.api);
+        let first = routes.iter().position(is_same).unwrap_or(number.0);
+        add(sums.entry((*domain, RouteNumber(first))).or_default(), classes);
+    }
+    sums
+}
+
+fn add(sums: &mut [ClassCounts; CLASSES], classes: &[ClassCounts; CLASSES]) {
+    for (sum, class) in sums.iter_mut().zip(classes) {
+        sum.counts.add(&class.counts);
+        sum.codes.iter_mut().zip(class.codes).for_each(|(sum, count)| *sum += count);
+    }
+}
+
+#[derive(Debug)]
+struct Windows {
+    /// The time of the last two ticks.
+    ticks: [Duration; 2],
+    /// By domain and handler.
+    of: Option<HashMap<(DomainNumber, RouteNumber), Window>>,
+}
+
+static WINDOWS: Mutex<Windows> = Mutex::new(Windows { ticks: [Duration::ZERO; 2], of: None });
 
 pub(super) fn tick(now: Duration) {
+    let routes = ROUTES.lock().clone();
     let mut windows = WINDOWS.lock();
-    let windows = windows.get_or_insert_default();
-    for (at, classes) in gather() {
+    windows.ticks = [windows.ticks[1], now];
+    let windows = windows.of.get_or_insert_default();
+    for (at, classes) in by_handler(&gather(), &routes) {
         windows.entry(at).or_default().tick(now, timed(&classes));
     }
 }
@@ -293,18 +328,9 @@ pub(super) fn collect(page: &mut Page) {
         }
     }
     domains[..2].copy_from_slice(&["default", OTHER]);
-    let (routes, windows) = (ROUTES.lock().clone(), WINDOWS.lock());
-    let mut by_route: BTreeMap<RouteNumber, [ClassCounts; CLASSES]> = BTreeMap::new();
-    for ((domain, number), classes) in gather() {
-        let sums = by_route.entry(number).or_default();
-        for (sum, class) in sums.iter_mut().zip(&classes) {
-            sum.counts.add(&class.counts);
-            sum.codes.iter_mut().zip(class.codes).for_each(|(sum, count)| *sum += count);
-        }
+    let (routes, windows, gathered) = (ROUTES.lock().clone(), WINDOWS.lock(), gather());
+    for ((domain, number), classes) in by_handler(&gathered, &routes) {
         let (Some(labels), Some(of)) = (routes.get(number.0), domains.get(domain.0)) else { continue };
-        if number == RouteNumber::NONE {
-            continue;
-        }
         let (api, method) = (labels.api.as_str(), labels.method);
         for (class, (sums, codes)) in classes.iter().zip(CODES).enumerate() {
             let other = CLASS_NAMES.get(class).copied().unwrap_or_default();
@@ -319,12 +345,16 @@ pub(super) fn collect(page: &mut Page) {
         }
         let counts = timed(&classes);
         if counts.count() > 0 {
-            let window = windows.as_ref().and_then(|windows| windows.get(&(domain, number)));
+            let window = windows.of.as_ref().and_then(|of| of.get(&(domain, number)));
             let window = window.unwrap_or(const { &Window::new() });
             page.summary(&ORIGINAL_REQUEST_DURATIONS, &[api, of, method], &counts, &window.minute(&counts));
-            let rate = window.rate(page.now, &counts);
+            let rate = window.rate(page.now, windows.ticks[0], &counts);
             page.value(&ORIGINAL_REQUEST_RATE, &[api, of, method], rate);
         }
+    }
+    let mut by_route: BTreeMap<RouteNumber, [ClassCounts; CLASSES]> = BTreeMap::new();
+    for ((_, number), classes) in &gathered {
+        add(by_route.entry(*number).or_default(), classes);
     }
     let mut by_class = [0; CLASSES];
     for (number, classes) in by_route {

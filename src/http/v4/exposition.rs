@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use actix_http::StatusCode;
 use actix_http::header::HeaderValue;
+use tokio::sync::{Mutex, Semaphore};
 
 use crate::actors::hub::messages::{CountWatchers, WatcherCounts};
 use crate::actors::mailbox::ask;
@@ -38,16 +39,24 @@ const SCHEME: &str = "Websocket";
 /// How the original calls a cache of what the store holds.
 const RAW: &str = "raw";
 
-/// Held by the request that makes the text. The others wait, so that many scrapes at a time use one thread only.
-static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+/// How many scrapes may be answered or wait at a time. A further one is answered 503, because anybody may send them.
+const MOST_SCRAPES: usize = 16;
+static PLACES: Semaphore = Semaphore::const_new(MOST_SCRAPES);
+/// Held by the request that makes the text. The others wait, so that many scrapes at a time use one thread, and one place in the
+/// mailbox of the HubActor.
+static TURN: Mutex<()> = Mutex::const_new(());
 
 /// `GET /metrics`.
 pub async fn metrics(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
     if api.rules.metrics.endpoint == MetricsEndpoint::Closed {
         return Ok(Reply::library_text(StatusCode::NOT_FOUND, "404 page not found\n"));
     }
-    let watchers = ask(&api.hub, CountWatchers, LIMIT).await.ok();
+    let Ok(_place) = PLACES.try_acquire() else {
+        metrics::REFUSED_FOR_LOAD.add(1);
+        return Err(Error::new(Code::Overloaded, format!("{MOST_SCRAPES} scrapes wait already")));
+    };
     let _turn = TURN.lock().await;
+    let watchers = ask(&api.hub, CountWatchers, LIMIT).await.ok();
     // Reading what belongs to many tenants takes milliseconds, in which a worker must answer others.
     let text = tokio::task::spawn_blocking(move || text(&api, watchers)).await;
     let text = text.map_err(|error| Error::new(Code::Internal, error.to_string()))?;

@@ -38,6 +38,7 @@ fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     eventually(GENEROUS, || other.find(Some(&consumer), "provider", Freshness::Cached).unwrap().len() == 30);
     for node in &nodes {
         eventually(GENEROUS, || held(node).len() == 30);
+        assert_eq!(node.metric("service_center_expiries_held"), 30);
     }
     let mut watch = WebSocket::open(nodes[1].address(), &other.watch_target(&consumer), &[]).unwrap();
     one.unregister(&provider, "i7").unwrap();
@@ -47,6 +48,7 @@ fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     assert_eq!(seen, (Some("DELETE"), Some("i7")), "before any that is held is let go: {event}");
     assert!(!other.find(Some(&consumer), "provider", Freshness::Cached).unwrap().contains(&"i7".to_owned()));
     assert!(nodes.iter().all(|node| !held(node).contains(&"i7".to_owned())));
+    assert_eq!(nodes[1].metric("service_center_expiries_held"), 29);
     let again = one.unregister(&provider, "i7").unwrap_err();
     assert!(matches!(&again, CallError::Refused { status: 400, code, .. } if code == "400017"), "{again}");
 }

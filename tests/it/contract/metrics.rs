@@ -8,10 +8,12 @@ use serde_json::json;
 use service_center::metrics::reference;
 
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Client;
 use crate::support::net::free_address;
 use crate::support::registry::{Freshness, Instance, Registry};
+use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
 
 type Labels = BTreeMap<String, String>;
@@ -158,6 +160,10 @@ fn traffic(daemon: &Daemon) -> (Registry, WebSocket) {
     registry.register(&framed, &Instance::named("one")).unwrap();
     registry.register(&framed, &Instance::named("two")).unwrap();
     registry.heartbeat(&framed, "one").unwrap();
+    // The original has two handlers with one name.
+    for path in ["registry/microservices", "govern/microservices"] {
+        assert_eq!(daemon.client().get(&format!("/v4/default/{path}/{framed}")).unwrap().status, 200);
+    }
     let consumer = registry.create_service("consumer", "1.0.0").unwrap();
     registry.depend(&consumer, "framed", &framed);
     let mut watch = WebSocket::open(daemon.address(), &registry.watch_target(&consumer), &[]).unwrap();
@@ -221,6 +227,7 @@ fn the_families_of_the_original_are_there() {
     check("http_request_total", &rejected, 1.0);
     check("http_success_total", &rejected, 1.0);
     check("http_request_total", &[("api", "LegacyRegisterInstance"), ("code", "200")], 2.0);
+    check("http_request_total", &[("api", "GetService"), ("code", "200")], 2.0);
     check("http_request_total", &[("api", "SendHeartbeat"), ("method", "PUT")], 1.0);
     let framework =
         [("framework", "F1"), ("frameworkVersion", "2"), ("domain", "default"), ("project", "default")];
@@ -339,6 +346,32 @@ fn a_separate_address_serves_the_metrics_and_nothing_else() {
         find(&separate.get("/other").unwrap().text(), "service_center_http_request_total", &health),
         Some(1.0)
     );
+}
+
+/// Injected: etcd is killed, and started again.
+#[test]
+fn an_outage_of_the_store_shows() {
+    let mut etcd = Etcd::start();
+    let daemon = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    let is_up = |expected: f64| {
+        eventually(3 * GENEROUS, || {
+            let page = scrape(&daemon.client());
+            (find(&page, "service_center_store_up", &[]) == Some(expected)).then_some(page).ok_or("not yet")
+        })
+    };
+    let away = |page: &str| find(page, "service_center_store_away_seconds", &[]);
+    let failed = |page: &str| {
+        let labels = [("operation", "revision"), ("status", "FAILURE")];
+        find(page, "service_center_db_backend_operation_total", &labels).unwrap()
+    };
+    let page = is_up(1.0);
+    assert_eq!((away(&page), failed(&page)), (Some(0.0), 0.0));
+    etcd.kill();
+    let page = is_up(0.0);
+    check_values(&parse(&page));
+    assert!(away(&page) > Some(0.0) && failed(&page) > 0.0, "{page}");
+    etcd.restart();
+    assert_eq!(away(&is_up(1.0)), Some(0.0));
 }
 
 /// The tables of `docs/metrics.md` agree with the table of families. `WRITE_GENERATED=1 cargo test` writes them again.
