@@ -32,6 +32,7 @@
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters, gauges and histograms | written where things happen |
 //! | 0 | [`tls`] | certificates and keys, from files that may be replaced | opens no connection |
+//! | 0 | [`trace`] | the request that a thread works for: its id and its spans | starts and sends nothing |
 //! | 0 | [`trouble`] | failures that go on | logged once a change, not once a try |
 //! | 1 | [`domain`] | services, instances, dependencies, and when they are valid | pure: no I/O, no clock, no async |
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
@@ -123,6 +124,8 @@
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
+//! | Which request caused a line of the log, and what is in its trace? | `trace/mod.rs` `current`; begun and ended in `http/server/record.rs`, carried by `actors/mailbox.rs` `Work` |
+//! | Where do traces go? | `app/traces.rs` `Traces` |
 //! | What does an import take? | `app/transfer/check.rs` |
 //! | Who may do what? | `http/access/mod.rs` checks each request, `rbac/permissions.rs` decides; what a token says: `rbac/token.rs` |
 //! | When is an account locked? | `rbac/attempts.rs` |
@@ -151,4 +154,5 @@ pub mod metrics;
 pub mod rbac;
 pub mod store;
 pub mod tls;
+pub mod trace;
 pub mod trouble;

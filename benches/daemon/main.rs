@@ -16,6 +16,7 @@
 #[allow(dead_code, unused_imports, reason = "shared with the tests, which use the rest")]
 #[path = "../../tests/it/support"]
 mod support {
+    pub mod collector;
     pub mod daemon;
     pub mod etcd;
     pub mod eventually;

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{Etcd, EtcdSetup};
@@ -54,40 +54,46 @@ impl Backing {
 
     /// Starts a daemon on it and waits until it serves.
     pub fn node(&self) -> Result<Node, String> {
-        self.start_node(None, &[])
+        self.start_node(self.settings())
     }
 
     /// As [`Backing::node`]; the daemon counts nothing of its requests.
     pub fn node_without_metrics(&self) -> Result<Node, String> {
-        self.start_node(None, &[("metrics.enable", json!(false))])
+        self.start_node(self.settings().yaml("metrics.enable", json!(false)))
+    }
+
+    /// As [`Backing::node`]; the daemon traces this share of the requests.
+    pub fn node_traced(&self, endpoint: &str, rate: f64) -> Result<Node, String> {
+        let settings = self.settings().yaml("tracing.otlp.endpoint", json!(endpoint));
+        self.start_node(settings.yaml("tracing.sampler.rate", json!(rate)))
     }
 
     /// As [`Backing::node`]; the daemon has accounts.
     pub fn node_with(&self, accounts: &Accounts) -> Result<Node, String> {
-        self.start_node(Some(accounts), &[])
+        let settings = self
+            .settings()
+            .yaml("rbac.enable", json!(true))
+            .yaml("rbac.privateKeyFile", json!(accounts.private))
+            .yaml("rbac.publicKeyFile", json!(accounts.public))
+            .environment("SC_INIT_ROOT_PASSWORD", accounts.root_password);
+        self.start_node(settings)
     }
 
-    fn start_node(&self, accounts: Option<&Accounts>, keys: &[(&str, Value)]) -> Result<Node, String> {
+    fn settings(&self) -> Settings {
         // Half a million instances are more than the default quotas allow. An instance may beat once in its lease of a
         // minute (the storm).
-        let mut settings = Settings::default()
+        let settings = Settings::default()
             .yaml("quota.cap.service.limit", json!(10_000_000))
             .yaml("quota.cap.instance.limit", json!(10_000_000))
             .yaml("registry.instance.minTimes", json!(1))
             .environment("LOG_LEVEL", "WARN");
-        for (key, value) in keys {
-            settings = settings.yaml(key, value.clone());
+        match &self.etcd {
+            Some(etcd) => settings.conf("manager_cluster", &format!("\"{}\"", etcd.address())),
+            None => settings,
         }
-        if let Some(accounts) = accounts {
-            settings = settings
-                .yaml("rbac.enable", json!(true))
-                .yaml("rbac.privateKeyFile", json!(accounts.private))
-                .yaml("rbac.publicKeyFile", json!(accounts.public))
-                .environment("SC_INIT_ROOT_PASSWORD", accounts.root_password);
-        }
-        if let Some(etcd) = &self.etcd {
-            settings = settings.conf("manager_cluster", &format!("\"{}\"", etcd.address()));
-        }
+    }
+
+    fn start_node(&self, settings: Settings) -> Result<Node, String> {
         let daemon = Daemon::start(settings).map_err(|why| why.to_string())?;
         Ok(Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) })
     }

@@ -8,7 +8,7 @@ use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 24] = [
+pub const ROWS: [&str; 26] = [
     "find-1",
     "find-304",
     "find-100",
@@ -20,6 +20,8 @@ pub const ROWS: [&str; 24] = [
     "heartbeat-token",
     "heartbeat-labels",
     "verify",
+    "find-1-traced-1",
+    "find-1-traced-100",
     "register",
     "memory",
     "scrape",

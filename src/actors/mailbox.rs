@@ -4,6 +4,7 @@
 //! the size of a mailbox also limits what an actor works on at once. The metric `mailbox_messages` reports the places taken.
 
 use std::future::pending;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, TryAcquireError};
 
 use super::lifeline::{Lifeline, Lifelines};
 use crate::metrics::{Depth, InMailbox};
+use crate::trace::{self, RequestContext, StepKind};
 
 /// An actor that lives as long as the process.
 pub trait Resident: Actor<Context = Context<Self>> {
@@ -35,6 +37,8 @@ pub struct Mailbox<A: Resident> {
 pub struct Work<M> {
     pub message: M,
     pub place: MailboxPlace,
+    /// The request that the sender works for.
+    pub request: Option<RequestContext>,
 }
 
 /// A message's place in a mailbox.
@@ -119,7 +123,8 @@ impl<A: Resident> Mailbox<A> {
         M: Message + Send + 'static,
         M::Result: Send,
     {
-        self.address.send(Work { message, place }).await.map_err(|error| match error {
+        let request = trace::current();
+        self.address.send(Work { message, place, request }).await.map_err(|error| match error {
             MailboxError::Closed => Refused::Gone,
             MailboxError::Timeout => Refused::Late,
         })
@@ -173,11 +178,22 @@ where
     M: Message + Send + 'static,
     M::Result: Send,
 {
-    let work = Work { message, place: actor.place_if_free()? };
+    let work = Work { message, place: actor.place_if_free()?, request: trace::current() };
     actor.address.try_send(work).map_err(|error| match error {
         SendError::Full(_) => Refused::Full,
         SendError::Closed(_) => Refused::Gone,
     })
+}
+
+/// Does the work of a message as a step of the request that the sender works for.
+pub async fn for_request<F: Future>(
+    request: Option<RequestContext>,
+    step: &'static str,
+    work: Pin<&mut F>,
+) -> F::Output {
+    let step = trace::step_of(request.as_ref(), step, StepKind::Internal);
+    let context = step.context().or(request);
+    trace::within(context, work).await
 }
 
 #[cfg(test)]

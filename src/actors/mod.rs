@@ -4,7 +4,7 @@
 //! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`.
 //! - An actor imports from another actor only its `messages` and the type of its address.
 //! - Actors share four handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`.
-//! - Actors that write share code, and no state: `deadline`, `outcome`, `single`, `turns`.
+//! - Actors that write share code, and no state: `deadline`, `outcome`, `single`, `store_step`, `turns`.
 //! - `dump` is no actor: it shows a snapshot as entries of the store, for handlers, which do not import `store`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
@@ -25,6 +25,7 @@ pub mod peer;
 pub mod registry;
 pub mod retire;
 mod single;
+mod store_step;
 #[cfg(test)]
 mod tests;
 mod turns;

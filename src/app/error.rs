@@ -43,6 +43,8 @@ pub enum AppError {
     /// The text never shows the password.
     #[error("SC_INIT_ROOT_PASSWORD cannot be the password of the account \"root\": {0}")]
     RootPassword(Cow<'static, str>),
+    #[error("tracing.otlp.endpoint: {0}")]
+    Traces(String),
     #[error("the threads that hash passwords cannot be started: {0}")]
     Hasher(io::Error),
     #[error("the built-in roles and the account \"root\" cannot be written: {0}")]
@@ -55,7 +57,7 @@ impl AppError {
     /// 64 for what an operator corrects in the configuration or in its files, 69 for everything else.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Keys(_) | Self::RootPassword(_) => EXIT_USAGE,
+            Self::Keys(_) | Self::RootPassword(_) | Self::Traces(_) => EXIT_USAGE,
             _ => EXIT_UNAVAILABLE,
         }
     }

@@ -50,6 +50,8 @@ pub(super) async fn listen(
         tls: tls.filter(|_| url.scheme == Scheme::Https),
         rate: None,
         access: None,
+        access_log: None,
+        tracer: None,
         ..server.clone()
     };
     let (api, route) = (api.clone(), routes::metrics_at(&url.path));

@@ -9,6 +9,7 @@ mod reload;
 pub mod rules;
 mod store;
 mod tls;
+mod traces;
 mod transfer;
 
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -25,6 +26,7 @@ use self::error::AppError;
 pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
 use self::rules::{AccessRules, ProcessRules};
+use self::traces::Traces;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
@@ -82,7 +84,7 @@ impl StopSignals {
 }
 
 async fn run(config: Config) -> Result<(), AppError> {
-    let mut stop = StopSignals::listen()?;
+    let stop = StopSignals::listen()?;
     let hangups = Hangups::listen().map_err(AppError::Signals)?;
     actix::spawn(reopen_log(hangups.subscribe()));
     let most_files = limits::raise_open_files();
@@ -92,9 +94,26 @@ async fn run(config: Config) -> Result<(), AppError> {
         env!("CARGO_PKG_VERSION"),
         config.registry.version
     );
-    let ProcessRules { version, store, host, port, server, tls, access, metrics, api, actors } =
-        ProcessRules::of(config);
-    metrics::begin(&metrics);
+    let mut rules = ProcessRules::of(config);
+    metrics::begin(&rules.metrics);
+    let traces = Traces::start(rules.tracing.clone())?;
+    rules.server.tracer = traces.as_ref().map(Traces::tracer);
+    let ran = run_node(rules, limits::connections(most_files), stop, hangups).await;
+    if let Some(traces) = traces {
+        traces.stop().await;
+    }
+    ran
+}
+
+/// Runs everything that serves requests, until a signal to stop.
+async fn run_node(
+    rules: ProcessRules,
+    max_connections: usize,
+    mut stop: StopSignals,
+    hangups: Hangups,
+) -> Result<(), AppError> {
+    let ProcessRules { version, store, host, port, server, tls, access, metrics, api, actors, tracing: _ } =
+        rules;
     let setup = match access {
         AccessRules::Open => None,
         AccessRules::Accounts(setup) => Some(setup),
@@ -168,8 +187,7 @@ async fn run(config: Config) -> Result<(), AppError> {
         None => None,
     };
     let errors = ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone() };
-    let settings =
-        Settings { max_connections: limits::connections(most_files), tls, access, errors, ..server };
+    let settings = Settings { max_connections, tls, access, errors, ..server };
     let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let servers = [Some(server), of_metrics];
@@ -213,7 +231,7 @@ fn welcome(scheme: &str, address: SocketAddr) {
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
 }
 
-/// Opens the log file again on SIGHUP, because somebody may have moved it.
+/// Opens the files of the logs again on SIGHUP, because somebody may have moved them.
 async fn reopen_log(mut reload: watch::Receiver<()>) {
     while reload.changed().await.is_ok() {
         logging::reopen();

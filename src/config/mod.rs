@@ -1,8 +1,8 @@
 //! The configuration. Every source is read once, and all mistakes are reported together, before anything starts.
 //!
 //! Invariant: only this module reads the environment, `.env` and `conf/`. The rest of the program gets the plain structs of
-//! [`Config`]. This module imports nothing of the registry except its counters, and starts nothing except the thread that
-//! writes the log.
+//! [`Config`]. This module imports nothing of the registry except its counters and the request that a line of the log belongs to.
+//! It starts nothing except the threads that write the logs.
 //!
 //! The first source that names a key wins: flag, environment, `.env`, `conf/app.conf`, `conf/app.yaml`, default. `precedence`
 //! describes the one exception. "The reference" is Apache ServiceComb Service-Center; its files and variables have the same
@@ -43,7 +43,7 @@ pub use sections::{
     AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
     LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
     RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles,
-    TlsVersion,
+    TlsVersion, TraceSampling, TracingConfig,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -67,6 +67,7 @@ pub struct Config {
     pub rbac: RbacConfig,
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
+    pub tracing: TracingConfig,
 }
 
 impl Config {
@@ -90,6 +91,7 @@ impl Config {
             rbac: RbacConfig::read(reader),
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader, &server, tls.enable),
+            tracing: TracingConfig::read(reader),
             server,
             tls,
             log,

@@ -33,6 +33,7 @@ use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
 use crate::metrics;
 use crate::tls::files::FileSets;
+use crate::trace::{self, StepKind};
 
 /// A write that takes longer is answered with an error: its outcome is unknown.
 const WRITE_LIMIT: Duration = Duration::from_secs(5);
@@ -163,9 +164,12 @@ impl Api {
         let reply = ask_if_free(actor, message, WRITE_LIMIT).await.map_err(refused)??;
         if let Some(revision) = reply.revision {
             let began = Stopwatch::start();
+            let mut step = trace::step("snapshot publish", StepKind::Internal);
+            step.note("service_center.revision", revision);
             if tokio::time::timeout(SNAPSHOT_LIMIT, self.reader.wait_for(revision)).await.is_err() {
                 // The write is committed, so the answer is a success.
                 metrics::SNAPSHOT_WAIT_EXPIRED.add(1);
+                step.fail(&"the snapshot did not hold the write in time");
             }
             metrics::WATCH_LAG_TIME.observe(began.elapsed());
         }

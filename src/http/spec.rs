@@ -129,6 +129,14 @@ pub enum Rate {
     Free,
 }
 
+/// Whether the access log has the requests of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestLog {
+    Written,
+    /// Heartbeats, because there are many of them and one says little.
+    Omitted,
+}
+
 /// The description of a route for OpenAPI, and what only few routes have.
 #[derive(Clone, Copy)]
 pub struct Operation {
@@ -143,6 +151,7 @@ pub struct Operation {
     pub success: Success,
     pub pages: Pages,
     pub rate: Rate,
+    pub log: RequestLog,
 }
 
 #[derive(Clone, Copy)]
@@ -195,6 +204,7 @@ impl Operation {
             success: Success::Empty,
             pages: Pages::OtherOrigins,
             rate: Rate::Counted,
+            log: RequestLog::Written,
         }
     }
 
@@ -227,6 +237,13 @@ impl Operation {
     #[must_use]
     pub const fn uncounted(mut self) -> Self {
         self.rate = Rate::Free;
+        self
+    }
+
+    /// The access log does not have the requests.
+    #[must_use]
+    pub const fn unlogged(mut self) -> Self {
+        self.log = RequestLog::Omitted;
         self
     }
 }

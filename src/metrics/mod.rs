@@ -80,6 +80,9 @@ counters! {
     REFUSED_FOR_RATE = "requests_refused_for_rate_total", "Requests answered 429 because too many came from one client address (server.limit.connections).";
     REFUSED_FOR_ORIGIN = "requests_refused_for_origin_total", "Requests answered 403 because a page of another origin sent them (server.cors.origins).";
     LOG_LINES_DROPPED = "log_lines_dropped_total", "Log lines dropped because the output did not take them in time.";
+    ACCESS_LOG_LINES_DROPPED = "access_log_lines_dropped_total", "Lines of the access log dropped because the output did not take them in time.";
+    SPANS_EXPORTED = "trace_spans_exported_total", "Spans that the collector of traces has taken.";
+    SPANS_LOST = "trace_spans_lost_total", "Spans that the collector of traces did not take in time.";
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
     WATCHES_ABORTED = "watch_sessions_aborted_total", "Watches ended because the client read so slowly that too many events waited.";
 }

@@ -242,6 +242,10 @@ impl Store for FaultyStore {
         self.guarded(StoreCall::Grant, move |inner| inner.grant(ttl_seconds))
     }
 
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
     fn grant_cost(&self) -> GrantCost {
         self.cost
     }

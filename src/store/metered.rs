@@ -119,6 +119,10 @@ impl Store for MeteredStore {
         counted(&GRANT, self.0.grant(ttl_seconds))
     }
 
+    fn name(&self) -> &'static str {
+        self.0.name()
+    }
+
     fn grant_cost(&self) -> GrantCost {
         self.0.grant_cost()
     }

@@ -241,6 +241,9 @@ pub trait Store: Send + Sync + 'static {
 
     fn grant_cost(&self) -> GrantCost;
 
+    /// The name of the store in traces: `etcd` or `embedded`.
+    fn name(&self) -> &'static str;
+
     /// Renews leases. Returns one answer for each, in the same order. A dead lease does not delay the renewal of the others.
     fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>>;
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use service_center::cli::{self, CliTask, Started, Terminal};
 use service_center::config::{
     AddressLookup, Config, Effective, EtcdConfig, Inputs, Loaded, LogFormat, RateConfig, RbacScope, Sources,
-    StoreKind, TlsVersion, ValueOrigin, WebOrigin, reference,
+    StoreKind, TlsVersion, TraceSampling, ValueOrigin, WebOrigin, reference,
 };
 
 /// A working directory, and the flags and environment of a process in it.
@@ -841,8 +841,12 @@ fn what_is_not_implemented_is_said() {
         ("sync: {enableOnStart: true}", "sync.enableOnStart"),
         ("registry: {cache: {mode: 0}}", "registry.cache.mode"),
         ("discovery: {kind: aggregate}", "discovery.kind"),
-        ("tracing: {zipkin: {collector: {type: server}}}", "tracing.zipkin.collector.type"),
-        ("log: {accessEnable: true}", "log.accessEnable"),
+        ("tracing: {zipkin: {collector: {type: server}}}", "tracing.otlp.endpoint"),
+        ("tracing: {zipkin: {collector: {path: ./a.trace}}}", "tracing.otlp.endpoint"),
+        ("tracing: {zipkin: {collector: {endpoint: 'http://z:9411'}}}", "tracing.otlp.endpoint"),
+        ("tracing: {zipkin: {sampler: {rate: 0.5}}}", "tracing.sampler.rate"),
+        ("tracing: {kind: other}", "tracing.otlp.endpoint"),
+        ("tracing: {otlp: {endpont: 'http://c:4317'}}", "tracing.otlp.endpoint"),
         ("quota: {kind: unlimit}", "quota.kind"),
         ("metrics: {exporter: other}", "metrics.exporter"),
     ] {
@@ -853,6 +857,55 @@ fn what_is_not_implemented_is_said() {
     assert_one(&setup.warnings(), &["conf/syncer.yaml line 3", "not implemented yet"]);
     let mistakes = Setup::new().app_conf("ssl.mode = 1").mistakes();
     assert_one(&mistakes, &["conf/app.conf line 1", "ssl.enable"]);
+}
+
+#[test]
+fn the_access_log() {
+    assert_eq!(Setup::new().app_conf("access_log_file = /var/a.log").config().log.access, None);
+    let log = Setup::new()
+        .app_conf("enable_access_log = true\nlog_rotate_size = 3\nlog_backup_count = 4")
+        .env("SC_ACCESS_LOG_FILE", "$HOME/requests.log")
+        .env("HOME", "/home/sc")
+        .config()
+        .log;
+    let access = log.access.unwrap();
+    assert_eq!(access.path, Path::new("/home/sc/requests.log"));
+    assert_eq!((access.rotate_bytes, access.backups), (3 << 20, 4));
+    let on = Setup::new().app_yaml("log: {accessEnable: true}").config().log.access.unwrap();
+    assert_eq!(on.path, Path::new("./access.log"));
+    let same = "log: {accessEnable: true, accessFile: ./a.log, file: ./a.log}";
+    assert_one(&Setup::new().app_yaml(same).mistakes(), &["log.accessFile", "log.file is the same file"]);
+    let none = Setup::new().app_yaml("log: {accessEnable: true}").env("SC_ACCESS_LOG_FILE", "");
+    assert_one(&none.mistakes(), &["log.accessFile", "turn log.accessEnable off"]);
+}
+
+#[test]
+fn traces() {
+    let tracing = Setup::new().config().tracing;
+    assert_eq!((tracing.endpoint, tracing.service_name.as_str()), (None, "service-center"));
+    assert_eq!(tracing.sampling, TraceSampling { parent_based: true, rate: 1.0 });
+    let tracing = Setup::new()
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://[::1]:4317/")
+        .env("OTEL_SERVICE_NAME", "registry")
+        .env("OTEL_TRACES_SAMPLER", "traceidratio")
+        .env("OTEL_TRACES_SAMPLER_ARG", "0.25")
+        .config()
+        .tracing;
+    assert_eq!(tracing.endpoint.as_deref(), Some("http://[::1]:4317/"));
+    assert_eq!(tracing.service_name, "registry");
+    assert_eq!(tracing.sampling, TraceSampling { parent_based: false, rate: 0.25 });
+    let off = Setup::new().env("OTEL_TRACES_SAMPLER", "parentbased_always_off").config().tracing.sampling;
+    assert_eq!(off, TraceSampling { parent_based: true, rate: 0.0 });
+    for endpoint in
+        ["collector:4317", "https://c:4317", "http://", "http://c:4317/v1/traces", "http://u@c", "grpc://c"]
+    {
+        let setup = Setup::new().env("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint);
+        assert_one(&setup.mistakes(), &["OTEL_EXPORTER_OTLP_ENDPOINT", endpoint, "http://127.0.0.1:4317"]);
+    }
+    let by_http = Setup::new()
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://c:4318");
+    assert_one(&by_http.warnings(), &["OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"]);
 }
 
 #[test]

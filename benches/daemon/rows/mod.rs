@@ -6,6 +6,7 @@ mod load;
 mod metrics;
 mod register;
 mod storm;
+mod traced;
 mod views;
 mod visible;
 mod watchers;
@@ -20,10 +21,11 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 9] = [
+    let groups: [(&[&str], Measure); 10] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&metrics::ROWS, metrics::measure),
+        (&traced::ROWS, traced::measure),
         (&register::ROWS, register::measure),
         (&held::ROWS, held::measure),
         (&visible::ROWS, visible::measure),

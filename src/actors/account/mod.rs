@@ -11,6 +11,7 @@ mod roles;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::rc::Rc;
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
@@ -22,7 +23,7 @@ use self::messages::{
     ChangePassword, CreateAccount, CreateRole, DeleteAccount, DeleteRole, LoginFailed, MigrateRoles,
     PasswordChange, RemoveEndedLock, UpdateAccount, UpdateRole,
 };
-use super::mailbox::{Resident, Work, run_until_end};
+use super::mailbox::{Resident, Work, for_request, run_until_end};
 use super::registry::messages::WriteReply;
 use crate::metrics::Depth;
 
@@ -52,18 +53,19 @@ impl Actor for AccountActor {
     }
 }
 
-/// Makes the handler of each message run its operation, in the place of the message.
+/// Makes the handler of each message run its operation, in the place of the message and for the request that sent it.
 macro_rules! operations {
     ($($message:ident => $operation:path => $reply:ty,)*) => {$(
         impl Handler<Work<$message>> for AccountActor {
             type Result = ResponseFuture<$reply>;
 
             fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
-                let Work { message, place } = work;
+                let Work { message, place, request } = work;
                 let operation = $operation(Rc::clone(&self.core), message);
                 Box::pin(async move {
                     let _place = place;
-                    operation.await
+                    let operation = pin!(operation);
+                    for_request(request, concat!("AccountActor ", stringify!($message)), operation).await
                 })
             }
         }

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::store_step::store_step;
 use crate::clock::{Clock, Monotonic};
 use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
+use crate::trace::{self, RequestContext, Step};
 
 /// How many batches are on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
@@ -41,6 +43,8 @@ struct WaitingTxn {
     size: usize,
     since: Monotonic,
     reply: oneshot::Sender<TxnAnswer>,
+    /// The request that the transaction is for, if it is traced.
+    request: Option<RequestContext>,
 }
 
 /// Gathers and submits transactions. Lives on one thread. Clones share one queue.
@@ -76,7 +80,7 @@ impl Batcher {
             }
             state.bytes += size;
             let since = self.clock.monotonic();
-            state.waiting.push_back(WaitingTxn { txn, size, since, reply });
+            state.waiting.push_back(WaitingTxn { txn, size, since, reply, request: trace::traced() });
         }
         self.depart();
         outcome
@@ -101,8 +105,14 @@ impl Batcher {
             };
             let batcher = self.clone();
             actix::spawn(async move {
+                let steps = steps(&*batcher.store, &batch);
                 let (txns, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(|w| (w.txn, w.reply)).unzip();
                 let outcomes = batcher.store.batch(txns).await;
+                for (mut step, outcome) in steps.into_iter().zip(&outcomes) {
+                    if let Err(error) = outcome {
+                        step.fail(error);
+                    }
+                }
                 for (reply, outcome) in replies.into_iter().zip(outcomes) {
                     // Nobody waits any more: the request was given up.
                     let _ = reply.send(outcome);
@@ -127,6 +137,16 @@ impl BatcherState {
             let _ = late.reply.send(refused);
         }
     }
+}
+
+/// The steps of the requests in a batch that are traced, one for each transaction: the batch belongs to several traces. Empty if no
+/// request is traced.
+fn steps(store: &dyn Store, batch: &[WaitingTxn]) -> Vec<Step> {
+    if batch.iter().all(|waiting| waiting.request.is_none()) {
+        return Vec::new();
+    }
+    let begin = |waiting: &WaitingTxn| store_step(store, waiting.request.as_ref(), "batch", batch.len());
+    batch.iter().map(begin).collect()
 }
 
 /// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes

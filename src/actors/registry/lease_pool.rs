@@ -9,8 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::super::store_step::store_step;
 use crate::clock::{Clock, Monotonic};
 use crate::store::{GrantCost, LeaseId, Reason, Store, StoreError};
+use crate::trace;
 
 /// The oldest age at which a pooled lease is used, unless a tenth of its TTL is less.
 const MAX_AGE: Duration = Duration::from_secs(2);
@@ -56,7 +58,9 @@ impl LeasePool {
         {
             return Ok(lease);
         }
-        self.store.grant(ttl_seconds).await.map(|lease| lease.id)
+        let mut step = store_step(&*self.store, trace::traced().as_ref(), "grant", 1);
+        let lease = self.store.grant(ttl_seconds).await.inspect_err(|error| step.fail(error))?;
+        Ok(lease.id)
     }
 
     fn take_ready(&self, ttl_seconds: i64) -> Option<LeaseId> {

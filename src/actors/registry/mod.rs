@@ -27,6 +27,7 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -41,7 +42,7 @@ use self::messages::{
     UnregisterInstance, UnregisterService,
 };
 use self::rules::DependencyMode;
-use super::mailbox::{Resident, Work, run_until_end};
+use super::mailbox::{Resident, Work, for_request, run_until_end};
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
 use crate::metrics::Depth;
@@ -80,19 +81,20 @@ impl Actor for RegistryActor {
     }
 }
 
-/// Makes the handler of each message run its operation, in the place of the message.
+/// Makes the handler of each message run its operation, in the place of the message and for the request that sent it.
 macro_rules! operations {
     ($($message:ident => $operation:path => $reply:ty,)*) => {$(
         impl Handler<Work<$message>> for RegistryActor {
             type Result = ResponseFuture<$reply>;
 
             fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
-                let Work { message, place } = work;
+                let Work { message, place, request } = work;
                 let core = Rc::clone(&self.core);
                 // A future that is made outside and moved in would take its bytes twice, and they are copied into the box.
                 Box::pin(async move {
                     let _place = place;
-                    $operation(core, message).await
+                    let operation = pin!($operation(core, message));
+                    for_request(request, concat!("RegistryActor ", stringify!($message)), operation).await
                 })
             }
         }

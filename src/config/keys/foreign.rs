@@ -64,17 +64,15 @@ pub(crate) static KEYS: &[Key] = &[
     )
     .shipped(&["false"])
     .standing(Standing::Without("this key is not read; since 2.1 the keys are registry.service.retire.*")),
-    Key::new("log.accessEnable", Kind::Switch, "false", "The access log.")
-        .old("enable_access_log")
-        .shipped(&["false"])
-        .standing(Standing::Without("the access log is not implemented yet")),
-    silent("log.accessFile", "The file of the access log.").old("access_log_file").env("SC_ACCESS_LOG_FILE"),
     silent("log.system", "Has no effect, in the reference neither.").old("log_sys"),
     silent("plugin.dir", "The folder of plug-ins.").old("plugins_dir"),
     plugin("auth.kind", "auth_plugin"),
     plugin("cipher.kind", "cipher_plugin"),
     plugin("quota.kind", "quota_plugin"),
-    plugin("tracing.kind", "tracing_plugin"),
+    Key::new("tracing.kind", Kind::Text, "buildin", "Which plug-in to use.")
+        .old("tracing_plugin")
+        .shipped(&["buildin", ""])
+        .standing(Standing::Without("traces go to a collector of OpenTelemetry: set tracing.otlp.endpoint to its address")),
     plugin("ssl.kind", "ssl_plugin"),
     plugin("auditlog.kind", "auditlog_plugin"),
     Key::new("uuid.kind", Kind::Text, "context", "How service ids are made.")
@@ -85,11 +83,25 @@ pub(crate) static KEYS: &[Key] = &[
     Key::new("tracing.zipkin.collector.type", Kind::Text, "", "Where traces go.")
         .env("TRACING_COLLECTOR")
         .shipped(&[""])
-        .standing(Standing::Without("tracing is not implemented yet; no trace is written")),
-    silent("tracing.zipkin.collector.path", "The file of traces.").env("TRACING_FILE_PATH"),
-    silent("tracing.zipkin.collector.endpoint", "The server of traces.").env("TRACING_SERVER_ADDRESS"),
-    silent("tracing.zipkin.sampler.rate", "The share of requests that is traced.")
-        .env("TRACING_SIMPLER_RATE"),
+        .standing(Standing::Without(
+            "traces go to a collector of OpenTelemetry, which can pass them on to Zipkin: set tracing.otlp.endpoint to its address",
+        )),
+    Key::new("tracing.zipkin.collector.path", Kind::Text, "", "The file of traces.")
+        .env("TRACING_FILE_PATH")
+        .shipped(&[""])
+        .standing(Standing::Without(
+            "traces are not written to a file: set tracing.otlp.endpoint to a collector of OpenTelemetry, which can write one",
+        )),
+    Key::new("tracing.zipkin.collector.endpoint", Kind::Text, "", "The server of traces.")
+        .env("TRACING_SERVER_ADDRESS")
+        .shipped(&[""])
+        .standing(Standing::Without(
+            "traces are not sent to Zipkin: set tracing.otlp.endpoint to a collector of OpenTelemetry, which can pass them on",
+        )),
+    Key::new("tracing.zipkin.sampler.rate", Kind::Text, "", "The share of requests that is traced.")
+        .env("TRACING_SIMPLER_RATE")
+        .shipped(&[""])
+        .standing(Standing::Without("the share of requests that is traced is tracing.sampler.rate")),
 ];
 
 /// Beginnings of names that the reference or its other programs read, in lower case. They are ignored.
@@ -108,7 +120,7 @@ pub(crate) const PREFIXES: &[&str] = &[
     "servicecomb.",
     "sync.",
     "syncer.",
-    "tracing.",
+    "tracing.zipkin.",
 ];
 
 /// Names in `app.conf` that other programs or older releases read, in lower case. They are ignored.

@@ -159,6 +159,13 @@ groups! {
         LOG_BACKUP_COUNT = Key::new("log.backupCount", Kind::Integer(0, 100), "50",
             "How many old files are kept. With files of 20 MB, 50 files need 1 GB.")
             .old("log_backup_count").shipped(&["50"]).lenient();
+        LOG_ACCESS_ENABLE = Key::new("log.accessEnable", Kind::Switch, "false",
+            "Whether each request is logged when it is answered, except heartbeats. docs/logs-and-traces.md has the format.")
+            .old("enable_access_log").shipped(&["false"]);
+        LOG_ACCESS_FILE = Key::new("log.accessFile", Kind::Text, "./access.log",
+            "The file of the access log. $NAME is replaced by the variable of the environment. It rotates like the log, and SIGHUP \
+             opens it again.")
+            .old("access_log_file").env("SC_ACCESS_LOG_FILE").shipped(&["./access.log"]);
     }
     "Registry" {
         REGISTRY_KIND = Key::new("registry.kind", Kind::Text, "",
@@ -359,5 +366,23 @@ groups! {
              GET /metrics. https: with the certificate of the server, which ssl.enable needs. Without a port: 80, or 443 for \
              https. Nobody needs a token, so choose an address that only the monitoring reaches.")
             .shipped(&[""]);
+    }
+    "Traces" {
+        TRACING_ENDPOINT = Key::new("tracing.otlp.endpoint", Kind::Text, "",
+            "The address of a collector that takes OpenTelemetry traces by gRPC: http://127.0.0.1:4317. Without a value no request is \
+             traced. https is not supported: run a collector beside the node.")
+            .env("OTEL_EXPORTER_OTLP_ENDPOINT").standing(Standing::Ours);
+        TRACING_SAMPLER = Key::new("tracing.sampler.type", Kind::Choice(&["parentbased_traceidratio", "parentbased_always_on",
+             "parentbased_always_off", "traceidratio", "always_on", "always_off"]), "parentbased_traceidratio",
+            "Which requests are traced, by the names of OpenTelemetry. parentbased: a client that has begun a trace decides about its \
+             requests. traceidratio: tracing.sampler.rate is the share of the other requests.")
+            .env("OTEL_TRACES_SAMPLER").standing(Standing::Ours);
+        TRACING_RATE = Key::new("tracing.sampler.rate", Kind::Ratio, "1",
+            "The share of requests that is traced if tracing.sampler.type ends with traceidratio: above 0, at most 1. The default is \
+             that of the reference. 0.01 is enough for a busy node.")
+            .env("OTEL_TRACES_SAMPLER_ARG").standing(Standing::Ours);
+        TRACING_SERVICE = Key::new("tracing.serviceName", Kind::Text, "service-center",
+            "The name of this service in traces. The default is that of the reference.")
+            .env("OTEL_SERVICE_NAME").standing(Standing::Ours);
     }
 }

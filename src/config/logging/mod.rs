@@ -4,8 +4,12 @@
 //! than INFO: details of HTTP/2 frames do not help an operator who asked for DEBUG.
 //!
 //! env_logger filters and formats the lines. [`queue`] writes them, so that no thread waits for the output.
-//! `log::logger().flush()` waits up to 1 s until the lines logged before are written. Call it before the process ends.
+//! `log::logger().flush()` waits up to 1 s until the lines logged before are written, and as long for the access log. Call it before the
+//! process ends.
+//!
+//! A line that is logged while a thread works for a request ends with the id of the request. [`access`] is the log of requests.
 
+pub mod access;
 mod printable;
 mod queue;
 mod rotate;
@@ -16,7 +20,10 @@ use std::sync::OnceLock;
 use env_logger::{Builder, Logger, Target, WriteStyle};
 use log::{LevelFilter, Log, Metadata, Record};
 
-use super::sections::{LogConfig, LogFormat};
+use super::sections::{LogConfig, LogFile, LogFormat};
+use crate::metrics;
+use crate::trace::{self, RequestContext};
+use access::AccessLog;
 pub use printable::printable;
 use queue::LogQueue;
 use rotate::RotatingFile;
@@ -27,7 +34,11 @@ pub enum LoggingError {
         "log.file = {path:?}: cannot be opened: {source}; write the path of a file that this user may write, or an empty value for standard output"
     )]
     File { path: String, source: io::Error },
-    #[error("the thread that writes the log cannot be started: {0}")]
+    #[error(
+        "log.accessFile = {path:?}: cannot be opened: {source}; write the path of a file that this user may write, or turn log.accessEnable off"
+    )]
+    AccessFile { path: String, source: io::Error },
+    #[error("a thread that writes a log cannot be started: {0}")]
     Thread(io::Error),
     #[error("the log is set up already")]
     Twice,
@@ -35,8 +46,10 @@ pub enum LoggingError {
 
 /// The queue of the log of this process.
 static QUEUE: OnceLock<LogQueue> = OnceLock::new();
+/// The access log of this process, if it has one.
+static ACCESS: OnceLock<AccessLog> = OnceLock::new();
 
-/// env_logger, with a `flush` that waits for the queue.
+/// env_logger, with a `flush` that waits for the queues.
 struct QueuedLogger {
     logger: Logger,
     queue: LogQueue,
@@ -53,21 +66,32 @@ impl Log for QueuedLogger {
 
     fn flush(&self) {
         self.queue.flush();
+        if let Some(access) = ACCESS.get() {
+            access.flush();
+        }
     }
 }
 
-/// Sets up the log of the process. An error if it is called twice.
+/// Sets up the log of the process, and its access log. An error if it is called twice.
 pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
     let report = |dropped| log::error!("log lines dropped because the output did not take them: {dropped}");
-    let LogConfig { level, filter, file, format } = config;
+    let LogConfig { level, filter, file, format, access } = config;
+    let lost = &metrics::LOG_LINES_DROPPED;
+    let path = |file: &LogFile| file.path.display().to_string();
     let queue = match file {
-        None => LogQueue::start(io::stdout(), report),
+        None => LogQueue::start("log", io::stdout(), lost, report),
         Some(file) => {
-            let opened = RotatingFile::open(file)
-                .map_err(|source| LoggingError::File { path: file.path.display().to_string(), source })?;
-            LogQueue::start(opened, report)
+            let opened =
+                RotatingFile::open(file).map_err(|source| LoggingError::File { path: path(file), source })?;
+            LogQueue::start("log", opened, lost, report)
         }
     };
+    if let Some(file) = access {
+        let opened = RotatingFile::open(file)
+            .map_err(|source| LoggingError::AccessFile { path: path(file), source })?;
+        let access = AccessLog::start(opened, *format).map_err(LoggingError::Thread)?;
+        ACCESS.set(access).map_err(|_| LoggingError::Twice)?;
+    }
     let queue = queue.map_err(LoggingError::Thread)?;
     let target = Target::Pipe(Box::new(queue.clone()));
     let logger = builder(*level, filter.as_deref(), *format, target).build();
@@ -78,12 +102,20 @@ pub fn start(config: &LogConfig) -> Result<(), LoggingError> {
     QUEUE.set(queue).map_err(|_| LoggingError::Twice)
 }
 
-/// Opens the log file again, because somebody may have moved it. Lines logged before go to the old file. Does nothing if there is
-/// no log file.
+/// Opens the files of the log and of the access log again, because somebody may have moved them. Lines logged before go to the old
+/// files. Does nothing if there are no files.
 pub fn reopen() {
     if let Some(queue) = QUEUE.get() {
         queue.reopen();
     }
+    if let Some(access) = ACCESS.get() {
+        access.reopen();
+    }
+}
+
+/// The access log of this process. `None` if it is off.
+pub fn access_log() -> Option<AccessLog> {
+    ACCESS.get().cloned()
 }
 
 fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: Target) -> Builder {
@@ -103,7 +135,7 @@ fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: 
     }
     builder.format(move |out, record| {
         let time = out.timestamp_millis();
-        writeln!(out, "{}", line(format, &time.to_string(), record))
+        writeln!(out, "{}", line(format, &time.to_string(), record, trace::current().as_ref()))
     });
     builder.write_style(WriteStyle::Never).target(target);
     builder
@@ -111,19 +143,38 @@ fn builder(level: LevelFilter, filter: Option<&str>, format: LogFormat, target: 
 
 /// A line without its line end. Characters of the message that are not printable are escaped, so that an event is one line. In JSON
 /// they are escaped before JSON's own escapes, so that they stay harmless when a program decodes the line.
-fn line(format: LogFormat, time: &str, record: &Record<'_>) -> String {
+fn line(format: LogFormat, time: &str, record: &Record<'_>, request: Option<&RequestContext>) -> String {
     let message = record.args().to_string();
     let message = printable(&message);
     match format {
-        LogFormat::Text => format!("{time} {} {}: {message}", record.level(), record.target()),
-        LogFormat::Json => serde_json::json!({
-            "level": record.level().as_str(),
-            "time": time,
-            "logger": record.target(),
-            "caller": record.file().map(|file| format!("{file}:{}", record.line().unwrap_or_default())),
-            "message": message,
-        })
-        .to_string(),
+        LogFormat::Text => {
+            let mut line = format!("{time} {} {}: {message}", record.level(), record.target());
+            if let Some(request) = request {
+                let id = request.id();
+                line += &match request.trace_ids() {
+                    None => format!(" [request {id}]"),
+                    Some(ids) => format!(" [request {id}, trace {}]", ids.trace),
+                };
+            }
+            line
+        }
+        LogFormat::Json => {
+            let mut line = serde_json::json!({
+                "level": record.level().as_str(),
+                "time": time,
+                "logger": record.target(),
+                "caller": record.file().map(|file| format!("{file}:{}", record.line().unwrap_or_default())),
+                "message": message,
+            });
+            if let Some(request) = request {
+                line["requestId"] = request.id().to_string().into();
+                if let Some(ids) = request.trace_ids() {
+                    line["traceId"] = ids.trace.to_string().into();
+                    line["spanId"] = ids.span.to_string().into();
+                }
+            }
+            line.to_string()
+        }
     }
 }
 
@@ -135,6 +186,7 @@ mod tests {
     use log::{Level, Log};
 
     use super::*;
+    use crate::trace::RequestId;
 
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -216,5 +268,17 @@ mod tests {
             (value["message"].as_str(), value["caller"].as_str()),
             (Some("two\\nlines\\u{1b}[2J\\u{7}\\u{202e}"), Some("app.rs:7"))
         );
+        assert!(value.get("requestId").is_none() && value.get("traceId").is_none());
+    }
+
+    #[test]
+    fn a_line_names_the_request_that_the_thread_works_for() {
+        let id = RequestId::given(b"abc-1").unwrap();
+        let _entered = RequestContext::new(id).enter();
+        let text = written(LevelFilter::Error, Some("service_center=error"), LogFormat::Text);
+        assert!(text.ends_with("\\u{202e} [request abc-1]\n"), "{text}");
+        let text = written(LevelFilter::Error, Some("service_center=error"), LogFormat::Json);
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["requestId"].as_str(), Some("abc-1"));
     }
 }

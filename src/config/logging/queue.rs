@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::metrics;
+use crate::metrics::Counter;
 
 /// Bytes that may wait. This is some thousands of lines, more than a start or a burst of warnings writes. A longer line is dropped.
 const MAX_BYTES: usize = 1 << 20;
@@ -34,10 +34,12 @@ impl LogOutput for io::Stdout {
 #[derive(Clone, Debug)]
 pub struct LogQueue(Arc<QueuedLines>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct QueuedLines {
     state: Mutex<LogQueueState>,
     changed: Condvar,
+    /// Counts lines that were dropped.
+    lost: &'static Counter,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +55,17 @@ struct LogQueueState {
 }
 
 impl LogQueue {
-    /// Starts the thread. The thread calls `report` with the number of lines that were dropped.
-    pub fn start(output: impl LogOutput, report: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
-        let queue = Self(Arc::default());
-        let writer = LogWriter { queue: queue.clone(), output, report };
-        std::thread::Builder::new().name("log".to_owned()).spawn(move || writer.run())?;
+    /// Starts a thread of this name. The thread calls `report` with the number of lines that were dropped. `lost` counts them too.
+    pub fn start(
+        name: &'static str,
+        output: impl LogOutput,
+        lost: &'static Counter,
+        report: impl Fn(u64) + Send + 'static,
+    ) -> io::Result<Self> {
+        let (state, changed) = (Mutex::default(), Condvar::default());
+        let queue = Self(Arc::new(QueuedLines { state, changed, lost }));
+        let writer = LogWriter { name, queue: queue.clone(), output, report };
+        std::thread::Builder::new().name(name.to_owned()).spawn(move || writer.run())?;
         Ok(queue)
     }
 
@@ -77,11 +85,12 @@ impl LogQueue {
         let _ = self.0.changed.wait_while_for(&mut state, |state| state.done < until, FLUSH_LIMIT);
     }
 
-    fn put(&self, line: &[u8]) {
+    /// Puts a line, with its line end, into the queue.
+    pub fn put(&self, line: &[u8]) {
         let mut state = self.0.state.lock();
         if state.bytes + line.len() > MAX_BYTES {
             state.dropped += 1;
-            metrics::LOG_LINES_DROPPED.add(1);
+            self.0.lost.add(1);
             return;
         }
         state.bytes += line.len();
@@ -107,6 +116,7 @@ impl Write for LogQueue {
 
 /// The state of the thread.
 struct LogWriter<O, R> {
+    name: &'static str,
     queue: LogQueue,
     output: O,
     report: R,
@@ -119,7 +129,8 @@ impl<O: LogOutput, R: Fn(u64)> LogWriter<O, R> {
             let Some(line) = self.next() else {
                 if let Err(error) = self.output.reopen() {
                     log::error!(
-                        "the log file cannot be opened again, so the log goes on in the old file: {error}"
+                        "the file of the {} cannot be opened again, so the {0} goes on in the old file: {error}",
+                        self.name
                     );
                 }
                 continue;
@@ -130,7 +141,7 @@ impl<O: LogOutput, R: Fn(u64)> LogWriter<O, R> {
             state.done += 1;
             if written.is_err() {
                 state.dropped += 1;
-                metrics::LOG_LINES_DROPPED.add(1);
+                self.queue.0.lost.add(1);
             }
             // Report only if there is room for the line, and if the output works.
             let has_room = state.bytes < MAX_BYTES / 2 && written.is_ok();
@@ -185,6 +196,7 @@ mod tests {
     use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 
     use super::*;
+    use crate::metrics;
 
     /// An output that sends each write to the test, and waits until the test takes it.
     struct SlowOutput(SyncSender<String>);
@@ -209,8 +221,10 @@ mod tests {
 
     fn queue() -> (LogQueue, Receiver<String>, Receiver<u64>) {
         let ((out, written), (report, reported)): (_, (Sender<u64>, _)) = (sync_channel(0), channel());
-        let queue =
-            LogQueue::start(SlowOutput(out), move |dropped| report.send(dropped).unwrap_or(())).unwrap();
+        let queue = LogQueue::start("log", SlowOutput(out), &metrics::LOG_LINES_DROPPED, move |dropped| {
+            report.send(dropped).unwrap_or(());
+        })
+        .unwrap();
         (queue, written, reported)
     }
 

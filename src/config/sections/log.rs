@@ -34,6 +34,8 @@ pub struct LogConfig {
     /// `None`: standard output.
     pub file: Option<LogFile>,
     pub format: LogFormat,
+    /// The access log. `None`: it is off.
+    pub access: Option<LogFile>,
 }
 
 impl LogConfig {
@@ -47,16 +49,26 @@ impl LogConfig {
         };
         let megabytes: u64 = reader.integer(&table::LOG_ROTATE_SIZE);
         let backups = reader.integer(&table::LOG_BACKUP_COUNT);
-        let file = reader.text_if_any(&table::LOG_FILE).map(|path| LogFile {
+        let is_access_on = reader.switch(&table::LOG_ACCESS_ENABLE);
+        let named = |path: String| LogFile {
             path: PathBuf::from(expand_path(&path, &|name| reader.variables.find(name))),
             rotate_bytes: megabytes * 1024 * 1024,
             backups,
-        });
+        };
+        let file = reader.text_if_any(&table::LOG_FILE).map(named);
+        let access = reader.text_if_any(&table::LOG_ACCESS_FILE).filter(|_| is_access_on).map(named);
+        if is_access_on && access.is_none() {
+            reader.refuse(&table::LOG_ACCESS_FILE, "write the path of a file, or turn log.accessEnable off");
+        }
+        if access.is_some() && access == file {
+            let expected = "log.file is the same file; write another one";
+            reader.refuse(&table::LOG_ACCESS_FILE, expected);
+        }
         let format = match reader.choice(&table::LOG_FORMAT) {
             "json" => LogFormat::Json,
             _ => LogFormat::Text,
         };
         let filter = reader.variables.find("RUST_LOG").filter(|filter| !filter.trim().is_empty());
-        Self { level, filter, file, format }
+        Self { level, filter, file, format, access }
     }
 }

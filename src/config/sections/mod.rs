@@ -11,6 +11,7 @@ mod registry;
 mod server;
 mod service;
 mod tls;
+mod tracing;
 
 pub use instance::{Datacenter, InstanceConfig};
 pub use log::{LogConfig, LogFile, LogFormat};
@@ -19,3 +20,4 @@ pub use registry::{EtcdConfig, EtcdTls, RegistryConfig, Secret, StoreKind};
 pub use server::{AddressLookup, HeartbeatConfig, MetricsConfig, RateConfig, ServerConfig};
 pub use service::{QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};
 pub use tls::{Cipher, TlsConfig, TlsFiles, TlsVersion};
+pub use tracing::{TraceSampling, TracingConfig};

@@ -19,7 +19,7 @@ const HEADERS: [&str; 6] =
     ["origin", "accept", "content-type", "x-domain-name", "x-consumerid", "authorization"];
 
 const ANY: HeaderValue = HeaderValue::from_static("*");
-const EXPOSED: HeaderValue = HeaderValue::from_static("X-Resource-Revision, X-Schema-Summary");
+const EXPOSED: HeaderValue = HeaderValue::from_static("X-Resource-Revision, X-Schema-Summary, X-Request-Id");
 
 /// The header `Vary` of the answer to a preflight.
 pub const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(

@@ -4,6 +4,7 @@
 //! A panic in a handler is logged and answered with 500003.
 
 use std::future::{Ready, ready};
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -16,10 +17,10 @@ use futures_util::future::{Either, LocalBoxFuture};
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
 use super::connection::Exchange;
+use super::record::RequestRecord;
 use super::response::{CountedAs, RequestFacts, caught, hold, must_wait, too_large_head};
 use super::router::{RouteLookup, Router, shown};
 use super::terms::ServerTerms;
-use crate::clock::Stopwatch;
 use crate::domain::Tenant;
 use crate::error::Error;
 use crate::http::access::{Access, Denied, RequestSender, permission_of};
@@ -29,6 +30,7 @@ use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Permission, Surface};
 use crate::http::ws;
 use crate::metrics::requests;
+use crate::trace::{self, RequestIds};
 
 /// The domain or project of a request that names none.
 const DEFAULT: &str = "default";
@@ -43,6 +45,7 @@ pub(super) struct Dispatcher<S: 'static> {
     default_tenant: Tenant,
     /// `None` while accounts are off.
     access: Option<Access>,
+    ids: RequestIds,
 }
 
 /// The result of routing.
@@ -62,7 +65,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         admission: Arc<Admission>,
     ) -> Self {
         let access = terms.settings.access.clone().map(Access::new);
-        Self { state, router, terms, admission, default_tenant: Tenant::default_tenant(), access }
+        let (default_tenant, ids) = (Tenant::default_tenant(), RequestIds::new(rand::random()));
+        Self { state, router, terms, admission, default_tenant, access, ids }
     }
 
     pub(super) fn serve(self: &Rc<Self>, request: HttpRequest, payload: Payload) -> ServedResponse {
@@ -70,17 +74,20 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             log::error!("a request of unknown connection is rejected");
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
-        let started = requests::are_counted().then(Stopwatch::start);
+        let has_body = !matches!(payload, Payload::None);
+        let record = RequestRecord::begin(&self.terms, &self.ids, request.head(), has_body);
         if exchange.head_complete() > self.terms.max_head() {
-            return Either::Left(ready(too_large_head()));
+            return Either::Left(ready(too_large_head(&self.terms, request.head(), record)));
         }
+        let entered = record.context().enter();
         let routed = self.route(request.head(), &exchange);
-        if !matches!(payload, Payload::None) {
+        if has_body {
             let (this, running) = (Rc::clone(self), exchange.run_with_body());
             return Either::Right(Box::pin(async move {
                 let _running = running;
-                let (response, unread) =
-                    this.serve_with_body(&request, payload, routed, &exchange, started).await;
+                let context = Some(record.context().clone());
+                let served = pin!(this.serve_with_body(&request, payload, routed, &exchange, record));
+                let (response, unread) = trace::within(context, served).await;
                 let Some(unread) = unread else { return response };
                 exchange.end();
                 hold(response, unread)
@@ -88,25 +95,30 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         }
         let (answer, facts) = match routed {
             Routed::Answered(reply, counted) => {
-                (Answer::Ready(reply), RequestFacts::answered(&exchange, counted, started))
+                (Answer::Ready(reply), RequestFacts::answered(&exchange, counted, record))
             }
             Routed::Run(route, matched, tenant, entry) => {
-                let facts = RequestFacts::matched(&exchange, route, counted(&matched, &tenant), started);
+                let facts = RequestFacts::matched(&exchange, route, counted(&matched, &tenant), record);
                 let call = Call::new(request.clone(), matched, tenant, Bytes::new());
                 (self.admit(route, call, entry, &exchange), facts)
             }
         };
+        drop(entered);
         match answer {
             Answer::Ready(reply) if !must_wait(&reply, request.head()) => {
-                Either::Left(ready(self.terms.send(request.head(), reply, &facts)))
+                Either::Left(ready(self.terms.send(request.head(), reply, facts)))
             }
             answer => {
                 let (this, running) = (Rc::clone(self), exchange.run());
                 let waiting = self.admission.wait(facts.load);
                 Either::Right(Box::pin(async move {
                     let _held = (running, waiting);
-                    let reply = this.terms.wait(answer, request.head(), &facts).await;
-                    this.terms.send(request.head(), reply, &facts)
+                    let context = Some(facts.record.context().clone());
+                    let reply = {
+                        let reply = pin!(this.terms.wait(answer, request.head(), &facts));
+                        trace::within(context, reply).await
+                    };
+                    this.terms.send(request.head(), reply, facts)
                 }))
             }
         }
@@ -120,17 +132,17 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         mut payload: Payload,
         routed: Routed<S>,
         exchange: &Rc<Exchange>,
-        started: Option<Stopwatch>,
+        record: RequestRecord,
     ) -> (HttpResponse, Option<Payload>) {
         let (head, terms) = (request.head(), &self.terms);
         let mut space = self.admission.body();
         let (answer, facts, is_read) = match routed {
             Routed::Answered(reply, counted) => {
                 let is_read = body::drop_rest(head, &mut payload).await;
-                (reply.into(), RequestFacts::answered(exchange, counted, started), is_read)
+                (reply.into(), RequestFacts::answered(exchange, counted, record), is_read)
             }
             Routed::Run(route, matched, tenant, entry) => {
-                let facts = RequestFacts::matched(exchange, route, counted(&matched, &tenant), started);
+                let facts = RequestFacts::matched(exchange, route, counted(&matched, &tenant), record);
                 let read = match terms.body_limit(route.body) {
                     None => Ok((Bytes::new(), body::drop_rest(head, &mut payload).await)),
                     Some(limit) => {
@@ -168,7 +180,7 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         exchange.body_complete();
         let _waiting = self.admission.wait(facts.load);
         let reply = terms.wait(answer, head, &facts).await;
-        (terms.send(head, reply, &facts), (!is_read).then_some(payload))
+        (terms.send(head, reply, facts), (!is_read).then_some(payload))
     }
 
     fn route(&self, head: &RequestHead, exchange: &Exchange) -> Routed<S> {

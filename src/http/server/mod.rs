@@ -15,6 +15,7 @@ mod gate;
 mod gauge;
 mod head_end;
 mod http2;
+mod record;
 mod response;
 mod router;
 mod terms;

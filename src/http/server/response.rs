@@ -15,9 +15,9 @@ use futures_util::FutureExt as _;
 
 use super::body::{Holding, in_pieces};
 use super::connection::Exchange;
+use super::record::{RequestRecord, RouteRecord, X_REQUEST_ID};
 use super::terms::{ErrorAlarm, ServerTerms};
 use crate::alarm::AlarmKind;
-use crate::clock::Stopwatch;
 use crate::domain::json;
 use crate::domain::validate::rule::Shown;
 use crate::error::{Code, Error};
@@ -27,7 +27,7 @@ use crate::http::dto::error::ErrorBody;
 use crate::http::middleware::compress;
 use crate::http::reply::{Gzip, Reply};
 use crate::http::route::Route;
-use crate::http::spec::{Load, Pages};
+use crate::http::spec::{Load, Pages, RequestLog};
 use crate::metrics::requests::{self, DomainNumber, RouteNumber};
 
 const VARY: HeaderValue = HeaderValue::from_static("Accept-Encoding, Origin");
@@ -38,7 +38,7 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 
 impl ServerTerms {
     /// Makes the response: the reply's own headers and those every answer has.
-    pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: &RequestFacts) -> HttpResponse {
+    pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: RequestFacts) -> HttpResponse {
         let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
         let mut encoding = None;
         if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
@@ -53,9 +53,9 @@ impl ServerTerms {
             }
         }
         if status.is_server_error() {
-            self.raise(head, status, &body, facts);
+            self.raise(head, status, &body, &facts);
         }
-        let body = match self.in_flight(body, space, head, facts) {
+        let body = match self.in_flight(body, space, head, &facts) {
             Ok(body) => body,
             // The refusal is small, so it is not refused.
             Err(refusal) => return self.send(head, Reply::error(&refusal), facts),
@@ -67,6 +67,7 @@ impl ServerTerms {
         }
         out.insert(header::SERVER, self.server.clone());
         out.insert(header::VARY, VARY);
+        out.insert(X_REQUEST_ID, facts.record.header());
         if let Some(encoding) = encoding {
             out.insert(header::CONTENT_ENCODING, encoding);
         }
@@ -85,10 +86,11 @@ impl ServerTerms {
         if ends {
             response_head.set_connection_type(ConnectionType::Close);
         }
-        if let Some(started) = facts.started {
-            let CountedAs { route, domain } = facts.counted;
-            requests::count(route, domain, status.as_u16(), started.elapsed());
+        let RequestFacts { pattern, log, counted: CountedAs { route, domain }, record, .. } = facts;
+        if let Some(took) = record.counted() {
+            requests::count(route, domain, status.as_u16(), took);
         }
+        record.end(self, head, status, RouteRecord { pattern, log });
         if status == StatusCode::NOT_MODIFIED {
             // The answer has no length: in a 304 it would be the length of the body that the client has.
             response.set_body(BoxBody::new(actix_http::body::None::new()))
@@ -178,9 +180,9 @@ pub(super) struct RequestFacts {
     pattern: &'static str,
     /// Which pages may read the answer.
     pages: Pages,
+    log: RequestLog,
     counted: CountedAs,
-    /// When the head was complete. `None` if requests are not counted.
-    started: Option<Stopwatch>,
+    pub(super) record: RequestRecord,
 }
 
 /// What metrics count a request by.
@@ -197,19 +199,20 @@ impl CountedAs {
 
 impl RequestFacts {
     /// For a request that no handler runs for.
-    pub(super) fn answered(exchange: &Rc<Exchange>, counted: CountedAs, started: Option<Stopwatch>) -> Self {
-        let pages = Pages::OtherOrigins;
-        Self { exchange: Rc::clone(exchange), load: Load::Always, pattern: "", pages, counted, started }
+    pub(super) fn answered(exchange: &Rc<Exchange>, counted: CountedAs, record: RequestRecord) -> Self {
+        let (load, pages, log) = (Load::Always, Pages::OtherOrigins, RequestLog::Written);
+        Self { exchange: Rc::clone(exchange), load, pattern: "", pages, log, counted, record }
     }
 
     pub(super) fn matched<S>(
         exchange: &Rc<Exchange>,
         route: &'static Route<S>,
         counted: CountedAs,
-        started: Option<Stopwatch>,
+        record: RequestRecord,
     ) -> Self {
-        let (load, pattern, pages) = (route.load, route.path, route.operation.pages);
-        Self { exchange: Rc::clone(exchange), load, pattern, pages, counted, started }
+        let Route { load, path: pattern, operation, .. } = route;
+        let (pages, log) = (operation.pages, operation.log);
+        Self { exchange: Rc::clone(exchange), load: *load, pattern, pages, log, counted, record }
     }
 }
 
@@ -226,12 +229,14 @@ pub(super) fn hold(mut response: HttpResponse, unread: Payload) -> HttpResponse 
     response.map_body(|_, body| BoxBody::new(Holding::new(body, unread)))
 }
 
-/// The answer to a head over the limit. It is the answer of Go's library, so it has no header of this server.
-pub(super) fn too_large_head() -> HttpResponse {
-    let mut response = HttpResponse::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+/// The answer to a head over the limit. It is the answer of Go's library, so of the headers of this server it has the id alone.
+pub(super) fn too_large_head(terms: &ServerTerms, head: &RequestHead, record: RequestRecord) -> HttpResponse {
+    let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+    let mut response = HttpResponse::new(status);
+    let out = response.headers_mut();
+    out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    out.insert(X_REQUEST_ID, record.header());
+    record.end(terms, head, status, RouteRecord { pattern: "", log: RequestLog::Written });
     response.head_mut().set_camel_case_headers(true);
     response.head_mut().set_connection_type(ConnectionType::Close);
     response.set_body(BoxBody::new("431 Request Header Fields Too Large"))

@@ -11,6 +11,7 @@ use super::gate::Gate;
 use super::gauge::Gauge;
 use crate::alarm::Alarms;
 use crate::clock::Clock;
+use crate::config::logging::access::AccessLog;
 use crate::config::{AddressLookup, RateConfig, Scheme, WebOrigin};
 use crate::domain::validate::size;
 use crate::http::access::AccessParts;
@@ -20,6 +21,7 @@ use crate::http::signal::Signal;
 use crate::http::spec::Body;
 use crate::http::ws;
 use crate::tls::files::FileSet;
+use crate::trace::Tracer;
 
 /// Go's server adds this to the configured limit for the head of a request.
 const HEAD_SLACK: usize = 4096;
@@ -68,6 +70,10 @@ pub struct Settings {
     pub lookups: Vec<AddressLookup>,
     /// Access control, if accounts are on.
     pub access: Option<AccessParts>,
+    /// The log of requests, if it is on.
+    pub access_log: Option<AccessLog>,
+    /// Begins the spans of requests, if they are traced.
+    pub tracer: Option<Arc<Tracer>>,
     /// It is told of answers with a status of 500 or more.
     pub errors: ErrorAlarm,
 }
@@ -97,6 +103,8 @@ impl Default for Settings {
             lookups: Vec::new(),
             access: None,
             errors: ErrorAlarm::default(),
+            access_log: None,
+            tracer: None,
         }
     }
 }
@@ -120,6 +128,7 @@ pub(super) struct ServerTerms {
     pub(super) settings: Settings,
     /// The header `Server`.
     pub(super) server: HeaderValue,
+    pub(super) scheme: Scheme,
     pub(super) connections: Arc<Gauge>,
     /// What is rejected at once, and which pages may read.
     pub(super) gate: Arc<Gate>,
@@ -138,6 +147,7 @@ impl ServerTerms {
         Ok(Self {
             gate: Arc::new(Gate::new(cors, settings.rate, settings.lookups.clone())),
             server: HeaderValue::from_str(&server).map_err(io::Error::other)?,
+            scheme,
             connections: Gauge::new(settings.max_connections),
             settings,
             stop: Arc::default(),

@@ -16,6 +16,7 @@ use actix_web::dev::ServiceResponse;
 use futures_util::SinkExt as _;
 
 use super::connection::ClientConnection;
+use super::record::X_REQUEST_ID;
 use super::terms::ServerTerms;
 use crate::http::ws;
 
@@ -45,7 +46,7 @@ where
         io: parts.io,
         received: parts.read_buf.freeze(),
         unsent: parts.write_buf.freeze(),
-        accept: ws::accept_line(request.head()),
+        accept: ws::accept_line(request.head(), response.headers().get(X_REQUEST_ID)),
     };
     // The session gets a task of its own, because the task of the HTTP connection takes some kilobytes.
     actix_rt::spawn(ws::run(opened, session, limits, Arc::clone(&terms.end_sessions)));

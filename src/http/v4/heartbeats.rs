@@ -27,17 +27,19 @@ pub const BEAT_MANY: Operation = Operation::new(
 )
 .takes(dto::instance::Heartbeats::SHAPE)
 .answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE))
-.uncounted();
+.uncounted()
+.unlogged();
 
 pub const BEAT: Operation = Operation::new(
     "instances",
     "beat",
     "Sends a heartbeat, which renews the lease of the instance. 400017 means that the instance must register again.",
 )
-.uncounted();
+.uncounted()
+.unlogged();
 
 pub const BEAT_BY_POST: Operation =
-    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.").uncounted();
+    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.").uncounted().unlogged();
 
 pub(super) const NODES_BEAT: &str =
     "only the nodes themselves send heartbeats for instances of the registry's own service";

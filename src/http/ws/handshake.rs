@@ -23,14 +23,18 @@ pub(in crate::http) fn refusal() -> Reply {
         .header(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"))
 }
 
-/// The answer to a valid handshake, as bytes.
-pub(in crate::http) fn accept_line(head: &RequestHead) -> Vec<u8> {
+/// The answer to a valid handshake, as bytes. It has the id of the request.
+pub(in crate::http) fn accept_line(head: &RequestHead, request_id: Option<&HeaderValue>) -> Vec<u8> {
     let key = head.headers.get(header::SEC_WEBSOCKET_KEY).map(HeaderValue::as_bytes).unwrap_or_default();
-    let mut answer = Vec::with_capacity(160);
+    let mut answer = Vec::with_capacity(240);
     answer.extend_from_slice(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ",
     );
     answer.extend_from_slice(&ws::hash_key(key));
+    if let Some(id) = request_id {
+        answer.extend_from_slice(b"\r\nX-Request-Id: ");
+        answer.extend_from_slice(id.as_bytes());
+    }
     answer.extend_from_slice(b"\r\n\r\n");
     answer
 }

@@ -202,6 +202,10 @@ impl Store for EmbeddedStore {
         pages.flatten_stream().boxed()
     }
 
+    fn name(&self) -> &'static str {
+        "embedded"
+    }
+
     fn grant_cost(&self) -> GrantCost {
         GrantCost::Free
     }

@@ -267,6 +267,10 @@ impl Store for EtcdStore {
         })
     }
 
+    fn name(&self) -> &'static str {
+        "etcd"
+    }
+
     fn grant_cost(&self) -> GrantCost {
         GrantCost::RoundTrip
     }

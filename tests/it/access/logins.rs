@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{Caller, PASSWORD, REGISTRY, ROOT_PASSWORD, done, log_in, start, token, with_accounts};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
-use crate::support::eventually::GENEROUS;
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Connection, Request, Response};
 use crate::support::registry::code;
 use crate::support::store::on_etcd;
@@ -175,7 +175,8 @@ fn a_login_does_not_tell_which_accounts_exist() {
     root.create_account("inactive", &["developer"]);
     root.change_account("inactive", &json!({"status": "inactive"}));
     let shape = |response: &Response| {
-        let headers = response.headers.iter().filter(|(name, _)| !name.eq_ignore_ascii_case("date"));
+        let differ = |name: &str| ["date", "x-request-id"].contains(&name.to_ascii_lowercase().as_str());
+        let headers = response.headers.iter().filter(|(name, _)| !differ(name));
         (response.status, headers.cloned().collect::<Vec<_>>(), response.text())
     };
     let expected = shape(&log_in_from(&nobody, 1, "known", WRONG));
@@ -238,4 +239,40 @@ fn made_up_names_are_not_kept() {
     assert!(grown < NAMES * LENGTH / 2, "{grown} bytes for {NAMES} names");
     assert!(!daemon.process().log().contains("nnnn"));
     assert!(daemon.terminate(GENEROUS).unwrap().success());
+}
+
+/// The actor logs the lock for the request that caused it, so the line has the id of that request, in text and in JSON.
+#[test]
+fn the_line_of_a_lock_has_the_id_of_its_request() {
+    for format in ["text", "json"] {
+        let mut daemon = start(with_accounts().conf("log_format", format));
+        for number in 1..=3 {
+            let request = login("guessed", WRONG).header("X-Request-Id", &format!("guess-{number}"));
+            let refused = daemon.client().send(&request).unwrap();
+            assert_eq!(
+                (code(&refused).as_str(), refused.header("X-Request-Id")),
+                ("401202", Some(&*format!("guess-{number}")))
+            );
+        }
+        let line = eventually(GENEROUS, || {
+            let log = daemon.process().log();
+            log.lines().find(|line| line.contains("is locked for the address")).map(str::to_owned)
+        });
+        match format {
+            "json" => {
+                let line: serde_json::Value = serde_json::from_str(&line).unwrap();
+                assert_eq!(
+                    (line["requestId"].as_str(), line["level"].as_str()),
+                    (Some("guess-3"), Some("WARN"))
+                );
+                assert!(
+                    line["caller"].as_str().unwrap().starts_with("src/actors/account/logins.rs:"),
+                    "{line}"
+                );
+            }
+            _ => assert!(line.ends_with(" [request guess-3]"), "{line}"),
+        }
+        let log = daemon.process().log();
+        assert!(!log.lines().any(|line| line.contains("listening on") && line.contains("request")), "{log}");
+    }
 }

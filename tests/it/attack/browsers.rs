@@ -243,7 +243,7 @@ fn reads(wire: Wire) {
     let scene = Scene::start(wire, Settings::default());
     let (read, expose) = (
         "access-control-allow-origin: *",
-        "access-control-expose-headers: X-Resource-Revision, X-Schema-Summary",
+        "access-control-expose-headers: X-Resource-Revision, X-Schema-Summary, X-Request-Id",
     );
     for one in recorded().iter().filter(|one| !one.changes() && asked(&one.request) == "GET") {
         if one.name.ends_with("websocket") {

@@ -10,6 +10,7 @@
 //! - `recipe`: the commands of `docs/secured-cluster.md`.
 //! - `metrics`: what `GET /metrics` answers, and where.
 //! - `certificates`: the HTTPS port whose certificates are replaced.
+//! - `logs`, `traces`: the access log, and what a collector of OpenTelemetry gets.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod accounts;
@@ -22,6 +23,7 @@ mod etcd_data;
 mod etcd_layout;
 mod golden;
 mod held;
+mod logs;
 mod metrics;
 mod openapi;
 mod overload;
@@ -29,4 +31,5 @@ mod recipe;
 mod script;
 mod set_back;
 mod shared_address;
+mod traces;
 mod transfer;

@@ -29,7 +29,7 @@ async fn headers_are_spelled_as_clients_expect() {
     assert_eq!(found.status, 200);
     assert_eq!(
         names(&found),
-        ["Content-Length", "Content-Type", "Date", "Server", "Vary", "X-Resource-Revision"]
+        ["Content-Length", "Content-Type", "Date", "Server", "Vary", "X-Request-Id", "X-Resource-Revision"]
     );
     assert_eq!(found.header("Content-Type"), Some("application/json; charset=UTF-8"));
     assert_eq!(found.header("Server"), Some("SERVICECENTER/2.2.0"));
@@ -37,11 +37,11 @@ async fn headers_are_spelled_as_clients_expect() {
 
     let unchanged = client.get("/unchanged").await;
     assert_eq!(unchanged.status, 304);
-    assert_eq!(names(&unchanged), ["Date", "Server", "Vary", "X-Resource-Revision"]);
+    assert_eq!(names(&unchanged), ["Date", "Server", "Vary", "X-Request-Id", "X-Resource-Revision"]);
 
     let empty = client.get("/empty").await;
     assert_eq!(empty.status, 200);
-    assert_eq!(names(&empty), ["Content-Length", "Content-Type", "Date", "Server", "Vary"]);
+    assert_eq!(names(&empty), ["Content-Length", "Content-Type", "Date", "Server", "Vary", "X-Request-Id"]);
     assert_eq!(empty.header("Content-Type"), Some("text/plain; charset=UTF-8"));
     assert_eq!(empty.header("Content-Length"), Some("0"));
 
@@ -214,7 +214,10 @@ async fn options_is_answered_everywhere() {
     );
     let get = client.ask("GET /empty", "Origin: http://example.com\r\n").await;
     assert_eq!(get.header("Access-Control-Allow-Origin"), Some("*"));
-    assert_eq!(get.header("Access-Control-Expose-Headers"), Some("X-Resource-Revision, X-Schema-Summary"));
+    assert_eq!(
+        get.header("Access-Control-Expose-Headers"),
+        Some("X-Resource-Revision, X-Schema-Summary, X-Request-Id")
+    );
 }
 
 #[actix_web::test]

@@ -6,6 +6,7 @@ mod lifecycle;
 mod limits;
 mod pages;
 mod rates;
+mod request_ids;
 mod still_time;
 mod table;
 mod tls;

@@ -139,6 +139,23 @@ fn get(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
 }
 
 #[actix_web::test]
+async fn answers_over_http_2_have_the_id_of_their_request() {
+    let fixture = serving(plain_server()).await;
+    let mut client = http_2(&fixture).await;
+    for (path, status) in [("/empty", 200), ("/unchanged", 304), ("/nope", 404), ("/panic-later", 500)] {
+        let uri = format!("https://127.0.0.1{path}");
+        let request = http::Request::builder().uri(uri).header("x-request-id", "of-http-2").body(()).unwrap();
+        let given = client.send_request(request, true).unwrap().0.await.unwrap();
+        assert_eq!(
+            (given.status().as_u16(), given.headers()["x-request-id"].as_bytes()),
+            (status, &b"of-http-2"[..])
+        );
+        let made = get(&mut client, path).await.unwrap();
+        assert_eq!(made.headers()["x-request-id"].len(), 26, "{path}");
+    }
+}
+
+#[actix_web::test]
 async fn http_2_is_served() {
     let fixture = serving(plain_server()).await;
     let mut client = http_2(&fixture).await;

@@ -106,11 +106,12 @@ fn with(limits: SessionLimits) -> Settings {
 async fn the_handshake_has_no_more_than_it_needs() {
     let fixture = serve(settings()).await;
     let mut client = Client::connect(fixture.server.addresses()[0]).await;
-    client.send(format!("GET /watch HTTP/1.1\r\n{HANDSHAKE}Sec-WebSocket-Protocol: a\r\n\r\n")).await;
+    let further = "Sec-WebSocket-Protocol: a\r\nX-Request-Id: a-1\r\n";
+    client.send(format!("GET /watch HTTP/1.1\r\n{HANDSHAKE}{further}\r\n")).await;
     assert_eq!(
         String::from_utf8(client.until(b"\r\n\r\n").await).unwrap(),
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
-         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"
+         Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\nX-Request-Id: a-1\r\n\r\n"
     );
 }
 

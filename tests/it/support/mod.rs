@@ -2,6 +2,7 @@
 //!
 //! A helper asserts no rule of the registry. It returns what it saw, and the test judges.
 
+pub mod collector;
 pub mod daemon;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]
 pub mod etcd;

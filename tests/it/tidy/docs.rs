@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 22] = [
+pub(super) const DOCUMENTS: [&str; 23] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -22,6 +22,7 @@ pub(super) const DOCUMENTS: [&str; 22] = [
     "docs/dependencies.md",
     "docs/differences.md",
     "docs/glossary.md",
+    "docs/logs-and-traces.md",
     "docs/metrics.md",
     "docs/operations.md",
     "docs/reliability.md",

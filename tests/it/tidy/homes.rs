@@ -15,7 +15,10 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dotenvy", &["src/config"]),
     ("env_logger", &["src/config"]),
     ("strsim", &["src/config"]),
-    ("jiff", &["src/actors/retire"]),
+    ("jiff", &["src/actors/retire", "src/config/logging"]),
+    ("opentelemetry", &["src/trace", "src/app/traces"]),
+    ("opentelemetry_sdk", &["src/trace", "src/app/traces"]),
+    ("opentelemetry_otlp", &["src/app/traces"]),
 ];
 
 /// The functions of `std::env` that read variables.

@@ -23,7 +23,7 @@ fn txn(ops: impl IntoIterator<Item = Op>) -> Txn {
 
 fn queue(txns: impl IntoIterator<Item = Txn>) -> VecDeque<WaitingTxn> {
     let (since, reply) = (Monotonic::ZERO, || oneshot::channel().0);
-    let waiting = |txn: Txn| WaitingTxn { size: txn_size(&txn), txn, since, reply: reply() };
+    let waiting = |txn: Txn| WaitingTxn { size: txn_size(&txn), txn, since, reply: reply(), request: None };
     txns.into_iter().map(waiting).collect()
 }
 

@@ -167,6 +167,10 @@ impl Store for Teller {
         refused()
     }
 
+    fn name(&self) -> &'static str {
+        "teller"
+    }
+
     fn grant_cost(&self) -> GrantCost {
         GrantCost::Free
     }
