@@ -16,7 +16,7 @@ use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
     AddressLookup, Config, Datacenter, EtcdCluster, HeartbeatConfig, InstanceConfig, ListenUrl,
     MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
-    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig,
+    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -43,6 +43,7 @@ pub struct ProcessRules {
     pub metrics: MetricsSetup,
     pub api: ApiRules,
     pub actors: ActorRules,
+    pub supervisor: SupervisorConfig,
 }
 
 /// What is counted, and where it is answered.
@@ -115,6 +116,7 @@ impl ProcessRules {
             rbac,
             heartbeat,
             metrics,
+            supervisor,
         } = config;
         let RegistryConfig { kind, version, self_register, cluster, clusters } = registry;
         let InstanceConfig {
@@ -292,7 +294,7 @@ impl ProcessRules {
             StoreKind::Etcd(etcd) => etcd.endpoints.len(),
         };
         let metrics = MetricsSetup { are_counted, listen, backends };
-        Self { version, store: kind, host, port, server, tls, access, metrics, api, actors }
+        Self { version, store: kind, host, port, server, tls, access, metrics, api, actors, supervisor }
     }
 }
 

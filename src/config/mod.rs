@@ -42,8 +42,8 @@ pub use reader::Effective;
 pub use sections::{
     AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
     LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
-    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles,
-    TlsVersion,
+    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig,
+    TlsFiles, TlsVersion,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -67,6 +67,7 @@ pub struct Config {
     pub rbac: RbacConfig,
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
+    pub supervisor: SupervisorConfig,
 }
 
 impl Config {
@@ -90,6 +91,7 @@ impl Config {
             rbac: RbacConfig::read(reader),
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader, &server, tls.enable),
+            supervisor: SupervisorConfig::read(reader),
             server,
             tls,
             log,
