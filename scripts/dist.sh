@@ -22,12 +22,14 @@ export LC_ALL=C TZ=UTC
 
 mkdir -p "$dist"
 dist=$(cd "$dist" && pwd)
-# The packages are laid out here. The Debian package takes its files from here, so the place is fixed.
+# The packages are laid out here. Cargo.toml names this place for the Debian package. Archives that tests pack at once have their own.
 stage=$root/target/package
-if [[ -n ${SERVICE_CENTER:-} ]]; then
-    program=$(realpath "$SERVICE_CENTER")
+if [[ $what == archive ]]; then
     stage=$(mktemp -d "$dist/stage.XXXXXX")
     trap 'rm -rf "$stage"' EXIT
+fi
+if [[ -n ${SERVICE_CENTER:-} ]]; then
+    program=$(realpath "$SERVICE_CENTER")
 else
     # The paths of this machine are in the messages of panics and in debug symbols. They are replaced.
     cargo_home=${CARGO_HOME:-$HOME/.cargo}
