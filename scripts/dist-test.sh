@@ -26,7 +26,7 @@ clean_up() {
     trap - EXIT
     local node
     for node in "$here"/node-*/*/; do
-        "$node/stop.sh" >/dev/null || true
+        [[ ! -x $node/stop.sh ]] || "$node/stop.sh" >/dev/null || true
     done
     [[ -z $etcd_pid ]] || kill -TERM "$etcd_pid" 2>/dev/null || true
     wait
@@ -114,7 +114,7 @@ for file in service-center conf/app.conf start.sh stop.sh start-service-center.s
 done
 [[ $(awk '{ print $2 }' <<<"$list" | sort -u) == 0/0 ]] || fail "files belong to somebody"
 [[ $(awk '{ print $4, $5 }' <<<"$list" | sort -u | wc -l) == 1 ]] || fail "files have different times"
-[[ $(awk '{ print $1 }' <<<"$list" | sort -u | tr '\n' ' ') == "-rw-r--r-- -rwxr-xr-x drwxr-xr-x lrwxrwxrwx " ]] || fail "files have other rights"
+[[ $(awk '{ print $1 }' <<<"$list" | sort -u | tr '\n' ' ') == "-rw-r--r-- -rwxr-xr-x drwxr-xr-x lrwxr-xr-x " ]] || fail "files have other rights"
 
 first=$(unpack node-1)
 second=$(unpack node-2)
