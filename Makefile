@@ -68,6 +68,6 @@ dist-test: dist
 dist-twice: dist
 	@scripts/dist-twice.sh
 
-deb-test: deb
+deb-test: dist deb
 	@scripts/require.sh debootstrap systemd-nspawn
 	@scripts/deb-test.sh

@@ -137,4 +137,17 @@ for path in /etc/service-center /var/lib/service-center /var/lib/private/service
     [[ ! -e $path && ! -L $path ]] || fail "$path is left"
 done
 [[ -z $(find /etc/systemd/system -name 'service-center*') ]] || fail "links are left"
+step "the archive as a service, with the commands of docs/install.md"
+mkdir /test/archive
+tar --extract --gzip --file=/test/archive.tar.gz --directory=/test/archive --strip-components=1
+# The first block of code below this heading.
+awk '/^## / { here = ($0 == "## A service of systemd") } here && /^```/ { fences++; next } here && fences == 1' \
+    /test/archive/docs/install.md >/test/commands
+grep --quiet 'systemctl enable --now' /test/commands || fail "docs/install.md has other commands: $(cat /test/commands)"
+(cd /test/archive && bash -e /test/commands) || fail "the commands of docs/install.md"
+port=30100
+serves || fail "it does not serve"
+/usr/bin/service-center check-config --conf /etc/service-center >/dev/null || fail "check-config"
+systemctl disable --now service-center
+
 echo "The package can be installed, upgraded and removed."

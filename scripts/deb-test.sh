@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # Installs, starts, upgrades, removes and purges the Debian package of scripts/dist.sh in a Debian 12 of its own, whose systemd runs as its
-# process 1. Nothing on this machine changes. Needs root, debootstrap and systemd-nspawn.
+# process 1. Then installs the archive there as docs/install.md says. Nothing on this machine changes. Needs root, debootstrap and
+# systemd-nspawn.
 #
-#   scripts/deb-test.sh [PACKAGE]
+#   scripts/deb-test.sh [FOLDER]
 #
+# FOLDER holds the packages; without it dist.
 # The Debian is made once, in target/deb-test/debian. Each run uses a fresh copy.
 set -euo pipefail
 
@@ -11,7 +13,7 @@ cd "$(dirname "$0")/.."
 (($(id -u) == 0)) || { echo "this test needs root, because it starts a systemd of its own" >&2; exit 77; }
 
 version=$(sed -n '/^\[package\]/,/^\[dependencies\]/ s/^version = "\(.*\)"$/\1/p' Cargo.toml)
-package=$(realpath "${1:-dist/service-center_$version-1_amd64.deb}")
+dist=$(realpath "${1:-dist}")
 here=$PWD/target/deb-test
 limit_s=600
 
@@ -29,7 +31,8 @@ machine=$(mktemp -d "$here/machine.XXXXXX")
 trap 'rm -rf --one-file-system "$machine"' EXIT
 cp -a "$here/debian/." "$machine/"
 mkdir "$machine/test"
-cp "$package" "$machine/test/older.deb"
+cp "$dist/service-center_$version-1_amd64.deb" "$machine/test/older.deb"
+cp "$dist/service-center-$version-linux-amd64.tar.gz" "$machine/test/archive.tar.gz"
 cp "$here/newer/service-center_$version-2_amd64.deb" "$machine/test/newer.deb"
 cp scripts/deb-test-inside.sh "$machine/test/inside.sh"
 # The machine runs the script when it has started, and ends with its result.
