@@ -88,7 +88,8 @@ logged 'the log goes on here after SIGHUP' || eventually logged 'the log goes on
 [[ $(of_unit MainPID) == "$pid" && $(of_unit ActiveState) == active ]] || fail "a reload restarts it"
 
 step "upgrade: the edit and the data survive"
-dpkg --install /test/newer.deb
+# Where both have changed the file, dpkg would ask.
+dpkg --force-confdef --force-confold --install /test/newer.deb
 [[ $(dpkg-query --show --showformat='${Version}' service-center) == *-2 ]] || fail "it is not the newer version"
 eventually runs_as_other_process "$pid"
 grep --quiet '^httpport = 30199$' /etc/service-center/app.conf || fail "the edit is gone"
