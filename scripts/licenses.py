@@ -26,7 +26,7 @@ DEPTH = 4
 HEAD = """\
 The program service-center contains the crates below, the allocator jemalloc (in tikv-jemalloc-sys) and the standard
 library of Rust (https://github.com/rust-lang/rust, MIT OR Apache-2.0, Copyright (c) The Rust Project Contributors; the
-text of Apache-2.0 is in the file LICENSE). The source of each crate is at https://crates.io/crates/NAME/VERSION.
+text of Apache-2.0 is in the file LICENSE). The last column of the table says where the source of each crate is.
 The texts of their licenses follow the table. Where a crate offers a choice ("OR"), each of them may be chosen.
 """
 
@@ -77,7 +77,10 @@ def main():
         words = set(re.split(r"[\s()/]+", expression)) - {"OR", "AND", "WITH", ""}
         if not words or not words <= ALLOWED:
             mistakes.append(f"{name} {version}: the license {expression!r} is not among the allowed ones")
-        rows.append((f"{name} {version}", expression))
+        source = package["repository"] or package["homepage"]
+        if not source:
+            mistakes.append(f"{name} {version} does not say where its source is")
+        rows.append((f"{name} {version}", expression, source or ""))
         files = license_files(package) or license_files(by_name.get(TEXT_OF.get(name), package))
         if not files:
             mistakes.append(f"{name} {version} has no license file; add a crate of the same repository to TEXT_OF")
@@ -85,10 +88,10 @@ def main():
             users.setdefault(text(path), []).append(f"{name} {version}")
     if mistakes:
         sys.exit("\n".join(mistakes))
-    width = max(len(name) for name, _ in rows)
+    name_width, expression_width = (max(len(row[column]) for row in rows) for column in (0, 1))
     print(HEAD)
-    for name, expression in rows:
-        print(f"{name:{width}}  {expression}")
+    for name, expression, source in rows:
+        print(f"{name:{name_width}}  {expression:{expression_width}}  {source}")
     for license_text, names in sorted(users.items(), key=lambda item: (item[1], item[0])):
         print("\n" + "=" * 100 + "\n" + "\n".join(dict.fromkeys(names)) + "\n" + "-" * 100 + "\n")
         print(license_text)
