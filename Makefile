@@ -10,13 +10,18 @@ TEST_THREADS ?= 8
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults bench cluster
+.PHONY: help run test faults bench cluster dist deb dist-test dist-twice deb-test
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
 	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
+	@echo "make dist     dist/service-center-VERSION-linux-amd64.tar.gz, its debug symbols and checksums"
+	@echo "make deb      dist/service-center_VERSION_amd64.deb"
+	@echo "make dist-test   unpacks the archive and follows docs/cluster.md; lints scripts and the unit of systemd"
+	@echo "make dist-twice  builds the archive in two folders and compares the bytes"
+	@echo "make deb-test    installs, starts, upgrades and removes the package in a Debian of its own (as root)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 
 run:
@@ -24,7 +29,7 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc make protoc etcd etcdctl wrk curl openssl rustfmt clippy
+	@scripts/require.sh cc make protoc etcd etcdctl wrk curl openssl python3 objcopy systemd-analyze rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -46,3 +51,23 @@ cluster:
 	@scripts/require.sh cc make protoc etcd
 	cargo build --locked --release
 	@scripts/cluster.sh
+
+dist:
+	@scripts/require.sh cc make protoc python3 objcopy
+	@scripts/dist.sh archive
+
+deb:
+	@scripts/require.sh cc make protoc python3 objcopy dpkg-deb cargo-deb
+	@scripts/dist.sh deb
+
+dist-test: dist
+	@scripts/require.sh etcd shellcheck
+	shellcheck --severity=warning scripts/*.sh deploy/archive/*.sh deploy/debian/postrm .ci/*
+	@scripts/dist-test.sh
+
+dist-twice: dist
+	@scripts/dist-twice.sh
+
+deb-test: dist deb
+	@scripts/require.sh debootstrap systemd-nspawn
+	@scripts/deb-test.sh

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, curl, openssl, rustfmt, clippy. Says nothing and changes
-# nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
+# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, wrk, curl, openssl, python3, objcopy, dpkg-deb,
+# debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says nothing and changes nothing where all are
+# there. Needs rustup for rustfmt and clippy, cargo for cargo-deb (which goes to target/tools), and Debian's package manager for the others.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
@@ -26,8 +27,13 @@ have_protoc() {
     return "$status"
 }
 
+# Built by cargo, always in this version.
+cargo_deb=3.8.0
+tools=$(dirname "$0")/../target/tools
+
 packages=()
 components=()
+crates=()
 for tool in "$@"; do
     case $tool in
         cc) have cc || packages+=(gcc libc6-dev) ;;
@@ -38,6 +44,14 @@ for tool in "$@"; do
         curl) have curl || packages+=(curl ca-certificates) ;;
         openssl) have openssl || packages+=(openssl) ;;
         wrk) have wrk || packages+=(wrk) ;;
+        python3) have python3 || packages+=(python3) ;;
+        objcopy) have objcopy || packages+=(binutils) ;;
+        dpkg-deb) have dpkg-deb || packages+=(dpkg) ;;
+        debootstrap) have debootstrap || packages+=(debootstrap) ;;
+        systemd-analyze) have systemd-analyze || packages+=(systemd) ;;
+        systemd-nspawn) have systemd-nspawn || packages+=(systemd-container) ;;
+        shellcheck) have shellcheck || packages+=(shellcheck) ;;
+        cargo-deb) [[ $("$tools/bin/cargo-deb" --version 2>/dev/null) == "$cargo_deb" ]] || crates+=("cargo-deb@$cargo_deb") ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;
         *) fail "$0: unknown tool: $tool" ;;
@@ -51,7 +65,16 @@ if ((${#components[@]})); then
     rustup component add "${components[@]}"
 fi
 
-((${#packages[@]})) || exit 0
+install_crates() {
+    ((${#crates[@]})) || return 0
+    echo "building: ${crates[*]}"
+    cargo install --locked --root "$tools" "${crates[@]}"
+}
+
+if ! ((${#packages[@]})); then
+    install_crates
+    exit
+fi
 
 by_hand="Install these packages, or put their programs into PATH by other means: ${packages[*]}"
 have apt-get || fail "No apt-get on this machine." "$by_hand"
@@ -95,3 +118,5 @@ if [[ -n $new_etcd ]]; then
         "${as_root[@]}" update-rc.d etcd disable || true
     fi
 fi
+
+install_crates

@@ -31,6 +31,7 @@
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters, gauges and histograms | written where things happen |
+//! | 0 | [`rounds`] | asks parts of the process for an answer | bounded by those who have joined |
 //! | 0 | [`tls`] | certificates and keys, from files that may be replaced | opens no connection |
 //! | 0 | [`trace`] | the request that a thread works for: its id and its spans | starts and sends nothing |
 //! | 0 | [`trouble`] | failures that go on | logged once a change, not once a try |
@@ -123,6 +124,7 @@
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
+//! | What does systemd learn, and when is the daemon stuck? | `app/supervisor.rs` `Supervisor`; `actors/lifeline.rs` `hold` |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | Which request caused a line of the log, and what is in its trace? | `trace/mod.rs` `current`; begun and ended in `http/server/record.rs`, carried by `actors/mailbox.rs` `Work` |
 //! | Where do traces go? | `app/traces.rs` `Traces` |
@@ -152,6 +154,7 @@ pub mod frame;
 pub mod http;
 pub mod metrics;
 pub mod rbac;
+pub mod rounds;
 pub mod store;
 pub mod tls;
 pub mod trace;

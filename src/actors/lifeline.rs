@@ -1,25 +1,39 @@
 //! Ends the process when an actor ends unexpectedly. A panic in a handler ends an actor for good, and a process without that
 //! actor would only look alive. A restarted process lists the store again, in less than a second.
+//!
+//! An actor that is stuck looks alive too. So a lifeline also answers whoever asks whether the actor still gets a turn.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::rounds::{Member, Rounds};
 
 /// The exit code of a process that lost an actor (`EX_SOFTWARE`).
 pub const EXIT_CODE: i32 = 70;
 
-/// Shared by all lifelines of a process. Says whether actors may end.
+/// Shared by all lifelines of a process.
 #[derive(Clone, Debug, Default)]
-pub struct Lifelines(Arc<AtomicBool>);
+pub struct Lifelines {
+    /// Whether actors may end.
+    released: Arc<AtomicBool>,
+    signs_of_life: Rounds,
+}
 
 impl Lifelines {
     /// Makes the lifeline that an actor's context holds.
     pub fn tie(&self, actor: &'static str) -> Lifeline {
-        Lifeline { actor, released: Arc::clone(&self.0) }
+        Lifeline { actor, released: Arc::clone(&self.released), member: self.signs_of_life.join(actor) }
+    }
+
+    /// Asks actors, and others who have joined, for a sign of life.
+    pub fn signs_of_life(&self) -> &Rounds {
+        &self.signs_of_life
     }
 
     /// Lets actors end from now on, because the process stops in an orderly way.
     pub fn release(&self) {
-        self.0.store(true, Ordering::SeqCst);
+        self.released.store(true, Ordering::SeqCst);
     }
 }
 
@@ -28,6 +42,15 @@ impl Lifelines {
 pub struct Lifeline {
     actor: &'static str,
     released: Arc<AtomicBool>,
+    member: Member,
+}
+
+impl Lifeline {
+    /// Answers as often as the actor's context gives this future a turn. Never returns.
+    pub async fn hold(mut self) {
+        while self.member.next().await {}
+        pending::<()>().await;
+    }
 }
 
 impl Drop for Lifeline {

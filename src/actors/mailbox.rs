@@ -3,7 +3,6 @@
 //! A message takes a place in the mailbox and keeps it until the work for it ends, even if the sender has stopped waiting. So
 //! the size of a mailbox also limits what an actor works on at once. The metric `mailbox_messages` reports the places taken.
 
-use std::future::pending;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,13 +134,11 @@ fn place<A: Resident>(permit: OwnedSemaphorePermit) -> MailboxPlace {
     MailboxPlace { _permit: permit, _counted: A::DEPTH.enter() }
 }
 
-/// The actor's context holds the lifeline, so it is dropped when the actor ends, however it ends.
+/// The actor's context holds the lifeline, so it is dropped when the actor ends, however it ends. The context gives it a turn as it does
+/// for messages, so it answers only while messages would be handled.
 fn settle<A: Resident>(ctx: &mut Context<A>, lifeline: Lifeline) {
     ctx.set_mailbox_capacity(A::MAILBOX);
-    ctx.spawn(wrap_future(async move {
-        let _held = lifeline;
-        pending::<()>().await;
-    }));
+    ctx.spawn(wrap_future(lifeline.hold()));
 }
 
 /// Runs an actor's own work beside its messages. The actor ends when the work does.

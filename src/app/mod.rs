@@ -8,6 +8,7 @@ mod metrics;
 mod reload;
 pub mod rules;
 mod store;
+mod supervisor;
 mod tls;
 mod traces;
 mod transfer;
@@ -19,13 +20,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
 
 use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
 pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
 use self::rules::{AccessRules, ProcessRules};
+use self::supervisor::Supervisor;
 use self::traces::Traces;
 use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
@@ -40,6 +41,7 @@ use crate::http::openapi;
 use crate::http::routes::{self, Accounts};
 use crate::http::server::{self, Bound, ErrorAlarm, RunningServer, Settings};
 use crate::http::slices::Turns;
+use crate::rounds::Member;
 use crate::store::Store;
 use crate::store::metered::MeteredStore;
 use crate::tls::files::{FileSets, LOOK_EVERY};
@@ -66,39 +68,44 @@ pub fn serve(config: Config) -> ExitCode {
 struct StopSignals {
     terminate: Signal,
     interrupt: Signal,
+    supervisor: Supervisor,
 }
 
 impl StopSignals {
-    fn listen() -> Result<Self, AppError> {
+    fn listen(supervisor: Supervisor) -> Result<Self, AppError> {
         let listen = |kind| signal(kind).map_err(AppError::Signals);
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let (terminate, interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+        Ok(Self { terminate, interrupt, supervisor })
     }
 
-    /// Returns the name of the signal.
+    /// Returns the name of the signal, after the service manager was told.
     async fn wait(&mut self) -> &'static str {
-        tokio::select! {
+        let signal = tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
-        }
+        };
+        self.supervisor.stops();
+        signal
     }
 }
 
 async fn run(config: Config) -> Result<(), AppError> {
-    let stop = StopSignals::listen()?;
-    let hangups = Hangups::listen().map_err(AppError::Signals)?;
-    actix::spawn(reopen_log(hangups.subscribe()));
+    let mut rules = ProcessRules::of(config);
+    let supervisor = Supervisor::connect(rules.supervisor.clone());
+    let stop = StopSignals::listen(supervisor.clone())?;
+    let hangups = Hangups::listen(supervisor.clone()).map_err(AppError::Signals)?;
+    actix::spawn(reopen_log(hangups.subscribe("the log")));
     let most_files = limits::raise_open_files();
     let files = most_files.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     log::info!(
         "service-center {} (API of {}), open files: {files}",
         env!("CARGO_PKG_VERSION"),
-        config.registry.version
+        rules.version
     );
-    let mut rules = ProcessRules::of(config);
     metrics::begin(&rules.metrics);
     let traces = Traces::start(rules.tracing.clone())?;
     rules.server.tracer = traces.as_ref().map(Traces::tracer);
-    let ran = run_node(rules, limits::connections(most_files), stop, hangups).await;
+    let ran = run_node(rules, limits::connections(most_files), stop, hangups, supervisor).await;
     if let Some(traces) = traces {
         traces.stop().await;
     }
@@ -111,15 +118,29 @@ async fn run_node(
     max_connections: usize,
     mut stop: StopSignals,
     hangups: Hangups,
+    supervisor: Supervisor,
 ) -> Result<(), AppError> {
-    let ProcessRules { version, store, host, port, server, tls, access, metrics, api, actors, tracing: _ } =
-        rules;
+    let ProcessRules {
+        version,
+        store,
+        host,
+        port,
+        server,
+        tls,
+        access,
+        metrics,
+        api,
+        actors,
+        tracing: _,
+        supervisor: _,
+    } = rules;
     let setup = match access {
         AccessRules::Open => None,
         AccessRules::Accounts(setup) => Some(setup),
     };
     let keys = setup.as_ref().map(access::load_keys).transpose()?;
     let (clock, file_sets) = (Clock::system(), FileSets::default());
+    supervisor.starts("waiting for the store");
     let store = tokio::select! {
         store = store::open(&store, &clock, &file_sets) => store?,
         signal = stop.wait() => {
@@ -131,9 +152,10 @@ async fn run_node(
     if let Some(certificates) = &tls {
         file_sets.add(certificates.clone());
     }
-    actix::spawn(renew(file_sets.clone(), hangups.subscribe()));
+    actix::spawn(renew(file_sets.clone(), hangups.subscribe("certificates and keys")));
     let store: Arc<dyn Store> = Arc::new(MeteredStore::new(store));
     actix::spawn(metrics::tick(clock.clone()));
+    supervisor.starts("listing the store");
     let (actors, shared) = actors::start(actors, &store, clock);
     tokio::select! {
         () = shared.reader.wait_until_complete() => {}
@@ -188,7 +210,13 @@ async fn run_node(
     };
     let errors = ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone() };
     let settings = Settings { max_connections, tls, access, errors, ..server };
-    let server = server::start(vec![bound], move || Arc::new(api.clone()), routes, settings).await;
+    let signs_of_life = shared.lifelines.signs_of_life().clone();
+    let of_workers = signs_of_life.clone();
+    let of_worker = move || {
+        actix::spawn(show_life(of_workers.join("a worker")));
+        Arc::new(api.clone())
+    };
+    let server = server::start(vec![bound], of_worker, routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
     let servers = [Some(server), of_metrics];
     let joined = tokio::select! {
@@ -211,6 +239,8 @@ async fn run_node(
     }
     node.set_ready();
     welcome(scheme, address);
+    supervisor.serves(&format!("{scheme}://{address}"));
+    actix::spawn(supervisor.ping(signs_of_life));
     let signal = stop.wait().await;
     log::info!("{signal}; stopping");
     node.set_draining();
@@ -231,22 +261,29 @@ fn welcome(scheme: &str, address: SocketAddr) {
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
 }
 
+/// Answers the watchdog from a worker's thread.
+async fn show_life(mut member: Member) {
+    while member.next().await {}
+}
+
 /// Opens the files of the logs again on SIGHUP, because somebody may have moved them.
-async fn reopen_log(mut reload: watch::Receiver<()>) {
-    while reload.changed().await.is_ok() {
+async fn reopen_log(mut reload: Member) {
+    while reload.next().await {
         logging::reopen();
         log::info!("the log goes on here after SIGHUP");
     }
 }
 
 /// Reads renewed certificates again: every few seconds those whose files have changed, and all certificates on SIGHUP.
-async fn renew(file_sets: FileSets, mut reload: watch::Receiver<()>) {
+async fn renew(file_sets: FileSets, mut reload: Member) {
     loop {
         let is_told = tokio::select! {
-            told = reload.changed() => match told {
-                Ok(()) => true,
-                Err(_) => return,
-            },
+            asks = reload.next() => {
+                if !asks {
+                    return;
+                }
+                true
+            }
             () = tokio::time::sleep(LOOK_EVERY) => false,
         };
         let file_sets = file_sets.clone();

@@ -4,31 +4,43 @@
 //! one.
 
 use std::io;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::watch;
+
+use super::supervisor::Supervisor;
+use crate::rounds::{Member, Rounds};
+
+/// How long the service manager waits for those who read files again. They go on all the same.
+const LIMIT: Duration = Duration::from_secs(30);
 
 /// Tells subscribers about SIGHUP.
 #[derive(Clone, Debug)]
-pub struct Hangups(watch::Sender<()>);
+pub struct Hangups(Rounds);
 
 impl Hangups {
     /// After this call SIGHUP no longer ends the process.
-    pub fn listen() -> io::Result<Self> {
+    pub fn listen(supervisor: Supervisor) -> io::Result<Self> {
         let mut hangup = signal(SignalKind::hangup())?;
-        let (sender, _) = watch::channel(());
-        let hangups = Self(sender.clone());
+        let rounds = Rounds::default();
+        let hangups = Self(rounds.clone());
         actix::spawn(async move {
             while hangup.recv().await.is_some() {
                 log::info!("SIGHUP");
-                sender.send_replace(());
+                supervisor.reloads();
+                rounds.begin();
+                if tokio::time::timeout(LIMIT, rounds.complete()).await.is_err() {
+                    log::warn!("still read after {LIMIT:?}: {}", rounds.silent().join(", "));
+                }
+                supervisor.has_reloaded();
             }
         });
         Ok(hangups)
     }
 
-    /// `changed().await` returns once for all signals since its last return, or since this call.
-    pub fn subscribe(&self) -> watch::Receiver<()> {
-        self.0.subscribe()
+    /// `next().await` returns `true` once for all signals since its last return, or since this call. A subscriber is done with its files
+    /// when it calls `next` again.
+    pub fn subscribe(&self, files: &'static str) -> Member {
+        self.0.join(files)
     }
 }

@@ -16,7 +16,8 @@ use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
     AddressLookup, Config, Datacenter, EtcdCluster, HeartbeatConfig, InstanceConfig, ListenUrl,
     MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
-    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TracingConfig, logging,
+    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig,
+    logging,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -44,6 +45,7 @@ pub struct ProcessRules {
     pub api: ApiRules,
     pub actors: ActorRules,
     pub tracing: TracingConfig,
+    pub supervisor: SupervisorConfig,
 }
 
 /// What is counted, and where it is answered.
@@ -117,6 +119,7 @@ impl ProcessRules {
             heartbeat,
             metrics,
             tracing,
+            supervisor,
         } = config;
         let RegistryConfig { kind, version, self_register, cluster, clusters } = registry;
         let InstanceConfig {
@@ -295,7 +298,20 @@ impl ProcessRules {
             StoreKind::Etcd(etcd) => etcd.endpoints.len(),
         };
         let metrics = MetricsSetup { are_counted, listen, backends };
-        Self { version, store: kind, host, port, server, tls, access, metrics, api, actors, tracing }
+        Self {
+            version,
+            store: kind,
+            host,
+            port,
+            server,
+            tls,
+            access,
+            metrics,
+            api,
+            actors,
+            tracing,
+            supervisor,
+        }
     }
 }
 

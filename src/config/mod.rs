@@ -42,8 +42,8 @@ pub use reader::Effective;
 pub use sections::{
     AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
     LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
-    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, TlsConfig, TlsFiles,
-    TlsVersion, TraceSampling, TracingConfig,
+    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig,
+    TlsFiles, TlsVersion, TraceSampling, TracingConfig,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -68,6 +68,7 @@ pub struct Config {
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
     pub tracing: TracingConfig,
+    pub supervisor: SupervisorConfig,
 }
 
 impl Config {
@@ -92,6 +93,7 @@ impl Config {
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader, &server, tls.enable),
             tracing: TracingConfig::read(reader),
+            supervisor: SupervisorConfig::read(reader),
             server,
             tls,
             log,

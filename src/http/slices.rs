@@ -260,7 +260,7 @@ pub(crate) mod tests {
     fn one_has_the_turn_some_wait_and_the_others_are_refused() {
         let turns = Turns::default();
         let mut context = Context::from_waker(Waker::noop());
-        let mut take = || Box::pin(turns.take());
+        let take = || Box::pin(turns.take());
         let Poll::Ready(Ok(first)) = take().as_mut().poll(&mut context) else {
             panic!("the first has no turn")
         };

@@ -1,8 +1,10 @@
-//! A mailbox counts and limits the messages that an actor has not finished, even if nobody waits for them.
+//! A mailbox counts and limits the messages that an actor has not finished, even if nobody waits for them. An actor gives signs of life
+//! while it would handle messages.
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use actix::prelude::{Actor, Context, Handler, Message, ResponseFuture};
@@ -73,4 +75,42 @@ async fn a_message_counts_until_its_work_ends() {
     finish.notify_waiters();
     assert_eq!(second.await, Ok(()));
     eventually("every place is free", || DEPTH.messages() == 0).await;
+}
+
+/// Says that it has begun, and keeps its thread until the sender of this drops the other end.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Stick(mpsc::Sender<()>, mpsc::Receiver<()>);
+
+impl Handler<Work<Stick>> for SlowActor {
+    type Result = ();
+
+    fn handle(&mut self, work: Work<Stick>, _: &mut Self::Context) {
+        let Stick(begun, end) = work.message;
+        begun.send(()).unwrap();
+        assert!(end.recv().is_err());
+    }
+}
+
+#[actix::test]
+async fn an_actor_that_is_stuck_gives_no_sign_of_life() {
+    let lifelines = Lifelines::default();
+    lifelines.release();
+    let arbiter = actix::Arbiter::new();
+    let make = || SlowActor { finish: Rc::new(Notify::new()) };
+    let slow = Mailbox::start(&arbiter.handle(), &lifelines, make);
+    let signs = lifelines.signs_of_life();
+    signs.begin();
+    eventually("it answers", || signs.silent().is_empty()).await;
+    // An actor that waits for the store is not stuck.
+    assert_eq!(ask(&slow, Wait, Duration::ZERO).await, Err(Refused::Late));
+    signs.begin();
+    eventually("it answers", || signs.silent().is_empty()).await;
+    let ((begun, has_begun), (end, until)) = (mpsc::channel(), mpsc::channel());
+    assert_eq!(tell(&slow, Stick(begun, until)), Ok(()));
+    has_begun.recv().unwrap();
+    signs.begin();
+    assert_eq!(signs.silent(), ["SlowActor"]);
+    drop(end);
+    eventually("it answers again", || signs.silent().is_empty()).await;
 }

@@ -10,6 +10,7 @@ mod rbac;
 mod registry;
 mod server;
 mod service;
+mod supervisor;
 mod tls;
 mod tracing;
 
@@ -19,5 +20,6 @@ pub use rbac::{RbacConfig, RbacScope};
 pub use registry::{EtcdConfig, EtcdTls, RegistryConfig, Secret, StoreKind};
 pub use server::{AddressLookup, HeartbeatConfig, MetricsConfig, RateConfig, ServerConfig};
 pub use service::{QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};
+pub use supervisor::SupervisorConfig;
 pub use tls::{Cipher, TlsConfig, TlsFiles, TlsVersion};
 pub use tracing::{TraceSampling, TracingConfig};

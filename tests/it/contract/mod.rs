@@ -7,6 +7,8 @@
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
+//! - `package`: the archive that `make dist` builds.
+//! - `systemd`: what the daemon tells systemd, and its unit.
 //! - `recipe`: the commands of `docs/secured-cluster.md`.
 //! - `metrics`: what `GET /metrics` answers, and where.
 //! - `certificates`: the HTTPS port whose certificates are replaced.
@@ -27,9 +29,11 @@ mod logs;
 mod metrics;
 mod openapi;
 mod overload;
+mod package;
 mod recipe;
 mod script;
 mod set_back;
 mod shared_address;
+mod systemd;
 mod traces;
 mod transfer;
