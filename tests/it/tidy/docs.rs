@@ -19,6 +19,7 @@ pub(super) const DOCUMENTS: [&str; 22] = [
     "benches/README.md",
     "docs/cluster.md",
     "docs/configuration.md",
+    "docs/containers.md",
     "docs/dependencies.md",
     "docs/differences.md",
     "docs/glossary.md",
@@ -33,7 +34,7 @@ pub(super) const DOCUMENTS: [&str; 22] = [
     "src/lib.rs",
 ];
 /// The first parts of paths that begin at the project's root.
-const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
+const FOLDERS: [&str; 8] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/", "deploy/"];
 
 pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
