@@ -10,7 +10,7 @@ TEST_THREADS ?= 8
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults bench cluster
+.PHONY: help run test faults bench cluster deploy-check
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
@@ -18,6 +18,7 @@ help:
 	@echo "make faults   the fault and property tests, longer and wider"
 	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
+	@echo "make deploy-check  the files for containers and Kubernetes, by the tools of their fields (needs Go and Python)"
 
 run:
 	@scripts/require.sh cc make protoc
@@ -46,3 +47,10 @@ cluster:
 	@scripts/require.sh cc make protoc etcd
 	cargo build --locked --release
 	@scripts/cluster.sh
+
+# Not a part of `make test`, because it needs Go, Python, and (for IMAGE=1) root, buildah and podman.
+deploy-check:
+	@scripts/require.sh cc make protoc
+	cargo build --locked --release
+	@scripts/deploy-check.sh
+	$(if $(IMAGE),@scripts/deploy-check.sh image)

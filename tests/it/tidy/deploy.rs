@@ -89,7 +89,7 @@ fn files_for_containers_name_keys_and_variables_that_exist() {
         let values: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(&file)).unwrap();
         let config = values.get("config").and_then(serde_yaml_ng::Value::as_mapping);
         for key in config.into_iter().flatten().filter_map(|(key, _)| key.as_str()) {
-            let is_of_a_map = |known: &String| key.strip_prefix(known.as_str()).is_some_and(|rest| rest.starts_with('.'));
+            let is_of_a_map = |known: &String| known.strip_suffix("NAME").is_some_and(|map| key.starts_with(map));
             if !known_keys.contains(key) && !known_keys.iter().any(is_of_a_map) {
                 violations.push(format!("{file}: {key} is no key of the configuration"));
             }

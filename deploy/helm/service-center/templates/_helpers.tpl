@@ -50,6 +50,9 @@ timeoutSeconds: 3
 {{- if and (eq .Values.store.kind "etcd") (not .Values.store.etcd.endpoints) -}}
 {{- fail "store.etcd.endpoints is empty; write the addresses of etcd, or set store.kind to embedded" -}}
 {{- end -}}
+{{- if and (contains "https://" (join "," .Values.store.etcd.endpoints)) (not .Values.store.etcd.tls.secret) -}}
+{{- fail "https:// in store.etcd.endpoints needs store.etcd.tls.secret, a secret with ca.crt" -}}
+{{- end -}}
 {{- if and (eq .Values.store.kind "embedded") (gt (int .Values.replicas) 1) -}}
 {{- fail "the embedded store has one node; set replicas to 1, or store.kind to etcd" -}}
 {{- end -}}
