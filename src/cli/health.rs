@@ -40,7 +40,9 @@ pub(super) fn report(config: &Config, terminal: &mut Terminal<'_>) -> u8 {
             0
         }
         Ok(Answer::WantsCertificate) => {
-            terminal.say(&format!("{target} answers; its readiness is not known, because clients need a certificate"));
+            terminal.say(&format!(
+                "{target} answers; its readiness is not known, because clients need a certificate"
+            ));
             0
         }
         Ok(Answer::Status(status)) => {
@@ -94,7 +96,11 @@ impl Target {
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { scheme, host, port } = self;
-        if host.contains(':') { write!(f, "{scheme}://[{host}]:{port}") } else { write!(f, "{scheme}://{host}:{port}") }
+        if host.contains(':') {
+            write!(f, "{scheme}://[{host}]:{port}")
+        } else {
+            write!(f, "{scheme}://{host}:{port}")
+        }
     }
 }
 
@@ -216,6 +222,7 @@ impl ServerCertVerifier for Configured {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
     use crate::config::{Inputs, Sources};
@@ -231,7 +238,8 @@ mod tests {
         ] {
             let flags = [("server.host", host), ("registry.instance.endpoint", "10.12.0.1")];
             let flags = flags.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-            let inputs = Inputs { flags, conf_dir: None, working_dir: "/nowhere".into(), ..Inputs::default() };
+            let inputs =
+                Inputs { flags, conf_dir: None, working_dir: "/nowhere".into(), ..Inputs::default() };
             let config = Sources::gather(&inputs).load().config.unwrap();
             assert_eq!(Target::of(&config).to_string(), expected);
         }

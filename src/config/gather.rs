@@ -153,7 +153,9 @@ impl Sources {
     /// two others, which win here if they are set.
     fn read_backend_address(&mut self) {
         const NAME: &str = "BACKEND_ADDRESS";
-        let Some(address) = self.variables.find(NAME).filter(|address| !address.trim().is_empty()) else { return };
+        let Some(address) = self.variables.find(NAME).filter(|address| !address.trim().is_empty()) else {
+            return;
+        };
         for (key, value) in [(&table::REGISTRY_KIND, "etcd"), (&table::ETCD_ENDPOINTS, address.as_str())] {
             let is_set = self.found.get(key.name).and_then(|entries| entries.get(""));
             if is_set.is_some_and(|all| all.iter().any(|found| found.layer <= Layer::DotEnv)) {

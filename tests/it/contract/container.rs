@@ -80,5 +80,7 @@ fn the_variables_of_the_original_image_are_honored() {
     assert!(!daemon.folder().join("data").exists(), "the store is etcd");
     assert!(!daemon.folder().join("service-center.log").exists(), "the log goes to standard output");
     assert!(daemon.process().log().contains("listening on"), "{}", daemon.process().log());
-    assert!(etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/inst/files/"]).contains("/default/default/"));
+    assert!(
+        etcd.ctl(&["get", "--prefix", "--keys-only", "/cse-sr/inst/files/"]).contains("/default/default/")
+    );
 }

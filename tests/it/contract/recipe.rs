@@ -158,7 +158,9 @@ fn follow<'f>(document: &str, folder: &'f Path) -> Followed<'f> {
                 let folder = folder.join(place.strip_prefix("in=").expect("a folder"));
                 let mut command = bash(&folder);
                 command.arg("-c").arg(format!("exec {text}"));
-                followed.others.push(Process::spawn(place, &mut command, &folder.join("output.log")).unwrap());
+                followed
+                    .others
+                    .push(Process::spawn(place, &mut command, &folder.join("output.log")).unwrap());
             }
             ("ini" | "yaml", file) => {
                 let file = file.strip_prefix("file=").expect("a file");
@@ -174,7 +176,11 @@ fn follow<'f>(document: &str, folder: &'f Path) -> Followed<'f> {
 fn the_recipe_of_a_secured_cluster_works_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     let mut followed = follow(SECURED, folder.path());
-    assert_eq!((followed.others.len(), followed.compared), (3, 9), "processes, and outputs that the document shows");
+    assert_eq!(
+        (followed.others.len(), followed.compared),
+        (3, 9),
+        "processes, and outputs that the document shows"
+    );
     // What the reader was told about secrets holds for what was logged meanwhile.
     let secrets = followed.terminal.run("printf '%s\\n' $ETCD_ROOT_PASSWORD $ETCD_PASSWORD $ROOT_PASSWORD $ORDERS_PASSWORD; cut -d' ' -f3 ./*.header");
     for process in &followed.others {
@@ -205,7 +211,11 @@ fn the_way_from_the_archive_to_a_monitored_cluster_works_as_it_stands() {
     let folder = tempfile::tempdir().unwrap();
     archive(folder.path());
     let mut followed = follow(section, folder.path());
-    assert_eq!((followed.others.len(), followed.compared), (4, 5), "processes, and outputs that the document shows");
+    assert_eq!(
+        (followed.others.len(), followed.compared),
+        (4, 5),
+        "processes, and outputs that the document shows"
+    );
     for node in followed.others.iter_mut().filter(|other| other.log().contains("listening on")) {
         assert_eq!(node.terminate(GENEROUS).unwrap().code(), Some(0), "{}", node.log());
     }

@@ -44,7 +44,8 @@ fn is_variable(name: &str) -> bool {
 fn variables(text: &str) -> Vec<&str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
     let named = lines.filter_map(|line| {
-        let rest = ["ENV ", "- name: "].into_iter().find_map(|begin| line.strip_prefix(begin)).unwrap_or(line);
+        let rest =
+            ["ENV ", "- name: "].into_iter().find_map(|begin| line.strip_prefix(begin)).unwrap_or(line);
         let end = rest.find([':', '=', ' ']).unwrap_or(rest.len());
         Some(&rest[..end]).filter(|name| is_variable(name))
     });
@@ -89,7 +90,8 @@ fn files_for_containers_name_keys_and_variables_that_exist() {
         let values: serde_yaml_ng::Value = serde_yaml_ng::from_str(&read(&file)).unwrap();
         let config = values.get("config").and_then(serde_yaml_ng::Value::as_mapping);
         for key in config.into_iter().flatten().filter_map(|(key, _)| key.as_str()) {
-            let is_of_a_map = |known: &String| known.strip_suffix("NAME").is_some_and(|map| key.starts_with(map));
+            let is_of_a_map =
+                |known: &String| known.strip_suffix("NAME").is_some_and(|map| key.starts_with(map));
             if !known_keys.contains(key) && !known_keys.iter().any(is_of_a_map) {
                 violations.push(format!("{file}: {key} is no key of the configuration"));
             }
@@ -110,7 +112,8 @@ fn copied(dockerfile: &str) -> Vec<&str> {
     let commands = dockerfile.lines().filter_map(|line| line.strip_prefix("COPY "));
     let own = commands.filter(|command| !command.contains("--from="));
     own.flat_map(|command| {
-        let mut words: Vec<&str> = command.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+        let mut words: Vec<&str> =
+            command.split_whitespace().filter(|word| !word.starts_with("--")).collect();
         words.pop();
         words
     })
@@ -136,14 +139,16 @@ fn the_image_is_built_from_what_is_there() {
     for needed in ["Cargo.toml", "Cargo.lock", "src", "benches", ".cargo"] {
         assert!(copied(&dockerfile).contains(&needed), "{needed}");
     }
-    for word in ["cargo build --locked --release", "USER 65532:65532", "\"check-health\"", "strip=debuginfo"] {
+    for word in ["cargo build --locked --release", "USER 65532:65532", "\"check-health\"", "strip=debuginfo"]
+    {
         assert!(dockerfile.to_lowercase().contains(&word.to_lowercase()), "{word}");
     }
 }
 
 /// The value of `name` in the first line that begins with it.
 fn value<'a>(text: &'a str, name: &str) -> &'a str {
-    let line = text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap_or_else(|| panic!("{name}"));
+    let line =
+        text.lines().find_map(|line| line.trim().strip_prefix(name)).unwrap_or_else(|| panic!("{name}"));
     line.trim_start_matches([' ', '=', ':']).trim_matches('"')
 }
 
