@@ -10,6 +10,7 @@ base=gcr.io/distroless/cc-debian12:nonroot
 image=service-center:check
 work=$(mktemp -d)
 started=()
+etcd=
 
 fail() {
     printf '%s\n' "$@" >&2
@@ -19,13 +20,15 @@ fail() {
 tidy_up() {
     local name
     for name in "${started[@]}"; do podman rm --force --time 0 "$name" >/dev/null 2>&1 || true; done
+    [[ -z $etcd ]] || kill "$etcd" 2>/dev/null || true
     podman volume rm --force service-center-check >/dev/null 2>&1 || true
+    podman image rm --all --force >/dev/null 2>&1 || true
     rm -rf "$work"
 }
 trap tidy_up EXIT
 
-for program in buildah podman curl dpkg-deb; do
-    command -v "$program" >/dev/null || fail "$program is not there: apt-get install --no-install-recommends buildah podman crun curl"
+for program in buildah podman crun curl dpkg-deb etcd python3; do
+    command -v "$program" >/dev/null || fail "$program is not there, and this check needs it. The first three are Debian packages."
 done
 (($(id -u) == 0)) || fail "The check of the image needs root."
 # crun refuses a machine with both kinds of cgroups. In a mount namespace of its own, it sees the new kind only.
@@ -34,6 +37,10 @@ if [[ ${1:-} != apart ]]; then
     exec unshare --mount --propagation private bash -c 'mount -t cgroup2 none /sys/fs/cgroup && exec "$0" apart' "$0"
 fi
 [[ -x $binary ]] || fail "$binary is not there: build it, or name another program by BINARY=…"
+
+# Images and containers of this check only, because the base image has the name of another one.
+printf '[storage]\ndriver = "overlay"\ngraphroot = "%s/images"\nrunroot = "%s/run"\n' "$work" "$work" >"$work/storage.conf"
+export CONTAINERS_STORAGE_CONF=$work/storage.conf
 
 make_base() {
     local container root package
@@ -146,4 +153,5 @@ grep -q 'rest://node1:30100' "$work/health" && grep -q 'rest://node2:30100' "$wo
 for node in node1 node2; do stop "$node"; done
 kill "$etcd"
 wait "$etcd" || true
+etcd=
 echo "etcd: two nodes by BACKEND_ADDRESS, with nothing that can be written; stopped with 0"
