@@ -2,7 +2,8 @@
 #
 #   docker build --tag service-center .
 
-FROM docker.io/library/rust:1.89-slim-bookworm AS build
+# The version that the tests run with. Older ones from rust-version in Cargo.toml on would do.
+FROM docker.io/library/rust:1.95-slim-bookworm AS build
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends make protobuf-compiler libprotobuf-dev \
     && rm -rf /var/lib/apt/lists/*
