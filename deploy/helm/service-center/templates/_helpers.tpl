@@ -30,6 +30,15 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- if .Values.tls.enabled }}HTTPS{{ else }}HTTP{{ end -}}
 {{- end -}}
 
+{{/* The address to listen on, as a URL has it. */}}
+{{- define "service-center.listenHost" -}}
+{{- if contains ":" .Values.listenAddress }}[{{ .Values.listenAddress }}]{{ else }}{{ .Values.listenAddress }}{{ end -}}
+{{- end -}}
+
+{{- define "service-center.metricsPort" -}}
+{{- if .Values.metrics.port }}metrics{{ else }}http{{ end -}}
+{{- end -}}
+
 {{/* How the kubelet asks the node at this path. It has no certificate, so with verifyClient the node asks itself. */}}
 {{- define "service-center.probe" -}}
 {{- if and .root.Values.tls.enabled .root.Values.tls.verifyClient -}}

@@ -41,6 +41,10 @@ spec:
       ports:
         - name: http
           containerPort: 30100
+        {{- if .Values.metrics.port }}
+        - name: metrics
+          containerPort: {{ .Values.metrics.port }}
+        {{- end }}
       env:
         - name: POD_IP
           valueFrom:
