@@ -10,7 +10,7 @@ TEST_THREADS ?= 8
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults bench cluster dist deb dist-test dist-twice deb-test
+.PHONY: help run test faults bench cluster dist deb dist-test dist-twice deb-test deploy-check
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
@@ -23,13 +23,14 @@ help:
 	@echo "make dist-twice  builds the archive in two folders and compares the bytes"
 	@echo "make deb-test    installs, starts, upgrades and removes the package in a Debian of its own (as root)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
+	@echo "make deploy-check  the files for containers and Kubernetes, by the tools of their fields (needs Go and Python)"
 
 run:
 	@scripts/require.sh cc make protoc
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc make protoc etcd etcdctl wrk curl openssl python3 objcopy systemd-analyze rustfmt clippy
+	@scripts/require.sh cc make protoc etcd etcdctl prometheus wrk curl openssl python3 objcopy systemd-analyze rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -71,3 +72,10 @@ dist-twice: dist
 deb-test: dist deb
 	@scripts/require.sh debootstrap systemd-nspawn
 	@scripts/deb-test.sh
+
+# Not a part of `make test`, because it needs Go, Python, and (for IMAGE=1) root, buildah and podman.
+deploy-check:
+	@scripts/require.sh cc make protoc
+	cargo build --locked --release
+	@scripts/deploy-check.sh
+	$(if $(IMAGE),@scripts/deploy-check.sh image)

@@ -16,6 +16,7 @@ usage: service-center [COMMAND] [OPTION]... [--KEY=VALUE]...
 commands
   serve                 run the registry (the default)
   check-config          print each effective setting and where it comes from
+  check-health          exit with 0 if the daemon with this configuration serves, else with 1
   export --to FILE      write everything the store holds to a file
   import --from FILE    read the file of an export into an empty store
   keys --out DIR        make private.key and public.key, which accounts need
@@ -30,7 +31,7 @@ Each setting comes from the first of these that names it: option, environment (S
 conf/app.yaml, default.
 docs/configuration.md lists every key.
 
-exit codes: 0 done or stopped; 64 the command line or the configuration has a mistake;
+exit codes: 0 done or stopped; 1 check-health: the daemon does not serve; 64 the command line or the configuration has a mistake;
 69 the daemon or the command failed, and the log says why; 70 an internal fault
 ";
 
@@ -39,6 +40,7 @@ pub enum CliCommand {
     /// Needs a configuration without mistakes.
     Run(CliTask),
     CheckConfig,
+    CheckHealth,
     /// Makes a pair of keys in the folder. Needs no configuration.
     Keys {
         out: PathBuf,
@@ -65,7 +67,7 @@ pub struct Invocation {
     pub conf_dir: Option<PathBuf>,
 }
 
-const COMMANDS: [&str; 5] = ["serve", "check-config", "export", "import", "keys"];
+const COMMANDS: [&str; 6] = ["serve", "check-config", "check-health", "export", "import", "keys"];
 const OPTIONS: [&str; 6] = ["conf", "to", "from", "out", "help", "version"];
 
 /// Parses the arguments (without the name of the program), or returns all mistakes.
@@ -158,6 +160,7 @@ fn command(words: &[String], paths: Paths, errors: &mut Vec<String>) -> Option<C
     match word {
         "serve" => Some(CliCommand::Run(CliTask::Serve)),
         "check-config" => Some(CliCommand::CheckConfig),
+        "check-health" => Some(CliCommand::CheckHealth),
         "help" => Some(CliCommand::Help),
         "version" => Some(CliCommand::Version),
         "export" => match to {
@@ -226,6 +229,7 @@ mod tests {
         );
         check("export --to x.json", CliCommand::Run(CliTask::Export { to: "x.json".into() }), &[], None);
         check("import --from=x.json", CliCommand::Run(CliTask::Import { from: "x.json".into() }), &[], None);
+        check("check-health --server.port=1", CliCommand::CheckHealth, &[("server.port", "1")], None);
         check("keys --out etc/keys", CliCommand::Keys { out: "etc/keys".into() }, &[], None);
         for line in ["--help", "-h", "help", "serve --help", "--nonsense --help", "-v -h"] {
             assert_eq!(parsed(line).map(|i| i.command), Ok(CliCommand::Help), "{line}");

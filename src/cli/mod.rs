@@ -1,10 +1,11 @@
-//! The command line: its arguments, `--help`, `--version`, `check-config` and `keys`.
+//! The command line: its arguments, `--help`, `--version`, `check-config`, `check-health` and `keys`.
 //!
 //! It runs nothing of the registry. [`start`] prints what can be printed at once and returns the exit code, or it returns a
 //! [`ConfiguredTask`] for the caller to run.
 
 mod args;
 mod check;
+mod health;
 mod keys;
 mod terminal;
 
@@ -13,6 +14,7 @@ use std::io::IsTerminal;
 
 pub use args::CliTask;
 use args::{CliCommand, Invocation};
+pub use health::EXIT_UNHEALTHY;
 pub use terminal::Terminal;
 
 use crate::config::{Config, Inputs, Sources, Warning, logging};
@@ -87,6 +89,16 @@ pub fn start(
             Started::Exit(0)
         }
         CliCommand::CheckConfig => Started::Exit(check::report(&load(), terminal)),
+        CliCommand::CheckHealth => {
+            let loaded = load();
+            Started::Exit(match &loaded.config {
+                Ok(config) => health::report(config, terminal),
+                Err(mistakes) => {
+                    check::complain(mistakes, &loaded.warnings, terminal);
+                    EXIT_USAGE
+                }
+            })
+        }
         CliCommand::Keys { out } => Started::Exit(keys::create(&out, terminal)),
         CliCommand::Run(task) => {
             let loaded = load();

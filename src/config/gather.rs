@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::inputs::Inputs;
-use super::keys::{self, NamedKey, Spelling, ValueKind};
+use super::keys::{self, NamedKey, Spelling, ValueKind, table};
 use super::origin::{Mistake, ValueOrigin, shown};
 use super::sources::{FoundValue, Layer, Sources, explicit, suggestion};
 
@@ -27,6 +27,7 @@ impl Sources {
             line: None,
             name: name.to_owned(),
         });
+        sources.read_backend_address();
         sources.refuse_not_utf8(&inputs.not_utf8);
         let conf = sources.conf_dir(inputs);
         sources.read_app_conf(&conf, inputs);
@@ -145,6 +146,24 @@ impl Sources {
                 let found = FoundValue { layer, value: explicit(key, &value), origin: origin(&name) };
                 self.add(key, String::new(), found);
             }
+        }
+    }
+
+    /// Reads `BACKEND_ADDRESS`, by which deployments of the reference's container name etcd. Its start script turns the variable into
+    /// two others, which win here if they are set.
+    fn read_backend_address(&mut self) {
+        const NAME: &str = "BACKEND_ADDRESS";
+        let Some(address) = self.variables.find(NAME).filter(|address| !address.trim().is_empty()) else {
+            return;
+        };
+        for (key, value) in [(&table::REGISTRY_KIND, "etcd"), (&table::ETCD_ENDPOINTS, address.as_str())] {
+            let is_set = self.found.get(key.name).and_then(|entries| entries.get(""));
+            if is_set.is_some_and(|all| all.iter().any(|found| found.layer <= Layer::DotEnv)) {
+                continue;
+            }
+            let origin = ValueOrigin::Environment(NAME.to_owned());
+            let found = FoundValue { layer: Layer::Environment, value: explicit(key, value), origin };
+            self.add(key, String::new(), found);
         }
     }
 

@@ -687,6 +687,24 @@ fn service_links_of_kubernetes() {
     assert_one(&Setup::new().env("SERVER_PORT", "tcp://x").mistakes(), &["SERVER_PORT", "tcp://x"]);
 }
 
+/// The start script of the reference's container turns this variable into two others. It does so whatever a mounted file says.
+#[test]
+fn the_address_of_the_store_as_containers_give_it() {
+    const NAME: &str = "BACKEND_ADDRESS";
+    let setup = || Setup::new().env(NAME, "http://etcd-1:2379,http://etcd-2:2379");
+    assert_eq!(urls(&setup().config()), ["http://etcd-1:2379", "http://etcd-2:2379"]);
+    assert_eq!(setup().effective("registry.kind").origin, ValueOrigin::Environment(NAME.to_owned()));
+    let files = || setup().app_conf("registry_plugin = embedded_etcd\nmanager_cluster = 10.12.0.4:2379\n");
+    assert_eq!(urls(&files().config()), ["http://etcd-1:2379", "http://etcd-2:2379"]);
+    assert_eq!(urls(&files().env("REGISTRY_ETCD_CLUSTER_ENDPOINTS", "a:1").config()), ["http://a:1"]);
+    assert!(is_embedded(&setup().flag("registry.kind", "embedded_etcd").config(), "./data"));
+    assert_eq!(urls(&Setup::new().file(".env", "BACKEND_ADDRESS=b:2\n").config()), ["http://b:2"]);
+    for empty in ["", " "] {
+        assert!(is_embedded(&Setup::new().env(NAME, empty).config(), "./data"));
+    }
+    assert_one(&setup().env(NAME, "nowhere").mistakes(), &["environment BACKEND_ADDRESS", "\"nowhere\""]);
+}
+
 #[test]
 fn all_mistakes_at_once() {
     let setup = Setup::new()

@@ -20,6 +20,7 @@ mod cases;
 mod certificates;
 mod clients;
 mod cluster;
+mod container;
 mod daemon;
 mod etcd_data;
 mod etcd_layout;

@@ -1,11 +1,12 @@
-//! `docs/secured-cluster.md`, followed to the letter: the test takes each command and each file from the document.
+//! `docs/secured-cluster.md`, and the first section of `docs/operations.md`, followed to the letter: the tests take each command and each
+//! file from the documents.
 //!
 //! | block | what the test does |
 //! | --- | --- |
 //! | `sh` | runs the commands in the reader's terminal; one that fails ends the test |
 //! | `text` | compares what the block before it printed; `…` stands for any text |
 //! | `sh in=FOLDER` | runs the command in a terminal of its own, in this folder, until the test ends |
-//! | `ini file=PATH` | writes the file |
+//! | `ini file=PATH`, `yaml file=PATH` | writes the file |
 //!
 //! The addresses of the document become loopback addresses of the test.
 
@@ -22,8 +23,9 @@ use crate::support::eventually::GENEROUS;
 use crate::support::net::loopback;
 use crate::support::process::Process;
 
-const DOCUMENT: &str = include_str!("../../../docs/secured-cluster.md");
-/// The machines of the document.
+const SECURED: &str = include_str!("../../../docs/secured-cluster.md");
+const OPERATIONS: &str = include_str!("../../../docs/operations.md");
+/// The machines of the documents.
 const ADDRESSES: [&str; 3] = ["10.12.0.1", "10.12.0.2", "10.12.0.4"];
 /// Printed after each block, with its exit code. A block that fails ends the shell.
 const END: &str = "-- the end of a block --";
@@ -131,41 +133,91 @@ fn is_as_shown(text: &str, shown: &str) -> bool {
     rest.ends_with(last)
 }
 
-#[test]
-fn the_recipe_of_a_secured_cluster_works_as_it_stands() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut terminal = Terminal::open(folder.path());
-    let mut others = Vec::new();
+/// A document that is followed.
+struct Followed<'f> {
+    terminal: Terminal<'f>,
+    /// The terminals of their own.
+    others: Vec<Process>,
+    /// How many outputs were compared with those in the document.
+    compared: usize,
+}
+
+/// Does what the document says, in this folder.
+fn follow<'f>(document: &str, folder: &'f Path) -> Followed<'f> {
+    let mut followed = Followed { terminal: Terminal::open(folder), others: Vec::new(), compared: 0 };
     let mut printed = None;
-    let mut compared = 0;
-    for Block { kind, text } in blocks(&on_loopback(DOCUMENT)) {
+    for Block { kind, text } in blocks(&on_loopback(document)) {
         match kind.split_once(' ').unwrap_or((&kind, "")) {
-            ("sh", "") => printed = Some(terminal.run(&text)),
+            ("sh", "") => printed = Some(followed.terminal.run(&text)),
             ("text", "") => {
                 let printed = printed.take().expect("commands stand before what they print");
                 assert!(is_as_shown(&printed, &text), "printed:\n{printed}\nshown:\n{text}");
-                compared += 1;
+                followed.compared += 1;
             }
             ("sh", place) => {
-                let folder = folder.path().join(place.strip_prefix("in=").expect("a folder"));
+                let folder = folder.join(place.strip_prefix("in=").expect("a folder"));
                 let mut command = bash(&folder);
                 command.arg("-c").arg(format!("exec {text}"));
-                others.push(Process::spawn(place, &mut command, &folder.join("output.log")).unwrap());
+                followed
+                    .others
+                    .push(Process::spawn(place, &mut command, &folder.join("output.log")).unwrap());
             }
-            ("ini", file) => {
+            ("ini" | "yaml", file) => {
                 let file = file.strip_prefix("file=").expect("a file");
-                fs::write(folder.path().join(file), format!("{text}\n")).unwrap();
+                fs::write(folder.join(file), format!("{text}\n")).unwrap();
             }
             _ => panic!("the test does not know blocks of the kind {kind:?}"),
         }
     }
-    assert_eq!((others.len(), compared), (3, 9), "processes, and outputs that the document shows");
+    followed
+}
+
+#[test]
+fn the_recipe_of_a_secured_cluster_works_as_it_stands() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut followed = follow(SECURED, folder.path());
+    assert_eq!(
+        (followed.others.len(), followed.compared),
+        (3, 9),
+        "processes, and outputs that the document shows"
+    );
     // What the reader was told about secrets holds for what was logged meanwhile.
-    let secrets = terminal.run("printf '%s\\n' $ETCD_ROOT_PASSWORD $ETCD_PASSWORD $ROOT_PASSWORD $ORDERS_PASSWORD; cut -d' ' -f3 ./*.header");
-    for process in &others {
+    let secrets = followed.terminal.run("printf '%s\\n' $ETCD_ROOT_PASSWORD $ETCD_PASSWORD $ROOT_PASSWORD $ORDERS_PASSWORD; cut -d' ' -f3 ./*.header");
+    for process in &followed.others {
         for secret in secrets.lines() {
             assert!(!process.log().contains(secret), "{secret} was logged");
         }
+    }
+}
+
+/// An archive of the form that `make dist` builds, with a link to the built daemon.
+fn archive(folder: &Path) {
+    let name = concat!("service-center-", env!("CARGO_PKG_VERSION"), "-linux-amd64");
+    let content = tempfile::tempdir().unwrap();
+    let top = content.path().join(name);
+    fs::create_dir_all(top.join("conf")).unwrap();
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_service-center"), top.join("service-center")).unwrap();
+    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/app.conf");
+    fs::copy(conf, top.join("conf/app.conf")).unwrap();
+    let file = folder.join(format!("{name}.tar.gz"));
+    let status = Command::new("tar").arg("-czf").arg(file).arg("-C").arg(content.path()).arg(name).status();
+    assert!(status.unwrap().success());
+}
+
+#[test]
+fn the_way_from_the_archive_to_a_monitored_cluster_works_as_it_stands() {
+    let heading = "## From the archive to a monitored cluster";
+    let section = OPERATIONS.split(heading).nth(1).unwrap().split("\n## ").next().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    archive(folder.path());
+    let mut followed = follow(section, folder.path());
+    assert_eq!(
+        (followed.others.len(), followed.compared),
+        (4, 5),
+        "processes, and outputs that the document shows"
+    );
+    for node in followed.others.iter_mut().filter(|other| other.log().contains("listening on")) {
+        assert_eq!(node.terminate(GENEROUS).unwrap().code(), Some(0), "{}", node.log());
     }
 }
 

@@ -1,5 +1,5 @@
 //! Rules about the source itself. Tests read the source and check which modules import which, how files begin, which lints stay on, that
-//! `actors.md` describes the actors, and that documents in two languages agree.
+//! `actors.md` describes the actors, that documents in two languages agree, and that files for containers name what is there.
 //!
 //! The rules read the text of the files. Comments, strings and test modules are blanked first ([`source`]), and paths are followed as they are
 //! written ([`paths`]).
@@ -8,12 +8,14 @@ mod actors_doc;
 mod cases;
 mod cycles;
 mod dependencies;
+mod deploy;
 mod docs;
 mod files;
 mod homes;
 mod languages;
 mod layers;
 mod links;
+mod log_lines;
 mod paths;
 mod sections;
 mod source;
