@@ -24,7 +24,7 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc make protoc etcd etcdctl wrk curl openssl rustfmt clippy
+	@scripts/require.sh cc make protoc etcd etcdctl prometheus wrk curl openssl rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)

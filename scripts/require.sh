@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, curl, openssl, rustfmt, clippy. Says nothing and changes
+# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, prometheus, wrk, curl, openssl, rustfmt,
+# clippy. Says nothing and changes
 # nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
 set -euo pipefail
 
@@ -35,6 +36,7 @@ for tool in "$@"; do
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
+        prometheus) have prometheus && have promtool || packages+=(prometheus) ;;
         curl) have curl || packages+=(curl ca-certificates) ;;
         openssl) have openssl || packages+=(openssl) ;;
         wrk) have wrk || packages+=(wrk) ;;
@@ -64,8 +66,8 @@ if (($(id -u) != 0)); then
     "${as_root[@]}" true || fail "sudo refuses." "$by_hand"
 fi
 
-# The etcd package starts etcd on 127.0.0.1:2379 as a service. Only the program is wanted here, so for the length of the
-# installation a policy forbids the start of services, unless the machine has a policy of its own.
+# The packages of etcd and Prometheus start services on 127.0.0.1:2379 and on port 9090. Only the programs are wanted here, so for the
+# length of the installation a policy forbids the start of services, unless the machine has a policy of its own.
 policy=/usr/sbin/policy-rc.d
 forbid_services() {
     [[ -e $policy ]] && return
@@ -79,19 +81,18 @@ install() {
 }
 
 echo "installing: ${packages[*]}"
-new_etcd=
-if [[ " ${packages[*]} " == *" etcd-server "* ]]; then
-    new_etcd=1
-    forbid_services
-fi
+services=()
+[[ " ${packages[*]} " == *" etcd-server "* ]] && services+=(etcd)
+[[ " ${packages[*]} " == *" prometheus "* ]] && services+=(prometheus)
+((${#services[@]})) && forbid_services
 # The package lists may be missing or old: then once more with new ones.
 install || { "${as_root[@]}" apt-get update </dev/null && install; } || fail "The installation failed." "$by_hand"
 
-if [[ -n $new_etcd ]]; then
+for service in "${services[@]}"; do
     # Not at the next boot either.
     if [[ -d /run/systemd/system ]]; then
-        "${as_root[@]}" systemctl disable --now etcd.service || true
+        "${as_root[@]}" systemctl disable --now "$service.service" || true
     elif have update-rc.d; then
-        "${as_root[@]}" update-rc.d etcd disable || true
+        "${as_root[@]}" update-rc.d "$service" disable || true
     fi
-fi
+done

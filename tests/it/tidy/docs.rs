@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 23] = [
+pub(super) const DOCUMENTS: [&str; 24] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -24,6 +24,7 @@ pub(super) const DOCUMENTS: [&str; 23] = [
     "docs/glossary.md",
     "docs/logs-and-traces.md",
     "docs/metrics.md",
+    "docs/monitoring.md",
     "docs/operations.md",
     "docs/reliability.md",
     "docs/secured-cluster.md",
@@ -34,7 +35,7 @@ pub(super) const DOCUMENTS: [&str; 23] = [
     "src/lib.rs",
 ];
 /// The first parts of paths that begin at the project's root.
-const FOLDERS: [&str; 7] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", ".ci/"];
+const FOLDERS: [&str; 8] = ["src/", "tests/", "docs/", "conf/", "deploy/", "scripts/", "benches/", ".ci/"];
 
 pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
