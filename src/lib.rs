@@ -107,6 +107,7 @@
 //! | What does a store have to do? | `store/port.rs`; the cases in `store/conformance.rs` |
 //! | How are the embedded store's files made? | `store/embedded/format.rs`; what is done with damaged ones: `store/embedded/recovery.rs` |
 //! | What is refused when there is too much to do? | `http/spec.rs` `Load`, `http/server/admission.rs` |
+//! | Which targets does Prometheus get? | `http/v4/targets.rs`, `http/dto/target_group.rs` |
 //! | What may a page in a browser do? | `http/middleware/cors.rs` `Cors`, `http/server/gate.rs` |
 //! | How many requests may a client address send? | `http/rate_limit.rs` `RateLimit`, `http/server/gate.rs` |
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |

@@ -13,7 +13,7 @@
 
 mod cron;
 mod dot_env;
-mod endpoint;
+pub(crate) mod endpoint;
 mod expand;
 mod files;
 mod gather;

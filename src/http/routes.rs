@@ -10,7 +10,7 @@ use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::{
     accounts, admin, batch_find, dependencies, dump, existence, exposition, find, gov, govern, health,
-    heartbeats, instances, login, node, roles, schemas, services, tags, watch,
+    heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -167,6 +167,7 @@ routes! {
         Put,    "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Update Governance,                 ready gov::unknown_kind,     REPLACE;
         Delete, "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Delete Governance,                 ready gov::unknown_kind,     DELETE;
         Get,    "/v1/syncer/health",                                            None,     Ignored,    Memory, Open,                              ready gov::syncer_health,    SYNCER_HEALTH;
+        Get,    "/v4/{project}/prometheus/targets",                             None,     Ignored,    View,   Get Service,                       targets::targets,            TARGETS;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
     }

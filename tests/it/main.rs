@@ -6,6 +6,7 @@
 //! - `attack`: hostile and careless requests, with bounds on the memory and CPU time that they cost.
 //! - `contract`: the answers of the API, with recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
+//! - `monitoring`: a real Prometheus that scrapes the daemon, the Grafana board and the alerts.
 //! - `property`: random operations against a naive model.
 //!
 //! Some tests call the library in this process:
@@ -34,6 +35,7 @@ mod attack;
 mod config;
 mod contract;
 mod fault;
+mod monitoring;
 mod property;
 mod retire;
 mod server;

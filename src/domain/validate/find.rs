@@ -1,6 +1,7 @@
 //! Validates requests that read: find, list, get, batch find, existence.
 
-use super::member;
+use super::rule::{MemberRule, Shown};
+use super::{member, pattern};
 use crate::domain::ServiceKey;
 use crate::error::Error;
 
@@ -50,6 +51,41 @@ pub fn instance(parameters: &ListParameters<'_>, instance_id: &str) -> Result<()
     member::SERVICE_ID.check("GetOneInstanceRequest.ProviderServiceId", parameters.service_id)?;
     member::INSTANCE_ID.check("GetOneInstanceRequest.ProviderInstanceId", instance_id)?;
     tags("GetOneInstanceRequest.Tags", parameters.tags)
+}
+
+/// Parameters of a request for the targets of Prometheus, as they are in the query. `None` is a parameter that is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TargetParameters<'a> {
+    pub environment: Option<&'a str>,
+    pub status: Option<&'a str>,
+    /// Each as `name:value`.
+    pub properties: &'a [String],
+}
+
+/// How many properties one request for targets may name.
+const MAX_PROPERTIES: usize = 16;
+
+/// Validates a request for the targets of Prometheus. Returns names and values of the properties.
+pub fn targets(parameters: &TargetParameters<'_>) -> Result<Vec<(String, String)>, Error> {
+    member::ENVIRONMENT.check("GetTargetsRequest.Environment", parameters.environment.unwrap_or_default())?;
+    if let Some(status) = parameters.status {
+        MemberRule::like(pattern::INSTANCE_STATUS).check("GetTargetsRequest.Status", status)?;
+    }
+    let properties = parameters.properties;
+    if properties.len() > MAX_PROPERTIES {
+        let named = properties.len();
+        return Err(Error::invalid(format!(
+            "the query has {named} properties, at most {MAX_PROPERTIES} are allowed"
+        )));
+    }
+    let parts = |text: &String| match text.split_once(':') {
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => Err(Error::invalid(format!(
+            "the property '{}' in the query is not of the form name:value",
+            Shown::new(text)
+        ))),
+    };
+    properties.iter().map(parts).collect()
 }
 
 /// The keys in a `tags` parameter. An empty parameter has none. A comma at an end makes an empty key, which is not valid.
@@ -172,6 +208,42 @@ mod tests {
     }
 
     #[test]
+    fn environment_of_apps() {
+        for environment in ["", "acceptance", "testing"] {
+            check(apps(environment), None);
+        }
+        for environment in ["bad", "developmenttesting"] {
+            check(apps(environment), Some("GetAppsRequest.Environment"));
+        }
+    }
+
+    #[test]
+    fn targets_are_filtered_by_what_instances_can_have() {
+        let none = TargetParameters::default();
+        assert_eq!(targets(&none), Ok(Vec::new()));
+        for environment in [Some(""), Some("testing")] {
+            assert_eq!(targets(&TargetParameters { environment, ..none }), Ok(Vec::new()));
+        }
+        let check_one = |parameters: &TargetParameters<'_>, field: &str| {
+            check(targets(parameters).map(drop), Some(&format!("GetTargetsRequest.{field}")));
+        };
+        check_one(&TargetParameters { environment: Some("prod"), ..none }, "Environment");
+        assert_eq!(targets(&TargetParameters { status: Some("UP"), ..none }), Ok(Vec::new()));
+        for status in ["", "up", "ANY"] {
+            check_one(&TargetParameters { status: Some(status), ..none }, "Status");
+        }
+        let properties = ["a:b", "a.b:", ":x:y"].map(str::to_owned);
+        let expected =
+            [("a", "b"), ("a.b", ""), ("", "x:y")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(targets(&TargetParameters { properties: &properties, ..none }), Ok(expected.to_vec()));
+        let refused = |properties: &[String]| {
+            targets(&TargetParameters { properties, ..none }).unwrap_err().detail.into_owned()
+        };
+        assert!(refused(&["no\ncolon".to_owned()]).contains("'no\\ncolon'"));
+        assert!(refused(&vec!["a:b".to_owned(); 17]).contains("at most 16"));
+    }
+
+    #[test]
     fn list_and_instance() {
         let good = ListParameters { consumer_id: "", service_id: "s", tags: "a" };
         check(list(&good), None);
@@ -216,16 +288,6 @@ mod tests {
         let field = |name: &str| format!("BatchFindInstancesRequest.Instances[3].Instance.{name}");
         check(batch_instance(3, "", "i"), Some(&field("ServiceId")));
         check(batch_instance(3, "s", "a@b"), Some(&field("InstanceId")));
-    }
-
-    #[test]
-    fn environment_of_apps() {
-        for environment in ["", "acceptance", "testing"] {
-            check(apps(environment), None);
-        }
-        for environment in ["bad", "developmenttesting"] {
-            check(apps(environment), Some("GetAppsRequest.Environment"));
-        }
     }
 
     #[test]

@@ -18,6 +18,7 @@ pub mod node;
 pub mod schema;
 pub mod service;
 pub mod tag;
+pub mod target_group;
 
 #[cfg(test)]
 mod random;

@@ -21,4 +21,5 @@ pub mod roles;
 pub mod schemas;
 pub mod services;
 pub mod tags;
+pub mod targets;
 pub mod watch;

@@ -478,6 +478,21 @@ fn ids_of(response: &Response, list: &str) -> Vec<String> {
     ids
 }
 
+/// The ids of the services whose instances Prometheus gets as targets, without those of the registry itself.
+#[track_caller]
+fn target_ids(caller: &Caller) -> Vec<String> {
+    let response = caller.get("/v4/default/prometheus/targets");
+    done(&response);
+    let groups = response.json();
+    let label = |group: &Value, name: &str| group["labels"][format!("__meta_service_center_{name}")].clone();
+    let groups =
+        groups.as_array().unwrap().iter().filter(|group| label(group, "service_name") != "SERVICECENTER");
+    let mut ids: Vec<String> =
+        groups.map(|group| label(group, "service_id").as_str().unwrap().to_owned()).collect();
+    ids.sort();
+    ids
+}
+
 /// Lists of services, providers and consumers show what a role covers. In lists `*` stands for any characters.
 #[test]
 fn lists_show_only_what_a_role_covers() {
@@ -516,6 +531,15 @@ fn lists_show_only_what_a_role_covers() {
     assert_eq!(shown(json!({"environment": ""})), ["foreign own", "", ""]);
     assert_eq!(shown(json!({"color": ""})), ["bank foreign own secret", "secret", "secret"]);
     assert_eq!(shown(Value::Null), ["bank foreign own secret", "secret", "secret"]);
+    assert_eq!(target_ids(&caller), ["bank", "foreign", "own", "secret"]);
+    root.change_role(
+        "reader",
+        &permission(&["get"], "service", &json!({"serviceName": "sec*", "appId": "shop"})),
+    );
+    assert_eq!(target_ids(&caller), ["secret"]);
+    root.change_role("reader", &permission(&["get"], "service", &json!({"environment": ""})));
+    assert_eq!(target_ids(&caller), ["foreign"]);
+    root.change_role("reader", &permission(&["get"], "service", &Value::Null));
     // The older API shows lists to admins only.
     assert_eq!(code(&caller.get("/registry/v3/microservices")), "403205");
     assert_eq!(

@@ -93,6 +93,9 @@ pub fn need(method: &str, path: &str) -> Need {
     if path.starts_with("/v4/{project}/admin/") {
         return right("ops");
     }
+    if path == "/v4/{project}/prometheus/targets" {
+        return right("service");
+    }
     if path.starts_with("/v4/{project}/govern/") || path.contains("instances") {
         return right("service");
     }

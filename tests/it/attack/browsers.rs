@@ -270,13 +270,15 @@ fn reads(wire: Wire) {
         );
     }
     // Only pages of the server may read the routes that the original does not have.
-    let expiries = Request::new("GET", "/v4/default/admin/expiries").header("Origin", PAGE);
-    let answer = scene.0.send(&expiries);
-    assert_eq!((answer.status, granted(&answer)), (200, Vec::new()));
-    let mut preflight = expiries.header("Access-Control-Request-Method", "GET");
-    preflight.method = "OPTIONS".to_owned();
-    let answer = scene.0.send(&preflight);
-    assert_eq!((answer.status, granted(&answer)), (200, Vec::new()));
+    for target in ["/v4/default/admin/expiries", "/v4/default/prometheus/targets"] {
+        let read = Request::new("GET", target).header("Origin", PAGE);
+        let answer = scene.0.send(&read);
+        assert_eq!((answer.status, granted(&answer)), (200, Vec::new()), "{target}");
+        let mut preflight = read.header("Access-Control-Request-Method", "GET");
+        preflight.method = "OPTIONS".to_owned();
+        let answer = scene.0.send(&preflight);
+        assert_eq!((answer.status, granted(&answer)), (200, Vec::new()), "{target}");
+    }
 }
 
 /// A websocket begins with a GET, which no CORS header can keep a page from. A watch only reads, but pongs renew a lease.

@@ -273,7 +273,7 @@ fn prepare(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
 }
 
 /// The path of a program: on `PATH`, or where a package or an installation without root rights puts it.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let paths = env::var_os("PATH").unwrap_or_default();
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join(".local/bin");
     let home = env::var_os("HOME").map(|home| Path::new(&home).join(".local/bin"));

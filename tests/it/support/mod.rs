@@ -12,6 +12,7 @@ pub mod golden;
 pub mod http;
 pub mod net;
 pub mod process;
+pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod scale;

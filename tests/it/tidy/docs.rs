@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 25] = [
+pub(super) const DOCUMENTS: [&str; 26] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -26,6 +26,7 @@ pub(super) const DOCUMENTS: [&str; 25] = [
     "docs/install.md",
     "docs/logs-and-traces.md",
     "docs/metrics.md",
+    "docs/monitoring.md",
     "docs/operations.md",
     "docs/reliability.md",
     "docs/secured-cluster.md",
