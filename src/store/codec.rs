@@ -49,7 +49,7 @@ pub fn decode_put(entry: &Entry) -> Decoded {
         Subject::Tags(tenant, id) => value::<TextMap>(entry)
             .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
         Subject::SchemaRef(tenant, id, schema) => {
-            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
+            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into(), entry.mod_revision))
         }
         Subject::SchemaSummary(tenant, id, schema) => text(entry).map(|summary| {
             RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into(), entry.mod_revision)

@@ -11,6 +11,8 @@ pub(super) type UnixMinute = u64;
 /// How many missed minutes are made up, so that a long job or a short sleep of the machine skips no run. If more minutes were
 /// missed, the clock was set or the machine slept long, and the missed runs stay missed.
 const MAX_MADE_UP: u64 = 180;
+/// How far ahead the next run is looked for: a year.
+const MINUTES_AHEAD: u64 = 366 * 24 * 60;
 
 /// A time zone with its daylight saving time.
 #[derive(Clone, Debug)]
@@ -41,6 +43,12 @@ impl LocalZone {
     pub(super) fn is_due(&self, cron: &Cron, judged: UnixMinute, now: UnixMinute) -> bool {
         let first = if now.saturating_sub(judged) > MAX_MADE_UP { now } else { judged + 1 };
         (first..=now).any(|minute| self.local(minute).is_some_and(|local| cron.matches(local)))
+    }
+
+    /// The first minute after `now` at which a job is due. `None` if there is none for a year.
+    pub(super) fn next(&self, cron: &Cron, now: UnixMinute) -> Option<UnixMinute> {
+        let is_due = |minute: &UnixMinute| self.local(*minute).is_some_and(|local| cron.matches(local));
+        (now + 1..=now + MINUTES_AHEAD).find(is_due)
     }
 }
 

@@ -144,6 +144,7 @@ fn answers_are_as_the_daemon_describes_them() {
     tour.send("GET", &path("/health/readiness"), &[], "", None);
     tour.send("GET", &path("/version"), &[], "", None);
     tour.send("GET", "/v4/{project}/admin/expiries", &[], "", None);
+    tour.send("GET", "/v4/{project}/admin/retirements", &[], "", None);
     tour.send("GET", "/openapi.json", &[], "", None).as_object().unwrap();
 
     let consumer = json!({"service": {"serviceName": "shop", "version": "1.0.0", "environment": "testing"}});
