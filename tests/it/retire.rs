@@ -468,7 +468,7 @@ async fn check_empty_services(world: &World) {
     world.unregister(&back, instance).await;
     world.schema(&changed, "a", "text").await;
     world.pass(1).await;
-    assert_eq!(world.marked().await, [gone.clone()]);
+    assert_eq!(world.marked().await, std::slice::from_ref(&gone));
     assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(0)));
     let row = |name: &str, since, due| (name.to_owned(), Some(since), due);
     assert_eq!(world.planned_empty().await, [row("back", 6, 16), row("changed", 6, 16), row("gone", 0, 10)]);

@@ -1,5 +1,7 @@
 //! The actor on a store in memory, which does not compact but is asked to.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use super::*;
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::{Mailbox, ask};

@@ -281,7 +281,8 @@ async fn retire_empty_service(core: &RetireCore, empty: &EmptyService) -> Result
     match answer(ask(&core.registry, message, LIMIT).await) {
         Ok(_) => {
             log::info!(
-                "service {id} of {tenant} (\"{path}\") is deleted: it has been empty since {since} (seconds since 1970)"
+                "service {id} of {tenant} (\"{path}\") is deleted: it has been empty since {}",
+                schedule::shown(*since)
             );
             Ok(1)
         }
@@ -332,7 +333,7 @@ async fn on_another_thread<T: Send + 'static>(
 
 /// What the runs would delete, by the code that chooses for them.
 async fn planned(core: &RetireCore) -> Result<PlannedRetirements, Error> {
-    let Some(cron) = core.rules.services.clone() else {
+    let Some(cron) = core.rules.services else {
         return Ok(PlannedRetirements { next_run: None, retirements: Vec::new() });
     };
     let empty = match core.rules.empty_after {
