@@ -121,7 +121,8 @@ impl ProcessRules {
             metrics,
             tracing,
         } = config;
-        let RegistryConfig { kind, version, self_register, cluster, clusters, compaction_retention } = registry;
+        let RegistryConfig { kind, version, self_register, cluster, clusters, compaction_retention } =
+            registry;
         let InstanceConfig {
             endpoint,
             host_name,

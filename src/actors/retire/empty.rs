@@ -185,7 +185,7 @@ mod tests {
                 RegistryEvent::ServicePut(tenant(), name.into(), Arc::new(record))
             });
             let named = ServiceName::new(tenant(), "", "default", name);
-            self.apply(|_| RegistryEvent::IndexPut(named, "1.0.0".into(), name.into()));
+            self.apply(|revision| RegistryEvent::IndexPut(named, "1.0.0".into(), name.into(), revision));
         }
 
         fn at(service: &str) -> InstanceRef {
@@ -221,8 +221,8 @@ mod tests {
             let name = |name: &str| ServiceName::new(tenant(), "", "default", name);
             let (consumers, providers) =
                 (rule(vec![key(consumer, "1.0.0")]), rule(vec![key(provider, "0.0.0+")]));
-            self.apply(|_| RegistryEvent::ProviderRulePut(name(provider), "0.0.0+".into(), consumers));
-            self.apply(|_| RegistryEvent::ConsumerRulePut(name(consumer), "1.0.0".into(), providers));
+            self.apply(|at| RegistryEvent::ProviderRulePut(name(provider), "0.0.0+".into(), consumers, at));
+            self.apply(|at| RegistryEvent::ConsumerRulePut(name(consumer), "1.0.0".into(), providers, at));
         }
 
         fn snapshot(&mut self) -> Arc<Snapshot> {
