@@ -126,6 +126,8 @@
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | What does systemd learn, and when is the daemon stuck? | `app/supervisor.rs` `Supervisor`; `actors/lifeline.rs` `hold` |
+//! | Up to which revision is etcd compacted, and by whom? | `actors/compaction/plan.rs` `plan` |
+//! | Which services are retired? | `actors/retire/selection.rs`, `actors/retire/empty.rs` |
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | Which request caused a line of the log, and what is in its trace? | `trace/mod.rs` `current`; begun and ended in `http/server/record.rs`, carried by `actors/mailbox.rs` `Work` |
 //! | Where do traces go? | `app/traces.rs` `Traces` |

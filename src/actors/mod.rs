@@ -11,6 +11,7 @@
 
 pub mod account;
 pub mod beats;
+pub mod compaction;
 pub mod contact;
 mod deadline;
 pub mod dump;

@@ -8,6 +8,7 @@ use super::rules::ActorRules;
 use crate::actors::account::AccountActor;
 use crate::actors::account::core::AccountCore;
 use crate::actors::beats::Beats;
+use crate::actors::compaction::CompactionActor;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::goodbyes::Goodbyes;
@@ -33,8 +34,9 @@ pub struct Actors {
     pub watch: Mailbox<WatchActor>,
     pub hub: Mailbox<HubActor>,
     pub peer: Mailbox<PeerActor>,
-    /// Nobody sends to it. It runs as long as this mailbox exists.
     pub retire: Mailbox<RetireActor>,
+    /// Nobody sends to it. It runs as long as this mailbox exists. `None` if the store bounds its history itself.
+    pub compaction: Option<Mailbox<CompactionActor>>,
 }
 
 /// The parts that actors and handlers share.
@@ -50,7 +52,8 @@ pub struct SharedHandles {
 
 /// Starts the actors. They run until the process ends.
 pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, SharedHandles) {
-    let ActorRules { registry, accounts, has_accounts, watch, retire, identity, own_beat, owner } = rules;
+    let ActorRules { registry, accounts, has_accounts, watch, retire, compaction, identity, own_beat, owner } =
+        rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
@@ -117,11 +120,18 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         freshness: freshness.clone(),
         clock: clock.clone(),
         rules: retire,
-        owner,
+        owner: owner.clone(),
     };
     let retire = Mailbox::start(&writing, &lifelines, || RetireActor::new(retire));
+    let compaction = compaction.map(|rules| {
+        let (store, reader, freshness, clock) =
+            (Arc::clone(store), reader.clone(), freshness.clone(), clock.clone());
+        Mailbox::start(&writing, &lifelines, move || {
+            CompactionActor::new(store, reader, freshness, clock, rules, owner)
+        })
+    });
     (
-        Actors { registry, account, lease, watch, hub, peer, retire },
+        Actors { registry, account, lease, watch, hub, peer, retire, compaction },
         SharedHandles { reader, freshness, beats, contact, alarms, clock, lifelines },
     )
 }

@@ -188,6 +188,7 @@ async fn run_node(
         registry: actors.registry.clone(),
         hub: actors.hub.clone(),
         watch: actors.watch.clone(),
+        retire: actors.retire.clone(),
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),

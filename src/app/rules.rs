@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::actors::account::AccountRules;
+use crate::actors::compaction::CompactionRules;
 use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
@@ -93,6 +94,8 @@ pub struct ActorRules {
     pub has_accounts: bool,
     pub watch: WatchRules,
     pub retire: RetireRules,
+    /// `None` if the store bounds its history itself.
+    pub compaction: Option<CompactionRules>,
     /// The instance by which this node registers itself.
     pub identity: NodeIdentity,
     /// How often this node sends its own heartbeat.
@@ -121,7 +124,8 @@ impl ProcessRules {
             tracing,
             supervisor,
         } = config;
-        let RegistryConfig { kind, version, self_register, cluster, clusters } = registry;
+        let RegistryConfig { kind, version, self_register, cluster, clusters, compaction_retention } =
+            registry;
         let InstanceConfig {
             endpoint,
             host_name,
@@ -133,7 +137,8 @@ impl ProcessRules {
             expiry_guard_preservation,
             expiry_guard_share,
         } = instance;
-        let ServiceConfig { global_visible, cross_domain, retire: RetireConfig { cron, reserve } } = service;
+        let ServiceConfig { global_visible, cross_domain, retire } = service;
+        let RetireConfig { cron, reserve, empty_after } = retire;
         let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
         let HeartbeatConfig { ping_interval } = heartbeat;
         let MetricsConfig { enable: are_counted, has_exporter, listen } = metrics;
@@ -286,8 +291,13 @@ impl ProcessRules {
             retire: RetireRules {
                 services: cron,
                 reserve,
+                empty_after,
                 schema_contents: retire_cron,
                 zone: LocalZone::system(),
+            },
+            compaction: match &kind {
+                StoreKind::Embedded { .. } => None,
+                StoreKind::Etcd(_) => Some(CompactionRules { retention: compaction_retention }),
             },
             identity,
             own_beat: own_beat(ttl),

@@ -93,7 +93,10 @@ impl SnapshotBuilder {
             RegistryEvent::AliasDeleted(name, version) => self.delete_name(&name, &version, Listed::Alias),
             RegistryEvent::TagsPut(tenant, id, tags, revision) => {
                 let mut former = None;
-                self.with_node(&tenant, id, |node| former = node.tags.replace((tags, revision)));
+                self.with_node(&tenant, id, |node| {
+                    former = node.tags.replace((tags, revision));
+                    node.active_at = node.active_at.max(revision);
+                });
                 self.with_known_tenant(&tenant, |view| view.tagged_count += usize::from(former.is_none()));
             }
             RegistryEvent::TagsDeleted(tenant, id) => {
@@ -101,9 +104,12 @@ impl SnapshotBuilder {
                 self.with_known_node(&tenant, &id, |node| former = node.tags.take());
                 self.with_known_tenant(&tenant, |view| view.tagged_count -= usize::from(former.is_some()));
             }
-            RegistryEvent::SchemaRefPut(tenant, id, schema, hash) => {
+            RegistryEvent::SchemaRefPut(tenant, id, schema, hash, revision) => {
                 let mut former = None;
-                self.with_node(&tenant, id, |node| former = node.schema_refs.insert(schema, hash));
+                self.with_node(&tenant, id, |node| {
+                    former = node.schema_refs.insert(schema, hash);
+                    node.active_at = node.active_at.max(revision);
+                });
                 self.with_known_tenant(&tenant, |view| view.schema_count += usize::from(former.is_none()));
             }
             RegistryEvent::SchemaRefDeleted(tenant, id, schema) => {
@@ -184,10 +190,12 @@ impl SnapshotBuilder {
     }
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
+        let revision = record.mod_revision;
         let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
         learn_domain(tenant.domain());
         self.with_tenant(tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(id).or_default());
+            node.active_at = node.active_at.max(revision);
             let (framework, instances) = (Arc::clone(&view.framework), node.instances.len());
             let former = node.view.replace(view);
             tenant.service_count += usize::from(former.is_none());
@@ -306,6 +314,7 @@ impl SnapshotBuilder {
         let (listing, known) = (self.next.listing, self.former_mark(&at));
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
+            node.active_at = node.active_at.max(record.mod_revision);
             let former = node.instances.0.get(&at.instance);
             is_new = former.is_none();
             let lease = match former {

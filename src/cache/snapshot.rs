@@ -113,6 +113,9 @@ pub struct ServiceNode {
     /// By schema id.
     pub schema_summaries: OrdMap<Arc<str>, Arc<SchemaSummary>>,
     pub instances: InstanceMap,
+    /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that
+    /// of what the listing shows. What has gone before is not known then.
+    pub active_at: Revision,
     /// Ready answer with the list of the instances.
     pub list_answer: AnswerCell,
     /// Names and aliases of the service. Their ready answers are dropped when an instance of the service changes.

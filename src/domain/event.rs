@@ -86,8 +86,8 @@ pub enum RegistryEvent {
     /// All tags of a service were written at this revision.
     TagsPut(Tenant, ServiceId, Arc<TextMap>, Revision),
     TagsDeleted(Tenant, ServiceId),
-    /// A schema id of a service refers to the content with this hash.
-    SchemaRefPut(Tenant, ServiceId, Arc<str>, Arc<str>),
+    /// A schema id of a service refers to the content with this hash, written at this revision.
+    SchemaRefPut(Tenant, ServiceId, Arc<str>, Arc<str>, Revision),
     /// A schema id of a service refers to no content.
     SchemaRefDeleted(Tenant, ServiceId, Arc<str>),
     /// Schema id and summary, written at this revision.

@@ -16,6 +16,7 @@ use crate::actors::hub::HubActor;
 use crate::actors::mailbox::{Mailbox, Refused, Resident, Work, ask_if_free, tell};
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::WriteReply;
+use crate::actors::retire::RetireActor;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::{Clock, Monotonic, Stopwatch};
@@ -49,6 +50,7 @@ pub struct Api {
     pub registry: Mailbox<RegistryActor>,
     pub hub: Mailbox<HubActor>,
     pub watch: Mailbox<WatchActor>,
+    pub retire: Mailbox<RetireActor>,
     pub beats: Beats,
     pub freshness: Freshness,
     /// Whether the store answers, and since when it does not.

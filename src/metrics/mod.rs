@@ -75,6 +75,9 @@ counters! {
     HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because the expiries that wait or are held are 80 % or more of all instances.";
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
+    RETIRED_EMPTY_SERVICES = "retired_empty_services_total", "Services retired because they were empty for registry.service.retire.emptyAfter.";
+    COMPACTIONS = "compactions_total", "Compactions of etcd that this node has done for all nodes.";
+    COMPACTIONS_FAILED = "compactions_failed_total", "Tries to publish how far the watch of this node is, or to compact etcd, that failed.";
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
     REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting in the server, in a mailbox or in the queue of writes.";
     REFUSED_FOR_RATE = "requests_refused_for_rate_total", "Requests answered 429 because too many came from one client address (server.limit.connections).";
@@ -116,6 +119,8 @@ families! {
         EXPIRIES_HELD = Gauge "expiries_held" [], "Expiries that a guard holds back now.", "Without those that wait for 2 s, as each expiry does.";
         CERTIFICATE_EXPIRY = Gauge "certificate_expiry_seconds" ["certificate"], "Time until the first certificate of a file in use expires. Negative after it has expired.";
         CERTIFICATES_RELOADED = Gauge "certificates_last_reload_successful" ["files"], "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
+        COMPACTED_REVISION = Gauge "compacted_revision" [], "Revision up to which this node has compacted etcd last. 0 if it has compacted nothing.";
+        COMPACTED_AT = Gauge "compacted_timestamp_seconds" [], "When this node has compacted etcd last, in seconds since 1970. 0 if it has compacted nothing.";
         ALARMS_ACTIVE = Gauge "alarms_active" ["alarm"], "1 while an alarm is active.";
     }
     ORIGINAL: Original {
@@ -182,6 +187,8 @@ cells! {
         Histogram::of(WATCH_DELIVERY, UNLABELED).and_original(PUBLISH_DURATIONS, [INSTANCE_SOURCE, SUCCESS, ""]);
     PENDING_TIME: Histogram = Histogram::of_original(PENDING_DURATIONS, [INSTANCE_SOURCE, "", ""]);
     CHANGES_UNSENT: Gauge = Gauge::of(WATCH_UNSENT, UNLABELED);
+    LAST_COMPACTED_REVISION: Gauge = Gauge::of(COMPACTED_REVISION, UNLABELED);
+    LAST_COMPACTED_AT: Gauge = Gauge::of(COMPACTED_AT, UNLABELED);
     HELD_NOW: Gauge = Gauge::of(EXPIRIES_HELD, UNLABELED);
     NODES_REGISTERED: Gauge = Gauge::of(NODE_REGISTERED, UNLABELED);
     BACKEND_COUNT: Gauge = Gauge::of(BACKENDS, UNLABELED);

@@ -48,9 +48,8 @@ pub fn decode_put(entry: &Entry) -> Decoded {
             .map(|id| RegistryEvent::AliasPut(name, version, ServiceId::from(id), entry.mod_revision)),
         Subject::Tags(tenant, id) => value::<TextMap>(entry)
             .map(|tags| RegistryEvent::TagsPut(tenant, id, Arc::new(tags), entry.mod_revision)),
-        Subject::SchemaRef(tenant, id, schema) => {
-            text(entry).map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into()))
-        }
+        Subject::SchemaRef(tenant, id, schema) => text(entry)
+            .map(|hash| RegistryEvent::SchemaRefPut(tenant, id, schema, hash.into(), entry.mod_revision)),
         Subject::SchemaSummary(tenant, id, schema) => text(entry).map(|summary| {
             RegistryEvent::SchemaSummaryPut(tenant, id, schema, summary.into(), entry.mod_revision)
         }),

@@ -100,6 +100,7 @@ macro_rules! store_conformance {
             watches::from_the_past,
             watches::from_the_future,
             watches::from_a_compacted_revision,
+            watches::a_compaction_keeps_what_is_current,
             watches::only_the_prefix,
             watches::whole_revisions_are_never_split,
             watches::deletions_come_in_the_order_given,

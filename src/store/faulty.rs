@@ -27,6 +27,7 @@ pub enum StoreCall {
     Watch,
     Revision,
     Bookmark,
+    Compact,
 }
 
 /// What happens to a call.
@@ -58,6 +59,7 @@ struct FaultyState {
     calls: HashMap<StoreCall, CallState>,
     batches: Vec<Vec<Txn>>,
     late: Vec<Vec<Txn>>,
+    compactions: Vec<Revision>,
     is_away: bool,
     /// Ends the open watches.
     watch_end: Option<broadcast::Sender<WatchError>>,
@@ -83,6 +85,11 @@ impl FaultyStore {
     #[must_use]
     pub fn costing(self, cost: GrantCost) -> Self {
         Self { cost, ..self }
+    }
+
+    /// The store behind this one, whose calls neither fail nor wait.
+    pub fn inner(&self) -> Arc<dyn Store> {
+        Arc::clone(&self.inner)
     }
 
     /// Adds faults for the next calls of a kind, one for each call.
@@ -136,6 +143,11 @@ impl FaultyStore {
     /// All batches so far, including failed ones.
     pub fn batches(&self) -> Vec<Vec<Txn>> {
         self.state.lock().batches.clone()
+    }
+
+    /// The revisions of all compactions so far, including failed ones.
+    pub fn compactions(&self) -> Vec<Revision> {
+        self.state.lock().compactions.clone()
     }
 
     /// Does the batches that [`Fault::UnknownLate`] has kept back. Returns the outcomes of each batch.
@@ -300,6 +312,11 @@ impl Store for FaultyStore {
 
     fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
         self.guarded(StoreCall::Bookmark, |inner| inner.bookmark())
+    }
+
+    fn compact(&self, revision: Revision) -> BoxFuture<'static, Result<bool, StoreError>> {
+        self.state.lock().compactions.push(revision);
+        self.guarded(StoreCall::Compact, move |inner| inner.compact(revision))
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

@@ -61,6 +61,16 @@ pub const ACCOUNT_LOCKS: &str = "/cse-sr/account-locks/";
 pub const ROLES_MIGRATED: &str = "/cse-sr/role-migrated";
 /// The counts of failed logins. Only nodes of this server read them.
 pub const LOGINS: &str = "/service-center/logins/";
+/// Up to which revision the watch of each node is. Each key has the lease of its node.
+pub const WATCH_MARKS: &str = "/service-center/watches/";
+/// What the nodes know together about the history of etcd.
+pub const COMPACTION: &str = "/service-center/compaction";
+/// Held by the node that retires empty services.
+pub const RETIRE_EMPTY_LOCK: &str = "/service-center/locks/retire-empty-services";
+/// Since when services are empty.
+pub const EMPTY_SERVICES: &str = "/service-center/empty-services/";
+/// Since when a node looks whether empty services are used.
+pub const EMPTY_SERVICES_WATCHED: &str = "/service-center/empty-services-watched";
 /// Which accounts have a role: keys without values.
 const ACCOUNTS_BY_ROLE: &str = "/cse-sr/idx-role-account/";
 
@@ -97,7 +107,19 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
         is_ranged: false,
         keys: &[&[DEPENDENCY_LOCK, RETIRE_SERVICES_LOCK, RETIRE_SCHEMAS_LOCK]],
     },
-    NeededKeys { prefix: "/service-center/", is_ranged: true, keys: &[&["/service-center/nodes/", LOGINS]] },
+    NeededKeys {
+        prefix: "/service-center/",
+        is_ranged: true,
+        keys: &[&[
+            "/service-center/nodes/",
+            LOGINS,
+            WATCH_MARKS,
+            COMPACTION,
+            RETIRE_EMPTY_LOCK,
+            EMPTY_SERVICES,
+            EMPTY_SERVICES_WATCHED,
+        ]],
+    },
 ];
 
 pub fn service(tenant: &Tenant, id: &str) -> Key {
@@ -263,6 +285,21 @@ pub fn presence(address: &str, service: &str, process: &str) -> Key {
 /// The prefix of all nodes with an address.
 pub fn presences_at(address: &str) -> Key {
     format!("/service-center/nodes/{address}/").into()
+}
+
+/// Holds up to which revision the watch of a node is.
+pub fn watch_mark(process: &str) -> Key {
+    format!("{WATCH_MARKS}{process}").into()
+}
+
+/// Holds since when a service is empty.
+pub fn empty_service(tenant: &Tenant, service: &str) -> Key {
+    format!("{EMPTY_SERVICES}{tenant}/{service}").into()
+}
+
+/// Tenant and service of an [`empty_service`]; `None` for any other key.
+pub fn parse_empty_service(key: &str) -> Option<(Tenant, ServiceId)> {
+    parse_whole(key.strip_prefix(EMPTY_SERVICES)?, |path| Some((tenant(path)?, id(path)?)))
 }
 
 pub fn domain(domain: &str) -> Key {
@@ -496,6 +533,12 @@ mod tests {
         check(&account_lock("a/b::::1"), &Subject::AccountLock("a/b::::1".into()));
         assert!(is_needed(&account_by_role("admin", "root")) && is_needed(&failed_logins("a::1")));
         assert_eq!(parse(ROLES_MIGRATED), Subject::Unread);
+        let empty = empty_service(&Tenant::new("default", "p"), "s1");
+        assert_eq!(parse_empty_service(&empty), Some((Tenant::new("default", "p"), "s1".into())));
+        assert_eq!(parse_empty_service("/service-center/empty-services/d/p"), None);
+        for key in [&*empty, &*watch_mark("p1"), COMPACTION, EMPTY_SERVICES_WATCHED, RETIRE_EMPTY_LOCK] {
+            assert!(is_needed(key), "{key}");
+        }
     }
 
     #[test]

@@ -53,13 +53,14 @@ static KEEP_ALIVE: Calls = Calls::new("keep_alive");
 static REVOKE: Calls = Calls::new("revoke");
 static REVISION: Calls = Calls::new("revision");
 static BOOKMARK: Calls = Calls::new("bookmark");
+static COMPACT: Calls = Calls::new("compact");
 
 /// Passes everything on to a store, and counts it.
 pub struct MeteredStore(Arc<dyn Store>);
 
 impl MeteredStore {
     pub fn new(store: Arc<dyn Store>) -> Self {
-        for calls in [&BATCH, &LIST, &GRANT, &KEEP_ALIVE, &REVOKE, &REVISION, &BOOKMARK] {
+        for calls in [&BATCH, &LIST, &GRANT, &KEEP_ALIVE, &REVOKE, &REVISION, &BOOKMARK, &COMPACT] {
             calls.register();
         }
         Self(store)
@@ -151,6 +152,10 @@ impl Store for MeteredStore {
 
     fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>> {
         counted(&BOOKMARK, self.0.bookmark())
+    }
+
+    fn compact(&self, revision: Revision) -> BoxFuture<'static, Result<bool, StoreError>> {
+        counted(&COMPACT, self.0.compact(revision))
     }
 
     fn close(&self) -> BoxFuture<'static, ()> {

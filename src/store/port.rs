@@ -261,6 +261,11 @@ pub trait Store: Send + Sync + 'static {
     /// `/cse-sr/bookmarks/<random>`.
     fn bookmark(&self) -> BoxFuture<'static, Result<Revision, StoreError>>;
 
+    /// Lets the store forget the history up to a revision. It keeps what the keys hold then. A watch from a later revision misses
+    /// nothing. `Ok(false)`: there was nothing to do, because the history was compacted as far already, or because the store
+    /// bounds its history itself.
+    fn compact(&self, revision: Revision) -> BoxFuture<'static, Result<bool, StoreError>>;
+
     /// Finishes or refuses the accepted calls, then closes the store. Later calls answer [`Reason::Unavailable`].
     fn close(&self) -> BoxFuture<'static, ()>;
 }

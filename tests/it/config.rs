@@ -1198,6 +1198,30 @@ ssl: {enable: true, verifyClient: 0, dir: /tmp/certs}
     assert_one(&Setup::new().app_yaml("registry: {instance: {properties: x}}").mistakes(), &["pairs"]);
 }
 
+#[test]
+fn compaction_and_empty_services() {
+    let config = Setup::new().config();
+    assert_eq!(config.registry.compaction_retention, Some(Duration::from_secs(3600)));
+    assert_eq!(config.service.retire.empty_after, None);
+    let key = |value: &str| Setup::new().app_conf(&format!("registry.etcd.compaction.retention = {value}\n"));
+    assert_eq!(key("0").config().registry.compaction_retention, None);
+    assert_eq!(key("1s").config().registry.compaction_retention, Some(Duration::from_secs(1)));
+    assert_one(&key("999ms").mistakes(), &["registry.etcd.compaction.retention", "999ms", "at least 1s"]);
+    // The keys of the reference have no effect here. Its shipped values are no reason for a warning.
+    let setup = Setup::new().app_conf("compact_interval = 1h\ncompact_index_delta = 100\n");
+    assert_one(&setup.warnings(), &["registry.etcd.compact.interval", "registry.etcd.compaction.retention"]);
+    let setup = Setup::new().app_yaml("registry: {etcd: {compact: {indexDelta: 5, interval: 12h}}}");
+    assert_one(
+        &setup.warnings(),
+        &["registry.etcd.compact.indexDelta", "registry.etcd.compaction.retention"],
+    );
+
+    let setup = Setup::new().app_yaml("registry: {service: {retire: {emptyAfter: 720h}}}");
+    assert_eq!(setup.config().service.retire.empty_after, Some(Duration::from_secs(720 * 3600)));
+    let setup = Setup::new().app_yaml("registry: {service: {retire: {emptyAfter: 720h, disable: true}}}");
+    assert_one(&setup.warnings(), &["registry.service.retire.emptyAfter", "registry.service.retire.disable"]);
+}
+
 fn run(setup: &Setup, args: &[&str]) -> (Started, String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let next = cli::start(

@@ -12,7 +12,7 @@
 //! Some tests call the library in this process:
 //!
 //! - `config`: configuration files and environment variables, and the configuration or messages that result.
-//! - `retire`: the retirement jobs with their actors, on an embedded store.
+//! - `retire`: the retirement jobs with their actors.
 //! - `server`: the HTTP server on real sockets, with routes and a clock of the test.
 //!
 //! Two modules are of another kind:

@@ -1,5 +1,6 @@
-//! The retirement jobs with their actor, on an embedded store: what they delete, what they keep, and which node runs them.
+//! The retirement jobs with their actor: what they delete, what they keep, and which node runs them.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,15 +15,18 @@ use service_center::actors::registry::RegistryActor;
 use service_center::actors::registry::core::RegistryCore;
 use service_center::actors::registry::messages::{
     Author, ChangeDependencies, FormerLease, Merge, PutSchema, RegisterInstance, RegisterService,
-    ReplaceSchemas, RetireSchemaContents, WriteReply,
+    ReplaceSchemas, RetireEmptyService, RetireSchemaContents, UnregisterInstance, WriteReply,
 };
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
-use service_center::actors::retire::messages::{RetireJob, RetireNow, Retired};
+use service_center::actors::retire::messages::{
+    ListRetirements, LookForUse, PlannedRetirements, RetireJob, RetireNow, Retired, RetirementReason,
+};
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
 use service_center::actors::watch::guard::{GuardRules, Preservation};
 use service_center::actors::watch::{WatchActor, WatchRules};
 use service_center::cache::{SnapshotReader, cell};
 use service_center::clock::Clock;
+use service_center::config::{Cron, EtcdEndpoint};
 use service_center::domain::dependency::{CrossDomain, Dependency};
 use service_center::domain::instance::InstanceRules;
 use service_center::domain::json::TextMap;
@@ -30,31 +34,51 @@ use service_center::domain::quota::Quotas;
 use service_center::domain::schema::{Schema, content_hash};
 use service_center::domain::service::ServiceKey;
 use service_center::domain::shared::SharedServices;
-use service_center::domain::{Instance, Service, ServiceId, Tenant};
+use service_center::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use service_center::error::{Code, Error};
 use service_center::store::embedded::{EmbeddedStore, Options};
+use service_center::store::etcd::{EtcdOptions, EtcdStore};
 use service_center::store::{Key, Op, Store, Txn, keys};
-use tempfile::TempDir;
+
+use crate::support::etcd::Etcd;
 
 /// The limit of each wait. Correct code never comes near it.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The actors that a retirement needs, on a store in a folder of its own.
+/// Any time, in seconds since 1970.
+const START: u64 = 1_700_000_000;
+/// How long a service may be empty.
+const EMPTY_AFTER: Duration = Duration::from_secs(10 * 3_600);
+
+/// The actors that a retirement needs, on a store of its own.
 struct World {
     store: Arc<dyn Store>,
     reader: SnapshotReader,
     registry: Mailbox<RegistryActor>,
     retire: Mailbox<RetireActor>,
     lifelines: Lifelines,
-    _folder: TempDir,
+    /// The time of the jobs.
+    clock: Clock,
+    /// The folder or the server of the store.
+    _keep: Box<dyn Any>,
 }
 
 impl World {
     fn start(reserve: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
+        let store = EmbeddedStore::open(folder.path(), Options::default(), Clock::system()).unwrap();
+        Self::start_on(Arc::new(store), Box::new(folder), reserve)
+    }
+
+    async fn start_on_etcd(reserve: usize) -> Self {
+        let etcd = Etcd::start();
+        let options = EtcdOptions::plain([EtcdEndpoint::parse(&etcd.endpoint()).unwrap()]);
+        let store = EtcdStore::connect(options).await.unwrap();
+        Self::start_on(Arc::new(store), Box::new(etcd), reserve)
+    }
+
+    fn start_on(store: Arc<dyn Store>, keep: Box<dyn Any>, reserve: usize) -> Self {
         let clock = Clock::system();
-        let store = EmbeddedStore::open(folder.path(), Options::default(), clock.clone()).unwrap();
-        let store: Arc<dyn Store> = Arc::new(store);
         let lifelines = Lifelines::default();
         let (publisher, reader) = cell::cell();
         let freshness = Freshness::new(Arc::clone(&store), reader.clone());
@@ -76,17 +100,98 @@ impl World {
             registry_rules(),
         );
         let registry = Mailbox::start_here(&lifelines, || RegistryActor::new(core, "test".to_owned()));
+        let clock = Clock::manual(START);
         let core = RetireCore {
             store: Arc::clone(&store),
             registry: registry.clone(),
             reader: reader.clone(),
             freshness,
-            clock,
-            rules: RetireRules { services: None, reserve, schema_contents: None, zone: LocalZone::system() },
+            clock: clock.clone(),
+            rules: RetireRules {
+                // Once a year. No test waits for it.
+                services: Some(Cron::parse("0 1 1 1 *").unwrap()),
+                reserve,
+                empty_after: Some(EMPTY_AFTER),
+                schema_contents: None,
+                zone: LocalZone::system(),
+            },
             owner: "test".to_owned(),
         };
         let retire = Mailbox::start_here(&lifelines, || RetireActor::new(core));
-        Self { store, reader, registry, retire, lifelines, _folder: folder }
+        Self { store, reader, registry, retire, lifelines, clock, _keep: keep }
+    }
+
+    /// Moves the time of the jobs. A node looks each half hour meanwhile.
+    async fn pass(&self, hours: u64) {
+        for _ in 0..2 * hours {
+            self.clock.advance(Duration::from_secs(1_800));
+            ask(&self.retire, LookForUse, PATIENCE).await.unwrap().unwrap();
+        }
+    }
+
+    async fn planned(&self) -> PlannedRetirements {
+        ask(&self.retire, ListRetirements, PATIENCE).await.unwrap().unwrap()
+    }
+
+    /// The empty services that a dry run lists: name, since when, and when they go, both in hours since the start.
+    async fn planned_empty(&self) -> Vec<(String, Option<i64>, i64)> {
+        let hours = |at: i64| (at - i64::try_from(START).unwrap()) / 3_600;
+        let planned = self.planned().await.retirements.into_iter();
+        let empty = planned.filter_map(|planned| match planned.reason {
+            RetirementReason::Empty { since } => {
+                let name = planned.service.record.document.service_name.clone();
+                Some((name, since.map(hours), hours(planned.due)))
+            }
+            RetirementReason::OldVersion => None,
+        });
+        empty.collect()
+    }
+
+    async fn depend(&self, consumer: &str, provider: &str) {
+        let key = |name: &str| ServiceKey {
+            app_id: "default".to_owned(),
+            service_name: name.to_owned(),
+            version: "1.0.0".to_owned(),
+            ..ServiceKey::default()
+        };
+        let request =
+            Dependency { consumer: Some(key(consumer)), providers: vec![key(provider)], replace: false };
+        let message = ChangeDependencies { tenant: tenant(), requests: vec![request], merge: Merge::Add };
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
+    }
+
+    async fn unregister(&self, service: &ServiceId, instance: InstanceId) {
+        let message = UnregisterInstance {
+            tenant: tenant(),
+            service: service.clone(),
+            instance,
+            author: Author::Client,
+            unless_below: None,
+        };
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
+    }
+
+    /// The revision at which a service was marked as empty, and the revision of that write.
+    async fn mark_of(&self, service: &ServiceId) -> (i64, i64) {
+        let then = vec![Op::Get(keys::empty_service(&tenant(), service.as_str()))];
+        let outcomes = self.store.batch(vec![Txn { then, ..Txn::default() }]).await;
+        let entry = outcomes[0].as_ref().unwrap().reads[0][0].clone();
+        let mark: serde_json::Value = serde_json::from_slice(&entry.value).unwrap();
+        (mark["revision"].as_i64().unwrap(), entry.mod_revision)
+    }
+
+    /// Deletes a service as the job does that found this mark.
+    async fn retire_empty(&self, service: &ServiceId, mark: (i64, i64)) -> Result<(), Code> {
+        let (empty_at, marked_at) = mark;
+        let message = RetireEmptyService { tenant: tenant(), service: service.clone(), empty_at, marked_at };
+        ask(&self.registry, message, PATIENCE).await.unwrap().map(drop).map_err(|error| error.code)
+    }
+
+    /// The services that are marked as empty, sorted.
+    async fn marked(&self) -> Vec<ServiceId> {
+        let pages: Vec<_> = self.store.list(&[keys::EMPTY_SERVICES]).collect().await;
+        let entries = pages.into_iter().flat_map(|page| page.unwrap().entries);
+        entries.map(|entry| keys::parse_empty_service(&entry.key).unwrap().1).collect()
     }
 
     async fn run(&self, job: RetireJob) -> Result<Retired, Error> {
@@ -115,7 +220,7 @@ impl World {
         self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await
     }
 
-    async fn instance(&self, service: &ServiceId) {
+    async fn instance(&self, service: &ServiceId) -> InstanceId {
         let instance = Instance { host_name: "h".to_owned(), ..Instance::default() };
         let message = RegisterInstance {
             tenant: tenant(),
@@ -125,7 +230,7 @@ impl World {
             author: Author::Client,
             answer_by: None,
         };
-        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await;
+        self.settled(ask(&self.registry, message, PATIENCE).await.unwrap()).await
     }
 
     async fn schema(&self, service: &ServiceId, id: &str, text: &str) {
@@ -338,4 +443,126 @@ async fn a_lock_held_elsewhere_is_respected() {
     assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(1)));
     let locks: Vec<_> = world.store.list(&["/lock/"]).collect().await;
     assert!(locks[0].as_ref().unwrap().entries.is_empty(), "{locks:?}");
+}
+
+/// A service goes when it has been empty for long enough, and not before. What is used stays.
+async fn check_empty_services(world: &World) {
+    let (gone, back) = (world.service("gone", "1.0.0").await, world.service("back", "1.0.0").await);
+    let (used, changed) = (world.service("used", "1.0.0").await, world.service("changed", "1.0.0").await);
+    let provider = world.service("provider", "1.0.0").await;
+    let consumer = world.service("consumer", "1.0.0").await;
+    world.depend("consumer", "provider").await;
+    for service in [&used, &consumer] {
+        world.instance(service).await;
+    }
+    // The first run marks.
+    assert_eq!(
+        world.planned_empty().await.iter().map(|(_, since, due)| (*since, *due)).collect::<Vec<_>>(),
+        [(None, 10), (None, 10), (None, 10)]
+    );
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(0)));
+    assert_eq!(world.marked().await, sorted(vec![gone.clone(), back.clone(), changed.clone()]));
+    world.pass(5).await;
+    // An instance that comes and goes between two looks, and a change.
+    let instance = world.instance(&back).await;
+    world.unregister(&back, instance).await;
+    world.schema(&changed, "a", "text").await;
+    world.pass(1).await;
+    assert_eq!(world.marked().await, std::slice::from_ref(&gone));
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(0)));
+    let row = |name: &str, since, due| (name.to_owned(), Some(since), due);
+    assert_eq!(world.planned_empty().await, [row("back", 6, 16), row("changed", 6, 16), row("gone", 0, 10)]);
+    world.pass(3).await;
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(0)), "after nine hours");
+    world.pass(1).await;
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(1)));
+    assert!(!world.services().await.contains(&gone));
+    world.pass(6).await;
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(2)));
+    assert_eq!(world.services().await, sorted(vec![used, provider, consumer]));
+    assert_eq!(world.marked().await, []);
+    let locks: Vec<_> = world.store.list(&["/service-center/locks/"]).collect().await;
+    assert!(locks[0].as_ref().unwrap().entries.is_empty(), "{locks:?}");
+}
+
+#[actix::test]
+async fn empty_services_go() {
+    check_empty_services(&World::start(100)).await;
+}
+
+#[actix::test]
+async fn empty_services_go_on_etcd() {
+    check_empty_services(&World::start_on_etcd(100).await).await;
+}
+
+/// If no node looked for more than an hour, nobody knows whether a service was used meanwhile.
+#[actix::test]
+async fn time_without_a_node_does_not_count() {
+    let world = World::start(100);
+    let service = world.service("s", "1.0.0").await;
+    world.run(RetireJob::EmptyServices).await.unwrap();
+    world.clock.advance(Duration::from_secs(1_000 * 3_600));
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(0)));
+    assert_eq!(world.planned_empty().await, [("s".to_owned(), Some(1_000), 1_010)]);
+    world.pass(10).await;
+    assert_eq!(world.run(RetireJob::EmptyServices).await, Ok(Retired::Deleted(1)));
+    assert!(!world.services().await.contains(&service));
+}
+
+/// What happens between the choice and the deletion protects a service.
+#[actix::test]
+async fn a_use_of_the_last_moment_protects() {
+    let world = World::start(100);
+    let services = ["used", "was-used", "changed", "marked-anew", "consumed"];
+    let mut ids = Vec::new();
+    for name in services {
+        ids.push(world.service(name, "1.0.0").await);
+    }
+    let [used, was_used, changed, marked_anew, consumed] = ids.clone().try_into().unwrap();
+    world.run(RetireJob::EmptyServices).await.unwrap();
+    let mark = world.mark_of(&used).await;
+    world.instance(&used).await;
+    assert_eq!(world.retire_empty(&used, mark).await, Err(Code::ServiceHasInstances));
+    let mark = world.mark_of(&was_used).await;
+    let instance = world.instance(&was_used).await;
+    world.unregister(&was_used, instance).await;
+    assert_eq!(world.retire_empty(&was_used, mark).await, Err(Code::ServiceHasInstances));
+    let mark = world.mark_of(&changed).await;
+    world.schema(&changed, "a", "text").await;
+    assert_eq!(world.retire_empty(&changed, mark).await, Err(Code::ServiceHasInstances));
+    let mark = world.mark_of(&marked_anew).await;
+    world.write(vec![put(&keys::empty_service(&tenant(), marked_anew.as_str()), "{}")]).await;
+    assert_eq!(world.retire_empty(&marked_anew, mark).await, Err(Code::ServiceHasInstances));
+    let mark = world.mark_of(&consumed).await;
+    world.service("consumer", "1.0.0").await;
+    world.depend("consumer", "consumed").await;
+    assert_eq!(world.retire_empty(&consumed, mark).await, Err(Code::ServiceHasConsumers));
+    for id in ids {
+        assert!(world.services().await.contains(&id), "{id} stays");
+    }
+}
+
+/// The dry run lists old versions too, and deletes nothing.
+#[actix::test]
+async fn a_dry_run_lists_old_versions() {
+    let world = World::start(1);
+    for version in ["1.0.0", "2.0.0"] {
+        world.service("s", version).await;
+    }
+    world.run(RetireJob::EmptyServices).await.unwrap();
+    for _ in 0..2 {
+        let planned = world.planned().await;
+        assert!(planned.next_run.is_some_and(|at| at > i64::try_from(START).unwrap()), "{planned:?}");
+        let listed: Vec<(&str, bool)> = planned
+            .retirements
+            .iter()
+            .map(|planned| {
+                let is_old = planned.reason == RetirementReason::OldVersion;
+                (planned.service.record.document.version.as_str(), is_old)
+            })
+            .collect();
+        assert_eq!(listed, [("1.0.0", true), ("2.0.0", false)]);
+    }
+    assert_eq!(world.services().await.len(), 2);
+    assert_eq!(world.run(RetireJob::Services).await, Ok(Retired::Deleted(1)));
 }

@@ -65,6 +65,20 @@ pub struct RetireService {
     pub service: ServiceId,
 }
 
+/// Deletes a service that the retirement job has found empty for long enough, together with its mark. Rejected with
+/// [`Code::ServiceHasInstances`](crate::error::Code::ServiceHasInstances) if the service was used since the mark was put, with
+/// [`Code::ServiceHasConsumers`](crate::error::Code::ServiceHasConsumers) if it has consumers.
+#[derive(Debug, Message)]
+#[rtype(result = "WriteReply<()>")]
+pub struct RetireEmptyService {
+    pub tenant: Tenant,
+    pub service: ServiceId,
+    /// The service was empty at this revision.
+    pub empty_at: Revision,
+    /// The revision at which the mark was put. If the mark has changed since, a node has seen that the service is used.
+    pub marked_at: Revision,
+}
+
 /// Deletes schema contents, except those that a service of the tenant refers to at the time of the write.
 #[derive(Debug, Message)]
 #[rtype(result = "WriteReply<usize>")]

@@ -38,8 +38,8 @@ use self::messages::WriteReply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
     RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
-    ReplaceServiceProperties, RestoreInstance, RetireSchemaContents, RetireService, SchemasWithTexts,
-    UnregisterInstance, UnregisterService,
+    ReplaceServiceProperties, RestoreInstance, RetireEmptyService, RetireSchemaContents, RetireService,
+    SchemasWithTexts, UnregisterInstance, UnregisterService,
 };
 use self::rules::DependencyMode;
 use super::mailbox::{Resident, Work, for_request, run_until_end};
@@ -106,6 +106,7 @@ operations! {
     ReplaceServiceProperties => services::replace_properties => WriteReply<()>,
     UnregisterService => services::unregister => WriteReply<()>,
     RetireService => retirement::retire_service => WriteReply<()>,
+    RetireEmptyService => retirement::retire_empty_service => WriteReply<()>,
     RetireSchemaContents => retirement::retire_schema_contents => WriteReply<usize>,
     ChangeTags => tags::change => WriteReply<()>,
     RegisterInstance => instances::register => WriteReply<InstanceId>,

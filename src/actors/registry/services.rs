@@ -280,7 +280,14 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
         Force::No => Protection::InstancesAndConsumers,
         Force::Yes => Protection::None,
     };
-    delete(&core, &tenant, &service, protection).await
+    delete(&core, &tenant, &service, protection, DeletionTerms::default()).await
+}
+
+/// What a transaction that deletes a service compares and writes besides.
+#[derive(Debug, Default)]
+pub(super) struct DeletionTerms {
+    pub compares: Vec<Compare>,
+    pub also: Vec<Op>,
 }
 
 pub(super) async fn delete(
@@ -288,6 +295,7 @@ pub(super) async fn delete(
     tenant: &Tenant,
     service: &ServiceId,
     protection: Protection,
+    terms: DeletionTerms,
 ) -> WriteReply<()> {
     if tenant.is_default() && core.own_service.borrow().as_ref() == Some(service) {
         return Err(Error::invalid("not allow to delete service center"));
@@ -315,7 +323,10 @@ pub(super) async fn delete(
         let node = snapshot.tenant(tenant).and_then(|tenant| tenant.node(service.as_str()));
         core.texts.leave(tenant, node.into_iter().flat_map(|node| node.schema_refs.values().cloned()));
     };
-    let outcome = core.commit(deletion(core, tenant, &view, protection)).await.inspect_err(in_doubt)?;
+    let mut txn = deletion(core, tenant, &view, protection);
+    txn.compares.extend(terms.compares);
+    txn.then.extend(terms.also);
+    let outcome = core.commit(txn).await.inspect_err(in_doubt)?;
     if !outcome.succeeded {
         let is_gone = outcome.reads.iter().flatten().next().is_none();
         return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });

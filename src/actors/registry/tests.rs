@@ -10,15 +10,16 @@ use futures_util::StreamExt;
 use futures_util::future::join_all;
 
 use super::core::RegistryCore;
-use super::messages::{Author, RegisterService, UnregisterService};
+use super::messages::{Author, RegisterService, RetireEmptyService, UnregisterService};
 use super::services;
+use crate::actors::mailbox::ask;
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of};
 use crate::clock::Clock;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Service, Tenant};
 use crate::error::Code;
 use crate::store::faulty::{Fault, StoreCall};
-use crate::store::{KeepAlive, Op, Reason, Store};
+use crate::store::{Compare, KeepAlive, Op, Reason, Store, Txn, keys};
 
 async fn keys_of_instances(stage: &Stage) -> usize {
     stage.store.list(&["/cse-sr/inst/"]).next().await.unwrap().unwrap().entries.len()
@@ -160,4 +161,40 @@ async fn the_keys_of_tenants_come_and_go_with_their_services() {
             && snapshot.domains.iter().map(|domain| &**domain).eq(domains)
     })
     .await;
+}
+
+/// An instance whose write comes between the look at the snapshot and the transaction.
+#[actix::test]
+async fn an_instance_of_the_last_moment_protects_an_empty_service() {
+    let stage = Stage::set().await;
+    let tenant = Tenant::default_tenant();
+    let service = stage.service.clone();
+    let put = |key| Op::Put { key, value: "{}".into(), lease: None };
+    let write = async |op: Op| {
+        let outcomes = stage.store.inner().batch(vec![Txn { then: vec![op], ..Txn::default() }]).await;
+        outcomes[0].as_ref().unwrap().revision
+    };
+    let marked_at = write(put(keys::empty_service(&tenant, service.as_str()))).await;
+    stage.count().await;
+    let begun = stage.store.begun(StoreCall::Batch);
+    stage.store.shut(StoreCall::Batch);
+    let message = RetireEmptyService {
+        tenant: tenant.clone(),
+        service: service.clone(),
+        empty_at: marked_at,
+        marked_at,
+    };
+    let retiring = ask(&stage.registry, message, PATIENCE);
+    let registering = async {
+        eventually("the deletion", || stage.store.begun(StoreCall::Batch) > begun).await;
+        write(put(keys::instance(&tenant, service.as_str(), "i"))).await;
+        stage.store.open(StoreCall::Batch);
+    };
+    let (retired, ()) = futures_util::future::join(retiring, registering).await;
+    assert_eq!(retired.unwrap().map(|_| ()).map_err(|error| error.code), Err(Code::ServiceHasInstances));
+    let deletion = stage.store.batches().last().unwrap()[0].clone();
+    let instances = keys::instance(&tenant, service.as_str(), "");
+    assert!(deletion.compares.contains(&Compare::NoneBelow(instances)), "{deletion:?}");
+    assert_eq!(stage.count().await, 1);
+    assert!(stage.reader.load().service(&tenant, service.as_str()).is_some());
 }

@@ -1,13 +1,16 @@
-//! RetireActor: deletes unused items at set times: old service versions and schema contents. It chooses the items. The
-//! RegistryActor deletes them, and checks each choice again inside the transaction.
+//! RetireActor: deletes unused items at set times: old service versions, empty services and schema contents. It chooses the
+//! items. The RegistryActor deletes them, and checks each choice again inside the transaction.
 //!
 //! If there are several nodes, the node that gets the lock of a job in the store does the job.
 
+mod empty;
+mod empty_store;
 mod lock;
 pub mod messages;
 mod schedule;
 mod selection;
 
+use std::collections::HashSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,13 +20,17 @@ use futures_util::stream::{self, StreamExt};
 
 pub use self::schedule::LocalZone;
 
+use self::empty::{EmptyMarks, EmptyService};
 use self::lock::JobLock;
-use self::messages::{RetireJob, RetireNow, Retired};
+use self::messages::{
+    ListRetirements, LookForUse, PlannedRetirement, PlannedRetirements, RetireJob, RetireNow, Retired,
+    RetirementReason,
+};
 use self::selection::References;
 use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
 use super::registry::RegistryActor;
-use super::registry::messages::{RetireSchemaContents, RetireService};
+use super::registry::messages::{RetireEmptyService, RetireSchemaContents, RetireService};
 use crate::cache::SnapshotReader;
 use crate::clock::Clock;
 use crate::config::Cron;
@@ -31,6 +38,7 @@ use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
 use crate::store::{Store, StoreError, keys};
+use crate::trouble::Trouble;
 
 pub const MAILBOX: usize = 4;
 static DEPTH: Depth = Depth::new("RetireActor");
@@ -43,6 +51,8 @@ const MAX_IN_FLIGHT: usize = 8;
 const LIMIT: Duration = Duration::from_secs(10);
 /// How many contents one run deletes at most. The next run deletes the rest.
 const MAX_CONTENTS: usize = 100_000;
+/// How often each node looks whether services that are marked as empty are used, in minutes.
+const LOOK_EVERY: u64 = 10;
 
 /// When the jobs run, and what they keep.
 #[derive(Clone, Debug)]
@@ -51,6 +61,8 @@ pub struct RetireRules {
     pub services: Option<Cron>,
     /// How many of the newest versions of a name always stay.
     pub reserve: usize,
+    /// How long a service may be empty before it is deleted, at the same times as old versions. `None`: it stays.
+    pub empty_after: Option<Duration>,
     /// When unreferenced schema contents are deleted. `None`: never.
     pub schema_contents: Option<Cron>,
     /// The time zone of both.
@@ -105,16 +117,57 @@ impl Handler<Work<RetireNow>> for RetireActor {
     }
 }
 
+impl Handler<Work<LookForUse>> for RetireActor {
+    type Result = ResponseFuture<Result<(), Error>>;
+
+    fn handle(&mut self, work: Work<LookForUse>, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move {
+            let _place = work.place;
+            look_for_use(&core).await
+        })
+    }
+}
+
+impl Handler<Work<ListRetirements>> for RetireActor {
+    type Result = ResponseFuture<Result<PlannedRetirements, Error>>;
+
+    fn handle(&mut self, work: Work<ListRetirements>, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move {
+            let _place = work.place;
+            planned(&core).await
+        })
+    }
+}
+
 async fn work(core: Rc<RetireCore>) {
+    let trouble = Trouble::default();
     let mut judged = core.clock.unix_seconds() / 60;
     loop {
         let into_minute = Duration::from_millis(core.clock.unix_millis() % 60_000);
         tokio::time::sleep(Duration::from_secs(60).saturating_sub(into_minute)).await;
         let now = core.clock.unix_seconds() / 60;
+        if now / LOOK_EVERY != judged / LOOK_EVERY {
+            match look_for_use(&core).await {
+                Ok(()) => drop(trouble.is_over()),
+                Err(error) => {
+                    if trouble.fails(&error.to_string()) {
+                        log::warn!(
+                            "the marks of empty services were not checked, the next try follows: {error}"
+                        );
+                    }
+                }
+            }
+        }
         for (job, cron) in [
             (RetireJob::Services, &core.rules.services),
+            (RetireJob::EmptyServices, &core.rules.services),
             (RetireJob::SchemaContents, &core.rules.schema_contents),
         ] {
+            if job == RetireJob::EmptyServices && core.rules.empty_after.is_none() {
+                continue;
+            }
             if cron.as_ref().is_some_and(|cron| core.rules.zone.is_due(cron, judged, now)) {
                 match run(&core, job).await {
                     Ok(Retired::Deleted(0)) => {}
@@ -133,6 +186,7 @@ async fn work(core: Rc<RetireCore>) {
 fn things(job: RetireJob) -> &'static str {
     match job {
         RetireJob::Services => "old service versions",
+        RetireJob::EmptyServices => "empty services",
         RetireJob::SchemaContents => "unused schema contents",
     }
 }
@@ -142,6 +196,7 @@ async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
     core.freshness.try_catch_up().await?;
     let key = match job {
         RetireJob::Services => keys::RETIRE_SERVICES_LOCK,
+        RetireJob::EmptyServices => keys::RETIRE_EMPTY_LOCK,
         RetireJob::SchemaContents => keys::RETIRE_SCHEMAS_LOCK,
     };
     let owner = format!("{}-{}", core.owner, core.clock.unix_millis());
@@ -149,6 +204,7 @@ async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
     let Some(held) = held else { return Ok(Retired::HeldElsewhere) };
     let retired = match job {
         RetireJob::Services => retire_services(core, &held).await,
+        RetireJob::EmptyServices => retire_empty_services(core, &held).await,
         RetireJob::SchemaContents => retire_schema_contents(core, &held).await,
     };
     held.release().await;
@@ -186,6 +242,133 @@ async fn retire_service(core: &RetireCore, tenant: Tenant, service: ServiceId) -
             Ok(0)
         }
     }
+}
+
+/// Marks the services that are empty, and deletes those whose time is over.
+async fn retire_empty_services(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
+    let Some(empty_after) = core.rules.empty_after else { return Ok(0) };
+    look_for_use(core).await?;
+    let empty = choose_empty(core, empty_after).await?;
+    empty_store::mark(core, &empty).await?;
+    let now = core.clock.unix_time();
+    let over: Vec<EmptyService> =
+        empty.into_iter().filter(|empty| empty.marked.is_some() && empty.due <= now).collect();
+    let mut deleted = 0;
+    for chunk in over.chunks(CHUNK) {
+        still_held(held).await?;
+        let mut running = stream::iter(chunk)
+            .map(|empty| retire_empty_service(core, empty))
+            .buffer_unordered(MAX_IN_FLIGHT);
+        while let Some(outcome) = running.next().await {
+            let count = outcome?;
+            deleted += count;
+            metrics::RETIRED_EMPTY_SERVICES.add(count);
+        }
+    }
+    Ok(deleted)
+}
+
+/// 1 if the service is deleted. 0 if it is in use or gone already.
+async fn retire_empty_service(core: &RetireCore, empty: &EmptyService) -> Result<usize, Error> {
+    let EmptyService { tenant, service, marked: Some(marked), since, .. } = empty else { return Ok(0) };
+    let message = RetireEmptyService {
+        tenant: tenant.clone(),
+        service: service.id.clone(),
+        empty_at: marked.mark.revision,
+        marked_at: marked.put_at,
+    };
+    let (id, path) = (&service.id, &service.versioned_path);
+    match answer(ask(&core.registry, message, LIMIT).await) {
+        Ok(_) => {
+            log::info!(
+                "service {id} of {tenant} (\"{path}\") is deleted: it has been empty since {}",
+                schedule::shown(*since)
+            );
+            Ok(1)
+        }
+        Err(error) if error.code == Code::Unavailable => Err(error),
+        Err(error) => {
+            log::info!("service {id} of {tenant} (\"{path}\") stays: {error}");
+            Ok(0)
+        }
+    }
+}
+
+/// Removes the marks of services that are used, and notes that a node looks.
+async fn look_for_use(core: &RetireCore) -> Result<(), Error> {
+    if core.rules.empty_after.is_none() {
+        return Ok(());
+    }
+    empty_store::note_look(core).await?;
+    let marks = empty_store::read(core).await?;
+    core.freshness.try_catch_up().await?;
+    let snapshot = core.reader.load_full();
+    let ended = on_another_thread(move || {
+        let ended = marks.ended(&snapshot);
+        ended.map(|(at, stored)| (at.clone(), stored.put_at)).collect()
+    });
+    empty_store::remove(core, ended.await?).await
+}
+
+/// The empty services of the snapshot, which must be current.
+async fn choose_empty(core: &RetireCore, empty_after: Duration) -> Result<Vec<EmptyService>, Error> {
+    let marks: EmptyMarks = empty_store::read(core).await?;
+    core.freshness.try_catch_up().await?;
+    let (snapshot, now) = (core.reader.load_full(), core.clock.unix_time());
+    on_another_thread(move || empty::empty_services(&snapshot, &marks, empty_after, now)).await
+}
+
+/// A choice looks at each service, which would keep the actor's thread from its other actors.
+async fn on_another_thread<T: Send + 'static>(
+    choose: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Error> {
+    match tokio::task::spawn_blocking(choose).await {
+        Ok(chosen) => Ok(chosen),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(error) => Err(Error::new(Code::Unavailable, error.to_string())),
+        },
+    }
+}
+
+/// What the runs would delete, by the code that chooses for them.
+async fn planned(core: &RetireCore) -> Result<PlannedRetirements, Error> {
+    let Some(cron) = core.rules.services else {
+        return Ok(PlannedRetirements { next_run: None, retirements: Vec::new() });
+    };
+    let empty = match core.rules.empty_after {
+        Some(empty_after) => choose_empty(core, empty_after).await?,
+        None => Vec::new(),
+    };
+    core.freshness.try_catch_up().await?;
+    let (snapshot, now) = (core.reader.load_full(), core.clock.unix_time());
+    let (reserve, zone) = (core.rules.reserve, core.rules.zone.clone());
+    on_another_thread(move || {
+        let old = selection::old_versions(&snapshot, reserve);
+        let old_ids: HashSet<(Tenant, ServiceId)> = old.iter().cloned().collect();
+        let mut retirements: Vec<PlannedRetirement> = old
+            .into_iter()
+            .filter_map(|(tenant, id)| {
+                let service = Arc::clone(snapshot.service(&tenant, id.as_str())?);
+                Some(PlannedRetirement { tenant, service, reason: RetirementReason::OldVersion, due: now })
+            })
+            .collect();
+        retirements.sort_by(|a, b| {
+            (&a.tenant, &a.service.versioned_path).cmp(&(&b.tenant, &b.service.versioned_path))
+        });
+        let empty = empty
+            .into_iter()
+            .filter(|empty| !old_ids.contains(&(empty.tenant.clone(), empty.service.id.clone())));
+        retirements.extend(empty.map(|empty| {
+            let since = empty.marked.map(|_| empty.since);
+            let reason = RetirementReason::Empty { since };
+            PlannedRetirement { tenant: empty.tenant, service: empty.service, reason, due: empty.due }
+        }));
+        let minute = u64::try_from(now).unwrap_or(0) / 60;
+        let next_run = zone.next(&cron, minute).and_then(|minute| i64::try_from(minute * 60).ok());
+        PlannedRetirements { next_run, retirements }
+    })
+    .await
 }
 
 async fn retire_schema_contents(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {

@@ -11,6 +11,13 @@ pub(super) type UnixMinute = u64;
 /// How many missed minutes are made up, so that a long job or a short sleep of the machine skips no run. If more minutes were
 /// missed, the clock was set or the machine slept long, and the missed runs stay missed.
 const MAX_MADE_UP: u64 = 180;
+/// How far ahead the next run is looked for: a year.
+const MINUTES_AHEAD: u64 = 366 * 24 * 60;
+
+/// A time in seconds since 1970 for people: `2023-11-14T22:13:20Z`.
+pub(super) fn shown(unix_seconds: i64) -> String {
+    Timestamp::from_second(unix_seconds).map_or_else(|_| unix_seconds.to_string(), |time| time.to_string())
+}
 
 /// A time zone with its daylight saving time.
 #[derive(Clone, Debug)]
@@ -42,12 +49,32 @@ impl LocalZone {
         let first = if now.saturating_sub(judged) > MAX_MADE_UP { now } else { judged + 1 };
         (first..=now).any(|minute| self.local(minute).is_some_and(|local| cron.matches(local)))
     }
+
+    /// The first minute after `now` at which a job is due. `None` if there is none for a year.
+    pub(super) fn next(&self, cron: &Cron, now: UnixMinute) -> Option<UnixMinute> {
+        let is_due = |minute: &UnixMinute| self.local(*minute).is_some_and(|local| cron.matches(local));
+        (now + 1..=now + MINUTES_AHEAD).find(is_due)
+    }
 }
 
 #[cfg(test)]
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_next_run() {
+        let zone = LocalZone(TimeZone::posix("UTC0").unwrap());
+        let next = |cron: &str| {
+            let minute = zone.next(&Cron::parse(cron).unwrap(), 1_700_000_000 / 60);
+            minute.map(|minute| shown(i64::try_from(minute * 60).unwrap()))
+        };
+        assert_eq!(shown(1_700_000_000), "2023-11-14T22:13:20Z");
+        assert_eq!(next("0 1 * * *").unwrap(), "2023-11-15T01:00:00Z");
+        assert_eq!(next("14 22 * * *").unwrap(), "2023-11-14T22:14:00Z", "not the minute that runs");
+        assert_eq!(next("13 22 14 11 *").unwrap(), "2024-11-14T22:13:00Z");
+        assert_eq!(next("0 0 30 2 *"), None);
+    }
 
     fn check(zone: &str, cron: &str, (judged, now): (&str, &str), expected: bool) {
         let zone = LocalZone(TimeZone::posix(zone).unwrap());

@@ -183,13 +183,14 @@ fn two_versions_of_a_name_may_lead_to_one_service() {
 fn what_hangs_on_a_service_goes_piece_by_piece() {
     let mut world = SnapshotWorld::default();
     world.put_tags("s", &["a"]);
-    world.apply(RegistryEvent::SchemaRefPut(tenant(), "s".into(), "x".into(), "hash".into()));
+    world.apply(RegistryEvent::SchemaRefPut(tenant(), "s".into(), "x".into(), "hash".into(), 9));
     world.apply(RegistryEvent::SchemaSummaryPut(tenant(), "s".into(), "x".into(), "sum".into(), 1));
     let snapshot = world.snapshot();
     let node = snapshot.tenant(&tenant()).unwrap().node("s").unwrap();
     assert_eq!(node.tags.as_ref().unwrap().1, 1);
     assert_eq!(node.schema_refs.get("x").unwrap().as_ref(), "hash");
     assert_eq!(&*node.schema_summaries.get("x").unwrap().text, "sum");
+    assert_eq!(node.active_at, 9);
     world.apply(RegistryEvent::TagsDeleted(tenant(), "s".into()));
     world.apply(RegistryEvent::SchemaRefDeleted(tenant(), "s".into(), "x".into()));
     assert!(!is_empty(&mut world));

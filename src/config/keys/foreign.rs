@@ -6,6 +6,10 @@ use super::{ConfigKey as Key, KeyStanding as Standing, ValueKind as Kind};
 
 const NOT_LOADED: Standing = Standing::Without("plug-ins are not loaded; the built-in code is used");
 
+const COMPACTION_RENAMED: Standing = Standing::Without(
+    "registry.etcd.compaction.retention says how much history of etcd stays, 1h by default",
+);
+
 const fn plugin(name: &'static str, old: &'static str) -> Key {
     Key::new(name, Kind::Text, "buildin", "Which plug-in to use.")
         .old(old)
@@ -52,10 +56,24 @@ pub(crate) static KEYS: &[Key] = &[
     silent("registry.cache.ttl", "How often caches are rebuilt. Not needed here.")
         .old("cache_ttl")
         .env("CACHE_TTL"),
-    silent("registry.etcd.compact.indexDelta", "Revisions that the embedded etcd keeps.")
-        .old("compact_index_delta"),
-    silent("registry.etcd.compact.interval", "Has no effect on a remote etcd, in the reference neither.")
-        .old("compact_interval"),
+    Key::new(
+        "registry.etcd.compact.indexDelta",
+        Kind::Text,
+        "100",
+        "Revisions that the embedded etcd keeps.",
+    )
+    .old("compact_index_delta")
+    .shipped(&["100"])
+    .standing(COMPACTION_RENAMED),
+    Key::new(
+        "registry.etcd.compact.interval",
+        Kind::Duration(0, u64::MAX),
+        "12h",
+        "Has no effect on a remote etcd, in the reference neither.",
+    )
+    .old("compact_interval")
+    .shipped(&["12h"])
+    .standing(COMPACTION_RENAMED),
     Key::new(
         "registry.service.clearEnable",
         Kind::Switch,

@@ -206,6 +206,11 @@ groups! {
             "How often etcd is asked for its members. Their addresses are tried after the configured ones, so that the node \
              finds the cluster even if all configured addresses are gone. Below 1s: never.")
             .old("auto_sync_interval").shipped(&["30s"]);
+        ETCD_COMPACTION_RETENTION = Key::new("registry.etcd.compaction.retention", Kind::Duration(0, 366 * DAY), "1h",
+            "How much history of etcd stays. One node at a time lets etcd forget what is older, unless the watch of another node \
+             has not brought it yet; otherwise each write would make the database of etcd larger until its quota is used up. 0: \
+             off; then start etcd with --auto-compaction-retention=1. Else at least 1s. The reference does not compact etcd.")
+            .standing(Standing::Ours);
         ETCD_USERNAME = Key::new("registry.etcd.username", Kind::Text, "",
             "The user, if etcd has authentication.")
             .standing(Standing::Ours);
@@ -287,6 +292,11 @@ groups! {
             "How many versions of a service the job always keeps, newest first: the current one, the next one, and one to go \
              back to.")
             .shipped(&["3"]);
+        SERVICE_RETIRE_EMPTY_AFTER = Key::new("registry.service.retire.emptyAfter", Kind::Duration(0, 3660 * DAY), "0",
+            "How long a service may have no instances, no consumers and no changes before the same job deletes it, such as 720h. \
+             It counts from the first run of the job that finds the service empty. 0: off, because only the team that runs the \
+             services knows which of them are gone for good.")
+            .standing(Standing::Ours);
         SCHEMA_DISABLE = Key::new("registry.schema.disable", Kind::Switch, "false",
             "Rejects writing a single schema (403001). Writing lists, reading and deleting are still possible.")
             .env("SCHEMA_DISABLE").shipped(&["false"]);

@@ -80,8 +80,12 @@ pub struct RegistryConfig {
     pub cluster: String,
     /// The clusters that the list of endpoints names, if etcd is the store.
     pub clusters: Vec<EtcdCluster>,
+    /// How much history of etcd stays. `None`: the nodes do not compact etcd.
+    pub compaction_retention: Option<Duration>,
 }
 
+/// A shorter retention only makes work for etcd.
+const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
 /// Where etcd listens by default.
 const LOCAL_ETCD: &str = "127.0.0.1:2379";
 
@@ -137,8 +141,17 @@ impl RegistryConfig {
             self_register: reader.switch(&table::SELF_REGISTER),
             cluster,
             clusters,
+            compaction_retention: read_compaction(reader),
         }
     }
+}
+
+fn read_compaction(reader: &mut ConfigReader) -> Option<Duration> {
+    let retention = reader.duration(&table::ETCD_COMPACTION_RETENTION);
+    if !retention.is_zero() && retention < SHORTEST_RETENTION {
+        reader.refuse(&table::ETCD_COMPACTION_RETENTION, "write 0 (off) or at least 1s");
+    }
+    Some(retention).filter(|retention| !retention.is_zero())
 }
 
 fn read_version(reader: &mut ConfigReader) -> String {

@@ -1,5 +1,7 @@
 //! Keys of services, schemas and quotas.
 
+use std::time::Duration;
+
 use super::super::cron::Cron;
 use super::super::keys::table;
 use super::super::reader::ConfigReader;
@@ -11,6 +13,8 @@ pub struct RetireConfig {
     pub cron: Option<Cron>,
     /// How many versions of a service the job always keeps, newest first. At least 1.
     pub reserve: usize,
+    /// How long a service may be empty before the job deletes it. `None`: empty services stay.
+    pub empty_after: Option<Duration>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,12 +30,22 @@ impl ServiceConfig {
     pub(in super::super) fn read(reader: &mut ConfigReader) -> Self {
         let disabled = reader.switch(&table::SERVICE_RETIRE_DISABLE);
         let cron = reader.cron(&table::SERVICE_RETIRE_CRON).filter(|_| !disabled);
+        let empty_after = reader.duration(&table::SERVICE_RETIRE_EMPTY_AFTER);
+        let empty_after = Some(empty_after).filter(|after| !after.is_zero());
+        if disabled && empty_after.is_some() {
+            let text = "registry.service.retire.emptyAfter has no effect, because registry.service.retire.disable is true";
+            reader.warn(&table::SERVICE_RETIRE_EMPTY_AFTER, text);
+        }
         let mut global_visible = reader.list(&table::GLOBAL_VISIBLE);
         global_visible.retain(|name| name != "SERVICECENTER");
         Self {
             global_visible,
             cross_domain: reader.switch(&table::DEPENDENCY_CROSS_DOMAIN),
-            retire: RetireConfig { cron, reserve: reader.integer(&table::SERVICE_RETIRE_RESERVE) },
+            retire: RetireConfig {
+                cron,
+                reserve: reader.integer(&table::SERVICE_RETIRE_RESERVE),
+                empty_after,
+            },
         }
     }
 }

@@ -67,6 +67,7 @@ pub async fn a_closed_store_answers_unavailable(subject: StoreUnderTest) {
     unavailable("a revocation", within("a revocation", store.revoke(lease)).await.err());
     unavailable("the revision", within("the revision", store.revision()).await.err());
     unavailable("a bookmark", within("a bookmark", store.bookmark()).await.err());
+    unavailable("a compaction", within("a compaction", store.compact(1)).await.err());
     let page = within("a page", store.list(&[&area]).next()).await.expect("an error comes");
     unavailable("a listing", page.err());
     let answers = within("a renewal", store.keep_alive(vec![lease])).await;

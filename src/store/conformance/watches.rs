@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{
     StoreUnderTest, Watching, area, brief, commit, event_key, event_revision, key, list_all, put,
-    unconditional, write,
+    unconditional, within, write,
 };
 use crate::store::port::{Event, Key, Op, Revision, WatchError};
 
@@ -63,6 +63,27 @@ pub async fn from_a_compacted_revision(subject: StoreUnderTest) {
         ["+a"],
         "after a new listing the watch goes on"
     );
+}
+
+/// A compaction ends no watch that is not behind it, and no key is lost. A second one finds nothing to do.
+pub async fn a_compaction_keeps_what_is_current(subject: StoreUnderTest) {
+    let (store, area) = (&subject.store, area());
+    let (a, b) = (key(&area, "a"), key(&area, "b"));
+    write(store, vec![put(&b, "1")]).await;
+    let mut current = Watching::start(store, &area, write(store, vec![put(&a, "1")]).await.revision + 1);
+    let compacted = write(store, vec![put(&a, "2")]).await.revision;
+    within("a compaction", store.compact(compacted)).await.expect("a compaction");
+    let again = within("a compaction", store.compact(compacted)).await;
+    assert_eq!(again, Ok(false), "the history is compacted as far already");
+    let before = within("a compaction", store.compact(compacted - 1)).await;
+    assert_eq!(before, Ok(false), "the history is compacted farther already");
+    let mut late = Watching::start(store, &area, compacted + 1);
+    let last = write(store, vec![put(&a, "3")]).await.revision;
+    assert_eq!(brief(&area, &current.events_until(last).await), ["+a", "+a"]);
+    assert_eq!(brief(&area, &late.events_until(last).await), ["+a"]);
+    let (entries, _) = list_all(store, &area).await;
+    let values: Vec<&[u8]> = entries.iter().map(|entry| entry.value.as_ref()).collect();
+    assert_eq!(values, [&b"3"[..], b"1"]);
 }
 
 /// The prefix is text, as in a listing.

@@ -263,6 +263,11 @@ impl Store for EmbeddedStore {
         async move { caller.bookmark().await }.boxed()
     }
 
+    /// The history is bounded, see [`history`].
+    fn compact(&self, _: Revision) -> BoxFuture<'static, Result<bool, StoreError>> {
+        std::future::ready(self.caller.published().map(|_| false)).boxed()
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         let caller = self.caller.clone();
         async move { caller.close().await }.boxed()

@@ -53,6 +53,8 @@ use crate::tls::files::Reload;
 
 /// The TTLs that etcd accepts. etcd moves shorter ones up to its election time.
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
+/// How etcd refuses a compaction that is done already.
+const ALREADY_COMPACTED: &str = "required revision has been compacted";
 /// A close waits for running calls for the limit of a call and this long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -333,6 +335,22 @@ impl Store for EtcdStore {
             match timeout(limit, bookmarks.next()).await {
                 Ok(answer) => answer,
                 Err(_) => Err(unavailable("etcd wrote no bookmark within the limit")),
+            }
+        })
+    }
+
+    fn compact(&self, revision: Revision) -> BoxFuture<'static, Result<bool, StoreError>> {
+        let nodes = self.nodes.clone();
+        self.ask(Effect::Writes, async move {
+            let compacted = nodes
+                .call(Effect::Writes, nodes.call_limit(), |clients| async move {
+                    clients.kv.clone().compact(revision, None).await
+                })
+                .await;
+            match compacted {
+                Ok(_) => Ok(true),
+                Err(StoreError::Aborted { message, .. }) if message.contains(ALREADY_COMPACTED) => Ok(false),
+                Err(error) => Err(error),
             }
         })
     }

@@ -4,6 +4,7 @@
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
 //! - `clients`: the requests of real clients, byte for byte, and the parts of the answers that they use.
 //! - `held`: instances that are unregistered while their expiry is held back.
+//! - `retirements`: the list of services that the retirement job deletes, and the deletion of empty services.
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
@@ -32,6 +33,7 @@ mod openapi;
 mod overload;
 mod package;
 mod recipe;
+mod retirements;
 mod script;
 mod set_back;
 mod shared_address;

@@ -146,6 +146,7 @@ fn answers_are_as_the_daemon_describes_them() {
     tour.send("GET", "/v4/{project}/admin/expiries", &[], "", None);
     let targets = tour.send("GET", "/v4/{project}/prometheus/targets", &[], "?serviceName=orders", None);
     assert_eq!(targets[0]["targets"], json!(["10.0.0.7:8080"]));
+    tour.send("GET", "/v4/{project}/admin/retirements", &[], "", None);
     tour.send("GET", "/openapi.json", &[], "", None).as_object().unwrap();
 
     let consumer = json!({"service": {"serviceName": "shop", "version": "1.0.0", "environment": "testing"}});

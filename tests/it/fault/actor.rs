@@ -7,6 +7,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use actix::prelude::{Handler, Message, System};
+use service_center::actors::compaction::{CompactionActor, CompactionRules};
 use service_center::actors::hub::HubActor;
 use service_center::actors::lease::LeaseActor;
 use service_center::actors::lifeline::EXIT_CODE;
@@ -48,7 +49,7 @@ macro_rules! breakable {
     )*};
 }
 
-breakable!(RegistryActor, LeaseActor, WatchActor, HubActor, PeerActor, RetireActor);
+breakable!(RegistryActor, LeaseActor, WatchActor, HubActor, PeerActor, RetireActor, CompactionActor);
 
 async fn break_it<A: Resident + Handler<Break>>(actor: &Mailbox<A>) {
     let answer = actor.address().send(Break).await;
@@ -65,7 +66,10 @@ fn play(part: &str) -> ! {
     let store = EmbeddedStore::open(folder.path(), Options::default(), clock.clone()).unwrap();
     let store: Arc<dyn Store> = Arc::new(store);
     System::new().block_on(async {
-        let (actors, shared) = actors::start(ProcessRules::of(config).actors, &store, clock);
+        let mut rules = ProcessRules::of(config).actors;
+        // With the embedded store there is no such actor otherwise.
+        rules.compaction = Some(CompactionRules { retention: None });
+        let (actors, shared) = actors::start(rules, &store, clock);
         shared.reader.wait_until_complete().await;
         match part {
             "RegistryActor" => break_it(&actors.registry).await,
@@ -74,6 +78,7 @@ fn play(part: &str) -> ! {
             "HubActor" => break_it(&actors.hub).await,
             "PeerActor" => break_it(&actors.peer).await,
             "RetireActor" => break_it(&actors.retire).await,
+            "CompactionActor" => break_it(actors.compaction.as_ref().unwrap()).await,
             RELEASED => {
                 shared.lifelines.release();
                 break_it(&actors.hub).await;
@@ -106,7 +111,15 @@ fn a_panic_in_an_actor_ends_the_process_with_70() {
         play(&part);
     }
     assert_eq!(EXIT_CODE, 70);
-    for actor in ["RegistryActor", "LeaseActor", "WatchActor", "HubActor", "PeerActor", "RetireActor"] {
+    for actor in [
+        "RegistryActor",
+        "LeaseActor",
+        "WatchActor",
+        "HubActor",
+        "PeerActor",
+        "RetireActor",
+        "CompactionActor",
+    ] {
         let (code, output) = played(actor);
         assert_eq!(code, Some(EXIT_CODE), "{output}");
         let line = output.lines().find(|line| line.contains(&format!("{actor} ended unexpectedly")));

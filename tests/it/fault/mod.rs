@@ -14,6 +14,7 @@ macro_rules! say {
 mod actor;
 mod agreement;
 mod bad_input;
+mod compaction;
 mod crash;
 mod data;
 mod disk;

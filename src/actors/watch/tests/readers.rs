@@ -191,6 +191,10 @@ impl Store for Teller {
         refused()
     }
 
+    fn compact(&self, _: Revision) -> BoxFuture<'static, Result<bool, StoreError>> {
+        refused()
+    }
+
     fn close(&self) -> BoxFuture<'static, ()> {
         std::future::ready(()).boxed()
     }
