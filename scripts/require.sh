@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, curl, openssl, rustfmt, clippy. Says nothing and changes
+# Installs what is missing of the tools named: cc, protoc, etcd, etcdctl, wrk, curl, openssl, python, rustfmt, clippy. Says nothing and changes
 # nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for the others.
 set -euo pipefail
 
@@ -37,6 +37,7 @@ for tool in "$@"; do
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
         curl) have curl || packages+=(curl ca-certificates) ;;
         openssl) have openssl || packages+=(openssl) ;;
+        python) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv) ;;
         wrk) have wrk || packages+=(wrk) ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;

@@ -1,6 +1,7 @@
 //! Validates requests that read: find, list, get, batch find, existence.
 
-use super::member;
+use super::demand::{ConfiguredLimit, Demand, Demanded};
+use super::{member, rule};
 use crate::domain::ServiceKey;
 use crate::error::Error;
 
@@ -63,6 +64,22 @@ fn tags(field: &str, tags: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// The body of a batch find.
+pub const BATCH: &[Demand] = &[
+    Demand::new("", Demanded::OneOf(&["services", "instances"])),
+    Demand::new("services", Demanded::Count(0, ConfiguredLimit::Batch)),
+    Demand::rule("services[]", rule::REQUIRED),
+    Demand::rule("services[].service", rule::REQUIRED),
+    Demand::rule("services[].service.environment", member::ENVIRONMENT),
+    Demand::rule("services[].service.appId", member::APP_ID),
+    Demand::rule("services[].service.serviceName", member::FIND_NAME),
+    Demand::new("instances", Demanded::Count(0, ConfiguredLimit::Batch)),
+    Demand::rule("instances[]", rule::REQUIRED),
+    Demand::rule("instances[].instance", rule::REQUIRED),
+    Demand::rule("instances[].instance.serviceId", member::SERVICE_ID),
+    Demand::rule("instances[].instance.instanceId", member::INSTANCE_ID),
+];
 
 /// Validates the consumer id in the header of a batch find, and the number of services and instances in its body: at least
 /// one, and at most `most` of both together.
