@@ -35,7 +35,8 @@ const ABOUT: &str = "A microservice registry with the API of Apache ServiceComb 
     looked at. A body may be packed (`Content-Encoding: gzip`), and an answer is packed for clients that accept it.\n\n\
     A URI has less than 2,048 bytes, does not end in `;`, `&`, `?`, `+` or `@`, and has no `//` in its query; otherwise the \
     answer is 400 with a text. A method that a path does not have is answered with 405 and the header `Allow`. A request with a \
-    header `Origin` also gets the headers of CORS, if the configuration lets pages of this origin read.\n\n\
+    header `Origin` also gets the headers of CORS, if the configuration lets pages of this origin read. \
+    The answer has the `X-Request-Id` of the request, or a new one if the request has none.\n\n\
     `x-older-path` is the path of the same operation in the API v3; its project is always `default`, and \
     the header `X-Tenant-Name` names the domain. `x-permission` is what a caller must be \
     allowed to do when accounts are on.";

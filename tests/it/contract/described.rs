@@ -107,7 +107,7 @@ fn every_answer_of_every_operation_is_described_with_accounts() {
 
 #[test]
 fn closed_metrics_are_described() {
-    let daemon = Daemon::start(Settings::default().yaml("metrics.exporter", json!("none"))).unwrap();
+    let daemon = Daemon::start(Settings::default().yaml("metrics.exporter", json!("other"))).unwrap();
     let (client, request) = (daemon.client(), Request::new("GET", "/metrics"));
     let description = Description::of(&client).unwrap();
     let response = client.send(&request).unwrap();

@@ -23,7 +23,9 @@ pub struct Client {
 }
 
 #[derive(Clone)]
-struct Observer(Arc<dyn Fn(&Request, &Response) + Send + Sync>);
+struct Observer(Arc<Observe>);
+
+type Observe = dyn Fn(&Request, &Response) + Send + Sync;
 
 impl fmt::Debug for Observer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
