@@ -10,12 +10,13 @@ TEST_THREADS ?= 8
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults bench cluster dist deb dist-test dist-twice deb-test deploy-check
+.PHONY: help run test faults conformance bench cluster dist deb dist-test dist-twice deb-test deploy-check
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
+	@echo "make conformance  running nodes against their OpenAPI document, with schemathesis"
 	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
 	@echo "make dist     dist/service-center-VERSION-linux-amd64.tar.gz, its debug symbols and checksums"
 	@echo "make deb      dist/service-center_VERSION_amd64.deb"
@@ -40,6 +41,22 @@ faults:
 	SC_FAULTS=long cargo test --locked --test store_embedded --test store_etcd -- --test-threads=$(TEST_THREADS)
 	SC_FAULTS=long cargo test --locked --lib -- --test-threads=$(TEST_THREADS) clock lease guard watch::tests
 	SC_FAULTS=long cargo test --locked --test it -- --test-threads=$(FAULT_THREADS) fault:: property::
+
+TOOLS := target/tools/conformance
+
+$(TOOLS)/installed: scripts/conformance/requirements.txt
+	@scripts/require.sh venv
+	rm -rf $(TOOLS)
+	python3 -m venv $(TOOLS)
+	$(TOOLS)/bin/pip install --quiet --disable-pip-version-check -r scripts/conformance/requirements.txt
+	touch $@
+
+# Schemathesis sends requests that the OpenAPI document allows and requests that it does not allow, and compares the answers with the
+# document. EXAMPLES=100: more cases of each operation. SEED=1: other cases. MODES=plain: only without accounts.
+conformance: $(TOOLS)/installed
+	@scripts/require.sh cc make protoc
+	cargo build --locked
+	@python3 scripts/conformance/run.py target/debug/service-center $(TOOLS)/bin/schemathesis
 
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
 # SHORT=1: tiny counts, only whether each row works.

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, prometheus, wrk, curl, openssl, python3, objcopy,
+# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, prometheus, wrk, curl, openssl, python3, venv, objcopy,
 # dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says nothing and changes nothing where
 # all are there. Needs rustup for rustfmt and clippy, cargo for cargo-deb (which goes to target/tools), and Debian's package manager for
 # the others.
@@ -45,6 +45,7 @@ for tool in "$@"; do
         prometheus) have prometheus && have promtool || packages+=(prometheus) ;;
         curl) have curl || packages+=(curl ca-certificates) ;;
         openssl) have openssl || packages+=(openssl) ;;
+        venv) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv) ;;
         wrk) have wrk || packages+=(wrk) ;;
         python3) have python3 || packages+=(python3) ;;
         objcopy) have objcopy || packages+=(binutils) ;;

@@ -37,7 +37,7 @@ use crate::config::{Config, logging};
 use crate::error::Code;
 use crate::http::api::Api;
 use crate::http::node::ThisNode;
-use crate::http::openapi;
+use crate::http::openapi::{self, ApiTerms};
 use crate::http::routes::{self, Accounts};
 use crate::http::server::{self, Bound, ErrorAlarm, RunningServer, Settings};
 use crate::http::slices::Turns;
@@ -176,12 +176,20 @@ async fn run_node(
     let routes = routes::table(if setup.is_some() { Accounts::On } else { Accounts::Off });
     let metrics_elsewhere = metrics.listen.is_some();
     let routes = routes.filter(move |row| !metrics_elsewhere || !routes::is_metrics(row));
+    let access_scope = setup.as_ref().map(|setup| setup.scope.clone());
     let (accounts, access) = match setup.zip(keys) {
         Some((setup, keys)) => {
             let (accounts, access) = access::serve(setup, &keys, &actors, &shared)?;
             (Some(accounts), Some(access))
         }
         None => (None, None),
+    };
+    let terms = ApiTerms {
+        quotas: api.quotas,
+        sizes: api.sizes,
+        max_body: server.max_body_bytes,
+        max_batch: api.max_batch,
+        access: access_scope,
     };
     let api = Api {
         reader: shared.reader.clone(),
@@ -194,7 +202,7 @@ async fn run_node(
         contact: shared.contact.clone(),
         answers: Arc::clone(&server.answers),
         node: Arc::new(ThisNode::new(&version)),
-        openapi: openapi::describe(routes.clone()).to_string().into(),
+        openapi: openapi::describe(routes.clone(), &terms).to_string().into(),
         file_sets,
         clock: shared.clock.clone(),
         rules: api,

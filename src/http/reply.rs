@@ -121,10 +121,12 @@ impl Reply {
         }
         body.push(b'}');
         let reply = Self::with(status, Some(JSON), body.into());
-        match error.code {
-            Code::Overloaded | Code::TooManyRequests => reply.header(header::RETRY_AFTER, ONE),
-            _ => reply,
-        }
+        if Self::says_when_to_retry(error.code) { reply.header(header::RETRY_AFTER, ONE) } else { reply }
+    }
+
+    /// Whether an error with this code has the header `Retry-After`.
+    pub fn says_when_to_retry(code: Code) -> bool {
+        matches!(code, Code::Overloaded | Code::TooManyRequests)
     }
 
     /// Sets the header `Retry-After`.

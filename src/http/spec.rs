@@ -2,6 +2,9 @@
 //! imports neither handlers nor the server, so both can import it.
 
 use crate::domain::shape::Shape;
+use crate::domain::validate::demand::Demand;
+use crate::domain::validate::rule::MemberRule;
+use crate::error::Code;
 pub use crate::rbac::{Resource, Verb};
 
 /// The methods of routes. Other methods are answered with 405, except `OPTIONS`, which is answered before routing.
@@ -145,19 +148,40 @@ pub struct Operation {
     /// The name of the function in generated clients. It is unique.
     pub id: &'static str,
     pub summary: &'static str,
-    /// Query parameters and headers. `X-Domain-Name` is added to all paths with a project.
+    /// Query parameters and headers. `X-Domain-Name` is added to all paths with a project. A path parameter is here only if its
+    /// rule is another one than on other routes.
     pub parameters: &'static [Parameter],
     pub body: Option<Shape>,
+    /// What the body must fulfil.
+    pub demands: &'static [Demand],
     pub success: Success,
+    /// The errors that only some routes answer. `openapi/answers.rs` adds those that follow from the columns of the table.
+    pub errors: &'static [Code],
+    /// Whether the configuration can take the route away. A path with parameters can be 404 in any case.
+    pub closable: bool,
+    pub made: Made,
     pub pages: Pages,
     pub rate: Rate,
     pub log: RequestLog,
+}
+
+/// What a success makes. The description links it to all operations on it.
+#[derive(Clone, Copy)]
+pub struct Made {
+    /// The path parameters that name the new thing, each with the runtime expression of OpenAPI that finds its value.
+    pub parameters: &'static [(&'static str, &'static str)],
+    /// The path parameters of the request that name what it belongs to.
+    pub within: &'static [&'static str],
 }
 
 #[derive(Clone, Copy)]
 pub enum Success {
     /// 200 without a body.
     Empty,
+    /// As [`Self::Empty`], with the header `Deprecation`.
+    Deprecated,
+    /// No success: each request is an error.
+    Never,
     /// 200 with a JSON document.
     Json(Shape),
     /// 200 with a JSON document and `X-Resource-Revision`, or 304.
@@ -178,12 +202,25 @@ pub struct Parameter {
     pub name: &'static str,
     pub about: &'static str,
     pub need: Need,
+    pub value: ParameterValue,
+}
+
+/// Which values of a parameter are accepted.
+#[derive(Clone, Copy, Debug)]
+pub enum ParameterValue {
+    /// Any text.
+    Any,
+    Rule(MemberRule),
+    OneOf(&'static [&'static str]),
+    /// A regular expression, see [`crate::domain::validate::pattern::Stated::Regex`].
+    Regex(&'static str),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum ParameterPlace {
     Query,
     Header,
+    Path,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -201,7 +238,11 @@ impl Operation {
             summary,
             parameters: &[],
             body: None,
+            demands: &[],
             success: Success::Empty,
+            errors: &[],
+            closable: false,
+            made: Made { parameters: &[], within: &[] },
             pages: Pages::OtherOrigins,
             rate: Rate::Counted,
             log: RequestLog::Written,
@@ -217,6 +258,39 @@ impl Operation {
     #[must_use]
     pub const fn takes(mut self, body: Shape) -> Self {
         self.body = Some(body);
+        self
+    }
+
+    /// What the body must fulfil. The lists are in `domain/validate`.
+    #[must_use]
+    pub const fn demanding(mut self, demands: &'static [Demand]) -> Self {
+        self.demands = demands;
+        self
+    }
+
+    /// The errors that the operation can answer, besides those that many operations have: 400001, 500003, errors of accounts, of
+    /// overload, and of the store if the route's load is `Store`.
+    #[must_use]
+    pub const fn fails_with(mut self, errors: &'static [Code]) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The configuration can take the route away. Then the answer is 404.
+    #[must_use]
+    pub const fn or_not_found(mut self) -> Self {
+        self.closable = true;
+        self
+    }
+
+    /// A success makes something, see [`Made`].
+    #[must_use]
+    pub const fn makes(
+        mut self,
+        parameters: &'static [(&'static str, &'static str)],
+        within: &'static [&'static str],
+    ) -> Self {
+        self.made = Made { parameters, within };
         self
     }
 
@@ -250,14 +324,43 @@ impl Operation {
 
 impl Parameter {
     pub const fn query(name: &'static str, about: &'static str) -> Self {
-        Self { place: ParameterPlace::Query, name, about, need: Need::Optional }
+        Self { place: ParameterPlace::Query, name, about, need: Need::Optional, value: ParameterValue::Any }
     }
 
     pub const fn required(name: &'static str, about: &'static str) -> Self {
-        Self { place: ParameterPlace::Query, name, about, need: Need::Required }
+        Self { need: Need::Required, ..Self::query(name, about) }
     }
 
     pub const fn header(name: &'static str, about: &'static str) -> Self {
-        Self { place: ParameterPlace::Header, name, about, need: Need::Optional }
+        Self { place: ParameterPlace::Header, ..Self::query(name, about) }
+    }
+
+    /// A header without which the request is rejected.
+    pub const fn required_header(name: &'static str, about: &'static str) -> Self {
+        Self { need: Need::Required, ..Self::header(name, about) }
+    }
+
+    /// A parameter in the path.
+    pub const fn path(name: &'static str, about: &'static str) -> Self {
+        Self { place: ParameterPlace::Path, ..Self::required(name, about) }
+    }
+
+    /// Only values that fulfil the rule are accepted.
+    #[must_use]
+    pub const fn like(mut self, rule: MemberRule) -> Self {
+        self.value = ParameterValue::Rule(rule);
+        self
+    }
+
+    #[must_use]
+    pub const fn one_of(mut self, values: &'static [&'static str]) -> Self {
+        self.value = ParameterValue::OneOf(values);
+        self
+    }
+
+    #[must_use]
+    pub const fn matching(mut self, regex: &'static str) -> Self {
+        self.value = ParameterValue::Regex(regex);
+        self
     }
 }

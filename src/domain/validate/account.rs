@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use icu_properties::CodePointMapData;
 use icu_properties::props::{GeneralCategory, GeneralCategoryGroup};
 
+use super::demand::{Demand, Demanded};
 use super::pattern;
 use super::rule::{MemberRule, REQUIRED, ShownCount, ShownTexts, required};
 use crate::domain::account::{Account, Role};
@@ -17,13 +18,63 @@ const HIDDEN: &str = "batch-create";
 const NAME: MemberRule = MemberRule::between(1, 64).and_like(pattern::NAME);
 /// Id that a new account gives; may be empty. Tokens have it, so its length is limited.
 const ID: MemberRule = MemberRule::at_most(64).and_like(pattern::ID);
-const ROLES: MemberRule = MemberRule::between(1, 5);
+const MOST_ROLES: usize = 5;
+const ROLES: MemberRule = MemberRule::between(1, MOST_ROLES);
 /// An empty name passes: no role has it, so it is rejected as a role that does not exist.
 const ROLE: MemberRule = MemberRule::at_most(64).and_like(pattern::NAME);
 const STATUS: MemberRule = MemberRule::like(pattern::ACCOUNT_STATUS);
 /// Stored and shown, without effect.
 const EXPIRATION: MemberRule = MemberRule::at_most(64);
 const BATCH: MemberRule = MemberRule::between(1, 20);
+
+/// What [`without_password`] demands.
+const ACCOUNT: &[Demand] = &[
+    Demand::rule("id", ID),
+    Demand::rule("name", NAME),
+    Demand::new("name", Demanded::NoneOf(&[HIDDEN])),
+    Demand::rule("roles", ROLES),
+    Demand::rule("roles[]", ROLE),
+    Demand::rule("tokenExpirationTime", EXPIRATION),
+    Demand::rule("status", STATUS),
+];
+
+/// The body of a login. Name and password may be any texts, which then fit no account.
+pub const LOGIN: &[Demand] = &[Demand::rule("", REQUIRED)];
+
+/// The body that creates an account.
+pub const CREATION: &[Demand] = &[
+    Demand::rule("", REQUIRED),
+    Demand::new("", Demanded::Part(ACCOUNT)),
+    Demand::new("password", Demanded::Password),
+];
+
+/// The body that creates many accounts. The answer has a result for each, so accounts are not checked before.
+pub const CREATIONS: &[Demand] =
+    &[Demand::rule("", REQUIRED), Demand::rule("accounts", BATCH), Demand::rule("accounts[]", REQUIRED)];
+
+/// The body that changes an account.
+pub const UPDATE: &[Demand] = &[
+    Demand::rule("", REQUIRED),
+    Demand::new("", Demanded::OneOf(&["roles", "status"])),
+    Demand::rule("roles", MemberRule::at_most(MOST_ROLES)),
+    Demand::rule("roles[]", ROLE),
+    Demand::rule("status", STATUS),
+];
+
+/// The body that changes a password. The current one is demanded only of the account itself.
+pub const PASSWORD_CHANGE: &[Demand] =
+    &[Demand::rule("", REQUIRED), Demand::new("password", Demanded::Password)];
+
+/// The body that replaces the permissions of a role.
+pub const ROLE_UPDATE: &[Demand] = &[
+    Demand::rule("", REQUIRED),
+    Demand::rule("perms[]", REQUIRED),
+    Demand::rule("perms[].resources[]", REQUIRED),
+];
+
+/// The body that creates a role.
+pub const ROLE_CREATION: &[Demand] =
+    &[Demand::new("", Demanded::Part(ROLE_UPDATE)), Demand::rule("name", NAME)];
 
 /// Validates all of an account except its password.
 pub fn without_password(account: &Account) -> Result<(), Error> {

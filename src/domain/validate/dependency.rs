@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::demand::{Demand, Demanded};
 use super::rule::{self, MemberRule, ShownCount};
 use super::{member, pattern};
 use crate::domain::dependency::{CrossDomain, Dependency, same_partner};
@@ -38,6 +39,34 @@ pub struct Asker<'a> {
 
 const DEPENDENCIES: MemberRule = MemberRule::between(1, 100);
 const PROVIDER_VERSION: MemberRule = MemberRule::at_most(128).and_like(pattern::VERSION_RANGE);
+
+/// What both requests demand.
+const ENTRIES: &[Demand] = &[
+    Demand::rule("dependencies", DEPENDENCIES),
+    Demand::rule("dependencies[]", rule::REQUIRED),
+    Demand::rule("dependencies[].consumer", rule::REQUIRED),
+    Demand::rule("dependencies[].consumer.tenant", member::TENANT),
+    Demand::rule("dependencies[].consumer.environment", member::ENVIRONMENT),
+    Demand::rule("dependencies[].consumer.appId", member::APP_ID),
+    Demand::rule("dependencies[].consumer.serviceName", member::SERVICE_NAME),
+    Demand::rule("dependencies[].consumer.alias", member::ALIAS),
+    Demand::rule("dependencies[].consumer.version", member::VERSION),
+    Demand::rule("dependencies[].providers[]", rule::REQUIRED),
+    Demand::rule("dependencies[].providers[].tenant", member::TENANT),
+    Demand::rule("dependencies[].providers[].environment", member::ENVIRONMENT),
+    Demand::rule("dependencies[].providers[].appId", member::OPTIONAL_APP_ID),
+    Demand::rule("dependencies[].providers[].serviceName", member::SERVICE_NAME),
+    Demand::rule("dependencies[].providers[].alias", member::ALIAS),
+    Demand::rule("dependencies[].providers[].version", PROVIDER_VERSION),
+];
+
+/// The body of a request that adds providers.
+pub const ADDITION: &[Demand] =
+    &[Demand::new("", Demanded::Part(ENTRIES)), Demand::rule("dependencies[].providers", rule::REQUIRED)];
+
+/// The body of a request that replaces providers.
+pub const REPLACEMENT: &[Demand] =
+    &[Demand::new("", Demanded::Part(ENTRIES)), Demand::new("dependencies", Demanded::Unique)];
 
 /// Validates a dependency request of 1 to 100 entries.
 ///

@@ -1,7 +1,8 @@
 //! Validates requests that read: find, list, get, batch find, existence.
 
-use super::rule::{MemberRule, Shown};
-use super::{member, pattern};
+use super::demand::{ConfiguredLimit, Demand, Demanded};
+use super::rule::Shown;
+use super::{member, rule};
 use crate::domain::ServiceKey;
 use crate::error::Error;
 
@@ -69,7 +70,7 @@ const MAX_PROPERTIES: usize = 16;
 pub fn targets(parameters: &TargetParameters<'_>) -> Result<Vec<(String, String)>, Error> {
     member::ENVIRONMENT.check("GetTargetsRequest.Environment", parameters.environment.unwrap_or_default())?;
     if let Some(status) = parameters.status {
-        MemberRule::like(pattern::INSTANCE_STATUS).check("GetTargetsRequest.Status", status)?;
+        member::INSTANCE_STATUS.check("GetTargetsRequest.Status", status)?;
     }
     let properties = parameters.properties;
     if properties.len() > MAX_PROPERTIES {
@@ -99,6 +100,22 @@ fn tags(field: &str, tags: &str) -> Result<(), Error> {
     }
     Ok(())
 }
+
+/// The body of a batch find.
+pub const BATCH: &[Demand] = &[
+    Demand::new("", Demanded::OneOf(&["services", "instances"])),
+    Demand::new("services", Demanded::Count(0, ConfiguredLimit::Batch)),
+    Demand::rule("services[]", rule::REQUIRED),
+    Demand::rule("services[].service", rule::REQUIRED),
+    Demand::rule("services[].service.environment", member::ENVIRONMENT),
+    Demand::rule("services[].service.appId", member::APP_ID),
+    Demand::rule("services[].service.serviceName", member::FIND_NAME),
+    Demand::new("instances", Demanded::Count(0, ConfiguredLimit::Batch)),
+    Demand::rule("instances[]", rule::REQUIRED),
+    Demand::rule("instances[].instance", rule::REQUIRED),
+    Demand::rule("instances[].instance.serviceId", member::SERVICE_ID),
+    Demand::rule("instances[].instance.instanceId", member::INSTANCE_ID),
+];
 
 /// Validates the consumer id in the header of a batch find, and the number of services and instances in its body: at least
 /// one, and at most `most` of both together.

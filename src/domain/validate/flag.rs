@@ -30,6 +30,10 @@ pub enum WithSchema {
 }
 
 impl WithSchema {
+    /// What [`Self::parse`] accepts, as a regular expression for the description of the API.
+    pub const ACCEPTED: &str =
+        r"^(?:[01]|[\u0009-\u000d \u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000]*)$";
+
     /// Parses `withSchema` of a list: `0`, `1` or blank.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
@@ -49,6 +53,9 @@ pub enum CountOnly {
 }
 
 impl CountOnly {
+    /// What [`Self::parse`] accepts.
+    pub const ACCEPTED: &[&str] = &["", "0", "1"];
+
     /// Parses `countOnly` of a list: empty, `0` or `1`.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {
@@ -67,6 +74,9 @@ pub enum ExistenceKind {
 }
 
 impl ExistenceKind {
+    /// What [`Self::parse`] accepts.
+    pub const NAMES: &[&str] = &["microservice", "schema"];
+
     /// Parses `type` of an existence request. Case counts.
     pub fn parse(text: &str) -> Result<Self, Error> {
         match text {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::demand::{Demand, Demanded};
 use super::rule::{self, MemberRule, ShownCount};
 use super::{member, pattern};
 use crate::domain::Instance;
@@ -41,13 +42,13 @@ fn named_ids(place: &dyn fmt::Display, service_id: &str, instance_id: &str) -> R
 /// Validates a status to set, and the ids in the path.
 pub fn status(service_id: &str, instance_id: &str, status: &str) -> Result<(), Error> {
     named_ids(&"UpdateInstanceStatusRequest", service_id, instance_id)?;
-    MemberRule::like(pattern::INSTANCE_STATUS).check("UpdateInstanceStatusRequest.Status", status)
+    member::INSTANCE_STATUS.check("UpdateInstanceStatusRequest.Status", status)
 }
 
 /// Validates a status to set on all instances with certain properties. The request must give a property, because otherwise it
 /// would change every instance.
 pub fn bulk_status(status: &str, properties: usize) -> Result<(), Error> {
-    MemberRule::like(pattern::INSTANCE_STATUS).check("UpdateManyInstanceStatusRequest.Status", status)?;
+    member::INSTANCE_STATUS.check("UpdateManyInstanceStatusRequest.Status", status)?;
     let field = "UpdateManyInstanceStatusRequest.Matches.Properties";
     rule::REQUIRED.check_count(field, properties, ShownCount(properties))
 }
@@ -62,6 +63,38 @@ const INTERVAL: MemberRule = MemberRule::between(1, i32::MAX as usize);
 const TIMES: MemberRule = MemberRule::at_most(i32::MAX as usize);
 const URL: MemberRule = MemberRule::like(pattern::NO_BLANKS);
 const PLACE: MemberRule = MemberRule::between(1, 128).and_like(pattern::PLACE);
+
+/// What [`registration`] demands of an instance.
+pub(super) const INSTANCE: &[Demand] = &[
+    Demand::rule("instanceId", OWN_ID),
+    Demand::rule("endpoints[]", ENDPOINT),
+    Demand::rule("hostName", HOST_NAME),
+    Demand::rule("status", STATUS),
+    Demand::rule("healthCheck.mode", MODE),
+    Demand::rule("healthCheck.port", PORT),
+    Demand::rule("healthCheck.interval", INTERVAL),
+    Demand::rule("healthCheck.times", TIMES),
+    Demand::rule("healthCheck.url", URL),
+    Demand::rule("dataCenterInfo.name", PLACE),
+    Demand::rule("dataCenterInfo.region", PLACE),
+    Demand::rule("dataCenterInfo.availableZone", PLACE),
+];
+
+/// The body of a registration.
+pub const REGISTRATION: &[Demand] =
+    &[Demand::rule("instance", rule::REQUIRED), Demand::new("instance", Demanded::Part(INSTANCE))];
+
+/// The body of a batch of heartbeats. Ids are not validated, so that one invalid id does not prevent the other heartbeats.
+pub const HEARTBEATS: &[Demand] =
+    &[Demand::rule("instances", rule::REQUIRED), Demand::rule("instances[]", rule::REQUIRED)];
+
+/// The body of a status change of many instances.
+pub const BULK_STATUS: &[Demand] = &[
+    Demand::rule("status", member::INSTANCE_STATUS),
+    Demand::rule("matches", rule::REQUIRED),
+    Demand::new("matches", Demanded::Closed),
+    Demand::rule("matches.properties", rule::REQUIRED),
+];
 
 /// Validates an instance to register, as the client sent it, without defaults. `service_id` is the one in the path. Service id,
 /// version and times in the document are not used, and properties may be any texts.

@@ -23,5 +23,19 @@ pub const ALIAS: MemberRule = MemberRule::at_most(128).and_like(pattern::ALIAS);
 pub const TENANT: MemberRule = MemberRule::like(pattern::TENANT);
 /// One version, not a range.
 pub const VERSION: MemberRule = MemberRule::between(1, 64).and_like(pattern::VERSION);
+/// Status to set on an instance.
+pub const INSTANCE_STATUS: MemberRule = MemberRule::like(pattern::INSTANCE_STATUS);
+/// Schema id that must be there.
+pub const SCHEMA_ID: MemberRule = MemberRule::between(1, 160).and_like(pattern::SCHEMA_ID);
+/// Names of tags with commas between them; may be empty.
+pub const TAGS: MemberRule = MemberRule::like(pattern::TAGS);
+/// As [`TAGS`], but not empty.
+pub const SOME_TAGS: MemberRule = MemberRule::at_least(1).and_like(pattern::TAGS);
+/// [`CONSUMER_ID`], in a header.
+pub const CONSUMER_HEADER: MemberRule = MemberRule::at_most(64).and_like(pattern::HEADER_ID);
+/// Domain of the tenant, in a header; may be empty.
+pub const DOMAIN: MemberRule = MemberRule::like(pattern::DOMAIN);
+/// Project of the tenant, in a path.
+pub const PROJECT: MemberRule = MemberRule::like(pattern::PROJECT);
 /// Key or value of a tag.
 pub const TAG: MemberRule = MemberRule::like(pattern::TAG);

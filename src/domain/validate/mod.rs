@@ -8,11 +8,12 @@
 //! text causes a panic, and no error repeats more than [`rule::SHOWN_CHARACTERS`] characters of a member.
 
 pub mod account;
+pub mod demand;
 pub mod dependency;
 pub mod find;
 pub mod flag;
 pub mod instance;
-mod member;
+pub mod member;
 pub mod pattern;
 pub mod rule;
 pub mod schema;

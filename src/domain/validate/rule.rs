@@ -47,6 +47,15 @@ impl MemberRule {
         Self { pattern: Some(pattern), ..self }
     }
 
+    /// The minimum and the maximum.
+    pub fn bounds(&self) -> (usize, Option<usize>) {
+        (self.min, self.max)
+    }
+
+    pub fn pattern(&self) -> Option<Pattern> {
+        self.pattern
+    }
+
     /// 400001 unless the text is within the bounds and matches the pattern.
     pub fn check(&self, field: impl Display, text: &str) -> Result<(), Error> {
         // A text has at most as many characters as bytes, so a text with few bytes needs no count of its characters.

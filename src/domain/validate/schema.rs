@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use super::demand::{ConfiguredLimit, Demand, Demanded};
 use super::rule::{self, MemberRule};
 use super::{member, pattern};
 use crate::domain::schema::Schema;
@@ -25,9 +26,21 @@ impl fmt::Display for SchemaRequest {
     }
 }
 
-const SCHEMA_ID: MemberRule = MemberRule::between(1, 160).and_like(pattern::SCHEMA_ID);
 const SUMMARY: MemberRule = MemberRule::at_most(128).and_like(pattern::SUMMARY);
 const LISTED_SUMMARY: MemberRule = MemberRule::between(1, 128).and_like(pattern::SUMMARY);
+
+/// The body that writes one schema.
+pub const SCHEMA: &[Demand] = &[Demand::rule("schema", rule::REQUIRED), Demand::rule("summary", SUMMARY)];
+
+/// The body that replaces all schemas.
+pub const REPLACEMENT: &[Demand] = &[
+    Demand::new("schemas", Demanded::Count(1, ConfiguredLimit::Schemas)),
+    Demand::new("schemas", Demanded::Unique),
+    Demand::rule("schemas[]", rule::REQUIRED),
+    Demand::rule("schemas[].schemaId", member::SCHEMA_ID),
+    Demand::rule("schemas[].summary", LISTED_SUMMARY),
+    Demand::rule("schemas[].schema", rule::REQUIRED),
+];
 
 /// Validates the ids in a path or in an existence request.
 pub fn ids(request: SchemaRequest, service_id: &str, schema_id: &str) -> Result<(), Error> {
@@ -36,7 +49,7 @@ pub fn ids(request: SchemaRequest, service_id: &str, schema_id: &str) -> Result<
 
 fn named_ids(place: &dyn fmt::Display, service_id: &str, schema_id: &str) -> Result<(), Error> {
     member::SERVICE_ID.check(format_args!("{place}.ServiceId"), service_id)?;
-    SCHEMA_ID.check(format_args!("{place}.SchemaId"), schema_id)
+    member::SCHEMA_ID.check(format_args!("{place}.SchemaId"), schema_id)
 }
 
 /// Validates a schema to write. Its id is the one in the path, and its summary may be empty.
@@ -60,7 +73,7 @@ pub fn replace(service_id: &str, schemas: &[Schema], schema_quota: usize) -> Res
 }
 
 fn listed(schema: &Schema) -> Result<(), Error> {
-    SCHEMA_ID.check("SchemaId", &schema.schema_id)?;
+    member::SCHEMA_ID.check("SchemaId", &schema.schema_id)?;
     LISTED_SUMMARY.check("Summary", &schema.summary)?;
     rule::REQUIRED.check("Schema", &schema.schema)
 }

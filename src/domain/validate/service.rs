@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use super::demand::{ConfiguredLimit, Demand, Demanded};
 use super::rule::{self, MemberRule, ShownTexts};
-use super::{member, pattern};
+use super::{instance, member, pattern, tag};
 use crate::domain::Service;
 use crate::error::Error;
 
@@ -48,9 +49,48 @@ const SCHEMA: MemberRule = MemberRule::like(pattern::LISTED_SCHEMA_ID);
 const PATH: MemberRule = MemberRule::like(pattern::PATH);
 const STATUS: MemberRule = MemberRule::like(pattern::SERVICE_STATUS);
 const VERSION: MemberRule = MemberRule::at_most(64).and_like(pattern::VERSION);
+const LISTED_ID: MemberRule = MemberRule::like(pattern::LISTED_ID);
 const REGISTER_BY: MemberRule = MemberRule::at_most(64).and_like(pattern::REGISTER_BY);
 const FRAMEWORK_NAME: MemberRule = MemberRule::at_most(64).and_like(pattern::NAME);
 const FRAMEWORK_VERSION: MemberRule = MemberRule::at_most(64);
+
+/// What [`registration`] demands of the body of a request, before defaults are filled in.
+const SERVICE: &[Demand] = &[
+    Demand::rule("serviceId", NEW_ID),
+    Demand::rule("appId", member::OPTIONAL_APP_ID),
+    Demand::rule("serviceName", member::SERVICE_NAME),
+    Demand::rule("version", VERSION),
+    Demand::rule("description", DESCRIPTION),
+    Demand::rule_or_empty("level", LEVEL),
+    Demand::new("schemas", Demanded::Count(0, ConfiguredLimit::Schemas)),
+    Demand::rule("schemas[]", SCHEMA),
+    Demand::rule("paths[]", rule::REQUIRED),
+    Demand::rule("paths[].path", PATH),
+    Demand::rule("status", STATUS),
+    Demand::rule("providers[]", rule::REQUIRED),
+    Demand::rule("alias", member::ALIAS),
+    Demand::rule("environment", member::ENVIRONMENT),
+    Demand::rule("registerBy", REGISTER_BY),
+    Demand::rule("framework.name", FRAMEWORK_NAME),
+    Demand::rule("framework.version", FRAMEWORK_VERSION),
+];
+
+/// How many instances can be registered with a service. The limit bounds the answer, which has a sentence for each that fails.
+pub const MAX_INSTANCES: usize = 1_000;
+
+/// The body of a registration. Tags and instances are checked when the service is registered.
+pub const REGISTRATION: &[Demand] = &[
+    Demand::rule("service", rule::REQUIRED),
+    Demand::new("service", Demanded::Part(SERVICE)),
+    Demand::new("", Demanded::Part(tag::REPLACEMENT)),
+    Demand::rule("instances", MemberRule::at_most(MAX_INSTANCES)),
+    Demand::rule("instances[]", rule::REQUIRED),
+    Demand::new("instances[]", Demanded::Part(instance::INSTANCE)),
+];
+
+/// The body of a batch deletion.
+pub const DELETION: &[Demand] =
+    &[Demand::rule("serviceIds", rule::REQUIRED), Demand::rule("serviceIds[]", LISTED_ID)];
 
 /// Validates a service to register, with its defaults filled in. The list of schema ids has at most `schema_quota` elements,
 /// and an id may come twice. Properties may be any texts: only the size of the body limits them.
@@ -93,7 +133,7 @@ pub fn batch_deletion<T: AsRef<str>>(service_ids: &[T]) -> Result<(), Error> {
     const FIELD: &str = "DelServicesRequest.ServiceIds";
     rule::REQUIRED.check_count(FIELD, service_ids.len(), ShownTexts(service_ids))?;
     for (index, id) in service_ids.iter().enumerate() {
-        MemberRule::like(pattern::LISTED_ID).check(format_args!("{FIELD}[{index}]"), id.as_ref())?;
+        LISTED_ID.check(format_args!("{FIELD}[{index}]"), id.as_ref())?;
     }
     Ok(())
 }

@@ -1,9 +1,24 @@
 //! Validates writes of tags: replace all, change one, delete some.
 
+use super::demand::{ConfiguredLimit, Demand, Demanded};
 use super::member;
 use super::rule::{MemberRule, ShownCount, ShownTexts};
 use crate::domain::json::TextMap;
+use crate::domain::shape::Shape;
 use crate::error::Error;
+
+/// The member `tags` of a body with tags.
+pub(super) const REPLACEMENT: &[Demand] = &[
+    Demand::new("tags", Demanded::Count(0, ConfiguredLimit::Tags)),
+    Demand::new("tags", Demanded::Keys(member::TAG)),
+    Demand::rule("tags{}", member::TAG),
+];
+
+/// The body that replaces all tags of a service. It is read as a map of maps, so other members are checked too.
+pub const BODY: &[Demand] = &[
+    Demand::new("", Demanded::Part(REPLACEMENT)),
+    Demand::new("", Demanded::Others(Shape::Map(&Shape::Text))),
+];
 
 /// Validates tags that replace all tags of a service: at most `tag_quota`. There may be none.
 pub fn replace(service_id: &str, tags: &TextMap, tag_quota: usize) -> Result<(), Error> {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use crate::domain::json::TextMap;
 use crate::domain::validate::flag::Force;
+use crate::domain::validate::service::MAX_INSTANCES;
 use crate::domain::validate::size::SizeLimits;
 use crate::domain::validate::{self, rule};
 use crate::domain::{Instance, Service};
@@ -21,9 +22,6 @@ json_object! {
         "instances" => instances: Vec<Option<Instance>>,
     }
 }
-
-/// How many instances can be registered with a service. The limit bounds the answer, which has a sentence for each that fails.
-const MAX_INSTANCES: usize = 1_000;
 
 /// A service to register. It is valid, and defaults are filled in.
 #[derive(Clone, Debug, PartialEq, Eq)]

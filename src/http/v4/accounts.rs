@@ -21,7 +21,10 @@ use crate::http::spec::{Load, Operation, Success};
 use crate::rbac::password;
 
 pub const CREATE: Operation = Operation::new("accounts", "createAccount", "Creates an account.")
-    .takes(crate::domain::account::Account::SHAPE);
+    .takes(crate::domain::account::Account::SHAPE)
+    .demanding(valid::CREATION)
+    .makes(&[("name", "$request.body#/name")], &[])
+    .fails_with(&[Code::AccountExists, Code::AccountQuota, Code::AccountHasInvalidRole]);
 
 pub const CREATE_MANY: Operation = Operation::new(
     "accounts",
@@ -29,20 +32,30 @@ pub const CREATE_MANY: Operation = Operation::new(
     "Creates up to 20 accounts. The answer has a result for each.",
 )
 .takes(dto::account::CreateAccounts::SHAPE)
+.demanding(valid::CREATIONS)
 .answers(Success::Json(dto::account::CreatedAccounts::SHAPE));
 
 pub const LIST: Operation = Operation::new("accounts", "listAccounts", "Lists all accounts.")
     .answers(Success::Json(dto::account::AccountList::SHAPE));
 
 pub const GET: Operation = Operation::new("accounts", "readAccount", "Returns an account.")
-    .answers(Success::Json(crate::domain::account::Account::SHAPE));
+    .answers(Success::Json(crate::domain::account::Account::SHAPE))
+    .fails_with(&[Code::AccountNotExists]);
 
 pub const PUT: Operation =
     Operation::new("accounts", "changeAccount", "Changes the roles or the status of an account.")
-        .takes(crate::domain::account::Account::SHAPE);
+        .takes(crate::domain::account::Account::SHAPE)
+        .demanding(valid::UPDATE)
+        .fails_with(&[
+            Code::AccountNotExists,
+            Code::AccountHasInvalidRole,
+            Code::BuiltInAccount,
+            Code::OwnAccount,
+        ]);
 
 pub const DELETE: Operation =
-    Operation::new("accounts", "deleteAccount", "Deletes an account. Its tokens are no longer valid.");
+    Operation::new("accounts", "deleteAccount", "Deletes an account. Its tokens are no longer valid.")
+        .fails_with(&[Code::AccountNotExists, Code::BuiltInAccount, Code::OwnAccount]);
 
 pub const LOCKS: Operation = Operation::new(
     "accounts",

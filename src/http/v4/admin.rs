@@ -7,7 +7,7 @@ use crate::actors::mailbox::{Refused, ask};
 use crate::actors::retire::messages::{ListRetirements, PlannedRetirement, RetirementReason};
 use crate::actors::watch::messages::ListHeld;
 use crate::domain::shape::Shaped as _;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::{Answer, Call};
 use crate::http::dto::admin::{AlarmList, ClusterList};
@@ -18,6 +18,7 @@ use crate::json_object;
 pub const EXPIRIES: Operation =
     Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
         .answers(Success::Json(ExpiredInstances::SHAPE))
+        .fails_with(&[Code::Overloaded, Code::Unavailable])
         .for_own_pages();
 
 pub const CLUSTERS: Operation =

@@ -13,7 +13,7 @@ use crate::cache::find::{FindQuery, ListQuery, NewDependency};
 use crate::cache::{FindAnswer, InstanceEntry};
 use crate::domain::revision::find_revision;
 use crate::domain::shape::Shaped as _;
-use crate::domain::validate::flag::batch_action;
+use crate::domain::validate::{self, flag::batch_action};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
@@ -31,8 +31,13 @@ pub const BATCH_FIND: Operation = Operation::new(
     "findMany",
     "Finds the instances of many services, and reads many instances, in one request.",
 )
-.with(&[Parameter::required("type", "Always `query`."), parameters::CONSUMER, parameters::NO_CACHE])
+.with(&[
+    Parameter::required("type", "Always `query`.").one_of(&["query"]),
+    parameters::CONSUMER,
+    parameters::NO_CACHE,
+])
 .takes(dto::find::BatchFind::SHAPE)
+.demanding(validate::find::BATCH)
 .answers(Success::Json(joined::BATCH_ANSWER));
 
 /// `POST /instances/action?type=query`.

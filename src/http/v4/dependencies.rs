@@ -12,7 +12,7 @@ use crate::domain::Tenant;
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::{self, service::ServiceRequest};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
@@ -24,21 +24,32 @@ use crate::http::reply::Reply;
 use crate::http::spec::{Operation, Success};
 
 pub const ADD: Operation = Operation::new("dependencies", "addDependencies", "Adds providers to consumers.")
-    .takes(dto::dependency::Dependencies::SHAPE);
+    .takes(dto::dependency::Dependencies::SHAPE)
+    .demanding(validate::dependency::ADDITION)
+    .answers(Success::Deprecated)
+    .fails_with(ERRORS);
 
 pub const REPLACE: Operation =
     Operation::new("dependencies", "replaceDependencies", "Replaces the providers of consumers.")
-        .takes(dto::dependency::Dependencies::SHAPE);
+        .takes(dto::dependency::Dependencies::SHAPE)
+        .demanding(validate::dependency::REPLACEMENT)
+        .answers(Success::Deprecated)
+        .fails_with(ERRORS);
+
+/// The errors of both.
+const ERRORS: &[Code] = &[Code::ServiceNotExists, Code::NotEnoughQuota, Code::Forbidden];
 
 pub const PROVIDERS: Operation =
     Operation::new("dependencies", "listProviders", "Lists the services that a service depends on.")
         .with(parameters::PARTNERS)
-        .answers(Success::Json(joined::PROVIDERS));
+        .answers(Success::Json(joined::PROVIDERS))
+        .fails_with(&[Code::ServiceNotExists]);
 
 pub const CONSUMERS: Operation =
     Operation::new("dependencies", "listConsumers", "Lists the services that depend on a service.")
         .with(parameters::PARTNERS)
-        .answers(Success::Json(joined::CONSUMERS));
+        .answers(Success::Json(joined::CONSUMERS))
+        .fails_with(&[Code::ServiceNotExists]);
 
 /// `POST /dependencies`.
 pub async fn add(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -32,7 +32,8 @@ pub const DUMP: Operation = Operation::new(
     ),
     NO_CACHE,
 ])
-.answers(Success::Json(dto::admin::DUMP));
+.answers(Success::Json(dto::admin::DUMP))
+.fails_with(&[Code::Forbidden]);
 
 /// The lists of the dump, each with the member of the answer.
 const LISTS: [(&str, Tree); 7] = [

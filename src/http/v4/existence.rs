@@ -8,6 +8,7 @@ use crate::domain::ServiceKey;
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate;
 use crate::domain::validate::flag::ExistenceKind;
+use crate::domain::validate::member;
 use crate::domain::validate::schema::SchemaRequest;
 use crate::error::{Code, Error};
 use crate::http::api::Api;
@@ -24,16 +25,36 @@ pub const EXISTENCE: Operation = Operation::new(
     "Checks whether a service, given by its key, or a schema, given by its ids, exists.",
 )
 .with(&[
-    Parameter::required("type", "`microservice` or `schema`."),
-    Parameter::query("appId", "For `microservice`: the application of the service."),
-    Parameter::query("serviceName", "For `microservice`: the name or the alias."),
-    Parameter::query("version", "For `microservice`: the exact version."),
-    Parameter::query("env", "For `microservice`: the environment."),
-    Parameter::query("serviceId", "For `schema`: the id of the service."),
-    Parameter::query("schemaId", "For `schema`: the id of the schema."),
+    Parameter::required("type", "`microservice` or `schema`.").one_of(ExistenceKind::NAMES),
+    Parameter::query(
+        "appId",
+        "The application of the service. Required for `microservice`, ignored for `schema`.",
+    )
+    .like(member::APP_ID),
+    Parameter::query(
+        "serviceName",
+        "The name or the alias. Required for `microservice`, ignored for `schema`.",
+    )
+    .like(member::FIND_NAME),
+    Parameter::query("version", "The exact version. Required for `microservice`, ignored for `schema`.")
+        .like(member::VERSION),
+    Parameter::query("env", "The environment. Ignored for `schema`.").like(member::ENVIRONMENT),
+    Parameter::query(
+        "serviceId",
+        "The id of the service. Required for `schema`, ignored for `microservice`.",
+    )
+    .like(member::SERVICE_ID),
+    Parameter::query("schemaId", "The id of the schema. Required for `schema`, ignored for `microservice`.")
+        .like(member::SCHEMA_ID),
     parameters::NO_CACHE,
 ])
-.answers(Success::Summarized(dto::service::Existence::SHAPE));
+.answers(Success::Summarized(dto::service::Existence::SHAPE))
+.fails_with(&[
+    Code::ServiceNotExists,
+    Code::ServiceVersionNotExists,
+    Code::SchemaNotExists,
+    Code::Unavailable,
+]);
 
 /// `GET /existence`.
 pub async fn existence(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -22,10 +22,11 @@ use crate::tls::expiry::Expiry;
 
 pub const METRICS: Operation = Operation::new("node", "readMetrics", "Returns the metrics of the node.")
     .answers(Success::Free { content_type: "text/plain", about: "The text format of Prometheus." })
+    .or_not_found()
     .uncounted();
 
 pub const OPENAPI: Operation = Operation::new("node", "readOpenApi", "Returns this document.")
-    .answers(Success::Free { content_type: "application/json", about: "OpenAPI 3.0." });
+    .answers(Success::Free { content_type: "application/json", about: "OpenAPI 3.1." });
 
 const FORMAT: HeaderValue = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
 /// How long a request waits for an actor. Without its reply, the metric is left out.

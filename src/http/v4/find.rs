@@ -10,7 +10,8 @@ use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
 use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
-use crate::error::Error;
+use crate::domain::validate::member;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::{Answer, Call, X_DOMAIN_NAME};
 use crate::http::dto::joined;
@@ -21,21 +22,26 @@ use crate::http::spec::{Load, Operation, Parameter, Success, Surface};
 pub const FIND: Operation =
     Operation::new("discovery", "findInstances", "Finds the instances of all versions of a service, whatever their status. If the request names a consumer, \
              the consumer depends on the service from then on, and its watches get the changes.").with(&[
-                Parameter::required("appId", "The application of the provider."), Parameter::required("serviceName", "The name or the alias of the provider."),
-                Parameter::query("env", "The environment of the provider. Ignored if the request names a consumer: then it is the environment of the consumer."),
+                Parameter::required("appId", "The application of the provider.").like(member::APP_ID),
+                Parameter::required("serviceName", "The name or the alias of the provider.").like(member::FIND_NAME),
+                Parameter::query("env", "The environment of the provider. Ignored if the request names a consumer: then it is the environment of the consumer.")
+                    .like(member::ENVIRONMENT),
                 Parameter::query("version", "Ignored: the answer has all versions."),
                 parameters::TAGS, parameters::REV, parameters::CONSUMER, parameters::NO_CACHE, parameters::CACHE_ONLY,
             ])
-            .answers(Success::Found(joined::INSTANCES));
+            .answers(Success::Found(joined::INSTANCES))
+            .fails_with(&[Code::ServiceNotExists]);
 
 pub const LIST: Operation =
     Operation::new("discovery", "listInstances", "Lists the instances of a service version.")
         .with(parameters::OF_A_SERVICE)
-        .answers(Success::Found(joined::INSTANCES));
+        .answers(Success::Found(joined::INSTANCES))
+        .fails_with(&[Code::ServiceNotExists]);
 
 pub const INSTANCE: Operation = Operation::new("discovery", "readInstance", "Returns one instance.")
     .with(parameters::OF_A_SERVICE)
-    .answers(Success::Found(joined::INSTANCE));
+    .answers(Success::Found(joined::INSTANCE))
+    .fails_with(&[Code::ServiceNotExists, Code::InstanceNotExists]);
 
 /// Smaller bodies, in bytes, are compressed for each answer: that costs less than keeping the compressed body.
 const COMPRESS_AT_ONCE: usize = 16 * 1024;

@@ -7,18 +7,20 @@ use std::sync::Arc;
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::{Answer, Call};
-use crate::http::spec::Operation;
+use crate::http::spec::{Operation, Success};
 
 const NO_KINDS: &str = "Always 400001: this server keeps no traffic policies.";
 
-pub const CREATE: Operation = Operation::new("governance", "createPolicy", NO_KINDS);
-pub const LIST: Operation = Operation::new("governance", "listPolicies", NO_KINDS);
-pub const GET: Operation = Operation::new("governance", "readPolicy", NO_KINDS);
-pub const REPLACE: Operation = Operation::new("governance", "replacePolicy", NO_KINDS);
-pub const DELETE: Operation = Operation::new("governance", "deletePolicy", NO_KINDS);
+pub const CREATE: Operation = Operation::new("governance", "createPolicy", NO_KINDS).answers(Success::Never);
+pub const LIST: Operation = Operation::new("governance", "listPolicies", NO_KINDS).answers(Success::Never);
+pub const GET: Operation = Operation::new("governance", "readPolicy", NO_KINDS).answers(Success::Never);
+pub const REPLACE: Operation =
+    Operation::new("governance", "replacePolicy", NO_KINDS).answers(Success::Never);
+pub const DELETE: Operation = Operation::new("governance", "deletePolicy", NO_KINDS).answers(Success::Never);
 
 pub const SYNCER_HEALTH: Operation =
-    Operation::new("node", "readSyncerHealth", "Always 500003: this server has no syncer.");
+    Operation::new("node", "readSyncerHealth", "Always 500003: this server has no syncer.")
+        .answers(Success::Never);
 
 /// `/v1/{project}/gov/{kind}` and `/v1/{project}/gov/{kind}/{id}`. There is no kind of policy.
 pub fn unknown_kind(_: &Arc<Api>, call: Call) -> Answer {

@@ -21,6 +21,7 @@ pub const HEALTH: Operation = Operation::new(
 )
 .with(parameters::FRESH)
 .answers(Success::Json(joined::INSTANCES))
+.fails_with(&[Code::Unhealthy])
 .uncounted();
 
 /// `GET /health`: the instances of the registry's own service, of all versions, in the environment of this node. 400002 if this

@@ -26,6 +26,7 @@ pub const BEAT_MANY: Operation = Operation::new(
     "Sends the heartbeats of many instances. The answer has a result for each.",
 )
 .takes(dto::instance::Heartbeats::SHAPE)
+.demanding(valid::HEARTBEATS)
 .answers(Success::Json(dto::instance::HeartbeatsResult::SHAPE))
 .uncounted()
 .unlogged();
@@ -35,11 +36,17 @@ pub const BEAT: Operation = Operation::new(
     "beat",
     "Sends a heartbeat, which renews the lease of the instance. 400017 means that the instance must register again.",
 )
+.fails_with(BEAT_ERRORS)
 .uncounted()
-.unlogged();
+        .unlogged();
+
+const BEAT_ERRORS: &[Code] = &[Code::InstanceNotExists, Code::Forbidden, Code::Unavailable];
 
 pub const BEAT_BY_POST: Operation =
-    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.").uncounted().unlogged();
+    Operation::new("instances", "beatByPost", "Sends a heartbeat, like `PUT`.")
+        .fails_with(BEAT_ERRORS)
+        .uncounted()
+        .unlogged();
 
 pub(super) const NODES_BEAT: &str =
     "only the nodes themselves send heartbeats for instances of the registry's own service";

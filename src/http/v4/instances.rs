@@ -8,8 +8,9 @@ use crate::actors::registry::messages::{
 };
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::instance::{self as valid, InstanceRequest};
+use crate::domain::validate::member;
 use crate::domain::{InstanceId, ServiceId};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
@@ -24,7 +25,8 @@ pub const PUT_STATUS_WHERE: Operation = Operation::new(
     "setStatusWhere",
     "Sets the status of all instances of the tenant that have the given properties.",
 )
-.takes(dto::instance::BulkStatus::SHAPE);
+.takes(dto::instance::BulkStatus::SHAPE)
+.demanding(valid::BULK_STATUS);
 
 pub const REGISTER: Operation = Operation::new(
     "instances",
@@ -32,24 +34,34 @@ pub const REGISTER: Operation = Operation::new(
     "Registers an instance. If the id is known, its lease is renewed, and a changed body replaces the stored one.",
 )
 .takes(dto::instance::RegisterInstanceBody::SHAPE)
-.answers(Success::Json(dto::instance::InstanceRegistered::SHAPE));
+.demanding(valid::REGISTRATION)
+.answers(Success::Json(dto::instance::InstanceRegistered::SHAPE))
+.makes(&[("instanceId", "$response.body#/instanceId")], &["serviceId"])
+.fails_with(&[Code::ServiceNotExists, Code::NotEnoughQuota, Code::Forbidden]);
 
 pub const UNREGISTER: Operation =
-    Operation::new("instances", "unregisterInstance", "Removes an instance at once.");
+    Operation::new("instances", "unregisterInstance", "Removes an instance at once.")
+        .fails_with(OF_AN_INSTANCE);
+
+/// The errors of a request that changes one instance.
+const OF_AN_INSTANCE: &[Code] = &[Code::ServiceNotExists, Code::InstanceNotExists, Code::Forbidden];
 
 pub const PUT_PROPERTIES: Operation = Operation::new(
     "instances",
     "replaceInstanceProperties",
     "Replaces the properties of an instance. Other members of the body are ignored.",
 )
-.takes(dto::service::Properties::SHAPE);
+.takes(dto::service::Properties::SHAPE)
+.fails_with(OF_AN_INSTANCE);
 
 pub const PUT_STATUS: Operation = Operation::new(
     "instances",
     "setInstanceStatus",
     "Sets the status of an instance. Finds return instances of every status.",
 )
-.with(&[Parameter::required("value", "`UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")]);
+.with(&[Parameter::required("value", "`UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")
+    .like(member::INSTANCE_STATUS)])
+.fails_with(OF_AN_INSTANCE);
 
 /// `POST /microservices/{serviceId}/instances`.
 pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -27,7 +27,9 @@ const MOST_TRIES: usize = 3;
 pub const LOG_IN: Operation =
     Operation::new("accounts", "logIn", "Checks name and password of an account, and makes a token.")
         .takes(dto::account::LoginBody::SHAPE)
+        .demanding(valid::LOGIN)
         .answers(Success::Json(dto::account::LoginAnswer::SHAPE))
+        .fails_with(&[Code::WrongUserOrPassword, Code::WrongUserOrPasswordHalfOpen, Code::AccountBlocked])
         .for_own_pages();
 
 pub const SELF_PERMISSIONS: Operation =
@@ -39,7 +41,15 @@ pub const CHANGE_PASSWORD: Operation = Operation::new(
     "changePassword",
     "Changes the password of the caller. An admin may change that of any account.",
 )
-.takes(crate::domain::account::Account::SHAPE);
+.takes(crate::domain::account::Account::SHAPE)
+.demanding(valid::PASSWORD_CHANGE)
+.fails_with(&[
+    Code::AccountNotExists,
+    Code::NewPasswordBad,
+    Code::WrongPassword,
+    Code::AccountBlocked,
+    Code::Forbidden,
+]);
 
 /// `POST /v4/token`.
 pub async fn log_in(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

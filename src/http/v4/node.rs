@@ -16,6 +16,7 @@ pub const VERSION: Operation =
 
 pub const READINESS: Operation =
     Operation::new("node", "readReadiness", "200 if the node serves requests; 503 while it starts or stops.")
+        .fails_with(&[Code::Overloaded])
         .uncounted();
 
 /// `GET …/version`.

@@ -15,23 +15,30 @@ use crate::http::dto::object_body;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Success};
 
-pub const CREATE: Operation =
-    Operation::new("roles", "createRole", "Creates a role.").takes(crate::domain::account::Role::SHAPE);
+pub const CREATE: Operation = Operation::new("roles", "createRole", "Creates a role.")
+    .takes(crate::domain::account::Role::SHAPE)
+    .demanding(valid::ROLE_CREATION)
+    .makes(&[("roleName", "$request.body#/name")], &[])
+    .fails_with(&[Code::RoleExists, Code::RoleQuota]);
 
 pub const LIST: Operation = Operation::new("roles", "listRoles", "Lists all roles.")
     .answers(Success::Json(dto::account::Roles::SHAPE));
 
 pub const GET: Operation = Operation::new("roles", "readRole", "Returns a role.")
-    .answers(Success::Json(crate::domain::account::Role::SHAPE));
+    .answers(Success::Json(crate::domain::account::Role::SHAPE))
+    .fails_with(&[Code::RoleNotExists]);
 
 pub const PUT: Operation = Operation::new(
     "roles",
     "replaceRolePermissions",
     "Replaces the permissions of a role. They count at once for all accounts that have the role.",
 )
-.takes(crate::domain::account::Role::SHAPE);
+.takes(crate::domain::account::Role::SHAPE)
+.demanding(valid::ROLE_UPDATE)
+.fails_with(&[Code::RoleNotExists, Code::BuiltInRole]);
 
-pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a role that no account has.");
+pub const DELETE: Operation = Operation::new("roles", "deleteRole", "Deletes a role that no account has.")
+    .fails_with(&[Code::RoleNotExists, Code::BuiltInRole, Code::RoleInUse]);
 
 /// `POST /v4/roles`.
 pub async fn create(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

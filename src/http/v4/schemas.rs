@@ -26,24 +26,39 @@ use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 
 pub const LIST: Operation = Operation::new("schemas", "listSchemas", "Lists the schemas of a service.")
-    .with(&[Parameter::query("withSchema", "`1`: the answer has the texts too."), parameters::NO_CACHE])
-    .answers(Success::Json(dto::schema::SchemaList::SHAPE));
+    .with(&[
+        Parameter::query(
+            "withSchema",
+            "`1`: the answer has the texts too. `0`, blanks or nothing: it has not.",
+        )
+        .matching(WithSchema::ACCEPTED),
+        parameters::NO_CACHE,
+    ])
+    .answers(Success::Json(dto::schema::SchemaList::SHAPE))
+    .fails_with(&[Code::ServiceNotExists]);
 
 pub const REPLACE: Operation =
     Operation::new("schemas", "replaceSchemas", "Replaces all schemas of a service.")
-        .takes(dto::schema::SchemasBody::SHAPE);
+        .takes(dto::schema::SchemasBody::SHAPE)
+        .demanding(valid::REPLACEMENT)
+        .fails_with(&[Code::ServiceNotExists, Code::NotEnoughQuota, Code::Forbidden]);
 
 pub const GET: Operation = Operation::new("schemas", "readSchema", "Returns the text of a schema.")
-    .answers(Success::Summarized(dto::schema::SchemaText::SHAPE));
+    .answers(Success::Summarized(dto::schema::SchemaText::SHAPE))
+    .fails_with(&[Code::ServiceNotExists, Code::SchemaNotExists]);
 
-pub const PUT: Operation =
-    Operation::new("schemas", "putSchema", "Writes a schema.").takes(dto::schema::SchemaBody::SHAPE);
+pub const PUT: Operation = Operation::new("schemas", "putSchema", "Writes a schema.")
+    .takes(dto::schema::SchemaBody::SHAPE)
+    .demanding(valid::SCHEMA)
+    .makes(&[("schemaId", "$request.path.schemaId")], &["serviceId"])
+    .fails_with(&[Code::ServiceNotExists, Code::NotEnoughQuota, Code::Forbidden]);
 
 pub const DELETE: Operation = Operation::new(
     "schemas",
     "deleteSchema",
     "Deletes a schema. Its id stays in the service's list of schemas.",
-);
+)
+.fails_with(&[Code::ServiceNotExists, Code::SchemaNotExists, Code::Forbidden]);
 
 /// 403001 if `registry.schema.disable` is on. Schemas can be deleted anyway.
 fn check_writes(api: &Api) -> Result<(), Error> {

@@ -15,7 +15,7 @@ use crate::domain::shape::Shaped as _;
 use crate::domain::validate::flag::Force;
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::domain::{Instance, ServiceId, Tenant};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
@@ -41,7 +41,14 @@ pub const CREATE: Operation = Operation::new(
     "Registers a service version, and its tags and instances if the body has some. If the service is known, it is not changed.",
 )
 .takes(dto::service::CreateService::SHAPE)
-.answers(Success::Json(joined::SERVICE_ID));
+.demanding(validate::service::REGISTRATION)
+.answers(Success::Json(joined::SERVICE_ID))
+.makes(&[
+    ("serviceId", "$response.body#/serviceId"),
+    ("consumerId", "$response.body#/serviceId"),
+    ("providerId", "$response.body#/serviceId"),
+], &[])
+.fails_with(&[Code::ServiceExists, Code::NotEnoughQuota, Code::Forbidden]);
 
 pub const DELETE_MANY: Operation = Operation::new(
     "services",
@@ -49,11 +56,13 @@ pub const DELETE_MANY: Operation = Operation::new(
     "Deletes many services. The answer has a result for each.",
 )
 .takes(dto::service::DeleteServices::SHAPE)
+.demanding(validate::service::DELETION)
 .answers(Success::Json(dto::service::DeleteServicesResult::SHAPE));
 
 pub const GET: Operation = Operation::new("services", "readService", "Returns a service version.")
     .with(parameters::FRESH)
-    .answers(Success::Json(joined::SERVICE));
+    .answers(Success::Json(joined::SERVICE))
+    .fails_with(&[Code::ServiceNotExists]);
 
 pub const DELETE: Operation = Operation::new(
     "services",
@@ -63,14 +72,17 @@ pub const DELETE: Operation = Operation::new(
 .with(&[Parameter::query(
     "force",
     "`1` or `true`: the service is deleted even if it has instances or consumers.",
-)]);
+)
+.one_of(&["", "true", "1", "false", "0"])])
+.fails_with(&[Code::ServiceNotExists, Code::ServiceHasInstances, Code::ServiceHasConsumers, Code::Forbidden]);
 
 pub const PUT_PROPERTIES: Operation = Operation::new(
     "services",
     "replaceServiceProperties",
     "Replaces the properties of a service. Other members of the body are ignored.",
 )
-.takes(dto::service::Properties::SHAPE);
+.takes(dto::service::Properties::SHAPE)
+.fails_with(&[Code::ServiceNotExists, Code::Forbidden]);
 
 /// How many writes of one request run at the same time.
 const AT_ONCE: usize = 64;

@@ -8,7 +8,7 @@ use crate::actors::registry::messages::{ChangeTags, TagChange};
 use crate::domain::ServiceId;
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::{self, service::ServiceRequest};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto;
@@ -17,19 +17,29 @@ use crate::http::parameters;
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 
-pub const REPLACE: Operation =
-    Operation::new("tags", "replaceTags", "Replaces all tags of a service.").takes(dto::tag::Tags::SHAPE);
+pub const REPLACE: Operation = Operation::new("tags", "replaceTags", "Replaces all tags of a service.")
+    .takes(dto::tag::Tags::SHAPE)
+    .demanding(validate::tag::BODY)
+    .fails_with(&[Code::ServiceNotExists, Code::Forbidden]);
 
 pub const GET: Operation = Operation::new("tags", "readTags", "Returns the tags of a service.")
     .with(parameters::FRESH)
-    .answers(Success::Json(dto::tag::Tags::SHAPE));
+    .answers(Success::Json(dto::tag::Tags::SHAPE))
+    .fails_with(&[Code::ServiceNotExists]);
 
 pub const PUT: Operation =
     Operation::new("tags", "setTag", "Changes the value of a tag. The tag must exist.")
-        .with(&[Parameter::required("value", "The new value.")]);
+        .with(&[Parameter::required("value", "The new value.").like(validate::member::TAG)])
+        .fails_with(&[Code::ServiceNotExists, Code::TagNotExists, Code::Forbidden]);
 
 pub const DELETE: Operation =
-    Operation::new("tags", "deleteTags", "Deletes tags. If one of them does not exist, none is deleted.");
+    Operation::new("tags", "deleteTags", "Deletes tags. If one of them does not exist, none is deleted.")
+        .with(&[Parameter::path(
+            "key",
+            "Names of tags, separated by commas. At most as many as a service may have.",
+        )
+        .like(validate::member::SOME_TAGS)])
+        .fails_with(&[Code::ServiceNotExists, Code::TagNotExists, Code::Forbidden]);
 
 /// `POST …/tags`.
 pub async fn replace(api: Arc<Api>, call: Call) -> Result<Reply, Error> {

@@ -13,6 +13,7 @@ use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
 use crate::http::dto::joined;
+use crate::http::parameters;
 use crate::http::spec::{Operation, Success};
 use crate::http::v4::heartbeats::{NODES_BEAT, take_exactly};
 use crate::http::ws::{INSTANCE_NOT_EXISTS, Session, SessionStart};
@@ -24,7 +25,9 @@ pub const HEARTBEAT: Operation = Operation::new(
     "beatByWebsocket",
     "Opens a websocket on which each pong is a heartbeat. The server closes it with 4001 when the instance no longer exists.",
 )
+.with(parameters::HANDSHAKE)
 .answers(Success::Pongs)
+.fails_with(&[Code::Forbidden])
 .uncounted();
 
 pub const WATCH: Operation = Operation::new(
@@ -32,7 +35,9 @@ pub const WATCH: Operation = Operation::new(
     "watch",
     "Opens a websocket that gets the changes of instances of all services that the consumer depends on.",
 )
-.answers(Success::Events(joined::EVENT));
+.with(parameters::HANDSHAKE)
+.answers(Success::Events(joined::EVENT))
+.fails_with(&[Code::Unavailable]);
 
 /// Clients compare this text, and register again.
 const NO_SERVICE: &str = "service does not exist";

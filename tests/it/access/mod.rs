@@ -46,7 +46,7 @@ fn der(pem: &str) -> Vec<u8> {
 }
 
 /// Settings with accounts.
-fn with_accounts() -> Settings {
+pub fn with_accounts() -> Settings {
     Settings::default().yaml("rbac.enable", json!(true)).environment("SC_INIT_ROOT_PASSWORD", ROOT_PASSWORD)
 }
 
@@ -57,7 +57,7 @@ fn install(settings: Settings) -> Installation {
     installation
 }
 
-fn start(settings: Settings) -> Daemon {
+pub fn start(settings: Settings) -> Daemon {
     Daemon::start_in(install(settings)).unwrap()
 }
 
@@ -78,7 +78,7 @@ fn signed(claims: &Value) -> String {
 }
 
 /// A token of the original for an account: it has no id, so no login is needed.
-fn token_of(account: &str) -> String {
+pub fn token_of(account: &str) -> String {
     signed(&json!({"account": account, "roles": ["none"], "exp": FAR}))
 }
 

@@ -17,12 +17,14 @@
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod accounts;
+mod bodies;
 mod cases;
 mod certificates;
 mod clients;
 mod cluster;
 mod container;
 mod daemon;
+mod described;
 mod etcd_data;
 mod etcd_layout;
 mod golden;

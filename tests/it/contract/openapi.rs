@@ -4,47 +4,18 @@
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::description::Description;
 use crate::support::eventually::GENEROUS;
 use crate::support::http::{Client, Request};
+use crate::support::json_schema::problems;
 use crate::support::ws::WebSocket;
 
 const REGISTRY: &str = "/v4/{project}/registry";
 
-/// The differences between a value and its schema, each with its place.
-fn violations(document: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
-    let schema = match schema["$ref"].as_str() {
-        Some(target) => document.pointer(target.trim_start_matches('#')).unwrap(),
-        None => schema,
-    };
-    let is = |kind: &str| schema["type"] == kind;
-    match value {
-        Value::Object(members) if is("object") => members
-            .iter()
-            .flat_map(|(name, value)| {
-                let place = format!("{place}.{name}");
-                let known = schema["properties"].get(name).or_else(|| schema.get("additionalProperties"));
-                match known {
-                    Some(schema) => violations(document, schema, value, &place),
-                    None => vec![format!("{place} is not described")],
-                }
-            })
-            .collect(),
-        Value::Array(elements) if is("array") => elements
-            .iter()
-            .flat_map(|element| violations(document, &schema["items"], element, &format!("{place}[]")))
-            .collect(),
-        Value::String(_) if is("string") => Vec::new(),
-        Value::Number(_) if is("integer") => Vec::new(),
-        Value::Bool(_) if is("boolean") => Vec::new(),
-        _ if schema["type"].is_null() => Vec::new(), // says nothing
-        other => vec![format!("{place} is {other}, described as {}", schema["type"])],
-    }
-}
-
 /// A daemon and its API description.
 struct Tour {
     client: Client,
-    document: Value,
+    description: Description,
 }
 
 impl Tour {
@@ -58,7 +29,8 @@ impl Tour {
         query: &str,
         body: Option<&Value>,
     ) -> Value {
-        let operation = &self.document["paths"][path][method.to_lowercase()];
+        let document = &self.description.document;
+        let operation = &document["paths"][path][method.to_lowercase()];
         assert!(operation.is_object(), "{method} {path} is not described");
         let mut target = path.replace("{project}", "default");
         for (name, value) in names {
@@ -67,22 +39,14 @@ impl Tour {
         let mut request = Request::new(method, &format!("{target}{query}"));
         if let Some(body) = body {
             let schema = &operation["requestBody"]["content"]["application/json"]["schema"];
-            let wrong = violations(&self.document, schema, body, "body");
+            let wrong = problems(document, schema, body, "body");
             assert!(wrong.is_empty(), "{method} {target}: {wrong:?}");
             request = request.json(body);
         }
         let response = self.client.send(&request).unwrap();
-        let status = response.status.to_string();
-        let described = operation["responses"].get(&status).unwrap_or(&operation["responses"]["default"]);
-        let schema = &described["content"]["application/json"]["schema"];
-        if response.body.is_empty() {
-            assert!(schema.is_null() && status == "200" || status == "304", "{method} {target}: {status}");
-            return Value::Null;
-        }
-        let answer = response.json();
-        let wrong = violations(&self.document, schema, &answer, "answer");
-        assert!(wrong.is_empty(), "{method} {target} answered {answer}: {wrong:?}");
-        answer
+        let wrong = self.description.problems(&request, &response);
+        assert!(wrong.is_empty(), "{method} {target}: {wrong:?}");
+        if response.body.is_empty() { Value::Null } else { response.json() }
     }
 }
 
@@ -90,9 +54,9 @@ impl Tour {
 fn answers_are_as_the_daemon_describes_them() {
     let daemon = Daemon::start(Settings::default()).unwrap();
     let client = daemon.client();
-    let document = client.get("/openapi.json").unwrap().json();
-    assert!(document["openapi"].as_str().unwrap().starts_with("3.0."));
-    let tour = Tour { client, document };
+    let description = Description::of(&client).unwrap();
+    assert!(description.document["openapi"].as_str().unwrap().starts_with("3.1."));
+    let tour = Tour { client, description };
     let path = |rest: &str| format!("{REGISTRY}{rest}");
 
     let service = json!({"service": {
@@ -165,24 +129,11 @@ fn answers_are_as_the_daemon_describes_them() {
     tour.send("PUT", &of("/instances/{instanceId}/status"), &at_instance, "?value=DOWN", None);
     tour.send("DELETE", &of("/instances/{instanceId}"), &at_instance, "", None);
     let event = watch.expect_json(GENEROUS).unwrap();
-    let described = &tour.document["paths"][of("/watcher")]["get"]["responses"]["101"];
+    let document = &tour.description.document;
+    let described = &document["paths"][of("/watcher")]["get"]["responses"]["101"];
     let schema = &described["content"]["application/json"]["schema"];
-    let wrong = violations(&tour.document, schema, &event, "event");
+    let wrong = problems(document, schema, &event, "event");
     assert!(wrong.is_empty() && event["key"]["alias"] == "o:1", "{event}: {wrong:?}");
     let ids = json!({"serviceIds": [id, "unknown"], "force": true});
     tour.send("DELETE", &path("/microservices"), &[], "", Some(&ids));
-}
-
-#[test]
-fn what_is_not_described_is_found() {
-    let document = json!({"components": {"schemas": {"A": {"type": "object", "properties": {
-        "names": {"type": "array", "items": {"type": "string"}},
-        "pairs": {"type": "object", "additionalProperties": {"type": "integer"}},
-    }}}}});
-    let schema = json!({"$ref": "#/components/schemas/A"});
-    let check = |value: Value| violations(&document, &schema, &value, "a").len();
-    assert_eq!(check(json!({"names": ["x"], "pairs": {"k": 1}})), 0);
-    assert_eq!(check(json!({"names": [1], "more": 1})), 2);
-    assert_eq!(check(json!({"pairs": {"k": "1", "l": null}})), 2);
-    assert_eq!(check(json!([])), 1);
 }

@@ -4,12 +4,14 @@
 
 pub mod collector;
 pub mod daemon;
+pub mod description;
 #[allow(dead_code, reason = "the tests of the etcd store use the rest")]
 pub mod etcd;
 pub mod etcd_keys;
 pub mod eventually;
 pub mod golden;
 pub mod http;
+pub mod json_schema;
 pub mod net;
 pub mod process;
 pub mod prometheus;

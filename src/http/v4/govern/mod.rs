@@ -18,9 +18,10 @@ use crate::cache::snapshot::{Snapshot, TenantView, path_parts};
 use crate::domain::shape::Shaped as _;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::flag::CountOnly;
+use crate::domain::validate::member::ENVIRONMENT;
 use crate::domain::validate::{self, service::ServiceRequest};
 use crate::domain::{ServiceId, Tenant};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto::govern::{self as dto, Apps, Statistics, StatisticsAnswer};
@@ -45,7 +46,7 @@ pub const LIST: Operation =
             SERVICE_NAME,
             Parameter::query("env", "Only services of this environment."),
             Parameter::query("property", "Only services with this property, `name:value`. It may be given several times."),
-            Parameter::query("countOnly", "`1`: the number of instances instead of the instances."),
+            Parameter::query("countOnly", "`1`: the number of instances instead of the instances.").one_of(CountOnly::ACCEPTED),
             WITH_SHARED,
             NO_CACHE,
         ])
@@ -54,7 +55,8 @@ pub const LIST: Operation =
 pub const DETAIL: Operation =
     Operation::new("govern", "readServiceDetail", "Returns a service with all that belongs to it.")
         .with(&[NO_CACHE])
-        .answers(Success::Json(dto::SERVICE_DETAIL));
+        .answers(Success::Json(dto::SERVICE_DETAIL))
+        .fails_with(&[Code::ServiceNotExists]);
 
 pub const RELATIONS: Operation =
     Operation::new("govern", "listRelations", "Lists which services depend on which.")
@@ -62,7 +64,11 @@ pub const RELATIONS: Operation =
         .answers(Success::Json(dto::RELATIONS));
 
 pub const APPS: Operation = Operation::new("govern", "listApps", "Lists the applications of an environment.")
-    .with(&[Parameter::query("env", "The environment. Without it: the empty one."), WITH_SHARED, NO_CACHE])
+    .with(&[
+        Parameter::query("env", "The environment. Without it: the empty one.").like(ENVIRONMENT),
+        WITH_SHARED,
+        NO_CACHE,
+    ])
     .answers(Success::Json(Apps::SHAPE));
 
 pub const STATISTICS: Operation =

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::io::Write as _;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use super::not_yet::NotYet;
 use super::replay::{hold_ballast, replay};
 use super::scenario::Scenario;
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::description::Description;
 use crate::support::http::Client;
 use crate::support::store::Backing;
 
@@ -98,10 +99,19 @@ pub fn run(
         ReplayVerdict { heading: format!("{profile} on {}", store.name()), ..ReplayVerdict::default() };
     let started = Daemon::start(store.chosen_in(settings)).map_err(|error| error.to_string());
     let ready = started.and_then(|daemon| hold_ballast(&daemon.client()).map(|()| daemon));
+    let described = ready.as_ref().ok().map(|daemon| Description::of(&daemon.client()).map(Arc::new));
+    let described = described.transpose().unwrap_or_default();
     let outcomes = match &ready {
-        Ok(daemon) => replay_all(&daemon.client(), scenarios),
+        Ok(daemon) => {
+            let client = described.iter().cloned().fold(daemon.client(), |client, description| {
+                client.observed(move |request, response| description.note(request, response))
+            });
+            replay_all(&client, scenarios)
+        }
         Err(why) => scenarios.iter().map(|scenario| (scenario.name.as_str(), Err(why.clone()))).collect(),
     };
+    // What the scenarios make the server answer must also be as its OpenAPI document says.
+    verdict.wrong.extend(described.iter().flat_map(|description| description.differences()));
     verdict.not_served = ready.as_ref().err().cloned();
     for (name, outcome) in outcomes {
         verdict.judge(name, outcome, not_yet.reason(name, store.name()));

@@ -1,5 +1,6 @@
 //! Sends each request on a new connection, which is enough for most tests.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,17 +19,36 @@ pub struct Client {
     address: SocketAddr,
     limit: Duration,
     tls: Option<Arc<ClientConfig>>,
+    observer: Option<Observer>,
+}
+
+#[derive(Clone)]
+struct Observer(Arc<Observe>);
+
+type Observe = dyn Fn(&Request, &Response) + Send + Sync;
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 impl Client {
     /// A client of the server at `address`. The limit of an exchange is one minute.
     pub fn new(address: SocketAddr) -> Self {
-        Self { address, limit: EXCHANGE_LIMIT, tls: None }
+        Self { address, limit: EXCHANGE_LIMIT, tls: None, observer: None }
     }
 
     /// Uses TLS, if there is a configuration.
     pub fn over_tls(mut self, tls: Option<Arc<ClientConfig>>) -> Self {
         self.tls = tls;
+        self
+    }
+
+    /// Calls a function with each request and its answer.
+    #[allow(dead_code, reason = "only some of the programs that use this file observe")]
+    pub fn observed(mut self, observe: impl Fn(&Request, &Response) + Send + Sync + 'static) -> Self {
+        self.observer = Some(Observer(Arc::new(observe)));
         self
     }
 
@@ -58,7 +78,11 @@ impl Client {
 
     /// Sends a request as it is.
     pub fn send(&self, request: &Request) -> Result<Response, HttpError> {
-        self.connect()?.exchange(request)
+        let response = self.connect()?.exchange(request)?;
+        if let Some(Observer(observe)) = &self.observer {
+            observe(request, &response);
+        }
+        Ok(response)
     }
 
     pub fn get(&self, target: &str) -> Result<Response, HttpError> {
