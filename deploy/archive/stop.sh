@@ -1,6 +1,6 @@
 #!/bin/sh
 # Stops the service-center that start.sh has started in this folder, and returns when it has ended. It unregisters itself and
-# finishes running requests first, which takes 10 s at most. STOP_LIMIT_S is how many seconds to wait (30).
+# finishes running requests first, which takes 12 s at most. STOP_LIMIT_S is how many seconds to wait (30).
 #
 # exit codes
 #   0    it has ended, or it did not run

@@ -119,7 +119,7 @@ fn the_unit_gives_a_stop_enough_time() {
         let line = unit.lines().find_map(|line| line.strip_prefix(key)).unwrap();
         line.trim_end_matches('s').parse().unwrap()
     };
-    // The limits of `src/app/mod.rs`: unregister, drain, last heartbeats. Closing the store comes on top.
-    assert!(seconds("TimeoutStopSec=") >= 2 * (3 + 4 + 3));
+    // The limits of `src/app/mod.rs`: unregister, drain, last heartbeats, last traces. Closing the store comes on top.
+    assert!(seconds("TimeoutStopSec=") >= 2 * (3 + 4 + 3 + 2));
     assert!(seconds("WatchdogSec=") >= 20, "a turn may take three quarters of it");
 }
