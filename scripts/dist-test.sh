@@ -109,7 +109,8 @@ sums=$(dirname "$archive")/SHA256SUMS
 step "the archive has the files, and nobody's traces"
 list=$(tar --list --verbose --gzip --numeric-owner --full-time --file="$archive")
 for file in service-center conf/app.conf start.sh stop.sh start-service-center.sh stop-service-center.sh README.md CHANGELOG.md \
-    LICENSE THIRD-PARTY-LICENSES.txt docs/cluster.md docs/install.md systemd/service-center.service; do
+    LICENSE THIRD-PARTY-LICENSES.txt docs/cluster.md docs/install.md systemd/service-center.service deploy/prometheus/alerts.yml \
+    deploy/grafana/service-center.json; do
     grep --quiet -E "/${file//./\\.}( -> .*)?\$" <<<"$list" || fail "$file is missing"
 done
 [[ $(awk '{ print $2 }' <<<"$list" | sort -u) == 0/0 ]] || fail "files belong to somebody"

@@ -51,7 +51,7 @@ fi
 
 rm -rf "$stage"
 tree=$stage/$name
-mkdir -p "$tree/conf" "$tree/docs" "$tree/systemd"
+mkdir -p "$tree/conf" "$tree/deploy" "$tree/docs" "$tree/systemd"
 objcopy --strip-all "$program" "$tree/service-center"
 if [[ -z ${SERVICE_CENTER:-} ]]; then
     objcopy --only-keep-debug --compress-debug-sections "$program" "$stage/service-center.debug"
@@ -65,6 +65,8 @@ ln -s start.sh "$tree/start-service-center.sh"
 ln -s stop.sh "$tree/stop-service-center.sh"
 cp CHANGELOG.md LICENSE "$tree/"
 cp -r docs/. "$tree/docs/"
+# docs/monitoring.md names these files so.
+cp -r deploy/prometheus deploy/grafana "$tree/deploy/"
 cp deploy/systemd/service-center.service "$tree/systemd/"
 scripts/licenses.py >"$tree/THIRD-PARTY-LICENSES.txt"
 

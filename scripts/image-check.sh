@@ -45,7 +45,7 @@ export CONTAINERS_STORAGE_CONF=$work/storage.conf
 make_base() {
     local container root package
     mkdir "$work/packages"
-    (cd "$work/packages" && apt-get download --quiet --quiet libc6 libgcc-s1 tzdata)
+    (cd "$work/packages" && apt-get download --quiet --quiet --option APT::Sandbox::User=root libc6 libgcc-s1 tzdata)
     container=$(buildah from scratch)
     root=$(buildah mount "$container")
     for package in "$work"/packages/*.deb; do dpkg-deb --extract "$package" "$root"; done

@@ -29,7 +29,8 @@ HEAD = """\
 The program service-center contains the crates below, the allocator jemalloc (in tikv-jemalloc-sys) and the standard
 library of Rust (https://github.com/rust-lang/rust, MIT OR Apache-2.0, Copyright (c) The Rust Project Contributors; the
 text of Apache-2.0 is in the file LICENSE). The last column of the table says where the source of each crate is.
-The texts of their licenses follow the table. Where a crate offers a choice ("OR"), each of them may be chosen.
+The texts of their licenses follow the table. Where a crate offers a choice ("OR"), each of them may be chosen. A crate under
+Apache-2.0 that brings no text of its own has none below: the file LICENSE has that text.
 """
 
 

@@ -1,4 +1,6 @@
-//! The log lines that `docs/operations.md` explains exist in the program.
+//! The log lines that `docs/operations.md` explains exist in the program, and it explains each alarm.
+
+use service_center::alarm::AlarmKind;
 
 use super::docs::read;
 use super::source::files_under;
@@ -16,9 +18,9 @@ fn joined(code: &str) -> String {
     text.replace("\\\"", "\"")
 }
 
-/// The first cell of each row of the table, between backquotes.
-fn explained(page: &str) -> Vec<&str> {
-    let section = page.split("\n## Log lines\n").nth(1).expect("the section");
+/// The first cell of each row of the table of a section, between backquotes.
+fn explained<'a>(page: &'a str, heading: &str) -> Vec<&'a str> {
+    let section = page.split(&format!("\n## {heading}\n")).nth(1).expect("the section");
     let section = section.split("\n## ").next().unwrap_or(section);
     section.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect()
 }
@@ -26,7 +28,7 @@ fn explained(page: &str) -> Vec<&str> {
 #[test]
 fn the_lines_that_are_explained_exist() {
     let page = read("docs/operations.md");
-    let lines = explained(&page);
+    let lines = explained(&page, "Log lines");
     assert!(lines.len() >= 15, "only {} lines were found", lines.len());
     let files: Vec<String> = files_under("src").iter().map(|file| joined(&file.text)).collect();
     let is_there = |line: &&str| {
@@ -39,7 +41,13 @@ fn the_lines_that_are_explained_exist() {
 }
 
 #[test]
+fn each_alarm_is_explained() {
+    let page = read("docs/operations.md");
+    assert_eq!(explained(&page, "Alarms"), AlarmKind::ALL.map(AlarmKind::id));
+}
+
+#[test]
 fn long_strings_are_joined() {
     assert_eq!(joined("\"one \\\n         two \\\"three\\\"\""), "\"one two \"three\"\"");
-    assert_eq!(explained("\n## Log lines\n| line |\n| `a …` | b |\n## Logs\n| `c` |"), ["a …"]);
+    assert_eq!(explained("\n## Log lines\n| line |\n| `a …` | b |\n## Logs\n| `c` |", "Log lines"), ["a …"]);
 }
