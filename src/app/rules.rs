@@ -355,3 +355,23 @@ fn own_beat(ttl: Option<i64>) -> Duration {
     let ttl = ttl.and_then(|seconds| u64::try_from(seconds).ok()).map(Duration::from_secs);
     ttl.map_or(BEAT, |ttl| BEAT.min(ttl / 4))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Passwords in addresses of other clusters are not shown.
+    #[test]
+    fn clusters_are_known_without_passwords() {
+        let other = |name: &str, endpoint: &str| EtcdCluster {
+            name: name.to_owned(),
+            endpoints: vec![endpoint.to_owned()],
+        };
+        let listed =
+            vec![other("own", "10.0.0.1:2379"), other("far", "http://user:pass@word@10.1.0.1:30100")];
+        let known = known_clusters("own".to_owned(), listed, &StoreKind::Embedded { dir: PathBuf::new() });
+        let expected = [("far", "10.1.0.1:30100"), ("own", "embedded")]
+            .map(|(name, address)| (name.to_owned(), vec![address.to_owned()]));
+        assert_eq!((known.own.as_str(), known.addresses), ("own", BTreeMap::from(expected)));
+    }
+}
