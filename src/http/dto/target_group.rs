@@ -127,7 +127,8 @@ impl<'a> ScrapeEndpoint<'a> {
         let port = parse_port(port?)?;
         // A zone has a meaning only on the machine of the instance.
         let is_host = host.is_ascii() && host.len() <= LONGEST_HOST && !host.contains('%');
-        let query = after.split_once('?').map_or("", |(_, query)| query);
+        let before_fragment = after.split_once('#').map_or(after, |(before, _)| before);
+        let query = before_fragment.split_once('?').map_or("", |(_, query)| query);
         let asks_for_tls = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             name.eq_ignore_ascii_case("sslEnabled") && value.eq_ignore_ascii_case("true")
