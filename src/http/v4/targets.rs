@@ -9,6 +9,7 @@ use crate::cache::snapshot::{ServiceNode, Snapshot};
 use crate::domain::json;
 use crate::domain::shape::{Shape, Shaped as _};
 use crate::domain::validate::find::{self as valid, TargetParameters};
+use crate::domain::validate::member;
 use crate::domain::{Instance, Service, Tenant};
 use crate::error::Error;
 use crate::http::api::Api;
@@ -28,12 +29,15 @@ pub const TARGETS: Operation = Operation::new(
 .with(&[
     Parameter::query("serviceName", "Only instances of services with this name."),
     Parameter::query("appId", "Only instances of services of this application."),
-    Parameter::query("env", "Only instances of services of this environment. Empty is an environment of its own."),
-    Parameter::query("status", "Only instances with this status: `UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`."),
+    Parameter::query("env", "Only instances of services of this environment. Empty is an environment of its own.")
+        .like(member::ENVIRONMENT),
+    Parameter::query("status", "Only instances with this status: `UP`, `DOWN`, `STARTING`, `TESTING` or `OUTOFSERVICE`.")
+        .like(member::INSTANCE_STATUS),
     Parameter::query(
         "property",
         "`name:value`: only instances with this property. It may be repeated, up to 16 times; an instance must have all of them.",
-    ),
+    )
+    .matching(":"),
 ])
 .answers(Success::Json(Shape::List(&TargetGroup::SHAPE)))
 .for_own_pages();
