@@ -52,7 +52,7 @@ $(TOOLS)/installed: scripts/conformance/requirements.txt
 	touch $@
 
 # Schemathesis sends requests that the OpenAPI document allows and requests that it does not allow, and compares the answers with the
-# document. EXAMPLES=100: more cases of each operation. SEED=1: other cases. MODES=plain: only without accounts.
+# document. EXAMPLES=100: more cases of each operation. MODES=plain: only without accounts.
 conformance: $(TOOLS)/installed
 	@scripts/require.sh cc make protoc
 	cargo build --locked

@@ -50,7 +50,7 @@ ABOUT_THINGS = {
     "409201",  # the role exists
 }
 
-# What relates two values of a request: the begin of the answer's `detail`, or a part of it.
+# What relates two values of a request, or cannot be stated in JSON Schema: the begin of the answer's `detail`, or a part of it.
 RELATIONS = (
     "names the same consumer as",  # two entries of one request
     "the batch find names",  # both lists of a request together
@@ -58,6 +58,7 @@ RELATIONS = (
     "not support kind[",  # no kind of policy exists
     "is too large: it has",  # the size of an instance or of properties in bytes
     "request body too large",
+    "invalid type: floating point",  # `30.0` is the integer 30 for JSON Schema, and no integer for the original server
 )
 
 # The last characters of a URI that the server refuses.

@@ -4,7 +4,7 @@
     run.py PROGRAM SCHEMATHESIS
 
 PROGRAM is the daemon, SCHEMATHESIS the program of that name. Prints the cases and findings of each run, and exits with 1 if there is a
-finding. The environment: EXAMPLES (of each operation, default 30), SEED (default 14), MODES (default "plain accounts").
+finding. The environment: EXAMPLES (of each operation, default 30), MODES (default "plain accounts").
 """
 
 import json
@@ -133,7 +133,6 @@ def check(mode, program, schemathesis):
                 "--config-file", str(HERE / f"{mode}.toml"),
                 "run", f"{node.url}/openapi.json",
                 "--max-examples", os.environ.get("EXAMPLES", "30"),
-                "--seed", os.environ.get("SEED", "14"),
                 "--max-time", str(MOST_SECONDS),
                 "--report-json-path", str(report),
             ]

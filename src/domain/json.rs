@@ -6,7 +6,6 @@
 //! - `null` leaves the default.
 //! - A member that comes more than once is merged, see [`merge`].
 //! - Invalid UTF-8 and lone surrogates become U+FFFD.
-//! - Other than with Go, `30.0` is the integer 30, as in JSON Schema.
 //!
 //! Writing:
 //! - The output has no blanks. Members come in the order of declaration, and the keys of a map are sorted.
@@ -22,9 +21,7 @@ use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-use serde::de::{
-    Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Unexpected, Visitor,
-};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serialize;
 
 use super::shape::Shaped;
@@ -176,46 +173,14 @@ impl<'de> FromJson<'de> for String {
 
 impl<'de> FromJson<'de> for i32 {
     fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
-        deserializer.deserialize_i64(IntegerVisitor("i32", PhantomData))
+        i32::deserialize(deserializer)
     }
 }
 
 impl<'de> FromJson<'de> for i64 {
     fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
-        deserializer.deserialize_i64(IntegerVisitor("i64", PhantomData))
+        i64::deserialize(deserializer)
     }
-}
-
-/// Reads an integer, also one that is written with a fraction of zero. With the name of its type.
-struct IntegerVisitor<T>(&'static str, PhantomData<T>);
-
-impl<T: TryFrom<i64>> Visitor<'_> for IntegerVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<T, E> {
-        T::try_from(number).map_err(|_| E::invalid_value(Unexpected::Signed(number), &self))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<T, E> {
-        let signed = i64::try_from(number).ok().and_then(|number| T::try_from(number).ok());
-        signed.ok_or_else(|| E::invalid_value(Unexpected::Unsigned(number), &self))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<T, E> {
-        let whole = whole(number).ok_or_else(|| E::invalid_type(Unexpected::Float(number), &self))?;
-        self.visit_i64(whole)
-    }
-}
-
-/// A number without a fraction as an integer. `None` if it has one, or if it is so large that not every integer has a float.
-fn whole(number: f64) -> Option<i64> {
-    const EXACT: f64 = 9_007_199_254_740_992.0;
-    #[expect(clippy::cast_possible_truncation, reason = "the number is whole and within the range")]
-    (number.fract() == 0.0 && number.abs() <= EXACT).then_some(number as i64)
 }
 
 impl<'de> FromJson<'de> for bool {
@@ -737,21 +702,6 @@ mod tests {
             r#"{"serviceName":"<a> & \u2028 \u0008 \t \u0001 \u007f"}"#,
             "{\"serviceName\":\"\\u003ca\\u003e \\u0026 \\u2028 \\u0008 \\t \\u0001 \u{7f}\"}",
         );
-    }
-
-    #[test]
-    fn a_whole_number_may_have_a_fraction_of_zero() {
-        let port = |text: &str| {
-            let read = decode::<JsonSample>(format!(r#"{{"inner":{{"port":{text}}}}}"#).as_bytes());
-            read.ok().and_then(|sample| sample.inner).map(|inner| inner.port)
-        };
-        for (text, expected) in
-            [("30.0", Some(30)), ("-3e2", Some(-300)), ("30.5", None), ("3e9", None), ("1e300", None)]
-        {
-            assert_eq!(port(text), expected, "{text}");
-        }
-        let twice = decode::<JsonSample>(br#"{"inner":{"port":1.0},"inner":{"port":2.0}}"#).unwrap();
-        assert_eq!(twice.inner.map(|inner| inner.port), Some(2));
     }
 
     #[test]

@@ -89,10 +89,6 @@ impl<'t> Visitor<'t> for MergeTarget<'_, 't> {
         Ok(())
     }
 
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<(), E> {
-        self.visit_i64(super::whole(number).ok_or_else(|| E::custom("a number with a fraction"))?)
-    }
-
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<(), E> {
         self.visit_i64(i64::try_from(number).map_err(E::custom)?)
     }
