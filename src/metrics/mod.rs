@@ -121,6 +121,7 @@ families! {
         CERTIFICATES_RELOADED = Gauge "certificates_last_reload_successful" ["files"], "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
         COMPACTED_REVISION = Gauge "compacted_revision" [], "Revision up to which this node has compacted etcd last. 0 if it has compacted nothing.";
         COMPACTED_AT = Gauge "compacted_timestamp_seconds" [], "When this node has compacted etcd last, in seconds since 1970. 0 if it has compacted nothing.";
+        COMPACTION_RETENTION = Gauge "compaction_retention_seconds" [], "How much history of etcd this node keeps when it compacts. 0 if it does not compact, or on the embedded store.";
         ALARMS_ACTIVE = Gauge "alarms_active" ["alarm"], "1 while an alarm is active.";
     }
     ORIGINAL: Original {
@@ -189,6 +190,7 @@ cells! {
     CHANGES_UNSENT: Gauge = Gauge::of(WATCH_UNSENT, UNLABELED);
     LAST_COMPACTED_REVISION: Gauge = Gauge::of(COMPACTED_REVISION, UNLABELED);
     LAST_COMPACTED_AT: Gauge = Gauge::of(COMPACTED_AT, UNLABELED);
+    RETENTION_OF_COMPACTION: Gauge = Gauge::of(COMPACTION_RETENTION, UNLABELED);
     HELD_NOW: Gauge = Gauge::of(EXPIRIES_HELD, UNLABELED);
     NODES_REGISTERED: Gauge = Gauge::of(NODE_REGISTERED, UNLABELED);
     BACKEND_COUNT: Gauge = Gauge::of(BACKENDS, UNLABELED);

@@ -92,6 +92,8 @@ impl CompactionActor {
         rules: CompactionRules,
         node: String,
     ) -> Self {
+        let retention = rules.retention.unwrap_or_default().as_secs();
+        metrics::RETENTION_OF_COMPACTION.set(usize::try_from(retention).unwrap_or(usize::MAX));
         let mark = keys::watch_mark(&Uuid::new_v4().simple().to_string());
         let core = CompactionCore {
             store,

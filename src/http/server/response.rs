@@ -52,7 +52,9 @@ impl ServerTerms {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
         }
-        if status.is_server_error() {
+        // A probe is answered 503 while the node starts or stops. That is no error.
+        let is_probe = facts.load == Load::Always && status == StatusCode::SERVICE_UNAVAILABLE;
+        if status.is_server_error() && !is_probe {
             self.raise(head, status, &body, &facts);
         }
         let body = match self.in_flight(body, space, head, &facts) {

@@ -5,6 +5,7 @@
 //! | --- | --- |
 //! | `sh` | runs the commands in the reader's terminal; one that fails ends the test |
 //! | `text` | compares what the block before it printed; `…` stands for any text |
+//! | `sh root` | skips it: it installs packages |
 //! | `sh in=FOLDER` | runs the command in a terminal of its own, in this folder, until the test ends |
 //! | `ini file=PATH`, `yaml file=PATH` | writes the file |
 //!
@@ -154,6 +155,7 @@ fn follow<'f>(document: &str, folder: &'f Path) -> Followed<'f> {
                 assert!(is_as_shown(&printed, &text), "printed:\n{printed}\nshown:\n{text}");
                 followed.compared += 1;
             }
+            ("sh", "root") => {}
             ("sh", place) => {
                 let folder = folder.join(place.strip_prefix("in=").expect("a folder"));
                 let mut command = bash(&folder);
@@ -196,9 +198,14 @@ fn archive(folder: &Path) {
     let content = tempfile::tempdir().unwrap();
     let top = content.path().join(name);
     fs::create_dir_all(top.join("conf")).unwrap();
+    fs::create_dir(top.join("deploy")).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_service-center"), top.join("service-center")).unwrap();
-    let conf = Path::new(env!("CARGO_MANIFEST_DIR")).join("conf/app.conf");
-    fs::copy(conf, top.join("conf/app.conf")).unwrap();
+    let project = Path::new(env!("CARGO_MANIFEST_DIR"));
+    fs::copy(project.join("conf/app.conf"), top.join("conf/app.conf")).unwrap();
+    for folder in ["prometheus", "grafana"] {
+        let link = top.join("deploy").join(folder);
+        std::os::unix::fs::symlink(project.join("deploy").join(folder), link).unwrap();
+    }
     let file = folder.join(format!("{name}.tar.gz"));
     let status = Command::new("tar").arg("-czf").arg(file).arg("-C").arg(content.path()).arg(name).status();
     assert!(status.unwrap().success());
@@ -213,7 +220,7 @@ fn the_way_from_the_archive_to_a_monitored_cluster_works_as_it_stands() {
     let mut followed = follow(section, folder.path());
     assert_eq!(
         (followed.others.len(), followed.compared),
-        (4, 5),
+        (4, 7),
         "processes, and outputs that the document shows"
     );
     for node in followed.others.iter_mut().filter(|other| other.log().contains("listening on")) {
