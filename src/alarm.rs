@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 /// An alarm of [`AlarmKind::InternalError`] ends when no further error has come for this long.
 pub const QUIET: Duration = Duration::from_secs(300);
 
-/// Of errors that follow each other, one in this time renews the text of the alarm.
+/// Of errors that follow each other, one in this time renews the text of the alarm, and one is logged.
 const RENEWED_EVERY: Duration = Duration::from_secs(1);
 
 /// The value of `raised` of an alarm that is not active.
@@ -47,6 +47,29 @@ pub struct Alarm {
     pub detail: String,
 }
 
+/// Lets one of the events that follow each other through each [`RENEWED_EVERY`]. Clones share the time of the last one.
+#[derive(Clone, Debug)]
+pub struct Pace(Arc<AtomicU64>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Arc::new(AtomicU64::new(NOT_RAISED)))
+    }
+}
+
+impl Pace {
+    pub fn lets_through(&self, now: Duration) -> bool {
+        let last = self.0.load(Ordering::Relaxed);
+        // Of several threads, the one that sets the time goes through.
+        !is_recent(last, now)
+            && self.0.compare_exchange(last, millis(now), Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+fn is_recent(last: u64, now: Duration) -> bool {
+    last != NOT_RAISED && now.saturating_sub(Duration::from_millis(last)) < RENEWED_EVERY
+}
+
 /// The alarms of a node. Clones share them. Times are those of the node's monotonic clock.
 #[derive(Clone, Debug, Default)]
 pub struct Alarms(Arc<[AlarmState; AlarmKind::ALL.len()]>);
@@ -69,9 +92,7 @@ impl Alarms {
     /// Notes that something is wrong. While the same is noted again and again, nearly all calls read only the time.
     pub fn raise(&self, kind: AlarmKind, now: Duration, detail: impl FnOnce() -> String) {
         let state = self.state(kind);
-        let raised = state.raised.load(Ordering::Relaxed);
-        let is_recent = |raised| now.saturating_sub(Duration::from_millis(raised)) < RENEWED_EVERY;
-        if raised != NOT_RAISED && is_recent(raised) {
+        if is_recent(state.raised.load(Ordering::Relaxed), now) {
             return;
         }
         let mut held = state.detail.lock();
@@ -176,6 +197,9 @@ mod tests {
             });
         }
         assert_eq!(texts, 3);
+        let pace = Pace::default();
+        let through = (0..3000).filter(|millis| pace.lets_through(START + Duration::from_millis(*millis)));
+        assert_eq!(through.count(), 3);
         alarms.forget();
         alarms.raise(AlarmKind::InternalError, START, || "anew".to_owned());
         check(&alarms, START, &[(AlarmKind::InternalError, true, "anew")]);

@@ -217,7 +217,8 @@ async fn run_node(
         Some(url) => Some(metrics::listen(url, &api, &server, tls.clone()).await?),
         None => None,
     };
-    let errors = ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone() };
+    let errors =
+        ErrorAlarm { alarms: shared.alarms.clone(), clock: shared.clock.clone(), ..ErrorAlarm::default() };
     let settings = Settings { max_connections, tls, access, errors, ..server };
     let signs_of_life = shared.lifelines.signs_of_life().clone();
     let of_workers = signs_of_life.clone();

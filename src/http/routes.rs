@@ -168,7 +168,7 @@ routes! {
         Delete, "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Delete Governance,                 ready gov::unknown_kind,     DELETE;
         Get,    "/v1/syncer/health",                                            None,     Ignored,    Memory, Open,                              ready gov::syncer_health,    SYNCER_HEALTH;
         Get,    "/v4/{project}/prometheus/targets",                             None,     Ignored,    View,   Get Service,                       targets::targets,            TARGETS;
-        Get,    "/v4/{project}/admin/retirements",                              None,     Ignored,    Store,  Get Ops,                           admin::retirements,          RETIREMENTS;
+        Get,    "/v4/{project}/admin/retirements",                              None,     Ignored,    View,   Get Ops,                           admin::retirements,          RETIREMENTS;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
     }

@@ -76,6 +76,8 @@ pub struct CompactionCore {
     /// Names this process for operators (`<host>-<pid>`).
     node: String,
     mark: Key,
+    /// The revision of the store when this node began to list it.
+    began_at: Cell<Option<Revision>>,
     lease: Cell<Option<LeaseId>>,
     /// Logs once that the compaction fails.
     failing: Trouble,
@@ -103,6 +105,7 @@ impl CompactionActor {
             rules,
             node,
             mark,
+            began_at: Cell::new(None),
             lease: Cell::new(None),
             failing: Trouble::default(),
             waiting: Trouble::default(),
@@ -144,7 +147,7 @@ async fn work(core: Rc<CompactionCore>) {
         if is_listed {
             tokio::time::sleep(core.rules.pace()).await;
         } else {
-            // The first mark holds the compaction back. It should not do so for longer than the listing takes.
+            // The first mark says where the listing began. The next one should not come much later than the end of the listing.
             let _ = tokio::time::timeout(core.rules.pace(), core.reader.wait_until_complete()).await;
         }
     }
@@ -220,7 +223,7 @@ struct SharedState {
 /// Puts the mark of this node, and reads the record and all marks in the same transaction.
 async fn publish(core: &CompactionCore) -> Result<SharedState, StoreError> {
     let lease = living_lease(core).await?;
-    let mark = WatchMark { node: core.node.clone(), revision: core.reader.load().revision.max(0) };
+    let mark = WatchMark { node: core.node.clone(), revision: needed(core).await? };
     let put =
         Op::Put { key: Key::clone(&core.mark), value: Bytes::from(json::encode(&mark)), lease: Some(lease) };
     let then = vec![put, Op::Get(keys::COMPACTION.into()), Op::GetPrefix(keys::WATCH_MARKS.into())];
@@ -236,6 +239,21 @@ async fn publish(core: &CompactionCore) -> Result<SharedState, StoreError> {
         Some((id, decoded::<WatchMark>(&entry.value)?))
     });
     Ok(SharedState { record, marks: marks.collect(), revision: outcome.revision })
+}
+
+/// The revision after which this node needs the history. While it lists the store for the first time, that is where it began. A smaller
+/// number would hold the compaction back as long as a node ends again and again before it has listed the store.
+async fn needed(core: &CompactionCore) -> Result<Revision, StoreError> {
+    let shown = core.reader.load().revision;
+    if shown >= 0 {
+        return Ok(shown);
+    }
+    if let Some(began) = core.began_at.get() {
+        return Ok(began);
+    }
+    let began = core.store.revision().await?;
+    core.began_at.set(Some(began));
+    Ok(began)
 }
 
 /// The lease of the mark, renewed; a new one if there is none or it has ended.

@@ -17,6 +17,8 @@ const MAX_SAMPLES: usize = 100;
 /// [`PATIENCE`].
 const RETENTIONS_HELD: u32 = 4;
 const PATIENCE: Duration = Duration::from_secs(15 * 60);
+/// A record whose last sample is further away than the retention and this was written by a clock that is wrong, or long ago.
+const LONGEST_GAP: Duration = Duration::from_secs(60);
 
 json_object! {
     /// What the nodes of a cluster know together about the history of their store.
@@ -44,7 +46,7 @@ json_object! {
     pub struct WatchMark {
         /// The host and the process.
         "node" => node: String,
-        /// The node shows everything up to this revision. 0 while it lists the store for the first time.
+        /// The node needs no history up to this revision. It shows all of that, or lists a later revision for the first time.
         "revision" => revision: i64,
     }
 }
@@ -77,19 +79,28 @@ pub(super) enum CompactionPatience {
 /// What to do at a time with a record, at the store's `current` revision. `None`: a node has done it a short time ago.
 ///
 /// The history of the last `retention` stays, and so does everything that the watch of a node in `marks` has not brought yet.
+///
+/// If the last sample is too far ahead, a wrong clock wrote it, and its node may not come back: this node goes on with the record. If
+/// it is too long ago, the clock may have jumped, so the patience with the nodes that are behind begins anew.
 pub(super) fn plan(
     record: CompactionRecord,
     marks: &BTreeMap<String, WatchMark>,
     (now, current): (i64, Revision),
     retention: Duration,
 ) -> Option<CompactionPlan> {
-    let CompactionRecord { mut samples, behind: former } = record;
-    // The clock of another node may be ahead. A store that was set back has later revisions in front of it again.
+    let CompactionRecord { mut samples, behind: mut former } = record;
+    // A store that was set back has later revisions in front of it again.
     samples.retain(|sample| sample.revision <= current);
-    samples.iter_mut().for_each(|sample| sample.at = sample.at.min(now));
-    if samples.last().is_some_and(|last| now - last.at < millis(retention / SAMPLES)) {
+    let since_last = samples.last().map_or(i64::MAX, |last| now.saturating_sub(last.at));
+    let longest_gap = millis(retention.max(LONGEST_GAP));
+    if (-longest_gap..millis(retention / SAMPLES)).contains(&since_last) {
         return None;
     }
+    if since_last > longest_gap {
+        former.clear();
+    }
+    // The clock of another node may be ahead.
+    samples.iter_mut().for_each(|sample| sample.at = sample.at.min(now));
     samples.push(RevisionSample { at: now, revision: current });
     let kept_since = now.saturating_sub(millis(retention));
     let old = samples.iter().rposition(|sample| sample.at <= kept_since);
@@ -99,7 +110,7 @@ pub(super) fn plan(
     let (mut up_to, mut nodes, mut behind) = (wanted, Vec::new(), BTreeMap::new());
     for (id, mark) in marks.iter().filter(|(_, mark)| wanted.is_some_and(|wanted| mark.revision < wanted)) {
         let since = former.get(id).map_or(now, |since| *since.min(&now));
-        let is_over = now - since >= patience;
+        let is_over = now.saturating_sub(since) >= patience;
         if !is_over {
             up_to = up_to.map(|up_to| up_to.min(mark.revision));
         }
@@ -164,7 +175,7 @@ mod tests {
         check(600, &[("a", 1_600), ("b", 1_605)], Some(1_546));
         check(600, &[("a", 1_546)], Some(1_546));
         check(600, &[("a", 1_600), ("b", 1_545)], Some(1_545));
-        check(600, &[("lists", 0), ("b", 1_600)], None);
+        check(600, &[("a", 0), ("b", 1_600)], None);
     }
 
     #[test]
@@ -209,6 +220,22 @@ mod tests {
         assert!(next.behind.is_empty() && next.record.behind.is_empty(), "{next:?}");
     }
 
+    /// The clock of the node that compacts is set forward while another node is behind.
+    #[test]
+    fn a_clock_that_jumps_ends_no_patience() {
+        let nodes = marks(&[("slow", 1_200)]);
+        let first = plan(after(600), &nodes, (START + 606 * MINUTE, 1_606), HOUR).unwrap();
+        let jumped = plan(first.record, &nodes, (START + 6_000 * MINUTE, 1_612), HOUR).unwrap();
+        assert_eq!(jumped.up_to, Some(1_200));
+        let mut record = jumped.record;
+        for step in 1..=40_i64 {
+            let now = (START + (6_000 + 6 * step) * MINUTE, 1_612 + step);
+            let next = plan(record, &nodes, now, HOUR).unwrap();
+            assert_eq!(next.up_to == Some(1_200), step < 40, "step {step}");
+            record = next.record;
+        }
+    }
+
     #[test]
     fn a_short_retention_has_patience_too() {
         let retention = Duration::from_secs(1);
@@ -225,7 +252,13 @@ mod tests {
         // The clock of the node that wrote the record was ahead: its samples count from now on.
         let ahead = after(60);
         let now = (START - 600 * MINUTE, 2_000);
-        assert_eq!(plan(ahead.clone(), &marks(&[]), now, HOUR), None, "its last sample counts as new");
+        let next = plan(ahead.clone(), &marks(&[]), now, HOUR).unwrap();
+        assert_eq!((next.up_to, next.record.samples.last().unwrap().at), (None, now.0));
+        let later = |minutes: i64| (now.0 + minutes * MINUTE, 3_000);
+        assert_eq!(plan(next.record.clone(), &marks(&[]), later(5), HOUR), None);
+        assert_eq!(plan(next.record, &marks(&[]), later(60), HOUR).unwrap().up_to, Some(2_000));
+        let slightly = (START + 30 * MINUTE, 2_000);
+        assert_eq!(plan(ahead.clone(), &marks(&[]), slightly, HOUR), None, "clocks of nodes differ");
         // A backup of etcd was restored.
         let restored = plan(ahead, &marks(&[]), (START + 120 * MINUTE, 1_030), HOUR).unwrap();
         assert_eq!(restored.record.samples.last().unwrap().revision, 1_030);

@@ -21,10 +21,19 @@ impl Cluster {
     }
 
     fn start(&self, node: &str, retention: Option<Duration>) -> Mailbox<CompactionActor> {
+        self.start_with(node, retention, self.stage.reader.clone())
+    }
+
+    fn start_with(
+        &self,
+        node: &str,
+        retention: Option<Duration>,
+        reader: SnapshotReader,
+    ) -> Mailbox<CompactionActor> {
         let lifelines = Lifelines::default();
         lifelines.release();
         let store: Arc<dyn Store> = Arc::new(self.stage.store.clone());
-        let (reader, freshness) = (self.stage.reader.clone(), self.stage.freshness.clone());
+        let freshness = self.stage.freshness.clone();
         let (clock, rules, node) = (self.clock.clone(), CompactionRules { retention }, node.to_owned());
         Mailbox::start_here(&lifelines, || CompactionActor::new(store, reader, freshness, clock, rules, node))
     }
@@ -153,6 +162,31 @@ async fn a_watch_that_does_not_go_on_is_waited_for() {
     cluster.clock.advance(HOUR);
     compact(&node).await.unwrap();
     assert!(cluster.asked().last().is_some_and(|asked| *asked > 3), "{:?}", cluster.asked());
+}
+
+/// A node that ends again and again while it lists leaves a mark each time.
+#[actix::test]
+async fn a_node_that_lists_holds_back_only_what_it_lists() {
+    let cluster = Cluster::set().await;
+    let node = cluster.node("a").await;
+    let first = cluster.revision().await;
+    cluster.clock.advance(HOUR / 2);
+    compact(&node).await.unwrap();
+    let before = cluster.revision().await;
+    let lists = cluster.start_with("lists", None, crate::cache::cell::cell().1);
+    compact(&lists).await.unwrap();
+    let mark = cluster.mark("lists").await.unwrap();
+    assert!(mark >= before, "{mark}, {before}");
+    cluster.clock.advance(HOUR / 2);
+    compact(&node).await.unwrap();
+    assert!(cluster.asked().last().is_some_and(|asked| *asked <= first), "{:?}", cluster.asked());
+    compact(&lists).await.unwrap();
+    assert_eq!(cluster.mark("lists").await, Some(mark), "the listing goes on");
+    for _ in 0..3 {
+        cluster.clock.advance(HOUR);
+        compact(&node).await.unwrap();
+    }
+    assert_eq!(cluster.asked().last(), Some(&mark), "it is waited for");
 }
 
 #[actix::test]

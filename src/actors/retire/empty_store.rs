@@ -15,8 +15,8 @@ use crate::store::{Compare, Entry, Key, Op, Revision, Txn, keys};
 /// How many marks one batch writes or removes.
 const BATCH: usize = 100;
 
-/// Reads all marks.
-pub(super) async fn read(core: &RetireCore) -> Result<EmptyMarks, Error> {
+/// Reads all marks. If no node has looked until shortly before `now`, the time of all begins now, whether that is noted or not.
+pub(super) async fn read(core: &RetireCore, now: i64) -> Result<EmptyMarks, Error> {
     let mut marks = HashMap::new();
     let mut pages = core.store.list(&[keys::EMPTY_SERVICES]);
     while let Some(page) = pages.next().await {
@@ -28,7 +28,7 @@ pub(super) async fn read(core: &RetireCore) -> Result<EmptyMarks, Error> {
             Some((at, StoredMark { mark, put_at: entry.mod_revision }))
         }));
     }
-    let looked_since = read_look(core).await?.1.since;
+    let looked_since = read_look(core).await?.1.looked(now).since;
     Ok(EmptyMarks { marks, looked_since })
 }
 
@@ -42,9 +42,9 @@ async fn read_look(core: &RetireCore) -> Result<(Option<Entry>, LookRecord), Err
 }
 
 /// Notes that a node looks whether marked services are used.
-pub(super) async fn note_look(core: &RetireCore) -> Result<(), Error> {
+pub(super) async fn note_look(core: &RetireCore, now: i64) -> Result<(), Error> {
     let (entry, record) = read_look(core).await?;
-    let looked = record.clone().looked(core.clock.unix_time());
+    let looked = record.clone().looked(now);
     if looked == record {
         return Ok(());
     }

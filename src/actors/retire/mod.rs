@@ -248,9 +248,10 @@ async fn retire_service(core: &RetireCore, tenant: Tenant, service: ServiceId) -
 async fn retire_empty_services(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let Some(empty_after) = core.rules.empty_after else { return Ok(0) };
     look_for_use(core).await?;
-    let empty = choose_empty(core, empty_after).await?;
-    empty_store::mark(core, &empty).await?;
+    // One time for the whole choice: the clock may be set meanwhile.
     let now = core.clock.unix_time();
+    let empty = choose_empty(core, empty_after, now).await?;
+    empty_store::mark(core, &empty).await?;
     let over: Vec<EmptyService> =
         empty.into_iter().filter(|empty| empty.marked.is_some() && empty.due <= now).collect();
     let mut deleted = 0;
@@ -299,8 +300,9 @@ async fn look_for_use(core: &RetireCore) -> Result<(), Error> {
     if core.rules.empty_after.is_none() {
         return Ok(());
     }
-    empty_store::note_look(core).await?;
-    let marks = empty_store::read(core).await?;
+    let now = core.clock.unix_time();
+    empty_store::note_look(core, now).await?;
+    let marks = empty_store::read(core, now).await?;
     core.freshness.try_catch_up().await?;
     let snapshot = core.reader.load_full();
     let ended = on_another_thread(move || {
@@ -311,10 +313,14 @@ async fn look_for_use(core: &RetireCore) -> Result<(), Error> {
 }
 
 /// The empty services of the snapshot, which must be current.
-async fn choose_empty(core: &RetireCore, empty_after: Duration) -> Result<Vec<EmptyService>, Error> {
-    let marks: EmptyMarks = empty_store::read(core).await?;
+async fn choose_empty(
+    core: &RetireCore,
+    empty_after: Duration,
+    now: i64,
+) -> Result<Vec<EmptyService>, Error> {
+    let marks: EmptyMarks = empty_store::read(core, now).await?;
     core.freshness.try_catch_up().await?;
-    let (snapshot, now) = (core.reader.load_full(), core.clock.unix_time());
+    let snapshot = core.reader.load_full();
     on_another_thread(move || empty::empty_services(&snapshot, &marks, empty_after, now)).await
 }
 
@@ -336,12 +342,13 @@ async fn planned(core: &RetireCore) -> Result<PlannedRetirements, Error> {
     let Some(cron) = core.rules.services else {
         return Ok(PlannedRetirements { next_run: None, retirements: Vec::new() });
     };
+    let now = core.clock.unix_time();
     let empty = match core.rules.empty_after {
-        Some(empty_after) => choose_empty(core, empty_after).await?,
+        Some(empty_after) => choose_empty(core, empty_after, now).await?,
         None => Vec::new(),
     };
     core.freshness.try_catch_up().await?;
-    let (snapshot, now) = (core.reader.load_full(), core.clock.unix_time());
+    let snapshot = core.reader.load_full();
     let (reserve, zone) = (core.rules.reserve, core.rules.zone.clone());
     on_another_thread(move || {
         let old = selection::old_versions(&snapshot, reserve);

@@ -40,6 +40,11 @@ impl ServerTerms {
     /// Makes the response: the reply's own headers and those every answer has.
     pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: RequestFacts) -> HttpResponse {
         let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
+        // A probe is answered 503 while the node starts or stops. That is no error.
+        let is_probe = facts.load == Load::Always && status == StatusCode::SERVICE_UNAVAILABLE;
+        if status.is_server_error() && !is_probe {
+            self.report(head, status, &body, &facts);
+        }
         let mut encoding = None;
         if body.len() >= compress::SMALLEST && compress::accepts_gzip(&head.headers) {
             let packed = match gzip {
@@ -51,11 +56,6 @@ impl ServerTerms {
             if let Some(packed) = packed {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
-        }
-        // A probe is answered 503 while the node starts or stops. That is no error.
-        let is_probe = facts.load == Load::Always && status == StatusCode::SERVICE_UNAVAILABLE;
-        if status.is_server_error() && !is_probe {
-            self.raise(head, status, &body, &facts);
         }
         let body = match self.in_flight(body, space, head, &facts) {
             Ok(body) => body,
@@ -101,15 +101,29 @@ impl ServerTerms {
         }
     }
 
-    /// Raises the alarm of errors. Its text has the pattern of the path, not the path itself, which is a client's text.
-    fn raise(&self, head: &RequestHead, status: StatusCode, body: &Bytes, facts: &RequestFacts) {
-        let ErrorAlarm { alarms, clock } = &self.settings.errors;
-        alarms.raise(AlarmKind::InternalError, clock.monotonic(), || {
-            let error = json::decode::<ErrorBody>(body).unwrap_or_default();
-            let (method, pattern) = (&head.method, facts.pattern);
-            let text = format!("{method} {pattern}: {} {} {}", status.as_u16(), error.message, error.detail);
-            Shown::up_to(SHOWN_CHARACTERS, text.trim_end()).to_string()
+    /// Raises the alarm of errors, and logs the answer, unless the server is only overloaded. The texts have the pattern of the path, not
+    /// the path itself, which is a client's text.
+    fn report(&self, head: &RequestHead, status: StatusCode, body: &Bytes, facts: &RequestFacts) {
+        let ErrorAlarm { alarms, lines, clock } = &self.settings.errors;
+        let now = clock.monotonic();
+        let error = || json::decode::<ErrorBody>(body).unwrap_or_default();
+        let (method, pattern) = (&head.method, facts.pattern);
+        let cut = |text: &str| Shown::up_to(SHOWN_CHARACTERS, text.trim_end()).to_string();
+        alarms.raise(AlarmKind::InternalError, now, || {
+            let error = error();
+            cut(&format!("{method} {pattern}: {} {} {}", status.as_u16(), error.message, error.detail))
         });
+        if status != StatusCode::SERVICE_UNAVAILABLE && lines.lets_through(now) {
+            let ErrorBody { code, message, detail } = error();
+            let code = if code.is_empty() { status.as_str() } else { &code };
+            let colon = if detail.is_empty() { "" } else { ": " };
+            // The line ends with the id of the request.
+            let _entered = facts.record.context().enter();
+            log::warn!(
+                "{}",
+                cut(&format!("answered {code} to {method} {pattern}: {message}{colon}{detail}"))
+            );
+        }
     }
 
     /// The body as it is sent. A large body holds memory until the client has taken it.

@@ -9,7 +9,7 @@ use actix_http::header::HeaderValue;
 use super::body::BodyLimit;
 use super::gate::Gate;
 use super::gauge::Gauge;
-use crate::alarm::Alarms;
+use crate::alarm::{Alarms, Pace};
 use crate::clock::Clock;
 use crate::config::logging::access::AccessLog;
 use crate::config::{AddressLookup, RateConfig, Scheme, WebOrigin};
@@ -74,7 +74,7 @@ pub struct Settings {
     pub access_log: Option<AccessLog>,
     /// Begins the spans of requests, if they are traced.
     pub tracer: Option<Arc<Tracer>>,
-    /// It is told of answers with a status of 500 or more.
+    /// What happens when an answer has a status of 500 or more.
     pub errors: ErrorAlarm,
 }
 
@@ -109,16 +109,18 @@ impl Default for Settings {
     }
 }
 
-/// The alarm that the answers of errors raise.
+/// The alarm that the answers of errors raise, and their lines in the log.
 #[derive(Clone, Debug)]
 pub struct ErrorAlarm {
     pub alarms: Alarms,
+    /// Limits the lines.
+    pub lines: Pace,
     pub clock: Clock,
 }
 
 impl Default for ErrorAlarm {
     fn default() -> Self {
-        Self { alarms: Alarms::default(), clock: Clock::system() }
+        Self { alarms: Alarms::default(), lines: Pace::default(), clock: Clock::system() }
     }
 }
 

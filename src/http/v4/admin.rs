@@ -4,16 +4,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::actors::mailbox::{Refused, ask};
-use crate::actors::retire::messages::{ListRetirements, PlannedRetirement, RetirementReason};
-use crate::actors::watch::messages::ListHeld;
+use crate::actors::retire::messages::{
+    ListRetirements, PlannedRetirement, PlannedRetirements, RetirementReason,
+};
+use crate::actors::watch::messages::{HeldInstance, ListHeld};
+use crate::cache::Snapshot;
 use crate::domain::shape::Shaped as _;
 use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::{Answer, Call};
 use crate::http::dto::admin::{AlarmList, ClusterList};
 use crate::http::reply::Reply;
+use crate::http::slices::{ListMember, Members, Out, Pace, Walk, in_time};
 use crate::http::spec::{Load, Operation, Success};
 use crate::json_object;
+use crate::rbac::Grant;
 
 pub const EXPIRIES: Operation =
     Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
@@ -39,6 +44,7 @@ pub const RETIREMENTS: Operation = Operation::new(
     "Lists the services that the retirement job deletes next. Deletes nothing.",
 )
 .answers(Success::Json(Retirements::SHAPE))
+.fails_with(&[Code::Unavailable])
 .for_own_pages();
 
 /// How long a request waits for the WatchActor.
@@ -109,16 +115,54 @@ json_object! {
 }
 
 /// `GET /v4/{project}/admin/retirements`.
-pub async fn retirements(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
-    let planned = ask(&api.retire, ListRetirements, RETIREMENTS_LIMIT).await.map_err(refused)??;
-    let retirements = planned.retirements.into_iter().map(|planned| {
+pub async fn retirements(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    in_time(async {
+        let planned = ask(&api.retire, ListRetirements, RETIREMENTS_LIMIT).await.map_err(refused)??;
+        api.built(&RetirementWalk { planned: &planned, grant: call.grant() }).await
+    })
+    .await
+}
+
+/// The bytes of a [`Retirement`], about.
+const BYTES: usize = 256;
+
+/// Writes a [`Retirements`]. A role with labels sees the services with these labels.
+struct RetirementWalk<'a> {
+    planned: &'a PlannedRetirements,
+    grant: &'a Grant,
+}
+
+impl Walk for RetirementWalk<'_> {
+    async fn write(&self, out: &mut impl Out, pace: &mut Pace) {
+        let mut members = Members::default();
+        out.bytes(b"{");
+        if let Some(next_run) = self.planned.next_run {
+            members.name(out, "nextRun");
+            out.value(&next_run);
+        }
+        let mut list = ListMember::new("retirements");
+        for planned in &self.planned.retirements {
+            pace.step(BYTES).await;
+            let document = &planned.service.record.document;
+            if self.grant.shows(&document.environment, &document.app_id, &document.service_name) {
+                list.element(out, &mut members);
+                out.value(&Retirement::from(planned));
+            }
+        }
+        list.end(out);
+        out.bytes(b"}");
+    }
+}
+
+impl From<&PlannedRetirement> for Retirement {
+    fn from(planned: &PlannedRetirement) -> Self {
         let PlannedRetirement { tenant, service, reason, due } = planned;
         let document = &service.record.document;
         let (reason, empty_since) = match reason {
             RetirementReason::OldVersion => ("oldVersion", None),
-            RetirementReason::Empty { since } => ("empty", since),
+            RetirementReason::Empty { since } => ("empty", *since),
         };
-        Retirement {
+        Self {
             tenant: tenant.to_string(),
             service_id: service.id.to_string(),
             environment: document.environment.clone(),
@@ -127,20 +171,22 @@ pub async fn retirements(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
             version: document.version.clone(),
             reason: reason.to_owned(),
             empty_since: empty_since.unwrap_or_default(),
-            due,
+            due: *due,
         }
-    });
-    let (next_run, retirements) = (planned.next_run.unwrap_or_default(), retirements.collect());
-    api.encoded(Load::Store, &Retirements { next_run, retirements })
+    }
 }
 
 /// `GET /v4/{project}/admin/expiries`.
-pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
-    let held = ask(&api.watch, ListHeld, LIMIT).await.map_err(|why| match why {
+pub async fn expiries(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
+    let mut held = ask(&api.watch, ListHeld, LIMIT).await.map_err(|why| match why {
         // This request does not need the store, so a late reply means that the actor is busy.
         Refused::Late => refused(Refused::Full),
         why => refused(why),
     })?;
+    if *call.grant() != Grant::All {
+        let snapshot = api.reader.load_full();
+        held.retain(|held| shows(call.grant(), &snapshot, held));
+    }
     let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
     let expiries = held.into_iter().map(|held| ExpiredInstance {
         tenant: held.at.tenant.to_string(),
@@ -151,6 +197,15 @@ pub async fn expiries(api: Arc<Api>, _: Call) -> Result<Reply, Error> {
         released_in: seconds(held.released_in_seconds),
     });
     api.encoded(Load::Memory, &ExpiredInstances { expiries: expiries.collect() })
+}
+
+/// Whether a role with labels sees an expired instance.
+fn shows(grant: &Grant, snapshot: &Snapshot, held: &HeldInstance) -> bool {
+    let service = snapshot.service(&held.at.tenant, held.at.service.as_str());
+    service.is_some_and(|service| {
+        let document = &service.record.document;
+        grant.shows(&document.environment, &document.app_id, &document.service_name)
+    })
 }
 
 /// `GET /v4/{project}/admin/clusters`.
@@ -168,4 +223,73 @@ pub fn alarms(api: &Arc<Api>, _: Call) -> Answer {
 pub fn forget_alarms(api: &Arc<Api>, _: Call) -> Answer {
     api.contact.alarms(&api.clock).forget();
     Reply::empty().into()
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::domain::Tenant;
+    use crate::domain::event::InstanceRef;
+    use crate::domain::json::TextMap;
+    use crate::http::slices::tests::walked;
+    use crate::http::v4::govern::tests::{MadeUp, fewest, many};
+
+    fn labelled(app_id: &str) -> Grant {
+        Grant::Labelled(Arc::from([TextMap::from([("appId".to_owned(), app_id.to_owned())])]))
+    }
+
+    fn all_planned(snapshot: &Snapshot) -> PlannedRetirements {
+        let tenant = Tenant::default_tenant();
+        let services = snapshot.tenant(&tenant).unwrap().services();
+        let planned = services.map(|service| PlannedRetirement {
+            tenant: tenant.clone(),
+            service: Arc::clone(service),
+            reason: RetirementReason::Empty { since: Some(7) },
+            due: 8,
+        });
+        PlannedRetirements { next_run: Some(9), retirements: planned.collect() }
+    }
+
+    #[test]
+    fn a_role_with_labels_sees_only_what_belongs_to_them() {
+        let mut made_up = MadeUp::default();
+        made_up.service("s", "testing", "app", "n");
+        let snapshot = made_up.snapshot();
+        let planned = all_planned(&snapshot);
+        let shown = |grant: &Grant| -> Value {
+            serde_json::from_str(&walked(&RetirementWalk { planned: &planned, grant }).0).unwrap()
+        };
+        let service = json!({"tenant": "default/default", "serviceId": "s", "environment": "testing", "appId": "app",
+            "serviceName": "n", "version": "1.0.0", "reason": "empty", "emptySince": 7, "due": 8});
+        let expected = json!({"nextRun": 9, "retirements": [service]});
+        assert_eq!(shown(&Grant::All), expected);
+        assert_eq!(shown(&labelled("app")), expected);
+        assert_eq!(shown(&labelled("other")), json!({"nextRun": 9}));
+
+        let held = |service: &str| HeldInstance {
+            at: InstanceRef {
+                tenant: Tenant::default_tenant(),
+                service: service.into(),
+                instance: "i".into(),
+            },
+            rule: "window",
+            held_seconds: 0,
+            released_in_seconds: 0,
+        };
+        assert!(shows(&labelled("app"), &snapshot, &held("s")));
+        assert!(!shows(&labelled("other"), &snapshot, &held("s")));
+        assert!(!shows(&labelled("app"), &snapshot, &held("gone")));
+    }
+
+    #[test]
+    fn the_list_of_retirements_stops_after_each_slice() {
+        const SERVICES: usize = 10_000;
+        let planned = all_planned(&many(SERVICES));
+        let (text, slices) = walked(&RetirementWalk { planned: &planned, grant: &Grant::All });
+        let fewest = fewest(SERVICES, text.len());
+        assert!(slices >= fewest && fewest > 10, "{slices} slices, {fewest} at least");
+    }
 }

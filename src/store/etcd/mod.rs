@@ -133,9 +133,6 @@ impl EtcdStore {
         let (lanes, bookmarks) = {
             let _entered = io.enter();
             tokio::spawn(nodes.clone().patrol());
-            if let Some(every) = options.sync_interval {
-                tokio::spawn(nodes.clone().learn(every));
-            }
             (Lanes::start(&nodes), Bookmarks::start(batches.clone()))
         };
         let store = Self {
@@ -153,7 +150,13 @@ impl EtcdStore {
         let user = options.credentials.map(|credentials| credentials.user);
         let asked = store.io.spawn(async move { rights::check(&nodes, user.as_deref(), limit).await });
         match timeout(limit + CLOSE_GRACE, asked).await {
-            Ok(Ok(Ok(()))) => Ok(store),
+            Ok(Ok(Ok(()))) => {
+                // Only now: the next try to reach etcd would log again that etcd does not name its members.
+                if let Some(every) = options.sync_interval {
+                    store.io.spawn(store.nodes.clone().learn(every));
+                }
+                Ok(store)
+            }
             Ok(Ok(Err(StoreError::Aborted { reason: Reason::Denied, message }))) => {
                 Err(ConnectError::Denied(message))
             }

@@ -260,7 +260,8 @@ fn a_terminated_node_says_goodbye_and_finishes_what_it_began() {
 fn a_node_waits_for_etcd_and_says_so() {
     let mut etcd = Etcd::start();
     etcd.kill();
-    let mut node = Daemon::spawn(node(&etcd)).unwrap();
+    let asks_for_members = node(&etcd).environment("REGISTRY_ETCD_AUTO_SYNC_INTERVAL", "30s");
+    let mut node = Daemon::spawn(asks_for_members).unwrap();
     let waiting = format!("waiting for etcd at http://{}", etcd.address());
     eventually(GENEROUS, || {
         let answer = node.client().get(HEALTH);
@@ -274,6 +275,7 @@ fn a_node_waits_for_etcd_and_says_so() {
     // While etcd starts the reason may change, and each reason is logged.
     let said = log.matches(&waiting).count();
     assert!(said <= 4, "{log}");
+    assert!(!log.contains("does not name its members"), "each attempt asked for the members: {log}");
     lists(&node, &[node.address()]);
 }
 

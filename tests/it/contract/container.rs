@@ -36,10 +36,11 @@ fn check_health_says_whether_the_daemon_serves() {
     assert_says(&wrong, 64, "MongoDB is not supported");
 }
 
-/// Injected: another certificate in the file than the one that the daemon uses. With `ssl.verifyClient` the daemon rejects the check, which
+/// Injected: another certificate in the file than the one that the daemon uses, and then no file. A restart would not help: the daemon would
+/// not start. With `ssl.verifyClient` the daemon rejects the check, which
 /// has no certificate; that it does so shows that it lives.
 #[test]
-fn check_health_trusts_the_configured_certificate_only() {
+fn check_health_does_not_depend_on_the_files_of_certificates() {
     for verify_client in ["0", "1"] {
         let folder = tempfile::tempdir().unwrap();
         let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
@@ -61,7 +62,12 @@ fn check_health_trusts_the_configured_certificate_only() {
         // The daemon keeps its old certificate, because this one does not belong to its key.
         let other = rcgen::generate_simple_self_signed(["node.test".to_owned()]).unwrap();
         write("server.cer", &other.cert.pem());
+        assert_says(daemon.installation(), 0, words);
+        std::fs::remove_file(folder.path().join("server.cer")).unwrap();
+        assert_says(daemon.installation(), 0, words);
+        daemon.process().freeze();
         assert_says(daemon.installation(), 1, "does not answer: ");
+        daemon.process().signal(Signal::CONT);
     }
 }
 

@@ -143,3 +143,24 @@ fn lines_of_a_request_have_its_id() {
     assert!(!read(&file).contains("rm"));
     assert!(!read(&daemon.folder().join("output.log")).contains("; rm"));
 }
+
+/// The detail of an answer with 500 or more is in the log, with the id by which the client knows the answer. A client that causes many
+/// such answers does not fill the log.
+#[test]
+fn a_failure_of_the_server_is_a_line_of_the_log() {
+    const REQUESTS: usize = 500;
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let log = || read(&daemon.folder().join("output.log"));
+    let mut connection = daemon.client().connect().unwrap();
+    for number in 0..REQUESTS {
+        let request = Request::new("GET", "/v1/syncer/health?a=secret")
+            .header("X-Request-Id", &format!("failed-{number}"));
+        assert_eq!(connection.exchange(&request).unwrap().status, 500);
+    }
+    let line = "WARN service_center::http::server::response: answered 500003 to GET /v1/syncer/health: Internal server error: sync \
+                config is empty: this server has no syncer [request failed-0]\n";
+    let text = eventually(GENEROUS, || if log().contains(line) { Ok(log()) } else { Err(log()) });
+    let lines = text.matches("answered 500003").count();
+    assert!(lines < REQUESTS / 2, "{lines} lines");
+    assert!(!text.contains("secret"), "{text}");
+}

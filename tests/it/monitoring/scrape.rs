@@ -165,7 +165,7 @@ fn the_board_and_the_alerts_find_what_they_ask_for() {
     );
     all_have_results(&live, &prometheus, expressions);
 
-    // Prometheus has evaluated the alerts, and none fires. On a busy machine one may be pending, because a request took too long.
+    // Prometheus has evaluated the alerts, and none fires. One may be pending, if a request took too long on a busy machine.
     let rules = eventually(GENEROUS, || {
         let groups = prometheus.api("/api/v1/rules").unwrap()["groups"].take();
         let rules: Vec<Value> = groups
