@@ -22,6 +22,7 @@ stop_all() {
     trap - EXIT
     # Once it has begun it is not left half done.
     trap '' INT TERM HUP
+    echo "Stopping."
     local i pid end
     # Whatever this shell has started, also if a signal came before it was noted.
     mapfile -t pids < <(jobs -p)

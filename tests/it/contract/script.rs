@@ -77,6 +77,8 @@ fn it_runs_until_it_is_told_to_stop_and_leaves_nothing_behind() {
         assert!(TcpStream::connect(address).is_ok(), "{address}");
     }
     script.0.signal(Signal::TERM);
+    // Of signals that wait at the same time, bash handles the lowest number first, which is SIGINT: the first must have arrived.
+    eventually(GENEROUS, || if script.0.log().contains("Stopping.") { Ok(()) } else { Err(script.0.log()) });
     // Further signals do not interrupt its clean-up.
     script.0.signal(Signal::TERM);
     script.0.signal(Signal::INT);
