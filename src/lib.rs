@@ -39,6 +39,7 @@
 //! | 1 | [`config`] | every source, read once | the one home of environment variables |
 //! | 2 | [`store`] | the [`store::Store`] port, etcd, the embedded store, keys and values | etcd's semantics; knows no rule of the registry |
 //! | 2 | [`cache`] | the snapshot: the read model | immutable; made of the store's events only |
+//! | 2 | [`recorder`] | what happened, and who was told | pure; never waits |
 //! | 3 | [`rbac`] | passwords, keys, tokens, permissions, failed logins | decides from its arguments and from accounts in a snapshot |
 //! | 4 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
 //! | 5 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
@@ -157,6 +158,7 @@ pub mod frame;
 pub mod http;
 pub mod metrics;
 pub mod rbac;
+pub mod recorder;
 pub mod rounds;
 pub mod store;
 pub mod tls;

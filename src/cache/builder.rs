@@ -32,6 +32,8 @@ pub enum Action {
 #[derive(Clone, Debug)]
 pub struct InstanceChange {
     pub at: InstanceRef,
+    /// The revision of the store at which it changed. For an expiry that was held back, the revision at which it was let go.
+    pub revision: Revision,
     pub action: Action,
     /// Whether snapshots held the instance before. An instance that registers again while its expiry is held back was shown,
     /// and its action is `Create` all the same.
@@ -46,6 +48,8 @@ pub struct InstanceChange {
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
     next: Snapshot,
+    /// The revision of the event that is applied.
+    revision: Revision,
     changes: Vec<InstanceChange>,
     /// The snapshot before the listing, while a listing is applied.
     former: Option<Snapshot>,
@@ -64,7 +68,7 @@ impl SnapshotBuilder {
         let (listing, cross_domain) = (former.listing + 1, former.cross_domain);
         let access = Arc::new(AccessView::listing_after(&former.access));
         let next = Snapshot { listing, cross_domain, access, ..Snapshot::default() };
-        Self { next, changes: Vec::new(), former: Some(former.clone()) }
+        Self { next, former: Some(former.clone()), ..Self::default() }
     }
 
     /// The snapshot with all events applied so far, at this revision, and the changes since the last call.
@@ -77,6 +81,11 @@ impl SnapshotBuilder {
     /// The working copy.
     pub fn current(&self) -> &Snapshot {
         &self.next
+    }
+
+    /// Says at which revision the next events happened.
+    pub fn reach(&mut self, revision: Revision) {
+        self.revision = revision;
     }
 
     pub fn apply(&mut self, event: RegistryEvent) {
@@ -308,7 +317,7 @@ impl SnapshotBuilder {
     }
 
     fn put_instance(&mut self, at: InstanceRef, kind: PutKind, record: InstanceRecord) {
-        let json = record.json.clone();
+        let (json, revision) = (record.json.clone(), record.mod_revision);
         let mut is_new = false;
         let mut service = None;
         let (listing, known) = (self.next.listing, self.former_mark(&at));
@@ -334,7 +343,7 @@ impl SnapshotBuilder {
         // An instance that was not shown is new to watchers, even if its key was there with an unreadable value.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
-        self.note(InstanceChange { at, action, was_shown: !is_new, service, json });
+        self.note(InstanceChange { at, revision, action, was_shown: !is_new, service, json });
     }
 
     /// Collects a change. During a listing nothing is collected, because [`difference`] compares the whole snapshots.
@@ -367,8 +376,9 @@ impl SnapshotBuilder {
         });
         if let Some((service, entry)) = gone {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
-            let json = entry.record.json.clone();
-            self.note(InstanceChange { at, action: Action::Delete, was_shown: true, service, json });
+            let (json, revision) = (entry.record.json.clone(), self.revision);
+            let action = Action::Delete;
+            self.note(InstanceChange { at, revision, action, was_shown: true, service, json });
         }
     }
 
@@ -570,6 +580,7 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
         };
         changes.push(InstanceChange {
             at,
+            revision: entry.record.mod_revision,
             action,
             was_shown: former.is_some(),
             service,
@@ -578,8 +589,9 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
     }
     for (at, service, entry) in instances(old) {
         if new.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none() {
-            let json = entry.record.json.clone();
-            changes.push(InstanceChange { at, action: Action::Delete, was_shown: true, service, json });
+            let (json, revision) = (entry.record.json.clone(), new.revision);
+            let action = Action::Delete;
+            changes.push(InstanceChange { at, revision, action, was_shown: true, service, json });
         }
     }
     changes

@@ -101,6 +101,7 @@ impl WatchState {
         let former = (!is_first).then(|| self.builder.current());
         let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
         self.builder = listed;
+        self.builder.reach(revision);
         self.guard = ExpiryGuard::new(self.guard.rules());
         self.ended_leases.clear();
         self.ended_overrides.clear();
@@ -129,6 +130,7 @@ impl WatchState {
             if of != revision {
                 revision = of;
                 self.drop_leases(&mut said_goodbye);
+                self.builder.reach(revision);
             }
             let event = match codec::decode(&event) {
                 Decoded::Event(event) => event,
@@ -187,6 +189,7 @@ impl WatchState {
         }
         self.drop_leases(&mut said_goodbye);
         self.revision = self.revision.max(batch.revision);
+        self.builder.reach(self.revision);
     }
 
     /// Applies the deletion of lease keys whose documents stay.

@@ -10,7 +10,7 @@ use super::{Violation, assert_none, made_up};
 pub const LAYERS: [&[&str]; 9] = [
     &["alarm", "clock", "error", "frame", "metrics", "rounds", "tls", "trace", "trouble"],
     &["domain", "config"],
-    &["store", "cache"],
+    &["store", "cache", "recorder"],
     &["rbac"],
     &["actors"],
     &["http"],
