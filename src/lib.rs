@@ -116,6 +116,7 @@
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
 //! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
 //! | What becomes of a write that etcd answers late? | `actors.md`, RegistryActor; `actors/registry/instances.rs` `create`, `replace` and `take_back`; `actors/registry/lease_pool.rs` `discard` |
+//! | How is a list answered in pages? | `http/paging.rs` `PageQuery`, `Page` |
 //! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
 //! | When is an alarm raised, and when is it over? | `alarm.rs` |

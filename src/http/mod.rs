@@ -15,6 +15,7 @@ mod handler_names;
 pub mod middleware;
 pub mod node;
 pub mod openapi;
+pub mod paging;
 pub mod parameters;
 pub mod query;
 pub mod rate_limit;

@@ -4,7 +4,7 @@ use super::error::ErrorBody;
 use crate::domain::shape::{MemberShape, ObjectShape, Shape, Shaped as _};
 use crate::domain::{Instance, Service, ServiceKey};
 
-pub(super) const fn object(
+pub(in crate::http) const fn object(
     name: &'static str,
     about: &'static str,
     members: &'static [MemberShape],
@@ -12,7 +12,7 @@ pub(super) const fn object(
     Shape::Object(ObjectShape { name, about, members })
 }
 
-pub(super) const fn member(name: &'static str, about: &'static str, shape: Shape) -> MemberShape {
+pub(in crate::http) const fn member(name: &'static str, about: &'static str, shape: Shape) -> MemberShape {
     MemberShape { name, about, shape }
 }
 

@@ -13,6 +13,7 @@ use crate::domain::shape::{ObjectShape, Shape};
 use crate::domain::validate::demand::{Demand, Demanded};
 use crate::domain::validate::pattern::Stated;
 use crate::domain::validate::rule::MemberRule;
+use crate::http::paging;
 use crate::http::spec::ParameterValue;
 
 /// The members that each answer with this object has, even if other empty members are left out.
@@ -71,7 +72,8 @@ impl Schemas {
         let members: Map<String, Value> = members.collect();
         let mut schema =
             json!({ "type": "object", "description": plain(object.about), "properties": members });
-        if let Some((_, always)) = ALWAYS.iter().find(|(name, _)| *name == object.name) {
+        let always = ALWAYS.iter().find(|(name, _)| *name == object.name).map(|(_, always)| *always);
+        if let Some(always) = always.or_else(|| paging::always(object)) {
             schema["required"] = json!(always);
         }
         if object.name == "ErrorBody" {
