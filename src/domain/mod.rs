@@ -15,6 +15,7 @@ pub mod schema;
 pub mod service;
 pub mod shape;
 pub mod shared;
+pub mod time;
 pub mod validate;
 pub mod version;
 

@@ -15,7 +15,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("dotenvy", &["src/config"]),
     ("env_logger", &["src/config"]),
     ("strsim", &["src/config"]),
-    ("jiff", &["src/actors/retire", "src/config/logging"]),
+    ("jiff", &["src/actors/retire", "src/config/logging", "src/domain/time"]),
     ("opentelemetry", &["src/trace", "src/app/traces"]),
     ("opentelemetry_sdk", &["src/trace", "src/app/traces"]),
     ("opentelemetry_otlp", &["src/app/traces"]),
