@@ -32,6 +32,14 @@ impl RequestId {
         std::str::from_utf8(value).ok().map(|text| Self(IdText::Given(text.into())))
     }
 
+    /// The bytes that the id takes outside of itself.
+    pub fn heap_bytes(&self) -> usize {
+        match &self.0 {
+            IdText::Made(_) => 0,
+            IdText::Given(text) => (text.len() + 16).next_multiple_of(16),
+        }
+    }
+
     pub fn as_bytes(&self) -> &[u8] {
         match &self.0 {
             IdText::Made(digits) => digits,

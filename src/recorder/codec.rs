@@ -1,0 +1,269 @@
+//! The bytes of recorded events on the disk. Pure: bytes in, bytes out. Numbers are little-endian, lengths are LEB128.
+//!
+//! A payload is a list of records. Each begins with its tag. A kind of event is written by its place in [`EventKind::ALL`], so a new kind
+//! goes to the end of that list.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::delivery::Told;
+use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts, Requester, ServiceFacts};
+use super::shown::Shown;
+use crate::domain::event::Revision;
+use crate::domain::{InstanceId, ServiceId, Tenant};
+use crate::trace::RequestId;
+
+const EVENT: u8 = 1;
+const TOLD: u8 = 2;
+const REVISION: u8 = 3;
+
+// The members of an event that are there.
+const SERVICE: u8 = 1;
+const INSTANCE: u8 = 2;
+const BEFORE: u8 = 4;
+const DETAIL: u8 = 8;
+
+const REQUEST: u8 = 1;
+const LEASE: u8 = 2;
+const OTHER_NODE: u8 = 3;
+const NODE: u8 = 4;
+const RULE: u8 = 5;
+const UNKNOWN: u8 = 6;
+
+/// A record as it is read back.
+#[derive(Debug)]
+pub enum StoredRecord {
+    Event(u64, EventParts),
+    /// Who was told of the event with this number.
+    Told(u64, Told),
+    /// All changes up to this revision come before.
+    Revision(Revision),
+}
+
+pub fn encode_event(out: &mut Vec<u8>, event: &Event) {
+    let Event { seq, time, revision, kind, service, instance, before, detail, cause, .. } = event;
+    out.push(EVENT);
+    put_number(out, *seq);
+    put_signed(out, *time);
+    put_signed(out, *revision);
+    out.push(*kind as u8);
+    let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    out.push(
+        flag(service.is_some(), SERVICE)
+            | flag(instance.is_some(), INSTANCE)
+            | flag(before.is_some(), BEFORE)
+            | flag(detail.is_some(), DETAIL),
+    );
+    if let Some(service) = service {
+        let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry } = &**service;
+        for text in [tenant.as_str(), id.as_str(), environment, app_id, name, version] {
+            put_text(out, text);
+        }
+        out.push(u8::from(*is_registry));
+    }
+    if let Some(InstanceFacts { id, shown }) = instance {
+        put_text(out, id.as_str());
+        put_text(out, shown.packed());
+    }
+    before.iter().for_each(|before| put_text(out, before.packed()));
+    detail.iter().for_each(|detail| put_text(out, detail));
+    put_cause(out, cause);
+}
+
+fn put_cause(out: &mut Vec<u8>, cause: &Cause) {
+    match cause {
+        Cause::Request(by) => {
+            let Requester { account, client, request_id } = &**by;
+            out.push(REQUEST);
+            put_text(out, account.as_deref().unwrap_or_default());
+            match client {
+                None => out.push(0),
+                Some(IpAddr::V4(address)) => {
+                    out.push(4);
+                    out.extend_from_slice(&address.octets());
+                }
+                Some(IpAddr::V6(address)) => {
+                    out.push(16);
+                    out.extend_from_slice(&address.octets());
+                }
+            }
+            put_bytes(out, request_id.as_bytes());
+        }
+        Cause::Lease { lease, heartbeat_age } => {
+            out.push(LEASE);
+            put_signed(out, *lease);
+            put_number(out, heartbeat_age.map_or(0, |age| age.saturating_add(1)));
+        }
+        Cause::OtherNode => out.push(OTHER_NODE),
+        Cause::Node => out.push(NODE),
+        Cause::Rule { rule, until } => {
+            out.push(RULE);
+            put_text(out, rule);
+            put_signed(out, *until);
+        }
+        Cause::Unknown => out.push(UNKNOWN),
+    }
+}
+
+pub fn encode_told(out: &mut Vec<u8>, seq: u64, told: &Told) {
+    let Told { consumers, sent, waiting, replaced, lost, first_sent, last_sent } = told;
+    out.push(TOLD);
+    put_number(out, seq);
+    for count in [consumers, sent, waiting, replaced, lost] {
+        put_number(out, (*count).into());
+    }
+    for time in [first_sent, last_sent] {
+        // No change was sent in 1970.
+        put_signed(out, time.unwrap_or_default());
+    }
+}
+
+pub fn encode_revision(out: &mut Vec<u8>, revision: Revision) {
+    out.push(REVISION);
+    put_signed(out, revision);
+}
+
+/// Reads the records of a payload. `None` at one that has no known form: the rest cannot be read.
+pub fn decode(payload: &[u8]) -> impl Iterator<Item = Option<StoredRecord>> {
+    let mut reader = Reader(payload);
+    std::iter::from_fn(move || {
+        if reader.0.is_empty() {
+            return None;
+        }
+        let record = reader.record();
+        if record.is_none() {
+            reader.0 = &[];
+        }
+        Some(record)
+    })
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
+fn put_signed(out: &mut Vec<u8>, number: i64) {
+    out.extend_from_slice(&number.to_le_bytes());
+}
+
+fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
+    put_number(out, bytes.len() as u64);
+    out.extend_from_slice(bytes);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_bytes(out, text.as_bytes());
+}
+
+struct Reader<'p>(&'p [u8]);
+
+impl<'p> Reader<'p> {
+    fn record(&mut self) -> Option<StoredRecord> {
+        match self.byte()? {
+            EVENT => self.event(),
+            TOLD => {
+                let seq = self.number()?;
+                let mut count = || u32::try_from(self.number()?).ok();
+                let (consumers, sent, waiting) = (count()?, count()?, count()?);
+                let (replaced, lost) = (count()?, count()?);
+                let mut time = || Some(Some(self.signed()?).filter(|time| *time != 0));
+                let (first_sent, last_sent) = (time()?, time()?);
+                let told = Told { consumers, sent, waiting, replaced, lost, first_sent, last_sent };
+                Some(StoredRecord::Told(seq, told))
+            }
+            REVISION => Some(StoredRecord::Revision(self.signed()?)),
+            _ => None,
+        }
+    }
+
+    fn event(&mut self) -> Option<StoredRecord> {
+        let (seq, time, revision) = (self.number()?, self.signed()?, self.signed()?);
+        let kind = *EventKind::ALL.get(usize::from(self.byte()?))?;
+        let flags = self.byte()?;
+        let has = |flag: u8| flags & flag != 0;
+        let service = if has(SERVICE) { Some(Arc::new(self.service()?)) } else { None };
+        let instance = if has(INSTANCE) {
+            Some(InstanceFacts { id: InstanceId::from(self.text()?), shown: Shown::of_packed(self.text()?) })
+        } else {
+            None
+        };
+        let before = if has(BEFORE) { Some(Shown::of_packed(self.text()?)) } else { None };
+        let detail = if has(DETAIL) { Some(self.text()?.into()) } else { None };
+        let cause = self.cause()?;
+        let parts = EventParts { time, revision, kind, service, instance, before, detail, cause };
+        Some(StoredRecord::Event(seq, parts))
+    }
+
+    fn service(&mut self) -> Option<ServiceFacts> {
+        Some(ServiceFacts {
+            tenant: Tenant::from(self.text()?),
+            id: ServiceId::from(self.text()?),
+            environment: self.text()?.into(),
+            app_id: self.text()?.into(),
+            name: self.text()?.into(),
+            version: self.text()?.into(),
+            is_registry: self.byte()? != 0,
+        })
+    }
+
+    fn cause(&mut self) -> Option<Cause> {
+        Some(match self.byte()? {
+            REQUEST => {
+                let account = Some(self.text()?).filter(|account| !account.is_empty()).map(Arc::from);
+                let client = match self.byte()? {
+                    0 => None,
+                    4 => Some(IpAddr::from(*self.take(4)?.first_chunk::<4>()?)),
+                    16 => Some(IpAddr::from(*self.take(16)?.first_chunk::<16>()?)),
+                    _ => return None,
+                };
+                let request_id = RequestId::given(self.bytes()?)?;
+                Cause::Request(Arc::new(Requester { account, client, request_id }))
+            }
+            LEASE => Cause::Lease { lease: self.signed()?, heartbeat_age: self.number()?.checked_sub(1) },
+            OTHER_NODE => Cause::OtherNode,
+            NODE => Cause::Node,
+            RULE => Cause::Rule { rule: self.text()?.into(), until: self.signed()? },
+            UNKNOWN => Cause::Unknown,
+            _ => return None,
+        })
+    }
+
+    fn take(&mut self, count: usize) -> Option<&'p [u8]> {
+        let (taken, rest) = self.0.split_at_checked(count)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        self.take(1)?.first().copied()
+    }
+
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0_u64;
+        for shift in (0..64).step_by(7) {
+            let byte = self.byte()?;
+            number |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn signed(&mut self) -> Option<i64> {
+        Some(i64::from_le_bytes(*self.take(8)?.first_chunk()?))
+    }
+
+    fn bytes(&mut self) -> Option<&'p [u8]> {
+        let length = usize::try_from(self.number()?).ok()?;
+        self.take(length)
+    }
+
+    fn text(&mut self) -> Option<&'p str> {
+        std::str::from_utf8(self.bytes()?).ok()
+    }
+}

@@ -1,0 +1,109 @@
+//! Finds the write of this node that caused a change.
+//!
+//! A write has a ticket from its begin to its end. A change that the watch brings can only come from writes that had begun by then. So
+//! as soon as all of them have ended, and none of them has written this key at this revision, another node made the change.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use super::event::Cause;
+use super::note::{Purpose, Write};
+use crate::domain::event::Revision;
+
+/// How many tickets may be open. If there are more, the oldest ones count as ended.
+const MAX_OPEN: usize = 100_000;
+
+#[derive(Debug, Default)]
+pub(super) struct Causes {
+    /// By revision and key of the store.
+    known: BTreeMap<(Revision, Arc<str>), (Cause, Purpose)>,
+    /// All writes up to this ticket have ended.
+    ended: u64,
+    /// Whether each write after `ended` has ended.
+    later: VecDeque<bool>,
+    /// What the writes up to this ticket have done is not known for sure.
+    unsure: u64,
+}
+
+/// What is known of the cause of a change.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Known(Cause, Purpose),
+    /// A write that may be the cause has not ended.
+    NotYet,
+    /// No write of this node.
+    OtherNode,
+    /// Perhaps a write of this node.
+    Unsure,
+}
+
+impl Causes {
+    pub(super) fn wrote(&mut self, write: Write) {
+        let Write { ticket, keys, revision, purpose, cause } = write;
+        for key in keys {
+            self.known.insert((revision, key), (cause.clone(), purpose));
+        }
+        self.end(ticket);
+    }
+
+    fn end(&mut self, ticket: u64) {
+        let Some(place) = ticket.checked_sub(self.ended + 1).and_then(|place| usize::try_from(place).ok())
+        else {
+            return;
+        };
+        if place >= MAX_OPEN {
+            self.give_up(ticket - MAX_OPEN as u64 / 2);
+            return self.end(ticket);
+        }
+        if place >= self.later.len() {
+            self.later.resize(place + 1, false);
+        }
+        if let Some(has_ended) = self.later.get_mut(place) {
+            *has_ended = true;
+        }
+        self.advance();
+    }
+
+    fn advance(&mut self) {
+        while self.later.front() == Some(&true) {
+            self.later.pop_front();
+            self.ended += 1;
+        }
+    }
+
+    /// Waits no more for the writes up to this ticket. Whether they are the cause of a change is not known then.
+    pub(super) fn give_up(&mut self, ticket: u64) {
+        while self.ended < ticket {
+            self.later.pop_front();
+            self.ended += 1;
+        }
+        self.unsure = self.unsure.max(ticket);
+        self.advance();
+    }
+
+    /// The cause of a change that was seen when so many writes had begun.
+    pub(super) fn find(&self, revision: Revision, key: Option<&Arc<str>>, begun: u64) -> Found {
+        let known = key.and_then(|key| self.known.get(&(revision, Arc::clone(key))));
+        match known {
+            Some((cause, purpose)) => Found::Known(cause.clone(), *purpose),
+            None if begun > self.ended => Found::NotYet,
+            None if self.unsure > 0 && begun <= self.unsure => Found::Unsure,
+            None => Found::OtherNode,
+        }
+    }
+
+    /// Drops what was written before this revision, because all changes before it have found their causes.
+    pub(super) fn forget_before(&mut self, revision: Revision) {
+        while let Some(first) = self.known.first_entry() {
+            if first.key().0 >= revision {
+                return;
+            }
+            first.remove();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn known(&self) -> usize {
+        self.known.len()
+    }
+}

@@ -1,0 +1,427 @@
+//! Makes events of notes: names them, finds their causes, numbers them and appends them to the ring. It has one owner, the
+//! RecorderActor. Time is an argument.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::codec::StoredRecord;
+use super::delivery::{Delivery, Told};
+use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts};
+use super::join::{Causes, Found};
+use super::note::{
+    Change, Happening, InstanceTurn, Note, Purpose, SeenAgain, SeenInstance, SeenService, Step,
+};
+use super::queue::{Drained, Recorder};
+use super::reader::ProgressSender;
+use super::ring::{RingView, SharedRing, hash_of};
+use super::services::ServiceTable;
+use super::shown::Shown;
+use crate::clock::Monotonic;
+use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
+
+/// How long a change waits for the end of the writes that may have caused it. The store has done such a write already, so that only its
+/// answer is on the way.
+const SETTLE_LIMIT: Duration = Duration::from_millis(500);
+/// How many deliveries are followed until all watches are told. What becomes of older ones is not noted any more.
+const MAX_OPEN: usize = 10_000;
+/// How many of them are looked at in one turn.
+const LOOKED_AT: usize = 256;
+/// How many events are looked at for one delivery. The hub comes soon after the event.
+const SEARCHED: usize = 4096;
+
+#[derive(Debug)]
+pub struct Recording {
+    recorder: Recorder,
+    ring: SharedRing,
+    progress: ProgressSender,
+    services: ServiceTable,
+    causes: Causes,
+    /// Events in order, the first of which waits for its cause.
+    settling: VecDeque<Settling>,
+    /// Deliveries whose event is not in the ring yet.
+    pushed: VecDeque<Arc<Delivery>>,
+    /// Events whose watches are not all told.
+    open: VecDeque<Arc<Event>>,
+    /// The number of the last event for which a delivery came. Deliveries come in the order of the events.
+    pushed_to: u64,
+    last_seq: u64,
+    /// All changes up to this revision are told.
+    revision: Revision,
+    /// The revision at which the record of the former process ended.
+    former_end: Option<Revision>,
+    /// How many notes were taken.
+    taken: u64,
+}
+
+/// An event that waits for its cause, or behind one that does.
+#[derive(Debug)]
+struct Settling {
+    parts: EventParts,
+    /// How the cause is found. `None`: it is known.
+    join: Option<Join>,
+    deadline: Monotonic,
+    is_registry: bool,
+}
+
+#[derive(Debug)]
+struct Join {
+    key: Option<Arc<str>>,
+    begun: u64,
+}
+
+/// What [`Recording::take`] has done.
+#[derive(Debug, Default)]
+pub struct Recorded {
+    /// The new events.
+    pub events: Vec<Arc<Event>>,
+    /// Who was told of earlier events, by their numbers, now that all are told.
+    pub told: Vec<(u64, Told)>,
+    /// All changes up to this revision are in the record.
+    pub revision: Revision,
+    /// When the next event must be taken at the latest.
+    pub due: Option<Monotonic>,
+}
+
+impl Recording {
+    pub(super) fn new(recorder: Recorder, ring: SharedRing, progress: ProgressSender) -> Self {
+        Self {
+            recorder,
+            ring,
+            progress,
+            services: ServiceTable::default(),
+            causes: Causes::default(),
+            settling: VecDeque::new(),
+            pushed: VecDeque::new(),
+            open: VecDeque::new(),
+            pushed_to: 0,
+            last_seq: 0,
+            revision: 0,
+            former_end: None,
+            taken: 0,
+        }
+    }
+
+    /// The handle of the queue that this takes from.
+    pub fn recorder(&self) -> &Recorder {
+        &self.recorder
+    }
+
+    /// How many events are kept at most. 0 if none are.
+    pub fn most_events(&self) -> usize {
+        self.ring.limits().events
+    }
+
+    /// The bytes that the events in memory take.
+    pub fn bytes(&self) -> usize {
+        self.ring.bytes() + self.services.bytes()
+    }
+
+    /// Takes over what an earlier process has recorded, oldest first. To be called before [`Self::take`].
+    pub fn resume(&mut self, stored: impl IntoIterator<Item = StoredRecord>) {
+        let mut by_seq: VecDeque<Arc<Event>> = VecDeque::new();
+        for record in stored {
+            match record {
+                StoredRecord::Event(seq, mut parts) => {
+                    if seq <= self.last_seq {
+                        continue;
+                    }
+                    let facts =
+                        parts.service.take().map(|facts| self.services.adopt(Arc::unwrap_or_clone(facts)));
+                    parts.service = facts;
+                    let event = Arc::new(Event::new(seq, parts));
+                    self.last_seq = seq;
+                    by_seq.push_back(Arc::clone(&event));
+                    if by_seq.len() > MAX_OPEN {
+                        by_seq.pop_front();
+                    }
+                    self.ring.append(&[event], self.services.bytes(), 0);
+                }
+                StoredRecord::Told(seq, told) => {
+                    if let Ok(index) = by_seq.binary_search_by(|event| event.seq.cmp(&seq))
+                        && let Some(event) = by_seq.get(index)
+                    {
+                        event.was_told(told);
+                    }
+                }
+                StoredRecord::Revision(revision) => self.former_end = Some(revision),
+            }
+        }
+        self.progress.last_seq.send_replace(self.last_seq);
+    }
+
+    /// Takes all notes. `time`: Unix time, milliseconds.
+    pub fn take(&mut self, now: Monotonic, time: i64) -> Recorded {
+        let Drained { notes, lost, told, begun } = self.recorder.drain();
+        for note in notes {
+            match note {
+                Note::Seen(step) => self.see(step, now),
+                Note::Wrote(write) => self.causes.wrote(write),
+                Note::Pushed(delivery) => self.pushed.push_back(delivery),
+                Note::Happened(happening) => self.happened(happening, now),
+            }
+        }
+        if lost > 0 {
+            self.causes.give_up(begun);
+            let detail = format!("{lost} changes came faster than they could be recorded");
+            self.gap(time, self.revision, &detail, now);
+        }
+        self.taken = told;
+        self.settle(now)
+    }
+
+    fn see(&mut self, step: Step, now: Monotonic) {
+        let Step { time, revision, changes, begun } = step;
+        for change in changes {
+            match change {
+                Change::Instance(seen) => self.see_instance(seen, time, begun, now),
+                Change::Service(seen) => self.see_service(seen, time, begun, now),
+                Change::Listed { former: 0 } => self.begin(time, revision, now),
+                Change::Listed { former } => {
+                    let detail = format!("the snapshot before was of revision {former}");
+                    let parts = EventParts {
+                        detail: Some(detail.into()),
+                        ..parts(EventKind::StoreRelisted, time, revision, Cause::Node)
+                    };
+                    self.push(parts, None, now);
+                }
+            }
+        }
+        self.revision = revision;
+    }
+
+    /// The first listing of this process.
+    fn begin(&mut self, time: i64, revision: Revision, now: Monotonic) {
+        match self.former_end.take() {
+            Some(end) if end == revision => {}
+            Some(end) => {
+                let detail = format!(
+                    "this node has started: its record before ends at revision {end}, and the store is at revision {revision}"
+                );
+                self.gap(time, revision, &detail, now);
+            }
+            None => self.gap(time, revision, "the record begins here", now),
+        }
+    }
+
+    fn gap(&mut self, time: i64, revision: Revision, why: &str, now: Monotonic) {
+        let parts =
+            EventParts { detail: Some(why.into()), ..parts(EventKind::Gap, time, revision, Cause::Node) };
+        self.push(parts, None, now);
+    }
+
+    fn see_instance(&mut self, seen: SeenInstance, time: i64, begun: u64, now: Monotonic) {
+        let SeenInstance { at, revision, turn, key, json, before, service } = seen;
+        let is_same = before.as_ref() == Some(&json);
+        let join = Some(Join { key, begun });
+        let (kind, cause, join) = match turn {
+            // Only a node that writes an instance again writes the very document that was there.
+            InstanceTurn::Created if is_same => (EventKind::InstanceRestored, Cause::OtherNode, join),
+            InstanceTurn::Created => (EventKind::InstanceRegistered, Cause::OtherNode, join),
+            InstanceTurn::Updated if is_same => (EventKind::InstanceReregistered, Cause::OtherNode, join),
+            InstanceTurn::Updated => (EventKind::InstanceChanged, Cause::OtherNode, join),
+            InstanceTurn::SaidGoodbye => (EventKind::InstanceUnregistered, Cause::OtherNode, join),
+            InstanceTurn::DeletedWithService => {
+                (EventKind::InstanceDeletedWithService, Cause::OtherNode, join)
+            }
+            InstanceTurn::Expired { lease, heartbeat_age } => {
+                (EventKind::InstanceExpired, Cause::Lease { lease, heartbeat_age }, None)
+            }
+            InstanceTurn::Held { rule, until } => {
+                (EventKind::InstanceHeld, Cause::Rule { rule, until }, None)
+            }
+            InstanceTurn::Released { by: Some(cause) } => (EventKind::InstanceReleased, cause, None),
+            InstanceTurn::Released { by: None } => (EventKind::InstanceReleased, Cause::OtherNode, join),
+            InstanceTurn::Missing => (EventKind::InstanceUnregistered, Cause::Unknown, None),
+            InstanceTurn::Found => (EventKind::InstanceRegistered, Cause::Unknown, None),
+            InstanceTurn::Differs => (EventKind::InstanceChanged, Cause::Unknown, None),
+        };
+        let shown = Shown::of_document(&json);
+        let before = before.filter(|_| {
+            matches!(
+                kind,
+                EventKind::InstanceRegistered | EventKind::InstanceRestored | EventKind::InstanceChanged
+            )
+        });
+        let before = before.map(|json| if is_same { shown.clone() } else { Shown::of_document(&json) });
+        // Where nothing differs, both share one text.
+        let before = before.map(|before| if before == shown { shown.clone() } else { before });
+        let parts = self.of_instance(at, shown, service.as_deref(), parts(kind, time, revision, cause));
+        self.push(EventParts { before, ..parts }, join, now);
+    }
+
+    fn of_instance(
+        &mut self,
+        at: InstanceRef,
+        shown: Shown,
+        record: Option<&ServiceRecord>,
+        parts: EventParts,
+    ) -> EventParts {
+        let InstanceRef { tenant, service, instance } = at;
+        let service = Some(self.services.facts(&tenant, &service, record));
+        EventParts { service, instance: Some(InstanceFacts { id: instance, shown }), ..parts }
+    }
+
+    fn see_service(&mut self, seen: SeenService, time: i64, begun: u64, now: Monotonic) {
+        let SeenService { tenant, service, revision, kind, key, record, schema } = seen;
+        let service = Some(self.services.facts(&tenant, &service, record.as_deref()));
+        let parts = EventParts { service, detail: schema, ..parts(kind, time, revision, Cause::OtherNode) };
+        self.push(parts, Some(Join { key, begun }), now);
+    }
+
+    fn happened(&mut self, happening: Happening, now: Monotonic) {
+        let Happening { time, kind, cause, detail, instance } = happening;
+        let parts = EventParts { detail, ..parts(kind, time, 0, cause) };
+        let parts = match instance {
+            Some(SeenAgain { at, json, service }) => {
+                self.of_instance(at, Shown::of_document(&json), service.as_deref(), parts)
+            }
+            None => parts,
+        };
+        self.push(parts, None, now);
+    }
+
+    fn push(&mut self, parts: EventParts, join: Option<Join>, now: Monotonic) {
+        let is_registry = parts.service.as_ref().is_some_and(|service| service.is_registry);
+        self.settling.push_back(Settling { parts, join, deadline: now + SETTLE_LIMIT, is_registry });
+    }
+
+    /// Appends the events whose causes are known.
+    fn settle(&mut self, now: Monotonic) -> Recorded {
+        let mut events = Vec::with_capacity(self.settling.len());
+        while let Some(mut first) = self.settling.pop_front() {
+            if let Some(Join { key, begun }) = &first.join {
+                let found = self.causes.find(first.parts.revision, key.as_ref(), *begun);
+                let found = match found {
+                    Found::NotYet if first.deadline <= now => {
+                        self.causes.give_up(*begun);
+                        Found::Unsure
+                    }
+                    found => found,
+                };
+                match found {
+                    Found::Known(cause, purpose) => first.found(cause, purpose),
+                    Found::OtherNode => {}
+                    Found::Unsure => first.parts.cause = Cause::Unknown,
+                    Found::NotYet => {
+                        self.settling.push_front(first);
+                        break;
+                    }
+                }
+            }
+            let node = first.node_event();
+            for parts in [Some(first.parts), node].into_iter().flatten() {
+                self.last_seq += 1;
+                events.push(Arc::new(Event::new(self.last_seq, parts)));
+            }
+        }
+        let waiting = self.settling.front();
+        let known_to = waiting.map_or(self.revision, |first| first.parts.revision - 1);
+        self.causes.forget_before(waiting.map_or(self.revision, |first| first.parts.revision));
+        self.ring.append(&events, self.services.bytes(), known_to);
+        if !events.is_empty() {
+            self.progress.last_seq.send_replace(self.last_seq);
+        }
+        let due = waiting.map(|first| first.deadline);
+        if waiting.is_none() {
+            self.progress.done.send_replace(self.taken);
+        }
+        self.follow_deliveries();
+        let told = self.settle_deliveries();
+        Recorded { events, told, revision: known_to, due }
+    }
+
+    /// Hands each delivery to its event.
+    fn follow_deliveries(&mut self) {
+        if self.pushed.is_empty() {
+            return;
+        }
+        let view = self.ring.load();
+        while let Some(delivery) = self.pushed.front() {
+            match find_pushed(&view, self.pushed_to, delivery) {
+                Some(event) => {
+                    self.pushed_to = event.seq;
+                    event.pushed(Arc::clone(delivery));
+                    self.open.push_back(Arc::clone(event));
+                }
+                // Its event may wait for its cause.
+                None if !self.settling.is_empty() && self.pushed.len() <= MAX_OPEN => return,
+                None => {}
+            }
+            self.pushed.pop_front();
+        }
+    }
+
+    /// Lets go of the deliveries that are settled.
+    fn settle_deliveries(&mut self) -> Vec<(u64, Told)> {
+        let mut settled = Vec::new();
+        for _ in 0..self.open.len().min(LOOKED_AT).max(self.open.len().saturating_sub(MAX_OPEN)) {
+            let is_over = self.open.len() > MAX_OPEN;
+            let Some(event) = self.open.pop_front() else { break };
+            match event.settle_told(is_over) {
+                Some(told) => settled.push((event.seq, told)),
+                None => self.open.push_back(event),
+            }
+        }
+        settled
+    }
+
+    /// Whether watches still wait for recorded changes.
+    pub fn has_open_deliveries(&self) -> bool {
+        !self.open.is_empty()
+    }
+}
+
+impl Settling {
+    fn found(&mut self, cause: Cause, purpose: Purpose) {
+        self.parts.cause = cause;
+        self.parts.kind = match (purpose, self.parts.kind) {
+            (Purpose::Restore, EventKind::InstanceRegistered) => EventKind::InstanceRestored,
+            (Purpose::Other, EventKind::InstanceRestored) => EventKind::InstanceRegistered,
+            (Purpose::Retire, EventKind::ServiceDeleted) => EventKind::ServiceRetired,
+            (_, kind) => kind,
+        };
+    }
+
+    /// The event that a node has joined or left, if this one says so.
+    fn node_event(&self) -> Option<EventParts> {
+        let kind = match self.parts.kind {
+            _ if !self.is_registry => return None,
+            EventKind::InstanceRegistered if self.parts.before.is_none() => EventKind::NodeJoined,
+            kind if kind.ends_instance() => EventKind::NodeLeft,
+            _ => return None,
+        };
+        Some(EventParts { kind, ..self.parts.clone() })
+    }
+}
+
+fn parts(kind: EventKind, time: i64, revision: Revision, cause: Cause) -> EventParts {
+    EventParts { time, revision, kind, service: None, instance: None, before: None, detail: None, cause }
+}
+
+/// The event that a delivery is of: the first one after the last event for which one came.
+fn find_pushed<'v>(view: &'v RingView, after: u64, delivery: &Delivery) -> Option<&'v Arc<Event>> {
+    let (at, revision) = (delivery.at(), delivery.revision());
+    let instance = hash_of(at.instance.as_str());
+    let slots = view.slots.iter().skip(view.index_after(after)).take(SEARCHED);
+    let found = slots.map(|slot| (slot, &slot.event)).find(|(slot, event)| {
+        slot.instance == instance
+            && event.revision == revision
+            && is_pushed(event.kind)
+            && event.instance.as_ref().is_some_and(|instance| instance.id == at.instance)
+            && event.service.as_ref().is_some_and(|of| of.id == at.service && of.tenant == at.tenant)
+    });
+    found.map(|(_, event)| event)
+}
+
+/// Whether watches are told of events of this kind.
+fn is_pushed(kind: EventKind) -> bool {
+    kind.ends_instance()
+        || matches!(
+            kind,
+            EventKind::InstanceRegistered
+                | EventKind::InstanceReregistered
+                | EventKind::InstanceChanged
+                | EventKind::InstanceRestored
+        )
+}
