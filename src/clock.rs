@@ -77,6 +77,11 @@ impl Clock {
         }
     }
 
+    /// As [`Self::unix_millis`], in the type in which the record of events keeps times.
+    pub fn unix_timestamp(&self) -> i64 {
+        i64::try_from(self.unix_millis()).unwrap_or(i64::MAX)
+    }
+
     pub fn monotonic(&self) -> Monotonic {
         match &self.0 {
             TimeSource::System(start) => start.elapsed(),

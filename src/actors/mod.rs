@@ -3,14 +3,16 @@
 //!
 //! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`.
 //! - An actor imports from another actor only its `messages` and the type of its address.
-//! - Actors share four handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`.
-//! - Actors that write share code, and no state: `deadline`, `outcome`, `single`, `store_step`, `turns`.
+//! - Actors share five handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`, and the
+//!   [`Recorder`](crate::recorder::Recorder).
+//! - Actors that write share code, and no state: `causes`, `deadline`, `outcome`, `single`, `store_step`, `turns`.
 //! - `dump` is no actor: it shows a snapshot as entries of the store, for handlers, which do not import `store`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
 
 pub mod account;
 pub mod beats;
+mod causes;
 pub mod compaction;
 pub mod contact;
 mod deadline;
@@ -23,6 +25,7 @@ pub mod lifeline;
 pub mod mailbox;
 mod outcome;
 pub mod peer;
+pub mod recorder;
 pub mod registry;
 pub mod retire;
 mod single;

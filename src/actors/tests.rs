@@ -35,6 +35,7 @@ use crate::domain::shared::SharedServices;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::Error;
+use crate::recorder::Recorder;
 use crate::store::embedded::faulty_disk::FaultyDisk;
 use crate::store::embedded::{EmbeddedStore, Options};
 use crate::store::faulty::FaultyStore;
@@ -121,7 +122,15 @@ impl Stage {
             cross_domain: CrossDomain::Forbidden,
         };
         let watch = Mailbox::start_here(&lifelines, || {
-            WatchActor::new(Arc::clone(&shared), publisher, goodbyes.clone(), hub, clock.clone(), rules)
+            WatchActor::new(
+                Arc::clone(&shared),
+                publisher,
+                goodbyes.clone(),
+                hub,
+                Recorder::default(),
+                clock.clone(),
+                rules,
+            )
         });
         let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = RegistryRules {
@@ -131,8 +140,14 @@ impl Stage {
             cross_domain: CrossDomain::Forbidden,
             dependencies,
         };
-        let core =
-            RegistryCore::new(Arc::clone(&shared), reader.clone(), freshness.clone(), clock.clone(), rules);
+        let core = RegistryCore::new(
+            Arc::clone(&shared),
+            reader.clone(),
+            freshness.clone(),
+            clock.clone(),
+            Recorder::default(),
+            rules,
+        );
         let registry =
             Mailbox::start_here(&lifelines, || RegistryActor::new(Rc::clone(&core), "test".to_owned()));
         let lease_core = LeaseCore {

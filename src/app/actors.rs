@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use actix::prelude::Arbiter;
 
-use super::rules::ActorRules;
+use super::rules::{ActorRules, RecordRules};
 use crate::actors::account::AccountActor;
 use crate::actors::account::core::AccountCore;
 use crate::actors::beats::Beats;
@@ -17,6 +17,7 @@ use crate::actors::lease::{LeaseActor, LeaseCore};
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::Mailbox;
 use crate::actors::peer::{PeerActor, PeerCore};
+use crate::actors::recorder::RecorderActor;
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
 use crate::actors::retire::{RetireActor, RetireCore};
@@ -24,6 +25,7 @@ use crate::actors::watch::WatchActor;
 use crate::alarm::Alarms;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
+use crate::recorder::{self, RecordReader};
 use crate::store::Store;
 use crate::trouble::Trouble;
 
@@ -35,6 +37,7 @@ pub struct Actors {
     pub hub: Mailbox<HubActor>,
     pub peer: Mailbox<PeerActor>,
     pub retire: Mailbox<RetireActor>,
+    pub recorder: Mailbox<RecorderActor>,
     /// Nobody sends to it. It runs as long as this mailbox exists. `None` if the store bounds its history itself.
     pub compaction: Option<Mailbox<CompactionActor>>,
 }
@@ -46,36 +49,56 @@ pub struct SharedHandles {
     pub beats: Beats,
     pub contact: Contact,
     pub alarms: Alarms,
+    /// Answers what happened.
+    pub record: RecordReader,
     pub clock: Clock,
     pub lifelines: Lifelines,
 }
 
 /// Starts the actors. They run until the process ends.
 pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors, SharedHandles) {
-    let ActorRules { registry, accounts, has_accounts, watch, retire, compaction, identity, own_beat, owner } =
-        rules;
+    let ActorRules {
+        registry,
+        accounts,
+        has_accounts,
+        watch,
+        retire,
+        compaction,
+        record,
+        identity,
+        own_beat,
+        owner,
+    } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, alarms) = (Beats::default(), Goodbyes::default(), Alarms::default());
     let contact = Contact::new(alarms.clone());
-    // Three threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
-    // One writes.
-    let [reading, pushing, writing] = [(); 3].map(|()| Arbiter::new().handle());
+    let RecordRules { limits, folder } = record;
+    let (recorder, record, recording) = recorder::record(limits);
+    // Four threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
+    // One writes. One records what happened.
+    let [reading, pushing, writing, recording_thread] = [(); 4].map(|()| Arbiter::new().handle());
+    let recorder_actor = {
+        let clock = clock.clone();
+        Mailbox::start(&recording_thread, &lifelines, move || RecorderActor::new(recording, folder, clock))
+    };
     let accounts_reader = has_accounts.then(|| reader.clone());
     let make_hub = move || accounts_reader.map_or_else(HubActor::default, HubActor::with_accounts);
     let hub = Mailbox::start(&pushing, &lifelines, make_hub);
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
+        let recorder = recorder.clone();
         Mailbox::start(&reading, &lifelines, move || {
-            WatchActor::new(store, publisher, goodbyes, hub, clock, watch)
+            WatchActor::new(store, publisher, goodbyes, hub, recorder, clock, watch)
         })
     };
     let registry = {
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
-        let (freshness, owner) = (freshness.clone(), owner.clone());
+        let (freshness, owner, recorder) = (freshness.clone(), owner.clone(), recorder.clone());
         Mailbox::start(&writing, &lifelines, move || {
-            RegistryActor::new(RegistryCore::new(store, reader, freshness, clock, registry), owner)
+            let core = RegistryCore::new(store, reader, freshness, clock, recorder, registry);
+            RegistryActor::new(core, owner)
         })
     };
     let account = {
@@ -103,6 +126,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         reader: reader.clone(),
         freshness: freshness.clone(),
         contact: contact.clone(),
+        recorder,
         clock: clock.clone(),
         beat_every: own_beat,
         identity,
@@ -131,7 +155,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         })
     });
     (
-        Actors { registry, account, lease, watch, hub, peer, retire, compaction },
-        SharedHandles { reader, freshness, beats, contact, alarms, clock, lifelines },
+        Actors { registry, account, lease, watch, hub, peer, retire, recorder: recorder_actor, compaction },
+        SharedHandles { reader, freshness, beats, contact, alarms, record, clock, lifelines },
     )
 }

@@ -32,6 +32,7 @@ use self::transfer::TransferError;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
+use crate::actors::recorder::messages::FlushRecord;
 use crate::clock::Clock;
 use crate::config::{Config, logging};
 use crate::error::Code;
@@ -200,6 +201,7 @@ async fn run_node(
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         contact: shared.contact.clone(),
+        record: shared.record.clone(),
         answers: Arc::clone(&server.answers),
         node: Arc::new(ThisNode::new(&version)),
         openapi: openapi::describe(routes.clone(), &terms).to_string().into(),
@@ -362,6 +364,9 @@ async fn leave(actors: &Actors, shared: &SharedHandles, store: &Arc<dyn Store>) 
         log::warn!("the last heartbeats were not sent: {refused}");
     }
     shared.lifelines.release();
+    if let Err(refused) = ask(&actors.recorder, FlushRecord, LEAVE_LIMIT).await {
+        log::warn!("the last events were not recorded: {refused}");
+    }
     store.close().await;
     log::info!("stopped");
     Ok(())

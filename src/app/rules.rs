@@ -10,12 +10,13 @@ use std::time::Duration;
 use crate::actors::account::AccountRules;
 use crate::actors::compaction::CompactionRules;
 use crate::actors::peer::{NodeIdentity, Registers};
+use crate::actors::recorder::RecordFolder;
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
 use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, EtcdCluster, HeartbeatConfig, InstanceConfig, ListenUrl,
+    AddressLookup, Config, Datacenter, EtcdCluster, EventsConfig, HeartbeatConfig, InstanceConfig, ListenUrl,
     MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
     SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig,
     logging,
@@ -29,6 +30,8 @@ use crate::http::answer_memory::AnswerMemory;
 use crate::http::api::{ApiRules, Clusters, MetricsEndpoint, MetricsRules, SchemaWrites};
 use crate::http::middleware::cors::Readers;
 use crate::http::server::Settings;
+use crate::recorder::RingLimits;
+use crate::store::embedded::EVENTS;
 
 /// The rules of all parts of the process.
 pub struct ProcessRules {
@@ -96,12 +99,22 @@ pub struct ActorRules {
     pub retire: RetireRules,
     /// `None` if the store bounds its history itself.
     pub compaction: Option<CompactionRules>,
+    pub record: RecordRules,
     /// The instance by which this node registers itself.
     pub identity: NodeIdentity,
     /// How often this node sends its own heartbeat.
     pub own_beat: Duration,
     /// The name of this process in the locks that it holds in the store.
     pub owner: String,
+}
+
+/// What is kept of the record of events.
+#[derive(Debug)]
+pub struct RecordRules {
+    /// In memory.
+    pub limits: RingLimits,
+    /// On the disk.
+    pub folder: Option<RecordFolder>,
 }
 
 impl ProcessRules {
@@ -122,8 +135,10 @@ impl ProcessRules {
             heartbeat,
             metrics,
             tracing,
+            events,
             supervisor,
         } = config;
+        let EventsConfig { dir: events_dir, max_events, max_bytes, max_disk_bytes } = events;
         let RegistryConfig { kind, version, self_register, cluster, clusters, compaction_retention } =
             registry;
         let InstanceConfig {
@@ -299,6 +314,12 @@ impl ProcessRules {
                 StoreKind::Embedded { .. } => None,
                 StoreKind::Etcd(_) => Some(CompactionRules { retention: compaction_retention }),
             },
+            record: RecordRules {
+                limits: RingLimits { events: max_events, bytes: max_bytes },
+                folder: events_dir
+                    .or_else(|| own_events_folder(&kind))
+                    .map(|path| RecordFolder { path, max_bytes: max_disk_bytes }),
+            },
             identity,
             own_beat: own_beat(ttl),
             owner: format!("{host_name}-{}", std::process::id()),
@@ -322,6 +343,14 @@ impl ProcessRules {
             tracing,
             supervisor,
         }
+    }
+}
+
+/// The embedded store has a folder on this machine anyway.
+fn own_events_folder(kind: &StoreKind) -> Option<PathBuf> {
+    match kind {
+        StoreKind::Embedded { dir } => Some(dir.join(EVENTS)),
+        StoreKind::Etcd(_) => None,
     }
 }
 

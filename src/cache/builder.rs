@@ -42,6 +42,8 @@ pub struct InstanceChange {
     pub service: Option<Arc<ServiceView>>,
     /// The instance document. For a deleted instance the last one.
     pub json: Bytes,
+    /// The document that snapshots held before. `None` for a deleted instance, and for one that was not shown.
+    pub before: Option<Bytes>,
 }
 
 /// Makes the next snapshot from a working copy.
@@ -81,6 +83,11 @@ impl SnapshotBuilder {
     /// The working copy.
     pub fn current(&self) -> &Snapshot {
         &self.next
+    }
+
+    /// The changes since the last [`Self::publish`].
+    pub fn changes(&self) -> &[InstanceChange] {
+        &self.changes
     }
 
     /// Says at which revision the next events happened.
@@ -319,13 +326,14 @@ impl SnapshotBuilder {
     fn put_instance(&mut self, at: InstanceRef, kind: PutKind, record: InstanceRecord) {
         let (json, revision) = (record.json.clone(), record.mod_revision);
         let mut is_new = false;
-        let mut service = None;
+        let (mut service, mut before) = (None, None);
         let (listing, known) = (self.next.listing, self.former_mark(&at));
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
             node.active_at = node.active_at.max(record.mod_revision);
             let former = node.instances.0.get(&at.instance);
             is_new = former.is_none();
+            before = former.map(|former| former.record.json.clone());
             let lease = match former {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
@@ -343,7 +351,7 @@ impl SnapshotBuilder {
         // An instance that was not shown is new to watchers, even if its key was there with an unreadable value.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
-        self.note(InstanceChange { at, revision, action, was_shown: !is_new, service, json });
+        self.note(InstanceChange { at, revision, action, was_shown: !is_new, service, json, before });
     }
 
     /// Collects a change. During a listing nothing is collected, because [`difference`] compares the whole snapshots.
@@ -378,7 +386,7 @@ impl SnapshotBuilder {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
             let (json, revision) = (entry.record.json.clone(), self.revision);
             let action = Action::Delete;
-            self.note(InstanceChange { at, revision, action, was_shown: true, service, json });
+            self.note(InstanceChange { at, revision, action, was_shown: true, service, json, before: None });
         }
     }
 
@@ -585,13 +593,22 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
             was_shown: former.is_some(),
             service,
             json: entry.record.json.clone(),
+            before: former.map(|former| former.record.json.clone()),
         });
     }
     for (at, service, entry) in instances(old) {
         if new.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none() {
             let (json, revision) = (entry.record.json.clone(), new.revision);
             let action = Action::Delete;
-            changes.push(InstanceChange { at, revision, action, was_shown: true, service, json });
+            changes.push(InstanceChange {
+                at,
+                revision,
+                action,
+                was_shown: true,
+                service,
+                json,
+                before: None,
+            });
         }
     }
     changes

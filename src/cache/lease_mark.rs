@@ -123,6 +123,13 @@ impl LeaseMark {
         self.full_millis.fetch_max(millis, Ordering::Relaxed);
     }
 
+    /// Monotonic time of the last heartbeat that this node took: when it last sent a renewal, which is up to a quarter of a second
+    /// later. `None` if this node has never renewed the lease, because another node takes the heartbeats.
+    pub fn last_beat(&self) -> Option<Duration> {
+        let has_renewed = self.ttl_seconds.load(Ordering::Relaxed) != 0;
+        has_renewed.then(|| Duration::from_millis(self.full_millis.load(Ordering::Relaxed)))
+    }
+
     /// Monotonic time until which the lease certainly lives. Zero if nothing is known. The TTL is the one that the store
     /// answered to this node, because another node may have granted the lease for less than the document says. Without such an
     /// answer it is `ttl_seconds`.

@@ -40,10 +40,10 @@ pub(crate) use nearest::nearest;
 pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
-    AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, HeartbeatConfig, InstanceConfig, LogConfig,
-    LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig,
-    RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig,
-    TlsFiles, TlsVersion, TraceSampling, TracingConfig,
+    AddressLookup, Cipher, Datacenter, EtcdConfig, EtcdTls, EventsConfig, HeartbeatConfig, InstanceConfig,
+    LogConfig, LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope,
+    RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind,
+    SupervisorConfig, TlsConfig, TlsFiles, TlsVersion, TraceSampling, TracingConfig,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -68,6 +68,7 @@ pub struct Config {
     pub heartbeat: HeartbeatConfig,
     pub metrics: MetricsConfig,
     pub tracing: TracingConfig,
+    pub events: EventsConfig,
     pub supervisor: SupervisorConfig,
 }
 
@@ -93,6 +94,7 @@ impl Config {
             heartbeat: HeartbeatConfig::read(reader),
             metrics: MetricsConfig::read(reader, &server, tls.enable),
             tracing: TracingConfig::read(reader),
+            events: EventsConfig::read(reader),
             supervisor: SupervisorConfig::read(reader),
             server,
             tls,

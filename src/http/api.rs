@@ -33,6 +33,7 @@ use crate::http::reply::Reply;
 use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
 use crate::metrics;
+use crate::recorder::RecordReader;
 use crate::tls::files::FileSets;
 use crate::trace::{self, StepKind};
 
@@ -55,6 +56,8 @@ pub struct Api {
     pub freshness: Freshness,
     /// Whether the store answers, and since when it does not.
     pub contact: Contact,
+    /// Answers what happened.
+    pub record: RecordReader,
     /// The memory limit of all answers together.
     pub answers: Arc<AnswerMemory>,
     pub node: Arc<ThisNode>,

@@ -116,6 +116,7 @@ families! {
         WATCH_WAITING = Gauge "watch_events_waiting" [], "Events that watchers have not taken yet.";
         WATCH_DELIVERY = Histogram "watch_delivery_seconds" [], "Time from the publish of a change until the session of a watcher takes it.";
         WATCH_UNSENT = Gauge "watch_changes_unsent" [], "Changes that wait because the mailbox of the HubActor is full.";
+        INSTANCES_GONE = Counter "instances_gone_total" ["cause"], "Instances that this node has stopped to show, or that were taken out.", "`cause` is `expired`, `unregistered`, `deleted_with_service`, `taken_out` (the status was set to `OUTOFSERVICE` or `DOWN`) or `unknown` (missing in a new listing of the store).";
         EXPIRIES_HELD = Gauge "expiries_held" [], "Expiries that a guard holds back now.", "Without those that wait for 2 s, as each expiry does.";
         CERTIFICATE_EXPIRY = Gauge "certificate_expiry_seconds" ["certificate"], "Time until the first certificate of a file in use expires. Negative after it has expired.";
         CERTIFICATES_RELOADED = Gauge "certificates_last_reload_successful" ["files"], "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
@@ -191,6 +192,11 @@ cells! {
     LAST_COMPACTED_REVISION: Gauge = Gauge::of(COMPACTED_REVISION, UNLABELED);
     LAST_COMPACTED_AT: Gauge = Gauge::of(COMPACTED_AT, UNLABELED);
     RETENTION_OF_COMPACTION: Gauge = Gauge::of(COMPACTION_RETENTION, UNLABELED);
+    GONE_EXPIRED: Counter = Counter::of(INSTANCES_GONE, ["expired", "", ""]);
+    GONE_UNREGISTERED: Counter = Counter::of(INSTANCES_GONE, ["unregistered", "", ""]);
+    GONE_WITH_SERVICE: Counter = Counter::of(INSTANCES_GONE, ["deleted_with_service", "", ""]);
+    GONE_TAKEN_OUT: Counter = Counter::of(INSTANCES_GONE, ["taken_out", "", ""]);
+    GONE_UNKNOWN: Counter = Counter::of(INSTANCES_GONE, ["unknown", "", ""]);
     HELD_NOW: Gauge = Gauge::of(EXPIRIES_HELD, UNLABELED);
     NODES_REGISTERED: Gauge = Gauge::of(NODE_REGISTERED, UNLABELED);
     BACKEND_COUNT: Gauge = Gauge::of(BACKENDS, UNLABELED);

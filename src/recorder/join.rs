@@ -10,6 +10,8 @@ use super::event::Cause;
 use super::note::{Purpose, Write};
 use crate::domain::event::Revision;
 
+/// How many writes of unknown outcome are remembered.
+const MAX_DOUBTFUL: usize = 256;
 /// How many tickets may be open. If there are more, the oldest ones count as ended.
 const MAX_OPEN: usize = 100_000;
 
@@ -17,6 +19,8 @@ const MAX_OPEN: usize = 100_000;
 pub(super) struct Causes {
     /// By revision and key of the store.
     known: BTreeMap<(Revision, Arc<str>), (Cause, Purpose)>,
+    /// Keys that may have been written, at any revision. The oldest comes first.
+    doubtful: VecDeque<(Arc<str>, Cause, Purpose)>,
     /// All writes up to this ticket have ended.
     ended: u64,
     /// Whether each write after `ended` has ended.
@@ -41,7 +45,15 @@ impl Causes {
     pub(super) fn wrote(&mut self, write: Write) {
         let Write { ticket, keys, revision, purpose, cause } = write;
         for key in keys {
-            self.known.insert((revision, key), (cause.clone(), purpose));
+            match revision {
+                Some(revision) => drop(self.known.insert((revision, key), (cause.clone(), purpose))),
+                None => {
+                    if self.doubtful.len() >= MAX_DOUBTFUL {
+                        self.doubtful.pop_front();
+                    }
+                    self.doubtful.push_back((key, cause.clone(), purpose));
+                }
+            }
         }
         self.end(ticket);
     }
@@ -82,14 +94,24 @@ impl Causes {
     }
 
     /// The cause of a change that was seen when so many writes had begun.
-    pub(super) fn find(&self, revision: Revision, key: Option<&Arc<str>>, begun: u64) -> Found {
+    pub(super) fn find(&mut self, revision: Revision, key: Option<&Arc<str>>, begun: u64) -> Found {
         let known = key.and_then(|key| self.known.get(&(revision, Arc::clone(key))));
         match known {
             Some((cause, purpose)) => Found::Known(cause.clone(), *purpose),
             None if begun > self.ended => Found::NotYet,
-            None if self.unsure > 0 && begun <= self.unsure => Found::Unsure,
-            None => Found::OtherNode,
+            None => match self.take_doubtful(key) {
+                Some(found) => found,
+                None if self.unsure > 0 && begun <= self.unsure => Found::Unsure,
+                None => Found::OtherNode,
+            },
         }
+    }
+
+    /// The write of unknown outcome that seems to have written this key after all.
+    fn take_doubtful(&mut self, key: Option<&Arc<str>>) -> Option<Found> {
+        let place = self.doubtful.iter().rposition(|(doubtful, ..)| Some(doubtful) == key)?;
+        let (_, cause, purpose) = self.doubtful.remove(place)?;
+        Some(Found::Known(cause, purpose))
     }
 
     /// Drops what was written before this revision, because all changes before it have found their causes.

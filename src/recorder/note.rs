@@ -109,9 +109,10 @@ pub struct SeenService {
 pub struct Write {
     /// [`Recorder::begin`](super::Recorder::begin).
     pub ticket: u64,
-    /// What was written at which revision. Empty if nothing was.
+    /// What was written. Empty if nothing was.
     pub keys: SmallVec<[Arc<str>; 2]>,
-    pub revision: Revision,
+    /// `None`: whether it was written, and when, is not known.
+    pub revision: Option<Revision>,
     pub purpose: Purpose,
     pub cause: Cause,
 }

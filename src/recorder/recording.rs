@@ -79,8 +79,6 @@ pub struct Recorded {
     pub told: Vec<(u64, Told)>,
     /// All changes up to this revision are in the record.
     pub revision: Revision,
-    /// When the next event must be taken at the latest.
-    pub due: Option<Monotonic>,
 }
 
 impl Recording {
@@ -112,6 +110,11 @@ impl Recording {
         self.ring.limits().events
     }
 
+    /// How many bytes the events in memory may take.
+    pub fn most_bytes(&self) -> usize {
+        self.ring.limits().bytes
+    }
+
     /// The bytes that the events in memory take.
     pub fn bytes(&self) -> usize {
         self.ring.bytes() + self.services.bytes()
@@ -119,7 +122,6 @@ impl Recording {
 
     /// Takes over what an earlier process has recorded, oldest first. To be called before [`Self::take`].
     pub fn resume(&mut self, stored: impl IntoIterator<Item = StoredRecord>) {
-        let mut by_seq: VecDeque<Arc<Event>> = VecDeque::new();
         for record in stored {
             match record {
                 StoredRecord::Event(seq, mut parts) => {
@@ -131,16 +133,10 @@ impl Recording {
                     parts.service = facts;
                     let event = Arc::new(Event::new(seq, parts));
                     self.last_seq = seq;
-                    by_seq.push_back(Arc::clone(&event));
-                    if by_seq.len() > MAX_OPEN {
-                        by_seq.pop_front();
-                    }
                     self.ring.append(&[event], self.services.bytes(), 0);
                 }
                 StoredRecord::Told(seq, told) => {
-                    if let Ok(index) = by_seq.binary_search_by(|event| event.seq.cmp(&seq))
-                        && let Some(event) = by_seq.get(index)
-                    {
+                    if let Some(event) = self.ring.load().find(seq) {
                         event.was_told(told);
                     }
                 }
@@ -322,13 +318,12 @@ impl Recording {
         if !events.is_empty() {
             self.progress.last_seq.send_replace(self.last_seq);
         }
-        let due = waiting.map(|first| first.deadline);
         if waiting.is_none() {
             self.progress.done.send_replace(self.taken);
         }
         self.follow_deliveries();
         let told = self.settle_deliveries();
-        Recorded { events, told, revision: known_to, due }
+        Recorded { events, told, revision: known_to }
     }
 
     /// Hands each delivery to its event.
@@ -364,6 +359,11 @@ impl Recording {
             }
         }
         settled
+    }
+
+    /// When [`Self::take`] must be called although nothing is told: when a change has waited long enough for its cause.
+    pub fn due(&self) -> Option<Monotonic> {
+        self.settling.front().map(|first| first.deadline)
     }
 
     /// Whether watches still wait for recorded changes.

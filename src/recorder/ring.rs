@@ -95,8 +95,13 @@ impl Ring {
         if matches!(kind, EventKind::Gap | EventKind::StoreRelisted) {
             self.view.last_gap = CompleteSince { time, seq };
         }
-        if kind == EventKind::Gap {
+        // Events that could not be written to the disk are missing after a restart.
+        let is_missing = seq > self.view.last_seq + 1;
+        if kind == EventKind::Gap || is_missing {
             self.view.known_since = time;
+        }
+        if is_missing {
+            self.view.last_gap = CompleteSince { time, seq };
         }
         self.view.last_seq = seq;
         let service = event.service.as_ref().map_or(0, |service| hash_of(service.id.as_str()));
@@ -115,6 +120,11 @@ impl RingView {
             .front()
             .map_or(self.last_gap, |slot| CompleteSince { time: slot.time, seq: slot.event.seq });
         if oldest.seq > self.last_gap.seq { oldest } else { self.last_gap }
+    }
+
+    pub(super) fn find(&self, seq: u64) -> Option<&Arc<Event>> {
+        let index = self.slots.binary_search_by(|slot| slot.event.seq.cmp(&seq)).ok()?;
+        self.slots.get(index).map(|slot| &slot.event)
     }
 
     /// The index of the first event with a higher number.

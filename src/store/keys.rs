@@ -35,6 +35,20 @@ pub const READ_MODEL: [&str; 17] = [
     ACCOUNT_LOCKS,
 ];
 
+/// The trees whose changes the record of events shows.
+const RECORDED: [&str; 5] = [
+    "/cse-sr/inst/files/",
+    "/cse-sr/inst/goodbyes/",
+    "/cse-sr/ms/files/",
+    "/cse-sr/ms/tags/",
+    "/cse-sr/ms/schema-ref/",
+];
+
+/// Whether the record of events shows changes of this key.
+pub fn is_recorded(key: &str) -> bool {
+    RECORDED.iter().any(|tree| key.starts_with(tree))
+}
+
 /// The contents of schemas of all tenants.
 pub const SCHEMA_CONTENTS: &str = "/cse-sr/ms/schema-content/";
 /// The contents of schemas in the layout of 2.0 and before.

@@ -9,8 +9,9 @@ mod request_id;
 mod span;
 
 use std::cell::RefCell;
+use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 pub use parent::{Decision, TraceParent};
@@ -29,11 +30,41 @@ pub struct RequestContext {
     id: RequestId,
     /// The span under which further spans belong. `None` if the request is not traced.
     span: Option<Arc<SpanPlace>>,
+    /// Known of requests that may change something.
+    sender: Option<Arc<Sender>>,
+}
+
+/// Who sent a request.
+#[derive(Debug)]
+pub struct Sender {
+    /// The address of the client.
+    pub client: IpAddr,
+    account: OnceLock<Arc<str>>,
+}
+
+impl Sender {
+    pub fn new(client: IpAddr) -> Self {
+        Self { client, account: OnceLock::new() }
+    }
+
+    /// `None` if the request needs no account.
+    pub fn account(&self) -> Option<&Arc<str>> {
+        self.account.get()
+    }
 }
 
 impl RequestContext {
     pub fn new(id: RequestId) -> Self {
-        Self { id, span: None }
+        Self { id, span: None, sender: None }
+    }
+
+    pub fn sender(&self) -> Option<&Sender> {
+        self.sender.as_deref()
+    }
+
+    /// Notes who sent the request.
+    pub fn sent_by(&mut self, sender: Sender) {
+        self.sender = Some(Arc::new(sender));
     }
 
     pub fn id(&self) -> &RequestId {
@@ -58,6 +89,18 @@ impl RequestContext {
 /// The request that this thread works for.
 pub fn current() -> Option<RequestContext> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Notes the account of the request that this thread works for, if its sender is known.
+pub fn signed_in(account: &Arc<str>) {
+    let note = |current: &RefCell<Option<RequestContext>>| {
+        if let Some(sender) = current.borrow().as_ref().and_then(RequestContext::sender) {
+            // A request has one account. It is noted again if the request is admitted at the second try.
+            let _ = sender.account.set(Arc::clone(account));
+        }
+    };
+    // An error means that the thread ends.
+    let _ = CURRENT.try_with(note);
 }
 
 /// As [`current`], but `None` if the request is not traced.

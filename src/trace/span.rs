@@ -107,7 +107,7 @@ impl ServerSpan {
         let ids = Value::Array(Array::String(vec![id.to_string().into()]));
         self.span.set_attribute(KeyValue::new("http.response.header.x-request-id", ids));
         let place = SpanPlace { tracer: self.tracer.clone(), span: self.span.span_context().clone() };
-        RequestContext { id, span: Some(Arc::new(place)) }
+        RequestContext { id, span: Some(Arc::new(place)), sender: None }
     }
 
     pub fn name(&mut self, name: impl Into<Cow<'static, str>>) {
@@ -157,7 +157,7 @@ impl Step {
             let span =
                 place.tracer.build_with_context(place.tracer.span_builder(name).with_kind(kind), &parent);
             let inner = SpanPlace { tracer: place.tracer.clone(), span: span.span_context().clone() };
-            let context = RequestContext { id: request.id.clone(), span: Some(Arc::new(inner)) };
+            let context = RequestContext { span: Some(Arc::new(inner)), ..request.clone() };
             Box::new(RunningStep { span, context })
         }))
     }

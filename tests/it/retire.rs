@@ -36,6 +36,7 @@ use service_center::domain::service::ServiceKey;
 use service_center::domain::shared::SharedServices;
 use service_center::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use service_center::error::{Code, Error};
+use service_center::recorder::Recorder;
 use service_center::store::embedded::{EmbeddedStore, Options};
 use service_center::store::etcd::{EtcdOptions, EtcdStore};
 use service_center::store::{Key, Op, Store, Txn, keys};
@@ -90,13 +91,14 @@ impl World {
         };
         let (watched, goodbyes, watch_clock) = (Arc::clone(&store), Goodbyes::default(), clock.clone());
         Mailbox::start_here(&lifelines, || {
-            WatchActor::new(watched, publisher, goodbyes, hub, watch_clock, expiry)
+            WatchActor::new(watched, publisher, goodbyes, hub, Recorder::default(), watch_clock, expiry)
         });
         let core = RegistryCore::new(
             Arc::clone(&store),
             reader.clone(),
             freshness.clone(),
             clock.clone(),
+            Recorder::default(),
             registry_rules(),
         );
         let registry = Mailbox::start_here(&lifelines, || RegistryActor::new(core, "test".to_owned()));

@@ -35,6 +35,7 @@ use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
+use crate::recorder::{Cause, EventKind, Happening, Note, Recorder};
 use crate::store::{Key, Store, StoreError};
 use crate::trouble::Trouble;
 
@@ -98,6 +99,7 @@ pub struct PeerCore {
     pub freshness: Freshness,
     /// Gets the results of the probe.
     pub contact: Contact,
+    pub recorder: Recorder,
     pub clock: Clock,
     /// The pause between two heartbeats of the node. A fraction of the TTL, so that a missed heartbeat does no harm.
     pub beat_every: Duration,
@@ -169,11 +171,15 @@ async fn probe(core: Rc<PeerCore>) {
                 core.contact.restored();
                 if trouble.is_over() {
                     log::info!("the store answers again");
+                    note(&core, EventKind::StoreBack, None);
                 }
                 PROBE
             }
             Err(error) => {
                 let why = error.to_string();
+                if !trouble.goes_on() {
+                    note(&core, EventKind::StoreLost, Some(why.as_str().into()));
+                }
                 if trouble.fails(&why) {
                     log::warn!("the store does not answer: {why}; reads go on from the snapshot");
                 }
@@ -183,6 +189,11 @@ async fn probe(core: Rc<PeerCore>) {
         };
         tokio::time::sleep(pause).await;
     }
+}
+
+fn note(core: &PeerCore, kind: EventKind, detail: Option<Arc<str>>) {
+    let (time, cause) = (core.clock.unix_timestamp(), Cause::Node);
+    core.recorder.note(Note::Happened(Happening { time, kind, cause, detail, instance: None }));
 }
 
 async fn beat(core: Rc<PeerCore>) {

@@ -12,8 +12,10 @@ use std::time::Duration;
 
 use tokio::sync::oneshot;
 
+use super::super::causes::NotedWrite;
 use super::super::store_step::store_step;
 use crate::clock::{Clock, Monotonic};
+use crate::recorder::{Purpose, Recorder};
 use crate::store::{Compare, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 use crate::trace::{self, RequestContext, Step};
 
@@ -52,6 +54,7 @@ struct WaitingTxn {
 pub struct Batcher {
     store: Arc<dyn Store>,
     clock: Clock,
+    recorder: Recorder,
     state: Rc<RefCell<BatcherState>>,
 }
 
@@ -64,12 +67,26 @@ struct BatcherState {
 }
 
 impl Batcher {
-    pub fn new(store: Arc<dyn Store>, clock: Clock) -> Self {
-        Self { store, clock, state: Rc::default() }
+    pub fn new(store: Arc<dyn Store>, clock: Clock, recorder: Recorder) -> Self {
+        Self { store, clock, recorder, state: Rc::default() }
     }
 
     /// Commits a transaction, in one batch with others that wait.
     pub async fn submit(&self, txn: Txn) -> TxnAnswer {
+        self.submit_for(txn, Purpose::Other).await
+    }
+
+    /// As [`Self::submit`]. The record of events shows the purpose.
+    pub async fn submit_for(&self, txn: Txn, purpose: Purpose) -> TxnAnswer {
+        let noted = NotedWrite::begin(&self.recorder, &txn, purpose);
+        let outcome = self.commit(txn).await;
+        if let Some(noted) = noted {
+            noted.end(&outcome);
+        }
+        outcome
+    }
+
+    async fn commit(&self, txn: Txn) -> TxnAnswer {
         let (reply, outcome) = oneshot::channel();
         let size = txn_size(&txn);
         {

@@ -26,6 +26,7 @@ use crate::domain::event::Revision;
 use crate::domain::quota;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
+use crate::recorder::{Purpose, Recorder};
 use crate::store::{Entry, Key, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
 /// How long a read waits for its turn. A request waits 5 s for its answer, so a read that begins later would be in vain.
@@ -45,6 +46,7 @@ pub struct RegistryCore {
     pub(super) reader: SnapshotReader,
     pub(super) freshness: Freshness,
     pub(super) clock: Clock,
+    pub(super) recorder: Recorder,
     pub(super) rules: RegistryRules,
     /// Lets one operation at a time write a key.
     turns: WriteTurns,
@@ -65,15 +67,17 @@ impl RegistryCore {
         reader: SnapshotReader,
         freshness: Freshness,
         clock: Clock,
+        recorder: Recorder,
         rules: RegistryRules,
     ) -> Rc<Self> {
         Rc::new(Self {
-            batcher: Batcher::new(Arc::clone(&store), clock.clone()),
+            batcher: Batcher::new(Arc::clone(&store), clock.clone(), recorder.clone()),
             leases: LeasePool::new(Arc::clone(&store), clock.clone()),
             store,
             reader,
             freshness,
             clock,
+            recorder,
             rules,
             turns: WriteTurns::default(),
             dependencies: WaitingDependencies::default(),
@@ -87,6 +91,11 @@ impl RegistryCore {
     /// Commits a transaction. A failure becomes the error for the client.
     pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, Error> {
         self.batcher.submit(txn).await.map_err(|error| store_error(&error))
+    }
+
+    /// As [`Self::commit`]. The record of events shows the purpose.
+    pub(super) async fn commit_for(&self, txn: Txn, purpose: Purpose) -> Result<TxnOutcome, Error> {
+        self.batcher.submit_for(txn, purpose).await.map_err(|error| store_error(&error))
     }
 
     /// Reads from the store. The read is not part of a batch of writes: the store answers a batch as a whole, and many texts

@@ -11,12 +11,15 @@ use super::messages::{
     Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceEdit, RegisterInstance,
     RestoreInstance, UnregisterInstance, WriteReply,
 };
+use crate::actors::causes::cause;
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
 use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::{self, TextMap};
 use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
+use crate::recorder::note::SeenAgain;
+use crate::recorder::{EventKind, Happening, Note, Purpose};
 use crate::store::{Compare, Entry, KeepAlive, Key, LeaseId, Op, Reason, StoreError, Txn, TxnOutcome, keys};
 
 #[cfg(test)]
@@ -239,17 +242,18 @@ async fn create(
     let absent = [&at.document].into_iter().chain(unless).map(|key| Compare::Absent(Key::clone(key)));
     let compares: Vec<Compare> =
         [Compare::Present(Key::clone(&at.service))].into_iter().chain(absent).collect();
+    let purpose = if unless.is_some() { Purpose::Restore } else { Purpose::Other };
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
         let lease = core.leases.take(new.ttl_seconds).await.map_err(|error| store_error(&error))?;
         let then = at.puts(&new.json, new.properties, lease);
         let txn = Txn { compares: compares.clone(), then, otherwise: at.reads() };
-        let mut outcome = core.batcher.submit(txn.clone()).await;
+        let mut outcome = core.batcher.submit_for(txn.clone(), purpose).await;
         let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
         if is_unsure && !deadline.is_over() {
             // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
-            outcome = core.batcher.submit(txn).await;
+            outcome = core.batcher.submit_for(txn, purpose).await;
         }
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome, lease)),
@@ -334,7 +338,10 @@ async fn replace(
                 core.catch_up_with(FoundInstance::new(other).revision).await;
                 return Ok(Replaced::Gone);
             }
-            (KeepAlive::Renewed(_), Some(_)) => return Ok(Replaced::Done(unchanged(id))),
+            (KeepAlive::Renewed(_), Some(_)) => {
+                note_reregistered(core, message, service, known);
+                return Ok(Replaced::Done(unchanged(id)));
+            }
             (KeepAlive::Renewed(_), None) => true,
             (KeepAlive::NotFound, _) => {
                 // The keys go with the lease. The compares of the next try decide.
@@ -396,6 +403,26 @@ async fn replace(
             Ok(Replaced::Gone)
         }
     }
+}
+
+/// Tells the recorder that an instance registered again and nothing was written.
+fn note_reregistered(
+    core: &RegistryCore,
+    message: &RegisterInstance,
+    service: &ServiceView,
+    known: &InstanceEntry,
+) {
+    let RegisterInstance { tenant, instance, .. } = message;
+    let instance = InstanceId::from(instance.instance_id.as_str());
+    let at = InstanceRef { tenant: tenant.clone(), service: service.id.clone(), instance };
+    let again = SeenAgain { at, json: known.json().clone(), service: Some(Arc::clone(&service.record)) };
+    core.recorder.note(Note::Happened(Happening {
+        time: core.clock.unix_timestamp(),
+        kind: EventKind::InstanceReregistered,
+        cause: cause(),
+        detail: None,
+        instance: Some(again),
+    }));
 }
 
 /// The outcome of a replacement.

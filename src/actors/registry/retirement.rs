@@ -8,12 +8,14 @@ use super::messages::{Committed, RetireEmptyService, RetireSchemaContents, Retir
 use super::schema_texts;
 use super::services::{self, DeletionTerms, NO_SERVICE, Protection};
 use crate::error::{Code, Error};
+use crate::recorder::Purpose;
 use crate::store::{Compare, Key, Op, keys};
 
 /// Deletes a service, unless it has instances. Consumers do not protect it.
 pub(super) async fn retire_service(core: Rc<RegistryCore>, message: RetireService) -> WriteReply<()> {
     let RetireService { tenant, service } = message;
-    services::delete(&core, &tenant, &service, Protection::Instances, DeletionTerms::default()).await
+    let terms = DeletionTerms { purpose: Purpose::Retire, ..DeletionTerms::default() };
+    services::delete(&core, &tenant, &service, Protection::Instances, terms).await
 }
 
 /// Deletes a service, unless it has instances or consumers, or was used since it was marked as empty.
@@ -38,6 +40,7 @@ pub(super) async fn retire_empty_service(
         (keys::service(&tenant, service.as_str()), keys::empty_service(&tenant, service.as_str()));
     let unchanged = |key: &Key, mod_revision| Compare::Unchanged { key: Key::clone(key), mod_revision };
     let terms = DeletionTerms {
+        purpose: Purpose::Retire,
         compares: vec![unchanged(&document, view.record.mod_revision), unchanged(&mark, marked_at)],
         also: vec![Op::Delete(mark)],
     };

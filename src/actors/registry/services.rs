@@ -21,6 +21,7 @@ use crate::domain::service::{Service, derived_id};
 use crate::domain::validate::flag::Force;
 use crate::domain::{ServiceId, Tenant, quota};
 use crate::error::{Code, Error};
+use crate::recorder::Purpose;
 use crate::store::{Compare, Entry, Key, LeaseId, Op, Txn, keys};
 
 pub(super) const NO_SERVICE: &str = "Service does not exist.";
@@ -286,6 +287,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterServic
 /// What a transaction that deletes a service compares and writes besides.
 #[derive(Debug, Default)]
 pub(super) struct DeletionTerms {
+    pub purpose: Purpose,
     pub compares: Vec<Compare>,
     pub also: Vec<Op>,
 }
@@ -326,7 +328,7 @@ pub(super) async fn delete(
     let mut txn = deletion(core, tenant, &view, protection);
     txn.compares.extend(terms.compares);
     txn.then.extend(terms.also);
-    let outcome = core.commit(txn).await.inspect_err(in_doubt)?;
+    let outcome = core.commit_for(txn, terms.purpose).await.inspect_err(in_doubt)?;
     if !outcome.succeeded {
         let is_gone = outcome.reads.iter().flatten().next().is_none();
         return Err(if is_gone { Error::new(Code::ServiceNotExists, NO_SERVICE) } else { has_instances() });

@@ -18,6 +18,7 @@ use crate::clock::Clock;
 use crate::domain::validate::flag::Force;
 use crate::domain::{Service, Tenant};
 use crate::error::Code;
+use crate::recorder::Recorder;
 use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Compare, KeepAlive, Op, Reason, Store, Txn, keys};
 
@@ -130,7 +131,7 @@ async fn the_keys_of_tenants_come_and_go_with_their_services() {
     let stage = Stage::set().await;
     let (store, reader) = (Arc::new(stage.store.clone()), stage.reader.clone());
     let (freshness, rules) = (stage.freshness.clone(), stage.core.rules.clone());
-    let other = RegistryCore::new(store, reader, freshness, Clock::system(), rules);
+    let other = RegistryCore::new(store, reader, freshness, Clock::system(), Recorder::default(), rules);
     let nodes = [Rc::clone(&stage.core), other];
     let tenants = [Tenant::new("a", "p"), Tenant::new("a", "q"), Tenant::new("b", "p")];
     for round in 0..40 {

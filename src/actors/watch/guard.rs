@@ -59,6 +59,17 @@ pub enum HoldRule {
     Share,
 }
 
+impl HoldRule {
+    /// The name in answers.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Window => "window",
+            Self::Preservation => "preservation",
+            Self::Share => "share",
+        }
+    }
+}
+
 /// What the guard must know of an expired instance.
 #[derive(Clone, Copy, Debug)]
 pub struct ExpiryFacts {
@@ -122,6 +133,8 @@ pub struct HoldReport {
 pub struct GuardVerdict {
     /// The expiries that pass.
     pub pass: Vec<InstanceRef>,
+    /// The expiries that a rule newly holds, and until when at most.
+    pub held: Vec<(InstanceRef, HoldRule, Monotonic)>,
     /// How many rule (a) newly holds.
     pub newly_preserved: usize,
     /// How many rule (b) newly holds.
@@ -216,6 +229,11 @@ impl ExpiryGuard {
         self.held_count
     }
 
+    /// Whether a rule holds an expiry of this instance.
+    pub fn is_held(&self, at: &InstanceRef) -> bool {
+        self.waiting.get(at).is_some_and(|waiting| waiting.rule != HoldRule::Window)
+    }
+
     /// Whether an expiry of this instance waits or is held.
     pub fn holds(&self, at: &InstanceRef) -> bool {
         self.waiting.contains_key(at)
@@ -273,6 +291,7 @@ impl ExpiryGuard {
                     }
                     widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
                     self.by_due.insert((until, at.clone()));
+                    verdict.held.push((at.clone(), rule, until));
                     if let Some(waiting) = self.waiting.get_mut(&at) {
                         self.held_count += usize::from(waiting.rule == HoldRule::Window);
                         (waiting.rule, waiting.due) = (rule, until);

@@ -7,6 +7,7 @@
 pub mod guard;
 pub mod messages;
 pub mod state;
+mod telling;
 #[cfg(test)]
 mod tests;
 pub mod trees;
@@ -20,7 +21,7 @@ use std::time::Duration;
 use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
-use self::guard::{ExpiryGuard, GuardRules, HoldRule};
+use self::guard::{ExpiryGuard, GuardRules};
 use self::messages::{HeldInstance, ListHeld};
 use self::state::{Fate, WatchState, WatchStep};
 use super::goodbyes::Goodbyes;
@@ -32,6 +33,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics::{self, Depth};
+use crate::recorder::{Note, Recorder, Step};
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
 use crate::trouble::Trouble;
 
@@ -63,6 +65,7 @@ pub struct WatchCore {
     publisher: SnapshotPublisher,
     goodbyes: Goodbyes,
     hub: Mailbox<HubActor>,
+    recorder: Recorder,
     clock: Clock,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
@@ -87,6 +90,7 @@ impl WatchActor {
         publisher: SnapshotPublisher,
         goodbyes: Goodbyes,
         hub: Mailbox<HubActor>,
+        recorder: Recorder,
         clock: Clock,
         rules: WatchRules,
     ) -> Self {
@@ -98,6 +102,7 @@ impl WatchActor {
             publisher,
             goodbyes,
             hub,
+            recorder,
             clock,
             state: RefCell::new(state),
             unsent: RefCell::default(),
@@ -128,11 +133,7 @@ impl Handler<Work<ListHeld>> for WatchActor {
         let state = self.core.state.borrow();
         let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {
             at: at.clone(),
-            rule: match rule {
-                HoldRule::Window => "window",
-                HoldRule::Preservation => "preservation",
-                HoldRule::Share => "share",
-            },
+            rule: rule.name(),
             held_seconds: now.saturating_sub(since).as_secs(),
             released_in_seconds: due.saturating_sub(now).as_secs(),
         });
@@ -217,7 +218,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
         );
     }
     metrics::RELISTS.add(1);
-    let step = core.state.borrow_mut().replace(listed, revision);
+    let step = core.state.borrow_mut().replace(listed, revision, core.clock.monotonic());
     publish(core, step, None).await;
     Ok(())
 }
@@ -326,6 +327,8 @@ async fn publish(core: &WatchCore, step: WatchStep, came: Option<Stopwatch>) {
             Fate::Back => core.goodbyes.forget(&at),
         }
     }
+    // Before the snapshot: who has loaded it then finds in the record how it came to be.
+    tell_recorder(core, &step.changes, step.snapshot.revision);
     core.publisher.publish(Arc::clone(&step.snapshot));
     let published = Stopwatch::start();
     if !step.changes.is_empty() {
@@ -340,6 +343,12 @@ async fn publish(core: &WatchCore, step: WatchStep, came: Option<Stopwatch>) {
     metrics::CHANGES_UNSENT.set(unsent);
     trees::unsent(unsent);
     metrics::HELD_NOW.set(core.state.borrow().guard().held_count());
+}
+
+fn tell_recorder(core: &WatchCore, changes: &[InstanceChange], revision: Revision) {
+    let changes = core.state.borrow_mut().tellings().take(changes, &core.clock);
+    let (time, begun) = (core.clock.unix_timestamp(), core.recorder.begun());
+    core.recorder.note(Note::Seen(Step { time, revision, changes, begun }));
 }
 
 /// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::{ExpiryFacts, ExpiryGuard};
+use super::telling::{Tellings, document, listed_turn};
 use super::trees::{self, Tally};
 use crate::cache::builder::difference;
 use crate::cache::snapshot::Snapshot;
@@ -14,8 +15,9 @@ use crate::clock::Monotonic;
 use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
+use crate::recorder::{Cause, EventKind, InstanceTurn};
 use crate::store::codec::{self, Decoded};
-use crate::store::{Entry, Event, WatchBatch};
+use crate::store::{Entry, Event, Key, WatchBatch};
 
 /// A lease may have been granted this long before its put was seen. It may come from a pool (up to 2 s), and a watch may be
 /// silent for 5 s before it counts as lost.
@@ -39,6 +41,8 @@ pub struct WatchState {
     fates: Vec<(InstanceRef, Fate)>,
     /// The events since the last step.
     tally: Tally,
+    /// What the record of events learns with the next step.
+    tellings: Tellings,
 }
 
 /// What became of an instance. The LeaseActor must not write an instance again that is [`Fate::Gone`].
@@ -76,7 +80,13 @@ impl WatchState {
             ended_overrides: HashSet::new(),
             fates: Vec::new(),
             tally: Tally::default(),
+            tellings: Tellings::default(),
         }
+    }
+
+    /// What the record of events learns of the last step.
+    pub(super) fn tellings(&mut self) -> &mut Tellings {
+        &mut self.tellings
     }
 
     /// The last revision applied. A watch continues after it.
@@ -94,12 +104,19 @@ impl WatchState {
 
     /// Replaces everything by a complete listing. An instance that the listing lacks is gone. Nobody knows why, so it is not
     /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
-    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision) -> WatchStep {
+    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, now: Monotonic) -> WatchStep {
         let (snapshot, _) = listed.publish(revision);
         // Nothing was shown before the first listing.
         let is_first = self.revision == 0;
         let former = (!is_first).then(|| self.builder.current());
         let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
+        self.tellings = Tellings::default();
+        self.tellings.listed(self.revision);
+        for (index, change) in changes.iter().enumerate() {
+            let has_expired = change.action == Action::Delete && self.guard.holds(&change.at);
+            let turn = if has_expired { self.expired(&change.at, now) } else { listed_turn(change.action) };
+            self.tellings.instance(index, turn, None);
+        }
         self.builder = listed;
         self.builder.reach(revision);
         self.guard = ExpiryGuard::new(self.guard.rules());
@@ -130,8 +147,13 @@ impl WatchState {
             if of != revision {
                 revision = of;
                 self.drop_leases(&mut said_goodbye);
+                self.tellings.end_revision(self.builder.changes());
                 self.builder.reach(revision);
             }
+            let key = match &event {
+                Event::Put(entry) => &entry.key,
+                Event::Delete { key, .. } => key,
+            };
             let event = match codec::decode(&event) {
                 Decoded::Event(event) => event,
                 Decoded::Unread => continue,
@@ -167,27 +189,41 @@ impl WatchState {
                 }
                 RegistryEvent::InstanceDeleted(at) => {
                     let said_goodbye = said_goodbye.remove(&at);
-                    self.end(&at, said_goodbye, now);
+                    self.end(&at, said_goodbye, key, now);
                     if said_goodbye {
                         self.builder.apply(RegistryEvent::LeaseDeleted(at));
                     }
                 }
                 RegistryEvent::InstancePut(at, kind, record) => {
+                    if self.guard.is_held(&at) {
+                        let snapshot = self.builder.current();
+                        self.tellings.released(snapshot, &at, revision, None, Some(Arc::clone(key)));
+                    }
                     self.guard.forget(&at);
                     self.end_lease(&at);
                     self.fates.push((at.clone(), Fate::Back));
                     self.builder.apply(RegistryEvent::InstancePut(at, kind, record));
+                    let created =
+                        self.builder.changes().last().map(|change| change.action) == Some(Action::Create);
+                    let turn = if created { InstanceTurn::Created } else { InstanceTurn::Updated };
+                    self.tell(turn, Some(key));
                 }
                 RegistryEvent::LeasePut(at, lease) => self.put_lease(at, lease, now),
-                RegistryEvent::LateGoodbye(at, lease) => self.say_goodbye_late(&at, lease),
+                RegistryEvent::LateGoodbye(at, lease) => self.say_goodbye_late(&at, lease, key),
                 RegistryEvent::ServiceDeleted(tenant, service) => {
-                    self.end_waiting(&tenant, &service);
-                    self.builder.apply(RegistryEvent::ServiceDeleted(tenant, service));
+                    self.end_waiting(&tenant, &service, key);
+                    let event = RegistryEvent::ServiceDeleted(tenant, service);
+                    self.tell_of_service(&event, revision, key);
+                    self.builder.apply(event);
                 }
-                event => self.builder.apply(event),
+                event => {
+                    self.tell_of_service(&event, revision, key);
+                    self.builder.apply(event);
+                }
             }
         }
         self.drop_leases(&mut said_goodbye);
+        self.tellings.end_revision(self.builder.changes());
         self.revision = self.revision.max(batch.revision);
         self.builder.reach(self.revision);
     }
@@ -224,14 +260,14 @@ impl WatchState {
         self.builder.current().instance(&at.tenant, at.service.as_str(), at.instance.as_str())
     }
 
-    fn end(&mut self, at: &InstanceRef, said_goodbye: bool, now: Monotonic) {
+    fn end(&mut self, at: &InstanceRef, said_goodbye: bool, key: &Key, now: Monotonic) {
         let Some(entry) = self.entry(at) else { return };
         let ttl_seconds =
             if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
         // A goodbye through a Go node looks like an expiry. While the lease had time left, it is surely a goodbye.
         let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
         if said_goodbye || had_time_left {
-            self.say_goodbye(at);
+            self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
             return;
         }
         let expiry = ExpiryFacts {
@@ -243,13 +279,13 @@ impl WatchState {
     }
 
     /// Removes an instance that said goodbye. It must not be written again.
-    fn say_goodbye(&mut self, at: &InstanceRef) {
+    fn say_goodbye(&mut self, at: &InstanceRef, turn: InstanceTurn, key: &Key) {
         self.guard.forget(at);
         if let Some(mark) = self.entry(at).and_then(|entry| entry.lease.as_ref()) {
             mark.end();
         }
         self.fates.push((at.clone(), Fate::Gone));
-        self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+        self.remove(at, turn, Some(key));
         self.end_lease(at);
     }
 
@@ -257,14 +293,75 @@ impl WatchState {
     fn drop_document(&mut self, at: &InstanceRef) {
         self.guard.forget(at);
         self.end_lease(at);
+        self.remove(at, InstanceTurn::Missing, None);
+    }
+
+    /// Removes an instance from the snapshot.
+    fn remove(&mut self, at: &InstanceRef, turn: InstanceTurn, key: Option<&Key>) {
+        let before = self.builder.changes().len();
         self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+        if self.builder.changes().len() > before {
+            self.tell(turn, key);
+        }
+    }
+
+    /// Notes what the last change of an instance is.
+    fn tell(&mut self, turn: InstanceTurn, key: Option<&Key>) {
+        if let Some(change) = self.builder.changes().len().checked_sub(1) {
+            self.tellings.instance(change, turn, key.map(Arc::clone));
+        }
+    }
+
+    /// Notes a change of a service or a schema that is about to be applied.
+    fn tell_of_service(&mut self, event: &RegistryEvent, revision: Revision, key: &Key) {
+        let snapshot = self.builder.current();
+        let known = |tenant, service| document(snapshot, tenant, service);
+        let (tenant, service, kind, record, schema) = match event {
+            RegistryEvent::ServicePut(tenant, service, record) => {
+                let is_new = known(tenant, service).is_none();
+                let kind = if is_new { EventKind::ServiceRegistered } else { EventKind::ServiceChanged };
+                (tenant, service, kind, Some(Arc::clone(record)), None)
+            }
+            RegistryEvent::ServiceDeleted(tenant, service) => {
+                let Some(record) = known(tenant, service) else { return };
+                (tenant, service, EventKind::ServiceDeleted, Some(record), None)
+            }
+            RegistryEvent::TagsPut(tenant, service, ..) | RegistryEvent::TagsDeleted(tenant, service) => {
+                (tenant, service, EventKind::ServiceChanged, known(tenant, service), None)
+            }
+            RegistryEvent::SchemaRefPut(tenant, service, schema, ..) => {
+                (tenant, service, EventKind::SchemaChanged, known(tenant, service), Some(schema))
+            }
+            RegistryEvent::SchemaRefDeleted(tenant, service, schema) => {
+                (tenant, service, EventKind::SchemaDeleted, known(tenant, service), Some(schema))
+            }
+            _ => return,
+        };
+        self.tellings.service((tenant, service), revision, kind, Arc::clone(key), record, schema.cloned());
+    }
+
+    /// How the lease of an instance ended, as far as this node knows.
+    fn expired(&self, at: &InstanceRef, now: Monotonic) -> InstanceTurn {
+        let mark = self.entry(at).and_then(|entry| entry.lease.as_ref());
+        let age = mark.and_then(|mark| mark.last_beat()).map(|last| now.saturating_sub(last).as_millis());
+        InstanceTurn::Expired {
+            lease: mark.map_or(0, |mark| mark.lease()),
+            heartbeat_age: age.and_then(|age| u64::try_from(age).ok()),
+        }
+    }
+
+    /// Notes that somebody has released a held expiry.
+    pub fn tell_released(&mut self, at: &InstanceRef, by: Cause) {
+        self.tellings.released(self.builder.current(), at, self.revision, Some(by), None);
     }
 
     /// Applies a goodbye that an owner said after its lease had ended. If the expiry for that lease still waits or is held, the
     /// instance goes now. If it has passed, the instance is not written again. An instance that has registered again stays.
-    fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64) {
+    fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64, key: &Key) {
         match self.entry(at).map(|entry| entry.lease.as_ref().map(|mark| mark.lease())) {
-            Some(shown) if shown == Some(lease) && self.guard.holds(at) => self.say_goodbye(at),
+            Some(shown) if shown == Some(lease) && self.guard.holds(at) => {
+                self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
+            }
             Some(_) => {}
             None => self.fates.push((at.clone(), Fate::Gone)),
         }
@@ -272,14 +369,14 @@ impl WatchState {
 
     /// Removes the instances of a deleted service whose expiries wait or are held, while its watchers can still be told. A Go
     /// node ends the leases of the instances one by one before it deletes the service.
-    fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId) {
+    fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId, key: &Key) {
         let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
         let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
             let (tenant, service) = (tenant.clone(), service.clone());
             InstanceRef { tenant, service, instance: instance.clone() }
         });
         let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
-        waiting.iter().for_each(|at| self.say_goodbye(at));
+        waiting.iter().for_each(|at| self.say_goodbye(at, InstanceTurn::DeletedWithService, key));
     }
 
     /// Lets due expiries pass.
@@ -296,8 +393,12 @@ impl WatchState {
         metrics::HELD_BY_PRESERVATION.add(verdict.newly_preserved);
         metrics::HELD_BY_SHARE.add(verdict.newly_shared);
         verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
+        for (at, rule, until) in verdict.held {
+            self.tellings.held(self.builder.current(), &at, self.revision, (rule, until));
+        }
         for at in verdict.pass {
-            self.builder.apply(RegistryEvent::InstanceDeleted(at.clone()));
+            let turn = self.expired(&at, now);
+            self.remove(&at, turn, None);
             self.end_lease(&at);
         }
     }

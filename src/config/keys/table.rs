@@ -377,6 +377,23 @@ groups! {
              https. Nobody needs a token, so choose an address that only the monitoring reaches.")
             .shipped(&[""]);
     }
+    "Record of events" {
+        EVENTS_MAX = Key::new("events.memory.maxEvents", Kind::Integer(0, 100_000_000), "100000",
+            "How many events this node keeps in memory: what happened to instances, services and nodes, why, and who was told. The oldest \
+             goes first. 0: none, and nothing is written to the disk either.")
+            .standing(Standing::Ours);
+        EVENTS_MAX_BYTES = Key::new("events.memory.maxBytes", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "41943040",
+            "How many bytes these events may take in memory. An event takes about 400 bytes.")
+            .standing(Standing::Ours);
+        EVENTS_MAX_DISK_BYTES = Key::new("events.disk.maxBytes", Kind::Integer(0, 1024 * 1024 * 1024 * KB), "67108864",
+            "How many bytes the events may take on the disk, so that a restart loses none of them. An event takes about 250 bytes. 0: no \
+             files. Nothing waits for the disk, and without space only the record on the disk has a gap.")
+            .standing(Standing::Ours);
+        EVENTS_DIR = Key::new("events.dir", Kind::Text, "",
+            "The folder of the events on the disk. It is created if it does not exist. Only one process may use it.")
+            .derived("the folder events in registry.embedded.dir with the embedded store; with etcd the events are kept in memory only")
+            .standing(Standing::Ours);
+    }
     "Traces" {
         TRACING_ENDPOINT = Key::new("tracing.otlp.endpoint", Kind::Text, "",
             "The address of a collector that takes OpenTelemetry traces by gRPC: http://127.0.0.1:4317. Without a value no request is \

@@ -75,12 +75,19 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
         let has_body = !matches!(payload, Payload::None);
-        let record = RequestRecord::begin(&self.terms, &self.ids, request.head(), has_body);
+        let mut record = RequestRecord::begin(&self.terms, &self.ids, request.head(), has_body);
         if exchange.head_complete() > self.terms.max_head() {
             return Either::Left(ready(too_large_head(&self.terms, request.head(), record)));
         }
-        let entered = record.context().enter();
+        let mut entered = record.context().enter();
         let routed = self.route(request.head(), &exchange);
+        if let Routed::Run(route, ..) = &routed
+            && may_change(route.load)
+        {
+            drop(entered);
+            record.note_sender(&self.terms, request.head());
+            entered = record.context().enter();
+        }
         if has_body {
             let (this, running) = (Rc::clone(self), exchange.run_with_body());
             return Either::Right(Box::pin(async move {
@@ -297,6 +304,11 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
     }
 
     fn run(&self, route: &Route<S>, call: Call, exchange: &Exchange) -> Answer {
+        if may_change(route.load)
+            && let Some(caller) = call.caller()
+        {
+            trace::signed_in(&caller.name);
+        }
         match route.handler {
             // The socket is handed over already, so a body cannot be read.
             Handler::Answer(_) if route.body != Body::Ignored && exchange.is_upgrade() => {
@@ -323,6 +335,11 @@ fn unmatched<S>(reply: Reply) -> Routed<S> {
 
 fn counted(matched: &Matched, tenant: &Tenant) -> CountedAs {
     CountedAs { route: matched.number, domain: requests::domain(tenant.domain()) }
+}
+
+/// Whether a request may change what the record of events shows. Finds and heartbeats do not, and there are many of them.
+fn may_change(load: Load) -> bool {
+    matches!(load, Load::Store | Load::View)
 }
 
 fn needed<S>(route: &Route<S>, surface: Surface) -> Permission {

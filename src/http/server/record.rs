@@ -15,7 +15,7 @@ use crate::config::logging::access::AccessLine;
 use crate::http::client_address::client_address;
 use crate::http::spec::RequestLog;
 use crate::metrics::requests;
-use crate::trace::{RequestContext, RequestId, RequestIds, ServerSpan, TraceParent};
+use crate::trace::{RequestContext, RequestId, RequestIds, Sender, ServerSpan, TraceParent};
 
 /// The id of a request, in the request and in its answer.
 pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -75,6 +75,11 @@ impl RequestRecord {
 
     pub(super) fn context(&self) -> &RequestContext {
         &self.context
+    }
+
+    /// Notes who sends the request, because the request may change something.
+    pub(super) fn note_sender(&mut self, terms: &ServerTerms, head: &RequestHead) {
+        self.context.sent_by(Sender::new(client_address(head, &terms.settings.lookups)));
     }
 
     /// The value of [`X_REQUEST_ID`] in the answer.

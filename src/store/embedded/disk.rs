@@ -46,6 +46,8 @@ pub trait DiskFile: Send {
 }
 
 const LOCK: &str = "lock";
+/// The folder of a journal, in the folder of a store.
+pub const EVENTS: &str = "events";
 
 const FOLDER_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
@@ -233,8 +235,9 @@ fn refused(why: &str) -> io::Error {
 
 /// Whether a store or a file system creates files of this name.
 fn is_of_a_store(name: &str) -> bool {
-    [LOCK, "identity", "lost+found"].contains(&name)
+    [LOCK, "identity", "lost+found", EVENTS].contains(&name)
         || name.starts_with("log-")
+        || name.starts_with("events-")
         || name.starts_with("snapshot-")
         || name.ends_with(".unfinished")
 }

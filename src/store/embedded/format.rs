@@ -34,6 +34,8 @@ pub(super) enum FileKind {
     Log,
     /// Its number is the number of the last group it holds.
     Snapshot,
+    /// A segment of a journal. Its number is the number of its first frame.
+    Events,
 }
 
 impl FileKind {
@@ -42,6 +44,7 @@ impl FileKind {
             Self::Identity => b"scstore\n",
             Self::Log => b"sclog\r\n\x1a",
             Self::Snapshot => b"scsnap\n\x1a",
+            Self::Events => b"scevts\n\x1a",
         }
     }
 }

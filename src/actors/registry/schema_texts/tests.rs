@@ -249,6 +249,7 @@ async fn two_nodes_lose_no_text_and_leave_none() {
         stage.reader.clone(),
         stage.freshness.clone(),
         crate::clock::Clock::system(),
+        crate::recorder::Recorder::default(),
         stage.core.rules.clone(),
     );
     let nodes = [Rc::clone(&stage.core), other];

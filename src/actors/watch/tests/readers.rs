@@ -21,6 +21,7 @@ use crate::cache::tests::reads;
 use crate::cache::{SnapshotBuilder, cell};
 use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
+use crate::recorder::Recorder;
 use crate::store::{
     Entry, Event, GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn,
     TxnOutcome, WatchBatch, WatchError,
@@ -213,7 +214,7 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
             WatchRules { guard: rules(1.0), fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());
         Mailbox::start_here(&lifelines, || {
-            WatchActor::new(store, publisher, Goodbyes::default(), hub, clock, rules)
+            WatchActor::new(store, publisher, Goodbyes::default(), hub, Recorder::default(), clock, rules)
         });
         let (mut revision, mut listings) = (-1, 0);
         let reading = async {

@@ -104,7 +104,7 @@ impl RelistScene {
             .filter_map(super::super::state::listed)
             .for_each(|event| builder.apply(event));
         let is_first = self.state.revision() == 0;
-        let step = self.state.replace(builder, self.history.revision);
+        let step = self.state.replace(builder, self.history.revision, self.now);
         if is_first {
             // Before the first listing there is no watch.
             assert!(step.changes.is_empty());
@@ -174,7 +174,7 @@ fn who_is_listed_anew_is_back() {
         let Event::Put(entry) = missed.put(document(instance), &json(instance), 1) else { unreachable!() };
         super::super::state::listed(&entry).into_iter().for_each(|event| builder.apply(event));
     }
-    let step = world.state.replace(builder, 10);
+    let step = world.state.replace(builder, 10, world.now);
     let mut fates: Vec<(String, Fate)> =
         step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate)).collect();
     fates.sort_by(|a, b| a.0.cmp(&b.0));
