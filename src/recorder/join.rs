@@ -123,9 +123,4 @@ impl Causes {
             first.remove();
         }
     }
-
-    #[cfg(test)]
-    pub(super) fn known(&self) -> usize {
-        self.known.len()
-    }
 }
