@@ -121,6 +121,8 @@
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
 //! | When is an alarm raised, and when is it over? | `alarm.rs` |
 //! | Who sees which instance? | `cache/find.rs` |
+//! | What is recorded of a change, and how is its cause found? | `recorder/recording.rs`, `recorder/join.rs`; told by `actors/watch/telling.rs`, `actors/causes.rs` |
+//! | How is the record of events kept on the disk? | `recorder/codec.rs`, `store/embedded/journal.rs`, `actors/recorder/file.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |
 //! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge` |

@@ -110,6 +110,23 @@ pub fn compare(
     ours.zip(beneath).map(|(ours, floor)| Comparison { ours, floor }).ok_or_else(|| "no round".to_owned())
 }
 
+/// Two daemons in turn, each under a new load in each round.
+pub fn pair(
+    options: &Options,
+    mut nodes: [&mut Node; 2],
+    load: impl Fn(usize, &Node) -> Result<Load, String>,
+) -> Result<[Best; 2], String> {
+    let mut best = [None; 2];
+    for round in 0..options.rounds {
+        for (node, best) in nodes.iter_mut().zip(&mut best) {
+            let load = load(round, node)?;
+            *best = Some(Best::of(*best, measured(&load, &mut **node, options.round)?));
+        }
+    }
+    let [Some(one), Some(other)] = best else { return Err("no round".to_owned()) };
+    Ok([one, other])
+}
+
 fn measured(load: &Load, server: &mut dyn Server, length: Duration) -> Result<Best, String> {
     let [cpu, etcd] = server.spent()?;
     let counted = load.run(server.address(), length)?;

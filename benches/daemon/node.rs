@@ -62,6 +62,11 @@ impl Backing {
         self.start_node(self.settings().yaml("metrics.enable", json!(false)))
     }
 
+    /// As [`Backing::node`]; the daemon keeps no record of events.
+    pub fn node_without_record(&self) -> Result<Node, String> {
+        self.start_node(self.settings().yaml("events.memory.maxEvents", json!(0)))
+    }
+
     /// As [`Backing::node`]; the daemon traces this share of the requests.
     pub fn node_traced(&self, endpoint: &str, rate: f64) -> Result<Node, String> {
         let settings = self.settings().yaml("tracing.otlp.endpoint", json!(endpoint));

@@ -12,6 +12,7 @@
 //! Some tests call the library in this process:
 //!
 //! - `config`: configuration files and environment variables, and the configuration or messages that result.
+//! - `record`: the record of events with the actors that feed it.
 //! - `retire`: the retirement jobs with their actors.
 //! - `server`: the HTTP server on real sockets, with routes and a clock of the test.
 //!
@@ -37,6 +38,7 @@ mod contract;
 mod fault;
 mod monitoring;
 mod property;
+mod record;
 mod retire;
 mod server;
 mod support;

@@ -4,6 +4,7 @@ mod accounts;
 mod held;
 mod load;
 mod metrics;
+mod recorder;
 mod register;
 mod storm;
 mod traced;
@@ -21,12 +22,13 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 10] = [
+    let groups: [(&[&str], Measure); 11] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&metrics::ROWS, metrics::measure),
         (&traced::ROWS, traced::measure),
         (&register::ROWS, register::measure),
+        (&recorder::ROWS, recorder::measure),
         (&held::ROWS, held::measure),
         (&visible::ROWS, visible::measure),
         (&watchers::ROWS, watchers::measure),

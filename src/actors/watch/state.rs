@@ -394,7 +394,7 @@ impl WatchState {
         metrics::HELD_BY_SHARE.add(verdict.newly_shared);
         verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
         for (at, rule, until) in verdict.held {
-            self.tellings.held(self.builder.current(), &at, self.revision, (rule, until));
+            self.tellings.held(self.builder.current(), &at, self.revision, rule, until);
         }
         for at in verdict.pass {
             let turn = self.expired(&at, now);

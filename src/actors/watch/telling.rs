@@ -31,7 +31,7 @@ enum Telling {
     /// A change of an instance that watchers are not told of. If a rule begins to hold it, until when.
     Unpushed {
         seen: Box<SeenInstance>,
-        until: Option<(HoldRule, Monotonic)>,
+        until: Option<Monotonic>,
     },
     Service(Box<SeenService>),
     Listed {
@@ -50,9 +50,10 @@ impl Tellings {
         snapshot: &Snapshot,
         at: &InstanceRef,
         revision: Revision,
-        until: (HoldRule, Monotonic),
+        rule: HoldRule,
+        until: Monotonic,
     ) {
-        let turn = InstanceTurn::Held { rule: until.0.name().into(), until: 0 };
+        let turn = InstanceTurn::Held { rule: rule.name().into(), until: 0 };
         self.unpushed(snapshot, at, revision, turn, None, Some(until));
     }
 
@@ -75,7 +76,7 @@ impl Tellings {
         revision: Revision,
         turn: InstanceTurn,
         key: Option<Key>,
-        until: Option<(HoldRule, Monotonic)>,
+        until: Option<Monotonic>,
     ) {
         let Some(entry) = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str()) else {
             return;
@@ -129,9 +130,7 @@ impl Tellings {
                     Change::Instance(seen(changes.get(change)?, turn, key))
                 }
                 Telling::Unpushed { mut seen, until } => {
-                    if let (Some((_, until)), InstanceTurn::Held { until: told, .. }) =
-                        (until, &mut seen.turn)
-                    {
+                    if let (Some(until), InstanceTurn::Held { until: told, .. }) = (until, &mut seen.turn) {
                         let left = i64::try_from(until.saturating_sub(now).as_millis()).unwrap_or(i64::MAX);
                         *told = time.saturating_add(left);
                     }
