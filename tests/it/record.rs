@@ -357,7 +357,7 @@ async fn each_kind_with_its_cause(node: &Node) {
     }
     node.beat(&silent);
     let revoked = node.lease(&heard);
-    node.store.revoke(revoked).await;
+    let _ = node.store.revoke(revoked).await;
     let restored = async || {
         node.beat(&heard);
         let kinds = node.events();
@@ -383,7 +383,7 @@ async fn each_kind_with_its_cause(node: &Node) {
     }
     for number in 0..8 {
         let lease = node.lease(&node.at(&service, &format!("c{number}")));
-        node.store.revoke(lease).await;
+        let _ = node.store.revoke(lease).await;
     }
     for number in 0..8 {
         let id = format!("c{number}");
