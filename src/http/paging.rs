@@ -159,7 +159,9 @@ mod tests {
 
     #[test]
     fn limits() {
-        let limit = |text| PageQuery::parse(text, None).map(|page| page.limit).map_err(|error| error.code);
+        let limit = |text: Option<&str>| {
+            PageQuery::parse(text, None).map(|page| page.limit).map_err(|error| error.code)
+        };
         let stated = match LIMIT.value {
             crate::http::spec::ParameterValue::Regex(regex) => regex::Regex::new(regex).unwrap(),
             other => panic!("{other:?}"),
@@ -238,12 +240,9 @@ mod tests {
 
     #[test]
     fn pages_are_told_from_other_objects() {
-        const LIST: Shape = Shape::List(&Shape::Text);
-        let object = |members| ObjectShape { name: "X", about: "", members };
-        assert_eq!(
-            always(&object(&[REVISION, TOTAL, items("", LIST), NEXT])),
-            Some(&["revision", "total", "items"][..])
-        );
-        assert_eq!(always(&object(&[TOTAL])), None);
+        const PAGE: &[MemberShape] = &[REVISION, TOTAL, items("", Shape::List(&Shape::Text)), NEXT];
+        let always = |members| always(&ObjectShape { name: "X", about: "", members });
+        assert_eq!(always(PAGE), Some(&["revision", "total", "items"][..]));
+        assert_eq!(always(&[TOTAL]), None);
     }
 }
