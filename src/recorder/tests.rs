@@ -405,7 +405,7 @@ fn memory_is_bounded_by_bytes() {
         assert!(kept.total > 500 && kept.total < 20_000, "{} events", kept.total);
         let oldest = kept.events[0].seq;
         assert_eq!(kept.complete_since.seq, oldest);
-        assert_eq!(world.reader.knows(oldest - 1), false);
+        assert!(!world.reader.knows(oldest - 1));
         assert!(world.reader.knows(oldest));
     }
 }
@@ -424,7 +424,7 @@ fn any_parts(kind: EventKind, time: i64, number: usize) -> EventParts {
         service: (is_about_instance || kind.group() != "store").then_some(service),
         instance: is_about_instance.then(|| InstanceFacts { id: at.instance, shown: shown("UP") }),
         before: (kind == EventKind::InstanceChanged).then(|| shown("DOWN")),
-        detail: (number % 5 == 0).then(|| "why".into()),
+        detail: number.is_multiple_of(5).then(|| "why".into()),
         cause: [
             request(number),
             Cause::OtherNode,
