@@ -4,7 +4,7 @@
 export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbin:/usr/sbin:/bin:/sbin
 
 # Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
-TEST_THREADS ?= 8
+TEST_THREADS ?= 12
 
 # Faults at a time: with more the machine stands still for longer than clients wait. The soak takes 20 minutes, others pass
 # meanwhile.

@@ -78,7 +78,7 @@ impl Options {
     }
 
     fn short() -> Self {
-        Self { short: true, rounds: 1, round: Duration::from_secs(1), ..Self::new() }
+        Self { short: true, rounds: 1, round: Duration::from_millis(200), ..Self::new() }
     }
 
     /// Whether a row is wanted.

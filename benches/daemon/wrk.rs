@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::support::process::Process;
@@ -14,6 +15,8 @@ use crate::support::process::Process;
 const THREADS: usize = 2;
 /// How much longer than asked a run of wrk may take.
 const SLACK: Duration = Duration::from_secs(20);
+/// The shortest duration that wrk knows. A shorter run is interrupted, and counts what it has by then.
+const SHORTEST: Duration = Duration::from_secs(1);
 
 /// A load to be put on a server, again and again.
 pub struct Load {
@@ -73,13 +76,19 @@ impl Load {
 
     /// Puts the load on a server for so long. An answer that is an error, or none at all, is an error.
     pub fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
+        let counted = self.run_once(address, length);
+        // On a busy machine an interrupted run may not have got to an answer.
+        if length < SHORTEST && counted.is_err() { self.run_once(address, SHORTEST) } else { counted }
+    }
+
+    fn run_once(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
         let mut command = Command::new("wrk");
         command
             .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/wrk"))
             .args(["--latency", "--timeout", "10s"])
             .arg(format!("--threads={}", THREADS.min(self.connections)))
             .arg(format!("--connections={}", self.connections))
-            .arg(format!("--duration={}s", length.as_secs().max(1)))
+            .arg(format!("--duration={}s", length.max(SHORTEST).as_secs()))
             .args(["--script", self.script])
             .arg(format!("http://{address}/"))
             .arg("--")
@@ -89,6 +98,9 @@ impl Load {
         fs::remove_file(&log).ok();
         let mut process =
             Process::spawn("wrk", &mut command, &log).map_err(|error| format!("wrk: {error}"))?;
+        if length < SHORTEST && process.wait(length).is_err() {
+            process.signal(Signal::INT);
+        }
         process.wait(length + SLACK)?;
         counted(&process.log())
     }

@@ -66,6 +66,6 @@ fn setting(options: &Options) -> String {
         "{cores} cores ({}) shared with the load, load average {load} at the start, {build}; best of {} rounds of {} s.",
         model.trim(),
         options.rounds,
-        options.round.as_secs()
+        options.round.as_secs_f32()
     )
 }

@@ -28,13 +28,16 @@ mod tests {
     use super::*;
     use std::collections::HashSet;
 
+    use crate::support::eventually::{GENEROUS, eventually};
+
     #[test]
     fn addresses_are_distinct_and_free() {
         let addresses: Vec<SocketAddr> = (0..50).map(|_| free_address().unwrap()).collect();
         assert_eq!(addresses.iter().collect::<HashSet<_>>().len(), 50);
         for address in addresses {
             assert!(address.ip().is_loopback());
-            TcpListener::bind(address).unwrap();
+            // A process that another test starts holds a copy of the socket until it runs its program.
+            eventually(GENEROUS, || TcpListener::bind(address));
         }
     }
 }
