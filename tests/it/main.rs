@@ -2,6 +2,7 @@
 //!
 //! Most tests start the built daemon as a process:
 //!
+//! - `a_minute`: jobs that run each minute.
 //! - `access`: who may do what, with attacks on accounts, tokens and logins.
 //! - `attack`: hostile and careless requests, with bounds on the memory and CPU time that they cost.
 //! - `contract`: the answers of the API, with recorded exchanges first.
@@ -31,6 +32,7 @@
     reason = "tests fail by panicking, and fault tests print the figures of a run"
 )]
 
+mod a_minute;
 mod access;
 mod attack;
 mod config;

@@ -1,7 +1,6 @@
 //! The recorded exchanges of `tests/golden/discovery` and `tests/golden/operations`, replayed on each store with each profile's settings.
 
 use std::path::PathBuf;
-use std::thread;
 
 use crate::support::golden::not_yet::NotYet;
 use crate::support::golden::profile;
@@ -31,7 +30,7 @@ fn not_yet() -> NotYet {
 }
 
 #[track_caller]
-fn check(profile: &str, store: &dyn Backing) {
+pub fn check(profile: &str, store: &dyn Backing) {
     let scenarios = scenarios();
     let of_profile: Vec<&Scenario> =
         scenarios.iter().filter(|scenario| scenario.profile == profile).collect();
@@ -78,16 +77,8 @@ replay! {
     "rbac-scope": rbac_scope_on_embedded, rbac_scope_on_etcd;
 }
 
-/// The profile whose scenarios wait for the next run of a job each minute. Both stores wait at the same time.
-const RETIRE: &str = "retire";
-
-#[test]
-fn retire_on_embedded_and_on_etcd() {
-    thread::scope(|scope| {
-        scope.spawn(|| check(RETIRE, &Embedded));
-        check(RETIRE, &OwnEtcd::start());
-    });
-}
+/// The profile whose scenarios wait for the next run of a job each minute. `a_minute` replays it.
+pub const RETIRE: &str = "retire";
 
 /// Otherwise the scenarios of a profile without a test would be skipped unnoticed.
 #[test]

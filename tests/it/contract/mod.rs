@@ -4,7 +4,7 @@
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
 //! - `clients`: the requests of real clients, byte for byte, and the parts of the answers that they use.
 //! - `held`: instances that are unregistered while their expiry is held back.
-//! - `retirements`: the list of services that the retirement job deletes, and the deletion of empty services.
+//! - `retirements`: the list of services that the retirement job deletes.
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
 //! - `script`: `scripts/cluster.sh`.
@@ -27,7 +27,7 @@ mod daemon;
 mod described;
 mod etcd_data;
 mod etcd_layout;
-mod golden;
+pub mod golden;
 mod held;
 mod logs;
 mod metrics;

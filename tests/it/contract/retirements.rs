@@ -1,16 +1,9 @@
-//! The list of the services that the retirement job deletes, and the deletion of empty services, as an operator sees both.
-
-use std::thread;
+//! The list of the services that the retirement job deletes, as an operator sees it.
 
 use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
-use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::registry::{Freshness, Instance, Registry};
-use crate::support::store::{Backing, Embedded, OwnEtcd};
-
-/// A job that runs each minute marks a service in its first run and deletes it in its second one.
-const RUNS: u32 = 3;
+use crate::support::registry::{Instance, Registry};
 
 fn planned(node: &Daemon) -> Value {
     let answer = node.client().get("/v4/default/admin/retirements").unwrap();
@@ -66,36 +59,4 @@ fn without_the_keys_nothing_is_planned() {
     let off = Settings::default().yaml("registry.service.retire.disable", json!(true));
     let node = Daemon::start(off).unwrap();
     assert_eq!(planned(&node), json!({}));
-}
-
-fn check_deletion(backing: &dyn Backing) {
-    let settings = Settings::default()
-        .yaml("registry.service.retire.cron", json!("* * * * *"))
-        .conf("registry.service.retire.emptyAfter", "1s");
-    let mut node = Daemon::start(backing.chosen_in(settings)).unwrap();
-    let registry = Registry::new(node.client(), "default");
-    let gone = registry.create_service("gone", "1.0.0").unwrap();
-    let used = registry.create_service("used", "1.0.0").unwrap();
-    registry.register(&used, &Instance::named("i").with_health_check(600, 3)).unwrap();
-    let services = || registry.services(Freshness::Fresh).unwrap();
-    let before = services();
-    eventually(GENEROUS * RUNS, || !services().contains(&gone));
-    let mut expected = before;
-    expected.retain(|id| *id != gone);
-    assert_eq!(services(), expected, "{}: the registry's own service and the used one stay", backing.name());
-    // A line reaches the log after the deletion is done.
-    let line = format!("service {gone} of default/default");
-    eventually(GENEROUS, || {
-        let log = node.process().log();
-        log.contains(&line) && log.contains("empty since")
-    });
-    assert_eq!(node.metric("service_center_retired_empty_services_total"), 1);
-}
-
-#[test]
-fn an_empty_service_is_deleted_on_both_stores() {
-    thread::scope(|scope| {
-        scope.spawn(|| check_deletion(&Embedded));
-        check_deletion(&OwnEtcd::start());
-    });
 }
