@@ -4,6 +4,7 @@
 mod key_error;
 mod old_encryption;
 
+pub mod any_name;
 pub mod expiry;
 pub mod files;
 pub mod pem;
