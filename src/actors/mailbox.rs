@@ -193,5 +193,27 @@ pub async fn for_request<F: Future>(
     trace::within(context, work).await
 }
 
+/// Makes an actor's handler of each message run its operation, in the place of the message and for the request that sent it.
+macro_rules! operations {
+    ($actor:ident: $($message:ident => $operation:path => $reply:ty,)*) => {$(
+        impl Handler<Work<$message>> for $actor {
+            type Result = ResponseFuture<$reply>;
+
+            fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
+                let Work { message, place, request } = work;
+                let core = Rc::clone(&self.core);
+                // A future that is made outside and moved in would take its bytes twice, and they are copied into the box.
+                Box::pin(async move {
+                    let _place = place;
+                    let operation = std::pin::pin!($operation(core, message));
+                    let step = concat!(stringify!($actor), " ", stringify!($message));
+                    $crate::actors::mailbox::for_request(request, step, operation).await
+                })
+            }
+        }
+    )*};
+}
+pub(super) use operations;
+
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,6 @@ mod roles;
 #[cfg(test)]
 mod tests;
 
-use std::pin::pin;
 use std::rc::Rc;
 
 use actix::prelude::{Actor, Context, Handler, ResponseFuture};
@@ -23,7 +22,7 @@ use self::messages::{
     ChangePassword, CreateAccount, CreateRole, DeleteAccount, DeleteRole, LoginFailed, MigrateRoles,
     PasswordChange, RemoveEndedLock, UpdateAccount, UpdateRole,
 };
-use super::mailbox::{Resident, Work, for_request, run_until_end};
+use super::mailbox::{Resident, Work, operations, run_until_end};
 use super::registry::messages::WriteReply;
 use crate::metrics::Depth;
 
@@ -53,26 +52,7 @@ impl Actor for AccountActor {
     }
 }
 
-/// Makes the handler of each message run its operation, in the place of the message and for the request that sent it.
-macro_rules! operations {
-    ($($message:ident => $operation:path => $reply:ty,)*) => {$(
-        impl Handler<Work<$message>> for AccountActor {
-            type Result = ResponseFuture<$reply>;
-
-            fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
-                let Work { message, place, request } = work;
-                let operation = $operation(Rc::clone(&self.core), message);
-                Box::pin(async move {
-                    let _place = place;
-                    let operation = pin!(operation);
-                    for_request(request, concat!("AccountActor ", stringify!($message)), operation).await
-                })
-            }
-        }
-    )*};
-}
-
-operations! {
+operations! { AccountActor:
     CreateAccount => accounts::create => WriteReply<()>,
     UpdateAccount => accounts::update => WriteReply<()>,
     DeleteAccount => accounts::delete => WriteReply<()>,

@@ -27,7 +27,6 @@ mod tags;
 #[cfg(test)]
 mod tests;
 
-use std::pin::pin;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -42,7 +41,7 @@ use self::messages::{
     SchemasWithTexts, UnregisterInstance, UnregisterService,
 };
 use self::rules::DependencyMode;
-use super::mailbox::{Resident, Work, for_request, run_until_end};
+use super::mailbox::{Resident, Work, operations, run_until_end};
 use crate::domain::{InstanceId, ServiceId};
 use crate::error::Error;
 use crate::metrics::Depth;
@@ -81,27 +80,7 @@ impl Actor for RegistryActor {
     }
 }
 
-/// Makes the handler of each message run its operation, in the place of the message and for the request that sent it.
-macro_rules! operations {
-    ($($message:ident => $operation:path => $reply:ty,)*) => {$(
-        impl Handler<Work<$message>> for RegistryActor {
-            type Result = ResponseFuture<$reply>;
-
-            fn handle(&mut self, work: Work<$message>, _: &mut Self::Context) -> Self::Result {
-                let Work { message, place, request } = work;
-                let core = Rc::clone(&self.core);
-                // A future that is made outside and moved in would take its bytes twice, and they are copied into the box.
-                Box::pin(async move {
-                    let _place = place;
-                    let operation = pin!($operation(core, message));
-                    for_request(request, concat!("RegistryActor ", stringify!($message)), operation).await
-                })
-            }
-        }
-    )*};
-}
-
-operations! {
+operations! { RegistryActor:
     RegisterService => services::register => WriteReply<ServiceId>,
     ReplaceServiceProperties => services::replace_properties => WriteReply<()>,
     UnregisterService => services::unregister => WriteReply<()>,
