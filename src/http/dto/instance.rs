@@ -131,16 +131,9 @@ impl BulkStatus {
 #[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::super::body;
+    use super::super::tests::check_read as check;
     use super::*;
     use crate::domain::json;
-
-    fn check<T: std::fmt::Debug + PartialEq>(result: Result<T, Error>, expected: Result<T, &str>) {
-        match (result, expected) {
-            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
-            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
-            (result, expected) => panic!("{result:?}, not {expected:?}"),
-        }
-    }
 
     #[test]
     fn registrations() {

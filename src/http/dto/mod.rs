@@ -45,6 +45,18 @@ mod tests {
     use super::*;
     use crate::json_object;
 
+    /// `Err`: a part of the error.
+    pub(super) fn check_read<T: std::fmt::Debug + PartialEq>(
+        result: Result<T, Error>,
+        expected: Result<T, &str>,
+    ) {
+        match (result, expected) {
+            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
+            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
+            (result, expected) => panic!("{result:?}, not {expected:?}"),
+        }
+    }
+
     json_object! {
         /// A body.
         pub struct BodySample {
@@ -54,12 +66,7 @@ mod tests {
     }
 
     fn check(bytes: &[u8], expected: Result<i32, &str>) {
-        let decoded = body::<BodySample>(bytes).map(|sample| sample.port).map_err(|error| error.detail);
-        match (&decoded, expected) {
-            (Ok(port), Ok(expected)) => assert_eq!(*port, expected),
-            (Err(detail), Err(part)) => assert!(detail.contains(part), "{detail}"),
-            _ => panic!("{decoded:?}, not {expected:?}"),
-        }
+        check_read(body::<BodySample>(bytes).map(|sample| sample.port), expected);
     }
 
     #[test]

@@ -61,15 +61,8 @@ json_object! {
 #[cfg(test)]
 mod tests {
     use super::super::body;
+    use super::super::tests::check_read as check;
     use super::*;
-
-    fn check<T: std::fmt::Debug + PartialEq>(result: Result<T, Error>, expected: Result<T, &str>) {
-        match (result, expected) {
-            (Ok(value), Ok(expected)) => assert_eq!(value, expected),
-            (Err(error), Err(part)) => assert!(error.detail.contains(part), "{error}"),
-            (result, expected) => panic!("{result:?}, not {expected:?}"),
-        }
-    }
 
     fn schema(schema_id: &str, schema: &str, summary: &str) -> Schema {
         Schema { schema_id: schema_id.to_owned(), schema: schema.to_owned(), summary: summary.to_owned() }

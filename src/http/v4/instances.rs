@@ -9,7 +9,7 @@ use crate::actors::registry::messages::{
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::instance::{self as valid, InstanceRequest};
 use crate::domain::validate::member;
-use crate::domain::{InstanceId, ServiceId};
+use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
@@ -68,18 +68,26 @@ pub async fn register(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let body: RegisterInstanceBody = body(call.body())?;
     let id = call.param("serviceId");
     let instance = body.into_instance(id, &api.rules.sizes)?;
-    let (tenant, service) = (call.tenant().clone(), ServiceId::from(id));
-    let id = api
-        .write(RegisterInstance {
-            tenant,
-            service,
-            instance,
-            former_lease: FormerLease::Renewed,
-            author: Author::Client,
-            answer_by: Some(api.answer_by()),
-        })
-        .await?;
+    let id = write(&api, call.tenant(), &ServiceId::from(id), instance).await?;
     Ok(Reply::encoded(&InstanceRegistered { instance_id: id.to_string() }))
+}
+
+pub(super) async fn write(
+    api: &Api,
+    tenant: &Tenant,
+    service: &ServiceId,
+    instance: Instance,
+) -> Result<InstanceId, Error> {
+    let (tenant, service) = (tenant.clone(), service.clone());
+    api.write(RegisterInstance {
+        tenant,
+        service,
+        instance,
+        former_lease: FormerLease::Renewed,
+        author: Author::Client,
+        answer_by: Some(api.answer_by()),
+    })
+    .await
 }
 
 /// `DELETE /microservices/{serviceId}/instances/{instanceId}`.

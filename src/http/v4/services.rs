@@ -5,9 +5,9 @@ use std::sync::Arc;
 use futures_util::stream::{self, StreamExt};
 
 use super::fresh_read::{read_by_flags, require_service};
+use super::instances;
 use crate::actors::registry::messages::{
-    Author, ChangeTags, FormerLease, RegisterInstance, RegisterService, ReplaceServiceProperties, TagChange,
-    UnregisterService,
+    Author, ChangeTags, RegisterService, ReplaceServiceProperties, TagChange, UnregisterService,
 };
 use crate::cache::ServiceView;
 use crate::cache::snapshot::Snapshot;
@@ -135,17 +135,7 @@ async fn register_with(
     instance: Instance,
 ) -> Result<(), Error> {
     check_registration(service.as_str(), &instance, &api.rules.sizes)?;
-    let (tenant, service) = (tenant.clone(), service.clone());
-    api.write(RegisterInstance {
-        tenant,
-        service,
-        instance,
-        former_lease: FormerLease::Renewed,
-        author: Author::Client,
-        answer_by: Some(api.answer_by()),
-    })
-    .await
-    .map(drop)
+    instances::write(api, tenant, service, instance).await.map(drop)
 }
 
 /// `GET /microservices`.
