@@ -1,12 +1,13 @@
 //! The messages of the HubActor.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Message;
 
-use super::outbox::Outbox;
+use super::outbox::{Outbox, OutboxSent};
 use crate::cache::{InstanceChange, Snapshot};
 use crate::clock::Stopwatch;
 use crate::domain::{ServiceId, Tenant};
@@ -33,6 +34,11 @@ impl SubscriptionId {
         static LAST: AtomicU64 = AtomicU64::new(0);
         Self(LAST.fetch_add(1, Ordering::Relaxed))
     }
+
+    /// A later subscription has a higher number.
+    pub fn number(self) -> u64 {
+        self.0
+    }
 }
 
 /// A consumer watches the providers it depends on.
@@ -46,6 +52,8 @@ pub struct Subscribe {
     pub outbox: Outbox,
     /// The account that may watch. The hub ends the session when it may not any more. `None` if nobody needs an account.
     pub holder: Option<Holder>,
+    /// Where the client is.
+    pub client: Option<SocketAddr>,
 }
 
 /// A session has ended.
@@ -55,6 +63,36 @@ pub struct Unsubscribe {
     pub tenant: Tenant,
     pub consumer: ServiceId,
     pub subscription: SubscriptionId,
+}
+
+/// Lists the sessions of some consumers, the oldest first.
+#[derive(Debug, Message)]
+#[rtype(result = "WatcherPage")]
+pub struct ListWatchers {
+    pub consumers: Vec<(Tenant, ServiceId)>,
+    /// Only sessions after the one with this number.
+    pub after: Option<u64>,
+    /// Most sessions of the answer.
+    pub most: usize,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct WatcherPage {
+    /// The number of all sessions of these consumers.
+    pub total: usize,
+    pub watchers: Vec<WatcherState>,
+}
+
+/// A session, and what it was sent.
+#[derive(Clone, Debug)]
+pub struct WatcherState {
+    pub id: SubscriptionId,
+    pub consumer: (Tenant, ServiceId),
+    pub client: Option<SocketAddr>,
+    pub since: Stopwatch,
+    pub sent: OutboxSent,
+    /// How many instances have an event that waits.
+    pub pending: usize,
 }
 
 /// Answers how many sessions there are.

@@ -6,11 +6,13 @@ pub mod outbox;
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{
-    CountWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe, WatcherCounts,
+    CountWatchers, ListWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe, WatcherCounts,
+    WatcherPage, WatcherState,
 };
 use self::outbox::{End, EventFrame, Outbox};
 use super::mailbox::{Resident, Work};
@@ -41,6 +43,10 @@ struct Watcher {
     outbox: Outbox,
     /// The account that may watch, if one is needed.
     holder: Option<Holder>,
+    /// Where the client is.
+    client: Option<SocketAddr>,
+    /// Since when it watches.
+    since: Stopwatch,
 }
 
 /// The sessions of one consumer.
@@ -169,13 +175,13 @@ impl Handler<Work<Subscribe>> for HubActor {
     type Result = ();
 
     fn handle(&mut self, Work { message, .. }: Work<Subscribe>, _: &mut Self::Context) {
-        let Subscribe { id, tenant, consumer, outbox, holder } = message;
+        let Subscribe { id, tenant, consumer, outbox, holder, client } = message;
         let watchers = self.watchers.entry((tenant, consumer)).or_default();
         if holder.is_some() {
             // Its account may have changed since the request was admitted.
             self.checked_at = None;
         }
-        watchers.push(Watcher { id, outbox, holder });
+        watchers.push(Watcher { id, outbox, holder, client, since: Stopwatch::start() });
     }
 }
 
@@ -189,6 +195,33 @@ impl Handler<Work<Unsubscribe>> for HubActor {
         if watchers.is_empty() {
             self.watchers.remove(&at);
         }
+    }
+}
+
+impl Handler<Work<ListWatchers>> for HubActor {
+    type Result = MessageResult<Work<ListWatchers>>;
+
+    fn handle(&mut self, Work { message, .. }: Work<ListWatchers>, _: &mut Self::Context) -> Self::Result {
+        let ListWatchers { consumers, after, most } = message;
+        let mut found = Vec::new();
+        for consumer in &consumers {
+            let watchers = self.watchers.get(consumer).into_iter().flatten();
+            found.extend(
+                watchers.filter(|watcher| !watcher.outbox.is_closed()).map(|watcher| (consumer, watcher)),
+            );
+        }
+        let total = found.len();
+        found.retain(|(_, watcher)| after.is_none_or(|after| watcher.id.number() > after));
+        found.sort_unstable_by_key(|(_, watcher)| watcher.id.number());
+        let state = |(consumer, watcher): (&(Tenant, ServiceId), &Watcher)| WatcherState {
+            id: watcher.id,
+            consumer: consumer.clone(),
+            client: watcher.client,
+            since: watcher.since,
+            sent: watcher.outbox.sent(),
+            pending: watcher.outbox.pending(),
+        };
+        MessageResult(WatcherPage { total, watchers: found.into_iter().take(most).map(state).collect() })
     }
 }
 

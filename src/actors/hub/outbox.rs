@@ -132,6 +132,7 @@ struct OutboxState {
     pending: BTreeMap<u64, (Arc<InstanceRef>, Pending)>,
     places: HashMap<Arc<InstanceRef>, u64>,
     next_place: u64,
+    sent: OutboxSent,
     most: usize,
     end: Option<End>,
     reader_gone: bool,
@@ -145,6 +146,14 @@ struct Pending {
     known: bool,
     action: Action,
     frame: EventFrame,
+}
+
+/// What a session has taken to write it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OutboxSent {
+    /// How many events.
+    pub count: u64,
+    pub last: Option<Stopwatch>,
 }
 
 /// Makes an outbox for `most` pending instances, usually [`MOST_PENDING`].
@@ -194,6 +203,10 @@ impl Outbox {
     pub fn pending(&self) -> usize {
         self.0.lock().pending.len()
     }
+
+    pub fn sent(&self) -> OutboxSent {
+        self.0.lock().sent
+    }
 }
 
 impl OutboxReader {
@@ -217,6 +230,7 @@ impl OutboxReader {
             metrics::DELIVERY_TIME.observe(now.since(waiting.frame.published));
             metrics::PENDING_TIME.observe(now.since(waiting.frame.queued));
             frames.push(waiting.frame.into_bytes(waiting.action));
+            state.sent = OutboxSent { count: state.sent.count + 1, last: Some(now) };
         }
         if state.pending.is_empty() && state.places.capacity() > IDLE_CAPACITY {
             state.places = HashMap::new();

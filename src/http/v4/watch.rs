@@ -61,6 +61,7 @@ pub fn watch(api: &Arc<Api>, call: Call) -> SessionStart {
         consumer: consumer.clone(),
         outbox: outbox.clone(),
         holder: holder(api, &call, Verb::Get),
+        client: call.head().peer_addr,
     };
     if let Err(why) = tell(&api.hub, message) {
         return SessionStart::Refuse(refused(why).into());
