@@ -13,6 +13,7 @@ use super::snapshot::{
     ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, NamedVersion, ProviderRule,
     SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
+use super::statuses::InstanceStatus;
 use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
@@ -334,6 +335,10 @@ impl SnapshotBuilder {
             let former = node.instances.0.get(&at.instance);
             is_new = former.is_none();
             before = former.map(|former| former.record.json.clone());
+            if let Some(former) = former {
+                node.statuses.remove(InstanceStatus::of_document(former.json()));
+            }
+            node.statuses.add(InstanceStatus::of_document(&record.json));
             let lease = match former {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
@@ -370,6 +375,9 @@ impl SnapshotBuilder {
             }
             let node = Arc::make_mut(node);
             gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
+            if let Some((_, entry)) = &gone {
+                node.statuses.remove(InstanceStatus::of_document(entry.json()));
+            }
             node.list_answer.outdate();
             if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
                 // The lease has its own key, which is still there.

@@ -61,32 +61,73 @@ pub struct ListQuery<'a> {
     pub consumer: &'a str,
 }
 
+/// What a find by name looks at. A find and its explanation decide with it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sight<'s> {
+    /// Whether the name is that of a shared service. The consumer does not count then.
+    pub is_shared: bool,
+    /// The consumer, if one counts.
+    pub consumer: Option<&'s Arc<ServiceView>>,
+    /// The environment in which the provider is looked for.
+    pub environment: &'s str,
+    /// The tenant in which the provider is looked for, and all versions that have the name or the alias.
+    pub provider: Option<(&'s TenantView, &'s NameNode)>,
+}
+
+impl Sight<'_> {
+    /// Whether the consumer sees a version with the name.
+    pub fn shows(&self, provider: &ServiceView) -> bool {
+        self.consumer.is_none_or(|consumer| may_see(consumer, provider))
+    }
+}
+
 impl Snapshot {
     /// The instances of all versions of a provider that the consumer may see.
     pub fn find(&self, query: &FindQuery<'_>, shared: &SharedServices) -> Result<FoundInstances, Error> {
-        if shared.contains(query.target, query.app_id, query.name) {
-            return self.find_shared(query, &shared.environment);
-        }
-        let view = self.tenant(query.tenant);
-        let consumer = self.consumer(view, query.consumer)?;
-        let environment = consumer.map_or(query.environment, |c| &c.record.document.environment);
-        let path = name_path(environment, query.app_id, query.name);
-        let (Some(view), Some(node)) = (view, view.and_then(|view| view.provider(&path))) else {
-            let who = describe_consumer(query.consumer, consumer, query.environment);
-            let detail = format!("{who} find provider[{path}] failed, provider does not exist");
-            return Err(Error::new(Code::ServiceNotExists, detail));
-        };
-        let sees = |provider: &ServiceView| consumer.is_none_or(|consumer| may_see(consumer, provider));
-        let (answer, first_visible) = view.answer(node, query.tags, sees);
+        let sight = self.sight(query, shared)?;
+        let Some((view, node)) = sight.provider else { return Err(no_provider(query, &sight)) };
+        let (answer, first_visible) = view.answer(node, query.tags, |provider| sight.shows(provider));
         // The registry's own service has no dependencies, although clients send its id as the consumer's.
-        let dependency = consumer
+        let dependency = sight
+            .consumer
             .filter(|consumer| !consumer.is_registry)
             .zip(first_visible)
-            .filter(|(consumer, provider)| {
-                !view.depends(query.tenant, consumer, provider) || self.is_ending(query.tenant, consumer)
-            })
+            .filter(|(consumer, provider)| !self.has_recorded(query.tenant, view, consumer, provider))
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));
         Ok(FoundInstances { answer, dependency })
+    }
+
+    /// 400012 if the consumer does not exist.
+    pub(super) fn sight<'s>(
+        &'s self,
+        query: &FindQuery<'s>,
+        shared: &'s SharedServices,
+    ) -> Result<Sight<'s>, Error> {
+        let is_shared = shared.contains(query.target, query.app_id, query.name);
+        let (view, consumer, environment) = if is_shared {
+            (self.tenant(query.target), None, shared.environment.as_str())
+        } else {
+            let view = self.tenant(query.tenant);
+            let consumer = self.consumer(view, query.consumer)?;
+            let environment = consumer.map_or(query.environment, |c| &c.record.document.environment);
+            (view, consumer, environment)
+        };
+        let provider = view.and_then(|view| {
+            let node = view.provider(&name_path(environment, query.app_id, query.name))?;
+            Some((view.as_ref(), node.as_ref()))
+        });
+        Ok(Sight { is_shared, consumer, environment, provider })
+    }
+
+    /// Whether the consumer's rule has the provider already.
+    pub(super) fn has_recorded(
+        &self,
+        tenant: &Tenant,
+        view: &TenantView,
+        consumer: &ServiceView,
+        provider: &ServiceView,
+    ) -> bool {
+        view.depends(tenant, consumer, provider) && !self.is_ending(tenant, consumer)
     }
 
     /// Whether a waiting request will remove the dependencies of a consumer, because a former service with its id was deleted.
@@ -94,17 +135,6 @@ impl Snapshot {
     fn is_ending(&self, tenant: &Tenant, consumer: &ServiceView) -> bool {
         !self.ending_consumers.is_empty()
             && self.ending_consumers.contains(&(tenant.clone(), consumer.id.clone()))
-    }
-
-    fn find_shared(&self, query: &FindQuery<'_>, environment: &str) -> Result<FoundInstances, Error> {
-        let path = name_path(environment, query.app_id, query.name);
-        let view = self.tenant(query.target);
-        let (Some(view), Some(node)) = (view, view.and_then(|view| view.provider(&path))) else {
-            let detail = format!("find shared provider[{path}/] failed, provider does not exist");
-            return Err(Error::new(Code::ServiceNotExists, detail));
-        };
-        let (answer, _) = view.answer(node, query.tags, |_| true);
-        Ok(FoundInstances { answer, dependency: None })
     }
 
     /// The instances of one service.
@@ -220,6 +250,19 @@ impl NewDependency {
     }
 }
 
+/// 400012: no version has the name or the alias.
+#[cold]
+fn no_provider(query: &FindQuery<'_>, sight: &Sight<'_>) -> Error {
+    let path = name_path(sight.environment, query.app_id, query.name);
+    let detail = if sight.is_shared {
+        format!("find shared provider[{path}/] failed, provider does not exist")
+    } else {
+        let who = describe_consumer(query.consumer, sight.consumer, query.environment);
+        format!("{who} find provider[{path}] failed, provider does not exist")
+    };
+    Error::new(Code::ServiceNotExists, detail)
+}
+
 fn visible(
     consumer: Option<&Arc<ServiceView>>,
     provider: &ServiceView,
@@ -229,7 +272,7 @@ fn visible(
     has_tags(node, tags) && consumer.is_none_or(|consumer| may_see(consumer, provider))
 }
 
-fn has_tags(service: &ServiceNode, tags: &[&str]) -> bool {
+pub(super) fn has_tags(service: &ServiceNode, tags: &[&str]) -> bool {
     tags.is_empty()
         || service.tags.as_ref().is_some_and(|(known, _)| tags.iter().all(|tag| known.contains_key(*tag)))
 }

@@ -9,10 +9,13 @@ pub mod answer;
 pub mod builder;
 pub mod cell;
 pub mod dependency;
+pub mod explain;
 pub mod find;
 mod instances;
 pub mod lease_mark;
+pub mod search;
 pub mod snapshot;
+pub mod statuses;
 #[cfg(test)]
 pub(crate) mod tests;
 

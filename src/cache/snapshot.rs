@@ -9,6 +9,7 @@ use imbl::{HashMap, OrdMap, OrdSet};
 use super::access::AccessView;
 use super::answer::AnswerCell;
 use super::instances::{InstanceEntry, InstanceMap};
+use super::statuses::StatusCounts;
 use crate::domain::dependency::{CrossDomain, Partners};
 use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
 use crate::domain::instance::PropertiesFrom;
@@ -113,6 +114,8 @@ pub struct ServiceNode {
     /// By schema id.
     pub schema_summaries: OrdMap<Arc<str>, Arc<SchemaSummary>>,
     pub instances: InstanceMap,
+    /// How many of the instances have which status.
+    pub statuses: StatusCounts,
     /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that
     /// of what the listing shows. What has gone before is not known then.
     pub active_at: Revision,

@@ -5,7 +5,10 @@
 mod answers;
 mod builder;
 mod difference;
+mod explain;
 mod find;
+mod random;
+mod search;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -19,6 +22,7 @@ use super::dependency::PartnerFilter;
 use super::find::{FindQuery, ListQuery};
 use super::instances::InstanceMap;
 use super::snapshot::{FrameworkCounts, FrameworkName, Snapshot, TenantView};
+use super::statuses::{InstanceStatus, StatusCounts};
 use super::{Action, FindAnswer};
 use crate::domain::dependency::Partners;
 use crate::domain::event::{
@@ -205,6 +209,9 @@ fn node_lines(view: &TenantView) -> Vec<String> {
         lines.push(format!("service {id} tags: {:?}", node.tags));
         lines.push(format!("service {id} overrides: {:?}", node.overrides));
         lines.push(format!("service {id} schemas: {:?} {:?}", node.schema_refs, node.schema_summaries));
+        let mut statuses = StatusCounts::default();
+        node.instances.iter().for_each(|entry| statuses.add(InstanceStatus::of_document(entry.json())));
+        assert_eq!(node.statuses, statuses, "statuses of the instances of {id}");
         for (instance, entry) in node.instances.entries() {
             let lease = entry.lease.as_ref().map(|mark| mark.lease());
             lines.push(format!("instance {id}/{instance}: {:?} {lease:?}", entry.record));

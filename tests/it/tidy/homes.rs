@@ -14,7 +14,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("actix_http", &["src/http", "src/app"]),
     ("dotenvy", &["src/config"]),
     ("env_logger", &["src/config"]),
-    ("strsim", &["src/config"]),
+    ("strsim", &["src/config", "src/cache/search/near"]),
     ("jiff", &["src/actors/retire", "src/config/logging", "src/domain/time"]),
     ("opentelemetry", &["src/trace", "src/app/traces"]),
     ("opentelemetry_sdk", &["src/trace", "src/app/traces"]),
