@@ -120,7 +120,8 @@
 //! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
 //! | When is an alarm raised, and when is it over? | `alarm.rs` |
-//! | Who sees which instance? | `cache/find.rs` |
+//! | Who sees which instance? | `cache/find.rs`; why not: `cache/explain.rs`, and in words `http/v4/govern/explain.rs` |
+//! | How are services and instances searched? | `cache/search/mod.rs`; sorting and cursors: `http/v4/govern/search.rs` |
 //! | What is recorded of a change, and how is its cause found? | `recorder/recording.rs`, `recorder/join.rs`; told by `actors/watch/telling.rs`, `actors/causes.rs` |
 //! | How is the record of events kept on the disk? | `recorder/codec.rs`, `store/embedded/journal.rs`, `actors/recorder/file.rs` |
 //! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |

@@ -8,6 +8,7 @@ use super::api::Api;
 use super::call::Answer;
 use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
+use super::v4::govern::{explain, neighbors, search, watchers};
 use super::v4::{
     accounts, admin, batch_find, dependencies, dump, existence, exposition, find, gov, govern, health,
     heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
@@ -161,6 +162,11 @@ routes! {
         Get,    "/v4/{project}/govern/relations",                               None,     Ignored,    View,   Get Service,                       govern::relations,           RELATIONS;
         Get,    "/v4/{project}/govern/apps",                                    None,     Ignored,    View,   Get Service,                       govern::apps,                APPS;
         Get,    "/v4/{project}/govern/statistics",                              None,     Ignored,    View,   Get Service,                       govern::statistics,          STATISTICS;
+        Get,    "/v4/{project}/govern/services",                                None,     Ignored,    View,   Get Service,                       search::services,            SERVICES;
+        Get,    "/v4/{project}/govern/instances",                               None,     Ignored,    View,   Get Service,                       search::instances,           INSTANCES;
+        Get,    "/v4/{project}/govern/services/{serviceId}/watchers",           None,     Ignored,    View,   Get Service of serviceId,          watchers::watchers,          WATCHERS;
+        Get,    "/v4/{project}/govern/services/{serviceId}/neighbours",         None,     Ignored,    View,   Get Service of serviceId,          neighbors::neighbors,        NEIGHBORS;
+        Get,    "/v4/{project}/govern/explain",                                 None,     Ignored,    View,   Get Service,                       explain::explain,            EXPLAIN;
         Post,   "/v1/{project}/gov/{kind}",                                     None,     Ignored,    Memory, Create Governance,                 ready gov::unknown_kind,     CREATE;
         Get,    "/v1/{project}/gov/{kind}",                                     None,     Ignored,    Memory, Get Governance,                    ready gov::unknown_kind,     LIST;
         Get,    "/v1/{project}/gov/{kind}/{id}",                                None,     Ignored,    Memory, Get Governance,                    ready gov::unknown_kind,     GET;

@@ -6,6 +6,7 @@ mod load;
 mod metrics;
 mod recorder;
 mod register;
+mod search;
 mod storm;
 mod traced;
 mod views;
@@ -34,6 +35,7 @@ pub fn run(options: &Options) -> Table {
         (&watchers::ROWS, watchers::measure),
         (&storm::ROWS, storm::measure),
         (&views::ROWS, views::measure),
+        (&search::ROWS, search::measure),
     ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());

@@ -116,7 +116,8 @@ fn request(spelling: &Spelling, services: &[&str], consumer: Option<&str>) -> (R
     for parameter in ["{serviceId}", "{consumerId}", "{providerId}"] {
         target = target.replace(parameter, first);
     }
-    let of_path = target.contains(&format!("/microservices/{first}"));
+    let of_path =
+        ["microservices", "services"].iter().any(|list| target.contains(&format!("/{list}/{first}")));
     for (parameter, value) in [
         ("{instanceId}", "none"),
         ("{schemaId}", "none"),

@@ -1,8 +1,12 @@
 //! The views for portals: services with what belongs to them, their relations, and numbers. Each answer is made of one snapshot.
 
 mod details;
+pub mod explain;
+pub mod neighbors;
 mod relations;
+pub mod search;
 mod statistics;
+pub mod watchers;
 
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashSet};

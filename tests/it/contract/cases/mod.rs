@@ -10,6 +10,7 @@ mod instances;
 mod nodes;
 mod removal;
 mod schemas;
+mod search;
 mod services;
 mod transport;
 mod views;
