@@ -1,6 +1,6 @@
 //! The explanation of a find, and the neighbors of a service.
 
-use super::search::{Counts, InstanceSummary};
+use super::search::{Counts, InstanceSummary, ServiceFacts};
 use crate::json_object;
 
 json_object! {
@@ -47,26 +47,6 @@ json_object! {
         "saw" => saw: String,
         /// What would change the result.
         "change" => change: String,
-    }
-}
-
-json_object! {
-    /// A version of a service, and how many instances it has.
-    pub struct ServiceFacts {
-        /// The tenant, as `domain/project`, if it is not that of the request.
-        "tenant" => tenant: String,
-        /// The id.
-        "serviceId" => service_id: String,
-        /// The environment. Absent for the empty one.
-        "environment" => environment: String,
-        /// The application.
-        "appId" => app_id: String,
-        /// The name.
-        "serviceName" => service_name: String,
-        /// The version.
-        "version" => version: String,
-        /// The number of its instances by status. Absent if it has none.
-        "instances" => instances: Counts,
     }
 }
 

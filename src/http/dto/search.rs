@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::explain::ServiceFacts;
 use super::joined::{member, object};
 use crate::domain::shape::{Shape, Shaped as _};
 use crate::http::paging;
@@ -74,6 +73,26 @@ json_object! {
         "registered" => registered: String,
         /// The revision of the last write of the instance.
         "lastChangeRevision" => last_change_revision: i64,
+    }
+}
+
+json_object! {
+    /// A version of a service, and how many instances it has.
+    pub struct ServiceFacts {
+        /// The tenant, as `domain/project`, if it is not that of the request.
+        "tenant" => tenant: String,
+        /// The id.
+        "serviceId" => service_id: String,
+        /// The environment. Absent for the empty one.
+        "environment" => environment: String,
+        /// The application.
+        "appId" => app_id: String,
+        /// The name.
+        "serviceName" => service_name: String,
+        /// The version.
+        "version" => version: String,
+        /// The number of its instances by status. Absent if it has none.
+        "instances" => instances: Counts,
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use super::neighbors::service_facts;
 use super::search::{by_status, instance_summary};
 use super::watchers::sessions_of;
+use crate::cache::ServiceView;
 use crate::cache::explain::{Explanation, Verdict};
 use crate::cache::find::FindQuery;
 use crate::cache::search::FoundInstance;
@@ -21,9 +22,8 @@ use crate::domain::{Service, Tenant};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
-use crate::http::dto::explain::{
-    ExplainedRule, FindExplained, ProviderFacts, ProviderVersion, ServiceFacts, Suggestion,
-};
+use crate::http::dto::explain::{ExplainedRule, FindExplained, ProviderFacts, ProviderVersion, Suggestion};
+use crate::http::dto::search::{InstanceSummary, ServiceFacts};
 use crate::http::parameters::TAGS;
 use crate::http::reply::Reply;
 use crate::http::slices::{Pace, in_time};
@@ -255,7 +255,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn facts(&self, service: &'a Arc<crate::cache::ServiceView>) -> ServiceFacts {
+    fn facts(&self, service: &'a Arc<ServiceView>) -> ServiceFacts {
         service_facts(self.snapshot, self.tenant, &(self.tenant.clone(), service))
     }
 
@@ -307,7 +307,7 @@ impl<'a> View<'a> {
         }
     }
 
-    fn instances(&self, explained: &Explanation<'_>) -> Vec<crate::http::dto::search::InstanceSummary> {
+    fn instances(&self, explained: &Explanation<'_>) -> Vec<InstanceSummary> {
         let now = self.api.clock.monotonic();
         let visible = explained.versions.iter().filter(|version| version.is_visible());
         let entries = visible.flat_map(|version| {

@@ -155,7 +155,7 @@ fn an_instance_shows_the_age_of_its_last_heartbeat() {
     let daemon = daemon(Settings::default());
     let caller = Caller::of(&daemon);
     let id = caller.service(json!({"serviceName": "s"}));
-    caller.instance(&id, json!({"instanceId": "i"}));
+    caller.instance(&id, json!({"instanceId": "i", "hostName": "h"}));
     assert_eq!(govern(&daemon, "instances")["items"][0].get("lastHeartbeatAgeSeconds"), None);
     let beat = format!("/microservices/{id}/instances/i/heartbeat");
     assert_eq!(caller.put(&beat, &json!({})).status, 200);
@@ -170,7 +170,7 @@ fn a_search_says_which_parameter_is_wrong() {
     let daemon = daemon(Settings::default());
     registry(&daemon);
     let next = govern(&daemon, "instances?limit=1")["next"].as_str().unwrap().to_owned();
-    let properties = "property=a&".repeat(17);
+    let properties = vec!["property=a"; 17].join("&");
     for (path, part) in [
         ("services?limit=0", "'limit' is '0'"),
         ("services?status=UP", "'status' is 'UP'; give one of empty, noneUp, someDown, allUp"),
