@@ -9,6 +9,7 @@ use bytes::Bytes;
 use super::access::AccessView;
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
+use super::search::raw_instance::RawInstance;
 use super::snapshot::{
     ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, NamedVersion, ProviderRule,
     SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
@@ -338,7 +339,9 @@ impl SnapshotBuilder {
             if let Some(former) = former {
                 node.statuses.remove(InstanceStatus::of_document(former.json()));
             }
-            node.statuses.add(InstanceStatus::of_document(&record.json));
+            let instance = RawInstance::read(&record.json);
+            node.statuses.add(InstanceStatus::of_instance(&instance));
+            node.searched = node.searched.max(instance.searched);
             let lease = match former {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),

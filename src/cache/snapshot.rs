@@ -116,6 +116,8 @@ pub struct ServiceNode {
     pub instances: InstanceMap,
     /// How many of the instances have which status.
     pub statuses: StatusCounts,
+    /// Searches look at most at so many bytes of an instance's JSON: the highest number of all instances that were written.
+    pub(super) searched: usize,
     /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that
     /// of what the listing shows. What has gone before is not known then.
     pub active_at: Revision,

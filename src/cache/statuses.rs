@@ -39,9 +39,13 @@ impl InstanceStatus {
         Self::ALL.into_iter().find(|status| status.name().as_bytes() == text).unwrap_or(Self::Other)
     }
 
+    pub(super) fn of_instance(instance: &RawInstance<'_>) -> Self {
+        Self::of(instance.status.raw())
+    }
+
     /// The status in a document.
-    pub fn of_document(json: &[u8]) -> Self {
-        Self::of(RawInstance::read(json).status.raw())
+    pub(super) fn of_document(json: &[u8]) -> Self {
+        Self::of_instance(&RawInstance::read(json))
     }
 }
 

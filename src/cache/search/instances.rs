@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use super::needle::Needle;
-use super::raw_instance::{RawInstance, RawText};
+use super::raw_instance::{IdLengths, RawInstance, RawText};
 use super::top::{PageFrame, Top};
 use crate::cache::instances::InstanceEntry;
 use crate::cache::snapshot::{ServiceNode, ServiceView};
 use crate::cache::statuses::{InstanceStatus, StatusCounts};
-use crate::domain::version;
+use crate::domain::{InstanceId, version};
 
 /// What an instance must fulfil. `None` stands for any.
 #[derive(Clone, Debug, Default)]
@@ -100,12 +100,17 @@ pub struct FoundInstance<'s> {
 #[derive(Debug)]
 pub struct InstanceSearch<'s> {
     conditions: &'s InstanceConditions,
+    /// What the endpoints of an instance must have because of the port.
+    port: Option<Needle>,
     sort: InstanceSort,
     top: Top<InstancePlace<'s>, FoundInstance<'s>>,
     /// Instances that fulfil all conditions.
     pub total: usize,
     /// Instances that fulfil all conditions except the one of the status.
     pub statuses: StatusCounts,
+    /// Instances that were excluded by [`Self::is_excluded`], and others that were looked at.
+    excluded: usize,
+    read: usize,
 }
 
 /// A service whose instances the search must look at one by one.
@@ -117,6 +122,8 @@ pub struct SearchedService<'s> {
     is_named: bool,
     /// All its instances are counted already.
     is_counted: bool,
+    /// How many bytes of an instance's JSON are looked at.
+    searched: usize,
 }
 
 impl InstanceConditions {
@@ -159,6 +166,21 @@ impl InstanceConditions {
     }
 }
 
+/// Loads what is read of some instances into the cache of the processor: the memory is asked for all of them at once, and not for one after
+/// the other. That halves the time of a search.
+fn load(of: &SearchedService<'_>, instances: &[(&InstanceId, &Arc<InstanceEntry>)]) {
+    /// Bytes that are loaded at a time, on nearly all processors.
+    const LINE: usize = 64;
+    let mut all = 0;
+    for (_, entry) in instances {
+        let json = entry.json();
+        for at in (0..of.searched.min(json.len())).step_by(LINE) {
+            all ^= json.get(at).copied().unwrap_or_default();
+        }
+    }
+    std::hint::black_box(all);
+}
+
 /// At most [`MOST_COMPARED`] bytes of a text.
 fn beginning(text: &[u8]) -> &str {
     let text = text.get(..MOST_COMPARED).unwrap_or(text);
@@ -185,7 +207,9 @@ impl<'s> InstanceSearch<'s> {
         sort: InstanceSort,
         frame: PageFrame<InstancePlace<'s>>,
     ) -> Self {
-        Self { conditions, sort, top: Top::new(frame), total: 0, statuses: StatusCounts::default() }
+        let port = conditions.port.and_then(|port| Needle::new(&format!(":{port}")));
+        let (top, statuses) = (Top::new(frame), StatusCounts::default());
+        Self { conditions, port, sort, top, total: 0, statuses, excluded: 0, read: 0 }
     }
 
     /// Looks at a service that the caller may see. `None` if the search needs no instance of it.
@@ -209,13 +233,32 @@ impl<'s> InstanceSearch<'s> {
                 return None;
             }
         }
-        Some(SearchedService { service, place, is_named, is_counted })
+        Some(SearchedService { service, place, is_named, is_counted, searched: node.searched })
+    }
+
+    /// Whether an instance cannot fulfil the conditions, because the beginning of its JSON does not have what must be in a text.
+    fn is_excluded(&self, of: &SearchedService<'_>, json: &[u8]) -> bool {
+        let InstanceConditions { search, host, endpoint, .. } = self.conditions;
+        let search = search.as_ref().filter(|_| !of.is_named);
+        let needles = [search, host.as_ref(), endpoint.as_ref(), self.port.as_ref()];
+        let begin = json.get(..of.searched).unwrap_or(json);
+        needles.into_iter().flatten().any(|needle| needle.is_as_in_json() && !needle.is_in(begin))
     }
 
     /// Looks at some instances of a service.
-    pub fn look(&mut self, of: &SearchedService<'s>, instances: &[&'s Arc<InstanceEntry>]) {
-        for entry in instances {
-            let instance = RawInstance::read(entry.json());
+    pub fn look(&mut self, of: &SearchedService<'s>, instances: &[(&'s InstanceId, &'s Arc<InstanceEntry>)]) {
+        load(of, instances);
+        for (id, entry) in instances {
+            let json = entry.json();
+            // If hardly any instance is excluded, it takes longer to try.
+            let tries = !of.is_counted && self.excluded * 4 >= self.read;
+            if tries && self.is_excluded(of, json) {
+                self.excluded += 1;
+                continue;
+            }
+            self.read += 1;
+            let ids = IdLengths { instance: id.as_str().len(), service: of.service.id.as_str().len() };
+            let instance = RawInstance::read_with(json, ids);
             let status = InstanceStatus::of(instance.status.raw());
             if !of.is_counted {
                 if !self.conditions.holds(&instance, of.is_named) {
@@ -235,8 +278,7 @@ impl<'s> InstanceSearch<'s> {
                 InstanceSort::Status => FirstKey::Number(status as i64),
                 InstanceSort::Changed => FirstKey::Number(entry.record.mod_revision),
             };
-            let id = std::str::from_utf8(instance.id.raw()).unwrap_or_default();
-            let place = InstancePlace { first, service: of.place, instance: id };
+            let place = InstancePlace { first, service: of.place, instance: id.as_str() };
             if self.top.wants(&place) {
                 self.top.push(place, FoundInstance { service: of.service, entry });
             }

@@ -7,7 +7,6 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::random::{APPS, ENDPOINTS, ENVIRONMENTS, HOSTS, NAMES, one_of, world};
 use super::*;
-use crate::cache::instances::InstanceEntry;
 use crate::cache::search::{
     InstanceConditions, InstanceSearch, InstanceSort, Needle, Order, PageFrame, ServiceConditions,
     ServiceSearch, ServiceSort, ServiceState,
@@ -288,7 +287,7 @@ fn instances_are_found_as_by_a_naive_search_on_every_page() {
                 for (_, node) in view.nodes() {
                     let Some(service) = &node.view else { continue };
                     let Some(of) = found.enter(service, node) else { continue };
-                    let all: Vec<&Arc<InstanceEntry>> = node.instances.iter().collect();
+                    let all: Vec<_> = node.instances.entries().collect();
                     all.chunks(3).for_each(|some| found.look(&of, some));
                 }
                 assert_eq!((found.total, found.statuses), (expected.len(), statuses), "{place}");

@@ -182,7 +182,7 @@ async fn look_at_instances<'s>(scene: &Scene<'s>, search: &mut InstanceSearch<'s
             continue;
         };
         let Some(of) = search.enter(service, node) else { continue };
-        let mut entries = node.instances.iter();
+        let mut entries = node.instances.entries();
         loop {
             let some: SmallVec<[_; INSTANCES_AT_ONCE]> = entries.by_ref().take(INSTANCES_AT_ONCE).collect();
             if some.is_empty() {
