@@ -7,6 +7,7 @@ mod matrix;
 mod model;
 mod rates;
 mod registries;
+mod searches;
 mod tokens;
 mod watches;
 
