@@ -23,7 +23,7 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 11] = [
+    let groups: [(&[&str], Measure); 12] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&metrics::ROWS, metrics::measure),
