@@ -14,7 +14,7 @@
 //!
 //! The library reads although it cannot use the bytes yet. It decodes all requests in its buffer before it answers the first one.
 //! While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives the library one head
-//! at a time. It gives nothing while a request is being answered or a write is blocked.
+//! at a time, with the part of its body that came with it. It gives nothing while a request is being answered or a write is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -36,7 +36,7 @@ use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
 use super::gauge::{ConnectionSlot, OVERLOADED};
-use super::head_end::HeadEnd;
+use super::head_end::{HeadEnd, announced_body};
 use super::terms::{ServerTerms, Settings};
 use crate::http::signal::Signal;
 use crate::http::ws::{Session, SessionIo};
@@ -166,9 +166,10 @@ impl Exchange {
         Poll::Pending
     }
 
+    /// Bytes were read. They belong to a head, unless a request is running.
     fn received(&self, bytes: usize) {
         // No head follows the last answer.
-        if self.running.get() == 0 && !self.is_ending.get() {
+        if bytes > 0 && self.running.get() == 0 && !self.is_ending.get() {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
             if self.since.get().is_none() {
                 self.since.set(Some(Instant::now()));
@@ -206,7 +207,7 @@ pub(super) struct ClientConnection {
     head_end: HeadEnd,
     /// The library was given the end of a head and has not decoded it yet.
     head_handed: bool,
-    /// Bytes that were read together with that head and follow it.
+    /// Bytes that were read together with that head and follow it and its body.
     ahead: Bytes,
     /// `None` for a connection that left HTTP/1.1.
     stop: Option<StopWait>,
@@ -344,13 +345,14 @@ impl ClientConnection {
         Poll::Pending
     }
 
-    /// Whether the library gets nothing to read now. Its task is woken when that changes.
+    /// Whether there may be bytes that the library does not get now. Its task is woken when it gets them.
     fn withholds(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.exchange.is_busy() || self.exchange.write_blocked.get().is_some() {
+        let is_blocked = self.exchange.write_blocked.get().is_some();
+        let withholds = is_blocked || (self.exchange.is_busy() && self.poll_more(cx));
+        if withholds {
             self.exchange.withheld.replace(Some(cx.waker().clone()));
-            return true;
         }
-        false
+        withholds
     }
 
     /// Whether there may be more to read. If not, the task is woken when there is.
@@ -358,29 +360,38 @@ impl ClientConnection {
         match &self.transport {
             _ if !self.ahead.is_empty() => true,
             Either::Left(tcp) => tcp.poll_read_ready(cx).is_ready(),
-            // The TLS stream does not tell whether it holds decrypted bytes.
-            Either::Right(_) => true,
+            Either::Right(tls) => {
+                let (tcp, session) = tls.get_ref();
+                // A session that wants no read holds decrypted bytes, or the client has ended it.
+                !session.wants_read() || tcp.poll_read_ready(cx).is_ready()
+            }
         }
     }
 
-    /// Reads, up to the end of a head.
+    /// Reads, up to the end of a head, or of the body that came with it if the head says how long the body is.
     fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         if self.ahead.is_empty() {
-            let before = buf.filled().len();
             ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
-            let (earlier, came) = buf.filled().split_at(before);
-            if let Some(length) = self.head_end.find(came) {
-                self.head_handed = true;
-                self.ahead = Bytes::copy_from_slice(&came[length..]);
-                let filled = earlier.len() + length;
-                buf.set_filled(filled);
-            }
         } else {
-            let most = self.ahead.len().min(buf.remaining());
-            let head = self.head_end.find(&self.ahead[..most]);
-            self.head_handed = head.is_some();
-            buf.put_slice(&self.ahead.split_to(head.unwrap_or(most)));
+            buf.put_slice(&self.ahead[..self.ahead.len().min(buf.remaining())]);
         }
+        let came = &buf.filled()[before..];
+        let head_end = self.head_end.find(came);
+        self.head_handed = head_end.is_some();
+        let head = head_end.unwrap_or(came.len());
+        let mut handed = head;
+        // While a request is running, these bytes may be its body.
+        if head < came.len() && self.exchange.running.get() == 0 {
+            handed += announced_body(&came[..head]).min(came.len() - head);
+        }
+        self.ahead = if self.ahead.is_empty() {
+            Bytes::copy_from_slice(&came[handed..])
+        } else {
+            self.ahead.slice(handed..)
+        };
+        buf.set_filled(before + handed);
+        self.exchange.received(head);
         Poll::Ready(Ok(()))
     }
 
@@ -432,9 +443,10 @@ impl AsyncRead for ClientConnection {
         if this.stop.is_none() {
             return Pin::new(&mut this.transport).poll_read(cx, buf);
         }
-        let before = buf.filled().len();
         let outcome = if this.withholds(cx) {
             return Poll::Pending;
+        } else if this.exchange.is_busy() {
+            Poll::Pending
         } else if !mem::take(&mut this.head_handed) {
             this.poll_hand(cx, buf)
         } else if this.poll_more(cx) {
@@ -445,10 +457,6 @@ impl AsyncRead for ClientConnection {
             Poll::Pending
         };
         if outcome.is_ready() {
-            let read = buf.filled().len() - before;
-            if read > 0 {
-                this.exchange.received(read);
-            }
             return outcome;
         }
         // A request that arrived before the stop has been read and is served.
@@ -579,6 +587,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_body_is_handed_with_its_head() {
+        let mut fixture = Fixture::new().await;
+        let head = "a\r\nContent-Length: 6\r\n\r\n";
+        fixture.send(&format!("{head}b\r\n\r\ncd\r\n\r\n")).await;
+        fixture.check(&format!("{head}b\r\n\r\nc"), 1);
+        assert_eq!(fixture.connection.exchange.head_complete(), head.len());
+        fixture.check("d\r\n\r\n", 0);
+        assert_eq!(fixture.connection.exchange.head_complete(), 5);
+        fixture.send(&format!("{head}b")).await;
+        fixture.check(&format!("{head}b"), 0);
+        assert_eq!(fixture.connection.exchange.head_complete(), head.len());
+        let running = fixture.connection.exchange.run_with_body();
+        // What looks like a head in a body announces nothing.
+        fixture.send(&format!("{head}d\r\n\r\ne\r\n\r\n")).await;
+        fixture.check(head, 1);
+        drop(running);
+    }
+
+    #[tokio::test]
     async fn a_request_that_arrived_before_the_stop_is_served() {
         let mut fixture = Fixture::new().await;
         fixture.send("a\r\n\r\n").await;
@@ -610,6 +637,11 @@ mod tests {
         assert_eq!(fixture.wakes(), 1);
         fixture.check("body", 0);
         drop((running, next));
+        // Nothing came meanwhile, so there is nothing to look at after the answer.
+        let running = fixture.connection.exchange.run();
+        fixture.check("", 0);
+        drop(running);
+        assert_eq!(fixture.wakes(), 0);
     }
 
     #[tokio::test]

@@ -266,12 +266,16 @@ async fn pipelined_requests_are_answered_in_order() {
     for id in 0..40 {
         all.push_str(&format!("GET /v4/default/registry/show/{id} HTTP/1.1\r\nHost: h\r\n\r\n"));
         all.push_str("PUT /v4/default/registry/show/x HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc");
+        // This body looks like requests.
+        all.push_str("PUT /v4/default/registry/show/x HTTP/1.1\r\nHost: h\r\nContent-Length: 32\r\n\r\n");
+        all.push_str("\r\n\r\nContent-Length: 9\r\n\r\nabc\r\n\r\n");
     }
     client.send(all).await;
     for id in 0..40 {
         let shown = client.answer_to("GET").await;
         assert!(shown.text().starts_with(&format!("id={id} ")), "{}", shown.text());
         assert_eq!(client.answer_to("PUT").await.text(), "3 bytes");
+        assert_eq!(client.answer_to("PUT").await.text(), "32 bytes");
     }
 }
 
