@@ -23,9 +23,10 @@ pub enum Undecodable {
 /// escape stands for `/`; if an encoded segment is `.` or `..`; and if `..` follows `//`: RFC 3986 then removes the empty segment,
 /// while Go and nginx remove the segment before it.
 pub fn route_path(raw: &str) -> Result<Cow<'_, str>, Undecodable> {
-    let bytes = raw.as_bytes();
-    let is_unclean = |slash: usize| matches!(bytes.get(slash + 1), Some(b'/' | b'.'));
-    if !memchr::memchr_iter(b'/', bytes).any(is_unclean) && memchr::memchr(b'%', bytes).is_none() {
+    let is_unclean = |before: u8, byte: u8| (before == b'/') & ((byte == b'/') | (byte == b'.'));
+    let pairs = raw.as_bytes().iter().zip(raw.as_bytes().get(1..).unwrap_or_default());
+    let is_unclean = pairs.fold(false, |found, (before, byte)| found | is_unclean(*before, *byte));
+    if !is_unclean && is_plain(raw, Plus::Kept) {
         return Ok(Cow::Borrowed(raw));
     }
     let mut kept: Vec<Cow<'_, str>> = Vec::new();
@@ -71,10 +72,14 @@ enum Plus {
     Blank,
 }
 
-fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, Undecodable> {
-    // Without an early end, so that many bytes are looked at in one step.
+/// Whether a text stands for itself. The loop has no early end, so that many bytes are looked at in one step.
+fn is_plain(raw: &str, plus: Plus) -> bool {
     let is_escape = |byte: u8| (byte == b'%') | ((byte == b'+') & (plus == Plus::Blank));
-    if !raw.bytes().fold(false, |found, byte| found | is_escape(byte)) {
+    !raw.bytes().fold(false, |found, byte| found | is_escape(byte))
+}
+
+fn decode(raw: &str, plus: Plus) -> Result<Cow<'_, str>, Undecodable> {
+    if is_plain(raw, plus) {
         return Ok(Cow::Borrowed(raw));
     }
     let mut out = Vec::with_capacity(raw.len());

@@ -29,7 +29,7 @@ use crate::http::reply::Reply;
 use crate::http::route::{Handler, Route};
 use crate::http::spec::{Body, Load, Permission, Surface};
 use crate::http::ws;
-use crate::metrics::requests;
+use crate::metrics::requests::{self, DomainNumber};
 use crate::trace::{self, RequestIds};
 
 /// The domain or project of a request that names none.
@@ -334,7 +334,8 @@ fn unmatched<S>(reply: Reply) -> Routed<S> {
 }
 
 fn counted(matched: &Matched, tenant: &Tenant) -> CountedAs {
-    CountedAs { route: matched.number, domain: requests::domain(tenant.domain()) }
+    let domain = if tenant.is_default() { DomainNumber::DEFAULT } else { requests::domain(tenant.domain()) };
+    CountedAs { route: matched.number, domain }
 }
 
 /// Whether a request may change what the record of events shows. Finds and heartbeats do not, and there are many of them.

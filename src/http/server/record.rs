@@ -18,9 +18,9 @@ use crate::metrics::requests;
 use crate::trace::{RequestContext, RequestId, RequestIds, Sender, ServerSpan, TraceParent};
 
 /// The id of a request, in the request and in its answer.
-pub(super) const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+pub(super) static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The headers by which a client tells its trace. A `static`, because a name that is made for a look-up costs more than the look-up.
+/// The headers by which a client tells its trace.
 static TRACE_HEADERS: [HeaderName; 7] = [
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),

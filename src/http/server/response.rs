@@ -69,7 +69,7 @@ impl ServerTerms {
         }
         out.insert(header::SERVER, self.server.clone());
         out.insert(header::VARY, VARY);
-        out.insert(X_REQUEST_ID, facts.record.header());
+        out.insert(X_REQUEST_ID.clone(), facts.record.header());
         if let Some(encoding) = encoding {
             out.insert(header::CONTENT_ENCODING, encoding);
         }
@@ -251,7 +251,7 @@ pub(super) fn too_large_head(terms: &ServerTerms, head: &RequestHead, record: Re
     let mut response = HttpResponse::new(status);
     let out = response.headers_mut();
     out.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    out.insert(X_REQUEST_ID, record.header());
+    out.insert(X_REQUEST_ID.clone(), record.header());
     record.end(terms, head, status, RouteRecord { pattern: "", log: RequestLog::Written });
     response.head_mut().set_camel_case_headers(true);
     response.head_mut().set_connection_type(ConnectionType::Close);

@@ -46,7 +46,7 @@ where
         io: parts.io,
         received: parts.read_buf.freeze(),
         unsent: parts.write_buf.freeze(),
-        accept: ws::accept_line(request.head(), response.headers().get(X_REQUEST_ID)),
+        accept: ws::accept_line(request.head(), response.headers().get(&X_REQUEST_ID)),
     };
     // The session gets a task of its own, because the task of the HTTP connection takes some kilobytes.
     actix_rt::spawn(ws::run(opened, session, limits, Arc::clone(&terms.end_sessions)));
