@@ -84,10 +84,8 @@ impl KeyText {
     pub(super) fn to_key(&self) -> Key {
         let mut text = String::with_capacity(self.len());
         text.push_str(&self.folder.0);
-        match &self.name {
-            KeyName::Text(name) => text.push_str(name),
-            KeyName::Hex(packed) => text.push_str(&hex::encode(packed)),
-        }
+        // Both forms of a name are text.
+        text.push_str(std::str::from_utf8(self.name.bytes(&mut [0; 32])).unwrap_or_default());
         Key::from(text)
     }
 
