@@ -229,6 +229,12 @@ async fn a_head_that_does_not_end_ends_the_connection() {
     client.send("GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /empty HTTP/1.1\r\nHost:h\r\n\r\nGET /empty HTTP/1.1\r\nHo").await;
     assert_eq!((client.answer_to("GET").await.status, client.answer_to("GET").await.status), (200, 200));
     is_too_slow(client).await;
+    // A head that begins in the same packet in which the body of the last request ends.
+    let mut client = Client::connect(address).await;
+    let post = "POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx";
+    client.send(format!("{post}GET /empty HTTP/1.1\r\nHo")).await;
+    assert_eq!(client.answer_to("POST").await.text(), "1 bytes");
+    is_too_slow(client).await;
 }
 
 #[actix_web::test]
