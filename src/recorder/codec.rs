@@ -11,6 +11,7 @@ use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts, Requester
 use super::shown::Shown;
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};
+use crate::packed::{Fields, put_bytes, put_number};
 use crate::trace::RequestId;
 
 const EVENT: u8 = 1;
@@ -125,43 +126,28 @@ pub fn encode_revision(out: &mut Vec<u8>, revision: Revision) {
 
 /// Reads the records of a payload. `None` at one that has no known form: the rest cannot be read.
 pub fn decode(payload: &[u8]) -> impl Iterator<Item = Option<StoredRecord>> {
-    let mut reader = Reader(payload);
+    let mut fields = Fields(payload);
     std::iter::from_fn(move || {
-        if reader.0.is_empty() {
+        if fields.0.is_empty() {
             return None;
         }
-        let record = reader.record();
+        let record = fields.record();
         if record.is_none() {
-            reader.0 = &[];
+            fields.0 = &[];
         }
         Some(record)
     })
-}
-
-fn put_number(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push(number.to_le_bytes()[0] | 0x80);
-        number >>= 7;
-    }
-    out.push(number.to_le_bytes()[0]);
 }
 
 fn put_signed(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(&number.to_le_bytes());
 }
 
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_number(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-struct Reader<'p>(&'p [u8]);
-
-impl<'p> Reader<'p> {
+impl Fields<'_> {
     fn record(&mut self) -> Option<StoredRecord> {
         match self.byte()? {
             EVENT => self.event(),
@@ -230,40 +216,5 @@ impl<'p> Reader<'p> {
             UNKNOWN => Cause::Unknown,
             _ => return None,
         })
-    }
-
-    fn take(&mut self, count: usize) -> Option<&'p [u8]> {
-        let (taken, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        self.take(1)?.first().copied()
-    }
-
-    fn number(&mut self) -> Option<u64> {
-        let mut number = 0_u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        Some(i64::from_le_bytes(*self.take(8)?.first_chunk()?))
-    }
-
-    fn bytes(&mut self) -> Option<&'p [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Option<&'p str> {
-        std::str::from_utf8(self.bytes()?).ok()
     }
 }

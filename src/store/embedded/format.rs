@@ -16,6 +16,7 @@ use super::super::port::{LeaseId, Revision};
 use super::item::{Item, ItemValue};
 use super::key::KeyText;
 use super::keyspace::{Keyspace, KeyspaceStep};
+use crate::packed::{Fields, put_bytes, put_number};
 
 /// The format this version writes and reads.
 pub(super) const FORMAT: u32 = 1;
@@ -74,7 +75,7 @@ pub(super) fn header(kind: FileKind, header: FileHeader) -> Vec<u8> {
 }
 
 pub(super) fn read_header(kind: FileKind, bytes: &[u8]) -> Result<FileHeader, BadHeader> {
-    let mut reader = Reader(bytes);
+    let mut reader = Fields(bytes);
     if reader.take(8) != Some(kind.magic()) {
         return Err(BadHeader::Damaged);
     }
@@ -133,7 +134,7 @@ impl Seal {
 
     /// The length of the frame that starts here, if it is whole and its number is between `number` and `number + above`.
     pub(super) fn check(&self, bytes: &[u8], number: u64, above: u64) -> Option<usize> {
-        let mut reader = Reader(bytes);
+        let mut reader = Fields(bytes);
         let length = u32::from_le_bytes(reader.array()?);
         let checksum = u32::from_le_bytes(reader.array()?);
         let found = u64::from_le_bytes(reader.array()?);
@@ -175,7 +176,7 @@ pub(super) fn encode_group(
                 put_bytes(out, item.value.as_slice());
                 if let Some(lease) = item.lease_id() {
                     out.extend_from_slice(&lease.0.to_le_bytes());
-                    put_varint(out, ttl(lease).unsigned_abs());
+                    put_number(out, ttl(lease).unsigned_abs());
                 }
             }
             (None, Some(item)) => {
@@ -189,8 +190,8 @@ pub(super) fn encode_group(
 
 /// Does a group again. The error says what was expected; it means that a group with a valid checksum is wrong.
 pub(super) fn replay_group(payload: &[u8], keyspace: &mut Keyspace) -> Result<(), &'static str> {
-    let mut reader = Reader(payload);
-    let mut revision = reader.array().map(Revision::from_le_bytes).ok_or("a revision")?;
+    let mut reader = Fields(payload);
+    let mut revision = reader.signed().ok_or("a revision")?;
     if revision != keyspace.revision {
         return Err("the revision that follows the group before it");
     }
@@ -225,7 +226,7 @@ pub(super) fn encode_leases(out: &mut Vec<u8>, leases: &[(LeaseId, i64)]) {
     out.push(LEASES);
     for (lease, ttl_seconds) in leases {
         out.extend_from_slice(&lease.0.to_le_bytes());
-        put_varint(out, ttl_seconds.unsigned_abs());
+        put_number(out, ttl_seconds.unsigned_abs());
     }
 }
 
@@ -246,13 +247,13 @@ impl ItemsEncoder {
         self.key.clear();
         item.key.append_to(&mut self.key);
         let shared = self.key.iter().zip(&self.previous).take_while(|(one, other)| one == other).count();
-        put_varint(out, shared as u64);
+        put_number(out, shared as u64);
         put_bytes(out, self.key.get(shared..).unwrap_or_default());
         put_bytes(out, item.value.as_slice());
         out.extend_from_slice(&item.lease.map_or(0, NonZeroI64::get).to_le_bytes());
-        put_varint(out, item.create_revision.unsigned_abs());
-        put_varint(out, item.mod_revision.unsigned_abs());
-        put_varint(out, item.version.unsigned_abs());
+        put_number(out, item.create_revision.unsigned_abs());
+        put_number(out, item.mod_revision.unsigned_abs());
+        put_number(out, item.version.unsigned_abs());
         std::mem::swap(&mut self.key, &mut self.previous);
     }
 }
@@ -261,7 +262,7 @@ impl ItemsEncoder {
 pub(super) fn encode_end(out: &mut Vec<u8>, revision: Revision, items: usize) {
     out.push(END);
     out.extend_from_slice(&revision.to_le_bytes());
-    put_varint(out, items as u64);
+    put_number(out, items as u64);
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -272,7 +273,7 @@ pub(super) enum Block {
 
 /// Adds a block to the keyspace. The error says what was expected.
 pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Block, &'static str> {
-    let mut reader = Reader(payload);
+    let mut reader = Fields(payload);
     match reader.byte() {
         Some(LEASES) => {
             while !reader.0.is_empty() {
@@ -283,8 +284,8 @@ pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Bloc
         }
         Some(ITEMS) => load_items(reader, keyspace).ok_or("an item").map(|()| Block::Contents),
         Some(END) => {
-            let revision = reader.array().map(Revision::from_le_bytes).ok_or("a revision")?;
-            if reader.varint() != Some(keyspace.items.len() as u64) {
+            let revision = reader.signed().ok_or("a revision")?;
+            if reader.number() != Some(keyspace.items.len() as u64) {
                 return Err("the number of keys the snapshot holds");
             }
             keyspace.revision = revision;
@@ -294,11 +295,11 @@ pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Bloc
     }
 }
 
-fn load_items(mut reader: Reader<'_>, keyspace: &mut Keyspace) -> Option<()> {
+fn load_items(mut reader: Fields<'_>, keyspace: &mut Keyspace) -> Option<()> {
     let mut key = Vec::new();
     let mut previous: Option<Arc<Item>> = None;
     while !reader.0.is_empty() {
-        let shared = usize::try_from(reader.varint()?).ok()?;
+        let shared = usize::try_from(reader.number()?).ok()?;
         let rest = reader.bytes()?;
         if shared > key.len() {
             return None;
@@ -309,80 +310,29 @@ fn load_items(mut reader: Reader<'_>, keyspace: &mut Keyspace) -> Option<()> {
         let item = Item {
             key: KeyText::new(text, previous.as_deref().map(|item| &item.key)),
             value: ItemValue::new(reader.bytes()?),
-            lease: NonZeroI64::new(i64::from_le_bytes(reader.array()?)),
-            create_revision: reader.signed()?,
-            mod_revision: reader.signed()?,
-            version: reader.signed()?,
+            lease: NonZeroI64::new(reader.signed()?),
+            create_revision: reader.positive()?,
+            mod_revision: reader.positive()?,
+            version: reader.positive()?,
         };
         previous = Some(keyspace.restore(item));
     }
     Some(())
 }
 
-fn put_varint(out: &mut Vec<u8>, mut number: u64) {
-    while number >= 0x80 {
-        out.push((number & 0x7f) as u8 | 0x80);
-        number >>= 7;
-    }
-    out.push(number as u8);
-}
-
-fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
-    put_varint(out, bytes.len() as u64);
-    out.extend_from_slice(bytes);
-}
-
 fn put_key(out: &mut Vec<u8>, key: &KeyText) {
-    put_varint(out, key.len() as u64);
+    put_number(out, key.len() as u64);
     key.append_to(out);
 }
 
-/// Takes bytes off the front. `None`: there are too few bytes.
-struct Reader<'a>(&'a [u8]);
-
-impl<'a> Reader<'a> {
-    fn take(&mut self, length: usize) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(length)?;
-        self.0 = rest;
-        Some(taken)
-    }
-
-    fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.take(N)?.try_into().ok()
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let [byte] = self.array()?;
-        Some(byte)
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Some(number);
-            }
-        }
-        None
-    }
-
-    fn signed(&mut self) -> Option<i64> {
-        i64::try_from(self.varint()?).ok()
-    }
-
-    fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.varint()?).ok()?;
-        self.take(length)
-    }
-
-    fn text(&mut self) -> Option<&'a str> {
-        std::str::from_utf8(self.bytes()?).ok()
+/// Forms of a number that only these files have.
+impl Fields<'_> {
+    fn positive(&mut self) -> Option<i64> {
+        i64::try_from(self.number()?).ok()
     }
 
     fn lease(&mut self) -> Option<(LeaseId, i64)> {
-        Some((LeaseId(i64::from_le_bytes(self.array()?)), self.signed()?))
+        Some((LeaseId(self.signed()?), self.positive()?))
     }
 }
 
@@ -392,17 +342,6 @@ mod tests {
     use super::*;
 
     const STORE: StoreId = [7; 16];
-
-    #[test]
-    fn numbers_survive() {
-        for number in [0, 1, 127, 128, 300, u64::from(u32::MAX), u64::MAX] {
-            let mut bytes = Vec::new();
-            put_varint(&mut bytes, number);
-            assert_eq!(Reader(&bytes).varint(), Some(number));
-            assert_eq!(Reader(&bytes[..bytes.len() - 1]).varint(), None);
-        }
-        assert_eq!(Reader(&[0xff; 11]).varint(), None);
-    }
 
     #[test]
     fn a_header_is_known_by_every_byte() {

@@ -8,7 +8,7 @@ use super::{Violation, assert_none, made_up};
 
 /// The modules of the crate's root, lowest layer first. A module may import any layer below its own, and no module of its own layer.
 pub const LAYERS: [&[&str]; 9] = [
-    &["alarm", "clock", "error", "frame", "metrics", "rounds", "tls", "trace", "trouble"],
+    &["alarm", "clock", "error", "frame", "metrics", "packed", "rounds", "tls", "trace", "trouble"],
     &["domain", "config"],
     &["store", "cache", "recorder"],
     &["rbac"],
