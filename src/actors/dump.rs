@@ -161,12 +161,7 @@ fn labels_of_node(node: &Arc<ServiceNode>) -> Option<Labels<'_>> {
 }
 
 fn labels_of(service: &Arc<ServiceView>) -> Labels<'_> {
-    let document = &service.record.document;
-    Labels {
-        environment: &document.environment,
-        app_id: &document.app_id,
-        service_name: &document.service_name,
-    }
+    Labels::of(&service.record.document)
 }
 
 /// The labels in a path that begins with environment, application and name.

@@ -7,6 +7,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::domain::Service;
 use crate::domain::account::{Role, RolePermission};
 use crate::domain::json::TextMap;
 use crate::error::{Code, Error};
@@ -27,7 +28,12 @@ pub struct Labels<'a> {
     pub service_name: &'a str,
 }
 
-impl Labels<'_> {
+impl<'a> Labels<'a> {
+    pub fn of(service: &'a Service) -> Self {
+        let Service { environment, app_id, service_name, .. } = service;
+        Self { environment, app_id, service_name }
+    }
+
     fn label(&self, name: &str) -> &str {
         match name {
             ENVIRONMENT => self.environment,

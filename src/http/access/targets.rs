@@ -58,8 +58,7 @@ pub(super) fn decide(
             let service = dto::body::<CreateService>(call.body()).map_err(unreadable)?.service;
             let mut service = service.ok_or_else(|| unreadable(Error::invalid("the body has no service")))?;
             service.apply_defaults();
-            let (environment, app_id) = (&*service.environment, &*service.app_id);
-            decide(&[Labels { environment, app_id, service_name: &service.service_name }])
+            decide(&[Labels::of(&service)])
         }
         Target::ServiceIds => {
             let body = dto::body::<DeleteServices>(call.body()).map_err(unreadable)?;
@@ -136,12 +135,7 @@ impl<'r> TargetLookUp<'r> {
 }
 
 fn labels(service: &ServiceView) -> Labels<'_> {
-    let document = &service.record.document;
-    Labels {
-        environment: &document.environment,
-        app_id: &document.app_id,
-        service_name: &document.service_name,
-    }
+    Labels::of(&service.record.document)
 }
 
 /// 401201: what a request is about cannot be found out.

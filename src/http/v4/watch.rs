@@ -143,14 +143,7 @@ fn holder(api: &Api, call: &Call, verb: Verb) -> Option<Holder> {
     let snapshot = api.reader.load();
     let service = snapshot.service(call.tenant(), call.param("serviceId"));
     // Only an admin is admitted to a service that is unknown here.
-    let labels = service.map_or_else(Labels::default, |service| {
-        let document = &service.record.document;
-        Labels {
-            environment: &document.environment,
-            app_id: &document.app_id,
-            service_name: &document.service_name,
-        }
-    });
+    let labels = service.map_or_else(Labels::default, |service| Labels::of(&service.record.document));
     Some(caller.hold(verb, Resource::Service, labels))
 }
 
