@@ -36,7 +36,7 @@ use crate::clock::Clock;
 use crate::config::Cron;
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
-use crate::metrics::{self, Depth};
+use crate::metrics::{self, Counter, Depth};
 use crate::store::{Store, StoreError, keys};
 use crate::trouble::Trouble;
 
@@ -213,16 +213,29 @@ async fn run(core: &RetireCore, job: RetireJob) -> Result<Retired, Error> {
 
 async fn retire_services(core: &RetireCore, held: &JobLock) -> Result<usize, Error> {
     let old = selection::old_versions(&core.reader.load_full(), core.rules.reserve);
+    let retire =
+        |(tenant, service): &(Tenant, ServiceId)| retire_service(core, tenant.clone(), service.clone());
+    retire_each(&old, held, &metrics::RETIRED_SERVICES, retire).await
+}
+
+/// Deletes the services of a list, and counts those that are deleted.
+async fn retire_each<'s, S, F>(
+    services: &'s [S],
+    held: &JobLock,
+    counter: &Counter,
+    retire: impl Fn(&'s S) -> F,
+) -> Result<usize, Error>
+where
+    F: Future<Output = Result<usize, Error>>,
+{
     let mut deleted = 0;
-    for chunk in old.chunks(CHUNK) {
+    for chunk in services.chunks(CHUNK) {
         still_held(held).await?;
-        let mut running = stream::iter(chunk.iter().cloned())
-            .map(|(tenant, service)| retire_service(core, tenant, service))
-            .buffer_unordered(MAX_IN_FLIGHT);
+        let mut running = stream::iter(chunk).map(&retire).buffer_unordered(MAX_IN_FLIGHT);
         while let Some(outcome) = running.next().await {
             let count = outcome?;
             deleted += count;
-            metrics::RETIRED_SERVICES.add(count);
+            counter.add(count);
         }
     }
     Ok(deleted)
@@ -254,19 +267,8 @@ async fn retire_empty_services(core: &RetireCore, held: &JobLock) -> Result<usiz
     empty_store::mark(core, &empty).await?;
     let over: Vec<EmptyService> =
         empty.into_iter().filter(|empty| empty.marked.is_some() && empty.due <= now).collect();
-    let mut deleted = 0;
-    for chunk in over.chunks(CHUNK) {
-        still_held(held).await?;
-        let mut running = stream::iter(chunk)
-            .map(|empty| retire_empty_service(core, empty))
-            .buffer_unordered(MAX_IN_FLIGHT);
-        while let Some(outcome) = running.next().await {
-            let count = outcome?;
-            deleted += count;
-            metrics::RETIRED_EMPTY_SERVICES.add(count);
-        }
-    }
-    Ok(deleted)
+    retire_each(&over, held, &metrics::RETIRED_EMPTY_SERVICES, |empty| retire_empty_service(core, empty))
+        .await
 }
 
 /// 1 if the service is deleted. 0 if it is in use or gone already.
