@@ -125,7 +125,9 @@
 //! | How are services and instances searched? | `cache/search/mod.rs`; sorting and cursors: `http/v4/govern/search.rs` |
 //! | What is recorded of a change, and how is its cause found? | `recorder/recording.rs`, `recorder/join.rs`; told by `actors/watch/telling.rs`, `actors/causes.rs` |
 //! | How is the record of events kept on the disk? | `recorder/codec.rs`, `store/embedded/journal.rs`, `actors/recorder/file.rs` |
-//! | Who is told of a change? | `actors/hub/mod.rs` `receivers` |
+//! | Who is told of a change? | `actors/hub/mod.rs` `receivers`; consumers that came before their provider: `actors/interests.rs` |
+//! | What became of a change on its way to the watchers? | `recorder/delivery.rs` `Delivery`, marked in `actors/hub/outbox.rs` |
+//! | Which consumers have learned that an instance drains? | `actors/consumer/drains.rs`; who polls: `actors/pollers.rs`; the request: `http/v4/drains.rs` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |
 //! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |

@@ -1,10 +1,11 @@
 //! The actors. Each actor owns one kind of state. `actors.md` says what each actor owns, accepts and sends, what happens when
 //! something fails, and how to add an actor.
 //!
-//! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`.
+//! - The send graph has no cycle: `Lease → Registry`, `Peer → Registry`, `Retire → Registry`, `Watch → Hub`,
+//!   `Consumer → Hub`.
 //! - An actor imports from another actor only its `messages` and the type of its address.
-//! - Actors share five handles without sending messages: `beats`, `freshness`, `goodbyes`, `contact`, and the
-//!   [`Recorder`](crate::recorder::Recorder).
+//! - Actors share seven handles without sending messages: `beats`, `freshness`, `goodbyes`, `interests`, `pollers`, `contact`, and
+//!   the [`Recorder`](crate::recorder::Recorder).
 //! - Actors that write share code, and no state: `causes`, `deadline`, `outcome`, `single`, `store_step`, `turns`.
 //! - `dump` is no actor: it shows a snapshot as entries of the store, for handlers, which do not import `store`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
@@ -14,17 +15,20 @@ pub mod account;
 pub mod beats;
 mod causes;
 pub mod compaction;
+pub mod consumer;
 pub mod contact;
 mod deadline;
 pub mod dump;
 pub mod freshness;
 pub mod goodbyes;
 pub mod hub;
+pub mod interests;
 pub mod lease;
 pub mod lifeline;
 pub mod mailbox;
 mod outcome;
 pub mod peer;
+pub mod pollers;
 pub mod recorder;
 pub mod registry;
 pub mod retire;

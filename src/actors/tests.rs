@@ -12,6 +12,7 @@ use super::beats::{BeatTaken, Beats};
 use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
+use super::interests::Interests;
 use super::lease::{LeaseActor, LeaseCore};
 use super::lifeline::Lifelines;
 use super::mailbox::{Mailbox, ask};
@@ -23,7 +24,7 @@ use super::registry::messages::{
 };
 use super::registry::rules::{DependencyMode, RegistryRules};
 use super::watch::guard::{GuardRules, Preservation};
-use super::watch::{WatchActor, WatchRules};
+use super::watch::{WatchActor, WatchParts, WatchRules};
 use crate::cache::{InstanceEntry, SnapshotReader, cell};
 use crate::clock::Clock;
 use crate::domain::dependency::CrossDomain;
@@ -115,22 +116,24 @@ impl Stage {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
-        let hub = Mailbox::start_here(&lifelines, HubActor::default);
+        let hub =
+            Mailbox::start_here(&lifelines, || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None));
         let rules = WatchRules {
             guard: GuardRules { preservation: Preservation::On, share: 1.0 },
             fixed_ttl_seconds: 0,
             cross_domain: CrossDomain::Forbidden,
         };
         let watch = Mailbox::start_here(&lifelines, || {
-            WatchActor::new(
-                Arc::clone(&shared),
+            let parts = WatchParts {
+                store: Arc::clone(&shared),
                 publisher,
-                goodbyes.clone(),
+                goodbyes: goodbyes.clone(),
+                interests: Interests::default(),
                 hub,
-                Recorder::default(),
-                clock.clone(),
-                rules,
-            )
+                recorder: Recorder::default(),
+                clock: clock.clone(),
+            };
+            WatchActor::new(parts, rules)
         });
         let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = RegistryRules {

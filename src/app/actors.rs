@@ -9,19 +9,22 @@ use crate::actors::account::AccountActor;
 use crate::actors::account::core::AccountCore;
 use crate::actors::beats::Beats;
 use crate::actors::compaction::CompactionActor;
+use crate::actors::consumer::{ConsumerActor, ConsumerParts};
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
+use crate::actors::interests::Interests;
 use crate::actors::lease::{LeaseActor, LeaseCore};
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::Mailbox;
 use crate::actors::peer::{PeerActor, PeerCore};
+use crate::actors::pollers::Pollers;
 use crate::actors::recorder::RecorderActor;
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
 use crate::actors::retire::{RetireActor, RetireCore};
-use crate::actors::watch::WatchActor;
+use crate::actors::watch::{WatchActor, WatchParts};
 use crate::alarm::Alarms;
 use crate::cache::{SnapshotReader, cell};
 use crate::clock::Clock;
@@ -35,6 +38,7 @@ pub struct Actors {
     pub lease: Mailbox<LeaseActor>,
     pub watch: Mailbox<WatchActor>,
     pub hub: Mailbox<HubActor>,
+    pub consumers: Mailbox<ConsumerActor>,
     pub peer: Mailbox<PeerActor>,
     pub retire: Mailbox<RetireActor>,
     pub recorder: Mailbox<RecorderActor>,
@@ -46,6 +50,8 @@ pub struct Actors {
 pub struct SharedHandles {
     pub reader: SnapshotReader,
     pub freshness: Freshness,
+    pub interests: Interests,
+    pub pollers: Pollers,
     pub beats: Beats,
     pub contact: Contact,
     pub alarms: Alarms,
@@ -62,6 +68,8 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         accounts,
         has_accounts,
         watch,
+        interests,
+        consumers,
         retire,
         compaction,
         record,
@@ -84,14 +92,17 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         Mailbox::start(&recording_thread, &lifelines, move || RecorderActor::new(recording, folder, clock))
     };
     let accounts_reader = has_accounts.then(|| reader.clone());
-    let make_hub = move || accounts_reader.map_or_else(HubActor::default, HubActor::with_accounts);
-    let hub = Mailbox::start(&pushing, &lifelines, make_hub);
+    let interests = Interests::new(interests);
+    let hub = {
+        let (interests, recorder, clock) = (interests.clone(), recorder.clone(), clock.clone());
+        let make_hub = move || HubActor::new(interests, recorder, clock, accounts_reader);
+        Mailbox::start(&pushing, &lifelines, make_hub)
+    };
     let watch = {
         let (store, hub, clock, goodbyes) = (Arc::clone(store), hub.clone(), clock.clone(), goodbyes.clone());
-        let recorder = recorder.clone();
-        Mailbox::start(&reading, &lifelines, move || {
-            WatchActor::new(store, publisher, goodbyes, hub, recorder, clock, watch)
-        })
+        let (interests, recorder) = (interests.clone(), recorder.clone());
+        let parts = WatchParts { store, publisher, goodbyes, interests, hub, recorder, clock };
+        Mailbox::start(&reading, &lifelines, move || WatchActor::new(parts, watch))
     };
     let registry = {
         let (store, reader, clock) = (Arc::clone(store), reader.clone(), clock.clone());
@@ -100,6 +111,19 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
             let core = RegistryCore::new(store, reader, freshness, clock, recorder, registry);
             RegistryActor::new(core, owner)
         })
+    };
+    let pollers = Pollers::default();
+    let consumers = {
+        let parts = ConsumerParts {
+            store: Arc::clone(store),
+            reader: reader.clone(),
+            interests: interests.clone(),
+            pollers: pollers.clone(),
+            hub: hub.clone(),
+            clock: clock.clone(),
+        };
+        let owner = owner.clone();
+        Mailbox::start(&writing, &lifelines, move || ConsumerActor::new(parts, consumers, owner))
     };
     let account = {
         let (store, reader, clock, freshness) =
@@ -155,7 +179,18 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         })
     });
     (
-        Actors { registry, account, lease, watch, hub, peer, retire, recorder: recorder_actor, compaction },
-        SharedHandles { reader, freshness, beats, contact, alarms, record, clock, lifelines },
+        Actors {
+            registry,
+            account,
+            lease,
+            watch,
+            hub,
+            consumers,
+            peer,
+            retire,
+            recorder: recorder_actor,
+            compaction,
+        },
+        SharedHandles { reader, freshness, interests, pollers, beats, contact, alarms, record, clock, lifelines },
     )
 }

@@ -29,6 +29,7 @@ use self::rules::{AccessRules, ProcessRules};
 use self::supervisor::Supervisor;
 use self::traces::Traces;
 use self::transfer::TransferError;
+use crate::actors::consumer::messages::LeaveOthers;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
@@ -200,6 +201,9 @@ async fn run_node(
         retire: actors.retire.clone(),
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
+        interests: shared.interests.clone(),
+        pollers: shared.pollers.clone(),
+        consumers: actors.consumers.clone(),
         contact: shared.contact.clone(),
         record: shared.record.clone(),
         answers: Arc::clone(&server.answers),
@@ -363,6 +367,8 @@ async fn leave(actors: &Actors, shared: &SharedHandles, store: &Arc<dyn Store>) 
     if let Err(refused) = ask(&actors.lease, FlushBeats, LEAVE_LIMIT).await {
         log::warn!("the last heartbeats were not sent: {refused}");
     }
+    // If this fails, the others wait until its lease ends.
+    let _ = ask(&actors.consumers, LeaveOthers, LEAVE_LIMIT).await;
     shared.lifelines.release();
     if let Err(refused) = ask(&actors.recorder, FlushRecord, LEAVE_LIMIT).await {
         log::warn!("the last events were not recorded: {refused}");

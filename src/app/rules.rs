@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use crate::actors::account::AccountRules;
 use crate::actors::compaction::CompactionRules;
+use crate::actors::consumer::{ConsumerRules, NodeCount};
+use crate::actors::interests::InterestLimits;
 use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::recorder::RecordFolder;
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
@@ -16,10 +18,7 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, EtcdCluster, EventsConfig, HeartbeatConfig, InstanceConfig, ListenUrl,
-    MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
-    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig,
-    logging,
+    AddressLookup, Config, Datacenter, DrainConfig, EtcdCluster, EventsConfig, HeartbeatConfig, InstanceConfig, InterestConfig, ListenUrl, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig, logging,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -96,6 +95,8 @@ pub struct ActorRules {
     /// Whether requests need an account.
     pub has_accounts: bool,
     pub watch: WatchRules,
+    pub interests: InterestLimits,
+    pub consumers: ConsumerRules,
     pub retire: RetireRules,
     /// `None` if the store bounds its history itself.
     pub compaction: Option<CompactionRules>,
@@ -152,7 +153,9 @@ impl ProcessRules {
             expiry_guard_preservation,
             expiry_guard_share,
         } = instance;
-        let ServiceConfig { global_visible, cross_domain, retire } = service;
+        let ServiceConfig { global_visible, cross_domain, retire, interest, drain } = service;
+        let InterestConfig { limit: all, per_consumer } = interest;
+        let DrainConfig { poll_interval, limit: most_drains } = drain;
         let RetireConfig { cron, reserve, empty_after } = retire;
         let SchemaConfig { disable: schemas_disabled, retire_cron } = schema;
         let HeartbeatConfig { ping_interval } = heartbeat;
@@ -303,6 +306,16 @@ impl ProcessRules {
                 keep_attempts: retain_lock_history_for,
             },
             watch: WatchRules { guard, fixed_ttl_seconds, cross_domain },
+            interests: InterestLimits { all, per_consumer },
+            consumers: ConsumerRules {
+                poll_interval,
+                most_drains,
+                nodes: match &kind {
+                    StoreKind::Embedded { .. } => NodeCount::One,
+                    StoreKind::Etcd(_) => NodeCount::Many,
+                },
+                endpoint: endpoint.clone(),
+            },
             retire: RetireRules {
                 services: cron,
                 reserve,

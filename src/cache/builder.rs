@@ -48,6 +48,14 @@ pub struct InstanceChange {
     pub before: Option<Bytes>,
 }
 
+/// A name that services had and none has any more, although consumers depend on it. The rules of these consumers are dropped soon.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LostProvider {
+    pub tenant: Tenant,
+    pub path: NamePath,
+    pub consumers: Vec<ServiceKey>,
+}
+
 /// Makes the next snapshot from a working copy.
 #[derive(Debug, Default)]
 pub struct SnapshotBuilder {
@@ -55,6 +63,7 @@ pub struct SnapshotBuilder {
     /// The revision of the event that is applied.
     revision: Revision,
     changes: Vec<InstanceChange>,
+    lost: Vec<LostProvider>,
     /// The snapshot before the listing, while a listing is applied.
     former: Option<Snapshot>,
 }
@@ -80,6 +89,11 @@ impl SnapshotBuilder {
         self.former = None;
         self.next.revision = self.next.revision.max(revision);
         (Arc::new(self.next.clone()), std::mem::take(&mut self.changes))
+    }
+
+    /// The providers lost since the last call.
+    pub fn take_lost(&mut self) -> Vec<LostProvider> {
+        std::mem::take(&mut self.lost)
     }
 
     /// The working copy.
@@ -263,6 +277,7 @@ impl SnapshotBuilder {
 
     fn delete_name(&mut self, name: &ServiceName, version: &str, listed: fn(Arc<str>) -> Listed) {
         let path = path_of(name);
+        let mut lost = None;
         self.with_known_tenant(&name.tenant, |tenant| {
             let way = listed(Arc::clone(&path));
             let tree = tenant.tree(&way);
@@ -274,11 +289,15 @@ impl SnapshotBuilder {
             if node.versions.is_empty() {
                 tree.remove(&path);
                 if matches!(way, Listed::Name(_)) && tenant.provider_rules.contains_key(&path) {
+                    lost = Some(lost_provider(&name.tenant, &path, tenant));
                     tenant.nameless_rules.insert(path);
                 }
             }
             tenant.unlist(&owner, &way);
         });
+        if self.former.is_none() {
+            self.lost.extend(lost);
+        }
     }
 
     /// The partners without those that services of this tenant may not depend on.
@@ -623,6 +642,23 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
         }
     }
     changes
+}
+
+/// The providers that were lost between two snapshots. Used after a listing.
+pub fn lost_providers(old: &Snapshot, new: &Snapshot) -> Vec<LostProvider> {
+    let of_tenant = |(tenant, view): (&Tenant, &Arc<TenantView>)| {
+        let now = new.tenant(tenant);
+        let is_lost =
+            |path: &&NamePath| view.name(path).is_some() && now.is_none_or(|now| now.name(path).is_none());
+        let lost = view.provider_rules.keys().filter(is_lost);
+        lost.map(|path| lost_provider(tenant, path, view)).collect::<Vec<_>>()
+    };
+    old.tenants().flat_map(of_tenant).collect()
+}
+
+fn lost_provider(tenant: &Tenant, path: &NamePath, view: &TenantView) -> LostProvider {
+    let consumers = view.provider_rules(path).flat_map(|(_, partners)| &partners.keys).cloned().collect();
+    LostProvider { tenant: tenant.clone(), path: Arc::clone(path), consumers }
 }
 
 fn instances(

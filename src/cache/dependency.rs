@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::snapshot::{ServiceView, Snapshot, TenantView, name_path};
 use crate::domain::dependency::ALL_VERSIONS;
-use crate::domain::{ServiceKey, Tenant};
+use crate::domain::{ServiceId, ServiceKey, Tenant};
 
 /// Which partners a request leaves out.
 #[derive(Clone, Copy, Debug, Default)]
@@ -133,6 +133,16 @@ impl Snapshot {
     ) -> Vec<Arc<ServiceView>> {
         let mut partners = PartnerSet::new(self, tenant, of, filter);
         keys.into_iter().flat_map(|key| partners.add(key)).map(Arc::clone).collect()
+    }
+
+    /// The tenants and ids of the services that some keys of rules mean.
+    pub fn ids_of<'a>(&self, keys: impl IntoIterator<Item = &'a ServiceKey>) -> HashSet<(Tenant, ServiceId)> {
+        let ids = |key: &'a ServiceKey| {
+            let tenant = Tenant::from(key.tenant.as_str());
+            let services = self.services_of(key);
+            services.into_iter().map(move |service| (tenant.clone(), service.id.clone())).collect::<Vec<_>>()
+        };
+        keys.into_iter().flat_map(ids).collect()
     }
 
     /// The services that a key of a rule means, all versions or the one that it gives. See [`TenantView::meant_by`].

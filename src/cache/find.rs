@@ -6,10 +6,12 @@ use smallvec::SmallVec;
 
 use super::answer::FindAnswer;
 use super::instances::InstanceEntry;
-use super::snapshot::{NameNode, NamedVersion, ServiceNode, ServiceView, Snapshot, TenantView, name_path};
+use super::snapshot::{
+    NameNode, NamePath, NamedVersion, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+};
 use crate::domain::dependency::ALL_VERSIONS;
 use crate::domain::shared::SharedServices;
-use crate::domain::{ServiceKey, Tenant};
+use crate::domain::{ServiceId, ServiceKey, Tenant};
 use crate::error::{Code, Error};
 
 /// A find by the provider's name.
@@ -36,6 +38,19 @@ pub struct FoundInstances {
     pub answer: Arc<FindAnswer>,
     /// The dependency that the find shows, if it is not recorded yet.
     pub dependency: Option<NewDependency>,
+    /// No version is shown, because of the consumer or the tags.
+    pub shows_none: bool,
+}
+
+/// A consumer, and a provider that it looks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// The tenant and the id of the consumer.
+    pub consumer: (Tenant, ServiceId),
+    /// The tenant of the provider.
+    pub tenant: Tenant,
+    /// The provider's name path, with its name or its alias.
+    pub path: NamePath,
 }
 
 /// A dependency to record.
@@ -87,6 +102,7 @@ impl Snapshot {
         let sight = self.sight(query, shared)?;
         let Some((view, node)) = sight.provider else { return Err(no_provider(query, &sight)) };
         let (answer, first_visible) = view.answer(node, query.tags, |provider| sight.shows(provider));
+        let shows_none = first_visible.is_none() && !sight.is_shared;
         // The registry's own service has no dependencies, although clients send its id as the consumer's.
         let dependency = sight
             .consumer
@@ -94,7 +110,22 @@ impl Snapshot {
             .zip(first_visible)
             .filter(|(consumer, provider)| !self.has_recorded(query.tenant, view, consumer, provider))
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));
-        Ok(FoundInstances { answer, dependency })
+        Ok(FoundInstances { answer, dependency, shows_none })
+    }
+
+    /// What a consumer looks for, if this find shows nothing that the consumer may see. It is `None` for shared services, because
+    /// looking them up makes no dependency, and with tags, because a new instance says nothing about the tags of its service.
+    pub fn wanted(&self, query: &FindQuery<'_>, shared: &SharedServices) -> Option<Wanted> {
+        if query.consumer.is_empty()
+            || !query.tags.is_empty()
+            || shared.contains(query.target, query.app_id, query.name)
+        {
+            return None;
+        }
+        let consumer = self.service(query.tenant, query.consumer).filter(|consumer| !consumer.is_registry)?;
+        let path = name_path(&consumer.record.document.environment, query.app_id, query.name);
+        let consumer = (query.tenant.clone(), consumer.id.clone());
+        Some(Wanted { consumer, tenant: query.tenant.clone(), path: path.into() })
     }
 
     /// 400012 if the consumer does not exist.
@@ -278,7 +309,7 @@ pub(super) fn has_tags(service: &ServiceNode, tags: &[&str]) -> bool {
 }
 
 /// A consumer sees providers of its environment. They must be of its application or allow other applications.
-fn may_see(consumer: &ServiceView, provider: &ServiceView) -> bool {
+pub fn may_see(consumer: &ServiceView, provider: &ServiceView) -> bool {
     let (consumer, document) = (&consumer.record.document, &provider.record.document);
     consumer.environment == document.environment
         && (consumer.app_id == document.app_id || provider.allows_cross_app)

@@ -10,17 +10,21 @@ use serde::Serialize;
 
 use crate::actors::account::AccountActor;
 use crate::actors::beats::Beats;
+use crate::actors::consumer::ConsumerActor;
 use crate::actors::contact::Contact;
 use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
+use crate::actors::interests::Interests;
 use crate::actors::mailbox::{Mailbox, Refused, Resident, Work, ask_if_free, tell};
+use crate::actors::pollers::Pollers;
 use crate::actors::registry::RegistryActor;
-use crate::actors::registry::messages::WriteReply;
+use crate::actors::registry::messages::{Committed, WriteReply};
 use crate::actors::retire::RetireActor;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::{Clock, Monotonic, Stopwatch};
 use crate::domain::dependency::CrossDomain;
+use crate::domain::event::Revision;
 use crate::domain::json::TextMap;
 use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
@@ -54,6 +58,11 @@ pub struct Api {
     pub retire: Mailbox<RetireActor>,
     pub beats: Beats,
     pub freshness: Freshness,
+    /// The providers that consumers look for in vain.
+    pub interests: Interests,
+    /// The consumers that find providers.
+    pub pollers: Pollers,
+    pub consumers: Mailbox<ConsumerActor>,
     /// Whether the store answers, and since when it does not.
     pub contact: Contact,
     /// Answers what happened.
@@ -141,7 +150,17 @@ impl Api {
         M: Message<Result = WriteReply<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.write_to(&self.registry, message).await
+        self.write_to(&self.registry, message).await.map(|reply| reply.value)
+    }
+
+    /// As [`Self::write`]; also returns the revision at which snapshots show the result.
+    pub async fn write_at<M, T>(&self, message: M) -> Result<(T, Option<Revision>), Error>
+    where
+        RegistryActor: Handler<Work<M>>,
+        M: Message<Result = WriteReply<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.write_to(&self.registry, message).await.map(|reply| (reply.value, reply.revision))
     }
 
     /// When a write that is sent now is answered at the latest, with a little time left for the answer.
@@ -156,10 +175,10 @@ impl Api {
         M: Message<Result = WriteReply<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.write_to(&self.accounts()?.actor, message).await
+        self.write_to(&self.accounts()?.actor, message).await.map(|reply| reply.value)
     }
 
-    async fn write_to<A, M, T>(&self, actor: &Mailbox<A>, message: M) -> Result<T, Error>
+    async fn write_to<A, M, T>(&self, actor: &Mailbox<A>, message: M) -> Result<Committed<T>, Error>
     where
         A: Resident + Handler<Work<M>>,
         M: Message<Result = WriteReply<T>> + Send + 'static,
@@ -178,7 +197,7 @@ impl Api {
             }
             metrics::WATCH_LAG_TIME.observe(began.elapsed());
         }
-        Ok(reply.value)
+        Ok(reply)
     }
 
     /// 200 with a value as JSON. An error if the answer is too large, or if the answers that clients have not read yet take too

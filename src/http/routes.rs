@@ -10,8 +10,8 @@ use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::govern::{explain, neighbors, search, watchers};
 use super::v4::{
-    accounts, admin, batch_find, dependencies, dump, existence, exposition, find, gov, govern, health,
-    heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
+    accounts, admin, batch_find, dependencies, drains, dump, existence, exposition, find, gov, govern,
+    health, heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -146,6 +146,7 @@ routes! {
         Delete, "/microservices/{serviceId}/instances/{instanceId}",            Prefixed, Ignored,    Store,  Delete Service of serviceId,       instances::unregister,       UNREGISTER;
         Put,    "/microservices/{serviceId}/instances/{instanceId}/properties", Prefixed, Properties, Store,  Update Service of serviceId,       instances::put_properties,   PUT_PROPERTIES;
         Put,    "/microservices/{serviceId}/instances/{instanceId}/status",     Prefixed, Ignored,    Store,  Update Service of serviceId,       instances::put_status,       PUT_STATUS;
+        Post,   "/microservices/{serviceId}/instances/{instanceId}/drain",      None,     Ignored,    Store,  Update Service of serviceId,       drains::drain,               DRAIN;
         Put,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  Prefixed, Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT;
         Post,   "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,       ready heartbeats::beat,      BEAT_BY_POST;
         Get,    "/microservices/{serviceId}/instances/{instanceId}/heartbeat",  None,     Ignored,    Memory, Update Service of serviceId,       socket watch::heartbeat,     HEARTBEAT;

@@ -184,6 +184,8 @@ pub enum Success {
     Never,
     /// 200 with a JSON document.
     Json(Shape),
+    /// 200 with a JSON document, or without a body.
+    EmptyOr(Shape),
     /// 200 with a JSON document and `X-Resource-Revision`, or 304.
     Found(Shape),
     /// 200 with a JSON document and `X-Schema-Summary`.

@@ -87,6 +87,8 @@ counters! {
     SPANS_EXPORTED = "trace_spans_exported_total", "Spans that the collector of traces has taken.";
     SPANS_LOST = "trace_spans_lost_total", "Spans that the collector of traces did not take in time.";
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
+    INTERESTS_DROPPED = "interests_dropped_total", "Providers that consumers look for in vain, forgotten because there were more than registry.interest.limit, or more than registry.interest.perConsumer of one consumer.";
+    DRAINS = "drains_total", "Drains that this node was asked to wait for.";
     WATCHES_ABORTED = "watch_sessions_aborted_total", "Watches ended because the client read so slowly that too many events waited.";
 }
 
@@ -117,6 +119,7 @@ families! {
         WATCH_DELIVERY = Histogram "watch_delivery_seconds" [], "Time from the publish of a change until the session of a watcher takes it.";
         WATCH_UNSENT = Gauge "watch_changes_unsent" [], "Changes that wait because the mailbox of the HubActor is full.";
         INSTANCES_GONE = Counter "instances_gone_total" ["cause"], "Instances that this node has stopped to show, or that were taken out.", "`cause` is `expired`, `unregistered`, `deleted_with_service`, `taken_out` (the status was set to `OUTOFSERVICE` or `DOWN`) or `unknown` (missing in a new listing of the store).";
+        INTERESTS_KEPT = Gauge "interests" [], "Providers that consumers look for and that do not exist yet. Their watches are told when an instance appears.";
         EXPIRIES_HELD = Gauge "expiries_held" [], "Expiries that a guard holds back now.", "Without those that wait for 2 s, as each expiry does.";
         CERTIFICATE_EXPIRY = Gauge "certificate_expiry_seconds" ["certificate"], "Time until the first certificate of a file in use expires. Negative after it has expired.";
         CERTIFICATES_RELOADED = Gauge "certificates_last_reload_successful" ["files"], "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
@@ -189,6 +192,7 @@ cells! {
         Histogram::of(WATCH_DELIVERY, UNLABELED).and_original(PUBLISH_DURATIONS, [INSTANCE_SOURCE, SUCCESS, ""]);
     PENDING_TIME: Histogram = Histogram::of_original(PENDING_DURATIONS, [INSTANCE_SOURCE, "", ""]);
     CHANGES_UNSENT: Gauge = Gauge::of(WATCH_UNSENT, UNLABELED);
+    INTERESTS: Gauge = Gauge::of(INTERESTS_KEPT, UNLABELED);
     LAST_COMPACTED_REVISION: Gauge = Gauge::of(COMPACTED_REVISION, UNLABELED);
     LAST_COMPACTED_AT: Gauge = Gauge::of(COMPACTED_AT, UNLABELED);
     RETENTION_OF_COMPACTION: Gauge = Gauge::of(COMPACTION_RETENTION, UNLABELED);

@@ -85,6 +85,9 @@ pub const RETIRE_EMPTY_LOCK: &str = "/service-center/locks/retire-empty-services
 pub const EMPTY_SERVICES: &str = "/service-center/empty-services/";
 /// Since when a node looks whether empty services are used.
 pub const EMPTY_SERVICES_WATCHED: &str = "/service-center/empty-services-watched";
+/// What nodes tell each other about consumers: what these look for in vain, and which of them have learned that an instance
+/// drains. Each key has the lease of its node.
+pub const CONSUMERS: &str = "/service-center/consumers/";
 /// Which accounts have a role: keys without values.
 const ACCOUNTS_BY_ROLE: &str = "/cse-sr/idx-role-account/";
 
@@ -132,6 +135,7 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
             RETIRE_EMPTY_LOCK,
             EMPTY_SERVICES,
             EMPTY_SERVICES_WATCHED,
+            CONSUMERS,
         ]],
     },
 ];

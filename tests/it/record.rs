@@ -12,6 +12,7 @@ use service_center::actors::contact::Contact;
 use service_center::actors::freshness::Freshness;
 use service_center::actors::goodbyes::Goodbyes;
 use service_center::actors::hub::HubActor;
+use service_center::actors::interests::Interests;
 use service_center::actors::lease::{LeaseActor, LeaseCore};
 use service_center::actors::lifeline::Lifelines;
 use service_center::actors::mailbox::{Mailbox, Work, ask};
@@ -26,7 +27,7 @@ use service_center::actors::registry::messages::{
 };
 use service_center::actors::registry::rules::{DependencyMode, RegistryRules};
 use service_center::actors::watch::guard::{GuardRules, Preservation};
-use service_center::actors::watch::{WatchActor, WatchRules};
+use service_center::actors::watch::{WatchActor, WatchParts, WatchRules};
 use service_center::alarm::Alarms;
 use service_center::cache::{SnapshotReader, cell};
 use service_center::clock::Clock;
@@ -112,7 +113,9 @@ impl Node {
             let clock = clock.clone();
             Mailbox::start_here(&lifelines, || RecorderActor::new(recording, folder, clock))
         };
-        let hub = Mailbox::start_here(&lifelines, HubActor::default);
+        let hub = Mailbox::start_here(&lifelines, || {
+            HubActor::new(Interests::default(), tells.clone(), clock.clone(), None)
+        });
         let watch_rules = WatchRules {
             guard: GuardRules { preservation: Preservation::On, share: 1.0 },
             fixed_ttl_seconds: 0,
@@ -120,7 +123,10 @@ impl Node {
         };
         Mailbox::start_here(&lifelines, || {
             let (store, goodbyes) = (Arc::clone(&shared), goodbyes.clone());
-            WatchActor::new(store, publisher, goodbyes, hub, tells.clone(), clock.clone(), watch_rules)
+            let interests = Interests::default();
+            let (recorder, clock) = (tells.clone(), clock.clone());
+            let parts = WatchParts { store, publisher, goodbyes, interests, hub, recorder, clock };
+            WatchActor::new(parts, watch_rules)
         });
         let [registry, other] = [tells.clone(), Recorder::default()].map(|recorder| {
             let (store, reader, freshness) = (Arc::clone(&shared), reader.clone(), freshness.clone());

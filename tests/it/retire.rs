@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use service_center::actors::freshness::Freshness;
 use service_center::actors::goodbyes::Goodbyes;
 use service_center::actors::hub::HubActor;
+use service_center::actors::interests::Interests;
 use service_center::actors::lifeline::Lifelines;
 use service_center::actors::mailbox::{Mailbox, ask};
 use service_center::actors::registry::RegistryActor;
@@ -23,7 +24,7 @@ use service_center::actors::retire::messages::{
 };
 use service_center::actors::retire::{LocalZone, RetireActor, RetireCore, RetireRules};
 use service_center::actors::watch::guard::{GuardRules, Preservation};
-use service_center::actors::watch::{WatchActor, WatchRules};
+use service_center::actors::watch::{WatchActor, WatchParts, WatchRules};
 use service_center::cache::{SnapshotReader, cell};
 use service_center::clock::Clock;
 use service_center::config::{Cron, EtcdEndpoint};
@@ -83,7 +84,8 @@ impl World {
         let lifelines = Lifelines::default();
         let (publisher, reader) = cell::cell();
         let freshness = Freshness::new(Arc::clone(&store), reader.clone());
-        let hub = Mailbox::start_here(&lifelines, HubActor::default);
+        let make_hub = || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None);
+        let hub = Mailbox::start_here(&lifelines, make_hub);
         let expiry = WatchRules {
             guard: GuardRules { preservation: Preservation::On, share: 1.0 },
             fixed_ttl_seconds: 0,
@@ -91,7 +93,16 @@ impl World {
         };
         let (watched, goodbyes, watch_clock) = (Arc::clone(&store), Goodbyes::default(), clock.clone());
         Mailbox::start_here(&lifelines, || {
-            WatchActor::new(watched, publisher, goodbyes, hub, Recorder::default(), watch_clock, expiry)
+            let parts = WatchParts {
+                store: watched,
+                publisher,
+                goodbyes,
+                interests: Interests::default(),
+                hub,
+                recorder: Recorder::default(),
+                clock: watch_clock,
+            };
+            WatchActor::new(parts, expiry)
         });
         let core = RegistryCore::new(
             Arc::clone(&store),

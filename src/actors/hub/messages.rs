@@ -1,15 +1,16 @@
 //! The messages of the HubActor.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use actix::Message;
 
 use super::outbox::{Outbox, OutboxSent};
-use crate::cache::{InstanceChange, Snapshot};
+use crate::cache::{InstanceChange, ServiceView, Snapshot};
 use crate::clock::Stopwatch;
+use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::{ServiceId, Tenant};
 use crate::rbac::signed_in::Holder;
 
@@ -22,6 +23,8 @@ pub struct SnapshotPublished {
     pub published: Stopwatch,
     /// The changes since the last message, in order.
     pub changes: Arc<[InstanceChange]>,
+    /// These changes and those of the earlier messages are all changes up to this revision.
+    pub up_to: Revision,
 }
 
 /// Names a subscription. The subscriber makes it, so the subscriber need not wait for the hub.
@@ -93,6 +96,36 @@ pub struct WatcherState {
     pub sent: OutboxSent,
     /// How many instances have an event that waits.
     pub pending: usize,
+}
+
+/// Answers how far the sessions are that are told of the changes of an instance.
+#[derive(Debug, Message)]
+#[rtype(result = "PushProgress")]
+pub struct ListProgress {
+    pub snapshot: Arc<Snapshot>,
+    /// The service of the instance.
+    pub provider: Arc<ServiceView>,
+    pub at: InstanceRef,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PushProgress {
+    /// All changes up to this revision are in the outboxes.
+    pub pushed: Revision,
+    pub watches: Vec<WatchProgress>,
+}
+
+/// How far a session is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchProgress {
+    pub id: SubscriptionId,
+    pub tenant: Tenant,
+    pub consumer: ServiceId,
+    pub client: Option<IpAddr>,
+    /// Whether a change of the instance waits for the session.
+    pub owes: bool,
+    /// When the session last wrote a change, or began: Unix time, milliseconds.
+    pub last: Option<i64>,
 }
 
 /// Answers how many sessions there are.

@@ -11,19 +11,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{
-    CountWatchers, ListWatchers, SnapshotPublished, Subscribe, SubscriptionId, Unsubscribe, WatcherCounts,
-    WatcherPage, WatcherState,
+    CountWatchers, ListProgress, ListWatchers, PushProgress, SnapshotPublished, Subscribe, SubscriptionId,
+    Unsubscribe, WatchProgress, WatcherCounts, WatcherPage, WatcherState,
 };
 use self::outbox::{End, EventFrame, Outbox};
+use super::interests::Interests;
 use super::mailbox::{Resident, Work};
+use crate::cache::find::may_see;
+use crate::cache::snapshot::{NamePath, name_path};
 use crate::cache::{InstanceChange, ServiceView, Snapshot, SnapshotReader};
-use crate::clock::Stopwatch;
+use crate::clock::{Clock, Stopwatch};
+use crate::domain::event::Revision;
 use crate::domain::json;
-use crate::domain::{ServiceId, Tenant};
+use crate::domain::{ServiceId, ServiceKey, Tenant};
 use crate::error::Error;
 use crate::metrics::requests::domain_label;
 use crate::metrics::{self, Depth};
 use crate::rbac::signed_in::Holder;
+use crate::recorder::delivery::{Delivery, NAMED_CONSUMERS, NamedConsumers};
+use crate::recorder::{Note, Recorder};
 use actix::prelude::{Actor, AsyncContext, Context, Handler, MessageResult};
 
 pub const MAILBOX: usize = 1024;
@@ -52,51 +58,68 @@ struct Watcher {
 /// The sessions of one consumer.
 type Watchers = Vec<Watcher>;
 
-#[derive(Default)]
+/// Consumers: tenant and id.
+type ByConsumer<T> = HashMap<(Tenant, ServiceId), T>;
+
+/// How many lists of named consumers are remembered, so that the deliveries of one provider share one.
+const NAMED_LISTS: usize = 4096;
+
 pub struct HubActor {
-    watchers: HashMap<(Tenant, ServiceId), Watchers>,
+    watchers: ByConsumer<Watchers>,
+    /// Providers that consumers look for.
+    interests: Interests,
+    recorder: Recorder,
+    clock: Clock,
+    /// By provider: the consumers that were last told.
+    named: HashMap<(Tenant, NamePath), NamedConsumers>,
+    /// All changes up to this revision are pushed.
+    pushed: Revision,
     /// Where accounts and roles are read; `None` while accounts are off.
     accounts: Option<SnapshotReader>,
     /// The number of changes of accounts and roles that all holders were last checked at.
     checked_at: Option<u64>,
 }
 
+/// The sessions that are told of the changes of one provider.
+struct Audience<'h> {
+    receivers: Vec<&'h Watchers>,
+    /// How many sessions they are.
+    watches: usize,
+    named: NamedConsumers,
+}
+
 impl HubActor {
-    /// A hub for sessions that need an account.
-    pub fn with_accounts(reader: SnapshotReader) -> Self {
-        Self { accounts: Some(reader), ..Self::default() }
+    /// `accounts` is where accounts and roles are read, if sessions need an account.
+    pub fn new(
+        interests: Interests,
+        recorder: Recorder,
+        clock: Clock,
+        accounts: Option<SnapshotReader>,
+    ) -> Self {
+        let (watchers, named) = (HashMap::new(), HashMap::new());
+        Self { watchers, interests, recorder, clock, named, pushed: 0, accounts, checked_at: None }
     }
 
     /// Pushes changes in order. A publish often holds many changes of one provider, so its receivers are looked up once.
-    fn push_all(&self, snapshot: &Snapshot, changes: &[InstanceChange], published: Stopwatch) {
+    fn push_all(&mut self, snapshot: &Snapshot, changes: &[InstanceChange], published: Stopwatch) {
         if self.watchers.is_empty() {
             return;
         }
-        let mut receivers = HashMap::new();
+        let Self { watchers, interests, recorder, clock, named, .. } = self;
+        let ago = i64::try_from(published.elapsed().as_millis()).unwrap_or_default();
+        let published_at = i64::try_from(clock.unix_millis()).unwrap_or(i64::MAX).saturating_sub(ago);
+        let mut audiences: HashMap<_, Audience<'_>> = HashMap::new();
         for change in changes {
             let Some(provider) = &change.service else { continue };
-            let receivers = receivers
-                .entry((&change.at.tenant, &provider.path))
-                .or_insert_with(|| self.receivers(snapshot, &change.at.tenant, provider));
-            push(receivers, change, provider, published);
-        }
-    }
-
-    /// The sessions of every consumer that depends on a provider. Each consumer counts once, however many rules name it.
-    fn receivers(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<&Watchers> {
-        let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
-        let mut receivers = Vec::new();
-        for consumer in snapshot.consumer_keys(tenant, provider) {
-            for service in snapshot.services_of(consumer) {
-                let at = (Tenant::from(consumer.tenant.as_str()), service.id.clone());
-                if let Some(watchers) = self.watchers.get(&at)
-                    && told.insert(at)
-                {
-                    receivers.push(watchers);
-                }
+            let tenant = &change.at.tenant;
+            let audience = audiences.entry((tenant, &provider.path)).or_insert_with(|| {
+                let receivers = receivers(watchers, interests, snapshot, tenant, provider);
+                Audience::new(receivers, (tenant, &provider.path), named)
+            });
+            if let Some(delivery) = push(audience, change, provider, (published, published_at)) {
+                recorder.note(Note::Pushed(delivery));
             }
         }
-        receivers
     }
 
     /// Ends the sessions whose account has been deleted or may not watch any more.
@@ -123,17 +146,125 @@ impl HubActor {
     }
 }
 
-fn push(receivers: &[&Watchers], change: &InstanceChange, provider: &ServiceView, published: Stopwatch) {
-    if receivers.is_empty() {
+/// The sessions of every consumer that is told of a provider's changes: those that depend on it, and those that have looked for it
+/// in vain. Each consumer counts once, however many rules name it.
+fn receivers<'h>(
+    watchers: &'h ByConsumer<Watchers>,
+    interests: &Interests,
+    snapshot: &Snapshot,
+    tenant: &Tenant,
+    provider: &ServiceView,
+) -> Vec<((Tenant, ServiceId), &'h Watchers)> {
+    let mut told: HashSet<(Tenant, ServiceId)> = HashSet::new();
+    let mut receivers = Vec::new();
+    let keys = snapshot.consumer_keys(tenant, provider);
+    for consumer in &keys {
+        for service in snapshot.services_of(consumer) {
+            let at = (Tenant::from(consumer.tenant.as_str()), service.id.clone());
+            if let Some(watchers) = watchers.get(&at)
+                && told.insert(at.clone())
+            {
+                receivers.push((at, watchers));
+            }
+        }
+    }
+    if interests.count() > 0 {
+        add_interested(watchers, interests, snapshot, (tenant, provider), &keys, &mut receivers);
+    }
+    receivers
+}
+
+/// Adds the sessions of consumers that have looked for a provider in vain. Ends the interests that are over.
+fn add_interested<'h>(
+    watchers: &'h ByConsumer<Watchers>,
+    interests: &Interests,
+    snapshot: &Snapshot,
+    (tenant, provider): (&Tenant, &ServiceView),
+    rules: &[&ServiceKey],
+    receivers: &mut Vec<((Tenant, ServiceId), &'h Watchers)>,
+) {
+    let paths = paths(snapshot, tenant, provider);
+    let of_path = |path: NamePath| {
+        let consumers = interests.of(tenant, &path);
+        consumers.into_iter().map(move |consumer| (consumer, Arc::clone(&path)))
+    };
+    let wanted: Vec<_> = paths.into_iter().flat_map(of_path).collect();
+    if wanted.is_empty() {
         return;
     }
-    let (at, frame) = (Arc::new(change.at.clone()), encode(change, provider).published(published));
+    let mut told = snapshot.ids_of(rules.iter().copied());
+    // The rules of a provider that is gone are dropped soon. The interests then take their place.
+    let exists = snapshot.tenant(tenant).is_some_and(|view| view.name(&provider.path).is_some());
+    for (consumer, path) in wanted {
+        let view = snapshot.service(&consumer.0, consumer.1.as_str());
+        if view.is_none() || (exists && told.contains(&consumer)) {
+            interests.end(&consumer, tenant, &path);
+        } else if view.is_some_and(|view| may_see(view, provider))
+            && let Some(watchers) = watchers.get(&consumer)
+            && told.insert(consumer.clone())
+        {
+            receivers.push((consumer, watchers));
+        }
+    }
+}
+
+/// The name paths under which finds show a provider: its name, and its alias while no service has that name.
+fn paths(snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView) -> Vec<NamePath> {
+    let document = &provider.record.document;
+    let alias = (!document.alias.is_empty())
+        .then(|| name_path(&document.environment, &document.app_id, &document.alias));
+    let is_free = |path: &String| snapshot.tenant(tenant).is_none_or(|view| view.name(path).is_none());
+    let alias = alias.filter(is_free).map(NamePath::from);
+    std::iter::once(Arc::clone(&provider.path)).chain(alias).collect()
+}
+
+impl<'h> Audience<'h> {
+    fn new(
+        receivers: Vec<((Tenant, ServiceId), &'h Watchers)>,
+        provider: (&Tenant, &NamePath),
+        known: &mut HashMap<(Tenant, NamePath), NamedConsumers>,
+    ) -> Self {
+        let watches = receivers.iter().map(|(_, watchers)| watchers.len()).sum();
+        let (consumers, receivers): (Vec<_>, Vec<_>) = receivers.into_iter().unzip();
+        let mut consumers = consumers;
+        consumers.truncate(NAMED_CONSUMERS);
+        if consumers.is_empty() {
+            return Self { receivers, watches, named: NamedConsumers::from([]) };
+        }
+        if known.len() >= NAMED_LISTS {
+            known.clear();
+        }
+        let named = known.entry((provider.0.clone(), Arc::clone(provider.1))).or_insert_with(|| [].into());
+        if **named != *consumers {
+            *named = consumers.into();
+        }
+        Self { receivers, watches, named: Arc::clone(named) }
+    }
+}
+
+/// `published` is when readers could load the change: for metrics, and as Unix time in milliseconds.
+fn push(
+    audience: &Audience<'_>,
+    change: &InstanceChange,
+    provider: &ServiceView,
+    published: (Stopwatch, i64),
+) -> Option<Arc<Delivery>> {
+    let Audience { receivers, watches, named } = audience;
+    if *watches == 0 {
+        return None;
+    }
+    let at = Arc::new(change.at.clone());
+    let delivery = Delivery::new(change.revision, Arc::clone(&at), Arc::clone(named), *watches, published.1);
+    let delivery = Arc::new(delivery);
+    let frame = encode(change, provider).published(published.0).marking(Arc::clone(&delivery));
+    let frame = Arc::new(frame);
     for watchers in receivers {
         for watcher in *watchers {
             watcher.outbox.push(&at, &frame);
         }
         metrics::EVENTS_PUSHED.add(watchers.len());
     }
+    Some(delivery)
 }
 
 fn encode(change: &InstanceChange, provider: &ServiceView) -> EventFrame {
@@ -168,6 +299,35 @@ impl Handler<Work<SnapshotPublished>> for HubActor {
 
     fn handle(&mut self, Work { message, .. }: Work<SnapshotPublished>, _: &mut Self::Context) {
         self.push_all(&message.snapshot, &message.changes, message.published);
+        self.pushed = self.pushed.max(message.up_to);
+    }
+}
+
+impl Handler<Work<ListProgress>> for HubActor {
+    type Result = MessageResult<Work<ListProgress>>;
+
+    fn handle(&mut self, Work { message, .. }: Work<ListProgress>, _: &mut Self::Context) -> Self::Result {
+        let ListProgress { snapshot, provider, at } = message;
+        let now = i64::try_from(self.clock.unix_millis()).unwrap_or(i64::MAX);
+        let receivers = receivers(&self.watchers, &self.interests, &snapshot, &at.tenant, &provider);
+        let progress = |tenant: &Tenant, consumer: &ServiceId, watcher: &Watcher| {
+            // A client lists when it connects.
+            let ago = Some(watcher.outbox.sent().last.unwrap_or(watcher.since).elapsed());
+            let ago = ago.and_then(|ago| i64::try_from(ago.as_millis()).ok());
+            WatchProgress {
+                id: watcher.id,
+                tenant: tenant.clone(),
+                consumer: consumer.clone(),
+                client: watcher.client.map(|client| client.ip()),
+                owes: watcher.outbox.owes(&at),
+                last: ago.map(|ago| now.saturating_sub(ago)),
+            }
+        };
+        let watches = receivers.iter().flat_map(|((tenant, consumer), watchers)| {
+            let open = watchers.iter().filter(|watcher| !watcher.outbox.is_closed());
+            open.map(|watcher| progress(tenant, consumer, watcher))
+        });
+        MessageResult(PushProgress { pushed: self.pushed, watches: watches.collect() })
     }
 }
 

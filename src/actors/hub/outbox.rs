@@ -3,6 +3,9 @@
 //! The hub pushes events from its thread, and the session takes them on its own thread. While a session is slow, several events
 //! of one instance become one event with the latest state. So the number of instances bounds the outbox, not the number of
 //! changes. A frame is encoded once and shared by all sessions that get it. This file does no I/O.
+//!
+//! An outbox also marks the [`Delivery`] of each event: as sent when the session takes the next events, because it does so only
+//! after it has written the former ones.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -11,12 +14,14 @@ use std::task::{Context, Poll, Waker};
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use crate::cache::Action;
 use crate::clock::Stopwatch;
 use crate::domain::event::InstanceRef;
 use crate::frame::start_text_frame;
 use crate::metrics;
+use crate::recorder::delivery::Delivery;
 
 /// How many instances may have an event waiting in one outbox. If there are more, the session is aborted, and the client
 /// connects again.
@@ -31,8 +36,8 @@ const fn word(action: Action) -> &'static [u8; 6] {
     }
 }
 
-/// An event as bytes on the wire: a whole unfragmented text frame with its header. Cheap to clone.
-#[derive(Clone, Debug)]
+/// An event as bytes on the wire: a whole unfragmented text frame with its header.
+#[derive(Debug)]
 pub struct EventFrame {
     action: Action,
     /// The instance was shown before this event. This can hold for `CREATE` too: an instance that registers again while its
@@ -44,6 +49,7 @@ pub struct EventFrame {
     /// When readers could load the change, and when it was encoded. For metrics.
     published: Stopwatch,
     queued: Stopwatch,
+    delivery: Option<Arc<Delivery>>,
 }
 
 impl EventFrame {
@@ -67,7 +73,7 @@ impl EventFrame {
         }
         let queued = Stopwatch::start();
         let (was_shown, bytes) = (action != Action::Create, frame.freeze());
-        Self { action, was_shown, bytes, word_at, published: queued, queued }
+        Self { action, was_shown, bytes, word_at, published: queued, queued, delivery: None }
     }
 
     /// The same frame, of a change that was published before.
@@ -80,16 +86,27 @@ impl EventFrame {
         Self { was_shown: true, ..self }
     }
 
+    /// The same frame. The sessions mark what becomes of it.
+    pub fn marking(self, delivery: Arc<Delivery>) -> Self {
+        Self { delivery: Some(delivery), ..self }
+    }
+
     /// The bytes with this action. Copies them only if the action differs.
-    fn into_bytes(self, action: Action) -> Bytes {
+    fn bytes(&self, action: Action) -> Bytes {
         if action == self.action {
-            return self.bytes;
+            return self.bytes.clone();
         }
         let mut copy = BytesMut::from(self.bytes.as_ref());
         if let Some(place) = copy.get_mut(self.word_at..self.word_at + word(action).len()) {
             place.copy_from_slice(word(action));
         }
         copy.freeze()
+    }
+
+    fn mark(&self, mark: impl FnOnce(&Delivery)) {
+        if let Some(delivery) = &self.delivery {
+            mark(delivery);
+        }
     }
 }
 
@@ -132,6 +149,8 @@ struct OutboxState {
     pending: BTreeMap<u64, (Arc<InstanceRef>, Pending)>,
     places: HashMap<Arc<InstanceRef>, u64>,
     next_place: u64,
+    /// The session writes these now.
+    writing: SmallVec<[Arc<EventFrame>; 1]>,
     sent: OutboxSent,
     most: usize,
     end: Option<End>,
@@ -145,10 +164,10 @@ struct Pending {
     /// Whether the client knows the instance. If it does, a deletion must be sent. If not, a deletion removes the event.
     known: bool,
     action: Action,
-    frame: EventFrame,
+    frame: Arc<EventFrame>,
 }
 
-/// What a session has taken to write it.
+/// What a session has written.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OutboxSent {
     /// How many events.
@@ -164,10 +183,11 @@ pub fn outbox(most: usize) -> (Outbox, OutboxReader) {
 
 impl Outbox {
     /// Adds an event. Aborts the session if too many instances have an event waiting.
-    pub fn push(&self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
+    pub fn push(&self, instance: &Arc<InstanceRef>, frame: &Arc<EventFrame>) {
         let waker = {
             let mut state = self.0.lock();
             if state.end.is_some() || state.reader_gone {
+                frame.mark(Delivery::lost);
                 return;
             }
             state.add(instance, frame);
@@ -207,6 +227,13 @@ impl Outbox {
     pub fn sent(&self) -> OutboxSent {
         self.0.lock().sent
     }
+
+    /// Whether an event of the instance waits or is being written.
+    pub fn owes(&self, instance: &InstanceRef) -> bool {
+        let state = self.0.lock();
+        let is_of = |frame: &Arc<EventFrame>| frame.delivery.as_ref().is_some_and(|d| **d.at() == *instance);
+        state.places.contains_key(instance) || state.writing.iter().any(is_of)
+    }
 }
 
 impl OutboxReader {
@@ -214,6 +241,7 @@ impl OutboxReader {
     pub fn poll_take(&mut self, cx: &mut Context<'_>, most_bytes: usize) -> Poll<OutboxItem> {
         let mut frames: Vec<Bytes> = Vec::new();
         let mut state = self.0.lock();
+        state.mark_written();
         if let Some(end) = &state.end {
             return Poll::Ready(OutboxItem::End(end.clone()));
         }
@@ -229,8 +257,8 @@ impl OutboxReader {
             let now = *now.get_or_insert_with(Stopwatch::start);
             metrics::DELIVERY_TIME.observe(now.since(waiting.frame.published));
             metrics::PENDING_TIME.observe(now.since(waiting.frame.queued));
-            frames.push(waiting.frame.into_bytes(waiting.action));
-            state.sent = OutboxSent { count: state.sent.count + 1, last: Some(now) };
+            frames.push(waiting.frame.bytes(waiting.action));
+            state.writing.push(waiting.frame);
         }
         if state.pending.is_empty() && state.places.capacity() > IDLE_CAPACITY {
             state.places = HashMap::new();
@@ -269,18 +297,21 @@ impl Drop for OutboxReader {
 }
 
 impl OutboxState {
-    fn add(&mut self, instance: &Arc<InstanceRef>, frame: &EventFrame) {
+    fn add(&mut self, instance: &Arc<InstanceRef>, frame: &Arc<EventFrame>) {
         let Some(place) = self.places.get(instance).copied() else {
-            let pending = Pending { known: frame.was_shown, action: frame.action, frame: frame.clone() };
+            let (known, action) = (frame.was_shown, frame.action);
+            let pending = Pending { known, action, frame: Arc::clone(frame) };
             self.pending.insert(self.next_place, (Arc::clone(instance), pending));
             self.places.insert(Arc::clone(instance), self.next_place);
             self.next_place += 1;
             return;
         };
         let Some((_, pending)) = self.pending.get_mut(&place) else { return };
+        pending.frame.mark(Delivery::replaced);
         pending.action = match (pending.known, pending.action, frame.action) {
             // The client never knew it.
             (false, _, Action::Delete) => {
+                frame.mark(Delivery::replaced);
                 self.pending.remove(&place);
                 self.places.remove(instance);
                 return;
@@ -289,7 +320,22 @@ impl OutboxState {
             (false, ..) | (true, Action::Create, _) | (true, _, Action::Create) => Action::Create,
             (true, _, Action::Update) => Action::Update,
         };
-        pending.frame = frame.clone();
+        pending.frame = Arc::clone(frame);
+    }
+
+    /// Notes that all that was taken is written.
+    fn mark_written(&mut self) {
+        if self.writing.is_empty() {
+            return;
+        }
+        let now = Stopwatch::start();
+        for frame in &self.writing {
+            frame.mark(|delivery| delivery.sent(now.since(frame.published)));
+            self.sent.count += 1;
+        }
+        self.sent.last = Some(now);
+        // Frees what a burst took.
+        self.writing = SmallVec::new();
     }
 
     fn finish(&mut self, end: End) {
@@ -299,6 +345,9 @@ impl OutboxState {
 
     fn forget(&mut self) {
         metrics::EVENTS_LOST.add(self.pending.len());
+        let pending = self.pending.values().map(|(_, pending)| &pending.frame);
+        pending.chain(&self.writing).for_each(|frame| frame.mark(Delivery::lost));
+        self.writing = SmallVec::new();
         self.pending = BTreeMap::new();
         self.places = HashMap::new();
     }
@@ -328,8 +377,12 @@ mod tests {
         })
     }
 
-    fn frame(action: Action, document: &str) -> EventFrame {
+    fn encoded(action: Action, document: &str) -> EventFrame {
         EventFrame::new(action, b"{}", format!("\"{document}\"").as_bytes())
+    }
+
+    fn frame(action: Action, document: &str) -> Arc<EventFrame> {
+        Arc::new(encoded(action, document))
     }
 
     /// The messages in a run of frames, as `CREATE a1`.
@@ -374,8 +427,8 @@ mod tests {
                 "U" => Action::Update,
                 _ => Action::Delete,
             };
-            let frame = frame(action, document);
-            outbox.push(&one, &if letter == "R" { frame.of_shown() } else { frame });
+            let frame = encoded(action, document);
+            outbox.push(&one, &Arc::new(if letter == "R" { frame.of_shown() } else { frame }));
         }
         assert_eq!(take(&mut reader), expected, "{events}");
         assert_eq!(outbox.pending(), 0);
@@ -457,6 +510,68 @@ mod tests {
             sizes.push(messages(&frames).len());
         }
         assert_eq!(sizes, [1, 1, 1]);
+    }
+
+    /// A delivery to one watch, and a frame that marks it.
+    fn delivery(of: &Arc<InstanceRef>, action: Action) -> (Arc<Delivery>, Arc<EventFrame>) {
+        let delivery = Arc::new(Delivery::new(1, Arc::clone(of), Vec::new().into(), 1, 0));
+        let frame = encoded(action, "x").marking(Arc::clone(&delivery));
+        (delivery, Arc::new(frame))
+    }
+
+    /// How a delivery to one watch has ended.
+    fn fate(delivery: &Delivery) -> &'static str {
+        let told = delivery.summary();
+        match [told.waiting, told.sent, told.replaced, told.lost] {
+            [1, 0, 0, 0] => "waiting",
+            [0, 1, 0, 0] => "sent",
+            [0, 0, 1, 0] => "replaced",
+            [0, 0, 0, 1] => "lost",
+            _ => "counted more than once",
+        }
+    }
+
+    #[test]
+    fn a_frame_is_sent_when_the_session_asks_for_the_next() {
+        let (outbox, mut reader) = outbox(10);
+        let one = instance("a");
+        let (delivery, frame) = delivery(&one, Action::Create);
+        assert!(!outbox.owes(&one));
+        outbox.push(&one, &frame);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(outbox.owes(&one));
+        assert!(reader.poll_take(&mut cx, 100).is_ready());
+        assert!(outbox.owes(&one), "the session writes it");
+        assert_eq!((fate(&delivery), outbox.sent().count), ("waiting", 0));
+        assert!(reader.poll_take(&mut cx, 100).is_pending());
+        assert!(!outbox.owes(&one));
+        assert_eq!((fate(&delivery), outbox.sent().count), ("sent", 1));
+        assert!(outbox.sent().last.is_some());
+    }
+
+    #[test]
+    fn every_delivery_has_one_end() {
+        let (outbox, mut reader) = outbox(10);
+        let [a, b, c] = ["a", "b", "c"].map(instance);
+        let (created, create) = delivery(&a, Action::Create);
+        let (updated, update) = delivery(&a, Action::Update);
+        let (deleted, delete) = delivery(&a, Action::Delete);
+        outbox.push(&a, &create);
+        outbox.push(&a, &update);
+        assert_eq!([fate(&created), fate(&updated)], ["replaced", "waiting"]);
+        outbox.push(&a, &delete);
+        assert_eq!([fate(&updated), fate(&deleted)], ["replaced", "replaced"]);
+        let (taken, frame) = delivery(&b, Action::Create);
+        outbox.push(&b, &frame);
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(reader.poll_take(&mut cx, 100).is_ready());
+        let (waits, frame) = delivery(&c, Action::Create);
+        outbox.push(&c, &frame);
+        drop(reader);
+        assert_eq!([fate(&taken), fate(&waits)], ["lost", "lost"]);
+        let (late, frame) = delivery(&c, Action::Create);
+        outbox.push(&c, &frame);
+        assert_eq!(fate(&late), "lost");
     }
 
     struct Count(AtomicUsize);

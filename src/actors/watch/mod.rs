@@ -27,9 +27,13 @@ use self::state::{Fate, WatchState, WatchStep};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
+use super::interests::{Interests, NotedBy};
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end, tell};
+use crate::cache::builder::LostProvider;
+use crate::cache::find::Wanted;
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::{Clock, Stopwatch};
+use crate::domain::Tenant;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
 use crate::metrics::{self, Depth};
@@ -60,10 +64,22 @@ pub struct WatchActor {
     core: Rc<WatchCore>,
 }
 
+/// What the actor shares with others, and what it alone writes.
+pub struct WatchParts {
+    pub store: Arc<dyn Store>,
+    pub publisher: SnapshotPublisher,
+    pub goodbyes: Goodbyes,
+    pub interests: Interests,
+    pub hub: Mailbox<HubActor>,
+    pub recorder: Recorder,
+    pub clock: Clock,
+}
+
 pub struct WatchCore {
     store: Arc<dyn Store>,
     publisher: SnapshotPublisher,
     goodbyes: Goodbyes,
+    interests: Interests,
     hub: Mailbox<HubActor>,
     recorder: Recorder,
     clock: Clock,
@@ -85,15 +101,8 @@ pub struct WatchRules {
 }
 
 impl WatchActor {
-    pub fn new(
-        store: Arc<dyn Store>,
-        publisher: SnapshotPublisher,
-        goodbyes: Goodbyes,
-        hub: Mailbox<HubActor>,
-        recorder: Recorder,
-        clock: Clock,
-        rules: WatchRules,
-    ) -> Self {
+    pub fn new(parts: WatchParts, rules: WatchRules) -> Self {
+        let WatchParts { store, publisher, goodbyes, interests, hub, recorder, clock } = parts;
         trees::register();
         let builder = SnapshotBuilder::new(rules.cross_domain);
         let state = WatchState::new(builder, ExpiryGuard::new(rules.guard), rules.fixed_ttl_seconds);
@@ -101,6 +110,7 @@ impl WatchActor {
             store,
             publisher,
             goodbyes,
+            interests,
             hub,
             recorder,
             clock,
@@ -331,8 +341,9 @@ async fn publish(core: &WatchCore, step: WatchStep, came: Option<Stopwatch>) {
     tell_recorder(core, &step.changes, step.snapshot.revision);
     core.publisher.publish(Arc::clone(&step.snapshot));
     let published = Stopwatch::start();
-    if !step.changes.is_empty() {
-        core.unsent.borrow_mut().add(step.changes, published);
+    note_lost(core, &step.snapshot, &step.lost);
+    if !step.changes.is_empty() || step.is_listing {
+        core.unsent.borrow_mut().add(step.changes, published, step.snapshot.revision);
     }
     push(core, step.snapshot).await;
     if let Some(came) = came {
@@ -351,12 +362,27 @@ fn tell_recorder(core: &WatchCore, changes: &[InstanceChange], revision: Revisio
     core.recorder.note(Note::Seen(Step { time, revision, changes, begun }));
 }
 
+/// Notes that the consumers of lost providers look for them, because their dependencies are dropped now. Each node does this by
+/// itself.
+fn note_lost(core: &WatchCore, snapshot: &Snapshot, lost: &[LostProvider]) {
+    for LostProvider { tenant, path, consumers } in lost {
+        for key in consumers {
+            for consumer in snapshot.services_of(key) {
+                let consumer = (Tenant::from(key.tenant.as_str()), consumer.id.clone());
+                let wanted = Wanted { consumer, tenant: tenant.clone(), path: Arc::clone(path) };
+                core.interests.note(wanted, NotedBy::EveryNode);
+            }
+        }
+    }
+}
+
 /// Sends waiting changes to the hub. If its mailbox is full, they wait here in order, and are sent with the next publish or
 /// after [`PUSH_AGAIN`]. Readers get the next snapshot all the same.
 async fn push(core: &WatchCore, snapshot: Arc<Snapshot>) {
     loop {
-        let Some((published, changes)) = core.unsent.borrow_mut().first() else { return };
-        let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), published, changes };
+        let Some(first) = core.unsent.borrow_mut().first() else { return };
+        let UnsentList { published, changes, up_to } = first;
+        let message = SnapshotPublished { snapshot: Arc::clone(&snapshot), published, changes, up_to };
         let sent = match tell(&core.hub, message.clone()) {
             Err(Refused::Full) if core.unsent.borrow().count <= MAX_UNSENT => return,
             // Too many wait. From now on readers wait for the hub as well.
@@ -382,22 +408,30 @@ async fn push_again(core: &WatchCore) {
 /// Changes that the hub has not taken yet: one list for each publish, with its time.
 #[derive(Default)]
 struct Unsent {
-    lists: VecDeque<(Stopwatch, Arc<[InstanceChange]>)>,
+    lists: VecDeque<UnsentList>,
     /// How many changes all lists hold.
     count: usize,
 }
 
+/// The changes of one publish.
+#[derive(Clone)]
+struct UnsentList {
+    published: Stopwatch,
+    changes: Arc<[InstanceChange]>,
+    up_to: Revision,
+}
+
 impl Unsent {
-    fn add(&mut self, changes: Vec<InstanceChange>, published: Stopwatch) {
+    fn add(&mut self, changes: Vec<InstanceChange>, published: Stopwatch, up_to: Revision) {
         self.count += changes.len();
-        self.lists.push_back((published, changes.into()));
+        self.lists.push_back(UnsentList { published, changes: changes.into(), up_to });
     }
 
-    fn first(&self) -> Option<(Stopwatch, Arc<[InstanceChange]>)> {
+    fn first(&self) -> Option<UnsentList> {
         self.lists.front().cloned()
     }
 
     fn drop_first(&mut self) {
-        self.count -= self.lists.pop_front().map_or(0, |(_, changes)| changes.len());
+        self.count -= self.lists.pop_front().map_or(0, |list| list.changes.len());
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::guard::{ExpiryFacts, ExpiryGuard};
 use super::telling::{Tellings, document, listed_turn};
 use super::trees::{self, Tally};
-use crate::cache::builder::difference;
+use crate::cache::builder::{LostProvider, difference, lost_providers};
 use crate::cache::snapshot::Snapshot;
 use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
 use crate::clock::Monotonic;
@@ -59,8 +59,12 @@ pub enum Fate {
 pub struct WatchStep {
     /// To publish.
     pub snapshot: Arc<Snapshot>,
+    /// Whether it replaces everything.
+    pub is_listing: bool,
     /// To push to watchers.
     pub changes: Vec<InstanceChange>,
+    /// The providers that are gone although consumers depend on them.
+    pub lost: Vec<LostProvider>,
     /// The instances that said goodbye or came back, in order.
     pub fates: Vec<(InstanceRef, Fate)>,
     /// The events that were applied, for metrics.
@@ -110,6 +114,7 @@ impl WatchState {
         let is_first = self.revision == 0;
         let former = (!is_first).then(|| self.builder.current());
         let changes = former.map(|former| difference(former, &snapshot)).unwrap_or_default();
+        let lost = former.map(|former| lost_providers(former, &snapshot)).unwrap_or_default();
         self.tellings = Tellings::default();
         self.tellings.listed(self.revision);
         for (index, change) in changes.iter().enumerate() {
@@ -126,7 +131,7 @@ impl WatchState {
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
-        WatchStep { snapshot, changes, fates, tally: Tally::default() }
+        WatchStep { snapshot, is_listing: true, changes, lost, fates, tally: Tally::default() }
     }
 
     /// Notes that a watch begins. Its first events were written while there was no watch.
@@ -407,7 +412,7 @@ impl WatchState {
     pub fn step(&mut self) -> WatchStep {
         let (snapshot, changes) = self.builder.publish(self.revision);
         let (fates, tally) = (std::mem::take(&mut self.fates), std::mem::take(&mut self.tally));
-        WatchStep { snapshot, changes, fates, tally }
+        WatchStep { snapshot, is_listing: false, changes, lost: self.builder.take_lost(), fates, tally }
     }
 }
 

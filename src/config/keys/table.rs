@@ -277,6 +277,22 @@ groups! {
             "Names of services that every tenant finds, in addition to SERVICECENTER. They are services of the application \
              default in default/default.")
             .env("CSE_SHARED_SERVICES").shipped(&[""]);
+        INTEREST_LIMIT = Key::new("registry.interest.limit", Kind::Integer(0, 1_000_000), "20000",
+            "How many providers that do not exist yet a node remembers for the consumers that look for them, for all consumers \
+             together. Their watches are told when an instance appears. The oldest is forgotten first. 20,000 take some 10 MB. 0: \
+             none, as with the reference.")
+            .standing(Standing::Ours);
+        INTEREST_PER_CONSUMER = Key::new("registry.interest.perConsumer", Kind::Integer(1, 100_000), "100",
+            "How many of them belong to one consumer at most, as many as a consumer usually has dependencies.")
+            .standing(Standing::Ours);
+        DRAIN_POLL_INTERVAL = Key::new("registry.drain.pollInterval", Kind::Duration(1000, HOUR), "30s",
+            "How often consumers without a watch repeat their finds. A drain waits for consumers that asked within this time. \
+             30 s, because clients ask that often.")
+            .standing(Standing::Ours);
+        DRAIN_LIMIT = Key::new("registry.drain.limit", Kind::Integer(1, 1000), "32",
+            "How many drains a node waits for at a time. Further ones are rejected (503001). A rolling update drains some \
+             instances at a time.")
+            .standing(Standing::Ours);
         DEPENDENCY_CROSS_DOMAIN = Key::new("registry.dependency.crossDomain", Kind::Switch, "false",
             "Lets a service of one domain depend on a service of another domain. The consumer is then told about the instances \
              of the provider, and the provider cannot be deleted while the consumer depends on it. Off, because domains are \

@@ -21,7 +21,7 @@ pub use log::{LogConfig, LogFile, LogFormat};
 pub use rbac::{RbacConfig, RbacScope};
 pub use registry::{EtcdConfig, EtcdTls, RegistryConfig, Secret, StoreKind};
 pub use server::{AddressLookup, HeartbeatConfig, MetricsConfig, RateConfig, ServerConfig};
-pub use service::{QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};
+pub use service::{DrainConfig, InterestConfig, QuotaConfig, RetireConfig, SchemaConfig, ServiceConfig};
 pub use supervisor::SupervisorConfig;
 pub use tls::{Cipher, TlsConfig, TlsFiles, TlsVersion};
 pub use tracing::{TraceSampling, TracingConfig};

@@ -24,6 +24,23 @@ pub struct ServiceConfig {
     /// Whether services of different domains may depend on each other.
     pub cross_domain: bool,
     pub retire: RetireConfig,
+    pub interest: InterestConfig,
+    pub drain: DrainConfig,
+}
+
+/// How many providers are remembered that consumers look for in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InterestConfig {
+    pub limit: usize,
+    pub per_consumer: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DrainConfig {
+    /// Consumers without a watch are waited for if they asked within this time.
+    pub poll_interval: Duration,
+    /// Most drains at a time.
+    pub limit: usize,
 }
 
 impl ServiceConfig {
@@ -45,6 +62,14 @@ impl ServiceConfig {
                 cron,
                 reserve: reader.integer(&table::SERVICE_RETIRE_RESERVE),
                 empty_after,
+            },
+            interest: InterestConfig {
+                limit: reader.integer(&table::INTEREST_LIMIT),
+                per_consumer: reader.integer(&table::INTEREST_PER_CONSUMER),
+            },
+            drain: DrainConfig {
+                poll_interval: reader.duration(&table::DRAIN_POLL_INTERVAL),
+                limit: reader.integer(&table::DRAIN_LIMIT),
             },
         }
     }

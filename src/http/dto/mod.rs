@@ -8,6 +8,7 @@ pub mod account;
 pub mod admin;
 pub mod cut;
 pub mod dependency;
+pub mod drain;
 pub mod error;
 pub mod explain;
 pub mod find;

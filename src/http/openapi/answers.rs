@@ -154,6 +154,12 @@ fn success(success: Success, schemas: &mut Schemas) -> Map<String, Value> {
             of_200(empty(with("Deprecation", header(about, json!({ "type": "string" }), true))))
         }
         Success::Json(shape) => of_200(json_document(shape, common_headers())),
+        Success::EmptyOr(shape) => {
+            let mut answer = json_document(shape, common_headers());
+            answer["description"] = "Success. There is a body only if the request asks for it.".into();
+            answer["content"]["text/plain"] = empty(Map::new())["content"]["text/plain"].clone();
+            of_200(answer)
+        }
         Success::Found(shape) => {
             let mut all = of_200(json_document(shape, with("X-Resource-Revision", revision())));
             let unchanged = json!({

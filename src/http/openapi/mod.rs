@@ -327,6 +327,7 @@ mod tests {
         for route in all() {
             let success = match route.operation.success {
                 Success::Json(shape)
+                | Success::EmptyOr(shape)
                 | Success::Found(shape)
                 | Success::Summarized(shape)
                 | Success::Events(shape) => Some(shape),

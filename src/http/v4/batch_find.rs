@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use super::find::target_of;
+use super::find::{note_interest, note_poller, target_of};
 use super::fresh_read::{WantedFreshness, is_current};
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::find::{FindQuery, ListQuery, NewDependency};
@@ -139,9 +139,11 @@ impl BatchRead {
                     consumer,
                 };
                 let found = snapshot.find(&find, &api.rules.shared);
+                note_interest(api, &snapshot, &find, &found);
                 let wanted = WantedFreshness::unless_known(Cow::Borrowed(&service.revision));
                 may_be_stale |= !is_current(&wanted, &found, |found, known| found.answer.covers(known));
                 let found = found?;
+                note_poller(api, call, &find, snapshot.revision);
                 dependencies.extend(found.dependency);
                 Ok((found.answer.revision.to_string(), ElementInstances::OfServices(found.answer)))
             };

@@ -4,11 +4,14 @@ use std::sync::Arc;
 
 use super::fresh_read::{read_by_flags, require_service};
 use super::services::joined_reply;
+use crate::actors::interests::NotedBy;
 use crate::actors::registry::messages::{ChangeDependencies, Merge};
 use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
-use crate::cache::snapshot::Snapshot;
+use crate::cache::find::Wanted;
+use crate::cache::snapshot::{Snapshot, name_path};
 use crate::domain::Tenant;
+use crate::domain::dependency::Dependency;
 use crate::domain::shape::Shaped as _;
 use crate::domain::validate::dependency::{Asker, DependencyWrite};
 use crate::domain::validate::{self, service::ServiceRequest};
@@ -65,8 +68,41 @@ async fn change(api: &Api, call: &Call, write: DependencyWrite, merge: Merge) ->
     let body: Dependencies = body(call.body())?;
     let asker = Asker { tenant: call.tenant(), cross_domain: api.rules.cross_domain };
     let requests = body.into_dependencies(asker, write)?;
+    let wanted = wanted(&api.reader.load(), call.tenant(), &requests);
     api.write(ChangeDependencies { tenant: call.tenant().clone(), requests, merge }).await?;
+    for wanted in wanted {
+        api.interests.note(wanted, NotedBy::ThisNode);
+    }
     Ok(Reply::empty().deprecated())
+}
+
+/// The providers in these requests that do not exist. Their rules are not kept, see `actors/registry/dependency_cleanup.rs`.
+fn wanted(snapshot: &Snapshot, tenant: &Tenant, requests: &[Dependency]) -> Vec<Wanted> {
+    let mut all = Vec::new();
+    for request in requests {
+        let mut consumer = request.consumer.clone().unwrap_or_default();
+        if consumer.tenant.is_empty() {
+            tenant.as_str().clone_into(&mut consumer.tenant);
+        }
+        let Some(service) = snapshot.services_of(&consumer).first().copied() else { continue };
+        let at = (Tenant::from(consumer.tenant.as_str()), service.id.clone());
+        for key in &request.providers {
+            let mut provider = key.clone();
+            if provider.tenant.is_empty() {
+                tenant.as_str().clone_into(&mut provider.tenant);
+            }
+            if provider.app_id.is_empty() {
+                provider.app_id.clone_from(&consumer.app_id);
+            }
+            if snapshot.is_meant(&provider) {
+                continue;
+            }
+            let path = name_path(&provider.environment, &provider.app_id, &provider.service_name).into();
+            let tenant = Tenant::from(provider.tenant.as_str());
+            all.push(Wanted { consumer: at.clone(), tenant, path });
+        }
+    }
+    all
 }
 
 /// `GET /microservices/{consumerId}/providers`.

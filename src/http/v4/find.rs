@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use super::fresh_read::{WantedFreshness, is_current, read};
+use crate::actors::interests::NotedBy;
+use crate::actors::pollers::PollerFind;
 use crate::actors::registry::messages::RecordDependency;
 use crate::cache::FindAnswer;
 use crate::cache::find::{FindQuery, FoundInstances, ListQuery};
 use crate::cache::snapshot::Snapshot;
 use crate::domain::Tenant;
+use crate::domain::event::Revision;
 use crate::domain::revision::find_revision;
 use crate::domain::validate::find::{self as valid, FindParameters, ListParameters};
 use crate::domain::validate::member;
@@ -92,10 +95,13 @@ fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
         consumer,
     };
     let wanted = WantedFreshness::of(call);
-    let found = api.reader.load().find(&find, &api.rules.shared);
+    let snapshot = api.reader.load();
+    let found = snapshot.find(&find, &api.rules.shared);
     let is_current = !matches!(wanted, WantedFreshness::Current)
         && is_current(&wanted, &found, |found, known| found.answer.covers(known));
-    let answer = found.and_then(|FoundInstances { answer, dependency }| {
+    note_interest(api, &snapshot, &find, &found);
+    let answer = found.and_then(|FoundInstances { answer, dependency, .. }| {
+        note_poller(api, call, &find, snapshot.revision);
         if let Some(dependency) = dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
         }
@@ -106,6 +112,29 @@ fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
         }
     });
     Ok(if is_current { FindResult::Current(answer) } else { FindResult::MayBeStale(answer) })
+}
+
+/// Notes that a consumer looks for a provider, if a find shows it nothing. Its watches are then told when the provider appears.
+pub fn note_interest(
+    api: &Api,
+    snapshot: &Snapshot,
+    query: &FindQuery<'_>,
+    found: &Result<FoundInstances, Error>,
+) {
+    let shows_none = match found {
+        Ok(found) => found.shows_none,
+        Err(error) => error.code == Code::ServiceNotExists,
+    };
+    if shows_none && let Some(wanted) = snapshot.wanted(query, &api.rules.shared) {
+        api.interests.note(wanted, NotedBy::ThisNode);
+    }
+}
+
+/// Notes that a consumer has been answered, so that a drain knows whom to wait for.
+pub fn note_poller(api: &Api, call: &Call, query: &FindQuery<'_>, revision: Revision) {
+    let &FindQuery { tenant, consumer, app_id, name, .. } = query;
+    let client = call.head().peer_addr.map(|client| client.ip());
+    api.pollers.found(&PollerFind { tenant, consumer, client, app_id, name, revision });
 }
 
 /// The tenant in which a find looks for shared services. In the API v4 it is the tenant of the caller. In the API v3 it comes from

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::drains;
 use crate::actors::registry::messages::{
     Author, ChangeInstance, ChangeStatusWhere, FormerLease, InstanceEdit, RegisterInstance,
     UnregisterInstance,
@@ -41,6 +42,8 @@ pub const REGISTER: Operation = Operation::new(
 
 pub const UNREGISTER: Operation =
     Operation::new("instances", "unregisterInstance", "Removes an instance at once.")
+        .with(&[drains::WAIT])
+        .answers(Success::EmptyOr(dto::drain::Receipt::SHAPE))
         .fails_with(OF_AN_INSTANCE);
 
 /// The errors of a request that changes one instance.
@@ -93,9 +96,13 @@ pub(super) async fn write(
 /// `DELETE /microservices/{serviceId}/instances/{instanceId}`.
 pub async fn unregister(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = ids(&call, InstanceRequest::Unregister)?;
+    let wait = drains::wait_of(&call)?;
     let (tenant, author) = (call.tenant().clone(), Author::Client);
-    api.write(UnregisterInstance { tenant, service, instance, author, unless_below: None }).await?;
-    Ok(Reply::empty())
+    let goodbye = UnregisterInstance { tenant, service, instance, author, unless_below: None };
+    match wait {
+        Some(wait) => drains::with_receipt(&api, drains::instance_of(&call), wait, goodbye).await,
+        None => api.write(goodbye).await.map(|()| Reply::empty()),
+    }
 }
 
 /// `PUT …/status?value=`.

@@ -5,6 +5,7 @@ pub mod accounts;
 pub mod admin;
 pub mod batch_find;
 pub mod dependencies;
+pub mod drains;
 pub mod dump;
 pub mod existence;
 pub mod exposition;

@@ -44,6 +44,8 @@ pub fn need(method: &str, path: &str) -> Need {
         _ if path.ends_with("/instances/action") => "get",
         // A heartbeat changes the lease, also by POST and by websocket.
         _ if path.ends_with("/heartbeats") || path.ends_with("/heartbeat") => "update",
+        // A drain changes the status.
+        _ if path.ends_with("/drain") => "update",
         "GET" => "get",
         "POST" => "create",
         "PUT" => "update",

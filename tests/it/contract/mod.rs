@@ -14,6 +14,7 @@
 //! - `metrics`: what `GET /metrics` answers, and where.
 //! - `certificates`: the HTTPS port whose certificates are replaced.
 //! - `logs`, `traces`: the access log, and what a collector of OpenTelemetry gets.
+//! - `consumers`: consumers that came before their provider, and consumers of an instance that drains, on one node and on three.
 //! - `cluster`, `daemon`, `transfer`: how the daemon is run, alone and beside others, and how data moves between stores.
 
 mod accounts;
@@ -22,6 +23,7 @@ mod cases;
 mod certificates;
 mod clients;
 mod cluster;
+mod consumers;
 mod container;
 mod daemon;
 mod described;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use actix::prelude::{Handler, Message, System};
 use service_center::actors::compaction::{CompactionActor, CompactionRules};
+use service_center::actors::consumer::ConsumerActor;
 use service_center::actors::hub::HubActor;
 use service_center::actors::lease::LeaseActor;
 use service_center::actors::lifeline::EXIT_CODE;
@@ -49,7 +50,16 @@ macro_rules! breakable {
     )*};
 }
 
-breakable!(RegistryActor, LeaseActor, WatchActor, HubActor, PeerActor, RetireActor, CompactionActor);
+breakable!(
+    RegistryActor,
+    LeaseActor,
+    WatchActor,
+    HubActor,
+    ConsumerActor,
+    PeerActor,
+    RetireActor,
+    CompactionActor
+);
 
 async fn break_it<A: Resident + Handler<Break>>(actor: &Mailbox<A>) {
     let answer = actor.address().send(Break).await;
@@ -76,6 +86,7 @@ fn play(part: &str) -> ! {
             "LeaseActor" => break_it(&actors.lease).await,
             "WatchActor" => break_it(&actors.watch).await,
             "HubActor" => break_it(&actors.hub).await,
+            "ConsumerActor" => break_it(&actors.consumers).await,
             "PeerActor" => break_it(&actors.peer).await,
             "RetireActor" => break_it(&actors.retire).await,
             "CompactionActor" => break_it(actors.compaction.as_ref().unwrap()).await,
@@ -116,6 +127,7 @@ fn a_panic_in_an_actor_ends_the_process_with_70() {
         "LeaseActor",
         "WatchActor",
         "HubActor",
+        "ConsumerActor",
         "PeerActor",
         "RetireActor",
         "CompactionActor",

@@ -82,7 +82,7 @@ fn instance(id: &str) -> Arc<InstanceRef> {
 }
 
 fn push(outbox: &Outbox, id: &str, document: &str) {
-    outbox.push(&instance(id), &EventFrame::new(Action::Create, b"{}", document.as_bytes()));
+    outbox.push(&instance(id), &Arc::new(EventFrame::new(Action::Create, b"{}", document.as_bytes())));
 }
 
 /// A watch session: its client, and the outbox that the hub would have.
@@ -375,7 +375,7 @@ async fn two_thousand_watchers_are_all_served() {
         clients.push(Client::open(&fixture, "/watch").await);
     }
     let outboxes = fixture.state.outboxes.lock().unwrap().clone();
-    let event = EventFrame::new(Action::Create, b"{}", b"1");
+    let event = Arc::new(EventFrame::new(Action::Create, b"{}", b"1"));
     for outbox in &outboxes {
         outbox.push(&instance("a"), &event);
     }

@@ -9,11 +9,12 @@ use futures_util::stream::{self, BoxStream, StreamExt};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use super::super::{WatchActor, WatchRules};
+use super::super::{WatchActor, WatchParts, WatchRules};
 use super::history::{InstanceEnds, KeyHistory};
 use super::rules;
 use crate::actors::goodbyes::Goodbyes;
 use crate::actors::hub::HubActor;
+use crate::actors::interests::Interests;
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::Mailbox;
 use crate::actors::tests::PATIENCE;
@@ -209,12 +210,22 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
         let lifelines = Lifelines::default();
         lifelines.release();
         let (publisher, reader) = cell::cell();
-        let hub = Mailbox::start_here(&lifelines, HubActor::default);
+        let hub =
+            Mailbox::start_here(&lifelines, || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None));
         let rules =
             WatchRules { guard: rules(1.0), fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());
         Mailbox::start_here(&lifelines, || {
-            WatchActor::new(store, publisher, Goodbyes::default(), hub, Recorder::default(), clock, rules)
+            let parts = WatchParts {
+                store,
+                publisher,
+                goodbyes: Goodbyes::default(),
+                interests: Interests::default(),
+                hub,
+                recorder: Recorder::default(),
+                clock,
+            };
+            WatchActor::new(parts, rules)
         });
         let (mut revision, mut listings) = (-1, 0);
         let reading = async {
