@@ -40,10 +40,6 @@ impl Needle {
         self.is_as_in_json
     }
 
-    pub fn len(&self) -> usize {
-        self.text.len()
-    }
-
     pub fn is_in(&self, text: &[u8]) -> bool {
         self.find(text).is_some()
     }

@@ -123,9 +123,23 @@ fn answers_are_as_the_daemon_describes_them() {
     let providers = tour.send("GET", &path("/microservices/{consumerId}/providers"), &partners, "", None);
     assert_eq!(providers["providers"][0]["serviceName"], "orders");
     tour.send("GET", &path("/microservices/{providerId}/consumers"), &partners, "", None);
+    let govern = |rest: &str| format!("/v4/{{project}}/govern/{rest}");
+    let services = tour.send("GET", &govern("services"), &[], "?limit=1&sort=instances&order=desc", None);
+    assert_eq!(
+        (&services["items"][0]["serviceName"], services["next"].is_string()),
+        (&json!("orders"), true)
+    );
+    let instances = tour.send("GET", &govern("instances"), &[], "?search=host1&property=k%3Dv", None);
+    assert_eq!(instances["items"][0]["instanceId"], "orders-1");
+    let explained = format!("?consumerId={consumer}&appId=default&serviceName=orders&version=0%2B");
+    assert_eq!(tour.send("GET", &govern("explain"), &[], &explained, None)["verdict"], "found");
+    let neighbors = tour.send("GET", &govern("services/{serviceId}/neighbours"), &at_service, "", None);
+    assert_eq!(neighbors["consumers"][0]["serviceName"], "shop");
 
     let target = format!("/v4/default/registry/microservices/{consumer}/watcher");
     let mut watch = WebSocket::open(daemon.address(), &target, &[]).unwrap();
+    let watchers = tour.send("GET", &govern("services/{serviceId}/watchers"), &at_service, "", None);
+    assert_eq!(watchers["items"][0]["consumer"]["serviceName"], "shop");
     tour.send("PUT", &of("/instances/{instanceId}/status"), &at_instance, "?value=DOWN", None);
     tour.send("DELETE", &of("/instances/{instanceId}"), &at_instance, "", None);
     let event = watch.expect_json(GENEROUS).unwrap();

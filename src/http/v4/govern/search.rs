@@ -426,3 +426,59 @@ impl InstanceCursor {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{MadeUp, fewest, many};
+    use super::*;
+    use crate::cache::Snapshot;
+    use crate::domain::Tenant;
+    use crate::http::slices::tests::slices;
+    use crate::rbac::Grant;
+
+    /// Searches for everything, and returns the numbers of services, instances and slices.
+    fn searched(snapshot: &Snapshot, grant: &Grant) -> [usize; 4] {
+        let tenant = Tenant::default_tenant();
+        let scene = Scene { snapshot, tenant: &tenant, grant, left_out: None };
+        let Some(view) = scene.view() else { panic!("no tenant") };
+        let conditions = ServiceConditions::default();
+        let frame = PageFrame { order: Order::Ascending, after: None, most: 10 };
+        let mut services = ServiceSearch::new(view, &conditions, ServiceSort::Name, frame);
+        let of_services = slices(async {
+            look_at_services(&scene, &mut services, &mut Pace::default()).await;
+        });
+        // Each instance is looked at: all ids begin so.
+        let conditions = InstanceConditions { search: Needle::new("i"), ..InstanceConditions::default() };
+        let frame = PageFrame { order: Order::Ascending, after: None, most: 10 };
+        let mut instances = InstanceSearch::new(&conditions, InstanceSort::Service, frame);
+        let of_instances = slices(async {
+            look_at_instances(&scene, &mut instances, &mut Pace::default()).await;
+        });
+        [services.total, instances.total, of_services, of_instances]
+    }
+
+    #[test]
+    fn a_search_stops_after_each_slice() {
+        let [services, instances, of_services, of_instances] = searched(&many(10_000), &Grant::All);
+        assert_eq!((services, instances), (10_000, 10_000));
+        assert!(of_services >= fewest(10_000, 0), "{of_services} slices");
+        assert!(of_instances >= fewest(20_000, 0), "{of_instances} slices");
+        // One service with many instances.
+        let mut registry = MadeUp::default();
+        registry.service("s", "", "app", "s");
+        (0..20_000).for_each(|number| registry.instance("s", &format!("i{number}")));
+        let [services, instances, _, of_instances] = searched(&registry.snapshot(), &Grant::All);
+        assert_eq!((services, instances), (1, 20_000));
+        assert!(
+            of_instances >= fewest(20_000 / INSTANCES_AT_ONCE, 0) + 20_000 * INSTANCE_COST / (2 * 262_144)
+        );
+    }
+
+    #[test]
+    fn services_that_the_caller_does_not_see_take_their_time_too() {
+        let nothing = Grant::Labelled([].into());
+        let [services, instances, of_services, of_instances] = searched(&many(10_000), &nothing);
+        assert_eq!((services, instances), (0, 0));
+        assert!(of_services.min(of_instances) >= fewest(10_000, 0));
+    }
+}
