@@ -8,7 +8,7 @@ use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 27] = [
+pub const ROWS: [&str; 29] = [
     "find-1",
     "find-304",
     "find-100",
@@ -27,6 +27,8 @@ pub const ROWS: [&str; 27] = [
     "scrape",
     "metrics-find-1",
     "metrics-heartbeat",
+    "recorder-event",
+    "recorder-register",
     "idle",
     "restart",
     "visible",
