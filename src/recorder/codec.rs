@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use super::delivery::Told;
 use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts, Requester, ServiceFacts};
+use super::ring::hash_of;
 use super::shown::Shown;
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};
@@ -56,7 +57,8 @@ pub fn encode_event(out: &mut Vec<u8>, event: &Event) {
             | flag(detail.is_some(), DETAIL),
     );
     if let Some(service) = service {
-        let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry } = &**service;
+        let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry, id_hash: _ } =
+            &**service;
         for text in [tenant.as_str(), id.as_str(), environment, app_id, name, version] {
             put_text(out, text);
         }
@@ -185,9 +187,11 @@ impl Fields<'_> {
     }
 
     fn service(&mut self) -> Option<ServiceFacts> {
+        let (tenant, id) = (Tenant::from(self.text()?), ServiceId::from(self.text()?));
         Some(ServiceFacts {
-            tenant: Tenant::from(self.text()?),
-            id: ServiceId::from(self.text()?),
+            id_hash: hash_of(id.as_str()),
+            tenant,
+            id,
             environment: self.text()?.into(),
             app_id: self.text()?.into(),
             name: self.text()?.into(),

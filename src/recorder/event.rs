@@ -6,6 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::delivery::{Delivery, Told};
+use super::ring::hash_of;
 use super::shown::Shown;
 use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::{InstanceId, ServiceId, Tenant};
@@ -176,6 +177,8 @@ pub struct ServiceFacts {
     pub version: Box<str>,
     /// Whether its instances are the nodes of the registry.
     pub is_registry: bool,
+    /// By which the ring finds its events.
+    pub(super) id_hash: u32,
 }
 
 /// An instance as an event shows it.
@@ -195,6 +198,7 @@ impl ServiceFacts {
             app_id: text(|document| &document.app_id),
             name: text(|document| &document.service_name),
             version: text(|document| &document.version),
+            id_hash: hash_of(id.as_str()),
             tenant,
             id,
             is_registry,

@@ -3,7 +3,7 @@
 //! A write has a ticket from its begin to its end. A change that the watch brings can only come from writes that had begun by then. So
 //! as soon as all of them have ended, and none of them has written this key at this revision, another node made the change.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::event::Cause;
@@ -17,8 +17,8 @@ const MAX_OPEN: usize = 100_000;
 
 #[derive(Debug, Default)]
 pub(super) struct Causes {
-    /// By revision and key of the store.
-    known: BTreeMap<(Revision, Arc<str>), (Cause, Purpose)>,
+    /// In the order of the revisions.
+    known: VecDeque<KnownWrite>,
     /// Keys that may have been written, at any revision. The oldest comes first.
     doubtful: VecDeque<(Arc<str>, Cause, Purpose)>,
     /// All writes up to this ticket have ended.
@@ -27,6 +27,14 @@ pub(super) struct Causes {
     later: VecDeque<bool>,
     /// What the writes up to this ticket have done is not known for sure.
     unsure: u64,
+}
+
+#[derive(Debug)]
+struct KnownWrite {
+    revision: Revision,
+    key: Arc<str>,
+    cause: Cause,
+    purpose: Purpose,
 }
 
 /// What is known of the cause of a change.
@@ -46,7 +54,17 @@ impl Causes {
         let Write { ticket, keys, revision, purpose, cause } = write;
         for key in keys {
             match revision {
-                Some(revision) => drop(self.known.insert((revision, key), (cause.clone(), purpose))),
+                Some(revision) => {
+                    let known = KnownWrite { revision, key, cause: cause.clone(), purpose };
+                    // Nearly always at the end.
+                    let is_last = self.known.back().is_none_or(|last| last.revision <= revision);
+                    let place = if is_last {
+                        self.known.len()
+                    } else {
+                        self.known.partition_point(|other| other.revision <= revision)
+                    };
+                    self.known.insert(place, known);
+                }
                 None => {
                     if self.doubtful.len() >= MAX_DOUBTFUL {
                         self.doubtful.pop_front();
@@ -95,9 +113,8 @@ impl Causes {
 
     /// The cause of a change that was seen when so many writes had begun.
     pub(super) fn find(&mut self, revision: Revision, key: Option<&Arc<str>>, begun: u64) -> Found {
-        let known = key.and_then(|key| self.known.get(&(revision, Arc::clone(key))));
-        match known {
-            Some((cause, purpose)) => Found::Known(cause.clone(), *purpose),
+        match key.and_then(|key| self.write(revision, key)) {
+            Some(write) => Found::Known(write.cause.clone(), write.purpose),
             None if begun > self.ended => Found::NotYet,
             None => match self.take_doubtful(key) {
                 Some(found) => found,
@@ -105,6 +122,15 @@ impl Causes {
                 None => Found::OtherNode,
             },
         }
+    }
+
+    fn write(&self, revision: Revision, key: &str) -> Option<&KnownWrite> {
+        let first = self.known.partition_point(|write| write.revision < revision);
+        let of_revision = self.known.iter().skip(first).take_while(|write| write.revision == revision);
+        // Keys differ at their ends.
+        let end = |key: &str| key.as_bytes().last_chunk::<8>().copied();
+        let sought = end(key);
+        of_revision.into_iter().find(|write| end(&write.key) == sought && *write.key == *key)
     }
 
     /// The write of unknown outcome that seems to have written this key after all.
@@ -116,11 +142,8 @@ impl Causes {
 
     /// Drops what was written before this revision, because all changes before it have found their causes.
     pub(super) fn forget_before(&mut self, revision: Revision) {
-        while let Some(first) = self.known.first_entry() {
-            if first.key().0 >= revision {
-                return;
-            }
-            first.remove();
+        while self.known.front().is_some_and(|first| first.revision < revision) {
+            self.known.pop_front();
         }
     }
 }

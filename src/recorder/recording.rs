@@ -39,6 +39,8 @@ pub struct Recording {
     causes: Causes,
     /// Events in order, the first of which waits for its cause.
     settling: VecDeque<Settling>,
+    /// Events that are not in the ring yet. All of them come before those that settle.
+    ready: Vec<Arc<Event>>,
     /// Deliveries whose event is not in the ring yet.
     pushed: VecDeque<Arc<Delivery>>,
     /// Events whose watches are not all told.
@@ -61,7 +63,6 @@ struct Settling {
     /// How the cause is found. `None`: it is known.
     join: Option<Join>,
     deadline: Monotonic,
-    is_registry: bool,
 }
 
 #[derive(Debug)]
@@ -90,6 +91,7 @@ impl Recording {
             services: ServiceTable::default(),
             causes: Causes::default(),
             settling: VecDeque::new(),
+            ready: Vec::new(),
             pushed: VecDeque::new(),
             open: VecDeque::new(),
             pushed_to: 0,
@@ -149,10 +151,18 @@ impl Recording {
     /// Takes all notes. `time`: Unix time, milliseconds.
     pub fn take(&mut self, now: Monotonic, time: i64) -> Recorded {
         let Drained { notes, lost, told, begun } = self.recorder.drain();
+        // The writes first: then nearly all changes find their causes at once.
+        let mut others = Vec::with_capacity(notes.len());
         for note in notes {
             match note {
-                Note::Seen(step) => self.see(step, now),
                 Note::Wrote(write) => self.causes.wrote(write),
+                other => others.push(other),
+            }
+        }
+        for note in others {
+            match note {
+                Note::Wrote(_) => {}
+                Note::Seen(step) => self.see(step, now),
                 Note::Pushed(delivery) => self.pushed.push_back(delivery),
                 Note::Happened(happening) => self.happened(happening, now),
             }
@@ -278,39 +288,54 @@ impl Recording {
     }
 
     fn push(&mut self, parts: EventParts, join: Option<Join>, now: Monotonic) {
-        let is_registry = parts.service.as_ref().is_some_and(|service| service.is_registry);
-        self.settling.push_back(Settling { parts, join, deadline: now + SETTLE_LIMIT, is_registry });
+        let mut settling = Settling { parts, join, deadline: now + SETTLE_LIMIT };
+        if self.settling.is_empty() && self.find_cause(&mut settling, now) {
+            self.finish(settling);
+        } else {
+            self.settling.push_back(settling);
+        }
+    }
+
+    /// Whether the cause of an event is known, as far as it will ever be.
+    fn find_cause(&mut self, settling: &mut Settling, now: Monotonic) -> bool {
+        let Some(Join { key, begun }) = &settling.join else { return true };
+        let found = match self.causes.find(settling.parts.revision, key.as_ref(), *begun) {
+            Found::NotYet if settling.deadline <= now => {
+                self.causes.give_up(*begun);
+                Found::Unsure
+            }
+            found => found,
+        };
+        match found {
+            Found::Known(cause, purpose) => settling.parts.found(cause, purpose),
+            Found::OtherNode => {}
+            Found::Unsure => settling.parts.cause = Cause::Unknown,
+            Found::NotYet => return false,
+        }
+        true
+    }
+
+    /// Numbers an event.
+    fn finish(&mut self, settling: Settling) {
+        let node = settling.parts.node_event();
+        self.last_seq += 1;
+        self.ready.push(Arc::new(Event::new(self.last_seq, settling.parts)));
+        if let Some(node) = node {
+            self.last_seq += 1;
+            self.ready.push(Arc::new(Event::new(self.last_seq, node)));
+        }
     }
 
     /// Appends the events whose causes are known.
     fn settle(&mut self, now: Monotonic) -> Recorded {
-        let mut events = Vec::with_capacity(self.settling.len());
         while let Some(mut first) = self.settling.pop_front() {
-            if let Some(Join { key, begun }) = &first.join {
-                let found = self.causes.find(first.parts.revision, key.as_ref(), *begun);
-                let found = match found {
-                    Found::NotYet if first.deadline <= now => {
-                        self.causes.give_up(*begun);
-                        Found::Unsure
-                    }
-                    found => found,
-                };
-                match found {
-                    Found::Known(cause, purpose) => first.found(cause, purpose),
-                    Found::OtherNode => {}
-                    Found::Unsure => first.parts.cause = Cause::Unknown,
-                    Found::NotYet => {
-                        self.settling.push_front(first);
-                        break;
-                    }
-                }
+            if !self.find_cause(&mut first, now) {
+                self.settling.push_front(first);
+                break;
             }
-            let node = first.node_event();
-            for parts in [Some(first.parts), node].into_iter().flatten() {
-                self.last_seq += 1;
-                events.push(Arc::new(Event::new(self.last_seq, parts)));
-            }
+            self.finish(first);
         }
+        let events = std::mem::take(&mut self.ready);
         let waiting = self.settling.front();
         let known_to = waiting.map_or(self.revision, |first| first.parts.revision - 1);
         self.causes.forget_before(waiting.map_or(self.revision, |first| first.parts.revision));
@@ -372,10 +397,10 @@ impl Recording {
     }
 }
 
-impl Settling {
+impl EventParts {
     fn found(&mut self, cause: Cause, purpose: Purpose) {
-        self.parts.cause = cause;
-        self.parts.kind = match (purpose, self.parts.kind) {
+        self.cause = cause;
+        self.kind = match (purpose, self.kind) {
             (Purpose::Restore, EventKind::InstanceRegistered) => EventKind::InstanceRestored,
             (Purpose::Other, EventKind::InstanceRestored) => EventKind::InstanceRegistered,
             (Purpose::Retire, EventKind::ServiceDeleted) => EventKind::ServiceRetired,
@@ -384,14 +409,14 @@ impl Settling {
     }
 
     /// The event that a node has joined or left, if this one says so.
-    fn node_event(&self) -> Option<EventParts> {
-        let kind = match self.parts.kind {
-            _ if !self.is_registry => return None,
-            EventKind::InstanceRegistered if self.parts.before.is_none() => EventKind::NodeJoined,
+    fn node_event(&self) -> Option<Self> {
+        let kind = match self.kind {
+            _ if !self.service.as_ref().is_some_and(|service| service.is_registry) => return None,
+            EventKind::InstanceRegistered if self.before.is_none() => EventKind::NodeJoined,
             kind if kind.ends_instance() => EventKind::NodeLeft,
             _ => return None,
         };
-        Some(EventParts { kind, ..self.parts.clone() })
+        Some(Self { kind, ..self.clone() })
     }
 }
 

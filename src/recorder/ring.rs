@@ -104,7 +104,7 @@ impl Ring {
             self.view.last_gap = CompleteSince { time, seq };
         }
         self.view.last_seq = seq;
-        let service = event.service.as_ref().map_or(0, |service| hash_of(service.id.as_str()));
+        let service = event.service.as_ref().map_or(0, |service| service.id_hash);
         let instance = event.instance.as_ref().map_or(0, |instance| hash_of(instance.id.as_str()));
         let bytes = event_bytes(&event);
         self.bytes += bytes;

@@ -103,7 +103,7 @@ impl ServiceTable {
 }
 
 fn bytes(facts: &ServiceFacts) -> usize {
-    let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry: _ } = facts;
+    let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry: _, id_hash: _ } = facts;
     let shared_texts = [tenant.as_str(), id.as_str()].into_iter().map(|text| shared(text.len()));
     let own_texts =
         [environment, app_id, name, version].into_iter().map(|text| text.len().next_multiple_of(16));
