@@ -58,6 +58,7 @@ dpkg --install /test/older.deb
 [[ $(systemctl is-enabled service-center) == enabled ]] || fail "it is not enabled"
 [[ $(of_unit ActiveState) == active ]] || fail "it is not active"
 serves || fail "systemd says that it is active, and it does not serve"
+scctl --addr "http://127.0.0.1:$port" health || fail "scctl cannot ask it"
 [[ $(of_unit StatusText) == "listening on http://127.0.0.1:$port" ]] || fail "its status is $(of_unit StatusText)"
 [[ $(of_unit NRestarts) == 0 ]] || fail "it was restarted"
 

@@ -159,6 +159,13 @@ answer=$(ask POST "${nodes[0]}" "$api/microservices/$service/instances" "$instan
 [[ $answer == "HTTP/1.1 200"* ]] || fail "no instance was registered: $answer"
 eventually finds "${nodes[1]}" orders-1
 
+step "scctl asks both, and has man pages"
+for node in "${nodes[@]}"; do
+    returns 0 "$first/scctl" --addr "http://$node:$port" get instance orders --output name
+    says "$service/orders-1"
+done
+[[ -s $first/man/scctl-get-instance.1 ]] || fail "a man page is missing"
+
 step "a node that stops leaves the list"
 returns 0 "$second/stop.sh"
 says 'has ended'

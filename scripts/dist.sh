@@ -51,13 +51,16 @@ fi
 
 rm -rf "$stage"
 tree=$stage/$name
-mkdir -p "$tree/conf" "$tree/deploy" "$tree/docs" "$tree/systemd"
+mkdir -p "$tree/conf" "$tree/deploy" "$tree/docs" "$tree/man" "$tree/systemd"
 objcopy --strip-all "$program" "$tree/service-center"
 if [[ -z ${SERVICE_CENTER:-} ]]; then
     objcopy --only-keep-debug --compress-debug-sections "$program" "$stage/service-center.debug"
     (cd "$stage" && objcopy --add-gnu-debuglink=service-center.debug "$tree/service-center")
 fi
 chmod 755 "$tree/service-center"
+# The name of the original's tool. The man pages come from the program that is packed.
+ln -s service-center "$tree/scctl"
+"$program" ctl man "$tree/man"
 cp conf/app.conf "$tree/conf/"
 cp deploy/archive/{README.md,start.sh,stop.sh} "$tree/"
 # The names of the original's release.

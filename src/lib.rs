@@ -22,7 +22,7 @@
 //! # The modules, and who may import whom
 //!
 //! A module imports the ones above it in this table, never one beside or below it. `http` does not import `store`, and
-//! `rbac` does not import `store`. A test (`tests/it/tidy/layers.rs`) reads the `use` lines.
+//! `rbac` does not import `store`. `cli` does not import `store`, `cli` does not import `cache`, and `cli` does not import `actors`. A test (`tests/it/tidy/layers.rs`) reads the `use` lines.
 //!
 //! | rank | module | what it is | invariant |
 //! | --- | --- | --- | --- |
@@ -45,7 +45,7 @@
 //! | 4 | [`actors`] | who owns which state: `actors.md` | the send graph has no circle |
 //! | 5 | [`http`] | sockets, routes, handlers, websockets | translation, no rules |
 //! | 6 | [`app`] | builds everything once, drains it in reverse | the one place that knows all |
-//! | 7 | [`cli`] | the command line | the one that prints |
+//! | 7 | [`cli`] | the command line, and `ctl`, which asks nodes over HTTP | the one that prints |
 //!
 //! # One registration, through every layer
 //!
@@ -139,6 +139,7 @@
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | Which request caused a line of the log, and what is in its trace? | `trace/mod.rs` `current`; begun and ended in `http/server/record.rs`, carried by `actors/mailbox.rs` `Work` |
 //! | Where do traces go? | `app/traces.rs` `Traces` |
+//! | What does `service-center ctl` do? | `cli/ctl/mod.rs`: one file a command; where it connects to, and as whom: `cli/ctl/options.rs` `place` |
 //! | What does an import take? | `app/transfer/check.rs` |
 //! | Who may do what? | `http/access/mod.rs` checks each request, `rbac/permissions.rs` decides; what a token says: `rbac/token.rs` |
 //! | When is an account locked? | `rbac/attempts.rs` |

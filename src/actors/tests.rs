@@ -116,8 +116,9 @@ impl Stage {
         let shared: Arc<dyn Store> = Arc::new(store.clone());
         let (publisher, reader) = cell::cell();
         let (beats, goodbyes) = (Beats::default(), Goodbyes::default());
-        let hub =
-            Mailbox::start_here(&lifelines, || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None));
+        let hub = Mailbox::start_here(&lifelines, || {
+            HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None)
+        });
         let rules = WatchRules {
             guard: GuardRules { preservation: Preservation::On, share: 1.0 },
             fixed_ttl_seconds: 0,

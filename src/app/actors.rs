@@ -191,6 +191,17 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
             recorder: recorder_actor,
             compaction,
         },
-        SharedHandles { reader, freshness, interests, pollers, beats, contact, alarms, record, clock, lifelines },
+        SharedHandles {
+            reader,
+            freshness,
+            interests,
+            pollers,
+            beats,
+            contact,
+            alarms,
+            record,
+            clock,
+            lifelines,
+        },
     )
 }

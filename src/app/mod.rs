@@ -8,6 +8,7 @@ mod metrics;
 mod reload;
 pub mod rules;
 mod store;
+mod stored;
 mod supervisor;
 mod tls;
 mod traces;
@@ -26,6 +27,7 @@ use self::error::AppError;
 pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
 use self::rules::{AccessRules, ProcessRules};
+pub(crate) use self::stored::{StoredEntry, stored};
 use self::supervisor::Supervisor;
 use self::traces::Traces;
 use self::transfer::TransferError;
@@ -324,13 +326,15 @@ fn listen_address(key: &'static str, host: &str, port: u16) -> Result<SocketAddr
 }
 
 /// Writes all entries of the store to a new file.
-pub fn export(config: &Config, to: &Path) -> ExitCode {
-    transfer(config, "exported", async |store| transfer::export(store, to).await)
+///
+/// `report` gets the number of entries that are written, again and again, and how many there are if that is known.
+pub fn export(config: &Config, to: &Path, report: &mut dyn FnMut(usize, Option<usize>)) -> ExitCode {
+    transfer(config, "exported", async |store| transfer::export(store, to, report).await)
 }
 
 /// Reads the file of an export into an empty store.
-pub fn import(config: &Config, from: &Path) -> ExitCode {
-    transfer(config, "imported", async |store| transfer::import(store, from).await)
+pub fn import(config: &Config, from: &Path, report: &mut dyn FnMut(usize, Option<usize>)) -> ExitCode {
+    transfer(config, "imported", async |store| transfer::import(store, from, report).await)
 }
 
 fn transfer(

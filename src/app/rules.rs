@@ -18,7 +18,10 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, DrainConfig, EtcdCluster, EventsConfig, HeartbeatConfig, InstanceConfig, InterestConfig, ListenUrl, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig, logging,
+    AddressLookup, Config, Datacenter, DrainConfig, EtcdCluster, EventsConfig, HeartbeatConfig,
+    InstanceConfig, InterestConfig, ListenUrl, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope,
+    RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind,
+    SupervisorConfig, TlsConfig, TracingConfig, logging,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};

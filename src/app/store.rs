@@ -59,7 +59,7 @@ fn texts(endpoints: &[EtcdEndpoint]) -> String {
     endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn etcd_options(config: &EtcdConfig) -> EtcdOptions {
+pub(super) fn etcd_options(config: &EtcdConfig) -> EtcdOptions {
     let EtcdConfig { endpoints, connect_timeout, request_timeout, sync_interval, login, tls } = config;
     EtcdOptions {
         endpoints: endpoints.clone(),

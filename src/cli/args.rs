@@ -20,6 +20,7 @@ commands
   export --to FILE      write everything the store holds to a file
   import --from FILE    read the file of an export into an empty store
   keys --out DIR        make private.key and public.key, which accounts need
+  ctl COMMAND           ask a running node: service-center ctl --help lists the commands
 
 options
   --conf DIR            the folder with app.conf and app.yaml (default: conf, or $APP_ROOT/conf)
@@ -67,7 +68,7 @@ pub struct Invocation {
     pub conf_dir: Option<PathBuf>,
 }
 
-const COMMANDS: [&str; 6] = ["serve", "check-config", "check-health", "export", "import", "keys"];
+const COMMANDS: [&str; 7] = ["serve", "check-config", "check-health", "export", "import", "keys", "ctl"];
 const OPTIONS: [&str; 6] = ["conf", "to", "from", "out", "help", "version"];
 
 /// Parses the arguments (without the name of the program), or returns all mistakes.
@@ -184,6 +185,11 @@ fn command(words: &[String], paths: Paths, errors: &mut Vec<String>) -> Option<C
                 None
             }
         },
+        // As the first argument it never comes here.
+        "ctl" => {
+            errors.push("ctl must be the first argument".to_owned());
+            None
+        }
         other => {
             let near = crate::config::nearest(other, COMMANDS).map(|near| format!("; did you mean {near}?"));
             errors.push(format!("unknown command {other:?}{}", near.unwrap_or_default()));
@@ -263,6 +269,7 @@ mod tests {
         check_errors("keys", &["keys needs --out DIR"]);
         check_errors("keys --out=", &["--out needs a path", "keys needs --out DIR"]);
         check_errors("keys now --out x", &["unexpected argument \"now\""]);
+        check_errors("--conf x ctl", &["ctl must be the first argument"]);
         check_errors("serve --out x", &["--out belongs to keys"]);
         check_errors("import --to x", &["--to belongs to export", "import needs --from FILE"]);
         check_errors(

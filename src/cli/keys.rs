@@ -63,7 +63,8 @@ fn write(pair: &GeneratedPair, folder: &Path) -> Result<(), String> {
     write_new(&public, &pair.public).inspect_err(|_| remove(&private))
 }
 
-fn write_new(path: &PathBuf, text: &str) -> Result<(), String> {
+/// Writes a file that only its owner may read. Overwrites nothing.
+pub(super) fn write_new(path: &PathBuf, text: &str) -> Result<(), String> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]

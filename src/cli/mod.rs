@@ -1,12 +1,14 @@
-//! The command line: its arguments, `--help`, `--version`, `check-config`, `check-health` and `keys`.
+//! The command line: its arguments, `--help`, `--version`, `check-config`, `check-health`, `keys`, and `ctl` for running nodes.
 //!
 //! It runs nothing of the registry. [`start`] prints what can be printed at once and returns the exit code, or it returns a
 //! [`ConfiguredTask`] for the caller to run.
 
 mod args;
 mod check;
+mod ctl;
 mod health;
 mod keys;
+mod progress;
 mod terminal;
 
 use std::ffi::OsString;
@@ -14,7 +16,9 @@ use std::io::IsTerminal;
 
 pub use args::CliTask;
 use args::{CliCommand, Invocation};
+pub use ctl::page as reference_of_ctl;
 pub use health::EXIT_UNHEALTHY;
+pub use progress::Progress;
 pub use terminal::Terminal;
 
 use crate::config::{Config, Inputs, Sources, Warning, logging};
@@ -59,6 +63,15 @@ impl ConfiguredTask {
     }
 }
 
+/// The name under which the program is `service-center ctl`: that of the original's tool.
+const SCCTL: &str = "scctl";
+
+/// What the name by which the program was called adds to its arguments: `scctl get service` means `service-center scctl get service`.
+pub fn implied_argument(program: Option<&OsString>) -> Option<OsString> {
+    let name = std::path::Path::new(program?).file_stem()?;
+    (name == SCCTL).then(|| SCCTL.into())
+}
+
 /// Reads the arguments (without the name of the program) and the configuration.
 ///
 /// `inputs` is the environment of the process ([`Inputs::from_process`]). The flags and `--conf` are added to it here.
@@ -67,6 +80,15 @@ pub fn start(
     inputs: Inputs,
     terminal: &mut Terminal<'_>,
 ) -> Started {
+    let mut args = args.into_iter().peekable();
+    let ctl = args.peek().and_then(|word| match word.to_str() {
+        Some("ctl") => Some(ctl::Program::ServiceCenter),
+        Some(SCCTL) => Some(ctl::Program::Scctl),
+        _ => None,
+    });
+    if let Some(program) = ctl {
+        return Started::Exit(ctl::run(program, args.skip(1), &inputs.environment, terminal));
+    }
     let invocation = match args::parse(args) {
         Ok(invocation) => invocation,
         Err(errors) => {

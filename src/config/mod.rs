@@ -40,8 +40,10 @@ pub(crate) use nearest::nearest;
 pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
-    AddressLookup, Cipher, Datacenter, DrainConfig, EtcdConfig, EtcdTls, EventsConfig, HeartbeatConfig, InstanceConfig, InterestConfig, LogConfig, LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind,
-    SupervisorConfig, TlsConfig, TlsFiles, TlsVersion, TraceSampling, TracingConfig,
+    AddressLookup, Cipher, Datacenter, DrainConfig, EtcdConfig, EtcdTls, EventsConfig, HeartbeatConfig,
+    InstanceConfig, InterestConfig, LogConfig, LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig,
+    RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig,
+    StoreKind, SupervisorConfig, TlsConfig, TlsFiles, TlsVersion, TraceSampling, TracingConfig,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;

@@ -68,22 +68,40 @@ pub fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemErro
     if found.is_empty() { Err(failed(PemMistake::NoCertificate)) } else { Ok(found) }
 }
 
+/// Where the password of a private key is.
+#[derive(Clone)]
+pub enum Password<'a> {
+    Given(&'a str),
+    /// In this file, which is read only if the key is encrypted.
+    In(PathBuf),
+}
+
+impl Password<'_> {
+    fn read(&self) -> Result<Vec<u8>, PemError> {
+        match self {
+            Self::Given(password) => Ok(password.as_bytes().to_vec()),
+            Self::In(file) => read(file),
+        }
+    }
+}
+
 /// The first private key in a file. If it is encrypted, the password is read from another file.
 pub fn private_key(path: &Path, password_file: &Path) -> Result<PrivateKeyDer<'static>, PemError> {
+    open_key(path, &Password::In(password_file.to_owned()))
+}
+
+/// The first private key in a file.
+pub fn open_key(path: &Path, password: &Password<'_>) -> Result<PrivateKeyDer<'static>, PemError> {
     let pem = read(path)?;
     let text = String::from_utf8_lossy(&pem);
-    let closed = |error| match error {
-        KeyError::Password => PemMistake::Password(password_file.to_owned()),
-        error => PemMistake::Key(error),
+    let closed = |error| match (error, password) {
+        (KeyError::Password, Password::In(file)) => PemMistake::Password(file.clone()),
+        (error, _) => PemMistake::Key(error),
     };
     let key = match pkcs8_section(&text) {
-        Some(section) => {
-            let password = read(password_file)?;
-            pkcs8_key(section, password.trim_ascii_end()).map_err(closed)
-        }
+        Some(section) => pkcs8_key(section, password.read()?.trim_ascii_end()).map_err(closed),
         None if old_encryption::is_encrypted(&text) => {
-            let password = read(password_file)?;
-            let opened = old_encryption::decrypt(&text, password.trim_ascii_end());
+            let opened = old_encryption::decrypt(&text, password.read()?.trim_ascii_end());
             opened.map_err(closed).and_then(|pem| plain_key(&pem))
         }
         None => plain_key(&pem),

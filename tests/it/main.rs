@@ -5,6 +5,7 @@
 //! - `a_minute`: jobs that run each minute.
 //! - `access`: who may do what, with attacks on accounts, tokens and logins.
 //! - `attack`: hostile and careless requests, with bounds on the memory and CPU time that they cost.
+//! - `cli`: `service-center ctl` and `scctl`, with its exit codes and outputs.
 //! - `contract`: the answers of the API, with recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `monitoring`: a real Prometheus that scrapes the daemon, the Grafana board and the alerts.
@@ -35,6 +36,7 @@
 mod a_minute;
 mod access;
 mod attack;
+mod cli;
 mod config;
 mod contract;
 mod fault;

@@ -72,7 +72,11 @@ fn failed(path: &Path) -> impl Fn(io::Error) -> TransferError {
 }
 
 /// Writes all entries to a new file. Returns the number of entries.
-pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, TransferError> {
+pub async fn export(
+    store: &Arc<dyn Store>,
+    path: &Path,
+    report: &mut dyn FnMut(usize, Option<usize>),
+) -> Result<usize, TransferError> {
     // `create_new` follows no link and overwrites nothing.
     let file = OpenOptions::new().write(true).create_new(true).mode(FILE_MODE).open(path);
     let mut out = BufWriter::new(file.map_err(failed(path))?);
@@ -92,6 +96,7 @@ pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
                 Exported::Unknown => left_out.get_or_insert((0, entry.key)).0 += 1,
             }
         }
+        report(entries, None);
     }
     let count = i32::try_from(entries).map_err(|_| TransferError::TooMany(entries))?;
     line::write(&mut out, &ExportLine { entries: Some(count), ..ExportLine::default() })
@@ -104,7 +109,7 @@ pub async fn export(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
     }
     // Entries that the original server wrote may break our rules. Report that now, and not when the backup is needed.
     if let Err(problems) = read(path)? {
-        report(path, &problems, |text| log::warn!("an import of this file will fail: {text}"));
+        report_mistakes(path, &problems, |text| log::warn!("an import of this file will fail: {text}"));
     }
     Ok(entries)
 }
@@ -136,7 +141,7 @@ fn read(path: &Path) -> Result<Result<Vec<ImportItem>, Problems>, TransferError>
 }
 
 /// Reports the first mistakes in a file, and how many more there are.
-fn report(path: &Path, problems: &Problems, say: impl Fn(String)) {
+fn report_mistakes(path: &Path, problems: &Problems, say: impl Fn(String)) {
     for (line, why) in &problems.named {
         match line {
             0 => say(format!("{}: {why}", path.display())),
@@ -150,9 +155,13 @@ fn report(path: &Path, problems: &Problems, say: impl Fn(String)) {
 }
 
 /// Reads a file into a store without entries of the registry. Returns the number of entries.
-pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, TransferError> {
+pub async fn import(
+    store: &Arc<dyn Store>,
+    path: &Path,
+    report: &mut dyn FnMut(usize, Option<usize>),
+) -> Result<usize, TransferError> {
     let items = read(path)?.map_err(|problems| {
-        report(path, &problems, |text| log::error!("{text}"));
+        report_mistakes(path, &problems, |text| log::error!("{text}"));
         TransferError::Mistakes { path: path.to_owned(), count: problems.count }
     })?;
     let mut pages = store.list(&[keys::ROOT]);
@@ -163,7 +172,7 @@ pub async fn import(store: &Arc<dyn Store>, path: &Path) -> Result<usize, Transf
     }
     let all = items.len();
     let mut written = 0;
-    match write(store, items, &mut written).await {
+    match write(store, items, &mut written, &mut |written| report(written, Some(all))).await {
         Ok(()) => Ok(all),
         Err(why) => Err(TransferError::Incomplete { written, all, why }),
     }
@@ -174,6 +183,7 @@ async fn write(
     store: &Arc<dyn Store>,
     items: Vec<ImportItem>,
     written: &mut usize,
+    report: &mut dyn FnMut(usize),
 ) -> Result<(), WriteError> {
     let mut leases: HashMap<i64, LeaseId> = HashMap::new();
     let (mut batch, mut bytes) = (Vec::new(), 0);
@@ -189,6 +199,7 @@ async fn write(
         let size = item.key.len() + value.len();
         if batch.len() >= BATCH || bytes + size > BATCH_BYTES {
             *written += commit(store, std::mem::take(&mut batch)).await?;
+            report(*written);
             bytes = 0;
         }
         bytes += size;
@@ -196,6 +207,7 @@ async fn write(
         batch.push(Txn { compares: vec![Compare::Absent(item.key)], then, otherwise: Vec::new() });
     }
     *written += commit(store, batch).await?;
+    report(*written);
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 26] = [
+pub(super) const DOCUMENTS: [&str; 27] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -17,6 +17,7 @@ pub(super) const DOCUMENTS: [&str; 26] = [
     "README.zh-CN.md",
     "actors.md",
     "benches/README.md",
+    "docs/cli.md",
     "docs/cluster.md",
     "docs/configuration.md",
     "docs/containers.md",

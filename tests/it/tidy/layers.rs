@@ -20,8 +20,9 @@ pub const LAYERS: [&[&str]; 9] = [
 ];
 
 /// Lower layers that a module may not import all the same, as importer and imported: a handler reads the cache and sends messages to actors,
-/// and access control decides from the cache.
-pub const FORBIDDEN: [(&str, &str); 2] = [("http", "store"), ("rbac", "store")];
+/// access control decides from the cache, and the command line asks nodes over HTTP as any other client does.
+pub const FORBIDDEN: [(&str, &str); 5] =
+    [("http", "store"), ("rbac", "store"), ("cli", "store"), ("cli", "cache"), ("cli", "actors")];
 
 fn layer(module: &str) -> Option<usize> {
     LAYERS.iter().position(|modules| modules.contains(&module))

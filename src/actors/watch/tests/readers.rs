@@ -210,8 +210,9 @@ async fn they_see_whole_listings_in_order_whatever_befalls_the_watch() {
         let lifelines = Lifelines::default();
         lifelines.release();
         let (publisher, reader) = cell::cell();
-        let hub =
-            Mailbox::start_here(&lifelines, || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None));
+        let hub = Mailbox::start_here(&lifelines, || {
+            HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None)
+        });
         let rules =
             WatchRules { guard: rules(1.0), fixed_ttl_seconds: 0, cross_domain: CrossDomain::Forbidden };
         let (store, clock) = (Arc::new(teller.clone()), Clock::system());

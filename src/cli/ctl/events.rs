@@ -1,0 +1,68 @@
+//! `events`.
+
+use clap::Args;
+
+use super::event_line;
+use super::failure::Failure;
+use super::names;
+use super::output::{Listing, shown};
+use super::session::Session;
+use super::watching::Watch;
+
+/// Print what has happened: what came, changed and went, when, why, and who was told
+#[derive(Args)]
+pub struct Events {
+    /// Begin at this time: RFC 3339, or so long ago. Without it, and with --watch, begin now
+    #[arg(long, value_name = "TIME", default_value = "1h", default_value_if("watch", "true", None))]
+    since: Option<String>,
+    /// End before this time: RFC 3339, or so long ago
+    #[arg(long, value_name = "TIME", conflicts_with = "watch")]
+    before: Option<String>,
+    /// Only events of these kinds, such as instance.expired, or instance for all kinds that begin so
+    #[arg(long, value_name = "KINDS")]
+    kind: Option<String>,
+    #[arg(long, value_name = "SERVICE", help = format!("Only events of this service. {}", names::SERVICE_HELP))]
+    service: Option<String>,
+    /// Only events of the instance with this id
+    #[arg(long, value_name = "ID")]
+    instance: Option<String>,
+    /// Only events of instances with this host name
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+    /// At most so many events
+    #[arg(long, value_name = "NUMBER", conflicts_with = "watch")]
+    limit: Option<usize>,
+    /// Go on, and print a line for each event as it happens
+    #[arg(short, long)]
+    watch: bool,
+}
+
+impl Events {
+    pub async fn run(self, session: &mut Session<'_, '_>) -> Result<(), Failure> {
+        let service = match &self.service {
+            // A service that is gone has events, too. Its id finds them.
+            Some(argument) => match names::find_service(session, argument).await {
+                Ok(service) => shown(&service, "/serviceId"),
+                Err(failure) if failure.code == super::failure::NO => argument.clone(),
+                Err(failure) => return Err(failure),
+            },
+            None => String::new(),
+        };
+        let given = |option: &Option<String>| option.clone().unwrap_or_default();
+        let mut query = vec![
+            ("kind", given(&self.kind)),
+            ("serviceId", service),
+            ("instanceId", given(&self.instance)),
+            ("host", given(&self.host)),
+        ];
+        if self.watch {
+            let watch = Watch::open(session, query, given(&self.since)).await?;
+            return watch.follow(session, &[]).await;
+        }
+        query.extend([("since", given(&self.since)), ("before", given(&self.before))]);
+        let items = session.pages("admin/events", &query, self.limit).await?;
+        let output = session.output;
+        let name = |event: &serde_json::Value| shown(event, "/seq");
+        output.list(session.terminal, &Listing { columns: event_line::columns(), items, name })
+    }
+}

@@ -1,0 +1,164 @@
+//! The page of the commands, the man pages and the completions, all made from the commands themselves.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use clap::{ArgAction, Command};
+
+use super::failure::Failure;
+use super::{Program, command};
+
+const HEAD: &str = "\
+# The command line
+
+`service-center ctl` asks any node of a cluster, over HTTP or HTTPS. `scctl` is the same program under the name of the original's tool: a link to
+`service-center`. All examples write `scctl`.
+
+<!-- The rest is made from the commands: WRITE_GENERATED=1 cargo test --test it cli:: -->
+
+";
+
+/// `docs/cli.md`.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str(INTRODUCTION);
+    let root = built(Program::Scctl);
+    write(&mut page, &root, "scctl");
+    page
+}
+
+const INTRODUCTION: &str = "\
+## Exit codes
+
+| code | meaning |
+| --- | --- |
+| 0 | done; the answer is yes |
+| 1 | the answer is no: it does not exist, it differs, it is not found, not all consumers know, or a question was answered with no |
+| 64 | the command line or a file that it names has a mistake |
+| 69 | no node can be reached, or its answer cannot be used |
+| 75 | the node rejects the request because of its load; try again later |
+| 77 | the token is missing, has ended, or does not allow it |
+
+`health` has the exit codes of the original: 0 healthy, 2 not reachable or the code 500003, 3 not healthy.
+
+## Output
+
+Data goes to standard output, messages go to standard error. On a terminal a cell of a table has at most 35 characters, and headings are bold
+unless `NO_COLOR` is set. In a pipe nothing is cut and nothing is colored. Control characters and formatting characters of bidirectional text
+are shown escaped.
+
+Under the name `scctl`, `get service` and `get instance` have the columns of the original. `service-center ctl` adds a column at the end: the
+numbers of instances by status, and the status of each instance.
+
+## Environment and files
+
+| variable | meaning |
+| --- | --- |
+| `HOSTING_SERVER_IP` | the address without `--addr` and without a context: `http://$HOSTING_SERVER_IP:30100` |
+| `SSL_ROOT` | the folder with `trust.cer`, `server.cer`, `server_key.pem` and `cert_pwd` |
+| `SCCTL_CONTEXT` | the context without `--context` |
+| `SCCTL_TOKEN` | the token without `--token` and `--token-file` |
+| `NO_COLOR` | no colors, if it is not empty |
+| `XDG_CONFIG_HOME` | the folder `service-center` in it holds `contexts.yaml` and `tokens.yaml`; without it: `~/.config` |
+
+Only their owner may read these two files. A token is sent to the address of its context and to no other address. With `--addr` and without
+`--context`, no context is used. A change at an address that a protected context names asks for its name all the same.
+
+## Commands
+
+";
+
+/// The whole tree, with the options of all commands in each command.
+fn built(program: Program) -> Command {
+    let mut root = command(program);
+    root.build();
+    root
+}
+
+fn write(page: &mut String, command: &Command, path: &str) {
+    let _ = writeln!(page, "### {path}\n");
+    if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
+        let _ = writeln!(page, "{about}.\n");
+    }
+    let aliases: Vec<&str> = command.get_visible_aliases().collect();
+    if !aliases.is_empty() {
+        let _ = writeln!(page, "Also: `{}`.\n", aliases.join("`, `"));
+    }
+    let mut usage = command.clone();
+    let usage = usage.render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage).trim();
+    let _ = writeln!(page, "```text\n{usage}\n```\n");
+    let is_root = path == "scctl";
+    let arguments: Vec<&clap::Arg> = command
+        .get_arguments()
+        .filter(|argument| {
+            !argument.is_hide_set() && argument.get_id() != "help" && (is_root || !argument.is_global_set())
+        })
+        .collect();
+    if !arguments.is_empty() {
+        let _ = writeln!(page, "| argument | meaning |\n| --- | --- |");
+        for argument in arguments {
+            let _ = writeln!(page, "| {} | {} |", spelled(argument), meaning(argument));
+        }
+        page.push('\n');
+    }
+    for child in command.get_subcommands().filter(|child| !child.is_hide_set() && child.get_name() != "help")
+    {
+        write(page, child, &format!("{path} {}", child.get_name()));
+    }
+}
+
+/// `-o`, `--output FORMAT`.
+fn spelled(argument: &clap::Arg) -> String {
+    let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+    let names = argument.get_value_names().unwrap_or_default();
+    let value = names.iter().map(|name| name.as_str()).collect::<Vec<_>>().join(" ");
+    if argument.is_positional() {
+        return format!("`{value}`");
+    }
+    let mut spelled: Vec<String> = Vec::new();
+    spelled.extend(argument.get_short().map(|short| format!("`-{short}`")));
+    let value = if takes_value { format!(" {value}") } else { String::new() };
+    spelled.extend(argument.get_long().map(|long| format!("`--{long}{value}`")));
+    spelled.join(", ")
+}
+
+fn meaning(argument: &clap::Arg) -> String {
+    let help = argument.get_long_help().or_else(|| argument.get_help());
+    let mut text = help.map(ToString::to_string).unwrap_or_default().replace('\n', " ").replace('|', "\\|");
+    let takes_value = matches!(argument.get_action(), ArgAction::Set | ArgAction::Append);
+    let values: Vec<String> = argument
+        .get_possible_values()
+        .iter()
+        .filter(|_| takes_value)
+        .map(|value| format!("`{}`", value.get_name()))
+        .collect();
+    if !values.is_empty() && argument.get_id() != "protected" {
+        let _ = write!(text, ". One of {}", values.join(", "));
+    }
+    let defaults = argument.get_default_values();
+    if takes_value && let Some(default) = defaults.first() {
+        let _ = write!(text, ". Default: `{}`", default.to_string_lossy());
+    }
+    text
+}
+
+/// Writes a man page for each command into a folder.
+pub fn write_man_pages(folder: &Path) -> Result<(), Failure> {
+    let failed = |error: std::io::Error| Failure::usage(format!("{}: {error}", folder.display()));
+    std::fs::create_dir_all(folder).map_err(failed)?;
+    clap_mangen::generate_to(command(Program::Scctl).disable_help_subcommand(true), folder).map_err(failed)
+}
+
+/// A script for a shell.
+pub fn completion(program: Program, shell: clap_complete::Shell) -> String {
+    let (mut root, name) = match program {
+        Program::Scctl => (command(program), "scctl"),
+        Program::ServiceCenter => {
+            (Command::new("service-center").subcommand(command(Program::Scctl).name("ctl")), "service-center")
+        }
+    };
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut root, name, &mut script);
+    String::from_utf8_lossy(&script).into_owned()
+}

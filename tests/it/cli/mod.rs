@@ -1,0 +1,11 @@
+//! `service-center ctl` and `scctl`: the built program against real daemons, with its exit codes and outputs.
+
+mod contexts;
+mod events;
+mod lists;
+mod nodes;
+mod original;
+mod reference;
+mod run;
+mod secured;
+mod writes;
