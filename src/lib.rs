@@ -119,6 +119,8 @@
 //! | What becomes of a write that etcd answers late? | `actors.md`, RegistryActor; `actors/registry/instances.rs` `create`, `replace` and `take_back`; `actors/registry/lease_pool.rs` `discard` |
 //! | How is a list answered in pages? | `http/paging.rs` `PageQuery`, `Page` |
 //! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
+//! | How does an answer go on without an end? | `http/reply.rs` `Reply::events`, `http/server/stream.rs` |
+//! | Who reads the record of events, and how? | `http/v4/events/mod.rs`; as a stream: `http/v4/events/feed.rs` |
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
 //! | When is an alarm raised, and when is it over? | `alarm.rs` |
 //! | Who sees which instance? | `cache/find.rs`; why not: `cache/explain.rs`, and in words `http/v4/govern/explain.rs` |
@@ -129,7 +131,7 @@
 //! | What became of a change on its way to the watchers? | `recorder/delivery.rs` `Delivery`, marked in `actors/hub/outbox.rs` |
 //! | Which consumers have learned that an instance drains? | `actors/consumer/drains.rs`; who polls: `actors/pollers.rs`; the request: `http/v4/drains.rs` |
 //! | What happens when a login fails? | `actors/account/logins.rs` |
-//! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge` |
+//! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge`; who releases it: `http/v4/expiries.rs` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |

@@ -120,7 +120,7 @@ impl Stage {
             HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None)
         });
         let rules = WatchRules {
-            guard: GuardRules { preservation: Preservation::On, share: 1.0 },
+            guard: GuardRules { preservation: Preservation::On, share: 1.0, service_share: 1.0 },
             fixed_ttl_seconds: 0,
             cross_domain: CrossDomain::Forbidden,
         };

@@ -45,6 +45,7 @@ use crate::http::openapi::{self, ApiTerms};
 use crate::http::routes::{self, Accounts};
 use crate::http::server::{self, Bound, ErrorAlarm, RunningServer, Settings};
 use crate::http::slices::Turns;
+use crate::http::v4::events::EventStreams;
 use crate::rounds::Member;
 use crate::store::Store;
 use crate::store::metered::MeteredStore;
@@ -216,6 +217,7 @@ async fn run_node(
         rules: api,
         turns: Turns::default(),
         accounts,
+        streams: EventStreams::default(),
     };
     let node = Arc::clone(&api.node);
     let scheme = if tls.is_some() { "https" } else { "http" };

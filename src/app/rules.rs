@@ -155,6 +155,7 @@ impl ProcessRules {
             properties,
             expiry_guard_preservation,
             expiry_guard_share,
+            expiry_guard_service_share,
         } = instance;
         let ServiceConfig { global_visible, cross_domain, retire, interest, drain } = service;
         let InterestConfig { limit: all, per_consumer } = interest;
@@ -219,7 +220,8 @@ impl ProcessRules {
         let cross_domain = if cross_domain { CrossDomain::Allowed } else { CrossDomain::Forbidden };
         let shared = SharedServices::new(global_visible, own_environment);
         let preservation = if expiry_guard_preservation { Preservation::On } else { Preservation::Off };
-        let guard = GuardRules { preservation, share: expiry_guard_share };
+        let guard =
+            GuardRules { preservation, share: expiry_guard_share, service_share: expiry_guard_service_share };
         let fixed_ttl_seconds = ttl.unwrap_or(0);
         let server = Settings {
             version: version.clone(),

@@ -206,8 +206,8 @@ impl SnapshotBuilder {
                     drop(node.overrides.remove(&at.instance))
                 });
             }
-            // The watch handles this event: it knows whether the instance is still shown.
-            RegistryEvent::LateGoodbye(..) => {}
+            // The watch handles these events: it knows which expired instances are still shown.
+            RegistryEvent::LateGoodbye(..) | RegistryEvent::ExpiriesReleased(..) => {}
             RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
             RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
             RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),

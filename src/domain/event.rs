@@ -115,6 +115,8 @@ pub enum RegistryEvent {
     LeaseDeleted(InstanceRef),
     /// An instance unregistered after its lease, the one given here, had ended.
     LateGoodbye(InstanceRef, i64),
+    /// Somebody has released the expiries of a service: no node shows its expired instances any more.
+    ExpiriesReleased(Tenant, ServiceId),
     /// A request has replaced the properties of an instance. They stay when the instance registers again.
     OverridePut(InstanceRef),
     /// A new registration replaces the properties of the instance again.

@@ -36,6 +36,7 @@ use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
 use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
+use crate::http::v4::events::EventStreams;
 use crate::metrics;
 use crate::recorder::RecordReader;
 use crate::tls::files::FileSets;
@@ -80,6 +81,8 @@ pub struct Api {
     pub turns: Turns,
     /// `None` while accounts are off.
     pub accounts: Option<AccountApi>,
+    /// The streams of events that are open.
+    pub streams: EventStreams,
 }
 
 /// The configuration that handlers need.

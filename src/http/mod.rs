@@ -26,6 +26,7 @@ pub mod server;
 pub mod signal;
 pub mod slices;
 pub mod spec;
+mod times;
 pub mod v4;
 pub mod ws;
 

@@ -1,9 +1,11 @@
 //! The version of this node, and whether it is ready to serve.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::signal::Signal;
 use super::spec::Surface;
 
 /// The version of this node, and whether it is ready to serve.
@@ -14,6 +16,8 @@ pub struct ThisNode {
     /// The same without the version of the API.
     info: Bytes,
     ready: AtomicBool,
+    /// Raised when the node stops.
+    draining: Arc<Signal>,
 }
 
 impl ThisNode {
@@ -38,6 +42,7 @@ impl ThisNode {
             version_v3: answer("3.0.0"),
             info: Bytes::from(format!("{info}}}")),
             ready: AtomicBool::new(false),
+            draining: Arc::default(),
         }
     }
 
@@ -45,9 +50,15 @@ impl ThisNode {
         self.ready.store(true, Ordering::Release);
     }
 
-    /// Makes readiness answer 503. Other requests are still served.
+    /// Makes readiness answer 503, and ends the streams of events. Other requests are still served.
     pub fn set_draining(&self) {
         self.ready.store(false, Ordering::Release);
+        self.draining.raise();
+    }
+
+    /// Raised when the node stops.
+    pub fn draining(&self) -> &Arc<Signal> {
+        &self.draining
     }
 
     pub fn is_ready(&self) -> bool {

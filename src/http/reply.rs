@@ -6,6 +6,7 @@ use std::fmt;
 use actix_http::StatusCode;
 use actix_http::header::{self, HeaderName, HeaderValue};
 use bytes::Bytes;
+use futures_util::stream::{LocalBoxStream, Stream};
 use smallvec::SmallVec;
 
 use super::answer_memory::AnswerSpace;
@@ -24,6 +25,12 @@ const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=UTF-8");
 // Go's HTTP library spells the charset in lower case. Answers that imitate the library do so too.
 const LIBRARY_TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const NOSNIFF: HeaderValue = HeaderValue::from_static("nosniff");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+/// Without it, nginx would keep events until it has a whole buffer of them.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const NO: HeaderValue = HeaderValue::from_static("no");
+static NO_BYTES: Bytes = Bytes::new();
 const ONE: HeaderValue = HeaderValue::from_static("1");
 
 #[must_use]
@@ -33,10 +40,25 @@ pub struct Reply {
     pub(super) content_type: Option<HeaderValue>,
     /// Most answers have one header or none.
     pub(super) headers: SmallVec<[(HeaderName, HeaderValue); 1]>,
-    pub(super) body: Bytes,
+    pub(super) body: ReplyBody,
     pub(super) gzip: Gzip,
     /// The memory that is counted for a body that only this answer has.
     pub(super) space: Option<Box<AnswerSpace>>,
+}
+
+pub(super) enum ReplyBody {
+    Whole(Bytes),
+    /// A body without a length, which comes piece by piece.
+    Pieces(LocalBoxStream<'static, Bytes>),
+}
+
+impl fmt::Debug for ReplyBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole(body) => body.fmt(f),
+            Self::Pieces(_) => f.write_str("Pieces"),
+        }
+    }
 }
 
 /// How to compress a body of at least 1,400 bytes for a client that accepts gzip.
@@ -66,12 +88,21 @@ impl fmt::Debug for Gzip {
 
 impl Reply {
     fn with(status: StatusCode, content_type: Option<HeaderValue>, body: Bytes) -> Self {
+        let body = ReplyBody::Whole(body);
         Self { status, content_type, headers: SmallVec::new(), body, gzip: Gzip::Compress, space: None }
     }
 
     /// 200 with a JSON document.
     pub fn json(body: impl Into<Bytes>) -> Self {
         Self::with(StatusCode::OK, Some(JSON), body.into())
+    }
+
+    /// 200 with server-sent events. The client gets each piece at once: neither this server nor a proxy before it may keep it. The
+    /// answer ends with the stream.
+    pub fn events(pieces: impl Stream<Item = Bytes> + 'static) -> Self {
+        let mut reply = Self::with(StatusCode::OK, Some(EVENT_STREAM), Bytes::new());
+        reply.body = ReplyBody::Pieces(Box::pin(pieces));
+        reply.header(header::CACHE_CONTROL, NO_STORE).header(X_ACCEL_BUFFERING, NO).gzip(Gzip::Never)
     }
 
     /// 200 with a value as JSON.
@@ -179,8 +210,12 @@ impl Reply {
         self.status
     }
 
+    /// The body; empty if it comes piece by piece.
     pub fn body(&self) -> &Bytes {
-        &self.body
+        match &self.body {
+            ReplyBody::Whole(body) => body,
+            ReplyBody::Pieces(_) => &NO_BYTES,
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::govern::{explain, neighbors, search, watchers};
 use super::v4::{
-    accounts, admin, batch_find, dependencies, drains, dump, existence, exposition, find, gov, govern,
-    health, heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
+    accounts, admin, batch_find, dependencies, drains, dump, events, existence, expiries, exposition, find,
+    gov, govern, health, heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -153,7 +153,11 @@ routes! {
         Get,    "/microservices/{serviceId}/watcher",                           Prefixed, Ignored,    Memory, Get Service of serviceId,          socket watch::watch,         WATCH;
     }
     "" {
-        Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,                           admin::expiries,             EXPIRIES;
+        Get,    "/v4/{project}/admin/expiries",                                 None,     Ignored,    Always, Get Ops,                           expiries::list,              LIST;
+        Delete, "/v4/{project}/admin/expiries",                                 None,     Ignored,    Store,  Delete Ops by Query,               expiries::release,           RELEASE;
+        Get,    "/v4/{project}/admin/events",                                   None,     Ignored,    View,   Get Ops,                           events::list,                LIST;
+        Get,    "/v4/{project}/admin/instances/{serviceId}/{instanceId}/history", None,   Ignored,    View,   Get Ops,                           events::history,             HISTORY;
+        Get,    "/v4/{project}/admin/snapshot",                                 None,     Ignored,    View,   Get Ops,                           events::past,                PAST;
         Get,    "/v4/{project}/admin/dump",                                     None,     Ignored,    View,   Get Ops,                           dump::dump,                  DUMP;
         Get,    "/v4/{project}/admin/clusters",                                 None,     Ignored,    Always, Get Ops,                           ready admin::clusters,       CLUSTERS;
         Get,    "/v4/{project}/admin/alarms",                                   None,     Ignored,    Always, Get Ops,                           ready admin::alarms,         ALARMS;

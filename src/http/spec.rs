@@ -186,6 +186,8 @@ pub enum Success {
     Json(Shape),
     /// 200 with a JSON document, or without a body.
     EmptyOr(Shape),
+    /// 200 with a JSON document; or with server-sent events for a request that accepts `text/event-stream`. `about` describes them.
+    JsonOrEvents { page: Shape, about: &'static str },
     /// 200 with a JSON document and `X-Resource-Revision`, or 304.
     Found(Shape),
     /// 200 with a JSON document and `X-Schema-Summary`.

@@ -74,6 +74,8 @@ counters! {
     RELISTS = "relists_total", "Complete listings of the store.";
     HELD_BY_PRESERVATION = "expiries_held_by_preservation_total", "Expiries held because the expiries that wait or are held are 80 % or more of all instances.";
     HELD_BY_SHARE = "expiries_held_by_share_total", "Expiries held because more than the configured share of all instances expired within a heartbeat interval.";
+    HELD_BY_SERVICE = "expiries_held_by_service_total", "Expiries held because more than the configured share of the instances of their service expired within a heartbeat interval.";
+    EXPIRIES_RELEASED = "expiries_released_total", "Expired instances that this node removed because of DELETE /v4/{project}/admin/expiries.";
     RETIRED_SERVICES = "retired_services_total", "Old service versions without instances that this node's retirement job has deleted.";
     RETIRED_EMPTY_SERVICES = "retired_empty_services_total", "Services retired because they were empty for registry.service.retire.emptyAfter.";
     COMPACTIONS = "compactions_total", "Compactions of etcd that this node has done for all nodes.";
@@ -121,6 +123,7 @@ families! {
         INSTANCES_GONE = Counter "instances_gone_total" ["cause"], "Instances that this node has stopped to show, or that were taken out.", "`cause` is `expired`, `unregistered`, `deleted_with_service`, `taken_out` (the status was set to `OUTOFSERVICE` or `DOWN`) or `unknown` (missing in a new listing of the store).";
         INTERESTS_KEPT = Gauge "interests" [], "Providers that consumers look for and that do not exist yet. Their watches are told when an instance appears.";
         EXPIRIES_HELD = Gauge "expiries_held" [], "Expiries that a guard holds back now.", "Without those that wait for 2 s, as each expiry does.";
+        EVENT_STREAMS = Gauge "event_streams" [], "Streams of events (GET /v4/{project}/admin/events) that are open.";
         CERTIFICATE_EXPIRY = Gauge "certificate_expiry_seconds" ["certificate"], "Time until the first certificate of a file in use expires. Negative after it has expired.";
         CERTIFICATES_RELOADED = Gauge "certificates_last_reload_successful" ["files"], "1 if the files of certificates and keys could be used when they were last read. 0 if not, and older ones are in use.";
         COMPACTED_REVISION = Gauge "compacted_revision" [], "Revision up to which this node has compacted etcd last. 0 if it has compacted nothing.";
@@ -202,6 +205,7 @@ cells! {
     GONE_TAKEN_OUT: Counter = Counter::of(INSTANCES_GONE, ["taken_out", "", ""]);
     GONE_UNKNOWN: Counter = Counter::of(INSTANCES_GONE, ["unknown", "", ""]);
     HELD_NOW: Gauge = Gauge::of(EXPIRIES_HELD, UNLABELED);
+    STREAMS_OPEN: Gauge = Gauge::of(EVENT_STREAMS, UNLABELED);
     NODES_REGISTERED: Gauge = Gauge::of(NODE_REGISTERED, UNLABELED);
     BACKEND_COUNT: Gauge = Gauge::of(BACKENDS, UNLABELED);
     TXNS_COMMITTED: Counter = Counter::of(STORE_TRANSACTIONS, ["committed", "", ""]);

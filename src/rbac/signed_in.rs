@@ -60,7 +60,12 @@ impl SignedIn {
     /// What keeps a websocket open that was opened by this right.
     pub fn hold(&self, verb: Verb, resource: Resource, labels: Labels<'_>) -> Holder {
         let labels = [labels.environment, labels.app_id, labels.service_name].map(Box::from);
-        Holder { claims: self.claims.clone(), verb, resource, labels }
+        Holder { claims: self.claims.clone(), verb, resource, labels: Some(labels) }
+    }
+
+    /// As [`Self::hold`], for a stream of what a list shows.
+    pub fn hold_list(&self, verb: Verb, resource: Resource) -> Holder {
+        Holder { claims: self.claims.clone(), verb, resource, labels: None }
     }
 }
 
@@ -69,22 +74,31 @@ pub fn inactive(name: &str) -> Error {
     Error::new(Code::AccountBlocked, format!("the account '{name}' is inactive"))
 }
 
-/// The account that has opened a websocket, and the right that it needs to keep it. A token that expires meanwhile does not end it.
+/// The account that has opened a websocket or a stream, and the right that it needs to keep it. A token that expires meanwhile does
+/// not end it.
 #[derive(Clone, Debug)]
 pub struct Holder {
     claims: Claims,
     verb: Verb,
     resource: Resource,
-    labels: [Box<str>; 3],
+    /// `None` for what a list shows.
+    labels: Option<[Box<str>; 3]>,
 }
 
 impl Holder {
     /// Why the account may no longer keep the websocket; `None` if it may.
     pub fn refusal(&self, view: &AccessView) -> Option<Error> {
-        let [environment, app_id, service_name] = &self.labels;
-        let labels = [Labels { environment, app_id, service_name }];
-        let caller = SignedIn::of(&self.claims, view);
-        caller.and_then(|caller| caller.decide(self.verb, self.resource, &labels)).err()
+        self.grant(view).err()
+    }
+
+    /// What the account may see now.
+    pub fn grant(&self, view: &AccessView) -> Result<Grant, Error> {
+        let labels = self
+            .labels
+            .as_ref()
+            .map(|[environment, app_id, service_name]| [Labels { environment, app_id, service_name }]);
+        let targets = labels.as_ref().map_or(&[][..], |labels| labels);
+        SignedIn::of(&self.claims, view)?.decide(self.verb, self.resource, targets)
     }
 }
 

@@ -79,10 +79,8 @@ pub enum InstanceTurn {
         rule: Arc<str>,
         until: i64,
     },
-    /// No rule holds it any more. `None`: it is back.
-    Released {
-        by: Option<Cause>,
-    },
+    /// No rule holds it any more: it is back, or somebody has released it.
+    Released,
     /// A listing lacks it, or its document cannot be read any more.
     Missing,
     /// A listing shows it for the first time.

@@ -236,8 +236,7 @@ impl Recording {
             InstanceTurn::Held { rule, until } => {
                 (EventKind::InstanceHeld, Cause::Rule { rule, until }, None)
             }
-            InstanceTurn::Released { by: Some(cause) } => (EventKind::InstanceReleased, cause, None),
-            InstanceTurn::Released { by: None } => (EventKind::InstanceReleased, Cause::OtherNode, join),
+            InstanceTurn::Released => (EventKind::InstanceReleased, Cause::OtherNode, join),
             InstanceTurn::Missing => (EventKind::InstanceUnregistered, Cause::Unknown, None),
             InstanceTurn::Found => (EventKind::InstanceRegistered, Cause::Unknown, None),
             InstanceTurn::Differs => (EventKind::InstanceChanged, Cause::Unknown, None),

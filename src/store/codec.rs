@@ -67,6 +67,7 @@ pub fn decode_put(entry: &Entry) -> Decoded {
             Ok(RegistryEvent::LeasePut(at, id))
         }),
         Subject::LateGoodbye(at, lease) => Ok(RegistryEvent::LateGoodbye(at, lease)),
+        Subject::Release(tenant, service) => Ok(RegistryEvent::ExpiriesReleased(tenant, service)),
         Subject::Override(at) => Ok(RegistryEvent::OverridePut(at)),
         Subject::Domain(domain) => Ok(RegistryEvent::DomainPut(domain)),
         Subject::Account(name) => {
@@ -99,7 +100,7 @@ fn malformed(key: &str) -> String {
 /// What it means that a key is absent.
 fn decode_deletion(key: &Arc<str>) -> Decoded {
     Decoded::Event(match keys::parse(key) {
-        Subject::Unread | Subject::LateGoodbye(..) => return Decoded::Unread,
+        Subject::Unread | Subject::LateGoodbye(..) | Subject::Release(..) => return Decoded::Unread,
         Subject::Domain(domain) => RegistryEvent::DomainDeleted(domain),
         Subject::Project(tenant) => RegistryEvent::ProjectDeleted(tenant),
         Subject::Account(name) => RegistryEvent::AccountDeleted(name),

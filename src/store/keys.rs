@@ -285,6 +285,13 @@ pub fn late_goodbye(tenant: &Tenant, service: &str, instance: &str, lease: i64) 
     format!("/cse-sr/inst/goodbyes/{tenant}/{service}/{instance}/{lease}").into()
 }
 
+/// Records that the expiries of a service that wait or are held are released. Each node that sees the key put drops the expired
+/// instances of the service that it still shows. The key is deleted after a minute. It is in the tree of [`late_goodbye`], so
+/// that one watch delivers it in order with the documents. The original server does not read it.
+pub fn release(tenant: &Tenant, service: &str) -> Key {
+    format!("/cse-sr/inst/goodbyes/{tenant}/{service}").into()
+}
+
 /// Records that a request, not a registration, replaced the properties of an instance. The properties then stay when the
 /// instance registers again. One transaction writes this key and the document, and both have the instance's lease. The original
 /// server does not read these keys. They are below [`ROOT`] so that one watch delivers them in order with the documents. With
@@ -392,6 +399,8 @@ pub enum Subject {
     Lease(InstanceRef),
     /// An instance that was unregistered after its lease, given here, had ended.
     LateGoodbye(InstanceRef, i64),
+    /// A service whose expiries are released.
+    Release(Tenant, ServiceId),
     /// An instance whose properties stay when it registers again.
     Override(InstanceRef),
     Domain(Arc<str>),
@@ -449,7 +458,17 @@ fn parse_path(path: &str) -> Option<Subject> {
         ("ms", "dep-queue") => return Some(Subject::DependencyRequest),
         ("inst", "files") => Subject::Instance(instance_ref(path)?),
         ("inst", "leases") => Subject::Lease(instance_ref(path)?),
-        ("inst", "goodbyes") => Subject::LateGoodbye(instance_ref(path)?, path.next()?.parse().ok()?),
+        ("inst", "goodbyes") => {
+            let (tenant, service) = (tenant(path)?, id(path)?);
+            match path.next() {
+                None => Subject::Release(tenant, service),
+                Some("") => return None,
+                Some(instance) => {
+                    let at = InstanceRef { tenant, service, instance: instance.into() };
+                    Subject::LateGoodbye(at, path.next()?.parse().ok()?)
+                }
+            }
+        }
         ("inst", "overrides") => Subject::Override(instance_ref(path)?),
         ("domains", _) => Subject::Domain(path.next()?.into()),
         ("projects", _) => Subject::Project(tenant(path)?),
@@ -544,6 +563,7 @@ mod tests {
         check(&lease(&tenant, "s1", "i1"), &Subject::Lease(at.clone()));
         check(&properties_override(&tenant, "s1", "i1"), &Subject::Override(at.clone()));
         check(&late_goodbye(&tenant, "s1", "i1", 7), &Subject::LateGoodbye(at, 7));
+        check(&release(&tenant, "s1"), &Subject::Release(tenant.clone(), "s1".into()));
         check(&domain("default"), &Subject::Domain("default".into()));
         check(&project(&tenant), &Subject::Project(tenant));
         check(&account("root"), &Subject::Account("root".into()));
@@ -583,6 +603,10 @@ mod tests {
             "/cse-sr/ms/files/a",
             "/cse-sr/inst/files/a/b/c/d/e",
             "/cse-sr/inst/goodbyes/a/b/c/d/e",
+            "/cse-sr/inst/goodbyes/a/b/c/d",
+            "/cse-sr/inst/goodbyes/a/b",
+            "/cse-sr/inst/goodbyes/a/b/c//7",
+            "/cse-sr/inst/goodbyes/a/b/c/",
             "/cse-sr/ms/dep-rules/a/b/x/e/a/n/v",
         ] {
             assert_eq!(parse(malformed), Subject::Malformed, "{malformed}");

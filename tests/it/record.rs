@@ -117,7 +117,7 @@ impl Node {
             HubActor::new(Interests::default(), tells.clone(), clock.clone(), None)
         });
         let watch_rules = WatchRules {
-            guard: GuardRules { preservation: Preservation::On, share: 1.0 },
+            guard: GuardRules { preservation: Preservation::On, share: 1.0, service_share: 1.0 },
             fixed_ttl_seconds: 0,
             cross_domain: CrossDomain::Forbidden,
         };

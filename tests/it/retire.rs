@@ -87,7 +87,7 @@ impl World {
         let make_hub = || HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None);
         let hub = Mailbox::start_here(&lifelines, make_hub);
         let expiry = WatchRules {
-            guard: GuardRules { preservation: Preservation::On, share: 1.0 },
+            guard: GuardRules { preservation: Preservation::On, share: 1.0, service_share: 1.0 },
             fixed_ttl_seconds: 0,
             cross_domain: CrossDomain::Forbidden,
         };

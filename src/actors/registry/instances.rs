@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::core::{RegistryCore, committed, store_error, unchanged};
 use super::messages::{
     Author, ChangeInstance, ChangeStatusWhere, Committed, FormerLease, InstanceEdit, RegisterInstance,
-    RestoreInstance, UnregisterInstance, WriteReply,
+    ReleaseExpiries, RestoreInstance, UnregisterInstance, WriteReply,
 };
 use crate::actors::causes::cause;
 use crate::cache::{InstanceEntry, LeaseMark, ServiceView};
@@ -29,7 +29,7 @@ const NO_SERVICE: &str = "Invalid 'serviceID' in request body.";
 const NO_LEASE: &str = "Instance's leaseId not exist.";
 const NO_INSTANCE: &str = "Service instance does not exist.";
 
-/// The TTL of a late goodbye in seconds. Longer than the write of an instance that is written again takes.
+/// The TTL of a late goodbye and of a release in seconds. Longer than the write of an instance that is written again takes.
 const LATE_GOODBYE_TTL: i64 = 60;
 /// How many transactions of one [`ChangeStatusWhere`] wait at once, so that other writes get their turn.
 const BULK_AT_ONCE: usize = 1_000;
@@ -550,6 +550,22 @@ async fn unregister_expired(
     } else {
         Ok(LateGoodbye::NotYet(lease))
     }
+}
+
+/// Puts a key that makes every node drop the expired instances of a service. The nodes take it in the order of the events, so they
+/// drop those that expired before it, and no others.
+pub(super) async fn release_expiries(core: Rc<RegistryCore>, message: ReleaseExpiries) -> WriteReply<()> {
+    let ReleaseExpiries { tenant, service } = &message;
+    core.any_service(tenant, service.as_str(), super::services::NO_SERVICE).await?;
+    let kept = core.leases.take(LATE_GOODBYE_TTL).await.map_err(|error| store_error(&error))?;
+    let key = keys::release(tenant, service.as_str());
+    let then = vec![Op::Put { key, value: Bytes::new(), lease: Some(kept) }];
+    let outcome = core.commit(Txn { then, ..Txn::default() }).await;
+    if outcome.is_err() {
+        // The key may have been written all the same. It has done its work then, so revoking its lease only tidies up.
+        core.leases.discard(vec![kept]);
+    }
+    Ok(committed((), &outcome?))
 }
 
 async fn known_lease(core: &RegistryCore, message: &UnregisterInstance) -> Result<LeaseId, Error> {

@@ -170,6 +170,14 @@ pub struct UnregisterInstance {
     pub unless_below: Option<Key>,
 }
 
+/// Releases the expiries of a service: no node shows its expired instances any longer.
+#[derive(Debug, Message)]
+#[rtype(result = "WriteReply<()>")]
+pub struct ReleaseExpiries {
+    pub tenant: Tenant,
+    pub service: ServiceId,
+}
+
 /// A change of an instance document.
 #[derive(Clone, Debug)]
 pub enum InstanceEdit {

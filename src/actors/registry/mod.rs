@@ -36,9 +36,9 @@ use self::core::RegistryCore;
 use self::messages::WriteReply;
 use self::messages::{
     ChangeDependencies, ChangeInstance, ChangeStatusWhere, ChangeTags, DeleteSchema, PutSchema, ReadSchemas,
-    RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReplaceSchemas,
-    ReplaceServiceProperties, RestoreInstance, RetireEmptyService, RetireSchemaContents, RetireService,
-    SchemasWithTexts, UnregisterInstance, UnregisterService,
+    RecordDependency, RecordServerVersion, RegisterInstance, RegisterService, ReleaseExpiries,
+    ReplaceSchemas, ReplaceServiceProperties, RestoreInstance, RetireEmptyService, RetireSchemaContents,
+    RetireService, SchemasWithTexts, UnregisterInstance, UnregisterService,
 };
 use self::rules::DependencyMode;
 use super::mailbox::{Resident, Work, operations, run_until_end};
@@ -91,6 +91,7 @@ operations! { RegistryActor:
     RegisterInstance => instances::register => WriteReply<InstanceId>,
     RestoreInstance => instances::restore => WriteReply<()>,
     UnregisterInstance => instances::unregister => WriteReply<()>,
+    ReleaseExpiries => instances::release_expiries => WriteReply<()>,
     ChangeInstance => instances::change => WriteReply<()>,
     ChangeStatusWhere => instances::change_status_where => WriteReply<usize>,
     PutSchema => schemas::put_one => WriteReply<()>,

@@ -1,7 +1,9 @@
 //! Somebody sets the date, forwards and backwards by hours: what is dated shows it, and nothing that lives by time does.
 
 use super::*;
-use crate::actors::watch::messages::{HeldInstance, ListHeld};
+use crate::actors::watch::guard::HoldRule;
+use crate::actors::watch::messages::ListHeld;
+use crate::rbac::Grant;
 
 const BEGIN: u64 = 1_790_000_000;
 const HOUR: u64 = 3600;
@@ -17,8 +19,11 @@ impl Stage {
         (document.timestamp, document.mod_timestamp)
     }
 
-    async fn held(&self) -> Vec<HeldInstance> {
-        ask(&self.watch, ListHeld, PATIENCE).await.unwrap()
+    /// The expired instances that are still shown: which, why, since when, and for how long at most.
+    async fn held(&self) -> Vec<(InstanceRef, HoldRule, Duration, Duration)> {
+        let all = ListHeld { service: None, grant: Grant::All, after: None, limit: usize::MAX };
+        let held = ask(&self.watch, all, PATIENCE).await.unwrap().instances;
+        held.into_iter().map(|held| (held.at, held.rule, held.held_for, held.released_in)).collect()
     }
 
     /// Waits until the end of a lease is known, and held back.
@@ -89,12 +94,7 @@ async fn an_expiry_waits_its_window_whatever_the_wall_clock_says() {
     stage.beats("beats").await;
     clock.advance(Duration::from_secs(61));
     stage.holds_an_expiry().await;
-    let waits = vec![HeldInstance {
-        at: stage.at("silent"),
-        rule: "window",
-        held_seconds: 0,
-        released_in_seconds: 2,
-    }];
+    let waits = vec![(stage.at("silent"), HoldRule::Window, Duration::ZERO, Duration::from_secs(2))];
     for (round, to) in (1..).zip(JUMPS) {
         clock.jump(to);
         // What is published now is judged by now.

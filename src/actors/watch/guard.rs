@@ -1,7 +1,7 @@
 //! Holds back expiries that come in mass, so that a network fault between owners and registry does not empty the registry.
 //! Reads no clock: time is an argument.
 //!
-//! Every expiry waits for [`WINDOW`]. Then it passes, unless one of two rules holds it:
+//! Every expiry waits for [`WINDOW`]. Then it passes, unless one of three rules holds it:
 //!
 //! - (a) preservation: the expiries that wait or are held are at least 80 % of all instances, and there are more than 5
 //!   instances. The rule applies until no expiry waits or is held.
@@ -9,6 +9,10 @@
 //!   start of that time, and more than 5. (It looks at a whole interval, because owners that are cut off miss their heartbeats
 //!   over an interval, and because a store ends only so many leases a second.) The first expiries may have passed by then: at
 //!   most that share.
+//! - (c) service, off unless configured: of a service with at least 3 instances, at most a configured share may pass of the
+//!   expiries of one heartbeat interval. The rule decides when an expiry comes, from the expiries before it and from the
+//!   instances that the store then held. It never looks at what has passed or registered again meanwhile. So nodes that see the
+//!   same events decide alike, unless the interval ends between two events.
 //!
 //! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers
 //! again is no longer held. An expiry that no rule holds also waits while a heartbeat for the instance is on its way, until the
@@ -19,16 +23,19 @@ use std::time::Duration;
 
 use crate::clock::Monotonic;
 use crate::domain::event::InstanceRef;
+use crate::domain::{ServiceId, Tenant};
 
 /// How long every expiry waits.
 pub const WINDOW: Duration = Duration::from_secs(2);
 /// Rule (a) applies to more instances than this, rule (b) to more expiries.
 const LEAST_CROWD: usize = 5;
-/// Longest hold.
+/// Rule (c) applies to services with at least this many instances.
+const LEAST_OF_SERVICE: usize = 3;
+/// Longest hold, and longest interval.
 const MAX_HOLD: Duration = Duration::from_secs(600);
 /// Rule (b) adds this to the heartbeat interval.
 const SLACK: Duration = Duration::from_secs(5);
-/// How many expiries are remembered for rule (b). If there are more at once, the share is exceeded in any case.
+/// How many expiries are remembered for rule (b), and for rule (c). If there are more at once, the share is exceeded in any case.
 const MAX_REMEMBERED: usize = 1_000_000;
 
 /// The shortest time between two log lines about newly held expiries. Thousands of expiries come in hundreds of batches.
@@ -39,6 +46,8 @@ pub struct GuardRules {
     pub preservation: Preservation,
     /// The share of rule (b). 0.2 is 20 %, and 1 turns the rule off.
     pub share: f64,
+    /// The share of rule (c). 1 turns the rule off.
+    pub service_share: f64,
 }
 
 /// Whether rule (a) applies.
@@ -50,13 +59,15 @@ pub enum Preservation {
 }
 
 /// Why an expiry is held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HoldRule {
     /// It waits for [`WINDOW`].
     Window,
     Preservation,
     /// Rule (b).
     Share,
+    /// Rule (c).
+    Service,
 }
 
 impl HoldRule {
@@ -66,6 +77,7 @@ impl HoldRule {
             Self::Window => "window",
             Self::Preservation => "preservation",
             Self::Share => "share",
+            Self::Service => "service",
         }
     }
 }
@@ -77,6 +89,8 @@ pub struct ExpiryFacts {
     pub interval_seconds: i64,
     /// How many instances the snapshot showed before, this one included.
     pub shown_before: usize,
+    /// How many of them belong to the same service.
+    pub of_service: usize,
 }
 
 #[derive(Debug)]
@@ -85,6 +99,29 @@ struct HeldExpiry {
     due: Monotonic,
     expiry: ExpiryFacts,
     rule: HoldRule,
+    /// Set if rule (c) holds the expiry after the window.
+    excess: Option<Crowd>,
+}
+
+type ServiceKey = (Tenant, ServiceId);
+
+/// What rule (c) knows of a service.
+#[derive(Debug, Default)]
+struct ServiceExpiries {
+    /// How many expiries wait or are held.
+    waiting: usize,
+    /// How many expiries the rule has let pass since this entry was made.
+    let_pass: usize,
+    recent: VecDeque<ServiceExpiry>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ServiceExpiry {
+    when: Monotonic,
+    /// How many instances of the service the store held before, this one included.
+    stored_before: usize,
+    /// [`ServiceExpiries::let_pass`] before this expiry.
+    let_pass_before: usize,
 }
 
 #[derive(Debug)]
@@ -94,19 +131,25 @@ pub struct ExpiryGuard {
     by_due: BTreeSet<(Monotonic, InstanceRef)>,
     /// The time of each recent expiry, and how many instances the snapshot showed before it.
     recent: VecDeque<(Monotonic, usize)>,
+    /// The services with expiries that are recent, wait or are held. Empty if rule (c) is off.
+    services: HashMap<ServiceKey, ServiceExpiries>,
+    /// The entries of [`ServiceExpiries::recent`] of all services, in order.
+    recent_of_services: VecDeque<(Monotonic, ServiceKey)>,
     /// How many of `waiting` a rule holds.
     held_count: usize,
     /// Set while rule (a) applies.
     preserving: Option<Crowd>,
-    /// Newly held and not logged yet: by rule (a), by rule (b).
-    untold: [Untold; 2],
+    /// Newly held and not logged yet: by rule (a), by rule (b), by rule (c).
+    untold: [Untold; 3],
     tell_after: Monotonic,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Untold {
     newly: usize,
     crowd: Option<Crowd>,
+    /// The service that the crowd belongs to, for rule (c).
+    service: Option<ServiceKey>,
 }
 
 /// The numbers that made a rule apply.
@@ -135,17 +178,20 @@ pub struct GuardVerdict {
     pub pass: Vec<InstanceRef>,
     /// The expiries that a rule newly holds, and until when at most.
     pub held: Vec<(InstanceRef, HoldRule, Monotonic)>,
-    /// How many rule (a) newly holds.
-    pub newly_preserved: usize,
-    /// How many rule (b) newly holds.
-    pub newly_shared: usize,
     /// To log now about rule (a).
     pub preserved: Option<HoldReport>,
     /// To log now about rule (b). Of several crowds, the largest.
     pub shared: Option<HoldReport>,
+    /// To log now about rule (c), with the service of the largest crowd.
+    pub of_service: Option<(HoldReport, ServiceKey)>,
 }
 
 impl GuardVerdict {
+    /// How many a rule newly holds.
+    pub fn newly(&self, rule: HoldRule) -> usize {
+        self.held.iter().filter(|(_, of, _)| *of == rule).count()
+    }
+
     /// The lines to log: what is newly held, and why.
     pub fn lines(&self, now: Monotonic) -> Vec<String> {
         let begin = |held: &HoldReport| format!("{} expired instances are held", held.newly);
@@ -170,26 +216,44 @@ impl GuardVerdict {
                 held.in_all
             )
         });
-        preserved.into_iter().chain(shared).collect()
+        let of_service = self.of_service.as_ref().map(|(held, (tenant, service))| {
+            let Crowd { expired, of, .. } = held.crowd;
+            format!(
+                "{}, {} in all, by the rule of the service: {expired} of {of} instances of the service '{service}' of {tenant} \
+                 expired within a heartbeat interval",
+                begin(held),
+                held.in_all
+            )
+        });
+        preserved.into_iter().chain(shared).chain(of_service).collect()
     }
 }
 
 impl Untold {
-    fn add(&mut self, newly: usize, crowd: Option<Crowd>) {
-        if newly == 0 {
-            return;
+    fn add(&mut self, crowd: Option<Crowd>, at: &InstanceRef) {
+        self.newly += 1;
+        let largest = self.crowd.map_or(0, |crowd| crowd.expired);
+        if crowd.is_some_and(|crowd| crowd.expired > largest) {
+            self.crowd = crowd;
+            self.service = Some((at.tenant.clone(), at.service.clone()));
         }
-        self.newly += newly;
-        self.crowd = self.crowd.into_iter().chain(crowd).max_by_key(|crowd| crowd.expired);
     }
 }
 
 impl ExpiryGuard {
     pub fn new(rules: GuardRules) -> Self {
-        let (waiting, by_due, recent) = (HashMap::new(), BTreeSet::new(), VecDeque::new());
-        let untold = [Untold::default(); 2];
-        let tell_after = Monotonic::ZERO;
-        Self { rules, waiting, by_due, recent, held_count: 0, preserving: None, untold, tell_after }
+        Self {
+            rules,
+            waiting: HashMap::new(),
+            by_due: BTreeSet::new(),
+            recent: VecDeque::new(),
+            services: HashMap::new(),
+            recent_of_services: VecDeque::new(),
+            held_count: 0,
+            preserving: None,
+            untold: Default::default(),
+            tell_after: Monotonic::ZERO,
+        }
     }
 
     pub fn rules(&self) -> GuardRules {
@@ -205,9 +269,52 @@ impl ExpiryGuard {
             self.recent.pop_front();
         }
         self.recent.push_back((now, expiry.shown_before));
+        let excess = self.expire_of_service(&at, &expiry, now);
         let due = now + WINDOW;
         self.by_due.insert((due, at.clone()));
-        self.waiting.insert(at, HeldExpiry { since: now, due, expiry, rule: HoldRule::Window });
+        self.waiting.insert(at, HeldExpiry { since: now, due, expiry, rule: HoldRule::Window, excess });
+    }
+
+    /// Counts an expiry for rule (c). Returns the crowd that it is too much in, if it is.
+    fn expire_of_service(&mut self, at: &InstanceRef, expiry: &ExpiryFacts, now: Monotonic) -> Option<Crowd> {
+        if self.rules.service_share >= 1.0 {
+            return None;
+        }
+        if self.recent_of_services.len() >= MAX_REMEMBERED {
+            self.drop_first_of_services();
+        }
+        let key = (at.tenant.clone(), at.service.clone());
+        let service = self.services.entry(key.clone()).or_default();
+        // What waits or is held is shown, but the store does not hold it any more.
+        let stored_before = expiry.of_service.saturating_sub(service.waiting);
+        let let_pass_before = service.let_pass;
+        service.recent.push_back(ServiceExpiry { when: now, stored_before, let_pass_before });
+        let start = now.saturating_sub(expiry.interval());
+        let first = service.recent.partition_point(|expiry| expiry.when < start);
+        let expired = service.recent.len() - first;
+        let begin = service.recent.get(first).copied()?;
+        let let_pass = let_pass_before - begin.let_pass_before + 1;
+        let is_excess = begin.stored_before >= LEAST_OF_SERVICE
+            && exceeds(let_pass, self.rules.service_share, begin.stored_before);
+        service.let_pass += usize::from(!is_excess);
+        service.waiting += 1;
+        self.recent_of_services.push_back((now, key));
+        is_excess.then_some(Crowd { since: now, expired, of: begin.stored_before })
+    }
+
+    /// Forgets the oldest expiry that is remembered for rule (c).
+    fn drop_first_of_services(&mut self) {
+        let Some((_, key)) = self.recent_of_services.pop_front() else { return };
+        if let Some(service) = self.services.get_mut(&key) {
+            service.recent.pop_front();
+            self.drop_service_if_done(&key);
+        }
+    }
+
+    fn drop_service_if_done(&mut self, key: &ServiceKey) {
+        if self.services.get(key).is_some_and(|service| service.waiting == 0 && service.recent.is_empty()) {
+            self.services.remove(key);
+        }
     }
 
     /// Drops the expiry of an instance that is there again or gone for another reason.
@@ -221,6 +328,13 @@ impl ExpiryGuard {
     fn take(&mut self, at: &InstanceRef) -> Option<HeldExpiry> {
         let waiting = self.waiting.remove(at)?;
         self.held_count -= usize::from(waiting.rule != HoldRule::Window);
+        if !self.services.is_empty() {
+            let key = (at.tenant.clone(), at.service.clone());
+            if let Some(service) = self.services.get_mut(&key) {
+                service.waiting = service.waiting.saturating_sub(1);
+                self.drop_service_if_done(&key);
+            }
+        }
         Some(waiting)
     }
 
@@ -266,7 +380,6 @@ impl ExpiryGuard {
         if is_most && self.by_due.first().is_some_and(|(due, _)| *due <= now) {
             self.preserving.get_or_insert(Crowd { since: now, expired: gone, of: total });
         }
-        let mut widest: Option<Crowd> = None;
         while let Some((due, at)) = self.by_due.first().cloned() {
             if due > now {
                 break;
@@ -278,18 +391,19 @@ impl ExpiryGuard {
                 _ => None,
             };
             let rule = match waiting.rule {
-                HoldRule::Window if self.preserving.is_some() => Some(HoldRule::Preservation),
-                HoldRule::Window if share.is_some() => Some(HoldRule::Share),
+                HoldRule::Window if self.preserving.is_some() => {
+                    Some((HoldRule::Preservation, 0, self.preserving))
+                }
+                HoldRule::Window if share.is_some() => Some((HoldRule::Share, 1, share)),
+                HoldRule::Window if waiting.excess.is_some() => Some((HoldRule::Service, 2, waiting.excess)),
                 _ => None,
             };
-            let until = rule.map(|rule| (rule, waiting.since + hold_time(waiting.expiry.ttl_seconds)));
-            match until.filter(|(_, until)| *until > now) {
-                Some((rule, until)) => {
-                    match rule {
-                        HoldRule::Preservation => verdict.newly_preserved += 1,
-                        _ => verdict.newly_shared += 1,
+            let until = waiting.since + hold_time(waiting.expiry.ttl_seconds);
+            match rule.filter(|_| until > now) {
+                Some((rule, which, crowd)) => {
+                    if let Some(untold) = self.untold.get_mut(which) {
+                        untold.add(crowd, &at);
                     }
-                    widest = widest.into_iter().chain(share).max_by_key(|crowd| crowd.expired);
                     self.by_due.insert((until, at.clone()));
                     verdict.held.push((at.clone(), rule, until));
                     if let Some(waiting) = self.waiting.get_mut(&at) {
@@ -312,24 +426,22 @@ impl ExpiryGuard {
                 }
             }
         }
-        let [preserved, shared] = &mut self.untold;
-        preserved.add(verdict.newly_preserved, self.preserving);
-        shared.add(verdict.newly_shared, widest);
         if now >= self.tell_after {
-            verdict.preserved = self.tell(0, HoldRule::Preservation, now);
-            verdict.shared = self.tell(1, HoldRule::Share, now);
+            verdict.preserved = self.tell(0, HoldRule::Preservation, now).map(|(report, _)| report);
+            verdict.shared = self.tell(1, HoldRule::Share, now).map(|(report, _)| report);
+            verdict.of_service = self.tell(2, HoldRule::Service, now);
         }
         self.end_preserving();
         self.drop_old(now);
         verdict
     }
 
-    fn tell(&mut self, which: usize, rule: HoldRule, now: Monotonic) -> Option<HoldReport> {
-        let Untold { newly, crowd } = std::mem::take(self.untold.get_mut(which)?);
-        let crowd = crowd.filter(|_| newly > 0)?;
+    fn tell(&mut self, which: usize, rule: HoldRule, now: Monotonic) -> Option<(HoldReport, ServiceKey)> {
+        let Untold { newly, crowd, service } = std::mem::take(self.untold.get_mut(which)?);
+        let (crowd, service) = crowd.zip(service)?;
         self.tell_after = now + TELL_EVERY;
         let in_all = self.waiting.values().filter(|waiting| waiting.rule == rule).count();
-        Some(HoldReport { newly, in_all, crowd })
+        Some((HoldReport { newly, in_all, crowd }, service))
     }
 
     fn end_preserving(&mut self) {
@@ -339,14 +451,15 @@ impl ExpiryGuard {
     }
 
     fn share_met(&self, waiting: &HeldExpiry, now: Monotonic) -> Option<Crowd> {
-        let interval =
-            Duration::from_secs(u64::try_from(waiting.expiry.interval_seconds).unwrap_or(0)).min(MAX_HOLD);
-        let start = now.saturating_sub(interval + SLACK);
+        // Instances that come and go may expire more often than there are instances.
+        if self.rules.share >= 1.0 {
+            return None;
+        }
+        let start = now.saturating_sub(waiting.expiry.interval() + SLACK);
         let first = self.recent.partition_point(|(when, _)| *when < start);
         let expired = self.recent.len() - first;
         let shown = self.recent.get(first).map_or(0, |(_, shown_before)| *shown_before);
-        #[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
-        let is_met = expired as f64 > self.rules.share * shown as f64;
+        let is_met = exceeds(expired, self.rules.share, shown);
         (is_met && expired > LEAST_CROWD).then_some(Crowd { since: now, expired, of: shown })
     }
 
@@ -354,7 +467,22 @@ impl ExpiryGuard {
         let start = now.saturating_sub(MAX_HOLD + SLACK);
         let old = self.recent.partition_point(|(when, _)| *when < start);
         self.recent.drain(..old);
+        while self.recent_of_services.front().is_some_and(|(when, _)| *when < start) {
+            self.drop_first_of_services();
+        }
     }
+}
+
+impl ExpiryFacts {
+    fn interval(&self) -> Duration {
+        Duration::from_secs(u64::try_from(self.interval_seconds).unwrap_or(0)).min(MAX_HOLD)
+    }
+}
+
+/// Whether `part` is more than this share of `whole`.
+#[expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+fn exceeds(part: usize, share: f64, whole: usize) -> bool {
+    part as f64 > share * whole as f64
 }
 
 fn hold_time(ttl_seconds: i64) -> Duration {

@@ -1,21 +1,49 @@
 //! The messages of the WatchActor.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use actix::Message;
 
-use crate::domain::event::InstanceRef;
+use super::guard::HoldRule;
+use crate::cache::ServiceView;
+use crate::domain::event::{InstanceRef, Revision};
+use crate::domain::{ServiceId, Tenant};
+use crate::rbac::Grant;
 
-/// Lists the expired instances that are still shown.
+/// Lists the expired instances that are still shown, in the order of their names.
 #[derive(Debug, Message)]
-#[rtype(result = "Vec<HeldInstance>")]
-pub struct ListHeld;
+#[rtype(result = "HeldInstances")]
+pub struct ListHeld {
+    /// Only instances of this service.
+    pub service: Option<(Tenant, ServiceId)>,
+    /// What the caller may see.
+    pub grant: Grant,
+    /// Only instances after this one.
+    pub after: Option<InstanceRef>,
+    /// At most so many instances.
+    pub limit: usize,
+}
+
+/// A part of the expired instances that are still shown.
+#[derive(Clone, Debug)]
+pub struct HeldInstances {
+    /// The revision of the snapshot that shows them.
+    pub revision: Revision,
+    /// How many there are, whatever `after` and `limit`.
+    pub total: usize,
+    pub instances: Vec<HeldInstance>,
+}
 
 /// An expired instance that is still shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct HeldInstance {
     pub at: InstanceRef,
-    /// The rule that holds it: `window`, `preservation` or `share`.
-    pub rule: &'static str,
-    pub held_seconds: u64,
-    /// Seconds from now until it is removed at the latest.
-    pub released_in_seconds: u64,
+    /// `None` if the service has no document.
+    pub service: Option<Arc<ServiceView>>,
+    pub rule: HoldRule,
+    /// The time since it expired.
+    pub held_for: Duration,
+    /// The time until it is removed at the latest.
+    pub released_in: Duration,
 }

@@ -22,7 +22,7 @@ use actix::prelude::{Actor, Context, Handler, MessageResult};
 use futures_util::stream::StreamExt;
 
 use self::guard::{ExpiryGuard, GuardRules};
-use self::messages::{HeldInstance, ListHeld};
+use self::messages::{HeldInstances, ListHeld};
 use self::state::{Fate, WatchState, WatchStep};
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
@@ -138,16 +138,9 @@ impl Actor for WatchActor {
 impl Handler<Work<ListHeld>> for WatchActor {
     type Result = MessageResult<Work<ListHeld>>;
 
-    fn handle(&mut self, _: Work<ListHeld>, _: &mut Self::Context) -> Self::Result {
-        let now = self.core.clock.monotonic();
-        let state = self.core.state.borrow();
-        let held = state.guard().held().map(|(at, rule, since, due)| HeldInstance {
-            at: at.clone(),
-            rule: rule.name(),
-            held_seconds: now.saturating_sub(since).as_secs(),
-            released_in_seconds: due.saturating_sub(now).as_secs(),
-        });
-        MessageResult(held.collect())
+    fn handle(&mut self, Work { message, .. }: Work<ListHeld>, _: &mut Self::Context) -> Self::Result {
+        let held: HeldInstances = self.core.state.borrow().held(&message, self.core.clock.monotonic());
+        MessageResult(held)
     }
 }
 

@@ -1,21 +1,23 @@
 //! Applies the events of the store in order, and distinguishes goodbyes from expiries. Reads no clock and does no I/O: time is
 //! an argument, and effects are returned.
 
-use std::collections::HashSet;
+use std::collections::{BinaryHeap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::guard::{ExpiryFacts, ExpiryGuard};
+use super::guard::{ExpiryFacts, ExpiryGuard, HoldRule};
+use super::messages::{HeldInstance, HeldInstances, ListHeld};
 use super::telling::{Tellings, document, listed_turn};
 use super::trees::{self, Tally};
 use crate::cache::builder::{LostProvider, difference, lost_providers};
 use crate::cache::snapshot::Snapshot;
-use crate::cache::{Action, InstanceChange, InstanceEntry, SnapshotBuilder};
+use crate::cache::{Action, InstanceChange, InstanceEntry, ServiceView, SnapshotBuilder};
 use crate::clock::Monotonic;
 use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
-use crate::recorder::{Cause, EventKind, InstanceTurn};
+use crate::rbac::Grant;
+use crate::recorder::{EventKind, InstanceTurn};
 use crate::store::codec::{self, Decoded};
 use crate::store::{Entry, Event, Key, WatchBatch};
 
@@ -104,6 +106,39 @@ impl WatchState {
 
     pub fn current(&self) -> &Snapshot {
         self.builder.current()
+    }
+
+    /// The expired instances that are still shown.
+    pub fn held(&self, asked: &ListHeld, now: Monotonic) -> HeldInstances {
+        let ListHeld { service, grant, after, limit } = asked;
+        let is_asked_for = |at: &InstanceRef| {
+            let of = |(tenant, service): &(Tenant, ServiceId)| at.tenant == *tenant && at.service == *service;
+            service.as_ref().is_none_or(of)
+                && (*grant == Grant::All || self.service_of(at).is_some_and(|service| shows(grant, service)))
+        };
+        let mut total = 0;
+        let mut first: BinaryHeap<(&InstanceRef, HoldRule, Monotonic, Monotonic)> = BinaryHeap::new();
+        for held in self.guard.held().filter(|(at, ..)| is_asked_for(at)) {
+            total += 1;
+            if after.as_ref().is_none_or(|after| held.0 > after) {
+                first.push(held);
+                if first.len() > *limit {
+                    first.pop();
+                }
+            }
+        }
+        let instances = first.into_sorted_vec().into_iter().map(|(at, rule, since, due)| HeldInstance {
+            at: at.clone(),
+            service: self.service_of(at).cloned(),
+            rule,
+            held_for: now.saturating_sub(since),
+            released_in: due.saturating_sub(now),
+        });
+        HeldInstances { revision: self.revision, total, instances: instances.collect() }
+    }
+
+    fn service_of(&self, at: &InstanceRef) -> Option<&Arc<ServiceView>> {
+        self.builder.current().service(&at.tenant, at.service.as_str())
     }
 
     /// Replaces everything by a complete listing. An instance that the listing lacks is gone. Nobody knows why, so it is not
@@ -202,7 +237,7 @@ impl WatchState {
                 RegistryEvent::InstancePut(at, kind, record) => {
                     if self.guard.is_held(&at) {
                         let snapshot = self.builder.current();
-                        self.tellings.released(snapshot, &at, revision, None, Some(Arc::clone(key)));
+                        self.tellings.released(snapshot, &at, revision, Arc::clone(key));
                     }
                     self.guard.forget(&at);
                     self.end_lease(&at);
@@ -215,6 +250,9 @@ impl WatchState {
                 }
                 RegistryEvent::LeasePut(at, lease) => self.put_lease(at, lease, now),
                 RegistryEvent::LateGoodbye(at, lease) => self.say_goodbye_late(&at, lease, key),
+                RegistryEvent::ExpiriesReleased(tenant, service) => {
+                    self.release(&tenant, &service, revision, key, now);
+                }
                 RegistryEvent::ServiceDeleted(tenant, service) => {
                     self.end_waiting(&tenant, &service, key);
                     let event = RegistryEvent::ServiceDeleted(tenant, service);
@@ -275,10 +313,13 @@ impl WatchState {
             self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
             return;
         }
+        let current = self.builder.current();
+        let node = current.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
         let expiry = ExpiryFacts {
             ttl_seconds,
             interval_seconds: entry.record.interval_seconds,
-            shown_before: self.builder.current().instance_count,
+            shown_before: current.instance_count,
+            of_service: node.map_or(0, |node| node.instances.len()),
         };
         self.guard.expire(at.clone(), expiry, now);
     }
@@ -355,11 +396,6 @@ impl WatchState {
         }
     }
 
-    /// Notes that somebody has released a held expiry.
-    pub fn tell_released(&mut self, at: &InstanceRef, by: Cause) {
-        self.tellings.released(self.builder.current(), at, self.revision, Some(by), None);
-    }
-
     /// Applies a goodbye that an owner said after its lease had ended. If the expiry for that lease still waits or is held, the
     /// instance goes now. If it has passed, the instance is not written again. An instance that has registered again stays.
     fn say_goodbye_late(&mut self, at: &InstanceRef, lease: i64, key: &Key) {
@@ -375,13 +411,47 @@ impl WatchState {
     /// Removes the instances of a deleted service whose expiries wait or are held, while its watchers can still be told. A Go
     /// node ends the leases of the instances one by one before it deletes the service.
     fn end_waiting(&mut self, tenant: &Tenant, service: &ServiceId, key: &Key) {
+        for at in self.waiting_of(tenant, service) {
+            self.say_goodbye(&at, InstanceTurn::DeletedWithService, key);
+        }
+    }
+
+    /// Lets all expiries of a service pass that wait or are held, because somebody has said so: `key` was put.
+    fn release(
+        &mut self,
+        tenant: &Tenant,
+        service: &ServiceId,
+        revision: Revision,
+        key: &Key,
+        now: Monotonic,
+    ) {
+        let waiting = self.waiting_of(tenant, service);
+        for at in &waiting {
+            if self.guard.is_held(at) {
+                self.tellings.released(self.builder.current(), at, revision, Arc::clone(key));
+            }
+            self.guard.forget(at);
+            let turn = self.expired(at, now);
+            self.remove(at, turn, None);
+            self.end_lease(at);
+        }
+        if !waiting.is_empty() {
+            metrics::EXPIRIES_RELEASED.add(waiting.len());
+            let count = waiting.len();
+            log::info!(
+                "{count} expired instances of the service '{service}' of {tenant} are released by request"
+            );
+        }
+    }
+
+    /// The instances of a service whose expiries wait or are held.
+    fn waiting_of(&self, tenant: &Tenant, service: &ServiceId) -> Vec<InstanceRef> {
         let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
         let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
             let (tenant, service) = (tenant.clone(), service.clone());
             InstanceRef { tenant, service, instance: instance.clone() }
         });
-        let waiting: Vec<InstanceRef> = instances.filter(|at| self.guard.holds(at)).collect();
-        waiting.iter().for_each(|at| self.say_goodbye(at, InstanceTurn::DeletedWithService, key));
+        instances.filter(|at| self.guard.holds(at)).collect()
     }
 
     /// Lets due expiries pass.
@@ -395,8 +465,9 @@ impl WatchState {
             entry.and_then(|entry| entry.lease.as_ref()).is_some_and(|mark| mark.is_awaited())
         };
         let verdict = self.guard.judge(now, snapshot.instance_count, is_awaited);
-        metrics::HELD_BY_PRESERVATION.add(verdict.newly_preserved);
-        metrics::HELD_BY_SHARE.add(verdict.newly_shared);
+        metrics::HELD_BY_PRESERVATION.add(verdict.newly(HoldRule::Preservation));
+        metrics::HELD_BY_SHARE.add(verdict.newly(HoldRule::Share));
+        metrics::HELD_BY_SERVICE.add(verdict.newly(HoldRule::Service));
         verdict.lines(now).iter().for_each(|line| log::warn!("{line}"));
         for (at, rule, until) in verdict.held {
             self.tellings.held(self.builder.current(), &at, self.revision, rule, until);
@@ -414,6 +485,12 @@ impl WatchState {
         let (fates, tally) = (std::mem::take(&mut self.fates), std::mem::take(&mut self.tally));
         WatchStep { snapshot, is_listing: false, changes, lost: self.builder.take_lost(), fates, tally }
     }
+}
+
+/// Whether a role with labels sees a service.
+fn shows(grant: &Grant, service: &ServiceView) -> bool {
+    let document = &service.record.document;
+    grant.shows(&document.environment, &document.app_id, &document.service_name)
 }
 
 /// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.

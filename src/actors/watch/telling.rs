@@ -7,7 +7,7 @@ use crate::cache::{Action, InstanceChange, Snapshot};
 use crate::clock::{Clock, Monotonic};
 use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
 use crate::domain::{ServiceId, Tenant};
-use crate::recorder::{Cause, Change, EventKind, InstanceTurn, SeenInstance, SeenService};
+use crate::recorder::{Change, EventKind, InstanceTurn, SeenInstance, SeenService};
 use crate::store::{Key, keys};
 
 /// What is told with the next step, in order.
@@ -57,16 +57,9 @@ impl Tellings {
         self.unpushed(snapshot, at, revision, turn, None, Some(until));
     }
 
-    /// A rule does not hold an expiry any more. `by`: the cause, if somebody released it. Else the put of this key brought it back.
-    pub(super) fn released(
-        &mut self,
-        snapshot: &Snapshot,
-        at: &InstanceRef,
-        revision: Revision,
-        by: Option<Cause>,
-        key: Option<Key>,
-    ) {
-        self.unpushed(snapshot, at, revision, InstanceTurn::Released { by }, key, None);
+    /// A rule does not hold an expiry any more. The put of this key brought the instance back, or released the expiry.
+    pub(super) fn released(&mut self, snapshot: &Snapshot, at: &InstanceRef, revision: Revision, key: Key) {
+        self.unpushed(snapshot, at, revision, InstanceTurn::Released, Some(key), None);
     }
 
     fn unpushed(

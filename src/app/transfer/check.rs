@@ -135,11 +135,11 @@ pub fn read(file: &mut impl BufRead) -> io::Result<Result<Vec<ImportItem>, Probl
 }
 
 /// Whether an export holds an entry. It does not hold entries that each node writes again (the record of versions, bookmarks), that
-/// are obsolete soon (late goodbyes, locks of accounts), or that are not entries of the registry.
+/// are obsolete soon (goodbyes, locks of accounts), or that are not entries of the registry.
 pub fn is_exported(key: &str) -> Exported {
     const PASSING: [&str; 2] = [keys::SERVER_RECORD, "/cse-sr/bookmarks/"];
     match keys::parse(key) {
-        Subject::LateGoodbye(..) | Subject::AccountLock(..) => Exported::Passing,
+        Subject::LateGoodbye(..) | Subject::Release(..) | Subject::AccountLock(..) => Exported::Passing,
         Subject::Unread if PASSING.iter().any(|passing| key.starts_with(passing)) => Exported::Passing,
         Subject::Unread => {
             let is_known = keys::parse_schema_content(key).is_some()
@@ -221,7 +221,9 @@ impl FileRegistry {
         }
         let value = match (keys::parse(&key), lease_of(line)?) {
             (Subject::Malformed, _) => return Err(not_ours()),
-            (Subject::LateGoodbye(..) | Subject::AccountLock(..), _) => return Ok(None),
+            (Subject::LateGoodbye(..) | Subject::Release(..) | Subject::AccountLock(..), _) => {
+                return Ok(None);
+            }
             (Subject::Unread, _) if is_exported(&key) == Exported::Passing => return Ok(None),
             (Subject::Instance(at), Some(lease)) => {
                 ImportValue::Leased(self.take_instance(&at, text, lease)?, lease)

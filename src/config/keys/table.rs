@@ -271,6 +271,10 @@ groups! {
             "Holds expiries back while 80 % or more of all instances, and more than 5, have expired and are still shown, as the \
              reference does. false: only registry.instance.expiryGuard.share holds expiries back.")
             .standing(Standing::Ours);
+        EXPIRY_GUARD_SERVICE_SHARE = Key::new("registry.instance.expiryGuard.serviceShare", Kind::Ratio, "1",
+            "Of a service with at least 3 instances, at most this share may expire within one heartbeat interval; the rest is \
+             held back for the length of its TTL. With 0.5, one of three, or five of ten. 1 turns this guard off.")
+            .standing(Standing::Ours);
     }
     "Services and schemas" {
         GLOBAL_VISIBLE = Key::new("registry.service.globalVisible", Kind::List, "",

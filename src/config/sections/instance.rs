@@ -36,6 +36,8 @@ pub struct InstanceConfig {
     /// If more than this share of all instances expire within about a heartbeat interval, their expiries are held back. Above 0;
     /// 1 is never.
     pub expiry_guard_share: f64,
+    /// At most this share of the instances of a service may expire within a heartbeat interval. Above 0; 1 is no limit.
+    pub expiry_guard_service_share: f64,
 }
 
 impl InstanceConfig {
@@ -65,6 +67,7 @@ impl InstanceConfig {
             properties: reader.map(&table::INSTANCE_PROPERTIES),
             expiry_guard_preservation: reader.switch(&table::EXPIRY_GUARD_PRESERVATION),
             expiry_guard_share: reader.ratio(&table::EXPIRY_GUARD_SHARE),
+            expiry_guard_service_share: reader.ratio(&table::EXPIRY_GUARD_SERVICE_SHARE),
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod cut;
 pub mod dependency;
 pub mod drain;
 pub mod error;
+pub mod event;
 pub mod explain;
 pub mod find;
 pub mod find_answer;

@@ -160,6 +160,12 @@ fn success(success: Success, schemas: &mut Schemas) -> Map<String, Value> {
             answer["content"]["text/plain"] = empty(Map::new())["content"]["text/plain"].clone();
             of_200(answer)
         }
+        Success::JsonOrEvents { page, about } => {
+            let mut answer = json_document(page, common_headers());
+            answer["content"]["text/event-stream"] =
+                json!({ "schema": { "type": "string", "description": about } });
+            of_200(answer)
+        }
         Success::Found(shape) => {
             let mut all = of_200(json_document(shape, with("X-Resource-Revision", revision())));
             let unchanged = json!({

@@ -328,6 +328,7 @@ mod tests {
             let success = match route.operation.success {
                 Success::Json(shape)
                 | Success::EmptyOr(shape)
+                | Success::JsonOrEvents { page: shape, .. }
                 | Success::Found(shape)
                 | Success::Summarized(shape)
                 | Success::Events(shape) => Some(shape),

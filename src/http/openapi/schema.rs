@@ -30,6 +30,7 @@ const ALWAYS: &[(&str, &[&str])] = &[
     ("BatchFindUpdated", &["index", "rev"]),
     ("AccountLocks", &["total", "data"]),
     ("VersionInfo", &["version", "apiVersion"]),
+    ("ReleasedExpiries", &["released"]),
 ];
 
 /// The members of answers that are `null` instead of an empty list, as on the original server.

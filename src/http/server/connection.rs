@@ -80,6 +80,8 @@ pub(super) struct Exchange {
     is_upgrade: Cell<bool>,
     /// The session that the handler of an upgrade has accepted.
     session: Cell<Option<Box<Session>>>,
+    /// Answers without a length that are being sent.
+    streams: Cell<usize>,
 }
 
 impl Exchange {
@@ -111,6 +113,17 @@ impl Exchange {
     /// The request that is being answered reads no more of its body.
     pub(super) fn body_complete(&self) {
         self.reads_body.set(false);
+    }
+
+    /// An answer without a length is being sent until the guard is dropped. Meanwhile the connection is not idle, although the client
+    /// may be sent nothing for some time.
+    pub(super) fn open_stream(self: &Rc<Self>) -> OpenStream {
+        self.streams.set(self.streams.get() + 1);
+        OpenStream(Rc::clone(self))
+    }
+
+    pub(super) fn has_streams(&self) -> bool {
+        self.streams.get() > 0
     }
 
     pub(super) fn is_reserve(&self) -> bool {
@@ -178,7 +191,18 @@ impl Exchange {
     }
 
     fn is_idle(&self) -> bool {
-        self.running.get() == 0 && self.unclaimed.get() == 0
+        self.running.get() == 0 && self.unclaimed.get() == 0 && !self.has_streams()
+    }
+}
+
+/// An answer without a length that is being sent.
+pub(super) struct OpenStream(Rc<Exchange>);
+
+impl Drop for OpenStream {
+    fn drop(&mut self) {
+        self.0.streams.set(self.0.streams.get().saturating_sub(1));
+        self.0.answered.set(Some(Instant::now()));
+        self.0.resume();
     }
 }
 
@@ -443,6 +467,7 @@ impl AsyncRead for ClientConnection {
         if this.stop.is_none() {
             return Pin::new(&mut this.transport).poll_read(cx, buf);
         }
+        let before = buf.filled().len();
         let outcome = if this.withholds(cx) {
             return Poll::Pending;
         } else if this.exchange.is_busy() {
@@ -457,6 +482,11 @@ impl AsyncRead for ClientConnection {
             Poll::Pending
         };
         if outcome.is_ready() {
+            let is_end = matches!(outcome, Poll::Ready(Ok(()))) && buf.filled().len() == before;
+            if is_end && this.exchange.has_streams() {
+                // The library would go on with the answer until a write fails.
+                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
+            }
             return outcome;
         }
         // A request that arrived before the stop has been read and is served.

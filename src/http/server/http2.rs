@@ -93,7 +93,10 @@ where
                 StreamEnd::Stalled => deadline = Instant::now(),
             },
             () = &mut stopped => deadline = Instant::now(),
-            () = sleep_until(deadline) => {
+            // The client of a stream takes each piece in time, so the connection is in use.
+            () = sleep_until(deadline) => if exchange.has_streams() && !terms.stop.is_raised() {
+                deadline = Instant::now() + limits.idle;
+            } else {
                 if is_ending && !connection.has_streams() {
                     return;
                 }
@@ -141,7 +144,12 @@ async fn send(
         return Ok(());
     }
     let mut body = pin!(body);
-    while let Some(chunk) = poll_fn(|cx| body.as_mut().poll_next(cx)).await {
+    loop {
+        let chunk = tokio::select! {
+            chunk = poll_fn(|cx| body.as_mut().poll_next(cx)) => chunk,
+            _ = poll_fn(|cx| stream.poll_reset(cx)) => return Err(StreamEnd::GivenUp),
+        };
+        let Some(chunk) = chunk else { break };
         let mut chunk = chunk.map_err(|_| StreamEnd::GivenUp)?;
         while !chunk.is_empty() {
             stream.reserve_capacity(chunk.len().min(MOST_UNSENT));

@@ -18,6 +18,7 @@ mod http2;
 mod record;
 mod response;
 mod router;
+mod stream;
 mod terms;
 mod upgrade;
 

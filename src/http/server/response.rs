@@ -16,6 +16,7 @@ use futures_util::FutureExt as _;
 use super::body::{Holding, in_pieces};
 use super::connection::Exchange;
 use super::record::{RequestRecord, RouteRecord, X_REQUEST_ID};
+use super::stream::StreamedBody;
 use super::terms::{ErrorAlarm, ServerTerms};
 use crate::alarm::AlarmKind;
 use crate::domain::json;
@@ -25,7 +26,7 @@ use crate::http::answer_memory::{AnswerSpace, UNCOUNTED};
 use crate::http::call::Answer;
 use crate::http::dto::error::ErrorBody;
 use crate::http::middleware::compress;
-use crate::http::reply::{Gzip, Reply};
+use crate::http::reply::{Gzip, Reply, ReplyBody};
 use crate::http::route::Route;
 use crate::http::spec::{Load, Pages, RequestLog};
 use crate::metrics::requests::{self, DomainNumber, RouteNumber};
@@ -39,7 +40,11 @@ const GZIP: HeaderValue = HeaderValue::from_static("gzip");
 impl ServerTerms {
     /// Makes the response: the reply's own headers and those every answer has.
     pub(super) fn send(&self, head: &RequestHead, reply: Reply, facts: RequestFacts) -> HttpResponse {
-        let Reply { status, content_type, headers, mut body, gzip, mut space } = reply;
+        let Reply { status, content_type, headers, body, gzip, mut space } = reply;
+        let (mut body, pieces) = match body {
+            ReplyBody::Whole(body) => (body, None),
+            ReplyBody::Pieces(pieces) => (Bytes::new(), Some(pieces)),
+        };
         // A probe is answered 503 while the node starts or stops. That is no error.
         let is_probe = facts.load == Load::Always && status == StatusCode::SERVICE_UNAVAILABLE;
         if status.is_server_error() && !is_probe {
@@ -57,10 +62,16 @@ impl ServerTerms {
                 (body, space, encoding) = (packed, None, Some(GZIP));
             }
         }
-        let body = match self.in_flight(body, space, head, &facts) {
-            Ok(body) => body,
-            // The refusal is small, so it is not refused.
-            Err(refusal) => return self.send(head, Reply::error(&refusal), facts),
+        let body = match pieces {
+            Some(pieces) => {
+                let connection = written_by(head, &facts.exchange);
+                BoxBody::new(StreamedBody::new(pieces, &facts.exchange, connection, &self.stop))
+            }
+            None => match self.in_flight(body, space, head, &facts) {
+                Ok(body) => body,
+                // The refusal is small, so it is not refused.
+                Err(refusal) => return self.send(head, Reply::error(&refusal), facts),
+            },
         };
         let mut response = HttpResponse::new(status);
         let out = response.headers_mut();
@@ -144,7 +155,7 @@ impl ServerTerms {
             }
             None => self.settings.answers.share(facts.load, &body)?,
         };
-        let connection = (head.version != Version::HTTP_2).then(|| Rc::clone(&facts.exchange));
+        let connection = written_by(head, &facts.exchange);
         let poll_written = move |cx: &Context<'_>| match &connection {
             Some(connection) => connection.poll_written(cx),
             None => Poll::Ready(()),
@@ -170,12 +181,12 @@ impl ServerTerms {
             return reply;
         }
         if reply.space.is_none() {
-            match self.settings.answers.share(load, &reply.body) {
+            match self.settings.answers.share(load, reply.body()) {
                 Ok(space) => reply.space = Some(Box::new(space)),
                 Err(refusal) => return Reply::error(&refusal),
             }
         }
-        let body = reply.body.clone();
+        let body = reply.body().clone();
         let packed = tokio::task::spawn_blocking(move || compress::gzip(&body)).await.ok().flatten();
         let keep = std::mem::replace(&mut reply.gzip, Gzip::Never);
         if let Some(packed) = packed {
@@ -232,9 +243,14 @@ impl RequestFacts {
     }
 }
 
+/// The connection that tells when the client has taken what was written. HTTP/2 has windows for this.
+fn written_by(head: &RequestHead, exchange: &Rc<Exchange>) -> Option<Rc<Exchange>> {
+    (head.version != Version::HTTP_2).then(|| Rc::clone(exchange))
+}
+
 /// Whether compressing this reply takes so long that other requests must not wait for it.
 pub(super) fn must_wait(reply: &Reply, head: &RequestHead) -> bool {
-    reply.body.len() > compress::LARGEST_INLINE
+    reply.body().len() > compress::LARGEST_INLINE
         && matches!(reply.gzip, Gzip::Compress | Gzip::CompressAndKeep(_))
         && compress::accepts_gzip(&head.headers)
 }

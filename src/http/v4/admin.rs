@@ -1,14 +1,12 @@
-//! Routes for operators: what the node holds back, its alarms, and the stores it knows.
+//! Routes for operators: the alarms of the node, the stores it knows, and what it retires next.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::actors::mailbox::{Refused, ask};
+use crate::actors::mailbox::ask;
 use crate::actors::retire::messages::{
     ListRetirements, PlannedRetirement, PlannedRetirements, RetirementReason,
 };
-use crate::actors::watch::messages::{HeldInstance, ListHeld};
-use crate::cache::Snapshot;
 use crate::domain::shape::Shaped as _;
 use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
@@ -19,12 +17,6 @@ use crate::http::slices::{ListMember, Members, Out, Pace, Walk, in_time};
 use crate::http::spec::{Load, Operation, Success};
 use crate::json_object;
 use crate::rbac::Grant;
-
-pub const EXPIRIES: Operation =
-    Operation::new("node", "listExpiries", "Lists the expired instances that this node still shows.")
-        .answers(Success::Json(ExpiredInstances::SHAPE))
-        .fails_with(&[Code::Overloaded, Code::Unavailable])
-        .for_own_pages();
 
 pub const CLUSTERS: Operation =
     Operation::new("node", "listClusters", "Lists the stores that this node knows.")
@@ -47,37 +39,8 @@ pub const RETIREMENTS: Operation = Operation::new(
 .fails_with(&[Code::Unavailable])
 .for_own_pages();
 
-/// How long a request waits for the WatchActor.
-const LIMIT: Duration = Duration::from_secs(2);
 /// How long a request waits for the RetireActor, which reads from the store.
 const RETIREMENTS_LIMIT: Duration = Duration::from_secs(5);
-
-json_object! {
-    /// The expired instances that a node still shows.
-    pub struct ExpiredInstances {
-        /// One entry for each instance.
-        "expiries" => expiries: Vec<ExpiredInstance>,
-    }
-}
-
-json_object! {
-    /// An expired instance that the node still shows.
-    pub struct ExpiredInstance {
-        /// The tenant, as `domain/project`.
-        "tenant" => tenant: String,
-        /// The id of the service.
-        "serviceId" => service_id: String,
-        /// The id of the instance.
-        "instanceId" => instance_id: String,
-        /// Why the node still shows the instance: `window` (each expiry waits 2 s), `preservation` (80 % or more of all instances
-        /// expired at once), `share` (more than the configured share expired within a heartbeat interval).
-        "rule" => rule: String,
-        /// How long ago the instance expired, in seconds.
-        "heldSeconds" => held: i32,
-        /// In how many seconds the node removes the instance at the latest.
-        "releasedInSeconds" => released_in: i32,
-    }
-}
 
 json_object! {
     /// What the retirement job deletes next.
@@ -176,38 +139,6 @@ impl From<&PlannedRetirement> for Retirement {
     }
 }
 
-/// `GET /v4/{project}/admin/expiries`.
-pub async fn expiries(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
-    let mut held = ask(&api.watch, ListHeld, LIMIT).await.map_err(|why| match why {
-        // This request does not need the store, so a late reply means that the actor is busy.
-        Refused::Late => refused(Refused::Full),
-        why => refused(why),
-    })?;
-    if *call.grant() != Grant::All {
-        let snapshot = api.reader.load_full();
-        held.retain(|held| shows(call.grant(), &snapshot, held));
-    }
-    let seconds = |seconds| i32::try_from(seconds).unwrap_or(i32::MAX);
-    let expiries = held.into_iter().map(|held| ExpiredInstance {
-        tenant: held.at.tenant.to_string(),
-        service_id: held.at.service.to_string(),
-        instance_id: held.at.instance.to_string(),
-        rule: held.rule.to_owned(),
-        held: seconds(held.held_seconds),
-        released_in: seconds(held.released_in_seconds),
-    });
-    api.encoded(Load::Memory, &ExpiredInstances { expiries: expiries.collect() })
-}
-
-/// Whether a role with labels sees an expired instance.
-fn shows(grant: &Grant, snapshot: &Snapshot, held: &HeldInstance) -> bool {
-    let service = snapshot.service(&held.at.tenant, held.at.service.as_str());
-    service.is_some_and(|service| {
-        let document = &service.record.document;
-        grant.shows(&document.environment, &document.app_id, &document.service_name)
-    })
-}
-
 /// `GET /v4/{project}/admin/clusters`.
 pub fn clusters(api: &Arc<Api>, _: Call) -> Answer {
     api.encoded(Load::Always, &ClusterList { clusters: api.rules.clusters.addresses.clone() }).into()
@@ -231,8 +162,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::cache::Snapshot;
     use crate::domain::Tenant;
-    use crate::domain::event::InstanceRef;
     use crate::domain::json::TextMap;
     use crate::http::slices::tests::walked;
     use crate::http::v4::govern::tests::{MadeUp, fewest, many};
@@ -268,20 +199,6 @@ mod tests {
         assert_eq!(shown(&Grant::All), expected);
         assert_eq!(shown(&labelled("app")), expected);
         assert_eq!(shown(&labelled("other")), json!({"nextRun": 9}));
-
-        let held = |service: &str| HeldInstance {
-            at: InstanceRef {
-                tenant: Tenant::default_tenant(),
-                service: service.into(),
-                instance: "i".into(),
-            },
-            rule: "window",
-            held_seconds: 0,
-            released_in_seconds: 0,
-        };
-        assert!(shows(&labelled("app"), &snapshot, &held("s")));
-        assert!(!shows(&labelled("other"), &snapshot, &held("s")));
-        assert!(!shows(&labelled("app"), &snapshot, &held("gone")));
     }
 
     #[test]

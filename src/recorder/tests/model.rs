@@ -130,7 +130,7 @@ fn the_past_is_as_it_was() {
                             before,
                             None,
                         ),
-                        1 => world.change(&one, InstanceTurn::Released { by: None }, before, None),
+                        1 => world.change(&one, InstanceTurn::Released, before, None),
                         2..5 => {
                             world.change(&one, InstanceTurn::Updated, document, Some(before));
                             current.insert(one.instance.clone(), shown);

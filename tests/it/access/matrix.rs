@@ -172,6 +172,10 @@ fn request(spelling: &Spelling, services: &[&str], consumer: Option<&str>) -> (R
             about = About::Services(ids());
         }
         ("PUT", "/instances/status") => about = About::Everything,
+        ("DELETE", "/v4/{project}/admin/expiries") => {
+            target = format!("{target}?serviceId={first}");
+            about = About::Services(vec![labels_of(first)]);
+        }
         _ => {}
     }
     let mut request = Request::new(method, &target);

@@ -2,6 +2,7 @@
 //!
 //! `docs/security.md` lists the attacks.
 
+mod events;
 mod logins;
 mod matrix;
 mod model;

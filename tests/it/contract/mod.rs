@@ -3,7 +3,8 @@
 //! - `golden`: the recorded exchanges.
 //! - `cases`: the conformance cases that no recording shows; `tests/golden/cases.txt` says where each case is shown.
 //! - `clients`: the requests of real clients, byte for byte, and the parts of the answers that they use.
-//! - `held`: instances that are unregistered while their expiry is held back.
+//! - `held`: instances that are unregistered or released while their expiry is held back.
+//! - `events`: the record of what happened, as a list and as a stream.
 //! - `retirements`: the list of services that the retirement job deletes.
 //! - `set_back`: an etcd that is restored from a backup.
 //! - `overload`: which requests are refused when there are too many.
@@ -29,6 +30,7 @@ mod daemon;
 mod described;
 mod etcd_data;
 mod etcd_layout;
+mod events;
 pub mod golden;
 mod held;
 mod logs;

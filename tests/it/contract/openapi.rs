@@ -107,7 +107,18 @@ fn answers_are_as_the_daemon_describes_them() {
     tour.send("GET", &path("/health"), &[], "", None);
     tour.send("GET", &path("/health/readiness"), &[], "", None);
     tour.send("GET", &path("/version"), &[], "", None);
-    tour.send("GET", "/v4/{project}/admin/expiries", &[], "", None);
+    let events = tour.send("GET", "/v4/{project}/admin/events", &[], "?since=1h&kind=instance", None);
+    assert_eq!(events["items"][0]["kind"], "instance.registered", "{events}");
+    tour.send(
+        "GET",
+        "/v4/{project}/admin/instances/{serviceId}/{instanceId}/history",
+        &at_instance,
+        "",
+        None,
+    );
+    tour.send("GET", "/v4/{project}/admin/snapshot", &[], &format!("?at=0s&serviceId={id}"), None);
+    tour.send("GET", "/v4/{project}/admin/expiries", &[], "?limit=1", None);
+    tour.send("DELETE", "/v4/{project}/admin/expiries", &[], &format!("?serviceId={id}"), None);
     let targets = tour.send("GET", "/v4/{project}/prometheus/targets", &[], "?serviceName=orders", None);
     assert_eq!(targets[0]["targets"], json!(["10.0.0.7:8080"]));
     tour.send("GET", "/v4/{project}/admin/retirements", &[], "", None);

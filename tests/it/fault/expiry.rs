@@ -99,9 +99,8 @@ impl ExpiryScene {
     /// Instances whose expiry the watcher's node holds back, after a heartbeat of the living instance.
     fn held_back(&self) -> Vec<Value> {
         self.writing.heartbeat(&self.provider, LIVING).unwrap();
-        let held = self.watcher.client().get("/v4/default/admin/expiries").unwrap().json();
-        let expiries = held["expiries"].as_array().cloned().unwrap_or_default();
-        expiries.into_iter().map(|expiry| expiry["instanceId"].clone()).collect()
+        let held = self.watcher.client().all_items("/v4/default/admin/expiries").unwrap();
+        held.into_iter().map(|expiry| expiry["instanceId"].clone()).collect()
     }
 
     /// One instance stops its heartbeats, and another one is unregistered after the lease of the first has ended. Whether the end

@@ -114,9 +114,8 @@ impl MassExpiryScene {
 
     /// The expired instances that this node holds back.
     fn held(&self, node: usize) -> HeldByRule {
-        let answer = self.nodes[node].client().get("/v4/default/admin/expiries").unwrap().json();
         let mut held = HeldByRule::new();
-        for expiry in answer["expiries"].as_array().into_iter().flatten() {
+        for expiry in self.nodes[node].client().all_items("/v4/default/admin/expiries").unwrap() {
             let word = |name: &str| expiry[name].as_str().unwrap_or_default().to_owned();
             held.entry(word("rule")).or_default().insert(word("instanceId"));
         }
@@ -296,7 +295,7 @@ fn one_vanished_owner_is_gone_soon() {
     scene.agree_on(&living);
     scene.assert_living_were_taken();
     for node in &scene.nodes {
-        for rule in ["preservation", "share"] {
+        for rule in ["preservation", "share", "service"] {
             assert_eq!(node.metric(&format!("service_center_expiries_held_by_{rule}_total")), 0);
         }
     }

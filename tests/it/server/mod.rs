@@ -8,6 +8,7 @@ mod pages;
 mod rates;
 mod request_ids;
 mod still_time;
+mod streams;
 mod table;
 mod tls;
 mod websocket;

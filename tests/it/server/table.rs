@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use actix_http::StatusCode;
 use bytes::Bytes;
+use futures_util::stream::unfold;
 use service_center::actors::hub::outbox::{Outbox, outbox};
 use service_center::http::call::{Answer, Call};
 use service_center::http::reply::{Gzip, Reply};
@@ -15,6 +16,7 @@ use service_center::http::server::{Bound, RunningServer, Settings, start};
 use service_center::http::spec::{Body, Load, Method, Operation, Permission, V3};
 use service_center::http::ws::{End, Session, SessionStart};
 use tokio::sync::Notify;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::still_time::StillTime;
 use crate::support::eventually::{GENEROUS, eventually_async};
@@ -34,6 +36,8 @@ pub struct State {
     pub unsubscribed: Arc<AtomicUsize>,
     /// How many pongs heartbeat sessions got.
     pub pongs: Arc<AtomicUsize>,
+    /// Where the pieces of the answers of `/stream` come from, newest last.
+    pub pieces: Mutex<Vec<UnboundedSender<Bytes>>>,
 }
 
 const fn row(method: Method, path: &'static str, body: Body, handler: Handler<State>) -> Route<State> {
@@ -82,6 +86,7 @@ pub static TABLE: &[Route<State>] = &[
     row(Get, "/wait", Ignored, To(wait)),
     row(Get, "/bytes/{count}", Ignored, To(bytes)),
     row(Get, "/gzip/{how}", Ignored, To(gzip)),
+    row(Get, "/stream", Ignored, To(stream)),
     row(Get, "/watch", Ignored, Websocket(watch)),
     row(Get, "/watch-unknown", Ignored, Websocket(watch_unknown)),
     row(Get, "/watch-refused", Ignored, Websocket(watch_refused)),
@@ -166,6 +171,13 @@ fn gzip(state: &Arc<State>, call: Call) -> Answer {
         _ => reply,
     }
     .into()
+}
+
+fn stream(state: &Arc<State>, _: Call) -> Answer {
+    let (sender, pieces) = unbounded_channel();
+    state.pieces.lock().unwrap().push(sender);
+    Reply::events(unfold(pieces, |mut pieces| async { pieces.recv().await.map(|piece| (piece, pieces)) }))
+        .into()
 }
 
 struct Unsubscribe(Arc<AtomicUsize>);

@@ -39,12 +39,12 @@ async fn serving(tls: ServerConfig) -> Fixture {
 }
 
 /// A configuration that changes with no file.
-fn files(mut tls: ServerConfig) -> Arc<FileSet<ServerConfig>> {
+pub(super) fn files(mut tls: ServerConfig) -> Arc<FileSet<ServerConfig>> {
     tls.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).to_vec();
     Arc::new(FileSet::open("test", "the test's certificates", Vec::new(), move |_| Ok(tls.clone())).unwrap())
 }
 
-fn plain_server() -> ServerConfig {
+pub(super) fn plain_server() -> ServerConfig {
     ServerConfig::builder().with_no_client_auth().with_single_cert(vec![certificate()], key()).unwrap()
 }
 
@@ -119,10 +119,10 @@ async fn the_protocol_is_negotiated() {
     }
 }
 
-type Http2 = h2::client::SendRequest<bytes::Bytes>;
+pub(super) type Http2 = h2::client::SendRequest<bytes::Bytes>;
 
 /// A client of HTTP/2 that sends a ping as soon as the last one is answered.
-async fn http_2(fixture: &Fixture) -> Http2 {
+pub(super) async fn http_2(fixture: &Fixture) -> Http2 {
     let mut config = client();
     config.alpn_protocols = vec!["h2".into()];
     let stream = connect(fixture, config).await.unwrap();
@@ -133,7 +133,7 @@ async fn http_2(fixture: &Fixture) -> Http2 {
     client.ready().await.unwrap()
 }
 
-fn get(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
+pub(super) fn get(client: &mut Http2, path: &str) -> h2::client::ResponseFuture {
     let request = http::Request::builder().uri(format!("https://127.0.0.1{path}")).body(()).unwrap();
     client.send_request(request, true).unwrap().0
 }

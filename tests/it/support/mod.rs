@@ -19,6 +19,7 @@ pub mod proxy;
 pub mod registry;
 pub mod scale;
 pub mod seed;
+pub mod sse;
 pub mod stop;
 pub mod store;
 pub mod ws;

@@ -11,7 +11,8 @@ fn at(number: usize) -> InstanceRef {
 fn check(share: f64, expired: usize, total: usize, expected: &[(u64, usize)]) {
     let mut guard = ExpiryGuard::new(rules(share));
     for number in 0..expired {
-        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: total };
+        let expiry =
+            ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: total, of_service: 0 };
         guard.expire(at(number), expiry, seconds(100));
     }
     let mut passed = 0;
@@ -48,9 +49,10 @@ fn each_rule_can_be_turned_off() {
         (Off, 0.2, Some(HoldRule::Share)),
         (Off, 1.0, None),
     ] {
-        let mut guard = ExpiryGuard::new(GuardRules { preservation, share });
+        let mut guard = ExpiryGuard::new(GuardRules { preservation, share, service_share: 1.0 });
         for number in 0..8 {
-            let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 8 };
+            let expiry =
+                ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 8, of_service: 0 };
             guard.expire(at(number), expiry, seconds(100));
         }
         let passed = guard.judge(seconds(102), 8, |_| false).pass.len();
@@ -70,7 +72,8 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
     let mut guard = ExpiryGuard::new(rules(0.2));
     let mut passed = 0;
     for number in 0..60 {
-        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 100 - passed };
+        let expiry =
+            ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 100 - passed, of_service: 0 };
         let now = Duration::from_millis(100_000 + 500 * number as u64);
         guard.expire(at(number), expiry, now);
         passed += guard.judge(now, 100 - passed, |_| false).pass.len();
@@ -81,7 +84,11 @@ fn a_cut_that_spreads_over_the_interval_is_seen() {
 #[test]
 fn one_that_registers_again_is_not_held() {
     let mut guard = ExpiryGuard::new(rules(0.2));
-    guard.expire(at(1), ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 1 }, seconds(1));
+    guard.expire(
+        at(1),
+        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 1, of_service: 0 },
+        seconds(1),
+    );
     guard.forget(&at(1));
     assert_eq!(guard.judge(seconds(10), 1, |_| false), GuardVerdict::default());
     assert_eq!(guard.next_due(), None);
@@ -106,7 +113,12 @@ fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_
 fn expired(share: f64, total: usize, ttls: &[i64]) -> ExpiryGuard {
     let mut guard = ExpiryGuard::new(rules(share));
     for (number, ttl_seconds) in ttls.iter().enumerate() {
-        let expiry = ExpiryFacts { ttl_seconds: *ttl_seconds, interval_seconds: 30, shown_before: total };
+        let expiry = ExpiryFacts {
+            ttl_seconds: *ttl_seconds,
+            interval_seconds: 30,
+            shown_before: total,
+            of_service: 0,
+        };
         guard.expire(at(number), expiry, seconds(100));
     }
     guard
@@ -144,7 +156,7 @@ fn the_share_is_of_the_interval_of_each() {
             let now = seconds(100 + 2 * number as u64);
             guard.expire(
                 at(number),
-                ExpiryFacts { ttl_seconds: 500, interval_seconds, shown_before: 100 },
+                ExpiryFacts { ttl_seconds: 500, interval_seconds, shown_before: 100, of_service: 0 },
                 now,
             );
         }
@@ -170,7 +182,7 @@ fn preservation_goes_on_until_nothing_waits() {
     // 50 more have registered. The next expiry is far from 80 %, but is held like the others.
     guard.expire(
         at(50),
-        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60 },
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60, of_service: 0 },
         seconds(110),
     );
     let verdict = guard.judge(seconds(112), 60, |_| false);
@@ -179,7 +191,7 @@ fn preservation_goes_on_until_nothing_waits() {
     assert_eq!(guard.judge(seconds(220), 60, |_| false).pass.len(), 8);
     guard.expire(
         at(51),
-        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60 },
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60, of_service: 0 },
         seconds(230),
     );
     assert_eq!(guard.judge(seconds(232), 60, |_| false).pass, [at(51)]);
@@ -193,7 +205,7 @@ fn preservation_ends_also_when_all_register_again() {
     assert_eq!(guard.next_due(), None);
     guard.expire(
         at(9),
-        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 100 },
+        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 100, of_service: 0 },
         seconds(900),
     );
     assert_eq!(guard.judge(seconds(902), 100, |_| false).pass, [at(9)]);
@@ -209,7 +221,7 @@ fn one_forgotten_while_it_is_held_waits_anew_when_it_expires_again() {
     assert!(!guard.holds(&at(3)));
     guard.expire(
         at(3),
-        ExpiryFacts { ttl_seconds: 7, interval_seconds: 30, shown_before: 100 },
+        ExpiryFacts { ttl_seconds: 7, interval_seconds: 30, shown_before: 100, of_service: 0 },
         seconds(103),
     );
     assert_eq!(rule_of(&guard, 3), Some(HoldRule::Window));
@@ -224,7 +236,7 @@ fn one_that_expires_twice_waits_once() {
     let mut guard = expired(1.0, 1, &[120]);
     guard.expire(
         at(0),
-        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 1 },
+        ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 1, of_service: 0 },
         seconds(101),
     );
     assert_eq!(guard.next_due(), Some(seconds(100) + WINDOW));
@@ -239,7 +251,7 @@ fn what_is_remembered_is_bounded_by_time() {
         let now = seconds(100 + number as u64);
         guard.expire(
             at(number),
-            ExpiryFacts { ttl_seconds: 5, interval_seconds: 1, shown_before: 100_000 },
+            ExpiryFacts { ttl_seconds: 5, interval_seconds: 1, shown_before: 100_000, of_service: 0 },
             now,
         );
         guard.judge(now, 100_000, |_| false);
@@ -249,7 +261,7 @@ fn what_is_remembered_is_bounded_by_time() {
     // The earlier expiries no longer count.
     guard.expire(
         at(1),
-        ExpiryFacts { ttl_seconds: 5, interval_seconds: 600, shown_before: 3 },
+        ExpiryFacts { ttl_seconds: 5, interval_seconds: 600, shown_before: 3, of_service: 0 },
         seconds(3000),
     );
     assert_eq!(guard.judge(seconds(3002), 3, |_| false).pass, [at(1)]);
@@ -269,7 +281,7 @@ fn what_is_held_is_told_as_it_is() {
     // Later a single instance expires, of many more: far from 80 %.
     guard.expire(
         at(50),
-        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60 },
+        ExpiryFacts { ttl_seconds: 20, interval_seconds: 30, shown_before: 60, of_service: 0 },
         seconds(110),
     );
     let later = guard.judge(seconds(112), 60, |_| false).lines(seconds(112));
@@ -297,7 +309,7 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
     let (mut lines, mut told, mut held) = (0, 0, 0);
     let mut judge = |guard: &mut ExpiryGuard, now: Duration| {
         let verdict = guard.judge(now, 10_000, |_| false);
-        held += verdict.newly_shared;
+        held += verdict.newly(HoldRule::Share);
         lines += verdict.lines(now).len();
         told += newly(verdict.shared);
         (lines, told, held)
@@ -305,7 +317,8 @@ fn thousands_that_come_one_by_one_are_told_in_a_line_a_second() {
     // 1,000 expire each second for five seconds. Those of the first second pass before the share is exceeded.
     for number in 0..5_000 {
         let now = Duration::from_millis(100_000 + number as u64);
-        let expiry = ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 10_000 };
+        let expiry =
+            ExpiryFacts { ttl_seconds: 120, interval_seconds: 30, shown_before: 10_000, of_service: 0 };
         guard.expire(at(number), expiry, now);
         judge(&mut guard, now);
     }

@@ -53,13 +53,14 @@ impl KeyHistory {
         let mut events = Vec::new();
         let mut touched = BTreeSet::new();
         for _ in 0..self.random.random_range(1..4) {
-            match self.random.random_range(0..13) {
+            match self.random.random_range(0..14) {
                 0 => self.say_goodbye(&mut events, &mut touched),
                 1 => self.expire(&mut events, &mut touched),
                 2 => self.say_goodbye_late(&mut events, &mut touched),
                 3 => self.delete_service(&mut events, &mut touched),
                 4 => self.put_unreadable(&mut events, &mut touched),
-                5..8 => self.delete(&mut events, &mut touched),
+                5 => self.release(&mut events, &mut touched),
+                6..9 => self.delete(&mut events, &mut touched),
                 _ => self.put(&mut events, &mut touched),
             }
         }
@@ -223,6 +224,15 @@ impl KeyHistory {
         let key = keys::late_goodbye(&tenant, service, instance, self.random.random_range(1..9)).to_string();
         let is_gone = !self.entries.contains_key(&*keys::instance(&tenant, service, instance));
         if is_gone && touched.insert(key.clone()) {
+            self.write(key, "", events);
+        }
+    }
+
+    /// Releases the expiries of a service.
+    fn release(&mut self, events: &mut Vec<Event>, touched: &mut BTreeSet<String>) {
+        let (tenant, service) = (self.tenant(), self.one_of(&SERVICES));
+        let key = keys::release(&tenant, service).to_string();
+        if touched.insert(key.clone()) {
             self.write(key, "", events);
         }
     }

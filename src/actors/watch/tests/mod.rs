@@ -8,6 +8,7 @@ mod guard;
 mod history;
 mod readers;
 mod relist;
+mod service_share;
 
 use std::time::Duration;
 
@@ -28,9 +29,9 @@ fn tenant() -> Tenant {
     Tenant::default_tenant()
 }
 
-/// Both rules apply, rule (b) with this share.
+/// Rules (a) and (b) apply, rule (b) with this share.
 fn rules(share: f64) -> GuardRules {
-    GuardRules { preservation: Preservation::On, share }
+    GuardRules { preservation: Preservation::On, share, service_share: 1.0 }
 }
 
 fn at(instance: &str) -> InstanceRef {
@@ -50,8 +51,12 @@ struct WatchWorld {
 impl WatchWorld {
     /// Starts at second 1,000, with no instances. No share is too large.
     fn new() -> Self {
+        Self::with(rules(1.0))
+    }
+
+    fn with(rules: GuardRules) -> Self {
         Self {
-            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules(1.0)), 0),
+            state: WatchState::new(SnapshotBuilder::default(), ExpiryGuard::new(rules), 0),
             revision: 0,
             now: seconds(1000),
         }

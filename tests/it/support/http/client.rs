@@ -89,6 +89,21 @@ impl Client {
         self.send(&Request::new("GET", target))
     }
 
+    /// All items of a list that is answered in pages. The target has no parameters.
+    pub fn all_items(&self, target: &str) -> Result<Vec<Value>, HttpError> {
+        let (mut items, mut after) = (Vec::new(), String::new());
+        loop {
+            let page = self.get(&format!("{target}?limit=200{after}"))?.json();
+            items.extend(
+                page["items"].as_array().unwrap_or_else(|| panic!("no page: {page}")).iter().cloned(),
+            );
+            match page["next"].as_str() {
+                Some(next) => after = format!("&after={next}"),
+                None => return Ok(items),
+            }
+        }
+    }
+
     pub fn delete(&self, target: &str) -> Result<Response, HttpError> {
         self.send(&Request::new("DELETE", target))
     }
