@@ -247,7 +247,12 @@ impl<'s> InstanceSearch<'s> {
 
     /// Looks at some instances of a service.
     pub fn look(&mut self, of: &SearchedService<'s>, instances: &[(&'s InstanceId, &'s Arc<InstanceEntry>)]) {
-        load(of, instances);
+        let reads = !of.is_counted
+            || self.conditions.status.is_some()
+            || matches!(self.sort, InstanceSort::Host | InstanceSort::Status);
+        if reads {
+            load(of, instances);
+        }
         for (id, entry) in instances {
             let json = entry.json();
             // If hardly any instance is excluded, it takes longer to try.
@@ -258,7 +263,7 @@ impl<'s> InstanceSearch<'s> {
             }
             self.read += 1;
             let ids = IdLengths { instance: id.as_str().len(), service: of.service.id.as_str().len() };
-            let instance = RawInstance::read_with(json, ids);
+            let instance = if reads { RawInstance::read_with(json, ids) } else { RawInstance::default() };
             let status = InstanceStatus::of(instance.status.raw());
             if !of.is_counted {
                 if !self.conditions.holds(&instance, of.is_named) {
