@@ -9,7 +9,7 @@ pub mod messages;
 mod records;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +69,9 @@ const MOST_FOREIGN_DRAINS: usize = 1000;
 const LONGEST_DRAIN: Duration = Duration::from_secs(360);
 /// How long the hub may take to say how far the watches are.
 const HUB_LIMIT: Duration = Duration::from_secs(2);
+/// How long the entry of a node that died may be shown: its TTL is 120 s.
+const ENTRY_STAYS: Duration = Duration::from_secs(180);
+const MOST_GONE: usize = 1000;
 /// The pause before the keys of the others are watched again.
 const WATCH_PAUSE: Duration = Duration::from_secs(1);
 
@@ -120,6 +123,8 @@ struct ConsumerCore {
     filling: RefCell<(Vec<Wanted>, usize)>,
     /// The other nodes that take part, by process.
     nodes: RefCell<BTreeMap<String, NodeRecord>>,
+    /// The addresses of nodes that have gone lately, and when.
+    gone: RefCell<VecDeque<(Duration, String)>>,
     drains: RefCell<HashMap<DrainId, Drain>>,
     last_drain: Cell<u64>,
     /// Wakes the work on drains.
@@ -168,6 +173,7 @@ impl ConsumerActor {
             is_leaving: Cell::new(false),
             filling: RefCell::default(),
             nodes: RefCell::default(),
+            gone: RefCell::default(),
             drains: RefCell::default(),
             last_drain: Cell::new(0),
             has_drains: Notify::new(),
@@ -251,6 +257,25 @@ impl ConsumerCore {
     /// Whether this node writes for others.
     fn has_others(&self) -> bool {
         self.rules.nodes == NodeCount::Many && !self.is_leaving.get()
+    }
+
+    /// Notes that a node of ours has gone. The entry by which it registered itself may stay longer than its key here.
+    fn node_went(&self, record: NodeRecord) {
+        let now = self.parts.clock.monotonic();
+        let mut gone = self.gone.borrow_mut();
+        gone.retain(|(when, _)| now.saturating_sub(*when) < ENTRY_STAYS);
+        if gone.len() < MOST_GONE {
+            gone.push_back((now, record.endpoint));
+        }
+    }
+
+    /// The addresses of the nodes that take part, and of those that have gone lately.
+    fn addresses(&self) -> Vec<String> {
+        let now = self.parts.clock.monotonic();
+        let (nodes, gone) = (self.nodes.borrow(), self.gone.borrow());
+        let gone = gone.iter().filter(|(when, _)| now.saturating_sub(*when) < ENTRY_STAYS);
+        let others = nodes.values().map(|record| &record.endpoint).chain(gone.map(|(_, endpoint)| endpoint));
+        std::iter::once(&self.rules.endpoint).chain(others).cloned().collect()
     }
 
     fn own_drains(&self) -> usize {
@@ -472,7 +497,12 @@ fn interests_value(wanted: &[Wanted]) -> Vec<u8> {
 async fn learn(core: Rc<ConsumerCore>) {
     loop {
         let ended = match list(&core).await {
-            Ok(revision) => follow(&core, revision).await,
+            Ok(revision) => {
+                if core.watching.is_over() {
+                    log::info!("what other nodes write about consumers is seen again");
+                }
+                follow(&core, revision).await
+            }
             Err(error) => WatchError::Lost(error.to_string()),
         };
         match ended {
@@ -496,7 +526,7 @@ async fn list(core: &ConsumerCore) -> Result<Revision, StoreError> {
         entries.extend(page.entries);
         revision = page.revision;
     }
-    core.nodes.borrow_mut().clear();
+    let former = std::mem::take(&mut *core.nodes.borrow_mut());
     let is_listed = |drain: &Drain| {
         let key = drain_key(&drain.name);
         matches!(drain.owner, Owner::Own { .. }) || entries.iter().any(|entry| entry.key == key)
@@ -507,6 +537,8 @@ async fn list(core: &ConsumerCore) -> Result<Revision, StoreError> {
     };
     ended.into_iter().for_each(|id| drop(core.forget(id)));
     entries.iter().for_each(|entry| take_in(core, entry));
+    let went = former.into_iter().filter(|(process, _)| !core.nodes.borrow().contains_key(process));
+    went.for_each(|(_, record)| core.node_went(record));
     Ok(revision)
 }
 
@@ -517,9 +549,6 @@ async fn follow(core: &ConsumerCore, revision: Revision) -> WatchError {
             Ok(batch) => batch,
             Err(error) => return error,
         };
-        if core.watching.is_over() {
-            log::info!("what other nodes write about consumers is seen again");
-        }
         for event in batch.events {
             match event {
                 Event::Put(entry) => take_in(core, &entry),
@@ -593,7 +622,8 @@ fn take_in_drain(core: &ConsumerCore, name: &str, record: DrainRecord) {
 fn take_out(core: &ConsumerCore, key: &str) {
     match ConsumerKey::parse(key) {
         Some(ConsumerKey::Node { process }) => {
-            core.nodes.borrow_mut().remove(process);
+            let went = core.nodes.borrow_mut().remove(process);
+            went.into_iter().for_each(|record| core.node_went(record));
             core.has_drains.notify_one();
         }
         Some(ConsumerKey::Drain { drain }) => {
@@ -722,9 +752,7 @@ fn joined(
             None => silent.push(record.node.clone()),
         }
     }
-    let mut addresses = vec![core.rules.endpoint.clone()];
-    addresses.extend(nodes.values().map(|record| record.endpoint.clone()));
-    DrainReceipt { nodes: addresses, ..join(revision, &receipts, silent) }
+    DrainReceipt { nodes: core.addresses(), ..join(revision, &receipts, silent) }
 }
 
 /// How far the watches of an instance's service are. `None` if the service is gone, or the hub has too much to do.
