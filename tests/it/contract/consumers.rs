@@ -485,3 +485,28 @@ fn a_node_of_the_original_is_named() {
     let receipt = scene.drain(&caller, "?wait=1s");
     assert_eq!(numbers(&receipt), (0, 0, false), "{receipt}");
 }
+
+/// The record of events says how many watches a change was for, and how many have taken it.
+#[test]
+fn the_record_says_who_was_told() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let caller = Caller::of(&daemon);
+    let scene = DrainScene::new(&caller);
+    caller.consumer(&scene.consumer).find("appId=default&serviceName=p");
+    scene.depends(&caller);
+    let mut sockets = [(); 2].map(|()| watch(&caller, &scene.consumer));
+    eventually(GENEROUS, || daemon.metric("service_center_watchers") == 2);
+    let shown = instance(&caller, &scene.provider);
+    let told = |instance: &str| {
+        let target = format!("/v4/default/admin/events?kind=instance.registered&instanceId={instance}");
+        daemon.client().get(&target).unwrap().json()["items"][0]["told"].clone()
+    };
+    for socket in &mut sockets {
+        created(socket, &shown);
+    }
+    eventually(GENEROUS, || {
+        let told = told(&shown);
+        (&told["consumers"], &told["sent"]) == (&json!(2), &json!(2)) && told["lastSent"].is_string()
+    });
+    assert!(told(&scene.instance)["sent"].is_null(), "nobody watched");
+}
