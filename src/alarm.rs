@@ -24,16 +24,20 @@ pub enum AlarmKind {
     StoreAway,
     /// A request was answered with a status of 500 or more. It ends after [`QUIET`].
     InternalError,
+    /// Another node shows something else than this one at the same revision, or this node does not show what the store holds. It ends
+    /// when the nodes, or this node and the store, agree again.
+    DigestDiffers,
 }
 
 impl AlarmKind {
-    pub const ALL: [Self; 2] = [Self::StoreAway, Self::InternalError];
+    pub const ALL: [Self; 3] = [Self::StoreAway, Self::InternalError, Self::DigestDiffers];
 
-    /// The name of the alarm, as the original server spells it.
+    /// The name of the alarm, as the original server spells those that it has.
     pub fn id(self) -> &'static str {
         match self {
             Self::StoreAway => "BackendConnectionRefuse",
             Self::InternalError => "InternalError",
+            Self::DigestDiffers => "DigestDiffers",
         }
     }
 }
@@ -131,10 +135,11 @@ impl Alarms {
     }
 
     fn state(&self, kind: AlarmKind) -> &AlarmState {
-        let [store_away, internal_error] = &*self.0;
+        let [store_away, internal_error, digest_differs] = &*self.0;
         match kind {
             AlarmKind::StoreAway => store_away,
             AlarmKind::InternalError => internal_error,
+            AlarmKind::DigestDiffers => digest_differs,
         }
     }
 }

@@ -107,6 +107,12 @@ impl Clock {
     }
 }
 
+/// The CPU time that this thread has used. For work that may take only a share of a core; nothing else depends on it.
+pub fn thread_cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap_or_default()
+}
+
 /// Measures how long something takes, for metrics. Nothing is decided by it, so a test need not move it.
 #[derive(Clone, Copy, Debug)]
 pub struct Stopwatch(std::time::Instant);

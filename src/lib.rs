@@ -72,7 +72,7 @@
 //! 15. `actors/watch/mod.rs` `watch` gets the event back from the store.
 //! 16. `store/codec.rs` `decode` parses it, once.
 //! 17. `actors/watch/state.rs` `apply` tells puts, goodbyes and expiries apart; `actors/watch/guard.rs` holds back expiries.
-//! 18. `cache/builder.rs` `apply` changes the working copy, `publish` makes it the next snapshot.
+//! 18. `cache/builder.rs` `apply` changes the working copy and its digest, `publish` makes it the next snapshot.
 //! 19. `cache/cell.rs` `publish` swaps it in, and wakes the request that waits in `http/api.rs` `write`: it answers 200, and a
 //!     find on this node now shows the instance.
 //! 20. `actors/hub/mod.rs` `push` finds the consumers that depend on the service, encodes the event once, and puts it into the
@@ -122,6 +122,8 @@
 //! | How does an answer go on without an end? | `http/reply.rs` `Reply::events`, `http/server/stream.rs` |
 //! | Who reads the record of events, and how? | `http/v4/events/mod.rs`; as a stream: `http/v4/events/feed.rs` |
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
+//! | Do all nodes show the same? | `cache/digest.rs` defines the digest, `actors/nodes/mod.rs` `compare` compares |
+//! | Does this node show what the store holds, and what repairs it? | `actors/scrub/compare.rs` `compare`, `actors/watch/repair.rs` `repair` |
 //! | When is an alarm raised, and when is it over? | `alarm.rs` |
 //! | Who sees which instance? | `cache/find.rs`; why not: `cache/explain.rs`, and in words `http/v4/govern/explain.rs` |
 //! | How are services and instances searched? | `cache/search/mod.rs`; sorting and cursors: `http/v4/govern/search.rs` |

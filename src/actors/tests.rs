@@ -85,6 +85,7 @@ pub struct Stage {
     pub goodbyes: Goodbyes,
     pub registry: Mailbox<RegistryActor>,
     pub watch: Mailbox<WatchActor>,
+    pub hub: Mailbox<HubActor>,
     pub core: Rc<RegistryCore>,
     pub freshness: Freshness,
     pub service: ServiceId,
@@ -119,6 +120,7 @@ impl Stage {
         let hub = Mailbox::start_here(&lifelines, || {
             HubActor::new(Interests::default(), Recorder::default(), Clock::system(), None)
         });
+        let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = WatchRules {
             guard: GuardRules { preservation: Preservation::On, share: 1.0, service_share: 1.0 },
             fixed_ttl_seconds: 0,
@@ -130,13 +132,12 @@ impl Stage {
                 publisher,
                 goodbyes: goodbyes.clone(),
                 interests: Interests::default(),
-                hub,
+                hub: hub.clone(),
                 recorder: Recorder::default(),
                 clock: clock.clone(),
             };
             WatchActor::new(parts, rules)
         });
-        let freshness = Freshness::new(Arc::clone(&shared), reader.clone());
         let rules = RegistryRules {
             quotas: Quotas::default(),
             instances: InstanceRules { min_interval: 1, min_times: 0, ..InstanceRules::default() },
@@ -166,8 +167,18 @@ impl Stage {
         };
         Mailbox::start_here(&lifelines, || LeaseActor::new(lease_core));
         reader.wait_until_complete().await;
-        let mut stage =
-            Self { store, reader, beats, goodbyes, registry, watch, core, freshness, service: "".into() };
+        let mut stage = Self {
+            store,
+            reader,
+            beats,
+            goodbyes,
+            registry,
+            watch,
+            hub,
+            core,
+            freshness,
+            service: "".into(),
+        };
         let service = Service { service_name: "svc".into(), version: "1".into(), ..Service::default() };
         let message = RegisterService { tenant: tenant(), service, author: Author::Client };
         let service = ask(&stage.registry, message, PATIENCE).await.unwrap().unwrap();

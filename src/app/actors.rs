@@ -18,12 +18,14 @@ use crate::actors::interests::Interests;
 use crate::actors::lease::{LeaseActor, LeaseCore};
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::Mailbox;
+use crate::actors::nodes::{NodesActor, NodesParts};
 use crate::actors::peer::{PeerActor, PeerCore};
 use crate::actors::pollers::Pollers;
 use crate::actors::recorder::RecorderActor;
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::core::RegistryCore;
 use crate::actors::retire::{RetireActor, RetireCore};
+use crate::actors::scrub::{ScrubActor, ScrubParts};
 use crate::actors::watch::{WatchActor, WatchParts};
 use crate::alarm::Alarms;
 use crate::cache::{SnapshotReader, cell};
@@ -44,6 +46,8 @@ pub struct Actors {
     pub recorder: Mailbox<RecorderActor>,
     /// Nobody sends to it. It runs as long as this mailbox exists. `None` if the store bounds its history itself.
     pub compaction: Option<Mailbox<CompactionActor>>,
+    pub scrub: Mailbox<ScrubActor>,
+    pub nodes: Mailbox<NodesActor>,
 }
 
 /// The parts that actors and handlers share.
@@ -76,6 +80,8 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         identity,
         own_beat,
         owner,
+        facts,
+        scrub_period,
     } = rules;
     let lifelines = Lifelines::default();
     let (publisher, reader) = cell::cell();
@@ -84,9 +90,9 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     let contact = Contact::new(alarms.clone());
     let RecordRules { limits, folder } = record;
     let (recorder, record, recording) = recorder::record(limits);
-    // Four threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
-    // One writes. One records what happened.
-    let [reading, pushing, writing, recording_thread] = [(); 4].map(|()| Arbiter::new().handle());
+    // Five threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
+    // One writes. One records what happened. One compares with the store, and measures its CPU time.
+    let [reading, pushing, writing, recording_thread, comparing] = [(); 5].map(|()| Arbiter::new().handle());
     let recorder_actor = {
         let clock = clock.clone();
         Mailbox::start(&recording_thread, &lifelines, move || RecorderActor::new(recording, folder, clock))
@@ -178,6 +184,27 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
             CompactionActor::new(store, reader, freshness, clock, rules, owner)
         })
     });
+    let scrub = ScrubParts {
+        store: Arc::clone(store),
+        reader: reader.clone(),
+        freshness: freshness.clone(),
+        watch: watch.clone(),
+        alarms: alarms.clone(),
+        clock: clock.clone(),
+        period: scrub_period,
+    };
+    let scrub = Mailbox::start(&comparing, &lifelines, || ScrubActor::new(scrub));
+    let nodes = NodesParts {
+        store: Arc::clone(store),
+        reader: reader.clone(),
+        freshness: freshness.clone(),
+        watch: watch.clone(),
+        hub: hub.clone(),
+        scrub: scrub.clone(),
+        alarms: alarms.clone(),
+        clock: clock.clone(),
+    };
+    let nodes = Mailbox::start(&writing, &lifelines, || NodesActor::new(nodes, facts));
     (
         Actors {
             registry,
@@ -190,6 +217,8 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
             retire,
             recorder: recorder_actor,
             compaction,
+            scrub,
+            nodes,
         },
         SharedHandles {
             reader,

@@ -34,6 +34,7 @@ use self::transfer::TransferError;
 use crate::actors::consumer::messages::LeaveOthers;
 use crate::actors::lease::messages::FlushBeats;
 use crate::actors::mailbox::ask;
+use crate::actors::nodes::messages::EndSummary;
 use crate::actors::peer::messages::{JoinCluster, LeaveCluster};
 use crate::actors::recorder::messages::FlushRecord;
 use crate::clock::Clock;
@@ -202,6 +203,8 @@ async fn run_node(
         hub: actors.hub.clone(),
         watch: actors.watch.clone(),
         retire: actors.retire.clone(),
+        scrub: actors.scrub.clone(),
+        nodes: actors.nodes.clone(),
         beats: shared.beats.clone(),
         freshness: shared.freshness.clone(),
         interests: shared.interests.clone(),
@@ -363,8 +366,15 @@ fn transfer(
 }
 
 async fn unregister(actors: &Actors) {
-    if let Err(refused) = ask(&actors.peer, LeaveCluster, LEAVE_LIMIT).await {
+    let (left, ended) = tokio::join!(
+        ask(&actors.peer, LeaveCluster, LEAVE_LIMIT),
+        ask(&actors.nodes, EndSummary, LEAVE_LIMIT)
+    );
+    if let Err(refused) = left {
         log::warn!("this node could not unregister itself: {refused}");
+    }
+    if let Err(refused) = ended {
+        log::warn!("the summary of this node ends with its lease: {refused}");
     }
 }
 

@@ -11,6 +11,7 @@ use crate::actors::account::AccountRules;
 use crate::actors::compaction::CompactionRules;
 use crate::actors::consumer::{ConsumerRules, NodeCount};
 use crate::actors::interests::InterestLimits;
+use crate::actors::nodes::{self, Company, NodeFacts};
 use crate::actors::peer::{NodeIdentity, Registers};
 use crate::actors::recorder::RecordFolder;
 use crate::actors::registry::rules::{DependencyMode, RegistryRules};
@@ -110,6 +111,10 @@ pub struct ActorRules {
     pub own_beat: Duration,
     /// The name of this process in the locks that it holds in the store.
     pub owner: String,
+    /// What this node says about itself to the others.
+    pub facts: NodeFacts,
+    /// How often the snapshot is compared with the store. `None`: only when somebody asks.
+    pub scrub_period: Option<Duration>,
 }
 
 /// What is kept of the record of events.
@@ -143,8 +148,15 @@ impl ProcessRules {
             supervisor,
         } = config;
         let EventsConfig { dir: events_dir, max_events, max_bytes, max_disk_bytes } = events;
-        let RegistryConfig { kind, version, self_register, cluster, clusters, compaction_retention } =
-            registry;
+        let RegistryConfig {
+            kind,
+            version,
+            self_register,
+            cluster,
+            clusters,
+            compaction_retention,
+            scrub_period,
+        } = registry;
         let InstanceConfig {
             endpoint,
             host_name,
@@ -288,6 +300,17 @@ impl ProcessRules {
         } else {
             AccessRules::Open
         };
+        let owner = format!("{host_name}-{}", std::process::id());
+        let facts = NodeFacts {
+            node: owner.clone(),
+            endpoint: identity.endpoint.clone(),
+            api_version: version.clone(),
+            company: match kind {
+                StoreKind::Embedded { .. } => Company::Alone,
+                StoreKind::Etcd(_) => Company::Shared,
+            },
+            pace: nodes::PACE,
+        };
         let actors = ActorRules {
             registry: RegistryRules {
                 quotas,
@@ -340,7 +363,9 @@ impl ProcessRules {
             },
             identity,
             own_beat: own_beat(ttl),
-            owner: format!("{host_name}-{}", std::process::id()),
+            owner,
+            facts,
+            scrub_period,
         };
         let backends = match &kind {
             StoreKind::Embedded { .. } => 1,

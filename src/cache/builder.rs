@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::access::AccessView;
+use super::digest::{self, NameKind};
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::search::raw_instance::RawInstance;
 use super::snapshot::{
-    ConsumerRule, FrameworkCounts, FrameworkName, Listed, NameNode, NamePath, NamedVersion, ProviderRule,
-    SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+    ConsumerRule, FrameworkCounts, FrameworkName, InstancePart, Listed, NameNode, NamePath, NamedVersion,
+    ProviderRule, SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
 use super::statuses::InstanceStatus;
 use crate::domain::dependency::{self, CrossDomain, Partners};
@@ -125,57 +126,90 @@ impl SnapshotBuilder {
             RegistryEvent::AliasDeleted(name, version) => self.delete_name(&name, &version, Listed::Alias),
             RegistryEvent::TagsPut(tenant, id, tags, revision) => {
                 let mut former = None;
-                self.with_node(&tenant, id, |node| {
+                self.with_node(&tenant, id.clone(), |node| {
+                    let added = digest::tags(&tenant, &id, &tags, revision);
                     former = node.tags.replace((tags, revision));
+                    let removed = former.as_ref().map(|(tags, of)| digest::tags(&tenant, &id, tags, *of));
+                    node.recount(removed, Some(added));
                     node.active_at = node.active_at.max(revision);
                 });
                 self.with_known_tenant(&tenant, |view| view.tagged_count += usize::from(former.is_none()));
             }
             RegistryEvent::TagsDeleted(tenant, id) => {
                 let mut former = None;
-                self.with_known_node(&tenant, &id, |node| former = node.tags.take());
+                self.with_known_node(&tenant, &id, |node| {
+                    former = node.tags.take();
+                    let removed = former.as_ref().map(|(tags, of)| digest::tags(&tenant, &id, tags, *of));
+                    node.recount(removed, None);
+                });
                 self.with_known_tenant(&tenant, |view| view.tagged_count -= usize::from(former.is_some()));
             }
             RegistryEvent::SchemaRefPut(tenant, id, schema, hash, revision) => {
                 let mut former = None;
-                self.with_node(&tenant, id, |node| {
-                    former = node.schema_refs.insert(schema, hash);
+                self.with_node(&tenant, id.clone(), |node| {
+                    let added = digest::schema(&tenant, &id, &schema, &hash);
+                    former = node.schema_refs.insert(Arc::clone(&schema), hash);
+                    let removed = former.as_ref().map(|hash| digest::schema(&tenant, &id, &schema, hash));
+                    node.recount(removed, Some(added));
                     node.active_at = node.active_at.max(revision);
                 });
                 self.with_known_tenant(&tenant, |view| view.schema_count += usize::from(former.is_none()));
             }
             RegistryEvent::SchemaRefDeleted(tenant, id, schema) => {
                 let mut former = None;
-                self.with_known_node(&tenant, &id, |node| former = node.schema_refs.remove(&schema));
+                self.with_known_node(&tenant, &id, |node| {
+                    former = node.schema_refs.remove(&schema);
+                    let removed = former.as_ref().map(|hash| digest::schema(&tenant, &id, &schema, hash));
+                    node.recount(removed, None);
+                });
                 self.with_known_tenant(&tenant, |view| view.schema_count -= usize::from(former.is_some()));
             }
             RegistryEvent::SchemaSummaryPut(tenant, id, schema, text, mod_revision) => {
                 let summary = Arc::new(SchemaSummary { text, mod_revision });
-                self.with_node(&tenant, id, |node| drop(node.schema_summaries.insert(schema, summary)));
+                self.with_node(&tenant, id.clone(), |node| {
+                    let hash = |of: &SchemaSummary| {
+                        digest::summary(&tenant, &id, &schema, &of.text, of.mod_revision)
+                    };
+                    let added = hash(&summary);
+                    let former = node.schema_summaries.insert(Arc::clone(&schema), summary);
+                    node.recount(former.map(|of| hash(&of)), Some(added));
+                });
             }
             RegistryEvent::SchemaSummaryDeleted(tenant, id, schema) => {
-                self.with_known_node(&tenant, &id, |node| drop(node.schema_summaries.remove(&schema)));
+                self.with_known_node(&tenant, &id, |node| {
+                    let former = node.schema_summaries.remove(&schema);
+                    let removed =
+                        former.map(|of| digest::summary(&tenant, &id, &schema, &of.text, of.mod_revision));
+                    node.recount(removed, None);
+                });
             }
             RegistryEvent::ConsumerRulePut(name, version, partners, revision) => {
-                let rule = ConsumerRule::new(self.connected(&name.tenant, partners), revision);
+                let hash =
+                    digest::consumer_rule(&name.tenant, &versioned(&name, &version), &partners, revision);
+                let rule = ConsumerRule::new(self.connected(&name.tenant, partners), revision, hash);
                 self.put_consumer_rule(&name, &version, Arc::new(rule));
             }
             RegistryEvent::ConsumerRuleDeleted(name, version) => self.delete_consumer_rule(&name, &version),
             RegistryEvent::ProviderRulePut(name, version, partners, mod_revision) => {
-                let (path, partners) = (path_of(&name), self.connected(&name.tenant, partners));
-                let rule = Arc::new(ProviderRule { partners, mod_revision });
+                let path = path_of(&name);
+                let hash = digest::provider_rule(&name.tenant, &path, &version, &partners, mod_revision);
+                let partners = self.connected(&name.tenant, partners);
+                let rule = Arc::new(ProviderRule { partners, mod_revision, hash });
+                let mut former = None;
                 self.with_tenant(&name.tenant, |tenant| {
                     if !tenant.names.contains_key(&path) {
                         tenant.nameless_rules.insert(Arc::clone(&path));
                     }
-                    tenant.provider_rules.entry(path).or_default().insert(version, rule);
-                })
+                    former = tenant.provider_rules.entry(path).or_default().insert(version, rule);
+                });
+                recount(&mut self.next.digests.rules, former.map(|rule| rule.hash), Some(hash));
             }
             RegistryEvent::ProviderRuleDeleted(name, version) => {
                 let path = path_of(&name);
+                let mut former = None;
                 self.with_known_tenant(&name.tenant, |tenant| {
                     let Some(mut rules) = tenant.provider_rules.get(&path).cloned() else { return };
-                    rules.remove(&version);
+                    former = rules.remove(&version);
                     if rules.is_empty() {
                         tenant.provider_rules.remove(&path);
                         tenant.nameless_rules.remove(&path);
@@ -183,6 +217,7 @@ impl SnapshotBuilder {
                         tenant.provider_rules.insert(path, rules);
                     }
                 });
+                recount(&mut self.next.digests.rules, former.map(|rule| rule.hash), None);
             }
             RegistryEvent::DependencyQueued(key, ended) => {
                 self.next.dependency_queue.insert(key);
@@ -198,20 +233,40 @@ impl SnapshotBuilder {
             RegistryEvent::InstanceDeleted(at) => self.delete_instance(at),
             RegistryEvent::LeasePut(at, lease) => self.put_lease(&at, lease),
             RegistryEvent::LeaseDeleted(at) => self.delete_lease(&at),
-            RegistryEvent::OverridePut(at) => self.with_node(&at.tenant, at.service.clone(), |node| {
-                node.overrides.insert(at.instance);
-            }),
+            RegistryEvent::OverridePut(at) => {
+                let was_held = self.let_go(&at, InstancePart::Override);
+                self.with_node(&at.tenant, at.service.clone(), |node| {
+                    let is_new = node.overrides.insert(at.instance.clone()).is_none();
+                    node.recount(None, (is_new || was_held).then(|| digest::properties_override(&at)));
+                });
+            }
             RegistryEvent::OverrideDeleted(at) => {
+                let was_held = self.let_go(&at, InstancePart::Override);
                 self.with_known_node(&at.tenant, &at.service, |node| {
-                    drop(node.overrides.remove(&at.instance))
+                    let was_there = node.overrides.remove(&at.instance).is_some();
+                    node.recount((was_there && !was_held).then(|| digest::properties_override(&at)), None);
                 });
             }
             // The watch handles these events: it knows which expired instances are still shown.
             RegistryEvent::LateGoodbye(..) | RegistryEvent::ExpiriesReleased(..) => {}
-            RegistryEvent::DomainPut(domain) => drop(self.next.domains.insert(domain)),
-            RegistryEvent::DomainDeleted(domain) => drop(self.next.domains.remove(&domain)),
-            RegistryEvent::ProjectPut(tenant) => drop(self.next.projects.insert(tenant)),
-            RegistryEvent::ProjectDeleted(tenant) => drop(self.next.projects.remove(&tenant)),
+            RegistryEvent::DomainPut(domain) => {
+                let hash = digest::domain(&domain);
+                let former = self.next.domains.insert(domain);
+                recount(&mut self.next.digests.tenants, former.map(|_| hash), Some(hash));
+            }
+            RegistryEvent::DomainDeleted(domain) => {
+                let former = self.next.domains.remove(&domain);
+                recount(&mut self.next.digests.tenants, former.map(|_| digest::domain(&domain)), None);
+            }
+            RegistryEvent::ProjectPut(tenant) => {
+                let hash = digest::project(&tenant);
+                let former = self.next.projects.insert(tenant);
+                recount(&mut self.next.digests.tenants, former.map(|_| hash), Some(hash));
+            }
+            RegistryEvent::ProjectDeleted(tenant) => {
+                let former = self.next.projects.remove(&tenant);
+                recount(&mut self.next.digests.tenants, former.map(|_| digest::project(&tenant)), None);
+            }
             RegistryEvent::AccountPut(..)
             | RegistryEvent::AccountDeleted(..)
             | RegistryEvent::RolePut(..)
@@ -223,44 +278,60 @@ impl SnapshotBuilder {
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
         let revision = record.mod_revision;
+        let added = digest::service(tenant, &id, &record);
         let view = Arc::new(ServiceView::new(tenant, id.clone(), record));
         learn_domain(tenant.domain());
+        let (of, mut shift) = (tenant, 0);
         self.with_tenant(tenant, |tenant| {
-            let node = Arc::make_mut(tenant.services.entry(id).or_default());
+            let node = Arc::make_mut(tenant.services.entry(id.clone()).or_default());
             node.active_at = node.active_at.max(revision);
             let (framework, instances) = (Arc::clone(&view.framework), node.instances.len());
             let former = node.view.replace(view);
+            let removed = former.as_ref().map(|former| digest::service(of, &id, &former.record));
+            shift = node.recount(removed, Some(added));
             tenant.service_count += usize::from(former.is_none());
             if let Some(former) = former {
                 tenant.drop_from_framework(&former.framework, 1, instances);
             }
             tenant.add_to_framework(&framework, 1, instances);
         });
+        self.next.digests.services = self.next.digests.services.wrapping_add(shift);
     }
 
     fn delete_service(&mut self, tenant: &Tenant, id: &ServiceId) {
+        let (of, mut shift) = (tenant, 0);
         self.with_known_tenant(tenant, |tenant| {
             let Some(node) = tenant.services.get_mut(id) else { return };
             let node = Arc::make_mut(node);
             let instances = node.instances.len();
             if let Some(former) = node.view.take() {
+                shift = node.recount(Some(digest::service(of, id, &former.record)), None);
                 tenant.service_count = tenant.service_count.saturating_sub(1);
                 tenant.drop_from_framework(&former.framework, 1, instances);
             }
             tenant.drop_if_unused(id);
         });
+        self.next.digests.services = self.next.digests.services.wrapping_add(shift);
     }
 
     fn put_name(&mut self, name: &ServiceName, version: NamedVersion, listed: fn(Arc<str>) -> Listed) {
         let (path, id) = (path_of(name), version.service.clone());
+        let kind = listed(Arc::clone(&path)).kind();
+        let hash = |of: &NamedVersion| {
+            let NamedVersion { version, service, mod_revision } = of;
+            digest::name(kind, &name.tenant, &path, version, service, *mod_revision)
+        };
+        let (added, mut removed) = (hash(&version), None);
         self.with_tenant(&name.tenant, |tenant| {
             let way = listed(Arc::clone(&path));
             if matches!(way, Listed::Name(_)) {
                 tenant.nameless_rules.remove(&path);
             }
-            let node = Arc::make_mut(tenant.tree(&way).entry(path).or_default());
+            let node = Arc::make_mut(tenant.tree(&way).entry(Arc::clone(&path)).or_default());
             let former = node.versions.iter().position(|known| known.version == version.version);
-            let former = former.map(|at| node.versions.remove(at).service);
+            let former = former.map(|at| node.versions.remove(at));
+            removed = former.as_ref().map(&hash);
+            let former = former.map(|former| former.service);
             node.versions.push(version);
             node.versions.sort();
             node.answers.outdate();
@@ -273,18 +344,21 @@ impl SnapshotBuilder {
             let owner = Arc::make_mut(tenant.services.entry(id).or_default());
             owner.listed.push(way);
         });
+        recount(&mut self.next.digests.names, removed, Some(added));
     }
 
     fn delete_name(&mut self, name: &ServiceName, version: &str, listed: fn(Arc<str>) -> Listed) {
         let path = path_of(name);
         let mut lost = None;
+        let mut removed = None;
         self.with_known_tenant(&name.tenant, |tenant| {
             let way = listed(Arc::clone(&path));
             let tree = tenant.tree(&way);
             let Some(node) = tree.get_mut(&path) else { return };
             let node = Arc::make_mut(node);
             let Some(at) = node.versions.iter().position(|known| *known.version == *version) else { return };
-            let owner = node.versions.remove(at).service;
+            let NamedVersion { version, service: owner, mod_revision } = node.versions.remove(at);
+            removed = Some(digest::name(way.kind(), &name.tenant, &path, &version, &owner, mod_revision));
             node.answers.outdate();
             if node.versions.is_empty() {
                 tree.remove(&path);
@@ -298,6 +372,7 @@ impl SnapshotBuilder {
         if self.former.is_none() {
             self.lost.extend(lost);
         }
+        recount(&mut self.next.digests.names, removed, None);
     }
 
     /// The partners without those that services of this tenant may not depend on.
@@ -316,6 +391,8 @@ impl SnapshotBuilder {
         self.with_tenant(&name.tenant, |tenant| {
             former = tenant.consumer_rules.insert(key, Arc::clone(&rule));
         });
+        let removed = former.as_ref().map(|rule| rule.hash);
+        recount(&mut self.next.digests.rules, removed, Some(rule.hash));
         self.move_aliases(former.as_deref(), Some(&rule));
     }
 
@@ -323,6 +400,7 @@ impl SnapshotBuilder {
         let key = versioned(name, version);
         let mut former = None;
         self.with_known_tenant(&name.tenant, |tenant| former = tenant.consumer_rules.remove(&key));
+        recount(&mut self.next.digests.rules, former.as_ref().map(|rule| rule.hash), None);
         self.move_aliases(former.as_deref(), None);
     }
 
@@ -349,6 +427,8 @@ impl SnapshotBuilder {
         let mut is_new = false;
         let (mut service, mut before) = (None, None);
         let (listing, known) = (self.next.listing, self.former_mark(&at));
+        let was_held = self.let_go(&at, InstancePart::Document);
+        let mut shift = 0;
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
             node.active_at = node.active_at.max(record.mod_revision);
@@ -361,11 +441,14 @@ impl SnapshotBuilder {
             let instance = RawInstance::read(&record.json);
             node.statuses.add(InstanceStatus::of_instance(&instance));
             node.searched = node.searched.max(instance.searched);
+            let removed = former.filter(|_| !was_held).map(|former| digest::instance(&at, &former.record));
+            let added = digest::instance(&at, &record);
             let lease = match former {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
+            shift = node.recount(removed, Some(added));
             node.list_answer.outdate();
             service.clone_from(&node.view);
             tenant.instance_count += usize::from(is_new);
@@ -375,6 +458,7 @@ impl SnapshotBuilder {
             tenant.drop_answers(&at.service);
         });
         self.next.instance_count += usize::from(is_new);
+        self.next.digests.services = self.next.digests.services.wrapping_add(shift);
         // An instance that was not shown is new to watchers, even if its key was there with an unreadable value.
         let is_created = is_new || kind == PutKind::Created;
         let action = if is_created { Action::Create } else { Action::Update };
@@ -390,6 +474,8 @@ impl SnapshotBuilder {
 
     fn delete_instance(&mut self, at: InstanceRef) {
         let mut gone = None;
+        let was_held = self.let_go(&at, InstancePart::Document);
+        let mut shift = 0;
         self.with_known_tenant(&at.tenant, |tenant| {
             let Some(node) = tenant.services.get_mut(&at.service) else { return };
             if !node.instances.0.contains_key(&at.instance) {
@@ -400,6 +486,8 @@ impl SnapshotBuilder {
             if let Some((_, entry)) = &gone {
                 node.statuses.remove(InstanceStatus::of_document(entry.json()));
             }
+            let removed = gone.as_ref().filter(|_| !was_held);
+            shift = node.recount(removed.map(|(_, entry)| digest::instance(&at, &entry.record)), None);
             node.list_answer.outdate();
             if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
                 // The lease has its own key, which is still there.
@@ -414,6 +502,7 @@ impl SnapshotBuilder {
         });
         if let Some((service, entry)) = gone {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
+            self.next.digests.services = self.next.digests.services.wrapping_add(shift);
             let (json, revision) = (entry.record.json.clone(), self.revision);
             let action = Action::Delete;
             self.note(InstanceChange { at, revision, action, was_shown: true, service, json, before: None });
@@ -427,7 +516,10 @@ impl SnapshotBuilder {
 
     fn put_lease(&mut self, at: &InstanceRef, lease: i64) {
         let (listing, known) = (self.next.listing, self.former_mark(at));
+        let was_held = self.let_go(at, InstancePart::Lease);
         self.with_node(&at.tenant, at.service.clone(), |node| {
+            let former = node.lease_of(&at.instance).filter(|_| !was_held);
+            node.recount(former.map(|lease| digest::lease(at, lease)), Some(digest::lease(at, lease)));
             match node.instances.0.get(&at.instance) {
                 Some(entry) if entry.lease.as_ref().is_some_and(|mark| mark.lease() == lease) => {}
                 Some(entry) => {
@@ -441,13 +533,55 @@ impl SnapshotBuilder {
     }
 
     fn delete_lease(&mut self, at: &InstanceRef) {
+        let was_held = self.let_go(at, InstancePart::Lease);
         self.with_known_node(&at.tenant, &at.service, |node| {
+            let former = node.lease_of(&at.instance).filter(|_| !was_held);
+            node.recount(former.map(|lease| digest::lease(at, lease)), None);
             node.early_leases.remove(&at.instance);
             if let Some(entry) = node.instances.0.get(&at.instance).filter(|entry| entry.lease.is_some()) {
                 let entry = InstanceEntry { record: entry.record.clone(), lease: None };
                 node.instances.0.insert(at.instance.clone(), Arc::new(entry));
             }
         });
+    }
+
+    /// The store has deleted the key of a part of an instance, and the snapshot goes on showing the part until the next event about
+    /// it. Until then it does not count for the digest.
+    pub fn hold(&mut self, at: &InstanceRef, part: InstancePart) {
+        if self.next.held(at).is_some_and(|parts| parts.has(part)) {
+            return;
+        }
+        let mut held = None;
+        self.with_known_node(&at.tenant, &at.service, |node| {
+            held = match part {
+                InstancePart::Document => {
+                    node.instances.find(at.instance.as_str()).map(|entry| digest::instance(at, &entry.record))
+                }
+                InstancePart::Lease => node.lease_of(&at.instance).map(|lease| digest::lease(at, lease)),
+                InstancePart::Override => {
+                    node.overrides.contains(&at.instance).then(|| digest::properties_override(at))
+                }
+            };
+            node.recount(held, None);
+        });
+        if let Some(hash) = held {
+            self.next.held.entry(at.clone()).or_default().replace(part, Some(hash));
+            recount(&mut self.next.digests.held, None, Some(hash));
+        }
+    }
+
+    /// Ends the hold of a part. Returns whether there was one: then the part does not count for the digest now.
+    fn let_go(&mut self, at: &InstanceRef, part: InstancePart) -> bool {
+        if self.next.held.is_empty() {
+            return false;
+        }
+        let Some(parts) = self.next.held.get_mut(at) else { return false };
+        let held = parts.replace(part, None);
+        if parts.is_empty() {
+            self.next.held.remove(at);
+        }
+        recount(&mut self.next.digests.held, held, None);
+        held.is_some()
     }
 
     /// Changes a tenant's part, and adds the tenant if needed.
@@ -466,16 +600,51 @@ impl SnapshotBuilder {
     }
 
     fn with_node(&mut self, tenant: &Tenant, id: ServiceId, change: impl FnOnce(&mut ServiceNode)) {
-        self.with_tenant(tenant, |tenant| change(Arc::make_mut(tenant.services.entry(id).or_default())));
+        let mut shift = 0;
+        self.with_tenant(tenant, |tenant| {
+            shift = changed(Arc::make_mut(tenant.services.entry(id).or_default()), change);
+        });
+        self.next.digests.services = self.next.digests.services.wrapping_add(shift);
     }
 
     fn with_known_node(&mut self, tenant: &Tenant, id: &ServiceId, change: impl FnOnce(&mut ServiceNode)) {
+        let mut shift = 0;
         self.with_known_tenant(tenant, |tenant| {
             if let Some(node) = tenant.services.get_mut(id) {
-                change(Arc::make_mut(node));
+                shift = changed(Arc::make_mut(node), change);
                 tenant.drop_if_unused(id);
             }
         });
+        self.next.digests.services = self.next.digests.services.wrapping_add(shift);
+    }
+}
+
+/// Changes a node. Returns what that adds to its digest.
+fn changed(node: &mut ServiceNode, change: impl FnOnce(&mut ServiceNode)) -> u64 {
+    let before = node.digest;
+    change(node);
+    node.digest.wrapping_sub(before)
+}
+
+/// Replaces the hash of an entry in a sum. Returns what that adds to the sum.
+fn recount(sum: &mut u64, removed: Option<u64>, added: Option<u64>) -> u64 {
+    let shift = added.unwrap_or(0).wrapping_sub(removed.unwrap_or(0));
+    *sum = sum.wrapping_add(shift);
+    shift
+}
+
+impl ServiceNode {
+    fn recount(&mut self, removed: Option<u64>, added: Option<u64>) -> u64 {
+        recount(&mut self.digest, removed, added)
+    }
+}
+
+impl Listed {
+    fn kind(&self) -> NameKind {
+        match self {
+            Self::Name(_) => NameKind::Name,
+            Self::Alias(_) => NameKind::Alias,
+        }
     }
 }
 

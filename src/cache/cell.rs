@@ -62,6 +62,11 @@ pub fn cell() -> (SnapshotPublisher, SnapshotReader) {
 }
 
 impl SnapshotPublisher {
+    /// Reads what it publishes.
+    pub fn reader(&self) -> SnapshotReader {
+        SnapshotReader(Arc::clone(&self.0))
+    }
+
     /// Replaces the snapshot and wakes the requests that wait for its revision or an earlier one.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
         let revision = snapshot.revision;

@@ -9,6 +9,7 @@ pub mod answer;
 pub mod builder;
 pub mod cell;
 pub mod dependency;
+pub mod digest;
 pub mod explain;
 pub mod find;
 mod instances;

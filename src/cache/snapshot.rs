@@ -8,6 +8,7 @@ use imbl::{HashMap, OrdMap, OrdSet};
 
 use super::access::AccessView;
 use super::answer::AnswerCell;
+use super::digest::Unit;
 use super::instances::{InstanceEntry, InstanceMap};
 use super::statuses::StatusCounts;
 use crate::domain::dependency::{CrossDomain, Partners};
@@ -20,6 +21,9 @@ use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
 /// `<environment>/<app>/<name>`: the part of an index key that a find looks for. None of the three parts can contain a slash,
 /// so different parts make different texts.
 pub type NamePath = Arc<str>;
+
+/// All environments that a service can have.
+pub const ENVIRONMENTS: [&str; 5] = ["", "development", "testing", "acceptance", "production"];
 
 /// Builds the text of a [`NamePath`].
 pub fn name_path(environment: &str, app_id: &str, name: &str) -> String {
@@ -59,6 +63,63 @@ pub struct Snapshot {
     pub projects: OrdSet<Tenant>,
     pub(super) tenants: OrdMap<Tenant, Arc<TenantView>>,
     pub access: Arc<AccessView>,
+    /// See [`super::digest`]. That of the accounts is in `access`.
+    pub(super) digests: Digests,
+    /// Expired instances that are still shown, each with those of its parts whose keys the store has deleted.
+    pub(super) held: HashMap<InstanceRef, HeldParts>,
+}
+
+/// Sums of the hashes of entries, modulo 2^64.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Digests {
+    /// The sum of all [`ServiceNode::digest`].
+    pub services: u64,
+    pub names: u64,
+    pub rules: u64,
+    pub tenants: u64,
+    /// The sum of [`HeldParts`], which is in none of the others.
+    pub held: u64,
+}
+
+/// The hashes of those parts of an expired instance that are shown although the store has deleted their keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeldParts([Option<u64>; 3]);
+
+/// A part of an instance that has a key of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InstancePart {
+    Document,
+    Lease,
+    Override,
+}
+
+impl HeldParts {
+    pub fn has(&self, part: InstancePart) -> bool {
+        self.part(part).is_some()
+    }
+
+    fn part(&self, part: InstancePart) -> Option<u64> {
+        let Self([document, lease, properties]) = *self;
+        match part {
+            InstancePart::Document => document,
+            InstancePart::Lease => lease,
+            InstancePart::Override => properties,
+        }
+    }
+
+    pub(super) fn replace(&mut self, part: InstancePart, hash: Option<u64>) -> Option<u64> {
+        let Self([document, lease, properties]) = self;
+        let place = match part {
+            InstancePart::Document => document,
+            InstancePart::Lease => lease,
+            InstancePart::Override => properties,
+        };
+        std::mem::replace(place, hash)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// One tenant's part of a snapshot.
@@ -129,6 +190,29 @@ pub struct ServiceNode {
     pub(super) early_leases: OrdMap<InstanceId, i64>,
     /// Instances whose properties a request has replaced.
     pub(super) overrides: OrdSet<InstanceId>,
+    /// The sum of the hashes of all entries of the service, except its names and rules. See [`super::digest`].
+    pub(super) digest: u64,
+}
+
+impl ServiceNode {
+    /// The lease of an instance, also of one that is not there.
+    pub fn lease_of(&self, instance: &InstanceId) -> Option<i64> {
+        let entry = self.instances.find(instance.as_str());
+        let lease = entry.and_then(|entry| entry.lease.as_ref()).map(|mark| mark.lease());
+        lease.or_else(|| self.early_leases.get(instance).copied())
+    }
+
+    /// The instances that have a lease, also those that are not there.
+    pub fn leases(&self) -> impl Iterator<Item = (&InstanceId, i64)> {
+        let shown =
+            self.instances.entries().filter_map(|(id, entry)| Some((id, entry.lease.as_ref()?.lease())));
+        shown.chain(self.early_leases.iter().map(|(id, lease)| (id, *lease)))
+    }
+
+    /// The instances whose properties a request has replaced.
+    pub fn overrides(&self) -> impl Iterator<Item = &InstanceId> {
+        self.overrides.iter()
+    }
 }
 
 /// What a service can be found by.
@@ -183,6 +267,8 @@ pub struct ConsumerRule {
     pub partners: Arc<Partners>,
     /// Revision of the last write of the rule.
     pub mod_revision: Revision,
+    /// The hash of the rule as it is stored.
+    pub hash: u64,
     /// By tenant: the positions of its providers in `partners`. Nearly every rule has one tenant.
     positions: Vec<(Box<str>, PartnerPositions)>,
 }
@@ -194,13 +280,15 @@ pub struct ProviderRule {
     pub partners: Arc<Partners>,
     /// Revision of the last write of the rule.
     pub mod_revision: Revision,
+    /// The hash of the rule as it is stored.
+    pub hash: u64,
 }
 
 /// Positions of providers in a rule, by name path.
 type PartnerPositions = StdHashMap<Box<str>, usize>;
 
 impl ConsumerRule {
-    pub(super) fn new(partners: Arc<Partners>, mod_revision: Revision) -> Self {
+    pub(super) fn new(partners: Arc<Partners>, mod_revision: Revision, hash: u64) -> Self {
         let mut positions: Vec<(Box<str>, PartnerPositions)> = Vec::new();
         for (at, key) in partners.keys.iter().enumerate() {
             let path = name_path(&key.environment, &key.app_id, &key.service_name).into_boxed_str();
@@ -209,7 +297,7 @@ impl ConsumerRule {
                 None => positions.push((key.tenant.as_str().into(), PartnerPositions::from([(path, at)]))),
             }
         }
-        Self { partners, mod_revision, positions }
+        Self { partners, mod_revision, hash, positions }
     }
 
     /// The rule's key of a provider, whatever its version.
@@ -357,6 +445,41 @@ impl Snapshot {
         self.tenant(tenant)?.instance(service, instance)
     }
 
+    /// The digest of what the store holds, as far as this node knows.
+    pub fn digest(&self) -> u64 {
+        let Digests { services, names, rules, tenants, held: _ } = self.digests;
+        [services, names, rules, tenants, self.access.digest()].into_iter().fold(0, u64::wrapping_add)
+    }
+
+    /// The part of the digest that a unit makes. 0 for a service of which the snapshot holds nothing.
+    pub fn digest_of(&self, unit: &Unit) -> u64 {
+        match unit {
+            Unit::Service(tenant, id) => {
+                let node = self.tenant(tenant).and_then(|view| view.node(id.as_str()));
+                node.map_or(0, |node| node.digest)
+            }
+            Unit::Names => self.digests.names,
+            Unit::Rules => self.digests.rules,
+            Unit::Tenants => self.digests.tenants,
+            Unit::Access => self.access.digest(),
+        }
+    }
+
+    /// What is shown of an expired instance although the store has deleted it. `None` if nothing is.
+    pub fn held(&self, at: &InstanceRef) -> Option<&HeldParts> {
+        self.held.get(at)
+    }
+
+    /// Number of expired instances that are still shown.
+    pub fn held_count(&self) -> usize {
+        self.held.len()
+    }
+
+    /// The sum of the hashes of what is shown although the store has deleted it. It is not in [`Self::digest`].
+    pub fn held_digest(&self) -> u64 {
+        self.digests.held
+    }
+
     /// Whether an instance's properties come from its registration, or a request has replaced them.
     pub fn properties_from(&self, at: &InstanceRef) -> PropertiesFrom {
         let node = self.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
@@ -396,7 +519,6 @@ pub struct QuotaUsage {
 impl TenantView {
     /// Ids of all versions of a shared name, in any environment.
     fn shared_ids<'a>(&'a self, name: &str) -> Vec<&'a ServiceId> {
-        const ENVIRONMENTS: [&str; 5] = ["", "development", "testing", "acceptance", "production"];
         let paths =
             ENVIRONMENTS.map(|environment| name_path(environment, crate::domain::service::DEFAULT_APP, name));
         let nodes = paths.iter().filter_map(|path| self.name(path));

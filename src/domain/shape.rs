@@ -12,6 +12,8 @@ pub enum Shape {
     Integer,
     /// A 64-bit integer.
     Long,
+    /// A number that may have a fraction.
+    Number,
     /// `true` or `false`.
     Flag,
     /// An array whose elements have this shape.

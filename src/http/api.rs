@@ -16,10 +16,12 @@ use crate::actors::freshness::Freshness;
 use crate::actors::hub::HubActor;
 use crate::actors::interests::Interests;
 use crate::actors::mailbox::{Mailbox, Refused, Resident, Work, ask_if_free, tell};
+use crate::actors::nodes::NodesActor;
 use crate::actors::pollers::Pollers;
 use crate::actors::registry::RegistryActor;
 use crate::actors::registry::messages::{Committed, WriteReply};
 use crate::actors::retire::RetireActor;
+use crate::actors::scrub::ScrubActor;
 use crate::actors::watch::WatchActor;
 use crate::cache::SnapshotReader;
 use crate::clock::{Clock, Monotonic, Stopwatch};
@@ -57,6 +59,8 @@ pub struct Api {
     pub hub: Mailbox<HubActor>,
     pub watch: Mailbox<WatchActor>,
     pub retire: Mailbox<RetireActor>,
+    pub scrub: Mailbox<ScrubActor>,
+    pub nodes: Mailbox<NodesActor>,
     pub beats: Beats,
     pub freshness: Freshness,
     /// The providers that consumers look for in vain.

@@ -104,9 +104,15 @@ impl PageQuery {
         let mut rest = items.into_iter();
         let items: Vec<T> = rest.by_ref().take(self.limit).collect();
         let last = rest.next().and_then(|_| items.last());
-        let next = last.map(|last| BASE64.encode(json::encode(&cursor(last))));
-        Page { revision, total, items, next, more: () }
+        let next = last.map(cursor);
+        page_of(revision, total, items, next)
     }
+}
+
+/// A page whose items somebody else has cut. `next` is the cursor of the page that follows, if one does.
+pub fn page_of<T, C: Serialize>(revision: Revision, total: usize, items: Vec<T>, next: Option<C>) -> Page<T> {
+    let next = next.map(|cursor| BASE64.encode(json::encode(&cursor)));
+    Page { revision, total, items, next, more: () }
 }
 
 fn limit_of(text: &str) -> Option<usize> {

@@ -10,8 +10,9 @@ use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::govern::{explain, neighbors, search, watchers};
 use super::v4::{
-    accounts, admin, batch_find, dependencies, drains, dump, events, existence, expiries, exposition, find,
-    gov, govern, health, heartbeats, instances, login, node, roles, schemas, services, tags, targets, watch,
+    accounts, admin, batch_find, dependencies, diagnose, drains, dump, events, existence, expiries,
+    exposition, find, gov, govern, health, heartbeats, instances, login, node, nodes, roles, schemas,
+    services, tags, targets, watch,
 };
 
 /// `Open`, `Account`, `Admin`, or a verb and a resource: those that a list shows, `of` the service in a path parameter, or `by` what
@@ -180,6 +181,8 @@ routes! {
         Get,    "/v1/syncer/health",                                            None,     Ignored,    Memory, Open,                              ready gov::syncer_health,    SYNCER_HEALTH;
         Get,    "/v4/{project}/prometheus/targets",                             None,     Ignored,    View,   Get Service,                       targets::targets,            TARGETS;
         Get,    "/v4/{project}/admin/retirements",                              None,     Ignored,    View,   Get Ops,                           admin::retirements,          RETIREMENTS;
+        Get,    "/v4/{project}/admin/nodes",                                    None,     Ignored,    View,   Get Ops,                           nodes::nodes,                NODES;
+        Get,    "/v4/{project}/admin/diagnose",                                 None,     Ignored,    View,   Get Ops,                           diagnose::diagnose,          DIAGNOSE;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
     }

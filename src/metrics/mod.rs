@@ -80,6 +80,9 @@ counters! {
     RETIRED_EMPTY_SERVICES = "retired_empty_services_total", "Services retired because they were empty for registry.service.retire.emptyAfter.";
     COMPACTIONS = "compactions_total", "Compactions of etcd that this node has done for all nodes.";
     COMPACTIONS_FAILED = "compactions_failed_total", "Tries to publish how far the watch of this node is, or to compact etcd, that failed.";
+    COMPARISONS = "comparisons_total", "Comparisons of the snapshot of this node with the store, entry by entry.";
+    SNAPSHOT_DIFFERENCES = "snapshot_differences_total", "Entries that the snapshot of this node did not show as the store holds them.";
+    SNAPSHOT_REPAIRS = "snapshot_repairs_total", "Entries of the snapshot that were read from the store again, because they differed.";
     RETIRED_SCHEMA_CONTENTS = "retired_schema_contents_total", "Schema contents without a reference that this node's retirement job has deleted.";
     REFUSED_FOR_LOAD = "requests_refused_for_load_total", "Requests answered 429 or 503 because too much was waiting in the server, in a mailbox or in the queue of writes.";
     REFUSED_FOR_RATE = "requests_refused_for_rate_total", "Requests answered 429 because too many came from one client address (server.limit.connections).";
@@ -129,6 +132,8 @@ families! {
         COMPACTED_REVISION = Gauge "compacted_revision" [], "Revision up to which this node has compacted etcd last. 0 if it has compacted nothing.";
         COMPACTED_AT = Gauge "compacted_timestamp_seconds" [], "When this node has compacted etcd last, in seconds since 1970. 0 if it has compacted nothing.";
         COMPACTION_RETENTION = Gauge "compaction_retention_seconds" [], "How much history of etcd this node keeps when it compacts. 0 if it does not compact, or on the embedded store.";
+        DIFFERING = Gauge "nodes_differing" [], "Other nodes that show something else than this node at the same revision.";
+        COMPARED_AT = Gauge "compared_timestamp_seconds" [], "When the last comparison of the snapshot with the store ended, in seconds since 1970. 0 before the first.";
         ALARMS_ACTIVE = Gauge "alarms_active" ["alarm"], "1 while an alarm is active.";
     }
     ORIGINAL: Original {
@@ -204,6 +209,8 @@ cells! {
     GONE_WITH_SERVICE: Counter = Counter::of(INSTANCES_GONE, ["deleted_with_service", "", ""]);
     GONE_TAKEN_OUT: Counter = Counter::of(INSTANCES_GONE, ["taken_out", "", ""]);
     GONE_UNKNOWN: Counter = Counter::of(INSTANCES_GONE, ["unknown", "", ""]);
+    NODES_DIFFERING: Gauge = Gauge::of(DIFFERING, UNLABELED);
+    LAST_COMPARED_AT: Gauge = Gauge::of(COMPARED_AT, UNLABELED);
     HELD_NOW: Gauge = Gauge::of(EXPIRIES_HELD, UNLABELED);
     STREAMS_OPEN: Gauge = Gauge::of(EVENT_STREAMS, UNLABELED);
     NODES_REGISTERED: Gauge = Gauge::of(NODE_REGISTERED, UNLABELED);

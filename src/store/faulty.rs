@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Semaphore, broadcast};
 
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnResult,
+    Event, GrantCost, KeepAlive, Lease, LeaseId, Page, Reason, Revision, Store, StoreError, Txn, TxnResult,
     WatchBatch, WatchError,
 };
 
@@ -46,6 +46,9 @@ pub enum Fault {
     UnknownLate,
 }
 
+/// Says of a key whether it is meant.
+type KeyFilter = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+
 /// Clones are the same store.
 #[derive(Clone)]
 pub struct FaultyStore {
@@ -63,6 +66,9 @@ struct FaultyState {
     is_away: bool,
     /// Ends the open watches.
     watch_end: Option<broadcast::Sender<WatchError>>,
+    /// Whether watches lose the event of a key.
+    loses: Option<KeyFilter>,
+    lost: usize,
 }
 
 #[derive(Default)]
@@ -113,6 +119,35 @@ impl FaultyStore {
             // An error means that there is no open watch.
             let _ = end.send(error);
         }
+    }
+
+    /// Makes watches lose the events of some keys, without a word.
+    pub fn lose_events(&self, of: impl Fn(&str) -> bool + Send + Sync + 'static) {
+        self.state.lock().loses = Some(Arc::new(of));
+    }
+
+    /// Ends [`FaultyStore::lose_events`].
+    pub fn lose_nothing(&self) {
+        self.state.lock().loses = None;
+    }
+
+    /// Number of events that watches have lost.
+    pub fn lost_events(&self) -> usize {
+        self.state.lock().lost
+    }
+
+    /// Takes the lost events out of a batch. `None` if nothing is left.
+    fn without_lost(&self, mut batch: WatchBatch) -> Option<WatchBatch> {
+        let loses = self.state.lock().loses.clone();
+        if let Some(loses) = loses {
+            let before = batch.events.len();
+            batch.events.retain(|event| match event {
+                Event::Put(entry) => !loses(&entry.key),
+                Event::Delete { key, .. } => !loses(key),
+            });
+            self.state.lock().lost += before - batch.events.len();
+        }
+        (!batch.events.is_empty()).then_some(batch)
     }
 
     /// Makes calls of a kind wait from now on.
@@ -286,11 +321,18 @@ impl Store for FaultyStore {
         let (fault, inner, prefix) =
             (self.pass(StoreCall::Watch), Arc::clone(&self.inner), prefix.to_owned());
         let mut end = self.state.lock().watch_end.get_or_insert_with(|| broadcast::channel(1).0).subscribe();
+        let this = self.clone();
         let batches = async move {
             match fault.await {
                 Fault::None => {
                     let ended = async move { end.recv().await.map(Err) };
-                    let batches = inner.watch(&prefix, from).map(Some).chain(stream::iter([None]));
+                    let batches = inner.watch(&prefix, from).filter_map(move |batch| {
+                        std::future::ready(match batch {
+                            Ok(batch) => this.without_lost(batch).map(Ok),
+                            Err(error) => Some(Err(error)),
+                        })
+                    });
+                    let batches = batches.map(Some).chain(stream::iter([None]));
                     let ends = stream::once(ended).map(|end| end.ok());
                     stream::select(batches, ends)
                         .scan(false, |is_over, next| {

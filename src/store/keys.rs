@@ -21,15 +21,15 @@ pub const READ_MODEL: [&str; 17] = [
     "/cse-sr/inst/goodbyes/",
     "/cse-sr/inst/overrides/",
     "/cse-sr/ms/files/",
-    "/cse-sr/ms/indexes/",
-    "/cse-sr/ms/alias/",
+    INDEXES,
+    ALIASES,
     "/cse-sr/ms/tags/",
     "/cse-sr/ms/schema-ref/",
     "/cse-sr/ms/schema-sum/",
-    "/cse-sr/ms/dep-rules/",
+    DEPENDENCY_RULES,
     DEPENDENCY_QUEUE,
-    "/cse-sr/domains/",
-    "/cse-sr/projects/",
+    DOMAINS,
+    PROJECTS,
     ACCOUNTS,
     ROLES,
     ACCOUNT_LOCKS,
@@ -49,6 +49,16 @@ pub fn is_recorded(key: &str) -> bool {
     RECORDED.iter().any(|tree| key.starts_with(tree))
 }
 
+/// The services that have the versions of names.
+pub const INDEXES: &str = "/cse-sr/ms/indexes/";
+/// The services that have the versions of aliases.
+pub const ALIASES: &str = "/cse-sr/ms/alias/";
+/// The dependency rules of all services.
+pub const DEPENDENCY_RULES: &str = "/cse-sr/ms/dep-rules/";
+/// All domains.
+pub const DOMAINS: &str = "/cse-sr/domains/";
+/// All projects.
+pub const PROJECTS: &str = "/cse-sr/projects/";
 /// The contents of schemas of all tenants.
 pub const SCHEMA_CONTENTS: &str = "/cse-sr/ms/schema-content/";
 /// The contents of schemas in the layout of 2.0 and before.
@@ -79,6 +89,8 @@ pub const LOGINS: &str = "/service-center/logins/";
 pub const WATCH_MARKS: &str = "/service-center/watches/";
 /// What the nodes know together about the history of etcd.
 pub const COMPACTION: &str = "/service-center/compaction";
+/// The summaries of the nodes, and below an address which processes use it.
+pub const NODES: &str = "/service-center/nodes/";
 /// Held by the node that retires empty services.
 pub const RETIRE_EMPTY_LOCK: &str = "/service-center/locks/retire-empty-services";
 /// Since when services are empty.
@@ -128,7 +140,7 @@ pub(super) const NEEDED: [NeededKeys; 3] = [
         prefix: "/service-center/",
         is_ranged: true,
         keys: &[&[
-            "/service-center/nodes/",
+            NODES,
             LOGINS,
             WATCH_MARKS,
             COMPACTION,
@@ -304,12 +316,22 @@ pub fn properties_override(tenant: &Tenant, service: &str, instance: &str) -> Ke
 /// id of the process. With an empty process id: the prefix of all such nodes. The original server does not read these keys, and
 /// the watch does not deliver them.
 pub fn presence(address: &str, service: &str, process: &str) -> Key {
-    format!("/service-center/nodes/{address}/{service}/{process}").into()
+    format!("{NODES}{address}/{service}/{process}").into()
 }
 
 /// The prefix of all nodes with an address.
 pub fn presences_at(address: &str) -> Key {
-    format!("/service-center/nodes/{address}/").into()
+    format!("{NODES}{address}/").into()
+}
+
+/// Holds the summary of a node. The key has the lease of its node.
+pub fn node_summary(process: &str) -> Key {
+    format!("{NODES}{process}").into()
+}
+
+/// The process of a [`node_summary`]; `None` for any other key.
+pub fn parse_node_summary(key: &str) -> Option<&str> {
+    key.strip_prefix(NODES).filter(|process| !process.is_empty() && !process.contains('/'))
 }
 
 /// Holds up to which revision the watch of a node is.

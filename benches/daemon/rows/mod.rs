@@ -1,6 +1,7 @@
 //! The rows, each with what it fills, what it does and what it is to reach. A file measures rows that share a daemon.
 
 mod accounts;
+mod digest;
 mod held;
 mod load;
 mod metrics;
@@ -23,7 +24,7 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 12] = [
+    let groups: [(&[&str], Measure); 13] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&metrics::ROWS, metrics::measure),
@@ -31,6 +32,7 @@ pub fn run(options: &Options) -> Table {
         (&register::ROWS, register::measure),
         (&recorder::ROWS, recorder::measure),
         (&held::ROWS, held::measure),
+        (&digest::ROWS, digest::measure),
         (&visible::ROWS, visible::measure),
         (&watchers::ROWS, watchers::measure),
         (&storm::ROWS, storm::measure),

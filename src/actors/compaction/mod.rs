@@ -22,6 +22,7 @@ use uuid::Uuid;
 use self::messages::CompactNow;
 use self::plan::{CompactionPatience, CompactionPlan, CompactionRecord, SAMPLES, WatchMark};
 use super::freshness::Freshness;
+use super::leased_key::LeasedKey;
 use super::mailbox::{Resident, Work, run_until_end};
 use super::single::commit_alone;
 use crate::cache::SnapshotReader;
@@ -29,9 +30,7 @@ use crate::clock::Clock;
 use crate::domain::json;
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
-use crate::store::{
-    Compare, Entry, KeepAlive, Key, LeaseId, Op, Reason, Revision, Store, StoreError, Txn, keys,
-};
+use crate::store::{Compare, Entry, Key, Op, Reason, Revision, Store, StoreError, Txn, keys};
 use crate::trouble::Trouble;
 
 pub const MAILBOX: usize = 4;
@@ -75,10 +74,9 @@ pub struct CompactionCore {
     rules: CompactionRules,
     /// Names this process for operators (`<host>-<pid>`).
     node: String,
-    mark: Key,
+    mark: LeasedKey,
     /// The revision of the store when this node began to list it.
     began_at: Cell<Option<Revision>>,
-    lease: Cell<Option<LeaseId>>,
     /// Logs once that the compaction fails.
     failing: Trouble,
     /// Logs once which nodes hold it back.
@@ -97,6 +95,7 @@ impl CompactionActor {
         let retention = rules.retention.unwrap_or_default().as_secs();
         metrics::RETENTION_OF_COMPACTION.set(usize::try_from(retention).unwrap_or(usize::MAX));
         let mark = keys::watch_mark(&Uuid::new_v4().simple().to_string());
+        let mark = LeasedKey::new(Arc::clone(&store), mark, rules.mark_ttl_seconds());
         let core = CompactionCore {
             store,
             reader,
@@ -106,7 +105,6 @@ impl CompactionActor {
             node,
             mark,
             began_at: Cell::new(None),
-            lease: Cell::new(None),
             failing: Trouble::default(),
             waiting: Trouble::default(),
         };
@@ -222,16 +220,9 @@ struct SharedState {
 
 /// Puts the mark of this node, and reads the record and all marks in the same transaction.
 async fn publish(core: &CompactionCore) -> Result<SharedState, StoreError> {
-    let lease = living_lease(core).await?;
     let mark = WatchMark { node: core.node.clone(), revision: needed(core).await? };
-    let put =
-        Op::Put { key: Key::clone(&core.mark), value: Bytes::from(json::encode(&mark)), lease: Some(lease) };
-    let then = vec![put, Op::Get(keys::COMPACTION.into()), Op::GetPrefix(keys::WATCH_MARKS.into())];
-    let outcome = commit_alone(&core.store, Txn { then, ..Txn::default() }).await.inspect_err(|error| {
-        if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
-            core.lease.set(None);
-        }
-    })?;
+    let reads = vec![Op::Get(keys::COMPACTION.into()), Op::GetPrefix(keys::WATCH_MARKS.into())];
+    let outcome = core.mark.write(Bytes::from(json::encode(&mark)), reads).await?;
     let mut reads = outcome.reads.into_iter();
     let record = reads.next().and_then(|entries| entries.into_iter().next());
     let marks = reads.next().into_iter().flatten().filter_map(|entry| {
@@ -254,18 +245,6 @@ async fn needed(core: &CompactionCore) -> Result<Revision, StoreError> {
     let began = core.store.revision().await?;
     core.began_at.set(Some(began));
     Ok(began)
-}
-
-/// The lease of the mark, renewed; a new one if there is none or it has ended.
-async fn living_lease(core: &CompactionCore) -> Result<LeaseId, StoreError> {
-    if let Some(lease) = core.lease.get()
-        && core.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound]
-    {
-        return Ok(lease);
-    }
-    let lease = core.store.grant(core.rules.mark_ttl_seconds()).await?.id;
-    core.lease.set(Some(lease));
-    Ok(lease)
 }
 
 /// Replaces the record, if it is as it was read. `false`: another node was faster, and compacts.

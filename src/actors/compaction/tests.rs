@@ -6,6 +6,7 @@ use super::*;
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::{Mailbox, ask};
 use crate::actors::tests::{PATIENCE, Stage};
+use crate::store::LeaseId;
 use crate::store::faulty::{Fault, StoreCall};
 
 const HOUR: Duration = Duration::from_secs(3600);

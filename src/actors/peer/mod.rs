@@ -17,6 +17,7 @@ use actix::prelude::{Actor, Context, Handler, ResponseFuture};
 use self::messages::{JoinCluster, LeaveCluster};
 use self::presence::{Presence, Stand};
 use super::beats::Beats;
+use super::cluster::{self, address};
 use super::contact::Contact;
 use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end};
@@ -25,13 +26,12 @@ use super::registry::messages::{
     Author, FormerLease, RecordServerVersion, RegisterInstance, RegisterService, UnregisterInstance,
 };
 use crate::cache::SnapshotReader;
-use crate::cache::snapshot::{NamedVersion, name_path};
 use crate::clock::Clock;
 use crate::domain::event::InstanceRef;
 use crate::domain::instance::DataCenter;
 use crate::domain::instance::HealthCheck;
-use crate::domain::json::{self, TextMap};
-use crate::domain::service::{ALLOW_CROSS_APP, DEFAULT_APP, REGISTRY_SERVICE};
+use crate::domain::json::TextMap;
+use crate::domain::service::{ALLOW_CROSS_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, InstanceId, Service, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
@@ -257,7 +257,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     // Before the entry: from here on, another node that leaves the address does not delete the entry.
     log_absence(core, &be_present(core, identity.stand(&service)).await);
     core.freshness.catch_up().await;
-    let mut former = former_entries(core, &tenant);
+    let mut former = former_entries(core);
     let own = former.iter().position(|at| at.service == service).map(|at| former.remove(at));
     let mut id = own.map(|at| at.instance);
     // This node replaces the other entries of its address: second entries, and entries of other versions. An entry that nodes
@@ -309,7 +309,7 @@ async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
     let put = Presence::put(&core.store, stand, &core.identity.place, ttl).await?;
     if core.is_leaving.get() {
         // `leave` has already ended the key before this one.
-        return put.end(&core.store).await;
+        return put.end().await;
     }
     core.presence.replace(Some(put));
     Ok(())
@@ -319,7 +319,7 @@ async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
 async fn keep_presence(core: &PeerCore) {
     let presence = core.presence.borrow().clone();
     let said = match presence {
-        Some(presence) if presence.renew(&core.store).await || core.is_leaving.get() => return,
+        Some(presence) if presence.renew().await || core.is_leaving.get() => return,
         Some(presence) => put_presence(core, presence.stand).await,
         None => {
             let service = core.registered.borrow().as_ref().map(|at| at.service.clone());
@@ -352,7 +352,7 @@ fn log_absence(core: &PeerCore, said: &Result<(), StoreError>) {
 async fn leave(core: &PeerCore) {
     let presence = core.presence.borrow_mut().take();
     if let Some(presence) = presence
-        && let Err(error) = presence.end(&core.store).await
+        && let Err(error) = presence.end().await
     {
         log::warn!("the key of this node could not be removed and ends with its lease: {error}");
     }
@@ -408,28 +408,10 @@ fn own_instance(identity: &NodeIdentity, id: InstanceId) -> Instance {
 }
 
 /// The entries in this environment, of any version, whose endpoint has this node's host and port.
-fn former_entries(core: &PeerCore, tenant: &Tenant) -> Vec<InstanceRef> {
-    let snapshot = core.reader.load();
+fn former_entries(core: &PeerCore) -> Vec<InstanceRef> {
     let own = address(&core.identity.endpoint);
-    let path = name_path(&core.identity.environment, DEFAULT_APP, REGISTRY_SERVICE);
-    let Some(view) = snapshot.tenant(tenant) else { return Vec::new() };
-    let versions = view.name(&path).into_iter().flat_map(|node| node.versions().iter());
-    let mut found = Vec::new();
-    for NamedVersion { service, .. } in versions {
-        let Some(node) = view.node(service.as_str()) else { continue };
-        for (instance, entry) in node.instances.entries() {
-            let Ok(document) = json::decode::<Instance>(entry.json()) else { continue };
-            if document.endpoints.iter().any(|endpoint| address(endpoint) == own) {
-                let (tenant, service, instance) = (tenant.clone(), service.clone(), instance.clone());
-                found.push(InstanceRef { tenant, service, instance });
-            }
-        }
-    }
-    found
-}
-
-/// `host:port` of an endpoint, without scheme, path and query.
-fn address(endpoint: &str) -> &str {
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    rest.split(['/', '?']).next().unwrap_or(rest)
+    let registered = cluster::registered(&core.reader.load()).into_iter();
+    let former =
+        registered.filter(|node| node.environment == core.identity.environment && node.has_address(own));
+    former.map(|node| node.at).collect()
 }

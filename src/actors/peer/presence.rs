@@ -10,10 +10,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use uuid::Uuid;
 
+use crate::actors::leased_key::LeasedKey;
 use crate::actors::single::commit_alone;
 use crate::domain::service::derived_id;
 use crate::domain::{InstanceId, ServiceId};
-use crate::store::{KeepAlive, Key, LeaseId, Op, Store, StoreError, Txn, keys};
+use crate::store::{Key, Op, Store, StoreError, Txn, keys};
 
 /// How many keys of former processes a start removes at most. A process that restarts again and again leaves one each time.
 const MAX_PREDECESSORS: usize = 100;
@@ -42,10 +43,10 @@ impl Stand {
 }
 
 /// The key of this process.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Presence {
     pub stand: Stand,
-    lease: LeaseId,
+    key: Arc<LeasedKey>,
 }
 
 impl Presence {
@@ -56,29 +57,28 @@ impl Presence {
         place: &str,
         ttl_seconds: i64,
     ) -> Result<Self, StoreError> {
-        let lease = store.grant(ttl_seconds).await?.id;
         let id = Uuid::new_v4().simple().to_string();
         let key = keys::presence(&stand.address, stand.service.as_str(), &id);
-        let put = Op::Put { key, value: Bytes::copy_from_slice(place.as_bytes()), lease: Some(lease) };
-        let presence = Self { stand, lease };
-        match commit_alone(store, Txn { then: vec![put], ..Txn::default() }).await {
+        let key = Arc::new(LeasedKey::new(Arc::clone(store), key, ttl_seconds));
+        let presence = Self { stand, key };
+        match presence.key.write(Bytes::copy_from_slice(place.as_bytes()), Vec::new()).await {
             Ok(_) => Ok(presence),
             Err(error) => {
                 // The key may have been written. If its lease cannot be revoked either, it expires.
-                let _ = presence.end(store).await;
+                let _ = presence.end().await;
                 Err(error)
             }
         }
     }
 
     /// Renews the lease. `false` if the lease is gone.
-    pub async fn renew(&self, store: &Arc<dyn Store>) -> bool {
-        store.keep_alive(vec![self.lease]).await != [KeepAlive::NotFound]
+    pub async fn renew(&self) -> bool {
+        self.key.renew().await
     }
 
     /// Revokes the lease, and with it the key.
-    pub async fn end(&self, store: &Arc<dyn Store>) -> Result<(), StoreError> {
-        store.revoke(self.lease).await.map(drop)
+    pub async fn end(&self) -> Result<(), StoreError> {
+        self.key.end().await
     }
 }
 

@@ -9,7 +9,9 @@ use super::guard::HoldRule;
 use crate::cache::ServiceView;
 use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::{ServiceId, Tenant};
+use crate::error::Error;
 use crate::rbac::Grant;
+use crate::store::Key;
 
 /// Lists the expired instances that are still shown, in the order of their names.
 #[derive(Debug, Message)]
@@ -47,3 +49,20 @@ pub struct HeldInstance {
     /// The time until it is removed at the latest.
     pub released_in: Duration,
 }
+
+/// Asks for the digest that the snapshot had at a revision. `None` if this node has not reached the revision yet, or does not know the
+/// digest any more.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "Option<u64>")]
+pub struct DigestAt(pub Revision);
+
+/// Reads keys from the store whose entries the snapshot shows differently, and shows what the store holds. Answers how many it took
+/// over. A key that changed in the meantime is not one of them.
+#[derive(Clone, Debug, Message)]
+#[rtype(result = "Result<usize, Error>")]
+pub struct RepairKeys(pub Vec<Key>);
+
+/// Lists the whole store again, because the watch does not bring what the store holds.
+#[derive(Clone, Copy, Debug, Message)]
+#[rtype(result = "()")]
+pub struct ListAgain;

@@ -6,10 +6,12 @@
 
 pub mod guard;
 pub mod messages;
+mod repair;
 pub mod state;
 mod telling;
 #[cfg(test)]
 mod tests;
+mod trail;
 pub mod trees;
 
 use std::cell::RefCell;
@@ -18,12 +20,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix::prelude::{Actor, Context, Handler, MessageResult};
+use actix::prelude::{Actor, Context, Handler, MessageResult, ResponseFuture};
 use futures_util::stream::StreamExt;
 
 use self::guard::{ExpiryGuard, GuardRules};
-use self::messages::{HeldInstances, ListHeld};
+use self::messages::{DigestAt, HeldInstances, ListAgain, ListHeld, RepairKeys};
+use self::repair::Repairs;
 use self::state::{Fate, WatchState, WatchStep};
+use super::freshness::Freshness;
 use super::goodbyes::Goodbyes;
 use super::hub::HubActor;
 use super::hub::messages::SnapshotPublished;
@@ -36,6 +40,7 @@ use crate::clock::{Clock, Stopwatch};
 use crate::domain::Tenant;
 use crate::domain::dependency::CrossDomain;
 use crate::domain::event::{RegistryEvent, Revision};
+use crate::error::Error;
 use crate::metrics::{self, Depth};
 use crate::recorder::{Note, Recorder, Step};
 use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
@@ -78,11 +83,13 @@ pub struct WatchParts {
 pub struct WatchCore {
     store: Arc<dyn Store>,
     publisher: SnapshotPublisher,
+    freshness: Freshness,
     goodbyes: Goodbyes,
     interests: Interests,
     hub: Mailbox<HubActor>,
     recorder: Recorder,
     clock: Clock,
+    repairs: Repairs,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
     /// Logs once that listings or watches fail.
@@ -106,14 +113,17 @@ impl WatchActor {
         trees::register();
         let builder = SnapshotBuilder::new(rules.cross_domain);
         let state = WatchState::new(builder, ExpiryGuard::new(rules.guard), rules.fixed_ttl_seconds);
+        let freshness = Freshness::new(Arc::clone(&store), publisher.reader());
         let core = WatchCore {
             store,
             publisher,
+            freshness,
             goodbyes,
             interests,
             hub,
             recorder,
             clock,
+            repairs: Repairs::default(),
             state: RefCell::new(state),
             unsent: RefCell::default(),
             trouble: Trouble::default(),
@@ -141,6 +151,34 @@ impl Handler<Work<ListHeld>> for WatchActor {
     fn handle(&mut self, Work { message, .. }: Work<ListHeld>, _: &mut Self::Context) -> Self::Result {
         let held: HeldInstances = self.core.state.borrow().held(&message, self.core.clock.monotonic());
         MessageResult(held)
+    }
+}
+
+impl Handler<Work<DigestAt>> for WatchActor {
+    type Result = MessageResult<Work<DigestAt>>;
+
+    fn handle(&mut self, work: Work<DigestAt>, _: &mut Self::Context) -> Self::Result {
+        MessageResult(self.core.state.borrow().digest_at(work.message.0))
+    }
+}
+
+impl Handler<Work<RepairKeys>> for WatchActor {
+    type Result = ResponseFuture<Result<usize, Error>>;
+
+    fn handle(&mut self, work: Work<RepairKeys>, _: &mut Self::Context) -> Self::Result {
+        let core = Rc::clone(&self.core);
+        Box::pin(async move {
+            let _place = work.place;
+            repair::repair(&core, work.message.0).await
+        })
+    }
+}
+
+impl Handler<Work<ListAgain>> for WatchActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Work<ListAgain>, _: &mut Self::Context) {
+        self.core.repairs.list_again();
     }
 }
 
@@ -172,22 +210,26 @@ async fn work(core: Rc<WatchCore>) {
                 }
             },
             Phase::Watch => match watch(&core).await {
-                WatchError::Compacted => {
+                WatchEnd::Asked => {
+                    log::warn!("the watch does not bring what the store holds; listing again");
+                    Phase::List
+                }
+                WatchEnd::Error(WatchError::Compacted) => {
                     log::warn!("the watch fell behind what the store keeps; listing again");
                     Phase::List
                 }
-                WatchError::SetBack(revision) => {
+                WatchEnd::Error(WatchError::SetBack(revision)) => {
                     log::warn!("the store is only at revision {revision}; listing again");
                     Phase::List
                 }
-                WatchError::Lost(why) => {
+                WatchEnd::Error(WatchError::Lost(why)) => {
                     if core.trouble.fails(&why) {
                         log::warn!("the watch of the store was lost, trying again until it works: {why}");
                     }
                     Phase::Watch
                 }
                 // The store is closed when the daemon stops. At any other time the process ends with this actor.
-                WatchError::Closed => return,
+                WatchEnd::Error(WatchError::Closed) => return,
             },
         };
         if core.clock.monotonic().saturating_sub(began) > LAST_PAUSE {
@@ -221,6 +263,8 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
         );
     }
     metrics::RELISTS.add(1);
+    // The listing shows what the repairs were to show.
+    core.repairs.drop_all();
     let step = core.state.borrow_mut().replace(listed, revision, core.clock.monotonic());
     publish(core, step, None).await;
     Ok(())
@@ -242,7 +286,14 @@ async fn decode(page: Result<Page, StoreError>) -> Result<(Vec<RegistryEvent>, R
     }
 }
 
-async fn watch(core: &WatchCore) -> WatchError {
+/// Why [`watch`] ended.
+enum WatchEnd {
+    Error(WatchError),
+    /// [`ListAgain`].
+    Asked,
+}
+
+async fn watch(core: &WatchCore) -> WatchEnd {
     let from = core.state.borrow().revision() + 1;
     core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
@@ -255,18 +306,25 @@ async fn watch(core: &WatchCore) -> WatchError {
         let unsure = core.trouble.goes_on().then(|| stands_at.saturating_sub(now));
         let due = core.state.borrow().guard().next_due().map(|due| due.saturating_sub(now));
         let again = (core.unsent.borrow().count > 0).then_some(PUSH_AGAIN);
-        let ready = match due.into_iter().chain(again).chain(unsure).min() {
-            None => batches.next().await,
-            Some(left) => match tokio::time::timeout(left, batches.next()).await {
-                Ok(ready) => ready,
-                Err(_) => {
-                    judge(core).await;
-                    push_again(core).await;
-                    continue;
+        let left = due.into_iter().chain(again).chain(unsure).min();
+        let ready = tokio::select! {
+            ready = batches.next() => ready,
+            () = tokio::time::sleep(left.unwrap_or_default()), if left.is_some() => {
+                judge(core).await;
+                push_again(core).await;
+                continue;
+            }
+            () = core.repairs.wait() => {
+                if core.repairs.take_list_again() {
+                    return WatchEnd::Asked;
                 }
-            },
+                repair::apply(core).await;
+                continue;
+            }
         };
-        let Some(ready) = ready else { return WatchError::Lost("the stream ended".to_owned()) };
+        let Some(ready) = ready else {
+            return WatchEnd::Error(WatchError::Lost("the stream ended".to_owned()));
+        };
         let came = Stopwatch::start();
         let now = core.clock.monotonic();
         let (mut end, mut has_come) = (None, false);
@@ -289,7 +347,7 @@ async fn watch(core: &WatchCore) -> WatchError {
         let step = core.state.borrow_mut().step();
         publish(core, step, Some(came)).await;
         if let Some(error) = end {
-            return error;
+            return WatchEnd::Error(error);
         }
     }
 }

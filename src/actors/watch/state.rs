@@ -1,16 +1,17 @@
 //! Applies the events of the store in order, and distinguishes goodbyes from expiries. Reads no clock and does no I/O: time is
 //! an argument, and effects are returned.
 
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BinaryHeap, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::guard::{ExpiryFacts, ExpiryGuard, HoldRule};
 use super::messages::{HeldInstance, HeldInstances, ListHeld};
 use super::telling::{Tellings, document, listed_turn};
+use super::trail::DigestTrail;
 use super::trees::{self, Tally};
 use crate::cache::builder::{LostProvider, difference, lost_providers};
-use crate::cache::snapshot::Snapshot;
+use crate::cache::snapshot::{InstancePart, Snapshot};
 use crate::cache::{Action, InstanceChange, InstanceEntry, ServiceView, SnapshotBuilder};
 use crate::clock::Monotonic;
 use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
@@ -45,6 +46,18 @@ pub struct WatchState {
     tally: Tally,
     /// What the record of events learns with the next step.
     tellings: Tellings,
+    /// The digests of the last revisions.
+    trail: DigestTrail,
+    /// The keys that are being repaired, each with whether an event about it came since.
+    repairing: HashMap<Key, bool>,
+}
+
+/// What the store holds under a key that is to be repaired.
+#[derive(Clone, Debug)]
+pub struct RepairRead {
+    pub key: Key,
+    /// `None`: the key does not exist.
+    pub entry: Option<Entry>,
 }
 
 /// What became of an instance. The LeaseActor must not write an instance again that is [`Fate::Gone`].
@@ -87,12 +100,19 @@ impl WatchState {
             fates: Vec::new(),
             tally: Tally::default(),
             tellings: Tellings::default(),
+            trail: DigestTrail::default(),
+            repairing: HashMap::new(),
         }
     }
 
     /// What the record of events learns of the last step.
     pub(super) fn tellings(&mut self) -> &mut Tellings {
         &mut self.tellings
+    }
+
+    /// The digest at a revision. `None` if the revision is still to come, or lies too far back.
+    pub fn digest_at(&self, revision: Revision) -> Option<u64> {
+        self.trail.at(revision).filter(|_| revision <= self.revision)
     }
 
     /// The last revision applied. A watch continues after it.
@@ -163,6 +183,8 @@ impl WatchState {
         self.ended_leases.clear();
         self.ended_overrides.clear();
         self.revision = revision;
+        self.trail.begin(revision, self.builder.current().digest());
+        self.repairing.clear();
         let mut fates = std::mem::take(&mut self.fates);
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
@@ -180,20 +202,24 @@ impl WatchState {
         let mut said_goodbye: HashSet<InstanceRef> = HashSet::new();
         for event in batch.events {
             self.tally.count(&event);
-            let of = match &event {
-                Event::Put(entry) => entry.mod_revision,
-                Event::Delete { revision, .. } => *revision,
+            let (key, of) = match &event {
+                Event::Put(entry) => (&entry.key, entry.mod_revision),
+                Event::Delete { key, revision } => (key, *revision),
             };
             if of != revision {
-                revision = of;
                 self.drop_leases(&mut said_goodbye);
                 self.tellings.end_revision(self.builder.changes());
+                if revision != 0 {
+                    self.trail.note(revision, self.builder.current().digest());
+                }
+                revision = of;
                 self.builder.reach(revision);
             }
-            let key = match &event {
-                Event::Put(entry) => &entry.key,
-                Event::Delete { key, .. } => key,
-            };
+            if !self.repairing.is_empty()
+                && let Some(is_touched) = self.repairing.get_mut(key)
+            {
+                *is_touched = true;
+            }
             let event = match codec::decode(&event) {
                 Decoded::Event(event) => event,
                 Decoded::Unread => continue,
@@ -216,11 +242,13 @@ impl WatchState {
                 // An instance whose expiry is held keeps its lease in the snapshot, so that a heartbeat renews it and finds it
                 // gone.
                 RegistryEvent::LeaseDeleted(at) if self.guard.holds(&at) => {
+                    self.builder.hold(&at, InstancePart::Lease);
                     self.ended_leases.insert(at);
                 }
                 RegistryEvent::LeaseDeleted(at) => drop(said_goodbye.insert(at)),
                 // It keeps its override too, which is written again with the instance.
                 RegistryEvent::OverrideDeleted(at) if self.guard.holds(&at) => {
+                    self.builder.hold(&at, InstancePart::Override);
                     self.ended_overrides.insert(at);
                 }
                 RegistryEvent::OverridePut(at) => {
@@ -269,6 +297,63 @@ impl WatchState {
         self.tellings.end_revision(self.builder.changes());
         self.revision = self.revision.max(batch.revision);
         self.builder.reach(self.revision);
+        self.trail.note(self.revision, self.builder.current().digest());
+    }
+
+    /// Begins the repair of keys, which the caller now reads from the store. An event about one of them that comes before
+    /// [`Self::repair`] says more than what is read.
+    pub fn begin_repair(&mut self, keys: impl IntoIterator<Item = Key>) {
+        self.repairing = keys.into_iter().map(|key| (key, false)).collect();
+    }
+
+    /// Shows what the store holds under the keys of [`Self::begin_repair`]. All events up to the revision of the reads must have been
+    /// applied. Returns how many keys it took over. The others will be looked at again.
+    ///
+    /// An instance that the store lacks goes at once, as after a listing: the event that said why was missed.
+    pub fn repair(&mut self, reads: Vec<RepairRead>, now: Monotonic) -> usize {
+        let repairing = std::mem::take(&mut self.repairing);
+        let mut repaired = 0;
+        for RepairRead { key, entry } in reads {
+            if repairing.get(&key) != Some(&false) {
+                continue;
+            }
+            match entry {
+                Some(entry) => {
+                    let batch = WatchBatch { revision: self.revision, events: vec![Event::Put(entry)] };
+                    self.apply(batch, now);
+                }
+                None if self.shows_on_purpose(&key) => continue,
+                None => self.show_absent(&key),
+            }
+            repaired += 1;
+        }
+        self.tellings.end_revision(self.builder.changes());
+        self.trail.begin(self.revision, self.builder.current().digest());
+        repaired
+    }
+
+    /// Whether a key that the store lacks is shown all the same, because an expiry is held back.
+    fn shows_on_purpose(&self, key: &Key) -> bool {
+        match deletion(key) {
+            Some(RegistryEvent::InstanceDeleted(at)) => self.guard.holds(&at),
+            Some(RegistryEvent::LeaseDeleted(at)) => self.ended_leases.contains(&at),
+            Some(RegistryEvent::OverrideDeleted(at)) => self.ended_overrides.contains(&at),
+            _ => false,
+        }
+    }
+
+    /// Shows that the store does not have a key.
+    fn show_absent(&mut self, key: &Key) {
+        let Some(event) = deletion(key) else { return };
+        if let RegistryEvent::InstanceDeleted(at) = &event {
+            self.drop_document(at);
+            return;
+        }
+        if let RegistryEvent::ServiceDeleted(tenant, service) = &event {
+            self.end_waiting(tenant, service, key);
+        }
+        self.tell_of_service(&event, self.revision, key);
+        self.builder.apply(event);
     }
 
     /// Applies the deletion of lease keys whose documents stay.
@@ -321,6 +406,7 @@ impl WatchState {
             shown_before: current.instance_count,
             of_service: node.map_or(0, |node| node.instances.len()),
         };
+        self.builder.hold(at, InstancePart::Document);
         self.guard.expire(at.clone(), expiry, now);
     }
 
@@ -491,6 +577,13 @@ impl WatchState {
 fn shows(grant: &Grant, service: &ServiceView) -> bool {
     let document = &service.record.document;
     grant.shows(&document.environment, &document.app_id, &document.service_name)
+}
+
+fn deletion(key: &Key) -> Option<RegistryEvent> {
+    match codec::decode(&Event::Delete { key: Key::clone(key), revision: 0 }) {
+        Decoded::Event(event) => Some(event),
+        _ => None,
+    }
 }
 
 /// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.

@@ -179,6 +179,10 @@ groups! {
         SELF_REGISTER = Key::new("registry.selfRegister", Kind::Switch, "1",
             "Whether this node registers itself as an instance of SERVICECENTER. Clients and other nodes find it there.")
             .old("self_register").shipped(&["1"]);
+        SCRUB_PERIOD = Key::new("registry.scrub.period", Kind::Duration(0, DAY), "5m",
+            "How often this node compares what it shows with the store, entry by entry, and repairs what differs. It uses at most \
+             1 % of a core for that, so with very many instances a comparison takes longer. 0: never by itself. Else at least 1s.")
+            .standing(Standing::Ours);
         EMBEDDED_DIR = Key::new("registry.embedded.dir", Kind::Text, "./data",
             "The folder of the embedded store. It is created if it does not exist. Only one process may use it, and other users \
              cannot read it (rights 700).")

@@ -82,10 +82,14 @@ pub struct RegistryConfig {
     pub clusters: Vec<EtcdCluster>,
     /// How much history of etcd stays. `None`: the nodes do not compact etcd.
     pub compaction_retention: Option<Duration>,
+    /// How often this node compares its snapshot with the store. `None`: only when somebody asks.
+    pub scrub_period: Option<Duration>,
 }
 
 /// A shorter retention only makes work for etcd.
 const SHORTEST_RETENTION: Duration = Duration::from_secs(1);
+/// A comparison more often than this would only find what is just changing.
+const SHORTEST_SCRUB_PERIOD: Duration = Duration::from_secs(1);
 /// Where etcd listens by default.
 const LOCAL_ETCD: &str = "127.0.0.1:2379";
 
@@ -142,6 +146,7 @@ impl RegistryConfig {
             cluster,
             clusters,
             compaction_retention: read_compaction(reader),
+            scrub_period: read_scrub_period(reader),
         }
     }
 }
@@ -152,6 +157,14 @@ fn read_compaction(reader: &mut ConfigReader) -> Option<Duration> {
         reader.refuse(&table::ETCD_COMPACTION_RETENTION, "write 0 (off) or at least 1s");
     }
     Some(retention).filter(|retention| !retention.is_zero())
+}
+
+fn read_scrub_period(reader: &mut ConfigReader) -> Option<Duration> {
+    let period = reader.duration(&table::SCRUB_PERIOD);
+    if !period.is_zero() && period < SHORTEST_SCRUB_PERIOD {
+        reader.refuse(&table::SCRUB_PERIOD, "write 0 (never) or at least 1s");
+    }
+    Some(period).filter(|period| !period.is_zero())
 }
 
 fn read_version(reader: &mut ConfigReader) -> String {

@@ -73,7 +73,7 @@ impl<'t> Visitor<'t> for MergeTarget<'_, 't> {
 
     fn visit_unit<E>(self) -> Result<(), E> {
         match self.shape {
-            Shape::Text | Shape::Integer | Shape::Long | Shape::Flag => {}
+            Shape::Text | Shape::Integer | Shape::Long | Shape::Number | Shape::Flag => {}
             Shape::List(_) | Shape::Map(_) | Shape::Object(_) => *self.value = MergedValue::Nothing,
         }
         Ok(())

@@ -23,6 +23,7 @@ json_object! {
         /// `ACTIVATED`, or `CLEARED` if it is over.
         "status" => status: String,
         /// `BackendConnectionRefuse`: the store does not answer. `InternalError`: a request was answered with 500 or more.
+        /// `DigestDiffers`: nodes show different data at the same revision, or a node does not show what the store holds.
         "id" => id: String,
         /// `detail` says what happened last.
         "fields" => fields: TextMap,

@@ -312,7 +312,7 @@ mod tests {
     /// The objects in a shape, at all depths.
     fn objects(shape: Shape, found: &mut Vec<ObjectShape>) {
         match shape {
-            Shape::Text | Shape::Integer | Shape::Long | Shape::Flag => {}
+            Shape::Text | Shape::Integer | Shape::Long | Shape::Number | Shape::Flag => {}
             Shape::List(of) | Shape::Map(of) => objects(*of, found),
             Shape::Object(object) => {
                 found.push(object);

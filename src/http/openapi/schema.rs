@@ -47,6 +47,7 @@ impl Schemas {
             Shape::Text => json!({ "type": "string" }),
             Shape::Integer => json!({ "type": "integer", "format": "int32" }),
             Shape::Long => json!({ "type": "integer", "format": "int64" }),
+            Shape::Number => json!({ "type": "number" }),
             Shape::Flag => json!({ "type": "boolean" }),
             Shape::List(of) => json!({ "type": "array", "items": self.add(*of) }),
             Shape::Map(of) => json!({ "type": "object", "additionalProperties": self.add(*of) }),
@@ -138,6 +139,7 @@ impl BodySchema<'_> {
             Shape::Text => self.text(place),
             Shape::Integer => self.number(place, i64::from(i32::MIN), i64::from(i32::MAX)),
             Shape::Long => self.number(place, i64::MIN, i64::MAX),
+            Shape::Number => (json!({ "type": "number" }), Missing::Allowed),
             Shape::Flag => (json!({ "type": "boolean" }), Missing::Allowed),
             Shape::List(of) => {
                 let (elements, _) = self.schema(*of, &join(place, "[]"));

@@ -270,8 +270,13 @@ fn reads(wire: Wire) {
         );
     }
     // Only pages of the server may read the routes that the original does not have.
-    for target in ["/v4/default/admin/expiries", "/v4/default/admin/events", "/v4/default/prometheus/targets"]
-    {
+    for target in [
+        "/v4/default/admin/expiries",
+        "/v4/default/admin/events",
+        "/v4/default/admin/nodes",
+        "/v4/default/admin/diagnose",
+        "/v4/default/prometheus/targets",
+    ] {
         let read = Request::new("GET", target).header("Origin", PAGE);
         let answer = scene.0.send(&read);
         assert_eq!((answer.status, granted(&answer)), (200, Vec::new()), "{target}");

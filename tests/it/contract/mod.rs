@@ -26,6 +26,7 @@ mod clients;
 mod cluster;
 mod consumers;
 mod container;
+mod convergence;
 mod daemon;
 mod described;
 mod etcd_data;

@@ -122,6 +122,9 @@ fn answers_are_as_the_daemon_describes_them() {
     let targets = tour.send("GET", "/v4/{project}/prometheus/targets", &[], "?serviceName=orders", None);
     assert_eq!(targets[0]["targets"], json!(["10.0.0.7:8080"]));
     tour.send("GET", "/v4/{project}/admin/retirements", &[], "", None);
+    let nodes = tour.send("GET", "/v4/{project}/admin/nodes", &[], "?limit=1", None);
+    assert_eq!(nodes["items"][0]["self"], true);
+    tour.send("GET", "/v4/{project}/admin/diagnose", &[], "", None);
     tour.send("GET", "/openapi.json", &[], "", None).as_object().unwrap();
 
     let consumer = json!({"service": {"serviceName": "shop", "version": "1.0.0", "environment": "testing"}});

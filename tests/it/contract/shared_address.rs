@@ -15,8 +15,8 @@ use crate::support::http::Client;
 use crate::support::store::on_etcd;
 
 const SHARED: &str = "registry.example:30100";
-/// The prefix of the keys by which running nodes announce themselves.
-const PRESENCES: &str = "/service-center/nodes/";
+/// The prefix of the keys by which running nodes announce that they use the address.
+const PRESENCES: &str = "/service-center/nodes/registry.example:30100/";
 const INSTANCES: &str = "/cse-sr/inst/files/default/default/";
 /// Leases short enough to wait for. A dead node counts as running for 20 s.
 const SHORT_TTL: (&str, &str) = ("INSTANCE_TTL", "20");

@@ -23,6 +23,7 @@ mod etcd_faults;
 mod etcd_restart;
 mod expiry;
 mod fuzz;
+mod lost_events;
 mod mailbox;
 mod mass_expiry;
 mod outage;

@@ -49,11 +49,12 @@ pub fn problems(document: &Value, schema: &Value, value: &Value, place: &str) ->
         demand(KNOWN.contains(&name.as_str()), &|| format!("has a schema with the unknown keyword {name}"));
     }
     let kind = kind_of(value);
+    let is_of = |one: &Value| one == kind || one == "number" && kind == "integer";
     let kinds = &schema["type"];
     let is_of_kind = match kinds {
         Value::Null => true,
-        Value::Array(kinds) => kinds.iter().any(|one| one == kind),
-        one => one == kind,
+        Value::Array(kinds) => kinds.iter().any(is_of),
+        one => is_of(one),
     };
     demand(is_of_kind, &|| format!("is {value}, described as {kinds}"));
     if let Some(values) = schema["enum"].as_array() {
@@ -192,6 +193,7 @@ mod tests {
     fn each_keyword_counts() {
         check(json!({}), &[json!(1), json!(null)], &[]);
         check(json!({"type": ["integer", "null"]}), &[json!(1), json!(null)], &[json!("1"), json!(1.5)]);
+        check(json!({"type": "number"}), &[json!(1), json!(0.0), json!(1.5)], &[json!("1"), json!(null)]);
         check(json!({"$ref": "#/names", "maxLength": 2}), &[json!("ab")], &[json!("A"), json!("abc")]);
         check(json!({"enum": ["a", null]}), &[json!("a"), json!(null)], &[json!("b")]);
         check(json!({"const": 1}), &[json!(1)], &[json!(2)]);

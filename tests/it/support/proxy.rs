@@ -1,4 +1,4 @@
-//! A TCP proxy between two processes of a test. It cuts, stalls, delays and slows down connections.
+//! A TCP proxy between two processes of a test. It cuts, stalls, delays, slows down and garbles connections.
 //!
 //! A cut ends all connections, and each new one at once. A stall keeps connections open and carries nothing, like a network that loses every
 //! packet. Both last until [`Proxy::heal`]. The proxy uses threads, which end when it is dropped.
@@ -51,6 +51,8 @@ struct ProxyState {
     gate: Gate,
     delay: Duration,
     bytes_per_second: Option<u32>,
+    /// Texts, each with what takes its place, which has the same length.
+    garbled: Vec<(Vec<u8>, Vec<u8>)>,
     connections: Vec<[TcpStream; 2]>,
     is_stopped: bool,
 }
@@ -80,6 +82,7 @@ impl Proxy {
             gate: Gate::Open,
             delay: Duration::ZERO,
             bytes_per_second: None,
+            garbled: Vec::new(),
             connections: Vec::new(),
             is_stopped: false,
         };
@@ -123,6 +126,20 @@ impl Proxy {
     /// Limits each connection in each direction. `None` removes the limit.
     pub fn limit(&self, bytes_per_second: Option<u32>) {
         self.shared.set(|state| state.bytes_per_second = bytes_per_second);
+    }
+
+    /// Replaces texts in everything that comes from now on, by others of the same length. A text that comes in two pieces gets through.
+    pub fn garble(&self, texts: &[(String, String)]) {
+        let texts = texts.iter().map(|(text, by)| {
+            assert_eq!(text.len(), by.len(), "lengths of messages stay as they are");
+            (text.clone().into_bytes(), by.clone().into_bytes())
+        });
+        self.shared.set(|state| state.garbled = texts.collect());
+    }
+
+    /// Ends [`Proxy::garble`].
+    pub fn garble_nothing(&self) {
+        self.shared.set(|state| state.garbled.clear());
     }
 }
 
@@ -205,8 +222,13 @@ impl ProxyShared {
     fn read(&self, mut from: TcpStream, sender: &SyncSender<Parcel>) {
         let mut buffer = [0; CHUNK];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
-            let due = Instant::now() + self.lock().delay;
-            if sender.send((due, buffer[..count].to_vec())).is_err() {
+            let mut bytes = buffer[..count].to_vec();
+            let due = {
+                let state = self.lock();
+                state.garbled.iter().for_each(|(text, by)| replace(&mut bytes, text, by));
+                Instant::now() + state.delay
+            };
+            if sender.send((due, bytes)).is_err() {
                 return;
             }
         }
@@ -238,6 +260,16 @@ impl ProxyShared {
     fn pause(&self, time: Duration) {
         let limited = |state: &mut ProxyState| state.bytes_per_second.is_some() && !state.is_stopped;
         drop(self.changed.wait_timeout_while(self.lock(), time, limited));
+    }
+}
+
+/// Replaces each occurrence of a text by another one of the same length.
+fn replace(bytes: &mut [u8], text: &[u8], by: &[u8]) {
+    let mut from = 0;
+    while let Some(found) = bytes[from..].windows(text.len()).position(|window| window == text) {
+        let at = from + found;
+        bytes[at..at + text.len()].copy_from_slice(by);
+        from = at + text.len();
     }
 }
 
@@ -306,6 +338,16 @@ mod tests {
         stream.read_to_end(&mut back).unwrap();
         sending.join().unwrap();
         assert!(back == expected);
+    }
+
+    #[test]
+    fn garbles_some_texts() {
+        let proxy = echo();
+        let mut stream = open(proxy.address());
+        proxy.garble(&[("lost".to_owned(), "l0st".to_owned()), ("a".to_owned(), "b".to_owned())]);
+        assert_eq!(exchange(&mut stream, b"a lost lost one").unwrap(), b"b l0st l0st one");
+        proxy.garble_nothing();
+        assert_eq!(exchange(&mut stream, b"lost").unwrap(), b"lost");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 mod deleted_service;
+mod digest;
 mod goodbyes;
 mod guard;
 mod history;
@@ -10,6 +11,7 @@ mod readers;
 mod relist;
 mod service_share;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
