@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::delivery::Told;
 use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts, Requester, ServiceFacts};
-use super::ring::hash_of;
+use super::id_hash::hash_of;
 use super::shown::Shown;
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};

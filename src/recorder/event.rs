@@ -6,7 +6,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::delivery::{Delivery, Told};
-use super::ring::hash_of;
+use super::id_hash::hash_of;
 use super::shown::Shown;
 use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::{InstanceId, ServiceId, Tenant};

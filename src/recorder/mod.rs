@@ -9,6 +9,7 @@
 pub mod codec;
 pub mod delivery;
 pub mod event;
+mod id_hash;
 mod join;
 pub mod note;
 pub mod query;

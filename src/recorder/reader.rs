@@ -7,9 +7,10 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::event::{Event, EventKind, InstanceFacts};
+use super::id_hash::hash_of;
 use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
 use super::queue::Recorder;
-use super::ring::{RingView, SharedRing, Slot, hash_of};
+use super::ring::{RingView, SharedRing, Slot};
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use super::codec::StoredRecord;
 use super::delivery::{Delivery, Told};
 use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts};
+use super::id_hash::hash_of;
 use super::join::{Causes, Found};
 use super::note::{
     Change, Happening, InstanceTurn, Note, Purpose, SeenAgain, SeenInstance, SeenService, Step,
 };
 use super::queue::{Drained, Recorder};
 use super::reader::ProgressSender;
-use super::ring::{RingView, SharedRing, hash_of};
+use super::ring::{RingView, SharedRing};
 use super::services::ServiceTable;
 use super::shown::Shown;
 use crate::clock::Monotonic;

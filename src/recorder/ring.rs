@@ -1,6 +1,5 @@
 //! The events that are kept in memory: the newest ones, bounded by number and by bytes.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use imbl::Vector;
@@ -8,6 +7,7 @@ use parking_lot::Mutex;
 
 use super::delivery::Told;
 use super::event::{Cause, Event, EventKind, Requester};
+use super::id_hash::hash_of;
 use super::query::CompleteSince;
 use crate::domain::event::Revision;
 
@@ -133,13 +133,6 @@ impl RingView {
             .binary_search_by(|slot| slot.event.seq.cmp(&seq))
             .map_or_else(|index| index, |index| index + 1)
     }
-}
-
-/// The hash by which a slot remembers an id. Never 0.
-pub(super) fn hash_of(id: &str) -> u32 {
-    let mut hasher = DefaultHasher::new();
-    id.hash(&mut hasher);
-    u32::try_from(hasher.finish() >> 32).unwrap_or(0).max(1)
 }
 
 /// The bytes of an allocation with counters of references. The allocator rounds up to 16.

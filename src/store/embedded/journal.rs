@@ -10,6 +10,8 @@ use super::log::{Frames, NextFrame, UNFINISHED, create_file, number_in};
 
 /// The journal has this many segments, the open one included.
 const SEGMENTS: u64 = 8;
+/// At most so many segments: each start of a process makes one.
+const MAX_SEGMENTS: usize = 100;
 const PREFIX: &str = "events-";
 /// All journals have this id: what a journal holds may come from any store.
 const ID: StoreId = [0; 16];
@@ -145,7 +147,8 @@ impl Journal {
     fn make_room(&mut self) -> io::Result<()> {
         let room = self.max_bytes - self.max_bytes / SEGMENTS;
         while let Some((first, _)) = self.closed.first()
-            && self.closed.iter().map(|(_, length)| length).sum::<u64>() > room
+            && (self.closed.len() >= MAX_SEGMENTS
+                || self.closed.iter().map(|(_, length)| length).sum::<u64>() > room)
         {
             self.disk.remove(&segment(*first))?;
             self.closed.remove(0);

@@ -114,3 +114,13 @@ fn foreign_files_are_left_alone() {
     append(&mut journal, 1..2);
     assert_eq!(read(&mut open(&disk)), (texts(0..2), 1));
 }
+
+#[test]
+fn many_starts_leave_few_files() {
+    let disk = FaultyDisk::new();
+    for number in 0..150 {
+        append(&mut open(&disk), number..number + 1);
+    }
+    assert_eq!(disk.list().unwrap().len(), MAX_SEGMENTS);
+    assert_eq!(read(&mut open(&disk)).0, texts(150 - MAX_SEGMENTS..150));
+}
