@@ -4,11 +4,12 @@ use serde_json::Value;
 
 use super::output::{age, shown};
 use crate::clock::Clock;
+use crate::domain::time::parse_rfc3339;
 
 /// Seconds since 1970 of a member: a number, digits in a text, or RFC 3339.
 fn seconds(value: &Value, pointer: &str) -> Option<i64> {
     let text = shown(value, pointer);
-    text.parse().ok().or_else(|| text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_second))
+    text.parse().ok().or_else(|| parse_rfc3339(&text).map(|millis| millis.div_euclid(1_000)))
 }
 
 /// How long ago the time in a member was; empty if there is none.

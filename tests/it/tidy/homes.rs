@@ -22,7 +22,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("hyper", &["src/cli/ctl"]),
     ("tar", &["src/cli/ctl"]),
     ("http_body_util", &["src/cli/ctl"]),
-    ("jiff", &["src/actors/retire", "src/config/logging", "src/domain/time", "src/cli/ctl"]),
+    ("jiff", &["src/actors/retire", "src/config/logging", "src/domain/time"]),
     ("opentelemetry", &["src/trace", "src/app/traces"]),
     ("opentelemetry_sdk", &["src/trace", "src/app/traces"]),
     ("opentelemetry_otlp", &["src/app/traces"]),
