@@ -11,6 +11,7 @@ pub mod call;
 pub mod client_address;
 pub mod dto;
 pub mod escape;
+pub mod event_streams;
 mod handler_names;
 pub mod middleware;
 pub mod node;

@@ -7,7 +7,6 @@
 use std::fmt::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,50 +24,18 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto::error::ErrorBody;
 use crate::http::dto::event::{RecordedEvent, event_id, parse_event_id};
+use crate::http::event_streams::StreamPlace;
 use crate::http::node::ThisNode;
-use crate::http::server::refusal;
-use crate::http::spec::Load;
-use crate::metrics;
 use crate::rbac::signed_in::Holder;
 use crate::rbac::{Grant, Resource, Verb};
 use crate::recorder::{KindSet, Query, RecordReader};
 
-/// How many streams a node serves at once.
-const MOST_STREAMS: usize = 64;
 /// Most events of a piece.
 const PIECE: usize = 32;
 /// The time between two comments, which show the client and proxies that the stream lives.
 const PING: Duration = Duration::from_secs(15);
 /// How often a stream that needs an account looks whether the account may still read.
 const CHECK_HOLDER: Duration = Duration::from_secs(1);
-
-/// Counts the streams of a node. Clones share the count.
-#[derive(Clone, Debug, Default)]
-pub struct EventStreams(Arc<AtomicUsize>);
-
-/// The place of a stream.
-#[derive(Debug)]
-struct StreamPlace(EventStreams);
-
-impl EventStreams {
-    /// 503001 if there are too many streams.
-    fn enter(&self) -> Result<StreamPlace, Error> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let place = StreamPlace(self.clone());
-        if before >= MOST_STREAMS {
-            return Err(refusal(Load::View));
-        }
-        metrics::STREAMS_OPEN.set(before + 1);
-        Ok(place)
-    }
-}
-
-impl Drop for StreamPlace {
-    fn drop(&mut self) {
-        let before = self.0.0.fetch_sub(1, Ordering::Relaxed);
-        metrics::STREAMS_OPEN.set(before.saturating_sub(1));
-    }
-}
 
 /// The first event of each stream.
 #[derive(Serialize)]

@@ -10,7 +10,6 @@ use actix_http::header::{self, HeaderName};
 use serde::Serialize;
 
 use self::feed::EventFeed;
-pub use self::feed::EventStreams;
 pub use self::history::{HISTORY, history};
 pub use self::past::{PAST, past};
 use crate::domain::shape::{Shape, Shaped as _};
