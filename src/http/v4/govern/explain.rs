@@ -237,14 +237,16 @@ impl<'a> View<'a> {
             }
         }
         let steps = rules.steps;
-        let stopped_by = steps.iter().find(|step| step.passed == Some(false)).map(|step| step.rule.clone());
+        let stop = steps.iter().find(|step| step.passed == Some(false));
+        let stopped_by = stop.map(|step| step.rule.clone());
+        let summary = self.summary(explained, is_permitted, stop);
         let consumer = explained.consumer.map(|consumer| self.facts(consumer));
         let found = is_permitted && explained.statuses.total() > 0;
         FindExplained {
             revision: self.snapshot.revision,
             found: Some(found),
             verdict: if is_permitted { explained.verdict.name() } else { "notPermitted" }.to_owned(),
-            summary: self.summary(explained, is_permitted),
+            summary,
             stopped_by: stopped_by.unwrap_or_default(),
             steps,
             consumer,
@@ -259,7 +261,13 @@ impl<'a> View<'a> {
         service_facts(self.snapshot, self.tenant, &(self.tenant.clone(), service))
     }
 
-    fn summary(&self, explained: &Explanation<'_>, is_permitted: bool) -> String {
+    /// `stop` is the first rule that the find does not pass.
+    fn summary(
+        &self,
+        explained: &Explanation<'_>,
+        is_permitted: bool,
+        stop: Option<&ExplainedRule>,
+    ) -> String {
         let who = match explained.consumer {
             Some(consumer) => {
                 let of = &consumer.record.document;
@@ -280,7 +288,11 @@ impl<'a> View<'a> {
             Verdict::NotVisible => {
                 format!("{who} finds no instances, because it sees no version of '{name}'")
             }
-            Verdict::NoProvider => format!("{who} does not find '{name}', because no service has this name"),
+            Verdict::NoProvider => {
+                let elsewhere = stop.filter(|step| step.rule != "name");
+                let why = elsewhere.map_or("no service has this name", |step| &step.saw);
+                format!("{who} does not find '{name}': {why}")
+            }
             Verdict::NoConsumer => format!("the consumer '{}' does not exist", self.asked.consumer),
         }
     }
