@@ -1,11 +1,9 @@
 //! `diagnose`: compares what a node shows with what its store holds.
 
-use std::sync::Arc;
-
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::client::{Address, Client, Target};
+use super::each_node::{self, Answers, Extent};
 use super::failure::{Failure, NO};
 use super::output::{items, shown, text};
 use super::session::Session;
@@ -15,8 +13,7 @@ use crate::config::logging::printable;
 /// Compare what the node shows with what the store holds. Exit code 1: they differ
 #[derive(Args)]
 pub struct Diagnose {
-    /// Ask each node of the cluster
-    #[arg(long, conflicts_with = "etcd_addr")]
+    #[arg(long, help = each_node::HELP, conflicts_with = "etcd_addr")]
     all_nodes: bool,
     #[command(flatten)]
     etcd: EtcdFlags,
@@ -31,29 +28,19 @@ const GROUPS: [(&str, &str); 3] = [
 
 impl Diagnose {
     pub async fn run(self, session: &mut Session<'_, '_>) -> Result<(), Failure> {
-        let mut reports = Vec::new();
-        let mut failure = None;
         // As in the original, the variable alone is enough.
-        if let Some(etcd) = self.etcd.config(session).map_err(Failure::usage)?.filter(|_| !self.all_nodes) {
-            let entries = with_etcd::compare(session, &etcd).await?;
-            reports.push(json!({"node": session.client.address(), "entries": entries}));
-        } else if self.all_nodes {
-            // Nodes of the original answer nothing of this.
-            let nodes = session.pages("admin/nodes", &[], None).await?;
-            for node in nodes.iter().filter(|node| node.get("ours") != Some(&Value::Bool(false))) {
-                let endpoint = shown(node, "/endpoint");
-                match ask(session, &endpoint).await {
-                    Ok(entries) => reports.push(json!({"node": endpoint, "entries": entries})),
-                    Err(why) => {
-                        session.note(&format!("error: {endpoint}: {}", why.text));
-                        failure = Some(why);
-                    }
-                }
+        let etcd = self.etcd.config(session).map_err(Failure::usage)?.filter(|_| !self.all_nodes);
+        let answers = match etcd {
+            Some(etcd) => {
+                let entries = with_etcd::compare(session, &etcd).await?;
+                Answers { of_nodes: vec![(session.client.address(), entries)], failure: None }
             }
-        } else {
-            let entries = session.pages("admin/diagnose", &[], None).await?;
-            reports.push(json!({"node": session.client.address(), "entries": entries}));
-        }
+            None => {
+                each_node::pages(session, Extent::new(self.all_nodes), "admin/diagnose", &[], None).await?
+            }
+        };
+        let report = |(node, entries): &(String, Vec<Value>)| json!({"node": node, "entries": entries});
+        let reports: Vec<Value> = answers.of_nodes.iter().map(report).collect();
         let is_equal = reports.iter().all(|report| items(report, "/entries").is_empty());
         let output = session.output;
         if output.is_text() {
@@ -61,39 +48,9 @@ impl Diagnose {
         } else {
             output.value(session.terminal, &Value::Array(reports))?;
         }
-        match failure {
-            Some(failure) => Err(Failure::silent(failure.code)),
-            None if is_equal => Ok(()),
-            None => Err(Failure::silent(NO)),
-        }
+        answers.complete()?;
+        if is_equal { Ok(()) } else { Err(Failure::silent(NO)) }
     }
-}
-
-/// Asks another node, with the token and the certificates of this one.
-async fn ask(session: &mut Session<'_, '_>, endpoint: &str) -> Result<Vec<Value>, Failure> {
-    let address = node_address(endpoint).map_err(Failure::unreachable)?;
-    let old = session.client.target();
-    // A token never goes from an encrypted connection to a plain one.
-    let may_send = address.is_https || old.addresses.iter().all(|old| !old.is_https);
-    let target = Target {
-        addresses: vec![address],
-        tls: Arc::clone(&old.tls),
-        token: old.token.clone().filter(|_| may_send),
-        domain: old.domain.clone(),
-        timeout: old.timeout,
-    };
-    let first = std::mem::replace(&mut session.client, Client::new(target));
-    let entries = session.pages("admin/diagnose", &[], None).await;
-    session.client = first;
-    entries
-}
-
-/// The address in the endpoint of a node: `rest://10.12.0.1:30100/?sslEnabled=true` is HTTPS.
-fn node_address(endpoint: &str) -> Result<Address, String> {
-    let (address, parameters) = endpoint.split_once('?').unwrap_or((endpoint, ""));
-    let address = address.split_once("://").map_or(address, |(_, rest)| rest);
-    let is_https = parameters.split('&').any(|parameter| parameter == "sslEnabled=true");
-    Address::parse(&format!("{}://{address}", if is_https { "https" } else { "http" }))
 }
 
 /// Prints the entries on standard output and a summary on standard error, as the original does. If nothing differs, the original
@@ -143,20 +100,8 @@ fn entry_line(entry: &Value) -> String {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nodes_are_asked_at_their_endpoints() {
-        for (endpoint, expected) in [
-            ("rest://10.12.0.1:30100", "http://10.12.0.1:30100"),
-            ("rest://10.12.0.1:30100/", "http://10.12.0.1:30100"),
-            ("rest://sc.test:1/?sslEnabled=true", "https://sc.test:1"),
-        ] {
-            assert_eq!(node_address(endpoint).unwrap().to_string(), expected);
-        }
-    }
 
     #[test]
     fn entries_are_told_in_a_line() {

@@ -2,15 +2,36 @@
 
 use serde_json::Value;
 
+use super::each_node::{self, Answers, Extent};
+use super::failure::Failure;
 use super::names::service_name;
-use super::output::{Column, Style, age, column, shown, text};
+use super::output::{Column, Listing, Style, age, column, shown, text};
 use super::session::Session;
 use crate::config::logging::printable;
 
 /// The longest name of a kind has so many characters.
 const KIND_WIDTH: usize = 26;
 
-pub fn columns() -> Vec<Column<'static>> {
+/// Prints the events that nodes have answered, the oldest first.
+pub fn list(session: &mut Session<'_, '_>, extent: Extent, answers: &Answers) -> Result<(), Failure> {
+    let output = session.output;
+    let mut columns = columns();
+    let items = match extent {
+        Extent::OneNode => answers.of_nodes.iter().flat_map(|(_, events)| events.clone()).collect(),
+        Extent::EachNode => {
+            columns.insert(0, column("NODE", "/node"));
+            let mut items = answers.items();
+            each_node::sort_events(&mut items);
+            items
+        }
+    };
+    if output.is_wide() {
+        columns.extend([column("FIRST-SENT", "/told/firstSent"), column("LAST-SENT", "/told/lastSent")]);
+    }
+    output.list(session.terminal, &Listing { columns, items, name: |event| shown(event, "/seq") })
+}
+
+fn columns() -> Vec<Column<'static>> {
     vec![
         column("TIME", "/time"),
         column("EVENT", "/kind"),
@@ -101,10 +122,17 @@ fn cause_alone(event: &Value) -> String {
 
 fn told(event: &Value) -> String {
     let number = |pointer: &str| event.pointer(pointer).and_then(Value::as_u64).unwrap_or_default();
-    match number("/told/consumers") {
-        0 => String::new(),
-        all => format!("told {} of {all}", number("/told/sent")),
+    let all = number("/told/consumers");
+    if all == 0 {
+        return String::new();
     }
+    let rest =
+        [("/told/waiting", "waiting"), ("/told/replaced", "told of a later change"), ("/told/lost", "gone")];
+    let rest = rest.map(|(pointer, words)| (number(pointer), words));
+    let rest = rest.iter().filter(|(count, _)| *count > 0);
+    rest.fold(format!("told {} of {all}", number("/told/sent")), |line, (count, words)| {
+        format!("{line}, {count} {words}")
+    })
 }
 
 #[cfg(test)]
@@ -126,7 +154,7 @@ mod tests {
         assert_eq!(service(&event), "shop/orders@1.0.0");
         assert_eq!(instance(&event), "i h rest://10.0.0.1:80 UP -> DOWN");
         assert_eq!(cause(&event), "request by root from 10.0.0.9 id r");
-        assert_eq!(told(&event), "told 2 of 3");
+        assert_eq!(told(&event), "told 2 of 3, 1 waiting");
         let lease = json!({"cause": {"type": "lease", "heartbeatAgeSeconds": 95.2}});
         assert_eq!(cause(&lease), "no heartbeat for 2m");
         assert_eq!(

@@ -2,10 +2,11 @@
 
 use clap::Args;
 
+use super::each_node::{self, Extent};
 use super::event_line;
 use super::failure::Failure;
 use super::names;
-use super::output::{Listing, shown};
+use super::output::shown;
 use super::session::Session;
 use super::watching::Watch;
 
@@ -32,6 +33,8 @@ pub struct Events {
     /// At most so many events
     #[arg(long, value_name = "NUMBER", conflicts_with = "watch")]
     limit: Option<usize>,
+    #[arg(long, help = each_node::HELP, conflicts_with = "watch")]
+    all_nodes: bool,
     /// Go on, and print a line for each event as it happens
     #[arg(short, long)]
     watch: bool,
@@ -60,9 +63,9 @@ impl Events {
             return watch.follow(session, &[]).await;
         }
         query.extend([("since", given(&self.since)), ("before", given(&self.before))]);
-        let items = session.pages("admin/events", &query, self.limit).await?;
-        let output = session.output;
-        let name = |event: &serde_json::Value| shown(event, "/seq");
-        output.list(session.terminal, &Listing { columns: event_line::columns(), items, name })
+        let extent = Extent::new(self.all_nodes);
+        let answers = each_node::pages(session, extent, "admin/events", &query, self.limit).await?;
+        event_line::list(session, extent, &answers)?;
+        answers.complete()
     }
 }

@@ -10,6 +10,7 @@ mod delete;
 mod describe;
 mod diagnose;
 mod drain;
+mod each_node;
 mod event_line;
 mod events;
 mod explain;

@@ -11,7 +11,7 @@ use super::super::output::{Column, Listing, age, column, shown, text};
 use super::super::session::Session;
 use super::super::times::ago;
 use super::super::watching::Watch;
-use super::{dump, service};
+use super::{dump, past, service};
 
 /// List instances
 #[derive(Args)]
@@ -42,6 +42,9 @@ pub struct GetInstance {
     /// Instances of all domains and projects, out of the dump of the node
     #[arg(long, conflicts_with_all = ["service", "search", "host", "endpoint", "port", "property", "status", "limit", "watch"])]
     all_domains: bool,
+    /// The instances of the service as the node showed them at this time: RFC 3339, or so long ago
+    #[arg(long, value_name = "TIME", requires = "service", conflicts_with_all = ["search", "host", "endpoint", "port", "property", "status", "limit", "all_domains", "watch"])]
+    at: Option<String>,
     /// After the list, print a line for each change of an instance
     #[arg(short, long)]
     watch: bool,
@@ -49,6 +52,9 @@ pub struct GetInstance {
 
 impl GetInstance {
     pub async fn run(self, session: &mut Session<'_, '_>) -> Result<(), Failure> {
+        if let (Some(at), Some(service)) = (&self.at, &self.service) {
+            return past::run(session, service, at).await;
+        }
         let services = match &self.service {
             Some(argument) => Some(names::find_services(session, argument).await?),
             None => None,

@@ -7,6 +7,7 @@ mod dump;
 mod expiry;
 mod instance;
 mod node;
+mod past;
 mod role;
 mod schema;
 mod service;
