@@ -10,7 +10,7 @@ TEST_THREADS ?= 12
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults conformance bench cluster dist deb dist-test dist-twice deb-test deploy-check
+.PHONY: help run test faults conformance bench cluster troubles dist deb dist-test dist-twice deb-test deploy-check
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
@@ -24,6 +24,7 @@ help:
 	@echo "make dist-twice  builds the archive in two folders and compares the bytes"
 	@echo "make deb-test    installs, starts, upgrades and removes the package in a Debian of its own (as root)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
+	@echo "make troubles  such a cluster with faults, to try docs/troubleshooting.md"
 	@echo "make deploy-check  the files for containers and Kubernetes, by the tools of their fields (needs Go and Python)"
 
 run:
@@ -69,6 +70,11 @@ cluster:
 	@scripts/require.sh cc make protoc etcd
 	cargo build --locked --release
 	@scripts/cluster.sh
+
+troubles:
+	@scripts/require.sh cc make protoc etcd python3
+	cargo build --locked --release
+	@scripts/troubles.py
 
 dist:
 	@scripts/require.sh cc make protoc python3 objcopy

@@ -2,7 +2,7 @@
 # Two nodes on one etcd, all on this machine, until Ctrl-C: nodes on 127.0.0.1:30100 and 127.0.0.2:30100, etcd on
 # 127.0.0.3:2379. Everything they write lies in .local/cluster, which is made anew each time.
 # SERVICE_CENTER names another program than the release build, CLUSTER_NET the first three bytes of other addresses,
-# CLUSTER_DIR another folder.
+# CLUSTER_DIR another folder, CLUSTER_ETCD_2 another address by which the second node reaches etcd.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,7 @@ here=${CLUSTER_DIR:-$PWD/.local/cluster}
 net=${CLUSTER_NET:-127.0.0}
 etcd_address=$net.3
 nodes=("$net.1" "$net.2")
+declare -A etcd_of=([$net.1]=$etcd_address:2379 [$net.2]=${CLUSTER_ETCD_2:-$etcd_address:2379})
 port=30100
 start_limit_s=30
 stop_limit_s=10
@@ -100,7 +101,7 @@ await "${pids[-1]}" "$here/etcd" "$etcd_address" 2379 /health
 
 for node in "${nodes[@]}"; do
     mkdir -p "$here/$node/conf"
-    printf 'httpaddr = %s\nmanager_cluster = "%s:2379"\n' "$node" "$etcd_address" >"$here/$node/conf/app.conf"
+    printf 'httpaddr = %s\nmanager_cluster = "%s"\n' "$node" "${etcd_of[$node]}" >"$here/$node/conf/app.conf"
     launch "node $node" "$here/$node" "$program"
     await "${pids[-1]}" "$here/$node" "$node" "$port" "$health"
 done

@@ -10,6 +10,7 @@
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `monitoring`: a real Prometheus that scrapes the daemon, the Grafana board and the alerts.
 //! - `property`: random operations against a naive model.
+//! - `troubleshooting`: the commands of `docs/troubleshooting.md`, on a cluster with the faults that they explain.
 //!
 //! Some tests call the library in this process:
 //!
@@ -47,3 +48,4 @@ mod retire;
 mod server;
 mod support;
 mod tidy;
+mod troubleshooting;

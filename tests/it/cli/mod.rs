@@ -6,6 +6,6 @@ mod lists;
 mod nodes;
 mod original;
 mod reference;
-mod run;
+pub mod run;
 mod secured;
 mod writes;

@@ -18,6 +18,7 @@ pub mod prometheus;
 pub mod proxy;
 pub mod registry;
 pub mod scale;
+pub mod script;
 pub mod seed;
 pub mod sse;
 pub mod stop;
