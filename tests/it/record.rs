@@ -456,6 +456,16 @@ async fn on_folder(folder: &Path) -> Node {
 async fn a_restart_goes_on_with_the_record() {
     let folder = tempfile::tempdir().unwrap();
     let stop = async |node: Node| {
+        let revision = node.store.revision().await.unwrap();
+        let caught_up = async || {
+            let known = node.record.revision();
+            if known >= revision {
+                Ok(())
+            } else {
+                Err(format!("the record is at {known}, the store at {revision}"))
+            }
+        };
+        eventually_async(GENEROUS, caught_up).await;
         ask(&node.recorder, FlushRecord, GENEROUS).await.unwrap();
         let texts: Vec<String> =
             node.events().iter().map(|event| format!("{} {}", event.seq, text(event))).collect();
