@@ -1,10 +1,19 @@
 //! Decides which failures of a repeated try are logged: the first failure, the first failure for each further reason, and the end of the
 //! failures. Code that tries again and again keeps a [`Trouble`], and asks it before it logs.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 
 /// How many reasons are logged. If the reason changes with each try, the others are not logged.
 const MAX_REASONS: usize = 4;
+
+static IS_STOPPING: AtomicBool = AtomicBool::new(false);
+
+/// From here on no failure is logged in this process: it stops, and closes what the tries need.
+pub fn stop_telling() {
+    IS_STOPPING.store(true, Ordering::Relaxed);
+}
 
 /// The reasons that were logged since tries began to fail. Empty if the last try succeeded.
 #[derive(Debug, Default)]
@@ -18,7 +27,7 @@ impl Trouble {
         if is_news {
             told.push(reason.to_owned());
         }
-        is_news
+        is_news && !IS_STOPPING.load(Ordering::Relaxed)
     }
 
     /// Call this after a try that succeeded. `true` if that should be logged, because tries failed before.

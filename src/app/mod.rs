@@ -51,6 +51,7 @@ use crate::rounds::Member;
 use crate::store::Store;
 use crate::store::metered::MeteredStore;
 use crate::tls::files::{FileSets, LOOK_EVERY};
+use crate::trouble;
 
 /// How long this node may take to register itself.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
@@ -389,6 +390,7 @@ async fn leave(actors: &Actors, shared: &SharedHandles, store: &Arc<dyn Store>) 
     if let Err(refused) = ask(&actors.recorder, FlushRecord, LEAVE_LIMIT).await {
         log::warn!("the last events were not recorded: {refused}");
     }
+    trouble::stop_telling();
     store.close().await;
     log::info!("stopped");
     Ok(())
