@@ -28,7 +28,8 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 const MAX_OPEN: usize = 10_000;
 /// How many of them are looked at in one turn.
 const LOOKED_AT: usize = 256;
-/// How many events are looked at for one delivery. The hub comes soon after the event.
+/// How many events are looked at for one delivery: so many after the last event that was told, and so many of the newest. The hub comes
+/// soon after the event.
 const SEARCHED: usize = 4096;
 
 #[derive(Debug)]
@@ -146,6 +147,8 @@ impl Recording {
                 StoredRecord::Revision(revision) => self.former_end = Some(revision),
             }
         }
+        // No delivery comes for the events of an earlier process.
+        self.pushed_to = self.last_seq;
         self.progress.last_seq.send_replace(self.last_seq);
     }
 
@@ -424,11 +427,15 @@ fn parts(kind: EventKind, time: i64, revision: Revision, cause: Cause) -> EventP
     EventParts { time, revision, kind, service: None, instance: None, before: None, detail: None, cause }
 }
 
-/// The event that a delivery is of: the first one after the last event for which one came.
+/// The event that a delivery is of: the first one after the last event for which one came. If nobody watched many events since, it is one
+/// of the newest.
 fn find_pushed<'v>(view: &'v RingView, after: u64, delivery: &Delivery) -> Option<&'v Arc<Event>> {
     let (at, revision) = (delivery.at(), delivery.revision());
     let instance = hash_of(at.instance.as_str());
-    let slots = view.slots.iter().skip(view.index_after(after)).take(SEARCHED);
+    let first = view.index_after(after);
+    let next = view.slots.len().min(first + SEARCHED);
+    let newest = view.slots.len().saturating_sub(SEARCHED).max(next);
+    let slots = view.slots.focus().narrow(first..next).into_iter().chain(view.slots.focus().narrow(newest..));
     let found = slots.map(|slot| (slot, &slot.event)).find(|(slot, event)| {
         slot.instance == instance
             && event.revision == revision

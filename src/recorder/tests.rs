@@ -335,6 +335,37 @@ fn an_event_says_who_was_told() {
     world.take();
 }
 
+/// Deliveries that come after many events that nobody watched, or after a restart, find their events.
+#[test]
+fn who_was_told_is_known_after_many_events_that_nobody_watched() {
+    let limits = RingLimits { events: 100_000, bytes: 64 << 20 };
+    let mut world = World::listed(limits);
+    let one = at("s", "watched");
+    let told = |world: &mut World| {
+        world.register(&one);
+        let delivery = Delivery::new(world.revision, Arc::new(one.clone()), Vec::new().into(), 2, 1000);
+        world.recorder.note(Note::Pushed(Arc::new(delivery)));
+        let recorded = world.take();
+        recorded.events.last().unwrap().told().map(|told| told.waiting)
+    };
+    assert_eq!(told(&mut world), Some(2));
+    (0..10_000).for_each(|number| world.register(&at("unwatched", &number.to_string())));
+    let recorded = world.take();
+    assert_eq!(told(&mut world), Some(2));
+    assert_eq!(told(&mut world), Some(2));
+    let mut bytes = Vec::new();
+    recorded.events.iter().for_each(|event| super::codec::encode_event(&mut bytes, event));
+    let mut next = World::new(limits);
+    next.recording.resume(super::codec::decode(&bytes).map(Option::unwrap));
+    next.revision = world.revision;
+    // The first of many events is told.
+    next.register(&one);
+    let delivery = Delivery::new(next.revision, Arc::new(one.clone()), Vec::new().into(), 2, 1000);
+    next.recorder.note(Note::Pushed(Arc::new(delivery)));
+    (0..10_000).for_each(|number| next.register(&at("unwatched", &number.to_string())));
+    assert_eq!(next.take().events[0].told().map(|told| told.waiting), Some(2));
+}
+
 #[test]
 fn a_restart_goes_on_with_the_numbers() {
     let mut world = World::listed(LIMITS);
