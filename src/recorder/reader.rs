@@ -78,7 +78,8 @@ impl RecordReader {
         let view = self.ring.load();
         let sought = Sought::new(query);
         let (mut events, mut looked) = (Vec::new(), seq);
-        for slot in view.slots.iter().skip(view.index_after(seq)) {
+        // The iterator of a vector would walk over all that it skips.
+        for slot in view.slots.focus().narrow(view.index_after(seq)..) {
             if events.len() >= query.limit {
                 break;
             }
