@@ -14,7 +14,7 @@ json_object! {
         "of" => of: Option<i64>,
         /// Whether all of them have.
         "complete" => complete: Option<bool>,
-        /// Those that have not, at most 200.
+        /// Those that have not and that the caller may read, at most 200.
         "missing" => missing: Option<Vec<Missing>>,
         /// The nodes that have not answered in time. Their consumers are not counted.
         "silent" => silent: Option<Vec<String>>,

@@ -27,6 +27,7 @@ use crate::http::call::Call;
 use crate::http::dto::drain::{Missing, MissingService, Receipt};
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Operation, Parameter, Success};
+use crate::rbac::{Grant, Resource, Verb};
 
 pub const DRAIN: Operation = Operation::new(
     "instances",
@@ -70,7 +71,7 @@ pub async fn drain(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let at = instance_of(&call);
     let (tenant, service, instance) = (at.tenant.clone(), at.service.clone(), at.instance.clone());
     let change = InstanceEdit::Status(STATUS.to_owned());
-    with_receipt(&api, at, wait, ChangeInstance { tenant, service, instance, change }).await
+    with_receipt(&api, &call, at, wait, ChangeInstance { tenant, service, instance, change }).await
 }
 
 /// The value of `wait`. 400001 for anything but a duration up to [`LONGEST_WAIT`].
@@ -93,7 +94,13 @@ pub fn instance_of(call: &Call) -> InstanceRef {
 }
 
 /// Writes a change of an instance, and waits until its consumers have learned of it.
-pub async fn with_receipt<M>(api: &Api, at: InstanceRef, wait: Duration, change: M) -> Result<Reply, Error>
+pub async fn with_receipt<M>(
+    api: &Api,
+    call: &Call,
+    at: InstanceRef,
+    wait: Duration,
+    change: M,
+) -> Result<Reply, Error>
 where
     RegistryActor: Handler<Work<M>>,
     M: Message<Result = WriteReply<()>> + Send + 'static,
@@ -110,7 +117,7 @@ where
     drop(waited);
     let receipt = receipts.borrow().clone();
     drop(drain);
-    api.encoded(Load::Store, &answer(api, &receipt, revision))
+    api.encoded(Load::Store, &answer(api, call, &receipt, revision))
 }
 
 /// Ends a drain when its answer is made, or when its client has gone.
@@ -126,19 +133,37 @@ impl Drop for RunningDrain {
     }
 }
 
-fn answer(api: &Api, receipt: &DrainReceipt, revision: Option<Revision>) -> Receipt {
+fn answer(api: &Api, call: &Call, receipt: &DrainReceipt, revision: Option<Revision>) -> Receipt {
     let snapshot = api.reader.load();
     let uncounted = uncounted(&snapshot, &receipt.nodes);
     let number = |count: usize| i64::try_from(count).ok();
+    // The right to change an instance is none to read its consumers.
+    let readable = match call.caller() {
+        Some(caller) => caller.decide(Verb::Get, Resource::Service, &[]).ok(),
+        None => Some(Grant::All),
+    };
+    let named = receipt.missing.iter().filter(|missing| is_shown(&snapshot, readable.as_ref(), missing));
     Receipt {
         revision,
         seen: number(receipt.seen),
         of: number(receipt.of),
         complete: Some(receipt.is_complete() && uncounted.is_empty()),
-        missing: Some(receipt.missing.iter().map(|missing| shown(&snapshot, missing)).collect()),
+        missing: Some(named.map(|missing| shown(&snapshot, missing)).collect()),
         silent: Some(receipt.silent.clone()),
         uncounted: Some(uncounted),
     }
+}
+
+/// Whether a caller who may read this sees a consumer. A consumer that is gone has no labels.
+fn is_shown(snapshot: &Snapshot, readable: Option<&Grant>, missing: &MissingConsumer) -> bool {
+    let consumer = snapshot.service(&missing.tenant, missing.consumer.as_str());
+    readable.is_some_and(|grant| {
+        *grant == Grant::All
+            || consumer.is_some_and(|consumer| {
+                let of = &consumer.record.document;
+                grant.shows(&of.environment, &of.app_id, &of.service_name)
+            })
+    })
 }
 
 fn shown(snapshot: &Snapshot, missing: &MissingConsumer) -> Missing {

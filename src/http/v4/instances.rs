@@ -100,7 +100,7 @@ pub async fn unregister(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (tenant, author) = (call.tenant().clone(), Author::Client);
     let goodbye = UnregisterInstance { tenant, service, instance, author, unless_below: None };
     match wait {
-        Some(wait) => drains::with_receipt(&api, drains::instance_of(&call), wait, goodbye).await,
+        Some(wait) => drains::with_receipt(&api, &call, drains::instance_of(&call), wait, goodbye).await,
         None => api.write(goodbye).await.map(|()| Reply::empty()),
     }
 }

@@ -13,6 +13,7 @@ use service_center::http::spec::{Method, V3};
 use super::model::{About, Labels, Need, labels, need, refusal};
 use super::{Caller, FAR, PASSWORD, done, permission, signed, start, token_of, with_accounts};
 use crate::support::daemon::Daemon;
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Request, Response};
 use crate::support::registry::code;
 use crate::support::seed;
@@ -509,7 +510,7 @@ fn lists_show_only_what_a_role_covers() {
     for (consumer, provider) in [("own", "secret"), ("secret", "own")] {
         let find =
             Request::new("GET", &format!("{registry}/instances?appId=shop&serviceName={provider}&noCache=1"));
-        crate::support::eventually::eventually(crate::support::eventually::GENEROUS, || {
+        eventually(GENEROUS, || {
             done(&root.send(find.clone().header("X-ConsumerId", consumer)));
             let providers = root.get(&format!("{registry}/microservices/{consumer}/providers?noCache=1"));
             ids_of(&providers, "providers").iter().any(|id| id == provider)
@@ -555,4 +556,39 @@ fn lists_show_only_what_a_role_covers() {
         .len(),
         4
     );
+}
+
+/// A drain names consumers only to callers who may read them.
+#[test]
+fn a_receipt_names_only_consumers_that_a_role_covers() {
+    let (daemon, root) = prepared();
+    let caller = Caller::of(&daemon, "reader");
+    let registry = "/v4/default/registry";
+    root.create_service("secret", "production", "shop", "secret");
+    let find = Request::new("GET", &format!("{registry}/instances?appId=shop&serviceName=own&noCache=1"));
+    let instance = format!("{registry}/microservices/own/instances/i");
+    let named = |reads: &[Value]| {
+        let own = json!({"serviceName": "own", "appId": "shop"});
+        let mut permissions = permission(&["update"], "service", &own);
+        let reads = reads
+            .iter()
+            .flat_map(|labels| permission(&["get"], "service", labels).as_array().unwrap().clone());
+        permissions.as_array_mut().unwrap().extend(reads);
+        root.change_role("reader", &permissions);
+        let mut receipt = Value::Null;
+        eventually(GENEROUS, || {
+            done(&root.put(&format!("{instance}/status?value=UP"), &Value::Null));
+            done(&root.send(find.clone().header("X-ConsumerId", "secret")));
+            let answer = caller.post(&format!("{instance}/drain?wait=1s"), &Value::Null);
+            done(&answer);
+            receipt = answer.json();
+            (&receipt["seen"], &receipt["of"]) == (&json!(0), &json!(1))
+        });
+        let missing = receipt["missing"].as_array().unwrap();
+        missing.iter().map(|missing| missing["consumer"]["serviceName"].clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&[]), [] as [Value; 0]);
+    assert_eq!(named(&[json!({"serviceName": "own"})]), [] as [Value; 0]);
+    assert_eq!(named(&[json!({"serviceName": "sec*"})]), ["secret"]);
+    assert_eq!(named(&[Value::Null]), ["secret"]);
 }
