@@ -54,7 +54,7 @@ pub struct Recording {
     revision: Revision,
     /// The revision at which the record of the former process ended.
     former_end: Option<Revision>,
-    /// How many notes were taken.
+    /// How many notes the earlier turns have taken.
     taken: u64,
 }
 
@@ -65,6 +65,8 @@ struct Settling {
     /// How the cause is found. `None`: it is known.
     join: Option<Join>,
     deadline: Monotonic,
+    /// All events of so many notes come before it.
+    behind: u64,
 }
 
 #[derive(Debug)]
@@ -291,7 +293,7 @@ impl Recording {
     }
 
     fn push(&mut self, parts: EventParts, join: Option<Join>, now: Monotonic) {
-        let mut settling = Settling { parts, join, deadline: now + SETTLE_LIMIT };
+        let mut settling = Settling { parts, join, deadline: now + SETTLE_LIMIT, behind: self.taken };
         if self.settling.is_empty() && self.find_cause(&mut settling, now) {
             self.finish(settling);
         } else {
@@ -346,9 +348,7 @@ impl Recording {
         if !events.is_empty() {
             self.progress.last_seq.send_replace(self.last_seq);
         }
-        if waiting.is_none() {
-            self.progress.done.send_replace(self.taken);
-        }
+        self.progress.done.send_replace(waiting.map_or(self.taken, |first| first.behind));
         self.follow_deliveries();
         let told = self.settle_deliveries();
         Recorded { events, told, revision: known_to }

@@ -7,6 +7,7 @@ mod model;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -415,6 +416,31 @@ async fn a_reader_waits_for_what_was_told_before() {
     let reader = world.reader.clone();
     let (caught_up, _) = tokio::join!(reader.caught_up(), async { world.take() });
     assert!(caught_up && reader.revision() == 2);
+}
+
+/// There is always a change that waits for its cause. A reader waits only for those before its question.
+#[tokio::test(start_paused = true)]
+async fn a_reader_is_answered_under_steady_writes() {
+    let mut world = World::listed(LIMITS);
+    let mut ticket = world.recorder.begin();
+    world.register(&at("s", "1"));
+    world.take();
+    let reader = world.reader.clone();
+    let mut waiting = std::pin::pin!(reader.caught_up());
+    let is_ready =
+        std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context).is_ready())).await;
+    assert!(!is_ready, "the first change waits for its cause");
+    for number in 2..4 {
+        let next = world.recorder.begin();
+        let former = number - 1;
+        world.register(&at("s", &number.to_string()));
+        world.take();
+        world.wrote(ticket, &at("s", &former.to_string()), Some(former + 1), Purpose::Other, Cause::Node);
+        world.take();
+        assert!(world.recording.due().is_some());
+        ticket = next;
+    }
+    assert!(waiting.await);
 }
 
 /// Events stay within their bytes, also if each has a service of its own and long texts.
