@@ -193,8 +193,8 @@ pub async fn built(answers: &Arc<AnswerMemory>, turns: &Turns, walk: &impl Walk)
     Ok(Reply::json(body).holding(space))
 }
 
-/// Runs the handler of a large answer, up to its limit of time. Over it the answer is 503.
-pub async fn in_time(answer: impl Future<Output = Result<Reply, Error>>) -> Result<Reply, Error> {
+/// Runs the handler of a large answer, or a part of it, up to its limit of time. Over it the answer is 503.
+pub async fn in_time<T>(answer: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = |_| Error::new(Code::Overloaded, "the answer took too long; ask again, or ask for less");
     tokio::time::timeout(LIMIT, answer).await.map_err(late)?
 }

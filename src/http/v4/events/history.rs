@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{COMPLETE_SINCE, COMPLETE_SINCE_SEQ, Complete, is_shown};
+use super::{COMPLETE_SINCE, COMPLETE_SINCE_SEQ, Complete, ask, is_shown};
 use crate::domain::shape::{Shape, Shaped as _};
 use crate::domain::validate::member;
 use crate::domain::{InstanceId, ServiceId};
@@ -68,7 +68,8 @@ pub async fn history(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         ..Query::history(call.tenant().clone(), service.clone(), instance.clone())
     };
     api.record.caught_up().await;
-    let found = api.record.page(&query, |event| is_shown(call.grant(), event));
+    let grant = call.grant().clone();
+    let found = ask(&api, move |record| record.page(&query, |event| is_shown(&grant, event))).await?;
     let snapshot = api.reader.load_full();
     let document = snapshot.service(call.tenant(), service.as_str()).map(|view| &view.record.document);
     let is_permitted = document.is_none_or(|document| {

@@ -16,17 +16,18 @@ use crate::domain::shape::{Shape, Shaped as _};
 use crate::domain::time::rfc3339;
 use crate::domain::validate::member;
 use crate::domain::validate::rule::Shown;
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto::event::RecordedEvent;
 use crate::http::dto::joined::{self, member as member_shape};
 use crate::http::paging::{self, PageQuery};
 use crate::http::reply::Reply;
+use crate::http::slices::in_time;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 use crate::http::times;
 use crate::rbac::Grant;
-use crate::recorder::{CompleteSince, Event, KindSet, Order, Query};
+use crate::recorder::{CompleteSince, Event, KindSet, Order, Query, RecordReader};
 
 pub const LIST: Operation = Operation::new(
     "node",
@@ -146,10 +147,26 @@ async fn page(api: &Api, call: &Call, query: Query) -> Result<Reply, Error> {
     let query = Query { after: page.after()?, limit: page.limit + 1, ..query };
     // The caller expects what it has just done.
     api.record.caught_up().await;
-    let found = api.record.page(&query, |event| is_shown(call.grant(), event));
+    let grant = call.grant().clone();
+    let found = ask(api, move |record| record.page(&query, |event| is_shown(&grant, event))).await?;
     let events = found.events.iter().map(|event| RecordedEvent::from(&**event));
     let page = page.page(api.record.revision(), found.total, events, |last| last.seq);
     api.encoded(Load::View, &page.with(Complete::from(found.complete_since)))
+}
+
+/// Asks the record. A question looks at all events, which takes milliseconds. So another thread answers it, one question at a time, and
+/// the worker serves other requests.
+async fn ask<T: Send + 'static>(
+    api: &Api,
+    question: impl FnOnce(&RecordReader) -> T + Send + 'static,
+) -> Result<T, Error> {
+    in_time(async {
+        let _turn = api.turns.take().await?;
+        let record = api.record.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&record)).await;
+        answer.map_err(|error| Error::new(Code::Internal, error.to_string()))
+    })
+    .await
 }
 
 /// What the parameters ask for. 400001 for wrong values.

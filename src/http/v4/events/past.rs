@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::is_shown;
+use super::{ask, is_shown};
 use crate::cache::Snapshot;
-use crate::domain::ServiceId;
 use crate::domain::shape::{Shape, Shaped as _};
 use crate::domain::time::rfc3339;
 use crate::domain::validate::member;
+use crate::domain::{ServiceId, Tenant};
 use crate::error::Error;
 use crate::http::api::Api;
 use crate::http::call::Call;
@@ -19,7 +19,8 @@ use crate::http::paging::{self, PageQuery};
 use crate::http::reply::Reply;
 use crate::http::spec::{Load, Need, Operation, Parameter, ParameterPlace, Success};
 use crate::http::times;
-use crate::recorder::{InstanceFacts, KnownSince, Order, Query, Shown};
+use crate::rbac::Grant;
+use crate::recorder::{InstanceFacts, KnownSince, Order, Query, RecordReader, Shown};
 
 pub const PAST: Operation = Operation::new(
     "node",
@@ -87,12 +88,16 @@ pub async fn past(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     if !api.record.caught_up().await {
         return Err(crate::http::server::refusal(Load::View));
     }
-    let found = api.record.at(at, call.tenant(), &service, current(&snapshot, &call, &service));
-    let (instances, known_since) = match found {
+    let (tenant, grant) = (call.tenant().clone(), call.grant().clone());
+    let found = ask(&api, move |record| {
+        let found = record.at(at, &tenant, &service, current(&snapshot, &tenant, &service));
+        let is_permitted = may_see(record, &grant, &snapshot, &tenant, &service);
+        found.map(|instances| if is_permitted { instances } else { Vec::new() })
+    });
+    let (instances, known_since) = match found.await? {
         Ok(instances) => (instances, None),
         Err(KnownSince(since)) => (Vec::new(), Some(rfc3339(since))),
     };
-    let instances = if may_see(&api, &call, &snapshot, &service) { instances } else { Vec::new() };
     let total = instances.len();
     let rest =
         instances.iter().filter(|facts| after.as_deref().is_none_or(|after| facts.id.as_str() > after));
@@ -102,8 +107,8 @@ pub async fn past(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     api.encoded(Load::View, &page.with(rest))
 }
 
-fn current(snapshot: &Snapshot, call: &Call, service: &ServiceId) -> Vec<InstanceFacts> {
-    let node = snapshot.tenant(call.tenant()).and_then(|view| view.node(service.as_str()));
+fn current(snapshot: &Snapshot, tenant: &Tenant, service: &ServiceId) -> Vec<InstanceFacts> {
+    let node = snapshot.tenant(tenant).and_then(|view| view.node(service.as_str()));
     let instances = node.into_iter().flat_map(|node| node.instances.entries());
     instances
         .map(|(id, entry)| InstanceFacts { id: id.clone(), shown: Shown::of_document(entry.json()) })
@@ -111,18 +116,24 @@ fn current(snapshot: &Snapshot, call: &Call, service: &ServiceId) -> Vec<Instanc
 }
 
 /// Whether the caller sees the service. If it is gone, the record says what it was.
-fn may_see(api: &Api, call: &Call, snapshot: &Snapshot, service: &ServiceId) -> bool {
-    if let Some(view) = snapshot.service(call.tenant(), service.as_str()) {
+fn may_see(
+    record: &RecordReader,
+    grant: &Grant,
+    snapshot: &Snapshot,
+    tenant: &Tenant,
+    service: &ServiceId,
+) -> bool {
+    if let Some(view) = snapshot.service(tenant, service.as_str()) {
         let document = &view.record.document;
-        return call.grant().shows(&document.environment, &document.app_id, &document.service_name);
+        return grant.shows(&document.environment, &document.app_id, &document.service_name);
     }
     let last = Query {
-        tenant: Some(call.tenant().clone()),
+        tenant: Some(tenant.clone()),
         service: Some(service.clone()),
         order: Order::NewestFirst,
         limit: 1,
         ..Query::default()
     };
-    let found = api.record.page(&last, |_| true);
-    found.events.first().is_none_or(|event| is_shown(call.grant(), event))
+    let found = record.page(&last, |_| true);
+    found.events.first().is_none_or(|event| is_shown(grant, event))
 }
