@@ -19,6 +19,8 @@ const MAX_OPEN: usize = 100_000;
 pub(super) struct Causes {
     /// In the order of the revisions.
     known: VecDeque<KnownWrite>,
+    /// Writes before this revision are not known any more.
+    forgotten: Revision,
     /// Keys that may have been written, at any revision. The oldest comes first.
     doubtful: VecDeque<(Arc<str>, Cause, Purpose)>,
     /// All writes up to this ticket have ended.
@@ -119,6 +121,8 @@ impl Causes {
             None => match self.take_doubtful(key) {
                 Some(found) => found,
                 None if self.unsure > 0 && begun <= self.unsure => Found::Unsure,
+                // A repair shows a change late.
+                None if revision < self.forgotten => Found::Unsure,
                 None => Found::OtherNode,
             },
         }
@@ -142,6 +146,7 @@ impl Causes {
 
     /// Drops what was written before this revision, because all changes before it have found their causes.
     pub(super) fn forget_before(&mut self, revision: Revision) {
+        self.forgotten = self.forgotten.max(revision);
         while self.known.front().is_some_and(|first| first.revision < revision) {
             self.known.pop_front();
         }

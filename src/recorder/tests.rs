@@ -168,6 +168,32 @@ fn a_write_of_unknown_outcome_is_the_cause_if_its_key_changes() {
     assert_eq!(causes, [Cause::OtherNode, request(1), Cause::OtherNode]);
 }
 
+/// A repair shows a change that the watch has missed. The writes of its revision are forgotten by then.
+#[test]
+fn the_cause_of_a_change_that_is_seen_late_is_unknown() {
+    let mut world = World::listed(LIMITS);
+    let (one, two) = (at("s", "1"), at("s", "2"));
+    let ticket = world.recorder.begin();
+    world.wrote(ticket, &one, Some(2), Purpose::Other, request(1));
+    world.revision = 2;
+    world.register(&two);
+    world.take();
+    let late = SeenInstance {
+        at: one.clone(),
+        revision: 2,
+        turn: InstanceTurn::Created,
+        key: Some(key(&one)),
+        json: json("1", "UP"),
+        before: None,
+        service: None,
+    };
+    world.see(vec![Change::Instance(late)]);
+    world.register(&two);
+    world.take();
+    let causes: Vec<Cause> = world.last(3).into_iter().map(|(_, cause)| cause).collect();
+    assert_eq!(causes, [Cause::OtherNode, Cause::Unknown, Cause::OtherNode]);
+}
+
 #[test]
 fn kinds_follow_from_what_was_before_and_from_the_purpose() {
     let mut world = World::listed(LIMITS);
