@@ -12,6 +12,8 @@ use crate::domain::event::Revision;
 
 /// How many writes of unknown outcome are remembered.
 const MAX_DOUBTFUL: usize = 256;
+/// How many writes are remembered until the watch shows their changes. The oldest are forgotten.
+pub(super) const MAX_KNOWN: usize = 50_000;
 /// How many tickets may be open. If there are more, the oldest ones count as ended.
 const MAX_OPEN: usize = 100_000;
 
@@ -66,6 +68,11 @@ impl Causes {
                         self.known.partition_point(|other| other.revision <= revision)
                     };
                     self.known.insert(place, known);
+                    if self.known.len() > MAX_KNOWN
+                        && let Some(oldest) = self.known.pop_front()
+                    {
+                        self.forgotten = self.forgotten.max(oldest.revision + 1);
+                    }
                 }
                 None => {
                     if self.doubtful.len() >= MAX_DOUBTFUL {

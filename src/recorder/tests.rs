@@ -14,6 +14,7 @@ use bytes::Bytes;
 
 use super::delivery::Delivery;
 use super::event::EventParts;
+use super::join::MAX_KNOWN;
 use super::*;
 use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::{InstanceId, ServiceId, Tenant};
@@ -192,6 +193,26 @@ fn the_cause_of_a_change_that_is_seen_late_is_unknown() {
     world.take();
     let causes: Vec<Cause> = world.last(3).into_iter().map(|(_, cause)| cause).collect();
     assert_eq!(causes, [Cause::OtherNode, Cause::Unknown, Cause::OtherNode]);
+}
+
+/// While the watch stalls, writes go on. The causes of the oldest changes are not known then.
+#[test]
+fn the_writes_of_a_stalled_watch_are_bounded() {
+    let limits = RingLimits { events: 100_000, bytes: 64 << 20 };
+    let mut world = World::listed(limits);
+    let count = MAX_KNOWN + 5;
+    for number in 0..count {
+        let (ticket, revision) = (world.recorder.begin(), Revision::try_from(number).unwrap() + 2);
+        world.wrote(ticket, &at("s", "1"), Some(revision), Purpose::Other, Cause::Node);
+        if number % 1000 == 0 {
+            world.take();
+        }
+    }
+    world.take();
+    (0..10).for_each(|_| world.register(&at("s", "1")));
+    world.take();
+    let causes: Vec<Cause> = world.last(10).into_iter().map(|(_, cause)| cause).collect();
+    assert_eq!(causes, [vec![Cause::Unknown; 5], vec![Cause::Node; 5]].concat());
 }
 
 #[test]
