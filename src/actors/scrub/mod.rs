@@ -43,8 +43,11 @@ const MOST_REPAIRED: usize = 1_000;
 const MOST_LOGGED: usize = 5;
 /// How long a repair may take.
 const REPAIR_LIMIT: Duration = Duration::from_secs(30);
-/// How often the snapshot is given the time to reach the revision of a store that answers. After that, the WatchActor lists the store again.
+/// How often the snapshot is given the time to reach the revision of a store that answers. If the watch has brought nothing at all by then,
+/// the WatchActor is asked to list the store again.
 const MOST_WAITS: u32 = 2;
+/// The pause after each of these times.
+const WAIT: Duration = Duration::from_secs(1);
 /// The pause before a comparison that failed begins again, if the period is longer.
 const AGAIN: Duration = Duration::from_secs(30);
 
@@ -185,14 +188,18 @@ impl Report {
 impl ScrubCore {
     /// The snapshot, when it holds everything that the store has told before.
     async fn current(&self) -> Result<Arc<Snapshot>, ScrubError> {
+        let before = self.reader.load().revision;
         for _ in 0..MOST_WAITS {
             if self.freshness.try_catch_up().await.is_ok() {
                 return Ok(self.reader.load_full());
             }
             self.store.revision().await?;
+            tokio::time::sleep(WAIT).await;
         }
-        // The store answers, and the watch does not bring what it holds.
-        list_again(self);
+        // A watch that brings something is only late.
+        if self.reader.load().revision == before {
+            list_again(self);
+        }
         Err(ScrubError::Behind)
     }
 }

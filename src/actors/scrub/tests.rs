@@ -238,6 +238,53 @@ async fn a_watch_that_brings_nothing_is_replaced() {
     assert_eq!(scene.compare().await.unwrap().total, 0);
 }
 
+/// A listing does not know that instances have expired. It would drop all that are held.
+#[actix::test]
+async fn what_is_held_is_not_dropped_by_a_listing() {
+    let scene = Scene::set(None).await;
+    let Scene { stage, .. } = &scene;
+    let mut leases = Vec::new();
+    for id in ["a", "b", "c", "d", "e", "f"] {
+        leases.push(stage.registered(id).await.lease.as_ref().unwrap().lease());
+    }
+    // This node must not know that the leases had time left, else their ends are goodbyes.
+    stage.store.end_watches(crate::store::WatchError::Compacted);
+    eventually("it is listed again", || stage.reader.load().listing > 1).await;
+    for lease in leases {
+        stage.store.inner().revoke(crate::store::LeaseId(lease)).await.unwrap();
+    }
+    eventually("the expiries are held", || stage.reader.load().held_count() == 6).await;
+    let (listing, watches) = (stage.reader.load().listing, stage.store.begun(StoreCall::Watch));
+    tell(&stage.watch, ListAgain).unwrap();
+    eventually("it watches again", || stage.store.begun(StoreCall::Watch) > watches).await;
+    // What comes later is applied, to the same snapshot.
+    stage.registered("later").await;
+    assert_eq!(stage.reader.load().listing, listing);
+    assert!(stage.entry("a").is_some() && stage.entry("f").is_some());
+}
+
+/// The snapshot does not reach the revision of the store, but the watch works.
+#[actix::test]
+async fn a_watch_that_is_late_is_not_replaced() {
+    let scene = Scene::set(None).await;
+    let Scene { stage, .. } = &scene;
+    let (listing, bookmarks) = (stage.reader.load().listing, stage.store.begun(StoreCall::Bookmark));
+    stage.store.shut(StoreCall::Bookmark);
+    stage.store.lose_events(|key| key.contains("/lost"));
+    stage.register("lost1").await.unwrap();
+    let writing = async {
+        eventually("it has to wait", || stage.store.begun(StoreCall::Bookmark) > bookmarks).await;
+        stage.registered("comes").await;
+        stage.register("lost2").await.unwrap();
+    };
+    let (compared, ()) = futures_util::future::join(scene.compare(), writing).await;
+    assert_eq!(compared.unwrap_err().code, Code::Unavailable);
+    stage.store.lose_nothing();
+    stage.store.open(StoreCall::Bookmark);
+    assert_eq!(scene.compare().await.unwrap().repaired, 4);
+    assert_eq!(stage.reader.load().listing, listing);
+}
+
 #[actix::test]
 async fn pages_are_those_of_one_comparison() {
     let scene = Scene::set(None).await;

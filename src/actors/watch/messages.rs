@@ -62,7 +62,8 @@ pub struct DigestAt(pub Revision);
 #[rtype(result = "Result<usize, Error>")]
 pub struct RepairKeys(pub Vec<Key>);
 
-/// Lists the whole store again, because the watch does not bring what the store holds.
+/// Lists the whole store again, because the watch does not bring what the store holds. While expired instances are held, a listing would
+/// drop them all at once. Then the WatchActor only watches again. A watch that has just begun goes on.
 #[derive(Clone, Copy, Debug, Message)]
 #[rtype(result = "()")]
 pub struct ListAgain;

@@ -210,6 +210,13 @@ async fn work(core: Rc<WatchCore>) {
                 }
             },
             Phase::Watch => match watch(&core).await {
+                // A listing would drop all that is held. A new watch brings what this one did not.
+                WatchEnd::Asked if core.state.borrow().guard().has_crowd() => {
+                    log::warn!(
+                        "the watch does not bring what the store holds, and expired instances are held; watching again"
+                    );
+                    Phase::Watch
+                }
                 WatchEnd::Asked => {
                     log::warn!("the watch does not bring what the store holds; listing again");
                     Phase::List
@@ -298,6 +305,9 @@ async fn watch(core: &WatchCore) -> WatchEnd {
     core.state.borrow_mut().resume(core.clock.monotonic());
     let mut batches = core.store.watch(keys::ROOT, from).ready_chunks(BATCHES_PER_PUBLISH);
     let stands_at = core.clock.monotonic() + STANDS_AFTER;
+    let mut has_brought = false;
+    // This watch may bring what the last one did not.
+    core.repairs.take_list_again();
     loop {
         let now = core.clock.monotonic();
         if now >= stands_at {
@@ -315,7 +325,9 @@ async fn watch(core: &WatchCore) -> WatchEnd {
                 continue;
             }
             () = core.repairs.wait() => {
-                if core.repairs.take_list_again() {
+                // A watch that has just begun has to show first what it brings.
+                let has_begun = has_brought || core.clock.monotonic() >= stands_at;
+                if core.repairs.take_list_again() && has_begun {
                     return WatchEnd::Asked;
                 }
                 repair::apply(core).await;
@@ -342,6 +354,7 @@ async fn watch(core: &WatchCore) -> WatchEnd {
             state.judge(now);
         }
         if has_come {
+            has_brought = true;
             stands(core);
         }
         let step = core.state.borrow_mut().step();
