@@ -312,6 +312,8 @@ impl WatchState {
     /// An instance that the store lacks goes at once, as after a listing: the event that said why was missed.
     pub fn repair(&mut self, reads: Vec<RepairRead>, now: Monotonic) -> usize {
         let repairing = std::mem::take(&mut self.repairing);
+        // What was missed may be old, so a put that is taken over says nothing about the age of its lease.
+        let caught_up = std::mem::replace(&mut self.caught_up, Monotonic::MAX);
         let mut repaired = 0;
         for RepairRead { key, entry } in reads {
             if repairing.get(&key) != Some(&false) {
@@ -327,6 +329,7 @@ impl WatchState {
             }
             repaired += 1;
         }
+        self.caught_up = caught_up;
         self.tellings.end_revision(self.builder.changes());
         self.trail.begin(self.revision, self.builder.current().digest());
         repaired

@@ -180,3 +180,36 @@ fn a_repair_is_told_to_watchers() {
     assert_eq!(fates, [("new".to_owned(), Fate::Back)]);
     assert!(world.has("held") && world.has("stays"));
 }
+
+/// The keys of an instance, as the store holds them.
+fn both(world: &WatchWorld, instance: &str, lease: i64) -> Vec<RepairRead> {
+    let puts = [
+        world.put(document(instance), &json(instance), 1),
+        world.put(lease_key(instance), &lease.to_string(), 1),
+    ];
+    let taken = puts.into_iter().map(|put| match put {
+        Event::Put(entry) => read(Some(entry.clone()), &entry.key),
+        Event::Delete { .. } => panic!("a put"),
+    });
+    taken.collect()
+}
+
+fn repair(world: &mut WatchWorld, reads: Vec<RepairRead>) {
+    world.state.begin_repair(reads.iter().map(|read| Key::clone(&read.key)));
+    let count = reads.len();
+    assert_eq!(world.state.repair(reads, world.now), count);
+}
+
+/// Nobody knows when the lease was granted, so its end does not look like a goodbye.
+#[test]
+fn a_repaired_lease_may_be_old() {
+    let mut world = WatchWorld::new();
+    let reads = both(&world, "a", 7);
+    repair(&mut world, reads);
+    world.expire("a");
+    assert!(world.has("a"), "its expiry waits");
+    // A lease whose put the watch has brought is as young as its put.
+    world.register("b", 8);
+    world.expire("b");
+    assert!(!world.has("b"));
+}
