@@ -349,6 +349,10 @@ impl WatchState {
     fn show_absent(&mut self, key: &Key) {
         let Some(event) = deletion(key) else { return };
         if let RegistryEvent::InstanceDeleted(at) = &event {
+            // It may have said goodbye, so no heartbeat may write it again.
+            if let Some(mark) = self.entry(at).and_then(|entry| entry.lease.as_ref()) {
+                mark.end();
+            }
             self.drop_document(at);
             return;
         }

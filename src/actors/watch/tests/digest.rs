@@ -213,3 +213,15 @@ fn a_repaired_lease_may_be_old() {
     world.expire("b");
     assert!(!world.has("b"));
 }
+
+/// A heartbeat that was taken before knows the lease.
+#[test]
+fn what_a_repair_removes_is_not_written_again() {
+    let mut world = WatchWorld::new();
+    world.register("a", 7);
+    let shown = world.step().snapshot;
+    let mark = shown.instance(&tenant(), "s", "a").unwrap().lease.clone().unwrap();
+    assert!(mark.surely_expired(shown.listing));
+    repair(&mut world, [document("a"), lease_key("a")].map(|key| read(None, &key)).to_vec());
+    assert!(!world.has("a") && !mark.surely_expired(shown.listing));
+}
