@@ -49,6 +49,8 @@ pub fn is_recorded(key: &str) -> bool {
     RECORDED.iter().any(|tree| key.starts_with(tree))
 }
 
+/// All trees of instances.
+pub const OF_INSTANCES: &str = "/cse-sr/inst/";
 /// The services that have the versions of names.
 pub const INDEXES: &str = "/cse-sr/ms/indexes/";
 /// The services that have the versions of aliases.

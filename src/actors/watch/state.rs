@@ -20,7 +20,7 @@ use crate::metrics;
 use crate::rbac::Grant;
 use crate::recorder::{EventKind, InstanceTurn};
 use crate::store::codec::{self, Decoded};
-use crate::store::{Entry, Event, Key, WatchBatch};
+use crate::store::{Entry, Event, Key, WatchBatch, keys};
 
 /// A lease may have been granted this long before its put was seen. It may come from a pool (up to 2 s), and a watch may be
 /// silent for 5 s before it counts as lost.
@@ -310,7 +310,9 @@ impl WatchState {
     /// applied. Returns how many keys it took over. The others will be looked at again.
     ///
     /// An instance that the store lacks goes at once, as after a listing: the event that said why was missed.
-    pub fn repair(&mut self, reads: Vec<RepairRead>, now: Monotonic) -> usize {
+    pub fn repair(&mut self, mut reads: Vec<RepairRead>, now: Monotonic) -> usize {
+        // Watchers learn of an instance only if its service is shown before it.
+        reads.sort_by_key(|read| read.entry.is_some() && read.key.starts_with(keys::OF_INSTANCES));
         let repairing = std::mem::take(&mut self.repairing);
         // What was missed may be old, so a put that is taken over says nothing about the age of its lease.
         let caught_up = std::mem::replace(&mut self.caught_up, Monotonic::MAX);

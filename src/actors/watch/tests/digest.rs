@@ -225,3 +225,19 @@ fn what_a_repair_removes_is_not_written_again() {
     repair(&mut world, [document("a"), lease_key("a")].map(|key| read(None, &key)).to_vec());
     assert!(!world.has("a") && !mark.surely_expired(shown.listing));
 }
+
+/// The service of an instance was missed as well. Without it, nobody can be told of the instance.
+#[test]
+fn a_repair_shows_a_service_before_its_instances() {
+    let mut world = WatchWorld::new();
+    let mut reads = both(&world, "a", 7);
+    let service = keys::service(&tenant(), "s");
+    let Event::Put(entry) = world.put(&service, "{\"serviceId\":\"s\",\"serviceName\":\"svc\"}", 1) else {
+        panic!("a put")
+    };
+    reads.push(read(Some(entry), &service));
+    repair(&mut world, reads);
+    let changes = world.step().changes;
+    let told: Vec<_> = changes.iter().map(|change| (change.action, change.service.is_some())).collect();
+    assert_eq!(told, [(Action::Create, true)]);
+}
