@@ -285,6 +285,25 @@ async fn a_watch_that_is_late_is_not_replaced() {
     assert_eq!(stage.reader.load().listing, listing);
 }
 
+/// The second repair no longer notes events about the keys of the first one.
+#[actix::test]
+async fn a_repair_takes_the_place_of_the_one_before() {
+    let scene = Scene::set(None).await;
+    let Scene { stage, .. } = &scene;
+    stage.registered("a").await;
+    let keys = vec![keys::instance(&tenant(), stage.service.as_str(), "a")];
+    let begun = stage.store.begun(StoreCall::Batch);
+    stage.store.shut(StoreCall::Batch);
+    let repair = |keys: Vec<Key>| ask(&stage.watch, RepairKeys(keys), PATIENCE);
+    let opening = async {
+        eventually("both read", || stage.store.begun(StoreCall::Batch) >= begun + 2).await;
+        stage.store.open(StoreCall::Batch);
+    };
+    let (first, second, ()) = futures_util::future::join3(repair(keys.clone()), repair(keys), opening).await;
+    assert_eq!(first.unwrap().unwrap_err().code, Code::Unavailable);
+    assert_eq!(second.unwrap().unwrap(), 1);
+}
+
 #[actix::test]
 async fn pages_are_those_of_one_comparison() {
     let scene = Scene::set(None).await;

@@ -19,6 +19,8 @@ const KEYS_AT_ONCE: usize = 100;
 pub(super) struct Repairs {
     asked: Notify,
     is_to_list: Cell<bool>,
+    /// The number of the last repair that has begun.
+    begun: Cell<u64>,
     ready: RefCell<Option<ReadyRepair>>,
 }
 
@@ -39,6 +41,13 @@ impl Repairs {
         self.is_to_list.take()
     }
 
+    /// The next repair takes the place of the one before. Returns its number.
+    fn begin(&self) -> u64 {
+        self.ready.take();
+        self.begun.set(self.begun.get() + 1);
+        self.begun.get()
+    }
+
     /// Returns when something is asked for.
     pub(super) async fn wait(&self) {
         self.asked.notified().await;
@@ -53,6 +62,7 @@ impl Repairs {
 
 /// Reads the keys, and waits until the watch has taken over what they hold. A repair that comes while another one runs replaces it.
 pub(super) async fn repair(core: &WatchCore, keys: Vec<Key>) -> Result<usize, Error> {
+    let number = core.repairs.begin();
     core.state.borrow_mut().begin_repair(keys.iter().cloned());
     let mut reads = Vec::with_capacity(keys.len());
     for keys in keys.chunks(KEYS_AT_ONCE) {
@@ -62,10 +72,18 @@ pub(super) async fn repair(core: &WatchCore, keys: Vec<Key>) -> Result<usize, Er
     }
     // What was read is true only if no later event says otherwise, so all events up to the reads must be there.
     core.freshness.try_catch_up().await?;
+    // Events about these keys are no longer noted, so what was read may be old.
+    if core.repairs.begun.get() != number {
+        return Err(replaced());
+    }
     let (reply, repaired) = oneshot::channel();
     core.repairs.ready.replace(Some(ReadyRepair { reads, reply }));
     core.repairs.asked.notify_one();
-    repaired.await.map_err(|_| Error::new(Code::Unavailable, "the store was listed again meanwhile"))
+    repaired.await.map_err(|_| replaced())
+}
+
+fn replaced() -> Error {
+    Error::new(Code::Unavailable, "another repair or a listing has begun meanwhile")
 }
 
 async fn read(core: &WatchCore, keys: &[Key]) -> Result<Vec<Option<Entry>>, StoreError> {
