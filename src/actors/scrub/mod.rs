@@ -77,6 +77,8 @@ pub struct ScrubCore {
     period: Option<Duration>,
     /// Wakes the comparison in the background.
     asked: Notify,
+    /// Makes a comparison in the background go on without rests, because somebody waits for its end.
+    hurry: Rc<Notify>,
     /// One comparison runs at a time.
     turn: Mutex<()>,
     last: RefCell<Rc<Report>>,
@@ -118,6 +120,7 @@ impl ScrubActor {
             clock,
             period,
             asked: Notify::new(),
+            hurry: Rc::default(),
             turn: Mutex::default(),
             last: RefCell::default(),
             has_raised: Cell::new(false),
@@ -145,6 +148,7 @@ impl Handler<Work<CompareNow>> for ScrubActor {
 
     fn handle(&mut self, _: Work<CompareNow>, _: &mut Self::Context) {
         self.core.asked.notify_one();
+        self.core.hurry.notify_one();
     }
 }
 
@@ -158,7 +162,10 @@ impl Handler<Work<Compare>> for ScrubActor {
             let known = Rc::clone(&core.last.borrow());
             let (report, from) = match after.filter(|after| after.comparison == known.number) {
                 Some(PlaceInReport { index, .. }) => (known, index),
-                None => (run(&core, ScrubPace::Fast).await.map_err(unavailable)?, 0),
+                None => {
+                    core.hurry.notify_one();
+                    (run(&core, ScrubPace::Fast).await.map_err(unavailable)?, 0)
+                }
             };
             Ok(report.page(from, limit))
         })
@@ -209,8 +216,9 @@ async fn scrub(core: Rc<ScrubCore>) {
     let mut pause = core.period;
     loop {
         let pace = tokio::select! {
-            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => ScrubPace::slow(),
+            biased;
             () = core.asked.notified() => ScrubPace::Fast,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() => ScrubPace::slow(&core.hurry),
         };
         let began = core.clock.monotonic();
         let done = run(&core, pace).await;
