@@ -3,7 +3,7 @@
 //! An alarm that is over stays in the list, with its last text, until an operator empties the list.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -40,6 +40,13 @@ impl AlarmKind {
             Self::DigestDiffers => "DigestDiffers",
         }
     }
+}
+
+/// What this node differs from: the reasons for [`AlarmKind::DigestDiffers`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DiffersFrom {
+    OtherNode = 1,
+    Store = 2,
 }
 
 /// An entry of the list.
@@ -84,11 +91,13 @@ struct AlarmState {
     raised: AtomicU64,
     /// The text of the last event. `None` if the alarm is not in the list.
     detail: Mutex<Option<String>>,
+    /// The reasons that go on, one bit for each [`DiffersFrom`].
+    reasons: AtomicU8,
 }
 
 impl Default for AlarmState {
     fn default() -> Self {
-        Self { raised: AtomicU64::new(NOT_RAISED), detail: Mutex::default() }
+        Self { raised: AtomicU64::new(NOT_RAISED), detail: Mutex::default(), reasons: AtomicU8::new(0) }
     }
 }
 
@@ -107,6 +116,21 @@ impl Alarms {
     /// Notes that something is right again.
     pub fn clear(&self, kind: AlarmKind) {
         self.state(kind).raised.store(NOT_RAISED, Ordering::Relaxed);
+    }
+
+    /// Raises [`AlarmKind::DigestDiffers`] for this reason.
+    pub fn raise_differs(&self, from: DiffersFrom, now: Duration, detail: impl FnOnce() -> String) {
+        self.state(AlarmKind::DigestDiffers).reasons.fetch_or(from as u8, Ordering::SeqCst);
+        self.raise(AlarmKind::DigestDiffers, now, detail);
+    }
+
+    /// Notes that this reason is over. The alarm ends if no other goes on.
+    pub fn clear_differs(&self, from: DiffersFrom) {
+        let bit = from as u8;
+        let before = self.state(AlarmKind::DigestDiffers).reasons.fetch_and(!bit, Ordering::SeqCst);
+        if before & !bit == 0 {
+            self.clear(AlarmKind::DigestDiffers);
+        }
     }
 
     /// Empties the list. What is still wrong comes back with the next event.
@@ -189,6 +213,18 @@ mod tests {
         alarms.raise(AlarmKind::InternalError, again + QUIET, || "c".to_owned());
         check(&alarms, again + QUIET, &[(AlarmKind::InternalError, true, "c")]);
         assert!(!alarms.is_active(AlarmKind::StoreAway, again));
+    }
+
+    #[test]
+    fn a_difference_is_over_when_no_reason_goes_on() {
+        let (alarms, kind) = (Alarms::default(), AlarmKind::DigestDiffers);
+        alarms.raise_differs(DiffersFrom::OtherNode, START, || "a".to_owned());
+        alarms.raise_differs(DiffersFrom::Store, START + 2 * RENEWED_EVERY, || "b".to_owned());
+        alarms.clear_differs(DiffersFrom::Store);
+        alarms.clear_differs(DiffersFrom::Store);
+        check(&alarms, START, &[(kind, true, "b")]);
+        alarms.clear_differs(DiffersFrom::OtherNode);
+        check(&alarms, START, &[(kind, false, "b")]);
     }
 
     #[test]

@@ -31,7 +31,7 @@ use super::scrub::ScrubActor;
 use super::scrub::messages::CompareNow;
 use super::watch::WatchActor;
 use super::watch::messages::DigestAt;
-use crate::alarm::{AlarmKind, Alarms};
+use crate::alarm::{Alarms, DiffersFrom};
 use crate::cache::{Snapshot, SnapshotReader};
 use crate::clock::Clock;
 use crate::domain::json;
@@ -346,14 +346,14 @@ fn show_agreement(core: &NodesCore) {
     metrics::NODES_DIFFERING.set(differing.len());
     if !differing.is_empty() {
         core.has_raised.set(true);
-        core.parts.alarms.raise(AlarmKind::DigestDiffers, core.parts.clock.monotonic(), || {
+        core.parts.alarms.raise_differs(DiffersFrom::OtherNode, core.parts.clock.monotonic(), || {
             format!(
                 "these nodes show something else than this one at the same revision: {}",
                 differing.join(", ")
             )
         });
     } else if core.has_raised.take() {
-        core.parts.alarms.clear(AlarmKind::DigestDiffers);
+        core.parts.alarms.clear_differs(DiffersFrom::OtherNode);
         log::info!("all nodes show the same again");
     }
 }

@@ -10,7 +10,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ use super::freshness::Freshness;
 use super::mailbox::{Mailbox, Resident, Work, ask, run_until_end, tell};
 use super::watch::WatchActor;
 use super::watch::messages::{ListAgain, RepairKeys};
-use crate::alarm::{AlarmKind, Alarms};
+use crate::alarm::{Alarms, DiffersFrom};
 use crate::cache::{Snapshot, SnapshotReader};
 use crate::clock::Clock;
 use crate::domain::event::Revision;
@@ -82,7 +82,6 @@ pub struct ScrubCore {
     /// One comparison runs at a time.
     turn: Mutex<()>,
     last: RefCell<Rc<Report>>,
-    has_raised: Cell<bool>,
     trouble: Trouble,
 }
 
@@ -123,7 +122,6 @@ impl ScrubActor {
             hurry: Rc::default(),
             turn: Mutex::default(),
             last: RefCell::default(),
-            has_raised: Cell::new(false),
             trouble: Trouble::default(),
         };
         Self { core: Rc::new(core) }
@@ -324,8 +322,7 @@ fn tell_operators(core: &ScrubCore, differences: &[Difference]) {
         );
     }
     let count = differences.len();
-    core.has_raised.set(true);
-    core.alarms.raise(AlarmKind::DigestDiffers, core.clock.monotonic(), || {
+    core.alarms.raise_differs(DiffersFrom::Store, core.clock.monotonic(), || {
         let first = differences.first().map_or("", |difference| &*difference.key);
         format!("{count} entries of the snapshot were not those of the store, the first is {first}")
     });
@@ -336,7 +333,5 @@ fn shown_revision(revision: Option<Revision>) -> String {
 }
 
 fn clear(core: &ScrubCore) {
-    if core.has_raised.take() {
-        core.alarms.clear(AlarmKind::DigestDiffers);
-    }
+    core.alarms.clear_differs(DiffersFrom::Store);
 }

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::cell::Cell;
+
 use super::*;
 use crate::actors::lifeline::Lifelines;
 use crate::actors::tests::{PATIENCE, Stage, eventually, tenant};
