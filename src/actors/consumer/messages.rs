@@ -55,7 +55,7 @@ pub struct DrainReceipt {
     pub seen: usize,
     /// Some of the others, at most [`MOST_MISSING`].
     pub missing: Vec<MissingConsumer>,
-    /// The addresses of the nodes that take part, and of those that took part until lately.
+    /// The addresses of the nodes that take part, and of those that have stopped lately.
     pub nodes: Vec<String>,
     /// The nodes that have not said how many of their consumers have learned of the change.
     pub silent: Vec<String>,

@@ -69,7 +69,7 @@ const MOST_FOREIGN_DRAINS: usize = 1000;
 const LONGEST_DRAIN: Duration = Duration::from_secs(360);
 /// How long the hub may take to say how far the watches are.
 const HUB_LIMIT: Duration = Duration::from_secs(2);
-/// How long the entry of a node that died may be shown: its TTL is 120 s.
+/// How long the entry of a node that has stopped may be shown, if it could not be removed: its TTL is 120 s.
 const ENTRY_STAYS: Duration = Duration::from_secs(180);
 const MOST_GONE: usize = 1000;
 /// The pause before the keys of the others are watched again.
@@ -123,7 +123,7 @@ struct ConsumerCore {
     filling: RefCell<(Vec<Wanted>, usize)>,
     /// The other nodes that take part, by process.
     nodes: RefCell<BTreeMap<String, NodeRecord>>,
-    /// The addresses of nodes that have gone lately, and when.
+    /// The addresses of nodes that have stopped lately, and when.
     gone: RefCell<VecDeque<(Duration, String)>>,
     drains: RefCell<HashMap<DrainId, Drain>>,
     last_drain: Cell<u64>,
@@ -246,6 +246,9 @@ impl Handler<Work<LeaveOthers>> for ConsumerActor {
             let _turn = core.granting.lock().await;
             core.is_leaving.set(true);
             if let Some(lease) = core.lease.take() {
+                // If this fails, the others take the node for one that is cut off from the store.
+                let then = vec![core.node_put(lease)];
+                let _ = commit_alone(&core.parts.store, Txn { then, ..Txn::default() }).await;
                 // If this fails, the keys end with the lease.
                 let _ = core.parts.store.revoke(lease).await;
             }
@@ -259,8 +262,13 @@ impl ConsumerCore {
         self.rules.nodes == NodeCount::Many && !self.is_leaving.get()
     }
 
-    /// Notes that a node of ours has gone. The entry by which it registered itself may stay longer than its key here.
+    /// Notes that a node of ours has gone. If it has stopped, the entry by which it registered itself may stay longer than its key
+    /// here. Otherwise its lease has ended: it may be cut off from the store and still serve its clients. Its address then stays
+    /// among those that do not count, as long as its entry is shown.
     fn node_went(&self, record: NodeRecord) {
+        if !record.is_leaving {
+            return;
+        }
         let now = self.parts.clock.monotonic();
         let mut gone = self.gone.borrow_mut();
         gone.retain(|(when, _)| now.saturating_sub(*when) < ENTRY_STAYS);
@@ -269,7 +277,7 @@ impl ConsumerCore {
         }
     }
 
-    /// The addresses of the nodes that take part, and of those that have gone lately.
+    /// The addresses of the nodes that take part, and of those that have stopped lately.
     fn addresses(&self) -> Vec<String> {
         let now = self.parts.clock.monotonic();
         let (nodes, gone) = (self.nodes.borrow(), self.gone.borrow());
@@ -403,14 +411,23 @@ impl ConsumerCore {
             return Ok(lease);
         }
         let lease = self.parts.store.grant(LEASE_SECONDS).await?.id;
-        let record = NodeRecord { node: self.name.clone(), endpoint: self.rules.endpoint.clone() };
-        let value = Bytes::from(json::encode(&record));
-        let mut then = vec![Op::Put { key: node_key(&self.process), value, lease: Some(lease) }];
+        let mut then = vec![self.node_put(lease)];
         // What this node has written before went with the lease that has ended. The newest part is written again.
         then.extend(self.newest_interests(lease));
         commit_alone(&self.parts.store, Txn { then, ..Txn::default() }).await?;
         self.lease.set(Some(lease));
         Ok(lease)
+    }
+
+    /// Writes the key that says that the node takes part, or that it leaves.
+    fn node_put(&self, lease: LeaseId) -> Op {
+        let record = NodeRecord {
+            node: self.name.clone(),
+            endpoint: self.rules.endpoint.clone(),
+            is_leaving: self.is_leaving.get(),
+        };
+        let value = Bytes::from(json::encode(&record));
+        Op::Put { key: node_key(&self.process), value, lease: Some(lease) }
     }
 
     fn newest_interests(&self, lease: LeaseId) -> Option<Op> {
@@ -744,7 +761,8 @@ fn joined(
     others: &BTreeMap<String, NodeReceipt>,
 ) -> DrainReceipt {
     let nodes = core.nodes.borrow();
-    // A node that has gone has no watches any more. Its clients have connected to another one, and list there.
+    // A node that has stopped has no watches any more. Its clients have connected to another one, and list there. One whose lease
+    // has ended is reported by its address, see `node_went`.
     let (mut receipts, mut silent) = (BTreeMap::from([(core.name.clone(), own.clone())]), Vec::new());
     for (process, record) in nodes.iter() {
         match others.get(process) {

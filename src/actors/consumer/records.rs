@@ -57,6 +57,8 @@ json_object! {
         "node" => node: String,
         /// The `host:port` under which the node registers itself.
         "endpoint" => endpoint: String,
+        /// The node stops: it has sent its clients away.
+        "leaving" => is_leaving: bool,
     }
 }
 

@@ -18,7 +18,8 @@ json_object! {
         "missing" => missing: Option<Vec<Missing>>,
         /// The nodes that have not answered in time. Their consumers are not counted.
         "silent" => silent: Option<Vec<String>>,
-        /// The addresses of nodes that cannot count, because they are nodes of the original server. Their consumers are not counted.
+        /// The addresses of registered nodes that do not count: nodes of the original server, and nodes that are dead or cut off from
+        /// the store. Their consumers are not counted.
         "uncounted" => uncounted: Option<Vec<String>>,
     }
 }

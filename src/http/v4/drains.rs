@@ -187,7 +187,8 @@ fn shown(snapshot: &Snapshot, missing: &MissingConsumer) -> Missing {
     }
 }
 
-/// The addresses of registered nodes that take no part: those of the original server.
+/// The addresses of registered nodes that take no part: those of the original server, and those whose lease has ended, because they
+/// are dead or cut off from the store.
 fn uncounted(snapshot: &Snapshot, counted: &[String]) -> Vec<String> {
     let counted: HashSet<&str> = counted.iter().map(String::as_str).collect();
     let Some(view) = snapshot.tenant(&Tenant::default_tenant()) else { return Vec::new() };
