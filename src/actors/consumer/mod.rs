@@ -7,6 +7,8 @@
 mod drains;
 pub mod messages;
 mod records;
+#[cfg(test)]
+mod tests;
 
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -121,6 +123,8 @@ struct ConsumerCore {
     is_leaving: Cell<bool>,
     /// The interests in the key that is being filled, and its number.
     filling: RefCell<(Vec<Wanted>, usize)>,
+    /// The store may lack some of them, because the last put failed.
+    is_unwritten: Cell<bool>,
     /// The other nodes that take part, by process.
     nodes: RefCell<BTreeMap<String, NodeRecord>>,
     /// The addresses of nodes that have stopped lately, and when.
@@ -172,6 +176,7 @@ impl ConsumerActor {
             granting: Mutex::new(()),
             is_leaving: Cell::new(false),
             filling: RefCell::default(),
+            is_unwritten: Cell::new(false),
             nodes: RefCell::default(),
             gone: RefCell::default(),
             drains: RefCell::default(),
@@ -488,12 +493,13 @@ async fn write_interests(core: &ConsumerCore) -> Result<(), StoreError> {
             let filling = core.filling.borrow();
             (INTERESTS_PER_KEY.saturating_sub(filling.0.len()), filling.1)
         };
-        if room == 0 {
+        let is_unwritten = core.is_unwritten.get();
+        if room == 0 && !is_unwritten {
             core.filling.replace((Vec::new(), (part + 1) % INTEREST_KEYS));
             continue;
         }
         let new = core.parts.interests.take_new(room);
-        if new.is_empty() {
+        if new.is_empty() && !is_unwritten {
             return Ok(());
         }
         let value = {
@@ -501,8 +507,10 @@ async fn write_interests(core: &ConsumerCore) -> Result<(), StoreError> {
             filling.0.extend(new);
             interests_value(&filling.0)
         };
-        // If this fails, the next put of the same key has all of them.
+        // If this fails, the next pace puts the same key again, with all of them.
+        core.is_unwritten.set(true);
         core.put(interests_key(&core.process, part), value).await?;
+        core.is_unwritten.set(false);
     }
 }
 
