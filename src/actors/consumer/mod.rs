@@ -43,7 +43,7 @@ use crate::domain::{InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
 use crate::store::{
-    Entry, Event, KeepAlive, Key, LeaseId, Op, Reason, Store, StoreError, Txn, WatchError, keys,
+    Compare, Entry, Event, KeepAlive, Key, LeaseId, Op, Reason, Store, StoreError, Txn, WatchError, keys,
 };
 use crate::trouble::Trouble;
 
@@ -371,12 +371,16 @@ impl ConsumerCore {
     async fn end(&self, id: DrainId) {
         let Some(drain) = self.forget(id) else { return };
         if self.has_others() && matches!(drain.owner, Owner::Own { .. }) {
-            let then =
-                vec![Op::Delete(drain_key(&drain.name)), Op::DeletePrefix(receipt_key(&drain.name, ""))];
-            // If this fails, the keys end with the leases of their nodes.
-            if let Err(error) = commit_alone(&self.parts.store, Txn { then, ..Txn::default() }).await {
-                self.fails(&error);
-            }
+            self.remove_keys(&drain.name).await;
+        }
+    }
+
+    /// Removes the keys of a drain that has ended.
+    async fn remove_keys(&self, name: &str) {
+        let then = vec![Op::Delete(drain_key(name)), Op::DeletePrefix(receipt_key(name, ""))];
+        // If this fails, the keys end with the leases of their nodes.
+        if let Err(error) = commit_alone(&self.parts.store, Txn { then, ..Txn::default() }).await {
+            self.fails(&error);
         }
     }
 
@@ -393,14 +397,26 @@ impl ConsumerCore {
             instance: at.instance.as_str().to_owned(),
             revision,
         };
-        self.put(drain_key(name), json::encode(&record)).await
+        self.put(drain_key(name), json::encode(&record), Vec::new()).await?;
+        if !self.drains.borrow().values().any(|drain| drain.name == name) {
+            // It has ended meanwhile, and the put may have come after the removal.
+            self.remove_keys(name).await;
+        }
+        Ok(())
     }
 
-    /// Puts a key on the lease of this node.
-    async fn put(&self, key: Key, value: Vec<u8>) -> Result<(), StoreError> {
+    /// Writes a receipt. Without the key of the drain, the drain has ended, and nobody would remove the receipt.
+    async fn put_receipt(&self, drain: &str, receipt: &NodeReceipt) -> Result<(), StoreError> {
+        let value = json::encode(&ReceiptRecord::from(receipt));
+        self.put(receipt_key(drain, &self.process), value, vec![Compare::Present(drain_key(drain))]).await
+    }
+
+    /// Puts a key on the lease of this node, if the conditions hold.
+    async fn put(&self, key: Key, value: Vec<u8>, compares: Vec<Compare>) -> Result<(), StoreError> {
         let lease = self.living_lease().await?;
         let put = Op::Put { key, value: Bytes::from(value), lease: Some(lease) };
-        let done = commit_alone(&self.parts.store, Txn { then: vec![put], ..Txn::default() }).await;
+        let txn = Txn { compares, then: vec![put], ..Txn::default() };
+        let done = commit_alone(&self.parts.store, txn).await;
         done.map(drop).inspect_err(|error| {
             if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
                 self.lease.set(None);
@@ -509,7 +525,7 @@ async fn write_interests(core: &ConsumerCore) -> Result<(), StoreError> {
         };
         // If this fails, the next pace puts the same key again, with all of them.
         core.is_unwritten.set(true);
-        core.put(interests_key(&core.process, part), value).await?;
+        core.put(interests_key(&core.process, part), value, Vec::new()).await?;
         core.is_unwritten.set(false);
     }
 }
@@ -739,10 +755,7 @@ async fn count(core: &ConsumerCore, id: DrainId) {
     let told = match to_tell {
         None => return,
         Some(ToTell::Revision(name)) => core.tell_others(&name, &at, revision).await,
-        Some(ToTell::Receipt(name, receipt)) => {
-            let value = json::encode(&ReceiptRecord::from(&receipt));
-            core.put(receipt_key(&name, &core.process), value).await
-        }
+        Some(ToTell::Receipt(name, receipt)) => core.put_receipt(&name, &receipt).await,
     };
     if let Err(error) = told {
         core.fails(&error);

@@ -52,3 +52,24 @@ async fn interests_are_written_when_the_store_is_back() {
     let records = interests.map(|entry| decoded::<InterestsRecord>(entry).unwrap().wanted.len());
     assert_eq!(records.collect::<Vec<_>>(), [1]);
 }
+
+#[actix::test]
+async fn nothing_of_a_drain_stays_that_ends_while_nodes_write() {
+    let stage = Stage::set().await;
+    let [owner, other] = ["a", "b"].map(|name| core(&stage, name));
+    let owns = || Owner::Own { receipt: watch::channel(DrainReceipt::default()).0, others: BTreeMap::new(), told: None };
+    let drains = async |part: &str| {
+        let written = written(&stage).await;
+        written.iter().filter(|entry| entry.key.contains(part)).count()
+    };
+    let id = owner.add(stage.at("i"), "d".to_owned(), 0, owns());
+    owner.tell_others("d", &stage.at("i"), 0).await.unwrap();
+    other.put_receipt("d", &NodeReceipt::default()).await.unwrap();
+    assert_eq!((drains("/drains/").await, drains("/receipts/").await), (1, 1));
+    owner.end(id).await;
+    assert_eq!((drains("/drains/").await, drains("/receipts/").await), (0, 0));
+    // Both writes come after the end.
+    owner.tell_others("d", &stage.at("i"), 9).await.unwrap();
+    other.put_receipt("d", &NodeReceipt::default()).await.unwrap();
+    assert_eq!((drains("/drains/").await, drains("/receipts/").await), (0, 0));
+}
