@@ -1,9 +1,10 @@
-//! Consumers that find providers: who asked last and when. A drain waits for those that ask without a watch.
+//! Consumers that find providers: who asked for what, and when last. A drain waits for those that ask without a watch.
 //!
-//! While nothing drains, a find costs a hash and the load of one slot, unless it is the first of its consumer within a second.
+//! While nothing drains, a find costs two hashes and the load of one slot, unless it is the first of its consumer for its provider
+//! within a second.
 //! While an instance drains, finds of its service are noted too: who asked after the change.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -13,10 +14,10 @@ use parking_lot::Mutex;
 use crate::domain::event::Revision;
 use crate::domain::{ServiceId, Tenant};
 
-/// How many slots say which consumers were noted within this second. A power of two.
+/// How many slots say which finds were noted within this second. A power of two.
 const SLOTS: usize = 8192;
-/// How many consumers are remembered. Further ones are not waited for.
-pub const MOST_POLLERS: usize = 16_384;
+/// How many pairs of a consumer and a provider are remembered. Further ones are not waited for.
+pub const MOST_POLLERS: usize = 65_536;
 /// How many consumers that asked after its change a drain remembers.
 pub const MOST_ASKED: usize = 16_384;
 /// The part of a slot that holds the second.
@@ -54,14 +55,26 @@ fn halves(word: u128) -> [u64; 2] {
 }
 
 /// A hash that costs a few nanoseconds: of the end of the consumer's id, where ids differ, and of the client's address.
-fn quick(consumer: &str, client: Option<IpAddr>) -> u64 {
+fn quick(consumer: &str, client: Option<IpAddr>, provider: u64) -> u64 {
     let bytes = consumer.as_bytes();
     let end = bytes.last_chunk::<16>().map_or_else(
         || bytes.iter().fold(0, |word, byte| (word << 8) | u128::from(*byte)),
         |end| u128::from_le_bytes(*end),
     );
     let [low, high] = halves(end ^ (bits(client) << 32));
-    mix(low, high)
+    mix(mix(low, high), provider)
+}
+
+/// A hash of a provider by its tenant, its application, and its name or alias. It costs a few nanoseconds.
+fn provider_hash(tenant: &str, app_id: &str, name: &str) -> u64 {
+    let mut hash = 1;
+    for text in [tenant, app_id, name] {
+        hash = mix(hash, u64::try_from(text.len()).unwrap_or(u64::MAX));
+        let (words, rest) = text.as_bytes().as_chunks::<8>();
+        hash = words.iter().fold(hash, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+        hash = mix(hash, rest.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)));
+    }
+    hash
 }
 
 /// Mixes a word into a hash. Not against attackers: two processes with one key are told apart less well.
@@ -73,7 +86,7 @@ fn mix(hash: u64, word: u64) -> u64 {
 const ODD: u64 = 0x9E37_79B9_7F4A_7C15;
 const PRIME: u64 = 0xD6E8_FEB8_6659_FD93;
 
-/// A process of a consumer.
+/// A process of a consumer that found a provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Poller {
     pub key: ProcessKey,
@@ -90,6 +103,8 @@ pub struct PollerFind<'a> {
     pub tenant: &'a Tenant,
     pub consumer: &'a str,
     pub client: Option<IpAddr>,
+    /// The tenant of the provider.
+    pub target: &'a Tenant,
     pub app_id: &'a str,
     /// The name or the alias that the find named.
     pub name: &'a str,
@@ -100,6 +115,10 @@ pub struct PollerFind<'a> {
 impl PollerFind<'_> {
     fn key(&self) -> ProcessKey {
         ProcessKey::new(self.tenant.as_str(), self.consumer, self.client)
+    }
+
+    fn provider(&self) -> u64 {
+        provider_hash(self.target.as_str(), self.app_id, self.name)
     }
 }
 
@@ -112,7 +131,8 @@ struct Shared {
     slots: Box<[AtomicU64]>,
     /// Seconds since the node started, set by the ConsumerActor.
     now: AtomicU32,
-    table: Mutex<HashMap<ProcessKey, Poller>>,
+    /// By process, and by the hash of the provider that it found.
+    table: Mutex<HashMap<(ProcessKey, u64), Poller>>,
     /// The number of drains below.
     draining: AtomicUsize,
     drained: Mutex<HashMap<u64, DrainedService>>,
@@ -121,24 +141,17 @@ struct Shared {
 /// A service of which an instance drains.
 #[derive(Debug)]
 pub struct DrainedService {
-    pub tenant: Tenant,
-    pub app_id: String,
-    pub name: String,
-    pub alias: String,
+    /// The hashes of its name and of its alias.
+    providers: Vec<u64>,
     /// Who has asked, and the revision of the last answer.
     asked: HashMap<ProcessKey, Revision>,
 }
 
 impl DrainedService {
-    pub fn new(tenant: Tenant, app_id: &str, name: &str, alias: &str) -> Self {
-        let [app_id, name, alias] = [app_id, name, alias].map(str::to_owned);
-        Self { tenant, app_id, name, alias, asked: HashMap::new() }
-    }
-
-    fn is_meant(&self, find: &PollerFind<'_>) -> bool {
-        self.tenant == *find.tenant
-            && self.app_id == find.app_id
-            && (self.name == find.name || (!self.alias.is_empty() && self.alias == find.name))
+    pub fn new(tenant: &Tenant, app_id: &str, name: &str, alias: &str) -> Self {
+        let names = std::iter::once(name).chain(Some(alias).filter(|alias| !alias.is_empty()));
+        let providers = names.map(|name| provider_hash(tenant.as_str(), app_id, name)).collect();
+        Self { providers, asked: HashMap::new() }
     }
 }
 
@@ -161,7 +174,8 @@ impl Pollers {
         if find.consumer.is_empty() {
             return;
         }
-        let hash = quick(find.consumer, find.client);
+        let provider = find.provider();
+        let hash = quick(find.consumer, find.client, provider);
         let now = self.0.now.load(Ordering::Relaxed);
         let stamp = (hash & !SECOND) | (u64::from(now) & SECOND);
         let slot = usize::try_from(hash).ok().and_then(|at| self.0.slots.get(at % SLOTS));
@@ -169,29 +183,31 @@ impl Pollers {
             if let Some(slot) = slot {
                 slot.store(stamp, Ordering::Relaxed);
             }
-            self.note(find, now);
+            self.note(find, provider, now);
         }
         if self.0.draining.load(Ordering::Acquire) > 0 {
-            self.ask(find);
+            self.ask(find, provider);
         }
     }
 
     #[cold]
-    fn note(&self, find: &PollerFind<'_>, now: u32) {
+    fn note(&self, find: &PollerFind<'_>, provider: u64, now: u32) {
         let key = find.key();
         let mut table = self.0.table.lock();
-        if let Some(known) = table.get_mut(&key) {
+        if let Some(known) = table.get_mut(&(key, provider)) {
             known.last = now;
         } else if table.len() < MOST_POLLERS {
             let (tenant, consumer) = (find.tenant.clone(), ServiceId::from(find.consumer));
-            table.insert(key, Poller { key, tenant, consumer, client: find.client, last: now });
+            let poller = Poller { key, tenant, consumer, client: find.client, last: now };
+            table.insert((key, provider), poller);
         }
     }
 
     #[cold]
-    fn ask(&self, find: &PollerFind<'_>) {
+    fn ask(&self, find: &PollerFind<'_>, provider: u64) {
         let key = find.key();
-        for drained in self.0.drained.lock().values_mut().filter(|drained| drained.is_meant(find)) {
+        let mut all = self.0.drained.lock();
+        for drained in all.values_mut().filter(|drained| drained.providers.contains(&provider)) {
             if drained.asked.len() < MOST_ASKED || drained.asked.contains_key(&key) {
                 let last = drained.asked.entry(key).or_default();
                 *last = find.revision.max(*last);
@@ -205,15 +221,19 @@ impl Pollers {
         self.0.table.lock().retain(|_, poller| now.saturating_sub(poller.last) <= keep);
     }
 
-    /// Who has asked within so many seconds and is one of these consumers.
-    pub fn recent(&self, within: u32, consumers: &HashSet<(Tenant, ServiceId)>) -> Vec<Poller> {
-        let now = self.0.now.load(Ordering::Relaxed);
-        let is_recent = |poller: &&Poller| {
+    /// Who has found the service of a drain within so many seconds. Each process is there once.
+    pub fn recent(&self, within: u32, id: u64) -> Vec<Poller> {
+        let providers = self.0.drained.lock().get(&id).map(|drained| drained.providers.clone());
+        let (providers, now) = (providers.unwrap_or_default(), self.0.now.load(Ordering::Relaxed));
+        let mut recent = HashMap::new();
+        for ((key, provider), poller) in &*self.0.table.lock() {
             // A second more, because times are whole seconds.
-            now.saturating_sub(poller.last) <= within.saturating_add(1)
-                && consumers.contains(&(poller.tenant.clone(), poller.consumer.clone()))
-        };
-        self.0.table.lock().values().filter(is_recent).cloned().collect()
+            let is_recent = now.saturating_sub(poller.last) <= within.saturating_add(1);
+            if is_recent && providers.contains(provider) {
+                recent.insert(*key, poller.clone());
+            }
+        }
+        recent.into_values().collect()
     }
 
     /// From now on, finds of this service are noted.
@@ -239,11 +259,13 @@ impl Pollers {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     fn find<'a>(tenant: &'a Tenant, consumer: &'a str, address: &str, revision: Revision) -> PollerFind<'a> {
         let client = address.parse().ok();
-        PollerFind { tenant, consumer, client, app_id: "app", name: "provider", revision }
+        PollerFind { tenant, consumer, client, target: tenant, app_id: "app", name: "provider", revision }
     }
 
     fn who(pollers: &[Poller]) -> Vec<String> {
@@ -257,28 +279,50 @@ mod tests {
     #[test]
     fn each_process_is_known_with_its_last_find() {
         let (pollers, tenant) = (Pollers::default(), Tenant::default_tenant());
-        let all: HashSet<_> = ["c", "d"].map(|id| (tenant.clone(), ServiceId::from(id))).into();
+        pollers.drain(1, DrainedService::new(&tenant, "app", "provider", "alias"));
         pollers.tick(100, 60);
         pollers.found(&find(&tenant, "c", "10.0.0.1", 1));
         pollers.found(&find(&tenant, "c", "10.0.0.2", 1));
-        pollers.found(&find(&tenant, "e", "10.0.0.2", 1));
+        pollers.found(&PollerFind { name: "alias", ..find(&tenant, "c", "10.0.0.2", 1) });
         pollers.found(&find(&tenant, "", "10.0.0.2", 1));
-        assert_eq!(who(&pollers.recent(30, &all)), [r#"c Some("10.0.0.1")"#, r#"c Some("10.0.0.2")"#]);
+        assert_eq!(who(&pollers.recent(30, 1)), [r#"c Some("10.0.0.1")"#, r#"c Some("10.0.0.2")"#]);
         pollers.tick(125, 60);
         pollers.found(&find(&tenant, "d", "::1", 1));
         pollers.found(&find(&tenant, "c", "10.0.0.2", 1));
         pollers.tick(140, 60);
-        assert_eq!(who(&pollers.recent(30, &all)), [r#"c Some("10.0.0.2")"#, r#"d Some("::1")"#]);
+        assert_eq!(who(&pollers.recent(30, 1)), [r#"c Some("10.0.0.2")"#, r#"d Some("::1")"#]);
         pollers.tick(186, 60);
-        assert!(pollers.recent(1000, &all).is_empty(), "forgotten");
+        assert!(pollers.recent(1000, 1).is_empty(), "forgotten");
+    }
+
+    #[test]
+    fn a_process_counts_for_the_providers_that_it_found() {
+        let (pollers, tenant, caller) = (Pollers::default(), Tenant::default_tenant(), Tenant::new("d", "p"));
+        let of = |tenant: &Tenant, app: &str, name: &str| {
+            pollers.drain(1, DrainedService::new(tenant, app, name, ""));
+            who(&pollers.recent(30, 1)).len()
+        };
+        let mut found = find(&tenant, "c", "10.0.0.1", 1);
+        pollers.found(&found);
+        found.name = "other-provider";
+        pollers.found(&found);
+        assert_eq!((of(&tenant, "app", "provider"), of(&tenant, "app", "other-provider")), (1, 1));
+        assert_eq!((of(&tenant, "app", "third"), of(&tenant, "app2", "provider")), (0, 0));
+        // A find of a shared service, in another tenant than that of the consumer.
+        pollers.found(&PollerFind { tenant: &caller, name: "shared", ..found });
+        assert_eq!((of(&tenant, "app", "shared"), of(&caller, "app", "shared")), (1, 0));
+        // It goes on with one of them.
+        pollers.tick(40, 60);
+        pollers.found(&found);
+        assert_eq!((of(&tenant, "app", "provider"), of(&tenant, "app", "other-provider")), (0, 1));
     }
 
     #[test]
     fn a_drain_learns_who_asked_after_the_change() {
         let (pollers, tenant) = (Pollers::default(), Tenant::default_tenant());
-        pollers.drain(1, DrainedService::new(tenant.clone(), "app", "provider", ""));
-        pollers.drain(2, DrainedService::new(tenant.clone(), "app", "other", "provider"));
-        pollers.drain(3, DrainedService::new(tenant.clone(), "app", "other", ""));
+        pollers.drain(1, DrainedService::new(&tenant, "app", "provider", ""));
+        pollers.drain(2, DrainedService::new(&tenant, "app", "other", "provider"));
+        pollers.drain(3, DrainedService::new(&tenant, "app", "other", ""));
         pollers.found(&find(&tenant, "c", "10.0.0.1", 6));
         pollers.found(&find(&tenant, "d", "10.0.0.1", 5));
         pollers.found(&find(&tenant, "c", "10.0.0.1", 4));
@@ -312,7 +356,7 @@ mod tests {
     #[test]
     fn what_is_remembered_is_bounded() {
         let (pollers, tenant) = (Pollers::default(), Tenant::default_tenant());
-        pollers.drain(1, DrainedService::new(tenant.clone(), "app", "provider", ""));
+        pollers.drain(1, DrainedService::new(&tenant, "app", "provider", ""));
         for number in 0..MOST_POLLERS + 10 {
             pollers.found(&find(&tenant, &number.to_string(), "10.0.0.1", 1));
         }

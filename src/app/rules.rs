@@ -320,7 +320,7 @@ impl ProcessRules {
                     fixed_ttl_seconds,
                     properties,
                 },
-                shared,
+                shared: shared.clone(),
                 cross_domain,
                 dependencies: match kind {
                     StoreKind::Embedded { .. } => DependencyMode::Direct,
@@ -343,6 +343,7 @@ impl ProcessRules {
                     StoreKind::Etcd(_) => NodeCount::Many,
                 },
                 endpoint: endpoint.clone(),
+                shared: shared.clone(),
             },
             retire: RetireRules {
                 services: cron,

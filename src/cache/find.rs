@@ -40,6 +40,8 @@ pub struct FoundInstances {
     pub dependency: Option<NewDependency>,
     /// No version is shown, because of the consumer or the tags.
     pub shows_none: bool,
+    /// The provider is a shared service: it is looked for in [`FindQuery::target`].
+    pub is_shared: bool,
 }
 
 /// A consumer, and a provider that it looks for.
@@ -110,7 +112,7 @@ impl Snapshot {
             .zip(first_visible)
             .filter(|(consumer, provider)| !self.has_recorded(query.tenant, view, consumer, provider))
             .map(|(consumer, provider)| NewDependency::new(query.tenant, consumer, provider));
-        Ok(FoundInstances { answer, dependency, shows_none })
+        Ok(FoundInstances { answer, dependency, shows_none, is_shared: sight.is_shared })
     }
 
     /// What a consumer looks for, if this find shows nothing that the consumer may see. It is `None` for shared services, because

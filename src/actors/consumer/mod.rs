@@ -34,11 +34,12 @@ use super::interests::{Interests, NotedBy};
 use super::mailbox::{Mailbox, Resident, Work, ask_if_free, run_until_end};
 use super::pollers::{DrainedService, Poller, Pollers};
 use super::single::commit_alone;
-use crate::cache::SnapshotReader;
-use crate::cache::find::Wanted;
+use crate::cache::find::{Wanted, may_see};
+use crate::cache::{ServiceView, Snapshot, SnapshotReader};
 use crate::clock::Clock;
 use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::json;
+use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
@@ -93,6 +94,7 @@ pub struct ConsumerRules {
     pub nodes: NodeCount,
     /// The `host:port` under which the node registers itself.
     pub endpoint: String,
+    pub shared: SharedServices,
 }
 
 /// What the actor shares with others.
@@ -342,16 +344,12 @@ impl ConsumerCore {
         let provider = snapshot.service(&at.tenant, at.service.as_str());
         let polled = provider.map_or_else(Vec::new, |provider| {
             let document = &provider.record.document;
-            let service = DrainedService::new(
-                at.tenant.clone(),
-                &document.app_id,
-                &document.service_name,
-                &document.alias,
-            );
+            let service =
+                DrainedService::new(&at.tenant, &document.app_id, &document.service_name, &document.alias);
             self.parts.pollers.drain(id.0, service);
             let within = u32::try_from(self.rules.poll_interval.as_secs()).unwrap_or(u32::MAX);
-            let consumers = snapshot.ids_of(snapshot.consumer_keys(&at.tenant, provider));
-            let recent = self.parts.pollers.recent(within, &consumers);
+            let mut recent = self.parts.pollers.recent(within, id.0);
+            recent.retain(|poller| self.is_shown(&snapshot, &at.tenant, provider, poller));
             recent.into_iter().map(|poller| self.process_of(poller)).collect()
         });
         let began = self.parts.clock.monotonic();
@@ -359,6 +357,17 @@ impl ConsumerCore {
         self.drains.borrow_mut().insert(id, drain);
         self.has_drains.notify_one();
         id
+    }
+
+    /// Whether finds of a consumer that name a service show this version of it. Finds of shared services ignore the consumer.
+    fn is_shown(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView, poller: &Poller) -> bool {
+        let (shared, document) = (&self.rules.shared, &provider.record.document);
+        let mut names = [&document.service_name, &document.alias].into_iter();
+        if names.any(|name| shared.contains(tenant, &document.app_id, name)) {
+            return document.environment == shared.environment;
+        }
+        let consumer = snapshot.service(&poller.tenant, poller.consumer.as_str());
+        consumer.is_some_and(|consumer| may_see(consumer, provider))
     }
 
     fn process_of(&self, poller: Poller) -> Process {

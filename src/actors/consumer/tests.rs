@@ -21,6 +21,7 @@ fn core(stage: &Stage, name: &str) -> Rc<ConsumerCore> {
         most_drains: 2,
         nodes: NodeCount::Many,
         endpoint: format!("{name}:30100"),
+        shared: SharedServices::new([], "production"),
     };
     ConsumerActor::new(parts, rules, name.to_owned()).core
 }

@@ -143,7 +143,7 @@ impl BatchRead {
                 let wanted = WantedFreshness::unless_known(Cow::Borrowed(&service.revision));
                 may_be_stale |= !is_current(&wanted, &found, |found, known| found.answer.covers(known));
                 let found = found?;
-                note_poller(api, call, &find, snapshot.revision);
+                note_poller(api, call, &find, found.is_shared, snapshot.revision);
                 dependencies.extend(found.dependency);
                 Ok((found.answer.revision.to_string(), ElementInstances::OfServices(found.answer)))
             };

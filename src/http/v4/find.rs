@@ -100,8 +100,8 @@ fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
     let is_current = !matches!(wanted, WantedFreshness::Current)
         && is_current(&wanted, &found, |found, known| found.answer.covers(known));
     note_interest(api, &snapshot, &find, &found);
-    let answer = found.and_then(|FoundInstances { answer, dependency, .. }| {
-        note_poller(api, call, &find, snapshot.revision);
+    let answer = found.and_then(|FoundInstances { answer, dependency, is_shared, .. }| {
+        note_poller(api, call, &find, is_shared, snapshot.revision);
         if let Some(dependency) = dependency {
             api.tell_registry(RecordDependency { tenant: call.tenant().clone(), dependency });
         }
@@ -131,10 +131,11 @@ pub fn note_interest(
 }
 
 /// Notes that a consumer has been answered, so that a drain knows whom to wait for.
-pub fn note_poller(api: &Api, call: &Call, query: &FindQuery<'_>, revision: Revision) {
-    let &FindQuery { tenant, consumer, app_id, name, .. } = query;
+pub fn note_poller(api: &Api, call: &Call, query: &FindQuery<'_>, is_shared: bool, revision: Revision) {
+    let &FindQuery { tenant, target, consumer, app_id, name, .. } = query;
+    let target = if is_shared { target } else { tenant };
     let client = call.head().peer_addr.map(|client| client.ip());
-    api.pollers.found(&PollerFind { tenant, consumer, client, app_id, name, revision });
+    api.pollers.found(&PollerFind { tenant, consumer, client, target, app_id, name, revision });
 }
 
 /// The tenant in which a find looks for shared services. In the API v4 it is the tenant of the caller. In the API v3 it comes from
