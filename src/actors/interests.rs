@@ -74,17 +74,17 @@ impl Interests {
         Self(Arc::new(Shared { limits, count: AtomicUsize::new(0), table: Mutex::default() }))
     }
 
-    /// Notes that a consumer looks for a provider. A known interest stays as it is.
-    pub fn note(&self, wanted: Wanted, by: NotedBy) {
+    /// Notes that a consumer looks for a provider, and returns whether that is new. A known interest stays as it is.
+    pub fn note(&self, wanted: Wanted, by: NotedBy) -> bool {
         let limits = self.0.limits;
         if limits.all == 0 || limits.per_consumer == 0 {
-            return;
+            return false;
         }
         let mut table = self.0.table.lock();
         let provider = (wanted.tenant.clone(), Arc::clone(&wanted.path));
         let of_consumer = table.by_consumer.entry(wanted.consumer.clone()).or_default();
         if of_consumer.iter().any(|(known, _)| *known == provider) {
-            return;
+            return false;
         }
         let oldest = (of_consumer.len() >= limits.per_consumer).then(|| of_consumer.first().cloned());
         if let Some((oldest, _)) = oldest.flatten() {
@@ -100,6 +100,7 @@ impl Interests {
         }
         table.forget_ended();
         self.publish(&table);
+        true
     }
 
     /// The consumers that look for a provider.
@@ -219,7 +220,8 @@ mod tests {
         assert_eq!(interests.take_new(2), [wanted("c", "p"), wanted("d", "p")]);
         assert_eq!(interests.take_new(2), [wanted("c", "q")]);
         assert_eq!(interests.take_new(2), []);
-        interests.note(wanted("e", "p"), NotedBy::EveryNode);
+        assert!(interests.note(wanted("e", "p"), NotedBy::EveryNode));
+        assert!(!interests.note(wanted("e", "p"), NotedBy::ThisNode));
         assert_eq!(interests.take_new(2), [], "the others know it");
     }
 

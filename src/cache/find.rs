@@ -229,6 +229,16 @@ impl Snapshot {
     }
 }
 
+impl Snapshot {
+    /// The versions of a provider by its name path, with its name or its alias.
+    pub fn versions(&self, tenant: &Tenant, path: &str) -> impl Iterator<Item = &Arc<ServiceNode>> {
+        let found = self.tenant(tenant).and_then(|view| Some((view, view.provider(path)?)));
+        found.into_iter().flat_map(|(view, name)| {
+            name.versions.iter().filter_map(|version| view.node(version.service.as_str()))
+        })
+    }
+}
+
 impl TenantView {
     /// All versions with this name, or with this alias if no version has the name.
     fn provider(&self, path: &str) -> Option<&Arc<NameNode>> {

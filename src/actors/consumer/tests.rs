@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::actors::hub::messages::{CountWatchers, Subscribe, SubscriptionId};
+use crate::actors::hub::outbox::outbox;
 use crate::actors::interests::InterestLimits;
-use crate::actors::tests::{Stage, tenant};
+use crate::actors::mailbox::{ask, tell};
+use crate::actors::tests::{PATIENCE, Stage, tenant};
 
 /// The parts of a node that shares its store.
 fn core(stage: &Stage, name: &str) -> Rc<ConsumerCore> {
@@ -73,4 +76,37 @@ async fn nothing_of_a_drain_stays_that_ends_while_nodes_write() {
     owner.tell_others("d", &stage.at("i"), 9).await.unwrap();
     other.put_receipt("d", &NodeReceipt::default()).await.unwrap();
     assert_eq!((drains("/drains/").await, drains("/receipts/").await), (0, 0));
+}
+
+#[actix::test]
+async fn a_provider_that_was_there_before_the_interest_is_told() {
+    let stage = Stage::set().await;
+    stage.registered("i").await;
+    let core = core(&stage, "n");
+    let subscribe = |consumer: ServiceId| {
+        let (outbox, reader) = outbox(10);
+        let watch = outbox.clone();
+        let (id, tenant, holder, client) = (SubscriptionId::next(), tenant(), None, None);
+        tell(&stage.hub, Subscribe { id, tenant, consumer, outbox, holder, client }).unwrap();
+        (watch, reader)
+    };
+    // The service looks for itself, and a consumer that does not exist looks for it too.
+    let (shown, stranger) = (subscribe(stage.service.clone()), subscribe("none".into()));
+    let path = stage.reader.load().service(&tenant(), stage.service.as_str()).unwrap().path.clone();
+    let wanted = [stage.service.clone(), "none".into()].map(|consumer| {
+        WantedRecord::from(&Wanted { consumer: (tenant(), consumer), tenant: tenant(), path: path.clone() })
+    });
+    let entry = Entry {
+        key: interests_key("other", 0),
+        value: Bytes::from(json::encode(&InterestsRecord { wanted: wanted.into() })),
+        create_revision: 1,
+        mod_revision: 1,
+        version: 1,
+        lease: None,
+    };
+    for _ in 0..2 {
+        take_in(&core, &entry);
+        ask(&stage.hub, CountWatchers, PATIENCE).await.unwrap();
+        assert_eq!((shown.0.pending(), stranger.0.pending()), (1, 0));
+    }
 }

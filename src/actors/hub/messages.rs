@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use actix::Message;
 
 use super::outbox::{Outbox, OutboxSent};
+use crate::cache::find::Wanted;
 use crate::cache::{InstanceChange, ServiceView, Snapshot};
 use crate::clock::Stopwatch;
 use crate::domain::event::{InstanceRef, Revision};
@@ -25,6 +26,15 @@ pub struct SnapshotPublished {
     pub changes: Arc<[InstanceChange]>,
     /// These changes and those of the earlier messages are all changes up to this revision.
     pub up_to: Revision,
+}
+
+/// Tells watches of the instances of providers that their consumers look for. Sent if a provider appeared before this node knew that
+/// the consumer looks for it.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub struct ShowWanted {
+    pub snapshot: Arc<Snapshot>,
+    pub wanted: Vec<Wanted>,
 }
 
 /// Names a subscription. The subscriber makes it, so the subscriber need not wait for the hub.

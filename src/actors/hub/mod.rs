@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{
-    CountWatchers, ListProgress, ListWatchers, PushProgress, SnapshotPublished, Subscribe, SubscriptionId,
+    CountWatchers, ListProgress, ListWatchers, PushProgress, ShowWanted, SnapshotPublished, Subscribe, SubscriptionId,
     Unsubscribe, WatchProgress, WatcherCounts, WatcherPage, WatcherState,
 };
 use self::outbox::{End, EventFrame, Outbox};
 use super::interests::Interests;
-use super::mailbox::{Resident, Work};
-use crate::cache::find::may_see;
+use super::mailbox::{Mailbox, Resident, Work, tell};
+use crate::cache::find::{Wanted, may_see};
 use crate::cache::snapshot::{NamePath, name_path};
-use crate::cache::{InstanceChange, ServiceView, Snapshot, SnapshotReader};
+use crate::cache::{Action, InstanceChange, ServiceView, Snapshot, SnapshotReader};
 use crate::clock::{Clock, Stopwatch};
-use crate::domain::event::Revision;
+use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::json;
 use crate::domain::{ServiceId, ServiceKey, Tenant};
 use crate::error::Error;
@@ -122,6 +122,35 @@ impl HubActor {
         }
     }
 
+    /// Tells a consumer's sessions of the instances of a provider that it looks for. Its interest came too late for their push.
+    fn show(&self, snapshot: &Snapshot, wanted: &Wanted) {
+        let Wanted { consumer: at, tenant, path } = wanted;
+        let Some(watchers) = self.watchers.get(at) else { return };
+        let Some(consumer) = snapshot.service(&at.0, at.1.as_str()) else { return };
+        for node in snapshot.versions(tenant, path) {
+            let Some(provider) = node.view.as_ref().filter(|provider| may_see(consumer, provider)) else { continue };
+            if snapshot.ids_of(snapshot.consumer_keys(tenant, provider)).contains(at) {
+                // It has found the provider since.
+                continue;
+            }
+            for (instance, entry) in node.instances.entries() {
+                let change = InstanceChange {
+                    at: InstanceRef { tenant: tenant.clone(), service: provider.id.clone(), instance: instance.clone() },
+                    revision: entry.record.mod_revision,
+                    action: Action::Create,
+                    was_shown: false,
+                    service: None,
+                    json: entry.json().clone(),
+                    before: None,
+                };
+                let frame = Arc::new(encode(&change, provider));
+                let at = Arc::new(change.at);
+                watchers.iter().for_each(|watcher| watcher.outbox.push(&at, &frame));
+                metrics::EVENTS_PUSHED.add(watchers.len());
+            }
+        }
+    }
+
     /// Ends the sessions whose account has been deleted or may not watch any more.
     fn end_forbidden(&mut self) {
         let Some(reader) = &self.accounts else { return };
@@ -143,6 +172,19 @@ impl HubActor {
             watchers.retain(|watcher| !watcher.outbox.is_closed());
             !watchers.is_empty()
         });
+    }
+}
+
+/// Sends [`ShowWanted`] if a provider has instances already when the node learns that a consumer looks for it.
+pub fn show_if_there(hub: &Mailbox<HubActor>, reader: &SnapshotReader, mut noted: Vec<Wanted>) {
+    let snapshot = reader.load_full();
+    let is_there = |wanted: &Wanted| {
+        snapshot.versions(&wanted.tenant, &wanted.path).any(|version| !version.instances.is_empty())
+    };
+    noted.retain(is_there);
+    if !noted.is_empty() {
+        // If the mailbox is full, the consumer learns it with its next find.
+        let _ = tell(hub, ShowWanted { snapshot, wanted: noted });
     }
 }
 
@@ -300,6 +342,14 @@ impl Handler<Work<SnapshotPublished>> for HubActor {
     fn handle(&mut self, Work { message, .. }: Work<SnapshotPublished>, _: &mut Self::Context) {
         self.push_all(&message.snapshot, &message.changes, message.published);
         self.pushed = self.pushed.max(message.up_to);
+    }
+}
+
+impl Handler<Work<ShowWanted>> for HubActor {
+    type Result = ();
+
+    fn handle(&mut self, Work { message, .. }: Work<ShowWanted>, _: &mut Self::Context) {
+        message.wanted.iter().for_each(|wanted| self.show(&message.snapshot, wanted));
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fresh_read::{WantedFreshness, is_current, read};
+use crate::actors::hub::show_if_there;
 use crate::actors::interests::NotedBy;
 use crate::actors::pollers::PollerFind;
 use crate::actors::registry::messages::RecordDependency;
@@ -125,8 +126,12 @@ pub fn note_interest(
         Ok(found) => found.shows_none,
         Err(error) => error.code == Code::ServiceNotExists,
     };
-    if shows_none && let Some(wanted) = snapshot.wanted(query, &api.rules.shared) {
-        api.interests.note(wanted, NotedBy::ThisNode);
+    if shows_none
+        && let Some(wanted) = snapshot.wanted(query, &api.rules.shared)
+        && api.interests.note(wanted.clone(), NotedBy::ThisNode)
+    {
+        // The provider may have appeared since the snapshot was loaded.
+        show_if_there(&api.hub, &api.reader, vec![wanted]);
     }
 }
 
