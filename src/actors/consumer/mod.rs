@@ -796,9 +796,14 @@ fn joined(
     // has ended is reported by its address, see `node_went`.
     let (mut receipts, mut silent) = (BTreeMap::from([(core.name.clone(), own.clone())]), Vec::new());
     for (process, record) in nodes.iter() {
+        // Containers may have the same host name and process id.
+        let name = match receipts.contains_key(&record.node) {
+            true => format!("{} {process}", record.node),
+            false => record.node.clone(),
+        };
         match others.get(process) {
-            Some(receipt) => drop(receipts.insert(record.node.clone(), receipt.clone())),
-            None => silent.push(record.node.clone()),
+            Some(receipt) => drop(receipts.insert(name, receipt.clone())),
+            None => silent.push(name),
         }
     }
     DrainReceipt { nodes: core.addresses(), ..join(revision, &receipts, silent) }

@@ -7,6 +7,7 @@ use crate::actors::hub::messages::{CountWatchers, Subscribe, SubscriptionId};
 use crate::actors::hub::outbox::outbox;
 use crate::actors::interests::InterestLimits;
 use crate::actors::mailbox::{ask, tell};
+use crate::actors::pollers::ProcessKey;
 use crate::actors::tests::{PATIENCE, Stage, tenant};
 
 /// The parts of a node that shares its store.
@@ -109,4 +110,18 @@ async fn a_provider_that_was_there_before_the_interest_is_told() {
         ask(&stage.hub, CountWatchers, PATIENCE).await.unwrap();
         assert_eq!((shown.0.pending(), stranger.0.pending()), (1, 0));
     }
+}
+
+#[actix::test]
+async fn nodes_of_one_name_count_separately() {
+    let stage = Stage::set().await;
+    let core = core(&stage, "n");
+    let told = |key| NodeReceipt { revision: 9, told: vec![ProcessKey(key)], ..NodeReceipt::default() };
+    let others = BTreeMap::from([("p".to_owned(), told(2)), ("q".to_owned(), told(3))]);
+    for process in others.keys() {
+        let record = NodeRecord { node: "n".to_owned(), ..NodeRecord::default() };
+        core.nodes.borrow_mut().insert(process.clone(), record);
+    }
+    let receipt = joined(&core, 9, &told(1), &others);
+    assert_eq!((receipt.seen, receipt.of, receipt.is_complete()), (3, 3, true));
 }
