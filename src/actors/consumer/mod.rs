@@ -153,6 +153,14 @@ struct Drain {
     owner: Owner,
 }
 
+impl Drain {
+    /// Whether nobody waits any more. The request may have gone before it learned the id of the drain, so that it could not end it.
+    fn is_over(&self, now: Duration) -> bool {
+        let is_left = matches!(&self.owner, Owner::Own { receipt, .. } if receipt.is_closed());
+        is_left || now.saturating_sub(self.began) > LONGEST_DRAIN
+    }
+}
+
 /// Who waits for a drain.
 enum Owner {
     /// A request on this node.
@@ -700,11 +708,8 @@ async fn count_drains(core: Rc<ConsumerCore>) {
         }
         let all: Vec<DrainId> = core.drains.borrow().keys().copied().collect();
         for id in all {
-            let is_over = {
-                let drains = core.drains.borrow();
-                let age = |drain: &Drain| core.parts.clock.monotonic().saturating_sub(drain.began);
-                drains.get(&id).is_some_and(|drain| age(drain) > LONGEST_DRAIN)
-            };
+            let now = core.parts.clock.monotonic();
+            let is_over = core.drains.borrow().get(&id).is_some_and(|drain| drain.is_over(now));
             if is_over {
                 core.end(id).await;
             } else {

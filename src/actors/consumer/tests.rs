@@ -8,7 +8,7 @@ use crate::actors::hub::outbox::outbox;
 use crate::actors::interests::InterestLimits;
 use crate::actors::mailbox::{ask, tell};
 use crate::actors::pollers::ProcessKey;
-use crate::actors::tests::{PATIENCE, Stage, tenant};
+use crate::actors::tests::{PATIENCE, Stage, eventually, tenant};
 
 /// The parts of a node that shares its store.
 fn core(stage: &Stage, name: &str) -> Rc<ConsumerCore> {
@@ -124,4 +124,16 @@ async fn nodes_of_one_name_count_separately() {
     }
     let receipt = joined(&core, 9, &told(1), &others);
     assert_eq!((receipt.seen, receipt.of, receipt.is_complete()), (3, 3, true));
+}
+
+#[actix::test]
+async fn a_drain_ends_whose_request_never_learned_of_it() {
+    let stage = Stage::set().await;
+    let core = core(&stage, "n");
+    for _ in 0..2 {
+        drop(core.start(stage.at("i")).await.unwrap());
+    }
+    assert_eq!(core.own_drains(), 2);
+    actix::spawn(count_drains(Rc::clone(&core)));
+    eventually("the places are free", || core.own_drains() == 0).await;
 }

@@ -120,7 +120,8 @@ where
     api.encoded(Load::Store, &answer(api, call, &receipt, revision))
 }
 
-/// Ends a drain when its answer is made, or when its client has gone.
+/// Ends a drain when its answer is made, or when its request is dropped. HTTP/2 drops the request of a client that has gone. HTTP/1.1
+/// does not: the drain then goes on until its wait is over.
 struct RunningDrain {
     consumers: Mailbox<ConsumerActor>,
     id: DrainId,
@@ -128,7 +129,7 @@ struct RunningDrain {
 
 impl Drop for RunningDrain {
     fn drop(&mut self) {
-        // If the mailbox is full, the drain ends by itself after some minutes.
+        // If the mailbox is full, the drain ends all the same, because nobody reads its receipt any more.
         let _ = tell(&self.consumers, EndDrain(self.id));
     }
 }
