@@ -42,6 +42,8 @@ pub(super) struct NodeReceipt {
     pub owed_count: usize,
     /// The processes that asked before.
     pub polled: Vec<Process>,
+    /// Further ones, of another node that has not named them all.
+    pub polled_more: Vec<ProcessKey>,
     /// The processes that have asked since.
     pub asked: Vec<ProcessKey>,
 }
@@ -99,7 +101,8 @@ impl WatchTally {
         let revision = if self.is_pushed() { revision } else { 0 };
         let (owed_count, mut asked) = (owed.len(), asked);
         asked.sort();
-        NodeReceipt { revision, told, owed, owed_count, polled: polled.to_vec(), asked }
+        let (polled, polled_more) = (polled.to_vec(), Vec::new());
+        NodeReceipt { revision, told, owed, owed_count, polled, polled_more, asked }
     }
 }
 
@@ -147,6 +150,12 @@ pub(super) fn join(
             }
         }
     }
+    for key in all().flat_map(|receipt| &receipt.polled_more).filter(|key| !is_counted(key)) {
+        if counted.insert(*key) {
+            of += 1;
+            seen += usize::from(asked.contains(key));
+        }
+    }
     missing.sort();
     missing.truncate(MOST_MISSING);
     DrainReceipt { revision, of, seen, missing, silent, nodes: Vec::new() }
@@ -165,13 +174,18 @@ fn named(node: &str, process: &Process) -> MissingConsumer {
 impl From<&NodeReceipt> for ReceiptRecord {
     fn from(receipt: &NodeReceipt) -> Self {
         let keys = |keys: &[ProcessKey]| joined(keys.iter().copied().take(MOST_KEYS));
-        let processes = |all: &[Process]| all.iter().take(MOST_NAMED).map(ProcessRecord::from).collect();
+        let asked: HashSet<&ProcessKey> = receipt.asked.iter().collect();
+        let mut polled: Vec<&Process> = receipt.polled.iter().collect();
+        // Those that have not asked again come first, because an answer may have to name them.
+        polled.sort_by_key(|process| asked.contains(&process.key));
+        let more = polled.split_off(polled.len().min(MOST_NAMED));
         Self {
             revision: receipt.revision,
             told: keys(&receipt.told),
             owed: i64::try_from(receipt.owed_count).unwrap_or(i64::MAX),
-            waiting: processes(&receipt.owed),
-            polled: processes(&receipt.polled),
+            waiting: receipt.owed.iter().take(MOST_NAMED).map(ProcessRecord::from).collect(),
+            polled: polled.into_iter().map(ProcessRecord::from).collect(),
+            polled_more: joined(more.into_iter().map(|process| process.key).take(MOST_KEYS)),
             asked: keys(&receipt.asked),
         }
     }
@@ -186,6 +200,7 @@ impl From<ReceiptRecord> for NodeReceipt {
             owed: processes(record.waiting),
             owed_count: usize::try_from(record.owed).unwrap_or_default(),
             polled: processes(record.polled),
+            polled_more: split(&record.polled_more).collect(),
             asked: split(&record.asked).collect(),
         }
     }
@@ -237,6 +252,7 @@ mod tests {
             owed: processes(owed),
             owed_count: owed.len(),
             polled: processes(polled),
+            polled_more: Vec::new(),
             asked: keys(asked),
         }
     }
@@ -289,6 +305,18 @@ mod tests {
         let large = ReceiptRecord::from(&self::receipt(&many, &many, &many, &many));
         let size = crate::domain::json::encode(&large).len();
         assert!(size < 1_400_000, "etcd takes 1.5 MiB: {size}");
+    }
+
+    #[test]
+    fn processes_that_are_not_named_count() {
+        let polled: Vec<u64> = (0..3000).collect();
+        let written = |asked: &[u64]| ReceiptRecord::from(&receipt(&[], &[], &polled, asked));
+        let joined = |record| join(9, &[("n".to_owned(), NodeReceipt::from(record))].into(), Vec::new());
+        let (last, all) = (joined(written(&polled[..2999])), joined(written(&polled)));
+        assert_eq!((last.seen, last.of, last.missing.len()), (2999, 3000, 1), "the last is named");
+        assert_eq!((all.seen, all.of, all.is_complete()), (3000, 3000, true));
+        let none = joined(written(&[]));
+        assert_eq!((none.seen, none.of), (0, 3000));
     }
 
     fn watch(id: SubscriptionId, owes: bool) -> WatchProgress {

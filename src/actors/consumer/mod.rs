@@ -28,8 +28,8 @@ use self::records::{
     ConsumerKey, DrainRecord, InterestsRecord, NodeRecord, ReceiptRecord, WantedRecord, drain_key,
     interests_key, node_key, receipt_key,
 };
-use super::hub::{HubActor, show_if_there};
 use super::hub::messages::{ListProgress, PushProgress};
+use super::hub::{HubActor, show_if_there};
 use super::interests::{Interests, NotedBy};
 use super::mailbox::{Mailbox, Resident, Work, ask_if_free, run_until_end};
 use super::pollers::{DrainedService, Poller, Pollers};
@@ -368,7 +368,13 @@ impl ConsumerCore {
     }
 
     /// Whether finds of a consumer that name a service show this version of it. Finds of shared services ignore the consumer.
-    fn is_shown(&self, snapshot: &Snapshot, tenant: &Tenant, provider: &ServiceView, poller: &Poller) -> bool {
+    fn is_shown(
+        &self,
+        snapshot: &Snapshot,
+        tenant: &Tenant,
+        provider: &ServiceView,
+        poller: &Poller,
+    ) -> bool {
         let (shared, document) = (&self.rules.shared, &provider.record.document);
         let mut names = [&document.service_name, &document.alias].into_iter();
         if names.any(|name| shared.contains(tenant, &document.app_id, name)) {

@@ -111,6 +111,8 @@ json_object! {
         "waiting" => waiting: Vec<ProcessRecord>,
         /// The processes that asked in the time before the drain.
         "polled" => polled: Vec<ProcessRecord>,
+        /// Further ones: hexadecimal, 16 digits each.
+        "polledMore" => polled_more: String,
         /// The processes that have asked since: hexadecimal, 16 digits each.
         "asked" => asked: String,
     }

@@ -62,7 +62,11 @@ async fn interests_are_written_when_the_store_is_back() {
 async fn nothing_of_a_drain_stays_that_ends_while_nodes_write() {
     let stage = Stage::set().await;
     let [owner, other] = ["a", "b"].map(|name| core(&stage, name));
-    let owns = || Owner::Own { receipt: watch::channel(DrainReceipt::default()).0, others: BTreeMap::new(), told: None };
+    let owns = || Owner::Own {
+        receipt: watch::channel(DrainReceipt::default()).0,
+        others: BTreeMap::new(),
+        told: None,
+    };
     let drains = async |part: &str| {
         let written = written(&stage).await;
         written.iter().filter(|entry| entry.key.contains(part)).count()

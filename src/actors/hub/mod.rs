@@ -11,8 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::messages::{
-    CountWatchers, ListProgress, ListWatchers, PushProgress, ShowWanted, SnapshotPublished, Subscribe, SubscriptionId,
-    Unsubscribe, WatchProgress, WatcherCounts, WatcherPage, WatcherState,
+    CountWatchers, ListProgress, ListWatchers, PushProgress, ShowWanted, SnapshotPublished, Subscribe,
+    SubscriptionId, Unsubscribe, WatchProgress, WatcherCounts, WatcherPage, WatcherState,
 };
 use self::outbox::{End, EventFrame, Outbox};
 use super::interests::Interests;
@@ -128,14 +128,20 @@ impl HubActor {
         let Some(watchers) = self.watchers.get(at) else { return };
         let Some(consumer) = snapshot.service(&at.0, at.1.as_str()) else { return };
         for node in snapshot.versions(tenant, path) {
-            let Some(provider) = node.view.as_ref().filter(|provider| may_see(consumer, provider)) else { continue };
+            let Some(provider) = node.view.as_ref().filter(|provider| may_see(consumer, provider)) else {
+                continue;
+            };
             if snapshot.ids_of(snapshot.consumer_keys(tenant, provider)).contains(at) {
                 // It has found the provider since.
                 continue;
             }
             for (instance, entry) in node.instances.entries() {
                 let change = InstanceChange {
-                    at: InstanceRef { tenant: tenant.clone(), service: provider.id.clone(), instance: instance.clone() },
+                    at: InstanceRef {
+                        tenant: tenant.clone(),
+                        service: provider.id.clone(),
+                        instance: instance.clone(),
+                    },
                     revision: entry.record.mod_revision,
                     action: Action::Create,
                     was_shown: false,

@@ -61,7 +61,10 @@ pub fn report(session: &mut Session<'_, '_>, answer: &Value) -> Result<(), Failu
         }
         for (member, why) in [
             ("/silent", "has not answered in time, so its consumers are not counted"),
-            ("/uncounted", "is dead, cut off from the store, or a node of the original, so its consumers are not counted"),
+            (
+                "/uncounted",
+                "is dead, cut off from the store, or a node of the original, so its consumers are not counted",
+            ),
         ] {
             for node in items(answer, member) {
                 session.note(&format!("the node {} {why}", plain(node)));
