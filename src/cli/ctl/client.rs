@@ -140,7 +140,7 @@ pub struct Target {
     pub tls: Arc<ClientConfig>,
     pub token: Option<String>,
     pub domain: String,
-    /// The limit of a request.
+    /// The limit of a request, and of connecting to one address.
     pub timeout: Duration,
 }
 
@@ -211,8 +211,10 @@ impl Client {
 
     /// Sends a request and reads the answer, which must be 2xx.
     pub async fn call(&mut self, call: &Call) -> Result<Bytes, CallError> {
+        // Connecting has limits of its own, so that the next address is tried, and nothing counts as sent.
+        let is_reused = self.connected().await?;
         let limit = self.target.timeout.saturating_add(call.patience);
-        match timeout(limit, self.exchange(call)).await {
+        match timeout(limit, self.exchange(call, is_reused)).await {
             Ok(answer) => answer,
             Err(_) => {
                 let text = format!("{} has not answered within {limit:?}", self.address());
@@ -222,8 +224,8 @@ impl Client {
         }
     }
 
-    async fn exchange(&mut self, call: &Call) -> Result<Bytes, CallError> {
-        let response = self.send(call, None).await?;
+    async fn exchange(&mut self, call: &Call, is_reused: bool) -> Result<Bytes, CallError> {
+        let response = self.send(call, None, is_reused).await?;
         let status = response.status();
         let most = if status.is_success() { MAX_ANSWER } else { MAX_REFUSAL };
         let body = self.read(response.into_body(), most).await?;
@@ -238,8 +240,9 @@ impl Client {
     ) -> Result<EventStream, CallError> {
         let call = Call::get(path);
         self.open = None;
+        let is_reused = self.connected().await?;
         let limit = self.target.timeout;
-        let response = timeout(limit, self.send(&call, Some(last_event_id))).await;
+        let response = timeout(limit, self.send(&call, Some(last_event_id), is_reused)).await;
         let response = response.map_err(|_| {
             CallError::NoAnswer(format!("{} has not answered within {limit:?}", self.address()))
         })??;
@@ -260,13 +263,13 @@ impl Client {
         Err(refused(status.as_u16(), &body, &call))
     }
 
-    /// `stream`: ask for server-sent events, after the one with this id.
+    /// Sends on the open connection. `stream`: ask for server-sent events, after the one with this id.
     async fn send(
         &mut self,
         call: &Call,
         stream: Option<Option<&str>>,
+        mut is_reused: bool,
     ) -> Result<Response<Incoming>, CallError> {
-        let mut is_reused = self.connected().await?;
         loop {
             let Some(open) = &mut self.open else {
                 return Err(CallError::Unreachable("there is no connection".to_owned()));
@@ -310,7 +313,7 @@ impl Client {
     /// Connects unless there is a connection. Returns whether it has served a request.
     async fn connected(&mut self) -> Result<bool, CallError> {
         if let Some(open) = &mut self.open
-            && open.sender.ready().await.is_ok()
+            && timeout(self.target.timeout, open.sender.ready()).await.is_ok_and(|ready| ready.is_ok())
         {
             return Ok(true);
         }

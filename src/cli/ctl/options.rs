@@ -80,7 +80,7 @@ pub struct GlobalOptions {
     /// File with the password of the private key. Default: $SSL_ROOT/cert_pwd
     #[arg(long, global = true, value_name = "FILE")]
     pub pass_file: Option<PathBuf>,
-    /// Time limit of a request
+    /// Time limit of a request, and of connecting to each address
     #[arg(short, long, global = true, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub timeout: Duration,
     /// Print each request and its duration to standard error

@@ -93,6 +93,23 @@ fn a_watch_goes_on_after_a_lost_connection() {
     assert!(watch.process.log().contains("is lost"), "{}", watch.process.log());
 }
 
+/// The first address takes connections and never says a word of TLS.
+#[test]
+fn an_address_that_is_silent_is_passed_over() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("https://{}", listener.local_addr().unwrap());
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    Registry::new(daemon.client(), "default").create_service("orders", "1.0.0").unwrap();
+    let both = format!("{silent},{}", super::run::url(&daemon));
+    let user = User::new();
+    let listed = user.run(&["--addr", &both, "--insecure", "--timeout", "5s", "get", "service"]);
+    assert!(listed.ok().contains("orders"), "{listed:?}");
+    let watched = ["--insecure", "--timeout", "5s", "events", "-w", "--since", "1h"];
+    Running::start(&user, &both, &watched).prints(&["service.registered", "orders"]);
+    user.run(&["--addr", &silent, "--insecure", "--timeout", "100ms", "get", "service"])
+        .fails(69, "cannot be reached: no connection within");
+}
+
 #[test]
 fn a_list_goes_on_with_changes() {
     let daemon = Daemon::start(Settings::default()).unwrap();
