@@ -64,7 +64,8 @@ impl Address {
         if uri.port().is_none() && uri.authority().is_some_and(|authority| authority.as_str() != host) {
             return Err(wrong("has no valid port"));
         }
-        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        // Names of hosts are compared, and case does not count in them.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
         let port = match (uri.port_u16(), text.contains("://"), is_https) {
             (Some(port), ..) => port,
             (None, false, _) => 30100,
@@ -513,6 +514,8 @@ mod tests {
             ("sc.test", "http://sc.test:30100"),
             ("10.12.0.1:1", "http://10.12.0.1:1"),
             ("http://[::1]:30100", "http://[::1]:30100"),
+            ("http://SC.Test", "http://sc.test:80"),
+            ("http://[FE80::A]:1", "http://[fe80::a]:1"),
         ] {
             assert_eq!(Address::parse(text).unwrap().to_string(), expected);
         }

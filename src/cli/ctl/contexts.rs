@@ -1,7 +1,7 @@
 //! The contexts: named addresses with their settings, in `contexts.yaml`, and the token of each, in `tokens.yaml`.
 //!
 //! Both files are in the folder `service-center` of `$XDG_CONFIG_HOME` (`~/.config` without it). Only their owner may read them. A token
-//! is kept with the address that has given it, and is sent to no other address.
+//! is kept with the address that has given it, and is sent there. `--all-nodes` sends it to the other nodes of the cluster, too.
 
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};

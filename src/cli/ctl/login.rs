@@ -43,6 +43,14 @@ impl Login {
                 ));
             }
         };
+        let addr = session.place.addr.clone();
+        let kept = contexts.contexts.get(&name).map(|context| context.addr.as_str()).unwrap_or_default();
+        if !kept.is_empty() && kept != addr {
+            return Err(Failure::usage(format!(
+                "the context '{name}' has the address '{kept}', and the token would come from '{addr}'; leave --addr out, or change the \
+                 address of the context with `context set`"
+            )));
+        }
         let is_plain = session.client.target().addresses.iter().any(|it| !it.is_https && !it.is_loopback());
         if is_plain {
             session.note("warning: the password and the token go over plain HTTP, which others can read");
@@ -56,12 +64,8 @@ impl Login {
         if token.is_empty() {
             return Err(Failure::unreachable("the answer of the node has no token"));
         }
-        let addr = session.place.addr.clone();
-        if let Some(context) = contexts.contexts.get_mut(&name) {
-            context.addr.clone_from(&addr);
-        } else {
-            contexts.contexts.insert(name.clone(), Context { addr: addr.clone(), ..Context::default() });
-        }
+        let made = || Context { addr: addr.clone(), ..Context::default() };
+        contexts.contexts.entry(name.clone()).or_insert_with(made);
         contexts.current.get_or_insert_with(|| name.clone());
         let mut tokens = folder.tokens()?;
         tokens.insert(name.clone(), SavedToken { addr, account: self.account.clone(), token });

@@ -145,7 +145,10 @@ impl GlobalOptions {
             let parsed = context.addr.split(',').filter_map(|addr| Address::parse(addr.trim()).ok());
             context.protected && parsed.into_iter().any(|address| target.addresses.contains(&address))
         };
-        let protected = contexts.contexts.iter().find(protects).map(|(name, _)| name.clone());
+        // A protected context that is in use is protected at any address.
+        let in_use = name.clone().filter(|_| context.protected);
+        let protected =
+            in_use.or_else(|| contexts.contexts.iter().find(protects).map(|(name, _)| name.clone()));
         let project = or_default(&self.project, &context.project);
         Ok((Place { folder, context: name, addr, project, protected, contexts }, target))
     }

@@ -61,8 +61,11 @@ numbers of instances by status, and the status of each instance.
 | `NO_COLOR` | no colors, if it is not empty |
 | `XDG_CONFIG_HOME` | the folder `service-center` in it holds `contexts.yaml` and `tokens.yaml`; without it: `~/.config` |
 
-Only their owner may read these two files. A token is sent to the address of its context and to no other address. With `--addr` and without
-`--context`, no context is used. A change at an address that a protected context names asks for its name all the same.
+Only their owner may read these two files. The token of a context is sent to the address of the context. A command with `--all-nodes` sends its
+token also to each node that the registry lists and to each address of `--addr`, but never from HTTPS to plain HTTP. No other address gets it.
+
+With `--addr` and without `--context`, no context is used. A change asks for the name of a protected context if the context is in use, or if it
+names the address.
 
 ## Commands
 

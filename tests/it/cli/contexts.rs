@@ -53,4 +53,10 @@ fn a_protected_context_asks_for_its_name() {
     assert!(changed.ok().is_empty() && changed.err.contains("UP -> DOWN"), "{changed:?}");
     user.run(&["context", "set", "prod", "--protected", "false"]).ok();
     user.run(&["set", "status", &place, "UP", "--yes"]).ok();
+    // The name alone is protected, too.
+    let nobody = free_address().unwrap().to_string();
+    user.run(&["context", "set", "prod", "--addr", &nobody, "--protected"]).ok();
+    let named = ["--context", "prod", "set", "status", &place, "DOWN", "--yes"];
+    user.type_at(&daemon, "y\n", &named).fails(1, "type its name");
+    user.at(&daemon, &change).ok();
 }

@@ -7,6 +7,7 @@ use super::run::{User, url};
 use crate::access::{start, token_of, with_accounts};
 use crate::support::daemon::{Daemon, Installation, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::net::free_address;
 
 const PASSWORD: &str = "Root#Secret1\n";
 
@@ -45,6 +46,23 @@ fn a_login_keeps_a_token_for_its_owner_and_its_address() {
     user.at(&other, &["--token", token, "version"]).ok();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     user.run(&["get", "svc"]).fails(64, "chmod 600");
+}
+
+#[test]
+fn a_login_leaves_the_address_of_its_context() {
+    let daemon = start(with_accounts());
+    let nobody = free_address().unwrap().to_string();
+    let user = User::new();
+    user.run(&["context", "set", "prod", "--addr", &nobody, "--protected"]).ok();
+    let before = fs::read_to_string(user.folder().join("contexts.yaml")).unwrap();
+    let login = ["--context", "prod", "login", "root"];
+    user.type_at(&daemon, PASSWORD, &login).fails(64, "context set");
+    assert_eq!(fs::read_to_string(user.folder().join("contexts.yaml")).unwrap(), before);
+    assert!(!user.folder().join("tokens.yaml").exists());
+    user.run(&["context", "set", "prod", "--addr", &url(&daemon)]).ok();
+    user.type_in(PASSWORD, &login).ok();
+    user.run(&["get", "account"]).ok();
+    user.type_at(&daemon, PASSWORD, &login).ok();
 }
 
 #[test]
