@@ -336,7 +336,11 @@ fn a_drain_that_cannot_be_done_is_rejected() {
             let second = caller.post(&format!("{}/drain?wait=0", scene.path()), &Value::Null);
             code(&second) == "503001"
         });
-        caller.consumer(&scene.consumer).find("appId=default&serviceName=p");
+        // The place is taken before the change is written, so an answer may come from before the change.
+        eventually(GENEROUS, || {
+            caller.consumer(&scene.consumer).find("appId=default&serviceName=p");
+            first.is_finished()
+        });
         assert_eq!(numbers(&first.join().unwrap().json()), (1, 1, true));
     });
     // The place is free again.
