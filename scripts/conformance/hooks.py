@@ -58,6 +58,9 @@ RELATIONS = (
     "not support kind[",  # no kind of policy exists
     "is too large: it has",  # the size of an instance or of properties in bytes
     "request body too large",
+    "is no cursor of this list",  # what an answer gave before
+    "wait: too long",  # the sum of the parts of a duration
+    "wait: a drain waits for",
     "invalid type: floating point",  # `30.0` is the integer 30 for JSON Schema, and no integer for the original server
 )
 

@@ -73,7 +73,7 @@ macro_rules! kind {
 }
 
 /// The names of [`EventKind`](crate::recorder::EventKind) and their groups.
-const KINDS: &str = concat!("^(?:", kind!(), ")(?:,(?:", kind!(), "))*$");
+const KINDS: &str = concat!("^(?:(?:", kind!(), ")(?:,(?:", kind!(), "))*)?$");
 
 const STREAM: &str = "Server-sent events, as they happen. Each has its kind as its name, an `id` for `Last-Event-ID`, and an object like those in \
      `items` as its data. The first is `record`: since when the record is complete (`completeSince`, `completeSinceSeq`), its \

@@ -80,7 +80,7 @@ pub const INSTANCES: Operation =
                 "`name=value`: only instances with this property; `name`: only those with a property of this name. It may be repeated, up \
                  to 16 times; an instance must have all of them.",
             )
-            .matching("^[^=]"),
+            .matching("^(?:[^=]|$)"),
             Parameter::query("status", "Only instances with this status.").like(INSTANCE_STATUS),
             ENVIRONMENT,
             APP_ID,
