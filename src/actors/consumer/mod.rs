@@ -28,8 +28,8 @@ use self::records::{
     ConsumerKey, DrainRecord, InterestsRecord, NodeRecord, ReceiptRecord, WantedRecord, drain_key,
     interests_key, node_key, receipt_key,
 };
+use super::hub::HubActor;
 use super::hub::messages::{ListProgress, PushProgress};
-use super::hub::{HubActor, show_if_there};
 use super::interests::{Interests, NotedBy};
 use super::mailbox::{Mailbox, Resident, Work, ask_if_free, run_until_end};
 use super::pollers::{DrainedService, Poller, Pollers};
@@ -639,7 +639,7 @@ fn take_in(core: &ConsumerCore, entry: &Entry) {
             let ConsumerParts { interests, hub, reader, .. } = &core.parts;
             let wanted = record.wanted.into_iter().map(Wanted::from);
             let noted = wanted.filter(|wanted| interests.note(wanted.clone(), NotedBy::EveryNode)).collect();
-            show_if_there(hub, reader, noted);
+            HubActor::show_if_there(hub, reader, noted);
         }
         Some(ConsumerKey::Drain { drain }) => {
             if let Some(record) = decoded(entry) {

@@ -179,18 +179,18 @@ impl HubActor {
             !watchers.is_empty()
         });
     }
-}
 
-/// Sends [`ShowWanted`] if a provider has instances already when the node learns that a consumer looks for it.
-pub fn show_if_there(hub: &Mailbox<HubActor>, reader: &SnapshotReader, mut noted: Vec<Wanted>) {
-    let snapshot = reader.load_full();
-    let is_there = |wanted: &Wanted| {
-        snapshot.versions(&wanted.tenant, &wanted.path).any(|version| !version.instances.is_empty())
-    };
-    noted.retain(is_there);
-    if !noted.is_empty() {
-        // If the mailbox is full, the consumer learns it with its next find.
-        let _ = tell(hub, ShowWanted { snapshot, wanted: noted });
+    /// Sends [`ShowWanted`] if a provider has instances already when the node learns that a consumer looks for it.
+    pub fn show_if_there(hub: &Mailbox<Self>, reader: &SnapshotReader, mut noted: Vec<Wanted>) {
+        let snapshot = reader.load_full();
+        let is_there = |wanted: &Wanted| {
+            snapshot.versions(&wanted.tenant, &wanted.path).any(|version| !version.instances.is_empty())
+        };
+        noted.retain(is_there);
+        if !noted.is_empty() {
+            // If the mailbox is full, the consumer learns it with its next find.
+            let _ = tell(hub, ShowWanted { snapshot, wanted: noted });
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::fresh_read::{read_by_flags, require_service};
 use super::services::joined_reply;
-use crate::actors::hub::show_if_there;
+use crate::actors::hub::HubActor;
 use crate::actors::interests::NotedBy;
 use crate::actors::registry::messages::{ChangeDependencies, Merge};
 use crate::cache::ServiceView;
@@ -72,7 +72,7 @@ async fn change(api: &Api, call: &Call, write: DependencyWrite, merge: Merge) ->
     let wanted = wanted(&api.reader.load(), call.tenant(), &requests);
     api.write(ChangeDependencies { tenant: call.tenant().clone(), requests, merge }).await?;
     let noted = wanted.into_iter().filter(|wanted| api.interests.note(wanted.clone(), NotedBy::ThisNode));
-    show_if_there(&api.hub, &api.reader, noted.collect());
+    HubActor::show_if_there(&api.hub, &api.reader, noted.collect());
     Ok(Reply::empty().deprecated())
 }
 

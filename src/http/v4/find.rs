@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::fresh_read::{WantedFreshness, is_current, read};
-use crate::actors::hub::show_if_there;
+use crate::actors::hub::HubActor;
 use crate::actors::interests::NotedBy;
 use crate::actors::pollers::PollerFind;
 use crate::actors::registry::messages::RecordDependency;
@@ -131,7 +131,7 @@ pub fn note_interest(
         && api.interests.note(wanted.clone(), NotedBy::ThisNode)
     {
         // The provider may have appeared since the snapshot was loaded.
-        show_if_there(&api.hub, &api.reader, vec![wanted]);
+        HubActor::show_if_there(&api.hub, &api.reader, vec![wanted]);
     }
 }
 
