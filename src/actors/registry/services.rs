@@ -11,9 +11,9 @@ use super::dependencies;
 use super::messages::{Author, RegisterService, ReplaceServiceProperties, UnregisterService, WriteReply};
 use super::rules::DependencyMode;
 use super::schema_texts;
-use crate::cache::ServiceView;
 use crate::cache::dependency::PartnerFilter;
 use crate::cache::snapshot::name_path;
+use crate::cache::{ServiceView, Snapshot};
 use crate::domain::dependency::Dependency;
 use crate::domain::event::{Revision, ServiceName};
 use crate::domain::json;
@@ -147,8 +147,8 @@ async fn wait_for(core: &RegistryCore, written: Revision) {
 }
 
 /// Puts the keys of a project and its domain if they are not there. No client waits for this. `written` is the revision of a
-/// service in the project. If [`forget_tenant`] came before that revision, the snapshot shows at it that the keys are gone. If
-/// it comes later, it finds the service.
+/// service in the project. It takes turns with [`forget_tenant`], so that a service that comes and goes leaves no key: if that had its
+/// turn before, the snapshot shows that the service is gone.
 ///
 /// Many services may come to a new project at once, and one write is enough for all of them. The others wait for their turn and
 /// then see the keys. They must not give up instead (see [`RegistryCore::claim`]): the keys may be deleted between that write
@@ -168,7 +168,11 @@ async fn announce_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revisi
         );
         return;
     };
-    if !core.reader.load().projects.contains(&tenant)
+    let snapshot = core.reader.load_full();
+    if snapshot.revision >= written && !has_services(&snapshot, &tenant) {
+        return;
+    }
+    if !snapshot.projects.contains(&tenant)
         && let Some(at) = announce(&core, keys::project(&tenant)).await
     {
         wait_for(&core, at).await;
@@ -193,11 +197,21 @@ async fn announce(core: &RegistryCore, key: Key) -> Option<Revision> {
     }
 }
 
+fn has_services(snapshot: &Snapshot, tenant: &Tenant) -> bool {
+    snapshot.tenant(tenant).is_some_and(|view| view.service_count > 0)
+}
+
 /// Deletes the keys of a project without services, and the key of its domain if the domain has no other project. Else tenants
 /// that come and go would leave any number of keys. No client waits for this.
 async fn forget_tenant(core: Rc<RegistryCore>, tenant: Tenant, written: Revision) {
     wait_for(&core, written).await;
-    if core.reader.load().tenant(&tenant).is_some_and(|view| view.service_count > 0) {
+    let Ok(_turn) = core.turn(&keys::project(&tenant)).await else {
+        log::debug!(
+            "the keys of {tenant} are not deleted, because many write them; they stay until it is used again"
+        );
+        return;
+    };
+    if has_services(&core.reader.load(), &tenant) {
         return;
     }
     let unused = [
