@@ -88,7 +88,8 @@ where
                 }
             }
             Some(end) = answers.next() => match end {
-                StreamEnd::Taken if !is_ending => deadline = Instant::now() + idle,
+                // After a stop only the end is waited for.
+                StreamEnd::Taken if !is_ending && !terms.stop.is_raised() => deadline = Instant::now() + idle,
                 StreamEnd::Taken | StreamEnd::GivenUp => {}
                 StreamEnd::Stalled => deadline = Instant::now(),
             },

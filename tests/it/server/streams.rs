@@ -158,7 +158,7 @@ async fn a_stop_ends_streams_of_http_2() {
     newest(&fixture).send("one".into()).unwrap();
     assert_eq!(body.data().await.unwrap().unwrap(), "one");
     let state = Arc::clone(&fixture.state);
-    fixture.server.stop(Duration::from_secs(20)).await;
+    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await, 0);
     assert!(body.data().await.is_none_or(|data| data.is_ok_and(|data| data.is_empty())));
     assert!(state.pieces.lock().unwrap()[0].is_closed());
 }
