@@ -1,6 +1,6 @@
-//! The bytes of recorded events on the disk. Pure: bytes in, bytes out. Numbers are little-endian, lengths are LEB128.
+//! The bytes of recorded events, on the disk and in memory. Pure: bytes in, bytes out. Numbers are little-endian, lengths are LEB128.
 //!
-//! A payload is a list of records. Each begins with its tag. A kind of event is written by its place in [`EventKind::ALL`], so a new kind
+//! A payload on the disk is a list of records. Each begins with its tag. A kind of event is written by its place in [`EventKind::ALL`], so a new kind
 //! goes to the end of that list.
 
 use std::net::IpAddr;
@@ -43,19 +43,13 @@ pub enum StoredRecord {
 }
 
 pub fn encode_event(out: &mut Vec<u8>, event: &Event) {
-    let Event { seq, time, revision, kind, service, instance, before, detail, cause, .. } = event;
+    let Event { seq, time, revision, kind, service, .. } = event;
     out.push(EVENT);
     put_number(out, *seq);
     put_signed(out, *time);
     put_signed(out, *revision);
     out.push(*kind as u8);
-    let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
-    out.push(
-        flag(service.is_some(), SERVICE)
-            | flag(instance.is_some(), INSTANCE)
-            | flag(before.is_some(), BEFORE)
-            | flag(detail.is_some(), DETAIL),
-    );
+    out.push(flags(event));
     if let Some(service) = service {
         let ServiceFacts { tenant, id, environment, app_id, name, version, is_registry, id_hash: _ } =
             &**service;
@@ -64,6 +58,27 @@ pub fn encode_event(out: &mut Vec<u8>, event: &Event) {
         }
         out.push(u8::from(*is_registry));
     }
+    put_rest(out, event);
+}
+
+/// The bytes of an event in memory. Its number, time, kind and service are kept beside them.
+pub(super) fn pack(out: &mut Vec<u8>, event: &Event) {
+    put_signed(out, event.revision);
+    out.push(flags(event));
+    put_rest(out, event);
+}
+
+fn flags(event: &Event) -> u8 {
+    let Event { service, instance, before, detail, .. } = event;
+    let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
+    flag(service.is_some(), SERVICE)
+        | flag(instance.is_some(), INSTANCE)
+        | flag(before.is_some(), BEFORE)
+        | flag(detail.is_some(), DETAIL)
+}
+
+fn put_rest(out: &mut Vec<u8>, event: &Event) {
+    let Event { instance, before, detail, cause, .. } = event;
     if let Some(InstanceFacts { id, shown }) = instance {
         put_text(out, id.as_str());
         put_text(out, shown.packed());
@@ -126,6 +141,57 @@ pub fn encode_revision(out: &mut Vec<u8>, revision: Revision) {
     put_signed(out, revision);
 }
 
+/// What [`pack`] has written. The cause is read only for an answer.
+pub(super) struct Packed<'p> {
+    pub(super) revision: Revision,
+    pub(super) texts: Texts<'p>,
+    cause: Fields<'p>,
+}
+
+/// The texts of an event.
+pub(super) struct Texts<'p> {
+    /// The id of the instance, and what it shows.
+    pub(super) instance: Option<(&'p str, &'p str)>,
+    /// What the instance showed before.
+    pub(super) before: Option<&'p str>,
+    detail: Option<&'p str>,
+}
+
+impl<'p> Packed<'p> {
+    pub(super) fn read(bytes: &'p [u8]) -> Option<Self> {
+        let mut fields = Fields(bytes);
+        let (revision, flags) = (fields.signed()?, fields.byte()?);
+        Some(Self { revision, texts: fields.texts(flags)?, cause: fields })
+    }
+
+    pub(super) fn parts(
+        mut self,
+        time: i64,
+        kind: EventKind,
+        service: Option<Arc<ServiceFacts>>,
+    ) -> Option<EventParts> {
+        let cause = self.cause.cause()?;
+        Some(self.texts.parts(time, self.revision, kind, service, cause))
+    }
+}
+
+impl Texts<'_> {
+    fn parts(
+        self,
+        time: i64,
+        revision: Revision,
+        kind: EventKind,
+        service: Option<Arc<ServiceFacts>>,
+        cause: Cause,
+    ) -> EventParts {
+        let instance = self
+            .instance
+            .map(|(id, shown)| InstanceFacts { id: InstanceId::from(id), shown: Shown::of_packed(shown) });
+        let (before, detail) = (self.before.map(Shown::of_packed), self.detail.map(Arc::from));
+        EventParts { time, revision, kind, service, instance, before, detail, cause }
+    }
+}
+
 /// Reads the records of a payload. `None` at one that has no known form: the rest cannot be read.
 pub fn decode(payload: &[u8]) -> impl Iterator<Item = Option<StoredRecord>> {
     let mut fields = Fields(payload);
@@ -149,7 +215,15 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     put_bytes(out, text.as_bytes());
 }
 
-impl Fields<'_> {
+impl<'a> Fields<'a> {
+    fn texts(&mut self, flags: u8) -> Option<Texts<'a>> {
+        let has = |flag: u8| flags & flag != 0;
+        let instance = if has(INSTANCE) { Some((self.text()?, self.text()?)) } else { None };
+        let before = if has(BEFORE) { Some(self.text()?) } else { None };
+        let detail = if has(DETAIL) { Some(self.text()?) } else { None };
+        Some(Texts { instance, before, detail })
+    }
+
     fn record(&mut self) -> Option<StoredRecord> {
         match self.byte()? {
             EVENT => self.event(),
@@ -172,18 +246,10 @@ impl Fields<'_> {
         let (seq, time, revision) = (self.number()?, self.signed()?, self.signed()?);
         let kind = *EventKind::ALL.get(usize::from(self.byte()?))?;
         let flags = self.byte()?;
-        let has = |flag: u8| flags & flag != 0;
-        let service = if has(SERVICE) { Some(Arc::new(self.service()?)) } else { None };
-        let instance = if has(INSTANCE) {
-            Some(InstanceFacts { id: InstanceId::from(self.text()?), shown: Shown::of_packed(self.text()?) })
-        } else {
-            None
-        };
-        let before = if has(BEFORE) { Some(Shown::of_packed(self.text()?)) } else { None };
-        let detail = if has(DETAIL) { Some(self.text()?.into()) } else { None };
+        let service = if flags & SERVICE != 0 { Some(Arc::new(self.service()?)) } else { None };
+        let texts = self.texts(flags)?;
         let cause = self.cause()?;
-        let parts = EventParts { time, revision, kind, service, instance, before, detail, cause };
-        Some(StoredRecord::Event(seq, parts))
+        Some(StoredRecord::Event(seq, texts.parts(time, revision, kind, service, cause)))
     }
 
     fn service(&mut self) -> Option<ServiceFacts> {

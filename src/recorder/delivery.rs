@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+
 use crate::domain::event::{InstanceRef, Revision};
 use crate::domain::{ServiceId, Tenant};
 
@@ -140,6 +142,46 @@ impl Delivery {
             first_sent: was_sent.then(|| time(first)),
             last_sent: was_sent.then(|| time(self.last.load(Ordering::Relaxed))),
         }
+    }
+}
+
+/// Who is told of an event: the delivery, and when no watch waits any more, only what became of it.
+#[derive(Debug)]
+pub(super) struct Telling(Mutex<TellingState>);
+
+#[derive(Debug)]
+enum TellingState {
+    /// Watches may still wait.
+    Open(Arc<Delivery>),
+    Settled(Told),
+}
+
+impl Telling {
+    pub(super) fn of(delivery: Arc<Delivery>) -> Self {
+        Self(Mutex::new(TellingState::Open(delivery)))
+    }
+
+    pub(super) fn settled(told: Told) -> Self {
+        Self(Mutex::new(TellingState::Settled(told)))
+    }
+
+    pub(super) fn told(&self) -> Told {
+        match &*self.0.lock() {
+            TellingState::Open(delivery) => delivery.summary(),
+            TellingState::Settled(told) => *told,
+        }
+    }
+
+    /// Lets go of the delivery if no watch waits any more, or if `at_once`. Returns what is kept instead.
+    pub(super) fn settle(&self, at_once: bool) -> Option<Told> {
+        let mut state = self.0.lock();
+        let TellingState::Open(delivery) = &*state else { return None };
+        let told = delivery.summary();
+        if told.waiting > 0 && !at_once {
+            return None;
+        }
+        *state = TellingState::Settled(told);
+        Some(told)
     }
 }
 

@@ -3,9 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
-
-use super::delivery::{Delivery, Told};
+use super::delivery::Told;
 use super::id_hash::hash_of;
 use super::shown::Shown;
 use crate::domain::event::{Revision, ServiceRecord};
@@ -31,18 +29,8 @@ pub struct Event {
     /// The id of a schema, why the store is lost, or why there is a gap.
     pub detail: Option<Arc<str>>,
     pub cause: Cause,
-    told: Mutex<ToldState>,
-}
-
-/// Who was told of an event.
-#[derive(Debug, Default)]
-enum ToldState {
-    /// Nobody watches, or the hub has not said yet.
-    #[default]
-    Unknown,
-    /// Watches may still wait.
-    Open(Arc<Delivery>),
-    Settled(Box<Told>),
+    /// Who was told of the event by now. `None` if no consumer of this node watches, or if the hub has not said yet.
+    pub told: Option<Told>,
 }
 
 /// The parts of an event before it has a number.
@@ -209,37 +197,6 @@ impl ServiceFacts {
 impl Event {
     pub fn new(seq: u64, parts: EventParts) -> Self {
         let EventParts { time, revision, kind, service, instance, before, detail, cause } = parts;
-        let told = Mutex::default();
-        Self { seq, time, revision, kind, service, instance, before, detail, cause, told }
-    }
-
-    /// Who was told of the event by now. `None` if no consumer of this node watches.
-    pub fn told(&self) -> Option<Told> {
-        match &*self.told.lock() {
-            ToldState::Unknown => None,
-            ToldState::Open(delivery) => Some(delivery.summary()),
-            ToldState::Settled(told) => Some(**told),
-        }
-    }
-
-    /// Notes what becomes of the event on its way to watches.
-    pub(super) fn pushed(&self, delivery: Arc<Delivery>) {
-        *self.told.lock() = ToldState::Open(delivery);
-    }
-
-    pub(super) fn was_told(&self, told: Told) {
-        *self.told.lock() = ToldState::Settled(Box::new(told));
-    }
-
-    /// Lets go of the delivery if no watch waits any more, or if `at_once`. Returns what is kept instead.
-    pub(super) fn settle_told(&self, at_once: bool) -> Option<Told> {
-        let mut state = self.told.lock();
-        let ToldState::Open(delivery) = &*state else { return None };
-        let told = delivery.summary();
-        if told.waiting > 0 && !at_once {
-            return None;
-        }
-        *state = ToldState::Settled(Box::new(told));
-        Some(told)
+        Self { seq, time, revision, kind, service, instance, before, detail, cause, told: None }
     }
 }

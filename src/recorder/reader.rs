@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::event::{Event, EventKind, InstanceFacts};
+use super::event::{Event, EventKind, InstanceFacts, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
 use super::queue::Recorder;
 use super::ring::{RingView, SharedRing, Slot};
+use super::shown::Shown;
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};
 
@@ -42,17 +43,17 @@ impl RecordReader {
         Self { ring, recorder, last_seq, done }
     }
 
-    /// The events that match and that the caller may see.
-    pub fn page(&self, query: &Query, may_see: impl Fn(&Event) -> bool) -> Page {
+    /// The events that match and that the caller may see, by the service that they are about.
+    pub fn page(&self, query: &Query, may_see: impl Fn(Option<&ServiceFacts>) -> bool) -> Page {
         let view = self.ring.load();
         let sought = Sought::new(query);
         let (mut events, mut total, mut next) = (Vec::new(), 0, None);
         let mut look = |slot: &Slot| {
-            if !sought.matches(slot) || !may_see(&slot.event) {
+            if !sought.matches(slot) || !may_see(slot.service.as_deref()) {
                 return;
             }
             total += 1;
-            let seq = slot.event.seq;
+            let seq = slot.seq;
             let is_behind = query.after.is_none_or(|after| match query.order {
                 Order::OldestFirst => seq > after,
                 Order::NewestFirst => seq < after,
@@ -61,7 +62,7 @@ impl RecordReader {
                 return;
             }
             if events.len() < query.limit {
-                events.push(Arc::clone(&slot.event));
+                events.extend(slot.event().map(Arc::new));
             } else if next.is_none() {
                 next = events.last().map(|event: &Arc<Event>| event.seq);
             }
@@ -74,7 +75,12 @@ impl RecordReader {
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at.
-    pub fn after(&self, seq: u64, query: &Query, may_see: impl Fn(&Event) -> bool) -> (Vec<Arc<Event>>, u64) {
+    pub fn after(
+        &self,
+        seq: u64,
+        query: &Query,
+        may_see: impl Fn(Option<&ServiceFacts>) -> bool,
+    ) -> (Vec<Arc<Event>>, u64) {
         let view = self.ring.load();
         let sought = Sought::new(query);
         let (mut events, mut looked) = (Vec::new(), seq);
@@ -83,9 +89,9 @@ impl RecordReader {
             if events.len() >= query.limit {
                 break;
             }
-            looked = slot.event.seq;
-            if sought.matches(slot) && may_see(&slot.event) {
-                events.push(Arc::clone(&slot.event));
+            looked = slot.seq;
+            if sought.matches(slot) && may_see(slot.service.as_deref()) {
+                events.extend(slot.event().map(Arc::new));
             }
         }
         (events, looked)
@@ -103,7 +109,7 @@ impl RecordReader {
     /// Whether the event with this number is kept, or is one that the record will give next.
     pub fn knows(&self, seq: u64) -> bool {
         let view = self.ring.load();
-        let oldest = view.slots.front().map_or(view.last_seq + 1, |slot| slot.event.seq);
+        let oldest = view.slots.front().map_or(view.last_seq + 1, |slot| slot.seq);
         (oldest..=view.last_seq).contains(&seq)
     }
 
@@ -157,27 +163,29 @@ fn changed_since(
 ) -> BTreeMap<InstanceId, Option<InstanceFacts>> {
     let hash = hash_of(service.as_str());
     let mut then = BTreeMap::new();
-    for slot in
-        view.slots.iter().filter(|slot| slot.time > time && slot.service == hash && slot.instance != 0)
+    for slot in view
+        .slots
+        .iter()
+        .filter(|slot| slot.time > time && slot.service_hash == hash && slot.instance_hash != 0)
     {
-        let event = &*slot.event;
-        let is_of_service =
-            event.service.as_ref().is_some_and(|of| of.id == *service && of.tenant == *tenant);
-        let Some(instance) = event.instance.as_ref().filter(|_| is_of_service) else { continue };
-        let before = match event.kind {
-            EventKind::InstanceRegistered | EventKind::InstanceRestored => event.before.clone(),
-            EventKind::InstanceChanged => {
-                Some(event.before.clone().unwrap_or_else(|| instance.shown.clone()))
-            }
-            kind if kind.ends_instance() => Some(instance.shown.clone()),
+        let is_of_service = slot.service.as_ref().is_some_and(|of| of.id == *service && of.tenant == *tenant);
+        let Some(texts) = slot.packed().map(|packed| packed.texts).filter(|_| is_of_service) else {
+            continue;
+        };
+        let Some((id, shown)) = texts.instance else { continue };
+        let before = match slot.kind {
+            EventKind::InstanceRegistered | EventKind::InstanceRestored => texts.before,
+            EventKind::InstanceChanged => Some(texts.before.unwrap_or(shown)),
+            kind if kind.ends_instance() => Some(shown),
             // It was shown before and after.
             EventKind::InstanceReregistered | EventKind::InstanceHeld | EventKind::InstanceReleased => {
-                Some(instance.shown.clone())
+                Some(shown)
             }
             _ => continue,
         };
-        let before = before.map(|shown| InstanceFacts { id: instance.id.clone(), shown });
-        then.entry(instance.id.clone()).or_insert(before);
+        let id = InstanceId::from(id);
+        let before = before.map(|shown| InstanceFacts { id: id.clone(), shown: Shown::of_packed(shown) });
+        then.entry(id).or_insert(before);
     }
     then
 }
@@ -203,21 +211,21 @@ impl<'q> Sought<'q> {
         if !kinds.contains(slot.kind)
             || since.is_some_and(|since| slot.time < since)
             || before.is_some_and(|before| slot.time >= before)
-            || self.service.is_some_and(|hash| slot.service != hash)
-            || self.instance.is_some_and(|hash| slot.instance != hash)
+            || self.service.is_some_and(|hash| slot.service_hash != hash)
+            || self.instance.is_some_and(|hash| slot.instance_hash != hash)
         {
             return false;
         }
-        let event = &*slot.event;
-        let of = event.service.as_ref();
-        let facts = event.instance.as_ref();
+        let of = slot.service.as_ref();
         let has_host = |host: &str| {
-            facts.is_some_and(|facts| facts.shown.host() == host)
-                || event.before.as_ref().is_some_and(|before| before.host() == host)
+            slot.packed().is_some_and(|packed| {
+                let shown = packed.texts.instance.map(|(_, shown)| shown);
+                shown.into_iter().chain(packed.texts.before).any(|shown| Shown::host_of(shown) == host)
+            })
         };
         tenant.as_ref().is_none_or(|tenant| of.is_none_or(|of| of.tenant == *tenant))
             && service.as_ref().is_none_or(|id| of.is_some_and(|of| of.id == *id))
-            && instance.as_ref().is_none_or(|id| facts.is_some_and(|facts| facts.id == *id))
+            && instance.as_ref().is_none_or(|id| slot.is_about(id.as_str()))
             && host.as_ref().is_none_or(|host| has_host(host))
     }
 }

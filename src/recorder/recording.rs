@@ -6,16 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::codec::StoredRecord;
-use super::delivery::{Delivery, Told};
+use super::delivery::{Delivery, Telling, Told};
 use super::event::{Cause, Event, EventKind, EventParts, InstanceFacts};
-use super::id_hash::hash_of;
 use super::join::{Causes, Found};
 use super::note::{
     Change, Happening, InstanceTurn, Note, Purpose, SeenAgain, SeenInstance, SeenService, Step,
 };
 use super::queue::{Drained, Recorder};
 use super::reader::ProgressSender;
-use super::ring::{RingView, SharedRing};
+use super::ring::SharedRing;
 use super::services::ServiceTable;
 use super::shown::Shown;
 use crate::clock::Monotonic;
@@ -28,9 +27,6 @@ const SETTLE_LIMIT: Duration = Duration::from_millis(500);
 const MAX_OPEN: usize = 10_000;
 /// How many of them are looked at in one turn.
 const LOOKED_AT: usize = 256;
-/// How many events are looked at for one delivery: so many after the last event that was told, and so many of the newest. The hub comes
-/// soon after the event.
-const SEARCHED: usize = 4096;
 
 #[derive(Debug)]
 pub struct Recording {
@@ -42,11 +38,11 @@ pub struct Recording {
     /// Events in order, the first of which waits for its cause.
     settling: VecDeque<Settling>,
     /// Events that are not in the ring yet. All of them come before those that settle.
-    ready: Vec<Arc<Event>>,
+    ready: Vec<Event>,
     /// Deliveries whose event is not in the ring yet.
     pushed: VecDeque<Arc<Delivery>>,
-    /// Events whose watches are not all told.
-    open: VecDeque<Arc<Event>>,
+    /// The numbers of events whose watches are not all told.
+    open: VecDeque<(u64, Arc<Telling>)>,
     /// The number of the last event for which a delivery came. Deliveries come in the order of the events.
     pushed_to: u64,
     last_seq: u64,
@@ -79,7 +75,7 @@ struct Join {
 #[derive(Debug, Default)]
 pub struct Recorded {
     /// The new events.
-    pub events: Vec<Arc<Event>>,
+    pub events: Vec<Event>,
     /// Who was told of earlier events, by their numbers, now that all are told.
     pub told: Vec<(u64, Told)>,
     /// All changes up to this revision are in the record.
@@ -137,15 +133,11 @@ impl Recording {
                     let facts =
                         parts.service.take().map(|facts| self.services.adopt(Arc::unwrap_or_clone(facts)));
                     parts.service = facts;
-                    let event = Arc::new(Event::new(seq, parts));
+                    let event = Event::new(seq, parts);
                     self.last_seq = seq;
                     self.ring.append(&[event], self.services.bytes(), 0);
                 }
-                StoredRecord::Told(seq, told) => {
-                    if let Some(event) = self.ring.load().find(seq) {
-                        event.was_told(told);
-                    }
-                }
+                StoredRecord::Told(seq, told) => self.ring.was_told(seq, Telling::settled(told)),
                 StoredRecord::Revision(revision) => self.former_end = Some(revision),
             }
         }
@@ -324,10 +316,10 @@ impl Recording {
     fn finish(&mut self, settling: Settling) {
         let node = settling.parts.node_event();
         self.last_seq += 1;
-        self.ready.push(Arc::new(Event::new(self.last_seq, settling.parts)));
+        self.ready.push(Event::new(self.last_seq, settling.parts));
         if let Some(node) = node {
             self.last_seq += 1;
-            self.ready.push(Arc::new(Event::new(self.last_seq, node)));
+            self.ready.push(Event::new(self.last_seq, node));
         }
     }
 
@@ -356,16 +348,11 @@ impl Recording {
 
     /// Hands each delivery to its event.
     fn follow_deliveries(&mut self) {
-        if self.pushed.is_empty() {
-            return;
-        }
-        let view = self.ring.load();
         while let Some(delivery) = self.pushed.front() {
-            match find_pushed(&view, self.pushed_to, delivery) {
-                Some(event) => {
-                    self.pushed_to = event.seq;
-                    event.pushed(Arc::clone(delivery));
-                    self.open.push_back(Arc::clone(event));
+            match self.ring.pushed(self.pushed_to, delivery) {
+                Some((seq, telling)) => {
+                    self.pushed_to = seq;
+                    self.open.push_back((seq, telling));
                 }
                 // Its event may wait for its cause.
                 None if !self.settling.is_empty() && self.pushed.len() <= MAX_OPEN => return,
@@ -380,10 +367,10 @@ impl Recording {
         let mut settled = Vec::new();
         for _ in 0..self.open.len().min(LOOKED_AT).max(self.open.len().saturating_sub(MAX_OPEN)) {
             let is_over = self.open.len() > MAX_OPEN;
-            let Some(event) = self.open.pop_front() else { break };
-            match event.settle_told(is_over) {
-                Some(told) => settled.push((event.seq, told)),
-                None => self.open.push_back(event),
+            let Some((seq, telling)) = self.open.pop_front() else { break };
+            match telling.settle(is_over) {
+                Some(told) => settled.push((seq, told)),
+                None => self.open.push_back((seq, telling)),
             }
         }
         settled
@@ -425,35 +412,4 @@ impl EventParts {
 
 fn parts(kind: EventKind, time: i64, revision: Revision, cause: Cause) -> EventParts {
     EventParts { time, revision, kind, service: None, instance: None, before: None, detail: None, cause }
-}
-
-/// The event that a delivery is of: the first one after the last event for which one came. If nobody watched many events since, it is one
-/// of the newest.
-fn find_pushed<'v>(view: &'v RingView, after: u64, delivery: &Delivery) -> Option<&'v Arc<Event>> {
-    let (at, revision) = (delivery.at(), delivery.revision());
-    let instance = hash_of(at.instance.as_str());
-    let first = view.index_after(after);
-    let next = view.slots.len().min(first + SEARCHED);
-    let newest = view.slots.len().saturating_sub(SEARCHED).max(next);
-    let slots = view.slots.focus().narrow(first..next).into_iter().chain(view.slots.focus().narrow(newest..));
-    let found = slots.map(|slot| (slot, &slot.event)).find(|(slot, event)| {
-        slot.instance == instance
-            && event.revision == revision
-            && is_pushed(event.kind)
-            && event.instance.as_ref().is_some_and(|instance| instance.id == at.instance)
-            && event.service.as_ref().is_some_and(|of| of.id == at.service && of.tenant == at.tenant)
-    });
-    found.map(|(_, event)| event)
-}
-
-/// Whether watches are told of events of this kind.
-fn is_pushed(kind: EventKind) -> bool {
-    kind.ends_instance()
-        || matches!(
-            kind,
-            EventKind::InstanceRegistered
-                | EventKind::InstanceReregistered
-                | EventKind::InstanceChanged
-                | EventKind::InstanceRestored
-        )
 }

@@ -1,15 +1,21 @@
-//! The events that are kept in memory: the newest ones, bounded by number and by bytes.
+//! The events that are kept in memory: the newest ones, bounded by number and by bytes. Each is kept as its bytes (`codec.rs`), which take
+//! half of the memory that its members would take.
 
 use std::sync::Arc;
 
 use imbl::Vector;
 use parking_lot::Mutex;
 
-use super::delivery::Told;
-use super::event::{Cause, Event, EventKind, Requester};
+use super::codec::{Packed, pack};
+use super::delivery::{Delivery, Telling};
+use super::event::{Event, EventKind, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::CompleteSince;
-use crate::domain::event::Revision;
+use crate::domain::event::{InstanceRef, Revision};
+
+/// How many events are looked at for one delivery: so many after the last event that was told, and so many of the newest. The hub comes
+/// soon after the event.
+const SEARCHED: usize = 4096;
 
 /// How much is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,16 +25,19 @@ pub struct RingLimits {
     pub bytes: usize,
 }
 
-/// An event, with what nearly all questions ask for beside it: most events are passed over without a look at them.
+/// An event: its bytes, with what nearly all questions ask for beside them. Most events are passed over without a look at their bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
-    pub(super) event: Arc<Event>,
+    packed: Arc<[u8]>,
+    pub(super) service: Option<Arc<ServiceFacts>>,
+    /// `None`: nobody watches, or the hub has not said yet.
+    told: Option<Arc<Telling>>,
+    pub(super) seq: u64,
     pub(super) time: i64,
     /// Hash of the id of the service. 0 without one.
-    pub(super) service: u32,
+    pub(super) service_hash: u32,
     /// Hash of the id of the instance. 0 without one.
-    pub(super) instance: u32,
-    bytes: u32,
+    pub(super) instance_hash: u32,
     pub(super) kind: EventKind,
 }
 
@@ -76,22 +85,40 @@ impl SharedRing {
     }
 
     /// Appends events. `shared_bytes`: what the events' services take. `revision`: all changes up to it are told.
-    pub(super) fn append(&self, events: &[Arc<Event>], shared_bytes: usize, revision: Revision) {
+    pub(super) fn append(&self, events: &[Event], shared_bytes: usize, revision: Revision) {
+        let mut packed = Vec::new();
+        let mut slots: Vec<Slot> = events.iter().map(|event| Slot::of(event, &mut packed)).collect();
         let mut ring = self.0.lock();
-        events.iter().for_each(|event| ring.push(Arc::clone(event)));
+        slots.drain(..).for_each(|slot| ring.push(slot));
         let room = ring.limits.bytes.saturating_sub(shared_bytes);
         while ring.view.slots.len() > ring.limits.events || ring.bytes > room {
             let Some(oldest) = ring.view.slots.pop_front() else { break };
-            ring.bytes -= oldest.bytes as usize;
+            ring.bytes -= oldest.bytes();
             ring.view.known_since = ring.view.known_since.max(oldest.time);
         }
         ring.view.revision = revision;
     }
+
+    /// Hands a delivery to its event, which is the first one of the change after the event with the number `after`. If nobody watched many
+    /// events since, it is one of the newest. Returns the number of the event.
+    pub(super) fn pushed(&self, after: u64, delivery: &Arc<Delivery>) -> Option<(u64, Arc<Telling>)> {
+        let mut ring = self.0.lock();
+        let index = ring.view.find_pushed(after, delivery)?;
+        ring.tell(index, Telling::of(Arc::clone(delivery)))
+    }
+
+    /// Says of the event with this number who was told, if it is kept.
+    pub(super) fn was_told(&self, seq: u64, telling: Telling) {
+        let mut ring = self.0.lock();
+        if let Ok(index) = ring.view.slots.binary_search_by(|slot| slot.seq.cmp(&seq)) {
+            ring.tell(index, telling);
+        }
+    }
 }
 
 impl Ring {
-    fn push(&mut self, event: Arc<Event>) {
-        let (time, kind, seq) = (event.time, event.kind, event.seq);
+    fn push(&mut self, slot: Slot) {
+        let Slot { time, kind, seq, .. } = slot;
         if matches!(kind, EventKind::Gap | EventKind::StoreRelisted) {
             self.view.last_gap = CompleteSince { time, seq };
         }
@@ -104,34 +131,92 @@ impl Ring {
             self.view.last_gap = CompleteSince { time, seq };
         }
         self.view.last_seq = seq;
-        let service = event.service.as_ref().map_or(0, |service| service.id_hash);
-        let instance = event.instance.as_ref().map_or(0, |instance| hash_of(instance.id.as_str()));
-        let bytes = event_bytes(&event);
-        self.bytes += bytes;
-        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
-        self.view.slots.push_back(Slot { event, time, service, instance, bytes, kind });
+        self.bytes += slot.bytes();
+        self.view.slots.push_back(slot);
+    }
+
+    fn tell(&mut self, index: usize, telling: Telling) -> Option<(u64, Arc<Telling>)> {
+        let slot = self.view.slots.get_mut(index)?;
+        let telling = Arc::new(telling);
+        slot.told = Some(Arc::clone(&telling));
+        Some((slot.seq, telling))
     }
 }
 
 impl RingView {
     pub(super) fn complete_since(&self) -> CompleteSince {
-        let oldest = self
-            .slots
-            .front()
-            .map_or(self.last_gap, |slot| CompleteSince { time: slot.time, seq: slot.event.seq });
+        let oldest =
+            self.slots.front().map_or(self.last_gap, |slot| CompleteSince { time: slot.time, seq: slot.seq });
         if oldest.seq > self.last_gap.seq { oldest } else { self.last_gap }
-    }
-
-    pub(super) fn find(&self, seq: u64) -> Option<&Arc<Event>> {
-        let index = self.slots.binary_search_by(|slot| slot.event.seq.cmp(&seq)).ok()?;
-        self.slots.get(index).map(|slot| &slot.event)
     }
 
     /// The index of the first event with a higher number.
     pub(super) fn index_after(&self, seq: u64) -> usize {
-        self.slots
-            .binary_search_by(|slot| slot.event.seq.cmp(&seq))
-            .map_or_else(|index| index, |index| index + 1)
+        self.slots.binary_search_by(|slot| slot.seq.cmp(&seq)).map_or_else(|index| index, |index| index + 1)
+    }
+
+    fn find_pushed(&self, after: u64, delivery: &Delivery) -> Option<usize> {
+        let (at, revision) = (delivery.at(), delivery.revision());
+        let instance = hash_of(at.instance.as_str());
+        let first = self.index_after(after);
+        let next = self.slots.len().min(first + SEARCHED);
+        let newest = self.slots.len().saturating_sub(SEARCHED).max(next);
+        let is_of = |slot: &Slot| {
+            slot.instance_hash == instance
+                && is_pushed(slot.kind)
+                && slot.is_of(at)
+                && slot.packed().is_some_and(|packed| packed.revision == revision)
+        };
+        let find = |begin: usize, end: usize| {
+            let found = self.slots.focus().narrow(begin..end).into_iter().position(is_of);
+            found.map(|index| begin + index)
+        };
+        find(first, next).or_else(|| find(newest, self.slots.len()))
+    }
+}
+
+impl Slot {
+    /// `packed` is room for the bytes.
+    fn of(event: &Event, packed: &mut Vec<u8>) -> Self {
+        packed.clear();
+        pack(packed, event);
+        Self {
+            packed: packed.as_slice().into(),
+            service: event.service.clone(),
+            told: None,
+            seq: event.seq,
+            time: event.time,
+            service_hash: event.service.as_ref().map_or(0, |service| service.id_hash),
+            instance_hash: event.instance.as_ref().map_or(0, |instance| hash_of(instance.id.as_str())),
+            kind: event.kind,
+        }
+    }
+
+    /// `None` never comes: the bytes are those that [`pack`] has written.
+    pub(super) fn packed(&self) -> Option<Packed<'_>> {
+        Packed::read(&self.packed)
+    }
+
+    pub(super) fn event(&self) -> Option<Event> {
+        let parts = self.packed()?.parts(self.time, self.kind, self.service.clone())?;
+        Some(Event { told: self.told.as_ref().map(|told| told.told()), ..Event::new(self.seq, parts) })
+    }
+
+    fn is_of(&self, at: &InstanceRef) -> bool {
+        let is_of_service =
+            self.service.as_ref().is_some_and(|of| of.id == at.service && of.tenant == at.tenant);
+        is_of_service && self.is_about(at.instance.as_str())
+    }
+
+    /// Whether the event is about the instance with this id.
+    pub(super) fn is_about(&self, instance: &str) -> bool {
+        self.packed().is_some_and(|packed| packed.texts.instance.is_some_and(|(id, _)| id == instance))
+    }
+
+    /// The bytes that an event takes, with its place in the ring and what it will keep of who was told.
+    fn bytes(&self) -> usize {
+        let told = if self.instance_hash == 0 { 0 } else { shared(size_of::<Telling>()) };
+        size_of::<Self>() + shared(self.packed.len()) + told
     }
 }
 
@@ -140,24 +225,14 @@ pub(super) fn shared(bytes: usize) -> usize {
     (bytes + 16).next_multiple_of(16)
 }
 
-/// The bytes that an event takes, with its place in the ring and what it will keep of who was told.
-fn event_bytes(event: &Event) -> usize {
-    let text = |text: Option<&str>| text.map_or(0, |text| shared(text.len()));
-    let instance = event.instance.as_ref();
-    let cause = match &event.cause {
-        Cause::Request(by) => {
-            let Requester { account, client: _, request_id } = &**by;
-            shared(size_of::<Requester>()) + text(account.as_deref()) + request_id.heap_bytes()
-        }
-        Cause::Rule { rule, .. } => shared(rule.len()),
-        Cause::Lease { .. } | Cause::OtherNode | Cause::Node | Cause::Unknown => 0,
-    };
-    size_of::<Slot>()
-        + shared(size_of::<Event>())
-        + text(instance.map(|instance| instance.id.as_str()))
-        + text(instance.map(|instance| instance.shown.packed()))
-        + text(event.before.as_ref().map(super::Shown::packed))
-        + text(event.detail.as_deref())
-        + cause
-        + if instance.is_some() { size_of::<Told>() } else { 0 }
+/// Whether watches are told of events of this kind.
+fn is_pushed(kind: EventKind) -> bool {
+    kind.ends_instance()
+        || matches!(
+            kind,
+            EventKind::InstanceRegistered
+                | EventKind::InstanceReregistered
+                | EventKind::InstanceChanged
+                | EventKind::InstanceRestored
+        )
 }

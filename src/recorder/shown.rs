@@ -60,7 +60,12 @@ impl Shown {
     }
 
     pub fn host(&self) -> &str {
-        self.0.split(BREAK).nth(1).unwrap_or_default()
+        Self::host_of(&self.0)
+    }
+
+    /// The host in the text of [`Self::packed`].
+    pub(super) fn host_of(packed: &str) -> &str {
+        packed.split(BREAK).nth(1).unwrap_or_default()
     }
 
     pub fn endpoints(&self) -> impl Iterator<Item = &str> {

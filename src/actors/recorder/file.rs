@@ -50,7 +50,7 @@ impl Opening {
     pub(super) fn read(self, mut recording: Recording) -> (Recording, Opened) {
         let RecordFolder { path, max_bytes } = self.0;
         let opened = Journal::open(&path, max_bytes).and_then(|mut journal| {
-            // An event takes fewer bytes on the disk than in memory.
+            // An event takes about as many bytes on the disk as in memory.
             let needed = u64::try_from(recording.most_bytes()).unwrap_or(u64::MAX);
             let damaged = journal.read(needed, |payload| {
                 recording.resume(codec::decode(payload).map_while(|record| record))

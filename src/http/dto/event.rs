@@ -141,7 +141,7 @@ impl From<&Event> for RecordedEvent {
             before: before.as_ref().map(|shown| shown_as(String::new(), shown)),
             detail: detail.as_deref().unwrap_or_default().to_owned(),
             cause: Some(cause_of(cause, *time)),
-            told: event.told().map(|told| EventTold {
+            told: event.told.map(|told| EventTold {
                 consumers: told.consumers.into(),
                 sent: told.sent.into(),
                 waiting: told.waiting.into(),

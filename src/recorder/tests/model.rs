@@ -50,13 +50,12 @@ fn pages_are_what_a_list_of_all_events_says() {
     let (ring, recorder) = (SharedRing::new(limits), Recorder::default());
     let progress = super::super::reader::ProgressSender::default();
     let reader = RecordReader::new(ring.clone(), recorder, &progress);
-    let mut all: Vec<Arc<Event>> = Vec::new();
+    let mut all: Vec<Event> = Vec::new();
     for number in 1..=1000_usize {
         let kind = EventKind::ALL[rng.random_range(0..EventKind::ALL.len())];
         let time = i64::try_from(number).unwrap() + rng.random_range(-20..20);
-        let event = Arc::new(Event::new(number as u64, any_parts(kind, time, rng.random_range(1..1000))));
-        ring.append(&[Arc::clone(&event)], 0, 1);
-        all.push(event);
+        all.push(Event::new(number as u64, any_parts(kind, time, rng.random_range(1..1000))));
+        ring.append(&all[number - 1..], 0, 1);
         if number % 50 != 0 {
             continue;
         }

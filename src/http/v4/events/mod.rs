@@ -27,7 +27,7 @@ use crate::http::slices::in_time;
 use crate::http::spec::{Load, Operation, Parameter, Success};
 use crate::http::times;
 use crate::rbac::Grant;
-use crate::recorder::{CompleteSince, Event, KindSet, Order, Query, RecordReader};
+use crate::recorder::{CompleteSince, KindSet, Order, Query, RecordReader, ServiceFacts};
 
 pub const LIST: Operation = Operation::new(
     "node",
@@ -206,10 +206,7 @@ fn query(api: &Api, call: &Call) -> Result<Query, Error> {
 }
 
 /// Whether a caller sees an event. Events that are about no service are for all who may read events.
-fn is_shown(grant: &Grant, event: &Event) -> bool {
+fn is_shown(grant: &Grant, service: Option<&ServiceFacts>) -> bool {
     *grant == Grant::All
-        || event
-            .service
-            .as_ref()
-            .is_none_or(|service| grant.shows(&service.environment, &service.app_id, &service.name))
+        || service.is_none_or(|service| grant.shows(&service.environment, &service.app_id, &service.name))
 }

@@ -135,5 +135,5 @@ fn may_see(
         ..Query::default()
     };
     let found = record.page(&last, |_| true);
-    found.events.first().is_none_or(|event| is_shown(grant, event))
+    found.events.first().is_none_or(|event| is_shown(grant, event.service.as_deref()))
 }
