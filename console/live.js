@@ -1,0 +1,231 @@
+// One stream of events for the whole console: `admin/events` as server-sent events, read with fetch so that the token travels in a
+// header. Where the account may not read events, or a proxy holds the stream back, the console asks again every 10 seconds.
+
+import { api } from './api.js';
+import { now } from './i18n.js';
+
+/** At most one notice a second. */
+const QUIET = 1000;
+const POLL = 10_000;
+/** The daemon sends a comment every 15 s. */
+const SILENCE = 40_000;
+/** How long the first event may take. It comes at once, unless a proxy keeps it. */
+const OPENING = 10_000;
+const RETRY_STREAM = 60_000;
+const LONGEST_BACKOFF = 10_000;
+/** Events that wait for a notice. If more come, the pages load anew. */
+const MOST_WAITING = 500;
+const LONGEST_LINE = 1_000_000;
+
+const listeners = new Set();
+let waiting = [];
+let gap = false;
+let flushTimer;
+let flushed = 0;
+
+let controller;
+let timer;
+let failures = 0;
+let lastId = '';
+let started = false;
+let heardAt = now();
+
+function change(state) {
+  if (live.state === state) return;
+  live.state = state;
+  if (state === 'lost') live.since = heardAt;
+  live.onChange();
+}
+
+function tell() {
+  if (flushTimer || document.hidden) return;
+  flushTimer = setTimeout(() => {
+    flushTimer = undefined;
+    flushed = performance.now();
+    const batch = { events: waiting, gap };
+    waiting = [];
+    gap = false;
+    for (const listener of [...listeners]) listener(batch);
+  }, Math.max(0, flushed + QUIET - performance.now()));
+}
+
+function later(what, delay) {
+  clearTimeout(timer);
+  timer = setTimeout(what, delay);
+}
+
+/** Reads the lines of server-sent events, as the HTML standard says. */
+async function* eventsOf(body, heard) {
+  const reader = body.pipeThrough(new TextDecoderStream()).getReader();
+  let rest = '';
+  let event = { kind: '', data: '', id: undefined };
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) return;
+    heard();
+    rest += value;
+    const lines = rest.split(/\r\n|\n|\r(?!$)/);
+    rest = lines.pop();
+    if (rest.length > LONGEST_LINE) throw new RangeError('the stream has a line that is too long');
+    for (const line of lines) {
+      if (line === '') {
+        if (event.data || event.kind) yield event;
+        event = { kind: '', data: '', id: undefined };
+        continue;
+      }
+      const colon = line.indexOf(':');
+      const field = colon < 0 ? line : line.slice(0, colon);
+      const text = colon < 0 ? '' : line.slice(colon + 1).replace(/^ /, '');
+      if (field === 'event') event.kind = text;
+      else if (field === 'data') event.data += event.data ? `\n${text}` : text;
+      else if (field === 'id') event.id = text;
+    }
+  }
+}
+
+async function follow() {
+  clearTimeout(timer);
+  controller?.abort();
+  const own = controller = new AbortController();
+  let watchdog;
+  let opened = false;
+  let silent = false;
+  const expect = (delay) => {
+    clearTimeout(watchdog);
+    watchdog = setTimeout(() => { silent = true; own.abort(); }, delay);
+  };
+  try {
+    expect(OPENING);
+    const headers = { accept: 'text/event-stream' };
+    if (lastId) headers['last-event-id'] = lastId;
+    const answer = await api.open('admin/events', {}, headers, own.signal);
+    for await (const event of eventsOf(answer.body, () => { heardAt = now(); if (opened) expect(SILENCE); })) {
+      if (own.signal.aborted) return;
+      const data = JSON.parse(event.data || '{}');
+      if (event.kind === 'end') break;
+      if (event.kind === 'record') {
+        opened = true;
+        failures = 0;
+        expect(SILENCE);
+        Object.assign(live, { node: data.node, completeSince: data.completeSince });
+        const missed = lastId ? !data.resumed : live.state === 'lost' || live.state === 'polling';
+        change('live');
+        if (missed) { gap = true; tell(); }
+      } else {
+        if (event.kind === 'record.gap') gap = true;
+        waiting.push(data);
+        if (waiting.length > MOST_WAITING) { waiting.shift(); gap = true; }
+        tell();
+      }
+      if (event.id) lastId = event.id;
+    }
+    // The daemon ended the stream.
+    if (controller === own) again(opened);
+  } catch (error) {
+    if (controller !== own || (own.signal.aborted && !silent)) return;
+    if (silent && !opened) poll();
+    else if (error.status && error.status !== 401 && !isAway(error)) poll();
+    else if (error.status !== 401) again(opened);
+  } finally {
+    clearTimeout(watchdog);
+    own.abort();
+  }
+}
+
+/** A proxy answers so when the daemon does not. The daemon's own 503 has a code: it has too many streams. */
+const isAway = (error) => error.status >= 502 && !error.code;
+
+/** A stream that ended is opened again at once. What fails then counts as lost. */
+function again(wasOpen) {
+  if (!wasOpen) change('lost');
+  const backoff = wasOpen ? 200 : Math.min(LONGEST_BACKOFF, 1000 * 2 ** failures);
+  failures += 1;
+  later(follow, backoff * (0.75 + Math.random() / 2));
+}
+
+/** Asks every 10 seconds, and tries a stream every minute. The loads of the pages tell whether the daemon answers. */
+function poll() {
+  const retry = performance.now() + RETRY_STREAM;
+  if (live.state !== 'lost') change('polling');
+  const tick = () => {
+    if (performance.now() > retry) { follow(); return; }
+    gap = true;
+    tell();
+    later(tick, POLL);
+  };
+  later(tick, POLL);
+}
+
+function stop(state) {
+  clearTimeout(timer);
+  clearTimeout(flushTimer);
+  flushTimer = undefined;
+  controller?.abort();
+  controller = undefined;
+  change(state);
+}
+
+export const live = {
+  /** `idle`, `connecting`, `live`, `polling`, `lost` or `paused`. */
+  state: 'idle',
+  /** When the daemon was last heard, if the connection is lost. */
+  since: undefined,
+  /** The address of the node that sends the events. */
+  node: undefined,
+  completeSince: undefined,
+  /** Told when the state changes. The app sets it. */
+  onChange() {},
+  /** Whether what the pages show may be old. */
+  get stale() { return this.state === 'lost' || this.state === 'paused'; },
+  /** Calls `listener({events, gap})` at most once a second. `gap`: events are missing, so load anew. Gives the function that ends it. */
+  subscribe(listener) {
+    listeners.add(listener);
+    return () => listeners.delete(listener);
+  },
+  start() {
+    if (started || document.hidden) { started = true; return; }
+    started = true;
+    change('connecting');
+    follow();
+  },
+  stop() {
+    started = false;
+    lastId = '';
+    waiting = [];
+    stop('idle');
+  },
+  /** A load of a page was answered. */
+  answered() {
+    heardAt = now();
+    if (this.state === 'lost') this.retry();
+  },
+  /** A load of a page found no daemon. */
+  missed() {
+    if (this.state !== 'polling' && this.state !== 'connecting') return;
+    change('lost');
+    if (!controller || controller.signal.aborted) again(false);
+  },
+  retry() {
+    failures = 0;
+    follow();
+  },
+};
+
+let hiding;
+document.addEventListener('visibilitychange', () => {
+  clearTimeout(hiding);
+  if (!started) return;
+  if (document.hidden) {
+    // A short look at another tab does not end the stream; what comes meanwhile waits.
+    hiding = setTimeout(() => stop('paused'), 5000);
+  } else if (live.state === 'paused' || live.state === 'idle') {
+    failures = 0;
+    if (live.state === 'idle') change('connecting');
+    follow();
+  } else if (waiting.length || gap) {
+    tell();
+  }
+});
+addEventListener('online', () => { if (started && live.state === 'lost') live.retry(); });
+addEventListener('pagehide', () => { if (started) stop('paused'); });
+addEventListener('pageshow', (event) => { if (event.persisted && started) follow(); });
