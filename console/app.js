@@ -211,13 +211,12 @@ function shell() {
         aria-current=${entry === page ? 'page' : parts.includes(page) ? 'true' : nothing}>${t(`nav.${entry}`)}</a>`)}</nav>`}
       <div class="settings">
         ${session.accounts && !isOut ? html`<div class="user"><span title=${t('app.user')}>${visible(session.user())}</span> <button type="button" class="quiet" @click=${() => session.logOut()}>${t('app.logOut')}</button></div>` : nothing}
-        ${isOut ? nothing : connection()}
+        <div class="reach">${isOut ? html`<span></span>` : connection()}<button type="button" class="quiet" title=${t('keys.title')} aria-label=${t('keys.title')} @click=${showKeys}>?</button></div>
         <div class="switches">
           <label><span class="visually-hidden">${t('app.language')}</span><select @change=${async (event) => { store('language', event.target.value); await useLanguage(event.target.value); redraw(); }}>
             <option value="en" lang="en" ?selected=${language() === 'en'}>English</option><option value="zh" lang="zh-CN" ?selected=${language() === 'zh'}>中文</option></select></label>
           <label><span class="visually-hidden">${t('app.theme')}</span><select @change=${(event) => setTheme(event.target.value)}>
             ${['auto', 'light', 'dark'].map((theme) => html`<option value=${theme} ?selected=${theme === (stored('theme') ?? 'auto')}>${t(`theme.${theme}`)}</option>`)}</select></label>
-          <button type="button" class="quiet" title=${t('keys.title')} aria-label=${t('keys.title')} @click=${showKeys}>?</button>
         </div>
         <div class="version muted">${visible(session.node)}<br>${visible(session.version)}</div>
       </div></div>

@@ -31,7 +31,7 @@ export function eventKind(kind) {
 /** The service of an event, as a link. */
 export function eventService({ service }) {
   if (!service) return nothing;
-  return html`<a href=${link('service', service.serviceId)}>${name(service.serviceName)}</a> <span class="muted">${mono(service.version)}</span>`;
+  return html`<span><a href=${link('service', service.serviceId)}>${name(service.serviceName)}</a> <span class="muted">${mono(service.version)}</span></span>`;
 }
 
 /** The instance of an event, as a link to its history. */
@@ -56,7 +56,7 @@ export function eventChange({ before, instance, detail }) {
     if (!parts.length) parts.push(html`<span class="muted">${t('event.otherMembers')}</span>`);
   } else if (instance?.status && instance.status !== 'UP') parts.push(status(instance.status));
   if (detail) parts.push(html`<div class="detail">${name(detail)}</div>`);
-  return parts.length ? parts : nothing;
+  return parts.length ? html`<div>${parts}</div>` : nothing;
 }
 
 /** Why it happened, in a sentence. */
@@ -80,14 +80,19 @@ export function eventTold({ told }) {
   return parts.join(', ');
 }
 
-/** A table of events. `hide`: keys of columns that go without saying: `service`, `told`. */
-export const eventTable = ({ events, caption, hide = [], empty = t('event.none'), tall }) => table({
+/** A table of events. `hide`: keys of columns that go without saying: `service`, `told`. `compact`: fewer, for narrow places. */
+export const eventTable = ({ events, caption, hide = [], compact = false, empty = t('event.none'), tall }) => table({
   caption,
   rows: events,
   keyOf: (event) => event.id,
   empty,
   tall,
-  columns: [
+  columns: compact ? [
+    { key: 'time', label: t('event.time'), cell: (event) => when(event.time) },
+    { key: 'kind', label: t('event.kind'), rowHeader: true, cell: (event) => eventKind(event.kind) },
+    { key: 'about', label: t('event.about'), cell: (event) => html`<div>${eventAbout(event)}</div>` },
+    { key: 'details', label: t('event.details'), cell: (event) => html`<div>${eventChange(event)}<span class="muted">${eventCause(event)}</span></div>` },
+  ] : [
     { key: 'time', label: t('event.time'), cell: (event) => when(event.time) },
     { key: 'kind', label: t('event.kind'), rowHeader: true, cell: (event) => eventKind(event.kind) },
     { key: 'service', label: t('event.service'), cell: eventService },

@@ -1,5 +1,5 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { number, t } from '../i18n.js';
+import { t } from '../i18n.js';
 
 /**
  * Pages by the cursors of the server. The cursor is `after` in the query of the route, so that each page is a link; the cursors of
@@ -21,7 +21,8 @@ export function pager(ctx, { total, shown, next }) {
     scrollTo(0, 0);
     for (const wrap of document.querySelectorAll('main .table-wrap')) wrap.scrollTop = 0;
   };
-  const text = !total ? '' : isKnown ? t('pager.range', { first, last: first + shown - 1, total }) : t('pager.some', { shown, total });
+  const isAll = !after && !next;
+  const text = !total ? '' : isAll ? t('pager.all', { count: total }) : isKnown ? t('pager.range', { first, last: first + shown - 1, total }) : t('pager.some', { shown, total });
   return html`<nav class="pager" aria-label=${t('pager.label')}><span class="muted">${text}</span>
     ${after ? html`<button type="button" @click=${() => walk(before.at(-1)?.after, before.slice(0, -1))}>← ${isKnown ? t('pager.previous') : t('pager.first')}</button>` : nothing}
     ${next ? html`<button type="button" @click=${() => walk(next, isKnown ? [...before, { after, end: first + shown - 1 }] : [])}>${t('pager.next')} →</button>` : nothing}</nav>`;

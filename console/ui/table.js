@@ -33,8 +33,8 @@ export function table({ columns, rows, keyOf, caption, sort, onSort, select, act
 function cell(column, row) {
   const kind = column.numeric ? 'numeric' : nothing;
   return column.rowHeader
-    ? html`<th role="rowheader" scope="row" data-label=${column.label}>${column.cell(row)}</th>`
-    : html`<td role="cell" class=${kind} data-label=${column.label}>${column.cell(row)}</td>`;
+    ? html`<th role="rowheader" scope="row" data-label=${column.label}><div>${column.cell(row)}</div></th>`
+    : html`<td role="cell" class=${kind} data-label=${column.label}><div>${column.cell(row)}</div></td>`;
 }
 
 function heading(column, sort, onSort) {
