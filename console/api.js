@@ -17,6 +17,9 @@ export class ApiError extends Error {
   }
 }
 
+/** Whether no daemon answered: nobody did, or a proxy in its place. The daemon's own errors have a code. */
+export const isAway = (error) => error?.status === 0 || (error?.status >= 502 && !error.code);
+
 /** Whether an error only says that the page was left, or that a newer load began. */
 export const isAbort = (error) => error?.name === 'AbortError';
 

@@ -1,10 +1,10 @@
 // Starts the console: theme, language, session, routes, and the frame around the pages.
 
 import { html, nothing, render } from './vendor/lit-html/lit-html.js';
-import { api, isAbort } from './api.js';
+import { api, isAbort, isAway } from './api.js';
 import { language, minute, store, stored, t, useLanguage } from './i18n.js';
 import { live } from './live.js';
-import { current, go, link, parse, setQuery } from './router.js';
+import { current, go, link, setQuery } from './router.js';
 import { session } from './session.js';
 import { listenForKeys, showKeys } from './ui/keys.js';
 import { failure, head, notice } from './ui/page.js';
@@ -36,6 +36,8 @@ let frame;
 let reloadTimer;
 let isMenuOpen = false;
 let isTraverse = false;
+/** The first page of a visit leaves the focus where a browser puts it. */
+let isFirst = true;
 const scrolls = new Map();
 
 function redraw() {
@@ -65,6 +67,7 @@ async function navigate() {
     if (!Object.hasOwn(PAGES, route.page)) throw Object.assign(new Error(), { status: 404, isRoute: true });
     const [module] = await Promise.all([PAGES[route.page](), session.load(api).catch(() => {})]);
     if (view !== next) return;
+    if (!session.needsLogin()) live.start();
     next.page = module.page;
     load(next);
   } catch (error) {
@@ -114,7 +117,7 @@ async function load(one) {
   } catch (error) {
     if (controller.signal.aborted || isAbort(error)) return;
     ctx.error = error;
-    if (error.status === 0) live.missed();
+    if (isAway(error)) live.missed();
     else if (error.status === undefined) console.error(error);
   }
   ctx.loading = false;
@@ -163,18 +166,18 @@ function draw() {
   }
   document.title = `${titleOf(view)} · ${t('app.name')}`;
   const isShown = view.page ? view.ctx.data !== undefined || view.ctx.error : view.failed;
-  if (view.isNew && (isShown || view.page)) {
-    if (!view.isFocused) {
-      view.isFocused = true;
-      if (navigate.isLater) document.querySelector('main h1')?.focus({ preventScroll: true });
-      navigate.isLater = true;
-      scrollTo(0, 0);
-    }
-    if (isShown) {
-      view.isNew = false;
-      if (view.scroll) scrollTo(0, view.scroll);
-    }
-  }
+  if (view.isNew && (isShown || view.page)) settle(isShown);
+}
+
+/** After a navigation the focus is on the heading, also when the skeleton gives way to the page. */
+function settle(isShown) {
+  if (!view.isSeen) scrollTo(0, 0);
+  if (!isFirst && (!view.isSeen || document.activeElement === document.body)) document.querySelector('main h1')?.focus({ preventScroll: true });
+  view.isSeen = true;
+  if (!isShown) return;
+  isFirst = false;
+  view.isNew = false;
+  if (view.scroll) scrollTo(0, view.scroll);
 }
 
 const titleOf = (one) => visible(one.page ? one.page.title(one.ctx.route, one.ctx) : t(one.failed ? 'error.title' : `nav.${one.ctx.route.page}`));
@@ -187,7 +190,8 @@ function content() {
       : html`${head(t('error.title'))}${failure({ status: 0, message: t('error.unreachable') }, () => location.reload())}`;
   }
   if (!page) return nothing;
-  const problem = ctx.error ? failure(ctx.error, () => load(view)) : nothing;
+  // The banner says it already.
+  const problem = ctx.error && !(isAway(ctx.error) && live.state === 'lost' && ctx.data !== undefined) ? failure(ctx.error, () => load(view)) : nothing;
   if (ctx.error && ctx.data === undefined) return html`${head(page.title(ctx.route, ctx))}${problem}`;
   return html`${problem}${page.view(ctx)}`;
 }
@@ -201,7 +205,7 @@ function guarded(work) {
 
 function shell() {
   const { page } = view?.ctx.route ?? {};
-  const entries = ENTRIES.filter(([entry]) => entry !== 'access' || (session.accounts && session.can('get', 'account')));
+  const entries = ENTRIES.filter(([entry]) => (entry === 'access' ? session.accounts : !(entry === 'events' || entry === 'nodes') || session.can('get', 'ops')));
   const isOut = session.needsLogin();
   return html`<a class="skip" href=${location.hash || '#/'} @click=${(event) => { event.preventDefault(); document.querySelector('main h1')?.focus(); }}>${t('app.skip')}</a>
     <div class="brand"><a href="#/" class="home"><span class="logo" aria-hidden="true"></span><span>${t('app.name')}</span></a>
@@ -210,7 +214,7 @@ function shell() {
       ${isOut ? nothing : html`<nav aria-label=${t('app.navigation')}>${entries.map(([entry, ...parts]) => html`<a href=${entry === 'overview' ? '#/' : link(entry)}
         aria-current=${entry === page ? 'page' : parts.includes(page) ? 'true' : nothing}>${t(`nav.${entry}`)}</a>`)}</nav>`}
       <div class="settings">
-        ${session.accounts && !isOut ? html`<div class="user"><span title=${t('app.user')}>${visible(session.user())}</span> <button type="button" class="quiet" @click=${() => session.logOut()}>${t('app.logOut')}</button></div>` : nothing}
+        ${session.accounts && !isOut ? html`<div class="user"><a href="#/access" title=${t('app.user')}>${visible(session.user())}</a> <button type="button" class="quiet" @click=${() => session.logOut()}>${t('app.logOut')}</button></div>` : nothing}
         <div class="reach">${isOut ? html`<span></span>` : connection()}<button type="button" class="quiet" title=${t('keys.title')} aria-label=${t('keys.title')} @click=${showKeys}>?</button></div>
         <div class="switches">
           <label><span class="visually-hidden">${t('app.language')}</span><select @change=${async (event) => { store('language', event.target.value); await useLanguage(event.target.value); redraw(); }}>
@@ -240,7 +244,6 @@ function setTheme(theme) {
 
 session.onChange = () => {
   if (session.needsLogin()) live.stop();
-  else live.start();
   redraw();
 };
 live.onChange = () => {
@@ -257,8 +260,6 @@ document.addEventListener('visibilitychange', () => { if (!document.hidden) { if
 setInterval(() => { if (!document.hidden) redraw(); }, TICK);
 
 await useLanguage();
-if (parse(location.hash).page !== 'login') navigate.isLater = false;
 navigate();
-if (!session.needsLogin()) live.start();
 // The other pages come while nothing else happens, so that the first click on each is as fast as the second.
 (globalThis.requestIdleCallback ?? setTimeout)(() => Object.values(PAGES).forEach((page) => page().catch(() => {})));

@@ -1,8 +1,9 @@
 // One stream of events for the whole console: `admin/events` as server-sent events, read with fetch so that the token travels in a
 // header. Where the account may not read events, or a proxy holds the stream back, the console asks again every 10 seconds.
 
-import { api } from './api.js';
+import { api, isAway } from './api.js';
 import { now } from './i18n.js';
+import { session } from './session.js';
 
 /** At most one notice a second. */
 const QUIET = 1000;
@@ -86,6 +87,7 @@ async function* eventsOf(body, heard) {
 async function follow() {
   clearTimeout(timer);
   controller?.abort();
+  if (!session.can('get', 'ops')) { poll(); return; }
   const own = controller = new AbortController();
   let watchdog;
   let opened = false;
@@ -131,9 +133,6 @@ async function follow() {
     own.abort();
   }
 }
-
-/** A proxy answers so when the daemon does not. The daemon's own 503 has a code: it has too many streams. */
-const isAway = (error) => error.status >= 502 && !error.code;
 
 /** A stream that ended is opened again at once. What fails then counts as lost. */
 function again(wasOpen) {
@@ -183,8 +182,9 @@ export const live = {
     return () => listeners.delete(listener);
   },
   start() {
-    if (started || document.hidden) { started = true; return; }
+    if (started) return;
     started = true;
+    if (document.hidden) return;
     change('connecting');
     follow();
   },

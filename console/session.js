@@ -82,6 +82,8 @@ export const session = {
    * `account`, `role`. With the labels of one service: on this service. Without: on at least one. */
   can(verb, type, labels) {
     if (!this.accounts) return true;
+    // Until the permissions are known, nothing that changes is offered, and nothing that shows is hidden.
+    if (!permissions) return verb === 'get';
     return (permissions ?? []).some((permission) => {
       if (!permission || !(permission.verbs ?? []).some((has) => has === '*' || has === verb)) return false;
       return (permission.resources ?? []).some((resource) => resource?.type === type

@@ -1,5 +1,5 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
-import { isAbort } from '../api.js';
+import { ApiError, isAbort } from '../api.js';
 import { number, t, tr } from '../i18n.js';
 import { link } from '../router.js';
 import { eventTable } from '../ui/event.js';
@@ -61,7 +61,7 @@ function watchTile({ expiries, alarms }) {
     : active ? judged('bad', t('overview.activeAlarms', { count: active }))
       : ended ? judged('unknown', t('overview.endedAlarms', { count: ended })) : judged('good', t('overview.noAlarms'));
   const heldLine = held === undefined ? t('overview.hidden') : held ? judged('warn', t('overview.heldCount', { count: held })) : judged('good', t('overview.noHeld'));
-  return tile(t('overview.attention'), html`${active === undefined && held === undefined ? '–' : number((active ?? 0) + (held ?? 0))}`, html`<div>${alarmLine}</div><div>${heldLine}</div>`);
+  return tile(t('overview.attention'), html`${active === undefined && held === undefined ? '–' : number((active ?? 0) + (held ?? 0))}`, html`<div>${alarmLine}</div>${alarmLine === heldLine ? nothing : html`<div>${heldLine}</div>`}`);
 }
 
 async function acknowledge(ctx, alarm) {
@@ -126,13 +126,17 @@ export const page = {
   name: 'overview',
   title: () => t('overview.title'),
   kinds: ['instance', 'service', 'schema', 'store', 'node', 'record'],
-  load: ({ api, signal }) => parts({
-    services: api.get('govern/services', { limit: 1 }, signal),
-    nodes: api.get('admin/nodes', { limit: 20 }, signal),
-    expiries: api.get('admin/expiries', { limit: 10 }, signal),
-    alarms: api.get('admin/alarms', {}, signal),
-    events: api.get('admin/events', { order: 'desc', limit: 12 }, signal),
-  }),
+  load({ api, session, signal }) {
+    // What the account may not see is not asked for.
+    const ops = (path, query) => (session.can('get', 'ops') ? api.get(path, query, signal) : Promise.reject(new ApiError({ status: 403 })));
+    return parts({
+      services: api.get('govern/services', { limit: 1 }, signal),
+      nodes: ops('admin/nodes', { limit: 20 }),
+      expiries: ops('admin/expiries', { limit: 10 }),
+      alarms: ops('admin/alarms', {}),
+      events: ops('admin/events', { order: 'desc', limit: 12 }),
+    });
+  },
   view(ctx) {
     const { data } = ctx;
     const heading = head(t('overview.title'));
@@ -144,7 +148,7 @@ export const page = {
       <div class="grid">${servicesTile(services)}${instancesTile(services)}${nodesTile(nodes)}${watchTile(data)}</div>
       ${alarmPanel(ctx, alarms)}${heldPanel(expiries)}
       ${services.total === 0 && !services.error ? notice('info', html`<p class="strong">${t('overview.noServices')}</p><p>${t('overview.noServicesText')}</p>`) : nothing}
-      <div class="columns"><div>${panel(t('overview.latest'), events.error ? unseen(events) : eventTable({ events: events.items ?? [], caption: t('overview.latest'), compact: true }), { actions: events.error ? nothing : html`<a href="#/events">${t('common.showAll')}</a>` })}</div>
-      <div>${nodePanel(nodes)}${quotas.length ? panel(t('overview.quotas'), limitTable(quotas, t('overview.quotas'))) : nothing}</div></div>`;
+      ${panel(t('overview.latest'), events.error ? unseen(events) : eventTable({ events: events.items ?? [], caption: t('overview.latest'), hide: ['told'] }), { actions: events.error ? nothing : html`<a href="#/events">${t('common.showAll')}</a>` })}
+      <div class="columns even">${nodePanel(nodes)}${quotas.length ? panel(t('overview.quotas'), limitTable(quotas, t('overview.quotas'))) : nothing}</div>`;
   },
 };

@@ -42,7 +42,7 @@ export function eventInstance({ service, instance }) {
 }
 
 /** Service and instance. */
-export const eventAbout = (event) => html`${eventService(event)}${event.instance ? html`<div>${eventInstance(event)}</div>` : nothing}`;
+export const eventAbout = (event) => html`<div>${eventService(event)}</div>${event.instance ? html`<div>${eventInstance(event)}</div>` : nothing}`;
 
 const same = (a, b) => JSON.stringify(a ?? null) === JSON.stringify(b ?? null);
 
@@ -90,8 +90,8 @@ export const eventTable = ({ events, caption, hide = [], compact = false, empty 
   columns: compact ? [
     { key: 'time', label: t('event.time'), cell: (event) => when(event.time) },
     { key: 'kind', label: t('event.kind'), rowHeader: true, cell: (event) => eventKind(event.kind) },
-    { key: 'about', label: t('event.about'), cell: (event) => html`<div>${eventAbout(event)}</div>` },
-    { key: 'details', label: t('event.details'), cell: (event) => html`<div>${eventChange(event)}<span class="muted">${eventCause(event)}</span></div>` },
+    { key: 'about', label: t('event.about'), cell: eventAbout },
+    { key: 'details', label: t('event.details'), cell: (event) => html`${eventChange(event)}<span class="muted">${eventCause(event)}</span>` },
   ] : [
     { key: 'time', label: t('event.time'), cell: (event) => when(event.time) },
     { key: 'kind', label: t('event.kind'), rowHeader: true, cell: (event) => eventKind(event.kind) },

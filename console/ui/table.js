@@ -9,9 +9,10 @@ import { emptyState } from './page.js';
  *
  * `columns`: `[{key, label, cell(row), sort?, numeric?, rowHeader?, hidden?, firstOrder?: 'desc'}]`. `sort`: `{by, order}` with
  * `onSort(by, order)`. `select`: `{has(key), toggle(key), all(keys, on), label(row)}`. `empty`: a text, or a template for no rows.
- * `actions(row)`: the last column. `current`: the key of the row that is shown elsewhere.
+ * `actions(row)`: the last column. `current`: the key of the row that is shown elsewhere. `tone(row)`: a class of the row, `warn` or
+ * `down`. `tall`: the table fills the window and scrolls inside.
  */
-export function table({ columns, rows, keyOf, caption, sort, onSort, select, actions, empty, current, tall = false }) {
+export function table({ columns, rows, keyOf, caption, sort, onSort, select, actions, empty, current, tone, tall = false }) {
   const shown = columns.filter((column) => !column.hidden);
   if (!rows.length && empty !== undefined) return typeof empty === 'string' ? emptyState(empty) : empty;
   return html`<div class="table-wrap ${tall ? 'tall' : ''}" role="region" aria-label=${caption} tabindex="0"><table role="table">
@@ -23,7 +24,7 @@ export function table({ columns, rows, keyOf, caption, sort, onSort, select, act
     </tr></thead>
     <tbody role="rowgroup">${repeat(rows, keyOf, (row) => {
     const key = keyOf(row);
-    return html`<tr role="row" class=${select?.has(key) || current === key ? 'chosen' : nothing}>
+    return html`<tr role="row" class=${select?.has(key) || current === key ? 'chosen' : tone?.(row) || nothing}>
       ${select ? html`<td role="cell" class="select"><input type="checkbox" aria-label=${select.label(row)} .checked=${live(select.has(key))} @change=${() => select.toggle(key)}></td>` : nothing}
       ${shown.map((column) => cell(column, row))}
       ${actions ? html`<td role="cell" class="row-actions">${actions(row)}</td>` : nothing}</tr>`;
