@@ -24,7 +24,7 @@ function store(node) {
   if (contact) {
     return contact.state === 'lost'
       ? judged('bad', t('nodes.noStore', { time: clock(contact.since) }))
-      : judged('good', html`${t('nodes.reached')}`);
+      : judged('good', t('nodes.reached'));
   }
   return node.ageSeconds === undefined ? nothing : html`<span>${t('nodes.before', { age: duration(node.ageSeconds) })}</span>`;
 }
@@ -47,8 +47,6 @@ const columns = () => [
   { key: 'store', label: t('nodes.store'), cell: store },
   { key: 'watchers', label: t('nodes.watchers'), numeric: true, cell: ({ watchers }) => count(watchers) },
   { key: 'held', label: t('nodes.held'), numeric: true, cell: ({ heldExpiries }) => count(heldExpiries) },
-  { key: 'clock', label: t('nodes.clock'), cell: offset },
-  { key: 'started', label: t('nodes.started'), cell: ({ started }) => ago(started) },
 ];
 
 const isHeld = (digest) => digest && !/^0+$/.test(digest);
@@ -61,6 +59,8 @@ const details = (node) => facts([
   [t('nodes.instances'), count(node.instances)],
   [t('nodes.heard'), node.ageSeconds ? t('nodes.before', { age: duration(node.ageSeconds) }) : undefined],
   [t('nodes.storeSince'), node.storeContact?.since ? ago(node.storeContact.since) : undefined],
+  [t('nodes.clock'), node.self ? undefined : offset(node)],
+  [t('nodes.started'), ago(node.started)],
   [t('nodes.alarms'), node.alarms?.length ? html`<a href="#/">${node.alarms.map((id) => visible(id)).join(', ')}</a>` : undefined],
 ]);
 
@@ -84,7 +84,7 @@ export const page = {
       ${shared.length ? panel(t('nodes.registryLimits'), limitTable(shared, t('nodes.registryLimits'))) : nothing}
       <div class="columns even">${nodes.filter((node) => node.ours && node.time).map((node) => {
       const limits = (node.limits ?? []).filter((limit) => limit.scope === 'node');
-      return panel(nodeName(node), html`${details(node)}${limits.length ? limitTable(limits, t('nodes.limitsOf', { node: visible(node.node) })) : nothing}`, { label: visible(node.node) });
+      return panel(nodeName(node), html`${details(node)}${limits.length ? limitTable(limits, t('nodes.limitsOf', { node: visible(node.node) })) : nothing}`);
     })}</div>`;
   },
 };

@@ -29,7 +29,7 @@ const unseen = ({ error }) => (error.status === 403
   ? html`<p class="muted pad">${t('overview.hidden')}</p>`
   : failure(error));
 
-const tile = (title, figure, rest = nothing) => html`<section class="tile" aria-label=${title}><h2>${title}</h2><div class="figure">${figure}</div>${rest}</section>`;
+const tile = (title, figure, rest = nothing) => html`<section class="tile"><h2>${title}</h2><div class="figure">${figure}</div>${rest}</section>`;
 
 function servicesTile(services) {
   if (services.error) return tile(t('overview.services'), '–', unseen(services));

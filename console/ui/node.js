@@ -12,7 +12,7 @@ const SILENT = 30;
 export function health(node) {
   if (!node.ours || !node.time) return ['unknown', t('nodes.foreign')];
   if (node.ageSeconds > SILENT) return ['bad', t('nodes.silent', { age: duration(node.ageSeconds) })];
-  if (node.storeContact?.state === 'lost') return ['bad', t('nodes.noStore', { time: clock(node.storeContact.since) })];
+  if (node.storeContact?.state === 'lost') return ['bad', t('nodes.lostStore', { time: clock(node.storeContact.since) })];
   if (node.agrees === false && !node.self) return ['bad', t('nodes.differs')];
   if (node.alarms?.length) return ['warn', t('nodes.hasAlarms', { count: node.alarms.length })];
   return ['good', t('nodes.healthy')];

@@ -12,8 +12,8 @@ export const head = (title, { sub = nothing, actions = nothing } = {}) => html`<
 /** Stands for what is not loaded yet. It shows after a moment, so that fast answers do not flicker. */
 export const skeleton = (lines = 6) => html`<div class="skeleton"><span class="visually-hidden">${t('common.loading')}</span>${Array.from({ length: lines }, () => html`<i></i>`)}</div>`;
 
-/** A part of a page with its own heading. `label`: the title as a text, if it is a template. */
-export const panel = (title, body, { actions = nothing, kind = '', label = title } = {}) => html`<section class="panel ${kind}" aria-label=${visible(label)}>
+/** A part of a page with its own heading. */
+export const panel = (title, body, { actions = nothing, kind = '' } = {}) => html`<section class="panel ${kind}">
   <div class="panel-head"><h2>${title}</h2>${actions === nothing ? nothing : html`<div class="actions">${actions}</div>`}</div>${body}</section>`;
 
 /** A notice: `info`, `warn` or `error`. */

@@ -1,6 +1,6 @@
 // A status is always a mark and a word, never only a color.
 
-import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { html } from '../vendor/lit-html/lit-html.js';
 import { number, t, tr } from '../i18n.js';
 import { visible } from './text.js';
 
@@ -11,7 +11,7 @@ const TONES = { UP: 'up', DOWN: 'down', STARTING: 'info', TESTING: 'info', OUTOF
 /** The order in which statuses are shown. */
 export const STATUSES = Object.keys(MARKS);
 
-const marked = (mark, tone, word, isQuiet = false) => html`<span class="status ${tone}"><span class="mark" aria-hidden="true">${mark}</span><span class=${isQuiet ? 'visually-hidden' : nothing}>${word}</span></span>`;
+const marked = (mark, tone, word) => html`<span class="status ${tone}"><span class="mark" aria-hidden="true">${mark}</span><span>${word}</span></span>`;
 
 /** The word of a status. */
 export const statusWord = (value) => (MARKS[value] ? t(`status.${value}`) : visible(value) || t('status.unknown'));
@@ -38,5 +38,5 @@ const JUDGEMENTS = { good: ['✓', 'up'], bad: ['✗', 'down'], warn: ['▲', 'w
 /** Any judgement with its word: `good`, `bad`, `warn` or `unknown`. */
 export function judged(kind, word) {
   const [mark, tone] = JUDGEMENTS[kind] ?? JUDGEMENTS.unknown;
-  return marked(mark, tone, word);
+  return marked(mark, `${tone} long`, word);
 }
