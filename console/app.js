@@ -36,6 +36,7 @@ let frame;
 let reloadTimer;
 let isMenuOpen = false;
 let isTraverse = false;
+let wasLost = false;
 /** The first page of a visit leaves the focus where a browser puts it. */
 let isFirst = true;
 const scrolls = new Map();
@@ -139,10 +140,13 @@ function later(one) {
   }, Math.max(0, one.began + pause - performance.now()));
 }
 
+function kindsOf({ page, ctx }) {
+  return (typeof page.kinds === 'function' ? page.kinds(ctx.route) : page.kinds) ?? [];
+}
+
 function onEvents({ events, gap }) {
   if (!view?.page) return;
-  const { kinds } = view.page;
-  const wanted = (typeof kinds === 'function' ? kinds(view.ctx.route) : kinds) ?? [];
+  const wanted = kindsOf(view);
   const concerns = gap ? wanted.length > 0 : events.some(({ kind }) => wanted.some((group) => kind === group || kind?.startsWith(`${group}.`)));
   if (concerns || view.ctx.error) later(view);
 }
@@ -247,8 +251,10 @@ session.onChange = () => {
   redraw();
 };
 live.onChange = () => {
-  // After a loss, what is shown is old until it is loaded again.
-  if (live.state === 'live' && view?.ctx.error) load(view);
+  // After a loss, a page that hears of no events is old until it is loaded again; the others hear of the gap.
+  const isBack = wasLost && (live.state === 'live' || live.state === 'polling');
+  if (live.state === 'lost' || isBack) wasLost = live.state === 'lost';
+  if (isBack && view?.page && (view.ctx.error || !kindsOf(view).length)) load(view);
   redraw();
 };
 live.subscribe(onEvents);
@@ -256,7 +262,7 @@ listenForKeys({ go, redraw });
 addEventListener('hashchange', () => { navigate(); });
 globalThis.navigation?.addEventListener('navigate', (event) => { isTraverse = event.navigationType === 'traverse'; });
 addEventListener('unhandledrejection', (event) => { if (isAbort(event.reason)) event.preventDefault(); });
-document.addEventListener('visibilitychange', () => { if (!document.hidden) { if (view?.again) later(view); redraw(); } });
+document.addEventListener('visibilitychange', () => { if (!document.hidden) { if (view?.page && view.again) later(view); redraw(); } });
 setInterval(() => { if (!document.hidden) redraw(); }, TICK);
 
 await useLanguage();

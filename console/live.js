@@ -12,6 +12,7 @@ const POLL = 10_000;
 const SILENCE = 40_000;
 /** How long the first event may take. It comes at once, unless a proxy keeps it. */
 const OPENING = 10_000;
+const POLL_LOST = 3000;
 const RETRY_STREAM = 60_000;
 const LONGEST_BACKOFF = 10_000;
 /** Events that wait for a notice. If more come, the pages load anew. */
@@ -27,6 +28,7 @@ let flushed = 0;
 let controller;
 let timer;
 let failures = 0;
+let isPolling = false;
 let lastId = '';
 let started = false;
 let heardAt = now();
@@ -87,7 +89,8 @@ async function* eventsOf(body, heard) {
 async function follow() {
   clearTimeout(timer);
   controller?.abort();
-  if (!session.can('get', 'ops')) { poll(); return; }
+  isPolling = !session.can('get', 'ops');
+  if (isPolling) { poll(); return; }
   const own = controller = new AbortController();
   let watchdog;
   let opened = false;
@@ -101,6 +104,8 @@ async function follow() {
     const headers = { accept: 'text/event-stream' };
     if (lastId) headers['last-event-id'] = lastId;
     const answer = await api.open('admin/events', {}, headers, own.signal);
+    // A page of a proxy, for example.
+    if (!answer.headers.get('content-type')?.startsWith('text/event-stream')) { poll(); return; }
     for await (const event of eventsOf(answer.body, () => { heardAt = now(); if (opened) expect(SILENCE); })) {
       if (own.signal.aborted) return;
       const data = JSON.parse(event.data || '{}');
@@ -145,14 +150,15 @@ function again(wasOpen) {
 /** Asks every 10 seconds, and tries a stream every minute. The loads of the pages tell whether the daemon answers. */
 function poll() {
   const retry = performance.now() + RETRY_STREAM;
+  isPolling = true;
   if (live.state !== 'lost') change('polling');
   const tick = () => {
     if (performance.now() > retry) { follow(); return; }
     gap = true;
     tell();
-    later(tick, POLL);
+    later(tick, live.state === 'lost' ? POLL_LOST : POLL);
   };
-  later(tick, POLL);
+  later(tick, live.state === 'lost' ? POLL_LOST : POLL);
 }
 
 function stop(state) {
@@ -197,13 +203,13 @@ export const live = {
   /** A load of a page was answered. */
   answered() {
     heardAt = now();
-    if (this.state === 'lost') this.retry();
+    if (this.state !== 'lost') return;
+    if (isPolling) change('polling');
+    else this.retry();
   },
   /** A load of a page found no daemon. */
   missed() {
-    if (this.state !== 'polling' && this.state !== 'connecting') return;
-    change('lost');
-    if (!controller || controller.signal.aborted) again(false);
+    if (this.state === 'polling') { change('lost'); poll(); }
   },
   retry() {
     failures = 0;

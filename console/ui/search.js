@@ -1,6 +1,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { live } from '../vendor/lit-html/directives/live.js';
 import { t } from '../i18n.js';
+import { current } from '../router.js';
 
 const PAUSE = 150;
 
@@ -12,6 +13,8 @@ export function search(ctx, { key = 'search', label = t('common.search'), placeh
   const typed = ctx.state.typed ??= {};
   const commit = (value) => {
     clearTimeout(typed[`${key} timer`]);
+    // The page was left before the moment was over.
+    if (current().page !== ctx.route.page) return;
     if ((ctx.route.query.get(key) ?? '') !== value.trim()) ctx.setQuery({ [key]: value.trim() || null });
     else ctx.redraw();
   };

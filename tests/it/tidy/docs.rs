@@ -8,7 +8,7 @@ use super::source::root;
 use super::{Violation, assert_none};
 
 /// Documents for people, and the map.
-pub(super) const DOCUMENTS: [&str; 27] = [
+pub(super) const DOCUMENTS: [&str; 28] = [
     ".github/ISSUE_TEMPLATE/bug_report.md",
     ".github/ISSUE_TEMPLATE/feature_request.md",
     "CHANGELOG.md",
@@ -20,6 +20,7 @@ pub(super) const DOCUMENTS: [&str; 27] = [
     "docs/cli.md",
     "docs/cluster.md",
     "docs/configuration.md",
+    "docs/console.md",
     "docs/containers.md",
     "docs/dependencies.md",
     "docs/differences.md",
@@ -38,7 +39,8 @@ pub(super) const DOCUMENTS: [&str; 27] = [
     "src/lib.rs",
 ];
 /// The first parts of paths that begin at the project's root.
-const FOLDERS: [&str; 8] = ["src/", "tests/", "docs/", "conf/", "scripts/", "benches/", "deploy/", ".ci/"];
+const FOLDERS: [&str; 9] =
+    ["src/", "tests/", "docs/", "conf/", "console/", "scripts/", "benches/", "deploy/", ".ci/"];
 
 pub(super) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
