@@ -154,7 +154,7 @@ function onEvents({ events, gap }) {
 // The frame
 
 function draw() {
-  document.documentElement.classList.toggle('stale', live.stale || Boolean(view?.ctx.error && view.ctx.data !== undefined));
+  document.documentElement.classList.toggle('stale', Boolean(view?.ctx.stale) && view.ctx.data !== undefined);
   guarded(() => render(shell(), document.getElementById('shell')));
   const main = document.getElementById('main');
   if (!view) return;

@@ -1,6 +1,7 @@
 // The parts that every page has.
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
+import { isAway } from '../api.js';
 import { t } from '../i18n.js';
 import { visible } from './text.js';
 
@@ -29,8 +30,8 @@ export function failure(error, retry) {
     403: t('error.forbidden'),
     404: t('error.missing'),
     429: t('error.busy'),
-    503: t('error.busy'),
-  }[error.status] ?? (error.status >= 500 ? t('error.server') : undefined);
+    503: isAway(error) ? t('error.unreachable') : t('error.busy'),
+  }[error.status] ?? (isAway(error) ? t('error.unreachable') : error.status >= 500 ? t('error.server') : undefined);
   const said = error.status ? visible(error.message) : undefined;
   return notice('error', html`<p class="strong">${words ?? visible(error.message)}</p>
     ${words && said ? html`<p>${said}</p>` : nothing}
