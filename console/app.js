@@ -169,7 +169,10 @@ function draw() {
     render(broken(error), fresh);
   }
   document.title = `${titleOf(view)} · ${t('app.name')}`;
-  const isShown = view.page ? view.ctx.data !== undefined || view.ctx.error : view.failed;
+  const isShown = Boolean(view.page ? view.ctx.data !== undefined || view.ctx.error : view.failed);
+  const drawn = document.getElementById('main');
+  drawn.dataset.page = view.ctx.route.page;
+  drawn.ariaBusy = isShown ? 'false' : 'true';
   if (view.isNew && (isShown || view.page)) settle(isShown);
 }
 

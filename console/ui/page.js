@@ -26,12 +26,9 @@ export const emptyState = (title, body = nothing) => html`<div class="empty"><p 
 
 /** A failed request, in words. */
 export function failure(error, retry) {
-  const words = {
-    403: t('error.forbidden'),
-    404: t('error.missing'),
-    429: t('error.busy'),
-    503: isAway(error) ? t('error.unreachable') : t('error.busy'),
-  }[error.status] ?? (isAway(error) ? t('error.unreachable') : error.status >= 500 ? t('error.server') : undefined);
+  const known = { 403: 'error.forbidden', 404: 'error.missing', 429: 'error.busy', 503: 'error.busy' }[error.status];
+  const key = error.status && isAway(error) ? 'error.unreachable' : known ?? (error.status >= 500 ? 'error.server' : undefined);
+  const words = key && t(key);
   const said = error.status ? visible(error.message) : undefined;
   return notice('error', html`<p class="strong">${words ?? visible(error.message)}</p>
     ${words && said ? html`<p>${said}</p>` : nothing}
