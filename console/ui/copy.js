@@ -21,4 +21,4 @@ export async function copy(text) {
 }
 
 export const copyButton = (text, label = t('common.copy')) => html`<button type="button" class="icon-button" title=${label} aria-label=${label}
-  @click=${(event) => { event.preventDefault(); event.stopPropagation(); copy(text); }}>⧉</button>`;
+  @click=${(event) => { event.preventDefault(); event.stopPropagation(); copy(text); }}><svg class="icon" viewBox="0 0 16 16" aria-hidden="true"><path d="M5.5 5.5v-4h9v9h-4M1.5 5.5h9v9h-9z"></path></svg></button>`;
