@@ -11,6 +11,7 @@ WORKDIR /src
 COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY benches benches
+COPY console console
 COPY src src
 # The names of functions stay, for back traces; the line tables are five times as large as the program.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo

@@ -32,6 +32,11 @@ pub enum AlarmKind {
 impl AlarmKind {
     pub const ALL: [Self; 3] = [Self::StoreAway, Self::InternalError, Self::DigestDiffers];
 
+    /// The alarm with this name.
+    pub fn named(id: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.id() == id)
+    }
+
     /// The name of the alarm, as the original server spells those that it has.
     pub fn id(self) -> &'static str {
         match self {
@@ -133,13 +138,17 @@ impl Alarms {
         }
     }
 
-    /// Empties the list. What is still wrong comes back with the next event.
-    pub fn forget(&self) {
-        for state in self.0.iter() {
-            let mut held = state.detail.lock();
-            *held = None;
-            state.raised.store(NOT_RAISED, Ordering::Relaxed);
-        }
+    /// Takes an alarm off the list. If it is still wrong, it comes back with the next event.
+    pub fn forget(&self, kind: AlarmKind) {
+        let state = self.state(kind);
+        let mut held = state.detail.lock();
+        *held = None;
+        state.raised.store(NOT_RAISED, Ordering::Relaxed);
+    }
+
+    /// Empties the list.
+    pub fn forget_all(&self) {
+        AlarmKind::ALL.into_iter().for_each(|kind| self.forget(kind));
     }
 
     /// The entries of the list.
@@ -197,7 +206,7 @@ mod tests {
         check(&alarms, START, &[(AlarmKind::StoreAway, false, "a")]);
         alarms.raise(AlarmKind::StoreAway, START, || "b".to_owned());
         check(&alarms, START, &[(AlarmKind::StoreAway, true, "b")]);
-        alarms.forget();
+        alarms.forget_all();
         check(&alarms, START, &[]);
     }
 
@@ -228,6 +237,17 @@ mod tests {
     }
 
     #[test]
+    fn one_alarm_is_forgotten_and_the_others_stay() {
+        let alarms = Alarms::default();
+        alarms.raise(AlarmKind::StoreAway, START, || "a".to_owned());
+        alarms.raise(AlarmKind::InternalError, START, || "b".to_owned());
+        alarms.forget(AlarmKind::StoreAway);
+        check(&alarms, START, &[(AlarmKind::InternalError, true, "b")]);
+        alarms.raise(AlarmKind::StoreAway, START, || "c".to_owned());
+        check(&alarms, START, &[(AlarmKind::StoreAway, true, "c"), (AlarmKind::InternalError, true, "b")]);
+    }
+
+    #[test]
     fn a_storm_of_errors_makes_one_text_a_second() {
         let (alarms, mut texts) = (Alarms::default(), 0);
         for millis in 0..3000 {
@@ -241,7 +261,7 @@ mod tests {
         let pace = Pace::default();
         let through = (0..3000).filter(|millis| pace.lets_through(START + Duration::from_millis(*millis)));
         assert_eq!(through.count(), 3);
-        alarms.forget();
+        alarms.forget_all();
         alarms.raise(AlarmKind::InternalError, START, || "anew".to_owned());
         check(&alarms, START, &[(AlarmKind::InternalError, true, "anew")]);
     }

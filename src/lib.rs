@@ -120,6 +120,7 @@
 //! | How is a list answered in pages? | `http/paging.rs` `PageQuery`, `Page` |
 //! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
 //! | How does an answer go on without an end? | `http/reply.rs` `Reply::events`, `http/server/stream.rs` |
+//! | How does the binary serve the web console, and who may write with it? | `http/console.rs`; the page and its scripts: `console/` |
 //! | Who reads the record of events, and how? | `http/v4/events/mod.rs`; as a stream: `http/v4/events/feed.rs` |
 //! | What does the dump show? | `actors/dump.rs` `Tree`, `http/v4/dump.rs` |
 //! | Do all nodes show the same? | `cache/digest.rs` defines the digest, `actors/nodes/mod.rs` `compare` compares |

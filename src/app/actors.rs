@@ -18,6 +18,7 @@ use crate::actors::interests::Interests;
 use crate::actors::lease::{LeaseActor, LeaseCore};
 use crate::actors::lifeline::Lifelines;
 use crate::actors::mailbox::Mailbox;
+use crate::actors::nodes::limits::NodeLimits;
 use crate::actors::nodes::{NodesActor, NodesParts};
 use crate::actors::peer::{PeerActor, PeerCore};
 use crate::actors::pollers::Pollers;
@@ -58,6 +59,8 @@ pub struct SharedHandles {
     pub pollers: Pollers,
     pub beats: Beats,
     pub contact: Contact,
+    /// The limits of this node that the NodesActor tells.
+    pub node_limits: NodeLimits,
     pub alarms: Alarms,
     /// Answers what happened.
     pub record: RecordReader,
@@ -88,6 +91,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
     let freshness = Freshness::new(Arc::clone(store), reader.clone());
     let (beats, goodbyes, alarms) = (Beats::default(), Goodbyes::default(), Alarms::default());
     let contact = Contact::new(alarms.clone());
+    let node_limits = NodeLimits::default();
     let RecordRules { limits, folder } = record;
     let (recorder, record, recording) = recorder::record(limits);
     // Five threads. One builds snapshots. One pushes changes, because a change with many watchers must not delay the next snapshot.
@@ -202,6 +206,8 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         hub: hub.clone(),
         scrub: scrub.clone(),
         alarms: alarms.clone(),
+        contact: contact.clone(),
+        limits: node_limits.clone(),
         clock: clock.clone(),
     };
     let nodes = Mailbox::start(&writing, &lifelines, || NodesActor::new(nodes, facts));
@@ -227,6 +233,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
             pollers,
             beats,
             contact,
+            node_limits,
             alarms,
             record,
             clock,

@@ -14,7 +14,7 @@ mod tls;
 mod traces;
 mod transfer;
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use self::actors::{Actors, SharedHandles};
 use self::error::AppError;
 pub(crate) use self::error::EXIT_UNAVAILABLE;
 use self::reload::Hangups;
-use self::rules::{AccessRules, ProcessRules};
+use self::rules::{AccessRules, Console, ProcessRules};
 pub(crate) use self::stored::{StoredEntry, stored};
 use self::supervisor::Supervisor;
 use self::traces::Traces;
@@ -41,7 +41,7 @@ use crate::clock::Clock;
 use crate::config::{Config, logging};
 use crate::error::Code;
 use crate::http::api::Api;
-use crate::http::event_streams::EventStreams;
+use crate::http::event_streams::{EventStreams, MOST_STREAMS};
 use crate::http::node::ThisNode;
 use crate::http::openapi::{self, ApiTerms};
 use crate::http::routes::{self, Accounts};
@@ -137,6 +137,7 @@ async fn run_node(
         access,
         metrics,
         api,
+        console,
         actors,
         tracing: _,
         supervisor: _,
@@ -183,6 +184,7 @@ async fn run_node(
     let routes = routes::table(if setup.is_some() { Accounts::On } else { Accounts::Off });
     let metrics_elsewhere = metrics.listen.is_some();
     let routes = routes.filter(move |row| !metrics_elsewhere || !routes::is_metrics(row));
+    let routes = routes.filter(move |row| console == Console::On || !routes::is_console(row));
     let access_scope = setup.as_ref().map(|setup| setup.scope.clone());
     let (accounts, access) = match setup.zip(keys) {
         Some((setup, keys)) => {
@@ -223,6 +225,8 @@ async fn run_node(
         accounts,
         streams: EventStreams::default(),
     };
+    let streams = api.streams.clone();
+    shared.node_limits.add("eventStreams", MOST_STREAMS, move || streams.open());
     let node = Arc::clone(&api.node);
     let scheme = if tls.is_some() { "https" } else { "http" };
     let address = listen_address("server.host", &host, port)?;
@@ -242,6 +246,7 @@ async fn run_node(
     };
     let server = server::start(vec![bound], of_worker, routes, settings).await;
     let server = server.map_err(|error| AppError::Listen { address, error })?;
+    server.add_limits(&shared.node_limits);
     let servers = [Some(server), of_metrics];
     let joined = tokio::select! {
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
@@ -262,7 +267,7 @@ async fn run_node(
         Err(refused) => log::warn!("this node is not registered yet and tries again: {refused}"),
     }
     node.set_ready();
-    welcome(scheme, address);
+    welcome(scheme, address, console);
     supervisor.serves(&format!("{scheme}://{address}"));
     actix::spawn(supervisor.ping(signs_of_life));
     let signal = stop.wait().await;
@@ -280,9 +285,22 @@ async fn stop_all(servers: [Option<RunningServer>; 2]) {
 }
 
 /// Logs where the daemon listens, for a person who started it by hand.
-fn welcome(scheme: &str, address: SocketAddr) {
+fn welcome(scheme: &str, address: SocketAddr, console: Console) {
     log::info!("listening on {scheme}://{address}");
+    if console == Console::On {
+        log::info!("the web console is at {scheme}://{}/console/", on_this_machine(address));
+    }
     log::info!("try: curl {scheme}://{address}/v4/default/registry/health");
+}
+
+/// An address by which this machine reaches a listener. Browsers do not open the address that stands for all addresses.
+fn on_this_machine(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// Answers the watchdog from a worker's thread.

@@ -19,10 +19,10 @@ use crate::actors::retire::{LocalZone, RetireRules};
 use crate::actors::watch::WatchRules;
 use crate::actors::watch::guard::{GuardRules, Preservation};
 use crate::config::{
-    AddressLookup, Config, Datacenter, DrainConfig, EtcdCluster, EventsConfig, HeartbeatConfig,
-    InstanceConfig, InterestConfig, ListenUrl, MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope,
-    RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind,
-    SupervisorConfig, TlsConfig, TracingConfig, logging,
+    AddressLookup, Config, ConsoleConfig, ConsoleWritable, Datacenter, DrainConfig, EtcdCluster,
+    EventsConfig, HeartbeatConfig, InstanceConfig, InterestConfig, ListenUrl, MetricsConfig, QuotaConfig,
+    RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig,
+    ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TracingConfig, logging,
 };
 use crate::domain::dependency::CrossDomain;
 use crate::domain::instance::{DataCenter, InstanceRules};
@@ -30,7 +30,7 @@ use crate::domain::quota::Quotas;
 use crate::domain::shared::SharedServices;
 use crate::domain::validate::size::SizeLimits;
 use crate::http::answer_memory::AnswerMemory;
-use crate::http::api::{ApiRules, Clusters, MetricsEndpoint, MetricsRules, SchemaWrites};
+use crate::http::api::{ApiRules, Clusters, ConsoleWrites, MetricsEndpoint, MetricsRules, SchemaWrites};
 use crate::http::middleware::cors::Readers;
 use crate::http::server::Settings;
 use crate::recorder::RingLimits;
@@ -50,9 +50,17 @@ pub struct ProcessRules {
     pub access: AccessRules,
     pub metrics: MetricsSetup,
     pub api: ApiRules,
+    pub console: Console,
     pub actors: ActorRules,
     pub tracing: TracingConfig,
     pub supervisor: SupervisorConfig,
+}
+
+/// Whether the web console is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Console {
+    On,
+    Off,
 }
 
 /// What is counted, and where it is answered.
@@ -145,8 +153,10 @@ impl ProcessRules {
             metrics,
             tracing,
             events,
+            console,
             supervisor,
         } = config;
+        let ConsoleConfig { enable: has_console, writable } = console;
         let EventsConfig { dir: events_dir, max_events, max_bytes, max_disk_bytes } = events;
         let RegistryConfig {
             kind,
@@ -273,6 +283,12 @@ impl ProcessRules {
             },
             heartbeat_ping: ping_interval,
             clusters: known_clusters(cluster, clusters, &kind),
+            console: match writable {
+                ConsoleWritable::Auto if has_accounts => ConsoleWrites::Offered,
+                ConsoleWritable::Auto => ConsoleWrites::OfferedHere,
+                ConsoleWritable::Always => ConsoleWrites::Offered,
+                ConsoleWritable::Never => ConsoleWrites::Hidden,
+            },
             schema_writes: if schemas_disabled { SchemaWrites::Disabled } else { SchemaWrites::Enabled },
         };
         let identity = NodeIdentity {
@@ -383,6 +399,7 @@ impl ProcessRules {
             access,
             metrics,
             api,
+            console: if has_console { Console::On } else { Console::Off },
             actors,
             tracing,
             supervisor,

@@ -40,10 +40,11 @@ pub(crate) use nearest::nearest;
 pub use origin::{Mistake, Mistakes, ValueOrigin, Warning};
 pub use reader::Effective;
 pub use sections::{
-    AddressLookup, Cipher, Datacenter, DrainConfig, EtcdConfig, EtcdTls, EventsConfig, HeartbeatConfig,
-    InstanceConfig, InterestConfig, LogConfig, LogFile, LogFormat, MetricsConfig, QuotaConfig, RateConfig,
-    RbacConfig, RbacScope, RegistryConfig, RetireConfig, SchemaConfig, Secret, ServerConfig, ServiceConfig,
-    StoreKind, SupervisorConfig, TlsConfig, TlsFiles, TlsVersion, TraceSampling, TracingConfig,
+    AddressLookup, Cipher, ConsoleConfig, ConsoleWritable, Datacenter, DrainConfig, EtcdConfig, EtcdTls,
+    EventsConfig, HeartbeatConfig, InstanceConfig, InterestConfig, LogConfig, LogFile, LogFormat,
+    MetricsConfig, QuotaConfig, RateConfig, RbacConfig, RbacScope, RegistryConfig, RetireConfig,
+    SchemaConfig, Secret, ServerConfig, ServiceConfig, StoreKind, SupervisorConfig, TlsConfig, TlsFiles,
+    TlsVersion, TraceSampling, TracingConfig,
 };
 pub use sources::Sources;
 pub(crate) use value::parse_duration;
@@ -69,6 +70,7 @@ pub struct Config {
     pub metrics: MetricsConfig,
     pub tracing: TracingConfig,
     pub events: EventsConfig,
+    pub console: ConsoleConfig,
     pub supervisor: SupervisorConfig,
 }
 
@@ -95,6 +97,7 @@ impl Config {
             metrics: MetricsConfig::read(reader, &server, tls.enable),
             tracing: TracingConfig::read(reader),
             events: EventsConfig::read(reader),
+            console: ConsoleConfig::read(reader),
             supervisor: SupervisorConfig::read(reader),
             server,
             tls,

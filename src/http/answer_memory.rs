@@ -86,6 +86,11 @@ impl AnswerMemory {
         self.held.load(Ordering::Relaxed)
     }
 
+    /// The limit for all answers together, in bytes.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// 400001 for an answer over the limit for one answer.
     pub fn check(&self, size: usize) -> Result<(), Error> {
         if size <= self.largest {

@@ -102,6 +102,7 @@ pub struct ApiRules {
     /// How many services and instances, counted together, a batch find may name.
     pub max_batch: usize,
     pub schema_writes: SchemaWrites,
+    pub console: ConsoleWrites,
     pub metrics: MetricsRules,
     pub clusters: Clusters,
     /// The time between two pings on a websocket whose pongs are heartbeats.
@@ -123,6 +124,15 @@ pub enum SchemaWrites {
     Enabled,
     /// `registry.schema.disable` is on.
     Disabled,
+}
+
+/// Whether the console offers to change something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ConsoleWrites {
+    Offered,
+    /// Only in a browser on the machine of the node.
+    OfferedHere,
+    Hidden,
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::metrics;
 
 /// How many streams a node serves at once.
-const MOST_STREAMS: usize = 64;
+pub const MOST_STREAMS: usize = 64;
 
 /// Counts the streams of a node. Clones share the count.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +20,11 @@ pub struct EventStreams(Arc<AtomicUsize>);
 pub struct StreamPlace(EventStreams);
 
 impl EventStreams {
+    /// How many streams are open.
+    pub fn open(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
     /// 503001 if there are too many streams.
     pub fn enter(&self) -> Result<StreamPlace, Error> {
         let before = self.0.fetch_add(1, Ordering::Relaxed);

@@ -9,6 +9,7 @@ pub mod answer_memory;
 pub mod api;
 pub mod call;
 pub mod client_address;
+pub mod console;
 pub mod dto;
 pub mod escape;
 pub mod event_streams;

@@ -17,6 +17,8 @@ pub const PATH_PARAMETERS: &[(&str, &str)] = &[
     ("providerId", "The id of the service whose consumers are listed."),
     ("kind", "The kind of a traffic policy."),
     ("id", "The id of a traffic policy."),
+    ("hash", "The hash of all files of the console. The page contains it."),
+    ("path", "The path of a file of the console. It may contain `/`."),
 ];
 
 /// The rules of parameters in paths. A parameter without a rule may be any text, which then names nothing.

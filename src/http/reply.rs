@@ -120,6 +120,11 @@ impl Reply {
         Self::with(StatusCode::OK, None, Bytes::new())
     }
 
+    /// 307: the answer is at this address, which may be relative.
+    pub fn elsewhere(location: HeaderValue) -> Self {
+        Self::with(StatusCode::TEMPORARY_REDIRECT, None, Bytes::new()).header(header::LOCATION, location)
+    }
+
     /// 304: the client has this revision already.
     pub fn not_modified(revision: &str) -> Self {
         Self::with(StatusCode::NOT_MODIFIED, None, Bytes::new()).revision(revision)

@@ -21,7 +21,7 @@ impl<S> Copy for Handler<S> {}
 
 pub struct Route<S> {
     pub method: Method,
-    /// A segment `{name}` is a parameter.
+    /// A segment `{name}` is a parameter. A last segment `{*name}` is one that may contain `/`.
     pub path: &'static str,
     pub v3: V3,
     pub body: Body,

@@ -6,6 +6,7 @@
 
 use super::api::Api;
 use super::call::Answer;
+use super::console;
 use super::route::{Handler, Route, route};
 use super::spec::{Body, Load, Method, Permission, Resource, Target, V3, Verb};
 use super::v4::govern::{explain, neighbors, search, watchers};
@@ -86,6 +87,11 @@ pub fn table(accounts: Accounts) -> impl Iterator<Item = &'static Route<Api>> + 
 /// Whether this is the route of the metrics.
 pub fn is_metrics(row: &Route<Api>) -> bool {
     row.operation.id == exposition::METRICS.id
+}
+
+/// Whether this is a route of the web console.
+pub fn is_console(row: &Route<Api>) -> bool {
+    row.operation.tag == console::TAG
 }
 
 /// The route of the metrics with another path. Called once, because the route is never freed.
@@ -185,6 +191,9 @@ routes! {
         Get,    "/v4/{project}/admin/diagnose",                                 None,     Ignored,    View,   Get Ops,                           diagnose::diagnose,          DIAGNOSE;
         Get,    "/metrics",                                                     None,     Ignored,    Always, Open,                              exposition::metrics,         METRICS;
         Get,    "/openapi.json",                                                None,     Ignored,    Memory, Open,                              ready exposition::openapi,   OPENAPI;
+        Get,    "/console",                                                     None,     Ignored,    Memory, Open,                              ready console::folder,       FOLDER;
+        Get,    "/console/",                                                    None,     Ignored,    Memory, Open,                              ready console::page,         PAGE;
+        Get,    "/console/assets/{hash}/{*path}",                               None,     Ignored,    Memory, Open,                              ready console::asset,        ASSET;
     }
 }
 

@@ -192,6 +192,8 @@ pub enum Success {
     Found(Shape),
     /// 200 with a JSON document and `X-Schema-Summary`.
     Summarized(Shape),
+    /// 307 without a body: the header `Location` says where the answer is.
+    Elsewhere,
     /// 200 with a document whose format another standard defines.
     Free { content_type: &'static str, about: &'static str },
     /// 101: a websocket whose text frames are JSON documents.

@@ -1,6 +1,6 @@
 //! The readers' handle of the record.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::event::{Event, EventKind, InstanceFacts, ServiceFacts};
 use super::id_hash::hash_of;
-use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
+use super::query::{CompleteSince, InstancesAt, KindSet, KnownSince, Order, Page, Query};
 use super::queue::Recorder;
 use super::ring::{RingView, SharedRing, Slot};
 use super::shown::Shown;
@@ -72,6 +72,15 @@ impl RecordReader {
             Order::NewestFirst => view.slots.iter().rev().for_each(&mut look),
         }
         Page { events, total, next, complete_since: view.complete_since(), last_seq: view.last_seq }
+    }
+
+    /// When this node saw these changes of services and schemas: Unix time, milliseconds. Those that are not kept are missing.
+    pub fn times_of(&self, revisions: &BTreeSet<Revision>) -> BTreeMap<Revision, i64> {
+        let kinds = KindSet::parse("service,schema").unwrap_or(KindSet::ALL);
+        let view = self.ring.load();
+        let slots = view.slots.iter().filter(|slot| kinds.contains(slot.kind));
+        let wanted = slots.filter(|slot| revisions.contains(&slot.event.revision));
+        wanted.map(|slot| (slot.event.revision, slot.time)).collect()
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at.

@@ -6,6 +6,7 @@
 //! - `access`: who may do what, with attacks on accounts, tokens and logins.
 //! - `attack`: hostile and careless requests, with bounds on the memory and CPU time that they cost.
 //! - `cli`: `service-center ctl` and `scctl`, with its exit codes and outputs.
+//! - `console`: what is served of the web console, and its files.
 //! - `contract`: the answers of the API, with recorded exchanges first.
 //! - `fault`: killed processes, cut connections, a store that goes away.
 //! - `monitoring`: a real Prometheus that scrapes the daemon, the Grafana board and the alerts.
@@ -39,6 +40,7 @@ mod access;
 mod attack;
 mod cli;
 mod config;
+mod console;
 mod contract;
 mod fault;
 mod monitoring;

@@ -1,6 +1,7 @@
 //! NodesActor: writes a summary of this node into the store, reads those of the other nodes, and compares their digests with that of
 //! this node at the same revision. Nodes never call each other.
 
+pub mod limits;
 pub mod messages;
 mod others;
 pub mod summary;
@@ -18,10 +19,12 @@ use bytes::Bytes;
 use futures_util::stream::StreamExt as _;
 use uuid::Uuid;
 
+use self::limits::NodeLimits;
 use self::messages::{Agreement, EndSummary, ListNodes, NodeRow};
 use self::others::{Arrival, OtherNodes};
 use self::summary::{NodeSummary, digest_text};
 use super::cluster::{self, address};
+use super::contact::Contact;
 use super::freshness::Freshness;
 use super::hub::HubActor;
 use super::hub::messages::CountWatchers;
@@ -88,6 +91,8 @@ pub struct NodesParts {
     pub hub: Mailbox<HubActor>,
     pub scrub: Mailbox<ScrubActor>,
     pub alarms: Alarms,
+    pub contact: Contact,
+    pub limits: NodeLimits,
     pub clock: Clock,
 }
 
@@ -214,11 +219,17 @@ fn log_written(core: &NodesCore, written: &Result<(), StoreError>) {
 }
 
 async fn own_summary(core: &NodesCore) -> NodeSummary {
-    let NodesParts { reader, hub, alarms, clock, .. } = &core.parts;
+    let NodesParts { reader, hub, alarms, contact, limits, clock, .. } = &core.parts;
     let watchers = ask(hub, CountWatchers, LIMIT).await.map_or(0, |counts| counts.by_domain.values().sum());
     let snapshot = reader.load_full();
     let count = |number: usize| i64::try_from(number).unwrap_or(i64::MAX);
     let active = alarms.list(clock.monotonic()).into_iter().filter(|alarm| alarm.is_active);
+    let now = unix_millis(clock);
+    // 0 stands for no time.
+    let before = |ago: Option<Duration>| {
+        let millis = ago.and_then(|ago| i64::try_from(ago.as_millis()).ok());
+        millis.map_or(0, |millis| (now - millis).max(1))
+    };
     NodeSummary {
         node: core.facts.node.clone(),
         instance_id: own_instance(core, &snapshot),
@@ -234,7 +245,10 @@ async fn own_summary(core: &NodesCore) -> NodeSummary {
         watchers: count(watchers),
         held_expiries: count(snapshot.held_count()),
         alarms: active.map(|alarm| alarm.kind.id().to_owned()).collect(),
-        time: unix_millis(clock),
+        store_reached: before(contact.in_touch(clock)),
+        store_lost: before(contact.away(clock)),
+        limits: limits.list(),
+        time: now,
     }
 }
 

@@ -34,8 +34,30 @@ json_object! {
         "heldExpiries" => held_expiries: i64,
         /// The active alarms.
         "alarms" => alarms: Vec<String>,
+        /// Since when the node reaches the store without an outage, milliseconds since 1970 by its clock. 0 if it does not reach it, or if
+        /// the node is of a version that does not say.
+        "storeReachedMillis" => store_reached: i64,
+        /// Since when the node does not reach the store, as above. 0 if it reaches it.
+        "storeLostMillis" => store_lost: i64,
+        /// The limits of the node.
+        "limits" => limits: Vec<LimitUse>,
         /// When the summary was written, milliseconds since 1970 by the clock of the node.
         "timeMillis" => time: i64,
+    }
+}
+
+json_object! {
+    /// A limit, and how much of it is in use.
+    pub struct LimitUse {
+        /// What is limited.
+        "name" => name: String,
+        /// How much is in use.
+        "used" => used: i64,
+        /// The most that may be in use. What is over it is rejected.
+        "limit" => limit: i64,
+        /// `node`: the limit is that of the node. `tenant`: it is that of the tenant of the request. `registry`: it is that of the whole
+        /// registry.
+        "scope" => scope: String,
     }
 }
 

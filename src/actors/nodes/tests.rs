@@ -39,6 +39,8 @@ impl Node {
             hub: stage.hub.clone(),
             scrub,
             alarms: alarms.clone(),
+            contact: Contact::new(alarms.clone()),
+            limits: NodeLimits::default(),
             clock: clock.clone(),
         };
         let facts = NodeFacts {

@@ -168,7 +168,7 @@ async fn probe(core: Rc<PeerCore>) {
     loop {
         let pause = match core.store.revision().await {
             Ok(_) => {
-                core.contact.restored();
+                core.contact.restored(core.clock.monotonic());
                 if trouble.is_over() {
                     log::info!("the store answers again");
                     note(&core, EventKind::StoreBack, None);

@@ -97,12 +97,12 @@ groups! {
             .standing(Standing::Ours);
         RATE_REQUESTS = Key::new("server.limit.connections", Kind::Integer(0, 1_000_000), "0",
             "How many requests a client address may send in each server.limit.unit; over it 429 with Retry-After. 0: no limit. \
-             An IPv6 client counts by its /64 network. Heartbeats, health, readiness and metrics do not count. The reference \
+             An IPv6 client counts by its /64 network. Heartbeats, health, readiness, metrics and the files of the console do not count. The reference \
              reads this key and does not use it.")
             .old("limit_conns").shipped(&["0"]);
         ACCOUNT_RATE_REQUESTS = Key::new("server.limit.accountConnections", Kind::Integer(0, 1_000_000), "0",
             "How many requests an account may send in each server.limit.unit, from all its addresses together, while accounts are on; \
-             over it 429 with Retry-After. 0: no limit. Heartbeats, health, readiness and metrics do not count. Each node counts \
+             over it 429 with Retry-After. 0: no limit. Heartbeats, health, readiness, metrics and the files of the console do not count. Each node counts \
              its own requests.")
             .standing(Standing::Ours);
         RATE_UNIT = Key::new("server.limit.unit", Kind::Choice(&["ms", "s", "m", "h"]), "s",
@@ -400,6 +400,17 @@ groups! {
              GET /metrics. https: with the certificate of the server, which ssl.enable needs. Without a port: 80, or 443 for \
              https. Nobody needs a token, so choose an address that only the monitoring reaches.")
             .shipped(&[""]);
+    }
+    "Console" {
+        CONSOLE_ENABLE = Key::new("console.enable", Kind::Switch, "true",
+            "Whether GET /console/ answers the web console: a page that shows what the API answers. false: it is answered 404. The page \
+             itself holds no data, so nobody needs a token to open it; with accounts it asks for a login.")
+            .standing(Standing::Ours);
+        CONSOLE_WRITABLE = Key::new("console.writable", Kind::Choice(&["auto", "true", "false"]), "auto",
+            "Whether the console offers to change something. auto: with accounts, what the account may do; without accounts, only if the \
+             browser runs on the machine of the node (the connection comes from a loopback address, and no header says that a proxy \
+             forwards it). The key is about the console alone: without accounts, other clients of the API may still change everything.")
+            .standing(Standing::Ours);
     }
     "Record of events" {
         EVENTS_MAX = Key::new("events.memory.maxEvents", Kind::Integer(0, 100_000_000), "100000",

@@ -4,6 +4,7 @@
 //! Code that uses a struct names all its fields (`let QuotaConfig { … } = quota;`, without `..`), so that a key without a use does
 //! not compile. `tests/it/tidy/sections.rs` checks it.
 
+mod console;
 mod events;
 mod instance;
 mod log;
@@ -15,6 +16,7 @@ mod supervisor;
 mod tls;
 mod tracing;
 
+pub use console::{ConsoleConfig, ConsoleWritable};
 pub use events::EventsConfig;
 pub use instance::{Datacenter, InstanceConfig};
 pub use log::{LogConfig, LogFile, LogFormat};

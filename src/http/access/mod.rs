@@ -232,6 +232,9 @@ mod tests {
         let mut open: Vec<_> = open.map(|route| (route.path, route.v3 == V3::Bare)).collect();
         open.sort_unstable();
         let expected = [
+            ("/console", false),
+            ("/console/", false),
+            ("/console/assets/{hash}/{*path}", false),
             ("/metrics", false),
             ("/openapi.json", false),
             ("/v1/syncer/health", false),

@@ -30,6 +30,8 @@ json_object! {
         "instances" => instances: Counts,
         /// The revision at which a version, its tags, a schema or an instance was last written. A deletion does not count.
         "lastChangeRevision" => last_change_revision: i64,
+        /// When that was, by the clock of the node that wrote it. Absent if neither a document nor the record of this node's events tells.
+        "lastChange" => last_change: String,
     }
 }
 
@@ -40,6 +42,10 @@ json_object! {
         "serviceId" => service_id: String,
         /// The version.
         "version" => version: String,
+        /// The number of its instances by status. Absent if it has none.
+        "instances" => instances: Counts,
+        /// When the version was registered. Absent if the document does not tell.
+        "registered" => registered: String,
     }
 }
 
@@ -73,6 +79,9 @@ json_object! {
         "registered" => registered: String,
         /// The revision of the last write of the instance.
         "lastChangeRevision" => last_change_revision: i64,
+        /// When the status or the properties of the instance were last written, or when it was last registered. It has had its status since
+        /// then at least. Absent if the document does not tell.
+        "lastChange" => last_change: String,
     }
 }
 

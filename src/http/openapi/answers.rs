@@ -180,6 +180,13 @@ fn success(success: Success, schemas: &mut Schemas) -> Map<String, Value> {
             let summary = header(about, json!({ "type": "string" }), false);
             of_200(json_document(shape, with("X-Schema-Summary", summary)))
         }
+        Success::Elsewhere => {
+            let about = "Where the answer is, relative to the path of the request.";
+            let location = header(about, json!({ "type": "string" }), true);
+            let answer =
+                json!({ "description": "The answer is elsewhere.", "headers": with("Location", location) });
+            Map::from_iter([("307".to_owned(), answer)])
+        }
         Success::Free { content_type, about } => of_200(json!({
             "description": about,
             "headers": common_headers(),

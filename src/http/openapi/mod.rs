@@ -80,14 +80,15 @@ pub fn describe<S: 'static>(
     terms: &ApiTerms,
 ) -> Value {
     let (mut schemas, mut responses) = (Schemas::default(), BTreeMap::new());
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for route in routes.clone() {
         let mut operation = describe_one(route, terms, &mut schemas, &mut responses);
         let links = links(route, routes.clone());
         if !links.is_empty() {
             operation["responses"]["200"]["links"] = Value::Object(links);
         }
-        let path = paths.entry(route.path).or_default();
+        // OpenAPI has no parameter that may contain `/`. The description of the parameter says that it may.
+        let path = paths.entry(route.path.replace("{*", "{")).or_default();
         path.insert(method_name(route.method).to_owned(), operation);
     }
     let tags: BTreeSet<&str> = routes.map(|route| route.operation.tag).collect();
@@ -213,7 +214,7 @@ fn parameters(path: &'static str, operation: &Operation) -> Vec<Value> {
 /// The parameters in a path, each with its description. The description is empty if [`PATH_PARAMETERS`] has none.
 fn path_parameters(path: &'static str) -> impl Iterator<Item = (&'static str, &'static str)> + Clone {
     let names = path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    names.map(|name| {
+    names.map(|name| name.trim_start_matches('*')).map(|name| {
         let known = PATH_PARAMETERS.iter().find(|(known, _)| *known == name);
         (name, known.map_or("", |(_, about)| about))
     })
@@ -335,6 +336,7 @@ mod tests {
                 Success::Empty
                 | Success::Deprecated
                 | Success::Never
+                | Success::Elsewhere
                 | Success::Free { .. }
                 | Success::Pongs => None,
             };

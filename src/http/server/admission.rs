@@ -37,6 +37,16 @@ impl Admission {
         Arc::new(Self { waiting, most, body_bytes, most_body_bytes })
     }
 
+    /// How many requests wait for something.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes of bodies are counted.
+    pub(super) fn body_bytes(&self) -> usize {
+        self.body_bytes.load(Ordering::Relaxed)
+    }
+
     /// The answer to a request that must be rejected. This reads the count and does not change it, so that requests without a place
     /// do not slow down other workers. As each worker runs one handler at a time, the limit may be exceeded by the number of workers.
     pub(super) fn refusal(&self, load: Load) -> Option<Error> {

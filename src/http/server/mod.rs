@@ -45,6 +45,7 @@ use self::router::Router;
 use self::terms::ServerTerms;
 use super::route::Route;
 use super::ws::SessionIo as _;
+use crate::actors::nodes::limits::NodeLimits;
 
 pub(super) use self::admission::refusal;
 pub use self::terms::{ErrorAlarm, PROTOCOLS, Settings};
@@ -85,6 +86,7 @@ impl Bound {
 pub struct RunningServer {
     handle: ServerHandle,
     terms: ServerTerms,
+    admission: Arc<Admission>,
     addresses: Vec<SocketAddr>,
     /// Copies of the listening sockets. They are closed before the library closes its own.
     listeners: Vec<TcpListener>,
@@ -110,7 +112,7 @@ pub async fn start<S: Send + Sync + 'static>(
         .shutdown_timeout(DISCONNECT_LIMIT.as_secs())
         .disable_signals();
     let factory = {
-        let terms = terms.clone();
+        let (terms, admission) = (terms.clone(), Arc::clone(&admission));
         move || {
             let terms = Rc::new(terms.of_worker());
             let (router, admission) = (Arc::clone(&router), Arc::clone(&admission));
@@ -181,7 +183,7 @@ pub async fn start<S: Send + Sync + 'static>(
             log::error!("the HTTP server ended: {error}");
         }
     });
-    Ok(RunningServer { handle, terms, addresses, listeners: listening })
+    Ok(RunningServer { handle, terms, admission, addresses, listeners: listening })
 }
 
 impl RunningServer {
@@ -192,6 +194,19 @@ impl RunningServer {
     /// How many connections are open, including websocket sessions.
     pub fn connections(&self) -> usize {
         self.terms.connections.open()
+    }
+
+    /// Adds the limits of this server to those of the node.
+    pub fn add_limits(&self, limits: &NodeLimits) {
+        let Settings { max_connections, max_requests, max_body_memory, answers, .. } = &self.terms.settings;
+        let connections = Arc::clone(&self.terms.connections);
+        limits.add("connections", *max_connections, move || connections.open());
+        let admission = Arc::clone(&self.admission);
+        limits.add("waitingRequests", *max_requests, move || admission.waiting());
+        let admission = Arc::clone(&self.admission);
+        limits.add("requestBytes", *max_body_memory, move || admission.body_bytes());
+        let answers = Arc::clone(answers);
+        limits.add("answerBytes", answers.most(), move || answers.held());
     }
 
     /// Closes all websocket sessions with 1001, also those that open later.

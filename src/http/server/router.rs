@@ -149,12 +149,13 @@ fn number<S>(method: &'static str, row: &Route<S>) -> RouteNumber {
     })
 }
 
-/// The parameters of `pattern` that occur in `path`, which is one of its spellings.
+/// The parameters of `pattern` that occur in `path`, which is one of its spellings. `{*name}` stands for the rest of a path.
 fn names_of(pattern: &'static str, path: &str) -> Vec<&'static str> {
     pattern
         .split('/')
+        .filter(|segment| path.contains(segment))
         .filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'))
-        .filter(|name| path.contains(&format!("{{{name}}}")))
+        .map(|name| name.trim_start_matches('*'))
         .collect()
 }
 

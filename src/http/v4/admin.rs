@@ -7,14 +7,16 @@ use crate::actors::mailbox::ask;
 use crate::actors::retire::messages::{
     ListRetirements, PlannedRetirement, PlannedRetirements, RetirementReason,
 };
+use crate::alarm::AlarmKind;
 use crate::domain::shape::Shaped as _;
+use crate::domain::validate::rule::Shown;
 use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::{Answer, Call};
 use crate::http::dto::admin::{AlarmList, ClusterList};
 use crate::http::reply::Reply;
 use crate::http::slices::{ListMember, Members, Out, Pace, Walk, in_time};
-use crate::http::spec::{Load, Operation, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 use crate::json_object;
 use crate::rbac::Grant;
 
@@ -28,8 +30,14 @@ pub const ALARMS: Operation = Operation::new("node", "listAlarms", "Lists the al
 pub const FORGET_ALARMS: Operation = Operation::new(
     "node",
     "forgetAlarms",
-    "Empties the list of alarms of this node. What is still wrong comes back.",
-);
+    "Empties the list of alarms of this node, or takes one off it. What is still wrong comes back.",
+)
+.with(&[Parameter::query("id", "Only the alarm with this id.").one_of(&[
+    "BackendConnectionRefuse",
+    "InternalError",
+    "DigestDiffers",
+])]);
+
 pub const RETIREMENTS: Operation = Operation::new(
     "node",
     "listRetirements",
@@ -151,8 +159,19 @@ pub fn alarms(api: &Arc<Api>, _: Call) -> Answer {
 }
 
 /// `DELETE /v4/{project}/admin/alarms`.
-pub fn forget_alarms(api: &Arc<Api>, _: Call) -> Answer {
-    api.contact.alarms(&api.clock).forget();
+pub fn forget_alarms(api: &Arc<Api>, call: Call) -> Answer {
+    let alarms = api.contact.alarms(&api.clock);
+    let id = call.query_text("id");
+    if id.is_empty() {
+        alarms.forget_all();
+    } else if let Some(kind) = AlarmKind::named(&id) {
+        alarms.forget(kind);
+    } else {
+        let known: Vec<&str> = AlarmKind::ALL.into_iter().map(AlarmKind::id).collect();
+        let shown = Shown::new(&*id);
+        return Error::invalid(format!("the parameter 'id' is '{shown}'; give one of {}", known.join(", ")))
+            .into();
+    }
     Reply::empty().into()
 }
 

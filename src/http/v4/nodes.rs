@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use crate::actors::mailbox::ask_if_free;
 use crate::actors::nodes::messages::{Agreement, ListNodes, NodeRow, SeenNode};
-use crate::actors::nodes::summary::NodeSummary;
+use crate::actors::nodes::summary::{LimitUse, NodeSummary};
+use crate::domain::quota::Quotas;
 use crate::domain::shape::Shape;
 use crate::domain::time::rfc3339;
 use crate::error::{Code, Error};
@@ -83,6 +84,16 @@ const NODE: Shape = object(
         member("instances", "Instances of all tenants.", Shape::Long),
         member("watchers", "Websocket sessions that watch.", Shape::Long),
         member("heldExpiries", "Expired instances that the node still shows.", Shape::Long),
+        member(
+            "storeContact",
+            "Whether the node reaches the store. Absent before the first answer of the store.",
+            STORE_CONTACT,
+        ),
+        member(
+            "limits",
+            "The limits of the node, and how much of them is in use. For the node that answers also the limits that all nodes share.",
+            Shape::List(&LIMIT_USE),
+        ),
         member("alarms", "The ids of the active alarms.", Shape::List(&Shape::Text)),
         member(
             "time",
@@ -105,6 +116,34 @@ const NODE: Shape = object(
             "Whether the node had the same digest as the node that answers when both were at the same revision. Absent until they were \
              compared. For the node that answers: whether all that were compared agree.",
             Shape::Flag,
+        ),
+    ],
+);
+
+const STORE_CONTACT: Shape = object(
+    "StoreContact",
+    "Whether a node reaches the store.",
+    &[
+        member("state", "`reached`, or `lost` while the store does not answer.", Shape::Text),
+        member("since", "Since when, by the clock of the node.", Shape::Text),
+    ],
+);
+
+const LIMIT_USE: Shape = object(
+    "NodeLimit",
+    "A limit, and how much of it is in use.",
+    &[
+        member(
+            "name",
+            "`connections`: open connections. `waitingRequests`: requests that wait for something; writes get seven eighths of              the limit, large views half of it. `requestBytes`: bodies of these requests. `answerBytes`: answers that clients have              not read yet. `eventStreams`: open streams of events. `tenants`, `services`, `instances`, `accounts` and `roles`: what              the registry holds.",
+            Shape::Text,
+        ),
+        member("used", "How much is in use.", Shape::Long),
+        member("limit", "The most that may be in use.", Shape::Long),
+        member(
+            "scope",
+            "`node`: the limit is that of the node. `tenant`: it is that of the tenant of the request. `registry`: it is that of all              tenants together.",
+            Shape::Text,
         ),
     ],
 );
@@ -141,6 +180,9 @@ struct KnownEntry {
     instances: i64,
     watchers: i64,
     held_expiries: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store_contact: Option<StoreContact>,
+    limits: Vec<LimitEntry>,
     alarms: Vec<String>,
     time: String,
     age_seconds: f64,
@@ -150,11 +192,65 @@ struct KnownEntry {
     agrees: Option<bool>,
 }
 
+#[derive(Clone, Debug, Serialize)]
+struct StoreContact {
+    state: &'static str,
+    since: String,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct LimitEntry {
+    name: String,
+    used: i64,
+    limit: i64,
+    scope: String,
+}
+
+impl From<LimitUse> for LimitEntry {
+    fn from(limit: LimitUse) -> Self {
+        let LimitUse { name, used, limit, scope } = limit;
+        Self { name, used, limit, scope }
+    }
+}
+
+/// The limits that all nodes share.
+fn shared_limits(api: &Api, call: &Call) -> Vec<LimitUse> {
+    let Quotas {
+        tenants,
+        services,
+        instances,
+        accounts,
+        roles,
+        // These are limits of each service, and of each consumer.
+        schemas: _,
+        schema_bytes: _,
+        tags: _,
+        dependencies: _,
+    } = api.rules.quotas;
+    let snapshot = api.reader.load_full();
+    let used = snapshot.usage(call.tenant(), &api.rules.shared);
+    let mut limits = vec![
+        LimitUse::new("tenants", snapshot.tenant_count(), tenants, "registry"),
+        LimitUse::new("services", used.services, services, "tenant"),
+        LimitUse::new("instances", used.instances, instances, "tenant"),
+    ];
+    if api.accounts.is_some() {
+        limits.push(LimitUse::new("accounts", snapshot.access.accounts().len(), accounts, "registry"));
+        limits.push(LimitUse::new("roles", snapshot.access.roles().len(), roles, "registry"));
+    }
+    limits
+}
+
 /// `GET /v4/{project}/admin/nodes`.
 pub async fn nodes(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let page = PageQuery::of(&call)?;
     let after: Option<(String, String)> = page.after()?;
-    let rows = ask_if_free(&api.nodes, ListNodes, LIMIT).await.map_err(refused)?;
+    let mut rows = ask_if_free(&api.nodes, ListNodes, LIMIT).await.map_err(refused)?;
+    for row in &mut rows {
+        if let NodeRow::Own { summary, .. } = row {
+            summary.limits.extend(shared_limits(&api, &call));
+        }
+    }
     let all_agree = !rows
         .iter()
         .any(|row| matches!(row, NodeRow::Other { seen: SeenNode { agreement: Agreement::Differ, .. }, .. }));
@@ -210,6 +306,9 @@ fn known(process: String, summary: NodeSummary, seen: SeenNode) -> NodeEntry {
         instances,
         watchers,
         held_expiries,
+        store_reached,
+        store_lost,
+        limits,
         alarms,
         time,
     } = summary;
@@ -224,6 +323,12 @@ fn known(process: String, summary: NodeSummary, seen: SeenNode) -> NodeEntry {
         instances,
         watchers,
         held_expiries,
+        store_contact: match (store_lost, store_reached) {
+            (0, 0) => None,
+            (0, since) => Some(StoreContact { state: "reached", since: rfc3339(since) }),
+            (since, _) => Some(StoreContact { state: "lost", since: rfc3339(since) }),
+        },
+        limits: limits.into_iter().map(LimitEntry::from).collect(),
         alarms,
         time: rfc3339(time),
         age_seconds,

@@ -53,7 +53,7 @@ pub fn need(method: &str, path: &str) -> Need {
         _ => panic!("no verb for {method} {path}"),
     };
     let right = |kind| Need::Right { verb, kind };
-    const OPEN: [&str; 8] = [
+    const OPEN: [&str; 11] = [
         "/v4/token",
         "/v4/{project}/registry/version",
         "/version",
@@ -61,6 +61,9 @@ pub fn need(method: &str, path: &str) -> Need {
         "/health",
         "/metrics",
         "/openapi.json",
+        "/console",
+        "/console/",
+        "/console/assets/{hash}/{path}",
         "/v1/syncer/health",
     ];
     const OF_SERVICES: [&str; 12] = [

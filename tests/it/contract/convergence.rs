@@ -44,6 +44,8 @@ fn a_single_node_lists_itself() {
     for member in ["started", "time"] {
         assert!(row[member].as_str().is_some_and(|time| time.ends_with('Z')), "{member}: {row}");
     }
+    assert_eq!(row["storeContact"]["state"], "reached", "{row}");
+    assert!(row["storeContact"]["since"].as_str().is_some_and(|time| time.ends_with('Z')), "{row}");
     // The digest changes with each change, and with nothing else.
     let digest = || answer(&node, NODES)["items"][0]["digest"].clone();
     let before = digest();
@@ -56,6 +58,40 @@ fn a_single_node_lists_itself() {
     assert!(before != with_service && with_service != with_instance && before != with_instance);
     registry.unregister(&service, "i").unwrap();
     assert_eq!(digest(), with_service);
+}
+
+#[test]
+fn a_node_tells_its_limits_and_how_much_of_them_is_in_use() {
+    let settings = Settings::default()
+        .yaml("quota.cap.service.limit", json!(7))
+        .yaml("server.request.maxConcurrent", json!(300));
+    let node = Daemon::start(settings).unwrap();
+    let registry = Registry::new(node.client(), "default");
+    let service = registry.create_service("s", "1.0.0").unwrap();
+    registry.register(&service, &Instance::named("i")).unwrap();
+    let limit = |target: &str, name: &str| {
+        let row = answer(&node, target)["items"][0].clone();
+        let limits = row["limits"].as_array().unwrap();
+        limits.iter().find(|limit| limit["name"] == name).cloned().unwrap_or_else(|| panic!("{name}: {row}"))
+    };
+    let check = |name: &str, expected: Value| assert_eq!(limit(NODES, name), expected);
+    check("services", json!({"name": "services", "used": 1, "limit": 7, "scope": "tenant"}));
+    check("instances", json!({"name": "instances", "used": 1, "limit": 150_000, "scope": "tenant"}));
+    check("tenants", json!({"name": "tenants", "used": 1, "limit": 10_000, "scope": "registry"}));
+    check("eventStreams", json!({"name": "eventStreams", "used": 0, "limit": 64, "scope": "node"}));
+    assert_eq!(limit("/v4/other/admin/nodes", "services")["used"], 0, "the tenant of the request counts");
+    // The request itself waits.
+    let waiting = limit(NODES, "waitingRequests");
+    assert_eq!((&waiting["used"], &waiting["limit"]), (&json!(1), &json!(300)));
+    let open: Vec<_> = (0..3).map(|_| node.client().connect().unwrap()).collect();
+    eventually(GENEROUS, || limit(NODES, "connections")["used"].as_i64() >= Some(1 + 3));
+    drop(open);
+    for name in ["requestBytes", "answerBytes"] {
+        let bytes = limit(NODES, name);
+        assert!(bytes["used"].is_i64() && bytes["limit"].as_i64() > Some(0), "{bytes}");
+    }
+    let row = answer(&node, NODES)["items"][0].clone();
+    assert!(!row.to_string().contains("\"accounts\""), "there are no accounts: {row}");
 }
 
 #[test]

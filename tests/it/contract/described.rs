@@ -92,7 +92,7 @@ fn check(client: &Client, token: Option<&str>) -> BTreeSet<u16> {
 fn every_answer_of_every_operation_is_described() {
     let daemon = Daemon::start(Settings::default()).unwrap();
     let statuses = check(&daemon.client(), None);
-    assert_eq!(statuses, BTreeSet::from([200, 400, 403, 404, 431, 500]));
+    assert_eq!(statuses, BTreeSet::from([200, 307, 400, 403, 404, 431, 500]));
 }
 
 #[test]
@@ -100,7 +100,7 @@ fn every_answer_of_every_operation_is_described_with_accounts() {
     let daemon = access::start(access::with_accounts());
     let client = daemon.client();
     let with_token = check(&client, Some(&access::token_of("root")));
-    assert_eq!(with_token, BTreeSet::from([200, 400, 401, 403, 404, 431, 500]));
+    assert_eq!(with_token, BTreeSet::from([200, 307, 400, 401, 403, 404, 431, 500]));
     let without = check(&client, None);
     assert!(without.contains(&401));
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::search::by_status;
+use super::search::{by_status, one_of};
 use crate::cache::ServiceView;
 use crate::cache::dependency::{PartnerFilter, PartnerSet};
 use crate::cache::snapshot::Snapshot;
@@ -17,7 +17,7 @@ use crate::http::dto::search::ServiceFacts;
 use crate::http::paging::{AFTER, LIMIT, PageQuery};
 use crate::http::reply::Reply;
 use crate::http::slices::{Pace, in_time};
-use crate::http::spec::{Load, Operation, Success};
+use crate::http::spec::{Load, Operation, Parameter, Success};
 use crate::http::v4::fresh_read::require_service;
 use crate::http::v4::services::NO_SERVICE;
 use crate::rbac::Grant;
@@ -27,10 +27,29 @@ pub const NEIGHBORS: Operation = Operation::new(
     "listNeighbors",
     "Lists the consumers and the providers of a service by the dependency rules, in all versions, with the numbers of their instances.",
 )
-.with(&[LIMIT, AFTER])
+.with(&[
+    Parameter::query(
+        "side",
+        "`consumers` or `providers`: the list has only those. `total` and `after` are then about this list.",
+    )
+    .one_of(&["consumers", "providers"]),
+    LIMIT,
+    AFTER,
+])
 .answers(Success::Json(Neighbors::SHAPE))
 .fails_with(&[Code::ServiceNotExists])
 .for_own_pages();
+
+/// Whom the list has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ListedSides {
+    Both,
+    Consumers,
+    Providers,
+}
+
+const SIDES: [(&str, ListedSides); 2] =
+    [("consumers", ListedSides::Consumers), ("providers", ListedSides::Providers)];
 
 /// Partners of a service: the tenant and the service.
 pub(super) type Partner<'s> = (Tenant, &'s Arc<ServiceView>);
@@ -40,6 +59,7 @@ pub async fn neighbors(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     in_time(async {
         let page = PageQuery::of(&call)?;
         let after = page.after::<Place>()?;
+        let side = one_of(&call, "side", &SIDES)?.map_or(ListedSides::Both, |(_, side)| side);
         let id = call.param("serviceId");
         validate::service::id(ServiceRequest::Get, id)?;
         let snapshot = api.reader.load_full();
@@ -52,6 +72,11 @@ pub async fn neighbors(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         let providers = of.meant_by(snapshot.provider_keys(tenant, service), &mut pace).await;
         drop(turn);
         let (consumer_count, provider_count) = (long(consumers.len()), long(providers.len()));
+        let (consumers, providers) = match side {
+            ListedSides::Both => (consumers, providers),
+            ListedSides::Consumers => (consumers, Vec::new()),
+            ListedSides::Providers => (Vec::new(), providers),
+        };
         let total = consumers.len() + providers.len();
         let all = sorted(false, consumers).into_iter().chain(sorted(true, providers));
         let rest = all.filter(|(place, _)| after.as_ref().is_none_or(|after| place > after));

@@ -1,5 +1,6 @@
 //! `GET /v4/{project}/govern/services` and `…/govern/instances`: searches, sorted and paged by the server.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,7 @@ use crate::cache::search::{
 use crate::cache::snapshot::{TenantView, path_parts};
 use crate::cache::statuses::{InstanceStatus, StatusCounts};
 use crate::clock::Monotonic;
+use crate::domain::event::Revision;
 use crate::domain::time::rfc3339;
 use crate::domain::validate::member::INSTANCE_STATUS;
 use crate::domain::validate::rule::Shown;
@@ -108,6 +110,9 @@ const INSTANCES_AT_ONCE: usize = 32;
 /// To look at an instance takes about as long as to write so many bytes.
 const INSTANCE_COST: usize = 192;
 
+/// To look at the revision of an instance takes about as long as to write so many bytes.
+const REVISION_COST: usize = 24;
+
 /// `GET /v4/{project}/govern/services`.
 pub async fn services(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     in_time(async {
@@ -129,7 +134,9 @@ pub async fn services(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
             ServiceCounts { counts: by_state(&search.states), instance_counts: by_status(&search.statuses) };
         let (total, found) = (search.total, search.into_page());
         let places: Vec<_> = found.iter().map(|(place, _)| *place).collect();
-        let items = found.iter().map(|(_, found)| service_summary(found));
+        let changed = change_times(&api, view, &found, &mut Pace::default()).await;
+        let items =
+            found.iter().zip(changed).map(|((_, found), changed)| service_summary(view, found, changed));
         let last = page.limit.checked_sub(1).and_then(|last| places.get(last));
         let answer =
             page.page(snapshot.revision, total, items, |_| last.map(|last| ServiceCursor::new(&by, last)));
@@ -209,12 +216,64 @@ fn by_state(counts: &[usize; ServiceState::ALL.len()]) -> Counts {
     counts.map(|(state, count)| (state.name().to_owned(), long(*count))).collect()
 }
 
-fn service_summary(found: &FoundService<'_>) -> ServiceSummary {
+/// When each of these services was last changed: Unix time, milliseconds. `None` if nothing tells.
+async fn change_times(
+    api: &Api,
+    view: &TenantView,
+    found: &[(ServicePlace<'_>, FoundService<'_>)],
+    pace: &mut Pace,
+) -> Vec<Option<i64>> {
+    let mut times = Vec::with_capacity(found.len());
+    for (_, found) in found {
+        times.push(document_time(view, found, pace).await);
+    }
+    // Tags and schemas have no time.
+    let untold = found.iter().zip(&times).filter(|(_, time)| time.is_none());
+    let untold: BTreeSet<Revision> = untold.map(|((_, found), _)| found.changed).collect();
+    if !untold.is_empty() {
+        let recorded = api.record.times_of(&untold);
+        let changed = found.iter().map(|(_, found)| found.changed);
+        for (time, changed) in times.iter_mut().zip(changed) {
+            *time = time.or_else(|| recorded.get(&changed).copied());
+        }
+    }
+    times
+}
+
+/// The time in the document whose write was the last change of a service.
+async fn document_time(view: &TenantView, found: &FoundService<'_>, pace: &mut Pace) -> Option<i64> {
+    let mut nodes = found.versions.iter().filter_map(|known| view.node(known.service.as_str()));
+    let node = nodes.find(|node| node.active_at == found.changed)?;
+    let service = node.view.as_deref().map(|service| &service.record);
+    if let Some(record) = service.filter(|record| record.mod_revision == found.changed) {
+        return unix_millis(&record.document.mod_timestamp);
+    }
+    let mut entries = node.instances.entries();
+    loop {
+        pace.step(INSTANCES_AT_ONCE * REVISION_COST).await;
+        let mut some = entries.by_ref().take(INSTANCES_AT_ONCE).peekable();
+        some.peek()?;
+        let written = some.find(|(_, entry)| entry.record.mod_revision == found.changed);
+        if let Some((_, entry)) = written {
+            let instance = json::decode::<Instance>(entry.json()).ok()?;
+            return unix_millis(&instance.mod_timestamp);
+        }
+    }
+}
+
+fn service_summary(view: &TenantView, found: &FoundService<'_>, changed: Option<i64>) -> ServiceSummary {
     let mut versions: Vec<_> = found.versions.iter().collect();
     versions.sort_by_key(|known| (version::parse(&known.version), &known.version));
-    let versions = versions.into_iter().map(|known| VersionSummary {
-        service_id: known.service.to_string(),
-        version: known.version.to_string(),
+    let versions = versions.into_iter().map(|known| {
+        let node = view.node(known.service.as_str());
+        let service = node.and_then(|node| node.view.as_deref());
+        let registered = service.and_then(|service| unix_millis(&service.record.document.timestamp));
+        VersionSummary {
+            service_id: known.service.to_string(),
+            version: known.version.to_string(),
+            instances: node.map(|node| by_status(&node.statuses)).unwrap_or_default(),
+            registered: registered.map(rfc3339).unwrap_or_default(),
+        }
     });
     ServiceSummary {
         environment: found.environment.to_owned(),
@@ -224,6 +283,7 @@ fn service_summary(found: &FoundService<'_>) -> ServiceSummary {
         state: found.state.name().to_owned(),
         instances: by_status(&found.statuses),
         last_change_revision: found.changed,
+        last_change: changed.map(rfc3339).unwrap_or_default(),
     }
 }
 
@@ -231,7 +291,7 @@ pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> Ins
     // What a snapshot holds was encoded from an instance.
     let instance = json::decode::<Instance>(found.entry.json()).unwrap_or_default();
     let document = &found.service.record.document;
-    let registered = instance.timestamp.parse::<i64>().ok().and_then(|seconds| seconds.checked_mul(1_000));
+    let time = |seconds: &str| unix_millis(seconds).map(rfc3339).unwrap_or_default();
     InstanceSummary {
         service_id: found.service.id.to_string(),
         service_name: document.service_name.clone(),
@@ -244,9 +304,15 @@ pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> Ins
         status: instance.status,
         ttl_seconds: found.entry.record.ttl_seconds,
         last_heartbeat_age: heartbeat_age(found, now),
-        registered: registered.map(rfc3339).unwrap_or_default(),
+        registered: time(&instance.timestamp),
         last_change_revision: found.entry.record.mod_revision,
+        last_change: time(&instance.mod_timestamp),
     }
+}
+
+/// From the seconds in a document. `None` if it does not tell.
+fn unix_millis(seconds: &str) -> Option<i64> {
+    seconds.parse::<i64>().ok()?.checked_mul(1_000)
 }
 
 /// Seconds since the last heartbeat that this node has had.
@@ -295,7 +361,7 @@ impl<S: Copy> Sorting<S> {
 }
 
 /// A parameter with few values. `None` if it is missing or empty; 400001 for another value.
-fn one_of<T: Copy>(
+pub(super) fn one_of<T: Copy>(
     call: &Call,
     name: &str,
     values: &[(&'static str, T)],

@@ -52,6 +52,16 @@ fn health_says_when_the_store_has_been_away_for_long() {
     eventually(GENEROUS, || code(&caller.get("/health")) == "200");
     assert_eq!(alarms()[0]["status"], "CLEARED");
     assert_eq!(caller.find("appId=default&serviceName=s"), [instance]);
+    let forget = |query: &str| daemon.client().delete(&format!("/v4/default/admin/alarms{query}")).unwrap();
+    let unknown = forget("?id=Backend");
+    assert_eq!((unknown.status, code(&unknown).as_str()), (400, "400001"));
+    let named = |id: &str| alarms().as_array().into_iter().flatten().any(|alarm| alarm["id"] == id);
+    assert_eq!(forget("?id=DigestDiffers").status, 200);
+    assert!(named("BackendConnectionRefuse"), "another alarm was forgotten");
+    assert_eq!(forget("?id=BackendConnectionRefuse").status, 200);
+    assert!(!named("BackendConnectionRefuse"), "{}", alarms());
+    assert_eq!(forget("").status, 200);
+    assert_eq!(alarms(), json!(null));
 }
 
 /// 303: a heartbeat through any node renews the lease of an instance that was registered at another node.

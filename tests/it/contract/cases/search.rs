@@ -74,9 +74,15 @@ fn services_are_searched_filtered_sorted_and_paged() {
         (&item["appId"], &item["state"], item.get("environment")),
         (&json!("shop"), &json!("someDown"), None)
     );
-    let versions =
-        json!([{"serviceId": orders, "version": "2.0.0"}, {"serviceId": older, "version": "10.0.0"}]);
-    assert_eq!(item["versions"], versions, "by number, not by text");
+    let versions = json!([
+        {"serviceId": orders, "version": "2.0.0", "instances": {"UP": 5}},
+        {"serviceId": older, "version": "10.0.0", "instances": {"DOWN": 1}},
+    ]);
+    let shown = item["versions"].as_array().unwrap().iter().map(|version| {
+        assert!(version["registered"].as_str().unwrap().ends_with(".000Z"), "{version}");
+        json!({"serviceId": version["serviceId"], "version": version["version"], "instances": version["instances"]})
+    });
+    assert_eq!(Value::from_iter(shown), versions, "by number, not by text");
     assert!(item["lastChangeRevision"].as_i64().unwrap() <= all["revision"].as_i64().unwrap());
     let names = |path: &str| members(&govern(&daemon, path), "serviceName");
     assert_eq!(names("services?search=RDE"), ["orders"]);
@@ -98,6 +104,45 @@ fn services_are_searched_filtered_sorted_and_paged() {
     // A tenant that has nothing.
     let none = daemon.client().get("/v4/other/govern/services").unwrap().json();
     assert_eq!((&none["total"], &none["items"]), (&json!(0), &json!([])));
+}
+
+/// The time of the last change of a service is that of the document which was written, or of the event that the node has recorded.
+#[test]
+fn the_last_change_has_a_time() {
+    let daemon = daemon(Settings::default());
+    let [orders, _, _, empty] = registry(&daemon);
+    let caller = Caller::of(&daemon);
+    let service = |name: &str| {
+        let found = govern(&daemon, &format!("services?search={name}"))["items"][0].clone();
+        (found["lastChangeRevision"].as_i64().unwrap(), found["lastChange"].as_str().map(str::to_owned))
+    };
+    let instance = |id: &str| govern(&daemon, &format!("instances?search={id}"))["items"][0].clone();
+    let registered =
+        govern(&daemon, "services?search=empty")["items"][0]["versions"][0]["registered"].clone();
+    assert_eq!(service("empty").1.as_deref(), registered.as_str(), "the document of the version");
+    let before = service("orders");
+    assert_eq!(before.1.as_deref(), instance("old")["lastChange"].as_str(), "the document of the instance");
+    let old = instance("old");
+    assert_eq!(old["lastChange"], old["registered"]);
+    // The times of documents have whole seconds.
+    let changed = eventually(GENEROUS, || {
+        let status = ["DOWN", "UP"][usize::from(instance("o1")["status"] == "DOWN")];
+        let target = format!("/microservices/{orders}/instances/o1/status?value={status}");
+        assert_eq!(caller.put(&target, &json!(null)).status, 200);
+        let now = instance("o1");
+        if now["lastChange"] == now["registered"] { Err("the same second".to_owned()) } else { Ok(now) }
+    });
+    let after = service("orders");
+    assert!(after.0 > before.0, "{before:?} {after:?}");
+    assert_eq!(after.1.as_deref(), changed["lastChange"].as_str());
+    // Tags have no time of their own. The record has.
+    let before = service("empty");
+    assert_eq!(
+        caller.post(&format!("/microservices/{empty}/tags"), &json!({"tags": {"k": "v"}})).status,
+        200
+    );
+    eventually(GENEROUS, || service("empty").0 > before.0 && service("empty").1.is_some());
+    assert!(service("empty").1 >= before.1);
 }
 
 #[test]
@@ -325,6 +370,22 @@ fn neighbors_are_the_consumers_and_the_providers() {
         (&json!("web-4"), &json!("empty"))
     );
     assert_eq!(rest.get("next"), None);
+    // One side alone.
+    let providers = neighbors(&orders, "?side=providers&limit=1");
+    assert_eq!(
+        (&providers["total"], providers.get("consumers"), providers.get("next")),
+        (&json!(1), None, None)
+    );
+    assert_eq!((&providers["consumerCount"], &providers["providerCount"]), (&json!(5), &json!(1)));
+    assert_eq!(providers["providers"], all["providers"]);
+    let first = neighbors(&orders, "?side=consumers&limit=4");
+    assert_eq!((&first["total"], first["consumers"].as_array().unwrap().len()), (&json!(5), 4));
+    let rest =
+        neighbors(&orders, &format!("?side=consumers&limit=4&after={}", first["next"].as_str().unwrap()));
+    assert_eq!(ids(&rest["consumers"], "serviceName"), ["web-4"]);
+    assert_eq!((rest.get("providers"), rest.get("next")), (None, None));
+    let other = daemon.client().get(&format!("{GOVERN}/services/{orders}/neighbours?side=both")).unwrap();
+    assert_eq!(code(&other), "400001");
     // A dependency is on all versions.
     let of_consumer = neighbors(&consumers[0], "");
     let mut both = [orders, older];
