@@ -79,8 +79,8 @@ impl RecordReader {
         let kinds = KindSet::parse("service,schema").unwrap_or(KindSet::ALL);
         let view = self.ring.load();
         let slots = view.slots.iter().filter(|slot| kinds.contains(slot.kind));
-        let wanted = slots.filter(|slot| revisions.contains(&slot.event.revision));
-        wanted.map(|slot| (slot.event.revision, slot.time)).collect()
+        let seen = slots.filter_map(|slot| Some((slot.packed()?.revision, slot.time)));
+        seen.filter(|(revision, _)| revisions.contains(revision)).collect()
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at.
