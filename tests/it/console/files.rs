@@ -3,12 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use regex::Regex;
 use ring::digest::{SHA256, digest};
 
-/// The limit for all files together, in bytes.
+/// The limit for all files together as browsers get them: compressed, in bytes.
 const MOST_BYTES: usize = 250_000;
 const PAGE: &str = "index.html";
 
@@ -56,11 +59,13 @@ fn the_binary_has_every_file() {
 
 #[test]
 fn the_files_are_small() {
-    let files: BTreeMap<String, usize> = all()
-        .into_iter()
-        .filter(|(path, _)| !path.ends_with(".md"))
-        .map(|(path, file)| (path, file.len()))
-        .collect();
+    let packed = |file: &[u8]| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(file).unwrap();
+        encoder.finish().unwrap().len()
+    };
+    let files = all().into_iter().filter(|(path, _)| !path.ends_with(".md"));
+    let files: BTreeMap<String, usize> = files.map(|(path, file)| (path, packed(&file))).collect();
     let bytes: usize = files.values().sum();
     assert!(
         bytes < MOST_BYTES,

@@ -34,6 +34,7 @@ impl GetNode {
                 column("DIGEST", "/digest"),
                 column("CLOCK", "/clockOffsetSeconds"),
                 column("INSTANCE", "/instanceId"),
+                column("STORE", "/storeContact/state"),
             ]);
         }
         let output = session.output;
