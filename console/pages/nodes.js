@@ -1,6 +1,6 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { clock, duration, number, t } from '../i18n.js';
-import { limitTable } from '../ui/limits.js';
+import { limitTable, sharedLimits } from '../ui/limits.js';
 import { agreement, healthMark, nodeName } from '../ui/node.js';
 import { facts, head, notice, panel, skeleton } from '../ui/page.js';
 import { pager } from '../ui/pager.js';
@@ -37,13 +37,13 @@ function offset({ clockOffsetSeconds: seconds }) {
 
 const count = (value) => (value === undefined ? nothing : html`<span>${number(value)}</span>`);
 
-const columns = () => [
+const columns = (hasOthers) => [
   { key: 'node', label: t('nodes.node'), rowHeader: true, cell: nodeName },
   { key: 'health', label: t('nodes.health'), cell: healthMark },
   { key: 'version', label: t('nodes.version'), cell: (node) => mono(node.version ?? node.apiVersion) },
   { key: 'revision', label: t('nodes.revision'), numeric: true, cell: ({ revision }) => count(revision) },
   { key: 'digest', label: t('nodes.digest'), cell: ({ digest }) => (digest ? shortId(digest) : nothing) },
-  { key: 'agrees', label: t('nodes.compared'), cell: (node) => (node.ours ? compared(node) : nothing) },
+  { key: 'agrees', label: t('nodes.compared'), cell: (node) => (node.ours && hasOthers ? compared(node) : nothing) },
   { key: 'store', label: t('nodes.store'), cell: store },
   { key: 'watchers', label: t('nodes.watchers'), numeric: true, cell: ({ watchers }) => count(watchers) },
   { key: 'held', label: t('nodes.held'), numeric: true, cell: ({ heldExpiries }) => count(heldExpiries) },
@@ -58,7 +58,7 @@ const details = (node) => facts([
   [t('nodes.services'), count(node.services)],
   [t('nodes.instances'), count(node.instances)],
   [t('nodes.heard'), node.ageSeconds ? t('nodes.before', { age: duration(node.ageSeconds) }) : undefined],
-  [t('nodes.storeSince'), node.storeContact?.since ? ago(node.storeContact.since) : undefined],
+  [t('nodes.storeSince'), node.storeContact?.state === 'reached' ? ago(node.storeContact.since) : undefined],
   [t('nodes.clock'), node.self ? undefined : offset(node)],
   [t('nodes.started'), ago(node.started)],
   [t('nodes.alarms'), node.alarms?.length ? html`<a href="#/">${node.alarms.map((id) => visible(id)).join(', ')}</a>` : undefined],
@@ -76,10 +76,10 @@ export const page = {
     if (!data) return html`${heading}${skeleton(4)}`;
     const nodes = data.items ?? [];
     const [kind, words] = agreement(nodes);
-    const shared = nodes.flatMap((node) => node.limits ?? []).filter((limit) => limit.scope !== 'node');
+    const shared = sharedLimits(nodes);
     return html`${heading}
       ${kind === 'bad' ? notice('error', html`<p class="strong">${words}</p><p>${t('nodes.differText')}</p>`) : html`<p class="lead">${judged(kind, words)}</p>`}
-      ${table({ caption: t('nodes.title'), columns: columns(), rows: nodes, keyOf })}
+      ${table({ caption: t('nodes.title'), columns: columns(nodes.length > 1), rows: nodes, keyOf })}
       ${data.next || ctx.route.query.get('after') ? pager(ctx, { total: data.total, shown: nodes.length, next: data.next }) : nothing}
       ${shared.length ? panel(t('nodes.registryLimits'), limitTable(shared, t('nodes.registryLimits'))) : nothing}
       <div class="columns even">${nodes.filter((node) => node.ours && node.time).map((node) => {

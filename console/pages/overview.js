@@ -3,7 +3,7 @@ import { ApiError, isAbort } from '../api.js';
 import { number, t, tr } from '../i18n.js';
 import { link } from '../router.js';
 import { eventTable } from '../ui/event.js';
-import { limitTable } from '../ui/limits.js';
+import { limitTable, sharedLimits } from '../ui/limits.js';
 import { agreement, health, healthMark, nodeName } from '../ui/node.js';
 import { failure, head, notice, panel, skeleton } from '../ui/page.js';
 import { STATUSES, judged, serviceState, status, statusWord } from '../ui/status.js';
@@ -142,7 +142,7 @@ export const page = {
     const heading = head(t('overview.title'));
     if (!data) return html`${heading}${skeleton(8)}`;
     const { services, nodes, expiries, alarms, events } = data;
-    const quotas = (nodes.items ?? []).flatMap((node) => node.limits ?? []).filter((limit) => limit.scope !== 'node');
+    const quotas = sharedLimits(nodes.items ?? []);
     return html`${heading}
       ${nodes.items && agreement(nodes.items)[0] === 'bad' ? notice('error', html`<p class="strong">${t('overview.differ')}</p><p>${t('nodes.differText')}</p>`, html`<a href="#/nodes">${t('nav.nodes')}</a>`) : nothing}
       <div class="grid">${servicesTile(services)}${instancesTile(services)}${nodesTile(nodes)}${watchTile(data)}</div>

@@ -6,6 +6,11 @@ import { visible } from './text.js';
 
 const written = (name, value) => (/bytes$/i.test(name) ? bytes(value) : number(value));
 
+const ORDER = ['services', 'instances', 'accounts', 'roles', 'tenants'];
+
+/** The limits that all nodes share. Only the node that answers tells them. */
+export const sharedLimits = (nodes) => nodes.flatMap(({ limits }) => limits ?? []).filter(({ scope }) => scope !== 'node').sort((a, b) => ORDER.indexOf(a.name) - ORDER.indexOf(b.name));
+
 /** Limits and how much of each is in use. */
 export const limitTable = (limits, caption) => table({
   caption,
