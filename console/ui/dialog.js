@@ -36,7 +36,11 @@ export function dialog({ title, view, wide = false }) {
       <button type="button" class="icon-button" aria-label=${t('common.close')} ?disabled=${busy} @click=${() => close()}>×</button></div>
       ${view({ close, redraw, busy, run })}${error ? failure(error) : nothing}`, element);
     element.addEventListener('cancel', (event) => { if (busy) event.preventDefault(); });
+    // A dialog belongs to the view that opened it.
+    const leave = () => close();
+    addEventListener('hashchange', leave);
     element.addEventListener('close', () => {
+      removeEventListener('hashchange', leave);
       element.remove();
       if (before?.isConnected) before.focus();
       resolve(result);

@@ -111,7 +111,7 @@ const missing = (rows) => table({
   columns: [
     { key: 'consumer', label: t('service.consumer'), rowHeader: true, cell: ({ consumer = {} }) => html`<span>${partnerName({ ...consumer, tenant: consumer.tenant === `default/${PROJECT}` ? '' : consumer.tenant })} <span class="muted">${mono(consumer.version ?? '')}</span></span>` },
     { key: 'client', label: t('service.client'), cell: ({ client }) => mono(client ?? '') },
-    { key: 'node', label: t('nav.nodes'), cell: ({ node }) => mono(node ?? '') },
+    { key: 'node', label: t('nodes.node'), cell: ({ node }) => mono(node ?? '') },
     { key: 'last', label: t('drain.last'), cell: ({ last }) => (last ? ago(last) : html`<span class="muted">${t('service.never')}</span>`) },
   ],
 });
@@ -122,7 +122,7 @@ function followTold({ api, session }, { serviceId, instanceId }, signal, tell) {
   const next = async () => {
     if (own.ended || signal.aborted) return;
     try {
-      const { items } = await api.get(`admin/instances/${segment(serviceId)}/${segment(instanceId)}/history`, { limit: 1, order: 'desc' }, signal);
+      const { items } = await api.get('admin/events', { serviceId, instanceId, limit: 1, order: 'desc' }, signal);
       const newest = items?.[0];
       if (newest?.kind === 'instance.changed' && newest.instance?.status === 'OUTOFSERVICE') tell(newest.told);
     } catch { return; }

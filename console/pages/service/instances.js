@@ -14,7 +14,7 @@ import { search } from '../../ui/search.js';
 import { STATUSES, status, statusWord } from '../../ui/status.js';
 import { table } from '../../ui/table.js';
 import { mono, name, shortId, visible } from '../../ui/text.js';
-import { age, ago, when } from '../../ui/time.js';
+import { ago, when } from '../../ui/time.js';
 import { drain, receiptLine } from './drain.js';
 import { GONE } from './gone.js';
 import { setStatus } from './set_status.js';
@@ -84,7 +84,7 @@ const columns = (data) => [
   { key: 'status', label: t('service.status'), sort: true, firstOrder: 'desc', cell: (row) => statusCell(data, row) },
   { key: 'changed', label: t('service.since'), sort: true, firstOrder: 'desc', cell: (row) => sinceOf(data, row) },
   { key: 'endpoints', label: t('service.endpoints'), cell: endpoints },
-  { key: 'heartbeat', label: t('service.heartbeat'), cell: ({ lastHeartbeatAgeSeconds: seconds, ttlSeconds }) => html`<span class="lines">${seconds === undefined ? html`<span class="muted" title=${t('service.noHeartbeatHint')}>–</span>` : html`<span>${t('service.before', { age: duration(seconds) })}</span>`}<span class="muted">${t('service.ttl')} ${age(ttlSeconds)}</span></span>` },
+  { key: 'heartbeat', label: t('service.heartbeat'), cell: ({ lastHeartbeatAgeSeconds: seconds, ttlSeconds }) => html`<span class="lines">${seconds === undefined ? html`<span class="muted" title=${t('service.noHeartbeatHint')}>–</span>` : html`<span>${t('service.before', { age: duration(seconds) })}</span>`}<span class="muted nowrap">${t('service.ttl')} ${duration(ttlSeconds ?? 0)}</span></span>` },
 ];
 
 export function view(ctx, data, service) {

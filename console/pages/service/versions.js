@@ -4,11 +4,12 @@ import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { segment } from '../../api.js';
 import { t } from '../../i18n.js';
 import { go, link } from '../../router.js';
+import { copyButton } from '../../ui/copy.js';
 import { dialog } from '../../ui/dialog.js';
 import { notice } from '../../ui/page.js';
 import { counts } from '../../ui/status.js';
 import { table } from '../../ui/table.js';
-import { mono, visible } from '../../ui/text.js';
+import { mono, shortId, visible } from '../../ui/text.js';
 import { ago } from '../../ui/time.js';
 import { toast } from '../../ui/toast.js';
 
@@ -21,20 +22,19 @@ export function view(ctx, own, service) {
   const { session } = ctx;
   const why = session.whyReadOnly('delete', 'service', service.labels);
   const rows = [...service.versions].reverse();
-  const known = rows.some(({ instances }) => instances) || rows.length === 1;
+  const known = rows.some(({ instances, registered }) => instances || registered);
   const numbers = (row) => row.instances ?? (row.serviceId === service.id ? service.instances : known ? {} : undefined);
-  const times = rows.some(({ lastChange }) => lastChange);
   return html`${table({
     caption: t('service.tab.versions'),
     rows: rows.slice(0, MOST),
     keyOf: ({ serviceId }) => serviceId,
     current: service.id,
     columns: [
-      { key: 'version', label: t('service.version'), rowHeader: true, cell: ({ serviceId, version }) => html`<span><a href=${link('service', serviceId)}>${mono(version)}</a>${serviceId === service.id ? html` <span class="badge">${t('service.thisOne')}</span>` : nothing}</span>` },
+      { key: 'version', label: t('service.version'), rowHeader: true, cell: ({ serviceId, version }) => html`<span class="nowrap"><a href=${link('service', serviceId)}>${mono(version)}</a>${serviceId === service.id ? html` <span class="badge">${t('service.thisOne')}</span>` : nothing}</span>` },
       { key: 'instances', label: t('services.instances'), cell: (row) => { const found = numbers(row); return found ? counts(found, { empty: t('services.noInstances') }) : html`<a href=${link('service', row.serviceId)}>${t('service.look')}</a>`; } },
-      { key: 'changed', label: t('services.changed'), hidden: !times, cell: ({ lastChange }) => ago(lastChange) },
+      { key: 'registered', label: t('service.registered'), cell: ({ registered }) => ago(registered) },
       { key: 'contracts', label: t('service.tab.contracts'), cell: ({ serviceId }) => html`<span class="inline"><a href=${link('service', serviceId, 'contracts')}>${t('service.show')}</a>${serviceId === service.id ? nothing : html` <a href=${link('service', service.id, 'contracts', { show: 'compare', with: serviceId })}>${t('service.compareWithThis')}</a>`}</span>` },
-      { key: 'id', label: t('service.id'), cell: ({ serviceId }) => mono(serviceId) },
+      { key: 'id', label: t('service.id'), cell: ({ serviceId }) => html`<span class="nowrap">${shortId(serviceId, 12)}${copyButton(serviceId, t('service.copyId'))}</span>` },
     ],
     actions: why ? undefined : (row) => {
       const found = numbers(row);
