@@ -32,7 +32,10 @@ export function escaped(text) {
 }
 
 /** A text of several lines, for `<pre>`: line breaks and tabs stay. */
-export const block = (text) => text.split(/([\n\t]+)/).map((part, index) => (index % 2 ? part : escaped(part)));
+export function block(text) {
+  if (text.replace(/[\n\t]+/g, '').search(HIDDEN) < 0) return text;
+  return text.split(/([\n\t]+)/).map((part, index) => (index % 2 ? part : escaped(part)));
+}
 
 /** A name of the registry. */
 export const name = (text) => html`<bdi class="name">${escaped(cut(text))}</bdi>`;

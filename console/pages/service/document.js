@@ -33,7 +33,8 @@ function isDeep(text) {
  * `{kind: 'openapi' | 'json' | 'yaml' | 'text', document?, pretty, why?}`. `pretty`: the text as it is compared and shown. `why`: the
  * key of a sentence that says why a text is not read.
  */
-export async function read(text) {
+export async function read(source) {
+  const text = source.replaceAll('\r\n', '\n');
   const start = text.trimStart();
   if (start.startsWith('{') || start.startsWith('[')) {
     if (text.length > LONGEST.json) return { kind: 'text', pretty: text, why: 'contract.tooLong' };

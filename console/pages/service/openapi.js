@@ -57,7 +57,7 @@ function rules(schema) {
   if (!isObject(schema)) return nothing;
   const parts = [];
   const values = list(schema.enum);
-  if (values.length) parts.push(html`${t('contract.values')} ${values.slice(0, MOST.values).map((one, index) => html`${index ? ', ' : ''}${mono(text(one) || JSON.stringify(one === null ? null : '…'))}`)}${values.length > MOST.values ? ', …' : ''}`);
+  if (values.length) parts.push(html`${t('contract.values')} ${values.slice(0, MOST.values).map((one, index) => html`${index ? ', ' : ''}${mono(text(one) || (one === null ? 'null' : '…'))}`)}${values.length > MOST.values ? ', …' : ''}`);
   if (schema.default !== undefined && text(schema.default)) parts.push(html`${t('contract.default')} ${mono(text(schema.default))}`);
   for (const [member, sign] of [['minimum', '≥'], ['maximum', '≤'], ['minLength', t('contract.length', { sign: '≥' })], ['maxLength', t('contract.length', { sign: '≤' })], ['minItems', t('contract.items', { sign: '≥' })], ['maxItems', t('contract.items', { sign: '≤' })]]) {
     if (typeof schema[member] === 'number') parts.push(`${sign} ${schema[member]}`);
