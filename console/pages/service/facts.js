@@ -20,7 +20,7 @@ const pairs = (map, caption, empty) => {
     keyOf: ([key]) => key,
     empty,
     columns: [
-      { key: 'name', label: t('service.key'), rowHeader: true, cell: ([key]) => mono(key) },
+      { key: 'name', label: t('service.key'), rowHeader: true, cell: ([key]) => mono(key || '–') },
       { key: 'value', label: t('service.value'), cell: ([, value]) => html`<span class="value">${name(value)}</span>` },
     ],
   })}${all.length > MOST ? html`<p class="muted pad">${t('service.cut', { shown: MOST, count: all.length })}</p>` : nothing}`;

@@ -9,6 +9,8 @@ import { entries, isObject, list, operations, refName, resolve, schemas } from '
 
 const MOST = { operations: 300, schemas: 500, parameters: 100, responses: 60, fields: 300, values: 12, depth: 5 };
 
+const NO_NAME = '–';
+
 const text = (value) => (typeof value === 'string' ? value : typeof value === 'number' || typeof value === 'boolean' ? String(value) : '');
 
 /** Draws a part when it is open. What is open is kept in the state of the page. */
@@ -98,7 +100,7 @@ function fieldTable(ctx, document, schema, caption) {
     rows,
     keyOf: ({ path }) => path,
     columns: [
-      { key: 'name', label: t('contract.member'), rowHeader: true, cell: ({ path, isRequired }) => html`<span>${mono(path)} ${required(isRequired)}</span>` },
+      { key: 'name', label: t('contract.member'), rowHeader: true, cell: ({ path, isRequired }) => html`<span>${mono(path || NO_NAME)} ${required(isRequired)}</span>` },
       { key: 'type', label: t('contract.type'), cell: ({ member }) => html`<span>${type(ctx, member)}</span>` },
       { key: 'about', label: t('contract.about'), cell: ({ member }) => about(member, member?.description) },
     ],
@@ -110,10 +112,12 @@ function body(ctx, document, value, caption) {
   const kinds = entries(value?.content).slice(0, 8);
   const shown = kinds.length ? kinds.map(([media, one]) => [media, one?.schema]) : value?.schema === undefined ? [] : [[undefined, value.schema]];
   return shown.map(([media, schema]) => html`<div class="body">${media ? html`${mono(media)}: ` : nothing}${type(ctx, schema)}
-    ${refName(schema) === undefined ? fieldTable(ctx, document, schema?.items ?? schema, caption) : nothing}</div>`);
+    ${refName(schema) === undefined ? fieldTable(ctx, document, schema?.items ?? schema, media ? `${caption} ${visible(media.slice(0, 100))}` : caption) : nothing}</div>`);
 }
 
-function operationBody(ctx, document, { operation, shared }) {
+function operationBody(ctx, document, { method, path, operation, shared }) {
+  // Regions of a page must have different names.
+  const caption = (part) => `${t(part)}: ${method.toUpperCase()} ${visible(path.slice(0, 200))}`;
   const all = [...shared, ...list(operation.parameters)].slice(0, MOST.parameters + 1).map((one) => resolve(document, one)).filter(isObject);
   const bodies = all.filter((one) => one.in === 'body');
   const parameters = all.filter((one) => one.in !== 'body').slice(0, MOST.parameters);
@@ -121,34 +125,34 @@ function operationBody(ctx, document, { operation, shared }) {
   const responses = entries(operation.responses);
   return html`
     ${text(operation.description) ? html`<p class="description">${name(text(operation.description))}</p>` : nothing}
-    ${parameters.length ? html`<h4>${t('contract.parameters')}</h4>${table({
-    caption: t('contract.parameters'),
+    ${parameters.length ? html`<h3>${t('contract.parameters')}</h3>${table({
+    caption: caption('contract.parameters'),
     rows: parameters.map((one, index) => ({ ...one, index })),
     keyOf: ({ index }) => index,
     columns: [
-      { key: 'name', label: t('service.key'), rowHeader: true, cell: (one) => html`<span>${mono(text(one.name))} ${required(one.required === true)}</span>` },
+      { key: 'name', label: t('service.key'), rowHeader: true, cell: (one) => html`<span>${mono(text(one.name) || NO_NAME)} ${required(one.required === true)}</span>` },
       { key: 'in', label: t('contract.in'), cell: (one) => name(text(one.in)) },
       { key: 'type', label: t('contract.type'), cell: (one) => html`<span>${type(ctx, one.schema ?? one)}</span>` },
       { key: 'about', label: t('contract.about'), cell: (one) => about(one.schema ?? one, one.description) },
     ],
   })}` : nothing}
-    ${bodies.length || isObject(request) ? html`<h4>${t('contract.body')} ${required(bodies.some((one) => one.required === true) || request?.required === true)}</h4>${bodies.slice(0, 2).map((one) => body(ctx, document, one, t('contract.body')))}${isObject(request) ? body(ctx, document, request, t('contract.body')) : nothing}` : nothing}
-    <h4>${t('contract.responses')}</h4>
+    ${bodies.length || isObject(request) ? html`<h3>${t('contract.body')} ${required(bodies.some((one) => one.required === true) || request?.required === true)}</h3>${bodies.slice(0, 2).map((one) => body(ctx, document, one, caption('contract.body')))}${isObject(request) ? body(ctx, document, request, caption('contract.body')) : nothing}` : nothing}
+    <h3>${t('contract.responses')}</h3>
     ${responses.length ? table({
-    caption: t('contract.responses'),
+    caption: caption('contract.responses'),
     rows: responses.slice(0, MOST.responses).map(([code, value]) => ({ code, value: resolve(document, value) })),
     keyOf: ({ code }) => code,
     columns: [
-      { key: 'code', label: t('contract.code'), rowHeader: true, cell: ({ code }) => mono(code) },
+      { key: 'code', label: t('contract.code'), rowHeader: true, cell: ({ code }) => mono(code || NO_NAME) },
       { key: 'about', label: t('contract.about'), cell: ({ value }) => name(text(value?.description)) },
-      { key: 'body', label: t('contract.body'), cell: ({ value }) => html`<div>${body(ctx, document, value, t('contract.body'))}</div>` },
+      { key: 'body', label: t('contract.body'), cell: ({ code, value }) => html`<div>${body(ctx, document, value, `${caption('contract.body')} ${visible(code.slice(0, 50))}`)}</div>` },
     ],
   }) : html`<p class="muted">${t('contract.noResponses')}</p>`}`;
 }
 
-function schemaBody(ctx, document, schema) {
+function schemaBody(ctx, document, key, schema) {
   const whole = resolve(document, schema);
-  const members = fieldTable(ctx, document, whole, t('contract.schema'));
+  const members = fieldTable(ctx, document, whole, `${t('contract.schema')}: ${visible(key.slice(0, 200))}`);
   return html`<p>${type(ctx, schema)}</p>${about(whole, whole?.description)}${members}`;
 }
 
@@ -169,5 +173,5 @@ export function openApi(ctx, document) {
       ${one.operation.deprecated === true ? html`<span class="badge">${t('contract.deprecated')}</span>` : nothing} <span class="muted">${name(text(one.operation.summary) || text(one.operation.operationId))}</span>`,
   () => operationBody(ctx, document, one)))}${cut(MOST.operations, all.length)}</section>
     ${named.length ? html`<section aria-label=${t('contract.schemas')}><h2 class="below">${t('contract.schemas')}</h2>
-    ${named.slice(0, MOST.schemas).map(([key, schema]) => part(ctx, `schema ${key}`, html`${name(key)} <span class="muted">${name(text(schema?.title) || text(schema?.description).slice(0, 100))}</span>`, () => schemaBody(ctx, document, schema)))}${cut(MOST.schemas, named.length)}</section>` : nothing}`;
+    ${named.slice(0, MOST.schemas).map(([key, schema]) => part(ctx, `schema ${key}`, html`${name(key)} <span class="muted">${name(text(schema?.title) || text(schema?.description).slice(0, 100))}</span>`, () => schemaBody(ctx, document, key, schema)))}${cut(MOST.schemas, named.length)}</section>` : nothing}`;
 }
