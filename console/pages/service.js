@@ -19,8 +19,12 @@ import * as versions from './service/versions.js';
 import * as watchers from './service/watchers.js';
 
 const TABS = { instances, versions, consumers, watchers, contracts, tags, properties, events, json: raw };
+/** Tabs that need a right of their own. */
+const NEEDS = { contracts: 'service/schema', events: 'ops' };
 const NO_SERVICE = '400012';
 const GONE_EVENTS = 20;
+
+const isAllowed = ({ session }, tab, labels) => !NEEDS[tab] || session.can('get', NEEDS[tab], tab === 'contracts' ? labels : undefined);
 
 const tabOf = (route) => (Object.hasOwn(TABS, route.params[1] ?? '') ? route.params[1] : 'instances');
 
@@ -36,7 +40,7 @@ async function load(ctx) {
     }),
     api.get(`govern/services/${segment(id)}/neighbours`, { limit: 1 }, signal).catch(unlessOver),
     api.get('govern/services', { search: id, limit: 20 }, signal).catch(unlessOver),
-    Promise.resolve(TABS[tab].load?.(ctx, id)).catch(unlessOver),
+    Promise.resolve(isAllowed(ctx, tab) ? TABS[tab].load?.(ctx, id) : undefined).catch(unlessOver),
   ]);
   const [document, neighbors, found, own] = parts;
   if (!document) return { gone: await lastEvents(ctx, id) };
@@ -60,7 +64,9 @@ function unlessOver(error) {
   return { failed: error };
 }
 
-const lastEvents = ({ api, signal }, id) => api.get('admin/events', { serviceId: id, order: 'desc', limit: GONE_EVENTS }, signal).catch(unlessOver);
+const lastEvents = async ({ api, session, signal }, id) => (session.can('get', 'ops')
+  ? api.get('admin/events', { serviceId: id, order: 'desc', limit: GONE_EVENTS }, signal).catch(unlessOver)
+  : { failed: true });
 
 function gone({ route }, { gone: record }) {
   return html`${head(t('service.goneTitle'), { sub: mono(route.params[0]) })}
@@ -89,11 +95,12 @@ function view(ctx) {
   const tab = tabOf(route);
   const total = Object.values(service.instances).reduce((sum, count) => sum + count, 0);
   const numbers = { instances: total, versions: service.versions.length, consumers: service.consumerCount + service.providerCount };
-  const entries = Object.keys(TABS).map((id) => ({ id, href: link('service', service.id, ...(id === 'instances' ? [] : [id])), label: t(`service.tab.${id}`), count: numbers[id] }));
+  const entries = Object.keys(TABS).filter((id) => id === tab || isAllowed(ctx, id, service.labels)).map((id) => ({ id, href: link('service', service.id, ...(id === 'instances' ? [] : [id])), label: t(`service.tab.${id}`), count: numbers[id] }));
   const { document } = service;
   const actions = html`<a class="button" href=${link('topology', service.id)}>${t('nav.topology')}</a>
     <a class="button" href=${link('explain', { appId: document.appId, serviceName: document.serviceName, env: document.environment })}>${t('nav.explain')}</a>`;
-  const shown = data.tab !== tab ? skeleton(6) : data.own?.failed ? failure(data.own.failed, () => ctx.reload()) : TABS[tab].view(ctx, data.own, service);
+  const shown = !isAllowed(ctx, tab) ? notice('info', t('overview.hidden'))
+    : data.tab !== tab ? skeleton(6) : data.own?.failed ? failure(data.own.failed, () => ctx.reload()) : TABS[tab].view(ctx, data.own, service);
   return html`${head(name(document.serviceName), { sub: sub(service, tab === 'instances' ? [] : [tab]), actions })}
     ${tabs(entries, tab, t('service.tabs'))}
     <div class="tab">${shown}</div>`;

@@ -23,7 +23,7 @@ export async function load(ctx, id) {
   const { api, route: { query }, signal } = ctx;
   const path = `registry/microservices/${segment(id)}/schemas`;
   const { schemas: all = [] } = await api.get(path, {}, signal);
-  const chosen = all.find(({ schemaId }) => schemaId === query.get('schema')) ?? all[0];
+  const chosen = all.find(({ schemaId }) => schemaId === query.get('schema')) ?? all.find(({ summary }) => summary) ?? all[0];
   if (!chosen) return { all };
   const other = query.get('show') === 'compare' ? query.get('with') : undefined;
   const [own, others] = await Promise.all([
