@@ -327,6 +327,7 @@ export default {
   'service.setStatus': 'Set status',
   'service.drain': 'Drain',
   'service.showReceipt': 'Show the receipt',
+  'service.goneCount': '{count} gone lately',
   'service.goneLately': 'Gone lately, and why',
   'service.noneGone': 'The record has no instance that went',
   'service.statusTitle': 'Set the status of an instance',

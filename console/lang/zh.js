@@ -327,6 +327,7 @@ export default {
   'service.setStatus': '设置状态',
   'service.drain': '摘除流量',
   'service.showReceipt': '查看回执',
+  'service.goneCount': '最近消失 {count} 个',
   'service.goneLately': '最近消失的实例及原因',
   'service.noneGone': '记录中没有消失的实例',
   'service.statusTitle': '设置实例状态',

@@ -106,8 +106,8 @@ export async function drain(ctx, row, done) {
 
 const missing = (rows) => table({
   caption: t('drain.missing'),
-  rows,
-  keyOf: ({ consumer, client, node }) => `${consumer?.tenant}/${consumer?.serviceId} ${client} ${node}`,
+  rows: rows.map((one, place) => ({ ...one, place })),
+  keyOf: ({ place }) => place,
   columns: [
     { key: 'consumer', label: t('service.consumer'), rowHeader: true, cell: ({ consumer = {} }) => html`<span>${partnerName({ ...consumer, tenant: consumer.tenant === `default/${PROJECT}` ? '' : consumer.tenant })} <span class="muted">${mono(consumer.version ?? '')}</span></span>` },
     { key: 'client', label: t('service.client'), cell: ({ client }) => mono(client ?? '') },

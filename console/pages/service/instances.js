@@ -103,6 +103,7 @@ export function view(ctx, data, service) {
     ${hasAny || isFiltered ? toolbar(
     search(ctx, { label: t('service.searchInstances') }),
     chips(ctx, { key: 'status', label: t('service.status'), options: shownStatuses.map((value) => ({ value, label: statusWord(value), count: counts[value] ?? 0 })) }),
+    gone?.total ? html`<button type="button" class="quiet" @click=${() => document.querySelector('.gone')?.scrollIntoView({ block: 'start' })}>${t('service.goneCount', { count: gone.total })} ↓</button>` : nothing,
   ) : nothing}
     ${table({
     caption: t('service.tab.instances'),
@@ -116,7 +117,7 @@ export function view(ctx, data, service) {
   })}
     ${pager(ctx, { total, shown: items.length, next })}
     ${why && items.length ? html`<p class="muted">${t(why)}</p>` : nothing}
-    ${gone ? html`<div class="below">${panel(t('service.goneLately'), eventTable({ events: gone.items ?? [], caption: t('service.goneLately'), hide: ['service'], empty: t('service.noneGone') }), { actions: gone.total > LAST_GONE ? html`<a href=${link('service', service.id, 'events', { kind: 'gone' })}>${t('common.showAll')}</a>` : nothing })}</div>` : nothing}`;
+    ${gone ? html`<div class="below gone">${panel(t('service.goneLately'), eventTable({ events: gone.items ?? [], caption: t('service.goneLately'), hide: ['service'], empty: t('service.noneGone') }), { actions: gone.total > LAST_GONE ? html`<a href=${link('service', service.id, 'events', { kind: 'gone' })}>${t('common.showAll')}</a>` : nothing })}</div>` : nothing}`;
 }
 
 /** The whole document of an instance. */

@@ -97,8 +97,8 @@ function fieldTable(ctx, document, schema, caption) {
   if (!rows.length) return nothing;
   return html`${table({
     caption,
-    rows,
-    keyOf: ({ path }) => path,
+    rows: rows.map((one, place) => ({ ...one, place })),
+    keyOf: ({ place }) => place,
     columns: [
       { key: 'name', label: t('contract.member'), rowHeader: true, cell: ({ path, isRequired }) => html`<span>${mono(path || NO_NAME)} ${required(isRequired)}</span>` },
       { key: 'type', label: t('contract.type'), cell: ({ member }) => html`<span>${type(ctx, member)}</span>` },

@@ -31,8 +31,9 @@ export function view(ctx, { watchers: { items = [], total, next, node }, told })
   return html`<p class="muted lead">${t('service.watchersText')} ${node ? mono(node) : nothing}</p>
     ${table({
     caption: t('service.tab.watchers'),
-    rows: items,
-    keyOf: ({ client, connectedSince, consumer }) => `${client} ${connectedSince} ${consumer?.serviceId}`,
+    // Several processes of a consumer may have connected from one address at the same moment.
+    rows: items.map((one, place) => ({ ...one, place })),
+    keyOf: ({ place }) => place,
     empty: emptyState(t('service.noWatchers'), t('service.noWatchersText')),
     columns: [
       { key: 'consumer', label: t('service.consumer'), rowHeader: true, cell: ({ consumer }) => (consumer ? html`<span>${partnerName(consumer)} <span class="muted">${mono(consumer.version)}</span></span>` : name('')) },
