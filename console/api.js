@@ -8,6 +8,8 @@ export const PROJECT = 'default';
 
 const ROOT = new URL('../', document.baseURI);
 const PATIENCE = 30_000;
+/** The current password is wrong, in a request to change it. The token is good. */
+const WRONG_PASSWORD = '401207';
 
 /** A request that failed. `status` is 0 if no answer came. */
 export class ApiError extends Error {
@@ -58,7 +60,7 @@ export async function exchange(method, path, { query, body, headers = {}, signal
   serverTime(answer.headers.get('date'));
   if (answer.ok) return answer;
   const failure = await failed(answer);
-  if (failure.status === 401 && !anonymous) tokenRefused();
+  if (failure.status === 401 && failure.code !== WRONG_PASSWORD && !anonymous) tokenRefused();
   throw failure;
 }
 

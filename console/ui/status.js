@@ -11,6 +11,9 @@ const TONES = { UP: 'up', DOWN: 'down', STARTING: 'info', TESTING: 'info', OUTOF
 /** The order in which statuses are shown. */
 export const STATUSES = Object.keys(MARKS);
 
+/** Mark and tone of the status of an instance, for drawings. */
+export const statusMark = (value) => ({ mark: MARKS[value] ?? '?', tone: TONES[value] ?? 'none' });
+
 const marked = (mark, tone, word) => html`<span class="status ${tone}"><span class="mark" aria-hidden="true">${mark}</span><span>${word}</span></span>`;
 
 /** The word of a status. */
