@@ -16,8 +16,9 @@ COPY src src
 # The names of functions stay, for back traces; the line tables are five times as large as the program.
 ENV CARGO_PROFILE_RELEASE_STRIP=debuginfo
 RUN cargo build --locked --release \
-    && mkdir --parents /image/data \
-    && mv target/release/service-center /image/service-center
+    && mkdir --parents /image/bin /image/data \
+    && mv target/release/service-center /image/bin/service-center \
+    && ln --symbolic service-center /image/bin/scctl
 
 FROM gcr.io/distroless/cc-debian12:nonroot
 ARG VERSION=0.1.0
@@ -25,7 +26,8 @@ LABEL org.opencontainers.image.title="service-center" \
       org.opencontainers.image.description="A microservice registry: the ServiceComb Service-Center API on an embedded store or on etcd" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.licenses="Apache-2.0"
-COPY --from=build /image/service-center /usr/local/bin/service-center
+# The program, and scctl, a link to it: a folder is copied, because a link that is copied alone becomes a second program.
+COPY --from=build /image/bin /usr/local/bin
 # A new volume takes the owner of this folder.
 COPY --from=build --chown=65532:65532 /image/data /var/lib/service-center
 COPY LICENSE /usr/share/doc/service-center/LICENSE

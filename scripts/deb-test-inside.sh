@@ -53,14 +53,34 @@ logged() {
     journalctl --unit=service-center --output=cat | grep --quiet --fixed-strings -- "$1"
 }
 
+# The command line is there under both names, with man pages and completions.
+command_line_works() {
+    local name shown
+    for name in scctl "service-center ctl"; do
+        $name --addr "http://127.0.0.1:$port" health >/dev/null || fail "$name cannot ask it"
+        shown=$($name --addr "http://127.0.0.1:$port" version) || fail "$name has no version"
+        [[ $shown == *"$(dpkg-query --show --showformat='${Version}' service-center | sed 's/-[0-9]*$//')"* ]] || fail "$name has the version $shown"
+    done
+    for name in service-center scctl scctl-get-instance; do
+        shown=$(MANWIDTH=80 man "$name") || fail "man $name"
+        [[ $shown == *"$name"*SYNOPSIS* ]] || fail "man $name shows: $shown"
+    done
+    [[ $(bash /test/complete.sh /usr/share/bash-completion/completions "scctl get exp") == expiry ]] || fail "bash completes no scctl"
+    [[ $(bash /test/complete.sh /usr/share/bash-completion/completions "service-center check-h") == check-health ]] ||
+        fail "bash completes no service-center"
+    for name in fish/vendor_completions.d/{scctl,service-center}.fish zsh/vendor-completions/_{scctl,service-center}; do
+        [[ -s /usr/share/$name ]] || fail "/usr/share/$name is missing"
+    done
+}
+
 step "install: it is enabled and serves"
 dpkg --install /test/older.deb
 [[ $(systemctl is-enabled service-center) == enabled ]] || fail "it is not enabled"
 [[ $(of_unit ActiveState) == active ]] || fail "it is not active"
 serves || fail "systemd says that it is active, and it does not serve"
-scctl --addr "http://127.0.0.1:$port" health || fail "scctl cannot ask it"
 [[ $(of_unit StatusText) == "listening on http://127.0.0.1:$port" ]] || fail "its status is $(of_unit StatusText)"
 [[ $(of_unit NRestarts) == 0 ]] || fail "it was restarted"
+command_line_works
 
 step "its process has no rights"
 pid=$(of_unit MainPID)
@@ -96,6 +116,7 @@ eventually runs_as_other_process "$pid"
 grep --quiet '^httpport = 30199$' /etc/service-center/app.conf || fail "the edit is gone"
 has_orders || fail "the service is lost"
 [[ $(systemctl is-enabled service-center) == enabled ]] || fail "it is not enabled"
+command_line_works
 
 step "a process that is killed is started again"
 pid=$(of_unit MainPID)
@@ -131,6 +152,8 @@ dpkg --remove service-center
 [[ $(systemctl is-active service-center || true) == inactive ]] || fail "it still runs"
 if serves; then fail "it still serves"; fi
 [[ ! -e /usr/bin/service-center && ! -e /lib/systemd/system/service-center.service ]] || fail "files are left"
+left=$(find /usr/bin /usr/share/man /usr/share/bash-completion /usr/share/fish /usr/share/zsh -name '*scctl*' -o -name '*service-center*')
+[[ -z $left ]] || fail "files are left: $left"
 [[ -e /etc/service-center/app.conf && -d /var/lib/private/service-center/data ]] || fail "configuration or data are gone"
 
 step "purge: nothing stays"
@@ -150,6 +173,7 @@ grep --quiet 'systemctl enable --now' /test/commands || fail "docs/install.md ha
 port=30100
 serves || fail "it does not serve"
 /usr/bin/service-center check-config --conf /etc/service-center >/dev/null || fail "check-config"
+scctl health || fail "scctl cannot ask it"
 systemctl disable --now service-center
 
 echo "The package can be installed, upgraded and removed."

@@ -18,9 +18,9 @@ here=$PWD/target/deb-test
 limit_s=600
 
 mkdir -p "$here"
-if [[ ! -e $here/debian/etc/debian_version ]]; then
+if [[ ! -x $here/debian/usr/bin/man ]]; then
     rm -rf "$here/debian" "$here/debian.new"
-    debootstrap --variant=minbase --include=systemd,systemd-sysv,procps bookworm "$here/debian.new"
+    debootstrap --variant=minbase --include=systemd,systemd-sysv,procps,man-db bookworm "$here/debian.new"
     mv "$here/debian.new" "$here/debian"
 fi
 
@@ -35,6 +35,7 @@ cp "$dist/service-center_$version-1_amd64.deb" "$machine/test/older.deb"
 cp "$dist/service-center-$version-linux-amd64.tar.gz" "$machine/test/archive.tar.gz"
 cp "$here/newer/service-center_$version-2_amd64.deb" "$machine/test/newer.deb"
 cp scripts/deb-test-inside.sh "$machine/test/inside.sh"
+cp scripts/complete.sh "$machine/test/complete.sh"
 # The machine runs the script when it has started, and ends with its result.
 cat >"$machine/etc/systemd/system/deb-test.service" <<'UNIT'
 [Unit]

@@ -110,7 +110,8 @@ step "the archive has the files, and nobody's traces"
 list=$(tar --list --verbose --gzip --numeric-owner --full-time --file="$archive")
 for file in service-center conf/app.conf start.sh stop.sh start-service-center.sh stop-service-center.sh README.md CHANGELOG.md \
     LICENSE THIRD-PARTY-LICENSES.txt docs/cluster.md docs/install.md systemd/service-center.service deploy/prometheus/alerts.yml \
-    deploy/grafana/service-center.json; do
+    deploy/grafana/service-center.json scctl man/scctl.1 man/service-center.1 completions/bash/scctl completions/fish/scctl.fish \
+    completions/zsh/_scctl; do
     grep --quiet -E "/${file//./\\.}( -> .*)?\$" <<<"$list" || fail "$file is missing"
 done
 [[ $(awk '{ print $2 }' <<<"$list" | sort -u) == 0/0 ]] || fail "files belong to somebody"
@@ -159,12 +160,23 @@ answer=$(ask POST "${nodes[0]}" "$api/microservices/$service/instances" "$instan
 [[ $answer == "HTTP/1.1 200"* ]] || fail "no instance was registered: $answer"
 eventually finds "${nodes[1]}" orders-1
 
-step "scctl asks both, and has man pages"
+step "scctl and service-center ctl ask both"
 for node in "${nodes[@]}"; do
     returns 0 "$first/scctl" --addr "http://$node:$port" get instance orders --output name
     says "$service/orders-1"
+    returns 0 "$second/service-center" ctl --addr "http://$node:$port" health
+    returns 0 "$second/scctl" --addr "http://$node:$port" version
+    says "$version"
 done
-[[ -s $first/man/scctl-get-instance.1 ]] || fail "a man page is missing"
+
+step "man pages and completions are those of the program"
+for page in scctl scctl-get-instance service-center; do
+    [[ $(head -n 3 "$first/man/$page.1") == *".TH $page 1"* ]] || fail "man/$page.1 is no man page"
+done
+for line in 'scctl get exp' 'service-center ctl get exp' 'service-center check-h'; do
+    returns 0 bash "$root/scripts/complete.sh" "$first/completions/bash" "$line"
+    says "$(sed 's/.*exp$/expiry/; s/.*check-h$/check-health/' <<<"$line")"
+done
 
 step "a node that stops leaves the list"
 returns 0 "$second/stop.sh"

@@ -51,16 +51,22 @@ fi
 
 rm -rf "$stage"
 tree=$stage/$name
-mkdir -p "$tree/conf" "$tree/deploy" "$tree/docs" "$tree/man" "$tree/systemd"
+mkdir -p "$tree"/completions/{bash,fish,zsh} "$tree/conf" "$tree/deploy" "$tree/docs" "$tree/man" "$tree/systemd"
 objcopy --strip-all "$program" "$tree/service-center"
 if [[ -z ${SERVICE_CENTER:-} ]]; then
     objcopy --only-keep-debug --compress-debug-sections "$program" "$stage/service-center.debug"
     (cd "$stage" && objcopy --add-gnu-debuglink=service-center.debug "$tree/service-center")
 fi
 chmod 755 "$tree/service-center"
-# The name of the original's tool. The man pages come from the program that is packed.
+# The name of the original's tool. The man pages and the completions come from the program that is packed.
 ln -s service-center "$tree/scctl"
 "$program" ctl man "$tree/man"
+for name in ctl scctl; do
+    command=${name/#ctl/service-center}
+    "$program" "$name" completion bash >"$tree/completions/bash/$command"
+    "$program" "$name" completion fish >"$tree/completions/fish/$command.fish"
+    "$program" "$name" completion zsh >"$tree/completions/zsh/_$command"
+done
 cp conf/app.conf "$tree/conf/"
 cp deploy/archive/{README.md,start.sh,stop.sh} "$tree/"
 # The names of the original's release.

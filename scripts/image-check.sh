@@ -59,8 +59,9 @@ make_base() {
 }
 
 build() {
-    mkdir -p "$work/built/image/data"
-    install "$binary" "$work/built/image/service-center"
+    mkdir -p "$work/built/image/bin" "$work/built/image/data"
+    install "$binary" "$work/built/image/bin/service-center"
+    ln -s service-center "$work/built/image/bin/scctl"
     sed -n "\|^FROM $base|,\$p" Dockerfile >"$work/Dockerfile"
     # Only the format of Docker has health checks.
     buildah build --quiet --format docker --pull-never --build-context build="$work/built" --ignorefile .dockerignore \
@@ -123,6 +124,10 @@ says "$status" Gid 65532
 says "$status" CapEff 0000000000000000
 says "$status" NoNewPrivs 1
 if podman exec embedded sh -c true 2>/dev/null; then fail "The image has a shell."; fi
+podman exec embedded scctl --addr http://embedded:30100 health >/dev/null || fail "scctl cannot ask the node."
+[[ $(podman exec embedded scctl --addr http://embedded:30100 version) == *"$("$binary" --version | cut -d ' ' -f 2)"* ]] ||
+    fail "scctl has another version."
+[[ $(podman export embedded | tar --list --verbose usr/local/bin/scctl) == *"scctl -> service-center" ]] || fail "scctl is no link."
 id=$(curl -s -f "$(url embedded)/microservices" -d '{"service": {"serviceName": "kept", "version": "1.0.0"}}')
 [[ $(curl -s "$(url embedded)/health") == *rest://embedded:30100* ]] || fail "The node is not registered under the name of its container."
 [[ $(podman logs embedded 2>&1) == *"listening on"* ]] || fail "The log does not go to standard output."

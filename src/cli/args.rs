@@ -68,7 +68,8 @@ pub struct Invocation {
     pub conf_dir: Option<PathBuf>,
 }
 
-const COMMANDS: [&str; 7] = ["serve", "check-config", "check-health", "export", "import", "keys", "ctl"];
+pub(super) const COMMANDS: [&str; 7] =
+    ["serve", "check-config", "check-health", "export", "import", "keys", "ctl"];
 const OPTIONS: [&str; 6] = ["conf", "to", "from", "out", "help", "version"];
 
 /// Parses the arguments (without the name of the program), or returns all mistakes.

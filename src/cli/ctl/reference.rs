@@ -3,10 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::{ArgAction, Command};
+use clap::{ArgAction, Command, CommandFactory as _};
 
 use super::failure::Failure;
-use super::{Program, command};
+use super::{Ctl, Program, command};
+use crate::cli::args::{COMMANDS, HELP};
 
 const HEAD: &str = "\
 # The command line
@@ -66,6 +67,18 @@ token also to each node that the registry lists and to each address of `--addr`,
 
 With `--addr` and without `--context`, no context is used. A change asks for the name of a protected context if the context is in use, or if it
 names the address.
+
+## Man pages and completions
+
+The Debian package installs man pages and completions. The archive has them in `man` and `completions`. To read and use them there:
+
+```sh
+man man/scctl-get-instance.1
+source completions/bash/scctl    # in bash; for good: copy it to ~/.local/share/bash-completion/completions/
+```
+
+For zsh, copy `completions/zsh/_scctl` to a folder of `$fpath`; for fish, `completions/fish/scctl.fish` to `~/.config/fish/completions/`. `scctl
+completion SHELL` prints the same.
 
 ## Commands
 
@@ -146,11 +159,31 @@ fn meaning(argument: &clap::Arg) -> String {
     text
 }
 
-/// Writes a man page for each command into a folder.
+/// Writes a man page for each command into a folder, and one for the daemon.
 pub fn write_man_pages(folder: &Path) -> Result<(), Failure> {
     let failed = |error: std::io::Error| Failure::usage(format!("{}: {error}", folder.display()));
     std::fs::create_dir_all(folder).map_err(failed)?;
-    clap_mangen::generate_to(command(Program::Scctl).disable_help_subcommand(true), folder).map_err(failed)
+    clap_mangen::generate_to(command(Program::Scctl).disable_help_subcommand(true), folder)
+        .map_err(failed)?;
+    std::fs::write(folder.join("service-center.1"), page_of_daemon()).map_err(failed)
+}
+
+/// The man page of the daemon: its `--help`, where a line of one word is a heading.
+fn page_of_daemon() -> String {
+    let mut page = format!(
+        ".TH service-center 1 \"\" \"service-center {}\"\n.SH NAME\nservice\\-center \\- a microservice registry\n\
+         .SH SYNOPSIS\n.nf\n",
+        env!("CARGO_PKG_VERSION")
+    );
+    for line in HELP.lines().skip(2) {
+        let _ = if !line.is_empty() && line.chars().all(|c| c.is_ascii_lowercase()) {
+            writeln!(page, ".SH {}\n.nf", line.to_uppercase())
+        } else {
+            writeln!(page, "\\&{}", line.replace('\\', "\\e").replace('-', "\\-"))
+        };
+    }
+    page.push_str(".fi\n.SH SEE ALSO\n.BR scctl (1)\n");
+    page
 }
 
 /// A script for a shell.
@@ -158,10 +191,14 @@ pub fn completion(program: Program, shell: clap_complete::Shell) -> String {
     let (mut root, name) = match program {
         Program::Scctl => (command(program), "scctl"),
         Program::ServiceCenter => {
-            (Command::new("service-center").subcommand(command(Program::Scctl).name("ctl")), "service-center")
+            // Without the name under which it is called, so that it gets that of its place.
+            let ctl = Ctl::command().name("ctl");
+            let others = COMMANDS.into_iter().filter(|name| *name != "ctl").map(Command::new);
+            (Command::new("service-center").subcommands(others).subcommand(ctl), "service-center")
         }
     };
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut root, name, &mut script);
-    String::from_utf8_lossy(&script).into_owned()
+    // For bash, clap_complete spells the dash of the program's name in two ways, which then do not meet.
+    String::from_utf8_lossy(&script).replace("service__subcmd__center", "service__center")
 }

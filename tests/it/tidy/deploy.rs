@@ -139,6 +139,10 @@ fn the_image_is_built_from_what_is_there() {
     for needed in ["Cargo.toml", "Cargo.lock", "src", "benches", ".cargo"] {
         assert!(copied(&dockerfile).contains(&needed), "{needed}");
     }
+    // What the program embeds.
+    if root().join("console").exists() {
+        assert!(copied(&dockerfile).contains(&"console"), "console");
+    }
     for word in ["cargo build --locked --release", "USER 65532:65532", "\"check-health\"", "strip=debuginfo"]
     {
         assert!(dockerfile.to_lowercase().contains(&word.to_lowercase()), "{word}");
