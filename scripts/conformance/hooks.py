@@ -70,6 +70,9 @@ BAD_ENDS = tuple(";&?+@")
 # These would take away what the other operations need.
 DESTROYERS = {"unregisterService", "unregisterServices", "unregisterInstance", "deleteAccount", "deleteRole", "changePassword"}
 
+# The consumer of the instance is never told, so a drain waits for as long as it may: by default longer than the client.
+SHORT_WAIT = "100ms"
+
 PASSWORDS = strategies.sampled_from(["Tester#Pwd1", "Other#Pwd2", "aB3$" * 8, "xX0~xX0~"])
 schemathesis.openapi.format("password", PASSWORDS)
 
@@ -102,6 +105,8 @@ def map_case(context, case):
         case.body["tokenExpirationTime"] = "1h30m"
     if operation in ("addDependencies", "replaceDependencies"):
         own_domain(case)
+    if operation == "drainInstance" and case.path_parameters.get("instanceId") == SEED["path"]["instanceId"]:
+        case.query = {**(case.query or {}), "wait": SHORT_WAIT}
     return case
 
 

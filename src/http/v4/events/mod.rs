@@ -51,7 +51,7 @@ pub const LIST: Operation = Operation::new(
     Parameter::query("instanceId", "Only events of this instance.").like(member::INSTANCE_ID),
     Parameter::query("host", "Only events of instances whose host has this name."),
     Parameter::query("order", "`asc`: the oldest event first. `desc`: the newest first. Without it: `asc`. Not for a stream.")
-        .one_of(&["asc", "desc"]),
+        .one_of(&["", "asc", "desc"]),
     paging::LIMIT,
     paging::AFTER,
     Parameter::header(

@@ -17,7 +17,6 @@ use crate::cache::statuses::{InstanceStatus, StatusCounts};
 use crate::clock::Monotonic;
 use crate::domain::event::Revision;
 use crate::domain::time::rfc3339;
-use crate::domain::validate::member::INSTANCE_STATUS;
 use crate::domain::validate::rule::Shown;
 use crate::domain::{Instance, json, version};
 use crate::error::Error;
@@ -35,7 +34,8 @@ use crate::http::spec::{Load, Operation, Parameter, Success};
 const ENVIRONMENT: Parameter =
     Parameter::query("env", "Only services of this environment. Empty is an environment of its own.");
 const APP_ID: Parameter = Parameter::query("appId", "Only services of this application.");
-const ORDER: Parameter = Parameter::query("order", "`asc`, the default, or `desc`.").one_of(&["asc", "desc"]);
+const ORDER: Parameter =
+    Parameter::query("order", "`asc`, the default, or `desc`.").one_of(&["", "asc", "desc"]);
 
 pub const SERVICES: Operation = Operation::new(
     "govern",
@@ -50,13 +50,13 @@ pub const SERVICES: Operation = Operation::new(
     ENVIRONMENT,
     APP_ID,
     Parameter::query("status", "Only services of this state; see `state` of the items.")
-        .one_of(&["empty", "noneUp", "someDown", "allUp"]),
+        .one_of(&["", "empty", "noneUp", "someDown", "allUp"]),
     Parameter::query(
         "sort",
         "`name`, the default; `instances`: the number of instances; `changed`: the revision of the last change. Services that are \
          equal in this are sorted by name, application and environment.",
     )
-    .one_of(&["name", "instances", "changed"]),
+    .one_of(&["", "name", "instances", "changed"]),
     ORDER,
     WITH_SHARED,
     LIMIT,
@@ -76,14 +76,15 @@ pub const INSTANCES: Operation =
             Parameter::query("host", "Part of the host name."),
             Parameter::query("endpoint", "Part of an endpoint."),
             Parameter::query("port", "The port of an endpoint, from 1 to 65535.")
-                .matching("^[1-9][0-9]{0,4}$"),
+                .matching(PORT),
             Parameter::query(
                 "property",
                 "`name=value`: only instances with this property; `name`: only those with a property of this name. It may be repeated, up \
                  to 16 times; an instance must have all of them.",
             )
             .matching("^(?:[^=]|$)"),
-            Parameter::query("status", "Only instances with this status.").like(INSTANCE_STATUS),
+            Parameter::query("status", "Only instances with this status.")
+                .one_of(&["", "UP", "DOWN", "STARTING", "TESTING", "OUTOFSERVICE"]),
             ENVIRONMENT,
             APP_ID,
             Parameter::query("serviceName", "Only instances of services with this name."),
@@ -94,7 +95,7 @@ pub const INSTANCES: Operation =
                  `host`: the host name, by its bytes; `status`; `changed`: the revision of the last write of the instance. Instances that \
                  are equal in this are sorted as by `service`.",
             )
-            .one_of(&["service", "host", "status", "changed"]),
+            .one_of(&["", "service", "host", "status", "changed"]),
             ORDER,
             WITH_SHARED,
             LIMIT,
@@ -102,6 +103,10 @@ pub const INSTANCES: Operation =
         ])
         .answers(Success::Json(dto::INSTANCES))
         .for_own_pages();
+
+/// A port, or nothing.
+const PORT: &str =
+    "^(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])?$";
 
 /// Most properties that a search may name.
 const MOST_PROPERTIES: usize = 16;
@@ -413,7 +418,8 @@ fn instance_conditions(call: &Call) -> Result<InstanceConditions, Error> {
         None => Ok((text.to_owned(), None)),
     };
     let port = text(call, "port").map(|text| {
-        let port = text.parse::<u16>().ok().filter(|port| *port > 0);
+        let is_number = text.starts_with(|c: char| matches!(c, '1'..='9'));
+        let port = text.parse::<u16>().ok().filter(|_| is_number);
         port.ok_or_else(|| {
             let shown = Shown::new(&text);
             Error::invalid(format!("the parameter 'port' is '{shown}'; give a number from 1 to 65535"))

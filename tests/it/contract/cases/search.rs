@@ -228,6 +228,8 @@ fn a_search_says_which_parameter_is_wrong() {
             "continues a list that is sorted by 'service asc', not by 'host asc'",
         ),
         ("instances?port=0", "'port' is '0'; give a number from 1 to 65535"),
+        ("instances?port=080", "'port' is '080'"),
+        ("instances?port=65536", "'port' is '65536'"),
         ("instances?port=http", "'port' is 'http'"),
         ("instances?status=up", "'status' is 'up'"),
         ("instances?property==x", "has no name"),
