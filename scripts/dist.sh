@@ -61,11 +61,11 @@ chmod 755 "$tree/service-center"
 # The name of the original's tool. The man pages and the completions come from the program that is packed.
 ln -s service-center "$tree/scctl"
 "$program" ctl man "$tree/man"
-for name in ctl scctl; do
-    command=${name/#ctl/service-center}
-    "$program" "$name" completion bash >"$tree/completions/bash/$command"
-    "$program" "$name" completion fish >"$tree/completions/fish/$command.fish"
-    "$program" "$name" completion zsh >"$tree/completions/zsh/_$command"
+for called in ctl scctl; do
+    command=${called/#ctl/service-center}
+    "$program" "$called" completion bash >"$tree/completions/bash/$command"
+    "$program" "$called" completion fish >"$tree/completions/fish/$command.fish"
+    "$program" "$called" completion zsh >"$tree/completions/zsh/_$command"
 done
 cp conf/app.conf "$tree/conf/"
 cp deploy/archive/{README.md,start.sh,stop.sh} "$tree/"

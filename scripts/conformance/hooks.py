@@ -11,9 +11,11 @@ between values cannot be stated in OpenAPI, and are made true in valid requests 
 A finding "valid data was rejected" is dropped if the answer says that something does not exist, exists already, or is not allowed for
 this caller; in the cases of `RELATIONS`; for schemas with one id; and if the URI ends in a character that the document excludes. A
 finding about a path with empty segments or steps is dropped, because the request is for another operation. So is the error of
-`readSyncerHealth`, which has no other answer. Nothing else is dropped.
+`readSyncerHealth`, which has no other answer. Nothing else is dropped, and `run.py` prints what was and why.
 """
 
+import atexit
+import collections
 import json
 import os
 import urllib.parse
@@ -137,25 +139,44 @@ def has_double_ids(case):
     return len(ids) != len(set(ids))
 
 
-@schemathesis.hook
-def filter_failure(context, failure, case, response):
+def why_dropped(failure, case, response):
+    """Why a finding does not count, or None."""
     if is_another_path(response):
-        return False
+        return "the path is that of another operation"
     operation = case.operation.definition.raw["operationId"]
     if operation == "readSyncerHealth" and type(failure).__name__ == "ServerError":
         # As the original: there is no syncer.
-        return b"this server has no syncer" not in response.content
+        return "there is no syncer" if b"this server has no syncer" in response.content else None
     if type(failure).__name__ != "RejectedPositiveData":
-        return True
+        return None
     if operation in ("watch", "beatByWebsocket"):
-        return False
+        return "no handshake of a websocket"
     text = response.content.decode(errors="replace")
     if response.status_code == 400 and text.startswith("Invalid Request URI"):
-        return not response.request.url.endswith(BAD_ENDS)
+        return "the end of the URI" if response.request.url.endswith(BAD_ENDS) else None
     try:
         error = json.loads(text)
     except ValueError:
-        return True
-    if error.get("errorCode") in ABOUT_THINGS or (operation == "replaceSchemas" and has_double_ids(case)):
-        return False
-    return not any(part in error.get("detail", "") for part in RELATIONS)
+        return None
+    if error.get("errorCode") in ABOUT_THINGS:
+        return f"{error['errorCode']} {error.get('errorMessage')}"
+    if operation == "replaceSchemas" and has_double_ids(case):
+        return "schemas with one id"
+    return next((f"detail: {part}" for part in RELATIONS if part in error.get("detail", "")), None)
+
+
+DROPPED = collections.Counter()
+
+
+@schemathesis.hook
+def filter_failure(context, failure, case, response):
+    why = why_dropped(failure, case, response)
+    DROPPED.update([why] if why else [])
+    return why is None
+
+
+@atexit.register
+def write_dropped():
+    if path := os.environ.get("CONFORMANCE_DROPPED"):
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(DROPPED.most_common(), file)

@@ -128,7 +128,8 @@ def check(mode, program, schemathesis):
                 node.token = node.send("POST", "/v4/token", {"name": "root", "password": PASSWORD})["token"]
             environment = {**os.environ, "CONFORMANCE_SEED": json.dumps(seed(node, accounts))}
             environment.update(CONFORMANCE_TOKEN=node.token or "", SCHEMATHESIS_HOOKS=str(HERE / "hooks.py"))
-            report, output = folder / "report.json", folder / "output"
+            report, output, dropped = folder / "report.json", folder / "output", folder / "dropped.json"
+            environment["CONFORMANCE_DROPPED"] = str(dropped)
             command = [
                 schemathesis,
                 "--config-file", str(HERE / f"{mode}.toml"),
@@ -139,7 +140,7 @@ def check(mode, program, schemathesis):
             ]
             with open(output, "wb") as out:
                 subprocess.run(command, cwd=folder, env=environment, stdout=out, stderr=out, timeout=MOST_SECONDS + 60)
-            return judge(mode, node, report, output)
+            return judge(mode, node, report, output, dropped)
         finally:
             node.stop()
 
@@ -150,7 +151,7 @@ def show(output):
         print(line if len(line) <= SHOWN else f"{line[:SHOWN]}…")
 
 
-def judge(mode, node, report, output):
+def judge(mode, node, report, output, dropped):
     if not report.exists():
         show(output)
         print(f"{mode}: schemathesis wrote no report")
@@ -169,6 +170,9 @@ def judge(mode, node, report, output):
         print(f"  {group['count']:4} {group['title']}: {', '.join(group['operations'])}")
     for group in errors:
         print(f"  {group['count']:4} {group['title']}")
+    print("  not counted (hooks.py):" if dropped.exists() else "  hooks.py wrote nothing")
+    for why, number in json.loads(dropped.read_text()) if dropped.exists() else []:
+        print(f"  {number:4} {why}")
     if node.process.poll() is not None:
         print(f"{mode}: the node ended on the way")
         count += 1
