@@ -45,6 +45,7 @@ use crate::http::event_streams::{EventStreams, MOST_STREAMS};
 use crate::http::node::ThisNode;
 use crate::http::openapi::{self, ApiTerms};
 use crate::http::routes::{self, Accounts};
+use crate::http::search_texts::SearchTexts;
 use crate::http::server::{self, Bound, ErrorAlarm, RunningServer, Settings};
 use crate::http::slices::Turns;
 use crate::rounds::Member;
@@ -222,6 +223,7 @@ async fn run_node(
         clock: shared.clock.clone(),
         rules: api,
         turns: Turns::default(),
+        search_texts: SearchTexts::default(),
         accounts,
         streams: EventStreams::default(),
     };

@@ -10,7 +10,6 @@ use super::access::AccessView;
 use super::digest::{self, NameKind};
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
-use super::search::raw_instance::RawInstance;
 use super::snapshot::{
     ConsumerRule, FrameworkCounts, FrameworkName, InstancePart, Listed, NameNode, NamePath, NamedVersion,
     ProviderRule, SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
@@ -438,9 +437,7 @@ impl SnapshotBuilder {
             if let Some(former) = former {
                 node.statuses.remove(InstanceStatus::of_document(former.json()));
             }
-            let instance = RawInstance::read(&record.json);
-            node.statuses.add(InstanceStatus::of_instance(&instance));
-            node.searched = node.searched.max(instance.searched);
+            node.statuses.add(InstanceStatus::of_document(&record.json));
             let removed = former.filter(|_| !was_held).map(|former| digest::instance(&at, &former.record));
             let added = digest::instance(&at, &record);
             let lease = match former {
@@ -449,7 +446,7 @@ impl SnapshotBuilder {
             };
             node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
             shift = node.recount(removed, Some(added));
-            node.list_answer.outdate();
+            node.outdate();
             service.clone_from(&node.view);
             tenant.instance_count += usize::from(is_new);
             if let Some(service) = service.as_ref().filter(|_| is_new) {
@@ -488,7 +485,7 @@ impl SnapshotBuilder {
             }
             let removed = gone.as_ref().filter(|_| !was_held);
             shift = node.recount(removed.map(|(_, entry)| digest::instance(&at, &entry.record)), None);
-            node.list_answer.outdate();
+            node.outdate();
             if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
                 // The lease has its own key, which is still there.
                 node.early_leases.insert(at.instance.clone(), mark.lease());

@@ -34,6 +34,11 @@ impl InstanceMap {
         self.0.get(id)
     }
 
+    /// An instance with its id in the map.
+    pub fn entry(&self, id: &str) -> Option<(&InstanceId, &Arc<InstanceEntry>)> {
+        self.0.get_key_value(id)
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }

@@ -10,6 +10,7 @@ use super::access::AccessView;
 use super::answer::AnswerCell;
 use super::digest::Unit;
 use super::instances::{InstanceEntry, InstanceMap};
+use super::search::text::TextsCell;
 use super::statuses::StatusCounts;
 use crate::domain::dependency::{CrossDomain, Partners};
 use crate::domain::event::{InstanceRef, Revision, ServiceRecord};
@@ -177,13 +178,13 @@ pub struct ServiceNode {
     pub instances: InstanceMap,
     /// How many of the instances have which status.
     pub statuses: StatusCounts,
-    /// Searches look at most at so many bytes of an instance's JSON: the highest number of all instances that were written.
-    pub(super) searched: usize,
     /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that
     /// of what the listing shows. What has gone before is not known then.
     pub active_at: Revision,
     /// Ready answer with the list of the instances.
     pub list_answer: AnswerCell,
+    /// What searches look at.
+    pub texts: TextsCell,
     /// Names and aliases of the service. Their ready answers are dropped when an instance of the service changes.
     pub(super) listed: Vec<Listed>,
     /// Leases whose instance is not there: the lease key came before the instance, or stayed after it.
@@ -195,6 +196,12 @@ pub struct ServiceNode {
 }
 
 impl ServiceNode {
+    /// Drops what was made of the instances, because one of them has changed.
+    pub(super) fn outdate(&mut self) {
+        self.list_answer.outdate();
+        self.texts.forget();
+    }
+
     /// The lease of an instance, also of one that is not there.
     pub fn lease_of(&self, instance: &InstanceId) -> Option<i64> {
         let entry = self.instances.find(instance.as_str());

@@ -37,6 +37,7 @@ use crate::http::answer_memory::AnswerMemory;
 use crate::http::event_streams::EventStreams;
 use crate::http::node::ThisNode;
 use crate::http::reply::Reply;
+use crate::http::search_texts::SearchTexts;
 use crate::http::slices::{self, Turns, Walk};
 use crate::http::spec::Load;
 use crate::metrics;
@@ -83,6 +84,8 @@ pub struct Api {
     pub rules: ApiRules,
     /// Large answers are built one after another.
     pub turns: Turns,
+    /// What searches keep.
+    pub search_texts: SearchTexts,
     /// `None` while accounts are off.
     pub accounts: Option<AccountApi>,
     /// The streams of events that are open.

@@ -24,6 +24,7 @@ pub mod rate_limit;
 pub mod reply;
 pub mod route;
 pub mod routes;
+pub mod search_texts;
 pub mod server;
 pub mod signal;
 pub mod slices;

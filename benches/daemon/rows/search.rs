@@ -21,7 +21,7 @@ const TIMES: usize = 300;
 const GOAL: Duration = Duration::from_millis(10);
 
 /// What is asked, and the path below `govern`.
-const REQUESTS: [(&str, &str); 11] = [
+const REQUESTS: [(&str, &str); 14] = [
     ("services by name", "services?limit=100"),
     ("services with part of a name", "services?search=RVICE-77&limit=100"),
     ("services with the most instances", "services?sort=instances&order=desc"),
@@ -31,7 +31,10 @@ const REQUESTS: [(&str, &str); 11] = [
     ("one instance by its address", "instances?endpoint=10.0.212.49:"),
     ("instances with a part that all have", "instances?search=rest"),
     ("instances with a port that all have", "instances?port=8080"),
+    ("instances with a property that none has", "instances?property=zone=east"),
     ("instances by host name", "instances?sort=host&order=desc"),
+    ("instances by status", "instances?sort=status&order=desc"),
+    ("instances by their last change", "instances?sort=changed&order=desc"),
     ("explanation of a name that nothing has", "explain?appId=default&serviceName=service-none"),
 ];
 

@@ -1,14 +1,20 @@
 //! Searches instances of all services.
 
+use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
 
+use memchr::memmem::Finder;
+use memchr::{memchr, memchr3, memrchr};
+
 use super::needle::Needle;
-use super::raw_instance::{IdLengths, RawInstance, RawText};
+use super::raw_instance::RawInstance;
+use super::text::{InstanceTexts, ServiceTexts, property};
 use super::top::{PageFrame, Top};
 use crate::cache::instances::InstanceEntry;
 use crate::cache::snapshot::{ServiceNode, ServiceView};
 use crate::cache::statuses::{InstanceStatus, StatusCounts};
-use crate::domain::{InstanceId, version};
+use crate::domain::version;
 
 /// What an instance must fulfil. `None` stands for any.
 #[derive(Clone, Debug, Default)]
@@ -44,20 +50,20 @@ pub enum InstanceSort {
 }
 
 /// Where an instance is in the list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct InstancePlace<'a> {
     pub first: FirstKey<'a>,
     pub service: VersionPlace<'a>,
-    pub instance: &'a str,
+    pub instance: &'a [u8],
 }
 
 /// What the list is sorted by, before the service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum FirstKey<'a> {
     None,
     Number(i64),
-    /// The beginning of a text in JSON.
-    Text(&'a str),
+    /// The beginning of a text.
+    Text(Cow<'a, [u8]>),
 }
 
 /// Most bytes of a text that are compared. Cursors hold them, and go into a URI.
@@ -100,30 +106,26 @@ pub struct FoundInstance<'s> {
 #[derive(Debug)]
 pub struct InstanceSearch<'s> {
     conditions: &'s InstanceConditions,
-    /// What the endpoints of an instance must have because of the port.
-    port: Option<Needle>,
+    /// What the texts of an instance must have because of the properties.
+    properties: Vec<Finder<'static>>,
     sort: InstanceSort,
     top: Top<InstancePlace<'s>, FoundInstance<'s>>,
     /// Instances that fulfil all conditions.
     pub total: usize,
     /// Instances that fulfil all conditions except the one of the status.
     pub statuses: StatusCounts,
-    /// Instances that were excluded by [`Self::is_excluded`], and others that were looked at.
-    excluded: usize,
-    read: usize,
 }
 
 /// A service whose instances the search must look at one by one.
 #[derive(Clone, Copy, Debug)]
 pub struct SearchedService<'s> {
     service: &'s ServiceView,
+    node: &'s ServiceNode,
     place: VersionPlace<'s>,
     /// The name of the service has what is searched for, so its instances need not.
     is_named: bool,
     /// All its instances are counted already.
     is_counted: bool,
-    /// How many bytes of an instance's JSON are looked at.
-    searched: usize,
 }
 
 impl InstanceConditions {
@@ -146,59 +148,38 @@ impl InstanceConditions {
             || !self.properties.is_empty()
     }
 
-    fn holds(&self, instance: &RawInstance<'_>, is_named: bool) -> bool {
-        let has = |needle: &Needle, text: RawText<'_>| needle.is_in(&text.plain());
-        let is_searched = |needle: &Needle| {
-            has(needle, instance.host)
-                || instance.endpoints().any(|endpoint| has(needle, endpoint))
-                || has(needle, instance.id)
-        };
-        (is_named || self.search.as_ref().is_none_or(is_searched))
-            && self.host.as_ref().is_none_or(|needle| has(needle, instance.host))
-            && self.endpoint.as_ref().is_none_or(|needle| instance.endpoints().any(|text| has(needle, text)))
-            && self.port.is_none_or(|port| instance.endpoints().any(|text| has_port(&text.plain(), port)))
-            && self.properties.iter().all(|(name, value)| {
-                instance.properties().any(|[has, is]| {
-                    *has.plain() == *name.as_bytes()
-                        && value.as_ref().is_none_or(|value| *is.plain() == *value.as_bytes())
-                })
-            })
+    /// What an instance must have in its texts, if there is such a condition.
+    fn needle(&self, is_named: bool) -> Option<&Needle> {
+        let search = self.search.as_ref().filter(|_| !is_named);
+        search.or(self.host.as_ref()).or(self.endpoint.as_ref())
     }
-}
 
-/// Loads what is read of some instances into the cache of the processor: the memory is asked for all of them at once, and not for one after
-/// the other. That halves the time of a search.
-fn load(of: &SearchedService<'_>, instances: &[(&InstanceId, &Arc<InstanceEntry>)]) {
-    /// Bytes that are loaded at a time, on nearly all processors.
-    const LINE: usize = 64;
-    let mut all = 0;
-    for (_, entry) in instances {
-        let json = entry.json();
-        for at in (0..of.searched.min(json.len())).step_by(LINE) {
-            all ^= json.get(at).copied().unwrap_or_default();
-        }
+    /// Whether an instance fulfils all conditions on its texts, except those on its properties.
+    fn holds(&self, instance: &InstanceTexts<'_>, is_named: bool) -> bool {
+        let has = |needle: &Option<Needle>, text| needle.as_ref().is_none_or(|needle| needle.is_in(text));
+        (is_named || has(&self.search, instance.all()))
+            && has(&self.host, instance.host())
+            && has(&self.endpoint, instance.all_endpoints())
+            && self.port.is_none_or(|port| instance.endpoints().any(|endpoint| has_port(endpoint, port)))
     }
-    std::hint::black_box(all);
 }
 
 /// At most [`MOST_COMPARED`] bytes of a text.
-fn beginning(text: &[u8]) -> &str {
-    let text = text.get(..MOST_COMPARED).unwrap_or(text);
-    // A character that was cut does not count.
-    match std::str::from_utf8(text) {
-        Ok(text) => text,
-        Err(cut) => {
-            std::str::from_utf8(text.get(..cut.valid_up_to()).unwrap_or_default()).unwrap_or_default()
-        }
-    }
+fn beginning(text: &[u8]) -> &[u8] {
+    let is_inside = |at: usize| text.get(at).is_some_and(|byte| byte & 0xc0 == 0x80);
+    // A character that would be cut does not count.
+    let end = (0..=MOST_COMPARED).rev().find(|at| !is_inside(*at)).unwrap_or_default();
+    text.get(..end).unwrap_or(text)
 }
 
 /// Whether an endpoint, `[scheme://]host:port[/…]`, has this port.
 fn has_port(endpoint: &[u8], port: u16) -> bool {
-    let Ok(endpoint) = std::str::from_utf8(endpoint) else { return false };
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    authority.rsplit_once(':').is_some_and(|(_, text)| text.parse() == Ok(port))
+    let without_scheme =
+        memchr(b':', endpoint).and_then(|colon| endpoint.get(colon..)?.strip_prefix(b"://"));
+    let rest = without_scheme.unwrap_or(endpoint);
+    let authority = memchr3(b'/', b'?', b'#', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
+    let text = memrchr(b':', authority).and_then(|colon| authority.get(colon + 1..));
+    text.and_then(|text| std::str::from_utf8(text).ok()).is_some_and(|text| text.parse() == Ok(port))
 }
 
 impl<'s> InstanceSearch<'s> {
@@ -207,9 +188,12 @@ impl<'s> InstanceSearch<'s> {
         sort: InstanceSort,
         frame: PageFrame<InstancePlace<'s>>,
     ) -> Self {
-        let port = conditions.port.and_then(|port| Needle::new(&format!(":{port}")));
+        let finder = |(name, value): &(String, Option<String>)| {
+            Finder::new(&property(name, value.as_deref())).into_owned()
+        };
+        let properties = conditions.properties.iter().map(finder).collect();
         let (top, statuses) = (Top::new(frame), StatusCounts::default());
-        Self { conditions, port, sort, top, total: 0, statuses, excluded: 0, read: 0 }
+        Self { conditions, properties, sort, top, total: 0, statuses }
     }
 
     /// Looks at a service that the caller may see. `None` if the search needs no instance of it.
@@ -226,68 +210,77 @@ impl<'s> InstanceSearch<'s> {
             let status = self.conditions.status;
             let fulfil = status.map_or(node.instances.len(), |status| node.statuses.of(status));
             self.total += fulfil;
-            // All places of a service begin alike, unless the list is sorted by something of the instance.
-            let starts_with = |known: &InstancePlace<'_>| known.service.cmp(&place);
-            let is_on_page = self.sort != InstanceSort::Service || self.top.may_want(starts_with);
+            let is_on_page = self.sort != InstanceSort::Service || self.is_on_page(&place);
             if fulfil == 0 || !is_on_page {
                 return None;
             }
         }
-        Some(SearchedService { service, place, is_named, is_counted, searched: node.searched })
+        Some(SearchedService { service, node, place, is_named, is_counted })
     }
 
-    /// Whether an instance cannot fulfil the conditions, because the beginning of its JSON does not have what must be in a text.
-    fn is_excluded(&self, of: &SearchedService<'_>, json: &[u8]) -> bool {
-        let InstanceConditions { search, host, endpoint, .. } = self.conditions;
-        let search = search.as_ref().filter(|_| !of.is_named);
-        let needles = [search, host.as_ref(), endpoint.as_ref(), self.port.as_ref()];
-        let begin = json.get(..of.searched).unwrap_or(json);
-        needles.into_iter().flatten().any(|needle| needle.is_as_in_json() && !needle.is_in(begin))
+    /// Whether instances of a service may be on the page. All their places begin alike, unless the list is sorted by something of the
+    /// instance.
+    fn is_on_page(&self, place: &VersionPlace<'_>) -> bool {
+        self.top.may_want(|known| known.service.cmp(place))
     }
 
     /// Looks at some instances of a service.
-    pub fn look(&mut self, of: &SearchedService<'s>, instances: &[(&'s InstanceId, &'s Arc<InstanceEntry>)]) {
-        let reads = !of.is_counted
-            || self.conditions.status.is_some()
-            || matches!(self.sort, InstanceSort::Host | InstanceSort::Status);
-        if reads {
-            load(of, instances);
-        }
-        for (id, entry) in instances {
-            let json = entry.json();
-            // If hardly any instance is excluded, it takes longer to try.
-            let tries = !of.is_counted && self.excluded * 4 >= self.read;
-            if tries && self.is_excluded(of, json) {
-                self.excluded += 1;
-                continue;
+    pub fn look(&mut self, of: &SearchedService<'s>, texts: &ServiceTexts, instances: Range<usize>) {
+        let conditions = self.conditions;
+        let needle = conditions.needle(of.is_named).filter(|_| !of.is_counted);
+        let is_on_page = self.sort != InstanceSort::Service || self.is_on_page(&of.place);
+        let mut next = instances.start;
+        while next < instances.end {
+            if let Some(needle) = needle {
+                match texts.first_with(next..instances.end, |texts| needle.find(texts)) {
+                    Some(found) => next = found,
+                    None => return,
+                }
             }
-            self.read += 1;
-            let ids = IdLengths { instance: id.as_str().len(), service: of.service.id.as_str().len() };
-            let instance = if reads { RawInstance::read_with(json, ids) } else { RawInstance::default() };
-            let status = InstanceStatus::of(instance.status.raw());
+            let Some(instance) = texts.instance(next) else { return };
+            next += 1;
+            let status = instance.status();
             if !of.is_counted {
-                if !self.conditions.holds(&instance, of.is_named) {
+                let has = |property: &Finder<'_>| property.find(instance.properties()).is_some();
+                if !conditions.holds(&instance, of.is_named) || !self.properties.iter().all(has) {
                     continue;
                 }
                 self.statuses.add(status);
             }
-            if self.conditions.status.is_some_and(|wanted| wanted != status) {
+            if conditions.status.is_some_and(|wanted| wanted != status) {
                 continue;
             }
-            if !of.is_counted {
-                self.total += 1;
-            }
-            let first = match self.sort {
-                InstanceSort::Service => FirstKey::None,
-                InstanceSort::Host => FirstKey::Text(beginning(instance.host.raw())),
-                InstanceSort::Status => FirstKey::Number(status as i64),
-                InstanceSort::Changed => FirstKey::Number(entry.record.mod_revision),
-            };
-            let place = InstancePlace { first, service: of.place, instance: id.as_str() };
-            if self.top.wants(&place) {
-                self.top.push(place, FoundInstance { service: of.service, entry });
+            self.total += usize::from(!of.is_counted);
+            if is_on_page {
+                self.offer(of, &instance);
             }
         }
+    }
+
+    /// Takes an instance into the page if it belongs there.
+    fn offer(&mut self, of: &SearchedService<'s>, instance: &InstanceTexts<'_>) {
+        let first = match self.sort {
+            InstanceSort::Service => FirstKey::None,
+            InstanceSort::Host => FirstKey::Text(Cow::Borrowed(beginning(instance.host()))),
+            InstanceSort::Status => FirstKey::Number(instance.status() as i64),
+            InstanceSort::Changed => FirstKey::Number(instance.changed()),
+        };
+        let place = InstancePlace { first, service: of.place, instance: instance.id() };
+        if !self.top.wants(&place) {
+            return;
+        }
+        let id = std::str::from_utf8(place.instance).unwrap_or_default();
+        let Some((id, entry)) = of.node.instances.entry(id) else { return };
+        let first = match place.first {
+            FirstKey::None => FirstKey::None,
+            FirstKey::Number(number) => FirstKey::Number(number),
+            FirstKey::Text(_) => FirstKey::Text(match RawInstance::read(entry.json()).host.plain() {
+                Cow::Borrowed(host) => Cow::Borrowed(beginning(host)),
+                Cow::Owned(host) => Cow::Owned(beginning(&host).to_vec()),
+            }),
+        };
+        let place = InstancePlace { first, service: of.place, instance: id.as_str().as_bytes() };
+        self.top.push(place, FoundInstance { service: of.service, entry });
     }
 
     /// The instances of the page, each with its place.

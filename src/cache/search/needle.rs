@@ -9,13 +9,7 @@ pub struct Needle {
     text: Box<[u8]>,
     /// The position of the byte that other texts have least often. It is looked for first.
     rare: usize,
-    /// See [`Self::is_as_in_json`].
-    is_as_in_json: bool,
 }
-
-/// What the JSON of an instance has between its texts, up to the status, and the names of its members. All other parts of that JSON have a
-/// quote.
-const BETWEEN_TEXTS: [&str; 7] = ["instanceid", "serviceid", "endpoints", "hostname", "status", ":[", "],"];
 
 /// Bytes that names, hosts, addresses and ids have often, the most frequent first. Other bytes are rare.
 const FREQUENT: &[u8] = b"0123456789ae.bcdft-sori:/nlpmhuvgwy_kxjqz";
@@ -24,20 +18,10 @@ impl Needle {
     /// `None` for an empty text, which every text contains.
     pub fn new(text: &str) -> Option<Self> {
         let text = text.to_ascii_lowercase();
-        let is_escaped =
-            |c: char| c.is_control() || matches!(c, '"' | '\\' | '<' | '>' | '&' | '\u{2028}' | '\u{2029}');
-        let is_as_in_json =
-            !text.contains(is_escaped) && !BETWEEN_TEXTS.iter().any(|between| between.contains(&text));
         let text = text.into_bytes().into_boxed_slice();
         let rarity = |byte: &u8| FREQUENT.iter().position(|known| known == byte).unwrap_or(FREQUENT.len());
         let (rare, _) = text.iter().enumerate().max_by_key(|(_, byte)| rarity(byte))?;
-        Some(Self { text, rare, is_as_in_json })
-    }
-
-    /// Whether a text of an instance has the needle if and only if its JSON has, provided that the JSON has no escapes: no character of the
-    /// needle is escaped in JSON, and no name of a member has the needle.
-    pub fn is_as_in_json(&self) -> bool {
-        self.is_as_in_json
+        Some(Self { text, rare })
     }
 
     pub fn is_in(&self, text: &[u8]) -> bool {

@@ -14,19 +14,10 @@ pub struct RawInstance<'a> {
     pub id: RawText<'a>,
     pub host: RawText<'a>,
     pub status: RawText<'a>,
-    /// Behind so many bytes of the JSON no text follows that is searched: ids, endpoints and host name come first.
-    pub searched: usize,
     /// The elements with quotes and commas.
     endpoints: &'a [u8],
     /// The pairs with quotes, colons and commas, and whatever follows them.
     properties: &'a [u8],
-}
-
-/// The lengths of the ids of an instance and of its service, in bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct IdLengths {
-    pub instance: usize,
-    pub service: usize,
 }
 
 /// A text in JSON, without its quotes.
@@ -65,25 +56,6 @@ impl<'a> RawInstance<'a> {
             rest.text();
             rest.skip(b",");
         }
-        read.after_ids(json, rest)
-    }
-
-    /// As [`Self::read`], faster, if both ids have these lengths and no escapes.
-    pub fn read_with(json: &'a [u8], ids: IdLengths) -> Self {
-        let quick = || {
-            let rest = json.strip_prefix(b"{\"instanceId\":\"")?;
-            let (id, rest) = rest.split_at_checked(ids.instance)?;
-            let (service, rest) = rest.strip_prefix(b"\",\"serviceId\":\"")?.split_at_checked(ids.service)?;
-            let rest = rest.strip_prefix(b"\",")?;
-            // A quote behind a backslash does not end the text.
-            let is_whole = service.last() != Some(&b'\\');
-            is_whole.then(|| Self { id: RawText(id), ..Self::default() }.after_ids(json, Rest(rest)))
-        };
-        quick().unwrap_or_else(|| Self::read(json))
-    }
-
-    fn after_ids(self, json: &[u8], mut rest: Rest<'a>) -> Self {
-        let mut read = self;
         if rest.skip(b"\"endpoints\":[") {
             read.endpoints = rest.list();
             rest.skip(b"],");
@@ -92,7 +64,6 @@ impl<'a> RawInstance<'a> {
             read.host = rest.text();
             rest.skip(b",");
         }
-        read.searched = json.len() - rest.0.len();
         if rest.skip(b"\"status\":\"") {
             read.status = rest.text();
             rest.skip(b",");
@@ -192,9 +163,6 @@ mod tests {
     fn check(instance: &Instance) {
         let json = json::encode(instance);
         let read = RawInstance::read(&json);
-        let ids = IdLengths { instance: instance.instance_id.len(), service: instance.service_id.len() };
-        assert_eq!(RawInstance::read_with(&json, ids), read);
-        assert!(read.searched <= json.len());
         let shown = String::from_utf8_lossy(&json);
         assert_eq!(text(read.id), instance.instance_id, "{shown}");
         assert_eq!(read.endpoints().map(text).collect::<Vec<_>>(), instance.endpoints, "{shown}");

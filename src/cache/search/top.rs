@@ -37,9 +37,9 @@ pub struct Top<P, T> {
     end: Option<P>,
 }
 
-impl<P: Ord + Copy, T> Top<P, T> {
+impl<P: Ord + Clone, T> Top<P, T> {
     pub fn new(frame: PageFrame<P>) -> Self {
-        Self { frame, kept: Vec::with_capacity(2 * frame.most), end: None }
+        Self { kept: Vec::with_capacity(2 * frame.most), frame, end: None }
     }
 
     /// Whether an item at this place would be kept.
@@ -73,7 +73,7 @@ impl<P: Ord + Copy, T> Top<P, T> {
         if self.kept.len() > most && most > 0 {
             let (_, (last, _), _) =
                 self.kept.select_nth_unstable_by(most - 1, |(one, _), (other, _)| order.compare(one, other));
-            self.end = Some(*last);
+            self.end = Some(last.clone());
         }
         self.kept.truncate(most);
     }

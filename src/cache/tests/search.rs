@@ -7,6 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::random::{APPS, ENDPOINTS, ENVIRONMENTS, HOSTS, NAMES, one_of, world};
 use super::*;
+use crate::cache::search::text::{KeptTexts, ServiceTexts};
 use crate::cache::search::{
     InstanceConditions, InstanceSearch, InstanceSort, Needle, Order, PageFrame, ServiceConditions,
     ServiceSearch, ServiceSort, ServiceState,
@@ -225,10 +226,7 @@ fn naive_instances(
             }
             let first = match sort {
                 InstanceSort::Service => (0, String::new()),
-                InstanceSort::Host => {
-                    let quoted = String::from_utf8(json::encode(&instance.host_name)).unwrap();
-                    (0, quoted[1..quoted.len() - 1].to_owned())
-                }
+                InstanceSort::Host => (0, instance.host_name.clone()),
                 InstanceSort::Status => (status as i64, String::new()),
                 InstanceSort::Changed => (entry.record.mod_revision, String::new()),
             };
@@ -281,25 +279,69 @@ fn instances_are_found_as_by_a_naive_search_on_every_page() {
             let expected: Vec<[String; 2]> = expected.into_iter().map(|(.., ids)| ids).collect();
             let place = format!("seed {seed}: {texts:?} {conditions:?} {asked:?}");
             let (mut pages, mut after) = (Vec::new(), None);
+            let kept = KeptTexts::default();
             loop {
                 let frame = PageFrame { order: asked.order, after, most: asked.most };
                 let mut found = InstanceSearch::new(&conditions, asked.sort, frame);
                 for (_, node) in view.nodes() {
                     let Some(service) = &node.view else { continue };
                     let Some(of) = found.enter(service, node) else { continue };
-                    let all: Vec<_> = node.instances.entries().collect();
-                    all.chunks(3).for_each(|some| found.look(&of, some));
+                    // Half of the searches find what another one has kept.
+                    let texts = node.texts.load().filter(|_| random.random());
+                    let texts = texts.unwrap_or_else(|| {
+                        let (mut texts, all) = (ServiceTexts::default(), node.instances.len());
+                        let entries: Vec<_> = node.instances.entries().collect();
+                        entries.chunks(3).for_each(|some| texts.add(some, all));
+                        node.texts.keep(texts, &kept)
+                    });
+                    for from in (0..texts.len()).step_by(5) {
+                        found.look(&of, &texts, from..texts.len().min(from + 5));
+                    }
                 }
                 assert_eq!((found.total, found.statuses), (expected.len(), statuses), "{place}");
                 let page = found.into_page();
                 assert!(page.len() <= asked.most);
                 let Some((last, _)) = page.last() else { break };
-                after = Some(*last);
-                pages.extend(
-                    page.iter().map(|(at, found)| [found.service.id.to_string(), at.instance.to_owned()]),
-                );
+                after = Some(last.clone());
+                pages.extend(page.iter().map(|(at, found)| {
+                    [found.service.id.to_string(), String::from_utf8_lossy(at.instance).into_owned()]
+                }));
             }
             assert_eq!(pages, expected, "{place}");
         }
     }
+}
+
+#[test]
+fn kept_texts_go_with_the_first_change_of_an_instance() {
+    let mut world = world(7);
+    let snapshot = world.snapshot();
+    let view = snapshot.tenant(&tenant()).unwrap();
+    let kept = KeptTexts::default();
+    let keep = || {
+        for (_, node) in view.nodes() {
+            let (mut texts, entries) = (ServiceTexts::default(), node.instances.entries().collect::<Vec<_>>());
+            texts.add(&entries, entries.len());
+            node.texts.keep(texts, &kept);
+        }
+    };
+    keep();
+    let (bytes, number) = (kept.bytes(), view.nodes().count());
+    assert!(bytes > 0 && number > 1);
+    keep();
+    assert_eq!(kept.bytes(), bytes, "former texts are dropped");
+    let (changed, _) = view.nodes().find(|(_, node)| node.view.is_some()).unwrap();
+    let changed = changed.to_string();
+    let new = Instance { instance_id: "new".into(), service_id: changed.clone(), ..Instance::default() };
+    world.put_document_of(&new);
+    let next = world.snapshot();
+    let (mut with, mut without) = (0, Vec::new());
+    for (id, node) in next.tenant(&tenant()).unwrap().nodes() {
+        match node.texts.load() {
+            Some(_) => with += 1,
+            None => without.push(id.to_string()),
+        }
+    }
+    assert_eq!((with, without), (number - 1, vec![changed]));
+    drop(snapshot);
 }
