@@ -174,8 +174,7 @@ fn beginning(text: &[u8]) -> &[u8] {
 
 /// Whether an endpoint, `[scheme://]host:port[/…]`, has this port.
 fn has_port(endpoint: &[u8], port: u16) -> bool {
-    let without_scheme =
-        memchr(b':', endpoint).and_then(|colon| endpoint.get(colon..)?.strip_prefix(b"://"));
+    let without_scheme = memchr(b':', endpoint).and_then(|colon| endpoint.get(colon..)?.strip_prefix(b"://"));
     let rest = without_scheme.unwrap_or(endpoint);
     let authority = memchr3(b'/', b'?', b'#', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
     let text = memrchr(b':', authority).and_then(|colon| authority.get(colon + 1..));

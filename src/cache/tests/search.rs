@@ -320,7 +320,8 @@ fn kept_texts_go_with_the_first_change_of_an_instance() {
     let kept = KeptTexts::default();
     let keep = || {
         for (_, node) in view.nodes() {
-            let (mut texts, entries) = (ServiceTexts::default(), node.instances.entries().collect::<Vec<_>>());
+            let (mut texts, entries) =
+                (ServiceTexts::default(), node.instances.entries().collect::<Vec<_>>());
             texts.add(&entries, entries.len());
             node.texts.keep(texts, &kept);
         }

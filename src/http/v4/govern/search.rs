@@ -199,7 +199,8 @@ async fn look_at_instances<'s>(
 ) {
     let mut nodes = scene.view().into_iter().flat_map(TenantView::nodes).map(|(_, node)| &**node);
     loop {
-        let some: SmallVec<[&ServiceNode; SERVICES_AT_ONCE]> = nodes.by_ref().take(SERVICES_AT_ONCE).collect();
+        let some: SmallVec<[&ServiceNode; SERVICES_AT_ONCE]> =
+            nodes.by_ref().take(SERVICES_AT_ONCE).collect();
         if some.is_empty() {
             break;
         }
