@@ -125,9 +125,7 @@ const TEMPLATE: &str = include_str!("../../console/index.html");
 /// The hash of all files. It depends on nothing else, so that nodes with the same program give the files the same addresses.
 static HASH: LazyLock<String> = LazyLock::new(|| {
     let hash = FILES.iter().fold(0, |hash, file| {
-        [file.path.as_bytes(), file.content]
-            .into_iter()
-            .fold(hash, |hash, part| XxHash3_64::oneshot_with_seed(hash, part))
+        [file.path.as_bytes(), file.content].into_iter().fold(hash, XxHash3_64::oneshot_with_seed)
     });
     format!("{hash:016x}")
 });
