@@ -38,7 +38,6 @@ function form(ctx) {
     text: consumerId && (consumer?.serviceId === consumerId ? consumerText(consumer) : visible(consumerId)),
     find: servicesOf(ctx.api, { byVersion: true }),
     choose: (option) => set(option ? { consumerId: option.serviceId, env: option.environment || null, appId: query.get('appId') || option.appId } : { consumerId: null }),
-    typed: (text) => set({ consumerId: text }),
   })}
     ${picker(ctx, {
     key: 'provider',
@@ -47,6 +46,7 @@ function form(ctx) {
     text: query.get('serviceName') ?? '',
     find: servicesOf(ctx.api),
     choose: (option) => set(option ? { serviceName: option.serviceName, appId: option.appId, env: option.environment || null } : { serviceName: null }),
+    onLeave: true,
     typed: (text) => set({ serviceName: text, appId: query.get('appId') || consumer?.appId || 'default' }),
   })}
     <div class="stacked-field">${field(ctx, { key: 'appId', label: t('explain.application'), placeholder: 'default' })}</div>

@@ -11,6 +11,7 @@ import { status, statusWord } from '../ui/status.js';
 import { mono, name, visible } from '../ui/text.js';
 import { ago as agoTime } from '../ui/time.js';
 import { record } from './events.js';
+import { heartbeat, keepAges } from './instances.js';
 
 const PAGE = 50;
 /** The kinds that end an instance, and those that begin it. */
@@ -20,13 +21,13 @@ const BEGUN = ['registered', 'reregistered', 'restored'].map((kind) => `instance
 const idsOf = (route) => route.params;
 const moment = (time) => t('instance.moment', { time: dateTime(time), ago: ago(time) });
 
-/** Undefined for what does not exist or is not allowed to be seen. */
+/** Undefined for what does not exist or may not be seen. */
 async function ifShown(request) {
   try {
     return await request;
   } catch (error) {
     if (isAbort(error) || ![400, 403, 404].includes(error.status)) throw error;
-    return error.status === 403 ? { isHidden: true } : undefined;
+    return undefined;
   }
 }
 
@@ -34,20 +35,22 @@ async function load(ctx) {
   const [serviceId, instanceId] = idsOf(ctx.route);
   const { api, signal } = ctx;
   const after = ctx.route.query.get('after') ?? '';
-  const events = (query) => ifShown(api.get('admin/events', { serviceId, instanceId, order: 'desc', ...query }, signal));
+  const mayRead = ctx.session.can('get', 'ops');
+  const events = (query) => mayRead && ifShown(api.get('admin/events', { serviceId, instanceId, order: 'desc', ...query }, signal));
   const [past, newest, life, found] = await Promise.all([
     events({ limit: PAGE, after }),
     after ? events({ limit: PAGE }) : undefined,
-    ifShown(api.get(`admin/instances/${segment(serviceId)}/${segment(instanceId)}/history`, { limit: 1 }, signal)),
+    mayRead && ifShown(api.get(`admin/instances/${segment(serviceId)}/${segment(instanceId)}/history`, { limit: 1 }, signal)),
     ifShown(api.get('govern/instances', { serviceId, search: instanceId, limit: 20 }, signal)),
   ]);
+  keepAges(ctx);
   const now = (found?.items ?? []).find((row) => row.instanceId === instanceId);
   // What is gone is not asked for: an error would only say so.
-  const document = now && await ifShown(api.get(`registry/microservices/${segment(serviceId)}/instances/${segment(instanceId)}`, {}, signal));
+  const document = (now ?? life?.current) && await ifShown(api.get(`registry/microservices/${segment(serviceId)}/instances/${segment(instanceId)}`, {}, signal));
   return {
-    past: past?.isHidden ? undefined : past ?? {},
-    newest: (newest ?? past)?.items ?? [],
-    life: life?.isHidden ? undefined : life,
+    past: past || undefined,
+    newest: (newest || past || {}).items ?? [],
+    life: life || undefined,
     now,
     document: document?.instance,
   };
@@ -103,6 +106,7 @@ export const page = {
   },
   kinds: ['instance', 'service.deleted', 'record'],
   load,
+  leave(ctx) { clearTimeout(ctx.state.timer); },
   view(ctx) {
     const { data, route } = ctx;
     const [serviceId, instanceId] = idsOf(route);
@@ -124,7 +128,7 @@ export const page = {
     [t('instances.addresses'), shown.endpoints?.length ? shown.endpoints.map((one) => html`<div>${mono(one)}</div>`) : nothing],
     [t('instance.registered'), known.registered ? agoTime(known.registered) : nothing],
     [t('instances.ttl'), known.ttlSeconds ? duration(known.ttlSeconds) : nothing],
-    [t('instances.heartbeat'), !now ? nothing : known.lastHeartbeatAgeSeconds === undefined ? t('instances.noHeartbeat') : t('instances.beatAge', { age: duration(known.lastHeartbeatAgeSeconds) })],
+    [t('instances.heartbeat'), !now ? nothing : known.lastHeartbeatAgeSeconds === undefined ? t('instances.noHeartbeat') : heartbeat(ctx, now)],
   ])}</div>`)}
     ${properties(t('instance.properties'), document?.properties)}
     <h2 class="section">${t('instance.history')}</h2>

@@ -112,8 +112,16 @@ async function change(ctx) {
 
 // The list
 
+/** Heartbeats are no events, so a page with their ages loads from time to time. */
+export function keepAges(ctx) {
+  clearTimeout(ctx.state.timer);
+  ctx.state.loadedAt = now();
+  const again = () => { ctx.state.timer = setTimeout(() => (document.hidden ? again() : ctx.reload()), AGES); };
+  again();
+}
+
 /** Seconds since the last heartbeat, counted on from the answer. */
-function heartbeat(ctx, { lastHeartbeatAgeSeconds: age, ttlSeconds }) {
+export function heartbeat(ctx, { lastHeartbeatAgeSeconds: age, ttlSeconds }) {
   if (age === undefined) return html`<span class="muted" title=${t('instances.noHeartbeatHint')}><span aria-hidden="true">—</span><span class="visually-hidden">${t('instances.noHeartbeat')}</span></span>`;
   const seconds = Math.max(0, Math.round(age + (now() - (ctx.state.loadedAt ?? now())) / 1000));
   const text = t('instances.beatAge', { age: duration(seconds) });
@@ -197,10 +205,7 @@ export const page = {
       if (problem.status === 400) return { problem };
       throw problem;
     }
-    ctx.state.loadedAt = now();
-    // Heartbeats are no events.
-    const again = () => { ctx.state.timer = setTimeout(() => (document.hidden ? again() : ctx.reload()), AGES); };
-    again();
+    keepAges(ctx);
     // What is selected is shown with its newest status.
     for (const row of data.items ?? []) if (selected(ctx).has(keyOf(row))) selected(ctx).set(keyOf(row), row);
     return data;

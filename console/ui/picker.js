@@ -13,8 +13,9 @@ const MOST = 12;
 /**
  * `text`: what the box shows while nobody types. `find(text, signal)` gives `[{text, view}]`. `choose(option)`: one was chosen;
  * undefined if the box was emptied. `typed(text)`: takes a text that is none of the options; without it, only options count.
+ * `onLeave`: takes it also when the box is left, not only with Enter.
  */
-export function picker(ctx, { key, label, placeholder = '', text = '', find, choose, typed }) {
+export function picker(ctx, { key, label, placeholder = '', text = '', find, choose, typed, onLeave = false }) {
   const box = (ctx.state.pickers ??= {})[key] ??= { options: [], at: -1, isOpen: false, text: undefined };
   const id = `picker-${key}`;
   const stop = () => { clearTimeout(box.timer); box.controller?.abort(); };
@@ -34,13 +35,15 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
   };
   const close = () => { stop(); Object.assign(box, { isOpen: false, isAsked: false, options: [], at: -1 }); };
   const take = (option) => { close(); box.text = undefined; choose(option); ctx.redraw(); };
-  const leave = () => {
+  const leave = (takes) => {
     const said = box.text?.trim();
+    const same = box.options.filter((option) => option.text === said);
     close();
     box.text = undefined;
     if (said !== undefined && said !== text) {
       if (!said) choose(undefined);
-      else typed?.(said);
+      else if (takes && same.length === 1) choose(same[0]);
+      else if (takes) typed?.(said);
     }
     ctx.redraw();
   };
@@ -59,7 +62,7 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
     } else if (event.key === 'Enter') {
       event.preventDefault();
       if (box.at >= 0) take(box.options[box.at]);
-      else if (typed || !box.text?.trim()) leave();
+      else if (typed || !box.text?.trim()) leave(true);
       else if (box.options.length === 1) take(box.options[0]);
     } else if (event.key === 'Escape' && (box.isOpen || box.text !== undefined)) {
       event.preventDefault();
@@ -74,7 +77,7 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
       .value=${live(box.text ?? text)}
       @input=${(event) => { box.text = event.target.value; clearTimeout(box.timer); box.timer = setTimeout(ask, PAUSE); }}
       @click=${(event) => { if (!box.isOpen) { event.target.select(); ask(); } }}
-      @keydown=${press} @blur=${() => { if (box.text !== undefined || box.isOpen) leave(); }}></label>
+      @keydown=${press} @blur=${() => { if (box.text !== undefined || box.isOpen) leave(onLeave); }}></label>
     <ul id="${id}-list" role="listbox" aria-label=${label} ?hidden=${!box.isOpen || !box.isAsked}>
       ${box.options.map((option, index) => html`<li role="option" id="${id}-${index}" aria-selected=${index === box.at ? 'true' : 'false'}
         @mousedown=${(event) => event.preventDefault()} @click=${() => take(option)}>${option.view}</li>`)}
