@@ -753,7 +753,6 @@ export default {
   'access.dropType': 'Remove {type}',
   'access.addPermission': 'Add permission',
   'access.dropPermission': 'Remove permission',
-  'access.incomplete': 'Each permission needs a verb and a type.',
   'access.lockOut': 'This would take from you the last permission to read and change accounts. Another administrator can do it.',
   'access.verb.get': 'Read',
   'access.verb.create': 'Create',

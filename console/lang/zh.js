@@ -753,7 +753,6 @@ export default {
   'access.dropType': '移除{type}',
   'access.addPermission': '添加权限',
   'access.dropPermission': '移除权限',
-  'access.incomplete': '每个权限都需要操作和类型。',
   'access.lockOut': '这会移除您查看和修改账号的最后权限。可由其他管理员操作。',
   'access.verb.get': '读取',
   'access.verb.create': '创建',

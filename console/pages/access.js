@@ -163,8 +163,10 @@ const copyOf = (permissions) => (permissions ?? []).filter(Boolean).map(({ verbs
   resources: (resources ?? []).filter(Boolean).map(({ type, labels }) => ({ type, labels: { ...labels } })),
 }));
 
+const hasAll = (verbs) => VERBS.every((verb) => verbs.has(verb));
+
 const written = (permissions) => permissions.map(({ verbs, resources }) => ({
-  verbs: VERBS.every((verb) => verbs.has(verb)) ? ['*'] : [...verbs],
+  verbs: hasAll(verbs) ? ['*'] : [...verbs],
   resources: resources.map(({ type, labels }) => {
     const entries = Object.entries(labels).filter(([, value]) => value !== '');
     return entries.length ? { type, labels: Object.fromEntries(entries) } : { type };
@@ -178,7 +180,9 @@ function permissionEditor(permission, index, redraw, drop) {
   const { verbs, resources } = permission;
   const types = (type) => [...new Set([...TYPES, type])];
   return html`<fieldset class="permission"><legend>${t('access.permission', { count: index + 1 })}</legend>
-    <div class="options" role="group" aria-label=${t('access.may')}>${VERBS.map((verb, at) => html`<label><input type="checkbox" ?autofocus=${index === 0 && at === 0} .checked=${live(verbs.has(verb))} @change=${(event) => { if (event.target.checked) verbs.add(verb); else verbs.delete(verb); redraw(); }}> ${verbWord(verb)}</label>`)}
+    <div class="options" role="group" aria-label=${t('access.may')}><label><input type="checkbox" ?autofocus=${index === 0} .checked=${live(hasAll(verbs))} .indeterminate=${verbs.size > 0 && !hasAll(verbs)}
+        @change=${(event) => { verbs.clear(); if (event.target.checked) VERBS.forEach((verb) => verbs.add(verb)); redraw(); }}> ${verbWord('*')}</label>
+      ${VERBS.map((verb) => html`<label><input type="checkbox" .checked=${live(verbs.has(verb))} @change=${(event) => { if (event.target.checked) verbs.add(verb); else verbs.delete(verb); redraw(); }}> ${verbWord(verb)}</label>`)}
       <button type="button" class="quiet" @click=${drop}>${t('access.dropPermission')}</button></div>
     ${resources.map((resource, at) => html`<div class="resource">
       <label class="field"><span>${t('access.on')}</span><select .value=${live(resource.type)} @change=${(event) => { resource.type = event.target.value; if (!LABELED.includes(resource.type)) resource.labels = {}; redraw(); }}>
@@ -189,29 +193,32 @@ function permissionEditor(permission, index, redraw, drop) {
     <button type="button" class="quiet" @click=${() => { resources.push({ type: TYPES.find((type) => !resources.some((one) => one.type === type)) ?? TYPES[0], labels: {} }); redraw(); }}>+ ${t('access.addType')}</button></fieldset>`;
 }
 
+const fresh = () => ({ verbs: new Set(), resources: [{ type: 'service', labels: {} }] });
+
 async function editRole(ctx, role) {
-  const permissions = role ? copyOf(role.perms) : [{ verbs: new Set(['get']), resources: [{ type: 'service', labels: {} }] }];
-  let wrong;
+  const permissions = role ? copyOf(role.perms) : [fresh()];
   const done = await dialog({
     title: role ? t('access.editRole', { name: visible(role.name) }) : t('access.createRole'),
     wide: true,
-    view: ({ close, redraw, busy, run }) => html`<form method="dialog" @submit=${(event) => {
-      event.preventDefault();
-      const body = { name: role?.name ?? new FormData(event.target).get('name'), perms: written(permissions) };
-      wrong = permissions.some(({ verbs, resources }) => !verbs.size || !resources.length) ? t('access.incomplete')
-        : role && wouldLockOut(ctx.session.user(), body, ctx.data) ? t('access.lockOut') : undefined;
-      redraw();
-      if (wrong) return;
-      run(async () => {
-        await (role ? ctx.api.sendRoot('PUT', `v4/roles/${segment(role.name)}`, body) : ctx.api.sendRoot('POST', 'v4/roles', body));
-        return body;
-      });
-    }}><div class="dialog-body">
-      ${role ? html`<p>${t('access.roleAtOnce')}</p>` : html`<label class="field stacked"><span>${t('access.name')}</span><input type="text" name="name" required maxlength="64" pattern=${NAME} title=${t('access.nameHint')} autocomplete="off" spellcheck="false" autofocus></label>`}
-      ${permissions.map((permission, index) => permissionEditor(permission, index, redraw, () => { permissions.splice(index, 1); redraw(); }))}
-      ${permissions.length ? nothing : html`<p class="muted">${t('access.noPermissions')}</p>`}
-      <button type="button" @click=${() => { permissions.push({ verbs: new Set(['get']), resources: [{ type: 'service', labels: {} }] }); redraw(); }}>+ ${t('access.addPermission')}</button></div>
-      ${problem(wrong)}${foot(close, busy, t(role ? 'access.save' : 'access.create'))}</form>`,
+    view: ({ close, redraw, busy, run }) => {
+      const perms = written(permissions);
+      const isLockOut = role && wouldLockOut(ctx.session.user(), { name: role.name, perms }, ctx.data);
+      const isOff = isLockOut || permissions.some(({ verbs, resources }) => !verbs.size || !resources.length);
+      return html`<form method="dialog" @submit=${(event) => {
+        event.preventDefault();
+        if (isOff) return;
+        const body = { name: role?.name ?? new FormData(event.target).get('name'), perms: written(permissions) };
+        run(async () => {
+          await (role ? ctx.api.sendRoot('PUT', `v4/roles/${segment(role.name)}`, body) : ctx.api.sendRoot('POST', 'v4/roles', body));
+          return body;
+        });
+      }}><div class="dialog-body">
+        ${role ? html`<p>${t('access.roleAtOnce')}</p>` : html`<label class="field stacked"><span>${t('access.name')}</span><input type="text" name="name" required maxlength="64" pattern=${NAME} title=${t('access.nameHint')} autocomplete="off" spellcheck="false" autofocus></label>`}
+        ${permissions.map((permission, index) => permissionEditor(permission, index, redraw, () => { permissions.splice(index, 1); redraw(); }))}
+        ${permissions.length ? nothing : html`<p class="muted">${t('access.noPermissions')}</p>`}
+        <button type="button" @click=${() => { permissions.push(fresh()); redraw(); }}>+ ${t('access.addPermission')}</button></div>
+        ${problem(isLockOut && t('access.lockOut'))}${foot(close, busy, t(role ? 'access.save' : 'access.create'), isOff)}</form>`;
+    },
   });
   if (done) { toast(t('access.saved', { name: visible(done.name) })); ctx.reload(); }
 }

@@ -15,6 +15,8 @@ import { mono, name, visible } from '../ui/text.js';
 /** Most services of the drawing, and of one column. */
 const MOST = 60;
 const COLUMN = 16;
+/** Versions of a service on the page without a service. */
+const MOST_VERSIONS = 4;
 const DISTANCES = ['1', '2', '3'];
 /** Requests at a time, and in one load. */
 const TOGETHER = 4;
@@ -274,6 +276,10 @@ function left({ center, nodes }) {
   return parts.length || nodes.length >= MOST ? notice('info', html`${t('topology.cut', { shown: nodes.length })} ${parts.map((part, index) => html`${index ? ' · ' : ''}${part}`)}`) : nothing;
 }
 
+/** A service with links to its newest versions. */
+const startLine = ({ serviceName, versions = [], ...service }) => html`<li class="line">${name(serviceName)} ${[...versions].reverse().slice(0, MOST_VERSIONS)
+  .map(({ serviceId, version }) => html`<a href=${link('topology', serviceId)} aria-label=${`${visible(serviceName)} ${visible(version)}`}>${mono(version)}</a>`)}${serviceLine({ ...service, serviceName: undefined })}</li>`;
+
 async function start(ctx) {
   const { items = [] } = await ctx.api.get('govern/services', { sort: 'instances', order: 'desc', limit: 12 }, ctx.signal);
   return { start: items };
@@ -313,8 +319,8 @@ export const page = {
       ? html`<div class="field stacked"><span>${t('topology.distance')}</span>${chips(withDistance(ctx), { key: 'distance', label: t('topology.distance'), all: null, options: DISTANCES.map((value) => ({ value, label: value })) })}</div>` : nothing}</div>`;
     if (!data) return html`${head(t('nav.topology'))}${tools}${skeleton()}`;
     if (!data.center) {
-      return html`${head(t('nav.topology'), { sub: t('topology.sub') })}${data.isGone ? notice('warn', t('topology.gone')) : nothing}${tools}${data.start.length ? panel(t('topology.largest'), html`<ul class="plain">${data.start.map((service) => html`<li>
-        <a href=${link('topology', service.versions?.at(-1)?.serviceId ?? '')}>${serviceLine({ ...service, version: service.versions?.at(-1)?.version })}</a></li>`)}</ul>`) : emptyState(t('overview.noServices'))}`;
+      return html`${head(t('nav.topology'), { sub: t('topology.sub') })}${data.isGone ? notice('warn', t('topology.gone')) : nothing}${tools}
+        ${data.start.length ? panel(t('topology.largest'), html`<ul class="plain">${data.start.map(startLine)}</ul>`) : emptyState(t('overview.noServices'))}`;
     }
     const { center, nodes } = data;
     return html`${head(html`${name(center.facts.serviceName)} ${mono(center.facts.version)}`, {

@@ -86,7 +86,7 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
 }
 
 /** A service in one line. */
-export const serviceLine = ({ serviceName, version, appId, environment, instances }) => html`<span class="line">${name(serviceName)}
+export const serviceLine = ({ serviceName, version, appId, environment, instances }) => html`<span class="line">${serviceName ? name(serviceName) : nothing}
   ${version ? mono(version) : nothing}<span class="muted">${name([appId, environment].filter(Boolean).join(' · '))}</span>${counts(instances)}</span>`;
 
 const one = (service, version) => ({
