@@ -633,6 +633,7 @@ export default {
   'events.service': 'Service',
   'events.anyService': 'All services',
   'events.host': 'Host',
+  'events.hostHint': 'The whole name',
   'events.time': 'Time',
   'events.ever': 'All',
   'events.last.15m': 'Last 15 minutes',

@@ -633,6 +633,7 @@ export default {
   'events.service': '服务',
   'events.anyService': '所有服务',
   'events.host': '主机',
+  'events.hostHint': '完整名称',
   'events.time': '时间',
   'events.ever': '全部',
   'events.last.15m': '最近 15 分钟',

@@ -90,7 +90,7 @@ function filters(ctx) {
     choose: (option) => ctx.setQuery({ serviceId: option?.serviceId ?? null }, { replace: false }),
     typed: (text) => ctx.setQuery({ serviceId: text }, { replace: false }),
   })}
-    <div class="stacked-field">${field(ctx, { key: 'host', label: t('events.host') })}</div>
+    <div class="stacked-field">${field(ctx, { key: 'host', label: t('events.host'), placeholder: t('events.hostHint') })}</div>
     <div class="stacked-field">${choose(ctx, { key: 'since', label: t('events.time'), all: t('events.ever'), options: SINCE.map((value) => ({ value, label: t(`events.last.${value}`) })) })}</div>
     <button type="button" aria-expanded=${isOpen ? 'true' : 'false'} aria-controls="more-filters" @click=${() => { ctx.state.more = !isOpen; ctx.redraw(); }}>${t('instances.more')}</button></div>
   <div class="toolbar" id="more-filters" ?hidden=${!isOpen}>

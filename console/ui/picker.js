@@ -43,9 +43,18 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
     if (said !== undefined && said !== text) {
       if (!said) choose(undefined);
       else if (takes && same.length === 1) choose(same[0]);
-      else if (takes) typed?.(said);
+      else if (takes) typed(said);
     }
     ctx.redraw();
+  };
+  /** Takes what is typed, after a last look whether it names an option. */
+  const settle = async () => {
+    const said = box.text;
+    if (!said?.trim()) { leave(true); return; }
+    await ask();
+    if (box.text !== said) return;
+    if (!onLeave && box.options.length === 1) take(box.options[0]);
+    else if (typed) leave(true);
   };
   const step = (by) => {
     const { length } = box.options;
@@ -62,8 +71,7 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
     } else if (event.key === 'Enter') {
       event.preventDefault();
       if (box.at >= 0) take(box.options[box.at]);
-      else if (typed || !box.text?.trim()) leave(true);
-      else if (box.options.length === 1) take(box.options[0]);
+      else settle();
     } else if (event.key === 'Escape' && (box.isOpen || box.text !== undefined)) {
       event.preventDefault();
       close();
@@ -72,13 +80,13 @@ export function picker(ctx, { key, label, placeholder = '', text = '', find, cho
     }
   };
   return html`<div class="picker"><label class="field stacked"><span>${label}</span>
-    <input type="text" role="combobox" id=${id} autocomplete="off" spellcheck="false" maxlength="200" placeholder=${placeholder} aria-autocomplete="list"
+    <input type="text" role="combobox" data-search title=${t('keys.searchHint')} id=${id} autocomplete="off" spellcheck="false" maxlength="200" placeholder=${placeholder} aria-autocomplete="list"
       aria-expanded=${box.isOpen ? 'true' : 'false'} aria-controls="${id}-list" aria-activedescendant=${box.at >= 0 ? `${id}-${box.at}` : nothing}
       .value=${live(box.text ?? text)}
       @input=${(event) => { box.text = event.target.value; clearTimeout(box.timer); box.timer = setTimeout(ask, PAUSE); }}
       @click=${(event) => { if (!box.isOpen) { event.target.select(); ask(); } }}
-      @keydown=${press} @blur=${() => { if (box.text !== undefined || box.isOpen) leave(onLeave); }}></label>
-    <ul id="${id}-list" role="listbox" aria-label=${label} ?hidden=${!box.isOpen || !box.isAsked}>
+      @keydown=${press} @blur=${() => { if (onLeave && box.text?.trim()) settle(); else if (box.text !== undefined || box.isOpen) leave(false); }}></label>
+    <ul id="${id}-list" role="listbox" tabindex="-1" aria-label=${label} ?hidden=${!box.isOpen || !box.isAsked}>
       ${box.options.map((option, index) => html`<li role="option" id="${id}-${index}" aria-selected=${index === box.at ? 'true' : 'false'}
         @mousedown=${(event) => event.preventDefault()} @click=${() => take(option)}>${option.view}</li>`)}
       ${box.isAsked && !box.options.length ? html`<li role="option" aria-disabled="true" aria-selected="false" class="muted">${box.error ? visible(box.error.message) : t('picker.none')}</li>` : nothing}
