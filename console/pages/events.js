@@ -111,6 +111,7 @@ export const page = {
   title: () => t('nav.events'),
   kinds: (route) => (isPaused(route) ? [] : asked(route, 'kind')?.split(',') ?? ['instance', 'service', 'schema', 'store', 'node', 'record']),
   async load(ctx) {
+    if (!ctx.session.can('get', 'ops')) return { isHidden: true };
     try {
       return await ctx.api.get('admin/events', { ...query(ctx.route), order: 'desc', limit: PAGE, after: asked(ctx.route, 'after') }, ctx.signal);
     } catch (problem) {
@@ -122,6 +123,7 @@ export const page = {
   view(ctx) {
     const { data, live } = ctx;
     const heading = head(t('nav.events'), { sub: live.node ? t('events.sub', { node: visible(live.node) }) : nothing, actions: follow(ctx) });
+    if (data?.isHidden) return html`${head(t('nav.events'))}${emptyState(t('error.forbidden'))}`;
     if (!data) return html`${heading}${filters(ctx)}${skeleton()}`;
     if (data.problem) return html`${heading}${filters(ctx)}${failure(data.problem)}`;
     const isFiltered = FILTERS.some((key) => asked(ctx.route, key));
