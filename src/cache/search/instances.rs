@@ -5,11 +5,10 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
-use memchr::{memchr, memchr3, memrchr};
 
 use super::needle::Needle;
 use super::raw_instance::RawInstance;
-use super::text::{InstanceTexts, ServiceTexts, property};
+use super::text::{self, InstanceTexts, ServiceTexts};
 use super::top::{PageFrame, Top};
 use crate::cache::instances::InstanceEntry;
 use crate::cache::snapshot::{ServiceNode, ServiceView};
@@ -106,8 +105,8 @@ pub struct FoundInstance<'s> {
 #[derive(Debug)]
 pub struct InstanceSearch<'s> {
     conditions: &'s InstanceConditions,
-    /// What the texts of an instance must have because of the properties.
-    properties: Vec<Finder<'static>>,
+    /// What an instance must have among its marks because of the properties and the port.
+    marks: Vec<Finder<'static>>,
     sort: InstanceSort,
     top: Top<InstancePlace<'s>, FoundInstance<'s>>,
     /// Instances that fulfil all conditions.
@@ -148,19 +147,15 @@ impl InstanceConditions {
             || !self.properties.is_empty()
     }
 
-    /// What an instance must have in its texts, if there is such a condition.
+    /// What an instance must have in its texts, if there is such a condition. If it is `search`, an instance with it fulfils `search`.
     fn needle(&self, is_named: bool) -> Option<&Needle> {
         let search = self.search.as_ref().filter(|_| !is_named);
         search.or(self.host.as_ref()).or(self.endpoint.as_ref())
     }
 
-    /// Whether an instance fulfils all conditions on its texts, except those on its properties.
-    fn holds(&self, instance: &InstanceTexts<'_>, is_named: bool) -> bool {
+    fn holds(&self, instance: &InstanceTexts<'_>) -> bool {
         let has = |needle: &Option<Needle>, text| needle.as_ref().is_none_or(|needle| needle.is_in(text));
-        (is_named || has(&self.search, instance.all()))
-            && has(&self.host, instance.host())
-            && has(&self.endpoint, instance.all_endpoints())
-            && self.port.is_none_or(|port| instance.endpoints().any(|endpoint| has_port(endpoint, port)))
+        has(&self.host, instance.host()) && has(&self.endpoint, instance.endpoints())
     }
 }
 
@@ -172,27 +167,19 @@ fn beginning(text: &[u8]) -> &[u8] {
     text.get(..end).unwrap_or(text)
 }
 
-/// Whether an endpoint, `[scheme://]host:port[/…]`, has this port.
-fn has_port(endpoint: &[u8], port: u16) -> bool {
-    let without_scheme = memchr(b':', endpoint).and_then(|colon| endpoint.get(colon..)?.strip_prefix(b"://"));
-    let rest = without_scheme.unwrap_or(endpoint);
-    let authority = memchr3(b'/', b'?', b'#', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
-    let text = memrchr(b':', authority).and_then(|colon| authority.get(colon + 1..));
-    text.and_then(|text| std::str::from_utf8(text).ok()).is_some_and(|text| text.parse() == Ok(port))
-}
-
 impl<'s> InstanceSearch<'s> {
     pub fn new(
         conditions: &'s InstanceConditions,
         sort: InstanceSort,
         frame: PageFrame<InstancePlace<'s>>,
     ) -> Self {
-        let finder = |(name, value): &(String, Option<String>)| {
-            Finder::new(&property(name, value.as_deref())).into_owned()
+        let property = |(name, value): &(String, Option<String>)| {
+            text::property(name.as_bytes(), value.as_ref().map(String::as_bytes))
         };
-        let properties = conditions.properties.iter().map(finder).collect();
+        let marks = conditions.properties.iter().map(property).chain(conditions.port.map(text::port));
+        let marks = marks.map(|mark| Finder::new(&mark).into_owned()).collect();
         let (top, statuses) = (Top::new(frame), StatusCounts::default());
-        Self { conditions, properties, sort, top, total: 0, statuses }
+        Self { conditions, marks, sort, top, total: 0, statuses }
     }
 
     /// Looks at a service that the caller may see. `None` if the search needs no instance of it.
@@ -240,8 +227,8 @@ impl<'s> InstanceSearch<'s> {
             next += 1;
             let status = instance.status();
             if !of.is_counted {
-                let has = |property: &Finder<'_>| property.find(instance.properties()).is_some();
-                if !conditions.holds(&instance, of.is_named) || !self.properties.iter().all(has) {
+                let has = |mark: &Finder<'_>| mark.find(instance.marks()).is_some();
+                if !conditions.holds(&instance) || !self.marks.iter().all(has) {
                     continue;
                 }
                 self.statuses.add(status);

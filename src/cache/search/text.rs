@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use arc_swap::ArcSwapOption;
 use smallvec::SmallVec;
 
-use super::raw_instance::{RawInstance, RawText};
+use super::raw_instance::RawInstance;
 use crate::cache::instances::InstanceEntry;
 use crate::cache::snapshot::ServiceNode;
 use crate::cache::statuses::InstanceStatus;
@@ -20,6 +20,8 @@ use crate::domain::event::Revision;
 const END: u8 = 0xff;
 /// Ends the name of a property.
 const NAME_END: u8 = 0xfe;
+/// Begins the port of an endpoint.
+const PORT: u8 = 0xfd;
 /// Most bytes of the texts of all services that are kept. Others are made anew for each search.
 const MOST_KEPT: usize = 64 * 1024 * 1024;
 /// How many services [`load`] takes.
@@ -30,8 +32,9 @@ pub const SERVICES_AT_ONCE: usize = 32;
 pub struct ServiceTexts {
     /// Of each instance: id, host name and endpoints, each with [`END`].
     texts: Vec<u8>,
-    /// Of each instance: [`END`], then name, [`NAME_END`], value and [`END`] of each property.
-    properties: Vec<u8>,
+    /// Of each instance: [`END`], then name, [`NAME_END`], value and [`END`] of each property, then [`PORT`], number and [`END`] of each
+    /// port.
+    marks: Vec<u8>,
     rows: Vec<Row>,
     kept: Option<Kept>,
 }
@@ -42,7 +45,7 @@ struct Row {
     host: u32,
     endpoints: u32,
     end: u32,
-    properties_end: u32,
+    marks_end: u32,
     status: InstanceStatus,
     changed: Revision,
 }
@@ -53,7 +56,7 @@ pub struct InstanceTexts<'a> {
     of: &'a ServiceTexts,
     row: Row,
     start: u32,
-    properties_start: u32,
+    marks_start: u32,
 }
 
 /// How many bytes of texts the process keeps. Clones share it.
@@ -136,7 +139,7 @@ impl ServiceTexts {
             // Others are about as long.
             let more = all.saturating_sub(instances.len());
             self.texts.reserve_exact(self.texts.len() / instances.len() * more);
-            self.properties.reserve_exact(self.properties.len() / instances.len() * more);
+            self.marks.reserve_exact(self.marks.len() / instances.len() * more);
             self.rows.reserve_exact(more);
         }
     }
@@ -152,13 +155,16 @@ impl ServiceTexts {
         let host = put(id.as_str().as_bytes());
         let endpoints = put(&instance.host.plain());
         let end = instance.endpoints().map(|endpoint| put(&endpoint.plain())).last().unwrap_or(endpoints);
-        self.properties.push(END);
+        self.marks.push(END);
         for [name, value] in instance.properties() {
-            put_property(&mut self.properties, name, value);
+            self.marks.extend_from_slice(&property(&name.plain(), Some(&*value.plain()))[1..]);
+        }
+        for port in instance.endpoints().filter_map(|endpoint| port_of(&endpoint.plain())) {
+            self.marks.extend_from_slice(&self::port(port)[1..]);
         }
         let (status, changed) = (InstanceStatus::of_instance(&instance), entry.record.mod_revision);
-        let properties_end = offset(&self.properties);
-        self.rows.push(Row { host, endpoints, end, properties_end, status, changed });
+        let marks_end = offset(&self.marks);
+        self.rows.push(Row { host, endpoints, end, marks_end, status, changed });
     }
 
     /// How many instances there are.
@@ -173,15 +179,15 @@ impl ServiceTexts {
     fn bytes(&self) -> usize {
         size_of::<Self>()
             + self.texts.capacity()
-            + self.properties.capacity()
+            + self.marks.capacity()
             + self.rows.capacity() * size_of::<Row>()
     }
 
     pub fn instance(&self, index: usize) -> Option<InstanceTexts<'_>> {
         let row = *self.rows.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.rows.get(before));
-        let (start, properties_start) = before.map_or((0, 0), |before| (before.end, before.properties_end));
-        Some(InstanceTexts { of: self, row, start, properties_start })
+        let (start, marks_start) = before.map_or((0, 0), |before| (before.end, before.marks_end));
+        Some(InstanceTexts { of: self, row, start, marks_start })
     }
 
     /// The first of some instances whose texts have something. `find` finds it in the texts of all of them.
@@ -207,23 +213,13 @@ impl<'a> InstanceTexts<'a> {
     }
 
     /// All endpoints, with a byte that is in no text behind each.
-    pub fn all_endpoints(&self) -> &'a [u8] {
+    pub fn endpoints(&self) -> &'a [u8] {
         part(&self.of.texts, self.row.endpoints, self.row.end)
     }
 
-    pub fn endpoints(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let all = self.all_endpoints();
-        all.strip_suffix(&[END]).into_iter().flat_map(|all| all.split(|byte| *byte == END))
-    }
-
-    /// Id, host name and endpoints, with a byte that is in no text behind each.
-    pub fn all(&self) -> &'a [u8] {
-        part(&self.of.texts, self.start, self.row.end)
-    }
-
-    /// The properties, in which [`property`] is found.
-    pub fn properties(&self) -> &'a [u8] {
-        part(&self.of.properties, self.properties_start, self.row.properties_end)
+    /// In which [`property`] and [`port`] are found.
+    pub fn marks(&self) -> &'a [u8] {
+        part(&self.of.marks, self.marks_start, self.row.marks_end)
     }
 
     pub fn status(&self) -> InstanceStatus {
@@ -236,23 +232,27 @@ impl<'a> InstanceTexts<'a> {
     }
 }
 
-fn put_property(out: &mut Vec<u8>, name: RawText<'_>, value: RawText<'_>) {
-    out.extend_from_slice(&name.plain());
-    out.push(NAME_END);
-    out.extend_from_slice(&value.plain());
-    out.push(END);
-}
-
-/// What [`InstanceTexts::properties`] has if the instance has this property, with any value or with this one.
-pub fn property(name: &str, value: Option<&str>) -> Vec<u8> {
-    let mut bytes = vec![END];
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(NAME_END);
+/// What [`InstanceTexts::marks`] has if the instance has this property, with any value or with this one.
+pub fn property(name: &[u8], value: Option<&[u8]>) -> Vec<u8> {
+    let mut bytes = [&[END], name, &[NAME_END]].concat();
     if let Some(value) = value {
-        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(value);
         bytes.push(END);
     }
     bytes
+}
+
+/// What [`InstanceTexts::marks`] has if an endpoint of the instance has this port.
+pub fn port(number: u16) -> Vec<u8> {
+    [&[END, PORT], number.to_string().as_bytes(), &[END]].concat()
+}
+
+/// The port of an endpoint, `[scheme://]host:port[/…]`.
+fn port_of(endpoint: &[u8]) -> Option<u16> {
+    let endpoint = std::str::from_utf8(endpoint).ok()?;
+    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    authority.rsplit_once(':')?.1.parse().ok()
 }
 
 /// Loads what a search reads of some services into the cache of the processor: the memory is asked for all of them at once, and not for one
