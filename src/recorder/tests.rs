@@ -549,3 +549,21 @@ fn any_parts(kind: EventKind, time: i64, number: usize) -> EventParts {
 }
 
 type Instances = BTreeMap<InstanceId, Shown>;
+
+#[test]
+fn a_follower_looks_at_some_events_at_a_time_however_few_match() {
+    let mut world = World::listed(RingLimits { events: 10_000, bytes: 1 << 30 });
+    let changes = 3 * reader::MOST_LOOKED_AT;
+    for number in 0..changes {
+        world.register(&at(if number + 1 == changes { "rare" } else { "s" }, &number.to_string()));
+    }
+    world.take();
+    let query = Query { service: Some(ServiceId::from("rare")), ..Query::default() };
+    let (mut found, mut asked, mut after) = (0, 0, 0);
+    while after < world.reader.last_seq() {
+        let (events, looked) = world.reader.after(after, &query, |_| true);
+        assert!(looked > after && looked - after <= reader::MOST_LOOKED_AT as u64);
+        (found, asked, after) = (found + events.len(), asked + 1, looked);
+    }
+    assert_eq!((found, asked), (1, 4), "the listing is an event too");
+}

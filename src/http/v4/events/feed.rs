@@ -160,6 +160,11 @@ impl EventFeed {
                 }
                 return Some(piece.into());
             }
+            if looked < self.record.last_seq() && looked > from {
+                // None of so many events is for this stream. Other requests come before the next ones.
+                tokio::task::yield_now().await;
+                continue;
+            }
             tokio::select! {
                 grew = self.grew.changed() => if grew.is_err() {
                     // The process ends.
