@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use super::neighbors::service_facts;
+use super::neighbors::{Partner, service_facts};
 use super::search::{by_status, instance_summary};
 use super::watchers::sessions_of;
 use crate::cache::ServiceView;
@@ -258,7 +258,7 @@ impl<'a> View<'a> {
     }
 
     fn facts(&self, service: &'a Arc<ServiceView>) -> ServiceFacts {
-        service_facts(self.snapshot, self.tenant, &(self.tenant.clone(), service))
+        service_facts(self.snapshot, self.tenant, Partner { tenant: self.tenant.as_str(), service })
     }
 
     /// `stop` is the first rule that the find does not pass.

@@ -8,7 +8,7 @@ use crate::cache::SnapshotBuilder;
 use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceName, ServiceRecord};
 use crate::domain::json::{self as domain_json, TextMap};
-use crate::domain::{Instance, Service, ServiceKey};
+use crate::domain::{Instance, Service, ServiceId, ServiceKey};
 use crate::http::slices::tests::{slices, walked};
 use crate::http::slices::{SLICE, STEP};
 
@@ -35,12 +35,33 @@ impl MadeUp {
             schemas: vec!["x".to_owned()],
             ..Service::default()
         };
+        self.put(document);
+    }
+
+    /// A version of a service in the empty environment.
+    pub(super) fn version(&mut self, id: &str, app_id: &str, name: &str, version: &str) {
+        self.put(Service {
+            service_id: id.to_owned(),
+            app_id: app_id.to_owned(),
+            service_name: name.to_owned(),
+            version: version.to_owned(),
+            ..Service::default()
+        });
+    }
+
+    fn put(&mut self, document: Service) {
         let json = domain_json::encode(&document).into();
-        let record = Arc::new(ServiceRecord { document, json, mod_revision: self.revision });
         let tenant = Tenant::default_tenant();
-        self.apply(RegistryEvent::ServicePut(tenant.clone(), id.into(), record));
-        let name = ServiceName::new(tenant, environment, app_id, name);
-        self.apply(RegistryEvent::IndexPut(name, "1.0.0".into(), id.into(), self.revision));
+        let name = ServiceName::new(
+            tenant.clone(),
+            &document.environment,
+            &document.app_id,
+            &document.service_name,
+        );
+        let (id, version) = (document.service_id.as_str().into(), document.version.as_str().into());
+        let record = Arc::new(ServiceRecord { document, json, mod_revision: self.revision });
+        self.apply(RegistryEvent::ServicePut(tenant, ServiceId::clone(&id), record));
+        self.apply(RegistryEvent::IndexPut(name, version, id, self.revision));
     }
 
     pub(in crate::http::v4) fn instance(&mut self, service: &str, id: &str) {
@@ -65,7 +86,7 @@ impl MadeUp {
     }
 
     /// The consumers depend on the provider. All are services of the application `app` and the empty environment.
-    fn depends(&mut self, consumers: &[&str], provider: &str) {
+    pub(super) fn depends(&mut self, consumers: &[&str], provider: &str) {
         let tenant = Tenant::default_tenant();
         let key = |name: &str, version: &str| ServiceKey {
             tenant: tenant.to_string(),

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::neighbors::{Partners, service_facts};
+use super::neighbors::{Partner, Partners, service_facts};
 use crate::actors::hub::messages::{ListWatchers, WatcherPage, WatcherState};
 use crate::actors::mailbox::ask;
 use crate::cache::snapshot::Snapshot;
 use crate::clock::Stopwatch;
 use crate::domain::time::rfc3339;
-use crate::domain::validate::{self, service::ServiceRequest};
 use crate::domain::{ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
@@ -21,8 +20,6 @@ use crate::http::paging::{AFTER, LIMIT, PageQuery};
 use crate::http::reply::Reply;
 use crate::http::slices::{Pace, in_time};
 use crate::http::spec::{Load, Operation, Success};
-use crate::http::v4::fresh_read::require_service;
-use crate::http::v4::services::NO_SERVICE;
 
 pub const WATCHERS: Operation = Operation::new(
     "govern",
@@ -49,19 +46,18 @@ pub async fn watchers(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     in_time(async {
         let page = PageQuery::of(&call)?;
         let after = page.after::<u64>()?;
-        let id = call.param("serviceId");
-        validate::service::id(ServiceRequest::Get, id)?;
         let snapshot = api.reader.load_full();
-        let (tenant, grant) = (call.tenant(), call.grant());
-        let service = require_service(&snapshot, tenant, id, NO_SERVICE)?;
+        let of = Partners::of(&snapshot, &call)?;
         let turn = api.turns.take().await?;
-        let of = Partners { snapshot: &snapshot, tenant, service, grant };
-        let consumers = of.meant_by(snapshot.consumer_keys(tenant, service), &mut Pace::default()).await;
+        let mut consumers = Vec::new();
+        let take = |partner: Partner<'_>| {
+            consumers.push((Tenant::from(partner.tenant), partner.service.id.clone()));
+        };
+        of.consumers(&mut Pace::default(), take).await;
         drop(turn);
-        let consumers = consumers.into_iter().map(|(tenant, service)| (tenant, service.id.clone())).collect();
         let found = list(&api, ListWatchers { consumers, after, most: page.limit + 1 }).await?;
         let now = api.clock.unix_millis();
-        let items = found.watchers.iter().map(|watcher| summary(&snapshot, tenant, watcher, now));
+        let items = found.watchers.iter().map(|watcher| summary(&snapshot, of.tenant, watcher, now));
         let last = found.watchers.get(page.limit - 1).map(|watcher| watcher.id.number());
         let answer = page.page(snapshot.revision, found.total, items, |_| last);
         api.encoded(Load::View, &answer.with(OfNode { node: &api.rules.metrics.instance }))
@@ -87,7 +83,9 @@ fn summary(snapshot: &Snapshot, own: &Tenant, watcher: &WatcherState, now: u64) 
         rfc3339(i64::try_from(now.saturating_sub(ago)).unwrap_or(i64::MAX))
     };
     WatcherSummary {
-        consumer: consumer.map(|consumer| service_facts(snapshot, own, &(tenant.clone(), consumer))),
+        consumer: consumer.map(|consumer| {
+            service_facts(snapshot, own, Partner { tenant: tenant.as_str(), service: consumer })
+        }),
         client: watcher.client.map(|client| client.to_string()).unwrap_or_default(),
         connected_since: shown(watcher.since),
         sent: i64::try_from(watcher.sent.count).ok(),
