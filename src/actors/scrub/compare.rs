@@ -19,7 +19,7 @@ use crate::cache::Snapshot;
 use crate::cache::digest::{self, Unit};
 use crate::domain::event::Revision;
 use crate::store::codec::{self, Decoded};
-use crate::store::keys::{self, Subject};
+use crate::store::keys;
 use crate::store::{Entry, Key};
 
 /// Units that have no service, and that may differ although the store has no entry of them.
@@ -129,7 +129,7 @@ pub(super) async fn examine(
     }
     let (mut differing, snapshot) = look(core, unit, pace).await?;
     differing.retain(|key, pair| first.get(key) == Some(pair));
-    let differences = differing.into_iter().map(|(key, pair)| difference(&snapshot, unit, key, pair));
+    let differences = differing.into_iter().map(|(key, pair)| difference(key, pair));
     Ok((differences.collect(), snapshot.revision))
 }
 
@@ -194,24 +194,12 @@ fn prefixes(unit: &Unit) -> Vec<Key> {
     }
 }
 
-fn difference(snapshot: &Snapshot, unit: &Unit, key: Key, (shown, stored): Pair) -> Difference {
+fn difference(key: Key, (shown, stored): Pair) -> Difference {
     let kind = match (shown, stored) {
         (Some(_), None) => DifferenceKind::OnlyHere,
         (None, _) => DifferenceKind::OnlyThere,
         (Some(_), Some(_)) => DifferenceKind::Different,
     };
-    let service = match unit {
-        Unit::Service(tenant, id) => snapshot.service(tenant, id.as_str()).map(|service| {
-            let document = &service.record.document;
-            [document.environment.clone(), document.app_id.clone(), document.service_name.clone()]
-        }),
-        _ => match keys::parse(&key) {
-            Subject::Index(name, _) | Subject::ConsumerRule(name, _) | Subject::ProviderRule(name, _) => {
-                Some([name.environment.to_string(), name.app_id.to_string(), name.name.to_string()])
-            }
-            _ => None,
-        },
-    };
     let revision = |facts: Option<EntryFacts>| facts.and_then(|facts| facts.revision);
-    Difference { key, kind, here: revision(shown), there: revision(stored), service }
+    Difference { key, kind, here: revision(shown), there: revision(stored) }
 }

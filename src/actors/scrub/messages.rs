@@ -56,8 +56,6 @@ pub struct Difference {
     pub here: Option<Revision>,
     /// The revision of the last write in the store. `None` if the store has no entry.
     pub there: Option<Revision>,
-    /// Environment, application and name of the service that the entry belongs to. `None` if it belongs to none that is known.
-    pub service: Option<[String; 3]>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
