@@ -8,7 +8,7 @@ use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
 use crate::domain::{Instance, Tenant};
 
 /// An instance of the registry's own service.
-pub(super) struct RegisteredNode {
+pub struct RegisteredNode {
     pub at: InstanceRef,
     pub environment: &'static str,
     /// The version of its service: the level of the API.
@@ -17,7 +17,7 @@ pub(super) struct RegisteredNode {
 }
 
 /// All registered nodes, of all environments and versions.
-pub(super) fn registered(snapshot: &Snapshot) -> Vec<RegisteredNode> {
+pub fn registered(snapshot: &Snapshot) -> Vec<RegisteredNode> {
     let tenant = Tenant::default_tenant();
     let Some(view) = snapshot.tenant(&tenant) else { return Vec::new() };
     let names = ENVIRONMENTS.into_iter().filter_map(|environment| {
@@ -44,14 +44,14 @@ pub(super) fn registered(snapshot: &Snapshot) -> Vec<RegisteredNode> {
 }
 
 /// `host:port` of an endpoint, without scheme, path and query.
-pub(super) fn address(endpoint: &str) -> &str {
+pub fn address(endpoint: &str) -> &str {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     rest.split(['/', '?']).next().unwrap_or(rest)
 }
 
 impl RegisteredNode {
     /// Whether one of its endpoints has this `host:port`.
-    pub(super) fn has_address(&self, host_and_port: &str) -> bool {
+    pub fn has_address(&self, host_and_port: &str) -> bool {
         self.document.endpoints.iter().any(|endpoint| address(endpoint) == host_and_port)
     }
 }

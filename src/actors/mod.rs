@@ -15,7 +15,7 @@
 pub mod account;
 pub mod beats;
 mod causes;
-mod cluster;
+pub mod cluster;
 pub mod compaction;
 pub mod consumer;
 pub mod contact;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use actix::prelude::{Handler, Message};
 
+use crate::actors::cluster::{address, registered};
 use crate::actors::consumer::ConsumerActor;
 use crate::actors::consumer::messages::{
     DrainId, DrainReceipt, DrainWritten, EndDrain, MissingConsumer, StartDrain,
@@ -16,11 +17,10 @@ use crate::actors::registry::messages::{ChangeInstance, InstanceEdit, WriteReply
 use crate::cache::Snapshot;
 use crate::config::parse_duration;
 use crate::domain::event::{InstanceRef, Revision};
-use crate::domain::json;
 use crate::domain::shape::Shaped as _;
 use crate::domain::time::rfc3339;
 use crate::domain::validate::instance as valid;
-use crate::domain::{Instance, InstanceId, ServiceId, Tenant};
+use crate::domain::{InstanceId, ServiceId};
 use crate::error::{Code, Error};
 use crate::http::api::{Api, refused};
 use crate::http::call::Call;
@@ -121,7 +121,7 @@ where
 }
 
 /// Ends a drain when its answer is made, or when its request is dropped. HTTP/2 drops the request of a client that has gone. HTTP/1.1
-/// does not: the drain then goes on until its wait is over.
+/// does not, on purpose: the status is written by then, and the drain goes on until the consumers know or its wait is over.
 struct RunningDrain {
     consumers: Mailbox<ConsumerActor>,
     id: DrainId,
@@ -192,20 +192,10 @@ fn shown(snapshot: &Snapshot, missing: &MissingConsumer) -> Missing {
 /// are dead or cut off from the store.
 fn uncounted(snapshot: &Snapshot, counted: &[String]) -> Vec<String> {
     let counted: HashSet<&str> = counted.iter().map(String::as_str).collect();
-    let Some(view) = snapshot.tenant(&Tenant::default_tenant()) else { return Vec::new() };
-    let services = view.nodes().filter(|(_, node)| node.view.as_ref().is_some_and(|view| view.is_registry));
-    let entries = services.flat_map(|(_, node)| node.instances.entries());
-    let documents = entries.filter_map(|(_, entry)| json::decode::<Instance>(entry.json()).ok());
-    let addresses =
-        documents.flat_map(|document| document.endpoints).map(|endpoint| address(&endpoint).to_owned());
+    let endpoints = registered(snapshot).into_iter().flat_map(|node| node.document.endpoints);
+    let addresses = endpoints.map(|endpoint| address(&endpoint).to_owned());
     let mut others: Vec<String> = addresses.filter(|address| !counted.contains(address.as_str())).collect();
     others.sort();
     others.dedup();
     others
-}
-
-/// The `host:port` of an endpoint of a node, `rest://10.12.0.1:30100/?sslEnabled=true`.
-fn address(endpoint: &str) -> &str {
-    let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
-    rest.split(['/', '?']).next().unwrap_or_default()
 }
