@@ -13,6 +13,7 @@ mod drain;
 mod each_node;
 mod event_line;
 mod events;
+mod examples;
 mod explain;
 mod failure;
 mod get;
@@ -110,7 +111,7 @@ enum CtlCommand {
 
 /// The commands, under the name by which the user calls them.
 fn command(program: Program) -> Command {
-    Ctl::command().name(program.name()).bin_name(program.name())
+    examples::add(Ctl::command(), program).name(program.name()).bin_name(program.name())
 }
 
 /// Runs a command. Returns the exit code.

@@ -66,7 +66,8 @@ Only their owner may read these two files. The token of a context is sent to the
 token also to each node that the registry lists and to each address of `--addr`, but never from HTTPS to plain HTTP. No other address gets it.
 
 With `--addr` and without `--context`, no context is used. A change asks for the name of a protected context if the context is in use, or if it
-names the address.
+names the address. Addresses are compared as they are written, because a name may mean another host tomorrow: `localhost:30100` and
+`127.0.0.1:30100` are two addresses. So give a protected context each address of its cluster, separated by commas.
 
 ## Man pages and completions
 
@@ -117,6 +118,10 @@ fn write(page: &mut String, command: &Command, path: &str) {
             let _ = writeln!(page, "| {} | {} |", spelled(argument), meaning(argument));
         }
         page.push('\n');
+    }
+    if let Some(example) = command.get_after_help() {
+        let example = example.to_string();
+        let _ = writeln!(page, "```shell\n{}\n```\n", example.strip_prefix("Example: ").unwrap_or(&example));
     }
     for child in command.get_subcommands().filter(|child| !child.is_hide_set() && child.get_name() != "help")
     {
