@@ -92,6 +92,7 @@ counters! {
     SPANS_EXPORTED = "trace_spans_exported_total", "Spans that the collector of traces has taken.";
     SPANS_LOST = "trace_spans_lost_total", "Spans that the collector of traces did not take in time.";
     EVENTS_PUSHED = "watch_events_pushed_total", "Events handed to watchers.";
+    EVENTS_DROPPED = "events_dropped_total", "Changes that came faster than they could be recorded. The record of events has a gap (record.gap) in their place.";
     INTERESTS_DROPPED = "interests_dropped_total", "Providers that consumers look for in vain, forgotten because there were more than registry.interest.limit, or more than registry.interest.perConsumer of one consumer.";
     DRAINS = "drains_total", "Drains that this node was asked to wait for.";
     WATCHES_ABORTED = "watch_sessions_aborted_total", "Watches ended because the client read so slowly that too many events waited.";

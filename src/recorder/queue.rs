@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use super::note::Note;
+use crate::metrics;
 
 /// How many changes may wait. A step of the watch is taken as a whole, if fewer wait before it: its changes are in memory already. The
 /// recorder is 10 ms behind, so this is for 2 million changes a second.
@@ -58,6 +59,7 @@ impl Recorder {
         waiting.told += 1;
         if waiting.changes >= MAX_WAITING {
             waiting.lost += weight;
+            metrics::EVENTS_DROPPED.add(weight);
             return;
         }
         waiting.changes += weight;
