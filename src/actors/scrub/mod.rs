@@ -10,7 +10,7 @@ mod shown;
 #[cfg(test)]
 mod tests;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -81,6 +81,8 @@ pub struct ScrubCore {
     hurry: Rc<Notify>,
     /// One comparison runs at a time.
     turn: Mutex<()>,
+    /// The number of the last comparison that has begun.
+    begun: Cell<u64>,
     last: RefCell<Rc<Report>>,
     trouble: Trouble,
 }
@@ -121,6 +123,7 @@ impl ScrubActor {
             asked: Notify::new(),
             hurry: Rc::default(),
             turn: Mutex::default(),
+            begun: Cell::new(0),
             last: RefCell::default(),
             trouble: Trouble::default(),
         };
@@ -238,9 +241,17 @@ async fn scrub(core: Rc<ScrubCore>) {
     }
 }
 
-/// Compares, repairs what differs, and keeps the report.
+/// Compares, repairs what differs, and keeps the report. Of those who wait for their turn, the first compares, and the others take its report:
+/// it has begun after they asked.
 async fn run(core: &ScrubCore, mut pace: ScrubPace) -> Result<Rc<Report>, ScrubError> {
+    let before = core.begun.get();
     let _turn = core.turn.lock().await;
+    let last = Rc::clone(&core.last.borrow());
+    if last.number > before {
+        return Ok(last);
+    }
+    let number = core.begun.get() + 1;
+    core.begun.set(number);
     let compared = compare::compare(core, &mut pace).await?;
     metrics::COMPARISONS.add(1);
     metrics::LAST_COMPARED_AT.set(usize::try_from(core.clock.unix_seconds()).unwrap_or_default());
@@ -252,7 +263,7 @@ async fn run(core: &ScrubCore, mut pace: ScrubPace) -> Result<Rc<Report>, ScrubE
     let mut differences = compared.differences;
     differences.truncate(MOST_REPORTED);
     let report = Report {
-        number: core.last.borrow().number + 1,
+        number,
         revision: compared.revision,
         compared: compared.entries,
         total,

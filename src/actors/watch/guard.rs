@@ -343,11 +343,6 @@ impl ExpiryGuard {
         self.held_count
     }
 
-    /// Whether a rule holds expiries, or may soon, because so many wait.
-    pub fn has_crowd(&self) -> bool {
-        self.held_count > 0 || self.waiting.len() > LEAST_CROWD
-    }
-
     /// Whether a rule holds an expiry of this instance.
     pub fn is_held(&self, at: &InstanceRef) -> bool {
         self.waiting.get(at).is_some_and(|waiting| waiting.rule != HoldRule::Window)

@@ -210,13 +210,6 @@ async fn work(core: Rc<WatchCore>) {
                 }
             },
             Phase::Watch => match watch(&core).await {
-                // A listing would drop all that is held. A new watch brings what this one did not.
-                WatchEnd::Asked if core.state.borrow().guard().has_crowd() => {
-                    log::warn!(
-                        "the watch does not bring what the store holds, and expired instances are held; watching again"
-                    );
-                    Phase::Watch
-                }
                 WatchEnd::Asked => {
                     log::warn!("the watch does not bring what the store holds; listing again");
                     Phase::List
@@ -254,11 +247,16 @@ async fn work(core: Rc<WatchCore>) {
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let mut pages = core.store.list(&keys::READ_MODEL).map(decode).buffered(PAGES_DECODED);
     let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
-    let mut revision = 0;
+    let (mut goodbyes, mut revision) = (Vec::new(), 0);
     while let Some(page) = pages.next().await {
         let (events, of) = page?;
         revision = of;
-        events.into_iter().for_each(|event| listed.apply(event));
+        for event in events {
+            match event {
+                RegistryEvent::LateGoodbye(..) | RegistryEvent::ExpiriesReleased(..) => goodbyes.push(event),
+                event => listed.apply(event),
+            }
+        }
         // A long listing must not keep the actor's thread from its messages.
         tokio::task::yield_now().await;
     }
@@ -272,7 +270,7 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     metrics::RELISTS.add(1);
     // The listing shows what the repairs were to show.
     core.repairs.drop_all();
-    let step = core.state.borrow_mut().replace(listed, revision, core.clock.monotonic());
+    let step = core.state.borrow_mut().replace(listed, &goodbyes, revision, core.clock.monotonic());
     publish(core, step, None).await;
     Ok(())
 }

@@ -14,7 +14,8 @@ use crate::cache::builder::{LostProvider, difference, lost_providers};
 use crate::cache::snapshot::{InstancePart, Snapshot};
 use crate::cache::{Action, InstanceChange, InstanceEntry, ServiceView, SnapshotBuilder};
 use crate::clock::Monotonic;
-use crate::domain::event::{InstanceRef, RegistryEvent, Revision};
+use crate::domain::event::{InstanceRef, PutKind, RegistryEvent, Revision};
+use crate::domain::instance::PropertiesFrom;
 use crate::domain::{ServiceId, Tenant};
 use crate::metrics;
 use crate::rbac::Grant;
@@ -161,9 +162,18 @@ impl WatchState {
         self.builder.current().service(&at.tenant, at.service.as_str())
     }
 
-    /// Replaces everything by a complete listing. An instance that the listing lacks is gone. Nobody knows why, so it is not
-    /// written again either ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)).
-    pub fn replace(&mut self, mut listed: SnapshotBuilder, revision: Revision, now: Monotonic) -> WatchStep {
+    /// Replaces everything by a complete listing. An instance that the listing lacks is gone, unless its expiry waits or is held. Nobody
+    /// knows why it is gone, so it is not written again either
+    /// ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)). `goodbyes` are the late goodbyes and the releases that
+    /// were listed.
+    pub fn replace(
+        &mut self,
+        mut listed: SnapshotBuilder,
+        goodbyes: &[RegistryEvent],
+        revision: Revision,
+        now: Monotonic,
+    ) -> WatchStep {
+        let no_longer_held = self.keep_held(&mut listed, goodbyes);
         let (snapshot, _) = listed.publish(revision);
         // Nothing was shown before the first listing.
         let is_first = self.revision == 0;
@@ -173,15 +183,12 @@ impl WatchState {
         self.tellings = Tellings::default();
         self.tellings.listed(self.revision);
         for (index, change) in changes.iter().enumerate() {
-            let has_expired = change.action == Action::Delete && self.guard.holds(&change.at);
+            let has_expired = change.action == Action::Delete && no_longer_held.contains(&change.at);
             let turn = if has_expired { self.expired(&change.at, now) } else { listed_turn(change.action) };
             self.tellings.instance(index, turn, None);
         }
         self.builder = listed;
         self.builder.reach(revision);
-        self.guard = ExpiryGuard::new(self.guard.rules());
-        self.ended_leases.clear();
-        self.ended_overrides.clear();
         self.revision = revision;
         self.trail.begin(revision, self.builder.current().digest());
         self.repairing.clear();
@@ -189,6 +196,64 @@ impl WatchState {
         let written = changes.iter().filter(|change| change.action != Action::Delete);
         fates.extend(written.map(|change| (change.at.clone(), Fate::Back)));
         WatchStep { snapshot, is_listing: true, changes, lost, fates, tally: Tally::default() }
+    }
+
+    /// Adds to a listing what it lacks because its expiry waits or is held. Returns what is no longer held: it is listed again, its
+    /// service was written meanwhile and may be another one, or somebody has ended the hold.
+    fn keep_held(&mut self, listed: &mut SnapshotBuilder, goodbyes: &[RegistryEvent]) -> HashSet<InstanceRef> {
+        self.ended_leases.clear();
+        self.ended_overrides.clear();
+        let mut no_longer_held = HashSet::new();
+        let held: Vec<InstanceRef> = self.guard.held().map(|(at, ..)| at.clone()).collect();
+        for at in held {
+            match self.entry(&at).cloned().filter(|entry| self.stays_held(listed.current(), goodbyes, &at, entry)) {
+                Some(entry) => self.hold_in(listed, &at, &entry),
+                None => {
+                    self.guard.forget(&at);
+                    no_longer_held.insert(at);
+                }
+            }
+        }
+        no_longer_held
+    }
+
+    fn stays_held(
+        &self,
+        listed: &Snapshot,
+        goodbyes: &[RegistryEvent],
+        at: &InstanceRef,
+        entry: &InstanceEntry,
+    ) -> bool {
+        let service = listed.service(&at.tenant, at.service.as_str());
+        let is_ended = |event: &RegistryEvent| match event {
+            RegistryEvent::LateGoodbye(of, lease) => {
+                of == at && entry.lease.as_ref().is_some_and(|mark| mark.lease() == *lease)
+            }
+            RegistryEvent::ExpiriesReleased(tenant, service) => *tenant == at.tenant && *service == at.service,
+            _ => false,
+        };
+        service.is_some_and(|service| service.record.mod_revision <= self.revision)
+            && listed.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none()
+            && !goodbyes.iter().any(is_ended)
+    }
+
+    /// Adds an instance to a listing that lacks it.
+    fn hold_in(&mut self, listed: &mut SnapshotBuilder, at: &InstanceRef, entry: &InstanceEntry) {
+        let node = listed.current().tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
+        let has_lease = node.is_some_and(|node| node.lease_of(&at.instance).is_some());
+        let has_override = listed.current().properties_from(at) == PropertiesFrom::Request;
+        listed.apply(RegistryEvent::InstancePut(at.clone(), PutKind::Updated, entry.record.clone()));
+        listed.hold(at, InstancePart::Document);
+        if let Some(mark) = entry.lease.as_ref().filter(|_| !has_lease) {
+            listed.apply(RegistryEvent::LeasePut(at.clone(), mark.lease()));
+            listed.hold(at, InstancePart::Lease);
+            self.ended_leases.insert(at.clone());
+        }
+        if !has_override && self.builder.current().properties_from(at) == PropertiesFrom::Request {
+            listed.apply(RegistryEvent::OverridePut(at.clone()));
+            listed.hold(at, InstancePart::Override);
+            self.ended_overrides.insert(at.clone());
+        }
     }
 
     /// Notes that a watch begins. Its first events were written while there was no watch.

@@ -8,7 +8,7 @@ use super::history::{InstanceEnds, KeyHistory};
 use super::*;
 use crate::cache::SnapshotBuilder;
 use crate::cache::tests::reads;
-use crate::domain::event::Revision;
+use crate::domain::event::{RegistryEvent, Revision};
 
 fn listed(history: &KeyHistory) -> SnapshotBuilder {
     let mut builder = SnapshotBuilder::default();
@@ -104,15 +104,21 @@ impl RelistScene {
             .filter_map(super::super::state::listed)
             .for_each(|event| builder.apply(event));
         let is_first = self.state.revision() == 0;
-        let step = self.state.replace(builder, self.history.revision, self.now);
+        let step = self.state.replace(builder, &[], self.history.revision, self.now);
         if is_first {
             // Before the first listing there is no watch.
             assert!(step.changes.is_empty());
             self.shown = instances(&step.snapshot);
         }
         self.publish(&step);
-        assert_eq!(self.state.guard().next_due(), None, "what is listed is shown, and nothing else");
-        self.assert_same(&step);
+        let listing = instances(&listed(&self.history).publish(self.history.revision).0);
+        let held: BTreeSet<InstanceRef> = self.state.guard().held().map(|(at, ..)| at.clone()).collect();
+        assert!(held.is_disjoint(&listing), "seed {}: what is listed is not held", self.seed);
+        let shown: BTreeSet<InstanceRef> = listing.union(&held).cloned().collect();
+        assert_eq!(instances(&step.snapshot), shown, "seed {}: what is listed or held is shown", self.seed);
+        if held.is_empty() {
+            self.assert_same(&step);
+        }
         self.state.resume(self.now);
     }
 
@@ -174,10 +180,81 @@ fn who_is_listed_anew_is_back() {
         let Event::Put(entry) = missed.put(document(instance), &json(instance), 1) else { unreachable!() };
         super::super::state::listed(&entry).into_iter().for_each(|event| builder.apply(event));
     }
-    let step = world.state.replace(builder, 10, world.now);
+    let step = world.state.replace(builder, &[], 10, world.now);
     let mut fates: Vec<(String, Fate)> =
         step.fates.iter().map(|(at, fate)| (at.instance.to_string(), *fate)).collect();
     fates.sort_by(|a, b| a.0.cmp(&b.0));
     assert_eq!(fates, [("gone".to_owned(), Fate::Back), ("new".to_owned(), Fate::Back)]);
     assert!(step.changes.iter().any(|change| change.action == Action::Delete && change.at == at("same")));
+}
+
+const SERVICE: &str = r#"{"serviceId":"s","appId":"default","serviceName":"s","version":"1.0.0"}"#;
+
+/// The listing of a store that holds these entries, and these goodbyes.
+fn list(world: &mut WatchWorld, entries: &[Event], goodbyes: &[RegistryEvent]) -> WatchStep {
+    let mut builder = SnapshotBuilder::listing_after(world.state.current());
+    for event in entries {
+        let Event::Put(entry) = event else { continue };
+        super::super::state::listed(entry).into_iter().for_each(|event| builder.apply(event));
+    }
+    world.state.replace(builder, goodbyes, world.revision, world.now)
+}
+
+/// Eight instances of a service expire, which the rule of preservation holds.
+fn held_world() -> (WatchWorld, Event) {
+    let mut world = WatchWorld::new();
+    world.revision = 1;
+    let service = world.put(keys::service(&tenant(), "s"), &SERVICE, 1);
+    let stored = service.clone();
+    world.state.apply(WatchBatch { revision: 1, events: vec![service] }, world.now);
+    let names: Vec<String> = (0..8).map(|number| format!("i{number}")).collect();
+    names.iter().zip(1..).for_each(|(name, lease)| world.register(name, lease));
+    world.pass(seconds(200));
+    names.iter().for_each(|name| world.expire(name));
+    world.pass(seconds(3));
+    assert_eq!(world.state.guard().held_count(), 8);
+    world.told();
+    (world, stored)
+}
+
+#[test]
+fn what_is_held_is_held_after_a_listing_too() {
+    let (mut world, service) = held_world();
+    world.revision += 5;
+    let (digest, back) = (list(&mut WatchWorld::new(), &[service.clone()], &[]).snapshot.digest(), "i3");
+    let step = list(&mut world, &[service.clone()], &[]);
+    assert!(step.changes.is_empty(), "{:?}", step.changes);
+    let snapshot = step.snapshot;
+    assert_eq!((snapshot.instance_count, snapshot.held_count()), (8, 8));
+    assert_eq!(snapshot.digest(), digest, "what is held does not count for the digest");
+    assert_eq!(world.state.guard().held_count(), 8);
+    assert_eq!(world.lease(back), Some(4), "a heartbeat finds its lease, and writes it again");
+    // One registers again, and the next listing has it.
+    let entries = [service, world.put(document(back), &json(back), 1), world.put(lease_key(back), "44", 1)];
+    let step = list(&mut world, &entries, &[]);
+    assert_eq!((step.changes.len(), world.state.guard().held_count()), (1, 7));
+    assert_eq!(world.lease(back), Some(44));
+    // The others go when their time is over.
+    world.pass(seconds(120));
+    let step = world.step();
+    assert_eq!((step.changes.len(), step.snapshot.instance_count, step.snapshot.held_count()), (7, 1, 0));
+}
+
+#[test]
+fn a_hold_ends_with_a_listing_if_the_service_may_be_another_one_or_somebody_has_ended_it() {
+    let shown = |step: &WatchStep| step.snapshot.instance_count;
+    let (mut world, _) = held_world();
+    assert_eq!(shown(&list(&mut world, &[], &[])), 0, "the service is gone");
+    let (mut world, _) = held_world();
+    world.revision += 1;
+    let other = world.put(keys::service(&tenant(), "s"), &SERVICE, 1);
+    assert_eq!(shown(&list(&mut world, &[other], &[])), 0, "the service was written meanwhile");
+    let (mut world, service) = held_world();
+    let released = [RegistryEvent::ExpiriesReleased(tenant(), "s".into())];
+    assert_eq!(shown(&list(&mut world, &[service], &released)), 0);
+    let (mut world, service) = held_world();
+    let goodbyes = [RegistryEvent::LateGoodbye(at("i1"), 2), RegistryEvent::LateGoodbye(at("i2"), 99)];
+    let step = list(&mut world, &[service], &goodbyes);
+    assert_eq!((shown(&step), world.has("i1")), (7, false), "the other one was about another lease");
+    assert_eq!(step.changes.len(), 1);
 }
