@@ -1,4 +1,4 @@
-//! A key of this process on a lease of its own: it says something about this process as long as the process lives.
+//! A lease of this process, and a key on a lease of its own: it says something about this process as long as the process lives.
 
 use std::sync::Arc;
 
@@ -8,58 +8,90 @@ use parking_lot::Mutex;
 use super::single::commit_alone;
 use crate::store::{KeepAlive, Key, LeaseId, Op, Reason, Store, StoreError, Txn, TxnOutcome};
 
-/// A key of this process. Only this process writes it.
-pub(super) struct LeasedKey {
+/// A lease of this process. It ends when it was not renewed for its TTL.
+pub(super) struct OwnLease {
     store: Arc<dyn Store>,
-    key: Key,
     ttl_seconds: i64,
     lease: Mutex<Option<LeaseId>>,
+}
+
+impl OwnLease {
+    pub(super) fn new(store: Arc<dyn Store>, ttl_seconds: i64) -> Self {
+        Self { store, ttl_seconds, lease: Mutex::default() }
+    }
+
+    /// `None` if there is none, or it is known to have ended.
+    pub(super) fn current(&self) -> Option<LeaseId> {
+        *self.lease.lock()
+    }
+
+    /// A new lease, which is the current one only when it is kept.
+    pub(super) async fn grant(&self) -> Result<LeaseId, StoreError> {
+        Ok(self.store.grant(self.ttl_seconds).await?.id)
+    }
+
+    pub(super) fn keep(&self, lease: LeaseId) {
+        *self.lease.lock() = Some(lease);
+    }
+
+    pub(super) fn take(&self) -> Option<LeaseId> {
+        self.lease.lock().take()
+    }
+
+    /// Renews the lease. `false` if there is none, or it has ended.
+    pub(super) async fn renew(&self) -> bool {
+        let Some(lease) = self.current() else { return false };
+        let lives = self.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound];
+        if !lives {
+            self.take();
+        }
+        lives
+    }
+
+    /// Commits a transaction that puts keys on the lease.
+    pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
+        commit_alone(&self.store, txn).await.inspect_err(|error| {
+            if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
+                self.take();
+            }
+        })
+    }
+}
+
+/// A key of this process. Only this process writes it.
+pub(super) struct LeasedKey {
+    lease: OwnLease,
+    key: Key,
 }
 
 impl LeasedKey {
     /// Writes nothing yet. The key ends when it was not renewed for its TTL.
     pub(super) fn new(store: Arc<dyn Store>, key: Key, ttl_seconds: i64) -> Self {
-        Self { store, key, ttl_seconds, lease: Mutex::default() }
+        Self { lease: OwnLease::new(store, ttl_seconds), key }
     }
 
     /// Renews the lease, or takes a new one if it has ended, and writes the value. The same transaction does `reads`.
     pub(super) async fn write(&self, value: Bytes, reads: Vec<Op>) -> Result<TxnOutcome, StoreError> {
-        let lease = self.living_lease().await?;
+        self.lease.renew().await;
+        let lease = match self.lease.current() {
+            Some(lease) => lease,
+            None => self.lease.grant().await?,
+        };
+        self.lease.keep(lease);
         let put = Op::Put { key: Key::clone(&self.key), value, lease: Some(lease) };
         let then = std::iter::once(put).chain(reads).collect();
-        commit_alone(&self.store, Txn { then, ..Txn::default() }).await.inspect_err(|error| {
-            if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
-                *self.lease.lock() = None;
-            }
-        })
-    }
-
-    async fn living_lease(&self) -> Result<LeaseId, StoreError> {
-        let lease = *self.lease.lock();
-        if let Some(lease) = lease
-            && self.renew().await
-        {
-            return Ok(lease);
-        }
-        let lease = self.store.grant(self.ttl_seconds).await?.id;
-        *self.lease.lock() = Some(lease);
-        Ok(lease)
+        self.lease.commit(Txn { then, ..Txn::default() }).await
     }
 
     /// Renews the lease. `false` if there is none, or it has ended.
     pub(super) async fn renew(&self) -> bool {
-        let lease = *self.lease.lock();
-        match lease {
-            Some(lease) => self.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound],
-            None => false,
-        }
+        self.lease.renew().await
     }
 
     /// Revokes the lease, and with it the key.
     pub(super) async fn end(&self) -> Result<(), StoreError> {
-        let lease = self.lease.lock().take();
-        match lease {
-            Some(lease) => self.store.revoke(lease).await.map(drop),
+        match self.lease.take() {
+            Some(lease) => self.lease.store.revoke(lease).await.map(drop),
             None => Ok(()),
         }
     }

@@ -31,6 +31,7 @@ use self::records::{
 use super::hub::HubActor;
 use super::hub::messages::{ListProgress, PushProgress};
 use super::interests::{Interests, NotedBy};
+use super::leased_key::OwnLease;
 use super::mailbox::{Mailbox, Resident, Work, ask_if_free, run_until_end};
 use super::pollers::{DrainedService, Poller, Pollers};
 use super::single::commit_alone;
@@ -43,9 +44,7 @@ use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, Tenant};
 use crate::error::{Code, Error};
 use crate::metrics::{self, Depth};
-use crate::store::{
-    Compare, Entry, Event, KeepAlive, Key, LeaseId, Op, Reason, Store, StoreError, Txn, WatchError, keys,
-};
+use crate::store::{Compare, Entry, Event, Key, LeaseId, Op, Store, StoreError, Txn, WatchError, keys};
 use crate::trouble::Trouble;
 
 pub const MAILBOX: usize = 256;
@@ -119,7 +118,7 @@ struct ConsumerCore {
     name: String,
     /// Names this process in keys.
     process: String,
-    lease: Cell<Option<LeaseId>>,
+    lease: OwnLease,
     granting: Mutex<()>,
     /// The node stops.
     is_leaving: Cell<bool>,
@@ -178,11 +177,11 @@ enum Owner {
 impl ConsumerActor {
     pub fn new(parts: ConsumerParts, rules: ConsumerRules, name: String) -> Self {
         let core = ConsumerCore {
+            lease: OwnLease::new(Arc::clone(&parts.store), LEASE_SECONDS),
             parts,
             rules,
             name,
             process: Uuid::new_v4().simple().to_string(),
-            lease: Cell::new(None),
             granting: Mutex::new(()),
             is_leaving: Cell::new(false),
             filling: RefCell::default(),
@@ -438,28 +437,22 @@ impl ConsumerCore {
     async fn put(&self, key: Key, value: Vec<u8>, compares: Vec<Compare>) -> Result<(), StoreError> {
         let lease = self.living_lease().await?;
         let put = Op::Put { key, value: Bytes::from(value), lease: Some(lease) };
-        let txn = Txn { compares, then: vec![put], ..Txn::default() };
-        let done = commit_alone(&self.parts.store, txn).await;
-        done.map(drop).inspect_err(|error| {
-            if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
-                self.lease.set(None);
-            }
-        })
+        self.lease.commit(Txn { compares, then: vec![put], ..Txn::default() }).await.map(drop)
     }
 
     /// The lease of this node. A new one begins with the key that says that the node takes part.
     async fn living_lease(&self) -> Result<LeaseId, StoreError> {
         // Otherwise two writers could get a lease each, and the one that is not renewed would end with its keys.
         let _turn = self.granting.lock().await;
-        if let Some(lease) = self.lease.get() {
+        if let Some(lease) = self.lease.current() {
             return Ok(lease);
         }
-        let lease = self.parts.store.grant(LEASE_SECONDS).await?.id;
+        let lease = self.lease.grant().await?;
         let mut then = vec![self.node_put(lease)];
         // What this node has written before went with the lease that has ended. The newest part is written again.
         then.extend(self.newest_interests(lease));
         commit_alone(&self.parts.store, Txn { then, ..Txn::default() }).await?;
-        self.lease.set(Some(lease));
+        self.lease.keep(lease);
         Ok(lease)
     }
 
@@ -482,14 +475,6 @@ impl ConsumerCore {
         (!wanted.is_empty()).then_some(Op::Put { key, value, lease: Some(lease) })
     }
 
-    async fn renew(&self) {
-        if let Some(lease) = self.lease.get()
-            && self.parts.store.keep_alive(vec![lease]).await == [KeepAlive::NotFound]
-        {
-            self.lease.set(None);
-        }
-    }
-
     fn fails(&self, error: &StoreError) {
         if self.writing.fails(&error.to_string()) {
             log::warn!("other nodes were not told about consumers, trying again: {error}");
@@ -506,7 +491,7 @@ async fn spread(core: Rc<ConsumerCore>) {
         core.parts.pollers.tick(now, keep);
         if core.has_others() {
             if paces.is_multiple_of(PACES_PER_RENEWAL) {
-                core.renew().await;
+                core.lease.renew().await;
             }
             match write_interests(&core).await {
                 Ok(()) => {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::{COMPLETE_SINCE, COMPLETE_SINCE_SEQ, Complete, ask, is_shown};
+use super::{COMPLETE_SINCE, COMPLETE_SINCE_SEQ, Complete, page};
 use crate::domain::shape::{Shape, Shaped as _};
 use crate::domain::validate::member;
 use crate::domain::{InstanceId, ServiceId};
@@ -13,9 +13,9 @@ use crate::http::api::Api;
 use crate::http::call::Call;
 use crate::http::dto::event::{EventInstance, RecordedEvent};
 use crate::http::dto::joined;
-use crate::http::paging::{self, PageQuery};
+use crate::http::paging;
 use crate::http::reply::Reply;
-use crate::http::spec::{Load, Operation, Success};
+use crate::http::spec::{Operation, Success};
 use crate::recorder::{InstanceFacts, Query, Shown};
 
 pub const HISTORY: Operation = Operation::new(
@@ -59,30 +59,22 @@ pub async fn history(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let (service, instance) = (call.param("serviceId"), call.param("instanceId"));
     member::SERVICE_ID.check("serviceId", service)?;
     member::INSTANCE_ID.check("instanceId", instance)?;
-    let page = PageQuery::of(&call)?;
     let (service, instance) = (ServiceId::from(service), InstanceId::from(instance));
-    let query = Query {
-        after: page.after()?,
-        // One more shows that another page follows.
-        limit: page.limit + 1,
-        ..Query::history(call.tenant().clone(), service.clone(), instance.clone())
-    };
-    api.record.caught_up().await;
-    let grant = call.grant().clone();
-    let found = ask(&api, move |record| record.page(&query, |event| is_shown(&grant, event))).await?;
+    let query = Query::history(call.tenant().clone(), service.clone(), instance.clone());
+    // The snapshot is not older than the record.
+    page(&api, &call, query, |complete| Rest { complete, current: current(&api, &call, &service, instance) })
+        .await
+}
+
+/// The instance as the node shows it now.
+fn current(api: &Api, call: &Call, service: &ServiceId, instance: InstanceId) -> Option<EventInstance> {
     let snapshot = api.reader.load_full();
     let document = snapshot.service(call.tenant(), service.as_str()).map(|view| &view.record.document);
     let is_permitted = document.is_none_or(|document| {
         call.grant().shows(&document.environment, &document.app_id, &document.service_name)
     });
     let entry =
-        snapshot.instance(call.tenant(), service.as_str(), instance.as_str()).filter(|_| is_permitted);
-    let current = entry.map(|entry| {
-        let shown = Shown::of_document(entry.json());
-        EventInstance::from(&InstanceFacts { id: instance, shown })
-    });
-    let events = found.events.iter().map(|event| RecordedEvent::from(&**event));
-    let page = page.page(api.record.revision(), found.total, events, |last| last.seq);
-    let rest = Rest { complete: found.complete_since.into(), current };
-    api.encoded(Load::View, &page.with(rest))
+        snapshot.instance(call.tenant(), service.as_str(), instance.as_str()).filter(|_| is_permitted)?;
+    let shown = Shown::of_document(entry.json());
+    Some(EventInstance::from(&InstanceFacts { id: instance, shown }))
 }

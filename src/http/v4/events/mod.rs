@@ -137,11 +137,16 @@ pub async fn list(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         api.record.caught_up().await;
         return Ok(Reply::events(EventFeed::open(&api, &call, query, &last_id)?));
     }
-    page(&api, &call, query).await
+    page(&api, &call, query, |complete| complete).await
 }
 
-/// A page of the events that match.
-async fn page(api: &Api, call: &Call, query: Query) -> Result<Reply, Error> {
+/// A page of the events that match. `more` makes the members besides those of each page.
+async fn page<T: Serialize>(
+    api: &Api,
+    call: &Call,
+    query: Query,
+    more: impl FnOnce(Complete) -> T,
+) -> Result<Reply, Error> {
     let page = PageQuery::of(call)?;
     // One more shows that another page follows.
     let query = Query { after: page.after()?, limit: page.limit + 1, ..query };
@@ -151,7 +156,7 @@ async fn page(api: &Api, call: &Call, query: Query) -> Result<Reply, Error> {
     let found = ask(api, move |record| record.page(&query, |event| is_shown(&grant, event))).await?;
     let events = found.events.iter().map(|event| RecordedEvent::from(&**event));
     let page = page.page(api.record.revision(), found.total, events, |last| last.seq);
-    api.encoded(Load::View, &page.with(Complete::from(found.complete_since)))
+    api.encoded(Load::View, &page.with(more(found.complete_since.into())))
 }
 
 /// Asks the record. A question looks at all events, which takes milliseconds. So another thread answers it, one question at a time, and
