@@ -135,10 +135,7 @@ mod tests {
         };
         check("", Ok(EventKind::ALL));
         check("node", Ok(&[EventKind::NodeJoined, EventKind::NodeLeft]));
-        check(
-            "record.gap,schema",
-            Ok(&[EventKind::SchemaChanged, EventKind::SchemaDeleted, EventKind::Gap]),
-        );
+        check("record.gap,schema", Ok(&[EventKind::SchemaChanged, EventKind::SchemaDeleted, EventKind::Gap]));
         check("schema,", Err(""));
         check(",", Err(""));
         check("schema, record", Err(" record"));

@@ -200,13 +200,21 @@ impl WatchState {
 
     /// Adds to a listing what it lacks because its expiry waits or is held. Returns what is no longer held: it is listed again, its
     /// service was written meanwhile and may be another one, or somebody has ended the hold.
-    fn keep_held(&mut self, listed: &mut SnapshotBuilder, goodbyes: &[RegistryEvent]) -> HashSet<InstanceRef> {
+    fn keep_held(
+        &mut self,
+        listed: &mut SnapshotBuilder,
+        goodbyes: &[RegistryEvent],
+    ) -> HashSet<InstanceRef> {
         self.ended_leases.clear();
         self.ended_overrides.clear();
         let mut no_longer_held = HashSet::new();
         let held: Vec<InstanceRef> = self.guard.held().map(|(at, ..)| at.clone()).collect();
         for at in held {
-            match self.entry(&at).cloned().filter(|entry| self.stays_held(listed.current(), goodbyes, &at, entry)) {
+            match self
+                .entry(&at)
+                .cloned()
+                .filter(|entry| self.stays_held(listed.current(), goodbyes, &at, entry))
+            {
                 Some(entry) => self.hold_in(listed, &at, &entry),
                 None => {
                     self.guard.forget(&at);
@@ -229,7 +237,9 @@ impl WatchState {
             RegistryEvent::LateGoodbye(of, lease) => {
                 of == at && entry.lease.as_ref().is_some_and(|mark| mark.lease() == *lease)
             }
-            RegistryEvent::ExpiriesReleased(tenant, service) => *tenant == at.tenant && *service == at.service,
+            RegistryEvent::ExpiriesReleased(tenant, service) => {
+                *tenant == at.tenant && *service == at.service
+            }
             _ => false,
         };
         service.is_some_and(|service| service.record.mod_revision <= self.revision)

@@ -65,7 +65,9 @@ mod tests {
         if children.is_empty() {
             out.push((path.to_owned(), command.get_after_help().is_some()));
         }
-        children.into_iter().for_each(|child| leaves(child, format!("{path} {}", child.get_name()).trim(), out));
+        children
+            .into_iter()
+            .for_each(|child| leaves(child, format!("{path} {}", child.get_name()).trim(), out));
     }
 
     #[test]

@@ -102,7 +102,8 @@ pub async fn diagnose(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let ComparedPage { revision, compared, total, repaired, differences, next } =
         ask_if_free(&api.scrub, message, LIMIT).await.map_err(refused)??;
     let cursor = next.map(|PlaceInReport { comparison, index }| (comparison, index));
-    let page = paging::page_of(revision, total, differences.into_iter().map(entry).collect::<Vec<_>>(), cursor);
+    let page =
+        paging::page_of(revision, total, differences.into_iter().map(entry).collect::<Vec<_>>(), cursor);
     api.encoded(Load::View, &page.with(Outcome { compared, repaired }))
 }
 

@@ -52,12 +52,8 @@ impl MadeUp {
     fn put(&mut self, document: Service) {
         let json = domain_json::encode(&document).into();
         let tenant = Tenant::default_tenant();
-        let name = ServiceName::new(
-            tenant.clone(),
-            &document.environment,
-            &document.app_id,
-            &document.service_name,
-        );
+        let name =
+            ServiceName::new(tenant.clone(), &document.environment, &document.app_id, &document.service_name);
         let (id, version) = (document.service_id.as_str().into(), document.version.as_str().into());
         let record = Arc::new(ServiceRecord { document, json, mod_revision: self.revision });
         self.apply(RegistryEvent::ServicePut(tenant, ServiceId::clone(&id), record));
