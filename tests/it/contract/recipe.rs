@@ -200,6 +200,7 @@ fn archive(folder: &Path) {
     fs::create_dir_all(top.join("conf")).unwrap();
     fs::create_dir(top.join("deploy")).unwrap();
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_service-center"), top.join("service-center")).unwrap();
+    std::os::unix::fs::symlink("service-center", top.join("scctl")).unwrap();
     let project = Path::new(env!("CARGO_MANIFEST_DIR"));
     fs::copy(project.join("conf/app.conf"), top.join("conf/app.conf")).unwrap();
     for folder in ["prometheus", "grafana"] {
@@ -220,7 +221,7 @@ fn the_way_from_the_archive_to_a_monitored_cluster_works_as_it_stands() {
     let mut followed = follow(section, folder.path());
     assert_eq!(
         (followed.others.len(), followed.compared),
-        (4, 7),
+        (4, 8),
         "processes, and outputs that the document shows"
     );
     for node in followed.others.iter_mut().filter(|other| other.log().contains("listening on")) {
