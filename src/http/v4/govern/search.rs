@@ -577,11 +577,11 @@ mod tests {
         // One service with many instances.
         let mut registry = MadeUp::default();
         registry.service("s", "", "app", "s");
-        (0..20_000).for_each(|number| registry.instance("s", &format!("i{number}")));
+        (0..50_000).for_each(|number| registry.instance("s", &format!("i{number}")));
         let [services, instances, _, first, second] = searched(&registry.snapshot(), &Grant::All);
-        assert_eq!((services, instances), (1, 20_000));
-        assert!(first >= 20_000 * TEXTS_COST / (2 * SLICE), "{first} slices");
-        assert!(second >= 20_000 * INSTANCE_COST / (2 * SLICE), "{second} slices");
+        assert_eq!((services, instances), (1, 50_000));
+        assert!(first >= 50_000 * TEXTS_COST / (2 * SLICE), "{first} slices");
+        assert!(second >= 50_000 * INSTANCE_COST / (2 * SLICE), "{second} slices");
     }
 
     #[test]
