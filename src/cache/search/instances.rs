@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use memchr::memmem::Finder;
+use smallvec::SmallVec;
 
 use super::needle::Needle;
 use super::raw_instance::RawInstance;
@@ -64,6 +65,9 @@ pub enum FirstKey<'a> {
     /// The beginning of a text.
     Text(Cow<'a, [u8]>),
 }
+
+/// How many services [`load`] takes.
+pub const SERVICES_AT_ONCE: usize = 32;
 
 /// Most bytes of a text that are compared. Cursors hold them, and go into a URI.
 const MOST_COMPARED: usize = 128;
@@ -157,6 +161,22 @@ impl InstanceConditions {
         let has = |needle: &Option<Needle>, text| needle.as_ref().is_none_or(|needle| needle.is_in(text));
         has(&self.host, instance.host()) && has(&self.endpoint, instance.endpoints())
     }
+}
+
+/// Loads what a search reads of some services into the cache of the processor: the memory is asked for all of them at once, and not for one
+/// after the other. Returns the texts that the services have.
+pub fn load(nodes: &[&ServiceNode]) -> SmallVec<[Option<Arc<ServiceTexts>>; SERVICES_AT_ONCE]> {
+    let first = |text: &str| usize::from(text.as_bytes().first().copied().unwrap_or_default());
+    let views = nodes.iter().filter_map(|node| node.view.as_deref());
+    let names = views.map(|view| {
+        let document = &view.record.document;
+        first(&document.service_name) ^ first(&document.app_id)
+    });
+    std::hint::black_box(names.fold(0, |all, one| all ^ one));
+    let texts: SmallVec<[_; SERVICES_AT_ONCE]> = nodes.iter().map(|node| node.texts.load()).collect();
+    let begins = texts.iter().flatten().map(|texts| texts.touch());
+    std::hint::black_box(begins.fold(0, |all, one| all ^ one));
+    texts
 }
 
 /// At most [`MOST_COMPARED`] bytes of a text.

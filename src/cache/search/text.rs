@@ -7,11 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arc_swap::ArcSwapOption;
-use smallvec::SmallVec;
 
 use super::raw_instance::RawInstance;
 use crate::cache::instances::InstanceEntry;
-use crate::cache::snapshot::ServiceNode;
 use crate::cache::statuses::InstanceStatus;
 use crate::domain::InstanceId;
 use crate::domain::event::Revision;
@@ -24,8 +22,6 @@ const NAME_END: u8 = 0xfe;
 const PORT: u8 = 0xfd;
 /// Most bytes of the texts of all services that are kept. Others are made anew for each search.
 const MOST_KEPT: usize = 64 * 1024 * 1024;
-/// How many services [`load`] takes.
-pub const SERVICES_AT_ONCE: usize = 32;
 
 /// The texts of a service's instances, in the order of their ids.
 #[derive(Debug, Default)]
@@ -183,6 +179,12 @@ impl ServiceTexts {
             + self.rows.capacity() * size_of::<Row>()
     }
 
+    /// Reads the beginnings, so that they are in the cache of the processor.
+    pub(super) fn touch(&self) -> usize {
+        let text = self.texts.first().copied().unwrap_or_default();
+        usize::from(text) ^ self.rows.first().map_or(0, |row| row.end as usize)
+    }
+
     pub fn instance(&self, index: usize) -> Option<InstanceTexts<'_>> {
         let row = *self.rows.get(index)?;
         let before = index.checked_sub(1).and_then(|before| self.rows.get(before));
@@ -253,23 +255,4 @@ fn port_of(endpoint: &[u8]) -> Option<u16> {
     let rest = endpoint.split_once("://").map_or(endpoint, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
     authority.rsplit_once(':')?.1.parse().ok()
-}
-
-/// Loads what a search reads of some services into the cache of the processor: the memory is asked for all of them at once, and not for one
-/// after the other. Returns the texts that the services have.
-pub fn load(nodes: &[&ServiceNode]) -> SmallVec<[Option<Arc<ServiceTexts>>; SERVICES_AT_ONCE]> {
-    let first = |text: &str| usize::from(text.as_bytes().first().copied().unwrap_or_default());
-    let views = nodes.iter().filter_map(|node| node.view.as_deref());
-    let names = views.map(|view| {
-        let document = &view.record.document;
-        first(&document.service_name) ^ first(&document.app_id)
-    });
-    std::hint::black_box(names.fold(0, |all, one| all ^ one));
-    let texts: SmallVec<[_; SERVICES_AT_ONCE]> = nodes.iter().map(|node| node.texts.load()).collect();
-    let begins = texts.iter().flatten().map(|texts| {
-        let text = texts.texts.first().copied().unwrap_or_default();
-        usize::from(text) ^ texts.rows.first().map_or(0, |row| row.end as usize)
-    });
-    std::hint::black_box(begins.fold(0, |all, one| all ^ one));
-    texts
 }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
 
 use super::Scene;
-use crate::cache::search::instances::{FirstKey, VersionPlace};
-use crate::cache::search::text::{self, KeptTexts, SERVICES_AT_ONCE, ServiceTexts};
+use crate::cache::search::instances::{FirstKey, SERVICES_AT_ONCE, VersionPlace, load};
+use crate::cache::search::text::{KeptTexts, ServiceTexts};
 use crate::cache::search::{
     FoundInstance, FoundService, InstanceConditions, InstancePlace, InstanceSearch, InstanceSort, Needle,
     Order, PageFrame, ServiceConditions, ServicePlace, ServiceSearch, ServiceSort, ServiceState,
@@ -204,7 +204,7 @@ async fn look_at_instances<'s>(
         if some.is_empty() {
             break;
         }
-        for (node, texts) in some.iter().zip(text::load(&some)) {
+        for (node, texts) in some.iter().zip(load(&some)) {
             pace.step(0).await;
             let Some(service) = node.view.as_deref().filter(|service| scene.shows_service(service)) else {
                 continue;
