@@ -6,7 +6,7 @@ import { language, minute, store, stored, t, useLanguage } from './i18n.js';
 import { live } from './live.js';
 import { current, go, link, setQuery } from './router.js';
 import { session } from './session.js';
-import { listenForKeys, showKeys } from './ui/keys.js';
+import { focusSearch, listenForKeys, showKeys } from './ui/keys.js';
 import { failure, head, notice } from './ui/page.js';
 import { visible } from './ui/text.js';
 
@@ -140,6 +140,9 @@ function later(one) {
   }, Math.max(0, one.began + pause - performance.now()));
 }
 
+/** Ages of heartbeats and the state of other nodes change without an event, so some pages load again after a while. */
+const isDue = (one) => one?.page?.every && !one.ctx.loading && live.state !== 'lost' && performance.now() - one.began > one.page.every - TICK / 2;
+
 function kindsOf({ page, ctx }) {
   return (typeof page.kinds === 'function' ? page.kinds(ctx.route) : page.kinds) ?? [];
 }
@@ -179,7 +182,7 @@ function draw() {
 /** After a navigation the focus is on the heading, also when the skeleton gives way to the page. */
 function settle(isShown) {
   if (!view.isSeen) scrollTo(0, 0);
-  if (!isFirst && (!view.isSeen || document.activeElement === document.body)) document.querySelector('main h1')?.focus({ preventScroll: true });
+  if (!focusSearch() && !isFirst && (!view.isSeen || document.activeElement === document.body)) document.querySelector('main h1')?.focus({ preventScroll: true });
   view.isSeen = true;
   if (!isShown) return;
   isFirst = false;
@@ -266,7 +269,11 @@ addEventListener('hashchange', () => { navigate(); });
 globalThis.navigation?.addEventListener('navigate', (event) => { isTraverse = event.navigationType === 'traverse'; });
 addEventListener('unhandledrejection', (event) => { if (isAbort(event.reason)) event.preventDefault(); });
 document.addEventListener('visibilitychange', () => { if (!document.hidden) { if (view?.page && view.again) later(view); redraw(); } });
-setInterval(() => { if (!document.hidden) redraw(); }, TICK);
+setInterval(() => {
+  if (document.hidden) return;
+  if (isDue(view)) load(view);
+  redraw();
+}, TICK);
 
 await useLanguage();
 navigate();

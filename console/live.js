@@ -94,6 +94,7 @@ async function follow() {
   const own = controller = new AbortController();
   let watchdog;
   let opened = false;
+  const began = performance.now();
   let silent = false;
   const expect = (delay) => {
     clearTimeout(watchdog);
@@ -115,7 +116,8 @@ async function follow() {
         failures = 0;
         expect(SILENCE);
         Object.assign(live, { node: data.node, completeSince: data.completeSince });
-        const missed = lastId ? !data.resumed : live.state === 'lost' || live.state === 'polling';
+        // What happened before a slow first event is in no stream.
+        const missed = lastId ? !data.resumed : live.state !== 'connecting' || performance.now() - began > QUIET;
         change('live');
         if (missed) { gap = true; tell(); }
       } else {

@@ -1,5 +1,6 @@
 // Who uses the console, and what they may do. The token is only in sessionStorage and in the header of requests.
 
+import { now } from './i18n.js';
 import { current, go, link } from './router.js';
 
 const { accounts, writable, version, node } = document.documentElement.dataset;
@@ -28,7 +29,7 @@ function watchExpiry() {
   clearTimeout(timer);
   const { exp } = claims();
   if (!held || !exp) return;
-  const left = exp * 1000 - Date.now();
+  const left = exp * 1000 - now();
   timer = setTimeout(() => (left > LONGEST ? watchExpiry() : tokenRefused()), Math.max(0, Math.min(left, LONGEST)));
 }
 
@@ -72,8 +73,9 @@ export const session = {
   /** Asks for the permissions. Without an answer, no buttons are shown; requests still tell. */
   async load(api) {
     if (!this.accounts || !held || permissions) return;
-    watchExpiry();
     permissions = (await api.root('v4/self-perms')).perms ?? [];
+    // Now the clock of the server is known; that of the browser may be wrong.
+    watchExpiry();
     this.onChange();
   },
   /** Whether the console may change anything at all. */

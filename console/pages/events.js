@@ -11,7 +11,7 @@ import { visible } from '../ui/text.js';
 
 const PAGE = 50;
 /** Chips: kinds by what people ask for. */
-const GROUPS = {
+export const GROUPS = {
   vanished: 'instance.unregistered,instance.expired,instance.released,instance.deletedWithService',
   appeared: 'instance.registered,instance.reregistered,instance.restored',
   changed: 'instance.changed',

@@ -2,7 +2,7 @@
 
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { isAbort, segment } from '../api.js';
-import { ago, dateTime, duration, t, tr } from '../i18n.js';
+import { ago, dateTime, duration, now as clockNow, t, tr } from '../i18n.js';
 import { link } from '../router.js';
 import { json } from '../ui/json.js';
 import { facts, head, notice, panel, skeleton } from '../ui/page.js';
@@ -11,7 +11,9 @@ import { status, statusWord } from '../ui/status.js';
 import { mono, name, visible } from '../ui/text.js';
 import { ago as agoTime } from '../ui/time.js';
 import { record } from './events.js';
-import { heartbeat, keepAges } from './instances.js';
+import { heartbeat } from './instances.js';
+import { drain, receipts } from './service/drain.js';
+import { setStatus } from './service/set_status.js';
 
 const PAGE = 50;
 /** The kinds that end an instance, and those that begin it. */
@@ -43,7 +45,7 @@ async function load(ctx) {
     mayRead && ifShown(api.get(`admin/instances/${segment(serviceId)}/${segment(instanceId)}/history`, { limit: 1 }, signal)),
     ifShown(api.get('govern/instances', { serviceId, search: instanceId, limit: 20 }, signal)),
   ]);
-  keepAges(ctx);
+  ctx.state.loadedAt = clockNow();
   const now = (found?.items ?? []).find((row) => row.instanceId === instanceId);
   // What is gone is not asked for: an error would only say so.
   const document = (now ?? life?.current) && await ifShown(api.get(`registry/microservices/${segment(serviceId)}/instances/${segment(instanceId)}`, {}, signal));
@@ -105,8 +107,8 @@ export const page = {
     return `${t('nav.instance')} ${visible(host || idsOf(route)[1])}`;
   },
   kinds: ['instance', 'service.deleted', 'record'],
+  every: 15_000,
   load,
-  leave(ctx) { clearTimeout(ctx.state.timer); },
   view(ctx) {
     const { data, route } = ctx;
     const [serviceId, instanceId] = idsOf(route);
@@ -117,11 +119,13 @@ export const page = {
     const isThere = Boolean(document ?? data.life?.current);
     const { tone, text } = story(data);
     const known = now ?? {};
+    const row = now && { ...now, status: shown.status ?? now.status };
+    const mayChange = row && !ctx.session.whyReadOnly('update', 'service', { environment: now.environment ?? '', appId: now.appId, serviceName: now.serviceName });
     return html`${head(shown.hostName ? name(shown.hostName) : mono(instanceId), {
       sub: service ? html`<a href=${link('service', serviceId)}>${name(service.serviceName)}</a> ${mono(service.version)} · ${name([service.appId, service.environment].filter(Boolean).join(' · '))}` : mono(serviceId),
-      actions: isThere ? html`<a class="button" href=${link('instances', { serviceId, search: instanceId })}>${t('instance.inList')}</a>` : nothing,
+      actions: isThere ? html`${mayChange ? html`<button type="button" @click=${() => setStatus(ctx, row)}>${t('service.setStatus')}</button><button type="button" ?disabled=${row.status === 'OUTOFSERVICE'} @click=${() => drain(ctx, row)}>${t('service.drain')}</button>` : nothing}<a class="button" href=${link('instances', { serviceId, search: instanceId })}>${t('instance.inList')}</a>` : nothing,
     })}
-    ${notice(tone, html`<p class="strong">${text}</p>`)}
+    ${receipts(ctx)}${notice(tone, html`<p class="strong">${text}</p>`)}
     ${panel(t(isThere ? 'instance.now' : 'instance.lastSeen'), html`<div class="pad">${facts([
     [t('instances.status'), isThere ? status(shown.status) : html`<span class="status none"><span class="mark" aria-hidden="true">✗</span><span>${t('instance.goneWord')}</span></span>`],
     [t('instance.id'), mono(instanceId, { copy: true })],

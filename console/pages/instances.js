@@ -11,12 +11,11 @@ import { pager } from '../ui/pager.js';
 import { search } from '../ui/search.js';
 import { judged, status, STATUSES, statusWord } from '../ui/status.js';
 import { table } from '../ui/table.js';
+import { GROUPS } from './events.js';
 import { mono, name, shortId, visible } from '../ui/text.js';
 import { ago } from '../ui/time.js';
 
 const PAGE = 50;
-/** How often the ages of heartbeats are asked for. */
-const AGES = 15_000;
 const MOST_SELECTED = 200;
 const TOGETHER = 4;
 const MOST_ENDPOINTS = 3;
@@ -112,14 +111,6 @@ async function change(ctx) {
 
 // The list
 
-/** Heartbeats are no events, so a page with their ages loads from time to time. */
-export function keepAges(ctx) {
-  clearTimeout(ctx.state.timer);
-  ctx.state.loadedAt = now();
-  const again = () => { ctx.state.timer = setTimeout(() => (document.hidden ? again() : ctx.reload()), AGES); };
-  again();
-}
-
 /** Seconds since the last heartbeat, counted on from the answer. */
 export function heartbeat(ctx, { lastHeartbeatAgeSeconds: age, ttlSeconds }) {
   if (age === undefined) return html`<span class="muted" title=${t('instances.noHeartbeatHint')}><span aria-hidden="true">—</span><span class="visually-hidden">${t('instances.noHeartbeat')}</span></span>`;
@@ -194,8 +185,8 @@ export const page = {
   name: 'instances',
   title: () => t('nav.instances'),
   kinds: ['instance', 'service'],
+  every: 15_000,
   async load(ctx) {
-    clearTimeout(ctx.state.timer);
     const query = Object.fromEntries(['search', 'status', ...MORE].map((key) => [key, asked(ctx, key)]));
     let data;
     try {
@@ -205,12 +196,11 @@ export const page = {
       if (problem.status === 400) return { problem };
       throw problem;
     }
-    keepAges(ctx);
+    ctx.state.loadedAt = now();
     // What is selected is shown with its newest status.
     for (const row of data.items ?? []) if (selected(ctx).has(keyOf(row))) selected(ctx).set(keyOf(row), row);
     return data;
   },
-  leave(ctx) { clearTimeout(ctx.state.timer); },
   view(ctx) {
     const { data, route, session } = ctx;
     const why = session.whyReadOnly('update', 'service');
@@ -219,7 +209,7 @@ export const page = {
     if (data.problem) return html`${heading}${filters(ctx)}${failure(data.problem)}`;
     const rows = data.items ?? [];
     const isFiltered = ['search', 'status', ...MORE].some((key) => route.query.get(key));
-    const none = emptyState(t(isFiltered ? 'instances.noneFound' : 'instances.none'), isFiltered ? html`<a href="#/instances">${t('common.showAll')}</a>` : nothing);
+    const none = emptyState(t(isFiltered ? 'instances.noneFound' : 'instances.none'), isFiltered ? html`<a href="#/instances">${t('common.showAll')}</a> · <a href=${link('events', { kind: GROUPS.vanished })}>${t('instances.vanished')}</a>` : nothing);
     const mayChange = rows.some((row) => session.can('update', 'service', labelsOf(row)));
     return html`${heading}${filters(ctx)}${chosen(ctx)}
       ${table({

@@ -69,6 +69,7 @@ export const page = {
   title: () => t('nodes.title'),
   // A node writes every 10 s; what joins and leaves is an event.
   kinds: ['node', 'store', 'instance', 'service'],
+  every: 10_000,
   load: (ctx) => ctx.api.get('admin/nodes', { limit: 50, after: ctx.route.query.get('after') }, ctx.signal),
   view(ctx) {
     const { data } = ctx;

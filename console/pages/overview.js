@@ -126,6 +126,7 @@ export const page = {
   name: 'overview',
   title: () => t('overview.title'),
   kinds: ['instance', 'service', 'schema', 'store', 'node', 'record'],
+  every: 10_000,
   load({ api, session, signal }) {
     // What the account may not see is not asked for.
     const ops = (path, query) => (session.can('get', 'ops') ? api.get(path, query, signal) : Promise.reject(new ApiError({ status: 403 })));

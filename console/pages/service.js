@@ -110,6 +110,7 @@ export const page = {
   name: 'service',
   title: (route, ctx) => ctx?.data?.service?.document.serviceName ?? t('nav.service'),
   kinds: (route) => TABS[tabOf(route)].kinds,
+  every: 15_000,
   load,
   view,
 };

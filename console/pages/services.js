@@ -40,11 +40,11 @@ function versions({ versions: all = [] }) {
 const columns = (ctx) => [
   { key: 'name', label: t('services.name'), sort: true, rowHeader: true, cell: ({ serviceName, versions: all = [] }) => (all.length ? html`<a href=${link('service', all.at(-1).serviceId)}>${name(serviceName)}</a>` : name(serviceName)) },
   { key: 'state', label: t('services.state'), cell: ({ state }) => serviceState(state) },
-  { key: 'instances', label: t('services.instances'), sort: true, firstOrder: 'desc', cell: ({ instances }) => counts(instances) },
+  { key: 'instances', label: t('services.instances'), sort: true, firstOrder: 'desc', cell: ({ instances, environment, appId, serviceName }) => counts(instances, { href: (status) => link('instances', { status, serviceName, appId, env: environment }) }) },
   { key: 'versions', label: t('services.versions'), cell: versions },
   { key: 'appId', label: t('services.application'), cell: ({ appId }) => html`<button type="button" class="linklike" title=${t('services.onlyApplication', { name: visible(appId) })} @click=${() => ctx.setQuery({ appId })}>${name(appId)}</button>` },
   { key: 'environment', label: t('services.environment'), cell: ({ environment }) => (environment ? name(environment) : html`<span class="muted">–</span>`) },
-  { key: 'changed', label: t('services.changed'), sort: true, firstOrder: 'desc', cell: ({ lastChange, lastChangeRevision }) => (lastChange ? ago(lastChange) : html`<span class="muted" title=${t('services.changedUnknown')}>${t('services.revision', { revision: lastChangeRevision ?? 0 })}</span>`) },
+  { key: 'changed', label: t('services.changed'), sort: true, firstOrder: 'desc', cell: ({ lastChange, lastChangeRevision }) => (lastChange ? ago(lastChange) : html`<span class="muted" title=${t('services.changedUnknown', { revision: String(lastChangeRevision ?? '') })}>${'–'}</span>`) },
 ];
 
 function view(ctx) {
@@ -57,13 +57,13 @@ function view(ctx) {
   const empty = isFiltered
     ? emptyState(t('services.noMatch'), html`<button type="button" @click=${clear}>${t('services.clear')}</button>`)
     : emptyState(t('services.none'), t('services.noneText'));
-  return html`${head(t('services.title'), { sub: data ? html`${t('services.total', { count: data.total })} · ${counts(data.instanceCounts, { empty: t('services.noInstances') })}` : nothing })}
+  return html`${head(t('services.title'), { sub: data ? html`${t('services.total', { count: data.total })} · ${counts(data.instanceCounts, { empty: t('services.noInstances') })}` : nothing,
+    actions: isFiltered ? html`<button type="button" @click=${clear}>${t('services.clear')}</button>` : nothing })}
     <div class="services-bar">${toolbar(
     search(ctx, { label: t('services.search') }),
     chips(ctx, { key: 'status', label: t('services.state'), options: states }),
     choose(ctx, { key: 'env', label: t('services.environment'), options: [...ENVIRONMENTS, { value: NO_ENVIRONMENT, label: t('services.noEnvironment') }] }),
     query.get('appId') ? field(ctx, { key: 'appId', label: t('services.application') }) : nothing,
-    isFiltered ? html`<button type="button" class="quiet" @click=${clear}>${t('services.clear')}</button>` : nothing,
   )}</div>
     ${data ? html`${table({ caption: t('services.title'), columns: columns(ctx), rows: data.items ?? [], keyOf, sort, onSort, empty, tall: true })}
       ${pager(ctx, { total: data.total, shown: data.items?.length ?? 0, next: data.next })}` : skeleton(10)}`;

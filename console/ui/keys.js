@@ -7,8 +7,11 @@ import { dialog } from './dialog.js';
 
 const PLACES = { o: 'overview', s: 'services', t: 'topology', i: 'instances', w: 'explain', e: 'events', n: 'nodes' };
 const PAUSE = 1500;
+/** Where `/` goes: the search of the page, or the first box of its form. */
+const BOX = 'main [data-search], main [role=search] input:not([type=checkbox], [type=radio])';
 
 let pending = 0;
+let isSearchWanted = false;
 
 const isTyping = (target) => target.closest?.('input:not([type=checkbox], [type=radio]), textarea, select, [contenteditable]');
 const isOff = () => stored('keys') === 'off';
@@ -18,20 +21,31 @@ export function listenForKeys({ go }) {
     if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing || isOff() || isTyping(event.target) || document.querySelector('dialog[open]')) return;
     const isSecond = performance.now() - pending < PAUSE;
     pending = 0;
+    isSearchWanted = false;
     if (isSecond && PLACES[event.key]) {
       event.preventDefault();
       go(PLACES[event.key] === 'overview' ? '#/' : link(PLACES[event.key]));
     } else if (event.key === 'g') {
       pending = performance.now();
     } else if (event.key === '/') {
-      const box = document.querySelector('main [data-search]');
       event.preventDefault();
-      if (box) { box.focus(); box.select(); } else go(link('services'));
+      isSearchWanted = true;
+      if (!focusSearch()) go(link('services'));
     } else if (event.key === '?') {
       event.preventDefault();
       showKeys();
     }
   });
+}
+
+/** Moves the focus to the search, if `/` asked for it. A page without a search asks again when that of the services is there. */
+export function focusSearch() {
+  const box = isSearchWanted && document.querySelector(BOX);
+  if (!box) return false;
+  isSearchWanted = false;
+  box.focus();
+  box.select();
+  return true;
 }
 
 export function showKeys() {

@@ -39,8 +39,15 @@ export function failure(error, retry) {
 /** Names and values. `pairs`: `[[label, value], …]`; pairs without a value are left out. */
 export const facts = (pairs) => html`<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== nothing && value !== '').map(([label, value]) => html`<div><dt>${label}</dt><dd>${value}</dd></div>`)}</dl>`;
 
-/** A bar from 0 to the limit. The numbers stand beside it, so it says nothing by itself. */
+const drawnBar = (share, tone) => html`<svg class="bar ${tone}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="bar-all" width="100" height="6"></rect><rect class="bar-part" width=${share > 0 ? Math.max(share * 100, 1) : 0} height="6"></rect></svg>`;
+
+const shareOf = (part, whole) => (whole > 0 ? Math.min(1, part / whole) : 0);
+
+/** A bar from 0 to the limit: it warns when little is left. The numbers stand beside it, so it says nothing by itself. */
 export function bar(part, whole) {
-  const share = whole > 0 ? Math.min(1, part / whole) : 0;
-  return html`<svg class="bar ${share > 0.9 ? 'down' : share > 0.75 ? 'warn' : ''}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true"><rect class="bar-all" width="100" height="6"></rect><rect class="bar-part" width=${share > 0 ? Math.max(share * 100, 1) : 0} height="6"></rect></svg>`;
+  const share = shareOf(part, whole);
+  return drawnBar(share, share > 0.9 ? 'down' : share > 0.75 ? 'warn' : '');
 }
+
+/** A bar of something that is to be complete. */
+export const progress = (part, whole) => drawnBar(shareOf(part, whole), '');

@@ -14,7 +14,8 @@ export function search(ctx, { key = 'search', label = t('common.search'), placeh
   const commit = (value) => {
     clearTimeout(typed[`${key} timer`]);
     // The page was left before the moment was over.
-    if (current().page !== ctx.route.page) return;
+    const { page, params } = current();
+    if (page !== ctx.route.page || params[0] !== ctx.route.params[0]) return;
     if ((ctx.route.query.get(key) ?? '') !== value.trim()) ctx.setQuery({ [key]: value.trim() || null });
     else ctx.redraw();
   };

@@ -28,12 +28,13 @@ export function serviceState(value) {
   return marked(mark, tone, tr(`state.${value}`, visible(value)));
 }
 
-/** `● 3  ▼ 1`: numbers of instances by status; the words are for screen readers and in the title. */
-export function counts(instances, { empty = '0' } = {}) {
+/** `● 3  ▼ 1`: numbers of instances by status; the words are for screen readers and in the title. `href(status)`: where each leads. */
+export function counts(instances, { empty = '0', href } = {}) {
   const order = (key) => (STATUSES.indexOf(key) + 1) || 99;
   const entries = Object.entries(instances ?? {}).filter(([, count]) => count > 0).sort(([a], [b]) => order(a) - order(b));
   if (!entries.length) return html`<span class="muted">${empty}</span>`;
-  return html`<span class="counts">${entries.map(([key, count]) => html`<span class="status ${TONES[key] ?? 'none'}" title=${statusWord(key)}><span class="mark" aria-hidden="true">${MARKS[key] ?? '?'}</span><span class="visually-hidden">${statusWord(key)} </span>${number(count)}</span> `)}</span>`;
+  const one = ([key, count]) => html`<span class="status ${TONES[key] ?? 'none'}" title=${statusWord(key)}><span class="mark" aria-hidden="true">${MARKS[key] ?? '?'}</span><span class="visually-hidden">${statusWord(key)} </span>${number(count)}</span>`;
+  return html`<span class="counts">${entries.map((entry) => (href ? html`<a class="plain" href=${href(entry[0])}>${one(entry)}</a> ` : html`${one(entry)} `))}</span>`;
 }
 
 const JUDGEMENTS = { good: ['✓', 'up'], bad: ['✗', 'down'], warn: ['▲', 'warn'], unknown: ['?', 'none'] };

@@ -4,8 +4,8 @@ import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { PROJECT, exchange, isAbort, segment } from '../../api.js';
 import { duration, t } from '../../i18n.js';
 import { dialog } from '../../ui/dialog.js';
-import { bar, failure, notice } from '../../ui/page.js';
-import { judged } from '../../ui/status.js';
+import { failure, notice, progress } from '../../ui/page.js';
+import { judged, statusWord } from '../../ui/status.js';
 import { table } from '../../ui/table.js';
 import { mono, name, visible } from '../../ui/text.js';
 import { ago, when } from '../../ui/time.js';
@@ -18,13 +18,20 @@ const WAITS = [10, 30, 60, 300];
 const GRACE = 20;
 const MOST_RECEIPTS = 5;
 
-export const receiptLine = ({ row, receipt, at }) => html`<span>${name(row.hostName)}: ${outcome(receipt)} <span class="muted">${when(at)}</span></span>`;
+const receiptLine = ({ row, receipt, at }) => html`<span>${name(row.hostName)}: ${outcome(receipt)} <span class="muted">${when(at)}</span></span>`;
 
 function outcome({ seen = 0, of = 0, complete, silent = [], uncounted = [] }) {
   if (of === 0) return judged(silent.length || uncounted.length ? 'warn' : 'good', t('drain.nobody'));
   if (complete) return judged('good', t('drain.complete', { count: of, seen, of }));
   if (seen === of) return judged('warn', t('drain.uncertain', { seen, of }));
   return judged('warn', t('drain.incomplete', { seen, of }));
+}
+
+/** The receipts of drains from this page, newest first. */
+export function receipts(ctx) {
+  const all = ctx.state.receipts ?? [];
+  return all.map((one) => notice(one.receipt.complete ? 'info' : 'warn', receiptLine(one), html`<button type="button" @click=${() => drain(ctx, one.row, one)}>${t('service.showReceipt')}</button>
+      <button type="button" class="icon-button" aria-label=${t('common.dismiss')} @click=${() => { ctx.state.receipts = all.filter((other) => other !== one); ctx.redraw(); }}>×</button>`));
 }
 
 /** `done`: a drain from before, of which only the receipt is shown. */
@@ -37,6 +44,8 @@ export async function drain(ctx, row, done) {
   let told;
   let canceled;
   let tick;
+  /** What "put back" means: the status before the drain. */
+  const before = row.status && row.status !== 'OUTOFSERVICE' ? row.status : 'UP';
 
   async function start(redraw) {
     state = 'waits';
@@ -73,7 +82,7 @@ export async function drain(ctx, row, done) {
   const waits = ({ close }) => {
     const passed = Math.min(wait, (Date.now() - began) / 1000);
     return html`<div class="dialog-body" role="status"><p>${name(row.hostName)}: ${t('drain.waiting')}</p>
-      <p class="figures">${bar(passed, wait * 1.12)}<span class="muted" aria-hidden="true">${t('drain.passed', { passed: duration(Math.floor(passed)), wait: duration(wait) })}</span></p>
+      <p class="figures">${progress(passed, wait * 1.12)}<span class="muted" aria-hidden="true">${t('drain.passed', { passed: duration(Math.floor(passed)), wait: duration(wait) })}</span></p>
       <p>${told?.consumers ? t('drain.told', { sent: told.sent ?? 0, of: told.consumers }) : nothing}</p></div>
       <div class="dialog-actions"><span class="muted small">${t('drain.leave')}</span><button type="button" @click=${() => { canceled.abort(); clearInterval(tick); close(); toast(t('drain.left', { name: visible(row.hostName) }), { kind: 'info' }); }}>${t('drain.stopWaiting')}</button></div>`;
   };
@@ -81,12 +90,12 @@ export async function drain(ctx, row, done) {
   const shown = ({ close, run, busy }) => html`<div class="dialog-body">
       <p>${name(row.hostName)} <span class="muted">${mono(row.instanceId)}</span></p>
       <p class="strong">${outcome(receipt)}</p>
-      ${receipt.of ? html`<p class="figures">${bar(receipt.seen ?? 0, receipt.of)}<span>${t('drain.seen', { seen: receipt.seen ?? 0, of: receipt.of })}</span></p>` : html`<p class="muted">${t('drain.nobodyText')}</p>`}
+      ${receipt.of ? html`<p class="figures">${progress(receipt.seen ?? 0, receipt.of)}<span>${t('drain.seen', { seen: receipt.seen ?? 0, of: receipt.of })}</span></p>` : html`<p class="muted">${t('drain.nobodyText')}</p>`}
       ${receipt.missing?.length ? html`<h3>${t('drain.missing')}</h3><p class="muted">${t('drain.missingText')}</p>${missing(receipt.missing)}` : nothing}
       ${receipt.silent?.length ? notice('warn', html`<p>${t('drain.silent')}</p><p>${receipt.silent.map((one) => html`${mono(one)} `)}</p>`) : nothing}
       ${receipt.uncounted?.length ? notice('warn', html`<p>${t('drain.uncounted')}</p><p>${receipt.uncounted.map((one) => html`${mono(one)} `)}</p>`) : nothing}
       <p class="muted small">${t('drain.revision', { revision: String(receipt.revision ?? '') })}</p></div>
-    <div class="dialog-actions"><button type="button" ?disabled=${busy} @click=${() => run(async () => { await putStatus(ctx, row, 'UP'); return 'back'; })}>${t('drain.putBack')}</button>
+    <div class="dialog-actions"><button type="button" ?disabled=${busy} @click=${() => run(async () => { await putStatus(ctx, row, before); return 'back'; })}>${before === 'UP' ? t('drain.putBack') : t('drain.putBackTo', { status: statusWord(before) })}</button>
     <button type="button" class="primary" autofocus ?disabled=${busy} @click=${() => close()}>${t('common.close')}</button></div>`;
 
   const result = await dialog({
@@ -98,7 +107,7 @@ export async function drain(ctx, row, done) {
   canceled?.abort();
   clearInterval(tick);
   if (result === 'back') {
-    toast(t('drain.isBack', { name: visible(row.hostName) }));
+    toast(before === 'UP' ? t('drain.isBack', { name: visible(row.hostName) }) : t('service.statusSet', { name: visible(row.hostName), status: statusWord(before) }));
     ctx.state.receipts = (ctx.state.receipts ?? []).filter((one) => one.row.instanceId !== row.instanceId);
   }
   ctx.reload();

@@ -11,11 +11,11 @@ import { json } from '../../ui/json.js';
 import { emptyState, notice, panel } from '../../ui/page.js';
 import { pager } from '../../ui/pager.js';
 import { search } from '../../ui/search.js';
-import { STATUSES, status, statusWord } from '../../ui/status.js';
+import { STATUSES, counts as byStatus, status, statusWord } from '../../ui/status.js';
 import { table } from '../../ui/table.js';
 import { mono, name, shortId, visible } from '../../ui/text.js';
 import { ago, when } from '../../ui/time.js';
-import { drain, receiptLine } from './drain.js';
+import { drain, receipts } from './drain.js';
 import { GONE } from './gone.js';
 import { setStatus } from './set_status.js';
 
@@ -24,6 +24,7 @@ const MOST_EXPIRIES = 200;
 const MOST_CHANGES = 200;
 const LAST_GONE = 10;
 const MOST_ENDPOINTS = 4;
+const MOST_ELSEWHERE = 5;
 /** The time of a registration is in whole seconds: an instance that was last written so soon after it has not changed since. */
 const REGISTRATION = 1_500;
 
@@ -87,6 +88,13 @@ const columns = (data) => [
   { key: 'heartbeat', label: t('service.heartbeat'), cell: ({ lastHeartbeatAgeSeconds: seconds, ttlSeconds }) => html`<span class="lines">${seconds === undefined ? html`<span class="muted" title=${t('service.noHeartbeatHint')}>–</span>` : html`<span>${t('service.before', { age: duration(seconds) })}</span>`}<span class="muted nowrap">${t('service.ttl')} ${duration(ttlSeconds ?? 0)}</span></span>` },
 ];
 
+/** The other versions that have instances which are not up. Whoever looks for what is down may be on the wrong version. */
+function elsewhere({ id, versions }) {
+  const some = versions.filter(({ serviceId, instances = {} }) => serviceId !== id && Object.entries(instances).some(([key, count]) => key !== 'UP' && count > 0)).reverse();
+  return some.length ? html`<p class="elsewhere"><span class="muted">${t('service.elsewhere')}</span> ${some.slice(0, MOST_ELSEWHERE).map((one) => html`<a href=${link('service', one.serviceId)}>${mono(one.version)}</a>
+      ${byStatus(Object.fromEntries(Object.entries(one.instances).filter(([key]) => key !== 'UP')))} `)}${some.length > MOST_ELSEWHERE ? html`<a href=${link('service', id, 'versions')}>${t('service.more', { count: some.length - MOST_ELSEWHERE })}</a>` : nothing}</p>` : nothing;
+}
+
 export function view(ctx, data, service) {
   const { list: { items = [], total, next, counts = {} }, gone } = data;
   const { query } = ctx.route;
@@ -97,9 +105,7 @@ export function view(ctx, data, service) {
   const isFiltered = query.get('search') || query.get('status');
   const hasAny = Object.values(service.instances).some((count) => count > 0);
   const empty = isFiltered && hasAny ? t('service.noSuchInstances') : emptyState(t('services.noInstances'), gone?.items?.length ? t('service.noInstancesSeeGone') : t('service.noInstancesText'));
-  const receipts = ctx.state.receipts ?? [];
-  return html`${receipts.map((one) => notice(one.receipt.complete ? 'info' : 'warn', receiptLine(one), html`<button type="button" @click=${() => drain(ctx, one.row, one)}>${t('service.showReceipt')}</button>
-      <button type="button" class="icon-button" aria-label=${t('common.dismiss')} @click=${() => { ctx.state.receipts = receipts.filter((other) => other !== one); ctx.redraw(); }}>×</button>`))}
+  return html`${receipts(ctx)}${elsewhere(service)}
     ${hasAny || isFiltered ? toolbar(
     search(ctx, { label: t('service.searchInstances') }),
     chips(ctx, { key: 'status', label: t('service.status'), options: shownStatuses.map((value) => ({ value, label: statusWord(value), count: counts[value] ?? 0 })) }),

@@ -31,7 +31,7 @@ export function view(ctx, own, service) {
     current: service.id,
     columns: [
       { key: 'version', label: t('service.version'), rowHeader: true, cell: ({ serviceId, version }) => html`<span class="nowrap"><a href=${link('service', serviceId)}>${mono(version)}</a>${serviceId === service.id ? html` <span class="badge">${t('service.thisOne')}</span>` : nothing}</span>` },
-      { key: 'instances', label: t('services.instances'), cell: (row) => { const found = numbers(row); return found ? counts(found, { empty: t('services.noInstances') }) : html`<a href=${link('service', row.serviceId)}>${t('service.look')}</a>`; } },
+      { key: 'instances', label: t('services.instances'), cell: (row) => { const found = numbers(row); return found ? counts(found, { empty: t('services.noInstances'), href: (status) => link('service', row.serviceId, { status }) }) : html`<a href=${link('service', row.serviceId)}>${t('service.look')}</a>`; } },
       { key: 'registered', label: t('service.registered'), cell: ({ registered }) => ago(registered) },
       { key: 'contracts', label: t('service.tab.contracts'), cell: ({ serviceId }) => html`<span class="inline"><a href=${link('service', serviceId, 'contracts')}>${t('service.show')}</a>${serviceId === service.id ? nothing : html` <a href=${link('service', service.id, 'contracts', { show: 'compare', with: serviceId })}>${t('service.compareWithThis')}</a>`}</span>` },
       { key: 'id', label: t('service.id'), cell: ({ serviceId }) => html`<span class="nowrap">${shortId(serviceId, 12)}${copyButton(serviceId, t('service.copyId'))}</span>` },
