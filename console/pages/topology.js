@@ -256,7 +256,7 @@ function rowsOf(ctx, { nodes, lines }) {
     tone: (node) => (node.at === 0 ? 'chosen' : undefined),
     columns: [
       { key: 'service', label: t('topology.service'), rowHeader: true, cell: ({ id, facts }) => html`${facts.tenant ? name(facts.serviceName) : html`<a href=${link('service', id)}>${name(facts.serviceName)}</a>`} ${mono(facts.version)}` },
-      { key: 'where', label: t('topology.place'), cell: (node) => html`${sideWord(node.at)}` },
+      { key: 'where', label: t('topology.place'), cell: (node) => html`<span class="nowrap">${sideWord(node.at)}</span>` },
       { key: 'app', label: t('topology.application'), cell: ({ facts }) => name([facts.appId, facts.environment, facts.tenant].filter(Boolean).join(' · ')) },
       { key: 'instances', label: t('topology.instances'), cell: ({ facts }) => counts(facts.instances) },
       { key: 'uses', label: t('topology.uses'), cell: ({ id }) => names(lines.filter((line) => line.from === id).map((line) => line.to)) },

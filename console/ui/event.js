@@ -63,7 +63,9 @@ export function eventChange({ before, instance, detail }) {
 export function eventCause({ cause }) {
   if (!cause?.type) return nothing;
   if (cause.type === 'request') {
-    return html`${cause.account ? t('cause.account', { account: visible(cause.account) }) : t('cause.request')}${cause.client ? html` ${t('cause.from')} ${mono(cause.client)}` : nothing}`;
+    const [account, client] = [cause.account && visible(cause.account), cause.client && visible(cause.client)];
+    if (account) return html`<span>${t(client ? 'cause.accountFrom' : 'cause.account', { account, client })}</span>`;
+    return html`<span>${t(client ? 'cause.requestFrom' : 'cause.request', { client })}</span>`;
   }
   if (cause.type === 'lease') {
     return cause.lastHeartbeat ? t('cause.leaseAge', { age: duration(cause.heartbeatAgeSeconds ?? 0) }) : t('cause.lease');

@@ -62,7 +62,7 @@ export function view(ctx, { partners, watchers }, { document, labels }) {
     cell: (row) => {
       const found = watches.get(keyOf(row));
       if (!found) return html`<span class="muted">${isWhole ? t('service.noWatch') : t('status.unknown')}</span>`;
-      return html`<span>${t('service.watches', { count: found.count })}${found.lastSent ? html`, ${t('service.toldAgo')} ${ago(found.lastSent)}` : nothing}</span>`;
+      return html`<span>${t('service.watches', { count: found.count })}${found.lastSent ? html` · ${t('service.toldAgo')} ${ago(found.lastSent)}` : nothing}</span>`;
     },
   };
   const running = consumers.filter(({ instances }) => Object.values(instances ?? {}).some((count) => count > 0)).length;
