@@ -209,7 +209,7 @@ export const page = {
     if (data.problem) return html`${heading}${filters(ctx)}${failure(data.problem)}`;
     const rows = data.items ?? [];
     const isFiltered = ['search', 'status', ...MORE].some((key) => route.query.get(key));
-    const none = emptyState(t(isFiltered ? 'instances.noneFound' : 'instances.none'), isFiltered ? html`<a href="#/instances">${t('common.showAll')}</a> · <a href=${link('events', { kind: GROUPS.vanished })}>${t('instances.vanished')}</a>` : nothing);
+    const none = emptyState(t(isFiltered ? 'instances.noneFound' : 'instances.none'), isFiltered ? html`<a href="#/instances">${t('common.showAll')}</a>${session.can('get', 'ops') ? html` · <a href=${link('events', { kind: GROUPS.vanished })}>${t('instances.vanished')}</a>` : nothing}` : nothing);
     const mayChange = rows.some((row) => session.can('update', 'service', labelsOf(row)));
     return html`${heading}${filters(ctx)}${chosen(ctx)}
       ${table({

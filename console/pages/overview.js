@@ -57,10 +57,11 @@ function watchTile({ expiries, alarms }) {
   const list = alarms.error ? undefined : alarms.alarms ?? [];
   const active = list?.filter(({ status: state }) => state === 'ACTIVATED').length;
   const ended = list && list.length - active;
-  const alarmLine = !list ? t('overview.hidden')
+  const hidden = html`<span class="muted">${t('overview.hidden')}</span>`;
+  const alarmLine = !list ? hidden
     : active ? judged('bad', t('overview.activeAlarms', { count: active }))
       : ended ? judged('unknown', t('overview.endedAlarms', { count: ended })) : judged('good', t('overview.noAlarms'));
-  const heldLine = held === undefined ? t('overview.hidden') : held ? judged('warn', t('overview.heldCount', { count: held })) : judged('good', t('overview.noHeld'));
+  const heldLine = held === undefined ? hidden : held ? judged('warn', t('overview.heldCount', { count: held })) : judged('good', t('overview.noHeld'));
   return tile(t('overview.attention'), html`${active === undefined && held === undefined ? '–' : number((active ?? 0) + (held ?? 0))}`, html`<div>${alarmLine}</div>${alarmLine === heldLine ? nothing : html`<div>${heldLine}</div>`}`);
 }
 
@@ -122,6 +123,9 @@ function nodePanel(nodes) {
   }), { actions: html`<a href="#/nodes">${t('common.showAll')}</a>` });
 }
 
+/** The beginning of the record is no gap that anybody should look into. */
+const latest = ({ items = [], next }) => (!next && items.at(-1)?.kind === 'record.gap' ? items.slice(0, -1) : items);
+
 export const page = {
   name: 'overview',
   title: () => t('overview.title'),
@@ -149,7 +153,7 @@ export const page = {
       <div class="grid">${servicesTile(services)}${instancesTile(services)}${nodesTile(nodes)}${watchTile(data)}</div>
       ${alarmPanel(ctx, alarms)}${heldPanel(expiries)}
       ${services.total === 0 && !services.error ? notice('info', html`<p class="strong">${t('overview.noServices')}</p><p>${t('overview.noServicesText')}</p>`) : nothing}
-      ${panel(t('overview.latest'), events.error ? unseen(events) : eventTable({ events: events.items ?? [], caption: t('overview.latest'), hide: ['told'] }), { actions: events.error ? nothing : html`<a href="#/events">${t('common.showAll')}</a>` })}
+      ${panel(t('overview.latest'), events.error ? unseen(events) : eventTable({ events: latest(events), caption: t('overview.latest'), hide: ['told'] }), { actions: events.error ? nothing : html`<a href="#/events">${t('common.showAll')}</a>` })}
       <div class="columns even">${nodePanel(nodes)}${quotas.length ? panel(t('overview.quotas'), limitTable(quotas, t('overview.quotas'))) : nothing}</div>`;
   },
 };
