@@ -8,7 +8,7 @@ import { emptyState, panel } from '../../ui/page.js';
 import { pager } from '../../ui/pager.js';
 import { counts } from '../../ui/status.js';
 import { table } from '../../ui/table.js';
-import { mono, name } from '../../ui/text.js';
+import { mono, name, visible } from '../../ui/text.js';
 import { ago } from '../../ui/time.js';
 
 const PAGE = 100;
@@ -70,7 +70,7 @@ export function view(ctx, { partners, watchers }, { document, labels }) {
   const ask = (row) => html`<a href=${link('explain', { consumerId: row.serviceId, appId: labels.appId, serviceName: labels.serviceName, env: labels.environment })}>${t('service.whatItFinds')}</a>`;
   return html`
     ${consumers.length || isFirst ? panel(consumerCount && isFirst && consumers.length === consumerCount ? t('service.consumersRunning', { count: consumerCount, running }) : `${t('service.consumers')} (${number(consumerCount)})`, html`
-      <p class="pad muted">${t('service.consumersText', { version: document.version })}</p>
+      <p class="pad muted">${t('service.consumersText', { version: visible(document.version) })}</p>
       ${table({ caption: t('service.consumers'), columns: columns([watch]), rows: consumers, keyOf, empty: emptyState(t('service.noConsumers'), t('service.noConsumersText')), actions: ask })}`) : nothing}
     ${providers.length || !next ? panel(`${t('service.providers')} (${number(providerCount)})`, html`
       ${table({ caption: t('service.providers'), columns: columns(), rows: providers, keyOf, empty: t('service.noProviders') })}`) : nothing}
