@@ -127,6 +127,8 @@ fn request(spelling: &Spelling, services: &[&str], consumer: Option<&str>) -> (R
         ("{roleName}", "nothing-like-it"),
         ("{kind}", "nokind"),
         ("{id}", "none"),
+        ("{hash}", "none"),
+        ("{*path}", "none"),
     ] {
         target = target.replace(parameter, value);
     }

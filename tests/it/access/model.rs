@@ -63,7 +63,7 @@ pub fn need(method: &str, path: &str) -> Need {
         "/openapi.json",
         "/console",
         "/console/",
-        "/console/assets/{hash}/{path}",
+        "/console/assets/{hash}/{*path}",
         "/v1/syncer/health",
     ];
     const OF_SERVICES: [&str; 12] = [

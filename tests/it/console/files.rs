@@ -92,7 +92,7 @@ fn code_of_others_is_unchanged() {
 /// The texts of a language: the key, and the names of the values in the text.
 fn texts(language: &str) -> BTreeMap<String, Vec<String>> {
     let source = text(&format!("lang/{language}.js"));
-    let entry = Regex::new(r#"(?m)^\s*['"]?([A-Za-z0-9_.-]+)['"]?:\s*(.*)$"#).unwrap();
+    let entry = Regex::new(r#"(?m)^ *['"]?([A-Za-z0-9_.-]+)['"]?: *(.*)$"#).unwrap();
     let value = Regex::new(r"\{([A-Za-z0-9_]+)").unwrap();
     let mut texts = BTreeMap::new();
     for entry in entry.captures_iter(&source) {
@@ -124,15 +124,15 @@ fn each_text_is_there_in_both_languages() {
 #[test]
 fn nothing_is_written_that_the_policy_of_the_page_forbids() {
     let forbidden = [
-        r"\bstyle\s*=\s*[\x22'`$]",
-        r"\bon[a-z]+\s*=\s*[\x22']",
-        r"\binnerHTML\b",
-        r"\bouterHTML\b",
-        r"\binsertAdjacentHTML\b",
-        r"\bunsafe(HTML|SVG|CSS)\b",
-        r"\bdocument\.write\b",
-        r"\beval\(",
-        r"\bnew Function\b",
+        r"(?-u:\b)style *= *[\x22'`$]",
+        r"(?-u:\b)on[a-z]+ *= *[\x22']",
+        r"(?-u:\b)innerHTML(?-u:\b)",
+        r"(?-u:\b)outerHTML(?-u:\b)",
+        r"(?-u:\b)insertAdjacentHTML(?-u:\b)",
+        r"(?-u:\b)unsafe(HTML|SVG|CSS)(?-u:\b)",
+        r"(?-u:\b)document\.write(?-u:\b)",
+        r"(?-u:\b)eval\(",
+        r"(?-u:\b)new Function(?-u:\b)",
         r"javascript:",
         r"<script>",
         r"<style>",
