@@ -162,6 +162,7 @@ function draw() {
   const main = document.getElementById('main');
   if (!view) return;
   main.classList.toggle('loading', Boolean(view.ctx.loading));
+  const focused = main.contains(document.activeElement) ? document.activeElement : undefined;
   try {
     render(content(), main);
   } catch (error) {
@@ -171,6 +172,8 @@ function draw() {
     main.replaceWith(fresh);
     render(broken(error), fresh);
   }
+  // A row that moves to another place loses the focus.
+  if (focused?.isConnected && document.activeElement === document.body) focused.focus({ preventScroll: true });
   document.title = `${titleOf(view)} · ${t('app.name')}`;
   const isShown = Boolean(view.page ? view.ctx.data !== undefined || view.ctx.error : view.failed);
   const drawn = document.getElementById('main');

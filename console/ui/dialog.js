@@ -7,6 +7,12 @@ import { mono } from './text.js';
 
 let count = 0;
 
+/** Where the focus was before a dialog. If that is gone or disabled: the rest of its row, or the heading of the page. */
+function focusAgain(before) {
+  const isThere = before?.isConnected && !before.disabled;
+  (isThere ? before : before?.closest('tr')?.querySelector('a[href], button:not(:disabled)') ?? document.querySelector('main h1'))?.focus({ preventScroll: true });
+}
+
 /**
  * Opens a dialog, and gives what it was closed with; undefined if it was dismissed.
  * `view({close, redraw, busy, run})` is drawn inside. `run(work)` waits for a request, shows its failure in the dialog, and closes
@@ -32,9 +38,14 @@ export function dialog({ title, view, wide = false }) {
       busy = false;
       if (element.open) redraw();
     };
-    const redraw = () => render(html`<div class="dialog-head"><h2 id=${id}>${title}</h2>
+    const redraw = () => {
+      const hadFocus = element.contains(document.activeElement);
+      render(html`<div class="dialog-head"><h2 id=${id} tabindex="-1">${title}</h2>
       <button type="button" class="icon-button" aria-label=${t('common.close')} ?disabled=${busy} @click=${() => close()}>×</button></div>
       ${view({ close, redraw, busy, run })}${error ? failure(error) : nothing}`, element);
+      // What had the focus may be gone with a step of the dialog.
+      if (hadFocus && (!element.contains(document.activeElement) || document.activeElement.id === id)) (element.querySelector('[autofocus]:not(:disabled)') ?? element.querySelector('h2')).focus();
+    };
     element.addEventListener('cancel', (event) => { if (busy) event.preventDefault(); });
     // A dialog belongs to the view that opened it.
     const leave = () => close();
@@ -42,7 +53,7 @@ export function dialog({ title, view, wide = false }) {
     element.addEventListener('close', () => {
       removeEventListener('hashchange', leave);
       element.remove();
-      if (before?.isConnected) before.focus();
+      focusAgain(before);
       resolve(result);
     });
     document.body.append(element);
