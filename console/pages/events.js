@@ -58,6 +58,9 @@ export function record({ items = [], completeSince, completeSinceSeq = 0, next }
     ${!next && completeSince ? html`<p class="muted small record-start">${t('events.start', { time: dateTime(completeSince) })}</p>` : nothing}</div>`;
 }
 
+/** How many events there are. On a page that shows all, the gaps are not counted: they are lines between the events. */
+export const total = ({ route }, { items = [], total: all, next }) => (next || asked(route, 'after') ? all : items.filter(({ kind }) => kind !== 'record.gap').length);
+
 // The filters
 
 /** The value of `datetime-local` for a time, and back. */
@@ -130,6 +133,6 @@ export const page = {
     const empty = emptyState(t(isFiltered ? 'events.noneFound' : 'events.none'), isFiltered ? html`<a href="#/events">${t('common.showAll')}</a>` : nothing);
     return html`${heading}${filters(ctx)}
       ${record(data, { caption: t('nav.events'), empty, tall: true })}
-      ${pager(ctx, { total: data.total, shown: (data.items ?? []).length, next: data.next })}`;
+      ${pager(ctx, { total: total(ctx, data), shown: (data.items ?? []).length, next: data.next })}`;
   },
 };

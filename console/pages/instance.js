@@ -10,7 +10,7 @@ import { pager } from '../ui/pager.js';
 import { status, statusWord } from '../ui/status.js';
 import { mono, name, visible } from '../ui/text.js';
 import { ago as agoTime } from '../ui/time.js';
-import { record } from './events.js';
+import { record, total } from './events.js';
 import { heartbeat } from './instances.js';
 import { drain, receipts } from './service/drain.js';
 import { setStatus } from './service/set_status.js';
@@ -137,7 +137,7 @@ export const page = {
     ${properties(t('instance.properties'), document?.properties)}
     <h2 class="section">${t('instance.history')}</h2>
     ${past ? html`${record(past, { caption: t('instance.history'), hide: ['service', 'instance'], empty: t('instance.noEvents') })}
-      ${pager(ctx, { total: past.total, shown: (past.items ?? []).length, next: past.next })}` : notice('info', t('instance.hidden'))}
+      ${pager(ctx, { total: total(ctx, past), shown: (past.items ?? []).length, next: past.next })}` : notice('info', t('instance.hidden'))}
     ${document ? html`<details class="raw"><summary>${t('instance.document')}</summary>${json(document)}</details>` : nothing}`;
   },
 };
