@@ -176,6 +176,7 @@ export default {
   'overview.noServicesText': 'Services appear here when their clients register. The address for clients is that of this page without console/.',
   'overview.hidden': 'Your account may not read this.',
   'overview.attention': 'Needs attention',
+  'overview.troubledNodes': { one: '{count} node to look at', other: '{count} nodes to look at' },
   'overview.heldCount': { one: '{count} expired instance is still shown', other: '{count} expired instances are still shown' },
 
   // nodes
@@ -192,7 +193,7 @@ export default {
   'nodes.reached': 'Reached',
   'nodes.storeSince': 'Store reached since',
   'nodes.differText': 'Ask each node with service-center ctl diagnose: it names what differs, and repairs it.',
-  'nodes.foreign': 'Another server, or just started',
+  'nodes.foreign': 'No report: it hangs, has just started, or is another server',
   'nodes.differs': 'Differs',
   'nodes.agrees': 'Agrees',
   'nodes.notCompared': 'Not compared yet',

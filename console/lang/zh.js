@@ -176,6 +176,7 @@ export default {
   'overview.noServicesText': '客户端注册后，服务会显示在这里。客户端使用的地址就是本页地址去掉 console/。',
   'overview.hidden': '您的账号无权读取此内容。',
   'overview.attention': '需要关注',
+  'overview.troubledNodes': { other: '{count} 个节点需要检查' },
   'overview.heldCount': { other: '仍显示 {count} 个已过期的实例' },
 
   // nodes
@@ -192,7 +193,7 @@ export default {
   'nodes.reached': '已连接',
   'nodes.storeSince': '存储连接始于',
   'nodes.differText': '请在各节点运行 service-center ctl diagnose：它会列出差异并修复。',
-  'nodes.foreign': '其他服务端，或刚刚启动',
+  'nodes.foreign': '没有上报：已挂起、刚刚启动，或是其他服务端',
   'nodes.differs': '不一致',
   'nodes.agrees': '一致',
   'nodes.notCompared': '尚未比对',

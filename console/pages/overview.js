@@ -52,7 +52,10 @@ function nodesTile(nodes) {
   return tile(t('overview.nodes'), html`<a href="#/nodes">${t('overview.healthyNodes', { healthy, total: nodes.total ?? items.length })}</a>`, judged(...agreement(items)));
 }
 
-function watchTile({ expiries, alarms }) {
+function watchTile({ expiries, alarms, nodes }) {
+  // Nodes with alarms of their own are healthy otherwise.
+  const states = (nodes.items ?? []).map((node) => health(node)[0]).filter((state) => state === 'bad' || state === 'unknown');
+  const nodeLine = states.length ? html`<div>${judged(states.includes('bad') ? 'bad' : 'warn', t('overview.troubledNodes', { count: states.length }))}</div>` : nothing;
   const held = expiries.error ? undefined : expiries.total ?? 0;
   const list = alarms.error ? undefined : alarms.alarms ?? [];
   const active = list?.filter(({ status: state }) => state === 'ACTIVATED').length;
@@ -62,7 +65,7 @@ function watchTile({ expiries, alarms }) {
     : active ? judged('bad', t('overview.activeAlarms', { count: active }))
       : ended ? judged('unknown', t('overview.endedAlarms', { count: ended })) : judged('good', t('overview.noAlarms'));
   const heldLine = held === undefined ? hidden : held ? judged('warn', t('overview.heldCount', { count: held })) : judged('good', t('overview.noHeld'));
-  return tile(t('overview.attention'), html`${active === undefined && held === undefined ? '–' : number((active ?? 0) + (held ?? 0))}`, html`<div>${alarmLine}</div>${alarmLine === heldLine ? nothing : html`<div>${heldLine}</div>`}`);
+  return tile(t('overview.attention'), html`${active === undefined && held === undefined ? '–' : number((active ?? 0) + (held ?? 0) + states.length)}`, html`${nodeLine}<div>${alarmLine}</div>${alarmLine === heldLine ? nothing : html`<div>${heldLine}</div>`}`);
 }
 
 async function acknowledge(ctx, alarm) {

@@ -161,7 +161,7 @@ export function openApi(ctx, document) {
   const all = operations(document);
   const named = schemas(document);
   const servers = list(document.servers).slice(0, 10).map((one) => text(one?.url)).filter(Boolean);
-  return html`${panel(text(info.title) || t('contract.openApi'), html`${facts([
+  return html`${panel(text(info.title) ? name(text(info.title)) : t('contract.openApi'), html`${facts([
     [t('service.version'), text(info.version) && name(text(info.version))],
     [t('contract.format'), `OpenAPI ${visible(text(document.openapi ?? document.swagger))}`],
     [t('contract.base'), text(document.basePath) ? mono(text(document.basePath)) : servers.length ? html`<span class="lines">${servers.map((one) => html`<span>${mono(one)}</span>`)}</span>` : undefined],
