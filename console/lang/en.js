@@ -548,7 +548,7 @@ export default {
   'instances.set': 'Set status',
   'instances.setTo': 'Set to {status}',
   'instances.setTitle': 'Set the status of instances',
-  'instances.setHint': 'Most clients use only instances that are up. To take one out and wait until its consumers know, drain it on the page of its service.',
+  'instances.setHint': 'Most clients use only instances that are up. To take one out and wait until its consumers know, drain it on its page or that of its service.',
   'instances.newStatus': { one: 'New status of {count} instance', other: 'New status of {count} instances' },
   'instances.before': 'Before',
   'instances.outcome': 'Read back',
