@@ -149,6 +149,7 @@ export default {
   'overview.agree': 'All show the same',
   'overview.oneNode': 'Only one node',
   'overview.differ': 'The nodes show different data',
+  'overview.cannotCompare': 'Unknown: a node is silent or has no store',
   'overview.notCompared': 'Not compared yet',
   'overview.healthyNodes': '{healthy} of {total} healthy',
   'overview.noHeld': 'No expired instance is kept',

@@ -149,6 +149,7 @@ export default {
   'overview.agree': '各节点数据一致',
   'overview.oneNode': '只有一个节点',
   'overview.differ': '各节点数据不一致',
+  'overview.cannotCompare': '未知：有节点没有上报，或连不上存储',
   'overview.notCompared': '尚未比对',
   'overview.healthyNodes': '{healthy}/{total} 健康',
   'overview.noHeld': '没有保留的过期实例',

@@ -1,7 +1,7 @@
 import { html, nothing } from '../vendor/lit-html/lit-html.js';
 import { clock, duration, number, t } from '../i18n.js';
 import { limitTable, sharedLimits } from '../ui/limits.js';
-import { agreement, healthMark, nodeName } from '../ui/node.js';
+import { agreement, healthMark, isCurrent, isSilent, nodeName } from '../ui/node.js';
 import { facts, head, notice, panel, skeleton } from '../ui/page.js';
 import { pager } from '../ui/pager.js';
 import { judged } from '../ui/status.js';
@@ -15,12 +15,13 @@ const keyOf = (node) => `${node.node} ${node.process ?? node.instanceId}`;
 const CLOCKS_AGREE = 1;
 
 function compared(node) {
-  if (node.agrees === undefined) return judged('unknown', t('nodes.notCompared'));
+  if (node.agrees === undefined || (node.agrees && !isCurrent(node))) return judged('unknown', t('nodes.notCompared'));
   return node.agrees ? judged('good', t('nodes.agrees')) : judged('bad', t('nodes.differs'));
 }
 
 function store(node) {
   const contact = node.storeContact;
+  if (isSilent(node)) return judged('unknown', t('status.unknown'));
   if (contact) {
     return contact.state === 'lost'
       ? judged('bad', t('nodes.noStore', { time: clock(contact.since) }))
