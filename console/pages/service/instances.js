@@ -119,7 +119,7 @@ export function view(ctx, data, service) {
     sort,
     onSort,
     empty,
-    actions: (row) => html`<span class="row-buttons"><button type="button" class="quiet" aria-label=${`${t('service.details')}: ${visible(row.hostName)}`} @click=${() => details(ctx, row)}>${t('service.details')}</button>${why ? nothing : html`<button type="button" aria-label=${`${t('service.setStatus')}: ${visible(row.hostName)}`} @click=${() => setStatus(ctx, row)}>${t('service.setStatus')}</button><button type="button" aria-label=${`${t('service.drain')}: ${visible(row.hostName)}`} ?disabled=${row.status === 'OUTOFSERVICE'} @click=${() => drain(ctx, row)}>${t('service.drain')}</button>`}</span>`,
+    actions: (row) => html`<span class="row-buttons"><button type="button" class="quiet" aria-label=${`${t('service.details')}: ${visible(row.hostName)}`} @click=${() => details(ctx, row)}>${t('service.details')}</button>${why ? nothing : html`<button type="button" aria-description=${visible(row.hostName)} @click=${() => setStatus(ctx, row)}>${t('service.setStatus')}</button><button type="button" aria-description=${visible(row.hostName)} ?disabled=${row.status === 'OUTOFSERVICE'} @click=${() => drain(ctx, row)}>${t('service.drain')}</button>`}</span>`,
   })}
     ${pager(ctx, { total, shown: items.length, next })}
     ${why && items.length ? html`<p class="muted">${t(why)}</p>` : nothing}
