@@ -185,7 +185,7 @@ function draw() {
 /** After a navigation the focus is on the heading, also when the skeleton gives way to the page. */
 function settle(isShown) {
   if (!view.isSeen) scrollTo(0, 0);
-  if (!focusSearch() && !isFirst && (!view.isSeen || document.activeElement === document.body)) document.querySelector('main h1')?.focus({ preventScroll: true });
+  if (!focusSearch({ isLast: isShown }) && !isFirst && (!view.isSeen || document.activeElement === document.body)) document.querySelector('main h1')?.focus({ preventScroll: true });
   view.isSeen = true;
   if (!isShown) return;
   isFirst = false;

@@ -39,8 +39,9 @@ export function listenForKeys({ go }) {
 }
 
 /** Moves the focus to the search, if `/` asked for it. A page without a search asks again when that of the services is there. */
-export function focusSearch() {
+export function focusSearch({ isLast = false } = {}) {
   const box = isSearchWanted && document.querySelector(BOX);
+  if (isLast) isSearchWanted = false;
   if (!box) return false;
   isSearchWanted = false;
   box.focus();
