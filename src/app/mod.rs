@@ -415,3 +415,21 @@ async fn leave(actors: &Actors, shared: &SharedHandles, store: &Arc<dyn Store>) 
     log::info!("stopped");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_console_is_found_at_an_address_that_browsers_open() {
+        for (listens, expected) in [
+            ("0.0.0.0:30100", "127.0.0.1:30100"),
+            ("[::]:30100", "[::1]:30100"),
+            ("10.12.0.1:80", "10.12.0.1:80"),
+            ("127.0.0.1:1", "127.0.0.1:1"),
+        ] {
+            let shown = listens.parse().map(|address| on_this_machine(address).to_string());
+            assert_eq!(shown.as_deref(), Ok(expected));
+        }
+    }
+}

@@ -205,6 +205,22 @@ fn with_accounts_the_page_is_open_and_writes_what_the_account_may() {
     assert_eq!(client.get(&file).unwrap().status, 200);
 }
 
+/// The page needs many files, and a rejected one would leave it half loaded.
+#[test]
+fn its_files_do_not_count_for_the_rate_of_a_client() {
+    let settings = Settings::default().conf("server.limit.connections", "2").conf("server.limit.unit", "h");
+    let daemon = Daemon::start(settings).unwrap();
+    let client = daemon.client();
+    let file = format!("{}/app.js", assets(&page(&client)));
+    for target in ["/console", "/console/", &file] {
+        for _ in 0..3 {
+            assert!(matches!(client.get(target).unwrap().status, 200 | 307), "{target}");
+        }
+    }
+    let statuses = [(); 3].map(|()| client.get("/v4/default/registry/microservices").unwrap().status);
+    assert_eq!(statuses, [200, 200, 429]);
+}
+
 #[test]
 fn it_can_be_turned_off() {
     let mut daemon = Daemon::start(Settings::default().yaml("console.enable", json!(false))).unwrap();
