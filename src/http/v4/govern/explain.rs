@@ -276,14 +276,14 @@ impl<'a> View<'a> {
             None => "a find without a consumer".to_owned(),
         };
         let name = &self.asked.name;
-        let total = explained.statuses.total();
+        let instances = counted(explained.statuses.total(), "instance", "instances");
         match explained.verdict {
             _ if !is_permitted => format!("your role does not show a service with the name '{name}'"),
             Verdict::Found => {
                 let up = explained.statuses.of(InstanceStatus::Up);
-                format!("{who} finds {total} instances of '{name}', {up} of them UP")
+                format!("{who} finds {instances} of '{name}', {up} of them UP")
             }
-            Verdict::NoneUp => format!("{who} finds {total} instances of '{name}', none of them UP"),
+            Verdict::NoneUp => format!("{who} finds {instances} of '{name}', none of them UP"),
             Verdict::NoInstance => format!("{who} finds '{name}', which has no instances"),
             Verdict::NotVisible => {
                 format!("{who} finds no instances, because it sees no version of '{name}'")
@@ -532,8 +532,8 @@ impl Rules<'_, '_> {
             Some(consumer) if consumer.record.document.app_id != **app_id => {
                 let own = &consumer.record.document.app_id;
                 let saw = format!(
-                    "the consumer is of the application '{own}' and the provider of '{app_id}'; {shown} of {} versions allow other applications",
-                    versions.len()
+                    "the consumer is of the application '{own}' and the provider of '{app_id}'; {shown} of {} other applications",
+                    counted(versions.len(), "version allows", "versions allow")
                 );
                 let change = "set the property allowCrossApp of the provider to true, or register both in one application";
                 (Some(shown > 0), saw, change.to_owned())
@@ -561,9 +561,10 @@ impl Rules<'_, '_> {
         let (passed, saw) = match versions.len() {
             0 => (false, format!("no service has the name or the alias '{name}' there")),
             count if by_alias == count => {
-                (true, format!("{count} versions have the alias '{name}', and no service has the name"))
+                let have = counted(count, "version has", "versions have");
+                (true, format!("{have} the alias '{name}', and no service has the name"))
             }
-            count => (true, format!("{count} versions have the name '{name}'")),
+            count => (true, format!("{} the name '{name}'", counted(count, "version has", "versions have"))),
         };
         let change = match self.near("name") {
             Some(near) => format!(
@@ -616,7 +617,7 @@ impl Rules<'_, '_> {
         }
         let (wanted, all) = (self.view.tags.join(", "), versions.len());
         let count = versions.iter().filter(|version| version.has_tags).count();
-        let saw = format!("{count} of {all} versions have the tags {wanted}");
+        let saw = format!("{count} of {} the tags {wanted}", counted(all, "version has", "versions have"));
         let change = "add the tags to a version of the provider, or ask without them".to_owned();
         self.add("tags", Some(count > 0), "A version must have all tags of the request.", saw, change);
     }
@@ -667,10 +668,14 @@ impl Rules<'_, '_> {
                 None,
                 "the consumer has no watch on this node; it may have one on another node, or learn of changes by asking again".to_owned(),
             ),
-            Some(count) => (Some(true), format!("the consumer has {count} watches on this node")),
+            Some(count) => (Some(true), format!("the consumer has {} on this node", counted(count, "watch", "watches"))),
         };
         let explanation =
             "A consumer with a watch learns of changes at once; without one, when it asks again.";
         self.add("watcher", passed, explanation, saw, String::new());
     }
+}
+
+fn counted(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
