@@ -70,7 +70,7 @@
 //! 14. `store/etcd/batch.rs` nests the batch into few requests; or `store/embedded/committer.rs` writes it to the log and
 //!     syncs. From here on the registration survives a crash.
 //! 15. `actors/watch/mod.rs` `watch` gets the event back from the store.
-//! 16. `store/codec.rs` `decode` parses it, once.
+//! 16. `store/codec.rs` `decode` makes it an event; `domain/json/canonical.rs` `is_canonical` spares it the parsing of what a server wrote.
 //! 17. `actors/watch/state.rs` `apply` tells puts, goodbyes and expiries apart; `actors/watch/guard.rs` holds back expiries.
 //! 18. `cache/builder.rs` `apply` changes the working copy and its digest, `publish` makes it the next snapshot.
 //! 19. `cache/cell.rs` `publish` swaps it in, and wakes the request that waits in `http/api.rs` `write`: it answers 200, and a

@@ -12,6 +12,7 @@
 //! - Empty members are left out.
 //! - `<`, `>`, `&`, U+2028 and U+2029 are escaped.
 
+mod canonical;
 mod merge;
 
 use std::borrow::Cow;
@@ -24,6 +25,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serialize;
 
+use self::canonical::PLAIN;
+pub use self::canonical::is_canonical;
 use super::shape::Shaped;
 
 /// A map of text to text, for properties and tags. It is sorted, because its JSON is.
@@ -496,7 +499,7 @@ fn replace_lone_surrogates(text: &str) -> String {
 
 /// Encodes a value with the rules of this module.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
-    let mut out = Vec::with_capacity(256);
+    let mut out = Vec::with_capacity(512);
     encode_into(value, &mut out);
     out
 }
@@ -560,6 +563,9 @@ impl serde_json::ser::Formatter for GoEscapes {
         fragment: &str,
     ) -> io::Result<()> {
         let bytes = fragment.as_bytes();
+        if bytes.iter().all(|byte| PLAIN[usize::from(*byte)]) {
+            return writer.write_all(bytes);
+        }
         let mut written = 0;
         for (at, byte) in bytes.iter().enumerate() {
             let (escape, length): (&[u8], usize) = match byte {

@@ -12,6 +12,7 @@ use super::keys::{self, Subject};
 use super::port::{Entry, Event};
 use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceRecord};
+use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self, TextMap};
 use crate::domain::{Instance, Service, ServiceId};
 
@@ -139,12 +140,19 @@ fn service_record(entry: &Entry) -> Result<ServiceRecord, String> {
 }
 
 fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String> {
-    let document = value::<Instance>(entry)?;
+    let (json, pace) = match HeartbeatPace::of_canonical(&entry.value) {
+        Some(pace) => (entry.value.clone(), pace),
+        None => {
+            let document = value::<Instance>(entry)?;
+            let json = canonical(&entry.value, json::encode(&document));
+            (json, HeartbeatPace::of(document.health_check.as_ref()))
+        }
+    };
     let record = InstanceRecord {
-        json: canonical(&entry.value, json::encode(&document)),
+        json,
         mod_revision: entry.mod_revision,
-        ttl_seconds: document.health_ttl_seconds(),
-        interval_seconds: document.interval_seconds(),
+        ttl_seconds: pace.ttl_seconds(),
+        interval_seconds: pace.interval_seconds(),
     };
     let kind = if entry.version == 1 { PutKind::Created } else { PutKind::Updated };
     Ok(RegistryEvent::InstancePut(at, kind, record))
