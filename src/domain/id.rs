@@ -114,7 +114,7 @@ pub const MAX_TENANT_PART: usize = 64;
 
 impl Tenant {
     pub fn new(domain: &str, project: &str) -> Self {
-        Self::from(format!("{domain}/{project}"))
+        Self::from([domain, "/", project].concat())
     }
 
     pub fn default_tenant() -> Self {

@@ -28,13 +28,22 @@ enum KeyName {
 
 const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
 
+/// The value of each lower-case hexadecimal digit. 0xFF for all other bytes.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[HEX_DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
 impl KeyName {
     fn new(text: &str) -> Self {
-        let mut packed = [0; 16];
-        let is_lower = !text.bytes().any(|byte| byte.is_ascii_uppercase());
-        match hex::decode_to_slice(text, &mut packed) {
-            Ok(()) if is_lower => Self::Hex(packed),
-            _ => Self::Text(text.into()),
+        match packed(text.as_bytes()) {
+            Some(packed) => Self::Hex(packed),
+            None => Self::Text(text.into()),
         }
     }
 
@@ -60,6 +69,20 @@ impl KeyName {
             _ => self.bytes(&mut [0; 32]).cmp(other.bytes(&mut [0; 32])),
         }
     }
+}
+
+/// The bytes that 32 lower-case hexadecimal digits stand for.
+fn packed(text: &[u8]) -> Option<[u8; 16]> {
+    let digits: &[u8; 32] = text.try_into().ok()?;
+    let (mut packed, mut all) = ([0; 16], 0);
+    for (byte, digits) in packed.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in digits {
+            let value = HEX_VALUES[usize::from(*digit)];
+            *byte = *byte << 4 | value;
+            all |= value;
+        }
+    }
+    (all < 16).then_some(packed)
 }
 
 impl KeyText {
