@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, TryAcquireError, oneshot, watch};
 
-use super::super::port::{Key, Op, Reason, Revision, StoreError, Txn, TxnResult};
+use super::super::port::{Key, Lease, Op, Reason, Revision, StoreError, Txn, TxnResult};
 use super::command::{Command, Queued};
 use super::history::{History, Published, REGISTRY};
+use super::lease::{LeaseIds, clamp_ttl};
 use super::limits;
 use super::stats::SharedStats;
 
@@ -25,6 +26,7 @@ pub(super) struct Caller {
     pub permits: Arc<Semaphore>,
     pub published: watch::Receiver<Published>,
     pub history: Arc<History>,
+    pub lease_ids: LeaseIds,
     pub stats: SharedStats,
     pub queue_wait: Duration,
     pub answer_wait: Duration,
@@ -65,6 +67,17 @@ impl Caller {
         bytes: usize,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
     ) -> Result<T, Unanswered> {
+        let (reply, answer) = oneshot::channel();
+        self.tell(bytes, command(reply)).await?;
+        match tokio::time::timeout(self.answer_wait, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_)) => Err(Unanswered::Closed),
+            Err(_) => Err(Unanswered::Late),
+        }
+    }
+
+    /// Queues a command that has no reply.
+    async fn tell(&self, bytes: usize, command: Command) -> Result<(), Unanswered> {
         let room = u32::try_from(bytes / 1024).unwrap_or(QUEUE_ROOM).saturating_add(1).min(QUEUE_ROOM);
         let permit = match self.permits.try_acquire_many(room) {
             Ok(permit) => permit,
@@ -78,15 +91,16 @@ impl Caller {
                 }
             }
         };
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(Queued { command: command(reply), room }).map_err(|_| Unanswered::Closed)?;
+        self.queue.send(Queued { command, room }).map_err(|_| Unanswered::Closed)?;
         // The committer returns the permits.
         permit.forget();
-        match tokio::time::timeout(self.answer_wait, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(_)) => Err(Unanswered::Closed),
-            Err(_) => Err(Unanswered::Late),
-        }
+        Ok(())
+    }
+
+    pub(super) async fn grant(&self, ttl_seconds: i64) -> Result<Lease, StoreError> {
+        let (id, ttl_seconds) = (self.lease_ids.take(), clamp_ttl(ttl_seconds));
+        self.tell(1, Command::Grant { lease: id, ttl_seconds }).await.map_err(Unanswered::to_error)?;
+        Ok(Lease { id, ttl_seconds })
     }
 
     pub(super) fn published(&self) -> Result<Published, StoreError> {

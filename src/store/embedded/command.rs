@@ -2,17 +2,18 @@
 
 use tokio::sync::oneshot;
 
-use super::super::port::{KeepAlive, Lease, LeaseId, Reason, Revision, StoreError, Txn, TxnResult};
+use super::super::port::{KeepAlive, LeaseId, Reason, Revision, StoreError, Txn, TxnResult};
 use super::keyspace::{Items, Keyspace, Steps};
-use super::lease::{LeaseTime, clamp_ttl};
+use super::lease::LeaseTime;
 
 /// A transaction, or the error of its check.
 pub(super) type CheckedTxn = Result<Txn, StoreError>;
 
-/// A command is done even if the caller no longer waits for its reply.
+/// A command is done even if the caller no longer waits for its reply. Nobody waits for a grant: commands are done in order, so the lease
+/// is there for the caller's next command.
 pub(super) enum Command {
     Batch { txns: Vec<CheckedTxn>, reply: oneshot::Sender<Vec<TxnResult>> },
-    Grant { ttl_seconds: i64, reply: oneshot::Sender<Result<Lease, StoreError>> },
+    Grant { lease: LeaseId, ttl_seconds: i64 },
     KeepAlive { leases: Vec<LeaseId>, reply: oneshot::Sender<Vec<KeepAlive>> },
     Revoke { lease: LeaseId, reply: oneshot::Sender<Result<bool, StoreError>> },
     List { reply: oneshot::Sender<(Items, Revision)> },
@@ -64,12 +65,9 @@ pub(super) fn do_command(
             let outcomes = txns.iter().map(&mut apply).collect();
             PendingReply::Batch { txns, outcomes, reply }
         }
-        Command::Grant { ttl_seconds, reply } => {
-            let ttl_seconds = clamp_ttl(ttl_seconds);
+        Command::Grant { lease, ttl_seconds } => {
             // Only in memory. The log names a lease with its first key, so a registration waits for one sync and not two.
-            let id = keyspace.leases.grant(ttl_seconds, now);
-            // The reply does not wait for the disk, so the lease's first key can be in the next group.
-            let _ = reply.send(Ok(Lease { id, ttl_seconds }));
+            keyspace.leases.grant(lease, ttl_seconds, now);
             return None;
         }
         Command::KeepAlive { leases, reply } => {

@@ -316,7 +316,8 @@ mod tests {
     fn a_lease_whose_end_is_undone_ends_later_all_the_same() {
         let mut keyspace = Keyspace::new();
         let mut steps = Steps::new();
-        let lease = keyspace.leases.grant(5, 0);
+        let lease = LeaseId(1);
+        keyspace.leases.grant(lease, 5, 0);
         assert!(keyspace.end_lease(lease, &mut steps));
         // Its slot in the schedule becomes due while the lease is removed.
         assert!(keyspace.leases.due(5_000, 100).is_empty());
@@ -328,7 +329,8 @@ mod tests {
     fn undoing_restores_keys_leases_and_revision() {
         let mut keyspace = Keyspace::new();
         let mut steps = Steps::new();
-        let (first, second) = (keyspace.leases.grant(10, 0), keyspace.leases.grant(10, 0));
+        let (first, second) = (LeaseId(1), LeaseId(2));
+        [first, second].into_iter().for_each(|lease| keyspace.leases.grant(lease, 10, 0));
         let ops =
             vec![put("a/1", Some(first)), put("a/2", Some(first)), put("b/1", Some(second)), put("c", None)];
         keyspace.apply(&Txn { then: ops, ..Txn::default() }, &mut steps).unwrap();

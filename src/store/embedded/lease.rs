@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -78,6 +79,32 @@ pub(super) struct Leases {
     schedule: BTreeMap<u64, Vec<LeaseId>>,
 }
 
+/// Gives out ids of leases, each once.
+#[derive(Debug)]
+pub(super) struct LeaseIds(AtomicI64);
+
+/// So many ids from the first one on are free when a store is opened. At 100,000 grants a second they last 127 days, and then a lease
+/// from before the start would have to be among the next ones.
+const FREE_IDS: i64 = 1 << 40;
+
+impl LeaseIds {
+    /// The first id is random, so that the ids differ from all ids before a restart, also from those of leases that have ended.
+    pub(super) fn new(held: &Leases) -> Self {
+        let first = loop {
+            let first = rand::random::<i64>() & (i64::MAX >> 1);
+            let free = first..first + FREE_IDS;
+            if first > 0 && !held.held.keys().any(|id| free.contains(&id.0)) {
+                break first;
+            }
+        };
+        Self(AtomicI64::new(first))
+    }
+
+    pub(super) fn take(&self) -> LeaseId {
+        LeaseId(self.0.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
 pub(super) fn clamp_ttl(ttl_seconds: i64) -> i64 {
     ttl_seconds.clamp(*TTL_SECONDS.start(), *TTL_SECONDS.end())
 }
@@ -87,18 +114,11 @@ fn deadline(now: LeaseTime, ttl_seconds: i64) -> LeaseTime {
 }
 
 impl Leases {
-    /// Adds a lease. The id is random, so that it also differs from the ids before a restart.
-    pub(super) fn grant(&mut self, ttl_seconds: i64, now: LeaseTime) -> LeaseId {
-        let id = loop {
-            let id = LeaseId(rand::random::<i64>() & i64::MAX);
-            if id.0 != 0 && !self.held.contains_key(&id) {
-                break id;
-            }
-        };
+    /// Adds a lease with an id that was never used.
+    pub(super) fn grant(&mut self, id: LeaseId, ttl_seconds: i64, now: LeaseTime) {
         let deadline = deadline(now, ttl_seconds);
         self.held.insert(id, Held { ttl_seconds, deadline, items: Attached::new() });
         schedule(&mut self.schedule, id, deadline, now);
-        id
     }
 
     /// Adds a lease from the disk unless it exists already. [`Leases::restart`] sets its deadline.
@@ -251,10 +271,30 @@ mod tests {
         })
     }
 
+    fn grant(leases: &mut Leases, ttl_seconds: i64) -> LeaseId {
+        let id = LeaseId(i64::try_from(leases.len()).unwrap() + 1);
+        leases.grant(id, ttl_seconds, 0);
+        id
+    }
+
+    #[test]
+    fn ids_are_those_of_no_lease() {
+        let mut leases = Leases::default();
+        let before = LeaseIds::new(&leases);
+        let held: Vec<LeaseId> = (0..1_000).map(|_| before.take()).collect();
+        held.iter().for_each(|id| leases.grant(*id, 5, 0));
+        let after = LeaseIds::new(&leases);
+        let mut ids: Vec<LeaseId> = held.into_iter().chain((0..1_000).map(|_| after.take())).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 2_000);
+        assert!(ids.iter().all(|id| id.0 > 0));
+    }
+
     #[test]
     fn a_lease_ends_at_its_deadline_and_not_before() {
         let mut leases = Leases::default();
-        let id = leases.grant(10, 0);
+        let id = grant(&mut leases, 10);
         assert!(leases.due(9_999, 100).is_empty());
         assert!(!leases.is_due(9_999));
         assert_eq!(leases.due(10_000, 100), [id]);
@@ -264,7 +304,7 @@ mod tests {
     #[test]
     fn a_renewal_moves_the_deadline() {
         let mut leases = Leases::default();
-        let id = leases.grant(10, 0);
+        let id = grant(&mut leases, 10);
         for now in (0..100_000).step_by(3_000) {
             assert!(leases.due(now, 100).is_empty());
             assert_eq!(leases.renew(id, now), Some(10));
@@ -276,7 +316,7 @@ mod tests {
     #[test]
     fn long_leases_are_looked_at_and_kept() {
         let mut leases = Leases::default();
-        let id = leases.grant(9_000_000_000, 0);
+        let id = grant(&mut leases, 9_000_000_000);
         for hour in 1..100 {
             assert!(leases.due(hour * 3_600_000, 100).is_empty());
         }
@@ -288,7 +328,7 @@ mod tests {
     #[test]
     fn no_more_than_the_limit_at_once() {
         let mut leases = Leases::default();
-        let mut granted: Vec<LeaseId> = (0..250).map(|_| leases.grant(5, 0)).collect();
+        let mut granted: Vec<LeaseId> = (0..250).map(|_| grant(&mut leases, 5)).collect();
         let mut ended = Vec::new();
         for expected in [100, 100, 50, 0] {
             let due = leases.due(5_000, 100);
@@ -303,7 +343,7 @@ mod tests {
     #[test]
     fn those_that_were_renewed_are_looked_at_in_parts_too() {
         let mut leases = Leases::default();
-        let granted: Vec<LeaseId> = (0..250).map(|_| leases.grant(5, 0)).collect();
+        let granted: Vec<LeaseId> = (0..250).map(|_| grant(&mut leases, 5)).collect();
         for id in granted {
             assert_eq!(leases.renew(id, 4_000), Some(5));
         }
@@ -316,7 +356,7 @@ mod tests {
     #[test]
     fn an_end_that_could_not_be_written_comes_up_again() {
         let mut leases = Leases::default();
-        let id = leases.grant(5, 0);
+        let id = grant(&mut leases, 5);
         assert_eq!(leases.due(5_000, 100), [id]);
         let held = leases.remove(id).unwrap();
         leases.put_back(id, held);
@@ -328,7 +368,7 @@ mod tests {
     #[test]
     fn items_are_kept_in_key_order_one_a_key() {
         let mut leases = Leases::default();
-        let id = leases.grant(5, 0);
+        let id = grant(&mut leases, 5);
         for key in ["b", "a", "d", "c", "b", "e"] {
             leases.attach(&item(key, id));
         }

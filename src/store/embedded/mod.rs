@@ -45,7 +45,7 @@ pub use self::disk::{Disk, EVENTS};
 use self::disk::{DiskFolder, FolderError};
 use self::history::{Bounds, History, Published};
 use self::keyspace::KeyspaceListing;
-use self::lease::LeaseClock;
+use self::lease::{LeaseClock, LeaseIds};
 pub use self::recovery::OpenError;
 use self::recovery::{Recovered, recover};
 use self::snapshot::Snapshots;
@@ -128,6 +128,7 @@ impl EmbeddedStore {
         let Recovered { mut keyspace, log, store, snapshot_length } = recover(&disk)?;
         let mut time = LeaseClock::new(clock, options.late_tolerance);
         keyspace.leases.restart(time.look());
+        let lease_ids = LeaseIds::new(&keyspace.leases);
         let revision = keyspace.revision;
         let stats = SharedStats::default();
         stats.lock().note(&keyspace, &log, false);
@@ -161,7 +162,7 @@ impl EmbeddedStore {
         let spawned = std::thread::Builder::new().name("store-committer".to_owned()).spawn(run);
         spawned.map_err(|error| OpenError::Io { path, error })?;
         let (queue_wait, answer_wait) = (options.queue_wait, options.answer_wait);
-        let caller = Caller { queue, permits, published, history, stats, queue_wait, answer_wait };
+        let caller = Caller { queue, permits, published, history, lease_ids, stats, queue_wait, answer_wait };
         Ok(Self { caller: Arc::new(caller) })
     }
 
@@ -218,11 +219,7 @@ impl Store for EmbeddedStore {
 
     fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>> {
         let caller = self.caller.clone();
-        async move {
-            let granted = caller.ask(1, |reply| Command::Grant { ttl_seconds, reply }).await;
-            granted.unwrap_or_else(|unanswered| Err(unanswered.to_error()))
-        }
-        .boxed()
+        async move { caller.grant(ttl_seconds).await }.boxed()
     }
 
     fn keep_alive(&self, leases: Vec<LeaseId>) -> BoxFuture<'static, Vec<KeepAlive>> {
