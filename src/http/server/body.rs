@@ -1,19 +1,21 @@
 //! Request bodies: limits for size and time, gzip. And two kinds of answer bodies.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io::{self, Write as _};
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use actix_http::RequestHead;
 use actix_http::body::{BodySize, BoxBody, MessageBody, SizedStream};
+use actix_http::error::PayloadError;
 use actix_http::header;
 use actix_web::dev::Payload;
 use bytes::{Bytes, BytesMut};
 use flate2::write::GzDecoder;
 use futures_util::StreamExt as _;
-use futures_util::stream::poll_fn;
+use futures_util::stream;
 
 use super::admission::BodySpace;
 use crate::domain::validate::rule::Shown;
@@ -155,15 +157,32 @@ async fn collect(
     mut take: impl FnMut(&Bytes) -> Result<(), BodyError>,
 ) -> Result<(), BodyError> {
     let mut length = 0_usize;
-    while let Some(chunk) = payload.next().await {
+    let mut next = first_look(payload).await;
+    while let Some(chunk) = next {
         let chunk = chunk.map_err(|error| BodyError::Incomplete(format!("the body broke off: {error}")))?;
         length = length.saturating_add(chunk.len());
         if length > limit.most {
             return Err(limit.exceeded(format_args!("it has more than {} bytes", limit.most)));
         }
         take(&chunk)?;
+        next = payload.next().await;
     }
     Ok(())
+}
+
+/// The first chunk of a body. HTTP/1: the library polls a new request first, then decodes what came with its head, and then polls the
+/// request again, all in one poll of the connection. So the first poll leaves no waker: the library would wake the connection for one
+/// more poll, which costs a tenth of a registration. Each later poll of the connection polls the request as well.
+async fn first_look(payload: &mut Payload) -> Option<Result<Bytes, PayloadError>> {
+    let mut is_polled_again = !matches!(payload, Payload::H1 { .. });
+    poll_fn(|cx| {
+        if std::mem::replace(&mut is_polled_again, true) {
+            payload.poll_next_unpin(cx)
+        } else {
+            payload.poll_next_unpin(&mut Context::from_waker(Waker::noop()))
+        }
+    })
+    .await
 }
 
 /// Reads and drops a body that no handler takes. `false` if the body is too large, takes too long or breaks off: then the
@@ -235,7 +254,7 @@ pub(super) fn in_pieces(
     let body = Bytes::from_owner(CountedBody { body, _space: space });
     let length = body.len();
     let mut sent = 0;
-    let pieces = poll_fn(move |cx| {
+    let pieces = stream::poll_fn(move |cx| {
         ready!(poll_written(cx));
         let begin = sent;
         sent += next_piece(length - begin, most);
