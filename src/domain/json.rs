@@ -16,13 +16,13 @@ mod canonical;
 mod merge;
 
 use std::borrow::Cow;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::ser::Serialize;
 
 use self::canonical::PLAIN;
@@ -86,6 +86,8 @@ pub struct DecodeState {
     /// Bytes of memory that further elements of lists and entries of maps may take.
     room: Cell<usize>,
     has_doubles: Cell<bool>,
+    /// Where decoding failed, from the innermost value that was read when it failed: `inner.list[3]`.
+    path: RefCell<String>,
 }
 
 /// Bytes of memory that elements and entries may take for each byte of the text, in addition to [`ROOM`]. Real ones take about
@@ -97,12 +99,23 @@ const ROOM: usize = 1024 * 1024;
 impl DecodeState {
     fn new(text: &str) -> Self {
         let room = text.len().saturating_mul(ROOM_FACTOR).saturating_add(ROOM);
-        Self { room: Cell::new(room), has_doubles: Cell::new(false) }
+        Self { room: Cell::new(room), has_doubles: Cell::new(false), path: RefCell::default() }
     }
 
     /// Notes that an object has a member twice. The text is then merged and decoded again.
     pub fn note_double(&self) {
         self.has_doubles.set(true);
+    }
+
+    /// Notes that a value could not be decoded. To be called from the innermost value outwards.
+    fn note_failure(&self, of: Step<'_>) {
+        let mut path = self.path.borrow_mut();
+        let dot = if path.is_empty() || path.starts_with('[') { "" } else { "." };
+        *path = match of {
+            Step::Whole => return,
+            Step::Member(name) => format!("{name}{dot}{path}"),
+            Step::Element(index) => format!("[{index}]{dot}{path}"),
+        };
     }
 
     /// Takes room for one more element or entry. Fails if there is not enough.
@@ -127,16 +140,32 @@ pub trait FromJson<'de>: Sized {
     fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error>;
 }
 
-/// Reads a value, and the default for `null`.
+/// Which part of the value around it a value is.
+#[derive(Clone, Copy, Debug)]
+enum Step<'n> {
+    /// There is no value around it.
+    Whole,
+    /// A member of an object, or an entry of a map.
+    Member(&'n str),
+    Element(usize),
+}
+
+/// Reads a value, and the default for `null`. Notes the place of the value if it cannot be read.
 #[derive(Debug)]
 pub struct OrNull<'r, T> {
     state: &'r DecodeState,
+    step: Step<'r>,
     of: PhantomData<T>,
 }
 
 impl<'r, T> OrNull<'r, T> {
-    pub fn new(state: &'r DecodeState) -> Self {
-        Self { state, of: PhantomData }
+    fn new(state: &'r DecodeState, step: Step<'r>) -> Self {
+        Self { state, step, of: PhantomData }
+    }
+
+    /// The value of a member.
+    pub fn member(state: &'r DecodeState, name: &'r MemberName<'_>) -> Self {
+        Self::new(state, Step::Member(&name.0))
     }
 }
 
@@ -144,7 +173,8 @@ impl<'de, T: Default + FromJson<'de>> DeserializeSeed<'de> for OrNull<'_, T> {
     type Value = T;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
-        deserializer.deserialize_option(self)
+        let (state, step) = (self.state, self.step);
+        deserializer.deserialize_option(self).inspect_err(|_| state.note_failure(step))
     }
 }
 
@@ -174,6 +204,13 @@ impl<'de> FromJson<'de> for String {
     }
 }
 
+/// A member that no type declares.
+impl<'de> FromJson<'de> for IgnoredAny {
+    fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
+        Self::deserialize(deserializer)
+    }
+}
+
 impl<'de> FromJson<'de> for i32 {
     fn from_json<D: Deserializer<'de>>(deserializer: D, _: &DecodeState) -> Result<Self, D::Error> {
         i32::deserialize(deserializer)
@@ -200,7 +237,7 @@ impl<'de, T: FromJson<'de>> FromJson<'de> for Option<T> {
 
 impl<'de, T: Default + FromJson<'de>> FromJson<'de> for Vec<T> {
     fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error> {
-        struct ListVisitor<'r, T>(OrNull<'r, T>);
+        struct ListVisitor<'r, T>(&'r DecodeState, PhantomData<T>);
         impl<'de, T: Default + FromJson<'de>> Visitor<'de> for ListVisitor<'_, T> {
             type Value = Vec<T>;
 
@@ -209,22 +246,25 @@ impl<'de, T: Default + FromJson<'de>> FromJson<'de> for Vec<T> {
             }
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut values: A) -> Result<Vec<T>, A::Error> {
-                let state = self.0.state;
+                let Self(state, _) = self;
                 let mut elements = Vec::new();
-                while let Some(element) = values.next_element_seed(OrNull::<T>::new(state))? {
+                while let Some(element) = {
+                    let step = Step::Element(elements.len());
+                    values.next_element_seed(OrNull::<T>::new(state, step))?
+                } {
                     state.take::<T, A::Error>()?;
                     elements.push(element);
                 }
                 Ok(elements)
             }
         }
-        deserializer.deserialize_seq(ListVisitor(OrNull::new(state)))
+        deserializer.deserialize_seq(ListVisitor(state, PhantomData))
     }
 }
 
 impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
     fn from_json<D: Deserializer<'de>>(deserializer: D, state: &DecodeState) -> Result<Self, D::Error> {
-        struct MapVisitor<'r, V>(OrNull<'r, V>);
+        struct MapVisitor<'r, V>(&'r DecodeState, PhantomData<V>);
         impl<'de, V: Default + FromJson<'de>> Visitor<'de> for MapVisitor<'_, V> {
             type Value = BTreeMap<String, V>;
 
@@ -233,16 +273,17 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
-                let state = self.0.state;
+                let Self(state, _) = self;
                 let mut entries = BTreeMap::new();
                 while let Some(key) = members.next_key::<String>()? {
                     state.take::<(String, V), A::Error>()?;
-                    entries.insert(key, members.next_value_seed(OrNull::<V>::new(state))?);
+                    let value = members.next_value_seed(OrNull::<V>::new(state, Step::Member(&key)))?;
+                    entries.insert(key, value);
                 }
                 Ok(entries)
             }
         }
-        deserializer.deserialize_map(MapVisitor(OrNull::new(state)))
+        deserializer.deserialize_map(MapVisitor(state, PhantomData))
     }
 }
 
@@ -255,10 +296,11 @@ impl<'de, V: Default + FromJson<'de>> FromJson<'de> for BTreeMap<String, V> {
 /// `"password" => password: String; secret,` is a member whose value neither `Debug` nor an error shows.
 #[macro_export]
 macro_rules! json_object {
-    (@unknown $map:ident $member:ident) => {
-        $map.next_value::<::serde::de::IgnoredAny>()?;
+    (@unknown $map:ident $state:expr, $member:ident) => {
+        let value = $crate::domain::json::OrNull::<::serde::de::IgnoredAny>::member($state, &$member);
+        $map.next_value_seed(value)?;
     };
-    (@unknown $map:ident $member:ident closed) => {
+    (@unknown $map:ident $state:expr, $member:ident closed) => {
         return Err($member.unknown());
     };
     (@shown $value:expr) => {
@@ -340,12 +382,12 @@ macro_rules! json_object {
                                 if ::std::mem::replace(&mut $field, true) {
                                     self.0.note_double();
                                 }
-                                let value = $crate::domain::json::OrNull::<$type>::new(self.0);
+                                let value = $crate::domain::json::OrNull::<$type>::member(self.0, &member);
                                 object.$field =
                                     $crate::json_object!(@read error, map.next_value_seed(value) $(, $secret)?);
                                 continue;
                             })*
-                            $crate::json_object!(@unknown map member $($closed)?);
+                            $crate::json_object!(@unknown map self.0, member $($closed)?);
                         }
                         Ok(object)
                     }
@@ -420,13 +462,13 @@ pub fn decode<T: DecodeJson>(bytes: &[u8]) -> Result<T, DecodeError> {
     }
     let text = readable(bytes);
     let state = DecodeState::new(&text);
-    let value = read(&text, &state).map_err(|_| DecodeError::Invalid(explain::<T>(&text)))?;
+    let value = read(&text, &state).map_err(DecodeError::Invalid)?;
     if !state.has_doubles.get() {
         return Ok(value);
     }
     drop(value);
-    let merged = merge::merged(&text, T::SHAPE).and_then(|merged| {
-        let text = std::str::from_utf8(&merged).map_err(serde_json::Error::custom)?;
+    let merged = merge::merged(&text, T::SHAPE).map_err(|error| error.to_string()).and_then(|merged| {
+        let text = std::str::from_utf8(&merged).map_err(|error| error.to_string())?;
         read(text, &DecodeState::new(text))
     });
     merged.map_err(|error| {
@@ -434,29 +476,17 @@ pub fn decode<T: DecodeJson>(bytes: &[u8]) -> Result<T, DecodeError> {
     })
 }
 
-fn read<T: DecodeJson>(text: &str, state: &DecodeState) -> serde_json::Result<T> {
+/// The error says what is wrong, and where.
+fn read<T: DecodeJson>(text: &str, state: &DecodeState) -> Result<T, String> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
-    let value = OrNull::new(state).deserialize(&mut deserializer)?;
-    deserializer.end().map(|()| value)
-}
-
-/// Decodes a text again to find out where it failed. Valid texts do not pay for the tracking of paths.
-fn explain<T: DecodeJson>(text: &str) -> String {
-    let mut deserializer = serde_json::Deserializer::from_str(text);
-    let mut track = serde_path_to_error::Track::new();
-    let tracking = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
-    match OrNull::<T>::new(&DecodeState::new(text)).deserialize(tracking) {
-        Ok(_) => match deserializer.end() {
-            Ok(()) => "invalid JSON".to_owned(),
-            Err(error) => format!("invalid JSON after the value: {error}"),
-        },
-        Err(error) => {
-            let path = track.path().to_string();
-            match path.as_str() {
-                "." => format!("invalid JSON: {error}"),
-                _ => format!("field '{path}': {error}"),
-            }
-        }
+    let value = OrNull::new(state, Step::Whole).deserialize(&mut deserializer);
+    let value = value.map_err(|error| match state.path.take().as_str() {
+        "" => format!("invalid JSON: {error}"),
+        path => format!("field '{path}': {error}"),
+    })?;
+    match deserializer.end() {
+        Ok(()) => Ok(value),
+        Err(error) => Err(format!("invalid JSON after the value: {error}")),
     }
 }
 
