@@ -216,7 +216,7 @@ impl Stage {
         let message = RegisterInstance {
             tenant: tenant(),
             service,
-            instance,
+            instance: instance.into(),
             former_lease: FormerLease::Renewed,
             author,
             answer_by: None,

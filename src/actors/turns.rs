@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,10 +72,10 @@ impl WriteTurns {
 impl Drop for TurnPlace {
     fn drop(&mut self) {
         let mut queues = self.turns.0.borrow_mut();
-        let Some(queue) = queues.get_mut(&self.key) else { return };
-        queue.members -= 1;
-        if queue.members == 0 {
-            queues.remove(&self.key);
+        let Entry::Occupied(mut queue) = queues.entry(Key::clone(&self.key)) else { return };
+        queue.get_mut().members -= 1;
+        if queue.get().members == 0 {
+            queue.remove();
         }
     }
 }

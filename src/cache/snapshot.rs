@@ -501,11 +501,16 @@ impl Snapshot {
         self.service(tenant, service).is_some_and(|service| service.is_registry)
     }
 
+    /// Numbers of all services and instances of the tenant.
+    pub fn counts(&self, tenant: &Tenant) -> QuotaUsage {
+        self.tenant(tenant).map_or_else(QuotaUsage::default, |view| view.counts())
+    }
+
     /// Numbers of services and instances that count against the tenant's quotas. Shared services and their instances do not
     /// count.
     pub fn usage(&self, tenant: &Tenant, shared: &SharedServices) -> QuotaUsage {
         let Some(view) = self.tenant(tenant) else { return QuotaUsage::default() };
-        let mut usage = QuotaUsage { services: view.service_count, instances: view.instance_count };
+        let mut usage = view.counts();
         for service in shared.names_in(tenant).flat_map(|name| view.shared_ids(name)) {
             usage.services = usage.services.saturating_sub(1);
             usage.instances =
@@ -524,6 +529,10 @@ pub struct QuotaUsage {
 }
 
 impl TenantView {
+    fn counts(&self) -> QuotaUsage {
+        QuotaUsage { services: self.service_count, instances: self.instance_count }
+    }
+
     /// Ids of all versions of a shared name, in any environment.
     fn shared_ids<'a>(&'a self, name: &str) -> Vec<&'a ServiceId> {
         let paths =

@@ -279,7 +279,7 @@ fn registration(service: &ServiceId, id: &str, ttl: i32) -> RegisterInstance {
     RegisterInstance {
         tenant: tenant(),
         service: service.clone(),
-        instance,
+        instance: instance.into(),
         former_lease: FormerLease::Renewed,
         author: Author::Client,
         answer_by: None,

@@ -238,7 +238,7 @@ impl World {
         let message = RegisterInstance {
             tenant: tenant(),
             service: service.clone(),
-            instance,
+            instance: instance.into(),
             former_lease: FormerLease::Renewed,
             author: Author::Client,
             answer_by: None,

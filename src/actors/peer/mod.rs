@@ -277,7 +277,7 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     let message = RegisterInstance {
         tenant: tenant.clone(),
         service: service.clone(),
-        instance,
+        instance: Box::new(instance),
         former_lease: FormerLease::Replaced,
         author: Author::Node,
         answer_by: None,

@@ -169,6 +169,9 @@ fn steps(store: &dyn Store, batch: &[WaitingTxn]) -> Vec<Step> {
 /// Takes as many transactions from the front as fit. A transaction that writes or compares a key that an earlier one writes
 /// waits for a later batch and keeps its place, because transactions of one batch do not see each other's writes.
 fn take_batch(waiting: &mut VecDeque<WaitingTxn>) -> Vec<WaitingTxn> {
+    if waiting.len() == 1 {
+        return waiting.drain(..).collect();
+    }
     let mut batch: Vec<WaitingTxn> = Vec::with_capacity(waiting.len().min(MAX_TXNS));
     let mut written = WrittenKeys::default();
     let mut left = VecDeque::new();

@@ -171,6 +171,10 @@ impl RegistryCore {
         tenant: &Tenant,
         counted: impl Fn(QuotaUsage) -> usize,
     ) -> Result<(), Error> {
+        // The shared services are subtracted only where that matters.
+        if counted(self.reader.load().counts(tenant)) < limit {
+            return Ok(());
+        }
         let current = || counted(self.reader.load().usage(tenant, &self.rules.shared));
         if current() < limit {
             return Ok(());

@@ -124,7 +124,7 @@ fn document_of(
     id: String,
     known: Option<&KnownInstance>,
 ) -> (Instance, PropertiesFrom) {
-    let mut document = message.instance.clone();
+    let mut document = Instance::clone(&message.instance);
     let mut properties = PropertiesFrom::Registration;
     if let Some(known) = known.filter(|_| message.author == Author::Client) {
         properties = known.properties;
@@ -138,11 +138,15 @@ fn document_of(
 pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) -> WriteReply<InstanceId> {
     let RegisterInstance { tenant, service, instance, author, .. } = &message;
     let given = &instance.instance_id;
+    let (id, id_known) = match given.as_str() {
+        "" => (Uuid::new_v4().simple().to_string(), IdKnown::Here),
+        given => (given.to_owned(), IdKnown::Outside),
+    };
+    let at = InstanceKeys::new(tenant, service, &id);
     // Nobody else writes a new id.
-    let _turn = if given.is_empty() {
-        None
-    } else {
-        Some(core.turn(&keys::instance(tenant, service.as_str(), given)).await?)
+    let _turn = match id_known {
+        IdKnown::Here => None,
+        IdKnown::Outside => Some(core.turn(&at.document).await?),
     };
     let mut deadline = core.deadline();
     loop {
@@ -155,7 +159,7 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
         let is_new = known.is_none();
         if let Some(known) = known {
             // In a box, because a new instance does not need the space of this future.
-            match Box::pin(replace(&core, &message, &view, &known)).await? {
+            match Box::pin(replace(&core, &message, &view, &known, &at)).await? {
                 Replaced::Done(reply) => return Ok(reply),
                 Replaced::Gone => {}
             }
@@ -165,14 +169,9 @@ pub(super) async fn register(core: Rc<RegistryCore>, message: RegisterInstance) 
             core.check_quota("INSTANCE", core.rules.quotas.instances, tenant, |usage| usage.instances)
                 .await?;
         }
-        let (id, id_known) = match given.as_str() {
-            "" => (Uuid::new_v4().simple().to_string(), IdKnown::Here),
-            given => (given.to_owned(), IdKnown::Outside),
-        };
         // If the instance is still shown because its expiry is held, it keeps what a living instance keeps.
-        let shown = KnownInstance::find(&core, &message)?;
-        let (document, properties) = document_of(&core, &message, &view, id, shown.as_ref());
-        let at = InstanceKeys::new(tenant, service, &document.instance_id);
+        let shown = if is_new { None } else { KnownInstance::find(&core, &message)? };
+        let (document, properties) = document_of(&core, &message, &view, id.clone(), shown.as_ref());
         let json = Bytes::from(json::encode(&document));
         let ttl_seconds = document.ttl_seconds(&core.rules.instances);
         match create(&core, &at, &NewInstance { json, properties, ttl_seconds }, None, id_known).await? {
@@ -242,18 +241,20 @@ async fn create(
     let absent = [&at.document].into_iter().chain(unless).map(|key| Compare::Absent(Key::clone(key)));
     let compares: Vec<Compare> =
         [Compare::Present(Key::clone(&at.service))].into_iter().chain(absent).collect();
+    let txn = |lease| {
+        let then = at.puts(&new.json, new.properties, lease);
+        Txn { compares: compares.clone(), then, otherwise: at.reads() }
+    };
     let purpose = if unless.is_some() { Purpose::Restore } else { Purpose::Other };
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
         let lease = core.leases.take(new.ttl_seconds).await.map_err(|error| store_error(&error))?;
-        let then = at.puts(&new.json, new.properties, lease);
-        let txn = Txn { compares: compares.clone(), then, otherwise: at.reads() };
-        let mut outcome = core.batcher.submit_for(txn.clone(), purpose).await;
+        let mut outcome = core.batcher.submit_for(txn(lease), purpose).await;
         let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
         if is_unsure && !deadline.is_over() {
             // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
-            outcome = core.batcher.submit_for(txn, purpose).await;
+            outcome = core.batcher.submit_for(txn(lease), purpose).await;
         }
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome, lease)),
@@ -306,6 +307,7 @@ async fn replace(
     message: &RegisterInstance,
     service: &ServiceView,
     known: &KnownInstance,
+    at: &InstanceKeys,
 ) -> Result<Replaced, Error> {
     let id = InstanceId::from(message.instance.instance_id.as_str());
     let (mut document, properties) = document_of(core, message, service, id.to_string(), Some(known));
@@ -314,7 +316,6 @@ async fn replace(
     let keeps_lease =
         message.former_lease == FormerLease::Renewed && ttl == stored.ttl_seconds(&core.rules.instances);
     let is_equal = keeps_lease && document.same_as_registered(stored);
-    let at = InstanceKeys::new(&message.tenant, &service.id, id.as_str());
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),

@@ -133,7 +133,7 @@ pub struct RegisterInstance {
     pub tenant: Tenant,
     pub service: ServiceId,
     /// The validated document as sent.
-    pub instance: Instance,
+    pub instance: Box<Instance>,
     /// What happens to the lease of a known instance.
     pub former_lease: FormerLease,
     pub author: Author,

@@ -319,6 +319,9 @@ impl ExpiryGuard {
 
     /// Drops the expiry of an instance that is there again or gone for another reason.
     pub fn forget(&mut self, at: &InstanceRef) {
+        if self.waiting.is_empty() {
+            return;
+        }
         if let Some(waiting) = self.take(at) {
             self.by_due.remove(&(waiting.due, at.clone()));
             self.end_preserving();

@@ -327,7 +327,7 @@ impl WatchState {
                     self.ended_overrides.insert(at);
                 }
                 RegistryEvent::OverridePut(at) => {
-                    self.ended_overrides.remove(&at);
+                    remove(&mut self.ended_overrides, &at);
                     self.builder.apply(RegistryEvent::OverridePut(at));
                 }
                 RegistryEvent::InstanceDeleted(at) => {
@@ -448,7 +448,7 @@ impl WatchState {
     }
 
     fn put_lease(&mut self, at: InstanceRef, lease: i64, now: Monotonic) {
-        self.ended_leases.remove(&at);
+        remove(&mut self.ended_leases, &at);
         let mark = |state: &Self| state.entry(&at).and_then(|entry| entry.lease.clone());
         let is_new = mark(self).is_none_or(|mark| mark.lease() != lease);
         self.builder.apply(RegistryEvent::LeasePut(at.clone(), lease));
@@ -460,10 +460,10 @@ impl WatchState {
 
     /// Drops the lease and the override of an instance that is no longer held, if their keys are gone.
     fn end_lease(&mut self, at: &InstanceRef) {
-        if self.ended_leases.remove(at) {
+        if remove(&mut self.ended_leases, at) {
             self.builder.apply(RegistryEvent::LeaseDeleted(at.clone()));
         }
-        if self.ended_overrides.remove(at) {
+        if remove(&mut self.ended_overrides, at) {
             self.builder.apply(RegistryEvent::OverrideDeleted(at.clone()));
         }
     }
@@ -655,6 +655,11 @@ impl WatchState {
         let (fates, tally) = (std::mem::take(&mut self.fates), std::mem::take(&mut self.tally));
         WatchStep { snapshot, is_listing: false, changes, lost: self.builder.take_lost(), fates, tally }
     }
+}
+
+/// As [`HashSet::remove`], which hashes a key even if the set is empty, as it nearly always is.
+fn remove(set: &mut HashSet<InstanceRef>, at: &InstanceRef) -> bool {
+    !set.is_empty() && set.remove(at)
 }
 
 /// Whether a role with labels sees a service.

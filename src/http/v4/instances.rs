@@ -81,7 +81,7 @@ pub(super) async fn write(
     service: &ServiceId,
     instance: Instance,
 ) -> Result<InstanceId, Error> {
-    let (tenant, service) = (tenant.clone(), service.clone());
+    let (tenant, service, instance) = (tenant.clone(), service.clone(), Box::new(instance));
     api.write(RegisterInstance {
         tenant,
         service,

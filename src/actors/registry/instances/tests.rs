@@ -27,7 +27,7 @@ fn registration(stage: &Stage, instance: Instance) -> RegisterInstance {
     RegisterInstance {
         tenant: tenant(),
         service: stage.service.clone(),
-        instance,
+        instance: instance.into(),
         former_lease: FormerLease::Renewed,
         author: Author::Client,
         answer_by: None,
