@@ -101,3 +101,14 @@ fn a_stream_ends_when_its_account_may_not_read_any_more() {
     root.create_service("later", "", "default", "later");
     while next(of_root) != "later" {}
 }
+
+/// It has the keys of all services, and their number tells of them too.
+#[test]
+fn a_role_with_labels_may_not_compare_with_the_store() {
+    let (daemon, _) = prepared();
+    let [own, all] = ["own", "all"].map(|account| {
+        let answer = Caller::of(&daemon, account).get("/v4/default/admin/diagnose");
+        (answer.status, answer.json()["compared"].is_number())
+    });
+    assert_eq!((own, all), ((403, false), (200, true)));
+}
