@@ -79,7 +79,7 @@ mod tests {
         for (path, arguments) in EXAMPLES {
             let words = ["scctl"].into_iter().chain(path.split(' ')).chain(arguments.split_whitespace());
             let parsed = command(Program::Scctl).try_get_matches_from(words);
-            assert!(parsed.is_ok(), "{path} {arguments}: {}", parsed.unwrap_err());
+            assert!(parsed.is_ok(), "{path} {arguments}: {parsed:?}");
         }
     }
 }

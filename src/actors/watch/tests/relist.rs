@@ -204,7 +204,7 @@ fn list(world: &mut WatchWorld, entries: &[Event], goodbyes: &[RegistryEvent]) -
 fn held_world() -> (WatchWorld, Event) {
     let mut world = WatchWorld::new();
     world.revision = 1;
-    let service = world.put(keys::service(&tenant(), "s"), &SERVICE, 1);
+    let service = world.put(keys::service(&tenant(), "s"), SERVICE, 1);
     let stored = service.clone();
     world.state.apply(WatchBatch { revision: 1, events: vec![service] }, world.now);
     let names: Vec<String> = (0..8).map(|number| format!("i{number}")).collect();
@@ -221,8 +221,9 @@ fn held_world() -> (WatchWorld, Event) {
 fn what_is_held_is_held_after_a_listing_too() {
     let (mut world, service) = held_world();
     world.revision += 5;
-    let (digest, back) = (list(&mut WatchWorld::new(), &[service.clone()], &[]).snapshot.digest(), "i3");
-    let step = list(&mut world, &[service.clone()], &[]);
+    let (digest, back) =
+        (list(&mut WatchWorld::new(), std::slice::from_ref(&service), &[]).snapshot.digest(), "i3");
+    let step = list(&mut world, std::slice::from_ref(&service), &[]);
     assert!(step.changes.is_empty(), "{:?}", step.changes);
     let snapshot = step.snapshot;
     assert_eq!((snapshot.instance_count, snapshot.held_count()), (8, 8));
@@ -247,7 +248,7 @@ fn a_hold_ends_with_a_listing_if_the_service_may_be_another_one_or_somebody_has_
     assert_eq!(shown(&list(&mut world, &[], &[])), 0, "the service is gone");
     let (mut world, _) = held_world();
     world.revision += 1;
-    let other = world.put(keys::service(&tenant(), "s"), &SERVICE, 1);
+    let other = world.put(keys::service(&tenant(), "s"), SERVICE, 1);
     assert_eq!(shown(&list(&mut world, &[other], &[])), 0, "the service was written meanwhile");
     let (mut world, service) = held_world();
     let released = [RegistryEvent::ExpiriesReleased(tenant(), "s".into())];
