@@ -152,7 +152,7 @@ dpkg --remove service-center
 [[ $(systemctl is-active service-center || true) == inactive ]] || fail "it still runs"
 if serves; then fail "it still serves"; fi
 [[ ! -e /usr/bin/service-center && ! -e /lib/systemd/system/service-center.service ]] || fail "files are left"
-left=$(find /usr/bin /usr/share/man /usr/share/bash-completion /usr/share/fish /usr/share/zsh -name '*scctl*' -o -name '*service-center*')
+left=$(find /usr -name '*scctl*' -o -name '*service-center*')
 [[ -z $left ]] || fail "files are left: $left"
 [[ -e /etc/service-center/app.conf && -d /var/lib/private/service-center/data ]] || fail "configuration or data are gone"
 

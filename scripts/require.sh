@@ -54,7 +54,7 @@ for tool in "$@"; do
         systemd-analyze) have systemd-analyze || packages+=(systemd) ;;
         systemd-nspawn) have systemd-nspawn || packages+=(systemd-container) ;;
         shellcheck) have shellcheck || packages+=(shellcheck) ;;
-        cargo-deb) [[ $("$tools/bin/cargo-deb" --version 2>/dev/null) == "$cargo_deb" ]] || crates+=("cargo-deb@$cargo_deb") ;;
+        cargo-deb) [[ $("$tools/bin/cargo-deb" --version 2>/dev/null) == "cargo-deb $cargo_deb" ]] || crates+=("cargo-deb@$cargo_deb") ;;
         rustfmt) cargo fmt --version >/dev/null 2>&1 || components+=(rustfmt) ;;
         clippy) cargo clippy --version >/dev/null 2>&1 || components+=(clippy) ;;
         *) fail "$0: unknown tool: $tool" ;;
