@@ -135,7 +135,10 @@ const LIMIT_USE: Shape = object(
     &[
         member(
             "name",
-            "`connections`: open connections. `waitingRequests`: requests that wait for something; writes get seven eighths of              the limit, large views half of it. `requestBytes`: bodies of these requests. `answerBytes`: answers that clients have              not read yet. `eventStreams`: open streams of events. `tenants`, `services`, `instances`, `accounts` and `roles`: what              the registry holds.",
+            "`connections`: open connections. `waitingRequests`: requests that wait for something; writes get seven eighths of the \
+             limit, large views half of it. `requestBytes`: bodies of these requests. `answerBytes`: answers that clients have not \
+             read yet. `eventStreams`: open streams of events. `tenants`, `services`, `instances`, `accounts` and `roles`: what the \
+             registry holds.",
             Shape::Text,
         ),
         member("used", "How much is in use.", Shape::Long),
