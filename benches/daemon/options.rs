@@ -8,7 +8,7 @@ use crate::floor::Reads;
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 30] = [
+pub const ROWS: [&str; 31] = [
     "find-1",
     "find-304",
     "find-100",
@@ -29,6 +29,7 @@ pub const ROWS: [&str; 30] = [
     "metrics-heartbeat",
     "recorder-event",
     "recorder-register",
+    "recorder-memory",
     "idle",
     "restart",
     "visible",

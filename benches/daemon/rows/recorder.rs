@@ -14,18 +14,21 @@ use service_center::recorder::{
 };
 use service_center::trace::RequestId;
 
+use crate::client::{request, send_all};
 use crate::compare::pair;
-use crate::fill::Service as Filled;
+use crate::fill::{LONG, Service as Filled, fill, instance_id};
 use crate::node::{Backing, Kind, Node};
 use crate::options::Options;
 use crate::table::{Line, Table};
 use crate::wrk::Load;
 
 /// The rows measured here.
-pub const ROWS: [&str; 2] = ["recorder-event", "recorder-register"];
+pub const ROWS: [&str; 3] = ["recorder-event", "recorder-register", "recorder-memory"];
 
 /// How much CPU time an event may cost.
 const MOST: f64 = 2.0;
+/// How many MB the record may add: its bound.
+const MOST_MEMORY: f64 = 40.0;
 /// How many events gather before they are taken: 10 ms at 10,000 a second.
 const GATHERED: usize = 100;
 /// Connections of wrk.
@@ -59,7 +62,45 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         );
         table.push(Line::figure("register, what the record of events costs", store, figure));
     }
+    if options.wants("recorder-memory") {
+        let backing = Backing::start(store);
+        let with = growth(options, backing.node()?)?;
+        let without = growth(options, backing.node_without_record()?)?;
+        let figures =
+            |sizes: &[f64]| sizes.iter().map(|size| format!("{size:.0}")).collect::<Vec<_>>().join(", ");
+        let extra = with.iter().zip(&without).map(|(with, without)| with - without).fold(0.0, f64::max);
+        let figure = format!(
+            "{} MB with a record after 100,000 registrations and each 100,000 changes, {} MB without: +{extra:.0} MB",
+            figures(&with),
+            figures(&without)
+        );
+        let line = Line::figure("memory of the record of events", store, figure);
+        table.push(line.target(&format!("≤ {MOST_MEMORY} MB more"), extra <= MOST_MEMORY));
+    }
     Ok(())
+}
+
+/// Resident memory in MB after registrations, and after each of three rounds in which the status of every instance changes.
+fn growth(options: &Options, mut node: Node) -> Result<Vec<f64>, String> {
+    let (services, each) = (options.scale(100, 5), options.scale(1_000, 10));
+    let services = Filled::create_many(node.address(), "held", services)?;
+    fill(node.address(), &services, each, LONG)?;
+    let mut sizes = Vec::new();
+    for status in ["DOWN", "UP", "DOWN", ""] {
+        // The allocator gives back within two seconds what is not needed any more.
+        std::thread::sleep(options.scale(Duration::from_secs(5), Duration::from_millis(100)));
+        sizes.push(node.resident()? as f64 / 1e6);
+        if status.is_empty() {
+            break;
+        }
+        let change = |number: usize| {
+            let instance = instance_id(number / services.len());
+            let path = services[number % services.len()].instance_path(&instance);
+            request("PUT", &format!("{path}/status?value={status}"), None)
+        };
+        send_all(node.address(), services.len() * each, change, |_, _| {})?;
+    }
+    Ok(sizes)
 }
 
 /// Registrations in services that no other round uses.
