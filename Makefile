@@ -10,13 +10,15 @@ TEST_THREADS ?= 12
 # meanwhile.
 FAULT_THREADS ?= 4
 
-.PHONY: help run test faults conformance bench cluster troubles dist deb dist-test dist-twice deb-test deploy-check
+.PHONY: help run test faults conformance console-test screenshots bench cluster troubles dist deb dist-test dist-twice deb-test deploy-check
 
 help:
 	@echo "make run      build, and serve on 127.0.0.1:30100 with the embedded store (./data)"
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
 	@echo "make conformance  running nodes against their OpenAPI document, with schemathesis"
+	@echo "make console-test  the console in a real browser, with 10,000 services and 100,000 instances; prints times and memory"
+	@echo "make screenshots   a picture of each page of the console into docs/images/"
 	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
 	@echo "make dist     dist/service-center-VERSION-linux-amd64.tar.gz, its debug symbols and checksums"
 	@echo "make deb      dist/service-center_VERSION_amd64.deb"
@@ -32,7 +34,7 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc make protoc etcd etcdctl prometheus wrk curl openssl python3 objcopy systemd-analyze rustfmt clippy
+	@scripts/require.sh cc make protoc etcd etcdctl prometheus wrk chromium curl openssl python3 objcopy systemd-analyze rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
@@ -58,6 +60,15 @@ conformance: $(TOOLS)/installed
 	@scripts/require.sh cc make protoc
 	cargo build --locked
 	@python3 scripts/conformance/run.py target/debug/service-center $(TOOLS)/bin/schemathesis
+
+# `make test` does the same with a smaller registry.
+console-test:
+	@scripts/require.sh cc make protoc chromium etcd openssl
+	SC_FAULTS=long cargo test --locked --test console -- --nocapture --test-threads=2
+
+screenshots:
+	@scripts/require.sh cc make protoc chromium
+	SC_SCREENSHOTS=docs/images cargo test --locked --test console pictures::
 
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
 # SHORT=1: tiny counts, only whether each row works.

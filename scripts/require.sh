@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, prometheus, wrk, curl, openssl, python3, venv, objcopy,
-# dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says nothing and changes nothing where
-# all are there. Needs rustup for rustfmt and clippy, cargo for cargo-deb (which goes to target/tools), and Debian's package manager for
-# the others.
+# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, prometheus, wrk, chromium, curl, openssl, python3, venv,
+# objcopy, dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says nothing and changes
+# nothing where all are there. Needs rustup for rustfmt and clippy, cargo for cargo-deb (which goes to target/tools), and Debian's package
+# manager for the others.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
@@ -47,6 +47,8 @@ for tool in "$@"; do
         openssl) have openssl || packages+=(openssl) ;;
         venv) python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3 python3-venv) ;;
         wrk) have wrk || packages+=(wrk) ;;
+        # Chromium does not run without any font.
+        chromium) { have chromium && have chromedriver; } || packages+=(chromium chromium-driver fonts-dejavu-core) ;;
         python3) have python3 || packages+=(python3) ;;
         objcopy) have objcopy || packages+=(binutils) ;;
         dpkg-deb) have dpkg-deb || packages+=(dpkg) ;;
