@@ -61,9 +61,8 @@ pub fn encode_event(out: &mut Vec<u8>, event: &Event) {
     put_rest(out, event);
 }
 
-/// The bytes of an event in memory. Its number, time, kind and service are kept beside them.
+/// The bytes of an event in memory. Its number, time, revision, kind and service are kept beside them.
 pub(super) fn pack(out: &mut Vec<u8>, event: &Event) {
-    put_signed(out, event.revision);
     out.push(flags(event));
     put_rest(out, event);
 }
@@ -143,7 +142,6 @@ pub fn encode_revision(out: &mut Vec<u8>, revision: Revision) {
 
 /// What [`pack`] has written. The cause is read only for an answer.
 pub(super) struct Packed<'p> {
-    pub(super) revision: Revision,
     pub(super) texts: Texts<'p>,
     cause: Fields<'p>,
 }
@@ -160,18 +158,19 @@ pub(super) struct Texts<'p> {
 impl<'p> Packed<'p> {
     pub(super) fn read(bytes: &'p [u8]) -> Option<Self> {
         let mut fields = Fields(bytes);
-        let (revision, flags) = (fields.signed()?, fields.byte()?);
-        Some(Self { revision, texts: fields.texts(flags)?, cause: fields })
+        let flags = fields.byte()?;
+        Some(Self { texts: fields.texts(flags)?, cause: fields })
     }
 
     pub(super) fn parts(
         mut self,
         time: i64,
+        revision: Revision,
         kind: EventKind,
         service: Option<Arc<ServiceFacts>>,
     ) -> Option<EventParts> {
         let cause = self.cause.cause()?;
-        Some(self.texts.parts(time, self.revision, kind, service, cause))
+        Some(self.texts.parts(time, revision, kind, service, cause))
     }
 }
 

@@ -8,7 +8,7 @@ use tokio::sync::watch;
 
 use super::event::{Event, EventKind, InstanceFacts, ServiceFacts};
 use super::id_hash::hash_of;
-use super::query::{CompleteSince, InstancesAt, KindSet, KnownSince, Order, Page, Query};
+use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
 use super::queue::Recorder;
 use super::ring::{RingView, SharedRing, Slot};
 use super::shown::Shown;
@@ -77,13 +77,18 @@ impl RecordReader {
         Page { events, total, next, complete_since: view.complete_since(), last_seq: view.last_seq }
     }
 
-    /// When this node saw these changes of services and schemas: Unix time, milliseconds. Those that are not kept are missing.
+    /// When this node saw what happened at these revisions: Unix time, milliseconds. Those that are not kept are missing.
     pub fn times_of(&self, revisions: &BTreeSet<Revision>) -> BTreeMap<Revision, i64> {
-        let kinds = KindSet::parse("service,schema").unwrap_or(KindSet::ALL);
         let view = self.ring.load();
-        let slots = view.slots.iter().filter(|slot| kinds.contains(slot.kind));
-        let seen = slots.filter_map(|slot| Some((slot.packed()?.revision, slot.time)));
-        seen.filter(|(revision, _)| revisions.contains(revision)).collect()
+        // Events are in the order of their revisions. Some have none.
+        let oldest = view.slots.iter().map(|slot| slot.revision).find(|revision| *revision > 0);
+        let first = oldest.and_then(|oldest| revisions.range(oldest..).next());
+        let Some(&first) = first else { return BTreeMap::new() };
+        let newest_first = view.slots.iter().rev().map(|slot| (slot.revision, slot.time));
+        newest_first
+            .take_while(|(revision, _)| *revision == 0 || *revision >= first)
+            .filter(|(revision, _)| revisions.contains(revision))
+            .collect()
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at. It looks

@@ -34,6 +34,8 @@ pub(super) struct Slot {
     told: Option<Arc<Telling>>,
     pub(super) seq: u64,
     pub(super) time: i64,
+    /// 0 if the event is not about the store.
+    pub(super) revision: Revision,
     /// Hash of the id of the service. 0 without one.
     pub(super) service_hash: u32,
     /// Hash of the id of the instance. 0 without one.
@@ -163,9 +165,9 @@ impl RingView {
         let newest = self.slots.len().saturating_sub(SEARCHED).max(next);
         let is_of = |slot: &Slot| {
             slot.instance_hash == instance
+                && slot.revision == revision
                 && is_pushed(slot.kind)
                 && slot.is_of(at)
-                && slot.packed().is_some_and(|packed| packed.revision == revision)
         };
         let find = |begin: usize, end: usize| {
             let found = self.slots.focus().narrow(begin..end).into_iter().position(is_of);
@@ -186,6 +188,7 @@ impl Slot {
             told: None,
             seq: event.seq,
             time: event.time,
+            revision: event.revision,
             service_hash: event.service.as_ref().map_or(0, |service| service.id_hash),
             instance_hash: event.instance.as_ref().map_or(0, |instance| hash_of(instance.id.as_str())),
             kind: event.kind,
@@ -198,7 +201,7 @@ impl Slot {
     }
 
     pub(super) fn event(&self) -> Option<Event> {
-        let parts = self.packed()?.parts(self.time, self.kind, self.service.clone())?;
+        let parts = self.packed()?.parts(self.time, self.revision, self.kind, self.service.clone())?;
         Some(Event { told: self.told.as_ref().map(|told| told.told()), ..Event::new(self.seq, parts) })
     }
 

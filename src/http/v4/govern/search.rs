@@ -264,7 +264,7 @@ async fn change_times(
     for (_, found) in found {
         times.push(document_time(view, found, pace).await);
     }
-    // Tags and schemas have no time.
+    // Tags and schemas have no time, and an instance that has gone has no document.
     let untold = found.iter().zip(&times).filter(|(_, time)| time.is_none());
     let untold: BTreeSet<Revision> = untold.map(|((_, found), _)| found.changed).collect();
     if !untold.is_empty() {

@@ -143,6 +143,11 @@ fn the_last_change_has_a_time() {
     );
     eventually(GENEROUS, || service("empty").0 > before.0 && service("empty").1.is_some());
     assert!(service("empty").1 >= before.1);
+    // Nor has an instance that has gone.
+    let before = service("empty");
+    caller.instance(&empty, json!({"instanceId": "short", "hostName": "h"}));
+    assert_eq!(caller.send("DELETE", &format!("/microservices/{empty}/instances/short"), None).status, 200);
+    eventually(GENEROUS, || service("empty").0 > before.0 && service("empty").1.is_some());
 }
 
 #[test]
