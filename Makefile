@@ -17,7 +17,7 @@ help:
 	@echo "make test     format, lints and all tests"
 	@echo "make faults   the fault and property tests, longer and wider"
 	@echo "make conformance  running nodes against their OpenAPI document, with schemathesis"
-	@echo "make console-test  the console in a real browser, with 10,000 services and 100,000 instances; prints times and memory"
+	@echo "make console-test  only the tests of the console in a real browser; prints times and memory"
 	@echo "make screenshots   a picture of each page of the console into docs/images/"
 	@echo "make bench    what the daemon does on this machine, beside its targets (benches/README.md)"
 	@echo "make dist     dist/service-center-VERSION-linux-amd64.tar.gz, its debug symbols and checksums"
@@ -61,13 +61,13 @@ conformance: $(TOOLS)/installed
 	cargo build --locked
 	@python3 scripts/conformance/run.py target/debug/service-center $(TOOLS)/bin/schemathesis
 
-# `make test` does the same with a smaller registry.
+# A part of `make test`, which prints no figures. With two tests at a time the figures say more.
 console-test:
-	@scripts/require.sh cc make protoc chromium etcd openssl
-	SC_FAULTS=long cargo test --locked --test console -- --nocapture --test-threads=2
+	@scripts/require.sh cc make protoc chromium etcd etcdctl openssl
+	cargo test --locked --test console -- --nocapture --test-threads=2
 
 screenshots:
-	@scripts/require.sh cc make protoc chromium
+	@scripts/require.sh cc make protoc chromium openssl
 	SC_SCREENSHOTS=docs/images cargo test --locked --test console pictures::
 
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.

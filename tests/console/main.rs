@@ -22,7 +22,7 @@
     reason = "tests fail by panicking, and some print figures"
 )]
 
-#[allow(dead_code, reason = "shared with another binary, which uses the rest")]
+#[allow(dead_code, unused_imports, reason = "shared with another binary, which uses the rest")]
 #[path = "../it/support"]
 mod support {
     pub mod daemon;
@@ -33,7 +33,6 @@ mod support {
     pub mod process;
     pub mod proxy;
     pub mod registry;
-    pub mod scale;
     pub mod store;
     pub mod ws;
 }

@@ -222,8 +222,8 @@ fn shop_instance(name: &str, host: usize) -> Value {
     json!({
         "instanceId": id_of(name), "hostName": name, "endpoints": [format!("rest://10.20.0.{host}:8080")],
         "healthCheck": {"mode": "push", "interval": 3_600, "times": 3},
-        "properties": {"zone": if host % 2 == 0 { "east" } else { "west" }},
-        "dataCenterInfo": {"name": "dc-1", "region": "north", "availableZone": if host % 2 == 0 { "east" } else { "west" }},
+        "properties": {"zone": if host.is_multiple_of(2) { "east" } else { "west" }},
+        "dataCenterInfo": {"name": "dc-1", "region": "north", "availableZone": if host.is_multiple_of(2) { "east" } else { "west" }},
     })
 }
 
