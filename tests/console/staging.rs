@@ -219,11 +219,12 @@ pub fn id_of(host: &str) -> String {
 }
 
 fn shop_instance(name: &str, host: usize) -> Value {
+    let zone = if host.is_multiple_of(2) { "east" } else { "west" };
     json!({
         "instanceId": id_of(name), "hostName": name, "endpoints": [format!("rest://10.20.0.{host}:8080")],
         "healthCheck": {"mode": "push", "interval": 3_600, "times": 3},
-        "properties": {"zone": if host.is_multiple_of(2) { "east" } else { "west" }},
-        "dataCenterInfo": {"name": "dc-1", "region": "north", "availableZone": if host.is_multiple_of(2) { "east" } else { "west" }},
+        "properties": {"zone": zone},
+        "dataCenterInfo": {"name": "dc-1", "region": "north", "availableZone": zone},
     })
 }
 
