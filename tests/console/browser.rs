@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use fantoccini::actions::{InputSource as _, KeyAction, KeyActions};
 use fantoccini::elements::Element;
@@ -57,6 +58,31 @@ pub enum Theme {
     Dark,
 }
 
+/// Browsers at a time. More of them only make each other slow, and each takes some hundred megabytes.
+const MOST_BROWSERS: usize = 4;
+static RUNNING: Mutex<usize> = Mutex::new(0);
+static ENDED: Condvar = Condvar::new();
+
+/// Counts as a running browser until it is dropped.
+struct Permit;
+
+impl Permit {
+    /// Waits until another browser may run. No test may have two.
+    fn wait() -> Self {
+        let running = RUNNING.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_full = |running: &mut usize| *running >= MOST_BROWSERS;
+        *ENDED.wait_while(running, is_full).unwrap_or_else(PoisonError::into_inner) += 1;
+        Self
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        *RUNNING.lock().unwrap_or_else(PoisonError::into_inner) -= 1;
+        ENDED.notify_one();
+    }
+}
+
 /// A browser with one window.
 pub struct Browser {
     client: Client,
@@ -70,11 +96,14 @@ pub struct Browser {
     driver_process: Process,
     chromium: Process,
     _folder: TempDir,
+    // The last one that is dropped: the processes have ended by then.
+    _permit: Permit,
 }
 
 impl Browser {
     /// Starts a browser with an empty page.
     pub fn start() -> Self {
+        let permit = Permit::wait();
         let folder = tempfile::tempdir().unwrap();
         let (chromium, devtools) = start_chromium(&folder);
         let (driver_process, driver) = start_driver(&folder);
@@ -97,6 +126,7 @@ impl Browser {
             driver_process,
             chromium,
             _folder: folder,
+            _permit: permit,
         };
         browser.devtools("Page.addScriptToEvaluateOnNewDocument", &json!({ "source": OBSERVER }));
         browser.resize(WINDOW);

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
@@ -246,15 +246,22 @@ pub fn install_with_keys(settings: Settings) -> Installation {
     installation
 }
 
+/// The limit of an import into a debug build, while other tests use the machine.
+const LARGE_LIMIT: Duration = Duration::from_secs(300);
+
 /// A daemon whose embedded store holds so many services, and so many instances of them.
 pub fn large(settings: Settings, services: usize, instances: usize) -> Daemon {
     let installation = Installation::new(settings).unwrap();
     let file = installation.folder().join("large.export");
     write_export(&file, services, instances);
-    let imported = installation.run(&["import", "--from", file.to_str().unwrap()]).unwrap();
+    let import = ["import", "--from", file.to_str().unwrap()];
+    let imported = installation.run_within(LARGE_LIMIT, &import).unwrap();
     assert_eq!(imported.code, Some(0), "{}", imported.output);
     fs::remove_file(file).unwrap();
-    Daemon::start_in(installation).unwrap()
+    let mut daemon = Daemon::spawn_in(installation).unwrap();
+    // It reads the whole registry first. The second wait is for a machine that does much else.
+    daemon.wait_ready().or_else(|_| daemon.wait_ready()).unwrap();
+    daemon
 }
 
 const SUBJECTS: [&str; 20] = [

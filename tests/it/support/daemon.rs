@@ -166,11 +166,16 @@ impl Installation {
 
     /// Runs the program with these arguments until it ends. If it does not end within [`GENEROUS`], it is killed, and the call fails.
     pub fn run(&self, arguments: &[&str]) -> Result<Finished, StartFailure> {
+        self.run_within(GENEROUS, arguments)
+    }
+
+    /// As [`Installation::run`], with another limit.
+    pub fn run_within(&self, limit: Duration, arguments: &[&str]) -> Result<Finished, StartFailure> {
         let failed = |error: std::io::Error| StartFailure(format!("cannot run {arguments:?}: {error}"));
         let output = self.folder.path().join("run.log");
         fs::remove_file(&output).or_else(absent_is_fine).map_err(failed)?;
         let mut process = self.spawn(arguments, &output).map_err(failed)?;
-        let status = process.wait(GENEROUS).map_err(StartFailure)?;
+        let status = process.wait(limit).map_err(StartFailure)?;
         Ok(Finished { code: status.code(), output: process.log() })
     }
 
