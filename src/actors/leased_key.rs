@@ -38,21 +38,30 @@ impl OwnLease {
         self.lease.lock().take()
     }
 
+    /// Notes that a lease has ended. Another one may have taken its place meanwhile.
+    fn has_ended(&self, lease: LeaseId) {
+        let mut current = self.lease.lock();
+        if *current == Some(lease) {
+            *current = None;
+        }
+    }
+
     /// Renews the lease. `false` if there is none, or it has ended.
     pub(super) async fn renew(&self) -> bool {
         let Some(lease) = self.current() else { return false };
         let lives = self.store.keep_alive(vec![lease]).await != [KeepAlive::NotFound];
         if !lives {
-            self.take();
+            self.has_ended(lease);
         }
         lives
     }
 
     /// Commits a transaction that puts keys on the lease.
     pub(super) async fn commit(&self, txn: Txn) -> Result<TxnOutcome, StoreError> {
+        let lease = self.current();
         commit_alone(&self.store, txn).await.inspect_err(|error| {
             if matches!(error, StoreError::Aborted { reason: Reason::LeaseNotFound, .. }) {
-                self.take();
+                lease.inspect(|lease| self.has_ended(*lease));
             }
         })
     }

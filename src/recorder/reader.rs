@@ -80,15 +80,11 @@ impl RecordReader {
     /// When this node saw what happened at these revisions: Unix time, milliseconds. Those that are not kept are missing.
     pub fn times_of(&self, revisions: &BTreeSet<Revision>) -> BTreeMap<Revision, i64> {
         let view = self.ring.load();
-        // Events are in the order of their revisions. Some have none.
-        let oldest = view.slots.iter().map(|slot| slot.revision).find(|revision| *revision > 0);
-        let first = oldest.and_then(|oldest| revisions.range(oldest..).next());
-        let Some(&first) = first else { return BTreeMap::new() };
-        let newest_first = view.slots.iter().rev().map(|slot| (slot.revision, slot.time));
-        newest_first
-            .take_while(|(revision, _)| *revision == 0 || *revision >= first)
-            .filter(|(revision, _)| revisions.contains(revision))
-            .collect()
+        // A listing and a repair tell changes out of order, and a store that was set back uses revisions again: the newest event counts.
+        let Some(&first) = revisions.first() else { return BTreeMap::new() };
+        let told =
+            view.slots.iter().filter(|slot| slot.revision >= first && revisions.contains(&slot.revision));
+        told.map(|slot| (slot.revision, slot.time)).collect()
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at. It looks

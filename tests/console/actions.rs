@@ -6,6 +6,9 @@ use serde_json::json;
 use crate::console::Console;
 use crate::staging::{Caller, REGISTRY, ROOT_PASSWORD, Shop, id_of, install_with_keys, with_accounts};
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::etcd::Etcd;
+use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::store::on_etcd;
 
 #[test]
 fn a_status_is_set() {
@@ -38,6 +41,25 @@ fn a_drain_shows_its_receipt() {
     console.click("dialog button", "Close");
     console.wait_until("!document.querySelector('dialog')");
     console.assert_is_clean("drain");
+}
+
+/// The alarm of an outage stays in the list when the store is back, until somebody acknowledges it.
+#[test]
+fn an_alarm_is_acknowledged() {
+    let mut etcd = Etcd::start();
+    let daemon = Daemon::start(on_etcd(Settings::default(), &[etcd.address()])).unwrap();
+    let caller = Caller::of(&daemon);
+    let alarms = || caller.get("/v4/default/admin/alarms")["alarms"].clone();
+    etcd.kill();
+    eventually(3 * GENEROUS, || alarms()[0]["status"] == "ACTIVATED");
+    etcd.restart();
+    eventually(GENEROUS, || alarms()[0]["status"] == "CLEARED");
+    let console = Console::at(daemon.address());
+    console.visit("#/");
+    console.click("button", "Acknowledge");
+    console.wait_for_text("No alarms");
+    assert_eq!(alarms(), json!(null));
+    console.assert_is_clean("alarm");
 }
 
 #[test]

@@ -245,7 +245,9 @@ async fn work(core: Rc<WatchCore>) {
 }
 
 async fn list(core: &WatchCore) -> Result<(), StoreError> {
-    let mut pages = core.store.list(&keys::READ_MODEL).map(decode).buffered(PAGES_DECODED);
+    let applied = core.state.borrow().revision();
+    let mut pages =
+        core.store.list(&keys::READ_MODEL).map(|page| decode(page, applied)).buffered(PAGES_DECODED);
     let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let (mut goodbyes, mut revision) = (Vec::new(), 0);
     while let Some(page) = pages.next().await {
@@ -276,9 +278,12 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
 }
 
 /// Decodes a page on another thread, because decoding takes most of the time of a listing.
-async fn decode(page: Result<Page, StoreError>) -> Result<(Vec<RegistryEvent>, Revision), StoreError> {
+async fn decode(
+    page: Result<Page, StoreError>,
+    applied: Revision,
+) -> Result<(Vec<RegistryEvent>, Revision), StoreError> {
     let Page { entries, revision } = page?;
-    let decoding = move || entries.iter().filter_map(state::listed).collect();
+    let decoding = move || entries.iter().filter_map(|entry| state::listed_after(applied, entry)).collect();
     match tokio::task::spawn_blocking(decoding).await {
         Ok(events) => Ok((events, revision)),
         Err(error) => match error.try_into_panic() {

@@ -675,6 +675,15 @@ fn deletion(key: &Key) -> Option<RegistryEvent> {
     }
 }
 
+/// Decodes an entry of a listing after the revision `applied`. `None` also for a release that was applied: it was about the instances that
+/// had expired before it, and no others.
+pub fn listed_after(applied: Revision, entry: &Entry) -> Option<RegistryEvent> {
+    let is_applied = |event: &RegistryEvent| {
+        matches!(event, RegistryEvent::ExpiriesReleased(..)) && entry.mod_revision <= applied
+    };
+    listed(entry).filter(|event| !is_applied(event))
+}
+
 /// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.
 pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
     trees::listed(entry);

@@ -132,10 +132,11 @@ impl ServiceTexts {
             self.add_one(id, entry);
         }
         if is_first && !instances.is_empty() {
-            // Others are about as long.
+            // Others are about as long, unless these are very long.
             let more = all.saturating_sub(instances.len());
-            self.texts.reserve_exact(self.texts.len() / instances.len() * more);
-            self.marks.reserve_exact(self.marks.len() / instances.len() * more);
+            let room = |texts: &[u8]| (texts.len() / instances.len() * more).min(MOST_KEPT / 4);
+            self.texts.reserve_exact(room(&self.texts));
+            self.marks.reserve_exact(room(&self.marks));
             self.rows.reserve_exact(more);
         }
     }

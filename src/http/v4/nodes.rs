@@ -145,7 +145,8 @@ const LIMIT_USE: Shape = object(
         member("limit", "The most that may be in use.", Shape::Long),
         member(
             "scope",
-            "`node`: the limit is that of the node. `tenant`: it is that of the tenant of the request. `registry`: it is that of all              tenants together.",
+            "`node`: the limit is that of the node. `tenant`: it is that of the tenant of the request. `registry`: it is that of all tenants \
+             together.",
             Shape::Text,
         ),
     ],

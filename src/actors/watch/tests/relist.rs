@@ -259,3 +259,14 @@ fn a_hold_ends_with_a_listing_if_the_service_may_be_another_one_or_somebody_has_
     assert_eq!((shown(&step), world.has("i1")), (7, false), "the other one was about another lease");
     assert_eq!(step.changes.len(), 1);
 }
+
+/// The key of a release stays for a minute. It is about the instances that had expired before it.
+#[test]
+fn a_release_that_was_applied_ends_no_later_hold() {
+    let mut world = WatchWorld::new();
+    world.revision = 5;
+    let Event::Put(release) = world.put(keys::release(&tenant(), "s"), "", 1) else { return };
+    let listed = |applied| super::super::state::listed_after(applied, &release);
+    assert_eq!(listed(4), Some(RegistryEvent::ExpiriesReleased(tenant(), "s".into())));
+    assert_eq!(listed(5), None);
+}

@@ -233,7 +233,8 @@ async fn texts_of(node: &ServiceNode, pace: &mut Pace) -> ServiceTexts {
         if some.is_empty() {
             return texts;
         }
-        pace.step(some.len() * TEXTS_COST).await;
+        let bytes: usize = some.iter().map(|(_, entry)| entry.json().len()).sum();
+        pace.step(bytes.max(some.len() * TEXTS_COST)).await;
         texts.add(&some, node.instances.len());
     }
 }
