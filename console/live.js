@@ -119,7 +119,9 @@ async function follow() {
         // What happened before a slow first event is in no stream.
         const missed = lastId ? !data.resumed : live.state !== 'connecting' || performance.now() - began > QUIET;
         change('live');
-        if (missed) { gap = true; tell(); }
+        if (missed) gap = true;
+        // What came before a tab was hidden for long waits still.
+        if (gap || waiting.length) tell();
       } else {
         if (event.kind === 'record.gap') gap = true;
         waiting.push(data);
