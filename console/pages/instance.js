@@ -43,7 +43,7 @@ async function load(ctx) {
     events({ limit: PAGE, after }),
     after ? events({ limit: PAGE }) : undefined,
     mayRead && ifShown(api.get(`admin/instances/${segment(serviceId)}/${segment(instanceId)}/history`, { limit: 1 }, signal)),
-    ifShown(api.get('govern/instances', { serviceId, search: instanceId, limit: 20 }, signal)),
+    ifShown(api.get('govern/instances', { serviceId, withShared: 1, search: instanceId, limit: 20 }, signal)),
   ]);
   ctx.state.loadedAt = clockNow();
   const now = (found?.items ?? []).find((row) => row.instanceId === instanceId);

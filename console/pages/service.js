@@ -39,7 +39,7 @@ async function load(ctx) {
       throw error;
     }),
     api.get(`govern/services/${segment(id)}/neighbours`, { limit: 1 }, signal).catch(unlessOver),
-    api.get('govern/services', { search: id, limit: 20 }, signal).catch(unlessOver),
+    api.get('govern/services', { search: id, withShared: 1, limit: 20 }, signal).catch(unlessOver),
     Promise.resolve(isAllowed(ctx, tab) ? TABS[tab].load?.(ctx, id) : undefined).catch(unlessOver),
   ]);
   const [document, neighbors, found, own] = parts;

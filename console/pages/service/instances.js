@@ -36,7 +36,7 @@ export async function load(ctx, id) {
   const maybe = (request) => (session.can('get', 'ops') ? request().catch((error) => { if (isAbort(error)) throw error; }) : undefined);
   const events = (kind, limit) => maybe(() => api.get('admin/events', { serviceId: id, kind, order: 'desc', limit }, signal));
   const [list, gone, expiries, changes] = await Promise.all([
-    api.get('govern/instances', { serviceId: id, search: text, status: state, sort: sort ?? 'status', order: order ?? 'desc', after, limit: PAGE }, signal),
+    api.get('govern/instances', { serviceId: id, withShared: 1, search: text, status: state, sort: sort ?? 'status', order: order ?? 'desc', after, limit: PAGE }, signal),
     events(GONE, LAST_GONE),
     maybe(() => api.get('admin/expiries', { serviceId: id, limit: MOST_EXPIRIES }, signal)),
     events('instance.changed', MOST_CHANGES),

@@ -3,7 +3,7 @@
 import { html, nothing } from '../../vendor/lit-html/lit-html.js';
 import { segment } from '../../api.js';
 import { t } from '../../i18n.js';
-import { go, link } from '../../router.js';
+import { current, go, link } from '../../router.js';
 import { copyButton } from '../../ui/copy.js';
 import { dialog } from '../../ui/dialog.js';
 import { notice } from '../../ui/page.js';
@@ -75,7 +75,8 @@ async function remove(ctx, { id, labels, versions }, { serviceId, version }) {
   });
   if (!done) return;
   toast(t('service.deleted', { version: visible(version) }));
-  if (serviceId !== id) { ctx.reload(); return; }
+  const { page, params } = current();
+  if (serviceId !== id || page !== 'service' || params[0] !== id) { ctx.reload(); return; }
   const next = versions.filter((one) => one.serviceId !== id).at(-1);
   go(next ? link('service', next.serviceId, 'versions') : link('services'), { replace: true });
 }
@@ -84,8 +85,8 @@ async function remove(ctx, { id, labels, versions }, { serviceId, version }) {
  * console looks once more. */
 async function deleted({ api }, path, serviceId, isForced) {
   if (isForced) {
-    const { total } = await api.get('govern/instances', { serviceId, limit: 1 });
-    if (total > 0) throw Object.assign(new Error(t('service.hasInstances')), { status: 0 });
+    const { total } = await api.get('govern/instances', { serviceId, withShared: 1, limit: 1 });
+    if (total !== 0) throw Object.assign(new Error(t('service.hasInstances')), { status: 0 });
   }
   await api.send('DELETE', path, undefined, isForced ? { force: 1 } : {});
 }
