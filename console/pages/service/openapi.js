@@ -7,7 +7,7 @@ import { table } from '../../ui/table.js';
 import { mono, name, visible } from '../../ui/text.js';
 import { entries, isObject, list, operations, refName, resolve, schemas } from './document.js';
 
-const MOST = { operations: 300, schemas: 500, parameters: 100, responses: 60, fields: 300, values: 12, depth: 5 };
+const MOST = { operations: 300, schemas: 500, parameters: 100, responses: 60, fields: 300, values: 12, depth: 5, visits: 6000 };
 
 const NO_NAME = '–';
 
@@ -35,20 +35,25 @@ function showSchema(ctx, key) {
 
 const reference = (ctx, key) => html`<button type="button" class="linklike" @click=${() => showSchema(ctx, key)}>${name(key)}</button>`;
 
+/** How many schemas one part may look at: references and aliases can make a small document endless. */
+const visits = () => ({ left: MOST.visits });
+
 /** A type in one line: `array of Order`, `string (uuid)`. */
-function type(ctx, schema, depth = 0) {
+function type(ctx, schema, budget, depth = 0) {
+  budget.left -= 1;
+  if (budget.left < 0) return '…';
   if (schema === true) return t('contract.any');
   if (!isObject(schema)) return nothing;
   const key = refName(schema);
   if (key !== undefined) return reference(ctx, key);
   if (typeof schema.$ref === 'string') return mono(schema.$ref);
   if (depth > 3) return '…';
-  if (schema.items !== undefined || schema.type === 'array') return html`${t('contract.listOf')} ${type(ctx, schema.items, depth + 1)}`;
+  if (schema.items !== undefined || schema.type === 'array') return html`${t('contract.listOf')} ${type(ctx, schema.items, budget, depth + 1)}`;
   for (const [member, word] of [['allOf', 'contract.allOf'], ['oneOf', 'contract.oneOf'], ['anyOf', 'contract.anyOf']]) {
     const all = list(schema[member]);
-    if (all.length) return html`${t(word)} ${all.slice(0, MOST.values).map((one, index) => html`${index ? ', ' : ''}${type(ctx, one, depth + 1)}`)}${all.length > MOST.values ? ', …' : ''}`;
+    if (all.length) return html`${t(word)} ${all.slice(0, MOST.values).map((one, index) => html`${index ? ', ' : ''}${type(ctx, one, budget, depth + 1)}`)}${all.length > MOST.values ? ', …' : ''}`;
   }
-  if (isObject(schema.additionalProperties)) return html`${t('contract.mapOf')} ${type(ctx, schema.additionalProperties, depth + 1)}`;
+  if (isObject(schema.additionalProperties)) return html`${t('contract.mapOf')} ${type(ctx, schema.additionalProperties, budget, depth + 1)}`;
   const types = [].concat(schema.type ?? (schema.properties ? 'object' : [])).slice(0, 5).map(text).filter(Boolean);
   const word = types.join(' | ') || t('contract.any');
   return html`${visible(word)}${schema.format ? html` (${name(text(schema.format))})` : nothing}${schema.nullable === true ? ` | null` : nothing}`;
@@ -73,14 +78,15 @@ const required = (is) => (is ? html`<span class="badge">${t('contract.required')
 const cut = (shown, all) => (all > shown ? html`<p class="muted">${t('contract.more', { count: all - shown })}</p>` : nothing);
 
 /** The members of a schema, those of members below it, with their paths. Members of `allOf` are its own. */
-function fields(document, schema) {
+function fields(document, schema, budget) {
   const rows = [];
   const walk = (value, prefix, depth) => {
-    if (depth > MOST.depth || rows.length >= MOST.fields || !isObject(value)) return;
+    budget.left -= 1;
+    if (budget.left < 0 || depth > MOST.depth || rows.length >= MOST.fields || !isObject(value)) return;
     for (const one of list(value.allOf).slice(0, MOST.values)) walk(resolve(document, one), prefix, depth + 1);
     const needed = new Set(list(value.required).slice(0, 1000));
     for (const [key, member] of entries(value.properties)) {
-      if (rows.length >= MOST.fields) return;
+      if (budget.left < 0 || rows.length >= MOST.fields) return;
       rows.push({ path: `${prefix}${key}`, member, isRequired: needed.has(key) });
       if (refName(member) === undefined) {
         walk(member, `${prefix}${key}.`, depth + 1);
@@ -92,30 +98,32 @@ function fields(document, schema) {
   return rows;
 }
 
-function fieldTable(ctx, document, schema, caption) {
-  const rows = fields(document, schema);
-  if (!rows.length) return nothing;
+function fieldTable(ctx, document, schema, caption, budget) {
+  const rows = fields(document, schema, budget);
+  const more = rows.length >= MOST.fields || budget.left < 0 ? html`<p class="muted">${t('contract.moreFields')}</p>` : nothing;
+  if (!rows.length) return more;
   return html`${table({
     caption,
     rows: rows.map((one, place) => ({ ...one, place })),
     keyOf: ({ place }) => place,
     columns: [
       { key: 'name', label: t('contract.member'), rowHeader: true, cell: ({ path, isRequired }) => html`<span>${mono(path || NO_NAME)} ${required(isRequired)}</span>` },
-      { key: 'type', label: t('contract.type'), cell: ({ member }) => html`<span>${type(ctx, member)}</span>` },
+      { key: 'type', label: t('contract.type'), cell: ({ member }) => html`<span>${type(ctx, member, budget)}</span>` },
       { key: 'about', label: t('contract.about'), cell: ({ member }) => about(member, member?.description) },
     ],
-  })}${rows.length >= MOST.fields ? html`<p class="muted">${t('contract.moreFields')}</p>` : nothing}`;
+  })}${more}`;
 }
 
 /** The body of a request or an answer: its type, and its members if it has no name. */
-function body(ctx, document, value, caption) {
+function body(ctx, document, value, caption, budget) {
   const kinds = entries(value?.content).slice(0, 8);
   const shown = kinds.length ? kinds.map(([media, one]) => [media, one?.schema]) : value?.schema === undefined ? [] : [[undefined, value.schema]];
-  return shown.map(([media, schema]) => html`<div class="body">${media ? html`${mono(media)}: ` : nothing}${type(ctx, schema)}
-    ${refName(schema) === undefined ? fieldTable(ctx, document, schema?.items ?? schema, media ? `${caption} ${visible(media.slice(0, 100))}` : caption) : nothing}</div>`);
+  return shown.map(([media, schema]) => html`<div class="body">${media ? html`${mono(media)}: ` : nothing}${type(ctx, schema, budget)}
+    ${refName(schema) === undefined ? fieldTable(ctx, document, schema?.items ?? schema, media ? `${caption} ${visible(media.slice(0, 100))}` : caption, budget) : nothing}</div>`);
 }
 
 function operationBody(ctx, document, { method, path, operation, shared }) {
+  const budget = visits();
   // Regions of a page must have different names.
   const caption = (part) => `${t(part)}: ${method.toUpperCase()} ${visible(path.slice(0, 200))}`;
   const all = [...shared, ...list(operation.parameters)].slice(0, MOST.parameters + 1).map((one) => resolve(document, one)).filter(isObject);
@@ -132,11 +140,11 @@ function operationBody(ctx, document, { method, path, operation, shared }) {
     columns: [
       { key: 'name', label: t('service.key'), rowHeader: true, cell: (one) => html`<span>${mono(text(one.name) || NO_NAME)} ${required(one.required === true)}</span>` },
       { key: 'in', label: t('contract.in'), cell: (one) => name(text(one.in)) },
-      { key: 'type', label: t('contract.type'), cell: (one) => html`<span>${type(ctx, one.schema ?? one)}</span>` },
+      { key: 'type', label: t('contract.type'), cell: (one) => html`<span>${type(ctx, one.schema ?? one, budget)}</span>` },
       { key: 'about', label: t('contract.about'), cell: (one) => about(one.schema ?? one, one.description) },
     ],
   })}` : nothing}
-    ${bodies.length || isObject(request) ? html`<h3>${t('contract.body')} ${required(bodies.some((one) => one.required === true) || request?.required === true)}</h3>${bodies.slice(0, 2).map((one) => body(ctx, document, one, caption('contract.body')))}${isObject(request) ? body(ctx, document, request, caption('contract.body')) : nothing}` : nothing}
+    ${bodies.length || isObject(request) ? html`<h3>${t('contract.body')} ${required(bodies.some((one) => one.required === true) || request?.required === true)}</h3>${bodies.slice(0, 2).map((one) => body(ctx, document, one, caption('contract.body'), budget))}${isObject(request) ? body(ctx, document, request, caption('contract.body'), budget) : nothing}` : nothing}
     <h3>${t('contract.responses')}</h3>
     ${responses.length ? table({
     caption: caption('contract.responses'),
@@ -145,15 +153,16 @@ function operationBody(ctx, document, { method, path, operation, shared }) {
     columns: [
       { key: 'code', label: t('contract.code'), rowHeader: true, cell: ({ code }) => mono(code || NO_NAME) },
       { key: 'about', label: t('contract.about'), cell: ({ value }) => name(text(value?.description)) },
-      { key: 'body', label: t('contract.body'), cell: ({ code, value }) => html`<div>${body(ctx, document, value, `${caption('contract.body')} ${visible(code.slice(0, 50))}`)}</div>` },
+      { key: 'body', label: t('contract.body'), cell: ({ code, value }) => html`<div>${body(ctx, document, value, `${caption('contract.body')} ${visible(code.slice(0, 50))}`, budget)}</div>` },
     ],
   }) : html`<p class="muted">${t('contract.noResponses')}</p>`}`;
 }
 
 function schemaBody(ctx, document, key, schema) {
+  const budget = visits();
   const whole = resolve(document, schema);
-  const members = fieldTable(ctx, document, whole, `${t('contract.schema')}: ${visible(key.slice(0, 200))}`);
-  return html`<p>${type(ctx, schema)}</p>${about(whole, whole?.description)}${members}`;
+  const members = fieldTable(ctx, document, whole, `${t('contract.schema')}: ${visible(key.slice(0, 200))}`, budget);
+  return html`<p>${type(ctx, schema, budget)}</p>${about(whole, whole?.description)}${members}`;
 }
 
 export function openApi(ctx, document) {
