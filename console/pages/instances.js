@@ -12,6 +12,7 @@ import { search } from '../ui/search.js';
 import { judged, status, STATUSES, statusWord } from '../ui/status.js';
 import { table } from '../ui/table.js';
 import { GROUPS } from './events.js';
+import { NO_ENVIRONMENT } from './services.js';
 import { mono, name, shortId, visible } from '../ui/text.js';
 import { ago } from '../ui/time.js';
 
@@ -68,7 +69,7 @@ async function change(ctx) {
       }
     };
     await Promise.all(Array.from({ length: TOGETHER }, worker));
-    for (const row of rows) if (outcomes.get(keyOf(row)).isDone) selected(ctx).delete(keyOf(row));
+    for (const row of rows) if (outcomes.get(keyOf(row))?.isDone) selected(ctx).delete(keyOf(row));
     redraw();
     ctx.reload();
   };
@@ -105,6 +106,8 @@ async function change(ctx) {
       <div class="dialog-actions"><button type="button" @click=${() => close()}>${t(outcomes ? 'common.close' : 'common.cancel')}</button>
       ${outcomes ? nothing : html`<button type="submit" class="primary" ?disabled=${!value}>${value ? t('instances.setTo', { status: statusWord(value) }) : t('instances.set')}</button>`}</div></form>`,
   });
+  // A closed dialog changes nothing more. What is not changed stays selected.
+  next = rows.length;
   // The button that opened the dialog is gone with the selection.
   if (document.activeElement === document.body) document.querySelector('main h1')?.focus({ preventScroll: true });
 }
@@ -178,7 +181,7 @@ function filters(ctx) {
     html`<button type="button" aria-expanded=${isOpen ? 'true' : 'false'} aria-controls="more-filters" @click=${() => { ctx.state.more = !isOpen; ctx.redraw(); }}>${t('instances.more')}</button>`,
   )}
   <div class="toolbar" id="more-filters" ?hidden=${!isOpen}>${ALWAYS.map((key) => field(ctx, { key, label: t(`instances.filter.${key}`), placeholder: t(`instances.hint.${key}`) }))}</div>
-  ${others.length ? html`<div class="toolbar">${others.map((key) => html`<button type="button" class="tag" title=${t('instances.removeFilter')} @click=${() => ctx.setQuery({ [key]: null })}>${t(`instances.filter.${key}`)}: ${name(query.get(key))} <span aria-hidden="true">×</span></button>`)}</div>` : nothing}`;
+  ${others.length ? html`<div class="toolbar">${others.map((key) => html`<button type="button" class="tag" title=${t('instances.removeFilter')} @click=${() => ctx.setQuery({ [key]: null })}>${t(`instances.filter.${key}`)}: ${key === 'env' && query.get(key) === NO_ENVIRONMENT ? t('services.noEnvironment') : name(query.get(key))} <span aria-hidden="true">×</span></button>`)}</div>` : nothing}`;
 }
 
 export const page = {
@@ -188,9 +191,14 @@ export const page = {
   every: 15_000,
   async load(ctx) {
     const query = Object.fromEntries(['search', 'status', ...MORE].map((key) => [key, asked(ctx, key)]));
+    // Requests leave out empty parameters, but the empty environment is one of its own.
+    const isEmpty = query.env === NO_ENVIRONMENT;
+    if (isEmpty) delete query.env;
+    // Who names a service by its id wants it, also if all share it.
+    if (query.serviceId) query.withShared = 1;
     let data;
     try {
-      data = await ctx.api.get('govern/instances', { ...query, sort: asked(ctx, 'sort'), order: asked(ctx, 'order'), after: asked(ctx, 'after'), limit: PAGE }, ctx.signal);
+      data = await ctx.api.get(isEmpty ? 'govern/instances?env=' : 'govern/instances', { ...query, sort: asked(ctx, 'sort'), order: asked(ctx, 'order'), after: asked(ctx, 'after'), limit: PAGE }, ctx.signal);
     } catch (problem) {
       // What a filter says may be wrong. The filters stay, so that it can be corrected.
       if (problem.status === 400) return { problem };

@@ -15,8 +15,8 @@ import { ago } from '../ui/time.js';
 const PAGE = 50;
 const STATES = ['noneUp', 'someDown', 'allUp', 'empty'];
 const ENVIRONMENTS = ['development', 'testing', 'acceptance', 'production'];
-/** Stands for the empty environment in the address of the page. */
-const NO_ENVIRONMENT = 'none';
+/** Stands for the empty environment in the address of a page. */
+export const NO_ENVIRONMENT = 'none';
 const FILTERS = ['search', 'appId', 'env', 'status'];
 const MOST_VERSIONS = 3;
 
@@ -40,7 +40,7 @@ function versions({ versions: all = [] }) {
 const columns = (ctx) => [
   { key: 'name', label: t('services.name'), sort: true, rowHeader: true, cell: ({ serviceName, versions: all = [] }) => (all.length ? html`<a href=${link('service', all.at(-1).serviceId)}>${name(serviceName)}</a>` : name(serviceName)) },
   { key: 'state', label: t('services.state'), cell: ({ state }) => serviceState(state) },
-  { key: 'instances', label: t('services.instances'), sort: true, firstOrder: 'desc', cell: ({ instances, environment, appId, serviceName }) => counts(instances, { href: (status) => link('instances', { status, serviceName, appId, env: environment }) }) },
+  { key: 'instances', label: t('services.instances'), sort: true, firstOrder: 'desc', cell: ({ instances, environment, appId, serviceName }) => counts(instances, { href: (status) => link('instances', { status, serviceName, appId, env: environment || NO_ENVIRONMENT }) }) },
   { key: 'versions', label: t('services.versions'), cell: versions },
   { key: 'appId', label: t('services.application'), cell: ({ appId }) => html`<button type="button" class="linklike" title=${t('services.onlyApplication', { name: visible(appId) })} @click=${() => ctx.setQuery({ appId })}>${name(appId)}</button>` },
   { key: 'environment', label: t('services.environment'), cell: ({ environment }) => (environment ? name(environment) : html`<span class="muted">–</span>`) },
