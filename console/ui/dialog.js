@@ -24,6 +24,7 @@ export function dialog({ title, view, wide = false }) {
     const id = `dialog-${count += 1}`;
     const before = document.activeElement;
     let busy = false;
+    let isLeft = false;
     let error;
     let result;
     element.className = wide ? 'wide' : '';
@@ -36,7 +37,8 @@ export function dialog({ title, view, wide = false }) {
       redraw();
       try { close(await work()); } catch (thrown) { error = thrown; }
       busy = false;
-      if (element.open) redraw();
+      if (!element.open) return;
+      if (isLeft) close(); else redraw();
     };
     const redraw = () => {
       const hadFocus = element.contains(document.activeElement);
@@ -47,8 +49,8 @@ export function dialog({ title, view, wide = false }) {
       if (hadFocus && (!element.contains(document.activeElement) || document.activeElement.id === id)) (element.querySelector('[autofocus]:not(:disabled)') ?? element.querySelector('h2')).focus();
     };
     element.addEventListener('cancel', (event) => { if (busy) event.preventDefault(); });
-    // A dialog belongs to the view that opened it.
-    const leave = () => close();
+    // A dialog belongs to the view that opened it, but what its request gives must reach the user.
+    const leave = () => { if (busy) isLeft = true; else close(); };
     addEventListener('hashchange', leave);
     element.addEventListener('close', () => {
       removeEventListener('hashchange', leave);
