@@ -47,13 +47,18 @@ function redraw() {
 
 // The pages
 
+/** Whether two routes are one view. An instance has two ids; what follows the id of a service is a tab of it. */
+function isSame(one, other) {
+  return one.page === other.page && one.params[0] === other.params[0] && (one.page !== 'instance' || one.params[1] === other.params[1]);
+}
+
 async function navigate() {
   const route = current();
   if (session.needsLogin() && route.page !== 'login') {
     go(link('login', { back: route.hash === '#/' ? '' : route.hash }), { replace: true });
     return;
   }
-  if (view?.ctx.route.page === route.page && view.ctx.route.params[0] === route.params[0]) {
+  if (view && isSame(view.ctx.route, route)) {
     view.ctx.route = route;
     view.again = false;
     load(view);
