@@ -485,7 +485,7 @@ export default {
   'topology.chooseHint': 'Part of a name or an id',
   'topology.distance': 'Distance',
   'topology.largest': 'Services with the most instances',
-  'topology.figures': '{consumers} direct consumers, {providers} direct providers',
+  'topology.figures': 'Direct consumers: {consumers}, direct providers: {providers}',
   'topology.toService': 'Open the service',
   'topology.center': 'In the middle',
   'topology.consumers': 'Consumers',
