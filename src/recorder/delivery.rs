@@ -120,11 +120,7 @@ impl Delivery {
         self.open.fetch_add(LOST - 1, Ordering::Release);
     }
 
-    /// Whether no watch waits any more. Then [`Self::summary`] stays as it is, and can replace the delivery.
-    pub fn is_settled(&self) -> bool {
-        self.summary().waiting == 0
-    }
-
+    /// Stays as it is when no watch waits any more.
     pub fn summary(&self) -> Told {
         let open = self.open.load(Ordering::Acquire);
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
@@ -216,10 +212,10 @@ mod tests {
             ..Told::default()
         };
         assert_eq!(delivery.summary(), Told { waiting: 1, ..sent });
-        assert!(!delivery.is_settled());
+        assert_ne!(delivery.summary().waiting, 0);
         delivery.replaced();
         assert_eq!(delivery.summary(), Told { replaced: 1, ..sent });
-        assert!(delivery.is_settled());
+        assert_eq!(delivery.summary().waiting, 0);
     }
 
     #[test]
