@@ -1,4 +1,4 @@
-//! Rounds of wrk against the daemon and the floor in turn, and the best of each: a disturbance of the machine then spoils a
+//! Rounds of load against the daemon and the floor in turn, and the best of each: a disturbance of the machine then spoils a
 //! round of both, not all rounds of one.
 
 use std::net::SocketAddr;
@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::floor::Floor;
 use crate::node::Node;
 use crate::options::Options;
-use crate::wrk::{Counted, Load};
+use crate::wrk::Load;
 
 /// The best of some rounds, each figure on its own.
 #[derive(Clone, Copy, Debug)]
@@ -51,6 +51,25 @@ pub struct Comparison {
     pub floor: Best,
 }
 
+/// What was counted in a round.
+#[derive(Clone, Copy, Debug)]
+pub struct Counted {
+    /// Answers a second.
+    pub rate: f64,
+    /// Answers.
+    pub requests: u64,
+    /// Median latency.
+    pub p50: Duration,
+    /// The latency that one in a hundred exceeds.
+    pub p99: Duration,
+}
+
+/// Something that puts load on a server.
+pub trait Drive {
+    /// Does so for so long. An answer that is an error, or none at all, is an error.
+    fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String>;
+}
+
 /// A server that can be measured beside others.
 pub trait Server {
     /// Where it listens.
@@ -82,12 +101,12 @@ impl Server for &Floor {
 /// Measures each server under its load in turn, in each round. The best of each, in the same order.
 pub fn in_turn<const N: usize>(
     options: &Options,
-    mut servers: [(&mut dyn Server, &Load); N],
+    mut servers: [(&mut dyn Server, &dyn Drive); N],
 ) -> Result<[Best; N], String> {
     let mut best = [None; N];
     for _ in 0..options.rounds {
         for ((server, load), best) in servers.iter_mut().zip(&mut best) {
-            *best = Some(Best::of(*best, measured(load, *server, options.round)?));
+            *best = Some(Best::of(*best, measured(*load, *server, options.round)?));
         }
     }
     let best: Option<Vec<Best>> = best.into_iter().collect();
@@ -104,8 +123,8 @@ pub fn compare(
     let (mut ours, mut beneath) = (None, None);
     for round in 0..options.rounds {
         let load = load(round)?;
-        beneath = Some(Best::of(beneath, measured(&load, &mut &*floor, options.round)?));
-        ours = Some(Best::of(ours, measured(&load, node, options.round)?));
+        beneath = Some(Best::of(beneath, measured(&*load, &mut &*floor, options.round)?));
+        ours = Some(Best::of(ours, measured(&*load, node, options.round)?));
     }
     ours.zip(beneath).map(|(ours, floor)| Comparison { ours, floor }).ok_or_else(|| "no round".to_owned())
 }
@@ -127,7 +146,7 @@ pub fn pair(
     Ok([one, other])
 }
 
-fn measured(load: &Load, server: &mut dyn Server, length: Duration) -> Result<Best, String> {
+fn measured(load: &dyn Drive, server: &mut dyn Server, length: Duration) -> Result<Best, String> {
     let [cpu, etcd] = server.spent()?;
     let counted = load.run(server.address(), length)?;
     let [cpu_after, etcd_after] = server.spent()?;

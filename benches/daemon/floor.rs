@@ -4,16 +4,20 @@
 //! many workers, the same time limits, the same allocator), and a constant: status, headers and body recorded from the
 //! daemon. None of the daemon's own code runs in it, neither connection wrapper nor dispatcher nor router: what they cost
 //! is what the ratio is to show. It is a process of its own, this program once more, so that its CPU can be counted alone.
+//!
+//! Over TLS it puts `rustls` below. Over HTTP/2 it is the library `h2` alone: actix-web is built without HTTP/2 here.
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::Path;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use actix_http::body::None as NoBody;
 use actix_http::error::DispatchError;
-use actix_http::header::{HeaderName, HeaderValue};
+use actix_http::header::{HeaderName, HeaderValue, HttpDate};
 use actix_http::{HttpService, KeepAlive, Protocol, StatusCode};
 use actix_server::Server;
 use actix_service::{ServiceFactoryExt as _, fn_service, map_config};
@@ -21,9 +25,14 @@ use actix_web::body::BoxBody;
 use actix_web::dev::AppConfig;
 use actix_web::{App, HttpResponse, web};
 use bytes::Bytes;
+use rustls::ServerConfig;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
+use crate::encryption::{self, Certificate};
 use crate::support::eventually::{GENEROUS, try_eventually};
 use crate::support::http::{Incoming, Response};
 use crate::support::net::free_address;
@@ -57,6 +66,33 @@ impl Reads {
     }
 }
 
+/// What a floor speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// HTTP/1.1.
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Tls,
+    /// HTTP/2 over TLS.
+    Http2,
+}
+
+impl Speaks {
+    /// Its name on the command line.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Plain => "http",
+            Self::Tls => "https",
+            Self::Http2 => "h2",
+        }
+    }
+
+    /// The one of this name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Plain, Self::Tls, Self::Http2].into_iter().find(|speaks| speaks.name() == name)
+    }
+}
+
 /// A floor that serves.
 pub struct Floor {
     process: Process,
@@ -67,13 +103,32 @@ pub struct Floor {
 impl Floor {
     /// Starts a floor that answers everything with `answer`.
     pub fn start(answer: &Response, reads: Reads) -> Result<Self, String> {
+        Self::start_speaking(Speaks::Plain, None, answer, reads)
+    }
+
+    /// As [`Floor::start`], over TLS.
+    pub fn start_over_tls(
+        speaks: Speaks,
+        certificate: &Certificate,
+        answer: &Response,
+    ) -> Result<Self, String> {
+        Self::start_speaking(speaks, Some(certificate), answer, Reads::Head)
+    }
+
+    fn start_speaking(
+        speaks: Speaks,
+        certificate: Option<&Certificate>,
+        answer: &Response,
+        reads: Reads,
+    ) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the floor: {error}");
         let folder = tempfile::tempdir().map_err(failed)?;
         let (recorded, log) = (folder.path().join("answer"), folder.path().join("output"));
         fs::write(&recorded, bytes_of(answer)).map_err(failed)?;
         let address = free_address().map_err(failed)?;
         let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-        command.args(["floor", reads.name()]).arg(address.to_string()).arg(&recorded);
+        command.args(["floor", speaks.name(), reads.name()]).arg(address.to_string()).arg(&recorded);
+        command.args(certificate.map(Certificate::folder));
         let process = Process::spawn("floor", &mut command, &log).map_err(failed)?;
         let floor = Self { process, address, _folder: folder };
         try_eventually(GENEROUS, || std::net::TcpStream::connect(address).map(drop))
@@ -140,41 +195,79 @@ impl Constant {
     }
 }
 
+impl Constant {
+    /// The head for `h2`, with the two headers that actix-web writes itself.
+    fn http2_head(&self) -> Result<http::Response<()>, http::Error> {
+        let mut head = http::Response::builder().status(self.status.as_u16());
+        for (name, value) in &self.headers {
+            head = head.header(name.as_str(), value.as_bytes());
+        }
+        let date = HttpDate::from(SystemTime::now()).to_string();
+        head.header("content-length", self.body.len()).header("date", date).body(())
+    }
+}
+
+/// What a floor is started with.
+pub struct Setup {
+    pub speaks: Speaks,
+    pub reads: Reads,
+    pub address: SocketAddr,
+    /// The file with the answer.
+    pub answer: PathBuf,
+    /// The folder of the certificate.
+    pub certificate: Option<PathBuf>,
+}
+
 /// Serves until it is killed.
-pub fn serve(reads: Reads, address: SocketAddr, answer: &Path) -> ExitCode {
-    let constant = match Constant::read(answer) {
-        Ok(constant) => constant,
+pub fn serve(setup: &Setup) -> ExitCode {
+    let &Setup { speaks, reads, address, .. } = setup;
+    let tls = setup.certificate.as_deref().map(encryption::server).transpose();
+    let (constant, tls) = match Constant::read(&setup.answer).and_then(|constant| Ok((constant, tls?))) {
+        Ok(read) => read,
         Err(why) => {
-            eprintln!("{}: {why}", answer.display());
+            eprintln!("a floor at {address}: {why}");
             return ExitCode::FAILURE;
         }
     };
     let served = actix_rt::System::new().block_on(async move {
+        let listener = listener(address)?;
+        let workers = std::thread::available_parallelism().map_or(2, usize::from);
+        let server = Server::build().workers(workers);
+        if let (Speaks::Http2, Some(tls)) = (speaks, tls.clone()) {
+            let factory = move || {
+                let (constant, tls) = (constant.clone(), tls.clone());
+                fn_service(move |tcp: TcpStream| serve_http2(tcp, tls.clone(), constant.clone()))
+            };
+            return server.listen("floor", listener, factory)?.run().await;
+        }
         let factory = move || {
-            let constant = constant.clone();
+            let (constant, tls) = (constant.clone(), tls.clone());
             let answer = move || std::future::ready(constant.response());
             let default_service = match reads {
                 Reads::Head => web::to(answer),
                 Reads::Body => web::to(move |_body: Bytes| answer()),
             };
             let app = App::new().default_service(default_service);
-            let http = HttpService::<TcpStream, _, _>::build()
+            let http = HttpService::<Transport, _, _>::build()
                 .keep_alive(KeepAlive::Timeout(Duration::from_secs(90)))
                 .client_request_timeout(Duration::from_secs(60))
                 .client_disconnect_timeout(Duration::from_secs(5))
                 .finish(map_config(app, |()| AppConfig::default()));
-            fn_service(async |tcp: TcpStream| {
-                tcp.set_nodelay(true)?;
-                let peer = tcp.peer_addr().ok();
-                Ok::<_, DispatchError>((tcp, Protocol::Http1, peer))
-            })
-            .and_then(http)
+            let accept = move |tcp: TcpStream| {
+                let tls = tls.clone();
+                async move {
+                    tcp.set_nodelay(true)?;
+                    let peer = tcp.peer_addr().ok();
+                    let transport = match tls {
+                        Some(tls) => Either::Right(Box::new(TlsAcceptor::from(tls).accept(tcp).await?)),
+                        None => Either::Left(tcp),
+                    };
+                    Ok::<_, DispatchError>((transport, Protocol::Http1, peer))
+                }
+            };
+            fn_service(accept).and_then(http)
         };
-        let socket = tokio::net::TcpSocket::new_v4()?;
-        socket.bind(address)?;
-        let listener = socket.listen(BACKLOG)?.into_std()?;
-        let workers = std::thread::available_parallelism().map_or(2, usize::from);
-        Server::build().workers(workers).listen("floor", listener, factory)?.run().await
+        server.listen("floor", listener, factory)?.run().await
     });
     match served {
         Ok(()) => ExitCode::SUCCESS,
@@ -183,4 +276,30 @@ pub fn serve(reads: Reads, address: SocketAddr, answer: &Path) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Plain or TLS, as in the daemon.
+type Transport = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = tokio::net::TcpSocket::new_v4()?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)?.into_std()
+}
+
+/// Answers all requests of a connection.
+async fn serve_http2(tcp: TcpStream, tls: Arc<ServerConfig>, constant: Constant) -> io::Result<()> {
+    tcp.set_nodelay(true)?;
+    let stream = TlsAcceptor::from(tls).accept(tcp).await?;
+    let mut connection = h2::server::handshake(stream).await.map_err(io::Error::other)?;
+    while let Some(accepted) = connection.accept().await {
+        // A client that has seen enough resets its stream.
+        let Ok((_, mut respond)) = accepted else { break };
+        let head = constant.http2_head().map_err(io::Error::other)?;
+        let Ok(mut stream) = respond.send_response(head, constant.body.is_empty()) else { continue };
+        if !constant.body.is_empty() {
+            stream.send_data(constant.body.clone(), true).ok();
+        }
+    }
+    Ok(())
 }

@@ -21,6 +21,11 @@ impl Latencies {
         self.0[rank - 1]
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
     /// p50, p99, the longest and how many there are.
     pub fn text(&self) -> String {
         let [p50, p99, longest] = [50, 99, 100].map(|percent| milliseconds(self.percentile(percent)));

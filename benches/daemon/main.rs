@@ -27,8 +27,10 @@ mod support {
 
 mod client;
 mod compare;
+mod encryption;
 mod fill;
 mod floor;
+mod http2;
 mod latency;
 mod node;
 mod options;
@@ -48,7 +50,7 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc; // 
 fn main() -> ExitCode {
     match options::asked(std::env::args().skip(1)) {
         Ok(Asked::Nothing) => ExitCode::SUCCESS,
-        Ok(Asked::Floor { reads, address, answer }) => floor::serve(reads, address, &answer),
+        Ok(Asked::Floor(setup)) => floor::serve(&setup),
         Ok(Asked::Rows(options)) => measure(&options),
         Err(why) => {
             eprintln!("{why}");

@@ -1,15 +1,17 @@
 //! What is measured: daemons as child processes, and the store they run on.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 
+use crate::encryption::Certificate;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::{Etcd, EtcdSetup};
+use crate::support::eventually::{GENEROUS, try_eventually};
 use crate::usage;
 
 /// The two stores.
@@ -57,6 +59,25 @@ impl Backing {
         self.start_node(self.settings())
     }
 
+    /// So many daemons on it, each at an address of its own. The embedded store has room for one.
+    pub fn nodes(&self, count: usize) -> Result<Vec<Node>, String> {
+        (0..count).map(|_| self.node()).collect()
+    }
+
+    /// As [`Backing::node`]; the daemon speaks TLS only.
+    pub fn node_over_tls(&self, certificate: &Certificate) -> Result<Node, String> {
+        let settings = self
+            .settings()
+            .yaml("ssl.enable", json!(true))
+            .yaml("ssl.verifyClient", json!(0))
+            .yaml("ssl.dir", json!(certificate.folder()));
+        let daemon = Daemon::spawn(settings).map_err(|why| why.to_string())?;
+        // It opens the port when it serves.
+        try_eventually(GENEROUS, || TcpStream::connect(daemon.address()).map(drop))
+            .map_err(|why| format!("a daemon over TLS: {why}"))?;
+        Ok(self.node_of(daemon))
+    }
+
     /// As [`Backing::node`]; the daemon counts nothing of its requests.
     pub fn node_without_metrics(&self) -> Result<Node, String> {
         self.start_node(self.settings().yaml("metrics.enable", json!(false)))
@@ -100,7 +121,11 @@ impl Backing {
 
     fn start_node(&self, settings: Settings) -> Result<Node, String> {
         let daemon = Daemon::start(settings).map_err(|why| why.to_string())?;
-        Ok(Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) })
+        Ok(self.node_of(daemon))
+    }
+
+    fn node_of(&self, daemon: Daemon) -> Node {
+        Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) }
     }
 }
 
@@ -163,6 +188,18 @@ impl Node {
     /// SIGKILL.
     pub fn kill(&mut self) {
         self.daemon.kill9();
+    }
+
+    /// SIGTERM; the time until the process has ended.
+    pub fn stop(&mut self) -> Result<Duration, String> {
+        let begin = Instant::now();
+        let status = self.daemon.terminate(GENEROUS)?;
+        if status.success() { Ok(begin.elapsed()) } else { Err(format!("a daemon ended with {status}")) }
+    }
+
+    /// Waits until the daemon serves.
+    pub fn wait_ready(&mut self) -> Result<(), String> {
+        self.daemon.wait_ready().map_err(|why| why.to_string())
     }
 
     /// A new process on the same folder and address, which may not serve yet.

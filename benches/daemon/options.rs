@@ -1,10 +1,8 @@
 //! The command line: which rows, on which stores, how long.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::floor::Reads;
+use crate::floor::{Reads, Setup, Speaks};
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
@@ -50,7 +48,7 @@ pub enum Asked {
     /// Measure.
     Rows(Options),
     /// Be the floor: answer every request with the recorded answer in this file.
-    Floor { reads: Reads, address: SocketAddr, answer: PathBuf },
+    Floor(Setup),
     /// `cargo test` with the names of other tests.
     Nothing,
 }
@@ -115,10 +113,12 @@ const USAGE: &str =
 pub fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
     let arguments: Vec<String> = arguments.collect();
     match arguments.as_slice() {
-        [word, reads, address, answer] if word == "floor" => {
+        [word, speaks, reads, address, answer, certificate @ ..] if word == "floor" => {
+            let speaks = Speaks::parse(speaks).ok_or_else(|| format!("floor {speaks}: http, https or h2"))?;
             let reads = Reads::parse(reads).ok_or_else(|| format!("floor {reads}: head or body"))?;
             let address = address.parse().map_err(|error| format!("floor {address}: {error}"))?;
-            Ok(Asked::Floor { reads, address, answer: answer.into() })
+            let certificate = certificate.first().map(Into::into);
+            Ok(Asked::Floor(Setup { speaks, reads, address, answer: answer.into(), certificate }))
         }
         arguments if arguments.iter().any(|argument| argument == "--bench") => {
             let given = arguments.iter().filter(|argument| *argument != "--bench");

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+use crate::compare::{Counted, Drive};
 use crate::support::process::Process;
 
 /// Threads of wrk. It shares the cores with the server; two keep the server busy.
@@ -21,22 +22,10 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// A load to be put on a server, again and again.
 pub struct Load {
     script: &'static str,
+    scheme: &'static str,
     arguments: Vec<String>,
     connections: usize,
     folder: TempDir,
-}
-
-/// What wrk counted.
-#[derive(Clone, Copy, Debug)]
-pub struct Counted {
-    /// Answers a second.
-    pub rate: f64,
-    /// Answers.
-    pub requests: u64,
-    /// Median latency.
-    pub p50: Duration,
-    /// The latency that one in a hundred exceeds.
-    pub p99: Duration,
 }
 
 impl Load {
@@ -71,14 +60,12 @@ impl Load {
         fs::write(&file, text).map_err(failed)?;
         let mut all = vec![file.display().to_string()];
         all.extend(arguments);
-        Ok(Self { script, arguments: all, connections, folder })
+        Ok(Self { script, scheme: "http", arguments: all, connections, folder })
     }
 
-    /// Puts the load on a server for so long. An answer that is an error, or none at all, is an error.
-    pub fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
-        let counted = self.run_once(address, length);
-        // On a busy machine an interrupted run may not have got to an answer.
-        if length < SHORTEST && counted.is_err() { self.run_once(address, SHORTEST) } else { counted }
+    /// The same over TLS, on kept connections. wrk checks no certificate.
+    pub fn over_tls(self) -> Self {
+        Self { scheme: "https", ..self }
     }
 
     fn run_once(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
@@ -90,7 +77,7 @@ impl Load {
             .arg(format!("--connections={}", self.connections))
             .arg(format!("--duration={}s", length.max(SHORTEST).as_secs()))
             .args(["--script", self.script])
-            .arg(format!("http://{address}/"))
+            .arg(format!("{}://{address}/", self.scheme))
             .arg("--")
             .args(&self.arguments)
             .stdin(Stdio::null());
@@ -103,6 +90,14 @@ impl Load {
         }
         process.wait(length + SLACK)?;
         counted(&process.log())
+    }
+}
+
+impl Drive for Load {
+    fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
+        let counted = self.run_once(address, length);
+        // On a busy machine an interrupted run may not have got to an answer.
+        if length < SHORTEST && counted.is_err() { self.run_once(address, SHORTEST) } else { counted }
     }
 }
 

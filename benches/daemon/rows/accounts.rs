@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::load::{CONNECTIONS, FEW, OTHERS, OTHERS_EACH, answer};
 use crate::client::{Api, member, once, post, request, send_all, with_token};
-use crate::compare::{Comparison, Server, in_turn};
+use crate::compare::{Comparison, Drive, Server, in_turn};
 use crate::fill::{LONG, Service, fill, instance_id};
 use crate::floor::{Floor, Reads};
 use crate::node::{Accounts, Backing, Kind, Node};
@@ -93,7 +93,7 @@ fn line(
     let (method, path) = requests.first().ok_or("no request")?;
     let floor =
         Floor::start(&answer(&open.node, &request(method, path, Some(&open.consumer.id)))?, Reads::Head)?;
-    let servers: [(&mut dyn Server, &Load); 3] =
+    let servers: [(&mut dyn Server, &dyn Drive); 3] =
         [(&mut &floor, &without), (&mut open.node, &without), (&mut guarded.node, &with)];
     let [floor, open, ours] = in_turn(options, servers)?;
     let more = ours.cpu - open.cpu;

@@ -2,7 +2,7 @@
 
 use super::load::{CONNECTIONS, answer};
 use crate::client::once;
-use crate::compare::{Comparison, Server, in_turn};
+use crate::compare::{Comparison, Drive, Server, in_turn};
 use crate::fill::{LONG, Service, fill};
 use crate::floor::{Floor, Reads};
 use crate::node::{Backing, Kind, Node};
@@ -38,7 +38,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
             &answer(&plain.node, &plain.provider.find_request(Some(&plain.consumer.id)))?,
             Reads::Head,
         )?;
-        let servers: [(&mut dyn Server, &Load); 3] =
+        let servers: [(&mut dyn Server, &dyn Drive); 3] =
             [(&mut &floor, &without), (&mut plain.node, &without), (&mut traced.node, &with)];
         let [floor, plain, ours] = in_turn(options, servers)?;
         let more = ours.cpu - plain.cpu;
