@@ -78,8 +78,12 @@ pub fn member(answer: &Response, name: &str) -> Result<String, String> {
 
 /// How many instances a find has found.
 pub fn instances_in(answer: &Response) -> usize {
-    const MARK: &[u8] = b"{\"instanceId\":";
-    answer.body.windows(MARK.len()).filter(|window| *window == MARK).count()
+    count_instances(&answer.body)
+}
+
+/// As [`instances_in`], of a body.
+pub fn count_instances(body: &[u8]) -> usize {
+    memchr::memmem::find_iter(body, b"{\"instanceId\":").count()
 }
 
 /// A kept connection.

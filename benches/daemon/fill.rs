@@ -1,6 +1,7 @@
 //! What a daemon is filled with: services, and instances of some 300 bytes each.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::client::{Api, BASE, member, once, post, request, send_all};
 
@@ -100,9 +101,22 @@ pub fn fill<'a>(
     each: usize,
     check: HealthCheck,
 ) -> Result<(), String> {
+    fill_counting(api, services, each, check, &AtomicUsize::new(0))
+}
+
+/// As [`fill`]; counts the registered instances for those who look meanwhile.
+pub fn fill_counting<'a>(
+    api: impl Into<Api<'a>>,
+    services: &[Service],
+    each: usize,
+    check: HealthCheck,
+    registered: &AtomicUsize,
+) -> Result<(), String> {
     let request = |number: usize| {
         let instance = number / services.len();
         services[number % services.len()].register_request(&instance_id(instance), number, check)
     };
-    send_all(api, services.len() * each, request, |_, _| {})
+    send_all(api, services.len() * each, request, |_, _| {
+        registered.fetch_add(1, Ordering::Relaxed);
+    })
 }

@@ -27,15 +27,19 @@ mod support {
 
 mod client;
 mod compare;
+mod crowd;
 mod encryption;
 mod fill;
+mod fleet;
 mod floor;
 mod http2;
 mod latency;
 mod node;
 mod options;
 mod paced;
+mod roaming;
 mod rows;
+mod steady;
 mod table;
 mod usage;
 mod wrk;
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
     match options::asked(std::env::args().skip(1)) {
         Ok(Asked::Nothing) => ExitCode::SUCCESS,
         Ok(Asked::Floor(setup)) => floor::serve(&setup),
+        Ok(Asked::Crowd(setup)) => crowd::hold(setup),
         Ok(Asked::Rows(options)) => measure(&options),
         Err(why) => {
             eprintln!("{why}");

@@ -180,6 +180,11 @@ impl Node {
         self.etcd.map_or(Ok(Duration::ZERO), usage::cpu)
     }
 
+    /// Resident bytes of the etcd it runs on, if it runs on one.
+    pub fn etcd_resident(&self) -> Result<u64, String> {
+        self.etcd.map_or(Ok(0), usage::resident)
+    }
+
     /// Resident bytes.
     pub fn resident(&mut self) -> Result<u64, String> {
         usage::resident(self.pid())

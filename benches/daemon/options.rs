@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use crate::crowd;
 use crate::floor::{Reads, Setup, Speaks};
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 31] = [
+pub const ROWS: [&str; 41] = [
     "find-1",
     "find-304",
     "find-100",
@@ -18,6 +19,13 @@ pub const ROWS: [&str; 31] = [
     "heartbeat-token",
     "heartbeat-labels",
     "verify",
+    "find-1-tls",
+    "find-100-tls",
+    "heartbeat-tls",
+    "find-1-h2",
+    "find-100-h2",
+    "heartbeat-h2",
+    "tls-connect",
     "find-1-traced-1",
     "find-1-traced-100",
     "register",
@@ -34,7 +42,10 @@ pub const ROWS: [&str; 31] = [
     "visible-busy",
     "watch-1000",
     "watch-10000",
+    "watch-100000",
     "storm",
+    "million",
+    "rolling",
     "views",
     "search",
     "digest",
@@ -49,6 +60,8 @@ pub enum Asked {
     Rows(Options),
     /// Be the floor: answer every request with the recorded answer in this file.
     Floor(Setup),
+    /// Hold watchers.
+    Crowd(crowd::Setup),
     /// `cargo test` with the names of other tests.
     Nothing,
 }
@@ -119,6 +132,12 @@ pub fn asked(arguments: impl Iterator<Item = String>) -> Result<Asked, String> {
             let address = address.parse().map_err(|error| format!("floor {address}: {error}"))?;
             let certificate = certificate.first().map(Into::into);
             Ok(Asked::Floor(Setup { speaks, reads, address, answer: answer.into(), certificate }))
+        }
+        [word, control, node, consumer, watchers] if word == "crowd" => {
+            let address = |text: &String| text.parse().map_err(|error| format!("crowd {text}: {error}"));
+            let (control, node) = (address(control)?, address(node)?);
+            let watchers = watchers.parse().map_err(|error| format!("crowd {watchers}: {error}"))?;
+            Ok(Asked::Crowd(crowd::Setup { control, node, consumer: consumer.clone(), watchers }))
         }
         arguments if arguments.iter().any(|argument| argument == "--bench") => {
             let given = arguments.iter().filter(|argument| *argument != "--bench");

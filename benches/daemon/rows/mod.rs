@@ -5,10 +5,13 @@ mod digest;
 mod held;
 mod load;
 mod metrics;
+mod million;
 mod recorder;
 mod register;
+mod rolling;
 mod search;
 mod storm;
+mod tls;
 mod traced;
 mod views;
 mod visible;
@@ -24,9 +27,10 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 13] = [
+    let groups: [(&[&str], Measure); 16] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
+        (&tls::ROWS, tls::measure),
         (&metrics::ROWS, metrics::measure),
         (&traced::ROWS, traced::measure),
         (&register::ROWS, register::measure),
@@ -36,6 +40,8 @@ pub fn run(options: &Options) -> Table {
         (&visible::ROWS, visible::measure),
         (&watchers::ROWS, watchers::measure),
         (&storm::ROWS, storm::measure),
+        (&million::ROWS, million::measure),
+        (&rolling::ROWS, rolling::measure),
         (&views::ROWS, views::measure),
         (&search::ROWS, search::measure),
     ];
