@@ -72,6 +72,11 @@ fn pushes(options: &Options, store: Kind, table: &mut Table, row: &Watched) -> R
         Kind::Etcd => row.watchers.div_ceil(most),
     };
     let each = row.watchers.div_ceil(count).min(most);
+    let bound = if each < row.watchers.div_ceil(count) {
+        format!("; the limit on open files allows no more of {}", row.watchers)
+    } else {
+        String::new()
+    };
     let each = options.scale(each, each / 100);
     let watchers = each * count;
     let backing = Backing::start(store);
@@ -104,11 +109,7 @@ fn pushes(options: &Options, store: Kind, table: &mut Table, row: &Watched) -> R
         memory / 1024.0,
         crowd.connecting.as_secs_f64(),
         crowd.refused,
-        if watchers < row.watchers {
-            format!("; of {}: {most} by the limit on open files", row.watchers)
-        } else {
-            String::new()
-        },
+        bound,
     );
     let percent = if row.watchers > 10_000 { 100 } else { 99 };
     let (word, most) = (if percent == 100 { "max" } else { "p99" }, row.most.as_millis());
