@@ -6,6 +6,14 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbi
 # Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
 TEST_THREADS ?= 12
 
+# The etcd of tests, bench and cluster is the first in PATH. ETCD=3.5 or ETCD=3.6: that version, built from source with Go, in place of
+# the one of the machine.
+etcd := etcd
+ifdef ETCD
+etcd := etcd-$(ETCD)
+export PATH := $(CURDIR)/target/tools/$(etcd):$(PATH)
+endif
+
 # Faults at a time: with more the machine stands still for longer than clients wait. The soak takes 20 minutes, others pass
 # meanwhile.
 FAULT_THREADS ?= 4
@@ -25,6 +33,7 @@ help:
 	@echo "make dist-test   unpacks the archive and follows docs/cluster.md; lints scripts and the unit of systemd"
 	@echo "make dist-twice  builds the archive in two folders and compares the bytes"
 	@echo "make deb-test    installs, starts, upgrades and removes the package in a Debian of its own (as root)"
+	@echo "    ETCD=3.6 (or 3.5) after test, faults, bench, cluster: with that etcd, built from source (needs Go)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 	@echo "make troubles  such a cluster with faults, to try docs/troubleshooting.md"
 	@echo "make deploy-check  the files for containers and Kubernetes, by the tools of their fields (needs Go and Python)"
@@ -34,13 +43,13 @@ run:
 	cargo run --locked --release
 
 test:
-	@scripts/require.sh cc make protoc etcd etcdctl prometheus wrk chromium curl openssl python3 objcopy systemd-analyze rustfmt clippy
+	@scripts/require.sh cc make protoc $(etcd) etcdctl prometheus wrk chromium curl openssl python3 objcopy systemd-analyze rustfmt clippy
 	cargo fmt --check
 	cargo clippy --locked --all-targets -- -D warnings
 	cargo test --locked -- --test-threads=$(TEST_THREADS)
 
 faults:
-	@scripts/require.sh cc make protoc etcd etcdctl
+	@scripts/require.sh cc make protoc $(etcd) etcdctl
 	SC_FAULTS=long cargo test --locked --test store_embedded --test store_etcd -- --test-threads=$(TEST_THREADS)
 	SC_FAULTS=long cargo test --locked --lib -- --test-threads=$(TEST_THREADS) clock lease guard watch::tests
 	SC_FAULTS=long cargo test --locked --test it -- --test-threads=$(FAULT_THREADS) fault:: property::
@@ -63,7 +72,7 @@ conformance: $(TOOLS)/installed
 
 # A part of `make test`, which prints no figures. With two tests at a time the figures say more.
 console-test:
-	@scripts/require.sh cc make protoc chromium etcd etcdctl openssl
+	@scripts/require.sh cc make protoc chromium $(etcd) etcdctl openssl
 	cargo test --locked --test console -- --nocapture --test-threads=2
 
 screenshots:
@@ -73,17 +82,17 @@ screenshots:
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
 # SHORT=1: tiny counts, only whether each row works.
 bench:
-	@scripts/require.sh cc make protoc etcd etcdctl wrk
+	@scripts/require.sh cc make protoc $(etcd) etcdctl wrk
 	cargo bench --locked --bench daemon -- $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) \
 		$(if $(SHORT),--short) $(if $(SAVE),--save)
 
 cluster:
-	@scripts/require.sh cc make protoc etcd
+	@scripts/require.sh cc make protoc $(etcd)
 	cargo build --locked --release
 	@scripts/cluster.sh
 
 troubles:
-	@scripts/require.sh cc make protoc etcd python3
+	@scripts/require.sh cc make protoc $(etcd) python3
 	cargo build --locked --release
 	@scripts/troubles.py
 
@@ -96,7 +105,7 @@ deb:
 	@scripts/dist.sh deb
 
 dist-test: dist
-	@scripts/require.sh etcd shellcheck
+	@scripts/require.sh $(etcd) shellcheck
 	shellcheck --severity=warning scripts/*.sh deploy/archive/*.sh deploy/debian/postrm .ci/*
 	@scripts/dist-test.sh
 

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Installs what is missing of the tools named: cc, make, protoc, etcd, etcdctl, prometheus, wrk, chromium, curl, openssl, python3, venv,
-# objcopy, dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says nothing and changes
-# nothing where all are there. Needs rustup for rustfmt and clippy, cargo for cargo-deb (which goes to target/tools), and Debian's package
-# manager for the others.
+# Installs what is missing of the tools named: cc, make, protoc, etcd, etcd-3.5, etcd-3.6, etcdctl, prometheus, wrk, chromium, curl,
+# openssl, python3, venv, objcopy, dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says
+# nothing and changes nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for most others.
+# cargo-deb, etcd-3.5 and etcd-3.6 are built from source: target/tools/bin/cargo-deb, target/tools/etcd-3.6/etcd. Where Go is missing,
+# it is installed for etcd-3.5 and etcd-3.6.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
@@ -28,19 +29,26 @@ have_protoc() {
     return "$status"
 }
 
-# Built by cargo, always in this version.
+# Built by cargo and by Go, always in these versions.
 cargo_deb=3.8.0
-tools=$(dirname "$0")/../target/tools
+declare -A etcd_version=([etcd-3.5]=3.5.21 [etcd-3.6]=3.6.5)
+tools=$(realpath -m "$(dirname "$0")/../target/tools")
 
 packages=()
 components=()
 crates=()
+etcds=()
 for tool in "$@"; do
     case $tool in
         cc) have cc || packages+=(gcc libc6-dev) ;;
         make) have make || packages+=(make) ;;
         protoc) have_protoc || packages+=(protobuf-compiler libprotobuf-dev) ;;
         etcd) have etcd || packages+=(etcd-server) ;;
+        etcd-3.5 | etcd-3.6)
+            [[ $("$tools/$tool/etcd" --version 2>/dev/null) == "etcd Version: ${etcd_version[$tool]}"$'\n'* ]] && continue
+            etcds+=("$tool")
+            have go || packages+=(golang-go ca-certificates)
+            ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
         prometheus) have prometheus && have promtool || packages+=(prometheus) ;;
         curl) have curl || packages+=(curl ca-certificates) ;;
@@ -70,14 +78,28 @@ if ((${#components[@]})); then
     rustup component add "${components[@]}"
 fi
 
-install_crates() {
-    ((${#crates[@]})) || return 0
-    echo "building: ${crates[*]}"
-    cargo install --locked --root "$tools" "${crates[@]}"
+build() {
+    if ((${#crates[@]})); then
+        echo "building: ${crates[*]}"
+        cargo install --locked --root "$tools" "${crates[@]}"
+    fi
+    local etcd
+    for etcd in "${etcds[@]}"; do
+        build_etcd "$etcd" || fail "$etcd was not built. It needs Go 1.24 or newer (https://go.dev/dl) and the modules of Go (GOPROXY)."
+    done
 }
 
+# The versions of all modules follow from etcd's version, and Go compares them with its database of checksums.
+build_etcd() ( # etcd-3.6
+    module=go.etcd.io/etcd/server/v3
+    echo "building: etcd ${etcd_version[$1]}"
+    work=$(mktemp -d) && trap 'rm -rf "$work"' EXIT && cd "$work" || return
+    said=$(go mod init etcd 2>&1 && go get "$module@v${etcd_version[$1]}" 2>&1) || { printf '%s\n' "$said" >&2 && return 1; }
+    go build -o "$tools/$1/etcd" "$module"
+)
+
 if ! ((${#packages[@]})); then
-    install_crates
+    build
     exit
 fi
 
@@ -123,4 +145,4 @@ for service in "${services[@]}"; do
     fi
 done
 
-install_crates
+build
