@@ -151,6 +151,7 @@ impl EtcdStore {
         let asked = store.io.spawn(async move { rights::check(&nodes, user.as_deref(), limit).await });
         match timeout(limit + CLOSE_GRACE, asked).await {
             Ok(Ok(Ok(()))) => {
+                store.io.spawn(store.nodes.clone().log_version_in_use());
                 // Only now: the next try to reach etcd would log again that etcd does not name its members.
                 if let Some(every) = options.sync_interval {
                     store.io.spawn(store.nodes.clone().learn(every));

@@ -92,6 +92,8 @@ pub(super) struct Node {
     looked_after: AtomicBool,
     last_error: Mutex<String>,
     trouble: Trouble,
+    /// The version that was logged.
+    version: Mutex<String>,
 }
 
 /// Why a node is in the list.
@@ -116,6 +118,7 @@ impl Node {
             looked_after: AtomicBool::new(false),
             last_error: Mutex::default(),
             trouble: Trouble::default(),
+            version: Mutex::default(),
         })
     }
 
@@ -164,6 +167,7 @@ struct Cluster {
     call_limit: Duration,
     /// The highest revision of all answers.
     seen: AtomicI64,
+    has_warned_of_version: AtomicBool,
 }
 
 impl Nodes {
@@ -191,6 +195,7 @@ impl Nodes {
             credentials: options.credentials.clone(),
             call_limit: options.call_limit(),
             seen: AtomicI64::new(0),
+            has_warned_of_version: AtomicBool::new(false),
         })))
     }
 
@@ -215,6 +220,36 @@ impl Nodes {
             });
             join_all(looks).await;
             tokio::time::sleep(PATROL_EVERY).await;
+        }
+    }
+
+    /// Logs the version of the node that is used.
+    pub async fn log_version_in_use(self) {
+        self.log_version(&self.current()).await;
+    }
+
+    /// Logs the version of a node, unless it was logged before.
+    async fn log_version(&self, node: &Node) {
+        let endpoint = node.endpoint();
+        let ask = |clients: Arc<Clients>| async move { clients.maintenance.clone().status().await };
+        let status = match self.attempt(node, Instant::now() + PROBE_LIMIT, &ask).await {
+            Ok(status) => status,
+            Err(failure) => {
+                log::debug!("etcd {endpoint} does not tell its version: {}", describe(&failure));
+                return;
+            }
+        };
+        let version = status.version();
+        if std::mem::replace(&mut *node.version.lock(), version.to_owned()) == version {
+            return;
+        }
+        if is_outdated(version) && !self.0.has_warned_of_version.swap(true, Ordering::Relaxed) {
+            log::warn!(
+                "etcd {endpoint} has version {version}, which has reached its end of life and registers more slowly; \
+                 upgrade etcd to version 3.6, or to 3.5 first"
+            );
+        } else {
+            log::info!("etcd {endpoint} has version {version}");
         }
     }
 
@@ -507,6 +542,8 @@ impl Nodes {
         }
         node.set_health(Health::Up);
         self.well(node);
+        // It may have been upgraded.
+        self.log_version(node).await;
     }
 
     async fn is_down(&self, node: &Arc<Node>, why: String) {
@@ -592,6 +629,12 @@ async fn look(clients: Arc<Clients>) -> Result<ProbeAnswer, etcd_client::Error> 
     })
 }
 
+/// Whether a version of etcd is below 3.5.
+fn is_outdated(version: &str) -> bool {
+    let mut numbers = version.split('.').map_while(|part| part.parse::<u32>().ok());
+    numbers.next().zip(numbers.next()).is_some_and(|version| version < (3, 5))
+}
+
 fn outcome(effect: Effect, failure: Failure) -> StoreError {
     match effect {
         Effect::Reads => failure.of_read(),
@@ -651,6 +694,13 @@ mod tests {
         let many: Vec<String> = (1..100).map(|port| format!("http://b:{port}")).collect();
         let many: Vec<&str> = many.iter().map(String::as_str).collect();
         assert_eq!(usable("http://a:1", &many).len(), MAX_LEARNED);
+    }
+
+    #[test]
+    fn versions_below_3_5_are_outdated() {
+        let all = ["2.3.8", "3.4.23", "3.4.0-rc.1", "3.5.21", "3.6.5", "3.10.0", "4.0.0", "", "3", "unknown", "3.x"];
+        let outdated: Vec<&str> = all.into_iter().filter(|version| is_outdated(version)).collect();
+        assert_eq!(outdated, ["2.3.8", "3.4.23", "3.4.0-rc.1"]);
     }
 
     #[test]

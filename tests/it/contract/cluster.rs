@@ -279,6 +279,24 @@ fn a_node_waits_for_etcd_and_says_so() {
     lists(&node, &[node.address()]);
 }
 
+/// The log names the version of etcd once, also if etcd was away meanwhile, and warns of a version that has reached its end of life.
+#[test]
+fn a_node_logs_the_version_of_etcd() {
+    let mut etcd = Etcd::start();
+    let mut node = Daemon::start(node(&etcd)).unwrap();
+    let status: Value = serde_json::from_str(&etcd.ctl(&["endpoint", "status", "--write-out=json"])).unwrap();
+    let version = status[0]["Status"]["version"].as_str().unwrap();
+    let line = format!("etcd {} has version {version}", etcd.endpoint());
+    eventually(GENEROUS, || node.process().log().contains(&line));
+    etcd.kill();
+    eventually(GENEROUS, || node.process().log().contains("does not answer"));
+    etcd.restart();
+    eventually(GENEROUS, || node.process().log().contains("answers again"));
+    let log = node.process().log();
+    assert_eq!(log.matches(&line).count(), 1, "{log}");
+    assert_eq!(log.contains("end of life"), version.starts_with("3.4."), "{log}");
+}
+
 /// The entries in etcd of a node of the original: the service of its version, and an instance on a lease of two minutes.
 struct GoNode {
     service: String,
