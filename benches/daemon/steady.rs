@@ -129,25 +129,25 @@ where
     async fn client(&self, number: usize) {
         let mut client = Roaming::new(self.nodes, number);
         let mut request = Vec::new();
-        let mut phase = usize::MAX;
-        let mut due = Instant::now();
+        // The next request is due so many paces after that moment. At the begin of a phase the clients take turns.
+        let (mut phase, mut after, mut paces) = (usize::MAX, Instant::now(), number);
         loop {
-            let each = (self.pace)().mul_f64(self.clients as f64);
-            loop {
+            // The pace may change meanwhile.
+            let due = loop {
                 if self.state.end.load(Ordering::Relaxed) {
                     return;
                 }
                 let current = self.state.phase.load(Ordering::Relaxed);
                 if phase != current {
-                    phase = current;
-                    due = Instant::now() + (self.pace)().mul_f64(number as f64);
+                    (phase, after, paces) = (current, Instant::now(), number);
                 }
+                let due = after + (self.pace)().mul_f64(paces as f64);
                 let wait = due.saturating_duration_since(Instant::now());
                 if wait.is_zero() {
-                    break;
+                    break due;
                 }
                 sleep(wait.min(LOOK_EVERY)).await;
-            }
+            };
             request.clear();
             let asked = (self.request)(&mut request);
             let (sent, moves) = (Instant::now(), client.moves);
@@ -174,7 +174,7 @@ where
             tally.late += usize::from(now.saturating_duration_since(due) > LATE);
             tally.moves += client.moves - moves;
             drop(tally);
-            due += each;
+            (after, paces) = (due, self.clients);
         }
     }
 }

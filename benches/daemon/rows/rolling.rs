@@ -35,7 +35,7 @@ const FINDS: u32 = 200;
 /// Between two heartbeats of an instance.
 const BEAT_EVERY: Duration = Duration::from_secs(30);
 /// Between two changes that watchers are told.
-const CHANGE_EVERY: Duration = Duration::from_millis(250);
+const CHANGE_EVERY: Duration = Duration::from_millis(500);
 /// How many changes an instance stays before it is unregistered.
 const STAYS: usize = 20;
 /// Between the restarts of two nodes.
@@ -48,6 +48,8 @@ const AGAIN: Duration = Duration::from_millis(100);
 const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// The limit for the last change to reach all watchers.
 const LAST_LIMIT: Duration = Duration::from_secs(20);
+/// The limit for a change to be written.
+const WRITE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Measures it. The embedded store has one node only.
 pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), String> {
@@ -70,6 +72,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         end: AtomicBool::new(false),
         gaps: Mutex::default(),
         missed: AtomicUsize::new(0),
+        repeated: AtomicUsize::new(0),
     };
     let (beats, finds) = (fleet.beats(), fleet.finds(options.scale(FINDS, 50)));
     std::thread::scope(|scope| {
@@ -116,7 +119,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         let missed = watch.missed.load(Ordering::SeqCst);
         let figure = format!(
             "stopped in {}, ready after {}; lost {missing:?} by node; finds {}, {} refused, {} wrong{}, {} at another node; \
-             beats {}, {} unanswered, {} wrong, {} late{}, {} at another node; {changes} changes, seen {seen}, missed {missed}, \
+             beats {}, {} unanswered, {} wrong, {} late{}, {} at another node; {changes} changes, {} sent again, seen {seen}, missed {missed}, \
              {behind} watchers behind at the end; without a connection {gap}",
             stopping.join(", "),
             starting.join(", "),
@@ -131,6 +134,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
             beaten.late,
             beaten.reasons(),
             beaten.moves,
+            watch.repeated.load(Ordering::Relaxed),
         );
         let met = [missed, behind, found.refused, found.wrong, beaten.wrong, beaten.refused] == [0; 6]
             && missing.iter().all(|missing| *missing == 0);
@@ -159,6 +163,8 @@ struct Watch<'a> {
     gaps: Mutex<Vec<Duration>>,
     /// Changes of which a connected watcher was not told.
     missed: AtomicUsize,
+    /// Writes that were sent again because they failed.
+    repeated: AtomicUsize,
 }
 
 impl Watch<'_> {
@@ -178,22 +184,29 @@ impl Watch<'_> {
         }
     }
 
-    /// Makes changes until they are to end; the number of the last one.
+    /// Makes changes until they are to end; the number of the last one. A write that fails is sent again, which changes nothing more.
     async fn change(&self) -> Result<usize, String> {
         let mut client = Roaming::new(self.nodes, 0);
         let mut number = 0;
         while !self.end_changes.load(Ordering::Relaxed) {
             number += 1;
-            // Sent twice it changes nothing the second time.
             let register = self.provider.register_request(&instance_id(number), number, LONG);
-            let (status, body) = client.call(&register).await?;
-            if status != 200 {
-                return Err(format!("a change is answered {status} {}", String::from_utf8_lossy(body)));
+            let begin = Instant::now();
+            loop {
+                let why = match client.call(&register).await {
+                    Ok((200, _)) => break,
+                    Ok((status, body)) => format!("{status} {}", String::from_utf8_lossy(body)),
+                    Err(why) => why,
+                };
+                if begin.elapsed() > WRITE_LIMIT {
+                    return Err(format!("a change is not written within {WRITE_LIMIT:?}: {why}"));
+                }
+                self.repeated.fetch_add(1, Ordering::Relaxed);
+                sleep(AGAIN).await;
             }
             if let Some(old) = number.checked_sub(STAYS) {
-                client
-                    .call(&request("DELETE", &self.provider.instance_path(&instance_id(old)), None))
-                    .await?;
+                let unregister = request("DELETE", &self.provider.instance_path(&instance_id(old)), None);
+                client.call(&unregister).await.ok();
             }
             sleep(self.change_every).await;
         }
