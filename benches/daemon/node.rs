@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::encryption::Certificate;
 use crate::support::daemon::{Daemon, Settings};
-use crate::support::etcd::{Etcd, EtcdSetup};
+use crate::support::etcd::{Etcd, EtcdSetup, cluster_with};
 use crate::support::eventually::{GENEROUS, try_eventually};
 use crate::usage;
 
@@ -41,17 +41,23 @@ impl Kind {
     }
 }
 
-/// A store that daemons can run on: the etcd, or nothing but their own folders.
+/// A store that daemons can run on: the members of an etcd, or nothing but their own folders.
 pub struct Backing {
-    etcd: Option<Etcd>,
+    etcd: Vec<Etcd>,
 }
 
 impl Backing {
     /// Starts what the store needs.
     pub fn start(kind: Kind) -> Self {
-        let etcd = (kind == Kind::Etcd)
-            .then(|| Etcd::start_with(EtcdSetup { flags: etcd_flags(), ..Default::default() }));
-        Self { etcd }
+        match kind {
+            Kind::Embedded => Self { etcd: Vec::new() },
+            Kind::Etcd => Self::start_members(1),
+        }
+    }
+
+    /// Starts an etcd of so many members.
+    pub fn start_members(count: usize) -> Self {
+        Self { etcd: cluster_with(count, &EtcdSetup { flags: etcd_flags(), ..Default::default() }) }
     }
 
     /// Starts a daemon on it and waits until it serves.
@@ -105,7 +111,42 @@ impl Backing {
         self.start_node(settings)
     }
 
+    /// As [`Backing::node`]; the daemon uses this member of the etcd as long as it answers.
+    pub fn node_at(&self, member: usize) -> Result<Node, String> {
+        self.start_node(self.settings_at(member))
+    }
+
+    /// The number of the member that leads.
+    pub fn leader(&self) -> Result<usize, String> {
+        let leads = |etcd: &Etcd| {
+            let status = etcd.try_ctl(&["endpoint", "status", "--write-out=json"]).ok()?;
+            let status: serde_json::Value = serde_json::from_str(&status).ok()?;
+            let status = &status[0]["Status"];
+            (status["leader"].as_u64()? == status["header"]["member_id"].as_u64()?).then_some(())
+        };
+        self.etcd.iter().position(|etcd| leads(etcd).is_some()).ok_or_else(|| "no member leads".to_owned())
+    }
+
+    /// CPU time of each member of the etcd.
+    pub fn members_cpu(&self) -> Result<Vec<Duration>, String> {
+        self.etcd.iter().map(|etcd| usage::cpu(etcd.pid())).collect()
+    }
+
+    /// The URL of the first member of the etcd.
+    pub fn endpoint(&self) -> Result<String, String> {
+        self.etcd.first().map(Etcd::endpoint).ok_or_else(|| "no etcd".to_owned())
+    }
+
+    /// Resident bytes of the first member of the etcd.
+    pub fn etcd_resident(&self) -> Result<u64, String> {
+        self.etcd.first().map_or(Ok(0), |etcd| usage::resident(etcd.pid()))
+    }
+
     fn settings(&self) -> Settings {
+        self.settings_at(0)
+    }
+
+    fn settings_at(&self, member: usize) -> Settings {
         // Half a million instances are more than the default quotas allow. An instance may beat once in its lease of a
         // minute (the storm).
         let settings = Settings::default()
@@ -113,7 +154,7 @@ impl Backing {
             .yaml("quota.cap.instance.limit", json!(10_000_000))
             .yaml("registry.instance.minTimes", json!(1))
             .environment("LOG_LEVEL", "WARN");
-        match &self.etcd {
+        match self.etcd.get(member) {
             Some(etcd) => settings.conf("manager_cluster", &format!("\"{}\"", etcd.address())),
             None => settings,
         }
@@ -125,7 +166,7 @@ impl Backing {
     }
 
     fn node_of(&self, daemon: Daemon) -> Node {
-        Node { daemon, etcd: self.etcd.as_ref().map(Etcd::pid) }
+        Node { daemon, etcd: self.etcd.first().map(Etcd::pid) }
     }
 }
 
@@ -188,6 +229,16 @@ impl Node {
     /// Resident bytes.
     pub fn resident(&mut self) -> Result<u64, String> {
         usage::resident(self.pid())
+    }
+
+    /// The sum of a family of its metrics, or 0 if nothing was counted.
+    pub fn metric(&self, family: &str) -> Result<f64, String> {
+        let page = self.daemon.client().get("/metrics").map_err(|error| error.to_string())?.text();
+        let value = |line: &str| {
+            let rest = line.strip_prefix(family)?;
+            rest.starts_with([' ', '{']).then(|| rest.rsplit(' ').next()?.parse::<f64>().ok())?
+        };
+        Ok(page.lines().filter_map(value).sum())
     }
 
     /// SIGKILL.

@@ -7,7 +7,7 @@ use crate::floor::{Reads, Setup, Speaks};
 use crate::node::Kind;
 
 /// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 41] = [
+pub const ROWS: [&str; 47] = [
     "find-1",
     "find-304",
     "find-100",
@@ -49,6 +49,12 @@ pub const ROWS: [&str; 41] = [
     "views",
     "search",
     "digest",
+    "scale-nodes",
+    "scale-held",
+    "scale-push",
+    "scale-members",
+    "scale-leases",
+    "scale-model",
 ];
 
 /// The test's name for `cargo test NAME`.

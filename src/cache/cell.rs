@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::snapshot::Snapshot;
 use crate::clock::Stopwatch;
@@ -18,6 +18,8 @@ struct SnapshotCell {
     /// When it was published; for metrics.
     published: Mutex<Option<Stopwatch>>,
     waiters: Mutex<Waiters>,
+    /// Told of each snapshot that has queued dependency requests.
+    queued: Notify,
 }
 
 /// Requests that wait for a revision. A request waits for one revision, and removes its entry when it stops waiting. So there
@@ -69,9 +71,12 @@ impl SnapshotPublisher {
 
     /// Replaces the snapshot and wakes the requests that wait for its revision or an earlier one.
     pub fn publish(&self, snapshot: Arc<Snapshot>) {
-        let revision = snapshot.revision;
+        let (revision, has_queue) = (snapshot.revision, !snapshot.dependency_queue.is_empty());
         self.0.current.store(snapshot);
         *self.0.published.lock() = Some(Stopwatch::start());
+        if has_queue {
+            self.0.queued.notify_one();
+        }
         let mut waiters = self.0.waiters.lock();
         let waiting = &mut waiters.by_revision;
         if waiting.first_key_value().is_none_or(|((first, _), _)| *first > revision) {
@@ -108,6 +113,12 @@ impl SnapshotReader {
         self.wait_for(BEFORE_FIRST_LISTING + 1).await;
     }
 
+    /// Returns when a snapshot with queued dependency requests was published since the last call. One task may call it. Other
+    /// snapshots do not wake this task, because each wake costs more than a snapshot of one change.
+    pub async fn wait_for_queue(&self) {
+        self.0.queued.notified().await;
+    }
+
     /// Returns when the snapshot holds a revision. The wait has no limit of its own: the caller sets one and drops the future.
     pub async fn wait_for(&self, revision: Revision) {
         if self.load().revision >= revision {
@@ -135,6 +146,7 @@ mod tests {
     use std::pin::pin;
 
     use futures_util::FutureExt as _;
+    use imbl::OrdSet;
 
     use super::*;
 
@@ -157,6 +169,21 @@ mod tests {
         assert_eq!(first.now_or_never(), Some(()));
         assert_eq!(second.now_or_never(), Some(()));
         assert_eq!(third.now_or_never(), None);
+    }
+
+    #[test]
+    fn only_a_snapshot_with_queued_requests_wakes_the_task_that_applies_them() {
+        let (publisher, reader) = cell();
+        let queued = Snapshot { dependency_queue: OrdSet::unit("request".into()), ..Snapshot::default() };
+        let mut waiting = pin!(reader.wait_for_queue());
+        publisher.publish(Arc::new(Snapshot::default()));
+        assert_eq!(waiting.as_mut().now_or_never(), None);
+        publisher.publish(Arc::new(queued.clone()));
+        assert_eq!(waiting.now_or_never(), Some(()));
+        // Nobody waits at that moment, and nothing is missed.
+        publisher.publish(Arc::new(queued));
+        assert_eq!(reader.wait_for_queue().now_or_never(), Some(()));
+        assert_eq!(reader.wait_for_queue().now_or_never(), None);
     }
 
     #[test]

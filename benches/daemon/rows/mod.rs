@@ -9,6 +9,7 @@ mod million;
 mod recorder;
 mod register;
 mod rolling;
+mod scale;
 mod search;
 mod storm;
 mod tls;
@@ -27,7 +28,7 @@ type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 16] = [
+    let groups: [(&[&str], Measure); 17] = [
         (&load::ROWS, load::measure),
         (&accounts::ROWS, accounts::measure),
         (&tls::ROWS, tls::measure),
@@ -44,6 +45,7 @@ pub fn run(options: &Options) -> Table {
         (&rolling::ROWS, rolling::measure),
         (&views::ROWS, views::measure),
         (&search::ROWS, search::measure),
+        (&scale::ROWS, scale::measure),
     ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());

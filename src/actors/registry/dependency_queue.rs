@@ -28,7 +28,7 @@ const LOCK_TTL: i64 = 60;
 const MAX_HOLD: Duration = Duration::from_secs(30);
 /// The pause before the queue is tried again when another node holds the lock, or after a failure.
 const RETRY: Duration = Duration::from_millis(500);
-/// How long the task waits for a new snapshot before it checks the queue anyway.
+/// How long the task waits for a snapshot with requests before it checks the queue anyway.
 const IDLE: Duration = Duration::from_secs(5);
 /// How many requests are applied under one hold of the lock.
 const MAX_ENTRIES: usize = 2_000;
@@ -52,8 +52,7 @@ pub(super) async fn work(core: Rc<RegistryCore>, owner: String) {
             )
         };
         if waiting.is_empty() {
-            // Only a new snapshot can show new requests.
-            let _ = tokio::time::timeout(IDLE, core.reader.wait_for(revision + 1)).await;
+            let _ = tokio::time::timeout(IDLE, core.reader.wait_for_queue()).await;
             continue;
         }
         let drained = drain(&core, &owner, waiting).await;

@@ -241,7 +241,8 @@ pub fn cluster(size: usize) -> Vec<Etcd> {
     cluster_with(size, &EtcdSetup::default())
 }
 
-fn cluster_with(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
+/// As [`cluster`], with a setup.
+pub fn cluster_with(size: usize, setup: &EtcdSetup) -> Vec<Etcd> {
     let mut servers = prepare(size, setup);
     for server in &mut servers {
         server.launch();
