@@ -52,9 +52,11 @@ pub fn measure(options: &Options, table: &mut Table) -> Result<(), String> {
 async fn spend(count: usize, sharing: usize) -> Result<Spent, String> {
     let backing = Backing::start(Kind::Etcd);
     let endpoint = EtcdEndpoint::parse(&backing.endpoint()?).map_err(|error| error.to_string())?;
-    let store = EtcdStore::connect(EtcdOptions::plain([endpoint])).await.map_err(|error| error.to_string())?;
+    let store =
+        EtcdStore::connect(EtcdOptions::plain([endpoint])).await.map_err(|error| error.to_string())?;
     let store: Arc<dyn Store> = Arc::new(store);
-    let cpu = || Ok::<f64, String>(backing.members_cpu()?.iter().map(Duration::as_secs_f64).sum::<f64>() * 1e6);
+    let cpu =
+        || Ok::<f64, String>(backing.members_cpu()?.iter().map(Duration::as_secs_f64).sum::<f64>() * 1e6);
     let memory_before = backing.etcd_resident()? as f64;
     let start = cpu()?;
     let grants = (0..count.div_ceil(sharing)).map(|_| store.grant(TTL_SECONDS));
@@ -95,7 +97,8 @@ async fn spend(count: usize, sharing: usize) -> Result<Spent, String> {
 
 /// The two keys of an instance.
 fn registration(number: usize, lease: LeaseId) -> Txn {
-    let key = |tree: &str| format!("/cse-sr/inst/{tree}/default/default/service-{}/{number:032x}", number % 2_000);
+    let key =
+        |tree: &str| format!("/cse-sr/inst/{tree}/default/default/service-{}/{number:032x}", number % 2_000);
     let put = |tree: &str, value: Bytes| Op::Put { key: key(tree).into(), value, lease: Some(lease) };
     let document = Bytes::from(vec![b'x'; DOCUMENT]);
     Txn {
