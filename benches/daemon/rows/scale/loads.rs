@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::cluster::{Cluster, Observed};
 use crate::client::block_on;
+use crate::compare::Drive as _;
 use crate::fill::{LONG, Service, fill, instance_id};
 use crate::node::Kind;
 use crate::options::Options;
@@ -31,7 +32,7 @@ const REGISTERING: usize = 64;
 /// Clients that register at a pace, so that nearly each registration is a batch of its own.
 const PACED: Pace = Pace { clients: 16, every: Duration::from_millis(50) };
 /// The length of the measurement without a load.
-const IDLE: Duration = Duration::from_secs(20);
+const IDLE: Duration = Duration::from_secs(10);
 /// The most that a write may cost a further node, in microseconds of CPU.
 const MOST_FURTHER: f64 = 15.0;
 
