@@ -87,6 +87,7 @@ macro_rules! store_conformance {
             transactions::counters_under_compare_lose_nothing,
             leases::a_ttl_is_kept_within_bounds,
             leases::ids_are_positive_and_differ,
+            leases::leases_granted_together_are_as_others,
             leases::expiry_deletes_the_keys_in_order_at_one_revision,
             leases::keep_alive_extends,
             leases::revoke_deletes_the_keys_in_order_at_one_revision,

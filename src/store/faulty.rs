@@ -289,6 +289,11 @@ impl Store for FaultyStore {
         self.guarded(StoreCall::Grant, move |inner| inner.grant(ttl_seconds))
     }
 
+    /// One call, however many leases it grants.
+    fn grants(&self, ttl_seconds: i64, count: usize) -> BoxFuture<'static, Result<Vec<Lease>, StoreError>> {
+        self.guarded(StoreCall::Grant, move |inner| inner.grants(ttl_seconds, count))
+    }
+
     fn name(&self) -> &'static str {
         self.inner.name()
     }

@@ -120,6 +120,16 @@ impl Store for MeteredStore {
         counted(&GRANT, self.0.grant(ttl_seconds))
     }
 
+    fn grants(&self, ttl_seconds: i64, count: usize) -> BoxFuture<'static, Result<Vec<Lease>, StoreError>> {
+        let (began, grants) = (Stopwatch::start(), self.0.grants(ttl_seconds, count));
+        Box::pin(async move {
+            let granted = grants.await;
+            let done = granted.as_ref().map_or(0, Vec::len);
+            (0..count).for_each(|index| GRANT.count(began, index < done));
+            granted
+        })
+    }
+
     fn name(&self) -> &'static str {
         self.0.name()
     }

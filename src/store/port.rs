@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use futures_util::stream::BoxStream;
 
 pub use crate::domain::event::Revision;
@@ -219,6 +219,21 @@ pub enum WatchError {
     Closed,
 }
 
+/// What was granted; the first error if nothing was.
+pub(super) fn first_error_if_none<E>(grants: Vec<Result<Lease, E>>) -> Result<Vec<Lease>, E> {
+    let (mut granted, mut error) = (Vec::with_capacity(grants.len()), None);
+    for grant in grants {
+        match grant {
+            Ok(lease) => granted.push(lease),
+            Err(why) => error = error.or(Some(why)),
+        }
+    }
+    match error {
+        Some(error) if granted.is_empty() => Err(error),
+        _ => Ok(granted),
+    }
+}
+
 /// A store. Each call has its own time limit and answers within it.
 pub trait Store: Send + Sync + 'static {
     /// Lists all keys below some prefixes at one revision, in pages. No prefix starts with another prefix.
@@ -238,6 +253,13 @@ pub trait Store: Send + Sync + 'static {
 
     /// Grants a lease. A TTL outside 2..=9_000_000_000 seconds is moved to the nearest bound.
     fn grant(&self, ttl_seconds: i64) -> BoxFuture<'static, Result<Lease, StoreError>>;
+
+    /// Grants this many leases together, as [`Store::grant`] grants one. Returns fewer if some were not granted, and an error if none
+    /// was.
+    fn grants(&self, ttl_seconds: i64, count: usize) -> BoxFuture<'static, Result<Vec<Lease>, StoreError>> {
+        let grants: Vec<_> = (0..count).map(|_| self.grant(ttl_seconds)).collect();
+        async move { first_error_if_none(join_all(grants).await) }.boxed()
+    }
 
     fn grant_cost(&self) -> GrantCost;
 

@@ -1,7 +1,9 @@
 //! Leases granted ahead, for stores where a grant costs a round trip. A registration then takes one round trip instead of two.
 //!
 //! The time of a lease runs from its grant. So a lease is used only while it is young, and revoked when it is old. For each
-//! TTL, as many leases are kept as were taken in the last second. For stores where a grant costs nothing there is no pool.
+//! TTL, as many leases are kept as are taken in a quarter of a second. The pool is filled in bursts, because many grants that are
+//! sent together cost this node and the store less: they share packets, wake-ups, and syncs of the store's log. For stores where a
+//! grant costs nothing there is no pool.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -18,10 +20,14 @@ use crate::trace;
 const MAX_AGE: Duration = Duration::from_secs(2);
 /// How many leases must be taken within a second before leases are granted ahead.
 const WORTH_POOLING: usize = 20;
+/// The leases that are kept are enough for this part of a second.
+const KEPT_PART: usize = 4;
 /// How many leases are kept for one TTL.
 const MAX_KEPT: usize = 8_000;
+/// How many leases are granted together. More would delay the transactions that come after them.
+const BURST: usize = 64;
 /// How many grants are on their way at once for one TTL.
-const MAX_GRANTING: usize = 64;
+const MAX_GRANTING: usize = 4 * BURST;
 /// How many TTLs have a pool, so that a client that keeps sending new TTLs takes no more memory.
 const MAX_TTLS: usize = 64;
 /// How many leases wait to be revoked because the store did not answer. The oldest ones are left to expire.
@@ -76,28 +82,24 @@ impl LeasePool {
         pool.count_take(now);
         let old = pool.take_old(now, max_age(ttl_seconds));
         let found = pool.ready.pop_front().map(|(lease, _)| lease);
-        let missing = pool.wanted().saturating_sub(pool.ready.len() + pool.granting);
-        let missing = missing.min(MAX_GRANTING.saturating_sub(pool.granting));
+        let missing = pool.missing();
         pool.granting += missing;
         drop(pools);
-        for _ in 0..missing {
-            let this = self.clone();
-            actix::spawn(async move { this.refill(ttl_seconds).await });
+        if missing > 0 {
+            actix::spawn(self.clone().refill(ttl_seconds, missing));
         }
         self.discard(old);
         found
     }
 
-    async fn refill(self, ttl_seconds: i64) {
-        // The age counts from before the grant was sent, because the store starts the TTL somewhere in between.
+    async fn refill(self, ttl_seconds: i64, count: usize) {
+        // The age counts from before the grants were sent, because the store starts the TTL somewhere in between.
         let granted = self.clock.monotonic();
-        let lease = self.store.grant(ttl_seconds).await;
+        let leases = self.store.grants(ttl_seconds, count).await.unwrap_or_default();
         let mut pools = self.pools.borrow_mut();
         let pool = pools.entry(ttl_seconds).or_default();
-        pool.granting = pool.granting.saturating_sub(1);
-        if let Ok(lease) = lease {
-            pool.ready.push_back((lease.id, granted));
-        }
+        pool.granting = pool.granting.saturating_sub(count);
+        pool.ready.extend(leases.into_iter().map(|lease| (lease.id, granted)));
     }
 
     /// Revokes old leases, also in pools that are no longer used, and leases that could not be revoked before. Runs once a
@@ -163,7 +165,17 @@ impl TtlPool {
 
     fn wanted(&self) -> usize {
         let rate = self.last_takes.max(self.takes);
-        if rate < WORTH_POOLING { 0 } else { rate.min(MAX_KEPT) }
+        if rate < WORTH_POOLING { 0 } else { (rate / KEPT_PART).min(MAX_KEPT) }
+    }
+
+    /// How many leases to ask for now: a burst, or a quarter of what a small pool keeps, or nothing.
+    fn missing(&self) -> usize {
+        let wanted = self.wanted();
+        let missing = wanted.saturating_sub(self.ready.len() + self.granting);
+        if missing < BURST.min(wanted / 4).max(1) {
+            return 0;
+        }
+        missing.min(BURST).min(MAX_GRANTING.saturating_sub(self.granting))
     }
 
     fn take_old(&mut self, now: Monotonic, max_age: Duration) -> Vec<LeaseId> {

@@ -64,6 +64,7 @@ pub async fn a_closed_store_answers_unavailable(subject: StoreUnderTest) {
         "a write",
     );
     unavailable("a grant", within("a grant", store.grant(60)).await.err());
+    unavailable("grants", within("grants", store.grants(60, 2)).await.err());
     unavailable("a revocation", within("a revocation", store.revoke(lease)).await.err());
     unavailable("the revision", within("the revision", store.revision()).await.err());
     unavailable("a bookmark", within("a bookmark", store.bookmark()).await.err());

@@ -40,6 +40,18 @@ pub async fn ids_are_positive_and_differ(subject: StoreUnderTest) {
     }
 }
 
+pub async fn leases_granted_together_are_as_others(subject: StoreUnderTest) {
+    let store = &subject.store;
+    let granted = within("grants", store.grants(60, 100)).await.expect("leases");
+    let ids: std::collections::BTreeSet<_> = granted.iter().map(|lease| lease.id).collect();
+    assert_eq!(ids.len(), 100, "each is another one");
+    assert!(granted.iter().all(|lease| lease.ttl_seconds == 60), "{granted:?}");
+    let renewed = within("renewals", store.keep_alive(ids.into_iter().collect())).await;
+    assert_eq!(renewed, vec![KeepAlive::Renewed(60); 100]);
+    assert_eq!(within("one", store.grants(1, 1)).await.map(|one| one[0].ttl_seconds), Ok(2));
+    assert_eq!(within("none", store.grants(60, 0)).await.map(|none| none.len()), Ok(0));
+}
+
 /// The watch shows `inst/files/…` before `inst/leases/…`.
 pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
     let (store, area) = (&subject.store, area());

@@ -69,6 +69,8 @@ pub(super) enum Effect {
 pub(super) struct Clients {
     pub kv: KvClient,
     pub lease: LeaseClient,
+    /// For requests of `wire`.
+    pub channel: Authorized,
     pub maintenance: MaintenanceClient,
     whole: Client,
 }
@@ -402,7 +404,7 @@ impl Nodes {
     {
         let deadline = Instant::now() + limit;
         let candidates = self.candidates();
-        let mut last = Failure::NotSent(self.words_of_the_missing());
+        let mut last = None;
         for (position, node) in candidates.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -427,9 +429,9 @@ impl Nodes {
             if effect == Effect::Writes && matches!(failure, Failure::Unsettled(_)) {
                 return Err(outcome(effect, failure));
             }
-            last = failure;
+            last = Some(failure);
         }
-        Err(outcome(effect, last))
+        Err(outcome(effect, last.unwrap_or_else(|| Failure::NotSent(self.words_of_the_missing()))))
     }
 
     async fn attempt<T, F, Fut>(&self, node: &Node, deadline: Instant, request: &F) -> Result<T, Failure>
@@ -578,15 +580,17 @@ impl Nodes {
             reason: crate::store::port::Reason::Refused,
             message: error.0,
         };
-        let channel = BoxCloneSyncService::new(node.channel().map_err(refused)?);
+        let channel = node.channel().map_err(refused)?;
         // Without a user: the channel puts the token into requests.
         let options = ConnectOptions::new().with_require_leader(true);
-        let whole = Client::from_channel(etcd_client::Channel::Custom(channel), Some(options)).await;
+        let custom = etcd_client::Channel::Custom(BoxCloneSyncService::new(channel.clone()));
+        let whole = Client::from_channel(custom, Some(options)).await;
         let whole = whole.map_err(of_client)?;
         let clients = Arc::new(Clients {
             kv: whole.kv_client().max_decoding_message_size(LARGEST_ANSWER),
             lease: whole.lease_client(),
             maintenance: whole.maintenance_client(),
+            channel,
             whole,
         });
         *slot = Some(Arc::clone(&clients));

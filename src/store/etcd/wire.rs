@@ -1,8 +1,7 @@
 //! The messages of etcd's API for which `etcd_client` is not enough: renewals of many leases on one stream (its keeper renews
-//! one lease) and watches (it does not say which answers are fragments). The field numbers are from etcd's `rpc.proto` and
-//! `kv.proto`. Fields that are not read are left out.
-
-use std::str::FromStr;
+//! one lease), watches (it does not say which answers are fragments), and the two requests of a registration (its layers cost
+//! more CPU time than the request). The field numbers are from etcd's `rpc.proto` and `kv.proto`. Fields that are not read are
+//! left out.
 
 use http::uri::PathAndQuery;
 use tokio::sync::mpsc;
@@ -14,6 +13,20 @@ use tonic_prost::ProstCodec;
 
 use super::login::Authorized;
 use super::nodes::LARGEST_ANSWER;
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct LeaseGrantRequest {
+    #[prost(int64, tag = "1")]
+    pub ttl: i64,
+}
+
+#[derive(Clone, Copy, PartialEq, prost::Message)]
+pub(super) struct LeaseGrantResponse {
+    #[prost(int64, tag = "2")]
+    pub id: i64,
+    #[prost(int64, tag = "3")]
+    pub ttl: i64,
+}
 
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct LeaseKeepAliveRequest {
@@ -113,8 +126,20 @@ pub(super) struct KeyValue {
     pub lease: i64,
 }
 
+pub(super) const GRANT: &str = "/etcdserverpb.Lease/LeaseGrant";
 pub(super) const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 pub(super) const WATCH: &str = "/etcdserverpb.Watch/Watch";
+
+/// Sends one request and returns its answer.
+pub(super) async fn unary<Q, A>(channel: Authorized, method: &'static str, message: Q) -> Result<A, Status>
+where
+    Q: prost::Message + Send + Sync + 'static,
+    A: prost::Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = ready(channel).await?;
+    let codec = ProstCodec::<Q, A>::default();
+    Ok(grpc.unary(request(message), path(method), codec).await?.into_inner())
+}
 
 /// Opens a stream in both directions. It returns after the first answer, because etcd sends its headers with that answer. So
 /// the first request must already be in the queue.
@@ -127,11 +152,24 @@ where
     Q: prost::Message + Send + Sync + 'static,
     A: prost::Message + Default + Send + Sync + 'static,
 {
+    let mut grpc = ready(channel).await?;
+    let (requests, codec) = (request(ReceiverStream::new(requests)), ProstCodec::<Q, A>::default());
+    Ok(grpc.streaming(requests, path(method), codec).await?.into_inner())
+}
+
+async fn ready(channel: Authorized) -> Result<Grpc<Authorized>, Status> {
     let mut grpc = Grpc::new(channel).max_decoding_message_size(LARGEST_ANSWER);
     grpc.ready().await.map_err(Status::from_error)?;
-    let mut request = Request::new(ReceiverStream::new(requests));
-    // A node without a leader renews nothing and sees no changes. This makes it return an error instead.
+    Ok(grpc)
+}
+
+fn path(method: &'static str) -> PathAndQuery {
+    PathAndQuery::from_static(method)
+}
+
+/// A node without a leader renews nothing and sees no changes. The header makes it return an error instead.
+fn request<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
     request.metadata_mut().insert("hasleader", MetadataValue::from_static("true"));
-    let path = PathAndQuery::from_str(method).map_err(|error| Status::internal(error.to_string()))?;
-    Ok(grpc.streaming(request, path, ProstCodec::<Q, A>::default()).await?.into_inner())
+    request
 }

@@ -66,10 +66,10 @@ async fn few_takes_are_not_worth_a_pool() {
 }
 
 #[actix::test]
-async fn as_many_are_kept_as_a_second_takes() {
+async fn as_many_are_kept_as_a_part_of_a_second_takes() {
     let scene = PoolScene::set(GrantCost::RoundTrip);
     let ready = scene.fill(120, 50).await;
-    assert!((WORTH_POOLING..=50).contains(&ready), "{ready}");
+    assert!((1..=50 / KEPT_PART).contains(&ready), "{ready}");
     let begun = scene.store.begun(StoreCall::Grant);
     let mut taken = scene.take(120, ready).await;
     taken.sort();
@@ -79,6 +79,21 @@ async fn as_many_are_kept_as_a_second_takes() {
     assert!(scene.store.begun(StoreCall::Grant) > begun, "what is taken is granted anew");
     // Another TTL has another pool.
     assert_eq!(scene.ready(60), 0);
+}
+
+#[actix::test]
+async fn leases_are_granted_in_bursts() {
+    let scene = PoolScene::set(GrantCost::RoundTrip);
+    scene.fill(120, 10 * BURST).await;
+    let begun = scene.store.begun(StoreCall::Grant);
+    let takes = 8 * BURST;
+    for _ in 0..takes {
+        scene.take(120, 1).await;
+        eventually("grants", || scene.granting() == 0).await;
+    }
+    // The pool grows with the takes of the second, by a quarter of them.
+    let calls = scene.store.begun(StoreCall::Grant) - begun;
+    assert!((1..=takes / BURST * 2).contains(&calls), "{calls} calls");
 }
 
 #[actix::test]
