@@ -243,7 +243,7 @@ async fn create(
         [Compare::Present(Key::clone(&at.service))].into_iter().chain(absent).collect();
     let txn = |lease| {
         let then = at.puts(&new.json, new.properties, lease);
-        Txn { compares: compares.clone(), then, otherwise: at.reads() }
+        Txn { compares: compares.clone(), then, otherwise: Vec::new() }
     };
     let purpose = if unless.is_some() { Purpose::Restore } else { Purpose::Other };
     let mut deadline = core.deadline();
@@ -255,6 +255,11 @@ async fn create(
         if is_unsure && !deadline.is_over() {
             // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
             outcome = core.batcher.submit_for(txn(lease), purpose).await;
+        }
+        if outcome.as_ref().is_ok_and(|outcome| !outcome.succeeded) {
+            // A second round, because it is rare. Reads in the write would cost each registration more than its compares do.
+            let look = Txn { then: at.reads(), ..Txn::default() };
+            outcome = core.batcher.submit(look).await.map(|found| TxnOutcome { succeeded: false, ..found });
         }
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome, lease)),

@@ -74,17 +74,19 @@ async fn two_tries_and_nothing_done_is_an_error_and_nothing_stands_later() {
 
 #[actix::test]
 async fn who_registers_again_with_an_id_of_its_own_keeps_what_was_done_unknown() {
-    for second in [Fault::UnknownDone, Fault::Refused(Reason::Unavailable)] {
+    let away = Fault::Refused(Reason::Unavailable);
+    // The first or the second try is committed with an unknown outcome. If the second one is answered that the instance exists, the
+    // actor reads on which lease.
+    for later in [vec![Fault::UnknownDone], vec![away], vec![Fault::None, away]] {
         let stage = Stage::set().await;
-        // The first or the second try is committed with an unknown outcome.
-        stage.store.script(StoreCall::Batch, [Fault::UnknownDone, second]);
+        stage.store.script(StoreCall::Batch, [vec![Fault::UnknownDone], later.clone()].concat());
         assert_eq!(stage.register("i").await.unwrap_err().code, Code::Unavailable);
         let entry = stage.registered("i").await;
         // The sweep, which runs once a second, revokes the lease.
         stage.core.leases.sweep();
         let answers = stage.store.keep_alive(vec![lease_of(&entry)]).await;
         assert!(matches!(answers[..], [KeepAlive::Renewed(_)]), "{answers:?}");
-        assert_eq!(stage.store.begun(StoreCall::Revoke), 0, "{second:?}");
+        assert_eq!(stage.store.begun(StoreCall::Revoke), 0, "{later:?}");
         assert_eq!(stage.count().await, 1);
     }
 }
