@@ -80,7 +80,7 @@ screenshots:
 	SC_SCREENSHOTS=docs/images cargo test --locked --test console pictures::
 
 # ROWS=find,register: rows whose names begin so. STORES=embedded: one store. SAVE=1: append to benches/RESULTS.md.
-# SHORT=1: tiny counts, only whether each row works.
+# SHORT=1: tiny counts, only whether each row works. ETCD_FLAGS=--backend-batch-interval=100ms: flags of etcd that win over the recommended.
 bench:
 	@scripts/require.sh cc make protoc $(etcd) etcdctl wrk
 	cargo bench --locked --bench daemon -- $(if $(ROWS),--rows $(ROWS)) $(if $(STORES),--stores $(STORES)) \

@@ -96,7 +96,7 @@ mkdir -p "$here/etcd"
 launch etcd "$here/etcd" etcd --name local --data-dir data \
     --listen-client-urls "http://$etcd_address:2379" --advertise-client-urls "http://$etcd_address:2379" \
     --listen-peer-urls "http://$etcd_address:2380" --initial-advertise-peer-urls "http://$etcd_address:2380" \
-    --initial-cluster "local=http://$etcd_address:2380"
+    --initial-cluster "local=http://$etcd_address:2380" --backend-batch-interval 10ms --quota-backend-bytes 8589934592
 await "${pids[-1]}" "$here/etcd" "$etcd_address" 2379 /health
 
 for node in "${nodes[@]}"; do

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::encryption::Certificate;
 use crate::support::daemon::{Daemon, Settings};
-use crate::support::etcd::{Etcd, EtcdSetup, cluster_with};
+use crate::support::etcd::{Etcd, EtcdSetup, cluster_with, has_flag, program};
 use crate::support::eventually::{GENEROUS, try_eventually};
 use crate::usage;
 
@@ -180,17 +180,29 @@ pub struct Accounts<'a> {
     pub root_password: &'a str,
 }
 
+/// The flags that docs/operations.md recommends, then those of the environment variable ETCD_FLAGS, which win over them.
+fn chosen_flags() -> Vec<String> {
+    // 8 GiB, the largest quota it recommends: the default of 2 GiB is near after a million registrations.
+    let recommended = ["--backend-batch-interval=10ms", "--quota-backend-bytes=8589934592"];
+    let chosen = std::env::var("ETCD_FLAGS").unwrap_or_default();
+    recommended.into_iter().chain(chosen.split_whitespace()).map(str::to_owned).collect()
+}
+
 fn etcd_flags() -> Vec<String> {
-    // 8 GiB, the largest it recommends: the default of 2 GiB is near after a million registrations.
-    let mut flags = vec!["--quota-backend-bytes=8589934592".to_owned()];
+    let mut flags = chosen_flags();
     // The tests switch it off where they can; a figure without the disk would be worth nothing.
-    let help = Command::new("etcd").arg("--help").output();
-    if help.is_ok_and(|help| {
-        String::from_utf8_lossy(&[help.stdout, help.stderr].concat()).contains("--unsafe-no-fsync")
-    }) {
+    if has_flag("--unsafe-no-fsync") {
         flags.push("--unsafe-no-fsync=false".to_owned());
     }
     flags
+}
+
+/// The version of the etcd that is measured, and its flags.
+pub fn etcd() -> String {
+    let said = Command::new(program("etcd")).arg("--version").output();
+    let said = said.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    let version = said.lines().next().and_then(|line| line.strip_prefix("etcd Version: "));
+    format!("etcd {} with {}", version.unwrap_or("of an unknown version"), chosen_flags().join(" "))
 }
 
 /// A daemon that serves.

@@ -18,7 +18,7 @@ mod views;
 mod visible;
 mod watchers;
 
-use crate::node::Kind;
+use crate::node::{self, Kind};
 use crate::options::Options;
 use crate::table::{Judged, Line, Table};
 
@@ -74,8 +74,10 @@ fn setting(options: &Options) -> String {
     let load = loads.split(' ').next().unwrap_or_default().to_owned();
     let build =
         if cfg!(debug_assertions) { "a debug build, whose figures mean nothing" } else { "a release build" };
+    let etcd =
+        if options.stores().contains(&Kind::Etcd) { format!(" {}.", node::etcd()) } else { String::new() };
     format!(
-        "{cores} cores ({}) shared with the load, load average {load} at the start, {build}; best of {} rounds of {} s.",
+        "{cores} cores ({}) shared with the load, load average {load} at the start, {build}; best of {} rounds of {} s.{etcd}",
         model.trim(),
         options.rounds,
         options.round.as_secs_f32()

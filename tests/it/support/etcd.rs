@@ -287,7 +287,8 @@ pub fn program(name: &str) -> PathBuf {
         .unwrap_or_else(|| panic!("{name} is neither on the path nor in .local/bin nor in /usr/bin"))
 }
 
-fn has_flag(flag: &str) -> bool {
+/// Whether the etcd on `PATH` knows a flag.
+pub fn has_flag(flag: &str) -> bool {
     static HELP: OnceLock<String> = OnceLock::new();
     let help = HELP.get_or_init(|| {
         let output = Command::new(program("etcd")).arg("--help").output().expect("etcd runs");
