@@ -1,5 +1,6 @@
 //! Finds instances in a snapshot: by the service's name, by its id, or one instance. Holds the rules of who may see what.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use smallvec::SmallVec;
@@ -34,8 +35,9 @@ pub struct FindQuery<'a> {
 
 /// What a find by name returns.
 #[derive(Clone, Debug)]
-pub struct FoundInstances {
-    pub answer: Arc<FindAnswer>,
+pub struct FoundInstances<'s> {
+    /// Borrowed if it can be: workers that count references to one answer slow each other down.
+    pub answer: Cow<'s, Arc<FindAnswer>>,
     /// The dependency that the find shows, if it is not recorded yet.
     pub dependency: Option<NewDependency>,
     /// No version is shown, because of the consumer or the tags.
@@ -100,7 +102,11 @@ impl Sight<'_> {
 
 impl Snapshot {
     /// The instances of all versions of a provider that the consumer may see.
-    pub fn find(&self, query: &FindQuery<'_>, shared: &SharedServices) -> Result<FoundInstances, Error> {
+    pub fn find<'s>(
+        &'s self,
+        query: &FindQuery<'s>,
+        shared: &'s SharedServices,
+    ) -> Result<FoundInstances<'s>, Error> {
         let sight = self.sight(query, shared)?;
         let Some((view, node)) = sight.provider else { return Err(no_provider(query, &sight)) };
         let (answer, first_visible) = view.answer(node, query.tags, |provider| sight.shows(provider));
@@ -251,7 +257,7 @@ impl TenantView {
         node: &'a NameNode,
         tags: &[&str],
         sees: impl Fn(&ServiceView) -> bool,
-    ) -> (Arc<FindAnswer>, Option<&'a Arc<ServiceView>>) {
+    ) -> (Cow<'a, Arc<FindAnswer>>, Option<&'a Arc<ServiceView>>) {
         // Most names have at most 8 versions, so most finds do not allocate here.
         let mut visible: SmallVec<[u32; 8]> = SmallVec::new();
         let mut first = None;
@@ -269,9 +275,9 @@ impl TenantView {
         };
         let join = || FindAnswer::join(visible.iter().filter_map(instances));
         let answer = if visible.len() == node.versions.len() {
-            Arc::clone(node.answers.all(join))
+            Cow::Borrowed(node.answers.all(join))
         } else {
-            node.answers.subset(&visible, join)
+            Cow::Owned(node.answers.subset(&visible, join))
         };
         (answer, first)
     }

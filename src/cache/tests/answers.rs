@@ -15,7 +15,7 @@ fn find(snapshot: &Snapshot, tags: &[&str]) -> Arc<FindAnswer> {
         tags,
         consumer: "",
     };
-    snapshot.find(&query, &shared()).unwrap().answer
+    snapshot.find(&query, &shared()).unwrap().answer.into_owned()
 }
 
 fn list(snapshot: &Snapshot, service: &str) -> Arc<FindAnswer> {
@@ -133,7 +133,7 @@ fn an_instance_seen_by_a_name_and_an_alias_changes_both() {
             tags: &[],
             consumer: "",
         };
-        snapshot.find(&query, &shared()).unwrap().answer
+        snapshot.find(&query, &shared()).unwrap().answer.into_owned()
     };
     assert_eq!(ids(&by_alias(&world.snapshot())), ["i"]);
     world.put_instance("s1", "j");

@@ -39,8 +39,8 @@ impl Ask {
             consumer: self.consumer,
         };
         let shared = SharedServices::new(["global".to_owned()], "production");
-        let found =
-            world.snapshot().find(&query, &shared).map_err(|error| (error.code, error.to_string()))?;
+        let snapshot = world.snapshot();
+        let found = snapshot.find(&query, &shared).map_err(|error| (error.code, error.to_string()))?;
         let dependency = found.dependency.map(|dependency| {
             let provider = dependency.provider;
             format!("{} -> {}/{}", dependency.consumer_id, provider.service_name, provider.version)

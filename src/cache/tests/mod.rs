@@ -260,7 +260,8 @@ fn answer_lines(snapshot: &Snapshot, tenant: &Tenant, view: &TenantView) -> Vec<
                 let (environment, app_id, name) =
                     (parts.next().unwrap(), parts.next().unwrap(), parts.next().unwrap());
                 let query = FindQuery { tenant, target: tenant, environment, app_id, name, tags, consumer };
-                let found = snapshot.find(&query, &shared());
+                let shared = shared();
+                let found = snapshot.find(&query, &shared);
                 let told = found.map(|found| {
                     assert_is_fresh(&found.answer, snapshot, tenant);
                     (told(&found.answer), found.dependency)

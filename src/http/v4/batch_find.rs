@@ -145,7 +145,10 @@ impl BatchRead {
                 let found = found?;
                 note_poller(api, call, &find, found.is_shared, snapshot.revision);
                 dependencies.extend(found.dependency);
-                Ok((found.answer.revision.to_string(), ElementInstances::OfServices(found.answer)))
+                Ok((
+                    found.answer.revision.to_string(),
+                    ElementInstances::OfServices(found.answer.into_owned()),
+                ))
             };
             answer.services = Some(look_up(&query.services, ServiceQuery::identity, look)?);
         }

@@ -120,7 +120,7 @@ pub fn note_interest(
     api: &Api,
     snapshot: &Snapshot,
     query: &FindQuery<'_>,
-    found: &Result<FoundInstances, Error>,
+    found: &Result<FoundInstances<'_>, Error>,
 ) {
     let shows_none = match found {
         Ok(found) => found.shows_none,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fresh_read::read_by_flags;
+use crate::cache::Snapshot;
 use crate::cache::find::FindQuery;
 use crate::domain::Tenant;
 use crate::domain::service::{DEFAULT_APP, REGISTRY_SERVICE};
@@ -40,7 +41,11 @@ pub async fn health(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
         tags: &[],
         consumer: "",
     };
-    let found = read_by_flags(&api, &call, |snapshot| snapshot.find(&find, &api.rules.shared)).await?;
-    api.answers.check(found.answer.size())?;
-    Ok(Reply::json(found.answer.body()))
+    let found = |snapshot: &Snapshot| {
+        let found = snapshot.find(&find, &api.rules.shared)?;
+        Ok(found.answer.into_owned())
+    };
+    let answer = read_by_flags(&api, &call, found).await?;
+    api.answers.check(answer.size())?;
+    Ok(Reply::json(answer.body()))
 }
