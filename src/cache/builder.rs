@@ -11,8 +11,8 @@ use super::digest::{self, NameKind};
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
 use super::snapshot::{
-    ConsumerRule, FrameworkCounts, FrameworkName, InstancePart, Listed, NameNode, NamePath, NamedVersion,
-    ProviderRule, SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
+    ConsumerRule, FrameworkCounts, FrameworkName, HashMap, InstancePart, Listed, NameNode, NamePath,
+    NamedVersion, ProviderRule, SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
 };
 use super::statuses::InstanceStatus;
 use crate::domain::dependency::{self, CrossDomain, Partners};
@@ -702,7 +702,7 @@ impl TenantView {
         }
     }
 
-    fn tree(&mut self, way: &Listed) -> &mut imbl::HashMap<Arc<str>, Arc<NameNode>> {
+    fn tree(&mut self, way: &Listed) -> &mut HashMap<Arc<str>, Arc<NameNode>> {
         match way {
             Listed::Name(_) => &mut self.names,
             Listed::Alias(_) => &mut self.aliases,
