@@ -2,7 +2,6 @@
 //! decoded when a handler asks for them, because many requests do not need them.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::fmt;
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,7 +13,7 @@ use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
 
 use super::middleware::compress;
-use super::query::{Query, is_true};
+use super::query::{all_values, first_values, is_true};
 use super::reply::Reply;
 use super::spec::Surface;
 use crate::domain::Tenant;
@@ -94,14 +93,13 @@ pub struct Call {
     matched: Matched,
     tenant: Tenant,
     body: Bytes,
-    query: OnceCell<Query>,
     caller: Option<Arc<SignedIn>>,
     grant: Grant,
 }
 
 impl Call {
     pub(super) fn new(request: HttpRequest, matched: Matched, tenant: Tenant, body: Bytes) -> Self {
-        Self { request, matched, tenant, body, query: OnceCell::new(), caller: None, grant: Grant::All }
+        Self { request, matched, tenant, body, caller: None, grant: Grant::All }
     }
 
     /// Notes who sends the request, and what the caller may see. [`super::access`] decides it.
@@ -154,18 +152,18 @@ impl Call {
 
     /// The first value of a query parameter, decoded.
     pub fn query(&self, name: &str) -> Option<Cow<'_, str>> {
-        let raw = self.raw_query();
-        if raw.is_empty() {
-            return None;
-        }
-        self.query.get_or_init(|| Query::split(raw)).find(raw, name)
+        let [value] = self.queries([name]);
+        value
+    }
+
+    /// As [`Self::query`], for several parameters.
+    pub fn queries<const N: usize>(&self, names: [&str; N]) -> [Option<Cow<'_, str>>; N] {
+        first_values(self.raw_query(), names)
     }
 
     /// All values of a query parameter, decoded.
     pub fn query_values(&self, name: &str) -> impl Iterator<Item = Cow<'_, str>> {
-        let raw = self.raw_query();
-        let pairs = self.query.get_or_init(|| Query::split(raw)).pairs(raw);
-        pairs.filter(move |(known, _)| known == name).map(|(_, value)| value)
+        all_values(self.raw_query(), name)
     }
 
     /// As [`Self::query`]; empty if the parameter is missing.
@@ -175,21 +173,12 @@ impl Call {
 
     /// Whether a query parameter is `1` or `true`.
     pub fn flag(&self, name: &str) -> bool {
-        self.query(name).is_some_and(|value| is_true(&value))
+        is_set(self.query(name).as_deref())
     }
 
     /// The flag `noCache`: the answer must include every write that was committed before the request.
     pub fn wants_current(&self) -> bool {
         self.flag("noCache")
-    }
-
-    /// The revision that the client has. It is empty if the client sent none, and with the flags `noCache` and `cacheOnly`.
-    pub fn rev(&self) -> Cow<'_, str> {
-        if self.flag("noCache") || self.flag("cacheOnly") {
-            Cow::Borrowed("")
-        } else {
-            self.query_text("rev")
-        }
     }
 
     /// The part of the URI after `?`, not decoded.
@@ -205,6 +194,11 @@ impl Call {
     pub fn accepts_gzip(&self) -> bool {
         compress::accepts_gzip(&self.request.head().headers)
     }
+}
+
+/// Whether the value of a flag says yes.
+pub fn is_set(flag: Option<&str>) -> bool {
+    flag.is_some_and(is_true)
 }
 
 impl fmt::Debug for Call {

@@ -1,85 +1,75 @@
-//! The query of a request. It is split once, and a value is decoded when a handler asks for it. The rules are those of Go's
-//! `url.ParseQuery`: a pair with `;` or an invalid escape is ignored, and the first of several pairs with the same name counts.
+//! The query of a request. A value is decoded when a handler asks for it. The rules are those of Go's `url.ParseQuery`: a pair with `;`
+//! or an invalid escape is ignored, and the first of several pairs with the same name counts.
 
 use std::borrow::Cow;
-use std::ops::Range;
-
-use smallvec::SmallVec;
 
 use super::escape::{Undecodable, decode_query};
 
-/// The positions of the pairs in a query.
-#[derive(Debug, Default)]
-pub struct Query {
-    /// Up to 8 pairs need no allocation.
-    pairs: SmallVec<[QueryPair; 8]>,
-}
-
-#[derive(Debug)]
-struct QueryPair {
-    name: Range<u32>,
-    value: Range<u32>,
-    /// The name has no escapes.
+/// A pair that is not ignored, not decoded.
+struct Pair<'q> {
+    name: &'q str,
+    value: &'q str,
+    /// The pair has no escapes.
     is_plain: bool,
 }
 
-impl Query {
-    /// Splits a raw query, the part of the URI after `?`. Nothing is decoded.
-    pub fn split(raw: &str) -> Self {
-        let bytes = raw.as_bytes();
-        // Most finds come here. Few queries have a `;`, so the pairs are searched for it only if there is one.
-        let has_semicolon = memchr::memchr(b';', bytes).is_some();
-        let mut pairs = SmallVec::new();
-        let mut start = 0;
-        for end in memchr::memchr_iter(b'&', bytes).chain(std::iter::once(bytes.len())) {
-            let pair = &bytes[start..end];
-            let is_ignored = pair.is_empty() || (has_semicolon && pair.contains(&b';'));
-            if !is_ignored {
-                let name = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
-                let value = (name + 1).min(pair.len());
-                let is_plain = !pair[..name].iter().any(|byte| matches!(byte, b'%' | b'+'));
-                pairs.push(QueryPair {
-                    name: position(start)..position(start + name),
-                    value: position(start + value)..position(end),
-                    is_plain,
-                });
+/// The pairs of a raw query, the part of the URI after `?`.
+fn pairs(raw: &str) -> impl Iterator<Item = Pair<'_>> {
+    let mut begin = 0;
+    std::iter::from_fn(move || {
+        while begin < raw.len() {
+            let rest = &raw[begin..];
+            let (mut name, mut end, mut is_ignored, mut is_plain) = (None, rest.len(), false, true);
+            // Most finds come here. Pairs are short, so one loop over the bytes costs less than a search for each kind of byte.
+            // Letters are above all of these bytes.
+            for (at, byte) in rest.bytes().enumerate().filter(|(_, byte)| *byte <= b'=') {
+                match byte {
+                    b'=' if name.is_none() => name = Some(at),
+                    b'%' | b'+' => is_plain = false,
+                    b';' => is_ignored = true,
+                    b'&' => {
+                        end = at;
+                        break;
+                    }
+                    _ => {}
+                }
             }
-            start = end + 1;
+            begin += end + 1;
+            if end > 0 && !is_ignored {
+                let name = name.unwrap_or(end);
+                return Some(Pair { name: &rest[..name], value: &rest[end.min(name + 1)..end], is_plain });
+            }
         }
-        Self { pairs }
-    }
+        None
+    })
+}
 
-    /// The first value of `name`, decoded. `raw` is the query that was split.
-    pub fn find<'q>(&self, raw: &'q str, name: &str) -> Option<Cow<'q, str>> {
-        self.pairs.iter().find_map(|pair| {
-            if pair.is_plain && pair.name.len() != name.len() {
-                return None;
-            }
-            let key = raw.as_bytes().get(within(&pair.name))?;
-            let is_named = if pair.is_plain {
-                key == name.as_bytes()
-            } else {
-                decode_query(raw.get(within(&pair.name))?) == Ok(name.into())
-            };
-            if is_named { decode_query(raw.get(within(&pair.value))?).ok() } else { None }
-        })
-    }
-
-    /// All pairs in their order, decoded. `raw` is the query that was split.
-    pub fn pairs<'q>(&self, raw: &'q str) -> impl Iterator<Item = (Cow<'q, str>, Cow<'q, str>)> {
-        self.pairs.iter().filter_map(move |QueryPair { name, value, .. }| {
-            Some((decode_query(raw.get(within(name))?).ok()?, decode_query(raw.get(within(value))?).ok()?))
-        })
+impl<'q> Pair<'q> {
+    fn decoded(&self, part: &'q str) -> Option<Cow<'q, str>> {
+        if self.is_plain { Some(Cow::Borrowed(part)) } else { decode_query(part).ok() }
     }
 }
 
-/// Queries are shorter than 4 GiB, because heads of requests are.
-fn position(at: usize) -> u32 {
-    u32::try_from(at).unwrap_or(u32::MAX)
+/// The first values of parameters, decoded. The query is read once for all names.
+pub fn first_values<'q, const N: usize>(raw: &'q str, names: [&str; N]) -> [Option<Cow<'q, str>>; N] {
+    let mut values = [const { None }; N];
+    for pair in pairs(raw) {
+        let Some(name) = pair.decoded(pair.name) else { continue };
+        if let Some(at) = names.iter().position(|known| *known == name)
+            && values[at].is_none()
+        {
+            values[at] = pair.decoded(pair.value);
+        }
+    }
+    values
 }
 
-fn within(range: &Range<u32>) -> Range<usize> {
-    range.start as usize..range.end as usize
+/// All values of a parameter in their order, decoded.
+pub fn all_values<'q>(raw: &'q str, name: &str) -> impl Iterator<Item = Cow<'q, str>> {
+    pairs(raw).filter_map(move |pair| {
+        let value = pair.decoded(pair.value)?;
+        (pair.decoded(pair.name)? == name).then_some(value)
+    })
 }
 
 /// The name, not decoded, of the first pair of a raw query that is not valid UTF-8. The server rejects a request with such a
@@ -108,7 +98,9 @@ mod tests {
     use super::*;
 
     fn check(raw: &str, name: &str, expected: Option<&str>) {
-        assert_eq!(Query::split(raw).find(raw, name).as_deref(), expected, "{raw} {name}");
+        let [value] = first_values(raw, [name]);
+        assert_eq!(value.as_deref(), expected, "{raw} {name}");
+        assert_eq!(all_values(raw, name).next().as_deref(), expected, "{raw} {name}");
     }
 
     #[test]
@@ -128,6 +120,16 @@ mod tests {
         check("a=1;&a=2;3&a=4", "a", Some("4"));
         check("a+b=1", "a b", Some("1"));
         check("ab=1", "a", None);
+    }
+
+    #[test]
+    fn several_values_are_read_at_once() {
+        let raw = "a=1&&b=%41+&a=2&c;d=3&c=%zz&c=4&e&%66=5";
+        let values = first_values(raw, ["f", "a", "e", "x", "c", "b"]);
+        let expected = [Some("5"), Some("1"), Some(""), None, Some("4"), Some("A ")];
+        assert_eq!(values.each_ref().map(Option::as_deref), expected);
+        assert_eq!(all_values(raw, "a").collect::<Vec<_>>(), ["1", "2"]);
+        assert_eq!(all_values(raw, "c").collect::<Vec<_>>(), ["4"]);
     }
 
     #[test]

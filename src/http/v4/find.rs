@@ -75,8 +75,9 @@ pub fn find(api: &Arc<Api>, call: Call) -> Answer {
 
 fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
     let target = target_of(call)?;
-    let (app_id, name) = (call.query_text("appId"), call.query_text("serviceName"));
-    let (environment, tags) = (call.query_text("env"), call.query_text("tags"));
+    let names = ["appId", "serviceName", "env", "tags", "noCache", "cacheOnly", "rev"];
+    let [app_id, name, environment, tags, freshness @ ..] = call.queries(names);
+    let [app_id, name, environment, tags] = [app_id, name, environment, tags].map(Option::unwrap_or_default);
     let consumer = call.consumer_id()?;
     valid::find(&FindParameters {
         consumer_id: consumer,
@@ -95,7 +96,7 @@ fn find_now(api: &Api, call: &Call) -> Result<FindResult, Error> {
         tags: &tags,
         consumer,
     };
-    let wanted = WantedFreshness::of(call);
+    let wanted = WantedFreshness::from_values(freshness);
     let snapshot = api.reader.load();
     let found = snapshot.find(&find, &api.rules.shared);
     let is_current = !matches!(wanted, WantedFreshness::Current)

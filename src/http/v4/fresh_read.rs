@@ -8,7 +8,7 @@ use crate::cache::{ServiceView, Snapshot};
 use crate::domain::Tenant;
 use crate::error::{Code, Error};
 use crate::http::api::Api;
-use crate::http::call::Call;
+use crate::http::call::{Call, is_set};
 
 /// How fresh the snapshot for an answer must be.
 pub enum WantedFreshness<'a> {
@@ -23,7 +23,18 @@ pub enum WantedFreshness<'a> {
 impl<'a> WantedFreshness<'a> {
     /// From the query parameters `noCache`, `cacheOnly` and `rev`.
     pub fn of(call: &'a Call) -> Self {
-        if call.wants_current() { Self::Current } else { Self::unless_known(call.rev()) }
+        Self::from_values(call.queries(["noCache", "cacheOnly", "rev"]))
+    }
+
+    /// From the values of `noCache`, `cacheOnly` and `rev`.
+    pub fn from_values([no_cache, cache_only, revision]: [Option<Cow<'a, str>>; 3]) -> Self {
+        if is_set(no_cache.as_deref()) {
+            Self::Current
+        } else if is_set(cache_only.as_deref()) {
+            Self::Any
+        } else {
+            Self::unless_known(revision.unwrap_or_default())
+        }
     }
 
     /// From the query parameter `noCache`, on routes without `rev`.
@@ -97,4 +108,28 @@ pub fn require_service<'s>(
     missing: &'static str,
 ) -> Result<&'s Arc<ServiceView>, Error> {
     snapshot.service(tenant, id).ok_or_else(|| Error::new(Code::ServiceNotExists, missing))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(values: [Option<&str>; 3], expected: &str) {
+        let wanted = match WantedFreshness::from_values(values.map(|value| value.map(Cow::Borrowed))) {
+            WantedFreshness::Any => "any".to_owned(),
+            WantedFreshness::Current => "current".to_owned(),
+            WantedFreshness::SinceRevision(known) => format!("since {known}"),
+        };
+        assert_eq!(wanted, expected, "{values:?}");
+    }
+
+    #[test]
+    fn flags_make_a_known_revision_void() {
+        check([None, None, None], "any");
+        check([None, None, Some("")], "any");
+        check([None, None, Some("r1")], "since r1");
+        check([Some("TRUE"), None, Some("r1")], "current");
+        check([Some("0"), Some("1"), Some("r1")], "any");
+        check([Some("1"), Some("1"), None], "current");
+    }
 }

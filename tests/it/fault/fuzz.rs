@@ -23,7 +23,7 @@ use service_center::domain::validate::size::SizeLimits;
 use service_center::domain::{Instance, Service, Tenant, version};
 use service_center::http::dto;
 use service_center::http::escape::{decode_query, route_path};
-use service_center::http::query::Query;
+use service_center::http::query::{all_values, first_values};
 use service_center::store::codec::{Decoded, decode, decode_put};
 use service_center::store::{Entry, Event};
 use tempfile::TempDir;
@@ -118,13 +118,12 @@ fn read_as_target(bytes: &[u8]) -> bool {
         );
     }
     let _ = black_box(decode_query(raw));
-    let query = Query::split(raw);
-    black_box(query.pairs(raw).count());
-    let member = |name: &str| query.find(raw, name).unwrap_or_default();
-    let (environment, app_id, service_name, tags) =
-        (member("env"), member("appId"), member("serviceName"), member("tags"));
+    black_box(all_values(raw, "property").count());
+    let names = ["env", "appId", "serviceName", "tags", "version"];
+    let [environment, app_id, service_name, tags, number] =
+        first_values(raw, names).map(Option::unwrap_or_default);
     black_box(tag_keys(&tags).count());
-    black_box(version::parse(&member("version")));
+    black_box(version::parse(&number));
     let parameters = FindParameters {
         consumer_id: "c",
         environment: &environment,

@@ -101,13 +101,12 @@ fn show(state: &Arc<State>, call: Call) -> Answer {
         Err(error) => return error.into(),
     };
     let text = format!(
-        "id={} tenant={} surface={:?} consumer={} q={:?} rev={} noCache={} cacheOnly={}",
+        "id={} tenant={} surface={:?} consumer={} q={:?} noCache={} cacheOnly={}",
         call.param("id"),
         call.tenant(),
         call.surface(),
         consumer,
         call.query("q"),
-        call.rev(),
         call.wants_current(),
         call.flag("cacheOnly"),
     );
