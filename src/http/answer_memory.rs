@@ -39,6 +39,10 @@ const LARGE_ANSWER: usize = 128 * 1024;
 /// the connections that they would need if every piece were small, and not a sixteenth, to use up the memory.
 const USUAL_PART: usize = 4;
 
+/// While answers hold at most one part in 8 of the memory, an answer that is sent in one usual piece counts its own body. To look whether
+/// other answers send the same body takes a lock that workers wait for.
+const UNSHARED_PART: usize = 8;
+
 /// One part in 8 of the memory, on top of the limit, is reserved for requests that are never rejected: health and metrics.
 const RESERVED_PART: usize = 8;
 
@@ -119,8 +123,17 @@ impl AnswerMemory {
         AnswerSpace { memory: Arc::clone(self), load, held: 0, piece: 0, body: None }
     }
 
-    /// Reserves memory for an answer whose body exists already. The body is counted once, however many answers send it.
+    /// Reserves memory for an answer whose body exists already. The body is counted once, however many answers send it; but see
+    /// [`UNSHARED_PART`].
     pub(super) fn share(self: &Arc<Self>, load: Load, body: &Bytes) -> Result<AnswerSpace, Error> {
+        // The body, and the piece that the connection copies.
+        let unshared = 2 * body.len();
+        if body.len() <= USUAL_PIECE && self.held() + unshared <= self.most / UNSHARED_PART {
+            let mut space = self.empty(load);
+            space.add(unshared)?;
+            space.piece = body.len();
+            return Ok(space);
+        }
         let address = body.as_ptr().addr();
         let mut shared = self.shard(address);
         let answers = shared.get(&address).map_or(0, |shared| shared.answers);
