@@ -32,8 +32,8 @@ use actix_http::error::DispatchError;
 use actix_http::{HttpService, KeepAlive, Request};
 use actix_server::{Server, ServerHandle};
 use actix_service::{Service as _, ServiceFactory as _, fn_factory, fn_service, map_config};
-use actix_web::dev::AppConfig;
-use actix_web::{App, HttpRequest, web};
+use actix_web::App;
+use actix_web::dev::{AppConfig, ServiceRequest, ServiceResponse};
 use futures_util::FutureExt as _;
 use tokio::net::{TcpSocket, TcpStream};
 
@@ -120,8 +120,13 @@ pub async fn start<S: Send + Sync + 'static>(
             fn_factory(move || {
                 let (dispatcher, terms) = (Rc::clone(&dispatcher), Rc::clone(&terms));
                 async move {
-                    let handler = web::to(move |request: HttpRequest, payload: web::Payload| {
-                        dispatcher.serve(request, payload.into_inner())
+                    // A service without extractors: they would box the future once more.
+                    let handler = fn_service(move |request: ServiceRequest| {
+                        let (request, payload) = request.into_parts();
+                        let served = dispatcher.serve(request.clone(), payload);
+                        served.map(|response| {
+                            Ok::<_, actix_web::Error>(ServiceResponse::new(request, response))
+                        })
                     });
                     let app = map_config(App::new().default_service(handler), |()| AppConfig::default());
                     let app = Rc::new(app.new_service(()).await?);
