@@ -56,7 +56,6 @@ pub(super) struct IoLimits {
 pub(super) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
 /// The state that a connection and the dispatcher share.
-#[derive(Default)]
 pub(super) struct Exchange {
     /// Requests that are being answered.
     running: Cell<usize>,
@@ -64,8 +63,12 @@ pub(super) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of these bytes came. Before the first head: when the connection began.
     since: Cell<Option<Instant>>,
+    /// When bytes last came. Before the first ones: when the connection began.
+    last_read: Cell<Instant>,
     /// When the client last took a part of an answer, or when an answer was last complete.
     answered: Cell<Option<Instant>>,
+    /// An answer is ready, and nothing of it has been written. The clock was read then, and it is not read again for the first write.
+    is_unwritten: Cell<bool>,
     /// The client has been told that the connection ends.
     is_ending: Cell<bool>,
     /// The connection is over the limit: only requests for the health of the server are served, and the first answer is the last.
@@ -85,6 +88,45 @@ pub(super) struct Exchange {
 }
 
 impl Exchange {
+    /// Of a connection that begins.
+    fn new(is_reserve: bool) -> Self {
+        let now = Instant::now();
+        Self {
+            running: Cell::default(),
+            unclaimed: Cell::default(),
+            since: Cell::new(Some(now)),
+            last_read: Cell::new(now),
+            answered: Cell::default(),
+            is_unwritten: Cell::default(),
+            is_ending: Cell::default(),
+            is_reserve,
+            reads_body: Cell::default(),
+            write_blocked: Cell::default(),
+            withheld: RefCell::default(),
+            is_upgrade: Cell::default(),
+            session: Cell::default(),
+            streams: Cell::default(),
+        }
+    }
+
+    /// When bytes last came.
+    pub(super) fn last_read(&self) -> Instant {
+        self.last_read.get()
+    }
+
+    /// An answer is ready.
+    pub(super) fn answer_ready(&self, now: Instant) {
+        self.answered.set(Some(now));
+        self.is_unwritten.set(true);
+    }
+
+    /// A write has written a part of an answer, or is blocked.
+    fn wrote(&self, is_done: bool) {
+        if !self.is_unwritten.take() && is_done {
+            self.answered.set(Some(Instant::now()));
+        }
+    }
+
     /// The exchange of a request's connection. HTTP/1.1 keeps it with the connection, HTTP/2 with each request.
     pub(super) fn of(request: &HttpRequest) -> Option<Rc<Self>> {
         let of_connection = request.conn_data::<Rc<Self>>().cloned();
@@ -184,9 +226,9 @@ impl Exchange {
         // No head follows the last answer.
         if bytes > 0 && self.running.get() == 0 && !self.is_ending.get() {
             self.unclaimed.set(self.unclaimed.get().saturating_add(bytes));
-            if self.since.get().is_none() {
-                self.since.set(Some(Instant::now()));
-            }
+            let now = Instant::now();
+            self.last_read.set(now);
+            self.since.set(self.since.get().or(Some(now)));
         }
     }
 
@@ -273,12 +315,11 @@ impl ClientConnection {
             let Settings { head_time: head, keep_alive: idle, write_stall, .. } = terms.settings;
             IoLimits { head, idle, write_stall }
         };
-        let since = Cell::new(Some(Instant::now()));
         let signal = Arc::clone(&terms.stop);
         let wait = Box::pin(Arc::clone(&signal).wait());
         Self {
             transport,
-            exchange: Rc::new(Exchange { is_reserve, since, ..Exchange::default() }),
+            exchange: Rc::new(Exchange::new(is_reserve)),
             limits,
             timer: None,
             head_end: HeadEnd::default(),
@@ -504,9 +545,7 @@ impl AsyncWrite for ClientConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.transport).poll_write(cx, buf);
-        if outcome.is_ready() {
-            this.exchange.answered.set(Some(Instant::now()));
-        }
+        this.exchange.wrote(outcome.is_ready());
         this.limit_write(cx, outcome)
     }
 

@@ -8,11 +8,12 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use actix_http::{Method, RequestHead, StatusCode, header};
+use actix_http::{Method, RequestHead, StatusCode, Version, header};
 use actix_web::dev::Payload;
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
 use futures_util::future::{Either, LocalBoxFuture};
+use tokio::time::Instant;
 
 use super::admission::{Admission, refusal};
 use super::body::{self, BodyError};
@@ -75,7 +76,10 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
         let has_body = !matches!(payload, Payload::None);
-        let mut record = RequestRecord::begin(&self.terms, &self.ids, request.head(), has_body);
+        // With HTTP/2, the last read may be that of another request.
+        let is_http2 = request.version() == Version::HTTP_2;
+        let begin = if is_http2 { Instant::now() } else { exchange.last_read() };
+        let mut record = RequestRecord::new(&self.terms, &self.ids, request.head(), has_body, begin);
         if exchange.head_complete() > self.terms.max_head() {
             return Either::Left(ready(too_large_head(&self.terms, request.head(), record)));
         }

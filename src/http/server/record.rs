@@ -7,14 +7,14 @@ use std::time::Duration;
 use actix_http::header::{self, HeaderName, HeaderValue};
 use actix_http::uri::Authority;
 use actix_http::{RequestHead, StatusCode};
+use tokio::time::Instant;
 
 use super::terms::ServerTerms;
-use crate::clock::{Clock, Stopwatch};
+use crate::clock::Clock;
 use crate::config::Scheme;
 use crate::config::logging::access::AccessLine;
 use crate::http::client_address::client_address;
 use crate::http::spec::RequestLog;
-use crate::metrics::requests;
 use crate::trace::{RequestContext, RequestId, RequestIds, Sender, ServerSpan, TraceParent};
 
 /// The id of a request, in the request and in its answer.
@@ -37,8 +37,8 @@ const KNOWN_METHODS: [&str; 9] =
 
 pub(super) struct RequestRecord {
     context: RequestContext,
-    /// When the head was complete. `None` if neither metrics nor the access log need it.
-    since: Option<Stopwatch>,
+    /// When the head was complete.
+    begin: Instant,
     has_body: bool,
     /// `None` if the request is not traced.
     span: Option<Box<ServerSpan>>,
@@ -53,12 +53,16 @@ pub(super) struct RouteRecord {
 }
 
 impl RequestRecord {
-    /// The head of a request is complete.
-    pub(super) fn begin(terms: &ServerTerms, ids: &RequestIds, head: &RequestHead, has_body: bool) -> Self {
+    /// The head of a request was complete at `begin`.
+    pub(super) fn new(
+        terms: &ServerTerms,
+        ids: &RequestIds,
+        head: &RequestHead,
+        has_body: bool,
+        begin: Instant,
+    ) -> Self {
         let id = only(head, &X_REQUEST_ID).and_then(|value| RequestId::given(value.as_bytes()));
         let id = id.unwrap_or_else(|| ids.next());
-        let is_measured = requests::are_counted() || terms.settings.access_log.is_some();
-        let since = is_measured.then(Stopwatch::start);
         let span = terms.settings.tracer.as_ref().and_then(|tracer| {
             let parent = TraceParent::of(|name| {
                 let name = TRACE_HEADERS.iter().find(|known| known.as_str() == name)?;
@@ -70,7 +74,7 @@ impl RequestRecord {
             None => (RequestContext::new(id), None),
             Some(mut span) => (span.context(id), Some(span)),
         };
-        Self { context, since, has_body, span }
+        Self { context, begin, has_body, span }
     }
 
     pub(super) fn context(&self) -> &RequestContext {
@@ -88,26 +92,31 @@ impl RequestRecord {
         HeaderValue::from_bytes(self.context.id().as_bytes()).unwrap_or(HeaderValue::from_static(""))
     }
 
-    /// How long the request has taken, if metrics count it.
-    pub(super) fn counted(&self) -> Option<Duration> {
-        self.since.filter(|_| requests::are_counted()).map(Stopwatch::elapsed)
+    /// How long the request has taken at a time.
+    pub(super) fn took(&self, now: Instant) -> Duration {
+        now.duration_since(self.begin)
     }
 
     /// The answer is ready.
-    pub(super) fn end(self, terms: &ServerTerms, head: &RequestHead, status: StatusCode, route: RouteRecord) {
-        if let Some(since) = self.since
-            && route.log == RequestLog::Written
-        {
-            self.write_line(terms, head, status, since);
+    pub(super) fn end(
+        self,
+        terms: &ServerTerms,
+        head: &RequestHead,
+        status: StatusCode,
+        route: RouteRecord,
+        took: Duration,
+    ) {
+        if route.log == RequestLog::Written {
+            self.write_line(terms, head, status, took);
         }
         if let Some(span) = self.span {
             end_span(*span, terms, head, status, route.pattern);
         }
     }
 
-    fn write_line(&self, terms: &ServerTerms, head: &RequestHead, status: StatusCode, since: Stopwatch) {
+    fn write_line(&self, terms: &ServerTerms, head: &RequestHead, status: StatusCode, took: Duration) {
         let Some(log) = &terms.settings.access_log else { return };
-        let millis = since.elapsed().as_millis();
+        let millis = took.as_millis();
         let now = Clock::system().unix_millis();
         log.put(&AccessLine {
             remote: client_address(head, &terms.settings.lookups),
