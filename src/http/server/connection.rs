@@ -549,6 +549,22 @@ impl AsyncWrite for ClientConnection {
         this.limit_write(cx, outcome)
     }
 
+    // HTTP/2 writes the head of a frame and its bytes at once. Over TLS, two writes would be two records.
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let outcome = Pin::new(&mut this.transport).poll_write_vectored(cx, bufs);
+        this.exchange.wrote(outcome.is_ready());
+        this.limit_write(cx, outcome)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.transport.is_write_vectored()
+    }
+
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.transport).poll_flush(cx);

@@ -144,6 +144,10 @@ async fn send(
     if ends_with_head {
         return Ok(());
     }
+    let mut unsent = match body.size() {
+        BodySize::Sized(length) => Some(length),
+        BodySize::None | BodySize::Stream => None,
+    };
     let mut body = pin!(body);
     loop {
         let chunk = tokio::select! {
@@ -156,7 +160,14 @@ async fn send(
             stream.reserve_capacity(chunk.len().min(MOST_UNSENT));
             let room = timeout(write_stall, poll_fn(|cx| stream.poll_capacity(cx))).await;
             let room = room.map_err(|_| StreamEnd::Stalled)?.ok_or(StreamEnd::GivenUp)?.map_err(given_up)?;
-            stream.send_data(chunk.split_to(room.min(chunk.len())), false).map_err(given_up)?;
+            let piece = chunk.split_to(room.min(chunk.len()));
+            unsent = unsent.map(|unsent| unsent.saturating_sub(piece.len() as u64));
+            // Otherwise the end would be a frame of its own, and over TLS a record of its own.
+            let is_end = unsent == Some(0);
+            stream.send_data(piece, is_end).map_err(given_up)?;
+            if is_end {
+                return Ok(());
+            }
         }
     }
     stream.send_data(Bytes::new(), true).map_err(given_up)
