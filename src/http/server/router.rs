@@ -96,7 +96,9 @@ impl<S: 'static> Router<S> {
             .and_then(|(_, row)| row);
         let Some((row, number)) = row else { return RouteLookup::WrongMethod(rows.allow.clone()) };
         let mut values: [Range<u16>; MAX_PARAMS] = [0..0, 0..0, 0..0, 0..0];
-        for ((_, value), slot) in found.params.iter().zip(&mut values) {
+        for (name, slot) in rows.names.iter().zip(&mut values) {
+            // Iterating over the parameters would check once more that each name is UTF-8.
+            let Some(value) = found.params.get(name) else { continue };
             // A parameter is a part of the path, and a path is shorter than `URI_LIMIT`.
             let start = value.as_ptr() as usize - path.as_ptr() as usize;
             let place = |at: usize| u16::try_from(at).unwrap_or(u16::MAX);
