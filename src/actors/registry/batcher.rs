@@ -22,7 +22,7 @@ use crate::trace::{self, RequestContext, Step};
 /// How many batches are on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
 /// How many transactions must have gathered for each batch on its way.
-const GATHER_PER_FLIGHT: usize = 16;
+const GATHER_PER_FLIGHT: usize = 32;
 /// Transactions in one batch.
 const MAX_TXNS: usize = 120;
 /// Bytes in one batch.

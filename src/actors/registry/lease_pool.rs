@@ -25,9 +25,9 @@ const KEPT_PART: usize = 4;
 /// How many leases are kept for one TTL.
 const MAX_KEPT: usize = 8_000;
 /// How many leases are granted together. More would delay the transactions that come after them.
-const BURST: usize = 64;
+const BURST: usize = 128;
 /// How many grants are on their way at once for one TTL.
-const MAX_GRANTING: usize = 4 * BURST;
+const MAX_GRANTING: usize = 2 * BURST;
 /// How many TTLs have a pool, so that a client that keeps sending new TTLs takes no more memory.
 const MAX_TTLS: usize = 64;
 /// How many leases wait to be revoked because the store did not answer. The oldest ones are left to expire.

@@ -274,7 +274,9 @@ impl Store for EtcdStore {
         self.ask(Effect::Writes, async move {
             nodes
                 .call(Effect::Writes, nodes.call_limit(), |clients| async move {
-                    // All at once, so that they leave in few packets and share the syncs of etcd's log.
+                    // All at once, so that they leave in few packets and share the syncs of etcd's log. If a connection breaks before
+                    // any of them is answered, the next node may be asked again although some were sent: a lease that nobody
+                    // knows ends with its TTL.
                     let grants = join_all((0..count).map(|_| grant(clients.channel.clone(), ttl)));
                     Ok(first_error_if_none(grants.await)?)
                 })

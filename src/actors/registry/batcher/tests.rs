@@ -182,14 +182,14 @@ async fn the_more_are_on_their_way_the_more_gather() {
     let store = store();
     store.shut(StoreCall::Batch);
     let batcher = Batcher::new(Arc::new(store.clone()), Clock::system(), Recorder::default());
-    let all = (0..600).map(|number| {
+    let all = (0..820).map(|number| {
         let batcher = batcher.clone();
         async move { batcher.submit(txn([put(&format!("/{number}"))])).await }
     });
     let all = actix::spawn(join_all(all.collect::<Vec<_>>()));
     eventually("batches", || store.begun(StoreCall::Batch) == MAX_IN_FLIGHT).await;
     let sizes = || store.batches().iter().map(Vec::len).collect::<Vec<_>>();
-    assert_eq!(sizes(), [1, 17, 33, 49, 65, 81, 97, 113]);
+    assert_eq!(sizes(), [1, 33, 65, 97, 120, 120, 120, 120]);
     store.let_through(StoreCall::Batch, 1);
     eventually("the next batch", || store.begun(StoreCall::Batch) == 9).await;
     store.open(StoreCall::Batch);
@@ -247,7 +247,7 @@ async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     assert!(matches!(refused, StoreError::Aborted { reason: Reason::Busy, .. }), "{refused:?}");
     let told = crate::actors::outcome::store_error(&refused);
     assert_eq!(told.code, crate::error::Code::Overloaded, "the store has not failed");
-    assert_eq!(accepted, MAX_WAITING + (1 + 17 + 33 + 49 + 65 + 81 + 97 + 113));
+    assert_eq!(accepted, MAX_WAITING + (1 + 33 + 65 + 97 + 4 * MAX_TXNS));
     store.open(StoreCall::Batch);
     eventually("all of them", || store.batches().iter().map(Vec::len).sum::<usize>() == accepted).await;
     assert!(batcher.submit(txn([put("/last")])).await.unwrap().succeeded);
