@@ -1,7 +1,7 @@
 //! Leases granted ahead, for stores where a grant costs a round trip. A registration then takes one round trip instead of two.
 //!
 //! The time of a lease runs from its grant. So a lease is used only while it is young, and revoked when it is old. For each
-//! TTL, as many leases are kept as are taken in a quarter of a second. The pool is filled in bursts, because many grants that are
+//! TTL, as many leases are kept as are taken in an eighth of a second. The pool is filled in bursts, because many grants that are
 //! sent together cost this node and the store less: they share packets, wake-ups, and syncs of the store's log. For stores where a
 //! grant costs nothing there is no pool.
 
@@ -20,8 +20,9 @@ use crate::trace;
 const MAX_AGE: Duration = Duration::from_secs(2);
 /// How many leases must be taken within a second before leases are granted ahead.
 const WORTH_POOLING: usize = 20;
-/// The leases that are kept are enough for this part of a second.
-const KEPT_PART: usize = 4;
+/// The leases that are kept are enough for this part of a second. What is left when a storm ends is revoked, and from version 3.5 on
+/// etcd syncs its database for each revocation.
+const KEPT_PART: usize = 8;
 /// How many leases are kept for one TTL.
 const MAX_KEPT: usize = 8_000;
 /// How many leases are granted together. More would delay the transactions that come after them.
