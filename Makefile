@@ -40,7 +40,7 @@ help:
 
 run:
 	@scripts/require.sh cc make protoc
-	cargo run --locked --release
+	cargo run --locked --profile quick
 
 test:
 	@scripts/require.sh cc make protoc $(etcd) etcdctl prometheus wrk chromium curl openssl python3 objcopy systemd-analyze rustfmt clippy
@@ -88,12 +88,12 @@ bench:
 
 cluster:
 	@scripts/require.sh cc make protoc $(etcd)
-	cargo build --locked --release
+	cargo build --locked --profile quick
 	@scripts/cluster.sh
 
 troubles:
 	@scripts/require.sh cc make protoc $(etcd) python3
-	cargo build --locked --release
+	cargo build --locked --profile quick
 	@scripts/troubles.py
 
 dist:

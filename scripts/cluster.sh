@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Two nodes on one etcd, all on this machine, until Ctrl-C: nodes on 127.0.0.1:30100 and 127.0.0.2:30100, etcd on
 # 127.0.0.3:2379. Everything they write lies in .local/cluster, which is made anew each time.
-# SERVICE_CENTER names another program than the release build, CLUSTER_NET the first three bytes of other addresses,
+# SERVICE_CENTER names another program than the build of `make run`, CLUSTER_NET the first three bytes of other addresses,
 # CLUSTER_DIR another folder, CLUSTER_ETCD_2 another address by which the second node reaches etcd.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-program=$(realpath "${SERVICE_CENTER:-${CARGO_TARGET_DIR:-target}/release/service-center}")
+program=$(realpath "${SERVICE_CENTER:-${CARGO_TARGET_DIR:-target}/quick/service-center}")
 here=${CLUSTER_DIR:-$PWD/.local/cluster}
 net=${CLUSTER_NET:-127.0.0}
 etcd_address=$net.3

@@ -183,7 +183,7 @@ pub fn hold(setup: Setup) -> ExitCode {
         }
     });
     // Nothing comes, until the end.
-    parent.read(&mut [0]).ok();
+    parent.read_exact(&mut [0]).ok();
     ExitCode::SUCCESS
 }
 

@@ -68,6 +68,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// The heartbeats. An answer other than 200 is wrong, as is one that names an error.
+    #[expect(clippy::type_complexity, reason = "the types of the three closures")]
     pub fn beats(
         &'a self,
     ) -> Steady<'a, impl Fn() -> Duration, impl Fn(&mut Vec<u8>) -> usize, impl Fn(usize, u16, &[u8]) -> bool>
@@ -84,6 +85,7 @@ impl<'a> Fleet<'a> {
     }
 
     /// Finds of all services in turn, so many a second. Once all are registered, a find must have each of them.
+    #[expect(clippy::type_complexity, reason = "as above")]
     pub fn finds(
         &'a self,
         rate: u32,
