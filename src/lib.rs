@@ -31,7 +31,7 @@
 //! | 0 | [`frame`] | websocket frames | bytes in, bytes out |
 //! | 0 | [`error`] | one closed enum of codes, with status and text | what clients are told |
 //! | 0 | [`metrics`] | counters, gauges and histograms | written where things happen |
-//! | 0 | [`packed`] | numbers and texts in the bytes of a file | bytes in, bytes out |
+//! | 0 | [`packed`] | numbers and texts in few bytes | bytes in, bytes out |
 //! | 0 | [`rounds`] | asks parts of the process for an answer | bounded by those who have joined |
 //! | 0 | [`tls`] | certificates and keys, from files that may be replaced | opens no connection |
 //! | 0 | [`trace`] | the request that a thread works for: its id and its spans | starts and sends nothing |

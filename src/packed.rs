@@ -1,5 +1,8 @@
 //! Numbers, bytes and texts in a row, as files hold them. Pure: bytes in, bytes out. Counts and lengths are LEB128.
 
+pub mod compact;
+pub mod name;
+
 /// Takes fields off the front. `None`: there are too few bytes.
 pub struct Fields<'a>(pub &'a [u8]);
 
@@ -31,13 +34,18 @@ impl<'a> Fields<'a> {
         None
     }
 
+    /// A number of bytes.
+    pub fn size(&mut self) -> Option<usize> {
+        usize::try_from(self.number()?).ok()
+    }
+
     /// Eight bytes, little-endian.
     pub fn signed(&mut self) -> Option<i64> {
         self.array().map(i64::from_le_bytes)
     }
 
     pub fn bytes(&mut self) -> Option<&'a [u8]> {
-        let length = usize::try_from(self.number()?).ok()?;
+        let length = self.size()?;
         self.take(length)
     }
 

@@ -30,10 +30,10 @@ pub fn registered(snapshot: &Snapshot) -> Vec<RegisteredNode> {
     for (environment, named) in versions {
         let Some(node) = view.node(named.service.as_str()) else { continue };
         for (instance, entry) in node.instances.entries() {
-            let Ok(document) = json::decode::<Instance>(entry.json()) else { continue };
+            let Ok(document) = json::decode::<Instance>(&entry.json()) else { continue };
             let (tenant, service) = (tenant.clone(), named.service.clone());
             found.push(RegisteredNode {
-                at: InstanceRef { tenant, service, instance: instance.clone() },
+                at: InstanceRef { tenant, service, instance },
                 environment,
                 version: named.version.to_string(),
                 document,

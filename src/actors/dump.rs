@@ -3,6 +3,7 @@
 //!
 //! Everything comes from the snapshot. A listing of the store would always agree with the store, and say nothing about the node.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::cache::snapshot::{NamePath, NamedVersion, SchemaSummary, ServiceNode, TenantView, path_parts};
@@ -10,7 +11,7 @@ use crate::cache::{InstanceEntry, ServiceView, Snapshot};
 use crate::domain::dependency::Partners;
 use crate::domain::event::Revision;
 use crate::domain::json::TextMap;
-use crate::domain::{InstanceId, ServiceId, Tenant};
+use crate::domain::{ServiceId, Tenant};
 use crate::rbac::Labels;
 use crate::store::{Key, keys};
 
@@ -51,14 +52,14 @@ enum Held<'s> {
     ConsumerRule(&'s str, &'s Partners),
     ProviderRule(&'s NamePath, &'s str, &'s Partners),
     Summary(&'s ServiceId, &'s str, &'s SchemaSummary),
-    Instance(&'s ServiceId, &'s InstanceId, &'s InstanceEntry),
+    Instance(&'s ServiceId, &'s InstanceEntry),
 }
 
 /// The value of an entry.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum HeldValue<'s> {
     /// A document as JSON.
-    Json(&'s [u8]),
+    Json(Cow<'s, [u8]>),
     Text(&'s str),
     Map(&'s TextMap),
     Partners(&'s Partners),
@@ -77,22 +78,20 @@ impl<'s> HeldEntry<'s> {
                 keys::provider_rule_at(tenant, &format!("{path}/{version}"))
             }
             Held::Summary(service, schema, _) => keys::schema_summary(tenant, service.as_str(), schema),
-            Held::Instance(service, instance, _) => {
-                keys::instance(tenant, service.as_str(), instance.as_str())
-            }
+            Held::Instance(service, entry) => keys::instance(tenant, service.as_str(), entry.id().as_str()),
         }
     }
 
     pub fn value(&self) -> HeldValue<'s> {
         match self.held {
-            Held::Service(view) => HeldValue::Json(&view.record.json),
+            Held::Service(view) => HeldValue::Json((&view.record.json[..]).into()),
             Held::Index(_, named) | Held::Alias(_, named) => HeldValue::Text(named.service.as_str()),
             Held::Tags(_, tags) => HeldValue::Map(tags),
             Held::ConsumerRule(_, partners) | Held::ProviderRule(_, _, partners) => {
                 HeldValue::Partners(partners)
             }
             Held::Summary(_, _, summary) => HeldValue::Text(&summary.text),
-            Held::Instance(_, _, entry) => HeldValue::Json(entry.json()),
+            Held::Instance(_, entry) => HeldValue::Json(Vec::from(entry.json()).into()),
         }
     }
 }
@@ -148,9 +147,9 @@ impl Tree {
             })),
             Self::Instances => Box::new(view.nodes().flat_map(move |(id, node)| {
                 let labels = labels_of_node(node);
-                node.instances.entries().map(move |(instance, held)| {
-                    entry(Held::Instance(id, instance, held), labels, held.record.mod_revision)
-                })
+                node.instances
+                    .iter()
+                    .map(move |held| entry(Held::Instance(id, held), labels, held.mod_revision))
             })),
         }
     }
@@ -217,8 +216,15 @@ mod tests {
         let mut builder = SnapshotBuilder::default();
         for (mod_revision, (_, key, value)) in (7..).zip(stored()) {
             let value = Bytes::from_static(value.as_bytes());
-            let entry =
-                Entry { key: key.into(), value, create_revision: 1, mod_revision, version: 1, lease: None };
+            let entry = Entry {
+                key: key.into(),
+                value,
+                compact: None,
+                create_revision: 1,
+                mod_revision,
+                version: 1,
+                lease: None,
+            };
             let Decoded::Event(event) = decode_put(&entry) else { panic!("{key}") };
             builder.apply(event);
         }

@@ -232,7 +232,7 @@ impl Stage {
     }
 
     pub fn document(&self, id: &str) -> Instance {
-        json::decode(self.entry(id).unwrap().json()).unwrap()
+        json::decode(&self.entry(id).unwrap().json()).unwrap()
     }
 
     /// Changes an instance, and waits until the snapshot shows it.

@@ -51,8 +51,8 @@ impl FindAnswer {
         let (mut count, mut highest, mut size) = (0, 0, 0);
         for entry in parts.iter().flat_map(InstanceMap::iter) {
             count += 1;
-            highest = highest.max(entry.record.mod_revision);
-            size += entry.record.json.len() + 1;
+            highest = highest.max(entry.mod_revision);
+            size += entry.json_length() + 1;
         }
         Self {
             revision: find_revision(highest, count).into_boxed_str(),
@@ -102,7 +102,7 @@ impl FindAnswer {
             if index > 0 {
                 out.push(b',');
             }
-            out.extend_from_slice(&entry.record.json);
+            entry.append_json(out);
         }
     }
 

@@ -431,20 +431,22 @@ impl SnapshotBuilder {
         self.with_tenant(&at.tenant, |tenant| {
             let node = Arc::make_mut(tenant.services.entry(at.service.clone()).or_default());
             node.active_at = node.active_at.max(record.mod_revision);
-            let former = node.instances.0.get(&at.instance);
+            let former = node.instances.find(at.instance.as_str());
             is_new = former.is_none();
-            before = former.map(|former| former.record.json.clone());
-            if let Some(former) = former {
-                node.statuses.remove(InstanceStatus::of_document(former.json()));
+            before = former.map(|former| former.json());
+            if let Some(before) = &before {
+                node.statuses.remove(InstanceStatus::of_document(before));
             }
             node.statuses.add(InstanceStatus::of_document(&record.json));
-            let removed = former.filter(|_| !was_held).map(|former| digest::instance(&at, &former.record));
-            let added = digest::instance(&at, &record);
+            let removed = former.zip(before.as_ref()).filter(|_| !was_held);
+            let removed = removed.map(|(former, json)| digest::instance(&at, former.mod_revision, json));
+            let added = digest::instance(&at, revision, &record.json);
             let lease = match former {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
             };
-            node.instances.0.insert(at.instance.clone(), Arc::new(InstanceEntry { record, lease }));
+            let entry = InstanceEntry::new(&at.instance, &record, lease, &mut node.model);
+            node.instances.insert(entry);
             shift = node.recount(removed, Some(added));
             node.outdate();
             service.clone_from(&node.view);
@@ -475,33 +477,34 @@ impl SnapshotBuilder {
         let mut shift = 0;
         self.with_known_tenant(&at.tenant, |tenant| {
             let Some(node) = tenant.services.get_mut(&at.service) else { return };
-            if !node.instances.0.contains_key(&at.instance) {
+            if node.instances.find(at.instance.as_str()).is_none() {
                 return;
             }
             let node = Arc::make_mut(node);
-            gone = node.instances.0.remove(&at.instance).map(|entry| (node.view.clone(), entry));
-            if let Some((_, entry)) = &gone {
-                node.statuses.remove(InstanceStatus::of_document(entry.json()));
+            let removed = node.instances.remove(at.instance.as_str());
+            gone = removed.map(|entry| (node.view.clone(), entry.json(), entry));
+            if let Some((_, json, _)) = &gone {
+                node.statuses.remove(InstanceStatus::of_document(json));
             }
             let removed = gone.as_ref().filter(|_| !was_held);
-            shift = node.recount(removed.map(|(_, entry)| digest::instance(&at, &entry.record)), None);
+            let removed = removed.map(|(_, json, entry)| digest::instance(&at, entry.mod_revision, json));
+            shift = node.recount(removed, None);
             node.outdate();
-            if let Some(mark) = gone.as_ref().and_then(|(_, entry)| entry.lease.as_ref()) {
+            if let Some(mark) = gone.as_ref().and_then(|(.., entry)| entry.lease.as_ref()) {
                 // The lease has its own key, which is still there.
                 node.early_leases.insert(at.instance.clone(), mark.lease());
             }
             tenant.instance_count = tenant.instance_count.saturating_sub(1);
-            if let Some((Some(service), _)) = &gone {
+            if let Some((Some(service), ..)) = &gone {
                 tenant.drop_from_framework(&service.framework, 0, 1);
             }
             tenant.drop_answers(&at.service);
             tenant.drop_if_unused(&at.service);
         });
-        if let Some((service, entry)) = gone {
+        if let Some((service, json, _)) = gone {
             self.next.instance_count = self.next.instance_count.saturating_sub(1);
             self.next.digests.services = self.next.digests.services.wrapping_add(shift);
-            let (json, revision) = (entry.record.json.clone(), self.revision);
-            let action = Action::Delete;
+            let (action, revision) = (Action::Delete, self.revision);
             self.note(InstanceChange { at, revision, action, was_shown: true, service, json, before: None });
         }
     }
@@ -517,12 +520,12 @@ impl SnapshotBuilder {
         self.with_node(&at.tenant, at.service.clone(), |node| {
             let former = node.lease_of(&at.instance).filter(|_| !was_held);
             node.recount(former.map(|lease| digest::lease(at, lease)), Some(digest::lease(at, lease)));
-            match node.instances.0.get(&at.instance) {
+            match node.instances.find(at.instance.as_str()) {
                 Some(entry) if entry.lease.as_ref().is_some_and(|mark| mark.lease() == lease) => {}
                 Some(entry) => {
                     let lease = Some(mark(lease, known, listing));
-                    let entry = InstanceEntry { record: entry.record.clone(), lease };
-                    node.instances.0.insert(at.instance.clone(), Arc::new(entry));
+                    let entry = entry.with_lease(lease);
+                    node.instances.insert(entry);
                 }
                 None => drop(node.early_leases.insert(at.instance.clone(), lease)),
             };
@@ -535,9 +538,11 @@ impl SnapshotBuilder {
             let former = node.lease_of(&at.instance).filter(|_| !was_held);
             node.recount(former.map(|lease| digest::lease(at, lease)), None);
             node.early_leases.remove(&at.instance);
-            if let Some(entry) = node.instances.0.get(&at.instance).filter(|entry| entry.lease.is_some()) {
-                let entry = InstanceEntry { record: entry.record.clone(), lease: None };
-                node.instances.0.insert(at.instance.clone(), Arc::new(entry));
+            if let Some(entry) =
+                node.instances.find(at.instance.as_str()).filter(|entry| entry.lease.is_some())
+            {
+                let entry = entry.with_lease(None);
+                node.instances.insert(entry);
             }
         });
     }
@@ -551,9 +556,10 @@ impl SnapshotBuilder {
         let mut held = None;
         self.with_known_node(&at.tenant, &at.service, |node| {
             held = match part {
-                InstancePart::Document => {
-                    node.instances.find(at.instance.as_str()).map(|entry| digest::instance(at, &entry.record))
-                }
+                InstancePart::Document => node
+                    .instances
+                    .find(at.instance.as_str())
+                    .map(|entry| digest::instance(at, entry.mod_revision, &entry.json())),
                 InstancePart::Lease => node.lease_of(&at.instance).map(|lease| digest::lease(at, lease)),
                 InstancePart::Override => {
                     node.overrides.contains(&at.instance).then(|| digest::properties_override(at))
@@ -779,22 +785,22 @@ pub fn difference(old: &Snapshot, new: &Snapshot) -> Vec<InstanceChange> {
         let action = match former {
             None => Action::Create,
             // Compare the whole record: a store that was restored from a backup uses revisions a second time.
-            Some(former) if former.record != entry.record => Action::Update,
+            Some(former) if !former.same_document(entry) => Action::Update,
             Some(_) => continue,
         };
         changes.push(InstanceChange {
             at,
-            revision: entry.record.mod_revision,
+            revision: entry.mod_revision,
             action,
             was_shown: former.is_some(),
             service,
-            json: entry.record.json.clone(),
-            before: former.map(|former| former.record.json.clone()),
+            json: entry.json(),
+            before: former.map(|former| former.json()),
         });
     }
     for (at, service, entry) in instances(old) {
         if new.instance(&at.tenant, at.service.as_str(), at.instance.as_str()).is_none() {
-            let (json, revision) = (entry.record.json.clone(), new.revision);
+            let (json, revision) = (entry.json(), new.revision);
             let action = Action::Delete;
             changes.push(InstanceChange {
                 at,
@@ -833,11 +839,7 @@ fn instances(
     snapshot.tenants().flat_map(|(tenant, view)| {
         view.nodes().flat_map(move |(service, node)| {
             node.instances.entries().map(move |(instance, entry)| {
-                let at = InstanceRef {
-                    tenant: tenant.clone(),
-                    service: service.clone(),
-                    instance: instance.clone(),
-                };
+                let at = InstanceRef { tenant: tenant.clone(), service: service.clone(), instance };
                 (at, node.view.clone(), entry)
             })
         })

@@ -44,9 +44,7 @@ use twox_hash::XxHash3_64;
 
 use crate::domain::account::{Account, AccountLock, Role};
 use crate::domain::dependency::Partners;
-use crate::domain::event::{
-    InstanceRecord, InstanceRef, RegistryEvent, Revision, ServiceName, ServiceRecord,
-};
+use crate::domain::event::{InstanceRef, RegistryEvent, Revision, ServiceName, ServiceRecord};
 use crate::domain::json::{self, TextMap};
 use crate::domain::{ServiceId, ServiceKey, Tenant};
 
@@ -108,8 +106,8 @@ pub fn service(tenant: &Tenant, id: &ServiceId, record: &ServiceRecord) -> u64 {
     EntryHash::service(1, tenant, id).number(record.mod_revision).bytes(&record.json).0
 }
 
-pub fn instance(at: &InstanceRef, record: &InstanceRecord) -> u64 {
-    EntryHash::instance(2, at).number(record.mod_revision).bytes(&record.json).0
+pub fn instance(at: &InstanceRef, mod_revision: Revision, json: &[u8]) -> u64 {
+    EntryHash::instance(2, at).number(mod_revision).bytes(json).0
 }
 
 pub fn lease(at: &InstanceRef, lease: i64) -> u64 {
@@ -223,7 +221,7 @@ pub fn of_put(event: &RegistryEvent) -> Option<(Unit, u64)> {
         E::ProviderRulePut(of, version, partners, revision) => {
             (Unit::Rules, provider_rule(&of.tenant, &path_of(of), version, partners, *revision))
         }
-        E::InstancePut(at, _, record) => (of_instance(at), instance(at, record)),
+        E::InstancePut(at, _, record) => (of_instance(at), instance(at, record.mod_revision, &record.json)),
         E::LeasePut(at, id) => (of_instance(at), lease(at, *id)),
         E::OverridePut(at) => (of_instance(at), properties_override(at)),
         E::DomainPut(of) => (Unit::Tenants, domain(of)),
@@ -257,13 +255,8 @@ mod tests {
             "XXH3 of nothing, as published"
         );
         assert_eq!(lease(&at(), 7), 7_318_053_694_112_024_203);
-        let record = InstanceRecord {
-            json: bytes::Bytes::from_static(b"{\"instanceId\":\"i\"}"),
-            mod_revision: 9,
-            ttl_seconds: 120,
-            interval_seconds: 30,
-        };
-        assert_eq!(instance(&at(), &record), 10_515_338_094_765_837_425);
+        let json = b"{\"instanceId\":\"i\"}";
+        assert_eq!(instance(&at(), 9, json), 10_515_338_094_765_837_425);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
+use crate::packed::compact::Model;
 
 /// A find looks up six keys. With the standard library's hash, each would take four times as long.
 pub(super) type HashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
@@ -181,6 +182,8 @@ pub struct ServiceNode {
     /// By schema id.
     pub schema_summaries: OrdMap<Arc<str>, Arc<SchemaSummary>>,
     pub instances: InstanceMap,
+    /// What the documents of new instances are compared with.
+    pub(super) model: Option<Arc<Model>>,
     /// How many of the instances have which status.
     pub statuses: StatusCounts,
     /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that
@@ -215,10 +218,10 @@ impl ServiceNode {
     }
 
     /// The instances that have a lease, also those that are not there.
-    pub fn leases(&self) -> impl Iterator<Item = (&InstanceId, i64)> {
+    pub fn leases(&self) -> impl Iterator<Item = (InstanceId, i64)> {
         let shown =
             self.instances.entries().filter_map(|(id, entry)| Some((id, entry.lease.as_ref()?.lease())));
-        shown.chain(self.early_leases.iter().map(|(id, lease)| (id, *lease)))
+        shown.chain(self.early_leases.iter().map(|(id, lease)| (id.clone(), *lease)))
     }
 
     /// The instances whose properties a request has replaced.

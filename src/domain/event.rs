@@ -8,8 +8,10 @@ use bytes::Bytes;
 use super::account::{Account, AccountLock, Role};
 use super::dependency::Partners;
 use super::id::{InstanceId, ServiceId, Tenant};
+use super::instance::HeartbeatPace;
 use super::json::TextMap;
 use super::service::Service;
+use crate::packed::compact::Compact;
 
 /// A revision of the store: a counter that grows with each committed transaction that changes something. The transactions of a
 /// batch have one revision.
@@ -25,17 +27,17 @@ pub struct ServiceRecord {
     pub mod_revision: Revision,
 }
 
-/// An instance as stored. It keeps the document only as JSON, because reads answer the JSON as it is.
+/// An instance as stored. It has the document only as JSON, because reads answer the JSON as it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceRecord {
     /// The document as JSON in the API's form.
     pub json: Bytes,
+    /// The JSON as the store keeps it, so that both share it.
+    pub compact: Option<Compact>,
     /// Revision of the last write of the document.
     pub mod_revision: Revision,
-    /// TTL by the document's health check, seconds.
-    pub ttl_seconds: i64,
-    /// Heartbeat interval by the document's health check, seconds.
-    pub interval_seconds: i64,
+    /// By the document's health check.
+    pub pace: HeartbeatPace,
 }
 
 /// Identifies an instance.

@@ -163,6 +163,12 @@ pub struct HeartbeatPace {
     times: i32,
 }
 
+impl Default for HeartbeatPace {
+    fn default() -> Self {
+        Self::of(None)
+    }
+}
+
 impl HeartbeatPace {
     pub fn of(check: Option<&HealthCheck>) -> Self {
         let (interval, times) =
@@ -177,7 +183,7 @@ impl HeartbeatPace {
         if !is_canonical::<Instance>(json, find) {
             return None;
         }
-        let Some(check) = check else { return Some(Self::of(None)) };
+        let Some(check) = check else { return Some(Self::default()) };
         let mut pace = Self { interval: 0, times: 0 };
         let find = |member, json: &str| match member {
             "interval" => pace.interval = json.parse().unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::codec::Packed;
 use super::event::{Event, EventKind, InstanceFacts, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
@@ -183,9 +184,11 @@ fn changed_since(
         .filter(|slot| slot.time > time && slot.service_hash == hash && slot.instance_hash != 0)
     {
         let is_of_service = slot.service.as_ref().is_some_and(|of| of.id == *service && of.tenant == *tenant);
-        let Some(texts) = slot.packed().map(|packed| packed.texts).filter(|_| is_of_service) else {
+        if !is_of_service {
             continue;
-        };
+        }
+        let packed = slot.packed();
+        let Some(Packed { texts, .. }) = Packed::read(&packed) else { continue };
         let Some((id, shown)) = texts.instance else { continue };
         let before = match slot.kind {
             EventKind::InstanceRegistered | EventKind::InstanceRestored => texts.before,
@@ -232,7 +235,7 @@ impl<'q> Sought<'q> {
         }
         let of = slot.service.as_ref();
         let has_host = |host: &str| {
-            slot.packed().is_some_and(|packed| {
+            Packed::read(&slot.packed()).is_some_and(|packed| {
                 let shown = packed.texts.instance.map(|(_, shown)| shown);
                 shown.into_iter().chain(packed.texts.before).any(|shown| Shown::host_of(shown) == host)
             })

@@ -1,5 +1,5 @@
-//! The events that are kept in memory: the newest ones, bounded by number and by bytes. Each is kept as its bytes (`codec.rs`), which take
-//! half of the memory that its members would take.
+//! The events that are kept in memory: the newest ones, bounded by number and by bytes. Each is kept as its bytes (`codec.rs`), made compact by
+//! their likeness to those of others.
 
 use std::sync::Arc;
 
@@ -12,6 +12,7 @@ use super::event::{Event, EventKind, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::CompleteSince;
 use crate::domain::event::{InstanceRef, Revision};
+use crate::packed::compact::{Compact, Model};
 
 /// How many events are looked at for one delivery: so many after the last event that was told, and so many of the newest. The hub comes
 /// soon after the event.
@@ -28,7 +29,7 @@ pub struct RingLimits {
 /// An event: its bytes, with what nearly all questions ask for beside them. Most events are passed over without a look at their bytes.
 #[derive(Clone, Debug)]
 pub(super) struct Slot {
-    packed: Arc<[u8]>,
+    packed: Compact,
     pub(super) service: Option<Arc<ServiceFacts>>,
     /// `None`: nobody watches, or the hub has not said yet.
     told: Option<Arc<Telling>>,
@@ -59,9 +60,13 @@ pub(super) struct RingView {
 #[derive(Debug)]
 pub(super) struct Ring {
     view: RingView,
+    /// By kind: what the bytes of the next events are compared with.
+    models: Models,
     bytes: usize,
     limits: RingLimits,
 }
+
+type Models = [Option<Arc<Model>>; EventKind::ALL.len()];
 
 /// The ring, shared by its one writer and its readers.
 #[derive(Clone, Debug)]
@@ -69,7 +74,12 @@ pub(super) struct SharedRing(Arc<Mutex<Ring>>);
 
 impl SharedRing {
     pub(super) fn new(limits: RingLimits) -> Self {
-        Self(Arc::new(Mutex::new(Ring { view: RingView::default(), bytes: 0, limits })))
+        Self(Arc::new(Mutex::new(Ring {
+            view: RingView::default(),
+            models: Models::default(),
+            bytes: 0,
+            limits,
+        })))
     }
 
     /// A copy, in constant time.
@@ -88,10 +98,11 @@ impl SharedRing {
 
     /// Appends events. `shared_bytes`: what the events' services take. `revision`: all changes up to it are told.
     pub(super) fn append(&self, events: &[Event], shared_bytes: usize, revision: Revision) {
-        let mut packed = Vec::new();
-        let mut slots: Vec<Slot> = events.iter().map(|event| Slot::of(event, &mut packed)).collect();
+        let (mut packed, mut models) = (Vec::new(), self.0.lock().models.clone());
+        let slots: Vec<Slot> = events.iter().map(|event| Slot::of(event, &mut packed, &mut models)).collect();
         let mut ring = self.0.lock();
-        slots.drain(..).for_each(|slot| ring.push(slot));
+        ring.models = models;
+        slots.into_iter().for_each(|slot| ring.push(slot));
         let room = ring.limits.bytes.saturating_sub(shared_bytes);
         while ring.view.slots.len() > ring.limits.events || ring.bytes > room {
             let Some(oldest) = ring.view.slots.pop_front() else { break };
@@ -179,11 +190,12 @@ impl RingView {
 
 impl Slot {
     /// `packed` is room for the bytes.
-    fn of(event: &Event, packed: &mut Vec<u8>) -> Self {
+    fn of(event: &Event, packed: &mut Vec<u8>, models: &mut Models) -> Self {
         packed.clear();
         pack(packed, event);
+        let model = models.get_mut(event.kind as usize);
         Self {
-            packed: packed.as_slice().into(),
+            packed: Compact::new(model.unwrap_or(&mut None), packed),
             service: event.service.clone(),
             told: None,
             seq: event.seq,
@@ -195,13 +207,15 @@ impl Slot {
         }
     }
 
-    /// `None` never comes: the bytes are those that [`pack`] has written.
-    pub(super) fn packed(&self) -> Option<Packed<'_>> {
-        Packed::read(&self.packed)
+    /// The bytes that [`pack`] has written.
+    pub(super) fn packed(&self) -> Vec<u8> {
+        self.packed.to_vec()
     }
 
+    /// `None` never comes: the bytes have their form.
     pub(super) fn event(&self) -> Option<Event> {
-        let parts = self.packed()?.parts(self.time, self.revision, self.kind, self.service.clone())?;
+        let parts =
+            Packed::read(&self.packed())?.parts(self.time, self.revision, self.kind, self.service.clone())?;
         Some(Event { told: self.told.as_ref().map(|told| told.told()), ..Event::new(self.seq, parts) })
     }
 
@@ -213,13 +227,15 @@ impl Slot {
 
     /// Whether the event is about the instance with this id.
     pub(super) fn is_about(&self, instance: &str) -> bool {
-        self.packed().is_some_and(|packed| packed.texts.instance.is_some_and(|(id, _)| id == instance))
+        let packed = self.packed();
+        Packed::read(&packed)
+            .is_some_and(|packed| packed.texts.instance.is_some_and(|(id, _)| id == instance))
     }
 
     /// The bytes that an event takes, with its place in the ring and what it will keep of who was told.
     fn bytes(&self) -> usize {
         let told = if self.instance_hash == 0 { 0 } else { shared(size_of::<Telling>()) };
-        size_of::<Self>() + shared(self.packed.len()) + told
+        size_of::<Self>() + shared(self.packed.own_bytes()) + told
     }
 }
 

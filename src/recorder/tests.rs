@@ -503,7 +503,7 @@ async fn a_reader_is_answered_under_steady_writes() {
 #[test]
 fn memory_is_bounded_by_bytes() {
     for (services, length) in [(1, 10), (100_000, 10), (10, 2000)] {
-        let limits = RingLimits { events: 1_000_000, bytes: 4 << 20 };
+        let limits = RingLimits { events: 1_000_000, bytes: 1 << 20 };
         let mut world = World::listed(limits);
         for number in 0..20_000 {
             let service = format!("service-{}", number % services);

@@ -140,20 +140,15 @@ fn service_record(entry: &Entry) -> Result<ServiceRecord, String> {
 }
 
 fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String> {
-    let (json, pace) = match HeartbeatPace::of_canonical(&entry.value) {
-        Some(pace) => (entry.value.clone(), pace),
+    let (json, compact, pace) = match HeartbeatPace::of_canonical(&entry.value) {
+        Some(pace) => (entry.value.clone(), entry.compact.clone(), pace),
         None => {
             let document = value::<Instance>(entry)?;
             let json = canonical(&entry.value, json::encode(&document));
-            (json, HeartbeatPace::of(document.health_check.as_ref()))
+            (json, None, HeartbeatPace::of(document.health_check.as_ref()))
         }
     };
-    let record = InstanceRecord {
-        json,
-        mod_revision: entry.mod_revision,
-        ttl_seconds: pace.ttl_seconds(),
-        interval_seconds: pace.interval_seconds(),
-    };
+    let record = InstanceRecord { json, compact, mod_revision: entry.mod_revision, pace };
     let kind = if entry.version == 1 { PutKind::Created } else { PutKind::Updated };
     Ok(RegistryEvent::InstancePut(at, kind, record))
 }
@@ -171,6 +166,7 @@ mod tests {
         decode(&Event::Put(Entry {
             key: key.into(),
             value: Bytes::from_static(value.as_bytes()),
+            compact: None,
             create_revision: 7,
             mod_revision: 7,
             version: 1,

@@ -9,6 +9,7 @@ use futures_util::future::{BoxFuture, FutureExt, join_all};
 use futures_util::stream::BoxStream;
 
 pub use crate::domain::event::Revision;
+use crate::packed::compact::Compact;
 
 /// A key: UTF-8 text, no trailing slash (`/cse-sr/inst/files/…`).
 pub type Key = Arc<str>;
@@ -29,6 +30,8 @@ pub struct Entry {
     pub key: Key,
     /// Owns its bytes. It is never a slice that keeps a whole page of a listing in memory.
     pub value: Bytes,
+    /// The value as the store keeps it in memory, for a reader who keeps it too.
+    pub compact: Option<Compact>,
     /// Revision of the put that created the key.
     pub create_revision: Revision,
     /// Revision of the last put.

@@ -34,6 +34,7 @@ impl Model {
                     let entry = Entry {
                         key: key.clone(),
                         value: value.clone(),
+                        compact: None,
                         create_revision: before.map_or(revision, |before| before.create_revision),
                         mod_revision: revision,
                         version: before.map_or(1, |before| before.version + 1),

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use service_center::cache::{SnapshotBuilder, digest};
 use service_center::domain::Tenant;
 use service_center::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent};
+use service_center::domain::instance::HeartbeatPace;
 
 use crate::node::Kind;
 use crate::options::Options;
@@ -36,7 +37,8 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     for _ in 0..options.rounds {
         let began = Instant::now();
         let sum = all.iter().fold(0_u64, |sum, of| {
-            let hashes = digest::instance(&of.at, &of.record).wrapping_add(digest::lease(&of.at, of.lease));
+            let hashes = digest::instance(&of.at, of.record.mod_revision, &of.record.json)
+                .wrapping_add(digest::lease(&of.at, of.lease));
             sum.wrapping_add(hashes)
         });
         hashing = hashing.min(began.elapsed() / count);
@@ -79,8 +81,8 @@ fn registration(number: usize, services: usize) -> Registration {
         record: InstanceRecord {
             json: Bytes::from(json),
             mod_revision: i64::try_from(number).unwrap_or(i64::MAX),
-            ttl_seconds: 120,
-            interval_seconds: 30,
+            compact: None,
+            pace: HeartbeatPace::default(),
         },
         lease: i64::try_from(number).unwrap_or(i64::MAX),
     }

@@ -104,6 +104,7 @@ async fn a_provider_that_was_there_before_the_interest_is_told() {
     let entry = Entry {
         key: interests_key("other", 0),
         value: Bytes::from(json::encode(&InterestsRecord { wanted: wanted.into() })),
+        compact: None,
         create_revision: 1,
         mod_revision: 1,
         version: 1,

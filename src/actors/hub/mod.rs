@@ -137,16 +137,12 @@ impl HubActor {
             }
             for (instance, entry) in node.instances.entries() {
                 let change = InstanceChange {
-                    at: InstanceRef {
-                        tenant: tenant.clone(),
-                        service: provider.id.clone(),
-                        instance: instance.clone(),
-                    },
-                    revision: entry.record.mod_revision,
+                    at: InstanceRef { tenant: tenant.clone(), service: provider.id.clone(), instance },
+                    revision: entry.mod_revision,
                     action: Action::Create,
                     was_shown: false,
                     service: None,
-                    json: entry.json().clone(),
+                    json: entry.json(),
                     before: None,
                 };
                 let frame = Arc::new(encode(&change, provider));

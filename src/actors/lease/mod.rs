@@ -205,7 +205,7 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
 
 /// Whether no heartbeat came for a whole TTL. Then the lease expired rightly, or the owner uses another node now.
 fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
-    let ttl = Duration::from_secs(u64::try_from(beat.entry.record.ttl_seconds).unwrap_or(0));
+    let ttl = Duration::from_secs(u64::try_from(beat.entry.pace.ttl_seconds()).unwrap_or(0));
     beat.mark.was_silent_for(ttl, core.clock.monotonic())
 }
 
@@ -213,7 +213,7 @@ fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
 fn last_document(core: &LeaseCore, beat: &Beat) -> (Bytes, PropertiesFrom) {
     let snapshot = core.reader.load();
     let shown = snapshot.instance(&beat.at.tenant, beat.at.service.as_str(), beat.at.instance.as_str());
-    (shown.unwrap_or(&beat.entry).json().clone(), snapshot.properties_from(&beat.at))
+    (shown.unwrap_or(&beat.entry).json(), snapshot.properties_from(&beat.at))
 }
 
 async fn restore_one(core: &LeaseCore, beat: Beat) -> Option<Beat> {

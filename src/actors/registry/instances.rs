@@ -112,7 +112,7 @@ impl KnownInstance {
         let Some(entry) = snapshot.instance(tenant, service.as_str(), id) else { return Ok(None) };
         let (tenant, service, instance) = (tenant.clone(), service.clone(), id.as_str().into());
         let properties = snapshot.properties_from(&InstanceRef { tenant, service, instance });
-        Ok(Some(Self { entry: Arc::clone(entry), document: parse(entry.json())?, properties }))
+        Ok(Some(Self { entry: Arc::clone(entry), document: parse(&entry.json())?, properties }))
     }
 }
 
@@ -324,7 +324,7 @@ async fn replace(
     let held = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
-        Compare::Unchanged { key: Key::clone(&at.document), mod_revision: known.record.mod_revision },
+        Compare::Unchanged { key: Key::clone(&at.document), mod_revision: known.mod_revision },
         match held {
             Some(held) => {
                 Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(held.to_string()) }
@@ -363,7 +363,7 @@ async fn replace(
         },
     };
     document.timestamp.clone_from(&stored.timestamp);
-    let json = if is_equal { known.json().clone() } else { Bytes::from(json::encode(&document)) };
+    let json = if is_equal { known.json() } else { Bytes::from(json::encode(&document)) };
     let lease = match held.filter(|_| is_renewed) {
         Some(held) => held,
         None => core.leases.take(ttl).await.map_err(|error| store_error(&error))?,
@@ -421,7 +421,7 @@ fn note_reregistered(
     let RegisterInstance { tenant, instance, .. } = message;
     let instance = InstanceId::from(instance.instance_id.as_str());
     let at = InstanceRef { tenant: tenant.clone(), service: service.id.clone(), instance };
-    let again = SeenAgain { at, json: known.json().clone(), service: Some(Arc::clone(&service.record)) };
+    let again = SeenAgain { at, json: known.json(), service: Some(Arc::clone(&service.record)) };
     core.recorder.note(Note::Happened(Happening {
         time: core.clock.unix_timestamp(),
         kind: EventKind::InstanceReregistered,
@@ -599,7 +599,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> W
     let author = if is_asked { Author::Client } else { Author::Node };
     let known = core.instance(author, (&tenant, service.as_str(), instance.as_str()), NO_INSTANCE).await?;
     let mut lease = known.lease.as_ref().map(|mark| LeaseId(mark.lease()));
-    let (mut json, mut mod_revision) = (known.json().clone(), known.record.mod_revision);
+    let (mut json, mut mod_revision) = (known.json(), known.mod_revision);
     let mut deadline = core.deadline();
     loop {
         deadline.check()?;
@@ -669,7 +669,7 @@ pub(super) async fn change_status_where(
         let nodes = snapshot.tenant(&tenant).into_iter().flat_map(|view| view.nodes());
         let nodes = nodes.filter(|(_, node)| node.view.as_ref().is_none_or(|service| !service.is_registry));
         let entries = nodes.flat_map(|(service, node)| node.instances.entries().map(move |at| (service, at)));
-        entries.map(|(service, (id, entry))| (service.clone(), id.clone(), Arc::clone(entry))).collect()
+        entries.map(|(service, (id, entry))| (service.clone(), id, Arc::clone(entry))).collect()
     };
     let (mut changed, mut revision) = (0, None);
     // One chunk at a time, so that other writes get their turn and few documents are in memory.
@@ -719,7 +719,7 @@ fn status_write(
     status: &str,
 ) -> Option<Txn> {
     let lease = LeaseId(entry.lease.as_ref()?.lease());
-    let mut document = parse(entry.json()).ok()?;
+    let mut document = parse(&entry.json()).ok()?;
     let has_all = properties.iter().all(|(key, value)| document.properties.get(key) == Some(value));
     if !has_all || document.status == status {
         return None;
@@ -729,7 +729,7 @@ fn status_write(
     let value = Bytes::from(json::encode(&document));
     let compares = vec![
         Compare::Present(Key::clone(&at.service)),
-        Compare::Unchanged { key: Key::clone(&at.document), mod_revision: entry.record.mod_revision },
+        Compare::Unchanged { key: Key::clone(&at.document), mod_revision: entry.mod_revision },
         Compare::ValueIs { key: Key::clone(&at.lease), value: Bytes::from(lease.to_string()) },
     ];
     let then = vec![Op::Put { key: Key::clone(&at.document), value, lease: Some(lease) }];

@@ -145,6 +145,7 @@ mod tests {
     use crate::domain::event::{
         InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceName, ServiceRecord,
     };
+    use crate::domain::instance::HeartbeatPace;
     use crate::domain::service::{Service, ServiceKey};
 
     const DAY: i64 = 86_400;
@@ -197,8 +198,8 @@ mod tests {
                 let record = InstanceRecord {
                     json: Bytes::from_static(b"{}"),
                     mod_revision,
-                    ttl_seconds: 120,
-                    interval_seconds: 30,
+                    compact: None,
+                    pace: HeartbeatPace::default(),
                 };
                 RegistryEvent::InstancePut(Self::at(service), PutKind::Created, record)
             });

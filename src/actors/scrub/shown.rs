@@ -92,27 +92,31 @@ impl Shown {
             let hash = digest::summary(tenant, id, schema, &summary.text, summary.mod_revision);
             self.add(keys::schema_summary(tenant, service, schema), hash, Some(summary.mod_revision));
         }
-        let at = |instance: &crate::domain::InstanceId| InstanceRef {
+        let at = |instance: crate::domain::InstanceId| InstanceRef {
             tenant: tenant.clone(),
             service: id.clone(),
-            instance: instance.clone(),
+            instance,
         };
         let is_held = |at: &InstanceRef, part| snapshot.held(at).is_some_and(|parts| parts.has(part));
         for (instance, entry) in node.instances.entries() {
             let at = at(instance);
             if !is_held(&at, InstancePart::Document) {
-                let key = keys::instance(tenant, service, instance.as_str());
-                self.add(key, digest::instance(&at, &entry.record), Some(entry.record.mod_revision));
+                let key = keys::instance(tenant, service, at.instance.as_str());
+                self.add(
+                    key,
+                    digest::instance(&at, entry.mod_revision, &entry.json()),
+                    Some(entry.mod_revision),
+                );
             }
         }
         for (instance, lease) in node.leases() {
             let at = at(instance);
             if !is_held(&at, InstancePart::Lease) {
-                self.add(keys::lease(tenant, service, instance.as_str()), digest::lease(&at, lease), None);
+                self.add(keys::lease(tenant, service, at.instance.as_str()), digest::lease(&at, lease), None);
             }
         }
         for instance in node.overrides() {
-            let at = at(instance);
+            let at = at(instance.clone());
             if !is_held(&at, InstancePart::Override) {
                 let key = keys::properties_override(tenant, service, instance.as_str());
                 self.add(key, digest::properties_override(&at), None);

@@ -252,7 +252,7 @@ impl WatchState {
         let node = listed.current().tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
         let has_lease = node.is_some_and(|node| node.lease_of(&at.instance).is_some());
         let has_override = listed.current().properties_from(at) == PropertiesFrom::Request;
-        listed.apply(RegistryEvent::InstancePut(at.clone(), PutKind::Updated, entry.record.clone()));
+        listed.apply(RegistryEvent::InstancePut(at.clone(), PutKind::Updated, entry.record()));
         listed.hold(at, InstancePart::Document);
         if let Some(mark) = entry.lease.as_ref().filter(|_| !has_lease) {
             listed.apply(RegistryEvent::LeasePut(at.clone(), mark.lease()));
@@ -475,7 +475,7 @@ impl WatchState {
     fn end(&mut self, at: &InstanceRef, said_goodbye: bool, key: &Key, now: Monotonic) {
         let Some(entry) = self.entry(at) else { return };
         let ttl_seconds =
-            if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.record.ttl_seconds };
+            if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.pace.ttl_seconds() };
         // A goodbye through a Go node looks like an expiry. While the lease had time left, it is surely a goodbye.
         let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
         if said_goodbye || had_time_left {
@@ -486,7 +486,7 @@ impl WatchState {
         let node = current.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
         let expiry = ExpiryFacts {
             ttl_seconds,
-            interval_seconds: entry.record.interval_seconds,
+            interval_seconds: entry.pace.interval_seconds(),
             shown_before: current.instance_count,
             of_service: node.map_or(0, |node| node.instances.len()),
         };
@@ -619,7 +619,7 @@ impl WatchState {
         let node = self.builder.current().tenant(tenant).and_then(|view| view.node(service.as_str()));
         let instances = node.into_iter().flat_map(|node| node.instances.entries()).map(|(instance, _)| {
             let (tenant, service) = (tenant.clone(), service.clone());
-            InstanceRef { tenant, service, instance: instance.clone() }
+            InstanceRef { tenant, service, instance }
         });
         instances.filter(|at| self.guard.holds(at)).collect()
     }

@@ -74,7 +74,7 @@ impl Tellings {
         let Some(entry) = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str()) else {
             return;
         };
-        let (json, before) = (entry.json().clone(), None);
+        let (json, before) = (entry.json(), None);
         let service = document(snapshot, &at.tenant, &at.service);
         let seen = Box::new(SeenInstance { at: at.clone(), revision, turn, key, json, before, service });
         self.list.push(Telling::Unpushed { seen, until });

@@ -54,7 +54,7 @@ pub enum InstanceSort {
 pub struct InstancePlace<'a> {
     pub first: FirstKey<'a>,
     pub service: VersionPlace<'a>,
-    pub instance: &'a [u8],
+    pub instance: Cow<'a, [u8]>,
 }
 
 /// What the list is sorted by, before the service.
@@ -271,21 +271,23 @@ impl<'s> InstanceSearch<'s> {
             InstanceSort::Status => FirstKey::Number(instance.status() as i64),
             InstanceSort::Changed => FirstKey::Number(instance.changed()),
         };
-        let place = InstancePlace { first, service: of.place, instance: instance.id() };
+        let place = InstancePlace { first, service: of.place, instance: instance.id().into() };
         if !self.top.wants(&place) {
             return;
         }
-        let id = std::str::from_utf8(place.instance).unwrap_or_default();
-        let Some((id, entry)) = of.node.instances.entry(id) else { return };
+        let id = place.instance.into_owned();
+        let Some(entry) = std::str::from_utf8(&id).ok().and_then(|id| of.node.instances.find(id)) else {
+            return;
+        };
         let first = match place.first {
             FirstKey::None => FirstKey::None,
             FirstKey::Number(number) => FirstKey::Number(number),
-            FirstKey::Text(_) => FirstKey::Text(match RawInstance::read(entry.json()).host.plain() {
-                Cow::Borrowed(host) => Cow::Borrowed(beginning(host)),
-                Cow::Owned(host) => Cow::Owned(beginning(&host).to_vec()),
-            }),
+            FirstKey::Text(_) => {
+                let host = RawInstance::read(&entry.json()).host.plain().into_owned();
+                FirstKey::Text(beginning(&host).to_vec().into())
+            }
         };
-        let place = InstancePlace { first, service: of.place, instance: id.as_str().as_bytes() };
+        let place = InstancePlace { first, service: of.place, instance: id.into() };
         self.top.push(place, FoundInstance { service: of.service, entry });
     }
 

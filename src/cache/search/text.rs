@@ -11,7 +11,6 @@ use arc_swap::ArcSwapOption;
 use super::raw_instance::RawInstance;
 use crate::cache::instances::InstanceEntry;
 use crate::cache::statuses::InstanceStatus;
-use crate::domain::InstanceId;
 use crate::domain::event::Revision;
 
 /// Ends a text. No text has this byte, because it is in no UTF-8.
@@ -126,10 +125,10 @@ fn part(bytes: &[u8], from: u32, to: u32) -> &[u8] {
 
 impl ServiceTexts {
     /// Adds instances. They come in the order of their ids, `all` in all.
-    pub fn add(&mut self, instances: &[(&InstanceId, &Arc<InstanceEntry>)], all: usize) {
+    pub fn add(&mut self, instances: &[&Arc<InstanceEntry>], all: usize) {
         let is_first = self.rows.is_empty();
-        for (id, entry) in instances {
-            self.add_one(id, entry);
+        for entry in instances {
+            self.add_one(entry);
         }
         if is_first && !instances.is_empty() {
             // Others are about as long, unless these are very long.
@@ -141,15 +140,16 @@ impl ServiceTexts {
         }
     }
 
-    fn add_one(&mut self, id: &InstanceId, entry: &InstanceEntry) {
-        let instance = RawInstance::read(entry.json());
+    fn add_one(&mut self, entry: &InstanceEntry) {
+        let json = entry.json();
+        let instance = RawInstance::read(&json);
         let texts = &mut self.texts;
         let mut put = |text: &[u8]| {
             texts.extend_from_slice(text);
             texts.push(END);
             offset(texts)
         };
-        let host = put(id.as_str().as_bytes());
+        let host = put(entry.id().as_str().as_bytes());
         let endpoints = put(&instance.host.plain());
         let end = instance.endpoints().map(|endpoint| put(&endpoint.plain())).last().unwrap_or(endpoints);
         self.marks.push(END);
@@ -159,7 +159,7 @@ impl ServiceTexts {
         for port in instance.endpoints().filter_map(|endpoint| port_of(&endpoint.plain())) {
             self.marks.extend_from_slice(&self::port(port)[1..]);
         }
-        let (status, changed) = (InstanceStatus::of_instance(&instance), entry.record.mod_revision);
+        let (status, changed) = (InstanceStatus::of_instance(&instance), entry.mod_revision);
         let marks_end = offset(&self.marks);
         self.rows.push(Row { host, endpoints, end, marks_end, status, changed });
     }

@@ -28,6 +28,7 @@ use crate::domain::dependency::Partners;
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
+use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self, TextMap};
 use crate::domain::service::Framework;
 use crate::domain::shared::SharedServices;
@@ -104,8 +105,8 @@ impl SnapshotWorld {
         let record = InstanceRecord {
             json: format!("{{\"instanceId\":\"{instance}\",\"timestamp\":\"{}\"}}", self.revision + 1).into(),
             mod_revision: self.revision + 1,
-            ttl_seconds: 120,
-            interval_seconds: 30,
+            compact: None,
+            pace: HeartbeatPace::default(),
         };
         self.apply(RegistryEvent::InstancePut(at(service, instance), kind, record));
     }
@@ -210,11 +211,11 @@ fn node_lines(view: &TenantView) -> Vec<String> {
         lines.push(format!("service {id} overrides: {:?}", node.overrides));
         lines.push(format!("service {id} schemas: {:?} {:?}", node.schema_refs, node.schema_summaries));
         let mut statuses = StatusCounts::default();
-        node.instances.iter().for_each(|entry| statuses.add(InstanceStatus::of_document(entry.json())));
+        node.instances.iter().for_each(|entry| statuses.add(InstanceStatus::of_document(&entry.json())));
         assert_eq!(node.statuses, statuses, "statuses of the instances of {id}");
         for (instance, entry) in node.instances.entries() {
             let lease = entry.lease.as_ref().map(|mark| mark.lease());
-            lines.push(format!("instance {id}/{instance}: {:?} {lease:?}", entry.record));
+            lines.push(format!("instance {id}/{instance}: {:?} {lease:?}", entry.record()));
         }
     }
     lines
@@ -289,7 +290,7 @@ fn told(answer: &FindAnswer) -> (String, String, usize) {
 /// Asserts that the snapshot holds every instance of an answer with the same document.
 fn assert_is_fresh(answer: &FindAnswer, snapshot: &Snapshot, tenant: &Tenant) {
     let view = snapshot.tenant(tenant).unwrap();
-    let known: Vec<&Bytes> =
+    let known: Vec<Bytes> =
         view.nodes().flat_map(|(_, node)| node.instances.iter()).map(|e| e.json()).collect();
     let body: serde_json::Value = serde_json::from_slice(&answer.body()).unwrap();
     for shown in body["instances"].as_array().into_iter().flatten() {

@@ -88,7 +88,7 @@ fn naive_services(
         let statuses: Vec<String> = nodes
             .iter()
             .flat_map(|node| node.instances.iter())
-            .map(|entry| json::decode::<Instance>(entry.json()).unwrap().status)
+            .map(|entry| json::decode::<Instance>(&entry.json()).unwrap().status)
             .collect();
         let up = statuses.iter().filter(|status| *status == "UP").count();
         let state = match (up, statuses.len()) {
@@ -185,7 +185,7 @@ fn naive_instances(
     for (id, node) in view.nodes() {
         let Some(service) = node.view.as_ref().map(|view| &view.record.document) else { continue };
         for entry in node.instances.iter() {
-            let instance: Instance = json::decode(entry.json()).unwrap();
+            let instance: Instance = json::decode(&entry.json()).unwrap();
             let has =
                 |wanted: &Option<String>, text: &str| wanted.as_ref().is_none_or(|part| contains(text, part));
             let any = |wanted: &Option<String>| {
@@ -228,7 +228,7 @@ fn naive_instances(
                 InstanceSort::Service => (0, String::new()),
                 InstanceSort::Host => (0, instance.host_name.clone()),
                 InstanceSort::Status => (status as i64, String::new()),
-                InstanceSort::Changed => (entry.record.mod_revision, String::new()),
+                InstanceSort::Changed => (entry.mod_revision, String::new()),
             };
             let names = [&service.service_name, &service.app_id, &service.environment].map(Clone::clone);
             let version = (version::parse(&service.version), service.version.clone());
@@ -290,7 +290,7 @@ fn instances_are_found_as_by_a_naive_search_on_every_page() {
                     let texts = node.texts.load().filter(|_| random.random());
                     let texts = texts.unwrap_or_else(|| {
                         let (mut texts, all) = (ServiceTexts::default(), node.instances.len());
-                        let entries: Vec<_> = node.instances.entries().collect();
+                        let entries: Vec<_> = node.instances.iter().collect();
                         entries.chunks(3).for_each(|some| texts.add(some, all));
                         node.texts.keep(texts, &kept)
                     });
@@ -304,7 +304,7 @@ fn instances_are_found_as_by_a_naive_search_on_every_page() {
                 let Some((last, _)) = page.last() else { break };
                 after = Some(last.clone());
                 pages.extend(page.iter().map(|(at, found)| {
-                    [found.service.id.to_string(), String::from_utf8_lossy(at.instance).into_owned()]
+                    [found.service.id.to_string(), String::from_utf8_lossy(&at.instance).into_owned()]
                 }));
             }
             assert_eq!(pages, expected, "{place}");
@@ -320,8 +320,7 @@ fn kept_texts_go_with_the_first_change_of_an_instance() {
     let kept = KeptTexts::default();
     let keep = || {
         for (_, node) in view.nodes() {
-            let (mut texts, entries) =
-                (ServiceTexts::default(), node.instances.entries().collect::<Vec<_>>());
+            let (mut texts, entries) = (ServiceTexts::default(), node.instances.iter().collect::<Vec<_>>());
             texts.add(&entries, entries.len());
             node.texts.keep(texts, &kept);
         }

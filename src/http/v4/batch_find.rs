@@ -75,14 +75,14 @@ impl ReadyInstances for ElementInstances {
     fn size(&self) -> usize {
         match self {
             Self::OfServices(answer) => answer.instances_size(),
-            Self::One(entry) => entry.json().len(),
+            Self::One(entry) => entry.json_length(),
         }
     }
 
     fn write(&self, out: &mut Vec<u8>) {
         match self {
             Self::OfServices(answer) => answer.write_instances(out),
-            Self::One(entry) => out.extend_from_slice(entry.json()),
+            Self::One(entry) => entry.append_json(out),
         }
     }
 }
@@ -156,7 +156,7 @@ impl BatchRead {
             let look = |instance: &InstanceQuery| {
                 let one = ListQuery { tenant, provider: &instance.key.service_id, tags: &[], consumer };
                 let found = snapshot.find_instance(&one, &instance.key.instance_id);
-                let found = found.map(|entry| (find_revision(entry.record.mod_revision, 1), entry));
+                let found = found.map(|entry| (find_revision(entry.mod_revision, 1), entry));
                 let wanted = WantedFreshness::unless_known(Cow::Borrowed(&instance.revision));
                 may_be_stale |= !is_current(&wanted, &found, |(revision, _), known| revision == known);
                 found.map(|(revision, entry)| (revision, ElementInstances::One(entry)))

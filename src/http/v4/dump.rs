@@ -136,7 +136,7 @@ impl Dump<'_> {
         match entry.value() {
             HeldValue::Json(json) => {
                 out.bytes(b",\"value\":");
-                out.bytes(json);
+                out.bytes(&json);
             }
             HeldValue::Text("") => {}
             HeldValue::Text(text) => {

@@ -183,16 +183,15 @@ pub async fn instance(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
     let freshness = WantedFreshness::of(&call);
     let find = |snapshot: &Snapshot| {
         let entry = snapshot.find_instance(&one, instance)?;
-        Ok((find_revision(entry.record.mod_revision, 1), entry))
+        Ok((find_revision(entry.mod_revision, 1), entry))
     };
     let (revision, entry) = read(&api, &freshness, find, |(revision, _), known| revision == known).await?;
     if freshness.is_known(&revision) {
         return Ok(Reply::not_modified(&revision));
     }
-    let json = entry.json();
-    let mut body = Vec::with_capacity(json.len() + 16);
+    let mut body = Vec::with_capacity(entry.json_length() + 16);
     body.extend_from_slice(b"{\"instance\":");
-    body.extend_from_slice(json);
+    entry.append_json(&mut body);
     body.push(b'}');
     Ok(Reply::json(body).revision(&revision))
 }

@@ -138,7 +138,7 @@ fn take(api: &Api, tenant: &Tenant, service: &str, instance: &str) -> Result<(),
 /// Adds configured properties that an instance does not have, because it was registered before they were configured.
 fn add_configured(api: &Api, snapshot: &Snapshot, at: &InstanceRef) {
     let entry = snapshot.instance(&at.tenant, at.service.as_str(), at.instance.as_str());
-    let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(entry.json()).ok()) else {
+    let Some(mut document) = entry.and_then(|entry| json::decode::<Instance>(&entry.json()).ok()) else {
         return;
     };
     if document.add_configured(&api.rules.instance_properties) {

@@ -120,9 +120,9 @@ impl Walk for TargetWalk<'_> {
             let Some(service) = self.shown(node) else { continue };
             let tags = node.tags.as_ref().map(|(tags, _)| &**tags);
             for entry in node.instances.iter() {
-                pace.step(INSTANCE_COST.saturating_mul(entry.json().len())).await;
+                pace.step(INSTANCE_COST.saturating_mul(entry.json_length())).await;
                 // What another program wrote into the store may be no document.
-                let Ok(instance) = json::decode::<Instance>(entry.json()) else { continue };
+                let Ok(instance) = json::decode::<Instance>(&entry.json()) else { continue };
                 if !self.filter.has_instance(&instance) {
                     continue;
                 }

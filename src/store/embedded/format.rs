@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use super::super::port::{LeaseId, Revision};
 use super::item::{Item, ItemValue};
-use super::key::KeyText;
-use super::keyspace::{Keyspace, KeyspaceStep};
+use super::key::{Folders, KeyText};
+use super::keyspace::KeyspaceStep;
 use crate::packed::{Fields, put_bytes, put_number};
 
 /// The format this version writes and reads.
@@ -173,7 +173,7 @@ pub(super) fn encode_group(
             (Some(item), _) => {
                 out.push(if item.lease.is_some() { PUT_LEASED } else { PUT });
                 put_key(out, &item.key);
-                put_bytes(out, item.value.as_slice());
+                put_value(out, &item.value);
                 if let Some(lease) = item.lease_id() {
                     out.extend_from_slice(&lease.0.to_le_bytes());
                     put_number(out, ttl(lease).unsigned_abs());
@@ -188,33 +188,44 @@ pub(super) fn encode_group(
     }
 }
 
-/// Does a group again. The error says what was expected; it means that a group with a valid checksum is wrong.
-pub(super) fn replay_group(payload: &[u8], keyspace: &mut Keyspace) -> Result<(), &'static str> {
+/// A group as it is read back.
+#[derive(Debug)]
+pub(super) struct ReadGroup {
+    pub revision_before: Revision,
+    pub steps: Vec<ReadStep>,
+    pub revision: Revision,
+}
+
+#[derive(Debug)]
+pub(super) struct ReadStep {
+    pub revision: Revision,
+    pub key: KeyText,
+    /// The value, and the lease with its TTL. `None`: the key is deleted.
+    pub put: Option<(ItemValue, Option<(LeaseId, i64)>)>,
+}
+
+/// Reads a group. The error says what was expected; it means that a group with a valid checksum is wrong.
+pub(super) fn read_group(payload: &[u8], folders: &Folders) -> Result<ReadGroup, &'static str> {
     let mut reader = Fields(payload);
-    let mut revision = reader.signed().ok_or("a revision")?;
-    if revision != keyspace.revision {
-        return Err("the revision that follows the group before it");
-    }
+    let revision_before = reader.signed().ok_or("a revision")?;
+    let (mut revision, mut steps) = (revision_before, Vec::new());
     while let Some(tag) = reader.byte() {
         match tag {
             NEXT_REVISION => revision += 1,
             PUT | PUT_LEASED => {
-                let key = reader.text().ok_or("a key")?;
-                let value = reader.bytes().ok_or("a value")?;
+                let key = folders.key(reader.text().ok_or("a key")?);
+                let value = ItemValue::new(reader.bytes().ok_or("a value")?, &key);
                 let lease = if tag == PUT_LEASED { Some(reader.lease().ok_or("a lease")?) } else { None };
-                keyspace.replay_put(key, value, lease, revision);
+                steps.push(ReadStep { revision, key, put: Some((value, lease)) });
             }
             DELETE => {
-                let key = reader.text().ok_or("a key")?;
-                if !keyspace.replay_deletion(key, revision) {
-                    return Err("a deletion of a key that is there");
-                }
+                let key = folders.key(reader.text().ok_or("a key")?);
+                steps.push(ReadStep { revision, key, put: None });
             }
             _ => return Err("a known kind of record"),
         }
     }
-    keyspace.revision = revision;
-    Ok(())
+    Ok(ReadGroup { revision_before, steps, revision })
 }
 
 // A block of a snapshot has one of these bytes, then its contents.
@@ -249,11 +260,11 @@ impl ItemsEncoder {
         let shared = self.key.iter().zip(&self.previous).take_while(|(one, other)| one == other).count();
         put_number(out, shared as u64);
         put_bytes(out, self.key.get(shared..).unwrap_or_default());
-        put_bytes(out, item.value.as_slice());
+        put_value(out, &item.value);
         out.extend_from_slice(&item.lease.map_or(0, NonZeroI64::get).to_le_bytes());
-        put_number(out, item.create_revision.unsigned_abs());
+        put_number(out, item.create_revision().unsigned_abs());
         put_number(out, item.mod_revision.unsigned_abs());
-        put_number(out, item.version.unsigned_abs());
+        put_number(out, item.version().unsigned_abs());
         std::mem::swap(&mut self.key, &mut self.previous);
     }
 }
@@ -265,64 +276,66 @@ pub(super) fn encode_end(out: &mut Vec<u8>, revision: Revision, items: usize) {
     put_number(out, items as u64);
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Block {
-    Contents,
-    End,
+/// A block as it is read back.
+#[derive(Debug)]
+pub(super) enum ReadBlock {
+    Leases(Vec<(LeaseId, i64)>),
+    Items(Vec<Arc<Item>>),
+    /// The last one. `items`: the number of all items.
+    End {
+        revision: Revision,
+        items: u64,
+    },
 }
 
-/// Adds a block to the keyspace. The error says what was expected.
-pub(super) fn load_block(payload: &[u8], keyspace: &mut Keyspace) -> Result<Block, &'static str> {
+/// Reads a block. The error says what was expected.
+pub(super) fn read_block(payload: &[u8], folders: &Folders) -> Result<ReadBlock, &'static str> {
     let mut reader = Fields(payload);
     match reader.byte() {
         Some(LEASES) => {
+            let mut leases = Vec::new();
             while !reader.0.is_empty() {
-                let (lease, ttl_seconds) = reader.lease().ok_or("a lease")?;
-                keyspace.leases.restore(lease, ttl_seconds);
+                leases.push(reader.lease().ok_or("a lease")?);
             }
-            Ok(Block::Contents)
+            Ok(ReadBlock::Leases(leases))
         }
-        Some(ITEMS) => load_items(reader, keyspace).ok_or("an item").map(|()| Block::Contents),
+        Some(ITEMS) => read_items(reader, folders).map(ReadBlock::Items).ok_or("an item"),
         Some(END) => {
             let revision = reader.signed().ok_or("a revision")?;
-            if reader.number() != Some(keyspace.items.len() as u64) {
-                return Err("the number of keys the snapshot holds");
-            }
-            keyspace.revision = revision;
-            Ok(Block::End)
+            let items = reader.number().ok_or("a number of keys")?;
+            Ok(ReadBlock::End { revision, items })
         }
         _ => Err("a known kind of block"),
     }
 }
 
-fn load_items(mut reader: Fields<'_>, keyspace: &mut Keyspace) -> Option<()> {
-    let mut key = Vec::new();
-    let mut previous: Option<Arc<Item>> = None;
+fn read_items(mut reader: Fields<'_>, folders: &Folders) -> Option<Vec<Arc<Item>>> {
+    let (mut key, mut items) = (Vec::new(), Vec::new());
     while !reader.0.is_empty() {
-        let shared = usize::try_from(reader.number()?).ok()?;
+        let shared = reader.size()?;
         let rest = reader.bytes()?;
         if shared > key.len() {
             return None;
         }
         key.truncate(shared);
         key.extend_from_slice(rest);
-        let text = std::str::from_utf8(&key).ok()?;
-        let item = Item {
-            key: KeyText::new(text, previous.as_deref().map(|item| &item.key)),
-            value: ItemValue::new(reader.bytes()?),
-            lease: NonZeroI64::new(reader.signed()?),
-            create_revision: reader.positive()?,
-            mod_revision: reader.positive()?,
-            version: reader.positive()?,
-        };
-        previous = Some(keyspace.restore(item));
+        let key = folders.key(std::str::from_utf8(&key).ok()?);
+        let value = ItemValue::new(reader.bytes()?, &key);
+        let lease = NonZeroI64::new(reader.signed()?);
+        let puts = (reader.positive()?, reader.positive()?, reader.positive()?);
+        items.push(Arc::new(Item::new(key, value, lease, puts)));
     }
-    Some(())
+    Some(items)
 }
 
 fn put_key(out: &mut Vec<u8>, key: &KeyText) {
     put_number(out, key.len() as u64);
     key.append_to(out);
+}
+
+fn put_value(out: &mut Vec<u8>, value: &ItemValue) {
+    put_number(out, value.length() as u64);
+    value.append_to(out);
 }
 
 /// Forms of a number that only these files have.
@@ -340,6 +353,7 @@ impl Fields<'_> {
 #[allow(clippy::unwrap_used, reason = "tests")]
 mod tests {
     use super::*;
+    use crate::store::embedded::keyspace::Keyspace;
 
     const STORE: StoreId = [7; 16];
 
@@ -382,18 +396,20 @@ mod tests {
 
     #[test]
     fn nonsense_with_a_right_checksum_is_refused() {
-        let mut keyspace = Keyspace::new();
+        let folders = Folders::default();
+        let replay = |payload: &[u8]| Keyspace::new().replay(read_group(payload, &folders)?);
         let revision = 1i64.to_le_bytes();
         for records in
             [&[9u8][..], &[PUT], &[PUT, 1], &[PUT, 1, b'k', 5, 1], &[DELETE, 1, b'k'], &[PUT, 1, 0xff, 0]]
         {
             let payload = [&revision[..], records].concat();
-            assert!(replay_group(&payload, &mut keyspace).is_err(), "{records:?}");
+            assert!(replay(&payload).is_err(), "{records:?}");
         }
-        assert!(replay_group(&2i64.to_le_bytes(), &mut keyspace).is_err(), "another revision");
-        assert!(replay_group(&[1], &mut keyspace).is_err());
+        assert!(replay(&2i64.to_le_bytes()).is_err(), "another revision");
+        assert!(replay(&[1]).is_err());
+        let restore = |payload: &[u8]| Keyspace::new().restore(read_block(payload, &folders)?);
         for block in [&[][..], &[9], &[ITEMS, 1, 0], &[ITEMS, 0], &[LEASES, 1], &[END, 1]] {
-            assert!(load_block(block, &mut keyspace).is_err(), "{block:?}");
+            assert!(restore(block).is_err(), "{block:?}");
         }
     }
 }

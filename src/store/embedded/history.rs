@@ -219,17 +219,12 @@ pub(super) fn watch(
 mod tests {
     use super::*;
     use crate::store::embedded::item::ItemValue;
+    use crate::store::embedded::key::Folders;
 
     fn put(key: &str, revision: Revision) -> KeyspaceStep {
-        let (key, value) = (KeyText::new(key, []), ItemValue::new(b""));
-        let after = Arc::new(Item {
-            key,
-            value,
-            create_revision: revision,
-            mod_revision: revision,
-            version: 1,
-            lease: None,
-        });
+        let key = Folders::default().key(key);
+        let value = ItemValue::new(b"", &key);
+        let after = Arc::new(Item::new(key, value, None, (revision, revision, 1)));
         KeyspaceStep::Key { revision, before: None, after: Some(after) }
     }
 

@@ -9,42 +9,56 @@ use equivalent::{Comparable, Equivalent};
 
 use super::super::port::{Entry, Key, LeaseId, Revision};
 use super::key::KeyText;
+use crate::packed::compact::Compact;
 
-/// A value. A short value needs no allocation of its own. An instance's lease key, for example, holds 19 digits.
-#[derive(Clone, Debug)]
+/// A value. An instance's lease key, for example, holds a number, which needs no allocation.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum ItemValue {
-    Short { length: u8, bytes: [u8; SHORT] },
-    Long(Bytes),
+    /// Its decimal text is the value.
+    Number(i64),
+    /// A value that resembles others of its folder, such as an instance's document, shares what they have in common.
+    Bytes(Compact),
 }
 
-const SHORT: usize = 22;
+/// The longest text of an `i64`.
+const LONGEST_NUMBER: usize = 20;
 
 impl ItemValue {
     /// Copies the bytes, so that the value keeps no larger buffer in memory.
-    pub(super) fn new(value: &[u8]) -> Self {
-        let mut bytes = [0; SHORT];
-        match (bytes.get_mut(..value.len()), u8::try_from(value.len())) {
-            (Some(space), Ok(length)) => {
-                space.copy_from_slice(value);
-                Self::Short { length, bytes }
-            }
-            _ => Self::Long(Bytes::copy_from_slice(value)),
+    pub(super) fn new(value: &[u8], key: &KeyText) -> Self {
+        number(value).map_or_else(|| Self::Bytes(key.compact(value)), Self::Number)
+    }
+
+    pub(super) fn bytes(&self) -> Bytes {
+        match self {
+            Self::Number(number) => number.to_string().into(),
+            Self::Bytes(compact) => compact.to_bytes(),
         }
     }
 
-    pub(super) fn as_slice(&self) -> &[u8] {
+    pub(super) fn append_to(&self, out: &mut Vec<u8>) {
         match self {
-            Self::Short { length, bytes } => bytes.get(..usize::from(*length)).unwrap_or(bytes),
-            Self::Long(bytes) => bytes,
+            Self::Number(number) => out.extend_from_slice(number.to_string().as_bytes()),
+            Self::Bytes(compact) => compact.append_to(out),
         }
     }
 
-    fn to_bytes(&self) -> Bytes {
+    pub(super) fn length(&self) -> usize {
         match self {
-            Self::Short { .. } => Bytes::copy_from_slice(self.as_slice()),
-            Self::Long(bytes) => bytes.clone(),
+            Self::Number(number) => number.to_string().len(),
+            Self::Bytes(compact) => compact.length(),
         }
     }
+}
+
+/// The number whose text this is.
+fn number(value: &[u8]) -> Option<i64> {
+    if value.len() > LONGEST_NUMBER || !value.iter().all(|byte| matches!(byte, b'-' | b'0'..=b'9')) {
+        return None;
+    }
+    let number: i64 = std::str::from_utf8(value).ok()?.parse().ok()?;
+    // Not so: a leading zero.
+    (number.to_string().as_bytes() == value).then_some(number)
 }
 
 /// An entry of the store. A put makes a new item and never changes one. Ordered by key alone.
@@ -52,14 +66,40 @@ impl ItemValue {
 pub(super) struct Item {
     pub key: KeyText,
     pub value: ItemValue,
-    pub create_revision: Revision,
     pub mod_revision: Revision,
-    pub version: i64,
     /// A lease's id. Half the size of an `Option<LeaseId>`.
     pub lease: Option<NonZeroI64>,
+    /// `None`: this is the first put of the key.
+    former: Option<Box<FormerPuts>>,
+}
+
+#[derive(Debug)]
+struct FormerPuts {
+    create_revision: Revision,
+    version: i64,
 }
 
 impl Item {
+    pub(super) fn new(
+        key: KeyText,
+        value: ItemValue,
+        lease: Option<NonZeroI64>,
+        (create_revision, mod_revision, version): (Revision, Revision, i64),
+    ) -> Self {
+        let is_first = version == 1 && create_revision == mod_revision;
+        let former = (!is_first).then(|| Box::new(FormerPuts { create_revision, version }));
+        Self { key, value, mod_revision, lease, former }
+    }
+
+    pub(super) fn create_revision(&self) -> Revision {
+        self.former.as_ref().map_or(self.mod_revision, |former| former.create_revision)
+    }
+
+    /// Number of puts since the key was created.
+    pub(super) fn version(&self) -> i64 {
+        self.former.as_ref().map_or(1, |former| former.version)
+    }
+
     pub(super) fn lease_id(&self) -> Option<LeaseId> {
         self.lease.map(|lease| LeaseId(lease.get()))
     }
@@ -73,20 +113,21 @@ impl Item {
     pub(super) fn to_entry_named(&self, key: Key) -> Entry {
         Entry {
             key,
-            value: self.value.to_bytes(),
-            create_revision: self.create_revision,
+            value: self.value.bytes(),
+            compact: match &self.value {
+                ItemValue::Bytes(compact) if compact.has_model() => Some(compact.clone()),
+                ItemValue::Number(_) | ItemValue::Bytes(_) => None,
+            },
+            create_revision: self.create_revision(),
             mod_revision: self.mod_revision,
-            version: self.version,
+            version: self.version(),
             lease: self.lease_id(),
         }
     }
 
     /// About the bytes it takes in memory, for the limit of the history.
     pub(super) fn weight(&self) -> usize {
-        128 + match &self.value {
-            ItemValue::Short { .. } => 0,
-            ItemValue::Long(bytes) => bytes.len(),
-        }
+        128 + self.value.length()
     }
 }
 
@@ -114,6 +155,18 @@ impl Ord for Item {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ByText<'a>(pub &'a str);
 
+impl Equivalent<Arc<Item>> for KeyText {
+    fn equivalent(&self, item: &Arc<Item>) -> bool {
+        *self == item.key
+    }
+}
+
+impl Comparable<Arc<Item>> for KeyText {
+    fn compare(&self, item: &Arc<Item>) -> Ordering {
+        self.cmp(&item.key)
+    }
+}
+
 impl Equivalent<Arc<Item>> for ByText<'_> {
     fn equivalent(&self, item: &Arc<Item>) -> bool {
         item.key.order_text(self.0).is_eq()
@@ -129,20 +182,35 @@ impl Comparable<Arc<Item>> for ByText<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::store::embedded::key::Folders;
 
     #[test]
     fn values_keep_their_bytes() {
-        for length in [0, 1, SHORT - 1, SHORT, SHORT + 1, 255, 256, 300, 70_000] {
+        let key = Folders::default().key("/a/b");
+        for length in [0, 1, 22, 63, 64, 255, 256, 300, 4_096, 4_097, 70_000] {
             let bytes = vec![0xa5; length];
-            let value = ItemValue::new(&bytes);
-            assert_eq!(value.as_slice(), bytes);
-            assert_eq!(value.to_bytes(), bytes);
-            assert_eq!(matches!(value, ItemValue::Short { .. }), length <= SHORT);
+            let value = ItemValue::new(&bytes, &key);
+            assert_eq!((&*value.bytes(), value.length()), (&*bytes, length));
         }
     }
 
     #[test]
-    fn an_item_with_its_counters_takes_112_bytes() {
-        assert_eq!(size_of::<Item>(), 96, "an Arc adds 16");
+    fn numbers_take_no_allocation() {
+        let key = Folders::default().key("/a/b");
+        for text in ["0", "-1", "7587861234567890123", "9223372036854775807", "-9223372036854775808"] {
+            let value = ItemValue::new(text.as_bytes(), &key);
+            assert_eq!((&*value.bytes(), value.length()), (text.as_bytes(), text.len()));
+            assert!(matches!(value, ItemValue::Number(_)), "{text}");
+        }
+        for text in ["", "-", "-0", "00", "01", "+1", "1-", "9223372036854775808", "1 "] {
+            let value = ItemValue::new(text.as_bytes(), &key);
+            assert_eq!(value.bytes(), text.as_bytes());
+            assert!(matches!(value, ItemValue::Bytes(_)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_item_takes_96_bytes() {
+        assert_eq!(size_of::<Item>(), 80, "an Arc adds 16");
     }
 }

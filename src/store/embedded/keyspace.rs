@@ -10,8 +10,9 @@ use imbl::OrdSet;
 use super::super::port::{
     Compare, Entry, Key, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome, TxnResult,
 };
+use super::format::{ReadBlock, ReadGroup, ReadStep};
 use super::item::{ByText, Item, ItemValue};
-use super::key::KeyText;
+use super::key::{Folders, KeyText};
 use super::lease::{Held, LeaseTime, Leases};
 
 /// All keys, ordered. A clone costs nothing and does not change afterwards.
@@ -27,6 +28,7 @@ const LARGE: usize = 16 << 10;
 pub(super) struct Keyspace {
     pub items: Items,
     pub leases: Leases,
+    pub folders: Folders,
     pub revision: Revision,
     /// Whether large values were replaced or deleted since the last [`Keyspace::rebuild`].
     dropped_large: bool,
@@ -53,7 +55,8 @@ pub(super) type Steps = Vec<KeyspaceStep>;
 impl Keyspace {
     /// Empty, at revision 1 like a new etcd.
     pub(super) fn new() -> Self {
-        Self { items: Items::new(), leases: Leases::default(), revision: 1, dropped_large: false }
+        let (items, leases, folders) = Default::default();
+        Self { items, leases, folders, revision: 1, dropped_large: false }
     }
 
     pub(super) fn find(&self, key: &str) -> Option<&Arc<Item>> {
@@ -84,7 +87,10 @@ impl Keyspace {
         for op in branch {
             match op {
                 Op::Put { key, value, lease } => {
-                    self.put(key, ItemValue::new(value), *lease, revision, steps)
+                    let key = self.folders.key(key);
+                    let value = ItemValue::new(value, &key);
+                    let (before, after) = self.put(key, value, *lease, revision);
+                    steps.push(KeyspaceStep::Key { revision, before, after: Some(after) });
                 }
                 Op::Delete(key) => {
                     if let Some(item) = self.items.remove(&ByText(key)) {
@@ -120,46 +126,36 @@ impl Keyspace {
             Compare::NoneBelow(prefix) => self.below(prefix).next().is_none(),
             Compare::NoneBelowIs { prefix, value } => {
                 let mut below = self.below(prefix).peekable();
-                below.peek().is_some() && below.all(|item| item.value.as_slice() != value)
+                below.peek().is_some() && below.all(|item| item.value.bytes() != value)
             }
             Compare::Unchanged { key, mod_revision } => {
                 self.find(key).is_some_and(|item| item.mod_revision == *mod_revision)
             }
-            Compare::ValueIs { key, value } => {
-                self.find(key).is_some_and(|item| item.value.as_slice() == value)
-            }
+            Compare::ValueIs { key, value } => self.find(key).is_some_and(|item| item.value.bytes() == value),
         }
     }
 
+    /// Puts an item. Returns the former one and the new one.
     fn put(
         &mut self,
-        key: &str,
+        key: KeyText,
         value: ItemValue,
         lease: Option<LeaseId>,
         revision: Revision,
-        steps: &mut Steps,
-    ) {
-        // The item with this key, or the item before it.
-        let at = self.items.get_prev(&ByText(key));
-        let before = at.filter(|item| item.key.order_text(key).is_eq()).cloned();
-        let (key, create_revision, version) = match &before {
-            Some(before) => (before.key.clone(), before.create_revision, before.version + 1),
-            None => {
-                // If other keys have the same folder, the key before or after this one has it.
-                let next = std::iter::once_with(|| self.items.get_next(&ByText(key))).flatten();
-                let neighbors = at.into_iter().chain(next).map(|item| &item.key);
-                (KeyText::new(key, neighbors), revision, 1)
-            }
-        };
+    ) -> (Option<Arc<Item>>, Arc<Item>) {
+        let before = self.items.get(&key).cloned();
+        let (create_revision, version) =
+            before.as_ref().map_or((revision, 1), |before| (before.create_revision(), before.version() + 1));
         let lease = lease.and_then(|lease| std::num::NonZeroI64::new(lease.0));
-        let after = Arc::new(Item { key, value, create_revision, mod_revision: revision, version, lease });
+        let after = Arc::new(Item::new(key, value, lease, (create_revision, revision, version)));
         self.change(before.as_ref(), Some(&after));
-        steps.push(KeyspaceStep::Key { revision, before, after: Some(after) });
+        (before, after)
     }
 
-    /// Builds the tree again if its inner nodes may keep dead large values in memory. This costs about 0.5 us for each key, as
+    /// Drops what no key needs. Builds the tree again if its inner nodes may keep dead large values in memory. This costs about 0.5 us for each key, as
     /// much as a snapshot, so it is done with each snapshot. The dead values are then at most as large as the log has grown.
     pub(super) fn rebuild(&mut self) {
+        self.folders.forget_empty();
         if std::mem::take(&mut self.dropped_large) {
             self.items = self.items.iter().cloned().collect();
         }
@@ -172,7 +168,7 @@ impl Keyspace {
 
     /// Notes that an item is no longer current.
     fn detach(&mut self, item: &Arc<Item>) {
-        self.dropped_large |= item.value.as_slice().len() >= LARGE;
+        self.dropped_large |= item.value.length() >= LARGE;
         self.leases.detach(item);
     }
 
@@ -219,35 +215,44 @@ impl Keyspace {
         self.revision = revision_before;
     }
 
-    /// Does a put of the log again.
-    pub(super) fn replay_put(
-        &mut self,
-        key: &str,
-        value: &[u8],
-        lease: Option<(LeaseId, i64)>,
-        revision: Revision,
-    ) {
-        if let Some((id, ttl_seconds)) = lease {
-            self.leases.restore(id, ttl_seconds);
+    /// Does a group of the log again. The error says what was expected.
+    pub(super) fn replay(&mut self, group: ReadGroup) -> Result<(), &'static str> {
+        if group.revision_before != self.revision {
+            return Err("the revision that follows the group before it");
         }
-        let mut steps = Steps::new();
-        self.put(key, ItemValue::new(value), lease.map(|(id, _)| id), revision, &mut steps);
-        self.revision = revision;
+        for ReadStep { revision, key, put } in group.steps {
+            match put {
+                Some((value, lease)) => {
+                    if let Some((id, ttl_seconds)) = lease {
+                        self.leases.restore(id, ttl_seconds);
+                    }
+                    self.put(key, value, lease.map(|(id, _)| id), revision);
+                }
+                None => {
+                    let item = self.items.remove(&key).ok_or("a deletion of a key that is there")?;
+                    self.detach(&item);
+                }
+            }
+        }
+        self.revision = group.revision;
+        Ok(())
     }
 
-    /// Does a deletion of the log again. `false`: the key does not exist.
-    pub(super) fn replay_deletion(&mut self, key: &str, revision: Revision) -> bool {
-        let Some(item) = self.items.remove(&ByText(key)) else { return false };
-        self.detach(&item);
-        self.revision = revision;
-        true
-    }
-
-    /// Adds an item of a snapshot.
-    pub(super) fn restore(&mut self, item: Item) -> Arc<Item> {
-        let item = Arc::new(item);
-        self.change(None, Some(&item));
-        item
+    /// Adds a block of a snapshot. The error says what was expected.
+    pub(super) fn restore(&mut self, block: ReadBlock) -> Result<(), &'static str> {
+        match block {
+            ReadBlock::Leases(leases) => {
+                leases.into_iter().for_each(|(lease, ttl_seconds)| self.leases.restore(lease, ttl_seconds));
+            }
+            ReadBlock::Items(items) => items.iter().for_each(|item| self.change(None, Some(item))),
+            ReadBlock::End { revision, items } => {
+                if items != self.items.len() as u64 {
+                    return Err("the number of keys the snapshot holds");
+                }
+                self.revision = revision;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -256,19 +256,13 @@ fn schedule(slots: &mut BTreeMap<u64, Vec<LeaseId>>, id: LeaseId, deadline: Leas
 mod tests {
     use super::*;
     use crate::store::embedded::item::ItemValue;
-    use crate::store::embedded::key::KeyText;
+    use crate::store::embedded::key::Folders;
 
     fn item(key: &str, lease: LeaseId) -> Arc<Item> {
         let lease = std::num::NonZeroI64::new(lease.0);
-        let key = KeyText::new(key, []);
-        Arc::new(Item {
-            key,
-            value: ItemValue::new(b""),
-            create_revision: 1,
-            mod_revision: 1,
-            version: 1,
-            lease,
-        })
+        let key = Folders::default().key(key);
+        let value = ItemValue::new(b"", &key);
+        Arc::new(Item::new(key, value, lease, (1, 1, 1)))
     }
 
     fn grant(leases: &mut Leases, ttl_seconds: i64) -> LeaseId {

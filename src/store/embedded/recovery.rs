@@ -1,13 +1,17 @@
 //! Opens a folder: reads the state from its files, or says what is wrong with them. It never opens an empty registry in place
 //! of a damaged one. It cuts only a torn end of the last segment, because no caller got a reply for that group.
 
+use std::collections::VecDeque;
 use std::io;
+use std::ops::Range;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use super::disk::Disk;
 use super::format::{
-    BadHeader, Block, FORMAT, FileHeader, FileKind, HEADER, StoreId, load_block, read_header, replay_group,
+    BadHeader, FORMAT, FileHeader, FileKind, HEADER, ReadBlock, StoreId, read_block, read_group, read_header,
 };
 use super::keyspace::Keyspace;
 use super::log::{Frames, Log, NextFrame, UNFINISHED, create_file, number_in, segment_name};
@@ -151,33 +155,37 @@ fn replay(
         }
         let mut frames =
             Frames::new(&**disk, &name, FileKind::Log, store).map_err(|error| files.io(&name, error))?;
-        last = None;
-        loop {
-            let offset = frames.offset();
-            match frames.next(next).map_err(|error| files.io(&name, error))? {
-                NextFrame::Payload(payload) => {
-                    replay_group(payload, keyspace).map_err(|expected| {
-                        files.damaged(&name, offset, format!("{expected} in group {next}"))
-                    })?;
-                    next += 1;
-                    last = Some(offset..frames.offset());
-                }
-                NextFrame::End => break,
-                NextFrame::Bad => {
-                    if at + 1 < needed.len() {
-                        return Err(files.damaged(&name, offset, format!("group {next}")));
-                    }
-                    files.cut_torn_end(&name, &frames, next)?;
-                    break;
-                }
-            }
-        }
+        let folders = keyspace.folders.clone();
+        let read = |payload: &[u8]| read_group(payload, &folders);
+        let whole =
+            files.read_frames(&name, "group", &mut frames, next, read, |group, _| keyspace.replay(group))?;
+        next = whole.next;
+        last = whole.last;
         end = frames.offset();
+        if whole.is_cut && at + 1 < needed.len() {
+            return Err(files.damaged(&name, end, format!("group {next}")));
+        }
+        if whole.is_cut {
+            files.cut_torn_end(&name, &frames, next)?;
+        }
         total += end;
     }
     let name = segment_name(needed.last().copied().unwrap_or(1));
     Log::resume(disk.clone(), store, name.clone(), last, end, total, next)
         .map_err(|error| files.io(&name, error))
+}
+
+/// A thread reads the payloads of so many bytes of frames.
+const READ_BY_A_THREAD: usize = 256 << 10;
+
+/// What was read of a file.
+struct WholeFrames {
+    /// The number of the frame after them.
+    next: u64,
+    /// The place of the last one.
+    last: Option<Range<u64>>,
+    /// Whether the bytes after them are not a whole frame.
+    is_cut: bool,
 }
 
 /// Reads files. Its errors name the file.
@@ -232,24 +240,80 @@ impl StoreFiles<'_> {
         }
         let mut frames = Frames::new(self.disk, &name, FileKind::Snapshot, store)
             .map_err(|error| self.io(&name, error))?;
-        let mut number = 0;
-        loop {
-            let offset = frames.offset();
-            match frames.next(number).map_err(|error| self.io(&name, error))? {
-                NextFrame::Payload(payload) => {
-                    let block = load_block(payload, keyspace).map_err(|expected| {
-                        self.damaged(&name, offset, format!("{expected} in block {number}"))
-                    })?;
-                    if block == Block::End {
-                        return Ok(frames.offset());
+        let folders = keyspace.folders.clone();
+        let mut length = None;
+        let whole = self.read_frames(
+            &name,
+            "block",
+            &mut frames,
+            0,
+            |payload| read_block(payload, &folders),
+            |block, end| {
+                if length.is_some() {
+                    return Err("the end");
+                }
+                length = matches!(block, ReadBlock::End { .. }).then_some(end);
+                keyspace.restore(block)
+            },
+        )?;
+        length.ok_or_else(|| self.damaged(&name, frames.offset(), format!("block {}", whole.next)))
+    }
+
+    /// Reads the frames of a file, from this number on, up to the end of the file or a frame that is not whole. Other threads read the
+    /// payloads of some frames, while this thread applies those before them, in order. `apply` gets the place where the frame ends.
+    fn read_frames<T: Send>(
+        &self,
+        name: &str,
+        kind: &str,
+        frames: &mut Frames<'_>,
+        first: u64,
+        read: impl Fn(&[u8]) -> Result<T, &'static str> + Sync,
+        mut apply: impl FnMut(T, u64) -> Result<(), &'static str>,
+    ) -> Result<WholeFrames, OpenError> {
+        let at_once = thread::available_parallelism().map_or(1, usize::from);
+        let read = &read;
+        let mut whole = WholeFrames { next: first, last: None, is_cut: false };
+        thread::scope(|scope| {
+            let (mut reading, mut goes_on, mut number) = (VecDeque::new(), true, first);
+            while goes_on || !reading.is_empty() {
+                let (mut some, mut bytes) = (Vec::new(), 0);
+                while goes_on && bytes < READ_BY_A_THREAD {
+                    let offset = frames.offset();
+                    match frames.next(number).map_err(|error| self.io(name, error))? {
+                        NextFrame::Payload(payload) => {
+                            bytes += payload.len();
+                            let payload = payload.to_vec();
+                            some.push((number, offset..frames.offset(), payload));
+                            number += 1;
+                        }
+                        NextFrame::End => goes_on = false,
+                        NextFrame::Bad => (goes_on, whole.is_cut) = (false, true),
                     }
                 }
-                NextFrame::Bad | NextFrame::End => {
-                    return Err(self.damaged(&name, offset, format!("block {number}")));
+                if !some.is_empty() {
+                    let read_some = move || {
+                        let one = |(number, place, payload): (u64, Range<u64>, Vec<u8>)| {
+                            (number, place, read(&payload))
+                        };
+                        some.into_iter().map(one).collect::<Vec<_>>()
+                    };
+                    let started = thread::Builder::new().name("store-reader".to_owned());
+                    let started = started.spawn_scoped(scope, read_some);
+                    reading.push_back(started.map_err(|error| self.io(name, error))?);
+                }
+                if goes_on && reading.len() < at_once {
+                    continue;
+                }
+                let Some(first) = reading.pop_front() else { continue };
+                for (number, place, content) in first.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                    content.and_then(|content| apply(content, place.end)).map_err(|expected| {
+                        self.damaged(name, place.start, format!("{expected} in {kind} {number}"))
+                    })?;
+                    (whole.next, whole.last) = (number + 1, Some(place));
                 }
             }
-            number += 1;
-        }
+            Ok(whole)
+        })
     }
 
     fn cut_torn_end(&self, name: &str, frames: &Frames<'_>, next: u64) -> Result<(), OpenError> {

@@ -44,7 +44,15 @@ pub(super) fn entry(pair: KeyValue, skipped: &Skipped) -> Option<Entry> {
     let lease = lease(pair.lease());
     let (key, value) = pair.into_key_value();
     let key = skipped.key(&key)?;
-    Some(Entry { key, value: Bytes::from(value), create_revision, mod_revision, version, lease })
+    Some(Entry {
+        key,
+        value: Bytes::from(value),
+        compact: None,
+        create_revision,
+        mod_revision,
+        version,
+        lease,
+    })
 }
 
 /// The end of the range of all keys that start with a prefix.

@@ -148,6 +148,7 @@ impl Stored {
         let entry = Entry {
             key: (&*key).into(),
             value: Bytes::from(value),
+            compact: None,
             create_revision: self.revision,
             mod_revision: self.revision,
             version: 1,

@@ -169,6 +169,7 @@ impl KeyHistory {
         let entry = Entry {
             key: key.as_str().into(),
             value: value.into(),
+            compact: None,
             create_revision: former.map_or(self.revision, |former| former.create_revision),
             mod_revision: self.revision,
             version: former.map_or(1, |former| former.version + 1),

@@ -68,6 +68,7 @@ impl WatchWorld {
         Event::Put(Entry {
             key: key.as_ref().into(),
             value: Bytes::from(value.to_owned()),
+            compact: None,
             create_revision: self.revision,
             mod_revision: self.revision,
             version,

@@ -75,6 +75,6 @@ fn current(api: &Api, call: &Call, service: &ServiceId, instance: InstanceId) ->
     });
     let entry =
         snapshot.instance(call.tenant(), service.as_str(), instance.as_str()).filter(|_| is_permitted)?;
-    let shown = Shown::of_document(entry.json());
+    let shown = Shown::of_document(&entry.json());
     Some(EventInstance::from(&InstanceFacts { id: instance, shown }))
 }

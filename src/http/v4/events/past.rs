@@ -110,9 +110,7 @@ pub async fn past(api: Arc<Api>, call: Call) -> Result<Reply, Error> {
 fn current(snapshot: &Snapshot, tenant: &Tenant, service: &ServiceId) -> Vec<InstanceFacts> {
     let node = snapshot.tenant(tenant).and_then(|view| view.node(service.as_str()));
     let instances = node.into_iter().flat_map(|node| node.instances.entries());
-    instances
-        .map(|(id, entry)| InstanceFacts { id: id.clone(), shown: Shown::of_document(entry.json()) })
-        .collect()
+    instances.map(|(id, entry)| InstanceFacts { id, shown: Shown::of_document(&entry.json()) }).collect()
 }
 
 /// Whether the caller sees the service. If it is gone, the record says what it was.

@@ -127,11 +127,11 @@ impl Details<'_> {
     ) {
         let mut list = ListMember::new("instances");
         for instance in node.instances.iter() {
-            pace.step(instance.json().len()).await;
+            pace.step(instance.json_length()).await;
             list.element(out, members);
             match self.form {
-                Form::InList { kept, .. } => instance_with_properties(out, instance.json(), kept),
-                Form::Alone => out.bytes(instance.json()),
+                Form::InList { kept, .. } => instance_with_properties(out, &instance.json(), kept),
+                Form::Alone => out.bytes(&instance.json()),
             }
         }
         list.end(out);

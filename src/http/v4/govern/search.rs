@@ -227,13 +227,13 @@ async fn look_at_instances<'s>(
 async fn texts_of(node: &ServiceNode, pace: &mut Pace) -> ServiceTexts {
     const AT_ONCE: usize = 32;
     let mut texts = ServiceTexts::default();
-    let mut entries = node.instances.entries();
+    let mut entries = node.instances.iter();
     loop {
         let some: SmallVec<[_; AT_ONCE]> = entries.by_ref().take(AT_ONCE).collect();
         if some.is_empty() {
             return texts;
         }
-        let bytes: usize = some.iter().map(|(_, entry)| entry.json().len()).sum();
+        let bytes: usize = some.iter().map(|entry| entry.json_length()).sum();
         pace.step(bytes.max(some.len() * TEXTS_COST)).await;
         texts.add(&some, node.instances.len());
     }
@@ -286,14 +286,14 @@ async fn document_time(view: &TenantView, found: &FoundService<'_>, pace: &mut P
     if let Some(record) = service.filter(|record| record.mod_revision == found.changed) {
         return unix_millis(&record.document.mod_timestamp);
     }
-    let mut entries = node.instances.entries();
+    let mut entries = node.instances.iter();
     loop {
         pace.step(INSTANCES_AT_ONCE * REVISION_COST).await;
         let mut some = entries.by_ref().take(INSTANCES_AT_ONCE).peekable();
         some.peek()?;
-        let written = some.find(|(_, entry)| entry.record.mod_revision == found.changed);
-        if let Some((_, entry)) = written {
-            let instance = json::decode::<Instance>(entry.json()).ok()?;
+        let written = some.find(|entry| entry.mod_revision == found.changed);
+        if let Some(entry) = written {
+            let instance = json::decode::<Instance>(&entry.json()).ok()?;
             return unix_millis(&instance.mod_timestamp);
         }
     }
@@ -327,7 +327,7 @@ fn service_summary(view: &TenantView, found: &FoundService<'_>, changed: Option<
 
 pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> InstanceSummary {
     // What a snapshot holds was encoded from an instance.
-    let instance = json::decode::<Instance>(found.entry.json()).unwrap_or_default();
+    let instance = json::decode::<Instance>(&found.entry.json()).unwrap_or_default();
     let document = &found.service.record.document;
     let time = |seconds: &str| unix_millis(seconds).map(rfc3339).unwrap_or_default();
     InstanceSummary {
@@ -340,10 +340,10 @@ pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> Ins
         host_name: instance.host_name,
         endpoints: instance.endpoints,
         status: instance.status,
-        ttl_seconds: found.entry.record.ttl_seconds,
+        ttl_seconds: found.entry.pace.ttl_seconds(),
         last_heartbeat_age: heartbeat_age(found, now),
         registered: time(&instance.timestamp),
-        last_change_revision: found.entry.record.mod_revision,
+        last_change_revision: found.entry.mod_revision,
         last_change: time(&instance.mod_timestamp),
     }
 }
@@ -514,7 +514,7 @@ impl InstanceCursor {
             FirstKey::Number(number) => CursorKey::Number(*number),
             FirstKey::Text(first) => CursorKey::Text(text(first)),
         };
-        Self(by.name.clone(), key, last.service.parts().map(str::to_owned), text(last.instance))
+        Self(by.name.clone(), key, last.service.parts().map(str::to_owned), text(&last.instance))
     }
 
     fn place(&self, by: &Sorting<InstanceSort>) -> Result<InstancePlace<'_>, Error> {
@@ -528,7 +528,7 @@ impl InstanceCursor {
         Ok(InstancePlace {
             first,
             service: VersionPlace::new(name, app_id, environment, version, id),
-            instance: instance.as_bytes(),
+            instance: instance.as_bytes().into(),
         })
     }
 }

@@ -7,6 +7,7 @@ use super::*;
 use crate::cache::SnapshotBuilder;
 use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceName, ServiceRecord};
+use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self as domain_json, TextMap};
 use crate::domain::{Instance, Service, ServiceId, ServiceKey};
 use crate::http::slices::tests::{slices, walked};
@@ -75,8 +76,8 @@ impl MadeUp {
         let record = InstanceRecord {
             json: Bytes::from(domain_json::encode(&document)),
             mod_revision: self.revision,
-            ttl_seconds: 120,
-            interval_seconds: 30,
+            compact: None,
+            pace: HeartbeatPace::default(),
         };
         self.apply(RegistryEvent::InstancePut(at, PutKind::Created, record));
     }

@@ -66,6 +66,7 @@ impl Assembler {
             0 => Event::Put(Entry {
                 key,
                 value: Bytes::from(kv.value),
+                compact: None,
                 create_revision: kv.create_revision,
                 mod_revision: revision,
                 version: kv.version,

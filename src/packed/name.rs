@@ -1,0 +1,135 @@
+//! Names of instances. A name of 32 hexadecimal digits, which is what a server makes, is packed.
+
+use std::cmp::Ordering;
+use std::fmt;
+
+/// A short text, ordered as such.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// 32 lower-case hexadecimal digits, such as a generated id. The packed bytes have the order of the text.
+    Hex([u8; 16]),
+    Text(Box<str>),
+}
+
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
+/// The value of each lower-case hexadecimal digit. 0xFF for all other bytes.
+static HEX_VALUES: [u8; 256] = {
+    let mut values = [0xFF; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[HEX_DIGITS[value] as usize] = value as u8;
+        value += 1;
+    }
+    values
+};
+
+impl Name {
+    pub fn new(text: &str) -> Self {
+        match packed(text.as_bytes()) {
+            Some(packed) => Self::Hex(packed),
+            None => Self::Text(text.into()),
+        }
+    }
+
+    /// The text. `space` holds it if the name is packed.
+    pub fn bytes<'a>(&'a self, space: &'a mut [u8; 32]) -> &'a [u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Hex(packed) => {
+                for (digits, byte) in space.chunks_exact_mut(2).zip(packed) {
+                    if let [high, low] = digits {
+                        *high = HEX_DIGITS[usize::from(byte >> 4)];
+                        *low = HEX_DIGITS[usize::from(byte & 15)];
+                    }
+                }
+                space
+            }
+        }
+    }
+
+    /// Bytes of the text.
+    pub fn length(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Hex(packed) => packed.len() * 2,
+        }
+    }
+
+    /// Compares with a text.
+    pub fn order(&self, sought: &Sought<'_>) -> Ordering {
+        match (self, &sought.packed) {
+            (Self::Hex(name), Some(sought)) => name.cmp(sought),
+            _ => self.bytes(&mut [0; 32]).cmp(sought.text.as_bytes()),
+        }
+    }
+}
+
+/// The bytes that 32 lower-case hexadecimal digits stand for.
+fn packed(text: &[u8]) -> Option<[u8; 16]> {
+    let digits: &[u8; 32] = text.try_into().ok()?;
+    let (mut packed, mut all) = ([0; 16], 0);
+    for (byte, digits) in packed.iter_mut().zip(digits.chunks_exact(2)) {
+        for digit in digits {
+            let value = HEX_VALUES[usize::from(*digit)];
+            *byte = *byte << 4 | value;
+            all |= value;
+        }
+    }
+    (all < 16).then_some(packed)
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Both forms are text.
+        f.write_str(std::str::from_utf8(self.bytes(&mut [0; 32])).unwrap_or_default())
+    }
+}
+
+impl PartialOrd for Name {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Name {
+    fn cmp(&self, other: &Self) -> Ordering {
+        match (self, other) {
+            (Self::Hex(left), Self::Hex(right)) => left.cmp(right),
+            _ => self.bytes(&mut [0; 32]).cmp(other.bytes(&mut [0; 32])),
+        }
+    }
+}
+
+/// A text that names are compared with.
+#[derive(Clone, Copy, Debug)]
+pub struct Sought<'a> {
+    text: &'a str,
+    packed: Option<[u8; 16]>,
+}
+
+impl<'a> Sought<'a> {
+    pub fn new(text: &'a str) -> Self {
+        Self { text, packed: packed(text.as_bytes()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_ordered_as_texts() {
+        let hex = "0123456789abcdef0123456789abcdef";
+        let (upper, longer) = (hex.to_uppercase(), format!("{hex}0"));
+        let texts = ["", "0", "ü", "ffffffffffffffffffffffffffffffff", hex, &hex[1..], &upper, &longer];
+        for one in texts {
+            let name = Name::new(one);
+            assert_eq!((name.to_string(), name.length()), (one.to_owned(), one.len()));
+            for other in texts {
+                assert_eq!(name.cmp(&Name::new(other)), one.cmp(other), "{one} {other}");
+                assert_eq!(name.order(&Sought::new(other)), one.cmp(other), "{one} {other}");
+            }
+        }
+    }
+}
