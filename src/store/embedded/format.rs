@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::super::port::{LeaseId, Revision};
 use super::item::{Item, ItemValue};
 use super::key::{Folders, KeyText};
-use super::keyspace::KeyspaceStep;
+use super::keyspace::{KeyspaceStep, ReadBlock, ReadGroup, ReadStep};
 use crate::packed::{Fields, put_bytes, put_number};
 
 /// The format this version writes and reads.
@@ -188,22 +188,6 @@ pub(super) fn encode_group(
     }
 }
 
-/// A group as it is read back.
-#[derive(Debug)]
-pub(super) struct ReadGroup {
-    pub revision_before: Revision,
-    pub steps: Vec<ReadStep>,
-    pub revision: Revision,
-}
-
-#[derive(Debug)]
-pub(super) struct ReadStep {
-    pub revision: Revision,
-    pub key: KeyText,
-    /// The value, and the lease with its TTL. `None`: the key is deleted.
-    pub put: Option<(ItemValue, Option<(LeaseId, i64)>)>,
-}
-
 /// Reads a group. The error says what was expected; it means that a group with a valid checksum is wrong.
 pub(super) fn read_group(payload: &[u8], folders: &Folders) -> Result<ReadGroup, &'static str> {
     let mut reader = Fields(payload);
@@ -274,18 +258,6 @@ pub(super) fn encode_end(out: &mut Vec<u8>, revision: Revision, items: usize) {
     out.push(END);
     out.extend_from_slice(&revision.to_le_bytes());
     put_number(out, items as u64);
-}
-
-/// A block as it is read back.
-#[derive(Debug)]
-pub(super) enum ReadBlock {
-    Leases(Vec<(LeaseId, i64)>),
-    Items(Vec<Arc<Item>>),
-    /// The last one. `items`: the number of all items.
-    End {
-        revision: Revision,
-        items: u64,
-    },
 }
 
 /// Reads a block. The error says what was expected.

@@ -10,7 +10,6 @@ use imbl::OrdSet;
 use super::super::port::{
     Compare, Entry, Key, LeaseId, Op, Reason, Revision, StoreError, Txn, TxnOutcome, TxnResult,
 };
-use super::format::{ReadBlock, ReadGroup, ReadStep};
 use super::item::{ByText, Item, ItemValue};
 use super::key::{Folders, KeyText};
 use super::lease::{Held, LeaseTime, Leases};
@@ -51,6 +50,34 @@ pub(super) struct EndedLease {
 
 /// The changes since the last write to disk, in order.
 pub(super) type Steps = Vec<KeyspaceStep>;
+
+/// A group of the log as it is read back.
+#[derive(Debug)]
+pub(super) struct ReadGroup {
+    pub revision_before: Revision,
+    pub steps: Vec<ReadStep>,
+    pub revision: Revision,
+}
+
+#[derive(Debug)]
+pub(super) struct ReadStep {
+    pub revision: Revision,
+    pub key: KeyText,
+    /// The value, and the lease with its TTL. `None`: the key is deleted.
+    pub put: Option<(ItemValue, Option<(LeaseId, i64)>)>,
+}
+
+/// A block of a snapshot as it is read back.
+#[derive(Debug)]
+pub(super) enum ReadBlock {
+    Leases(Vec<(LeaseId, i64)>),
+    Items(Vec<Arc<Item>>),
+    /// The last one. `items`: the number of all items.
+    End {
+        revision: Revision,
+        items: u64,
+    },
+}
 
 impl Keyspace {
     /// Empty, at revision 1 like a new etcd.

@@ -11,9 +11,9 @@ use std::thread;
 
 use super::disk::Disk;
 use super::format::{
-    BadHeader, FORMAT, FileHeader, FileKind, HEADER, ReadBlock, StoreId, read_block, read_group, read_header,
+    BadHeader, FORMAT, FileHeader, FileKind, HEADER, StoreId, read_block, read_group, read_header,
 };
-use super::keyspace::Keyspace;
+use super::keyspace::{Keyspace, ReadBlock};
 use super::log::{Frames, Log, NextFrame, UNFINISHED, create_file, number_in, segment_name};
 use super::snapshot::{remove_superfluous, snapshot_name};
 
