@@ -25,6 +25,7 @@ use crate::metrics;
 use crate::trace::{self, RequestContext};
 use access::AccessLog;
 pub use printable::printable;
+pub use queue::LogOutput;
 use queue::LogQueue;
 use rotate::RotatingFile;
 

@@ -19,6 +19,7 @@ const FLUSH_LIMIT: Duration = Duration::from_secs(1);
 /// How long the thread waits if the output is full and does not block.
 const REST: Duration = Duration::from_millis(20);
 
+/// Where the lines of a log go.
 pub trait LogOutput: Write + Send + 'static {
     /// Opens the output again, because somebody may have moved the file.
     fn reopen(&mut self) -> io::Result<()>;

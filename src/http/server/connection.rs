@@ -63,7 +63,7 @@ pub(super) struct Exchange {
     unclaimed: Cell<usize>,
     /// When the first of these bytes came. Before the first head: when the connection began.
     since: Cell<Option<Instant>>,
-    /// When bytes last came. Before the first ones: when the connection began.
+    /// When bytes of a head last came, while no request was running. Before the first ones: when the connection began.
     last_read: Cell<Instant>,
     /// When the client last took a part of an answer, or when an answer was last complete.
     answered: Cell<Option<Instant>>,
@@ -109,7 +109,7 @@ impl Exchange {
         }
     }
 
-    /// When bytes last came.
+    /// When bytes of a head last came.
     pub(super) fn last_read(&self) -> Instant {
         self.last_read.get()
     }
@@ -120,9 +120,10 @@ impl Exchange {
         self.is_unwritten.set(true);
     }
 
-    /// A write has written a part of an answer, or is blocked.
-    fn wrote(&self, is_done: bool) {
-        if !self.is_unwritten.take() && is_done {
+    /// A write of an answer was tried. If the client took a part of it, that is noted. The first try needs no other time than that of
+    /// [`answer_ready`](Self::answer_ready).
+    fn tried_to_write<T>(&self, outcome: &Poll<T>) {
+        if !self.is_unwritten.take() && outcome.is_ready() {
             self.answered.set(Some(Instant::now()));
         }
     }
@@ -133,7 +134,8 @@ impl Exchange {
         of_connection.or_else(|| request.extensions().get::<Rc<Self>>().cloned())
     }
 
-    /// The head of a request is complete. Returns its size in bytes.
+    /// The head of a request is complete. Returns its size in bytes: 0 if all of it was read while another request was running, as
+    /// the bytes after the end of a body are. [`last_read`](Self::last_read) then says nothing about this head.
     pub(super) fn head_complete(&self) -> usize {
         self.since.set(None);
         self.unclaimed.take()
@@ -269,7 +271,7 @@ pub(super) struct ClientConnection {
     limits: IoLimits,
     /// Wakes the task at the earliest deadline. It keeps running when the client meets the deadline, because most clients do.
     timer: Option<Pin<Box<Sleep>>>,
-    /// Since when the client takes nothing.
+    /// Finds where the head ends that is being read.
     head_end: HeadEnd,
     /// The library was given the end of a head and has not decoded it yet.
     head_handed: bool,
@@ -545,7 +547,7 @@ impl AsyncWrite for ClientConnection {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.transport).poll_write(cx, buf);
-        this.exchange.wrote(outcome.is_ready());
+        this.exchange.tried_to_write(&outcome);
         this.limit_write(cx, outcome)
     }
 
@@ -557,7 +559,7 @@ impl AsyncWrite for ClientConnection {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.transport).poll_write_vectored(cx, bufs);
-        this.exchange.wrote(outcome.is_ready());
+        this.exchange.tried_to_write(&outcome);
         this.limit_write(cx, outcome)
     }
 
@@ -669,6 +671,25 @@ mod tests {
         fixture.check("\r\n", 1);
         assert_eq!(fixture.connection.exchange.head_complete(), 5);
         fixture.check("d", 0);
+    }
+
+    #[tokio::test]
+    async fn a_head_that_came_with_the_end_of_a_body_has_no_time_of_its_own() {
+        let mut fixture = Fixture::new().await;
+        let head = "a\r\nContent-Length: 4\r\n\r\n";
+        fixture.send(head).await;
+        fixture.check(head, 0);
+        let exchange = Rc::clone(fixture.connection.exchange());
+        assert_eq!(exchange.head_complete(), head.len());
+        let (running, before) = (exchange.run_with_body(), exchange.last_read());
+        fixture.send("bodyb\r\n\r\n").await;
+        fixture.check("bodyb\r\n\r\n", 0);
+        drop(running);
+        assert_eq!((exchange.head_complete(), exchange.last_read()), (0, before));
+        fixture.send("c\r\n\r\n").await;
+        fixture.check("c\r\n\r\n", 0);
+        assert_eq!(exchange.head_complete(), 5);
+        assert!(exchange.last_read() > before);
     }
 
     #[tokio::test]

@@ -76,11 +76,12 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             return Either::Left(ready(HttpResponse::new(StatusCode::INTERNAL_SERVER_ERROR)));
         };
         let has_body = !matches!(payload, Payload::None);
-        // With HTTP/2, the last read may be that of another request.
-        let is_http2 = request.version() == Version::HTTP_2;
-        let begin = if is_http2 { Instant::now() } else { exchange.last_read() };
+        let head_size = exchange.head_complete();
+        // With HTTP/2, the last read may be that of another request. So it is if the head came with the end of the body before it.
+        let is_of_other = request.version() == Version::HTTP_2 || head_size == 0;
+        let begin = if is_of_other { Instant::now() } else { exchange.last_read() };
         let mut record = RequestRecord::new(&self.terms, &self.ids, request.head(), has_body, begin);
-        if exchange.head_complete() > self.terms.max_head() {
+        if head_size > self.terms.max_head() {
             return Either::Left(ready(too_large_head(&self.terms, request.head(), record)));
         }
         let mut entered = record.context().enter();

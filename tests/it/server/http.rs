@@ -1,12 +1,17 @@
 //! Answers: routing, headers, tenants, query, compression.
 
-use std::io::Read as _;
+use std::io::{self, Read as _, Write};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use service_center::config::LogFormat;
+use service_center::config::logging::LogOutput;
+use service_center::config::logging::access::AccessLog;
 use service_center::http::server::Settings;
 
 use super::client::Client;
-use super::table::{Fixture, serve, settings};
+use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
 use crate::support::http::Response;
 
 async fn connected() -> (Fixture, Client) {
@@ -276,6 +281,52 @@ async fn pipelined_requests_are_answered_in_order() {
         assert_eq!(client.answer_to("PUT").await.text(), "3 bytes");
         assert_eq!(client.answer_to("PUT").await.text(), "32 bytes");
     }
+}
+
+/// A log that keeps what is written to it.
+#[derive(Clone, Default)]
+struct KeptLog(Arc<Mutex<Vec<u8>>>);
+
+impl KeptLog {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+impl Write for KeptLog {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl LogOutput for KeptLog {
+    fn reopen(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// The client waits with a body, and then sends the body and the next request in one write. The wait is a part of the first request
+/// only.
+#[actix_web::test]
+async fn a_request_behind_a_slow_body_has_a_time_of_its_own() {
+    let log = KeptLog::default();
+    let access_log = Some(AccessLog::start(log.clone(), LogFormat::Text).unwrap());
+    let (fixture, time) = serve_in_still_time(Settings { access_log, ..settings() }).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    client.send("POST /instances HTTP/1.1\r\nHost: h\r\nContent-Length: 20\r\n\r\n").await;
+    eventually("it is being served", || fixture.server.connections() == 1).await;
+    time.pass(Duration::from_secs(2)).await;
+    client.send("01234567890123456789GET /empty HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(client.answer_to("POST").await.text(), "20 bytes");
+    assert_eq!(client.answer_to("GET").await.status, 200);
+    eventually("both are logged", || log.text().lines().count() == 2).await;
+    let ends = [r#""POST /instances HTTP/1.1" 200 20 2000"#, r#""GET /empty HTTP/1.1" 200 0 0"#];
+    let text = log.text();
+    assert!(text.lines().zip(ends).all(|(line, end)| line.ends_with(end)), "{text}");
 }
 
 #[actix_web::test]
