@@ -1,9 +1,9 @@
 //! The memory of answers: how large one answer may be, and how much memory all answers may hold until clients have read them.
 //!
 //! If the size of an answer depends on the registry or on the request, the size is computed before the answer is built, and the
-//! memory is reserved then. Answers that share a body, such as the kept body of a find, count it once. Each answer also counts
-//! the piece that the connection copies at a time. Pieces are large while most of the memory is free. The memory is released when the last byte has been written to the socket, or
-//! when the connection ends.
+//! memory is reserved then. Answers that share a body, such as the kept body of a find, count it once, except small ones while much of
+//! the memory is free. Each answer also counts the piece that the connection copies at a time. Pieces are large while most of the memory
+//! is free. The memory is released when the last byte has been written to the socket, or when the connection ends.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -123,8 +123,9 @@ impl AnswerMemory {
         AnswerSpace { memory: Arc::clone(self), load, held: 0, piece: 0, body: None }
     }
 
-    /// Reserves memory for an answer whose body exists already. The body is counted once, however many answers send it; but see
-    /// [`UNSHARED_PART`].
+    /// Reserves memory for an answer whose body exists already. While much of the memory is free ([`UNSHARED_PART`]), an answer of one
+    /// piece counts the body and the copy of it. Otherwise the body is counted once, however many answers send it, and each answer
+    /// counts the piece that the connection copies.
     pub(super) fn share(self: &Arc<Self>, load: Load, body: &Bytes) -> Result<AnswerSpace, Error> {
         // The body, and the piece that the connection copies.
         let unshared = 2 * body.len();
