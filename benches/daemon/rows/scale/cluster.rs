@@ -40,7 +40,8 @@ pub struct Observed {
     pub batches: f64,
     /// Leases that etcd has renewed.
     pub renewals: f64,
-    pub seconds: f64,
+    /// How long the load was on, with the start of its generator, and without the pause after it.
+    seconds: f64,
 }
 
 /// What the counters of a cluster say at a moment.
@@ -87,7 +88,9 @@ impl Cluster {
     ) -> Result<Observed, String> {
         let counts_before = self.counts()?;
         let before = self.read()?;
+        let begin = Instant::now();
         let requests = load(&self.addresses())?;
+        let loaded = begin.elapsed().as_secs_f64();
         std::thread::sleep(SETTLE);
         let after = self.read()?;
         let counts_after = self.counts()?;
@@ -108,7 +111,7 @@ impl Cluster {
             publishes: gone(0),
             batches: gone(1).iter().sum(),
             renewals: gone(2).iter().sum(),
-            seconds,
+            seconds: loaded,
         })
     }
 
@@ -134,6 +137,11 @@ impl Observed {
     /// All requests.
     pub fn total(&self) -> f64 {
         self.requests.iter().sum::<u64>() as f64
+    }
+
+    /// How often a second something happened that was counted during the load.
+    pub fn rate(&self, count: f64) -> f64 {
+        count / self.seconds
     }
 
     /// CPU of a node in microseconds for each of its requests.

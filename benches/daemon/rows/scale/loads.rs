@@ -95,7 +95,7 @@ fn report(loads: &[(usize, Sort, Observed)], count: usize, table: &mut Table) {
             loads.iter().filter(|(_, of, _)| *of == kind).map(|(_, _, observed)| observed).collect();
         let row = format!("{name} at 1 of {count} nodes");
         let spread = |figure: &dyn Fn(&Observed) -> f64| Spread::of(rounds.iter().map(|round| figure(round)));
-        let rate = spread(&|round| round.total() / round.seconds);
+        let rate = spread(&|round| round.rate(round.total()));
         let mut words = vec![
             format!("{rate}/s"),
             format!("its CPU {} µs", spread(&|round| round.own(0))),

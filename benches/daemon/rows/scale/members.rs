@@ -24,7 +24,7 @@ pub fn measure(options: &Options, table: &mut Table) -> Result<(), String> {
                 Spread::of(rounds.iter().map(|round| round.members[member] * 1e6 / count(round)))
             };
             let rest = (0..MEMBERS).find(|member| ![leader, follower].contains(member)).unwrap_or(follower);
-            let rate = Spread::of(rounds.iter().map(|round| count(round) / round.seconds));
+            let rate = Spread::of(rounds.iter().map(|round| round.rate(count(round))));
             let at = if node == 1 { each(follower) } else { each(rest) };
             let figure = format!(
                 "{rate}/s; CPU: the leader {} µs, {} {at} µs, the third {} µs",
