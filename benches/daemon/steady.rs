@@ -47,7 +47,8 @@ pub struct State {
 /// What came of the requests of a phase.
 #[derive(Clone, Debug, Default)]
 pub struct Tally {
-    /// The times from the sending to the answer, in microseconds.
+    /// The times from when a request was due to its answer, in microseconds. A request that waits for the answer to its predecessor
+    /// is sent later than it is due, and this wait counts.
     took: Vec<u32>,
     /// Answers that came more than a second after the request was due.
     pub late: usize,
@@ -67,7 +68,7 @@ impl Tally {
         self.took.len()
     }
 
-    /// The time of each answer from when its request was sent.
+    /// The time of each answer from when its request was due.
     pub fn latencies(&self) -> Result<Latencies, String> {
         Latencies::new(self.took.iter().map(|micros| Duration::from_micros(u64::from(*micros))).collect())
     }
@@ -150,9 +151,9 @@ where
             };
             request.clear();
             let asked = (self.request)(&mut request);
-            let (sent, moves) = (Instant::now(), client.moves);
+            let moves = client.moves;
             let answer = client.call(&request).await;
-            let now = Instant::now();
+            let took = due.elapsed();
             // Judged before the lock is taken: a large body takes a while.
             let wrong = match &answer {
                 Ok((status, body)) if !(self.judge)(asked, *status, body) => Some(short(*status, body)),
@@ -165,13 +166,13 @@ where
                     tally.refused += 1;
                     tally.because(why);
                 }
-                None => tally.took.push(u32::try_from((now - sent).as_micros()).unwrap_or(u32::MAX)),
+                None => tally.took.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX)),
             }
             if let Some(why) = wrong {
                 tally.wrong += 1;
                 tally.because(why);
             }
-            tally.late += usize::from(now.saturating_duration_since(due) > LATE);
+            tally.late += usize::from(took > LATE);
             tally.moves += client.moves - moves;
             drop(tally);
             (after, paces) = (due, self.clients);
