@@ -24,12 +24,12 @@ use crate::wrk;
 
 /// The rows measured here.
 pub const ROWS: [&str; 7] = [
-    "find-1-tls",
-    "find-100-tls",
-    "heartbeat-tls",
-    "find-1-h2",
-    "find-100-h2",
-    "heartbeat-h2",
+    "tls-find-1",
+    "tls-find-100",
+    "tls-heartbeat",
+    "h2-find-1",
+    "h2-find-100",
+    "h2-heartbeat",
     "tls-connect",
 ];
 
@@ -67,9 +67,9 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
 
     let mut run = Run { options, table, certificate, plain, encrypted };
     for (what, tls, http2, requests) in [
-        ("find 1 instance", "find-1-tls", "find-1-h2", find(&one)),
-        ("find 100 instances", "find-100-tls", "find-100-h2", find(&hundred)),
-        ("heartbeat", "heartbeat-tls", "heartbeat-h2", beats),
+        ("find 1 instance", "tls-find-1", "h2-find-1", find(&one)),
+        ("find 100 instances", "tls-find-100", "h2-find-100", find(&hundred)),
+        ("heartbeat", "tls-heartbeat", "h2-heartbeat", beats),
     ] {
         if options.wants(tls) {
             run.over_tls(what, &requests)?;

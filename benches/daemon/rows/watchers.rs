@@ -13,7 +13,7 @@ use crate::support::eventually::try_eventually;
 use crate::table::{Line, Table};
 
 /// The rows measured here.
-pub const ROWS: [&str; 3] = ["watch-1000", "watch-10000", "watch-100000"];
+pub const ROWS: [&str; 3] = ["watch-1000", "watch-10000", "crowd"];
 
 /// The limit for a dependency to be recorded.
 const RECORD_LIMIT: Duration = Duration::from_secs(10);

@@ -1,5 +1,5 @@
 //! What leases cost etcd: instances with a lease of their own, and instances that share the lease of a thousand. No daemon writes shared
-//! leases; the store is used directly. docs/scale.md weighs them.
+//! leases; the store is used directly. benches/README.md says what the rows measure.
 
 use std::sync::Arc;
 use std::time::Duration;

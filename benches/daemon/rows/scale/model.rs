@@ -1,5 +1,5 @@
 //! A model of what a cluster spends: linear in what happens a second. Its coefficients are fitted to the rows of single loads; the row with
-//! all loads at once shows how well it predicts. docs/scale.md explains it.
+//! all loads at once shows how well it predicts. benches/README.md says what the rows measure.
 
 use super::cluster::Observed;
 use super::held::Held;
