@@ -6,10 +6,15 @@ export PATH := $(PATH):$(HOME)/.cargo/bin:/usr/local/bin:/usr/bin:/usr/local/sbi
 # Tests at a time. Many wait for time to pass (an expiry, a retirement) and cost nothing meanwhile.
 TEST_THREADS ?= 12
 
-# The etcd of tests, bench and cluster is the first in PATH. ETCD=3.5 or ETCD=3.6: that version, built from source with Go, in place of
-# the one of the machine.
+# The etcd of tests, bench and cluster is the first in PATH. ETCD=3.5 or ETCD=3.6: that version, built from source with Go 1.21 or newer, in
+# place of the one of the machine. A variable ETCD of the environment counts too; `make ETCD= …` ignores it.
 etcd := etcd
 ifdef ETCD
+ifneq ($(ETCD),3.5)
+ifneq ($(ETCD),3.6)
+$(error ETCD is 3.5 or 3.6, and not "$(ETCD)". A value of the environment is ignored with `make ETCD= …`)
+endif
+endif
 etcd := etcd-$(ETCD)
 export PATH := $(CURDIR)/target/tools/$(etcd):$(PATH)
 endif
@@ -33,7 +38,7 @@ help:
 	@echo "make dist-test   unpacks the archive and follows docs/cluster.md; lints scripts and the unit of systemd"
 	@echo "make dist-twice  builds the archive in two folders and compares the bytes"
 	@echo "make deb-test    installs, starts, upgrades and removes the package in a Debian of its own (as root)"
-	@echo "    ETCD=3.6 (or 3.5) after test, faults, bench, cluster: with that etcd, built from source (needs Go)"
+	@echo "    ETCD=3.6 (or 3.5) after test, faults, bench, cluster: with that etcd, built from source (needs Go 1.21 or newer)"
 	@echo "make cluster  two nodes on one etcd, on this machine, until Ctrl-C"
 	@echo "make troubles  such a cluster with faults, to try docs/troubleshooting.md"
 	@echo "make deploy-check  the files for containers and Kubernetes, by the tools of their fields (needs Go and Python)"

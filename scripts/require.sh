@@ -2,11 +2,12 @@
 # Installs what is missing of the tools named: cc, make, protoc, etcd, etcd-3.5, etcd-3.6, etcdctl, prometheus, wrk, chromium, curl,
 # openssl, python3, venv, objcopy, dpkg-deb, debootstrap, systemd-analyze, systemd-nspawn, shellcheck, rustfmt, clippy, cargo-deb. Says
 # nothing and changes nothing where all are there. Needs rustup for rustfmt and clippy, and Debian's package manager for most others.
-# cargo-deb, etcd-3.5 and etcd-3.6 are built from source: target/tools/bin/cargo-deb, target/tools/etcd-3.6/etcd. Where Go is missing,
-# it is installed for etcd-3.5 and etcd-3.6.
+# cargo-deb, etcd-3.5 and etcd-3.6 are built from source: target/tools/bin/cargo-deb, target/tools/etcd-3.6/etcd. The two etcds need Go
+# 1.21 or newer, in /usr/local/go or in PATH. Go is not installed here, because the Go of Debian 12 is too old.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin # where Debian keeps what installs; not in an ordinary user's PATH
+PATH=/usr/local/go/bin:$PATH              # where Go is unpacked; before an older Go of Debian
 
 fail() {
     printf '%s\n' "$@" >&2
@@ -29,6 +30,15 @@ have_protoc() {
     return "$status"
 }
 
+# From 1.21 on, Go downloads the newer Go that etcd asks for, unless it is told to use only itself.
+have_go() {
+    have go || return 1
+    local least=1.21 version
+    [[ $(go env GOTOOLCHAIN) == local ]] && least=1.24
+    version=$(go env GOVERSION)
+    printf '%s\n' "$least" "${version#go}" | sort -V -C
+}
+
 # Built by cargo and by Go, always in these versions.
 cargo_deb=3.8.0
 declare -A etcd_version=([etcd-3.5]=3.5.21 [etcd-3.6]=3.6.5)
@@ -46,8 +56,8 @@ for tool in "$@"; do
         etcd) have etcd || packages+=(etcd-server) ;;
         etcd-3.5 | etcd-3.6)
             [[ $("$tools/$tool/etcd" --version 2>/dev/null) == "etcd Version: ${etcd_version[$tool]}"$'\n'* ]] && continue
+            have_go || fail "$tool is built with Go 1.21 or newer (1.24 if GOTOOLCHAIN is local): install it in /usr/local/go or in PATH (https://go.dev/dl), then try again."
             etcds+=("$tool")
-            have go || packages+=(golang-go ca-certificates)
             ;;
         etcdctl) have etcdctl || packages+=(etcd-client) ;;
         prometheus) have prometheus && have promtool || packages+=(prometheus) ;;
@@ -85,7 +95,7 @@ build() {
     fi
     local etcd
     for etcd in "${etcds[@]}"; do
-        build_etcd "$etcd" || fail "$etcd was not built. It needs Go 1.24 or newer (https://go.dev/dl) and the modules of Go (GOPROXY)."
+        build_etcd "$etcd" || fail "$etcd was not built. It needs the modules of Go (GOPROXY). A Go below 1.24 gets the newer Go from there too."
     done
 }
 
