@@ -127,8 +127,10 @@ needed=$(ldd "$first/service-center" | awk '{ print $1 }' | sed 's,.*/,,' | grep
 newest=$(objdump -T "$first/service-center" | grep -o 'GLIBC_[0-9.]*' | sort -uV | tail -n 1)
 [[ $(printf '%s\n' "$newest" "GLIBC_$lowest_glibc" | sort -V | tail -n 1) == "GLIBC_$lowest_glibc" ]] || fail "it needs $newest"
 
-step "etcd starts"
-etcd --name local --data-dir "$here/etcd" \
+step "etcd starts, with the options that docs/cluster.md prescribes"
+options=(--backend-batch-interval=10ms --quota-backend-bytes=8589934592)
+grep --quiet --fixed-strings -- "${options[*]}" "$first/docs/cluster.md" || fail "docs/cluster.md no longer shows '${options[*]}'"
+etcd --name local --data-dir "$here/etcd" "${options[@]}" \
     --listen-client-urls "http://$etcd_address:2379" --advertise-client-urls "http://$etcd_address:2379" \
     --listen-peer-urls "http://$etcd_address:2380" --initial-advertise-peer-urls "http://$etcd_address:2380" \
     --initial-cluster "local=http://$etcd_address:2380" >"$here/etcd.log" 2>&1 &

@@ -28,7 +28,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 NET = os.environ.get("CLUSTER_NET", "127.0.0")
 FOLDER = pathlib.Path(os.environ.get("CLUSTER_DIR", ROOT / ".local" / "cluster"))
-PROGRAM = os.environ.get("SERVICE_CENTER", str(ROOT / "target" / "quick" / "service-center"))
+TARGET = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target")
+PROGRAM = os.environ.get("SERVICE_CENTER", str(TARGET / "quick" / "service-center"))
 PORT = 30100
 FIRST, SECOND, ETCD, RELAY, PROVIDERS, SOMEBODY = (f"{NET}.{last}" for last in (1, 2, 3, 4, 5, 9))
 REGISTRY = "/v4/default/registry"
