@@ -1,6 +1,7 @@
 //! Numbers, bytes and texts in a row, as files hold them. Pure: bytes in, bytes out. Counts and lengths are LEB128.
 
 pub mod compact;
+mod hex;
 pub mod name;
 
 /// Takes fields off the front. `None`: there are too few bytes.

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use memchr::{memchr2, memmem};
 
-use super::{Fields, put_number};
+use super::{Fields, hex, put_number};
 
 /// The text that others are compared with.
 #[derive(Debug, PartialEq, Eq)]
@@ -119,9 +119,7 @@ impl Compact {
             } else {
                 let end = out.len() + length;
                 let digits = fields.take(length.div_ceil(2))?.iter();
-                out.extend(digits.flat_map(|byte| {
-                    [HEX_DIGITS[usize::from(byte >> 4)], HEX_DIGITS[usize::from(byte & 15)]]
-                }));
+                out.extend(digits.flat_map(|byte| hex::digits(*byte)));
                 out.truncate(end);
             }
             let passed = fields.size()?;
@@ -146,16 +144,6 @@ impl Eq for Compact {}
 impl fmt::Debug for Compact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_bytes())
-    }
-}
-
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-fn hex_value(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
     }
 }
 
@@ -203,13 +191,13 @@ fn goes_on(model: &[u8], at: usize, left: &[u8]) -> bool {
 }
 
 fn put_own(out: &mut Vec<u8>, own: &[u8]) {
-    let is_hex = own.len() >= 4 && own.iter().all(|byte| hex_value(*byte).is_some());
+    let is_hex = own.len() >= 4 && own.iter().all(|byte| hex::value(*byte) != hex::NO_DIGIT);
     put_number(out, (own.len() as u64) << 1 | u64::from(is_hex));
     if !is_hex {
         return out.extend_from_slice(own);
     }
     out.extend(own.chunks(2).map(|digits| {
-        let value = |at: usize| digits.get(at).copied().and_then(hex_value).unwrap_or(0);
+        let value = |at: usize| digits.get(at).map_or(0, |digit| hex::value(*digit));
         value(0) << 4 | value(1)
     }));
 }

@@ -1,7 +1,10 @@
-//! Names of instances. A name of 32 hexadecimal digits, which is what a server makes, is packed.
+//! Short texts: the ids of instances, and the last parts of all keys of the embedded store. A text of 32 hexadecimal digits is packed: a
+//! generated id has this form.
 
 use std::cmp::Ordering;
 use std::fmt;
+
+use super::hex;
 
 /// A short text, ordered as such.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,19 +13,6 @@ pub enum Name {
     Hex([u8; 16]),
     Text(Box<str>),
 }
-
-const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
-
-/// The value of each lower-case hexadecimal digit. 0xFF for all other bytes.
-static HEX_VALUES: [u8; 256] = {
-    let mut values = [0xFF; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[HEX_DIGITS[value] as usize] = value as u8;
-        value += 1;
-    }
-    values
-};
 
 impl Name {
     pub fn new(text: &str) -> Self {
@@ -38,10 +28,7 @@ impl Name {
             Self::Text(text) => text.as_bytes(),
             Self::Hex(packed) => {
                 for (digits, byte) in space.chunks_exact_mut(2).zip(packed) {
-                    if let [high, low] = digits {
-                        *high = HEX_DIGITS[usize::from(byte >> 4)];
-                        *low = HEX_DIGITS[usize::from(byte & 15)];
-                    }
+                    digits.copy_from_slice(&hex::digits(*byte));
                 }
                 space
             }
@@ -71,7 +58,7 @@ fn packed(text: &[u8]) -> Option<[u8; 16]> {
     let (mut packed, mut all) = ([0; 16], 0);
     for (byte, digits) in packed.iter_mut().zip(digits.chunks_exact(2)) {
         for digit in digits {
-            let value = HEX_VALUES[usize::from(*digit)];
+            let value = hex::value(*digit);
             *byte = *byte << 4 | value;
             all |= value;
         }
