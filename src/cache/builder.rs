@@ -21,6 +21,7 @@ use crate::domain::event::{
 };
 use crate::domain::{ServiceId, ServiceKey, Tenant};
 use crate::metrics::requests::learn_domain;
+use crate::packed::compact::Models;
 
 /// What happened to an instance, as watchers are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -445,7 +446,7 @@ impl SnapshotBuilder {
                 Some(former) => former.lease.clone(),
                 None => node.early_leases.remove(&at.instance).map(|lease| mark(lease, known, listing)),
             };
-            let entry = InstanceEntry::new(&at.instance, &record, lease, &mut node.model);
+            let entry = InstanceEntry::new(&at.instance, &record, lease, &mut node.models);
             node.instances.insert(entry);
             shift = node.recount(removed, Some(added));
             node.outdate();
@@ -482,6 +483,9 @@ impl SnapshotBuilder {
             }
             let node = Arc::make_mut(node);
             let removed = node.instances.remove(at.instance.as_str());
+            if node.instances.is_empty() {
+                node.models = Models::default();
+            }
             gone = removed.map(|entry| (node.view.clone(), entry.json(), entry));
             if let Some((_, json, _)) = &gone {
                 node.statuses.remove(InstanceStatus::of_document(json));

@@ -11,10 +11,13 @@ use super::lease_mark::LeaseMark;
 use crate::domain::InstanceId;
 use crate::domain::event::{InstanceRecord, Revision};
 use crate::domain::instance::HeartbeatPace;
-use crate::packed::compact::{Compact, Model};
+use crate::packed::compact::{Compact, Models};
 use crate::packed::name::{Name, Sought};
 
 /// The instances of a service, in order of their ids.
+///
+/// Inner nodes of the tree may keep a replaced or removed instance in memory until they are rebuilt: one instance for each leaf of 5 to
+/// 16 instances.
 #[derive(Clone, Debug, Default)]
 pub struct InstanceMap(OrdSet<ById>);
 
@@ -67,15 +70,15 @@ impl InstanceMap {
 }
 
 impl InstanceEntry {
-    /// `model`: what the documents of the service are compared with.
+    /// `models`: what the documents of the service are compared with.
     pub fn new(
         id: &InstanceId,
         record: &InstanceRecord,
         lease: Option<Arc<LeaseMark>>,
-        model: &mut Option<Arc<Model>>,
+        models: &mut Models,
     ) -> Self {
         let InstanceRecord { json, compact, mod_revision, pace } = record;
-        let json = compact.clone().unwrap_or_else(|| Compact::new(model, json));
+        let json = compact.clone().unwrap_or_else(|| Compact::new(models, json));
         Self { id: Name::new(id.as_str()), json, mod_revision: *mod_revision, pace: *pace, lease }
     }
 

@@ -20,7 +20,7 @@ use crate::domain::instance::PropertiesFrom;
 use crate::domain::json::TextMap;
 use crate::domain::shared::SharedServices;
 use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
-use crate::packed::compact::Model;
+use crate::packed::compact::Models;
 
 /// A find looks up six keys. With the standard library's hash, each would take four times as long.
 pub(super) type HashMap<K, V> = GenericHashMap<K, V, RandomState, DefaultSharedPtr>;
@@ -182,8 +182,8 @@ pub struct ServiceNode {
     /// By schema id.
     pub schema_summaries: OrdMap<Arc<str>, Arc<SchemaSummary>>,
     pub instances: InstanceMap,
-    /// What the documents of new instances are compared with.
-    pub(super) model: Option<Arc<Model>>,
+    /// What the documents of new instances are compared with. Empty if there are no instances.
+    pub(super) models: Models,
     /// How many of the instances have which status.
     pub statuses: StatusCounts,
     /// The last revision at which the document, the tags, a schema or an instance was written. Right after a listing it is that

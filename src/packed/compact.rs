@@ -1,11 +1,11 @@
 //! Texts that resemble each other, kept as their difference from one of them. The documents of a service's instances differ in ids,
 //! addresses and times, so a document of 300 bytes takes about 50.
 //!
-//! A difference is the length of the text, then steps. The text of the model has no steps. A step copies bytes of the model, then has bytes of its own, then passes over bytes of
+//! A difference is the length of the text, then steps. A step copies bytes of the model, then has bytes of its own, then passes over bytes of
 //! the model:
 //! ```text
 //! difference  length step*
-//! length      number, doubled; odd if the text is the model
+//! length      number
 //! step        copied own passed
 //! own         number, doubled; odd if they are hexadecimal digits, two a byte
 //! passed      number, doubled; odd if it goes back
@@ -19,14 +19,21 @@ use memchr::{memchr2, memmem};
 
 use super::{Fields, hex, put_number};
 
-/// The text that others are compared with.
+/// The text that others are compared with. It shares its bytes with the [`Compact`] of this text.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Model(Box<[u8]>);
+pub struct Model(Arc<[u8]>);
+
+/// The models that the next text is compared with: the two that were used last, the newest use first. A text that is unlike both takes the
+/// place of the older one. So texts of two forms in turn stay compact, a single odd text changes nothing for the next ones, and
+/// the first text of a new form makes the next ones of this form compact.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Models([Option<Arc<Model>>; 2]);
 
 /// A text that takes little memory. A clone shares it.
 #[derive(Clone)]
 pub struct Compact {
-    /// `None`: the text is kept as it is.
+    /// `None`: the bytes are the text. It may be the model of others. Otherwise they are its difference from the model, and they are at
+    /// most half as long as the text.
     model: Option<Arc<Model>>,
     bytes: Arc<[u8]>,
 }
@@ -41,42 +48,45 @@ const SEARCHES: usize = 32;
 const FOUND: usize = 8;
 
 impl Compact {
-    /// Compares a text with the model, if there is one. If it differs in more than a half, it becomes the model of the next ones.
-    pub fn new(model: &mut Option<Arc<Model>>, text: &[u8]) -> Self {
+    /// Keeps the text as its difference from a model. If the difference is longer than half of the text, the text is kept as it is, and
+    /// becomes a model of the next ones. It takes no more memory than a text that is not compared.
+    pub fn new(models: &mut Models, text: &[u8]) -> Self {
         if !COMPARED.contains(&text.len()) {
             return Self { model: None, bytes: text.into() };
         }
-        if let Some(model) = model {
-            let difference = difference(&model.0, text);
-            if difference.len() <= text.len() / 2 {
-                return Self { model: Some(Arc::clone(model)), bytes: difference.into() };
-            }
+        let Models([first, second]) = models;
+        if let Some(compact) = Self::like(first.as_ref(), text) {
+            return compact;
         }
-        let own = Arc::new(Model(text.into()));
-        let mut bytes = Vec::new();
-        put_number(&mut bytes, (text.len() as u64) << 1 | 1);
-        let bytes = bytes.into();
-        *model = Some(Arc::clone(&own));
-        Self { model: Some(own), bytes }
+        // The one that is used comes first.
+        std::mem::swap(first, second);
+        if let Some(compact) = Self::like(first.as_ref(), text) {
+            return compact;
+        }
+        let bytes: Arc<[u8]> = text.into();
+        *first = Some(Arc::new(Model(Arc::clone(&bytes))));
+        Self { model: None, bytes }
+    }
+
+    fn like(model: Option<&Arc<Model>>, text: &[u8]) -> Option<Self> {
+        let model = model?;
+        let difference = difference(&model.0, text);
+        let is_like = difference.len() <= text.len() / 2;
+        is_like.then(|| Self { model: Some(Arc::clone(model)), bytes: difference.into() })
     }
 
     /// Bytes of the text.
     pub fn length(&self) -> usize {
         match self.model {
-            Some(_) => Fields(&self.bytes).size().unwrap_or(0) >> 1,
+            Some(_) => Fields(&self.bytes).size().unwrap_or(0),
             None => self.bytes.len(),
         }
     }
 
-    /// Whether the text is kept as its difference from a model.
-    pub fn has_model(&self) -> bool {
-        self.model.is_some()
-    }
-
-    /// Bytes that it takes, without the counters of its allocation. The model counts for the text that it was made of.
+    /// Bytes that it takes, without the counters of its allocation. A model counts as the text that it shares its bytes with, and no longer
+    /// once that text is gone.
     pub fn own_bytes(&self) -> usize {
-        let model = self.model.as_ref().filter(|_| self.bytes.first().is_some_and(|first| first & 1 == 1));
-        self.bytes.len() + model.map_or(0, |model| model.0.len())
+        self.bytes.len()
     }
 
     /// Appends the text.
@@ -105,9 +115,7 @@ impl Compact {
 
     fn steps(&self, model: &[u8], out: &mut Vec<u8>) -> Option<()> {
         let mut fields = Fields(&self.bytes);
-        if fields.size()? & 1 == 1 {
-            out.extend_from_slice(model);
-        }
+        fields.size()?;
         let mut rest = model;
         while !fields.0.is_empty() {
             let (copied, after) = rest.split_at_checked(fields.size()?)?;
@@ -150,7 +158,7 @@ impl fmt::Debug for Compact {
 /// What has to be done to the model in order to get the text.
 fn difference(model: &[u8], text: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(128);
-    put_number(&mut out, (text.len() as u64) << 1);
+    put_number(&mut out, text.len() as u64);
     let (mut at, mut left, mut searches) = (0, text, SEARCHES);
     while !left.is_empty() {
         let copied = equal_front(from(model, at), left);
@@ -239,16 +247,26 @@ mod tests {
         )
     }
 
-    /// The bytes of the difference.
-    fn check(model: &mut Option<Arc<Model>>, text: &[u8]) -> usize {
-        let compact = Compact::new(model, text);
+    /// The bytes that are kept.
+    fn check(models: &mut Models, text: &[u8]) -> usize {
+        let compact = Compact::new(models, text);
         assert_eq!((compact.to_vec(), compact.length()), (text.to_vec(), text.len()));
         compact.own_bytes()
     }
 
+    fn first(models: &Models) -> &Arc<Model> {
+        models.0[0].as_ref().unwrap()
+    }
+
+    /// Texts of another form.
+    fn other_form(number: u32) -> String {
+        let parts = (0..30).map(|part| format!("<p{part}>{}</p{part}>", part * 7)).collect::<String>();
+        format!("<other>{number}{parts}</other>")
+    }
+
     #[test]
     fn documents_of_one_service_take_few_bytes() {
-        let mut model = None;
+        let mut models = Models::default();
         for number in 0..5_000_u32 {
             let id = format!(
                 "{:016x}{:016x}",
@@ -256,7 +274,7 @@ mod tests {
                 u64::from(!number) << 17
             );
             let text = document(number, &id, "");
-            let bytes = check(&mut model, text.as_bytes());
+            let bytes = check(&mut models, text.as_bytes());
             assert!(bytes <= 60 || number == 0, "{bytes} of {}: {text}", text.len());
         }
     }
@@ -265,24 +283,47 @@ mod tests {
     fn a_text_may_have_more_or_less_than_its_model() {
         let more = r#""properties":{"region":"north","zone":"north-1","cell":"7"},"#;
         for (model, text) in [("", more), (more, "")] {
-            let mut model = Some(Arc::new(Model(document(1, "a", model).into_bytes().into())));
-            let kept = Arc::clone(model.as_ref().unwrap());
+            let mut models = Models::default();
+            check(&mut models, document(1, "a", model).as_bytes());
+            let kept = Arc::clone(first(&models));
             let text = document(2, "b", text);
-            assert!(check(&mut model, text.as_bytes()) <= 110);
-            assert!(Arc::ptr_eq(&kept, model.as_ref().unwrap()));
+            assert!(check(&mut models, text.as_bytes()) <= 110);
+            assert!(Arc::ptr_eq(&kept, first(&models)));
         }
     }
 
     #[test]
-    fn a_text_without_likeness_becomes_the_model() {
-        let mut model = None;
-        check(&mut model, document(1, "a", "").as_bytes());
+    fn a_text_without_likeness_becomes_a_model_and_shares_its_bytes() {
+        let mut models = Models::default();
+        check(&mut models, document(1, "a", "").as_bytes());
         let other = "[".repeat(300);
-        check(&mut model, other.as_bytes());
-        assert_eq!(model.as_ref().unwrap().0.len(), 300);
+        let compact = Compact::new(&mut models, other.as_bytes());
+        assert_eq!(compact.own_bytes(), 300);
+        assert!(Arc::ptr_eq(&compact.bytes, &first(&models).0));
         let long = vec![b'"'; COMPARED.end() + 1];
-        assert_eq!(check(&mut model, &long), long.len());
-        assert_eq!(model.as_ref().unwrap().0.len(), 300, "kept as it is");
+        assert_eq!(check(&mut models, &long), long.len());
+        assert_eq!(first(&models).0.len(), 300, "a text that is not compared is no model");
+    }
+
+    #[test]
+    fn texts_of_two_forms_in_turn_are_compact() {
+        let mut models = Models::default();
+        for number in 0..100 {
+            for text in [document(number, "a", ""), other_form(number)] {
+                let bytes = check(&mut models, text.as_bytes());
+                assert!(bytes <= 60 || number == 0, "{bytes} of {}: {text}", text.len());
+            }
+        }
+    }
+
+    #[test]
+    fn single_odd_texts_leave_the_used_model() {
+        let mut models = Models::default();
+        check(&mut models, document(0, "a", "").as_bytes());
+        for (number, odd) in (1..).zip(["[", "{", "(", "<"]) {
+            assert_eq!(check(&mut models, odd.repeat(300).as_bytes()), 300);
+            assert!(check(&mut models, document(number, "a", "").as_bytes()) <= 60);
+        }
     }
 
     #[test]
@@ -316,10 +357,10 @@ mod tests {
     #[test]
     fn equal_texts_are_equal_whatever_their_model() {
         let (one, other) = (document(1, "a", ""), document(2, "b", ""));
-        let mut model = None;
-        let first = Compact::new(&mut model, one.as_bytes());
-        let second = Compact::new(&mut model, other.as_bytes());
-        assert_eq!(second, Compact::new(&mut None, other.as_bytes()));
+        let mut models = Models::default();
+        let first = Compact::new(&mut models, one.as_bytes());
+        let second = Compact::new(&mut models, other.as_bytes());
+        assert_eq!(second, Compact::new(&mut Models::default(), other.as_bytes()));
         assert_ne!(first, second);
     }
 }

@@ -12,7 +12,7 @@ use super::event::{Event, EventKind, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::CompleteSince;
 use crate::domain::event::{InstanceRef, Revision};
-use crate::packed::compact::{Compact, Model};
+use crate::packed::compact::{Compact, Models};
 
 /// How many events are looked at for one delivery: so many after the last event that was told, and so many of the newest. The hub comes
 /// soon after the event.
@@ -61,12 +61,12 @@ pub(super) struct RingView {
 pub(super) struct Ring {
     view: RingView,
     /// By kind: what the bytes of the next events are compared with.
-    models: Models,
+    models: KindModels,
     bytes: usize,
     limits: RingLimits,
 }
 
-type Models = [Option<Arc<Model>>; EventKind::ALL.len()];
+type KindModels = [Models; EventKind::ALL.len()];
 
 /// The ring, shared by its one writer and its readers.
 #[derive(Clone, Debug)]
@@ -76,7 +76,7 @@ impl SharedRing {
     pub(super) fn new(limits: RingLimits) -> Self {
         Self(Arc::new(Mutex::new(Ring {
             view: RingView::default(),
-            models: Models::default(),
+            models: KindModels::default(),
             bytes: 0,
             limits,
         })))
@@ -190,12 +190,12 @@ impl RingView {
 
 impl Slot {
     /// `packed` is room for the bytes.
-    fn of(event: &Event, packed: &mut Vec<u8>, models: &mut Models) -> Self {
+    fn of(event: &Event, packed: &mut Vec<u8>, models: &mut KindModels) -> Self {
         packed.clear();
         pack(packed, event);
-        let model = models.get_mut(event.kind as usize);
+        let models = models.get_mut(event.kind as usize);
         Self {
-            packed: Compact::new(model.unwrap_or(&mut None), packed),
+            packed: Compact::new(models.unwrap_or(&mut Models::default()), packed),
             service: event.service.clone(),
             told: None,
             seq: event.seq,

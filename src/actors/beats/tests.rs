@@ -13,7 +13,7 @@ fn entry(lease: Option<i64>) -> Arc<InstanceEntry> {
     let record =
         InstanceRecord { json: "{}".into(), mod_revision: 1, compact: None, pace: HeartbeatPace::default() };
     let lease = lease.map(|lease| Arc::new(LeaseMark::new(lease, 0)));
-    Arc::new(InstanceEntry::new(&at().instance, &record, lease, &mut None))
+    Arc::new(InstanceEntry::new(&at().instance, &record, lease, &mut Default::default()))
 }
 
 fn at() -> InstanceRef {

@@ -1,5 +1,6 @@
 //! How the store holds a key: the keys of a folder share its text, and a name of 32 hexadecimal digits is packed. With
-//! 100,000 instances of two keys each this saves a quarter of the store's memory.
+//! 100,000 instances of two keys each this saves a quarter of the store's memory. A folder also has the models of its values, because
+//! the values of a folder, such as the documents of a service's instances, resemble each other.
 
 use std::borrow::Borrow;
 use std::cmp::Ordering;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::super::port::Key;
-use crate::packed::compact::{Compact, Model};
+use crate::packed::compact::{Compact, Models};
 use crate::packed::name::Name;
 
 /// A key's text up to and including its last slash.
@@ -19,7 +20,7 @@ use crate::packed::name::Name;
 struct KeyFolder {
     text: Box<str>,
     /// What the next values of the folder are compared with.
-    model: Mutex<Option<Arc<Model>>>,
+    models: Mutex<Models>,
 }
 
 impl PartialEq for KeyFolder {
@@ -64,7 +65,7 @@ impl Folders {
         let mut folders = self.0.lock();
         let known = folders.get(folder).map(|known| Arc::clone(&known.0));
         let folder = known.unwrap_or_else(|| {
-            let new = Arc::new(KeyFolder { text: folder.into(), model: Mutex::default() });
+            let new = Arc::new(KeyFolder { text: folder.into(), models: Mutex::default() });
             folders.insert(ByFolder(Arc::clone(&new)));
             new
         });
@@ -79,13 +80,13 @@ impl Folders {
 }
 
 impl KeyText {
-    /// A value of this key, made compact by its compact to other values of the folder.
+    /// A value of this key, made compact by its likeness to other values of the folder.
     pub(super) fn compact(&self, value: &[u8]) -> Compact {
-        let known = self.folder.model.lock().clone();
-        let mut model = known.clone();
-        let compact = Compact::new(&mut model, value);
-        if model != known {
-            *self.folder.model.lock() = model;
+        let known = self.folder.models.lock().clone();
+        let mut models = known.clone();
+        let compact = Compact::new(&mut models, value);
+        if models != known {
+            *self.folder.models.lock() = models;
         }
         compact
     }
