@@ -24,8 +24,8 @@ impl fmt::Display for LeaseId {
     }
 }
 
-/// A key with its value at a revision.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A key with its value at a revision. Entries are equal whatever their compact form.
+#[derive(Clone, Debug)]
 pub struct Entry {
     pub key: Key,
     /// Owns its bytes. It is never a slice that keeps a whole page of a listing in memory.
@@ -41,6 +41,23 @@ pub struct Entry {
     /// The key is deleted when this lease ends.
     pub lease: Option<LeaseId>,
 }
+
+impl PartialEq for Entry {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { key, value, compact: _, create_revision, mod_revision, version, lease } = self;
+        (key, value, create_revision, mod_revision, version, lease)
+            == (
+                &other.key,
+                &other.value,
+                &other.create_revision,
+                &other.mod_revision,
+                &other.version,
+                &other.lease,
+            )
+    }
+}
+
+impl Eq for Entry {}
 
 /// A condition of a transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -76,6 +76,28 @@ fn key(random: &mut StdRng) -> Key {
     Key::from(format!("{}{}", folders[random.random_range(0..4)], names[random.random_range(0..5)]))
 }
 
+/// A value of 64 to 5,000 bytes that the store compares with others: of two forms, each with its own shared parts, and with random parts.
+fn document(random: &mut StdRng) -> Vec<u8> {
+    let form = random.random_range(0..2);
+    let length = if random.random_bool(0.5) { 300 } else { random.random_range(64..=5_000) };
+    let mut document = Vec::new();
+    for part in 0.. {
+        document.extend(
+            format!("\"form-{form}\":\"the part {} of the form {form}\",\"", part * (form + 1)).bytes(),
+        );
+        match random.random_range(0..4) {
+            0 => document.extend(format!("{:016x}", random.random::<u64>()).bytes()),
+            1 => document.extend((0..random.random_range(0..20)).map(|_| random.random::<u8>())),
+            _ => {}
+        }
+        if document.len() >= length {
+            break;
+        }
+    }
+    document.truncate(length);
+    document
+}
+
 fn ops(random: &mut StdRng, leases: &[LeaseId]) -> Vec<Op> {
     let mut ops: Vec<Op> = Vec::new();
     let mut used = Vec::new();
@@ -89,7 +111,12 @@ fn ops(random: &mut StdRng, leases: &[LeaseId]) -> Vec<Op> {
             0..7 => {
                 let lease = (!leases.is_empty() && random.random_bool(0.5))
                     .then(|| leases[random.random_range(0..leases.len())]);
-                Op::Put { key, value: vec![random.random(); random.random_range(0..60)].into(), lease }
+                let value = if random.random_bool(1.0 / 3.0) {
+                    document(random)
+                } else {
+                    vec![random.random(); random.random_range(0..60)]
+                };
+                Op::Put { key, value: value.into(), lease }
             }
             7 if ops.is_empty() => {
                 return vec![Op::DeletePrefix(key[..random.random_range(1..4).min(key.len())].into())];
