@@ -115,8 +115,8 @@ impl Item {
             key,
             value: self.value.bytes(),
             compact: match &self.value {
-                ItemValue::Bytes(compact) if compact.has_model() => Some(compact.clone()),
-                ItemValue::Number(_) | ItemValue::Bytes(_) => None,
+                ItemValue::Bytes(compact) => Some(compact.clone()),
+                ItemValue::Number(_) => None,
             },
             create_revision: self.create_revision(),
             mod_revision: self.mod_revision,
