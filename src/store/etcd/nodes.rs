@@ -518,13 +518,21 @@ impl Nodes {
         if !node.looked_after.swap(true, Ordering::AcqRel) {
             let (nodes, node) = (self.clone(), Arc::clone(node));
             tokio::spawn(async move {
-                nodes.look_until_it_answers(&node).await;
+                let answers = nodes.look_until_it_answers(&node).await;
+                // Before the node is up: from then on, a failure must start the next task.
                 node.looked_after.store(false, Ordering::Release);
+                if answers {
+                    node.set_health(Health::Up);
+                    nodes.well(&node);
+                    // It may have been upgraded.
+                    nodes.log_version(&node).await;
+                }
             });
         }
     }
 
-    async fn look_until_it_answers(&self, node: &Arc<Node>) {
+    /// Returns `false` if the node need not be probed any more, although it does not answer.
+    async fn look_until_it_answers(&self, node: &Arc<Node>) -> bool {
         let endpoint = node.endpoint();
         while let Err(failure) = self.probe(node).await {
             let why = describe(&failure);
@@ -535,17 +543,14 @@ impl Nodes {
             self.is_down(node, why).await;
             // A learned node is probed again with the next list of members.
             if node.is_learned() && self.is_any_up() {
-                return;
+                return false;
             }
             tokio::time::sleep(PROBE_AGAIN).await;
         }
         if node.trouble.is_over() {
             log::info!("etcd {endpoint} answers again");
         }
-        node.set_health(Health::Up);
-        self.well(node);
-        // It may have been upgraded.
-        self.log_version(node).await;
+        true
     }
 
     async fn is_down(&self, node: &Arc<Node>, why: String) {
