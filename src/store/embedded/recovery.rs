@@ -177,6 +177,8 @@ fn replay(
 
 /// A thread reads the payloads of so many bytes of frames.
 const READ_BY_A_THREAD: usize = 256 << 10;
+/// More threads would be of no use: one thread applies what they read.
+const MOST_READERS: usize = 8;
 
 /// What was read of a file.
 struct WholeFrames {
@@ -270,8 +272,14 @@ impl StoreFiles<'_> {
         read: impl Fn(&[u8]) -> Result<T, &'static str> + Sync,
         mut apply: impl FnMut(T, u64) -> Result<(), &'static str>,
     ) -> Result<WholeFrames, OpenError> {
-        let at_once = thread::available_parallelism().map_or(1, usize::from);
-        let read = &read;
+        let at_once = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
+        let read_some = |some: &[(u64, Range<u64>, Vec<u8>)]| {
+            let one = |(number, place, payload): &(u64, Range<u64>, Vec<u8>)| {
+                (*number, place.clone(), read(payload))
+            };
+            some.iter().map(one).collect::<Vec<_>>()
+        };
+        let read_some = &read_some;
         let mut whole = WholeFrames { next: first, last: None, is_cut: false };
         thread::scope(|scope| {
             let (mut reading, mut goes_on, mut number) = (VecDeque::new(), true, first);
@@ -291,21 +299,22 @@ impl StoreFiles<'_> {
                     }
                 }
                 if !some.is_empty() {
-                    let read_some = move || {
-                        let one = |(number, place, payload): (u64, Range<u64>, Vec<u8>)| {
-                            (number, place, read(&payload))
-                        };
-                        some.into_iter().map(one).collect::<Vec<_>>()
-                    };
-                    let started = thread::Builder::new().name("store-reader".to_owned());
-                    let started = started.spawn_scoped(scope, read_some);
-                    reading.push_back(started.map_err(|error| self.io(name, error))?);
+                    let some = Arc::new(some);
+                    let theirs = Arc::clone(&some);
+                    let reader = thread::Builder::new().name("store-reader".to_owned());
+                    let reader = reader.spawn_scoped(scope, move || read_some(&theirs));
+                    // Without a thread, for example at a limit of the system, this one reads.
+                    reading.push_back(reader.map_err(|_| read_some(&some)));
                 }
                 if goes_on && reading.len() < at_once {
                     continue;
                 }
                 let Some(first) = reading.pop_front() else { continue };
-                for (number, place, content) in first.join().unwrap_or_else(|panic| resume_unwind(panic)) {
+                let first = match first {
+                    Ok(reader) => reader.join().unwrap_or_else(|panic| resume_unwind(panic)),
+                    Err(first) => first,
+                };
+                for (number, place, content) in first {
                     content.and_then(|content| apply(content, place.end)).map_err(|expected| {
                         self.damaged(name, place.start, format!("{expected} in {kind} {number}"))
                     })?;
