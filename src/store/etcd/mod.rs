@@ -30,12 +30,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use futures_util::future::{BoxFuture, join_all};
-use futures_util::stream::{self, BoxStream, StreamExt};
+use futures_util::future::BoxFuture;
+use futures_util::stream::{self, BoxStream, FuturesUnordered, StreamExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch as state};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Status;
 
 pub use options::{ClientIdentity, Credentials, EtcdOptions, OptionsError, TlsOptions, Verification};
@@ -272,13 +272,20 @@ impl Store for EtcdStore {
         let ttl = ttl_seconds.clamp(*TTL_SECONDS.start(), *TTL_SECONDS.end());
         let nodes = self.nodes.clone();
         self.ask(Effect::Writes, async move {
+            let almost_late = Instant::now() + nodes.call_limit() * 9 / 10;
             nodes
                 .call(Effect::Writes, nodes.call_limit(), |clients| async move {
                     // All at once, so that they leave in few packets and share the syncs of etcd's log. If a connection breaks before
                     // any of them is answered, the next node may be asked again although some were sent: a lease that nobody
                     // knows ends with its TTL.
-                    let grants = join_all((0..count).map(|_| grant(clients.channel.clone(), ttl)));
-                    Ok(first_error_if_none(grants.await)?)
+                    let mut grants: FuturesUnordered<_> =
+                        (0..count).map(|_| grant(clients.channel.clone(), ttl)).collect();
+                    // At least one, so that the limit of the call ends a call without an answer.
+                    let mut answers: Vec<_> = grants.next().await.into_iter().collect();
+                    while let Ok(Some(answer)) = timeout_at(almost_late, grants.next()).await {
+                        answers.push(answer);
+                    }
+                    Ok(first_error_if_none(answers)?)
                 })
                 .await
         })
