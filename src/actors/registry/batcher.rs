@@ -21,7 +21,8 @@ use crate::trace::{self, RequestContext, Step};
 
 /// How many batches are on their way at once.
 const MAX_IN_FLIGHT: usize = 8;
-/// How many transactions must have gathered for each batch on its way.
+/// How many transactions must have gathered for each batch on its way. So at low load, a batch that hangs holds up to 32 others until
+/// the store's limit ends it. This is accepted, because a batch of their own would go to the same node of etcd and hang too.
 const GATHER_PER_FLIGHT: usize = 32;
 /// Transactions in one batch.
 const MAX_TXNS: usize = 120;

@@ -247,7 +247,7 @@ impl Nodes {
         }
         if is_outdated(version) && !self.0.has_warned_of_version.swap(true, Ordering::Relaxed) {
             log::warn!(
-                "etcd {endpoint} has version {version}, which has reached its end of life and registers more slowly; \
+                "etcd {endpoint} has version {version}, which no longer gets corrections, and makes registrations slower; \
                  upgrade etcd to version 3.6, or to 3.5 first"
             );
         } else {

@@ -1,6 +1,6 @@
 //! The messages of etcd's API for which `etcd_client` is not enough: renewals of many leases on one stream (its keeper renews
-//! one lease), watches (it does not say which answers are fragments), and the two requests of a registration (its layers cost
-//! more CPU time than the request). The field numbers are from etcd's `rpc.proto` and `kv.proto`. Fields that are not read are
+//! one lease), watches (it does not say which answers are fragments), and grants of leases (its layers cost more CPU time than
+//! the request). The field numbers are from etcd's `rpc.proto` and `kv.proto`. Fields that are not read are
 //! left out.
 
 use http::uri::PathAndQuery;

@@ -279,7 +279,7 @@ fn a_node_waits_for_etcd_and_says_so() {
     lists(&node, &[node.address()]);
 }
 
-/// The log names the version of etcd once, also if etcd was away meanwhile, and warns of a version that has reached its end of life.
+/// The log names the version of etcd once, also if etcd was away meanwhile, and warns of a version that no longer gets corrections.
 #[test]
 fn a_node_logs_the_version_of_etcd() {
     let mut etcd = Etcd::start();
@@ -294,7 +294,7 @@ fn a_node_logs_the_version_of_etcd() {
     eventually(GENEROUS, || node.process().log().contains("answers again"));
     let log = node.process().log();
     assert_eq!(log.matches(&line).count(), 1, "{log}");
-    assert_eq!(log.contains("end of life"), version.starts_with("3.4."), "{log}");
+    assert_eq!(log.contains("no longer gets corrections"), version.starts_with("3.4."), "{log}");
 }
 
 /// The entries in etcd of a node of the original: the service of its version, and an instance on a lease of two minutes.
