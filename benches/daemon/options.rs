@@ -5,57 +5,7 @@ use std::time::Duration;
 use crate::crowd;
 use crate::floor::{Reads, Setup, Speaks};
 use crate::node::Kind;
-
-/// What rows are called when they are chosen. A row is measured if one of the given words begins its name.
-pub const ROWS: [&str; 47] = [
-    "find-1",
-    "find-304",
-    "find-100",
-    "find-1000",
-    "heartbeat",
-    "heartbeat-each",
-    "find-1-token",
-    "find-1-labels",
-    "heartbeat-token",
-    "heartbeat-labels",
-    "verify",
-    "tls-find-1",
-    "tls-find-100",
-    "tls-heartbeat",
-    "h2-find-1",
-    "h2-find-100",
-    "h2-heartbeat",
-    "tls-connect",
-    "find-1-traced-1",
-    "find-1-traced-100",
-    "register",
-    "memory",
-    "scrape",
-    "metrics-find-1",
-    "metrics-heartbeat",
-    "recorder-event",
-    "recorder-register",
-    "recorder-memory",
-    "idle",
-    "restart",
-    "visible",
-    "visible-busy",
-    "watch-1000",
-    "watch-10000",
-    "crowd",
-    "storm",
-    "million",
-    "rolling",
-    "views",
-    "search",
-    "digest",
-    "scale-nodes",
-    "scale-held",
-    "scale-push",
-    "scale-members",
-    "scale-leases",
-    "scale-model",
-];
+use crate::rows;
 
 /// The test's name for `cargo test NAME`.
 const TEST_NAME: &str = "bench_runs";
@@ -103,9 +53,9 @@ impl Options {
         Self { short: true, rounds: 1, round: Duration::from_millis(200), ..Self::new() }
     }
 
-    /// Whether a row is wanted.
+    /// Whether a row is wanted: whether one of the given words begins its name.
     pub fn wants(&self, row: &str) -> bool {
-        assert!(ROWS.contains(&row), "{row} is not in the list of rows");
+        assert!(rows::names().any(|name| name == row), "{row} is not in the list of rows");
         self.rows.is_empty() || self.rows.iter().any(|word| row.starts_with(word.as_str()))
     }
 
@@ -182,8 +132,10 @@ fn options<'a>(mut given: impl Iterator<Item = &'a str>) -> Result<Options, Stri
 
 fn rows(value: &str) -> Result<Vec<String>, String> {
     let words: Vec<String> = value.split(',').filter(|word| !word.is_empty()).map(str::to_owned).collect();
-    match words.iter().find(|word| !ROWS.iter().any(|row| row.starts_with(word.as_str()))) {
-        Some(word) => Err(format!("--rows {word}: there are {}", ROWS.join(", "))),
+    match words.iter().find(|word| !rows::names().any(|row| row.starts_with(word.as_str()))) {
+        Some(word) => {
+            Err(format!("--rows {word}: there are {}", rows::names().collect::<Vec<_>>().join(", ")))
+        }
         None => Ok(words),
     }
 }

@@ -25,31 +25,37 @@ use crate::table::{Judged, Line, Table};
 /// Measures rows that share a daemon, and says what came of it; an error ends them.
 type Measure = fn(&Options, Kind, &mut Table) -> Result<(), String>;
 
+const GROUPS: [(&[&str], Measure); 17] = [
+    (&load::ROWS, load::measure),
+    (&accounts::ROWS, accounts::measure),
+    (&tls::ROWS, tls::measure),
+    (&metrics::ROWS, metrics::measure),
+    (&traced::ROWS, traced::measure),
+    (&register::ROWS, register::measure),
+    (&recorder::ROWS, recorder::measure),
+    (&held::ROWS, held::measure),
+    (&digest::ROWS, digest::measure),
+    (&visible::ROWS, visible::measure),
+    (&watchers::ROWS, watchers::measure),
+    (&storm::ROWS, storm::measure),
+    (&million::ROWS, million::measure),
+    (&rolling::ROWS, rolling::measure),
+    (&views::ROWS, views::measure),
+    (&search::ROWS, search::measure),
+    (&scale::ROWS, scale::measure),
+];
+
+/// What rows are called when they are chosen.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    GROUPS.iter().flat_map(|(rows, _)| rows.iter().copied())
+}
+
 /// Measures what is wanted, on one store after the other.
 pub fn run(options: &Options) -> Table {
     let mut table = Table::new(setting(options), options.scale(Judged::ByTarget, Judged::Not));
-    let groups: [(&[&str], Measure); 17] = [
-        (&load::ROWS, load::measure),
-        (&accounts::ROWS, accounts::measure),
-        (&tls::ROWS, tls::measure),
-        (&metrics::ROWS, metrics::measure),
-        (&traced::ROWS, traced::measure),
-        (&register::ROWS, register::measure),
-        (&recorder::ROWS, recorder::measure),
-        (&held::ROWS, held::measure),
-        (&digest::ROWS, digest::measure),
-        (&visible::ROWS, visible::measure),
-        (&watchers::ROWS, watchers::measure),
-        (&storm::ROWS, storm::measure),
-        (&million::ROWS, million::measure),
-        (&rolling::ROWS, rolling::measure),
-        (&views::ROWS, views::measure),
-        (&search::ROWS, search::measure),
-        (&scale::ROWS, scale::measure),
-    ];
     for &store in options.stores() {
         eprintln!("{}:", store.name());
-        for (rows, measure) in groups {
+        for (rows, measure) in GROUPS {
             if !options.wants_any(rows) {
                 continue;
             }
