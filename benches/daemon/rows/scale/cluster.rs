@@ -40,8 +40,16 @@ pub struct Observed {
     pub batches: f64,
     /// Leases that etcd has renewed.
     pub renewals: f64,
-    /// How long the load was on, with the start of its generator, and without the pause after it.
+    /// How long the load was on, without the start of its generator.
     seconds: f64,
+}
+
+/// What a load has done.
+pub struct Loaded {
+    /// Requests that each node has answered.
+    pub requests: Vec<u64>,
+    /// How long it was on.
+    pub length: Duration,
 }
 
 /// What the counters of a cluster say at a moment.
@@ -68,8 +76,9 @@ impl Cluster {
         self.nodes.iter().map(Node::address).collect()
     }
 
-    /// Measures what the processes use without a load. It is subtracted from what they use later.
-    pub fn idle(&mut self, length: Duration) -> Result<Idle, String> {
+    /// Measures what the processes use without a load, after `pause`. It is subtracted from what they use later.
+    pub fn idle(&mut self, pause: Duration, length: Duration) -> Result<Idle, String> {
+        std::thread::sleep(pause);
         let before = self.read()?;
         std::thread::sleep(length);
         let after = self.read()?;
@@ -81,16 +90,14 @@ impl Cluster {
         Ok(idle)
     }
 
-    /// Runs a load, which returns the number of requests that each node has answered.
+    /// Runs a load.
     pub fn observe(
         &mut self,
-        load: impl FnOnce(&[SocketAddr]) -> Result<Vec<u64>, String>,
+        load: impl FnOnce(&[SocketAddr]) -> Result<Loaded, String>,
     ) -> Result<Observed, String> {
         let counts_before = self.counts()?;
         let before = self.read()?;
-        let begin = Instant::now();
-        let requests = load(&self.addresses())?;
-        let loaded = begin.elapsed().as_secs_f64();
+        let Loaded { requests, length } = load(&self.addresses())?;
         std::thread::sleep(SETTLE);
         let after = self.read()?;
         let counts_after = self.counts()?;
@@ -111,7 +118,7 @@ impl Cluster {
             publishes: gone(0),
             batches: gone(1).iter().sum(),
             renewals: gone(2).iter().sum(),
-            seconds: loaded,
+            seconds: length.as_secs_f64(),
         })
     }
 

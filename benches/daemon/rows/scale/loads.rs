@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use super::cluster::{Cluster, Observed};
+use super::cluster::{Cluster, Loaded, Observed};
 use crate::client::block_on;
 use crate::compare::Drive as _;
 use crate::fill::{LONG, Service, fill, instance_id};
@@ -31,6 +31,8 @@ const CONNECTIONS: usize = 10;
 const REGISTERING: usize = 64;
 /// Clients that register at a pace, so that nearly each registration is a batch of its own.
 const PACED: Pace = Pace { clients: 16, every: Duration::from_millis(50) };
+/// The pause after the instances have registered, in which etcd writes what it has gathered and the nodes tidy up.
+const SETTLE: Duration = Duration::from_secs(5);
 /// The length of the measurement without a load.
 const IDLE: Duration = Duration::from_secs(10);
 /// The most that a write may cost a further node, in microseconds of CPU.
@@ -60,7 +62,8 @@ pub fn measure(options: &Options, table: &mut Table) -> Result<Sweep, String> {
     let mut sweep = Sweep::default();
     for count in options.scale(NODES.as_slice(), &[1, MIXED]) {
         let mut run = Run::start(options, *count)?;
-        let idle = run.cluster.idle(options.scale(IDLE, Duration::from_millis(500)))?;
+        let (pause, length) = options.scale((SETTLE, IDLE), (Duration::ZERO, Duration::from_millis(500)));
+        let idle = run.cluster.idle(pause, length)?;
         let shares: Vec<String> = idle.nodes.iter().map(|share| format!("{:.2}", share * 100.0)).collect();
         let row = format!("idle, {count} nodes, {} instances", run.held.len() * HELD_EACH);
         let figure = format!("each node {} % of a core, etcd {:.2} %", shares.join(", "), idle.etcd * 100.0);
@@ -190,9 +193,10 @@ impl<'a> Run<'a> {
     pub fn at(&mut self, kind: Sort, node: usize) -> Result<Observed, String> {
         let load = self.load(kind)?;
         self.cluster.observe(|nodes| {
-            let mut answered = vec![0; nodes.len()];
-            answered[node] = load.run(nodes[node])?;
-            Ok(answered)
+            let (answered, length) = load.run(nodes[node])?;
+            let mut requests = vec![0; nodes.len()];
+            requests[node] = answered;
+            Ok(Loaded { requests, length })
         })
     }
 
@@ -216,7 +220,9 @@ impl<'a> Run<'a> {
                     .zip(nodes)
                     .map(|(load, address)| scope.spawn(move || load.run(*address)))
                     .collect();
-                running.into_iter().map(joined).collect()
+                let each = running.into_iter().map(joined).collect::<Result<Vec<_>, _>>()?;
+                let (requests, lengths): (Vec<u64>, Vec<Duration>) = each.into_iter().unzip();
+                Ok(Loaded { requests, length: lengths.into_iter().max().unwrap_or_default() })
             })
         })
     }
@@ -262,10 +268,13 @@ enum Sending {
 }
 
 impl Sending {
-    /// The number of answers.
-    fn run(&self, address: SocketAddr) -> Result<u64, String> {
+    /// The number of answers, and the time that they took.
+    fn run(&self, address: SocketAddr) -> Result<(u64, Duration), String> {
         match self {
-            Self::Wrk(load, length) => Ok(load.run(address, *length)?.requests),
+            Self::Wrk(load, length) => {
+                let counted = load.run(address, *length)?;
+                Ok((counted.requests, Duration::from_secs_f64(counted.requests as f64 / counted.rate)))
+            }
             Self::Paced { services, from, length } => {
                 let stop = AtomicBool::new(false);
                 let register = |client: usize, turn: usize| {
@@ -280,7 +289,7 @@ impl Sending {
                     drop(end);
                     joined(sending)
                 })?;
-                Ok(sent.len() as u64)
+                Ok((sent.len() as u64, *length))
             }
         }
     }

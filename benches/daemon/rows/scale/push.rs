@@ -1,8 +1,8 @@
 //! What a node spends on telling its watchers of a registration at another node.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, Loaded};
 use crate::client::once;
 use crate::crowd::Crowd;
 use crate::fill::{LONG, instance_id};
@@ -31,15 +31,17 @@ pub fn measure(options: &Options, table: &mut Table) -> Result<Pushes, String> {
     let (watchers, events) = (options.scale(WATCHERS, 10), options.scale(EVENTS, 2));
     let before = cluster.nodes[0].resident()?;
     let mut crowd = Crowd::connect(&[watched], &consumer.id, watchers)?;
-    std::thread::sleep(options.scale(Duration::from_secs(2), Duration::ZERO));
+    let pause = options.scale(Duration::from_secs(2), Duration::ZERO);
+    std::thread::sleep(pause);
     let memory = cluster.nodes[0].resident()?.saturating_sub(before);
-    cluster.idle(options.scale(Duration::from_secs(5), Duration::from_millis(200)))?;
+    cluster.idle(pause, options.scale(Duration::from_secs(5), Duration::from_millis(200)))?;
+    let begin = Instant::now();
     let observed = cluster.observe(|_| {
         for number in 0..events {
             once(other, &provider.register_request(&instance_id(number), number, LONG))?;
             crowd.told(Duration::ZERO)?;
         }
-        Ok(vec![0, events as u64])
+        Ok(Loaded { requests: vec![0, events as u64], length: begin.elapsed() })
     })?;
     let pushes = Pushes {
         push: observed.nodes[0] * 1e6 / (watchers * events) as f64,
