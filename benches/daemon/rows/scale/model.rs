@@ -154,13 +154,13 @@ impl Model {
         (node_cores * load * 1e6 / (own + further), etcd_cores * load * 1e6 / etcd)
     }
 
-    /// Registrations a second that keep etcd, and the nodes, busy.
+    /// Registrations a second that keep the nodes, and etcd, busy. Each node applies all of them on one thread.
     fn registrations(&self, nodes: f64, node_cores: f64, etcd_cores: f64) -> (f64, f64) {
         let batch = 20.0;
-        let own = (self.own[0] + self.own[1] / batch) / nodes
-            + (self.further[0] + self.further[1] / batch) * (nodes - 1.0) / nodes;
+        let applying = self.further[0] + self.further[1] / batch;
+        let own = (self.own[0] + self.own[1] / batch) / nodes + applying * (nodes - 1.0) / nodes;
         let etcd = self.etcd[0] + self.etcd[1] / batch + self.etcd[2] * (nodes - 1.0);
-        (node_cores * 1e6 / own, etcd_cores * 1e6 / etcd)
+        ((node_cores * 1e6 / own).min(1e6 / applying), etcd_cores * 1e6 / etcd)
     }
 }
 
