@@ -12,9 +12,9 @@ use crate::client::{ANSWER_LIMIT, Connection};
 /// A request that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct Sent {
-    /// When it was sent.
+    /// When it was sent, or when it was due if the client still waited for the answer to its predecessor.
     pub at: Instant,
-    /// How long its answer took.
+    /// How long its answer took from then on.
     pub took: Duration,
 }
 
@@ -41,19 +41,21 @@ pub async fn send(
         let mut connection = Connection::open(address).await?;
         let offset = pace.every.mul_f64(number as f64 / pace.clients as f64);
         let mut ticks = interval_at(begin + offset, pace.every);
-        let mut sent = Vec::new();
+        let (mut sent, mut answered) = (Vec::new(), begin.into_std());
         for turn in 0.. {
-            // A second is the longest a stop waits for a client that rests.
-            while timeout(Duration::from_secs(1), ticks.tick()).await.is_err() {
+            let due = loop {
+                // A second is the longest a stop waits for a client that rests.
+                let tick = timeout(Duration::from_secs(1), ticks.tick()).await;
                 if stop.load(Ordering::Relaxed) {
                     return Ok(sent);
                 }
-            }
-            if stop.load(Ordering::Relaxed) {
-                break;
-            }
-            let at = Instant::now();
+                if let Ok(due) = tick {
+                    break due.into_std();
+                }
+            };
+            let at = if answered > due { due } else { Instant::now() };
             connection.succeed(&request(number, turn)).await?;
+            answered = Instant::now();
             sent.push(Sent { at, took: at.elapsed() });
         }
         Ok::<_, String>(sent)
