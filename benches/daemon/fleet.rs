@@ -14,6 +14,8 @@ use crate::steady::{State, Steady};
 const CHECK: HealthCheck = HealthCheck { interval: 30, times: 3 };
 /// Between two heartbeats of an instance while others register.
 const WHILE_FILLING: Duration = Duration::from_secs(60);
+/// While others register, so many of the last ones send no heartbeats yet.
+const LAST_ONES: usize = 1_000;
 /// Connections for the heartbeats.
 const BEATERS: usize = 128;
 /// Threads of the heartbeats.
@@ -74,9 +76,9 @@ impl<'a> Fleet<'a> {
     ) -> Steady<'a, impl Fn() -> Duration, impl Fn(&mut Vec<u8>) -> usize, impl Fn(usize, u16, &[u8]) -> bool>
     {
         let pace = || {
-            let (registered, together) = (self.registered(), self.together.load(Ordering::Relaxed));
+            let together = self.together.load(Ordering::Relaxed);
             let every = Duration::from_micros(self.every.load(Ordering::Relaxed));
-            every.mul_f64(together as f64 / registered.max(1) as f64)
+            every.mul_f64(together as f64 / self.beating() as f64)
         };
         let request = |request: &mut Vec<u8>| self.write_beat(request);
         let judge =
@@ -116,9 +118,15 @@ impl<'a> Fleet<'a> {
         self.registered.load(Ordering::Relaxed)
     }
 
+    /// Instances that certainly are registered. Registrations are not answered in their order, so the last ones may not be.
+    fn beating(&self) -> usize {
+        let registered = self.registered();
+        if registered == self.count() { registered } else { registered.saturating_sub(LAST_ONES).max(1) }
+    }
+
     /// The number of the instance whose turn it is.
     fn take_turn(&self) -> usize {
-        let registered = self.registered().max(1);
+        let registered = self.beating();
         let next = |number: usize| if number + 1 < registered { Some(number + 1) } else { Some(0) };
         self.next_beat.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or(0)
     }

@@ -106,7 +106,6 @@ async fn exchange(client: &mut SendRequest<Bytes>, request: http::Request<()>) -
 impl Drive for Load {
     fn run(&self, address: SocketAddr, length: Duration) -> Result<Counted, String> {
         let next = AtomicUsize::new(0);
-        let begin = Instant::now();
         let took = std::thread::scope(|scope| {
             let thread = |number: usize| {
                 let share = self.connections * (number + 1) / THREADS - self.connections * number / THREADS;
@@ -122,7 +121,7 @@ impl Drive for Load {
         })?;
         let took = Latencies::new(took)?;
         Ok(Counted {
-            rate: took.count() as f64 / begin.elapsed().as_secs_f64(),
+            rate: took.count() as f64 / length.as_secs_f64(),
             requests: took.count() as u64,
             p50: took.percentile(50),
             p99: took.percentile(99),

@@ -73,6 +73,17 @@ impl Tally {
         Latencies::new(self.took.iter().map(|micros| Duration::from_micros(u64::from(*micros))).collect())
     }
 
+    /// Whether each request was answered rightly, in time, and at once.
+    pub fn is_faultless(&self) -> bool {
+        [self.late, self.wrong, self.refused, self.moves] == [0; 4]
+    }
+
+    /// How many requests went wrong in which way, for the table.
+    pub fn faults(&self) -> String {
+        let Self { late, wrong, refused, moves, .. } = self;
+        format!("{late} late, {wrong} wrong, {refused} unanswered, {moves} sent again{}", self.reasons())
+    }
+
     /// What went wrong, for the table; empty if nothing did.
     pub fn reasons(&self) -> String {
         if self.why.is_empty() { String::new() } else { format!(" ({})", self.why.join("; ")) }

@@ -20,7 +20,8 @@ pub struct Cluster {
 #[derive(Clone, Debug)]
 pub struct Idle {
     pub nodes: Vec<f64>,
-    pub etcd: f64,
+    /// The members of the etcd.
+    pub members: Vec<f64>,
 }
 
 /// What happened during a load, without what an idle process uses.
@@ -83,9 +84,11 @@ impl Cluster {
         std::thread::sleep(length);
         let after = self.read()?;
         let seconds = (after.at - before.at).as_secs_f64();
-        let nodes = spent(&before.nodes, &after.nodes).iter().map(|spent| spent / seconds).collect();
-        let etcd = spent(&before.members, &after.members).iter().sum::<f64>() / seconds;
-        let idle = Idle { nodes, etcd };
+        let each = |before: &[Duration], after: &[Duration]| {
+            spent(before, after).iter().map(|spent| spent / seconds).collect::<Vec<f64>>()
+        };
+        let idle =
+            Idle { nodes: each(&before.nodes, &after.nodes), members: each(&before.members, &after.members) };
         self.idle = Some(idle.clone());
         Ok(idle)
     }
@@ -102,10 +105,12 @@ impl Cluster {
         let after = self.read()?;
         let counts_after = self.counts()?;
         let seconds = (after.at - before.at).as_secs_f64();
-        let idle = self.idle.clone().unwrap_or(Idle { nodes: vec![0.0; self.nodes.len()], etcd: 0.0 });
-        let nodes = spent(&before.nodes, &after.nodes);
-        let nodes = nodes.iter().zip(&idle.nodes).map(|(spent, idle)| spent - idle * seconds).collect();
-        let members = spent(&before.members, &after.members);
+        let idle = self.idle.as_ref().ok_or("the idle processes were not measured")?;
+        let without = |spent: Vec<f64>, idle: &[f64]| -> Vec<f64> {
+            spent.iter().zip(idle).map(|(spent, idle)| spent - idle * seconds).collect()
+        };
+        let nodes = without(spent(&before.nodes, &after.nodes), &idle.nodes);
+        let members = without(spent(&before.members, &after.members), &idle.members);
         let gone = |number: usize| -> Vec<f64> {
             let pairs = counts_before.iter().zip(&counts_after);
             pairs.map(|(before, after)| after[number] - before[number]).collect()
@@ -113,7 +118,7 @@ impl Cluster {
         Ok(Observed {
             requests,
             nodes,
-            etcd: members.iter().sum::<f64>() - idle.etcd * seconds,
+            etcd: members.iter().sum(),
             members,
             publishes: gone(0),
             batches: gone(1).iter().sum(),

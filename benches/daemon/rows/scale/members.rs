@@ -1,6 +1,8 @@
 //! An etcd of three members: what registrations and renewals cost the member that leads, and each other, through a node at the leader and
 //! through a node at a follower.
 
+use std::time::Duration;
+
 use super::cluster::{Cluster, Observed};
 use super::loads::{Run, Sort, Spread};
 use crate::node::{Backing, Kind};
@@ -8,6 +10,8 @@ use crate::options::Options;
 use crate::table::{Line, Table};
 
 const MEMBERS: usize = 3;
+/// The pause before another load, in which the members finish what the last one has caused.
+const SETTLE: Duration = Duration::from_secs(3);
 
 /// Measures them.
 pub fn measure(options: &Options, table: &mut Table) -> Result<(), String> {
@@ -16,8 +20,10 @@ pub fn measure(options: &Options, table: &mut Table) -> Result<(), String> {
     let follower = (leader + 1) % MEMBERS;
     let nodes = vec![backing.node_at(leader)?, backing.node_at(follower)?];
     let mut run = Run::fill(options, Cluster::of(backing, nodes))?;
+    run.idle()?;
     for (node, place) in [(0, "the leader"), (1, "a follower")] {
         for (sort, name) in [(Sort::Register, "registrations"), (Sort::Beat, "renewals")] {
+            std::thread::sleep(options.scale(SETTLE, Duration::ZERO));
             let rounds = (0..options.rounds).map(|_| run.at(sort, node)).collect::<Result<Vec<_>, _>>()?;
             let count = |round: &Observed| if sort == Sort::Beat { round.renewals } else { round.total() };
             let each = |member: usize| {
