@@ -85,8 +85,8 @@ struct FoundInstance {
 }
 
 impl FoundInstance {
-    fn new(outcome: TxnOutcome) -> Self {
-        let mut reads = outcome.reads.into_iter().map(|mut entries| entries.pop());
+    fn new(reads: Vec<Vec<Entry>>) -> Self {
+        let mut reads = reads.into_iter().map(|mut entries| entries.pop());
         let mut next = || reads.next().flatten();
         let (service, document, lease) = (next(), next(), next());
         let revision = document.as_ref().zip(lease.as_ref());
@@ -253,18 +253,25 @@ async fn create(
         let mut outcome = core.batcher.submit_for(txn(lease), purpose).await;
         let mut is_unsure = matches!(outcome, Err(StoreError::Unknown { .. }));
         if is_unsure && !deadline.is_over() {
-            // The same write again. If it was committed before, its compares fail now, and the reads show this lease.
-            outcome = core.batcher.submit_for(txn(lease), purpose).await;
-        }
-        if outcome.as_ref().is_ok_and(|outcome| !outcome.succeeded) {
-            // A second round, because it is rare. Reads in the write would cost each registration more than its compares do.
-            let look = Txn { then: at.reads(), ..Txn::default() };
-            outcome = core.batcher.submit(look).await.map(|found| TxnOutcome { succeeded: false, ..found });
+            // The same write again. If it was committed before, its compares fail now, and the reads show this lease. They are made
+            // with the compares: a goodbye in between would make it look as if nothing had been written.
+            let again = Txn { otherwise: at.reads(), ..txn(lease) };
+            outcome = core.batcher.submit_for(again, purpose).await;
         }
         match outcome {
             Ok(outcome) if outcome.succeeded => return Ok(Created::Done(outcome, lease)),
             Ok(outcome) => {
-                let found = FoundInstance::new(outcome);
+                let mut reads = outcome.reads;
+                if reads.is_empty() {
+                    // A second round, because it is rare. Reads in the write would cost each registration more than its compares do.
+                    let look = Txn { then: at.reads(), ..Txn::default() };
+                    let found = core.batcher.submit(look).await.map_err(|error| {
+                        core.leases.discard(vec![lease]);
+                        store_error(&error)
+                    })?;
+                    reads = found.reads;
+                }
+                let found = FoundInstance::new(reads);
                 if let (Some(document), Some(held)) = (&found.document, found.lease)
                     && held == lease
                 {
@@ -341,7 +348,7 @@ async fn replace(
         None => false,
         Some(mark) => match tokio::join!(renew(core, mark), look) {
             (KeepAlive::Renewed(_), Some(Ok(other))) if !other.succeeded => {
-                core.catch_up_with(FoundInstance::new(other).revision).await;
+                core.catch_up_with(FoundInstance::new(other.reads).revision).await;
                 return Ok(Replaced::Gone);
             }
             (KeepAlive::Renewed(_), Some(_)) => {
@@ -443,7 +450,7 @@ impl ReplaceOutcome {
         if outcome.succeeded {
             return Self::At(outcome.revision);
         }
-        let found = FoundInstance::new(outcome);
+        let found = FoundInstance::new(outcome.reads);
         match found.revision {
             // The first try wrote it, because nobody else can have put this lease there.
             Some(revision) if moves && found.lease == Some(lease) => Self::At(revision),
@@ -500,7 +507,7 @@ pub(super) async fn unregister(core: Rc<RegistryCore>, message: UnregisterInstan
         if outcome.reads.get(others_at).is_some_and(|others| !others.is_empty()) {
             return Ok(unchanged(()));
         }
-        let found = FoundInstance::new(outcome);
+        let found = FoundInstance::new(outcome.reads);
         lease = match found.lease {
             Some(other) => other,
             None if found.document.is_some() => return Err(Error::new(Code::InstanceNotExists, NO_LEASE)),
@@ -628,7 +635,7 @@ pub(super) async fn change(core: Rc<RegistryCore>, message: ChangeInstance) -> W
         if outcome.succeeded {
             return Ok(committed((), &outcome));
         }
-        let found = FoundInstance::new(outcome);
+        let found = FoundInstance::new(outcome.reads);
         let entry = found.document.filter(|_| found.has_service);
         let entry = entry.ok_or_else(|| Error::new(Code::InstanceNotExists, NO_INSTANCE))?;
         (json, mod_revision, lease) = (entry.value, entry.mod_revision, found.lease);

@@ -21,7 +21,8 @@ const MAX_AGE: Duration = Duration::from_secs(2);
 /// How many leases must be taken within a second before leases are granted ahead.
 const WORTH_POOLING: usize = 20;
 /// The leases that are kept are enough for this part of a second. What is left when a storm ends is revoked, and from version 3.5 on
-/// etcd syncs its database for each revocation.
+/// etcd syncs its database for each revocation. Leases that are being granted count, so if a grant takes longer than this part, some
+/// registrations wait for a grant of their own.
 const KEPT_PART: usize = 8;
 /// How many leases are kept for one TTL.
 const MAX_KEPT: usize = 8_000;

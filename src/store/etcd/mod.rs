@@ -2,7 +2,7 @@
 //!
 //! All I/O runs on one thread of its own with a single-threaded tokio runtime, so that busy workers of the server do not delay
 //! renewals. A call's future may be awaited on any runtime. If it is dropped, the submitted work still runs to its end. Unary
-//! requests go through `etcd_client`. Renewals and watches go through tonic with the messages in `wire`, because `etcd_client`
+//! requests go through `etcd_client`. Grants, renewals and watches go through tonic with the messages in `wire`, because `etcd_client`
 //! does not support them as needed.
 //!
 //! The store holds no state of the registry. It knows the keys of bookmarks, and the keys that its user must be allowed.
@@ -58,6 +58,8 @@ use crate::tls::files::Reload;
 const TTL_SECONDS: std::ops::RangeInclusive<i64> = 2..=9_000_000_000;
 /// How etcd refuses a compaction that is done already.
 const ALREADY_COMPACTED: &str = "required revision has been compacted";
+/// How long the rest of a burst of grants may take after the first of them is granted.
+const REST_OF_BURST: Duration = Duration::from_millis(500);
 /// A close waits for running calls for the limit of a call and this long.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
@@ -282,7 +284,9 @@ impl Store for EtcdStore {
                         (0..count).map(|_| grant(clients.channel.clone(), ttl)).collect();
                     // At least one, so that the limit of the call ends a call without an answer.
                     let mut answers: Vec<_> = grants.next().await.into_iter().collect();
-                    while let Ok(Some(answer)) = timeout_at(almost_late, grants.next()).await {
+                    // One that etcd has lost must not hold up the others: the age of their leases counts already.
+                    let end = almost_late.min(Instant::now() + REST_OF_BURST);
+                    while let Ok(Some(answer)) = timeout_at(end, grants.next()).await {
                         answers.push(answer);
                     }
                     Ok(first_error_if_none(answers)?)
