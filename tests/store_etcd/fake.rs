@@ -1,4 +1,5 @@
-//! A stand-in for etcd that always shows behavior of a real etcd that depends on chance: expired leases that are not revoked, and long silence.
+//! A stand-in for etcd that always shows behavior of a real etcd that depends on chance: expired leases that are not revoked, long silence, and
+//! grants without an answer.
 //! It answers the few calls that the store makes in these tests, over plain HTTP/2, and stores nothing.
 
 use std::collections::HashSet;
@@ -21,6 +22,9 @@ use crate::support::net::loopback;
 /// The TTL of a living lease after its renewal, in seconds.
 pub const LIVING_TTL: i64 = 600;
 
+/// Of so many grants the first one is never answered.
+pub const GRANTS_TO_ONE_LOST: usize = 8;
+
 /// The stand-in. It ends when dropped.
 pub struct FakeEtcd {
     address: SocketAddr,
@@ -34,6 +38,7 @@ struct FakeState {
     is_revoked: AtomicBool,
     revoked: Notify,
     held_up: AtomicUsize,
+    grants: AtomicUsize,
     signs_of_life: AtomicUsize,
     /// The last put: key and revision.
     put: watch::Sender<Option<(String, i64)>>,
@@ -183,6 +188,14 @@ async fn answer(
                 }
                 send(&mut answers, &LeaseAnswer { id, ttl, granted_ttl: 0 })?;
             }
+        }
+        "/etcdserverpb.Lease/LeaseGrant" => {
+            questions.only::<Unread>().await?;
+            let number = state.grants.fetch_add(1, Ordering::SeqCst);
+            if number.is_multiple_of(GRANTS_TO_ONE_LOST) {
+                return std::future::pending().await;
+            }
+            send(&mut answers, &LeaseAnswer { id: number as i64, ttl: LIVING_TTL, granted_ttl: 0 })?;
         }
         "/etcdserverpb.Lease/LeaseTimeToLive" => {
             let LeaseQuestion { id } = questions.only().await?;

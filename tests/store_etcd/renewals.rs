@@ -4,7 +4,7 @@ use futures_util::future::join_all;
 use service_center::store::etcd::EtcdStore;
 use service_center::store::{KeepAlive, LeaseId, Store};
 
-use crate::fake::{FakeEtcd, LIVING_TTL};
+use crate::fake::{FakeEtcd, GRANTS_TO_ONE_LOST, LIVING_TTL};
 use crate::support::etcd::Etcd;
 use crate::{at, connect, eventually, put_leased, within, write};
 
@@ -15,6 +15,19 @@ async fn grant_many(store: &EtcdStore, count: usize, ttl_seconds: i64) -> Vec<Le
         leases.extend(join_all(grants).await.into_iter().map(|granted| granted.unwrap().id));
     }
     leases
+}
+
+/// etcd loses one grant of a burst. The caller gets the others.
+#[tokio::test]
+async fn a_lost_grant_loses_no_other_of_its_burst() {
+    let etcd = FakeEtcd::start().await;
+    let store = EtcdStore::connect(at([etcd.endpoint()])).await.unwrap();
+    // If the machine stands still meanwhile, more of them count as lost. Then the test tries again.
+    eventually("all grants but one", || async {
+        let granted = within("grants", store.grants(LIVING_TTL, GRANTS_TO_ONE_LOST)).await.unwrap();
+        granted.len() == GRANTS_TO_ONE_LOST - 1
+    })
+    .await;
 }
 
 /// A thousand living leases are mixed with forty that have expired and are not revoked. All living leases are renewed, although etcd answers
