@@ -137,6 +137,7 @@
 //! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge`; who releases it: `http/v4/expiries.rs` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
+//! | How does a start read a million instances? | `store/embedded/recovery.rs` `read_frames`; then `actors/watch/mod.rs` `list` and `cache/listing.rs` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
 //! | What does systemd learn, and when is the daemon stuck? | `app/supervisor.rs` `Supervisor`; `actors/lifeline.rs` `hold` |
 //! | Up to which revision is etcd compacted, and by whom? | `actors/compaction/plan.rs` `plan` |

@@ -2,14 +2,17 @@
 //! depends on the size of the change and not of the registry, because all maps are persistent.
 
 use std::collections::HashSet;
+use std::collections::hash_map::{Entry, HashMap as StdHashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use foldhash::quality::RandomState;
 
 use super::access::AccessView;
 use super::digest::{self, NameKind};
 use super::instances::InstanceEntry;
 use super::lease_mark::LeaseMark;
+use super::listing::{ListedInstances, ListedPart};
 use super::snapshot::{
     ConsumerRule, FrameworkCounts, FrameworkName, HashMap, InstancePart, Listed, NameNode, NamePath,
     NamedVersion, ProviderRule, SchemaSummary, ServiceNode, ServiceView, Snapshot, TenantView, name_path,
@@ -19,7 +22,7 @@ use crate::domain::dependency::{self, CrossDomain, Partners};
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
-use crate::domain::{ServiceId, ServiceKey, Tenant};
+use crate::domain::{InstanceId, ServiceId, ServiceKey, Tenant};
 use crate::metrics::requests::learn_domain;
 use crate::packed::compact::Models;
 
@@ -67,6 +70,8 @@ pub struct SnapshotBuilder {
     lost: Vec<LostProvider>,
     /// The snapshot before the listing, while a listing is applied.
     former: Option<Snapshot>,
+    /// The instances that were listed, until the listing ends.
+    listed: StdHashMap<(Tenant, ServiceId), ListedInstances, RandomState>,
 }
 
 impl SnapshotBuilder {
@@ -274,6 +279,52 @@ impl SnapshotBuilder {
             | RegistryEvent::AccountLockPut(..)
             | RegistryEvent::AccountLockDeleted(..) => Arc::make_mut(&mut self.next.access).apply(event),
         }
+    }
+
+    /// Applies a part of a listing. Its instances show at the end of the listing.
+    pub fn apply_listed(&mut self, part: ListedPart) {
+        let part = match part {
+            ListedPart::Event(event) => return self.apply(event),
+            ListedPart::Instances(part) => part,
+        };
+        match self.listed.entry((part.tenant.clone(), part.service.clone())) {
+            Entry::Vacant(place) => drop(place.insert(part)),
+            Entry::Occupied(known) => {
+                let mark = marks(self.former.as_ref(), self.next.listing, &part);
+                known.into_mut().append(part, mark);
+            }
+        }
+    }
+
+    /// Shows the instances that were listed.
+    pub fn end_listing(&mut self) {
+        for mut listed in std::mem::take(&mut self.listed).into_values() {
+            let mark = marks(self.former.as_ref(), self.next.listing, &listed);
+            listed.end(mark);
+            self.put_listed(listed);
+        }
+    }
+
+    fn put_listed(&mut self, listed: ListedInstances) {
+        let ListedInstances { tenant, service, entries, leases, statuses, active_at, models, digest } =
+            listed;
+        let count = entries.len();
+        self.with_tenant(&tenant, |tenant| {
+            let node = Arc::make_mut(tenant.services.entry(service).or_default());
+            node.instances.extend_sorted(entries);
+            node.early_leases.extend(leases);
+            node.statuses += statuses;
+            node.active_at = node.active_at.max(active_at);
+            node.models = models;
+            node.recount(None, Some(digest));
+            let view = node.view.clone();
+            tenant.instance_count += count;
+            if let Some(service) = view {
+                tenant.add_to_framework(&service.framework, 0, count);
+            }
+        });
+        self.next.instance_count += count;
+        recount(&mut self.next.digests.services, None, Some(digest));
     }
 
     fn put_service(&mut self, tenant: &Tenant, id: ServiceId, record: Arc<ServiceRecord>) {
@@ -663,6 +714,19 @@ fn mark(lease: i64, known: Option<Arc<LeaseMark>>, listing: u32) -> Arc<LeaseMar
             mark
         }
         None => Arc::new(LeaseMark::new(lease, listing)),
+    }
+}
+
+/// Makes the marks of leases of a service.
+fn marks<'f>(
+    former: Option<&'f Snapshot>,
+    listing: u32,
+    of: &ListedInstances,
+) -> impl Fn(&InstanceId, i64) -> Arc<LeaseMark> + use<'f> {
+    let former = former.and_then(|former| former.tenant(&of.tenant)?.node(of.service.as_str()));
+    move |id, lease| {
+        let known = former.and_then(|node| node.instances.find(id.as_str())?.lease.clone());
+        mark(lease, known, listing)
     }
 }
 

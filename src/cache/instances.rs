@@ -64,6 +64,11 @@ impl InstanceMap {
         self.0.insert(ById(Arc::new(entry)));
     }
 
+    /// `entries`: in order of their ids.
+    pub(super) fn extend_sorted(&mut self, entries: Vec<Arc<InstanceEntry>>) {
+        self.0.extend(entries.into_iter().map(ById));
+    }
+
     pub(super) fn remove(&mut self, id: &str) -> Option<Arc<InstanceEntry>> {
         self.0.remove(&Sought::new(id)).map(|instance| instance.0)
     }
@@ -80,6 +85,11 @@ impl InstanceEntry {
         let InstanceRecord { json, compact, mod_revision, pace } = record;
         let json = compact.clone().unwrap_or_else(|| Compact::new(models, json));
         Self { id: Name::new(id.as_str()), json, mod_revision: *mod_revision, pace: *pace, lease }
+    }
+
+    /// Compares the id.
+    pub(super) fn order(&self, id: &Sought<'_>) -> Ordering {
+        self.id.order(id)
     }
 
     pub(super) fn with_lease(&self, lease: Option<Arc<LeaseMark>>) -> Self {

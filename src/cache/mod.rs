@@ -14,6 +14,7 @@ pub mod explain;
 pub mod find;
 mod instances;
 pub mod lease_mark;
+pub mod listing;
 pub mod search;
 pub mod snapshot;
 pub mod statuses;

@@ -522,7 +522,10 @@ fn parse_path(path: &str) -> Option<Subject> {
 }
 
 fn tenant(path: &mut Segments<'_>) -> Option<Tenant> {
-    Some(Tenant::new(path.next()?, path.next()?))
+    let left = path.0?;
+    let (domain, project) = (path.next()?, path.next()?);
+    // The key has both as a tenant is written.
+    left.get(..domain.len() + 1 + project.len()).map(Tenant::from)
 }
 
 fn id(path: &mut Segments<'_>) -> Option<ServiceId> {

@@ -16,5 +16,5 @@ pub mod port;
 
 pub use port::{
     Compare, Entry, Event, GrantCost, KeepAlive, Key, Lease, LeaseId, Op, Page, Reason, Revision, Store,
-    StoreError, Txn, TxnOutcome, TxnResult, WatchBatch, WatchError,
+    StoreError, Txn, TxnOutcome, TxnResult, WatchBatch, WatchError, on_other_thread,
 };

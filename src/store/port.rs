@@ -239,6 +239,20 @@ pub enum WatchError {
     Closed,
 }
 
+/// Runs work that takes long on another thread, from now on.
+pub fn on_other_thread<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> impl Future<Output = Result<T, StoreError>> + Send {
+    let running = tokio::task::spawn_blocking(work);
+    async {
+        running.await.map_err(|error| match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ends.
+            Err(error) => StoreError::Aborted { reason: Reason::Unavailable, message: error.to_string() },
+        })
+    }
+}
+
 /// What was granted; the first error if nothing was.
 pub(super) fn first_error_if_none<E>(grants: Vec<Result<Lease, E>>) -> Result<Vec<Lease>, E> {
     let (mut granted, mut error) = (Vec::with_capacity(grants.len()), None);

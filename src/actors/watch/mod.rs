@@ -35,6 +35,7 @@ use super::interests::{Interests, NotedBy};
 use super::mailbox::{Mailbox, Refused, Resident, Work, ask, run_until_end, tell};
 use crate::cache::builder::LostProvider;
 use crate::cache::find::Wanted;
+use crate::cache::listing::{self, ListedPart};
 use crate::cache::{InstanceChange, Snapshot, SnapshotBuilder, SnapshotPublisher};
 use crate::clock::{Clock, Stopwatch};
 use crate::domain::Tenant;
@@ -43,7 +44,7 @@ use crate::domain::event::{RegistryEvent, Revision};
 use crate::error::Error;
 use crate::metrics::{self, Depth};
 use crate::recorder::{Note, Recorder, Step};
-use crate::store::{Page, Reason, Store, StoreError, WatchError, keys};
+use crate::store::{Page, Store, StoreError, WatchError, keys, on_other_thread};
 use crate::trouble::Trouble;
 
 pub const MAILBOX: usize = 64;
@@ -251,12 +252,14 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
     let (mut goodbyes, mut revision) = (Vec::new(), 0);
     while let Some(page) = pages.next().await {
-        let (events, of) = page?;
+        let (parts, of) = page?;
         revision = of;
-        for event in events {
-            match event {
-                RegistryEvent::LateGoodbye(..) | RegistryEvent::ExpiriesReleased(..) => goodbyes.push(event),
-                event => listed.apply(event),
+        for part in parts {
+            match part {
+                ListedPart::Event(
+                    event @ (RegistryEvent::LateGoodbye(..) | RegistryEvent::ExpiriesReleased(..)),
+                ) => goodbyes.push(event),
+                part => listed.apply_listed(part),
             }
         }
         // A long listing must not keep the actor's thread from its messages.
@@ -281,19 +284,13 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
 async fn decode(
     page: Result<Page, StoreError>,
     applied: Revision,
-) -> Result<(Vec<RegistryEvent>, Revision), StoreError> {
+) -> Result<(Vec<ListedPart>, Revision), StoreError> {
     let Page { entries, revision } = page?;
-    let decoding = move || entries.iter().filter_map(|entry| state::listed_after(applied, entry)).collect();
-    match tokio::task::spawn_blocking(decoding).await {
-        Ok(events) => Ok((events, revision)),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            // The runtime ends.
-            Err(error) => {
-                Err(StoreError::Aborted { reason: Reason::Unavailable, message: error.to_string() })
-            }
-        },
-    }
+    let decoding = on_other_thread(move || {
+        trees::listed(&entries);
+        listing::parts(entries.iter().filter_map(|entry| state::listed_after(applied, entry)))
+    });
+    Ok((decoding.await?, revision))
 }
 
 /// Why [`watch`] ended.

@@ -9,7 +9,7 @@ use super::guard::{ExpiryFacts, ExpiryGuard, HoldRule};
 use super::messages::{HeldInstance, HeldInstances, ListHeld};
 use super::telling::{Tellings, document, listed_turn};
 use super::trail::DigestTrail;
-use super::trees::{self, Tally};
+use super::trees::Tally;
 use crate::cache::builder::{LostProvider, difference, lost_providers};
 use crate::cache::snapshot::{InstancePart, Snapshot};
 use crate::cache::{Action, InstanceChange, InstanceEntry, ServiceView, SnapshotBuilder};
@@ -173,6 +173,7 @@ impl WatchState {
         revision: Revision,
         now: Monotonic,
     ) -> WatchStep {
+        listed.end_listing();
         let no_longer_held = self.keep_held(&mut listed, goodbyes);
         let (snapshot, _) = listed.publish(revision);
         // Nothing was shown before the first listing.
@@ -686,7 +687,6 @@ pub fn listed_after(applied: Revision, entry: &Entry) -> Option<RegistryEvent> {
 
 /// Decodes an entry of a listing. `None` for an entry that is not read or cannot be read.
 pub fn listed(entry: &Entry) -> Option<RegistryEvent> {
-    trees::listed(entry);
     match codec::decode_put(entry) {
         Decoded::Event(event) => Some(event),
         Decoded::Unread => None,

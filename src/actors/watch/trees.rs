@@ -65,10 +65,10 @@ impl Tree {
         }
     }
 
-    fn read(&self, entry: &Entry) {
-        let bytes = u64::try_from(entry.key.len() + entry.value.len()).unwrap_or(0);
-        self.entries.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    fn read(&self, entries: &[Entry]) {
+        let bytes: usize = entries.iter().map(|entry| entry.key.len() + entry.value.len()).sum();
+        self.entries.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
     }
 }
 
@@ -84,10 +84,11 @@ fn place(key: &str) -> Option<usize> {
     READ_MODEL.iter().position(|prefix| key.starts_with(prefix))
 }
 
-/// Notes the size of an entry of a listing.
-pub(super) fn listed(entry: &Entry) {
-    if let Some(tree) = place(&entry.key).and_then(|place| CELLS.get(place)) {
-        tree.read(entry);
+/// Notes the sizes of the entries of a page of a listing, which are of one tree.
+pub(super) fn listed(page: &[Entry]) {
+    let tree = page.first().and_then(|entry| CELLS.get(place(&entry.key)?));
+    if let Some(tree) = tree {
+        tree.read(page);
     }
 }
 
@@ -118,7 +119,7 @@ impl Tally {
         };
         let Some(place) = place(key) else { return };
         if let (Event::Put(entry), Some(tree)) = (event, CELLS.get(place)) {
-            tree.read(entry);
+            tree.read(std::slice::from_ref(entry));
         }
         if let Some(count) = self.0.get_mut(place) {
             *count += 1;

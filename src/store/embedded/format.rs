@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use super::super::port::{LeaseId, Revision};
 use super::item::{Item, ItemValue};
-use super::key::{Folders, KeyText};
+use super::key::{Folders, KeyReader, KeyText};
 use super::keyspace::{KeyspaceStep, ReadBlock, ReadGroup, ReadStep};
 use crate::packed::{Fields, put_bytes, put_number};
 
@@ -190,22 +190,23 @@ pub(super) fn encode_group(
 
 /// Reads a group. The error says what was expected; it means that a group with a valid checksum is wrong.
 pub(super) fn read_group(payload: &[u8], folders: &Folders) -> Result<ReadGroup, &'static str> {
-    let mut reader = Fields(payload);
+    let (mut reader, mut keys) = (Fields(payload), KeyReader::new(folders));
     let revision_before = reader.signed().ok_or("a revision")?;
     let (mut revision, mut steps) = (revision_before, Vec::new());
     while let Some(tag) = reader.byte() {
         match tag {
             NEXT_REVISION => revision += 1,
             PUT | PUT_LEASED => {
-                let key = folders.key(reader.text().ok_or("a key")?);
+                let key = keys.key(reader.text().ok_or("a key")?);
                 let value = ItemValue::new(reader.bytes().ok_or("a value")?, &key);
-                let lease = if tag == PUT_LEASED { Some(reader.lease().ok_or("a lease")?) } else { None };
-                steps.push(ReadStep { revision, key, put: Some((value, lease)) });
+                let (lease, ttl_seconds) = match tag {
+                    PUT_LEASED => reader.lease().ok_or("a lease")?,
+                    _ => (LeaseId(0), 0),
+                };
+                let item = Item::new(key, value, NonZeroI64::new(lease.0), (revision, revision, 1));
+                steps.push(ReadStep::Put { item: Arc::new(item), ttl_seconds });
             }
-            DELETE => {
-                let key = folders.key(reader.text().ok_or("a key")?);
-                steps.push(ReadStep { revision, key, put: None });
-            }
+            DELETE => steps.push(ReadStep::Delete(keys.key(reader.text().ok_or("a key")?))),
             _ => return Err("a known kind of record"),
         }
     }
@@ -282,7 +283,7 @@ pub(super) fn read_block(payload: &[u8], folders: &Folders) -> Result<ReadBlock,
 }
 
 fn read_items(mut reader: Fields<'_>, folders: &Folders) -> Option<Vec<Arc<Item>>> {
-    let (mut key, mut items) = (Vec::new(), Vec::new());
+    let (mut key, mut keys, mut items) = (Vec::new(), KeyReader::new(folders), Vec::new());
     while !reader.0.is_empty() {
         let shared = reader.size()?;
         let rest = reader.bytes()?;
@@ -291,7 +292,7 @@ fn read_items(mut reader: Fields<'_>, folders: &Folders) -> Option<Vec<Arc<Item>
         }
         key.truncate(shared);
         key.extend_from_slice(rest);
-        let key = folders.key(std::str::from_utf8(&key).ok()?);
+        let key = keys.key(std::str::from_utf8(&key).ok()?);
         let value = ItemValue::new(reader.bytes()?, &key);
         let lease = NonZeroI64::new(reader.signed()?);
         let puts = (reader.positive()?, reader.positive()?, reader.positive()?);

@@ -10,6 +10,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 
 use super::super::port::Key;
 use crate::packed::compact::{Compact, Models};
@@ -61,21 +62,55 @@ impl Borrow<str> for ByFolder {
 impl Folders {
     /// Splits a key.
     pub(super) fn key(&self, text: &str) -> KeyText {
-        let (folder, name) = text.rfind('/').map_or(("", text), |slash| text.split_at(slash + 1));
+        let (folder, name) = split(text);
+        KeyText { folder: self.folder(folder), name: Name::new(name) }
+    }
+
+    fn folder(&self, text: &str) -> Arc<KeyFolder> {
         let mut folders = self.0.lock();
-        let known = folders.get(folder).map(|known| Arc::clone(&known.0));
-        let folder = known.unwrap_or_else(|| {
-            let new = Arc::new(KeyFolder { text: folder.into(), models: Mutex::default() });
-            folders.insert(ByFolder(Arc::clone(&new)));
-            new
-        });
-        drop(folders);
-        KeyText { folder, name: Name::new(name) }
+        if let Some(known) = folders.get(text) {
+            return Arc::clone(&known.0);
+        }
+        let new = Arc::new(KeyFolder { text: text.into(), models: Mutex::default() });
+        folders.insert(ByFolder(Arc::clone(&new)));
+        new
     }
 
     /// Forgets the folders that no key is in.
     pub(super) fn forget_empty(&self) {
         self.0.lock().retain(|folder| Arc::strong_count(&folder.0) > 1);
+    }
+}
+
+/// The folder of a key, and the name in it.
+fn split(key: &str) -> (&str, &str) {
+    key.rfind('/').map_or(("", key), |slash| key.split_at(slash + 1))
+}
+
+/// Splits keys that come one after another. Remembers two folders, because a registration has a key in each of two. So most keys need no
+/// look at the folders that all threads share.
+pub(super) struct KeyReader<'f> {
+    folders: &'f Folders,
+    recent: SmallVec<[Arc<KeyFolder>; 2]>,
+}
+
+impl<'f> KeyReader<'f> {
+    pub(super) fn new(folders: &'f Folders) -> Self {
+        Self { folders, recent: SmallVec::new() }
+    }
+
+    pub(super) fn key(&mut self, text: &str) -> KeyText {
+        let (folder, name) = split(text);
+        let known = self.recent.iter().find(|known| *known.text == *folder).cloned();
+        let folder = known.unwrap_or_else(|| {
+            if self.recent.len() == self.recent.inline_size() {
+                self.recent.remove(0);
+            }
+            let new = self.folders.folder(folder);
+            self.recent.push(Arc::clone(&new));
+            new
+        });
+        KeyText { folder, name: Name::new(name) }
     }
 }
 

@@ -2,6 +2,7 @@
 //! Each change is recorded in [`Steps`]. The log's records, the watch's events and the undoing are made from the steps.
 
 use std::collections::VecDeque;
+use std::num::NonZeroI64;
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -60,11 +61,10 @@ pub(super) struct ReadGroup {
 }
 
 #[derive(Debug)]
-pub(super) struct ReadStep {
-    pub revision: Revision,
-    pub key: KeyText,
-    /// The value, and the lease with its TTL. `None`: the key is deleted.
-    pub put: Option<(ItemValue, Option<(LeaseId, i64)>)>,
+pub(super) enum ReadStep {
+    /// `item`: as if it were the first put of its key. The TTL is that of its lease.
+    Put { item: Arc<Item>, ttl_seconds: i64 },
+    Delete(KeyText),
 }
 
 /// A block of a snapshot as it is read back.
@@ -116,7 +116,9 @@ impl Keyspace {
                 Op::Put { key, value, lease } => {
                     let key = self.folders.key(key);
                     let value = ItemValue::new(value, &key);
-                    let (before, after) = self.put(key, value, *lease, revision);
+                    let lease = lease.and_then(|lease| NonZeroI64::new(lease.0));
+                    let item = Item::new(key, value, lease, (revision, revision, 1));
+                    let (before, after) = self.put(Arc::new(item));
                     steps.push(KeyspaceStep::Key { revision, before, after: Some(after) });
                 }
                 Op::Delete(key) => {
@@ -162,20 +164,21 @@ impl Keyspace {
         }
     }
 
-    /// Puts an item. Returns the former one and the new one.
-    fn put(
-        &mut self,
-        key: KeyText,
-        value: ItemValue,
-        lease: Option<LeaseId>,
-        revision: Revision,
-    ) -> (Option<Arc<Item>>, Arc<Item>) {
-        let before = self.items.get(&key).cloned();
-        let (create_revision, version) =
-            before.as_ref().map_or((revision, 1), |before| (before.create_revision(), before.version() + 1));
-        let lease = lease.and_then(|lease| std::num::NonZeroI64::new(lease.0));
-        let after = Arc::new(Item::new(key, value, lease, (create_revision, revision, version)));
-        self.change(before.as_ref(), Some(&after));
+    /// Puts an item that was made as if it were the first put of its key. Returns the former item and the new one. Most puts are the
+    /// first ones of their keys, so this looks for the place only once.
+    fn put(&mut self, item: Arc<Item>) -> (Option<Arc<Item>>, Arc<Item>) {
+        let before = self.items.insert(Arc::clone(&item));
+        let after = match &before {
+            None => item,
+            Some(before) => {
+                let puts = (before.create_revision(), item.mod_revision, before.version() + 1);
+                let after = Arc::new(Item::new(item.key.clone(), item.value.clone(), item.lease, puts));
+                self.items.insert(Arc::clone(&after));
+                self.detach(before);
+                after
+            }
+        };
+        self.leases.attach(&after);
         (before, after)
     }
 
@@ -247,15 +250,15 @@ impl Keyspace {
         if group.revision_before != self.revision {
             return Err("the revision that follows the group before it");
         }
-        for ReadStep { revision, key, put } in group.steps {
-            match put {
-                Some((value, lease)) => {
-                    if let Some((id, ttl_seconds)) = lease {
-                        self.leases.restore(id, ttl_seconds);
+        for step in group.steps {
+            match step {
+                ReadStep::Put { item, ttl_seconds } => {
+                    if let Some(lease) = item.lease_id() {
+                        self.leases.restore(lease, ttl_seconds);
                     }
-                    self.put(key, value, lease.map(|(id, _)| id), revision);
+                    self.put(item);
                 }
-                None => {
+                ReadStep::Delete(key) => {
                     let item = self.items.remove(&key).ok_or("a deletion of a key that is there")?;
                     self.detach(&item);
                 }

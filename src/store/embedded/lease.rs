@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use foldhash::fast::RandomState;
 use smallvec::SmallVec;
 
 use super::super::port::LeaseId;
@@ -75,7 +76,7 @@ pub(super) type Attached = SmallVec<[Arc<Item>; 2]>;
 /// All leases that are alive.
 #[derive(Debug, Default)]
 pub(super) struct Leases {
-    held: HashMap<LeaseId, Held>,
+    held: HashMap<LeaseId, Held, RandomState>,
     schedule: BTreeMap<u64, Vec<LeaseId>>,
 }
 
@@ -128,12 +129,16 @@ impl Leases {
 
     /// After the files are read: gives leases with keys their full TTL, and removes leases without keys.
     pub(super) fn restart(&mut self, now: LeaseTime) {
-        self.held.retain(|_, held| !held.items.is_empty());
-        self.schedule.clear();
-        for (id, held) in &mut self.held {
-            held.deadline = deadline(now, held.ttl_seconds);
-            schedule(&mut self.schedule, *id, held.deadline, now);
-        }
+        let slots = &mut self.schedule;
+        slots.clear();
+        self.held.retain(|id, held| {
+            let has_keys = !held.items.is_empty();
+            if has_keys {
+                held.deadline = deadline(now, held.ttl_seconds);
+                schedule(slots, *id, held.deadline, now);
+            }
+            has_keys
+        });
     }
 
     /// Renews a lease to its full TTL and returns the TTL, seconds. `None`: the lease does not exist.

@@ -52,8 +52,8 @@ use self::snapshot::Snapshots;
 use self::stats::SharedStats;
 pub use self::stats::Stats;
 use super::port::{
-    GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnResult, WatchBatch,
-    WatchError,
+    Entry, GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnResult, WatchBatch,
+    WatchError, on_other_thread,
 };
 use crate::clock::Clock;
 
@@ -181,6 +181,13 @@ impl EmbeddedStore {
     }
 }
 
+/// The next page of a listing, and the rest of the listing. Another thread makes it while the reader takes the page before it.
+fn next_page(
+    mut listing: KeyspaceListing,
+) -> BoxFuture<'static, Result<Option<(Vec<Entry>, KeyspaceListing)>, StoreError>> {
+    on_other_thread(move || listing.next(PAGE).map(|entries| (entries, listing))).boxed()
+}
+
 impl Store for EmbeddedStore {
     fn list(&self, prefixes: &[&str]) -> BoxStream<'static, Result<Page, StoreError>> {
         let caller = self.caller.clone();
@@ -190,14 +197,15 @@ impl Store for EmbeddedStore {
                 Ok(listed) => listed,
                 Err(unanswered) => return stream::iter([Err(unanswered.to_error())]).boxed(),
             };
-            let mut listing = KeyspaceListing::new(items, prefixes);
-            let first = listing.next(PAGE).unwrap_or_default();
-            stream::unfold(Some((listing, first)), move |state| {
-                let next = state.map(|(mut listing, entries)| {
-                    let rest = listing.next(PAGE).map(|more| (listing, more));
-                    (Ok(Page { entries, revision }), rest)
-                });
-                std::future::ready(next)
+            let first = next_page(KeyspaceListing::new(items, prefixes));
+            stream::unfold((Some(first), true), move |(reading, is_first)| async move {
+                match reading?.await {
+                    Ok(Some((entries, listing))) => {
+                        Some((Ok(Page { entries, revision }), (Some(next_page(listing)), false)))
+                    }
+                    Ok(None) => is_first.then(|| (Ok(Page { entries: Vec::new(), revision }), (None, false))),
+                    Err(error) => Some((Err(error), (None, false))),
+                }
             })
             .boxed()
         };

@@ -176,7 +176,7 @@ fn replay(
 }
 
 /// A thread reads the payloads of so many bytes of frames.
-const READ_BY_A_THREAD: usize = 256 << 10;
+const READ_BY_A_THREAD: usize = 1 << 20;
 /// More threads would be of no use: one thread applies what they read.
 const MOST_READERS: usize = 8;
 

@@ -3,10 +3,11 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use rand::Rng;
+use rand::seq::IndexedMutRandom;
 
 use super::history::{InstanceEnds, KeyHistory};
 use super::*;
-use crate::cache::SnapshotBuilder;
+use crate::cache::listing;
 use crate::cache::tests::reads;
 use crate::domain::event::{RegistryEvent, Revision};
 
@@ -14,6 +15,21 @@ fn listed(history: &KeyHistory) -> SnapshotBuilder {
     let mut builder = SnapshotBuilder::default();
     history.entries.values().filter_map(super::super::state::listed).for_each(|event| builder.apply(event));
     builder
+}
+
+/// Lists in pages of random sizes. The pages of different trees come mixed, as those of etcd do.
+fn list_in_pages(history: &mut KeyHistory, builder: &mut SnapshotBuilder) {
+    let of_tree = |tree: &&str| -> Vec<Entry> {
+        history.entries.values().filter(|entry| entry.key.starts_with(tree)).cloned().collect()
+    };
+    let mut trees: Vec<Vec<Entry>> = keys::READ_MODEL.iter().map(of_tree).collect();
+    loop {
+        trees.retain(|tree| !tree.is_empty());
+        let Some(tree) = trees.choose_mut(&mut history.random) else { return };
+        let page: Vec<Entry> = tree.drain(..history.random.random_range(1..=tree.len())).collect();
+        let events = page.iter().filter_map(super::super::state::listed);
+        listing::parts(events).into_iter().for_each(|part| builder.apply_listed(part));
+    }
 }
 
 fn instances(snapshot: &crate::cache::Snapshot) -> BTreeSet<InstanceRef> {
@@ -98,11 +114,7 @@ impl RelistScene {
     fn relist(&mut self) {
         self.under_way.clear();
         let mut builder = SnapshotBuilder::listing_after(self.state.current());
-        self.history
-            .entries
-            .values()
-            .filter_map(super::super::state::listed)
-            .for_each(|event| builder.apply(event));
+        list_in_pages(&mut self.history, &mut builder);
         let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, &[], self.history.revision, self.now);
         if is_first {
@@ -195,7 +207,8 @@ fn list(world: &mut WatchWorld, entries: &[Event], goodbyes: &[RegistryEvent]) -
     let mut builder = SnapshotBuilder::listing_after(world.state.current());
     for event in entries {
         let Event::Put(entry) = event else { continue };
-        super::super::state::listed(entry).into_iter().for_each(|event| builder.apply(event));
+        let events = super::super::state::listed(entry).into_iter();
+        listing::parts(events).into_iter().for_each(|part| builder.apply_listed(part));
     }
     world.state.replace(builder, goodbyes, world.revision, world.now)
 }
