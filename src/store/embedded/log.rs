@@ -233,11 +233,9 @@ impl<'a> Frames<'a> {
 
     fn fill(&mut self, wanted: usize) -> io::Result<()> {
         if self.unread().len() < wanted {
-            self.buffer.drain(..self.start);
+            // What is left of the buffer is read once more, which is cheaper than to move it.
+            self.buffer = self.disk.read(self.name, self.offset, wanted.max(READ_AT_ONCE))?;
             self.start = 0;
-            let from = self.offset + self.buffer.len() as u64;
-            let missing = (wanted - self.buffer.len()).max(READ_AT_ONCE);
-            self.buffer.extend(self.disk.read(self.name, from, missing)?);
         }
         Ok(())
     }

@@ -1,13 +1,12 @@
 //! Opens a folder: reads the state from its files, or says what is wrong with them. It never opens an empty registry in place
 //! of a damaged one. It cuts only a torn end of the last segment, because no caller got a reply for that group.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::thread;
+use std::sync::{Arc, mpsc};
+use std::thread::{self, ScopedJoinHandle};
 
 use super::disk::Disk;
 use super::format::{
@@ -180,6 +179,11 @@ const READ_BY_A_THREAD: usize = 1 << 20;
 /// More threads would be of no use: one thread applies what they read.
 const MOST_READERS: usize = 8;
 
+/// Waits for a thread.
+fn ended<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+}
+
 /// What was read of a file.
 struct WholeFrames {
     /// The number of the frame after them.
@@ -261,8 +265,8 @@ impl StoreFiles<'_> {
         length.ok_or_else(|| self.damaged(&name, frames.offset(), format!("block {}", whole.next)))
     }
 
-    /// Reads the frames of a file, from this number on, up to the end of the file or a frame that is not whole. Other threads read the
-    /// payloads of some frames, while this thread applies those before them, in order. `apply` gets the place where the frame ends.
+    /// Reads the frames of a file, from this number on, up to the end of the file or a frame that is not whole. One thread reads the
+    /// file, others read the payloads, and this one applies them in order. `apply` gets the place where the frame ends.
     fn read_frames<T: Send>(
         &self,
         name: &str,
@@ -273,54 +277,52 @@ impl StoreFiles<'_> {
         mut apply: impl FnMut(T, u64) -> Result<(), &'static str>,
     ) -> Result<WholeFrames, OpenError> {
         let at_once = thread::available_parallelism().map_or(1, usize::from).min(MOST_READERS);
-        let read_some = |some: &[(u64, Range<u64>, Vec<u8>)]| {
-            let one = |(number, place, payload): &(u64, Range<u64>, Vec<u8>)| {
-                (*number, place.clone(), read(payload))
-            };
-            some.iter().map(one).collect::<Vec<_>>()
-        };
-        let read_some = &read_some;
         let mut whole = WholeFrames { next: first, last: None, is_cut: false };
         thread::scope(|scope| {
-            let (mut reading, mut goes_on, mut number) = (VecDeque::new(), true, first);
-            while goes_on || !reading.is_empty() {
-                let (mut some, mut bytes) = (Vec::new(), 0);
-                while goes_on && bytes < READ_BY_A_THREAD {
-                    let offset = frames.offset();
-                    match frames.next(number).map_err(|error| self.io(name, error))? {
-                        NextFrame::Payload(payload) => {
-                            bytes += payload.len();
-                            let payload = payload.to_vec();
-                            some.push((number, offset..frames.offset(), payload));
-                            number += 1;
+            let (to, readers) = mpsc::sync_channel(at_once - 1);
+            let read = &read;
+            let read_file = move || -> io::Result<bool> {
+                let (mut number, mut is_cut) = (first, None);
+                while is_cut.is_none() {
+                    let (mut some, mut bytes) = (Vec::new(), 0);
+                    while is_cut.is_none() && bytes < READ_BY_A_THREAD {
+                        let offset = frames.offset();
+                        match frames.next(number)? {
+                            NextFrame::Payload(payload) => {
+                                bytes += payload.len();
+                                let payload = payload.to_vec();
+                                some.push((number, offset..frames.offset(), payload));
+                                number += 1;
+                            }
+                            NextFrame::End => is_cut = Some(false),
+                            NextFrame::Bad => is_cut = Some(true),
                         }
-                        NextFrame::End => goes_on = false,
-                        NextFrame::Bad => (goes_on, whole.is_cut) = (false, true),
+                    }
+                    let read_some = move || {
+                        let one = |(number, place, payload): (u64, Range<u64>, Vec<u8>)| {
+                            (number, place, read(&payload))
+                        };
+                        some.into_iter().map(one).collect::<Vec<_>>()
+                    };
+                    let reader = thread::Builder::new().name("store-reader".to_owned());
+                    if to.send(reader.spawn_scoped(scope, read_some)?).is_err() {
+                        // What was read before could not be applied.
+                        break;
                     }
                 }
-                if !some.is_empty() {
-                    let some = Arc::new(some);
-                    let theirs = Arc::clone(&some);
-                    let reader = thread::Builder::new().name("store-reader".to_owned());
-                    let reader = reader.spawn_scoped(scope, move || read_some(&theirs));
-                    // Without a thread, for example at a limit of the system, this one reads.
-                    reading.push_back(reader.map_err(|_| read_some(&some)));
-                }
-                if goes_on && reading.len() < at_once {
-                    continue;
-                }
-                let Some(first) = reading.pop_front() else { continue };
-                let first = match first {
-                    Ok(reader) => reader.join().unwrap_or_else(|panic| resume_unwind(panic)),
-                    Err(first) => first,
-                };
-                for (number, place, content) in first {
+                Ok(is_cut == Some(true))
+            };
+            let file = thread::Builder::new().name("store-file".to_owned()).spawn_scoped(scope, read_file);
+            let file = file.map_err(|error| self.io(name, error))?;
+            for reader in readers {
+                for (number, place, content) in ended(reader) {
                     content.and_then(|content| apply(content, place.end)).map_err(|expected| {
                         self.damaged(name, place.start, format!("{expected} in {kind} {number}"))
                     })?;
                     (whole.next, whole.last) = (number + 1, Some(place));
                 }
             }
+            whole.is_cut = ended(file).map_err(|error| self.io(name, error))?;
             Ok(whole)
         })
     }
