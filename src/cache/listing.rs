@@ -85,7 +85,12 @@ impl ListedInstances {
             RegistryEvent::InstancePut(at, _, record) => {
                 self.statuses.add(InstanceStatus::of_document(&record.json));
                 self.active_at = self.active_at.max(record.mod_revision);
-                self.entries.push(Arc::new(InstanceEntry::new(&at.instance, &record, None, &mut self.models)));
+                self.entries.push(Arc::new(InstanceEntry::new(
+                    &at.instance,
+                    &record,
+                    None,
+                    &mut self.models,
+                )));
                 digest::instance(&at, record.mod_revision, &record.json)
             }
             RegistryEvent::LeasePut(at, lease) => {

@@ -63,7 +63,10 @@ pub(super) struct ReadGroup {
 #[derive(Debug)]
 pub(super) enum ReadStep {
     /// `item`: as if it were the first put of its key. The TTL is that of its lease.
-    Put { item: Arc<Item>, ttl_seconds: i64 },
+    Put {
+        item: Arc<Item>,
+        ttl_seconds: i64,
+    },
     Delete(KeyText),
 }
 

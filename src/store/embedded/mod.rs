@@ -52,8 +52,8 @@ use self::snapshot::Snapshots;
 use self::stats::SharedStats;
 pub use self::stats::Stats;
 use super::port::{
-    Entry, GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnResult, WatchBatch,
-    WatchError, on_other_thread,
+    Entry, GrantCost, KeepAlive, Lease, LeaseId, Page, Revision, Store, StoreError, Txn, TxnResult,
+    WatchBatch, WatchError, on_other_thread,
 };
 use crate::clock::Clock;
 
