@@ -181,10 +181,11 @@ impl EmbeddedStore {
     }
 }
 
-/// The next page of a listing, and the rest of the listing. Another thread makes it while the reader takes the page before it.
-fn next_page(
-    mut listing: KeyspaceListing,
-) -> BoxFuture<'static, Result<Option<(Vec<Entry>, KeyspaceListing)>, StoreError>> {
+/// The entries of a page, and the rest of the listing. `None`: the listing has ended.
+type NextPage = Option<(Vec<Entry>, KeyspaceListing)>;
+
+/// Another thread makes the next page while the reader takes the page before it.
+fn next_page(mut listing: KeyspaceListing) -> BoxFuture<'static, Result<NextPage, StoreError>> {
     on_other_thread(move || listing.next(PAGE).map(|entries| (entries, listing))).boxed()
 }
 
