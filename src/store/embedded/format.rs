@@ -327,6 +327,7 @@ impl Fields<'_> {
 mod tests {
     use super::*;
     use crate::store::embedded::keyspace::Keyspace;
+    use crate::store::embedded::lease::LoadingLeases;
 
     const STORE: StoreId = [7; 16];
 
@@ -370,7 +371,8 @@ mod tests {
     #[test]
     fn nonsense_with_a_right_checksum_is_refused() {
         let folders = Folders::default();
-        let replay = |payload: &[u8]| Keyspace::new().replay(read_group(payload, &folders)?);
+        let leases = &mut LoadingLeases::start().unwrap();
+        let mut replay = |payload: &[u8]| Keyspace::new().replay(read_group(payload, &folders)?, leases);
         let revision = 1i64.to_le_bytes();
         for records in
             [&[9u8][..], &[PUT], &[PUT, 1], &[PUT, 1, b'k', 5, 1], &[DELETE, 1, b'k'], &[PUT, 1, 0xff, 0]]
@@ -380,7 +382,7 @@ mod tests {
         }
         assert!(replay(&2i64.to_le_bytes()).is_err(), "another revision");
         assert!(replay(&[1]).is_err());
-        let restore = |payload: &[u8]| Keyspace::new().restore(read_block(payload, &folders)?);
+        let mut restore = |payload: &[u8]| Keyspace::new().restore(read_block(payload, &folders)?, leases);
         for block in [&[][..], &[9], &[ITEMS, 1, 0], &[ITEMS, 0], &[LEASES, 1], &[END, 1]] {
             assert!(restore(block).is_err(), "{block:?}");
         }

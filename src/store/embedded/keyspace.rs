@@ -13,7 +13,7 @@ use super::super::port::{
 };
 use super::item::{ByText, Item, ItemValue};
 use super::key::{Folders, KeyText};
-use super::lease::{Held, LeaseTime, Leases};
+use super::lease::{Held, LeaseChange, LeaseTime, Leases, LoadingLeases};
 
 /// All keys, ordered. A clone costs nothing and does not change afterwards.
 ///
@@ -248,22 +248,32 @@ impl Keyspace {
         self.revision = revision_before;
     }
 
-    /// Does a group of the log again. The error says what was expected.
-    pub(super) fn replay(&mut self, group: ReadGroup) -> Result<(), &'static str> {
+    /// Does a group of the log again. Its own leases are empty then, and what concerns them goes to `leases`. The error says what was
+    /// expected.
+    pub(super) fn replay(
+        &mut self,
+        group: ReadGroup,
+        leases: &mut LoadingLeases,
+    ) -> Result<(), &'static str> {
         if group.revision_before != self.revision {
             return Err("the revision that follows the group before it");
         }
         for step in group.steps {
             match step {
                 ReadStep::Put { item, ttl_seconds } => {
-                    if let Some(lease) = item.lease_id() {
-                        self.leases.restore(lease, ttl_seconds);
+                    let (before, after) = self.put(item);
+                    if let Some(before) = before {
+                        leases.push(LeaseChange::Detached(before));
                     }
-                    self.put(item);
+                    if let Some(lease) = after.lease_id() {
+                        leases.push(LeaseChange::Named(lease, ttl_seconds));
+                        leases.push(LeaseChange::Attached(after));
+                    }
                 }
                 ReadStep::Delete(key) => {
                     let item = self.items.remove(&key).ok_or("a deletion of a key that is there")?;
                     self.detach(&item);
+                    leases.push(LeaseChange::Detached(item));
                 }
             }
         }
@@ -271,13 +281,22 @@ impl Keyspace {
         Ok(())
     }
 
-    /// Adds a block of a snapshot. The error says what was expected.
-    pub(super) fn restore(&mut self, block: ReadBlock) -> Result<(), &'static str> {
+    /// Adds a block of a snapshot, as [`Self::replay`] does a group.
+    pub(super) fn restore(
+        &mut self,
+        block: ReadBlock,
+        leases: &mut LoadingLeases,
+    ) -> Result<(), &'static str> {
         match block {
-            ReadBlock::Leases(leases) => {
-                leases.into_iter().for_each(|(lease, ttl_seconds)| self.leases.restore(lease, ttl_seconds));
+            ReadBlock::Leases(named) => {
+                named.into_iter().for_each(|(lease, ttl)| leases.push(LeaseChange::Named(lease, ttl)));
             }
-            ReadBlock::Items(items) => items.iter().for_each(|item| self.change(None, Some(item))),
+            ReadBlock::Items(items) => {
+                for item in items {
+                    self.items.insert(Arc::clone(&item));
+                    leases.push(LeaseChange::Attached(item));
+                }
+            }
             ReadBlock::End { revision, items } => {
                 if items != self.items.len() as u64 {
                     return Err("the number of keys the snapshot holds");

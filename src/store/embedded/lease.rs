@@ -5,8 +5,11 @@
 //! its current deadline. After a start all leases may become due together, so they are checked in parts.
 
 use std::collections::{BTreeMap, HashMap};
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::mpsc::{self, SyncSender};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use foldhash::fast::RandomState;
@@ -114,7 +117,69 @@ fn deadline(now: LeaseTime, ttl_seconds: i64) -> LeaseTime {
     now.saturating_add(u64::try_from(ttl_seconds).unwrap_or(0).saturating_mul(1000))
 }
 
+/// What the files say about leases.
+#[derive(Debug)]
+pub(super) enum LeaseChange {
+    /// A lease with its TTL, unless it is known.
+    Named(LeaseId, i64),
+    Attached(Arc<Item>),
+    Detached(Arc<Item>),
+}
+
+/// The leases while the files are read. Another thread keeps them, because they and the tree of keys are larger than the caches of a
+/// processor, so a thread with both would wait for memory twice.
+#[derive(Debug)]
+pub(super) struct LoadingLeases {
+    to: SyncSender<Vec<LeaseChange>>,
+    changes: Vec<LeaseChange>,
+    keeper: JoinHandle<Leases>,
+}
+
+/// So many changes go to the other thread together, and so many such lists may wait for it.
+const CHANGES_AT_ONCE: usize = 4_096;
+const LISTS_AHEAD: usize = 4;
+
+impl LoadingLeases {
+    pub(super) fn start() -> io::Result<Self> {
+        let (to, lists) = mpsc::sync_channel::<Vec<LeaseChange>>(LISTS_AHEAD);
+        let keep = move || {
+            let mut leases = Leases::default();
+            lists.into_iter().flatten().for_each(|change| leases.load(change));
+            leases
+        };
+        let keeper = std::thread::Builder::new().name("store-leases".to_owned()).spawn(keep)?;
+        Ok(Self { to, changes: Vec::new(), keeper })
+    }
+
+    pub(super) fn push(&mut self, change: LeaseChange) {
+        self.changes.push(change);
+        if self.changes.len() >= CHANGES_AT_ONCE {
+            self.send();
+        }
+    }
+
+    fn send(&mut self) {
+        // It fails if the other thread has panicked, which `end` passes on.
+        let _ = self.to.send(std::mem::replace(&mut self.changes, Vec::with_capacity(CHANGES_AT_ONCE)));
+    }
+
+    /// All changes are there.
+    pub(super) fn end(mut self) -> Leases {
+        self.send();
+        drop(self.to);
+        self.keeper.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    }
+}
+
 impl Leases {
+    fn load(&mut self, change: LeaseChange) {
+        match change {
+            LeaseChange::Named(lease, ttl_seconds) => self.restore(lease, ttl_seconds),
+            LeaseChange::Attached(item) => self.attach(&item),
+            LeaseChange::Detached(item) => self.detach(&item),
+        }
+    }
+
     /// Adds a lease with an id that was never used.
     pub(super) fn grant(&mut self, id: LeaseId, ttl_seconds: i64, now: LeaseTime) {
         let deadline = deadline(now, ttl_seconds);
@@ -123,7 +188,7 @@ impl Leases {
     }
 
     /// Adds a lease from the disk unless it exists already. [`Leases::restart`] sets its deadline.
-    pub(super) fn restore(&mut self, id: LeaseId, ttl_seconds: i64) {
+    fn restore(&mut self, id: LeaseId, ttl_seconds: i64) {
         self.held.entry(id).or_insert(Held { ttl_seconds, deadline: 0, items: Attached::new() });
     }
 

@@ -13,6 +13,7 @@ use super::format::{
     BadHeader, FORMAT, FileHeader, FileKind, HEADER, StoreId, read_block, read_group, read_header,
 };
 use super::keyspace::{Keyspace, ReadBlock};
+use super::lease::LoadingLeases;
 use super::log::{Frames, Log, NextFrame, UNFINISHED, create_file, number_in, segment_name};
 use super::snapshot::{remove_superfluous, snapshot_name};
 
@@ -89,12 +90,14 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     };
 
     let mut keyspace = Keyspace::new();
+    let mut leases = LoadingLeases::start().map_err(|error| files.io("", error))?;
     let mut snapshot_length = 0;
     let snapshot = snapshots.last().copied();
     if let Some(last_group) = snapshot {
-        snapshot_length = files.load_snapshot(last_group, store, &mut keyspace)?;
+        snapshot_length = files.load_snapshot(last_group, store, &mut keyspace, &mut leases)?;
     }
-    let log = replay(disk, &files, store, &segments, snapshot, &mut keyspace)?;
+    let log = replay(disk, &files, store, &segments, snapshot, (&mut keyspace, &mut leases))?;
+    keyspace.leases = leases.end();
     if let Some(last_group) = snapshot {
         // The machine may have stopped before the snapshot had removed them.
         remove_superfluous(&**disk, last_group).map_err(|error| files.io("", error))?;
@@ -118,7 +121,7 @@ fn replay(
     store: StoreId,
     segments: &[u64],
     snapshot: Option<u64>,
-    keyspace: &mut Keyspace,
+    (keyspace, leases): (&mut Keyspace, &mut LoadingLeases),
 ) -> Result<Log, OpenError> {
     // A snapshot starts a new segment, which stays until the next snapshot is done. So the segment after the newest snapshot
     // exists, and the segments before it are not needed.
@@ -156,8 +159,8 @@ fn replay(
             Frames::new(&**disk, &name, FileKind::Log, store).map_err(|error| files.io(&name, error))?;
         let folders = keyspace.folders.clone();
         let read = |payload: &[u8]| read_group(payload, &folders);
-        let whole =
-            files.read_frames(&name, "group", &mut frames, next, read, |group, _| keyspace.replay(group))?;
+        let apply = |group, _| keyspace.replay(group, leases);
+        let whole = files.read_frames(&name, "group", &mut frames, next, read, apply)?;
         next = whole.next;
         last = whole.last;
         end = frames.offset();
@@ -235,6 +238,7 @@ impl StoreFiles<'_> {
         last_group: u64,
         store: StoreId,
         keyspace: &mut Keyspace,
+        leases: &mut LoadingLeases,
     ) -> Result<u64, OpenError> {
         let name = snapshot_name(last_group);
         let header = self.header(&name, FileKind::Snapshot)?;
@@ -259,7 +263,7 @@ impl StoreFiles<'_> {
                     return Err("the end");
                 }
                 length = matches!(block, ReadBlock::End { .. }).then_some(end);
-                keyspace.restore(block)
+                keyspace.restore(block, leases)
             },
         )?;
         length.ok_or_else(|| self.damaged(&name, frames.offset(), format!("block {}", whole.next)))
