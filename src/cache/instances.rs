@@ -8,9 +8,9 @@ use equivalent::{Comparable, Equivalent};
 use imbl::OrdSet;
 
 use super::lease_mark::LeaseMark;
-use crate::domain::InstanceId;
 use crate::domain::event::{InstanceRecord, Revision};
 use crate::domain::instance::HeartbeatPace;
+use crate::domain::{Instance, InstanceId, json};
 use crate::packed::compact::{Compact, Models};
 use crate::packed::name::{Name, Sought};
 
@@ -32,8 +32,6 @@ pub struct InstanceEntry {
     json: Compact,
     /// Revision of the last write of the document.
     pub mod_revision: Revision,
-    /// By the document's health check.
-    pub pace: HeartbeatPace,
     /// `None` if the store holds no lease key for the instance.
     pub lease: Option<Arc<LeaseMark>>,
 }
@@ -82,9 +80,9 @@ impl InstanceEntry {
         lease: Option<Arc<LeaseMark>>,
         models: &mut Models,
     ) -> Self {
-        let InstanceRecord { json, compact, mod_revision, pace } = record;
+        let InstanceRecord { json, compact, mod_revision } = record;
         let json = compact.clone().unwrap_or_else(|| Compact::new(models, json));
-        Self { id: Name::new(id.as_str()), json, mod_revision: *mod_revision, pace: *pace, lease }
+        Self { id: Name::new(id.as_str()), json, mod_revision: *mod_revision, lease }
     }
 
     /// Compares the id.
@@ -116,10 +114,16 @@ impl InstanceEntry {
         self.json.append_to(out);
     }
 
+    /// By the document's health check. Each call reads the document.
+    pub fn pace(&self) -> HeartbeatPace {
+        let document = json::decode::<Instance>(&self.json()).unwrap_or_default();
+        HeartbeatPace::of(document.health_check.as_ref())
+    }
+
     /// The record that the entry was made of.
     pub fn record(&self) -> InstanceRecord {
         let compact = Some(self.json.clone());
-        InstanceRecord { json: self.json(), compact, mod_revision: self.mod_revision, pace: self.pace }
+        InstanceRecord { json: self.json(), compact, mod_revision: self.mod_revision }
     }
 
     /// Whether both have the same document, written at the same revision.

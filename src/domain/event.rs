@@ -8,7 +8,6 @@ use bytes::Bytes;
 use super::account::{Account, AccountLock, Role};
 use super::dependency::Partners;
 use super::id::{InstanceId, ServiceId, Tenant};
-use super::instance::HeartbeatPace;
 use super::json::TextMap;
 use super::service::Service;
 use crate::packed::compact::Compact;
@@ -36,8 +35,6 @@ pub struct InstanceRecord {
     pub compact: Option<Compact>,
     /// Revision of the last write of the document.
     pub mod_revision: Revision,
-    /// By the document's health check.
-    pub pace: HeartbeatPace,
 }
 
 /// Identifies an instance.

@@ -1,6 +1,6 @@
 //! The instance document, the TTL of its lease, and what a registration fills in.
 
-use super::json::{TextMap, is_canonical};
+use super::json::TextMap;
 use super::service::Service;
 use crate::json_object;
 
@@ -176,23 +176,6 @@ impl HeartbeatPace {
         Self { interval, times }
     }
 
-    /// The pace in the JSON of an instance. `None` if the JSON is not canonical, see [`is_canonical`].
-    pub fn of_canonical(json: &[u8]) -> Option<Self> {
-        let mut check = None;
-        let find = |member, json| check = (member == "healthCheck").then_some(json).or(check);
-        if !is_canonical::<Instance>(json, find) {
-            return None;
-        }
-        let Some(check) = check else { return Some(Self::default()) };
-        let mut pace = Self { interval: 0, times: 0 };
-        let find = |member, json: &str| match member {
-            "interval" => pace.interval = json.parse().unwrap_or_default(),
-            "times" => pace.times = json.parse().unwrap_or_default(),
-            _ => {}
-        };
-        is_canonical::<HealthCheck>(check.as_bytes(), find).then_some(pace)
-    }
-
     /// TTL of the lease, seconds: interval × (times + 1), at least 2.
     pub fn ttl_seconds(self) -> i64 {
         (i64::from(self.interval) * (i64::from(self.times) + 1)).clamp(2, MAX_TTL_SECONDS)
@@ -227,7 +210,6 @@ fn settled_health_check(given: Option<HealthCheck>, rules: &InstanceRules) -> He
 
 #[cfg(test)]
 mod tests {
-    use super::super::json;
     use super::*;
 
     fn settle(mode: &str, interval: i32, times: i32) -> (i32, i32) {
@@ -241,21 +223,6 @@ mod tests {
         assert_eq!(settle("push", 1, 0), (5, 3));
         assert_eq!(settle("push", 40, 4), (40, 4));
         assert_eq!(settle("pull", 7, 9), (30, 3));
-    }
-
-    #[test]
-    fn the_pace_of_a_stored_document_is_that_of_the_decoded_one() {
-        for json in [
-            "{}",
-            r#"{"instanceId":"i","healthCheck":{}}"#,
-            r#"{"healthCheck":{"mode":"push","interval":40}}"#,
-            r#"{"hostName":"h","properties":{"healthCheck":"x"},"healthCheck":{"mode":"push","interval":-7,"times":4}}"#,
-        ] {
-            let instance = json::decode::<Instance>(json.as_bytes()).unwrap_or_default();
-            let pace = HeartbeatPace::of(instance.health_check.as_ref());
-            assert_eq!(HeartbeatPace::of_canonical(json.as_bytes()), Some(pace), "{json}");
-        }
-        assert_eq!(HeartbeatPace::of_canonical(br#"{"healthCheck":{"times":4,"interval":7}}"#), None);
     }
 
     #[test]

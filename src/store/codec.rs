@@ -12,7 +12,6 @@ use super::keys::{self, Subject};
 use super::port::{Entry, Event};
 use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceRecord};
-use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self, TextMap};
 use crate::domain::{Instance, Service, ServiceId};
 
@@ -140,15 +139,12 @@ fn service_record(entry: &Entry) -> Result<ServiceRecord, String> {
 }
 
 fn instance_put(entry: &Entry, at: InstanceRef) -> Result<RegistryEvent, String> {
-    let (json, compact, pace) = match HeartbeatPace::of_canonical(&entry.value) {
-        Some(pace) => (entry.value.clone(), entry.compact.clone(), pace),
-        None => {
-            let document = value::<Instance>(entry)?;
-            let json = canonical(&entry.value, json::encode(&document));
-            (json, None, HeartbeatPace::of(document.health_check.as_ref()))
-        }
+    let (json, compact) = if json::is_canonical::<Instance>(&entry.value) {
+        (entry.value.clone(), entry.compact.clone())
+    } else {
+        (canonical(&entry.value, json::encode(&value::<Instance>(entry)?)), None)
     };
-    let record = InstanceRecord { json, compact, mod_revision: entry.mod_revision, pace };
+    let record = InstanceRecord { json, compact, mod_revision: entry.mod_revision };
     let kind = if entry.version == 1 { PutKind::Created } else { PutKind::Updated };
     Ok(RegistryEvent::InstancePut(at, kind, record))
 }

@@ -7,7 +7,6 @@ use bytes::Bytes;
 use service_center::cache::{SnapshotBuilder, digest};
 use service_center::domain::Tenant;
 use service_center::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent};
-use service_center::domain::instance::HeartbeatPace;
 
 use crate::node::Kind;
 use crate::options::Options;
@@ -82,7 +81,6 @@ fn registration(number: usize, services: usize) -> Registration {
             json: Bytes::from(json),
             mod_revision: i64::try_from(number).unwrap_or(i64::MAX),
             compact: None,
-            pace: HeartbeatPace::default(),
         },
         lease: i64::try_from(number).unwrap_or(i64::MAX),
     }

@@ -7,11 +7,9 @@ use std::time::Duration;
 use super::*;
 use crate::domain::Tenant;
 use crate::domain::event::InstanceRecord;
-use crate::domain::instance::HeartbeatPace;
 
 fn entry(lease: Option<i64>) -> Arc<InstanceEntry> {
-    let record =
-        InstanceRecord { json: "{}".into(), mod_revision: 1, compact: None, pace: HeartbeatPace::default() };
+    let record = InstanceRecord { json: "{}".into(), mod_revision: 1, compact: None };
     let lease = lease.map(|lease| Arc::new(LeaseMark::new(lease, 0)));
     Arc::new(InstanceEntry::new(&at().instance, &record, lease, &mut Default::default()))
 }

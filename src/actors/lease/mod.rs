@@ -205,7 +205,7 @@ fn is_lost(core: &LeaseCore, beat: &Beat) -> bool {
 
 /// Whether no heartbeat came for a whole TTL. Then the lease expired rightly, or the owner uses another node now.
 fn is_stale(core: &LeaseCore, beat: &Beat) -> bool {
-    let ttl = Duration::from_secs(u64::try_from(beat.entry.pace.ttl_seconds()).unwrap_or(0));
+    let ttl = Duration::from_secs(u64::try_from(beat.entry.pace().ttl_seconds()).unwrap_or(0));
     beat.mark.was_silent_for(ttl, core.clock.monotonic())
 }
 

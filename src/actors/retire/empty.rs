@@ -145,7 +145,6 @@ mod tests {
     use crate::domain::event::{
         InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceName, ServiceRecord,
     };
-    use crate::domain::instance::HeartbeatPace;
     use crate::domain::service::{Service, ServiceKey};
 
     const DAY: i64 = 86_400;
@@ -195,12 +194,7 @@ mod tests {
 
         fn put_instance(&mut self, service: &str) {
             self.apply(|mod_revision| {
-                let record = InstanceRecord {
-                    json: Bytes::from_static(b"{}"),
-                    mod_revision,
-                    compact: None,
-                    pace: HeartbeatPace::default(),
-                };
+                let record = InstanceRecord { json: Bytes::from_static(b"{}"), mod_revision, compact: None };
                 RegistryEvent::InstancePut(Self::at(service), PutKind::Created, record)
             });
         }

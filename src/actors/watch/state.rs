@@ -475,19 +475,21 @@ impl WatchState {
 
     fn end(&mut self, at: &InstanceRef, said_goodbye: bool, key: &Key, now: Monotonic) {
         let Some(entry) = self.entry(at) else { return };
+        if said_goodbye {
+            return self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
+        }
+        let pace = entry.pace();
         let ttl_seconds =
-            if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { entry.pace.ttl_seconds() };
+            if self.fixed_ttl_seconds > 0 { self.fixed_ttl_seconds } else { pace.ttl_seconds() };
         // A goodbye through a Go node looks like an expiry. While the lease had time left, it is surely a goodbye.
-        let had_time_left = entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds));
-        if said_goodbye || had_time_left {
-            self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
-            return;
+        if entry.lease.as_ref().is_some_and(|mark| now < mark.lives_until(ttl_seconds)) {
+            return self.say_goodbye(at, InstanceTurn::SaidGoodbye, key);
         }
         let current = self.builder.current();
         let node = current.tenant(&at.tenant).and_then(|view| view.node(at.service.as_str()));
         let expiry = ExpiryFacts {
             ttl_seconds,
-            interval_seconds: entry.pace.interval_seconds(),
+            interval_seconds: pace.interval_seconds(),
             shown_before: current.instance_count,
             of_service: node.map_or(0, |node| node.instances.len()),
         };

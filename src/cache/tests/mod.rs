@@ -28,7 +28,6 @@ use crate::domain::dependency::Partners;
 use crate::domain::event::{
     InstanceRecord, InstanceRef, PutKind, RegistryEvent, Revision, ServiceName, ServiceRecord,
 };
-use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self, TextMap};
 use crate::domain::service::Framework;
 use crate::domain::shared::SharedServices;
@@ -106,7 +105,6 @@ impl SnapshotWorld {
             json: format!("{{\"instanceId\":\"{instance}\",\"timestamp\":\"{}\"}}", self.revision + 1).into(),
             mod_revision: self.revision + 1,
             compact: None,
-            pace: HeartbeatPace::default(),
         };
         self.apply(RegistryEvent::InstancePut(at(service, instance), kind, record));
     }

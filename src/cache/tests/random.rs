@@ -6,7 +6,6 @@ use rand::{Rng as _, SeedableRng as _};
 
 use super::*;
 use crate::domain::Instance;
-use crate::domain::instance::HeartbeatPace;
 use crate::domain::service::ALLOW_CROSS_APP;
 
 pub const ENVIRONMENTS: [&str; 3] = ["", "testing", "production"];
@@ -37,7 +36,6 @@ impl SnapshotWorld {
             json: json::encode(instance).into(),
             mod_revision: self.revision + 1,
             compact: None,
-            pace: HeartbeatPace::of(instance.health_check.as_ref()),
         };
         let kind = if known { PutKind::Updated } else { PutKind::Created };
         self.apply(RegistryEvent::InstancePut(at(service, id), kind, record));

@@ -6,15 +6,14 @@ use crate::domain::shape::{MemberShape, Shape, Shaped};
 /// In a longer text, elements may take more memory than [`decode`](super::decode) allows.
 const LONGEST: usize = super::ROOM / (2 * size_of::<(String, String)>());
 
-/// Whether [`decode`](super::decode) accepts the text, and [`encode`](super::encode) writes the same text again. Calls `member` with
-/// the name and the JSON of each member of the outermost object. They mean nothing if the answer is `false`.
+/// Whether [`decode`](super::decode) accepts the text, and [`encode`](super::encode) writes the same text again.
 ///
 /// The answer may also be `false` for a text with escapes, `null`, fractions or U+2000 to U+2FFF, or for one longer than [`LONGEST`].
-pub fn is_canonical<'t, T: Shaped>(text: &'t [u8], mut member: impl FnMut(&'static str, &'t str)) -> bool {
+pub fn is_canonical<T: Shaped>(text: &[u8]) -> bool {
     let Ok(text) = std::str::from_utf8(text) else { return false };
     let mut rest = Rest { text, at: 0 };
     let is_whole = match T::SHAPE {
-        Shape::Object(object) => rest.object(object.members, &mut member),
+        Shape::Object(object) => rest.object(object.members),
         _ => None,
     };
     text.len() <= LONGEST && is_whole.is_some() && rest.at == text.len()
@@ -31,9 +30,6 @@ pub(super) static PLAIN: [bool; 256] = {
     }
     plain
 };
-
-/// Told of the members of an object.
-type OnMember<'m, 't> = &'m mut dyn FnMut(&'static str, &'t str);
 
 /// What is not read yet, from `at` on. The methods read one thing, and return `None` if it is not there in its canonical form.
 struct Rest<'t> {
@@ -76,7 +72,7 @@ impl<'t> Rest<'t> {
     }
 
     /// Members in the order of their declaration. Empty ones are left out.
-    fn object(&mut self, members: &'static [MemberShape], told: OnMember<'_, 't>) -> Option<()> {
+    fn object(&mut self, members: &'static [MemberShape]) -> Option<()> {
         self.skip(b'{')?;
         if self.skip(b'}').is_some() {
             return Some(());
@@ -86,11 +82,9 @@ impl<'t> Rest<'t> {
             let name = self.text()?;
             let member = members.find(|member| member.name == name)?;
             self.skip(b':')?;
-            let begin = self.at;
             if !self.value(member.shape)? {
                 return None;
             }
-            told(member.name, self.text.get(begin..self.at)?);
             if !self.goes_on(b'}')? {
                 return Some(());
             }
@@ -108,7 +102,7 @@ impl<'t> Rest<'t> {
             Shape::List(of) => self.list(*of)?,
             Shape::Map(of) => self.map(*of)?,
             // Only an object that is absent is left out.
-            Shape::Object(object) => self.object(object.members, &mut |_, _| ()).map(|()| true)?,
+            Shape::Object(object) => self.object(object.members).map(|()| true)?,
         })
     }
 
@@ -195,7 +189,7 @@ mod tests {
     }
 
     fn check(text: &str, expected: bool) {
-        assert_eq!(is_canonical::<CanonicalSample>(text.as_bytes(), |_, _| ()), expected, "{text}");
+        assert_eq!(is_canonical::<CanonicalSample>(text.as_bytes()), expected, "{text}");
         assert_eq!(is_written_again::<CanonicalSample>(text), expected, "{text}");
     }
 
@@ -250,8 +244,8 @@ mod tests {
         }
         let not_known = r#"{"name":"\"\u003c"}"#;
         assert!(is_written_again::<CanonicalSample>(not_known));
-        assert!(!is_canonical::<CanonicalSample>(not_known.as_bytes(), |_, _| ()));
-        assert!(!is_canonical::<CanonicalSample>(b"{\"name\":\"\xff\"}", |_, _| ()));
+        assert!(!is_canonical::<CanonicalSample>(not_known.as_bytes()));
+        assert!(!is_canonical::<CanonicalSample>(b"{\"name\":\"\xff\"}"));
     }
 
     /// Whatever byte is changed or left out: a text that is recognized is written again.
@@ -262,7 +256,7 @@ mod tests {
             for new in b"\"\\{}[],:-019aet <\xe2".iter().map(|byte| Some(*byte)).chain([None]) {
                 let mut changed = WHOLE.as_bytes().to_vec();
                 drop(changed.splice(at..=at, new));
-                if is_canonical::<CanonicalSample>(&changed, |_, _| ()) {
+                if is_canonical::<CanonicalSample>(&changed) {
                     recognized += 1;
                     let text = std::str::from_utf8(&changed).unwrap();
                     assert!(is_written_again::<CanonicalSample>(text), "{text}");
@@ -272,23 +266,13 @@ mod tests {
         assert!(recognized > 100, "else this tests nothing");
     }
 
-    #[test]
-    fn members_are_told() {
-        let mut members = Vec::new();
-        assert!(is_canonical::<CanonicalSample>(
-            br#"{"name":"a","inner":{"port":3},"flag":true}"#,
-            |name, json| { members.push((name, json)) }
-        ));
-        assert_eq!(members, [("name", "\"a\""), ("inner", "{\"port\":3}"), ("flag", "true")]);
-    }
-
     /// The elements of the longest text take less memory than is allowed.
     #[test]
     fn long_texts_are_not_recognized() {
         let list = |count: usize| format!(r#"{{"list":["{}"]}}"#, vec![""; count].join("\",\""));
         let (short, long) = (list(LONGEST / 4), list(LONGEST));
-        assert!(is_canonical::<CanonicalSample>(short.as_bytes(), |_, _| ()));
-        assert!(!is_canonical::<CanonicalSample>(long.as_bytes(), |_, _| ()));
+        assert!(is_canonical::<CanonicalSample>(short.as_bytes()));
+        assert!(!is_canonical::<CanonicalSample>(long.as_bytes()));
         assert!(decode::<CanonicalSample>(short.as_bytes()).is_ok());
     }
 }

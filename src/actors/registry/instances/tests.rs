@@ -49,7 +49,7 @@ async fn another_ttl_moves_to_another_lease() {
         stage.store.script(StoreCall::Batch, [fault]);
         register_every(&stage, 60).await.unwrap();
         let entry = stage.entry("i").unwrap();
-        assert_eq!(entry.pace.interval_seconds(), 60, "{fault:?}");
+        assert_eq!(entry.pace().interval_seconds(), 60, "{fault:?}");
         assert_ne!(lease_of(&entry), former, "{fault:?}");
         eventually("the end of the former lease", || stage.store.begun(StoreCall::Revoke) == 1).await;
         let alive = stage.store.keep_alive(vec![lease_of(&entry), former]).await;
@@ -80,7 +80,7 @@ async fn a_change_of_ttl_of_unknown_outcome_does_not_end_the_instance() {
         assert_eq!(register_every(&stage, 60).await, Err(Code::Unavailable), "{second:?}");
         assert_eq!(stage.count().await, 1, "{second:?}");
         let entry = stage.entry("i").unwrap();
-        assert_eq!(entry.pace.interval_seconds(), 60, "{second:?}");
+        assert_eq!(entry.pace().interval_seconds(), 60, "{second:?}");
         let alive = stage.store.keep_alive(vec![lease_of(&entry)]).await;
         assert!(matches!(alive[..], [KeepAlive::Renewed(_)]), "{second:?}: {alive:?}");
         assert_eq!(stage.store.begun(StoreCall::Revoke), 0, "{second:?}");

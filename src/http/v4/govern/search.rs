@@ -329,6 +329,7 @@ pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> Ins
     // What a snapshot holds was encoded from an instance.
     let instance = json::decode::<Instance>(&found.entry.json()).unwrap_or_default();
     let document = &found.service.record.document;
+    let ttl_seconds = instance.health_ttl_seconds();
     let time = |seconds: &str| unix_millis(seconds).map(rfc3339).unwrap_or_default();
     InstanceSummary {
         service_id: found.service.id.to_string(),
@@ -340,7 +341,7 @@ pub(super) fn instance_summary(found: &FoundInstance<'_>, now: Monotonic) -> Ins
         host_name: instance.host_name,
         endpoints: instance.endpoints,
         status: instance.status,
-        ttl_seconds: found.entry.pace.ttl_seconds(),
+        ttl_seconds,
         last_heartbeat_age: heartbeat_age(found, now),
         registered: time(&instance.timestamp),
         last_change_revision: found.entry.mod_revision,

@@ -7,7 +7,6 @@ use super::*;
 use crate::cache::SnapshotBuilder;
 use crate::domain::dependency::Partners;
 use crate::domain::event::{InstanceRecord, InstanceRef, PutKind, RegistryEvent, ServiceName, ServiceRecord};
-use crate::domain::instance::HeartbeatPace;
 use crate::domain::json::{self as domain_json, TextMap};
 use crate::domain::{Instance, Service, ServiceId, ServiceKey};
 use crate::http::slices::tests::{slices, walked};
@@ -77,7 +76,6 @@ impl MadeUp {
             json: Bytes::from(domain_json::encode(&document)),
             mod_revision: self.revision,
             compact: None,
-            pace: HeartbeatPace::default(),
         };
         self.apply(RegistryEvent::InstancePut(at, PutKind::Created, record));
     }
