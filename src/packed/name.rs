@@ -1,4 +1,4 @@
-//! Short texts: the ids of instances, and the last parts of all keys of the embedded store. A text of 32 hexadecimal digits is packed: a
+//! Short texts: the ids of instances, and the last parts of the keys of the embedded store. A text of 32 hexadecimal digits is packed: a
 //! generated id has this form.
 
 use std::cmp::Ordering;
@@ -9,37 +9,48 @@ use super::hex;
 /// A short text, ordered as such.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Name {
-    /// 32 lower-case hexadecimal digits, such as a generated id. The packed bytes have the order of the text.
-    Hex([u8; 16]),
+    Hex(HexName),
     Text(Box<str>),
+}
+
+/// 32 lower-case hexadecimal digits, such as a generated id. The packed bytes have the order of the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HexName([u8; 16]);
+
+impl HexName {
+    /// `None`: the text has another form.
+    pub fn new(text: &str) -> Option<Self> {
+        let digits: &[u8; 32] = text.as_bytes().try_into().ok()?;
+        let (mut packed, mut all) = ([0; 16], 0);
+        for (byte, digits) in packed.iter_mut().zip(digits.chunks_exact(2)) {
+            for digit in digits {
+                let value = hex::value(*digit);
+                *byte = *byte << 4 | value;
+                all |= value;
+            }
+        }
+        (all < 16).then_some(Self(packed))
+    }
+
+    /// The text. `space` holds it.
+    pub fn bytes<'a>(&self, space: &'a mut [u8; 32]) -> &'a [u8] {
+        for (digits, byte) in space.chunks_exact_mut(2).zip(&self.0) {
+            digits.copy_from_slice(&hex::digits(*byte));
+        }
+        space
+    }
 }
 
 impl Name {
     pub fn new(text: &str) -> Self {
-        match packed(text.as_bytes()) {
-            Some(packed) => Self::Hex(packed),
-            None => Self::Text(text.into()),
-        }
+        HexName::new(text).map_or_else(|| Self::Text(text.into()), Self::Hex)
     }
 
     /// The text. `space` holds it if the name is packed.
     pub fn bytes<'a>(&'a self, space: &'a mut [u8; 32]) -> &'a [u8] {
         match self {
             Self::Text(text) => text.as_bytes(),
-            Self::Hex(packed) => {
-                for (digits, byte) in space.chunks_exact_mut(2).zip(packed) {
-                    digits.copy_from_slice(&hex::digits(*byte));
-                }
-                space
-            }
-        }
-    }
-
-    /// Bytes of the text.
-    pub fn length(&self) -> usize {
-        match self {
-            Self::Text(text) => text.len(),
-            Self::Hex(packed) => packed.len() * 2,
+            Self::Hex(name) => name.bytes(space),
         }
     }
 
@@ -50,20 +61,6 @@ impl Name {
             _ => self.bytes(&mut [0; 32]).cmp(sought.text.as_bytes()),
         }
     }
-}
-
-/// The bytes that 32 lower-case hexadecimal digits stand for.
-fn packed(text: &[u8]) -> Option<[u8; 16]> {
-    let digits: &[u8; 32] = text.try_into().ok()?;
-    let (mut packed, mut all) = ([0; 16], 0);
-    for (byte, digits) in packed.iter_mut().zip(digits.chunks_exact(2)) {
-        for digit in digits {
-            let value = hex::value(*digit);
-            *byte = *byte << 4 | value;
-            all |= value;
-        }
-    }
-    (all < 16).then_some(packed)
 }
 
 impl fmt::Display for Name {
@@ -92,12 +89,12 @@ impl Ord for Name {
 #[derive(Clone, Copy, Debug)]
 pub struct Sought<'a> {
     text: &'a str,
-    packed: Option<[u8; 16]>,
+    packed: Option<HexName>,
 }
 
 impl<'a> Sought<'a> {
     pub fn new(text: &'a str) -> Self {
-        Self { text, packed: packed(text.as_bytes()) }
+        Self { text, packed: HexName::new(text) }
     }
 }
 
@@ -112,7 +109,7 @@ mod tests {
         let texts = ["", "0", "ü", "ffffffffffffffffffffffffffffffff", hex, &hex[1..], &upper, &longer];
         for one in texts {
             let name = Name::new(one);
-            assert_eq!((name.to_string(), name.length()), (one.to_owned(), one.len()));
+            assert_eq!(name.to_string(), one);
             for other in texts {
                 assert_eq!(name.cmp(&Name::new(other)), one.cmp(other), "{one} {other}");
                 assert_eq!(name.order(&Sought::new(other)), one.cmp(other), "{one} {other}");

@@ -171,7 +171,7 @@ pub(super) fn encode_group(
         }
         match (after, before) {
             (Some(item), _) => {
-                out.push(if item.lease.is_some() { PUT_LEASED } else { PUT });
+                out.push(if item.lease().is_some() { PUT_LEASED } else { PUT });
                 put_key(out, &item.key);
                 put_value(out, &item.value);
                 if let Some(lease) = item.lease_id() {
@@ -246,9 +246,9 @@ impl ItemsEncoder {
         put_number(out, shared as u64);
         put_bytes(out, self.key.get(shared..).unwrap_or_default());
         put_value(out, &item.value);
-        out.extend_from_slice(&item.lease.map_or(0, NonZeroI64::get).to_le_bytes());
+        out.extend_from_slice(&item.lease().map_or(0, NonZeroI64::get).to_le_bytes());
         put_number(out, item.create_revision().unsigned_abs());
-        put_number(out, item.mod_revision.unsigned_abs());
+        put_number(out, item.mod_revision().unsigned_abs());
         put_number(out, item.version().unsigned_abs());
         std::mem::swap(&mut self.key, &mut self.previous);
     }

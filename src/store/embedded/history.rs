@@ -33,7 +33,7 @@ enum Change {
 impl Change {
     fn revision(&self) -> Revision {
         match self {
-            Self::Put(item) => item.mod_revision,
+            Self::Put(item) => item.mod_revision(),
             Self::Delete(deleted) => deleted.1,
         }
     }

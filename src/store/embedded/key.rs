@@ -14,11 +14,11 @@ use smallvec::SmallVec;
 
 use super::super::port::Key;
 use crate::packed::compact::{Compact, Models};
-use crate::packed::name::Name;
+use crate::packed::name::HexName;
 
 /// A key's text up to and including its last slash.
 #[derive(Debug)]
-struct KeyFolder {
+pub(super) struct KeyFolder {
     text: Box<str>,
     /// What the next values of the folder are compared with.
     models: Mutex<Models>,
@@ -32,11 +32,21 @@ impl PartialEq for KeyFolder {
 
 impl Eq for KeyFolder {}
 
-/// A key in two parts. Its order is the order of the whole text. A text has only one split, so equal keys have equal parts.
+/// A key in two parts, its folder and its name. Its order is the order of the whole text. A text has only one split and one form, so equal
+/// keys have equal parts. It takes 24 bytes, because the longer form is in a box.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct KeyText {
+pub(super) enum KeyText {
+    /// The name is 32 hexadecimal digits, as that of most keys.
+    Hex(Arc<KeyFolder>, HexName),
+    Plain(Box<PlainKey>),
+}
+
+/// Takes one allocation of 64 bytes, unless the name is longer than 48 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct PlainKey {
     folder: Arc<KeyFolder>,
-    name: Name,
+    /// The text.
+    name: SmallVec<[u8; 48]>,
 }
 
 /// The folders of all keys, each once. Clones share them.
@@ -63,7 +73,7 @@ impl Folders {
     /// Splits a key.
     pub(super) fn key(&self, text: &str) -> KeyText {
         let (folder, name) = split(text);
-        KeyText { folder: self.folder(folder), name: Name::new(name) }
+        KeyText::new(self.folder(folder), name)
     }
 
     fn folder(&self, text: &str) -> Arc<KeyFolder> {
@@ -110,53 +120,85 @@ impl<'f> KeyReader<'f> {
             self.recent.push(Arc::clone(&new));
             new
         });
-        KeyText { folder, name: Name::new(name) }
+        KeyText::new(folder, name)
     }
 }
 
 impl KeyText {
+    fn new(folder: Arc<KeyFolder>, name: &str) -> Self {
+        match HexName::new(name) {
+            Some(name) => Self::Hex(folder, name),
+            None => Self::Plain(Box::new(PlainKey { folder, name: name.as_bytes().into() })),
+        }
+    }
+
     /// A value of this key, made compact by its likeness to other values of the folder.
     pub(super) fn compact(&self, value: &[u8]) -> Compact {
-        let known = self.folder.models.lock().clone();
+        let folder = self.folder();
+        let known = folder.models.lock().clone();
         let mut models = known.clone();
         let compact = Compact::new(&mut models, value);
         if models != known {
-            *self.folder.models.lock() = models;
+            *folder.models.lock() = models;
         }
         compact
     }
 
+    fn folder(&self) -> &Arc<KeyFolder> {
+        match self {
+            Self::Hex(folder, _) => folder,
+            Self::Plain(key) => &key.folder,
+        }
+    }
+
+    /// The name. `space` holds it if it is packed.
+    fn name<'a>(&'a self, space: &'a mut [u8; 32]) -> &'a [u8] {
+        match self {
+            Self::Hex(_, name) => name.bytes(space),
+            Self::Plain(key) => &key.name,
+        }
+    }
+
     /// Appends the whole text.
     pub(super) fn append_to(&self, bytes: &mut Vec<u8>) {
-        bytes.extend_from_slice(self.folder.text.as_bytes());
-        bytes.extend_from_slice(self.name.bytes(&mut [0; 32]));
+        bytes.extend_from_slice(self.folder().text.as_bytes());
+        bytes.extend_from_slice(self.name(&mut [0; 32]));
     }
 
     /// The whole text.
     pub(super) fn to_key(&self) -> Key {
         let mut text = String::with_capacity(self.len());
-        text.push_str(&self.folder.text);
+        text.push_str(&self.folder().text);
         // Both forms of a name are text.
-        text.push_str(std::str::from_utf8(self.name.bytes(&mut [0; 32])).unwrap_or_default());
+        text.push_str(std::str::from_utf8(self.name(&mut [0; 32])).unwrap_or_default());
         Key::from(text)
     }
 
     /// Bytes of the whole text.
     pub(super) fn len(&self) -> usize {
-        self.folder.text.len() + self.name.length()
+        self.folder().text.len() + self.name(&mut [0; 32]).len()
     }
 
     pub(super) fn starts_with(&self, prefix: &str) -> bool {
-        let (prefix, folder) = (prefix.as_bytes(), self.folder.text.as_bytes());
+        let (prefix, folder) = (prefix.as_bytes(), self.folder().text.as_bytes());
         match prefix.strip_prefix(folder) {
-            Some(rest) => self.name.bytes(&mut [0; 32]).starts_with(rest),
+            Some(rest) => self.name(&mut [0; 32]).starts_with(rest),
             None => folder.starts_with(prefix),
         }
     }
 
     /// Compares with a whole text.
     pub(super) fn order_text(&self, text: &str) -> Ordering {
-        order_joined(self.folder.text.as_bytes(), &self.name, text.as_bytes())
+        self.order_joined(self.folder().text.as_bytes(), text.as_bytes())
+    }
+
+    /// Compares `start` followed by the name with `whole`.
+    fn order_joined(&self, start: &[u8], whole: &[u8]) -> Ordering {
+        match whole.split_at_checked(start.len()) {
+            Some((first, rest)) => start.cmp(first).then_with(|| self.name(&mut [0; 32]).cmp(rest)),
+            // `whole` is shorter. If `start` begins with it, `whole` comes first.
+            None => start.cmp(whole),
+        }
     }
 }
 
@@ -168,26 +210,20 @@ impl PartialOrd for KeyText {
 
 impl Ord for KeyText {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.folder, &other.folder) {
-            return self.name.cmp(&other.name);
+        if Arc::ptr_eq(self.folder(), other.folder()) {
+            return match (self, other) {
+                (Self::Hex(_, left), Self::Hex(_, right)) => left.cmp(right),
+                _ => self.name(&mut [0; 32]).cmp(other.name(&mut [0; 32])),
+            };
         }
-        let (left, right) = (self.folder.text.as_bytes(), other.folder.text.as_bytes());
+        let (left, right) = (self.folder().text.as_bytes(), other.folder().text.as_bytes());
         let common = left.len().min(right.len());
         let ((left, left_rest), (right, right_rest)) = (left.split_at(common), right.split_at(common));
         // One of the rests is empty.
         left.cmp(right).then_with(|| match right_rest {
-            [] => order_joined(left_rest, &self.name, other.name.bytes(&mut [0; 32])),
-            _ => order_joined(right_rest, &other.name, self.name.bytes(&mut [0; 32])).reverse(),
+            [] => self.order_joined(left_rest, other.name(&mut [0; 32])),
+            _ => other.order_joined(right_rest, self.name(&mut [0; 32])).reverse(),
         })
-    }
-}
-
-/// Compares `start` followed by `name` with `whole`.
-fn order_joined(start: &[u8], name: &Name, whole: &[u8]) -> Ordering {
-    match whole.split_at_checked(start.len()) {
-        Some((first, rest)) => start.cmp(first).then_with(|| name.bytes(&mut [0; 32]).cmp(rest)),
-        // `whole` is shorter. If `start` begins with it, `whole` comes first.
-        None => start.cmp(whole),
     }
 }
 
@@ -245,16 +281,16 @@ mod tests {
         let folders = Folders::default();
         let first = folders.key(&format!("/cse-sr/inst/files/d/p/s/{HEX}"));
         let second = folders.key("/cse-sr/inst/files/d/p/s/other");
-        assert!(Arc::ptr_eq(&first.folder, &second.folder));
-        assert!(matches!(first.name, Name::Hex(_)) && matches!(second.name, Name::Text(_)));
+        assert!(Arc::ptr_eq(first.folder(), second.folder()));
+        assert!(matches!(first, KeyText::Hex(..)) && matches!(second, KeyText::Plain(_)));
         let elsewhere = folders.key("/cse-sr/inst/files/d/p/t/other");
-        assert!(!Arc::ptr_eq(&first.folder, &elsewhere.folder));
+        assert!(!Arc::ptr_eq(first.folder(), elsewhere.folder()));
         drop(second);
         folders.forget_empty();
         assert_eq!(folders.0.lock().len(), 2);
         drop((first, elsewhere));
         folders.forget_empty();
         assert!(folders.0.lock().is_empty());
-        assert_eq!(size_of::<KeyText>(), 32);
+        assert_eq!((size_of::<KeyText>(), size_of::<PlainKey>()), (24, 64));
     }
 }

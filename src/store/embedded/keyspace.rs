@@ -161,7 +161,7 @@ impl Keyspace {
                 below.peek().is_some() && below.all(|item| item.value.bytes() != value)
             }
             Compare::Unchanged { key, mod_revision } => {
-                self.find(key).is_some_and(|item| item.mod_revision == *mod_revision)
+                self.find(key).is_some_and(|item| item.mod_revision() == *mod_revision)
             }
             Compare::ValueIs { key, value } => self.find(key).is_some_and(|item| item.value.bytes() == value),
         }
@@ -174,8 +174,8 @@ impl Keyspace {
         let after = match &before {
             None => item,
             Some(before) => {
-                let puts = (before.create_revision(), item.mod_revision, before.version() + 1);
-                let after = Arc::new(Item::new(item.key.clone(), item.value.clone(), item.lease, puts));
+                let puts = (before.create_revision(), item.mod_revision(), before.version() + 1);
+                let after = Arc::new(Item::new(item.key.clone(), item.value.clone(), item.lease(), puts));
                 self.items.insert(Arc::clone(&after));
                 self.detach(before);
                 after
