@@ -6,8 +6,8 @@
 //! ```text
 //! difference  length step*
 //! length      number
-//! step        copied own passed
-//! own         number, doubled; odd if they are hexadecimal digits, two a byte
+//! step        copied own passed?
+//! own         number, times 4; plus 1 if they are hexadecimal digits, two a byte; plus 2 if it passes over as many bytes, and has no `passed`
 //! passed      number, doubled; odd if it goes back
 //! ```
 
@@ -39,7 +39,11 @@ pub struct Compact {
 }
 
 /// Shorter and longer texts are kept as they are.
-const COMPARED: std::ops::RangeInclusive<usize> = 64..=4096;
+pub const COMPARED: std::ops::RangeInclusive<usize> = 64..=4096;
+
+// What is added to the number of a step's own bytes.
+const HEX: usize = 1;
+const REPLACES: usize = 2;
 
 /// How often one comparison looks for the place in the model where the text goes on.
 const SEARCHES: usize = 32;
@@ -70,9 +74,8 @@ impl Compact {
 
     fn like(model: Option<&Arc<Model>>, text: &[u8]) -> Option<Self> {
         let model = model?;
-        let difference = difference(&model.0, text);
-        let is_like = difference.len() <= text.len() / 2;
-        is_like.then(|| Self { model: Some(Arc::clone(model)), bytes: difference.into() })
+        let difference = difference_from(&model.0, text)?;
+        Some(Self { model: Some(Arc::clone(model)), bytes: difference.into() })
     }
 
     /// Bytes of the text.
@@ -83,18 +86,12 @@ impl Compact {
         }
     }
 
-    /// Bytes that it takes, without the counters of its allocation. A model counts as the text that it shares its bytes with, and no longer
-    /// once that text is gone.
-    pub fn own_bytes(&self) -> usize {
-        self.bytes.len()
-    }
-
     /// Appends the text.
     pub fn append_to(&self, out: &mut Vec<u8>) {
         match &self.model {
             // `None` never comes: the steps are those that `difference` has written.
             Some(model) => {
-                let _ = self.steps(&model.0, out);
+                let _ = append_changed(&model.0, &self.bytes, out);
             }
             None => out.extend_from_slice(&self.bytes),
         }
@@ -112,33 +109,6 @@ impl Compact {
             None => Bytes::from_owner(Arc::clone(&self.bytes)),
         }
     }
-
-    fn steps(&self, model: &[u8], out: &mut Vec<u8>) -> Option<()> {
-        let mut fields = Fields(&self.bytes);
-        fields.size()?;
-        let mut rest = model;
-        while !fields.0.is_empty() {
-            let (copied, after) = rest.split_at_checked(fields.size()?)?;
-            out.extend_from_slice(copied);
-            let own = fields.size()?;
-            let length = own >> 1;
-            if own & 1 == 0 {
-                out.extend_from_slice(fields.take(length)?);
-            } else {
-                let end = out.len() + length;
-                let digits = fields.take(length.div_ceil(2))?.iter();
-                out.extend(digits.flat_map(|byte| hex::digits(*byte)));
-                out.truncate(end);
-            }
-            let passed = fields.size()?;
-            rest = if passed & 1 == 0 {
-                after.get(passed >> 1..)?
-            } else {
-                model.get((model.len() - after.len()).checked_sub(passed >> 1)?..)?
-            };
-        }
-        Some(())
-    }
 }
 
 impl PartialEq for Compact {
@@ -153,6 +123,40 @@ impl fmt::Debug for Compact {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.to_bytes())
     }
+}
+
+/// The difference of a text from a model, if it takes at most half of the bytes of the text. Both have [`COMPARED`] bytes.
+pub fn difference_from(model: &[u8], text: &[u8]) -> Option<Vec<u8>> {
+    let difference = difference(model, text);
+    (difference.len() <= text.len() / 2).then_some(difference)
+}
+
+/// Appends the text that differs so from the model.
+pub fn append_changed(model: &[u8], difference: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut fields = Fields(difference);
+    out.reserve(fields.size()?);
+    let mut rest = model;
+    while !fields.0.is_empty() {
+        let (copied, after) = rest.split_at_checked(fields.size()?)?;
+        out.extend_from_slice(copied);
+        let own = fields.size()?;
+        let length = own >> 2;
+        if own & HEX == 0 {
+            out.extend_from_slice(fields.take(length)?);
+        } else {
+            let end = out.len() + length;
+            let digits = fields.take(length.div_ceil(2))?.iter();
+            out.extend(digits.flat_map(|byte| hex::digits(*byte)));
+            out.truncate(end);
+        }
+        let passed = if own & REPLACES == 0 { fields.size()? } else { length << 1 };
+        rest = if passed & 1 == 0 {
+            after.get(passed >> 1..)?
+        } else {
+            model.get((model.len() - after.len()).checked_sub(passed >> 1)?..)?
+        };
+    }
+    Some(())
 }
 
 /// What has to be done to the model in order to get the text.
@@ -184,9 +188,12 @@ fn difference(model: &[u8], text: &[u8]) -> Vec<u8> {
             own = own.min(left.len());
         }
         put_number(&mut out, copied as u64);
-        put_own(&mut out, upto(left, own));
         let passed = if next < at { (at - next) << 1 | 1 } else { (next - at) << 1 };
-        put_number(&mut out, passed as u64);
+        let replaces = passed == own << 1;
+        put_own(&mut out, upto(left, own), if replaces { REPLACES } else { 0 });
+        if !replaces {
+            put_number(&mut out, passed as u64);
+        }
         at = next;
         left = from(left, own);
     }
@@ -198,9 +205,9 @@ fn goes_on(model: &[u8], at: usize, left: &[u8]) -> bool {
     equal_front(from(model, at), left) >= left.len().min(FOUND)
 }
 
-fn put_own(out: &mut Vec<u8>, own: &[u8]) {
+fn put_own(out: &mut Vec<u8>, own: &[u8], flag: usize) {
     let is_hex = own.len() >= 4 && own.iter().all(|byte| hex::value(*byte) != hex::NO_DIGIT);
-    put_number(out, (own.len() as u64) << 1 | u64::from(is_hex));
+    put_number(out, (own.len() << 2 | flag | if is_hex { HEX } else { 0 }) as u64);
     if !is_hex {
         return out.extend_from_slice(own);
     }
@@ -251,7 +258,7 @@ mod tests {
     fn check(models: &mut Models, text: &[u8]) -> usize {
         let compact = Compact::new(models, text);
         assert_eq!((compact.to_vec(), compact.length()), (text.to_vec(), text.len()));
-        compact.own_bytes()
+        compact.bytes.len()
     }
 
     fn first(models: &Models) -> &Arc<Model> {
@@ -298,7 +305,7 @@ mod tests {
         check(&mut models, document(1, "a", "").as_bytes());
         let other = "[".repeat(300);
         let compact = Compact::new(&mut models, other.as_bytes());
-        assert_eq!(compact.own_bytes(), 300);
+        assert_eq!(compact.bytes.len(), 300);
         assert!(Arc::ptr_eq(&compact.bytes, &first(&models).0));
         let long = vec![b'"'; COMPARED.end() + 1];
         assert_eq!(check(&mut models, &long), long.len());

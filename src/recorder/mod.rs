@@ -6,6 +6,7 @@
 //!
 //! Invariant: pure code over domain types. It does no I/O and reads no clock. All that it keeps is bounded.
 
+mod block;
 pub mod codec;
 pub mod delivery;
 pub mod event;

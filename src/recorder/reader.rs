@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use super::block::Slot;
 use super::codec::Packed;
 use super::event::{Event, EventKind, InstanceFacts, ServiceFacts};
 use super::id_hash::hash_of;
 use super::query::{CompleteSince, InstancesAt, KnownSince, Order, Page, Query};
 use super::queue::Recorder;
-use super::ring::{RingView, SharedRing, Slot};
+use super::ring::{RingView, SharedRing};
 use super::shown::Shown;
 use crate::domain::event::Revision;
 use crate::domain::{InstanceId, ServiceId, Tenant};
@@ -52,8 +53,8 @@ impl RecordReader {
         let view = self.ring.load();
         let sought = Sought::new(query);
         let (mut events, mut total, mut next) = (Vec::new(), 0, None);
-        let mut look = |slot: &Slot| {
-            if !sought.matches(slot) || !may_see(slot.service.as_deref()) {
+        let mut look = |slot: Slot<'_>| {
+            if !sought.matches(&slot) || !may_see(slot.service.map(Arc::as_ref)) {
                 return;
             }
             total += 1;
@@ -72,8 +73,8 @@ impl RecordReader {
             }
         };
         match query.order {
-            Order::OldestFirst => view.slots.iter().for_each(&mut look),
-            Order::NewestFirst => view.slots.iter().rev().for_each(&mut look),
+            Order::OldestFirst => view.slots().for_each(&mut look),
+            Order::NewestFirst => view.slots().rev().for_each(&mut look),
         }
         Page { events, total, next, complete_since: view.complete_since(), last_seq: view.last_seq }
     }
@@ -83,9 +84,8 @@ impl RecordReader {
         let view = self.ring.load();
         // A listing and a repair tell changes out of order, and a store that was set back uses revisions again: the newest event counts.
         let Some(&first) = revisions.first() else { return BTreeMap::new() };
-        let told =
-            view.slots.iter().filter(|slot| slot.revision >= first && revisions.contains(&slot.revision));
-        told.map(|slot| (slot.revision, slot.time)).collect()
+        let times = view.slots().map(|slot| (slot.revision(), slot.time));
+        times.filter(|(revision, _)| *revision >= first && revisions.contains(revision)).collect()
     }
 
     /// The next events after one, for followers: at most `limit` that match, and the number of the last event that was looked at. It looks
@@ -99,13 +99,12 @@ impl RecordReader {
         let view = self.ring.load();
         let sought = Sought::new(query);
         let (mut events, mut looked) = (Vec::new(), seq);
-        // The iterator of a vector would walk over all that it skips.
-        for slot in view.slots.focus().narrow(view.index_after(seq)..).into_iter().take(MOST_LOOKED_AT) {
+        for slot in view.slots_after(seq).take(MOST_LOOKED_AT) {
             if events.len() >= query.limit {
                 break;
             }
             looked = slot.seq;
-            if sought.matches(slot) && may_see(slot.service.as_deref()) {
+            if sought.matches(&slot) && may_see(slot.service.map(Arc::as_ref)) {
                 events.extend(slot.event().map(Arc::new));
             }
         }
@@ -124,7 +123,7 @@ impl RecordReader {
     /// Whether the event with this number is kept, or is one that the record will give next.
     pub fn knows(&self, seq: u64) -> bool {
         let view = self.ring.load();
-        let oldest = view.slots.front().map_or(view.last_seq + 1, |slot| slot.seq);
+        let oldest = view.slots().next().map_or(view.last_seq + 1, |slot| slot.seq);
         (oldest..=view.last_seq).contains(&seq)
     }
 
@@ -178,12 +177,10 @@ fn changed_since(
 ) -> BTreeMap<InstanceId, Option<InstanceFacts>> {
     let hash = hash_of(service.as_str());
     let mut then = BTreeMap::new();
-    for slot in view
-        .slots
-        .iter()
-        .filter(|slot| slot.time > time && slot.service_hash == hash && slot.instance_hash != 0)
+    for slot in
+        view.slots().filter(|slot| slot.time > time && slot.instance_hash != 0 && slot.service_hash() == hash)
     {
-        let is_of_service = slot.service.as_ref().is_some_and(|of| of.id == *service && of.tenant == *tenant);
+        let is_of_service = slot.service.is_some_and(|of| of.id == *service && of.tenant == *tenant);
         if !is_of_service {
             continue;
         }
@@ -221,19 +218,19 @@ impl<'q> Sought<'q> {
         Self { query, service, instance }
     }
 
-    fn matches(&self, slot: &Slot) -> bool {
+    fn matches(&self, slot: &Slot<'_>) -> bool {
         let Query { tenant, since, before, kinds, service, instance, host, order: _, after: _, limit: _ } =
             self.query;
         // What the slot says comes first: most events are passed over by it.
         if !kinds.contains(slot.kind)
             || since.is_some_and(|since| slot.time < since)
             || before.is_some_and(|before| slot.time >= before)
-            || self.service.is_some_and(|hash| slot.service_hash != hash)
             || self.instance.is_some_and(|hash| slot.instance_hash != hash)
+            || self.service.is_some_and(|hash| slot.service_hash() != hash)
         {
             return false;
         }
-        let of = slot.service.as_ref();
+        let of = slot.service;
         let has_host = |host: &str| {
             Packed::read(&slot.packed()).is_some_and(|packed| {
                 let shown = packed.texts.instance.map(|(_, shown)| shown);

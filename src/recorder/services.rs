@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use super::block::shared;
 use super::event::ServiceFacts;
-use super::ring::shared;
 use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::{ServiceId, Tenant};
 

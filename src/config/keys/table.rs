@@ -418,7 +418,7 @@ groups! {
              goes first. 0: none, and nothing is written to the disk either.")
             .standing(Standing::Ours);
         EVENTS_MAX_BYTES = Key::new("events.memory.maxBytes", Kind::Integer(KB * KB, 1024 * 1024 * 1024 * KB), "41943040",
-            "How many bytes these events may take in memory. An event takes about 400 bytes.")
+            "How many bytes these events may take in memory. An event takes about 200 bytes.")
             .standing(Standing::Ours);
         EVENTS_MAX_DISK_BYTES = Key::new("events.disk.maxBytes", Kind::Integer(0, 1024 * 1024 * 1024 * KB), "67108864",
             "How many bytes the events may take on the disk, so that a restart loses none of them. An event takes about 250 bytes. 0: no \
