@@ -81,10 +81,11 @@ impl SnapshotBuilder {
         Self { next: Snapshot { cross_domain, ..Snapshot::default() }, ..Self::default() }
     }
 
-    /// An empty working copy for a listing. The next [`Self::publish`] ends the listing and returns no changes; see
-    /// [`difference`] for them. A lease that was known before keeps its mark.
-    pub fn listing_after(former: &Snapshot) -> Self {
-        let (listing, cross_domain) = (former.listing + 1, former.cross_domain);
+    /// An empty working copy for a listing with this number. The next [`Self::publish`] ends the listing and returns no changes; see
+    /// [`difference`] for them. A lease that was known before keeps its mark, which gets the number. So a listing that fails uses up its
+    /// number.
+    pub fn listing_after(former: &Snapshot, listing: u32) -> Self {
+        let cross_domain = former.cross_domain;
         let access = Arc::new(AccessView::listing_after(&former.access));
         let next = Snapshot { listing, cross_domain, access, ..Snapshot::default() };
         Self { next, former: Some(former.clone()), ..Self::default() }
@@ -296,16 +297,15 @@ impl SnapshotBuilder {
         }
     }
 
-    /// Shows the instances that were listed.
-    pub fn end_listing(&mut self) {
-        for mut listed in std::mem::take(&mut self.listed).into_values() {
-            let mark = marks(self.former.as_ref(), self.next.listing, &listed);
-            listed.end(mark);
-            self.put_listed(listed);
-        }
+    /// The instances that were listed, of one service after the other, for [`Self::show_listed`].
+    pub fn take_listed(&mut self) -> impl Iterator<Item = ListedInstances> + use<> {
+        std::mem::take(&mut self.listed).into_values()
     }
 
-    fn put_listed(&mut self, listed: ListedInstances) {
+    /// Shows listed instances of a service. All pages are there.
+    pub fn show_listed(&mut self, mut listed: ListedInstances) {
+        let mark = marks(self.former.as_ref(), self.next.listing, &listed);
+        listed.end(mark);
         let ListedInstances { tenant, service, entries, leases, statuses, active_at, models, digest } =
             listed;
         let count = entries.len();

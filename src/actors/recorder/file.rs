@@ -50,8 +50,8 @@ impl Opening {
     pub(super) fn read(self, mut recording: Recording) -> (Recording, Opened) {
         let RecordFolder { path, max_bytes } = self.0;
         let opened = Journal::open(&path, max_bytes).and_then(|mut journal| {
-            // An event takes about as many bytes on the disk as in memory.
-            let needed = u64::try_from(recording.most_bytes()).unwrap_or(u64::MAX);
+            // An event takes more bytes on the disk, because memory has what it differs in from others. What is too much is dropped.
+            let needed = u64::try_from(recording.most_bytes()).unwrap_or(u64::MAX).saturating_mul(4);
             let damaged = journal.read(needed, |payload| {
                 recording.resume(codec::decode(payload).map_while(|record| record))
             })?;

@@ -14,7 +14,7 @@ mod tests;
 mod trail;
 pub mod trees;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -93,6 +93,8 @@ pub struct WatchCore {
     repairs: Repairs,
     state: RefCell<WatchState>,
     unsent: RefCell<Unsent>,
+    /// The number of the last listing that was begun.
+    listings: Cell<u32>,
     /// Logs once that listings or watches fail.
     trouble: Trouble,
 }
@@ -127,6 +129,7 @@ impl WatchActor {
             repairs: Repairs::default(),
             state: RefCell::new(state),
             unsent: RefCell::default(),
+            listings: Cell::default(),
             trouble: Trouble::default(),
         };
         Self { core: Rc::new(core) }
@@ -249,7 +252,8 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
     let applied = core.state.borrow().revision();
     let mut pages =
         core.store.list(&keys::READ_MODEL).map(|page| decode(page, applied)).buffered(PAGES_DECODED);
-    let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current());
+    core.listings.set(core.listings.get() + 1);
+    let mut listed = SnapshotBuilder::listing_after(core.state.borrow().current(), core.listings.get());
     let (mut goodbyes, mut revision) = (Vec::new(), 0);
     while let Some(page) = pages.next().await {
         let (parts, of) = page?;
@@ -263,6 +267,10 @@ async fn list(core: &WatchCore) -> Result<(), StoreError> {
             }
         }
         // A long listing must not keep the actor's thread from its messages.
+        tokio::task::yield_now().await;
+    }
+    for service in listed.take_listed() {
+        listed.show_listed(service);
         tokio::task::yield_now().await;
     }
     let before = core.state.borrow().revision();

@@ -173,7 +173,9 @@ impl WatchState {
         revision: Revision,
         now: Monotonic,
     ) -> WatchStep {
-        listed.end_listing();
+        for service in listed.take_listed() {
+            listed.show_listed(service);
+        }
         let no_longer_held = self.keep_held(&mut listed, goodbyes);
         let (snapshot, _) = listed.publish(revision);
         // Nothing was shown before the first listing.

@@ -229,7 +229,7 @@ fn rules_across_domains_count_only_where_that_is_allowed() {
         assert_eq!(providers, expected.0);
         assert_eq!(consumers, expected.1);
         // A listing follows the same rule.
-        let mut listed = SnapshotBuilder::listing_after(world.builder.current());
+        let mut listed = SnapshotBuilder::listing_after(world.builder.current(), 1);
         listed.apply(RegistryEvent::ConsumerRulePut(
             shop.clone(),
             "1".into(),

@@ -207,6 +207,7 @@ fn node_lines(view: &TenantView) -> Vec<String> {
         lines.push(format!("service {id}: {document:?}"));
         lines.push(format!("service {id} tags: {:?}", node.tags));
         lines.push(format!("service {id} overrides: {:?}", node.overrides));
+        lines.push(format!("service {id} early leases: {:?}", node.early_leases));
         lines.push(format!("service {id} schemas: {:?} {:?}", node.schema_refs, node.schema_summaries));
         let mut statuses = StatusCounts::default();
         node.instances.iter().for_each(|entry| statuses.add(InstanceStatus::of_document(&entry.json())));

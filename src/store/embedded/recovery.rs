@@ -90,7 +90,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     };
 
     let mut keyspace = Keyspace::new();
-    let mut leases = LoadingLeases::start().map_err(|error| files.io("", error))?;
+    let mut leases = LoadingLeases::start().map_err(|error| files.io("", no_thread(error)))?;
     let mut snapshot_length = 0;
     let snapshot = snapshots.last().copied();
     if let Some(last_group) = snapshot {
@@ -195,6 +195,11 @@ struct WholeFrames {
     last: Option<Range<u64>>,
     /// Whether the bytes after them are not a whole frame.
     is_cut: bool,
+}
+
+/// The file is sound, but the system has no thread left.
+fn no_thread(error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("could not start a thread to read it: {error}"))
 }
 
 /// Reads files. Its errors name the file.
@@ -309,7 +314,7 @@ impl StoreFiles<'_> {
                         some.into_iter().map(one).collect::<Vec<_>>()
                     };
                     let reader = thread::Builder::new().name("store-reader".to_owned());
-                    if to.send(reader.spawn_scoped(scope, read_some)?).is_err() {
+                    if to.send(reader.spawn_scoped(scope, read_some).map_err(no_thread)?).is_err() {
                         // What was read before could not be applied.
                         break;
                     }
@@ -317,7 +322,7 @@ impl StoreFiles<'_> {
                 Ok(is_cut == Some(true))
             };
             let file = thread::Builder::new().name("store-file".to_owned()).spawn_scoped(scope, read_file);
-            let file = file.map_err(|error| self.io(name, error))?;
+            let file = file.map_err(|error| self.io(name, no_thread(error)))?;
             for reader in readers {
                 for (number, place, content) in ended(reader) {
                     content.and_then(|content| apply(content, place.end)).map_err(|expected| {

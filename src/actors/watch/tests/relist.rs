@@ -113,7 +113,8 @@ impl RelistScene {
     /// Lists the store, including events that the watch has not brought yet.
     fn relist(&mut self) {
         self.under_way.clear();
-        let mut builder = SnapshotBuilder::listing_after(self.state.current());
+        let mut builder =
+            SnapshotBuilder::listing_after(self.state.current(), self.state.current().listing + 1);
         list_in_pages(&mut self.history, &mut builder);
         let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, &[], self.history.revision, self.now);
@@ -151,6 +152,7 @@ impl RelistScene {
         let listing = listed(&self.history).publish(self.history.revision).0;
         assert_eq!(step.snapshot.revision, listing.revision, "seed {}", self.seed);
         assert_eq!(reads(&step.snapshot), reads(&listing), "seed {}", self.seed);
+        assert_eq!(step.snapshot.digest(), listing.digest(), "seed {}", self.seed);
     }
 }
 
@@ -204,7 +206,7 @@ const SERVICE: &str = r#"{"serviceId":"s","appId":"default","serviceName":"s","v
 
 /// The listing of a store that holds these entries, and these goodbyes.
 fn list(world: &mut WatchWorld, entries: &[Event], goodbyes: &[RegistryEvent]) -> WatchStep {
-    let mut builder = SnapshotBuilder::listing_after(world.state.current());
+    let mut builder = SnapshotBuilder::listing_after(world.state.current(), 1);
     for event in entries {
         let Event::Put(entry) = event else { continue };
         let events = super::super::state::listed(entry).into_iter();
