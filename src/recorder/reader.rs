@@ -24,7 +24,7 @@ const CATCH_UP_LIMIT: Duration = Duration::from_secs(2);
 pub const MOST_LOOKED_AT: usize = 1_000;
 
 /// Asks the record. Clones read the same record. A question works on a copy of the ring that is made in constant time; it looks at all
-/// events that are kept, which takes a millisecond or two for 100,000.
+/// events that are kept, which takes less than a millisecond for 100,000, and ten if only their bytes can tell, as for a host.
 #[derive(Clone, Debug)]
 pub struct RecordReader {
     ring: SharedRing,
