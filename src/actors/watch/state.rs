@@ -162,7 +162,7 @@ impl WatchState {
         self.builder.current().service(&at.tenant, at.service.as_str())
     }
 
-    /// Replaces everything by a complete listing. An instance that the listing lacks is gone, unless its expiry waits or is held. Nobody
+    /// Replaces everything by a complete listing, of which all is shown. An instance that the listing lacks is gone, unless its expiry waits or is held. Nobody
     /// knows why it is gone, so it is not written again either
     /// ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)). `goodbyes` are the late goodbyes and the releases that
     /// were listed.
@@ -173,9 +173,6 @@ impl WatchState {
         revision: Revision,
         now: Monotonic,
     ) -> WatchStep {
-        for service in listed.take_listed() {
-            listed.show_listed(service);
-        }
         let no_longer_held = self.keep_held(&mut listed, goodbyes);
         let (snapshot, _) = listed.publish(revision);
         // Nothing was shown before the first listing.

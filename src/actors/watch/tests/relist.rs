@@ -17,6 +17,15 @@ fn listed(history: &KeyHistory) -> SnapshotBuilder {
     builder
 }
 
+/// An empty working copy for the next listing.
+fn listing_after(former: &crate::cache::Snapshot) -> SnapshotBuilder {
+    SnapshotBuilder::listing_after(former, former.listing + 1)
+}
+
+fn show_listed(builder: &mut SnapshotBuilder) {
+    builder.take_listed().for_each(|service| builder.show_listed(service));
+}
+
 /// Lists in pages of random sizes. The pages of different trees come mixed, as those of etcd do.
 fn list_in_pages(history: &mut KeyHistory, builder: &mut SnapshotBuilder) {
     let of_tree = |tree: &&str| -> Vec<Entry> {
@@ -25,7 +34,7 @@ fn list_in_pages(history: &mut KeyHistory, builder: &mut SnapshotBuilder) {
     let mut trees: Vec<Vec<Entry>> = keys::READ_MODEL.iter().map(of_tree).collect();
     loop {
         trees.retain(|tree| !tree.is_empty());
-        let Some(tree) = trees.choose_mut(&mut history.random) else { return };
+        let Some(tree) = trees.choose_mut(&mut history.random) else { return show_listed(builder) };
         let page: Vec<Entry> = tree.drain(..history.random.random_range(1..=tree.len())).collect();
         let events = page.iter().filter_map(super::super::state::listed);
         listing::parts(events).into_iter().for_each(|part| builder.apply_listed(part));
@@ -113,8 +122,7 @@ impl RelistScene {
     /// Lists the store, including events that the watch has not brought yet.
     fn relist(&mut self) {
         self.under_way.clear();
-        let mut builder =
-            SnapshotBuilder::listing_after(self.state.current(), self.state.current().listing + 1);
+        let mut builder = listing_after(self.state.current());
         list_in_pages(&mut self.history, &mut builder);
         let is_first = self.state.revision() == 0;
         let step = self.state.replace(builder, &[], self.history.revision, self.now);
@@ -206,12 +214,13 @@ const SERVICE: &str = r#"{"serviceId":"s","appId":"default","serviceName":"s","v
 
 /// The listing of a store that holds these entries, and these goodbyes.
 fn list(world: &mut WatchWorld, entries: &[Event], goodbyes: &[RegistryEvent]) -> WatchStep {
-    let mut builder = SnapshotBuilder::listing_after(world.state.current(), 1);
+    let mut builder = listing_after(world.state.current());
     for event in entries {
         let Event::Put(entry) = event else { continue };
         let events = super::super::state::listed(entry).into_iter();
         listing::parts(events).into_iter().for_each(|part| builder.apply_listed(part));
     }
+    show_listed(&mut builder);
     world.state.replace(builder, goodbyes, world.revision, world.now)
 }
 
