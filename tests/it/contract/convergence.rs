@@ -80,9 +80,9 @@ fn a_node_tells_its_limits_and_how_much_of_them_is_in_use() {
     check("tenants", json!({"name": "tenants", "used": 1, "limit": 10_000, "scope": "registry"}));
     check("eventStreams", json!({"name": "eventStreams", "used": 0, "limit": 64, "scope": "node"}));
     assert_eq!(limit("/v4/other/admin/nodes", "services")["used"], 0, "the tenant of the request counts");
-    // The request itself waits.
-    let waiting = limit(NODES, "waitingRequests");
-    assert_eq!((&waiting["used"], &waiting["limit"]), (&json!(1), &json!(300)));
+    assert_eq!(limit(NODES, "waitingRequests")["limit"], 300);
+    // The request itself waits for an actor, which may be faster than the count.
+    eventually(GENEROUS, || limit(NODES, "waitingRequests")["used"] == 1);
     let open: Vec<_> = (0..3).map(|_| node.client().connect().unwrap()).collect();
     eventually(GENEROUS, || limit(NODES, "connections")["used"].as_i64() >= Some(1 + 3));
     drop(open);
