@@ -64,7 +64,7 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
     let revision = seen.header("X-Resource-Revision").ok_or("a find without a revision")?;
     let known = [("GET", format!("{}&rev={revision}", one.find_path()))];
     row("find-304", "find 1, unchanged (304)", 1.2, &mut node, table, &known)?;
-    row("find-100", "find 100 instances", 1.25, &mut node, table, &find(hundred))?;
+    row("find-100", "find 100 instances", 1.15, &mut node, table, &find(hundred))?;
     row("find-1000", "find 1,000 instances", 1.25, &mut node, table, &find(thousand))?;
     let beats: Vec<(&str, String)> = (0..options.scale(OTHERS_EACH, 4))
         .flat_map(|number| {
@@ -72,8 +72,8 @@ pub fn measure(options: &Options, store: Kind, table: &mut Table) -> Result<(), 
         })
         .collect();
     let few = &beats[..FEW.min(beats.len())];
-    row("heartbeat", &format!("heartbeat, {} instances", few.len()), 1.4, &mut node, table, few)?;
-    row("heartbeat-each", &format!("heartbeat, {} instances", beats.len()), 1.4, &mut node, table, &beats)
+    row("heartbeat", &format!("heartbeat, {} instances", few.len()), 1.2, &mut node, table, few)?;
+    row("heartbeat-each", &format!("heartbeat, {} instances", beats.len()), 1.2, &mut node, table, &beats)
 }
 
 pub(super) fn answer(node: &Node, request: &[u8]) -> Result<Response, String> {
