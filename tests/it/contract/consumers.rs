@@ -1,6 +1,8 @@
 //! Consumers that look for a provider before it exists, and consumers of an instance that drains: on the embedded store, and on three nodes
 //! that share one etcd.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use super::cases::{Caller, code};
@@ -8,6 +10,7 @@ use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::etcd_keys::EtcdKeys;
 use crate::support::eventually::{GENEROUS, eventually};
+use crate::support::http::Response;
 use crate::support::proxy::Proxy;
 use crate::support::registry::next_event;
 use crate::support::store::on_etcd;
@@ -31,6 +34,13 @@ fn watch(caller: &Caller, consumer: &str) -> WebSocket {
 fn created(watch: &mut WebSocket, instance: &str) {
     let event = next_event(watch, GENEROUS).unwrap();
     assert_eq!(event, ("CREATE".to_owned(), instance.to_owned()));
+}
+
+/// Takes the events that have come.
+fn take_all(watches: &mut [WebSocket]) {
+    for watch in watches {
+        while next_event(watch, Duration::from_millis(1)).is_ok() {}
+    }
 }
 
 /// Finds a provider that this consumer does not see.
@@ -281,8 +291,12 @@ fn a_drain_waits_for_the_consumers() {
     });
     let receipt = scene.drain(&caller, "?wait=0");
     assert_eq!(receipt["complete"], false, "nobody had time to ask: {receipt}");
-    let receipt = scene.drain(&caller, "?wait=1s");
-    assert_eq!(numbers(&receipt), (1, 2, false), "{receipt}");
+    // On a busy machine the watcher may be told too late for the first answer.
+    let receipt = eventually(GENEROUS, || {
+        assert_eq!(finds(&poller).status, 200);
+        let receipt = scene.drain(&caller, "?wait=1s");
+        if numbers(&receipt) == (1, 2, false) { Ok(receipt) } else { Err(receipt) }
+    });
     let missing = &receipt["missing"][0];
     assert_eq!(
         (&missing["consumer"]["serviceId"], &missing["consumer"]["serviceName"]),
@@ -406,30 +420,25 @@ fn nodes_count_the_consumers_together() {
             );
             one.put(&format!("/microservices/{}/instances/{id}/properties", scene.provider), &properties);
         }
-        for socket in &mut sockets {
-            while next_event(socket, std::time::Duration::from_millis(1)).is_ok() {}
-        }
+        take_all(&mut sockets);
         nodes[2].metric("service_center_watch_events_waiting") > 0
     });
-    let receipt = std::thread::scope(|scope| {
-        let drain = scope.spawn(|| scene.drain(one, "?wait=3s"));
-        let before =
-            one.get(&format!("{}?noCache=1", scene.path())).header("X-Resource-Revision").map(str::to_owned);
-        eventually(GENEROUS, || {
-            let now = find(three, &poller);
-            now.header("X-Resource-Revision").map(str::to_owned) != before
+    // On a busy machine the count of another node may come too late for the first answer.
+    eventually(GENEROUS, || {
+        take_all(&mut sockets);
+        let receipt = std::thread::scope(|scope| {
+            let drain = scope.spawn(|| scene.drain(one, "?wait=3s"));
+            let revision = |answer: Response| answer.header("X-Resource-Revision").map(str::to_owned);
+            let before = revision(one.get(&format!("{}?noCache=1", scene.path())));
+            eventually(GENEROUS, || revision(find(three, &poller)) != before);
+            drain.join().unwrap()
         });
-        drain.join().unwrap()
+        assert_eq!(receipt["complete"], false, "{receipt}");
+        let missing = receipt["missing"].as_array().unwrap().iter();
+        let missing: Vec<&Value> = missing.map(|missing| &missing["consumer"]["serviceName"]).collect();
+        let is_right = missing.contains(&&json!("stalled")) && !missing.contains(&&json!("c"));
+        if is_right { Ok(()) } else { Err(receipt) }
     });
-    assert_eq!(receipt["complete"], false, "{receipt}");
-    let missing: Vec<&Value> = receipt["missing"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|missing| &missing["consumer"]["serviceName"])
-        .collect();
-    assert!(missing.contains(&&json!("stalled")), "{receipt}");
-    assert!(!missing.contains(&&json!("c")), "{receipt}");
     // Nothing of a drain stays in the store.
     let keys = EtcdKeys::of(&etcd);
     eventually(GENEROUS, || {
@@ -453,7 +462,8 @@ fn nodes_that_go_are_not_counted() {
     assert_eq!(nodes(), 2, "its key went with its stop");
     assert_eq!(numbers(&scene.drain(&caller, "?wait=1m")), (0, 0, true));
     killed.kill9();
-    let receipt = scene.drain(&caller, "?wait=1s");
+    // Time enough for the count of the node itself, and too short for the lease of the other.
+    let receipt = scene.drain(&caller, "?wait=3s");
     assert_eq!(
         (numbers(&receipt), receipt["silent"].as_array().unwrap().len()),
         ((0, 0, false), 1),

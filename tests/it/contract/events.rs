@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::held::held_by;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
-use crate::support::eventually::GENEROUS;
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Request};
 use crate::support::registry::{Freshness, Instance, Registry};
 use crate::support::sse::EventStream;
@@ -188,6 +189,8 @@ fn each_node_tells_what_it_knows() {
     let start = || Daemon::start(on_etcd(settings.clone(), &[etcd.address()])).unwrap();
     let (scene, other) = (EventScene::on(start()), start());
     scene.register("i3");
+    // The leases must end together, however long the start of the other node took.
+    scene.registry.heartbeat_all(&scene.service, &["i1", "i2", "i3"].map(str::to_owned)).unwrap();
     let mut stream = EventStream::open(
         other.address(),
         &format!("{EVENTS}?since=1h&serviceId={}&kind=instance", scene.service),
@@ -206,6 +209,8 @@ fn each_node_tells_what_it_knows() {
         }
     }
     let expiries = format!("/v4/default/admin/expiries?serviceId={}", scene.service);
+    // The two nodes judge for themselves, and this one may be later.
+    eventually(GENEROUS, || held_by(&scene.node, "service").len() == 2);
     assert_eq!(scene.client().delete(&expiries).unwrap().json(), json!({"released": 2}));
     let (mut released, mut expired) = (Vec::new(), Vec::new());
     while expired.len() < 2 {
@@ -300,7 +305,7 @@ fn streams_are_counted_and_end_with_the_node() {
     // A list is answered all the same.
     assert_eq!(scene.events("").len(), 3);
     drop(streams.pop());
-    crate::support::eventually::eventually(GENEROUS, || {
+    eventually(GENEROUS, || {
         EventStream::open(scene.node.address(), EVENTS, &[], GENEROUS).map(|stream| streams.push(stream))
     });
     scene.node.terminate(GENEROUS).unwrap();

@@ -16,7 +16,7 @@ const INTERVAL: u32 = 5;
 const EXPIRIES: &str = "/v4/default/admin/expiries";
 
 /// The instances that a rule holds.
-fn held_by(node: &Daemon, rule: &str) -> Vec<String> {
+pub(super) fn held_by(node: &Daemon, rule: &str) -> Vec<String> {
     let expiries = node.client().all_items(EXPIRIES).unwrap();
     let held = expiries.iter().filter(|expiry| expiry["rule"] == json!(rule));
     held.map(|expiry| expiry["instanceId"].as_str().unwrap_or_default().to_owned()).collect()
@@ -42,6 +42,8 @@ fn a_held_instance_that_is_unregistered_is_gone_at_once_on_every_node() {
     for id in &ids {
         one.register(&provider, &Instance::named(id).with_health_check(INTERVAL, 3)).unwrap();
     }
+    // The leases must end together, however long the registrations took.
+    one.heartbeat_all(&provider, &ids).unwrap();
     eventually(GENEROUS, || other.find(Some(&consumer), "provider", Freshness::Cached).unwrap().len() == 30);
     for node in &nodes {
         eventually(GENEROUS, || held(node).len() == 30);

@@ -104,7 +104,8 @@ fn the_access_log_rotates_and_is_opened_again() {
         assert_eq!(connection.exchange(&Request::new("GET", &long)).unwrap().status, 404);
     }
     let rotated = daemon.folder().join("logs/requests.log.1");
-    eventually(GENEROUS, || rotated.exists());
+    // The new file comes after the old one has its other name.
+    eventually(GENEROUS, || rotated.exists() && file.exists());
     let whole = |path: &Path| read(path).lines().all(|line| fields(line).3 > 0);
     assert!(whole(&rotated) && fs::metadata(&rotated).unwrap().len() <= 1 << 20);
 

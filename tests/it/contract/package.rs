@@ -7,6 +7,7 @@ use std::process::Command;
 
 use crate::support::eventually::GENEROUS;
 use crate::support::process::Process;
+use crate::support::script::ClusterScript;
 
 fn script(name: &str) -> Command {
     Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts").join(name))
@@ -38,10 +39,7 @@ fn the_archive_leads_to_a_cluster() {
     let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
     let [archive, again] = [&folders[0], &folders[1]].map(|folder| packed(folder.path()));
     assert!(fs::read(&archive).unwrap() == fs::read(again).unwrap(), "two runs make different archives");
-    // Addresses that no other test uses, as in `script`.
-    let id = std::process::id().to_le_bytes();
-    let net = format!("127.{}.{}", 64 | (id[0] >> 2), id[1] ^ 3);
     let mut dist_test = script("dist-test.sh");
-    dist_test.arg(&archive).env("DIST_NET", net);
+    dist_test.arg(&archive).env("DIST_NET", ClusterScript::new(4).net());
     succeeds("dist-test.sh", &mut dist_test, folders[0].path());
 }

@@ -19,6 +19,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
+use std::time::Duration;
 
 use crate::support::eventually::GENEROUS;
 use crate::support::net::loopback;
@@ -30,6 +31,9 @@ const OPERATIONS: &str = include_str!("../../../docs/operations.md");
 const ADDRESSES: [&str; 3] = ["10.12.0.1", "10.12.0.2", "10.12.0.4"];
 /// Printed after each block, with its exit code. A block that fails ends the shell.
 const END: &str = "-- the end of a block --";
+
+/// The limit for one line of output. The commands of some blocks print theirs together, after some hundred requests.
+const LINE: Duration = GENEROUS.saturating_mul(5);
 
 /// A block of code: the words after the fence, and its lines.
 struct Block {
@@ -100,7 +104,7 @@ impl<'f> Terminal<'f> {
         writeln!(self.shell.stdin.as_ref().unwrap(), "{commands}\necho\necho '{END}'").unwrap();
         let mut output = String::new();
         loop {
-            match self.lines.recv_timeout(GENEROUS) {
+            match self.lines.recv_timeout(LINE) {
                 Ok(line) if line == END => return output.trim().to_owned(),
                 Ok(line) => writeln!(output, "{line}").unwrap(),
                 Err(why) => {

@@ -30,12 +30,12 @@ impl Manager {
         Self { socket, folder }
     }
 
-    /// What systemd sets for a service of `Type=notify` with `WatchdogSec`.
+    /// What systemd sets for a service of `Type=notify` with `WatchdogSec`. The socket holds ten messages, so there is a ping a second only.
     fn settings(&self) -> Settings {
         let socket = self.folder.path().join("notify");
         Settings::default()
             .environment("NOTIFY_SOCKET", socket.to_str().unwrap())
-            .environment("WATCHDOG_USEC", "400000")
+            .environment("WATCHDOG_USEC", "4000000")
     }
 
     fn next(&self) -> String {

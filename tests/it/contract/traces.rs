@@ -204,8 +204,7 @@ fn spans_of_requests_without_a_route() {
 #[test]
 fn a_collector_that_is_away_delays_nothing() {
     let address = free_address().unwrap();
-    let settings = traced(&format!("http://{address}")).environment("OTEL_EXPORTER_OTLP_TIMEOUT", "1000");
-    let mut daemon = Daemon::start(settings).unwrap();
+    let mut daemon = Daemon::start(traced(&format!("http://{address}"))).unwrap();
     for number in 0..20 {
         assert_eq!(send(&daemon, new_service(&format!("away-{number}"))).status, 200);
     }

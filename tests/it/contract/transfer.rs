@@ -76,7 +76,7 @@ fn fill(daemon: &Daemon) -> Filled {
         daemon,
         &Request::new("PUT", &format!("{BASE}/microservices/{provider}/schemas/hello")).json(&schema),
     );
-    registry.find(Some(&consumer), "orders", Freshness::Fresh).unwrap();
+    registry.depend(&consumer, "orders", &provider);
     let elsewhere = Registry::new(daemon.client(), "elsewhere");
     elsewhere.create_service_as("own-id", "orders", "2.0.0").unwrap();
     Filled { provider, consumer }

@@ -140,7 +140,9 @@ impl Etcd {
 
     /// Runs `etcdctl` against this server; its output. Fails the test if the command fails.
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        match self.try_ctl(arguments) {
+        // Its own limit of 5 s is short for a busy machine.
+        let patient = ["--command-timeout=60s", "--dial-timeout=60s"];
+        match self.try_ctl(&[&patient[..], arguments].concat()) {
             Ok(output) => output,
             Err(why) => panic!("etcdctl {arguments:?}: {why}"),
         }

@@ -4,8 +4,10 @@
 //! the moment it is chosen and the moment the daemon binds it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use tokio::net::TcpSocket;
 
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
@@ -20,24 +22,34 @@ pub fn loopback() -> IpAddr {
 
 /// A loopback address with a free port.
 pub fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind((loopback(), 0))?.local_addr()
+    bound()?.local_addr()
+}
+
+/// A socket on a free port. A process that another test starts holds a copy of it until it runs its program. The socket does not listen,
+/// so that meanwhile another one can be bound, and connections are refused.
+fn bound() -> io::Result<TcpSocket> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((loopback(), 0).into())?;
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::collections::HashSet;
+    use std::net::{TcpListener, TcpStream};
 
-    use crate::support::eventually::{GENEROUS, eventually};
+    use super::*;
 
     #[test]
     fn addresses_are_distinct_and_free() {
-        let addresses: Vec<SocketAddr> = (0..50).map(|_| free_address().unwrap()).collect();
-        assert_eq!(addresses.iter().collect::<HashSet<_>>().len(), 50);
+        let held: Vec<TcpSocket> = (0..50).map(|_| bound().unwrap()).collect();
+        let addresses: HashSet<SocketAddr> = held.iter().map(|socket| socket.local_addr().unwrap()).collect();
+        assert_eq!(addresses.len(), 50);
         for address in addresses {
             assert!(address.ip().is_loopback());
-            // A process that another test starts holds a copy of the socket until it runs its program.
-            eventually(GENEROUS, || TcpListener::bind(address));
+            assert!(TcpStream::connect(address).is_err());
+            TcpListener::bind(address).unwrap();
         }
     }
 }

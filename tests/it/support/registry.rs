@@ -121,6 +121,13 @@ impl Registry {
             .map(drop)
     }
 
+    /// Sends one request with a heartbeat for each of these instances.
+    pub fn heartbeat_all(&self, service: &str, instances: &[String]) -> Result<(), CallError> {
+        let beat = |instance| json!({"serviceId": service, "instanceId": instance});
+        let beats: Vec<Value> = instances.iter().map(beat).collect();
+        self.call("PUT", "/heartbeats", &[], Some(&json!({ "instances": beats }))).map(drop)
+    }
+
     /// Unregisters an instance.
     pub fn unregister(&self, service: &str, instance: &str) -> Result<(), CallError> {
         self.call("DELETE", &format!("/microservices/{service}/instances/{instance}"), &[], None).map(drop)

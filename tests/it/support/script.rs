@@ -17,11 +17,18 @@ pub struct ClusterScript {
 }
 
 impl ClusterScript {
-    /// A run on addresses that no other test uses. Each run in this binary has another number.
+    /// A run on addresses that no other test uses. Each run in this binary has another number: those of `contract::script` have 1 and 2,
+    /// that of `troubleshooting` has 3, and that of `contract::package` has 4.
     pub fn new(number: u8) -> Self {
         let id = std::process::id().to_le_bytes();
         let net = [127, 64 | (id[0] >> 2), id[1] ^ number];
         Self { net, folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// The first three bytes of its addresses.
+    pub fn net(&self) -> String {
+        let [a, b, c] = self.net;
+        format!("{a}.{b}.{c}")
     }
 
     /// An address of the run.
@@ -37,12 +44,11 @@ impl ClusterScript {
 
     /// Starts a script of the folder `scripts`.
     pub fn run(&self, script: &str) -> RunningScript {
-        let [a, b, c] = self.net;
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut command = Command::new(root.join("scripts").join(script));
         command
             .env("SERVICE_CENTER", env!("CARGO_BIN_EXE_service-center"))
-            .env("CLUSTER_NET", format!("{a}.{b}.{c}"))
+            .env("CLUSTER_NET", self.net())
             .env("CLUSTER_DIR", self.folder());
         let log = self.folder.path().join("log");
         RunningScript(Process::spawn(script, &mut command, &log).expect("the script starts"))

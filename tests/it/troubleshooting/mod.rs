@@ -17,8 +17,6 @@ use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::Request;
 use crate::support::script::{ClusterScript, RunningScript};
 
-/// `contract::script` has the numbers below.
-const NUMBER: u8 = 3;
 /// Two providers that die have to expire.
 const STAGED: Duration = GENEROUS.saturating_mul(3);
 
@@ -53,7 +51,7 @@ struct Table(Vec<Value>);
 
 impl Stage {
     fn start() -> Self {
-        let cluster = ClusterScript::new(NUMBER);
+        let cluster = ClusterScript::new(3);
         let script = cluster.run("troubles.py");
         let user = User::new().with("HOSTING_SERVER_IP", &cluster.address(1, 0).ip().to_string());
         let mut stage = Self { script, cluster, user };

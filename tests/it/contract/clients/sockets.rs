@@ -233,7 +233,9 @@ fn two_and_a_half_thousand_idle_sockets() {
     assert_eq!(pair.pull().0, Value::Null);
     pair.caller.instance(&pair.provider, json!({"instanceId": "i", "hostName": "h"}));
     for socket in &mut sockets {
-        let (first, _, payload) = frame(socket);
+        // Pings come first if the handshakes took long.
+        let mut frames = std::iter::repeat_with(|| frame(socket));
+        let (first, _, payload) = frames.find(|(first, ..)| *first != 0x89).unwrap();
         assert_eq!(first, 0x81);
         let event: Value = serde_json::from_slice(&payload).unwrap();
         assert_eq!((&event["action"], &event["instance"]["instanceId"]), (&json!("CREATE"), &json!("i")));
