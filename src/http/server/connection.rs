@@ -89,7 +89,7 @@ pub(super) struct Exchange {
 
 impl Exchange {
     /// Of a connection that begins.
-    fn new(is_reserve: bool) -> Self {
+    pub(super) fn new(is_reserve: bool) -> Self {
         let now = Instant::now();
         Self {
             running: Cell::default(),

@@ -166,10 +166,8 @@ impl EventFeed {
                 continue;
             }
             tokio::select! {
-                grew = self.grew.changed() => if grew.is_err() {
-                    // The process ends.
-                    return None;
-                },
+                // When the server stops, it asks for one more piece, which must say why the stream ends.
+                biased;
                 () = &mut self.draining => {}
                 _ = self.ticks.tick() => {
                     self.until_ping -= 1;
@@ -178,6 +176,10 @@ impl EventFeed {
                         return Some(Bytes::from_static(b": ping\n\n"));
                     }
                 }
+                grew = self.grew.changed() => if grew.is_err() {
+                    // The process ends.
+                    return None;
+                },
             }
         }
     }
