@@ -37,7 +37,7 @@ fn check_deletion(backing: &dyn Backing) {
         .yaml("registry.service.retire.cron", json!("* * * * *"))
         .conf("registry.service.retire.emptyAfter", "1s");
     let mut node = Daemon::start(backing.chosen_in(settings)).unwrap();
-    let registry = Registry::new(node.client(), "default");
+    let registry = Registry::new(node.client(), "default").patient();
     let gone = registry.create_service("gone", "1.0.0").unwrap();
     let used = registry.create_service("used", "1.0.0").unwrap();
     registry.register(&used, &Instance::named("i").with_health_check(600, 3)).unwrap();
@@ -52,5 +52,7 @@ fn check_deletion(backing: &dyn Backing) {
     let mut expected = before;
     expected.retain(|id| *id != gone);
     assert_eq!(services(), expected, "{}: the registry's own service and the used one stay", backing.name());
+    // The job counts after it logs.
+    eventually(GENEROUS, || node.metric("service_center_retired_empty_services_total") > 0);
     assert_eq!(node.metric("service_center_retired_empty_services_total"), 1);
 }

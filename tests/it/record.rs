@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use actix::prelude::{Handler, Message};
+use futures_util::future::join_all;
 use service_center::actors::beats::Beats;
 use service_center::actors::contact::Contact;
 use service_center::actors::freshness::Freshness;
@@ -358,10 +359,10 @@ async fn each_kind_with_its_cause(node: &Node) {
     let service = node.service("r1", "b", Author::Client).await;
     let after = node.last().await;
     let (silent, heard) = (node.at(&service, "silent"), node.at(&service, "heard"));
-    for at in [&silent, &heard] {
-        node.requested("r2", registration(&service, at.instance.as_str(), SHORT)).await;
-    }
+    // At once, because its lease is short.
+    node.requested("r2", registration(&service, "silent", SHORT)).await;
     node.beat(&silent);
+    node.requested("r2", registration(&service, "heard", SHORT)).await;
     let revoked = node.lease(&heard);
     let _ = node.store.revoke(revoked).await;
     let restored = async || {
@@ -384,27 +385,30 @@ async fn each_kind_with_its_cause(node: &Node) {
 
     // A crowd: a rule holds the expiries. One of them comes back, one unregisters, the others go when their time is over.
     let after = node.last().await;
-    for number in 0..8 {
-        node.requested("r4", registration(&service, &format!("c{number}"), HELD)).await;
+    let crowd: Vec<String> = (0..8).rev().map(|number| format!("c{number}")).collect();
+    for id in &crowd {
+        node.requested("r4", registration(&service, id, HELD)).await;
     }
-    for number in 0..8 {
-        let lease = node.lease(&node.at(&service, &format!("c{number}")));
-        let _ = node.store.revoke(lease).await;
-    }
-    for number in 0..8 {
-        let id = format!("c{number}");
+    let leases = crowd.iter().map(|id| node.lease(&node.at(&service, id)));
+    let _ = join_all(leases.map(|lease| node.store.revoke(lease))).await;
+    let is_held = async |id: &str| {
         let held = async || {
             let events = node.events();
             let of = |event: &&Arc<Event>| event.instance.as_ref().is_some_and(|of| of.id.as_str() == id);
             events.iter().filter(of).any(|event| event.kind == EventKind::InstanceHeld)
         };
         eventually_async(GENEROUS, held).await;
+    };
+    // It comes back before anything else, because it is held only for so long.
+    is_held("c0").await;
+    node.requested("r5", registration(&service, "c0", LONG)).await;
+    for id in &crowd {
+        is_held(id).await;
     }
     let held = node.next(EventKind::InstanceHeld, after).await;
     assert_eq!(cause(&held), "rule preservation");
     let Cause::Rule { until, .. } = held.cause else { panic!("{held:?}") };
     assert!((0..=600_000).contains(&(until - held.time)), "{held:?}");
-    node.requested("r5", registration(&service, "c0", LONG)).await;
     let released = node.next(EventKind::InstanceReleased, after).await;
     assert_eq!(text(&released), "instance.released c0 by r5 alice 10.0.0.7");
     let back = node.next(EventKind::InstanceRegistered, released.seq).await;

@@ -174,8 +174,11 @@ impl Caller {
     #[track_caller]
     fn create_service_with(&self, service: &Value) {
         done(&self.post(&format!("{REGISTRY}/microservices"), &json!({"service": service})));
-        let instance =
-            json!({"instance": {"instanceId": "i", "hostName": "h", "endpoints": ["rest://10.0.0.1:80"]}});
+        // It gets no heartbeats, and some tests send thousands of requests.
+        let check = json!({"mode": "push", "interval": 600, "times": 3});
+        let instance = json!({"instance": {
+            "instanceId": "i", "hostName": "h", "endpoints": ["rest://10.0.0.1:80"], "healthCheck": check,
+        }});
         let id = service["serviceId"].as_str().unwrap();
         done(&self.post(&format!("{REGISTRY}/microservices/{id}/instances"), &instance));
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Request, Response};
+use crate::support::registry::patiently;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 
 const BASE: &str = "/v4/default/registry";
@@ -46,7 +47,7 @@ impl StoredNode {
 
     #[track_caller]
     fn post(&self, path: &str, body: &Value) -> Response {
-        self.client().post(&format!("{BASE}{path}"), body).unwrap()
+        patiently(|| self.client().post(&format!("{BASE}{path}"), body)).unwrap()
     }
 
     /// Registers a service; its id.
@@ -71,7 +72,7 @@ impl StoredNode {
             });
             let target = format!("{BASE}/microservices/{service}/instances");
             let request = Request::new("POST", &target).json(&json!({ "instance": instance }));
-            let response = connection.exchange(&request).unwrap();
+            let response = patiently(|| connection.exchange(&request)).unwrap();
             assert_eq!(response.status, 200, "{}", response.text());
         }
         service

@@ -9,6 +9,7 @@ use crate::support::etcd::Etcd;
 use crate::support::etcd_keys::EtcdKeys;
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Request, Response};
+use crate::support::registry::patiently;
 use crate::support::store::{Backing as _, Embedded, on_etcd};
 use crate::support::ws::{Frame, WebSocket};
 
@@ -27,7 +28,7 @@ fn send(daemon: &Daemon, tenant: (&str, &str), method: &str, path: &str, body: O
     if let Some(body) = body {
         request = request.json(body);
     }
-    daemon.client().send(&request).unwrap()
+    patiently(|| daemon.client().send(&request)).unwrap()
 }
 
 #[track_caller]

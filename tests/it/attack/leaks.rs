@@ -41,9 +41,11 @@ fn nothing_in_the_log_moves_a_cursor_or_forges_a_line() {
         EtcdKeys::of(&etcd).put(&forged, "x", 0);
         eventually(GENEROUS, || on_etcd.process().log().contains("skipped"));
         for mut daemon in [embedded, on_etcd] {
-            let log = daemon.process().log();
             let escaped = r"server.hots\u{1b}[2j\u{7}\u{202e}";
-            assert!(log.to_lowercase().replace(r"\\", r"\").contains(escaped), "{log:?}");
+            let log = eventually(GENEROUS, || {
+                let log = daemon.process().log();
+                if log.to_lowercase().replace(r"\\", r"\").contains(escaped) { Ok(log) } else { Err(log) }
+            });
             let unprintable = |c: char| c != '\n' && (c.is_control() || matches!(c, '\u{202a}'..='\u{202e}'));
             assert_eq!(log.chars().find(|c| unprintable(*c)), None, "{log:?}");
             let begins_well = |line: &str| match format {
@@ -82,13 +84,13 @@ fn a_standard_output_that_nobody_reads_delays_nothing() {
             (reader, daemon)
         };
         let (unread, mut daemon) = start(Settings::default());
-        Registry::new(daemon.client(), "default").create_service("orders", "1.0.0").unwrap();
+        Registry::new(daemon.client(), "default").patient().create_service("orders", "1.0.0").unwrap();
         stop(&mut daemon);
         drop(unread);
 
         // At this level the HTTP library logs several lines for each connection.
         let (mut reader, mut daemon) = start(Settings::default().environment("RUST_LOG", "trace"));
-        let registry = Registry::new(daemon.client(), "default");
+        let registry = Registry::new(daemon.client(), "default").patient();
         registry.create_service("orders", "2.0.0").unwrap();
         let before = daemon.process().resident_memory();
         eventually(GENEROUS, || {
@@ -140,7 +142,11 @@ fn a_standard_output_that_does_not_block_costs_no_cpu_and_loses_nothing() {
     });
     stop(&mut stuck);
     let text = read.join().unwrap().unwrap();
-    let lines: Vec<&str> = text.trim_start_matches('.').lines().collect();
+    let mut lines: Vec<&str> = text.trim_start_matches('.').lines().collect();
+    // The only other line is of a busy machine.
+    lines.retain(|line| {
+        !(line.contains("Z WARN service_center::") && line.contains(": the embedded store stood still for "))
+    });
     assert!(lines.iter().all(|line| line.contains("Z INFO service_center::")), "{lines:#?}");
     assert!(lines[0].contains(env!("CARGO_PKG_VERSION")), "{lines:#?}");
     assert!(lines.last().unwrap().ends_with(": stopped"), "{lines:#?}");
@@ -182,9 +188,9 @@ fn the_data_and_exports_are_closed_to_other_users() {
     files_in(&data).iter().for_each(|file| give_rights(file, 0o644));
     daemon.restart().unwrap();
     check();
-    let log = daemon.process().log();
-    assert!(log.contains("data: the rights were 755 and are 700 now"), "{log}");
-    assert!(log.contains("other users could read"), "{log}");
+    for told in ["data: the rights were 755 and are 700 now", "other users could read"] {
+        eventually(GENEROUS, || daemon.process().log().contains(told));
+    }
     stop(&mut daemon);
     let finished = daemon.installation().run(&["export", "--to", "out"]).unwrap();
     assert_eq!(finished.code, Some(0), "{finished:?}");

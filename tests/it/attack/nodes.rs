@@ -8,6 +8,7 @@ use service_center::domain::service::derived_id;
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Request, Response};
+use crate::support::registry::patiently;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 use crate::support::ws::{WebSocket, WsError};
 
@@ -50,7 +51,8 @@ impl ListedNode {
 
     fn send(&self, method: &str, path: &str, body: Option<&Value>) -> Response {
         let request = Request::new(method, &format!("{REGISTRY}{path}"));
-        self.client.send(&body.map_or(request.clone(), |body| request.json(body))).unwrap()
+        let request = body.map_or(request.clone(), |body| request.json(body));
+        patiently(|| self.client.send(&request)).unwrap()
     }
 
     fn service(&self, service: Value) -> String {

@@ -9,7 +9,7 @@ use super::{exported, on_both_stores, size};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Response};
-use crate::support::registry::code;
+use crate::support::registry::{code, patiently};
 
 const BASE: &str = "/v4/default/registry/microservices";
 
@@ -21,20 +21,20 @@ const KEPT: usize = 32 << 20;
 
 fn service(client: &Client, name: &str) -> String {
     let body = json!({"service": {"serviceName": name}});
-    let answer = client.post(BASE, &body).unwrap();
+    let answer = patiently(|| client.post(BASE, &body)).unwrap();
     answer.json()["serviceId"].as_str().unwrap().to_owned()
 }
 
 fn put(client: &Client, service: &str, schema: &str, text: &str) -> Response {
-    client
-        .put(&format!("{BASE}/{service}/schemas/{schema}"), &json!({"schema": text, "summary": "s"}))
-        .unwrap()
+    let body = json!({"schema": text, "summary": "s"});
+    patiently(|| client.put(&format!("{BASE}/{service}/schemas/{schema}"), &body)).unwrap()
 }
 
 fn replace(client: &Client, service: &str, schemas: &[(&str, &str)]) -> Response {
     let schemas: Vec<Value> =
         schemas.iter().map(|(id, text)| json!({"schemaId": id, "schema": text, "summary": "s"})).collect();
-    client.post(&format!("{BASE}/{service}/schemas"), &json!({ "schemas": schemas })).unwrap()
+    let body = json!({ "schemas": schemas });
+    patiently(|| client.post(&format!("{BASE}/{service}/schemas"), &body)).unwrap()
 }
 
 /// A text of this length, different for each number.
@@ -112,7 +112,8 @@ fn deleted_schemas_and_services_leave_no_text() {
     });
 }
 
-/// Many clients write and delete the same texts of several services at once. Afterwards each reference has its text, and each text has
+/// Many clients write and delete the same texts of several services at once. On a busy machine they interrupt each other until a write
+/// gives up, and then its client tries again. Afterwards each reference has its text, and each text has
 /// a reference.
 #[test]
 fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
@@ -127,7 +128,7 @@ fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
                         let id = &ids[(number + round) % 3];
                         let text = text(round % 2, 100);
                         let answer = match (number + round) % 5 {
-                            0 => client.delete(&format!("{BASE}/{id}/schemas/s")).unwrap(),
+                            0 => patiently(|| client.delete(&format!("{BASE}/{id}/schemas/s"))).unwrap(),
                             1 => replace(client, id, &[("s", &text), ("t", "t")]),
                             _ => put(client, id, "s", &text),
                         };

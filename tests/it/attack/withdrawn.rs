@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::http::{Client, Request, Response};
+use crate::support::registry::patiently;
 use crate::support::store::{Backing, Embedded, OwnEtcd};
 
 /// A client of one service in the project `default`, on one node.
@@ -19,7 +20,7 @@ impl<'a> InstanceCaller<'a> {
 
     fn send(&self, method: &str, path: &str, body: &Value) -> Response {
         let path = format!("/v4/default/registry/microservices/{}/instances{path}", self.service);
-        self.client.send(&Request::new(method, &path).json(body)).unwrap()
+        patiently(|| self.client.send(&Request::new(method, &path).json(body))).unwrap()
     }
 
     #[track_caller]
@@ -57,7 +58,7 @@ impl<'a> InstanceCaller<'a> {
 
 fn create(daemon: &Daemon) -> String {
     let service = json!({"service": {"serviceName": "orders"}});
-    let answer = daemon.client().post("/v4/default/registry/microservices", &service).unwrap();
+    let answer = patiently(|| daemon.client().post("/v4/default/registry/microservices", &service)).unwrap();
     answer.json()["serviceId"].as_str().unwrap().to_owned()
 }
 

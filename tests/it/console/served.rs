@@ -5,6 +5,7 @@ use serde_json::json;
 use super::files;
 use crate::access;
 use crate::support::daemon::{Daemon, Settings};
+use crate::support::eventually::{GENEROUS, eventually};
 use crate::support::http::{Client, Request, Response};
 
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; \
@@ -237,9 +238,6 @@ fn it_can_be_turned_off() {
 fn the_log_says_where_it_is() {
     let mut daemon = Daemon::start(Settings::default()).unwrap();
     let url = format!("http://{}/console/", daemon.address());
-    assert!(
-        daemon.process().log().contains(&format!("the web console is at {url}")),
-        "{}",
-        daemon.process().log()
-    );
+    // The daemon is ready before it logs.
+    eventually(GENEROUS, || daemon.process().log().contains(&format!("the web console is at {url}")));
 }

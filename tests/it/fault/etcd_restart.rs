@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::agreement::{agree_on, on_node};
-use super::owners::{BEAT, Owners, beats_away};
+use super::owners::{Owners, beats_away};
 use super::proxy::{assert_refused_clearly, is_healthy, names, short_leases};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
@@ -44,17 +44,17 @@ fn a_restarted_etcd_finds_every_node_as_it_is() {
     let mut etcd = Etcd::start();
     let nodes = [0, 1].map(|_| Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap());
     let both = [&nodes[0], &nodes[1]];
-    let [here, there] = both.map(|node| Registry::new(node.client(), "default"));
+    let [here, there] = both.map(|node| Registry::new(node.client(), "default").patient());
     let service = here.create_service("provider", "1.0.0").unwrap();
     let (beating, gone, silent) = (names("beats", 10), names("goes", 5), names("silent", 1));
     // Long leases, so that these do not expire before they are unregistered.
     for id in &gone {
         here.register(&service, &Instance::named(id)).unwrap();
     }
-    for id in beating.iter().chain(&silent) {
+    for id in &silent {
         here.register(&service, &Instance::named(id).with_health_check(1, 3)).unwrap();
     }
-    let owners = Owners::beat(nodes[0].client(), &service, &beating, BEAT);
+    let owners = Owners::register(nodes[0].client(), &service, &beating, (1, 3));
     eventually(GENEROUS, || {
         let shown = on_node(&nodes[1].client(), &service).unwrap();
         beating.iter().chain(&gone).all(|id| shown.contains_key(id))

@@ -115,10 +115,11 @@ fn writes_beyond_a_full_mailbox_are_refused_and_nothing_else() {
     let mut node = Daemon::start(on_etcd(settings, &[proxy.address()])).unwrap();
     let client = node.client();
     let registry = Registry::new(client.clone(), "default");
-    let service = registry.create_service("provider", "1.0.0").unwrap();
+    let setup = registry.clone().patient();
+    let service = setup.create_service("provider", "1.0.0").unwrap();
     let beating = names("beats", 10);
     for id in &beating {
-        registry.register(&service, &Instance::named(id)).unwrap();
+        setup.register(&service, &Instance::named(id)).unwrap();
     }
     proxy.delay(DELAY);
     let owners = Owners::beat(node.client(), &service, &beating, Duration::from_millis(500));

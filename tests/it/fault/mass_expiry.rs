@@ -13,7 +13,7 @@ use super::proxy::{names, short_leases};
 use crate::support::daemon::Daemon;
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
-use crate::support::registry::{CallError, Instance, Registry, next_event};
+use crate::support::registry::{Instance, Registry, next_event};
 use crate::support::scale::Scale;
 use crate::support::store::on_etcd;
 use crate::support::ws::WebSocket;
@@ -65,7 +65,7 @@ impl MassExpiryScene {
         let etcd = Etcd::start();
         let start = || Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
         let nodes = [start(), start()];
-        let registry = Registry::new(nodes[0].client(), "default");
+        let registry = Registry::new(nodes[0].client(), "default").patient();
         let service = registry.create_service("provider", "1.0.0").unwrap();
         let consumer = registry.create_service("consumer", "1.0.0").unwrap();
         let rhythm = Rhythm::of_this_run();
@@ -150,8 +150,7 @@ impl MassExpiryScene {
             let counted = self.nodes[node].metric(&format!("service_center_expiries_held_by_{rule}_total"));
             assert!(counted >= held.len(), "{counted} counted, {} held by {rule}", held.len());
         }
-        let log = self.nodes[node].process().log();
-        assert!(log.contains("expired instances are held"), "{log}");
+        eventually(GENEROUS, || self.nodes[node].process().log().contains("expired instances are held"));
         let counts: BTreeMap<&str, usize> =
             held.iter().map(|(rule, held)| (rule.as_str(), held.len())).collect();
         say!("figure: mass expiry: of {} gone node {node} holds {counts:?}", ids.len());
@@ -187,14 +186,7 @@ fn register_all(registry: &Registry, service: &str, ids: &[String], rhythm: Rhyt
             scope.spawn(move || {
                 for id in ids {
                     let instance = Instance::named(id).with_health_check(rhythm.interval, rhythm.times);
-                    // On a busy machine etcd is late now and then. An owner tries again.
-                    eventually(GENEROUS, || match registry.register(service, &instance) {
-                        Err(CallError::Refused { status: 500..600, body, .. }) => Err(body),
-                        other => {
-                            other.unwrap();
-                            Ok(())
-                        }
-                    });
+                    registry.register(service, &instance).unwrap();
                 }
             });
         }
@@ -218,7 +210,7 @@ fn nine_in_ten_vanished_owners_are_held_and_let_go() {
         (preserved, shared)
     });
 
-    let registry = Registry::new(scene.nodes[0].client(), "default");
+    let registry = Registry::new(scene.nodes[0].client(), "default").patient();
     registry.unregister(&scene.service, &living[0]).unwrap();
     let mut gone = BTreeSet::new();
     loop {
@@ -288,7 +280,7 @@ fn one_vanished_owner_is_gone_soon() {
         }
         assert!(round < 5, "the expiry of {dying} was not held back");
         dying = format!("dies{round}");
-        let registry = Registry::new(scene.nodes[0].client(), "default");
+        let registry = Registry::new(scene.nodes[0].client(), "default").patient();
         register_all(&registry, &scene.service, std::slice::from_ref(&dying), scene.rhythm);
         assert_eq!(scene.event(), ("CREATE".to_owned(), dying.clone()));
     }

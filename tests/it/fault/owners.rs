@@ -1,14 +1,15 @@
 //! The owners of instances. A group of owners sends heartbeats on a thread of its own until it is stopped, and then returns the
 //! answers.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::http::{Client, Request};
+use crate::support::registry::{Instance, Registry};
 use crate::support::scale::Scale;
 
 /// Pause between two heartbeats of the owners of short leases. Most short leases last 4 s.
@@ -28,6 +29,7 @@ const KEPT_REFUSALS: usize = 5;
 /// A group of owners that send heartbeats.
 #[derive(Debug)]
 pub struct Owners {
+    ids: Arc<Mutex<Vec<String>>>,
     is_over: Arc<AtomicBool>,
     rounds: Arc<AtomicUsize>,
     beating: Option<JoinHandle<HeartbeatAnswers>>,
@@ -79,18 +81,32 @@ impl Owners {
     pub fn beat(client: Client, service: &str, ids: &[String], every: Duration) -> Self {
         let (is_over, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let (over, counted) = (Arc::clone(&is_over), Arc::clone(&rounds));
-        let (service, ids) = (service.to_owned(), ids.to_vec());
+        let (service, owned) = (service.to_owned(), Arc::new(Mutex::new(ids.to_vec())));
+        let ids = Arc::clone(&owned);
         let beating = thread::spawn(move || {
             let mut answers = HeartbeatAnswers::default();
             while !over.load(Ordering::Relaxed) {
                 let begin = Instant::now();
-                beat_once(&client, &service, &ids, &mut answers);
+                let owned = owned.lock().unwrap().clone();
+                beat_once(&client, &service, &owned, &mut answers);
                 counted.fetch_add(1, Ordering::Relaxed);
                 thread::sleep(every.saturating_sub(begin.elapsed()));
             }
             answers
         });
-        Self { is_over, rounds, beating: Some(beating) }
+        Self { ids, is_over, rounds, beating: Some(beating) }
+    }
+
+    /// Registers these instances, and beats for each as soon as it is there: to register all may take longer than a lease.
+    pub fn register(client: Client, service: &str, ids: &[String], lease: (u32, u32)) -> Self {
+        let registry = Registry::new(client.clone(), "default").patient();
+        let owners = Self::beat(client, service, &[], BEAT);
+        for id in ids {
+            let instance = Instance::named(id).with_health_check(lease.0, lease.1);
+            registry.register(service, &instance).unwrap();
+            owners.ids.lock().unwrap().push(id.clone());
+        }
+        owners
     }
 
     /// How many heartbeats each instance has sent.

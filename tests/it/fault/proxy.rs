@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::agreement::{Instances, agree_on, in_etcd, on_node};
-use super::owners::{BEAT, HeartbeatAnswers, Owners, beats_away};
+use super::owners::{HeartbeatAnswers, Owners, beats_away};
 use crate::support::daemon::{Daemon, Settings};
 use crate::support::etcd::Etcd;
 use crate::support::eventually::{GENEROUS, eventually};
@@ -77,23 +77,20 @@ fn check_loss(loss: Loss) {
     let proxy = Proxy::start(etcd.address()).unwrap();
     let mut lost = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
     let near = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
-    let (at_lost, at_near) =
-        (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
+    let [at_lost, at_near] = [&lost, &near].map(|node| Registry::new(node.client(), "default").patient());
     let provider = at_lost.create_service("provider", "1.0.0").unwrap();
     let consumer = at_lost.create_service("consumer", "1.0.0").unwrap();
     for registry in [&at_lost, &at_near] {
         registry.depend(&consumer, "provider", &provider);
     }
     let (beating, leaving, long) = (names("beats", 20), names("leaves", 3), names("long", 3));
-    for id in beating.iter().chain(&leaving) {
-        at_lost.register(&provider, &Instance::named(id).with_health_check(1, 3)).unwrap();
-    }
     for id in &long {
         at_lost.register(&provider, &Instance::named(id)).unwrap();
     }
     let all = [beating.clone(), leaving.clone(), long.clone()].concat();
-    let owners = Owners::beat(lost.client(), &provider, &beating, BEAT);
-    let leavers = Owners::beat(lost.client(), &provider, &leaving, BEAT);
+    let owners = Owners::register(lost.client(), &provider, &beating, (1, 3));
+    // On leases that do not end before these instances are unregistered.
+    let leavers = Owners::register(lost.client(), &provider, &leaving, (5, 3));
     let before = agree_on(&[&lost, &near], &etcd, &provider, &all);
     let watch_target = at_lost.watch_target(&consumer);
     let mut watches = [&lost, &near].map(|node| WebSocket::open(node.address(), &watch_target, &[]).unwrap());
@@ -182,7 +179,7 @@ fn away_for_a_while(
         assert_eq!(at_lost.find(None, "provider", Freshness::Fresh).unwrap(), all);
         longest = longest.max(assert_refused_clearly(&client, "meanwhile"));
         assert_eq!(client.get("/v4/default/registry/health/readiness").unwrap().status, 200);
-        let left: Vec<String> = in_etcd(etcd, provider).unwrap().keys().cloned().collect();
+        let left: Vec<String> = in_etcd(etcd, provider)?.keys().cloned().collect();
         let is_over = owners.rounds() >= rounds && left == long;
         if is_over { Ok(()) } else { Err(format!("etcd still holds {left:?}")) }
     });
@@ -210,8 +207,8 @@ fn what_a_lost_node_cannot_know_it_does_not_deny() {
     let proxy = Proxy::start(etcd.address()).unwrap();
     let lost = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
     let near = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
-    let (at_lost, at_near) =
-        (Registry::new(lost.client(), "default"), Registry::new(near.client(), "default"));
+    let at_lost = Registry::new(lost.client(), "default");
+    let at_near = Registry::new(near.client(), "default").patient();
     let provider = at_near.create_service("provider", "1.0.0").unwrap();
     eventually(GENEROUS, || at_lost.find(None, "provider", Freshness::Fresh));
     proxy.stall();

@@ -110,7 +110,8 @@ fn all_agree_after_kills_and_cuts() {
     let mut killed = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
     let cut = Daemon::start(on_etcd(short_leases(), &[proxy.address()])).unwrap();
     let calm = Daemon::start(on_etcd(short_leases(), &[etcd.address()])).unwrap();
-    let service = Registry::new(calm.client(), "default").create_service("provider", "1.0.0").unwrap();
+    let service =
+        Registry::new(calm.client(), "default").patient().create_service("provider", "1.0.0").unwrap();
     let mut owners: Vec<Owner> = (0..OWNERS)
         .map(|number| Owner {
             number,

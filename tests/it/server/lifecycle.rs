@@ -38,7 +38,7 @@ async fn a_stop_finishes_requests_and_ends_idle_connections() {
     assert_eq!(idle.get("/empty").await.status, 200);
     busy.send("GET /wait HTTP/1.1\r\nHost: h\r\n\r\n").await;
     eventually("the request runs", || state.ran.load(Ordering::SeqCst) == 1).await;
-    let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
+    let stop = actix_web::rt::spawn(fixture.server.stop(GENEROUS));
     assert!(idle.rest().await.is_empty());
     assert!(unused.rest().await.is_empty());
     // New connections are refused.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::client::Client;
 use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
 use super::tls::{files, get, http_2, plain_server};
+use crate::support::eventually::GENEROUS;
 
 const REQUEST: &str = "GET /stream HTTP/1.1\r\nHost: h\r\nAccept-Encoding: gzip\r\n\r\n";
 
@@ -116,7 +117,7 @@ async fn a_stop_ends_streams() {
     let (_, pieces) = opened(&fixture, &mut client).await;
     pieces.send("one".into()).unwrap();
     assert_eq!(client.exactly(8).await, b"3\r\none\r\n");
-    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await, 0);
+    assert_eq!(fixture.server.stop(GENEROUS).await, 0);
     assert_eq!(client.rest().await, b"0\r\n\r\n");
 }
 
@@ -158,7 +159,7 @@ async fn a_stop_ends_streams_of_http_2() {
     newest(&fixture).send("one".into()).unwrap();
     assert_eq!(body.data().await.unwrap().unwrap(), "one");
     let state = Arc::clone(&fixture.state);
-    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await, 0);
+    assert_eq!(fixture.server.stop(GENEROUS).await, 0);
     assert!(body.data().await.is_none_or(|data| data.is_ok_and(|data| data.is_empty())));
     assert!(state.pieces.lock().unwrap()[0].is_closed());
 }

@@ -19,6 +19,7 @@ use tokio_rustls::client::TlsStream;
 
 use super::client::Client;
 use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
+use crate::support::eventually::GENEROUS;
 
 fn certificate() -> CertificateDer<'static> {
     CertificateDer::from_pem_slice(include_bytes!("localhost.pem")).unwrap()
@@ -191,7 +192,7 @@ async fn http_2_is_served() {
     }
     assert_eq!(ask("GET", "/unchanged/../version", Vec::new()).await.0, 200);
     // Frames that belong to no request do not make the connection busy.
-    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await, 0);
+    assert_eq!(fixture.server.stop(GENEROUS).await, 0);
 }
 
 #[actix_web::test]
@@ -216,7 +217,7 @@ async fn a_stop_waits_for_the_answers_of_http_2() {
     let (waits, large) = (get(&mut client, "/wait"), get(&mut client, "/bytes/3000000"));
     eventually("the request runs", || fixture.state.ran.load(Ordering::SeqCst) == 1).await;
     let state = Arc::clone(&fixture.state);
-    let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(20)));
+    let stop = actix_web::rt::spawn(fixture.server.stop(GENEROUS));
     let mut large = large.await.unwrap().into_body();
     state.go.notify_one();
     assert_eq!(waits.await.unwrap().status(), 200);

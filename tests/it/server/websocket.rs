@@ -14,6 +14,7 @@ use service_center::http::ws::SessionLimits;
 use super::client::Client;
 use super::still_time::MOMENT;
 use super::table::{Fixture, eventually, serve, serve_in_still_time, settings};
+use crate::support::eventually::GENEROUS;
 
 const HANDSHAKE: &str = "Host: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\
                          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
@@ -341,11 +342,11 @@ async fn each_pong_of_a_heartbeat_is_asked_about() {
 
 #[actix_web::test]
 async fn a_stop_closes_sessions_as_going_away() {
-    let limits = SessionLimits { close_wait: Duration::from_secs(60), ..SessionLimits::default() };
+    let limits = SessionLimits { close_wait: GENEROUS * 2, ..SessionLimits::default() };
     let fixture = serve(with(limits)).await;
     let (mut client, outbox) = watch(&fixture).await;
     let (mut second, _) = watch(&fixture).await;
-    let stop = actix_web::rt::spawn(fixture.server.stop(Duration::from_secs(10)));
+    let stop = actix_web::rt::spawn(fixture.server.stop(GENEROUS));
     assert_eq!(client.closed().await, (1001, "the registry node stops".to_owned()));
     assert_eq!(second.closed().await.0, 1001);
     // One client closes its side. The other one answers the close frame and waits. Both sessions are over.
@@ -369,7 +370,9 @@ async fn sessions_can_be_ended_before_the_stop() {
 #[actix_web::test]
 async fn two_thousand_watchers_are_all_served() {
     const WATCHERS: usize = 2000;
-    let fixture = serve(settings()).await;
+    // The clients answer no ping.
+    let limits = SessionLimits { silence: GENEROUS * 60, ..SessionLimits::default() };
+    let fixture = serve(with(limits)).await;
     let mut clients = Vec::with_capacity(WATCHERS);
     for _ in 0..WATCHERS {
         clients.push(Client::open(&fixture, "/watch").await);
@@ -382,5 +385,5 @@ async fn two_thousand_watchers_are_all_served() {
     for client in &mut clients {
         assert_eq!(client.said().await.1, r#"{"action":"CREATE","key":{},"instance":1}"#);
     }
-    assert_eq!(fixture.server.stop(Duration::from_secs(20)).await, 0);
+    assert_eq!(fixture.server.stop(GENEROUS).await, 0);
 }

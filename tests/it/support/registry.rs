@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::eventually::{GENEROUS, eventually};
+use super::eventually::{GENEROUS, eventually, try_eventually};
 use super::http::{Client, HttpError, Request, Response};
 use super::ws::{WebSocket, WsError};
 
@@ -70,12 +70,26 @@ impl Instance {
 pub struct Registry {
     client: Client,
     base: String,
+    patience: Patience,
+}
+
+/// Whether a call is made again that the server refuses because its store is late.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    Once,
+    Again,
 }
 
 impl Registry {
     /// The project `project` on the server of this client.
     pub fn new(client: Client, project: &str) -> Self {
-        Self { client, base: format!("/v4/{project}/registry") }
+        Self { client, base: format!("/v4/{project}/registry"), patience: Patience::Once }
+    }
+
+    /// Makes its calls as [`patiently`] does. A deletion that finds nothing after a refusal is done.
+    pub fn patient(mut self) -> Self {
+        self.patience = Patience::Again;
+        self
     }
 
     /// The target of a websocket for the events of `consumer`.
@@ -200,7 +214,18 @@ impl Registry {
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = self.client.send(&request)?;
+        let mut attempts = 0;
+        let mut send = || {
+            attempts += 1;
+            self.client.send(&request)
+        };
+        let response = match self.patience {
+            Patience::Once => send()?,
+            Patience::Again => patiently(send)?,
+        };
+        if method == "DELETE" && attempts > 1 && ["400012", "400017"].contains(&code(&response).as_str()) {
+            return Ok(Value::Null);
+        }
         if response.status != 200 {
             return Err(refused(&response));
         }
@@ -228,6 +253,19 @@ impl Freshness {
             Self::Fresh => format!("{joint}noCache=1"),
         }
     }
+}
+
+/// Sends a request again while the server refuses it because its store is late (500011), as owners do: on a busy machine an etcd is late
+/// now and then. The store may have carried out a refused request.
+pub fn patiently(mut send: impl FnMut() -> Result<Response, HttpError>) -> Result<Response, HttpError> {
+    let mut last = None;
+    let is_answered = || {
+        let answer = last.insert(send());
+        !answer.as_ref().is_ok_and(|response| code(response) == "500011")
+    };
+    // If the store stays away, the caller gets the last refusal.
+    let _ = try_eventually(GENEROUS, is_answered);
+    last.expect("at least one attempt")
 }
 
 /// The error code of an answer, or its status if it has none.
@@ -342,6 +380,29 @@ mod tests {
         assert!(ids.unwrap().is_empty());
         let registry = Registry::new(Client::new("127.0.0.1:1".parse().unwrap()), "p");
         assert_eq!(registry.watch_target("c"), "/v4/p/registry/microservices/c/watcher");
+    }
+
+    #[test]
+    fn a_patient_registry_calls_again_while_the_store_is_late() {
+        let late = ("500 Internal Server Error", "{\"errorCode\":\"500011\"}");
+        let unknown = ("400 Bad Request", "{\"errorCode\":\"400017\"}");
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let registry = Registry::new(Client::new(listener.local_addr().unwrap()), "p");
+        let server = thread::spawn(move || {
+            for (status, body) in
+                [late, late, ("200 OK", "{\"instanceId\":\"i\"}"), late, unknown, unknown, late]
+            {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 65536]).unwrap() > 0);
+                write!(stream, "HTTP/1.1 {status}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).unwrap();
+            }
+        });
+        let patient = registry.clone().patient();
+        assert_eq!(patient.register("s", &Instance::named("i")).unwrap(), "i");
+        patient.unregister("s", "i").unwrap();
+        assert!(patient.unregister("s", "i").is_err(), "it was not there before");
+        assert!(registry.unregister("s", "i").is_err());
+        server.join().unwrap();
     }
 
     #[test]
