@@ -293,7 +293,8 @@ fn unread_schemas_are_bounded(store: impl Backing + 'static) {
     let mut connection = node.client().connect().unwrap();
     for number in 0..100 {
         let target = format!("{BASE}/microservices/{service}/schemas/s{number}");
-        let response = connection.exchange(&Request::new("PUT", &target).json(&schema)).unwrap();
+        let request = Request::new("PUT", &target).json(&schema);
+        let response = patiently(|| connection.exchange(&request)).unwrap();
         assert_eq!(response.status, 200, "{}", response.text());
     }
     let request =

@@ -87,29 +87,28 @@ fn the_limits_of_objects_are_the_same_by_every_route() {
             let id = service(&client, base, &format!("s{at}"));
             let new = |round: usize| json!({"serviceName": format!("new{at}-{round}")});
             let create = |round: usize, length: usize| {
-                client.post(base, &json!({"service": new(round), "instances": [instance(length)]})).unwrap()
+                let body = json!({"service": new(round), "instances": [instance(length)]});
+                patiently(|| client.post(base, &body)).unwrap()
             };
             assert_eq!(code(&create(0, 20_000)), "200");
             assert_too_large(&create(1, 20_001), "at most 20000 bytes are taken");
             // Here the limit applies to the body, which is longer than the object.
             let register = |length: usize| {
-                client
-                    .post(&format!("{base}/{id}/instances"), &json!({"instance": instance(length)}))
-                    .unwrap()
+                let body = json!({"instance": instance(length)});
+                patiently(|| client.post(&format!("{base}/{id}/instances"), &body)).unwrap()
             };
             assert_eq!(code(&register(20_000 - 13)), "200");
             assert_too_large(&register(20_000 - 12), "it has 20001 bytes, at most 20000 bytes are taken");
             let describe = |round: usize, length: usize| {
                 let mut body = json!({"service": new(round)});
                 body["service"]["properties"] = properties(length);
-                client.post(base, &body).unwrap()
+                patiently(|| client.post(base, &body)).unwrap()
             };
             assert_eq!(code(&describe(2, 10_000)), "200");
             assert_too_large(&describe(3, 10_001), "at most 10000 bytes are taken");
             let put = |length: usize| {
-                client
-                    .put(&format!("{base}/{id}/properties"), &json!({"properties": properties(length)}))
-                    .unwrap()
+                let body = json!({"properties": properties(length)});
+                patiently(|| client.put(&format!("{base}/{id}/properties"), &body)).unwrap()
             };
             assert_eq!(code(&put(10_000 - 15)), "200");
             assert_too_large(&put(10_000 - 14), "at most 10000 bytes are taken");

@@ -134,7 +134,8 @@ fn texts_that_come_and_go_at_once_are_neither_lost_nor_left() {
                         };
                         // 400016: another client has deleted it.
                         assert!(["200", "400016"].contains(&code(&answer).as_str()), "{}", answer.text());
-                        let read = client.get(&format!("{BASE}/{id}/schemas/s?noCache=1")).unwrap();
+                        let read =
+                            patiently(|| client.get(&format!("{BASE}/{id}/schemas/s?noCache=1"))).unwrap();
                         assert!(
                             read.status == 200 || read.text().contains("ref not found"),
                             "{}",
