@@ -77,12 +77,37 @@ async fn a_message_counts_until_its_work_ends() {
     eventually("every place is free", || DEPTH.messages() == 0).await;
 }
 
+/// Its messages are not those that the other test counts.
+struct StuckActor;
+
+static DEPTH_OF_STUCK: Depth = Depth::new("StuckActor");
+
+impl Actor for StuckActor {
+    type Context = Context<Self>;
+}
+
+impl Resident for StuckActor {
+    const MAILBOX: usize = 3;
+    const DEPTH: &'static Depth = &DEPTH_OF_STUCK;
+}
+
+impl Handler<Work<Wait>> for StuckActor {
+    type Result = ResponseFuture<()>;
+
+    fn handle(&mut self, work: Work<Wait>, _: &mut Self::Context) -> Self::Result {
+        Box::pin(async move {
+            let _place = work.place;
+            std::future::pending().await
+        })
+    }
+}
+
 /// Says that it has begun, and keeps its thread until the sender of this drops the other end.
 #[derive(Message)]
 #[rtype(result = "()")]
 struct Stick(mpsc::Sender<()>, mpsc::Receiver<()>);
 
-impl Handler<Work<Stick>> for SlowActor {
+impl Handler<Work<Stick>> for StuckActor {
     type Result = ();
 
     fn handle(&mut self, work: Work<Stick>, _: &mut Self::Context) {
@@ -97,20 +122,19 @@ async fn an_actor_that_is_stuck_gives_no_sign_of_life() {
     let lifelines = Lifelines::default();
     lifelines.release();
     let arbiter = actix::Arbiter::new();
-    let make = || SlowActor { finish: Rc::new(Notify::new()) };
-    let slow = Mailbox::start(&arbiter.handle(), &lifelines, make);
+    let stuck = Mailbox::start(&arbiter.handle(), &lifelines, || StuckActor);
     let signs = lifelines.signs_of_life();
     signs.begin();
     eventually("it answers", || signs.silent().is_empty()).await;
     // An actor that waits for the store is not stuck.
-    assert_eq!(ask(&slow, Wait, Duration::ZERO).await, Err(Refused::Late));
+    assert_eq!(ask(&stuck, Wait, Duration::ZERO).await, Err(Refused::Late));
     signs.begin();
     eventually("it answers", || signs.silent().is_empty()).await;
     let ((begun, has_begun), (end, until)) = (mpsc::channel(), mpsc::channel());
-    assert_eq!(tell(&slow, Stick(begun, until)), Ok(()));
+    assert_eq!(tell(&stuck, Stick(begun, until)), Ok(()));
     has_begun.recv().unwrap();
     signs.begin();
-    assert_eq!(signs.silent(), ["SlowActor"]);
+    assert_eq!(signs.silent(), ["StuckActor"]);
     drop(end);
     eventually("it answers again", || signs.silent().is_empty()).await;
 }

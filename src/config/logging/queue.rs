@@ -220,6 +220,11 @@ mod tests {
         }
     }
 
+    /// As a flush, without its limit: on a busy machine the thread may be slower.
+    fn wait_until_done(queue: &LogQueue, lines: u64) {
+        queue.0.changed.wait_while(&mut queue.0.state.lock(), |state| state.done < lines);
+    }
+
     fn queue() -> (LogQueue, Receiver<String>, Receiver<u64>) {
         let ((out, written), (report, reported)): (_, (Sender<u64>, _)) = (sync_channel(0), channel());
         let queue = LogQueue::start("log", SlowOutput(out), &metrics::LOG_LINES_DROPPED, move |dropped| {
@@ -240,6 +245,7 @@ mod tests {
         });
         queue.flush();
         assert_eq!(reader.join().unwrap(), ("a\n".to_owned(), "b\n".to_owned(), "c\n".to_owned()));
+        wait_until_done(&queue, 3);
         assert_eq!(queue.0.state.lock().done, 3);
     }
 
@@ -280,7 +286,7 @@ mod tests {
         for _ in 0..3 {
             queue.put(b"a\n");
         }
-        queue.flush();
+        wait_until_done(&queue, 3);
         let state = queue.0.state.lock();
         assert_eq!((state.done, state.dropped), (3, 3));
         assert!(reported.try_recv().is_err());

@@ -2,14 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+use std::time::Duration;
+
 use futures_util::StreamExt;
 
 use super::*;
 use crate::actors::mailbox::ask;
+use crate::actors::registry::rules::DependencyMode;
 use crate::actors::tests::{PATIENCE, Stage, eventually, lease_of, tenant};
+use crate::clock::Clock;
 use crate::domain::instance::HealthCheck;
 use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Store, WatchError};
+
+const BEGIN: u64 = 1_790_000_000;
 
 /// Registers `i` with a heartbeat interval.
 async fn register_every(stage: &Stage, interval: i32) -> Result<(), Code> {
@@ -103,7 +109,7 @@ async fn one_without_a_lease_gets_one() {
 
 #[actix::test]
 async fn who_is_held_may_say_goodbye_and_stays_away() {
-    let stage = Stage::set().await;
+    let stage = Stage::set_by(Clock::manual(BEGIN), DependencyMode::Direct).await;
     let entry = stage.registered("i").await;
     stage.registered("j").await;
     // Its lease ends. The snapshot shows it for two more seconds.
@@ -214,7 +220,8 @@ async fn what_a_request_has_changed_stays_when_the_owner_registers_again() {
 /// The lease has ended, as after a fault of the store, and the instance is still shown.
 #[actix::test]
 async fn so_it_does_for_one_that_is_held() {
-    let stage = Stage::set().await;
+    let clock = Clock::manual(BEGIN);
+    let stage = Stage::set_by(clock.clone(), DependencyMode::Direct).await;
     register_as(&stage, owners(&[("a", "1")], "host", 30)).await.unwrap();
     stage.change("i", InstanceEdit::Status("OUTOFSERVICE".into())).await;
     stage.change("i", InstanceEdit::Properties(texts(&[("weight", "0")]))).await;
@@ -229,6 +236,8 @@ async fn so_it_does_for_one_that_is_held() {
     }
     // After its expiry has passed, a registration makes a new instance.
     assert_eq!(stage.store.revoke(lease_of(&stage.entry("i").unwrap())).await, Ok(true));
+    stage.freshness.catch_up().await;
+    clock.advance(Duration::from_secs(2));
     eventually("the end of the window", || stage.entry("i").is_none()).await;
     for value in ["2", "3"] {
         register_as(&stage, owners(&[("a", value)], "host", 30)).await.unwrap();
