@@ -1,4 +1,4 @@
-//! Cases about leases. The shortest TTL is 2 s, so cases that wait for an expiry take some seconds.
+//! Cases about leases. Cases that wait for an expiry take some seconds: a lease must not end while a busy machine stands still.
 
 use super::{
     StoreUnderTest, Watching, area, brief, dead_lease, event_revision, eventually, find, grant, key, names,
@@ -21,12 +21,19 @@ pub async fn a_ttl_is_kept_within_bounds(subject: StoreUnderTest) {
         (i64::MAX, 9_000_000_000),
     ];
     for (asked, expected) in bounds {
-        let lease = within("a grant", store.grant(asked))
-            .await
-            .unwrap_or_else(|error| panic!("{asked} s: {error:?}"));
-        assert_eq!(lease.ttl_seconds, expected, "a grant of {asked} s");
-        let renewed = within("a renewal", store.keep_alive(vec![lease.id])).await;
-        assert_eq!(renewed, [KeepAlive::Renewed(expected)], "a renewal of a lease of {asked} s");
+        eventually("a renewal before the end of the lease", || async {
+            let lease = within("a grant", store.grant(asked))
+                .await
+                .unwrap_or_else(|error| panic!("{asked} s: {error:?}"));
+            assert_eq!(lease.ttl_seconds, expected, "a grant of {asked} s");
+            let renewed = within("a renewal", store.keep_alive(vec![lease.id])).await;
+            let is_renewed = renewed == [KeepAlive::Renewed(expected)];
+            // The shortest lease may end while a busy machine stands still.
+            let is_over = expected == 2 && !matches!(renewed[..], [KeepAlive::Renewed(_)]);
+            assert!(is_renewed || is_over, "a renewal of a lease of {asked} s: {renewed:?}");
+            is_renewed
+        })
+        .await;
     }
 }
 
@@ -55,7 +62,7 @@ pub async fn leases_granted_together_are_as_others(subject: StoreUnderTest) {
 /// The watch shows `inst/files/…` before `inst/leases/…`.
 pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnderTest) {
     let (store, area) = (&subject.store, area());
-    let lease = grant(store, 2).await;
+    let lease = grant(store, 10).await;
     let (leases, files) = (key(&area, "inst/leases/x"), key(&area, "inst/files/x"));
     let other = key(&area, "inst/files/y");
     let start =
@@ -79,13 +86,13 @@ pub async fn expiry_deletes_the_keys_in_order_at_one_revision(subject: StoreUnde
 /// A renewed lease lives longer than its TTL. Without renewals it ends.
 pub async fn keep_alive_extends(subject: StoreUnderTest) {
     let (store, area) = (&subject.store, area());
-    let (renewed, left) = (grant(store, 4).await, grant(store, 4).await);
+    let (renewed, left) = (grant(store, 8).await, grant(store, 8).await);
     write(store, vec![put_leased(&key(&area, "renewed"), "x", renewed)]).await;
     write(store, vec![put_leased(&key(&area, "left"), "x", left)]).await;
     // Renews the lease until the other lease, granted at the same time, has ended.
     eventually("the end of the lease left alone", || async {
         let answers = within("a renewal", store.keep_alive(vec![renewed])).await;
-        assert_eq!(answers, [KeepAlive::Renewed(4)], "a lease renewed in time");
+        assert_eq!(answers, [KeepAlive::Renewed(8)], "a lease renewed in time");
         find(store, &key(&area, "left")).await.is_none()
     })
     .await;

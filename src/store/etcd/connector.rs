@@ -383,10 +383,10 @@ mod tests {
     async fn an_address_that_drops_packets_does_not_hide_the_next() {
         let (silent, _kept) = black_hole().await;
         let good = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let refused = {
-            let gone = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            gone.local_addr().unwrap()
-        };
+        // Refuses connections, because it does not listen. It keeps the port from other tests.
+        let bound = TcpSocket::new_v4().unwrap();
+        bound.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let refused = bound.local_addr().unwrap();
         let (answered, begun) = (good.local_addr().unwrap(), Mutex::new(Vec::new()));
         let attempt = |address| {
             begun.lock().push(address);
