@@ -9,7 +9,7 @@ use crate::config::{EtcdConfig, EtcdEndpoint, EtcdTls, StoreKind};
 use crate::store::Store;
 use crate::store::embedded::{EmbeddedStore, Options};
 use crate::store::etcd::{
-    ClientIdentity, ConnectError, Credentials, EtcdOptions, EtcdStore, TlsOptions, Verification,
+    ClientIdentity, ConnectError, Credentials, EtcdOptions, EtcdStore, LONGEST_CALL, TlsOptions, Verification,
 };
 use crate::tls::files::FileSets;
 use crate::trouble::Trouble;
@@ -70,6 +70,7 @@ pub(super) fn etcd_options(config: &EtcdConfig) -> EtcdOptions {
         }),
         connect_timeout: *connect_timeout,
         request_timeout: *request_timeout,
+        longest_call: LONGEST_CALL,
         sync_interval: *sync_interval,
     }
 }

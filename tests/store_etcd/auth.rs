@@ -16,7 +16,8 @@ use service_center::store::{KeepAlive, Op, Reason, Store, StoreError};
 
 use crate::support::etcd::{Etcd, EtcdSetup};
 use crate::{
-    Watching, at, attempt, connect, eventually, key, list, put, put_leased, submit, txn, within, write,
+    Watching, at, attempt, connect, eventually, key, list, patient, put, put_leased, submit, txn, within,
+    write,
 };
 
 /// Creates the users `root` and `registry` with the password `open`. `registry` has all rights that the registry needs.
@@ -32,17 +33,22 @@ const PERMISSIONS: [&str; 3] = [
 
 /// As above, but `registry` has these permissions.
 fn guarded_with(permissions: &[&str]) -> Etcd {
-    let etcd = Etcd::start();
+    let etcd = start(&[]);
     guard(&etcd, permissions);
     etcd
 }
 
-/// Guarded as by [`guarded`], by an etcd with these flags, which hashes passwords at the least cost.
+/// Guarded as by [`guarded`], by an etcd with these flags.
 fn guarded_by(flags: &[&str]) -> Etcd {
-    let flags = flags.iter().chain(&["--bcrypt-cost=4"]).map(|flag| (*flag).to_owned()).collect();
-    let etcd = Etcd::start_with(EtcdSetup { flags, ..EtcdSetup::default() });
+    let etcd = start(flags);
     guard(&etcd, &PERMISSIONS);
     etcd
+}
+
+/// An etcd with these flags, which hashes passwords at the least cost.
+fn start(flags: &[&str]) -> Etcd {
+    let flags = flags.iter().chain(&["--bcrypt-cost=4"]).map(|flag| (*flag).to_owned()).collect();
+    Etcd::start_with(EtcdSetup { flags, ..EtcdSetup::default() })
 }
 
 fn guard(etcd: &Etcd, permissions: &[&str]) {
@@ -137,7 +143,7 @@ impl Load {
 
 fn options(etcd: &Etcd, user: &str, password: &str) -> EtcdOptions {
     let credentials = Credentials { user: user.to_owned(), password: password.to_owned() };
-    EtcdOptions { credentials: Some(credentials), ..at([etcd.endpoint()]) }
+    EtcdOptions { credentials: Some(credentials), ..patient(etcd) }
 }
 
 async fn everything_works(store: &EtcdStore) {
@@ -360,7 +366,7 @@ async fn a_watch_that_meets_an_old_token_is_opened_with_a_new_one() {
 /// The store logs in as soon as etcd asks for it.
 #[tokio::test]
 async fn authentication_that_is_turned_on_and_off_fails_no_request() {
-    let etcd = Etcd::start();
+    let etcd = start(&[]);
     let store = EtcdStore::connect(options(&etcd, "registry", "open")).await.unwrap();
     everything_works(&store).await;
     guard(&etcd, &PERMISSIONS);

@@ -9,7 +9,7 @@ use crate::support::etcd::Etcd;
 
 async fn make() -> StoreUnderTest {
     let etcd = Arc::new(Etcd::start());
-    let store = EtcdStore::connect(crate::at([etcd.endpoint()])).await.unwrap();
+    let store = EtcdStore::connect(crate::patient(&etcd)).await.unwrap();
     let compacted = etcd.clone();
     StoreUnderTest {
         store: Arc::new(store),

@@ -28,6 +28,7 @@ mod renewals;
 mod streams;
 mod tls;
 
+use std::cell::RefCell;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -59,13 +60,36 @@ async fn eventually<F: Future<Output = bool>>(what: &str, mut probe: impl FnMut(
     .await;
 }
 
-/// Options with these addresses and no others.
+/// The first answer that is no error. A cluster fails calls while it elects a leader, and it elects one whenever the machine stands still
+/// for a second.
+async fn eventually_ok<T, E, F>(what: &str, mut attempt: impl FnMut() -> F) -> T
+where
+    F: Future<Output = Result<T, E>>,
+{
+    let answer = RefCell::new(None);
+    eventually(what, || {
+        let (asked, answer) = (attempt(), &answer);
+        async move {
+            *answer.borrow_mut() = asked.await.ok();
+            answer.borrow().is_some()
+        }
+    })
+    .await;
+    answer.into_inner().unwrap()
+}
+
+/// Options with these addresses and no others, and with the limits of the daemon.
 fn at<T: AsRef<str>>(endpoints: impl IntoIterator<Item = T>) -> EtcdOptions {
     EtcdOptions::plain(endpoints.into_iter().map(|text| EtcdEndpoint::parse(text.as_ref()).unwrap()))
 }
 
+/// As [`at`], for an etcd that answers all the time. It may stand still for seconds, together with the machine.
+fn patient(etcd: &Etcd) -> EtcdOptions {
+    EtcdOptions { longest_call: PATIENCE / 3, ..at([etcd.endpoint()]) }
+}
+
 async fn connect(etcd: &Etcd) -> Arc<EtcdStore> {
-    Arc::new(EtcdStore::connect(at([etcd.endpoint()])).await.unwrap())
+    Arc::new(EtcdStore::connect(patient(etcd)).await.unwrap())
 }
 
 fn key(name: impl std::fmt::Display) -> Key {
@@ -89,6 +113,20 @@ async fn submit(store: &EtcdStore, txns: Vec<Txn>) -> Vec<Result<TxnOutcome, Sto
     let outcomes = within("a batch", store.batch(txns)).await;
     assert_eq!(outcomes.len(), count);
     outcomes
+}
+
+/// Submits in parts of this size, and returns the last revision. All at once would take a busy etcd longer than a call may last.
+async fn fill(store: &EtcdStore, size: usize, txns: impl IntoIterator<Item = Txn>) -> Revision {
+    let (mut txns, mut last) = (txns.into_iter(), 0);
+    loop {
+        let part: Vec<Txn> = txns.by_ref().take(size).collect();
+        if part.is_empty() {
+            return last;
+        }
+        for outcome in submit(store, part).await {
+            last = last.max(outcome.unwrap().revision);
+        }
+    }
 }
 
 async fn attempt(store: &EtcdStore, then: Vec<Op>) -> Result<TxnOutcome, StoreError> {

@@ -7,7 +7,7 @@ use service_center::store::{KeepAlive, Store};
 
 use crate::support::etcd::{Etcd, EtcdSetup, cluster};
 use crate::support::net::free_address;
-use crate::{Watching, at, attempt, connect, eventually, key, list, put, within, write};
+use crate::{Watching, at, attempt, connect, eventually, eventually_ok, key, list, put, within, write};
 
 async fn connect_and_learn(etcd: &Etcd) -> EtcdStore {
     let options = EtcdOptions { sync_interval: Some(Duration::from_secs(1)), ..at([etcd.endpoint()]) };
@@ -23,16 +23,16 @@ fn texts(store: &EtcdStore) -> Vec<String> {
 async fn a_cluster_is_found_without_its_configured_address() {
     let mut members = cluster(3);
     let store = connect_and_learn(&members[0]).await;
-    let lease = store.grant(600).await.unwrap().id;
-    let start = write(&store, vec![put("start", "x")]).await;
+    let lease = eventually_ok("a grant", || store.grant(600)).await.id;
+    let start = eventually_ok("a write", || attempt(&store, vec![put("start", "x")])).await.revision;
     eventually("the other members", || async { texts(&store).len() == 2 }).await;
     assert!(!texts(&store).contains(&members[0].endpoint()), "it is known already: {:?}", texts(&store));
     members.remove(0).kill();
     eventually("writes", || async { attempt(&store, vec![put("later", "x")]).await.is_ok() }).await;
     eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
         .await;
-    assert_eq!(store.away(), None);
-    let last = write(&store, vec![put("last", "x")]).await;
+    eventually("the cluster", || async { store.away().is_none() }).await;
+    let last = eventually_ok("a write", || attempt(&store, vec![put("last", "x")])).await.revision;
     eventually("the watch", || async {
         let mut watching = Watching::start(&store, "/cse-sr/", start);
         loop {
@@ -51,7 +51,7 @@ async fn a_cluster_is_found_without_its_configured_address() {
 async fn nothing_is_learned_unasked() {
     let members = cluster(3);
     let store = connect(&members[0]).await;
-    write(&store, vec![put("a", "x")]).await;
+    eventually_ok("a write", || attempt(&store, vec![put("a", "x")])).await;
     assert_eq!(texts(&store), [""; 0]);
 }
 

@@ -8,7 +8,7 @@ use service_center::store::{KeepAlive, Reason, Store, StoreError, WatchError};
 
 use crate::support::etcd::{Etcd, cluster};
 use crate::support::net::free_address;
-use crate::{Watching, at, attempt, connect, event_key, eventually, key, list, put, within, write};
+use crate::{Watching, at, attempt, event_key, eventually, eventually_ok, key, list, put, within, write};
 
 fn is_unknown_or_away<T: std::fmt::Debug>(answer: &Result<T, StoreError>) -> bool {
     matches!(
@@ -41,7 +41,7 @@ async fn everything_ends(store: &EtcdStore) {
 #[tokio::test]
 async fn a_frozen_etcd_ends_every_call_and_is_used_again() {
     let etcd = Etcd::start();
-    let store = connect(&etcd).await;
+    let store = EtcdStore::connect(at([etcd.endpoint()])).await.unwrap();
     let start = write(&store, vec![put("a", "0")]).await;
     let mut watching = Watching::start(&store, "/cse-sr/", start);
     watching.until(start).await;
@@ -68,7 +68,7 @@ async fn a_frozen_etcd_ends_every_call_and_is_used_again() {
 #[tokio::test]
 async fn a_killed_etcd_is_used_again() {
     let mut etcd = Etcd::start();
-    let store = connect(&etcd).await;
+    let store = EtcdStore::connect(at([etcd.endpoint()])).await.unwrap();
     let lease = store.grant(600).await.unwrap().id;
     let start = write(&store, vec![put("a", "0"), crate::put_leased("b", lease)]).await;
     let mut watching = Watching::start(&store, "/cse-sr/", start);
@@ -146,8 +146,8 @@ async fn a_cluster_without_one_member() {
     let mut members = cluster(3);
     let endpoints: Vec<String> = members.iter().map(Etcd::endpoint).collect();
     let store = EtcdStore::connect(at(endpoints)).await.unwrap();
-    let lease = store.grant(600).await.unwrap().id;
-    let start = write(&store, vec![put("start", "x")]).await;
+    let lease = eventually_ok("a grant", || store.grant(600)).await.id;
+    let start = eventually_ok("a write", || attempt(&store, vec![put("start", "x")])).await.revision;
     let mut watching = Watching::start(&store, "/cse-sr/", start);
     for (round, member) in members.iter_mut().enumerate() {
         if round == 1 {
@@ -159,28 +159,18 @@ async fn a_cluster_without_one_member() {
         eventually("writes", || async { attempt(&store, vec![put(round, "x")]).await.is_ok() }).await;
         eventually("renewals", || async { store.keep_alive(vec![lease]).await == [KeepAlive::Renewed(600)] })
             .await;
-        let last = eventually_bookmark(&store).await;
+        let last = eventually_ok("a bookmark", || store.bookmark()).await;
         eventually_watched(&store, &mut watching, last).await;
         if round == 1 { member.thaw() } else { member.restart() }
     }
-    assert_eq!(list(&store, "/cse-sr/").await.unwrap().0.iter().filter(|e| e.key.len() == 9).count(), 3);
+    let (entries, _) = eventually_ok("a listing", || list(&store, "/cse-sr/")).await;
+    assert_eq!(entries.iter().filter(|entry| entry.key.len() == 9).count(), 3);
     // Without a majority nothing is written, and every call ends.
     members[0].kill();
     members[1].kill();
     let written = within("a write", attempt(&store, vec![put("minority", "x")])).await;
     assert!(is_unknown_or_away(&written), "{written:?}");
     everything_ends(&store).await;
-}
-
-async fn eventually_bookmark(store: &EtcdStore) -> i64 {
-    within("a bookmark", async {
-        loop {
-            if let Ok(bookmark) = store.bookmark().await {
-                return bookmark;
-            }
-        }
-    })
-    .await
 }
 
 /// Watches until a revision. After each loss the watch starts again from its last revision.
@@ -206,7 +196,7 @@ async fn eventually_watched(store: &EtcdStore, watching: &mut Watching, revision
 #[tokio::test]
 async fn a_watch_of_an_etcd_that_was_set_back_says_so() {
     let mut etcd = Etcd::start();
-    let store = connect(&etcd).await;
+    let store = EtcdStore::connect(at([etcd.endpoint()])).await.unwrap();
     let kept = write(&store, vec![put("kept", "x")]).await;
     etcd.back_up();
     eventually("etcd", || async { store.revision().await.is_ok() }).await;

@@ -12,7 +12,7 @@ use service_center::store::etcd::EtcdStore;
 use crate::fake::FakeEtcd;
 use crate::support::etcd::Etcd;
 use crate::{
-    Watching, at, connect, event_key, event_revision, eventually, key, list, put, submit, txn, within, write,
+    Watching, at, connect, event_key, event_revision, eventually, fill, key, list, put, txn, within, write,
 };
 
 /// A listing of 10,000 keys with 20 MB and some large values, while clients write. It shows one revision, and no key is missing.
@@ -22,8 +22,7 @@ async fn a_large_listing_beside_writers() {
     let store = connect(&etcd).await;
     let size = |n: usize| if n % 1_000 == 999 { 700_000 } else { 1_500 };
     let keys = |n: usize| txn(vec![put(format_args!("list/{n:05}"), vec![b'x'; size(n)])]);
-    let outcomes = submit(&store, (0..10_000).map(keys).collect()).await;
-    assert!(outcomes.iter().all(Result::is_ok));
+    fill(&store, 1_000, (0..10_000).map(keys)).await;
     let stop = Arc::new(AtomicBool::new(false));
     let writer = {
         let (store, stop) = (store.clone(), stop.clone());
@@ -65,7 +64,7 @@ async fn pages_of_megabytes() {
     let etcd = Etcd::start();
     let store = connect(&etcd).await;
     let large = |n: usize| txn(vec![put(format_args!("{n:03}"), vec![b'x'; 1_000_000])]);
-    assert!(submit(&store, (0..150).map(large).collect()).await.iter().all(Result::is_ok));
+    fill(&store, 20, (0..150).map(large)).await;
     let (entries, _) = list(&store, "/cse-sr/").await.unwrap();
     assert_eq!(entries.len(), 150);
     assert!(entries.iter().all(|entry| entry.value.len() == 1_000_000));
@@ -77,7 +76,7 @@ async fn a_listing_overtaken_by_a_compaction_says_so() {
     let etcd = Etcd::start();
     let store = connect(&etcd).await;
     let values = |n: usize| txn(vec![put(format_args!("{n:03}"), vec![b'x'; 200_000])]);
-    assert!(submit(&store, (0..400).map(values).collect()).await.iter().all(Result::is_ok));
+    fill(&store, 20, (0..400).map(values)).await;
     let mut pages = store.list(&["/cse-sr/"]);
     let first = within("the first page", pages.next()).await.unwrap().unwrap();
     assert!(first.entries.len() < 400);
@@ -149,13 +148,7 @@ async fn a_consumer_that_pauses_gets_everything_later() {
     let start = write(&store, vec![put("start", "x")]).await + 1;
     let mut slow = Watching::start(&store, "/cse-sr/", start);
     let mut fast = Watching::start(&store, "/cse-sr/", start);
-    let mut last = 0;
-    // All writes at once would wait longer for a busy etcd than a write may.
-    for begin in (0..20_000).step_by(1_000) {
-        let txns = (begin..begin + 1_000).map(|n| txn(vec![put(format_args!("n/{n}"), "x")])).collect();
-        let outcomes = submit(&store, txns).await;
-        last = outcomes.iter().map(|outcome| outcome.as_ref().unwrap().revision).max().unwrap();
-    }
+    let last = fill(&store, 1_000, (0..20_000).map(|n| txn(vec![put(format_args!("n/{n}"), "x")]))).await;
     assert_eq!(fast.until(last).await.len(), 20_000);
     let events = slow.until(last).await;
     assert_eq!(events.len(), 20_000);

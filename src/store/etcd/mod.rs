@@ -38,7 +38,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Status;
 
-pub use options::{ClientIdentity, Credentials, EtcdOptions, OptionsError, TlsOptions, Verification};
+pub use options::{
+    ClientIdentity, Credentials, EtcdOptions, LONGEST_CALL, OptionsError, TlsOptions, Verification,
+};
 
 use self::bookmark::Bookmarks;
 use self::entries::Skipped;

@@ -36,8 +36,6 @@ pub(super) const LARGEST_ANSWER: usize = 64 << 20;
 /// The error of a node that did not answer in time.
 pub(super) const LATE: &str = "no answer within the limit";
 
-/// The limit of one probe of a node.
-const PROBE_LIMIT: Duration = Duration::from_secs(1);
 /// The pause between two probes of a node that does not answer.
 const PROBE_AGAIN: Duration = Duration::from_millis(300);
 /// The pause between two probes of a node that answers. They find a stopped node before a request fails.
@@ -167,6 +165,7 @@ struct Cluster {
     connect_limit: Duration,
     credentials: Option<Credentials>,
     call_limit: Duration,
+    longest_call: Duration,
     /// The highest revision of all answers.
     seen: AtomicI64,
     has_warned_of_version: AtomicBool,
@@ -196,6 +195,7 @@ impl Nodes {
             connect_limit,
             credentials: options.credentials.clone(),
             call_limit: options.call_limit(),
+            longest_call: options.longest_call,
             seen: AtomicI64::new(0),
             has_warned_of_version: AtomicBool::new(false),
         })))
@@ -234,7 +234,7 @@ impl Nodes {
     async fn log_version(&self, node: &Node) {
         let endpoint = node.endpoint();
         let ask = |clients: Arc<Clients>| async move { clients.maintenance.clone().status().await };
-        let status = match self.attempt(node, Instant::now() + PROBE_LIMIT, &ask).await {
+        let status = match self.attempt(node, Instant::now() + self.probe_limit(), &ask).await {
             Ok(status) => status,
             Err(failure) => {
                 log::debug!("etcd {endpoint} does not tell its version: {}", describe(&failure));
@@ -378,6 +378,16 @@ impl Nodes {
     /// The limit of all calls except a page of a listing.
     pub fn call_limit(&self) -> Duration {
         self.0.call_limit
+    }
+
+    /// An etcd that answers nothing for so long is away.
+    pub fn longest_call(&self) -> Duration {
+        self.0.longest_call
+    }
+
+    /// The limit of one probe of a node. Two probes fail before the node counts as down.
+    pub fn probe_limit(&self) -> Duration {
+        self.0.longest_call / 2
     }
 
     /// The last error of a node if no node answers, else `None`.
@@ -563,7 +573,7 @@ impl Nodes {
 
     async fn probe(&self, node: &Node) -> Result<(), Failure> {
         let ProbeAnswer { cluster, revision } =
-            match self.attempt(node, Instant::now() + PROBE_LIMIT, &look).await {
+            match self.attempt(node, Instant::now() + self.probe_limit(), &look).await {
                 // The node answers. Missing rights are reported by the requests that need them.
                 Err(Failure::Refused { .. } | Failure::StaleToken(_)) if !node.is_learned() => return Ok(()),
                 answer => answer?,

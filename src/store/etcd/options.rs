@@ -17,16 +17,17 @@ pub struct EtcdOptions {
     pub credentials: Option<Credentials>,
     /// Limit of one attempt to connect, including the TLS handshake. Within a call the limit of the call applies too.
     pub connect_timeout: Duration,
-    /// Limit of one request. A page of a listing takes at most 10 s of it. All other calls take at most 2 s, because a client
-    /// waits for them and should soon learn that etcd is away.
+    /// Limit of one request. A page of a listing takes at most 10 s of it.
     pub request_timeout: Duration,
+    /// Limit of all other calls, whatever `request_timeout` is. An etcd that answers nothing for so long is away.
+    pub longest_call: Duration,
     /// How often to ask etcd for its members. Their addresses are tried after the endpoints, so that the cluster is found even
     /// if all endpoints are gone. `None`: never.
     pub sync_interval: Option<Duration>,
 }
 
-/// The longest call other than a listing, whatever [`EtcdOptions::request_timeout`] is.
-const LONGEST_CALL: Duration = Duration::from_secs(2);
+/// [`EtcdOptions::longest_call`] of the daemon. Clients wait for these calls, and should soon learn that etcd is away.
+pub const LONGEST_CALL: Duration = Duration::from_secs(2);
 
 /// The longest page of a listing, whatever [`EtcdOptions::request_timeout`] is.
 const LONGEST_PAGE: Duration = Duration::from_secs(10);
@@ -92,12 +93,13 @@ impl EtcdOptions {
             credentials: None,
             connect_timeout: Duration::from_secs(10),
             request_timeout: Duration::from_secs(30),
+            longest_call: LONGEST_CALL,
             sync_interval: None,
         }
     }
 
     pub(super) fn call_limit(&self) -> Duration {
-        self.request_timeout.min(LONGEST_CALL)
+        self.request_timeout.min(self.longest_call)
     }
 
     pub(super) fn page_limit(&self) -> Duration {

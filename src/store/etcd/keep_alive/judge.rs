@@ -19,7 +19,6 @@ use crate::store::port::LeaseId;
 const RENEWAL_LIMIT: Duration = Duration::from_secs(20);
 /// The question is sent after this delay. A renewal that was only slow is answered by then.
 const QUESTION_AFTER: Duration = Duration::from_millis(100);
-const QUESTION_LIMIT: Duration = Duration::from_secs(1);
 
 /// Sends verdicts to the lane until one is final.
 pub(super) async fn judge(nodes: Nodes, channel: Authorized, lease: LeaseId, news: mpsc::Sender<News>) {
@@ -61,7 +60,7 @@ async fn renew(channel: Authorized, lease: LeaseId) -> Verdict {
 
 async fn ask(nodes: &Nodes, lease: LeaseId) -> Verdict {
     let question = nodes
-        .call(Effect::Reads, QUESTION_LIMIT, |clients| async move {
+        .call(Effect::Reads, nodes.probe_limit(), |clients| async move {
             clients.lease.clone().time_to_live(lease.0, None).await
         })
         .await;

@@ -24,9 +24,7 @@ use crate::store::port::{KeepAlive, LeaseId};
 
 /// A stream without an answer for this long is blocked by the lease at its head.
 const WATCHDOG: Duration = Duration::from_millis(500);
-/// Without any answer for this long etcd is away, so the lane gives up all waiting renewals.
-const GIVE_UP: Duration = Duration::from_secs(2);
-/// How often the lane checks both.
+/// How often the lane checks for blocked streams, and for an etcd that is away.
 const TICK: Duration = Duration::from_millis(50);
 /// The most renewals on one stream that are sent and not answered.
 const WINDOW: usize = 512;
@@ -287,9 +285,9 @@ impl Lane {
     /// Checks for blocked streams, and whether etcd is away.
     fn look_around(&mut self) {
         let now = Instant::now();
-        let away = self.nodes.away();
-        if away.is_some() || now.duration_since(self.progress_at) >= GIVE_UP {
-            self.give_up(&away.unwrap_or_else(|| format!("no renewal was answered for {GIVE_UP:?}")));
+        let (away, longest) = (self.nodes.away(), self.nodes.longest_call());
+        if away.is_some() || now.duration_since(self.progress_at) >= longest {
+            self.give_up(&away.unwrap_or_else(|| format!("no renewal was answered for {longest:?}")));
             return;
         }
         let held_up =
