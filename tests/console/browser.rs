@@ -111,6 +111,7 @@ impl Browser {
         let capabilities = json!({
             "goog:chromeOptions": {"debuggerAddress": devtools.to_string(), "perfLoggingPrefs": {"enablePage": false}},
             "goog:loggingPrefs": {"browser": "ALL", "performance": "ALL"},
+            "timeouts": {"script": GENEROUS.as_millis() as u64},
         });
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().unwrap().clone());
