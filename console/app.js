@@ -73,8 +73,12 @@ async function navigate() {
     if (!Object.hasOwn(PAGES, route.page)) throw Object.assign(new Error(), { status: 404, isRoute: true });
     const [module] = await Promise.all([PAGES[route.page](), session.load(api).catch(() => {})]);
     if (view !== next) return;
-    if (!session.needsLogin()) live.start();
     next.page = module.page;
+    if (!session.needsLogin()) {
+      redraw();
+      await live.start();
+      if (view !== next) return;
+    }
     load(next);
   } catch (error) {
     if (view !== next) return;

@@ -10,6 +10,8 @@ const QUIET = 1000;
 const POLL = 10_000;
 /** The daemon sends a comment every 15 s. */
 const SILENCE = 40_000;
+/** How long pages wait for the stream before they load. Then they load once; otherwise again when the stream is open. */
+const HEAD_START = 300;
 /** How long the first event may take. It comes at once, unless a proxy keeps it. */
 const OPENING = 10_000;
 const POLL_LOST = 3000;
@@ -31,11 +33,17 @@ let failures = 0;
 let isPolling = false;
 let lastId = '';
 let started = false;
+/** Ends when pages may load. */
+let opening = Promise.resolve();
+let goOn = () => {};
+/** Whether pages may have loaded before the first stream was open. Then they may lack what happened until it was. */
+let isLate = false;
 let heardAt = now();
 
 function change(state) {
   if (live.state === state) return;
   live.state = state;
+  goOn();
   if (state === 'lost') live.since = heardAt;
   live.onChange();
 }
@@ -94,7 +102,6 @@ async function follow() {
   const own = controller = new AbortController();
   let watchdog;
   let opened = false;
-  const began = performance.now();
   let silent = false;
   const expect = (delay) => {
     clearTimeout(watchdog);
@@ -116,8 +123,8 @@ async function follow() {
         failures = 0;
         expect(SILENCE);
         Object.assign(live, { node: data.node, completeSince: data.completeSince });
-        // What happened before a slow first event is in no stream.
-        const missed = lastId ? !data.resumed : live.state !== 'connecting' || performance.now() - began > QUIET;
+        // What happened before the first event is in no stream.
+        const missed = lastId ? !data.resumed : isLate;
         change('live');
         if (missed) gap = true;
         // What came before a tab was hidden for long waits still.
@@ -191,12 +198,18 @@ export const live = {
     listeners.add(listener);
     return () => listeners.delete(listener);
   },
+  /** Gives a promise that ends when pages may load. */
   start() {
-    if (started) return;
+    if (started) return opening;
     started = true;
-    if (document.hidden) return;
+    isLate = document.hidden;
+    if (isLate) return opening;
     change('connecting');
+    opening = new Promise((resolve) => { goOn = resolve; });
+    opening.then(() => { isLate = true; });
+    setTimeout(goOn, HEAD_START);
     follow();
+    return opening;
   },
   stop() {
     started = false;
