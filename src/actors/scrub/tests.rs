@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use super::*;
 use crate::actors::lifeline::Lifelines;
+use crate::actors::registry::rules::DependencyMode;
 use crate::actors::tests::{PATIENCE, Stage, eventually, tenant};
 use crate::alarm::Alarm;
 use crate::store::faulty::{Fault, StoreCall};
@@ -21,7 +22,15 @@ struct Scene {
 
 impl Scene {
     async fn set(period: Option<Duration>) -> Self {
-        let stage = Stage::set().await;
+        Self::on(Stage::set().await, period)
+    }
+
+    /// What is held stays held, however slow the machine is.
+    async fn set_outside_time() -> Self {
+        Self::on(Stage::set_by(Clock::manual(1_790_000_000), DependencyMode::Direct).await, None)
+    }
+
+    fn on(stage: Stage, period: Option<Duration>) -> Self {
         let (alarms, clock) = (Alarms::default(), Clock::system());
         let parts = ScrubParts {
             store: Arc::new(stage.store.clone()),
@@ -208,7 +217,7 @@ async fn all_trees_are_compared() {
 
 #[actix::test]
 async fn a_held_expiry_is_no_difference() {
-    let scene = Scene::set(None).await;
+    let scene = Scene::set_outside_time().await;
     let Scene { stage, .. } = &scene;
     let leases = scene.listed(&["a"]).await;
     // As an expiry: the document goes before the lease.
@@ -256,7 +265,7 @@ async fn a_watch_that_brings_nothing_is_replaced() {
 /// A listing does not know that instances have expired.
 #[actix::test]
 async fn what_is_held_is_not_dropped_by_a_listing() {
-    let scene = Scene::set(None).await;
+    let scene = Scene::set_outside_time().await;
     let Scene { stage, .. } = &scene;
     for lease in scene.listed(&["a", "b", "c", "d", "e", "f"]).await {
         stage.store.inner().revoke(crate::store::LeaseId(lease)).await.unwrap();
