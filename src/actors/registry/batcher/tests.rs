@@ -14,6 +14,11 @@ use crate::recorder::Recorder;
 use crate::store::faulty::{Fault, StoreCall};
 use crate::store::{Compare, LeaseId};
 
+/// On it nothing waits too long, however slow the machine is.
+fn still() -> Clock {
+    Clock::manual(1_790_000_000)
+}
+
 fn put(key: &str) -> Op {
     Op::Put { key: key.into(), value: "v".into(), lease: None }
 }
@@ -181,7 +186,7 @@ fn whatever_comes_all_of_it_leaves_once_in_an_order_that_keeps_conflicts() {
 async fn the_more_are_on_their_way_the_more_gather() {
     let store = store();
     store.shut(StoreCall::Batch);
-    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system(), Recorder::default());
+    let batcher = Batcher::new(Arc::new(store.clone()), still(), Recorder::default());
     let all = (0..820).map(|number| {
         let batcher = batcher.clone();
         async move { batcher.submit(txn([put(&format!("/{number}"))])).await }
@@ -201,7 +206,7 @@ async fn the_more_are_on_their_way_the_more_gather() {
 #[actix::test]
 async fn each_gets_its_own_outcome() {
     let store = store();
-    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system(), Recorder::default());
+    let batcher = Batcher::new(Arc::new(store.clone()), still(), Recorder::default());
     store.shut(StoreCall::Batch);
     let txns = (0..40).map(|number| match number {
         33 => txn([Op::Put { key: "/leased".into(), value: "v".into(), lease: Some(LeaseId(77)) }]),
@@ -222,7 +227,7 @@ async fn each_gets_its_own_outcome() {
 #[actix::test]
 async fn a_batch_that_fails_does_not_stop_the_next() {
     let store = store();
-    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system(), Recorder::default());
+    let batcher = Batcher::new(Arc::new(store.clone()), still(), Recorder::default());
     store.script(StoreCall::Batch, [Fault::UnknownNotDone, Fault::Refused(Reason::Unavailable)]);
     let outcome = |outcome: TxnAnswer| outcome.map(|outcome| outcome.succeeded);
     assert!(matches!(outcome(batcher.submit(txn([put("/a")])).await), Err(StoreError::Unknown { .. })));
@@ -234,7 +239,7 @@ async fn a_batch_that_fails_does_not_stop_the_next() {
 async fn one_too_many_is_refused_and_the_others_are_not_lost() {
     let store = store();
     store.shut(StoreCall::Batch);
-    let batcher = Batcher::new(Arc::new(store.clone()), Clock::system(), Recorder::default());
+    let batcher = Batcher::new(Arc::new(store.clone()), still(), Recorder::default());
     // Nobody waits for these transactions. They are done all the same.
     let mut accepted = 0;
     let refused = loop {
