@@ -21,11 +21,9 @@ struct DiskState {
     durable_names: BTreeMap<String, u64>,
     files: BTreeMap<u64, FileState>,
     next_file: u64,
+    fault: DiskFault,
+    /// The bytes left of [`DiskFault::NoSpaceAfter`].
     space: Option<usize>,
-    fail_sync: bool,
-    fail_write: bool,
-    fail_truncate: bool,
-    hold_syncs: bool,
     syncs: u64,
     syncs_held: u64,
 }
@@ -40,9 +38,10 @@ struct FileState {
 }
 
 /// What fails from now on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DiskFault {
     /// Nothing fails, and all held syncs go on.
+    #[default]
     None,
     /// The disk is full after this many more bytes. A write stores what fits, then fails.
     NoSpaceAfter(usize),
@@ -54,6 +53,14 @@ pub enum DiskFault {
     WritesAndTruncations,
     /// Syncs wait until another fault is set.
     HoldSyncs,
+    /// Bytes of a file cannot be overwritten.
+    Rewrites(io::ErrorKind),
+    /// No file can get a name that starts so.
+    RenamesTo(&'static str),
+    /// This file cannot be removed.
+    RemovalOf(&'static str),
+    /// Syncs of the folder fail with an I/O error.
+    FolderSyncs,
 }
 
 impl FaultyDisk {
@@ -74,10 +81,7 @@ impl FaultyDisk {
     pub fn fail(&self, fault: DiskFault) {
         let mut state = self.state();
         state.space = if let DiskFault::NoSpaceAfter(bytes) = fault { Some(bytes) } else { None };
-        state.fail_write = matches!(fault, DiskFault::Writes | DiskFault::WritesAndTruncations);
-        state.fail_truncate = fault == DiskFault::WritesAndTruncations;
-        state.fail_sync = fault == DiskFault::Syncs;
-        state.hold_syncs = fault == DiskFault::HoldSyncs;
+        state.fault = fault;
         self.0.1.notify_all();
     }
 
@@ -172,6 +176,15 @@ impl DiskState {
     fn contents(&mut self, id: u64) -> io::Result<&mut FileState> {
         self.files.get_mut(&id).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
+
+    /// Fails if this is the current fault.
+    fn check(&self, fault: DiskFault) -> io::Result<()> {
+        if self.fault == fault { Err(io_error()) } else { Ok(()) }
+    }
+}
+
+fn io_error() -> io::Error {
+    io::Error::from_raw_os_error(5)
 }
 
 impl Disk for FaultyDisk {
@@ -214,6 +227,9 @@ impl Disk for FaultyDisk {
         let id = {
             let mut state = self.state();
             let id = state.find(name)?;
+            if let DiskFault::Rewrites(kind) = state.fault {
+                return Err(kind.into());
+            }
             let from = usize::try_from(offset).unwrap_or(usize::MAX);
             let contents = state.contents(id)?;
             let to = from.saturating_add(bytes.len());
@@ -229,6 +245,11 @@ impl Disk for FaultyDisk {
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut state = self.state();
         let id = state.find(from)?;
+        if let DiskFault::RenamesTo(start) = state.fault
+            && to.starts_with(start)
+        {
+            return Err(io_error());
+        }
         state.names.remove(from);
         state.names.insert(to.to_owned(), id);
         Ok(())
@@ -237,12 +258,18 @@ impl Disk for FaultyDisk {
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut state = self.state();
         state.find(name)?;
+        if let DiskFault::RemovalOf(kept) = state.fault
+            && kept == name
+        {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
         state.names.remove(name);
         Ok(())
     }
 
     fn sync_folder(&self) -> io::Result<()> {
         let mut state = self.state();
+        state.check(DiskFault::FolderSyncs)?;
         state.durable_names = state.names.clone();
         // Files without a name are gone.
         let named: BTreeSet<u64> = state.names.values().copied().collect();
@@ -259,7 +286,8 @@ struct FaultyFile {
 impl DiskFile for FaultyFile {
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut state = self.disk.state();
-        let room = match (state.space, state.fail_write) {
+        let fails = matches!(state.fault, DiskFault::Writes | DiskFault::WritesAndTruncations);
+        let room = match (state.space, fails) {
             (_, true) => bytes.len() / 2,
             (Some(space), _) => space.min(bytes.len()),
             (None, _) => bytes.len(),
@@ -267,11 +295,7 @@ impl DiskFile for FaultyFile {
         if let Some(space) = &mut state.space {
             *space -= room.min(*space);
         }
-        let failed = if state.fail_write {
-            io::Error::from_raw_os_error(5)
-        } else {
-            io::ErrorKind::StorageFull.into()
-        };
+        let failed = if fails { io_error() } else { io::ErrorKind::StorageFull.into() };
         let (stored, lost) = bytes.split_at(room);
         state.contents(self.id)?.bytes.extend_from_slice(stored);
         if lost.is_empty() { Ok(()) } else { Err(failed) }
@@ -280,14 +304,14 @@ impl DiskFile for FaultyFile {
     fn sync(&mut self) -> io::Result<()> {
         let mut state = self.disk.state();
         state.syncs_held += 1;
-        while state.hold_syncs {
+        while state.fault == DiskFault::HoldSyncs {
             self.disk.0.1.wait(&mut state);
         }
         state.syncs_held -= 1;
-        if state.fail_sync {
+        if state.fault == DiskFault::Syncs {
             let contents = state.contents(self.id)?;
             contents.lost = contents.durable..contents.bytes.len();
-            return Err(io::Error::from_raw_os_error(5));
+            return Err(io_error());
         }
         state.syncs += 1;
         let contents = state.contents(self.id)?;
@@ -297,9 +321,7 @@ impl DiskFile for FaultyFile {
 
     fn truncate(&mut self, length: u64) -> io::Result<()> {
         let mut state = self.disk.state();
-        if state.fail_truncate {
-            return Err(io::Error::from_raw_os_error(5));
-        }
+        state.check(DiskFault::WritesAndTruncations)?;
         let contents = state.contents(self.id)?;
         contents.bytes.truncate(usize::try_from(length).unwrap_or(usize::MAX));
         contents.durable = contents.durable.min(contents.bytes.len());
