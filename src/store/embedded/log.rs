@@ -70,12 +70,17 @@ pub(super) fn create_file(
         file.sync()?;
         Ok(file)
     };
-    let file = begin().map_err(AppendError::Refused)?;
     // If this fails, it is unknown whether the file exists.
-    disk.rename(&unfinished, name)
-        .and_then(|()| disk.sync_folder())
-        .map_err(|error| AppendError::Fatal { doing: "give a new file its name", error })?;
-    Ok(file)
+    let give_name = || {
+        disk.rename(&unfinished, name)
+            .and_then(|()| disk.sync_folder())
+            .map_err(|error| AppendError::Fatal { doing: "give a new file its name", error })
+    };
+    let created = begin().map_err(AppendError::Refused).and_then(|file| give_name().map(|()| file));
+    created.inspect_err(|_| {
+        // The next try may have another name. If this fails, the next start removes the file.
+        let _ = disk.remove(&unfinished);
+    })
 }
 
 impl Log {

@@ -124,3 +124,18 @@ fn many_starts_leave_few_files() {
     assert_eq!(disk.list().unwrap().len(), MAX_SEGMENTS);
     assert_eq!(read(&mut open(&disk)).0, texts(150 - MAX_SEGMENTS..150));
 }
+
+#[test]
+fn a_disk_that_fails_for_long_gathers_no_files() {
+    for fault in [DiskFault::Writes, DiskFault::Syncs, DiskFault::RenamesTo(PREFIX)] {
+        let disk = FaultyDisk::new();
+        let mut journal = open(&disk);
+        disk.fail(fault);
+        (0..10).for_each(|_| drop(journal.append(b"lost").unwrap_err()));
+        let left = disk.list().unwrap();
+        assert!(left.is_empty(), "{fault:?}: {left:?}");
+        disk.fail(DiskFault::None);
+        append(&mut journal, 0..2);
+        assert_eq!(read(&mut open(&disk)), (texts(0..2), 0), "{fault:?}");
+    }
+}
