@@ -150,7 +150,11 @@ impl Journal {
             && (self.closed.len() >= MAX_SEGMENTS
                 || self.closed.iter().map(|(_, length)| length).sum::<u64>() > room)
         {
-            self.disk.remove(&segment(*first))?;
+            match self.disk.remove(&segment(*first)) {
+                // Somebody else has removed it.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
             self.closed.remove(0);
         }
         Ok(())

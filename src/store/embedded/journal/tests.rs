@@ -139,3 +139,12 @@ fn a_disk_that_fails_for_long_gathers_no_files() {
         assert_eq!(read(&mut open(&disk)), (texts(0..2), 0), "{fault:?}");
     }
 }
+
+#[test]
+fn a_segment_that_somebody_else_has_removed_stops_nothing() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    (0..200).for_each(|_| journal.append(&[0; 100]).unwrap());
+    disk.remove(&segment(1)).unwrap();
+    (0..1000).for_each(|_| journal.append(&[0; 100]).unwrap());
+}
