@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::disk::{Disk, DiskFile, DiskFolder, FolderError};
 use super::format::{FileHeader, FileKind, HEADER, Seal, StoreId, read_header};
-use super::log::{Frames, NextFrame, UNFINISHED, create_file, number_in};
+use super::log::{AppendError, Frames, NextFrame, UNFINISHED, create_file, number_in};
 
 /// The journal has this many segments, the open one included.
 const SEGMENTS: u64 = 8;
@@ -133,8 +133,15 @@ impl Journal {
             None => {
                 self.make_room()?;
                 let contents = FileHeader { store: ID, number: self.next };
-                let file = create_file(&*self.disk, &segment(self.next), FileKind::Events, contents)?;
-                self.open.insert(OpenSegment { file, first: self.next, length: HEADER as u64 })
+                let length = HEADER as u64;
+                let file = create_file(&*self.disk, &segment(self.next), FileKind::Events, contents)
+                    .inspect_err(|error| {
+                        // The file may exist, so it counts.
+                        if matches!(error, AppendError::Fatal { .. }) {
+                            self.closed.push((self.next, length));
+                        }
+                    })?;
+                self.open.insert(OpenSegment { file, first: self.next, length })
             }
         };
         // A part of the frame may stay in the file: then the segment ends there for a reader.
@@ -146,18 +153,26 @@ impl Journal {
     /// Removes the oldest segments, so that there is room for one more.
     fn make_room(&mut self) -> io::Result<()> {
         let room = self.max_bytes - self.max_bytes / SEGMENTS;
-        while let Some((first, _)) = self.closed.first()
-            && (self.closed.len() >= MAX_SEGMENTS
-                || self.closed.iter().map(|(_, length)| length).sum::<u64>() > room)
-        {
-            match self.disk.remove(&segment(*first)) {
-                // Somebody else has removed it.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                removed => removed?,
+        let mut bytes: u64 = self.closed.iter().map(|(_, length)| length).sum();
+        let mut gone = 0;
+        let mut outcome = Ok(());
+        for (first, length) in &self.closed {
+            if self.closed.len() - gone < MAX_SEGMENTS && bytes <= room {
+                break;
             }
-            self.closed.remove(0);
+            match self.disk.remove(&segment(*first)) {
+                // `NotFound`: somebody else has removed it.
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    outcome = Err(error);
+                    break;
+                }
+                _ => {}
+            }
+            bytes -= length;
+            gone += 1;
         }
-        Ok(())
+        self.closed.drain(..gone);
+        outcome
     }
 
     fn close_segment(&mut self) {

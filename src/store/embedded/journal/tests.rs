@@ -148,3 +148,15 @@ fn a_segment_that_somebody_else_has_removed_stops_nothing() {
     disk.remove(&segment(1)).unwrap();
     (0..1000).for_each(|_| journal.append(&[0; 100]).unwrap());
 }
+
+#[test]
+fn segments_whose_names_may_be_lost_count() {
+    let disk = FaultyDisk::new();
+    let mut journal = open(&disk);
+    disk.fail(DiskFault::FolderSyncs);
+    (0..3 * MAX_SEGMENTS).for_each(|_| drop(journal.append(b"lost").unwrap_err()));
+    assert_eq!(disk.list().unwrap().len(), MAX_SEGMENTS);
+    disk.fail(DiskFault::None);
+    append(&mut journal, 0..2);
+    assert_eq!(read(&mut open(&disk)), (texts(0..2), 0));
+}
