@@ -1,5 +1,6 @@
 //! A failing disk, a full queue, and a watcher that does not read.
 
+use std::io::ErrorKind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -285,4 +286,18 @@ async fn without_room_for_a_snapshot_the_log_goes_on() {
     within("closing", store.close()).await;
     let store = open(&disk.after_power_cut(0));
     assert_eq!(list(&store).await, expected);
+}
+
+/// Some file systems need space to overwrite.
+#[tokio::test]
+async fn a_store_without_space_opens() {
+    for kind in [ErrorKind::StorageFull, ErrorKind::QuotaExceeded] {
+        let disk = FaultyDisk::new();
+        let store = open(&disk);
+        write(&store, vec![put("/a", "1")]).await;
+        let expected = list(&store).await;
+        within("closing", store.close()).await;
+        disk.fail(DiskFault::Rewrites(kind));
+        assert_eq!(list(&open(&disk)).await, expected, "{kind:?}");
+    }
 }

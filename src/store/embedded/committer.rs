@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 
 use super::super::port::{Reason, Revision};
 use super::command::{Command, PendingReply, Queued, Refusal, do_command};
-use super::disk::Disk;
+use super::disk::{Disk, is_out_of_space};
 use super::format::{Seal, encode_group};
 use super::history::{History, Published};
 use super::keyspace::{Keyspace, KeyspaceStep, Steps};
@@ -199,10 +199,7 @@ impl Committer {
 
     /// Undoes a group that could not be written, and refuses its commands.
     fn refuse(&mut self, error: &io::Error, now: LeaseTime, group: &mut CommitGroup) {
-        let reason = match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Reason::NoSpace,
-            _ => Reason::Refused,
-        };
+        let reason = if is_out_of_space(error) { Reason::NoSpace } else { Reason::Refused };
         let refusal = Refusal { reason, message: format!("{}: could not write: {error}", self.log.path()) };
         if group.trouble.fails(&refusal.message) {
             log::error!("{}; writes are refused until writing works again", refusal.message);

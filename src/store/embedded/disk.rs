@@ -299,6 +299,11 @@ impl Disk for DiskFolder {
     }
 }
 
+/// Whether the disk, or what this process's user may take of it, is full.
+pub(super) fn is_out_of_space(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
 fn sync_folder(path: &Path) -> io::Result<()> {
     File::open(path)?.sync_all()
 }

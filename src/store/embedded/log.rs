@@ -8,7 +8,7 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::disk::{Disk, DiskFile};
+use super::disk::{Disk, DiskFile, is_out_of_space};
 use super::format::{FRAME_HEADER, FileHeader, FileKind, HEADER, Seal, StoreId, header};
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl Log {
         let mut file = disk.append(&name)?;
         match disk.rewrite(&name, last.start, &frame) {
             // Some file systems need space to overwrite. A store on a full disk must still open for reads.
-            Err(error) if error.kind() == io::ErrorKind::StorageFull => file.sync()?,
+            Err(error) if is_out_of_space(&error) => file.sync()?,
             written => written?,
         }
         Ok(Self { disk, store, seal: Seal::new(FileKind::Log, store), file, name, length, total, next })
