@@ -51,7 +51,17 @@ pub(super) struct PlainKey {
 
 /// The folders of all keys, each once. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Folders(Arc<Mutex<HashSet<ByFolder>>>);
+pub(super) struct Folders(Arc<Mutex<KnownFolders>>);
+
+#[derive(Debug, Default)]
+struct KnownFolders {
+    by_text: HashSet<ByFolder>,
+    /// How many were left when the empty ones were last forgotten.
+    left: usize,
+}
+
+/// So few folders may all be empty.
+const FEW: usize = 1_024;
 
 /// A folder that is found by its text.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,17 +88,37 @@ impl Folders {
 
     fn folder(&self, text: &str) -> Arc<KeyFolder> {
         let mut folders = self.0.lock();
-        if let Some(known) = folders.get(text) {
+        if let Some(known) = folders.by_text.get(text) {
             return Arc::clone(&known.0);
         }
         let new = Arc::new(KeyFolder { text: text.into(), models: Mutex::default() });
-        folders.insert(ByFolder(Arc::clone(&new)));
+        folders.by_text.insert(ByFolder(Arc::clone(&new)));
         new
     }
 
     /// Forgets the folders that no key is in.
     pub(super) fn forget_empty(&self) {
-        self.0.lock().retain(|folder| Arc::strong_count(&folder.0) > 1);
+        self.0.lock().forget_empty();
+    }
+
+    /// Does so if there are twice as many folders as were left the last time.
+    pub(super) fn forget_empty_if_doubled(&self) {
+        let mut folders = self.0.lock();
+        if folders.by_text.len() >= (2 * folders.left).max(FEW) {
+            folders.forget_empty();
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.lock().by_text.len()
+    }
+}
+
+impl KnownFolders {
+    fn forget_empty(&mut self) {
+        self.by_text.retain(|folder| Arc::strong_count(&folder.0) > 1);
+        self.left = self.by_text.len();
     }
 }
 
@@ -287,10 +317,10 @@ mod tests {
         assert!(!Arc::ptr_eq(first.folder(), elsewhere.folder()));
         drop(second);
         folders.forget_empty();
-        assert_eq!(folders.0.lock().len(), 2);
+        assert_eq!(folders.len(), 2);
         drop((first, elsewhere));
         folders.forget_empty();
-        assert!(folders.0.lock().is_empty());
+        assert_eq!(folders.len(), 0);
         assert_eq!((size_of::<KeyText>(), size_of::<PlainKey>()), (24, 64));
     }
 }

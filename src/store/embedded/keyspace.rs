@@ -246,6 +246,8 @@ impl Keyspace {
             }
         }
         self.revision = revision_before;
+        // Puts leave their folders, and a full disk gets no snapshot, with which they are forgotten.
+        self.folders.forget_empty_if_doubled();
     }
 
     /// Does a group of the log again. Its own leases are empty then, and what concerns them goes to `leases`. The error says what was
@@ -380,6 +382,19 @@ mod tests {
         assert!(keyspace.leases.due(5_000, 100).is_empty());
         keyspace.undo(&mut steps, 1, 5_000);
         assert_eq!(keyspace.leases.due(6_000, 100), [lease]);
+    }
+
+    #[test]
+    fn undone_puts_leave_few_folders() {
+        let mut keyspace = Keyspace::new();
+        let mut steps = Steps::new();
+        for number in 0..10_000 {
+            let then = vec![put(&format!("{number}/x"), None)];
+            keyspace.apply(&Txn { then, ..Txn::default() }, &mut steps).unwrap();
+            keyspace.undo(&mut steps, 1, 0);
+        }
+        let folders = keyspace.folders.len();
+        assert!(folders < 3_000, "{folders} folders");
     }
 
     #[test]
