@@ -301,3 +301,23 @@ async fn a_store_without_space_opens() {
         assert_eq!(list(&open(&disk)).await, expected, "{kind:?}");
     }
 }
+
+/// Both bookmarks are put before the first one is deleted, with the second one. Its own deletion then changes nothing.
+#[tokio::test]
+async fn the_registrys_watch_reaches_bookmarks_that_overlap() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    let before = write(&store, vec![put("/elsewhere", "1")]).await.revision;
+    let (mut first, mut second) = (store.bookmark(), store.bookmark());
+    disk.fail(DiskFault::HoldSyncs);
+    assert!((&mut first).now_or_never().is_none() && (&mut second).now_or_never().is_none());
+    disk.fail(DiskFault::None);
+    eventually("both bookmarks", || store.stats().keys == 3).await;
+    let first = within("the first bookmark", first).await.unwrap();
+    let reached = store.revision().await.unwrap();
+    write(&store, vec![put("/elsewhere", "2")]).await;
+    let second = within("the second bookmark", second).await.unwrap();
+    for bookmark in [first, second] {
+        assert!((before + 1..=reached).contains(&bookmark), "{bookmark} of {before} to {reached}");
+    }
+}

@@ -144,8 +144,10 @@ impl Caller {
         let bookmarks = format!("{REGISTRY}bookmarks/");
         let key = Key::from(format!("{bookmarks}{:016x}", rand::random::<u64>()));
         let put = self.single(Op::Put { key, value: bytes::Bytes::new(), lease: None }).await?;
-        // If the deletion fails, the next bookmark deletes this one.
-        Ok(self.single(Op::DeletePrefix(bookmarks.into())).await.unwrap_or(put))
+        // If the deletion fails, the next bookmark deletes this one. Its revision does not count: another caller may have deleted
+        // the key already, so that there is no event.
+        let _ = self.single(Op::DeletePrefix(bookmarks.into())).await;
+        Ok(put)
     }
 
     pub(super) async fn close(&self) {
