@@ -235,11 +235,10 @@ fn refused(why: &str) -> io::Error {
 
 /// Whether a store or a file system creates files of this name.
 fn is_of_a_store(name: &str) -> bool {
-    [LOCK, "identity", "lost+found", EVENTS].contains(&name)
+    [LOCK, "identity", "identity.unfinished", "lost+found", EVENTS].contains(&name)
         || name.starts_with("log-")
         || name.starts_with("events-")
         || name.starts_with("snapshot-")
-        || name.ends_with(".unfinished")
 }
 
 impl Disk for DiskFolder {

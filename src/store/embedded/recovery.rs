@@ -63,7 +63,7 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
     // The names may not be durable: the process that created them may have ended before its sync.
     disk.sync_folder().map_err(|error| files.io("", error))?;
     let names = disk.list().map_err(|error| files.io("", error))?;
-    for name in names.iter().filter(|name| name.ends_with(UNFINISHED)) {
+    for name in names.iter().filter(|name| is_unfinished(name)) {
         disk.remove(name).map_err(|error| files.io(name, error))?;
     }
     let numbers = |prefix: &str| {
@@ -103,6 +103,13 @@ pub(super) fn recover(disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
         remove_superfluous(&**disk, last_group).map_err(|error| files.io("", error))?;
     }
     Ok(Recovered { keyspace, log, store, snapshot_length })
+}
+
+/// Whether a store gives this name to a file that is not whole.
+fn is_unfinished(name: &str) -> bool {
+    name.strip_suffix(UNFINISHED).is_some_and(|whole| {
+        whole == IDENTITY || ["log-", "snapshot-"].iter().any(|prefix| number_in(whole, prefix).is_some())
+    })
 }
 
 fn create(disk: &Arc<dyn Disk>, files: &StoreFiles<'_>) -> Result<Recovered, OpenError> {
