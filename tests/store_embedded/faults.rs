@@ -13,6 +13,14 @@ use service_center::store::{Compare, KeepAlive, Op, Reason, Store, StoreError, T
 
 use super::{attempt, eventually, grant, list, open, options, put, put_leased, within, write};
 
+const LOG: &str = "log-00000000000000000001";
+
+/// Opens a store that makes a snapshot at once.
+fn open_eager(disk: &FaultyDisk) -> EmbeddedStore {
+    let eager = Options { snapshot_log_bytes: 1, ..options() };
+    EmbeddedStore::open_on(Arc::new(disk.clone()), eager, Clock::system()).unwrap()
+}
+
 fn reason(outcome: &Result<TxnOutcome, StoreError>) -> Option<Reason> {
     match outcome {
         Err(StoreError::Aborted { reason, .. }) => Some(*reason),
@@ -319,5 +327,39 @@ async fn the_registrys_watch_reaches_bookmarks_that_overlap() {
     let second = within("the second bookmark", second).await.unwrap();
     for bookmark in [first, second] {
         assert!((before + 1..=reached).contains(&bookmark), "{bookmark} of {before} to {reached}");
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_cannot_get_its_name_leaves_no_file() {
+    let disk = FaultyDisk::new();
+    let store = open(&disk);
+    write(&store, vec![put("/a", "1")]).await;
+    let expected = list(&store).await;
+    within("closing", store.close()).await;
+    disk.fail(DiskFault::RenamesTo("snapshot-"));
+    within("closing", open_eager(&disk).close()).await;
+    let names = disk.list().unwrap();
+    assert_eq!(names, ["identity", LOG, "log-00000000000000000002"]);
+    assert_eq!(list(&open(&disk)).await, expected);
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_removed_keeps_no_other_file() {
+    let disk = FaultyDisk::new();
+    disk.fail(DiskFault::RemovalOf(LOG));
+    for last_group in [10, 20, 30] {
+        let store = open(&disk);
+        for n in 0..10 {
+            write(&store, vec![put("/a", n.to_string())]).await;
+        }
+        let expected = list(&store).await;
+        within("closing", store.close()).await;
+        let store = open_eager(&disk);
+        within("closing", store.close()).await;
+        assert_eq!(store.stats().snapshots, 1);
+        let (log, snapshot) = (format!("log-{:020}", last_group + 1), format!("snapshot-{last_group:020}"));
+        assert_eq!(disk.list().unwrap(), ["identity", LOG, &log, &snapshot]);
+        assert_eq!(list(&open(&disk)).await, expected);
     }
 }

@@ -128,11 +128,15 @@ const BLOCK: usize = 256 << 10;
 fn write(disk: &Arc<dyn Disk>, contents: &SnapshotContents) -> io::Result<u64> {
     let name = snapshot_name(contents.last_group);
     let unfinished = format!("{name}{UNFINISHED}");
-    let length = write_blocks(disk.create(&unfinished)?, contents).inspect_err(|_| {
+    let write = || {
+        let length = write_blocks(disk.create(&unfinished)?, contents)?;
+        disk.rename(&unfinished, &name)?;
+        Ok(length)
+    };
+    let length = write().inspect_err(|_: &io::Error| {
         // Frees the space. If this fails, the next start removes the file.
         let _ = disk.remove(&unfinished);
     })?;
-    disk.rename(&unfinished, &name)?;
     disk.sync_folder()?;
     remove_superfluous(&**disk, contents.last_group)?;
     Ok(length)
@@ -177,7 +181,7 @@ fn write_blocks(mut file: Box<dyn DiskFile>, contents: &SnapshotContents) -> io:
 }
 
 /// Removes segments that start before the end of a snapshot, and older snapshots. A new segment was started with the snapshot,
-/// so the earlier segments hold no later groups.
+/// so the earlier segments hold no later groups. A file that cannot be removed stays: it takes space and does no other harm.
 pub(super) fn remove_superfluous(disk: &dyn Disk, last_group: u64) -> io::Result<()> {
     let superfluous = |name: &String| {
         number_in(name, "log-").is_some_and(|first| first <= last_group)
@@ -185,7 +189,12 @@ pub(super) fn remove_superfluous(disk: &dyn Disk, last_group: u64) -> io::Result
     };
     let names: Vec<String> = disk.list()?.into_iter().filter(superfluous).collect();
     for name in &names {
-        disk.remove(name)?;
+        if let Err(error) = disk.remove(name) {
+            log::warn!(
+                "{}: could not remove the file, which the store does not need any more: {error}; remove it by hand",
+                disk.path(name).display()
+            );
+        }
     }
     if names.is_empty() { Ok(()) } else { disk.sync_folder() }
 }
