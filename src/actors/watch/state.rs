@@ -23,9 +23,9 @@ use crate::recorder::{EventKind, InstanceTurn};
 use crate::store::codec::{self, Decoded};
 use crate::store::{Entry, Event, Key, WatchBatch, keys};
 
-/// A lease may have been granted this long before its put was seen. It may come from a pool (up to 2 s), and a watch may be
-/// silent for 5 s before it counts as lost.
-const GRANTED_BEFORE: Duration = Duration::from_secs(8);
+/// A lease may have been granted this long before its put was seen: up to 2 s in a pool, 4 s until the batcher sends the put, 4 s until
+/// etcd answers, and 5 s of silence before the watch counts as lost.
+const GRANTED_BEFORE: Duration = Duration::from_secs(15);
 /// For this time after a watch began, its events may be old, because it first brings what was missed.
 const CATCHING_UP: Duration = Duration::from_secs(5);
 

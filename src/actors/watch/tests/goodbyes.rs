@@ -102,7 +102,7 @@ fn time_left_is_counted_from_a_grant_ahead_and_a_late_watch() {
     world.register("i", 7);
     world.told();
     // The lease may be over already, because it came from a pool and its put was seen late.
-    world.pass(seconds(113));
+    world.pass(seconds(105));
     world.expire("i");
     assert_eq!(world.told(), (vec![], vec![]));
 }
