@@ -351,7 +351,8 @@ async fn replace(
                 core.catch_up_with(FoundInstance::new(other.reads).revision).await;
                 return Ok(Replaced::Gone);
             }
-            (KeepAlive::Renewed(_), Some(_)) => {
+            (KeepAlive::Renewed(_), Some(Err(error))) => return Err(store_error(&error)),
+            (KeepAlive::Renewed(_), Some(Ok(_))) => {
                 note_reregistered(core, message, service, known);
                 return Ok(Replaced::Done(unchanged(id)));
             }

@@ -280,3 +280,16 @@ async fn who_is_gone_elsewhere_is_registered_again() {
     assert_eq!(stage.count().await, 1);
     assert_ne!(lease_of(&stage.entry("i").unwrap()), lease_of(&former));
 }
+
+/// An equal registration is not written, but the store must say that the instance is there.
+#[actix::test]
+async fn an_equal_registration_without_an_answer_of_the_store_is_an_error() {
+    for fault in [Fault::Refused(Reason::Unavailable), Fault::UnknownNotDone] {
+        let stage = Stage::set().await;
+        stage.registered("i").await;
+        stage.store.script(StoreCall::Batch, [fault]);
+        let again = stage.register("i").await.map(drop).map_err(|error| error.code);
+        assert_eq!(again, Err(Code::Unavailable), "{fault:?}");
+        stage.registered("i").await;
+    }
+}
