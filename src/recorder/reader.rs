@@ -120,7 +120,7 @@ impl RecordReader {
         *self.last_seq.borrow()
     }
 
-    /// Whether the event with this number is kept, or is one that the record will give next.
+    /// Whether the event with this number is kept.
     pub fn knows(&self, seq: u64) -> bool {
         let view = self.ring.load();
         let oldest = view.slots().next().map_or(view.last_seq + 1, |slot| slot.seq);

@@ -520,6 +520,8 @@ fn memory_is_bounded_by_bytes() {
         assert_eq!(kept.complete_since.seq, oldest);
         assert!(!world.reader.knows(oldest - 1));
         assert!(world.reader.knows(oldest));
+        let last = world.reader.last_seq();
+        assert!(world.reader.knows(last) && !world.reader.knows(last + 1));
     }
 }
 
