@@ -84,11 +84,12 @@ pub struct Recorded {
 
 impl Recording {
     pub(super) fn new(recorder: Recorder, ring: SharedRing, progress: ProgressSender) -> Self {
+        let services = ServiceTable::new(ring.limits().bytes);
         Self {
             recorder,
             ring,
             progress,
-            services: ServiceTable::default(),
+            services,
             causes: Causes::default(),
             settling: VecDeque::new(),
             ready: Vec::new(),
@@ -135,6 +136,7 @@ impl Recording {
                     parts.service = facts;
                     let event = Event::new(seq, parts);
                     self.last_seq = seq;
+                    self.services.make_room(1);
                     self.ring.append(&[event], self.services.bytes(), 0);
                 }
                 StoredRecord::Told(seq, told) => self.ring.was_told(seq, Telling::settled(told)),
@@ -336,6 +338,7 @@ impl Recording {
         let waiting = self.settling.front();
         let known_to = waiting.map_or(self.revision, |first| first.parts.revision - 1);
         self.causes.forget_before(waiting.map_or(self.revision, |first| first.parts.revision));
+        self.services.make_room(events.len());
         self.ring.append(&events, self.services.bytes(), known_to);
         if !events.is_empty() {
             self.progress.last_seq.send_replace(self.last_seq);

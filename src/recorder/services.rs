@@ -8,16 +8,15 @@ use super::event::ServiceFacts;
 use crate::domain::event::{Revision, ServiceRecord};
 use crate::domain::{ServiceId, Tenant};
 
-/// Below this size the table is not swept.
-const LEAST_SWEPT: usize = 1 << 20;
-
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct ServiceTable {
     /// By id: one entry for each tenant that has a service with it.
     known: HashMap<ServiceId, Vec<KnownService>>,
     bytes: usize,
-    /// The table is swept at this size.
-    sweep_at: usize,
+    /// The table is not swept below this size.
+    least_swept: usize,
+    /// How many events have come since the table was swept.
+    events: usize,
 }
 
 #[derive(Debug)]
@@ -28,6 +27,11 @@ struct KnownService {
 }
 
 impl ServiceTable {
+    /// `limit`: how many bytes the services and the events may take.
+    pub(super) fn new(limit: usize) -> Self {
+        Self { known: HashMap::new(), bytes: 0, least_swept: limit / 8, events: 0 }
+    }
+
     /// What is kept of a service. Without a document: what is known from an earlier one.
     pub(super) fn facts(
         &mut self,
@@ -54,7 +58,6 @@ impl ServiceTable {
             }
             None => {}
         }
-        self.sweep();
         let facts = Arc::new(ServiceFacts::of(tenant.clone(), id.clone(), record));
         self.keep(Arc::clone(&facts), revision.unwrap_or_default());
         facts
@@ -86,11 +89,15 @@ impl ServiceTable {
         self.bytes
     }
 
-    /// Drops the services of which no event is left, when the table has doubled since the last time.
-    fn sweep(&mut self) {
-        if self.bytes < self.sweep_at.max(LEAST_SWEPT) {
+    /// To be called before so many events are kept. Drops the services of which no event is left, because they take the room of events.
+    /// This waits for events as many as an eighth of the services, so that an event costs eight looks at a service at most, and the
+    /// table grows by about an eighth meanwhile.
+    pub(super) fn make_room(&mut self, events: usize) {
+        self.events += events;
+        if self.bytes <= self.least_swept || self.events < self.known.len() / 8 {
             return;
         }
+        self.events = 0;
         let mut left = 0;
         self.known.retain(|_, all| {
             all.retain(|known| Arc::strong_count(&known.facts) > 1);
@@ -98,7 +105,6 @@ impl ServiceTable {
             !all.is_empty()
         });
         self.bytes = left;
-        self.sweep_at = left * 2;
     }
 }
 

@@ -525,6 +525,29 @@ fn memory_is_bounded_by_bytes() {
     }
 }
 
+/// Services of which no event is left make room for events, also when no new service comes, and in the next process.
+#[test]
+fn services_that_are_gone_make_room_for_events() {
+    let limits = RingLimits { events: 1_000_000, bytes: 3 << 20 };
+    let mut world = World::listed(limits);
+    let kept = |world: &World| world.reader.page(&Query { limit: 0, ..Query::default() }, |_| true).total;
+    let mut stored = Vec::new();
+    for number in 0..30_000 {
+        world.register(&at(&format!("service-{}", number.min(20_000)), "i"));
+        if number % 100 == 99 {
+            world.take().events.iter().for_each(|event| super::codec::encode_event(&mut stored, event));
+            let kept = kept(&world);
+            assert!(kept > number.min(1_000), "{kept} of {number} events");
+            assert!(world.recording.bytes() <= limits.bytes, "{} bytes", world.recording.bytes());
+        }
+    }
+    assert!(kept(&world) > 9_000, "{} events of few services", kept(&world));
+    let mut next = World::new(limits);
+    let first = super::codec::decode(&stored).map(Option::unwrap).take(20_000);
+    next.recording.resume(first);
+    assert!(kept(&next) > 1_000, "{} events", kept(&next));
+}
+
 /// The parts of an event of any kind.
 fn any_parts(kind: EventKind, time: i64, number: usize) -> EventParts {
     let at = at(&format!("s{}", number % 3), &format!("i{}", number % 7));
