@@ -14,7 +14,8 @@
 //!
 //! The library reads although it cannot use the bytes yet. It decodes all requests in its buffer before it answers the first one.
 //! While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives the library one head
-//! at a time, with the part of its body that came with it. It gives nothing while a request is being answered or a write is blocked.
+//! at a time, with the part of its body that came with it. It gives nothing while a request is being answered, an answer without a
+//! length is being sent, or a write is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -199,7 +200,7 @@ impl Exchange {
 
     /// Whether the library cannot use the next bytes yet.
     fn is_busy(&self) -> bool {
-        self.running.get() > 0 && !self.reads_body.get()
+        self.running.get() > 0 && !self.reads_body.get() || self.has_streams()
     }
 
     /// Lets the library read again. If a part of the next head was read before, the time for that head starts again, because the
@@ -281,6 +282,9 @@ pub(super) struct ClientConnection {
     stop: Option<StopWait>,
     _slot: ConnectionSlot,
 }
+
+/// After so many bytes, nothing more is read beside an answer without a length.
+const MOST_BESIDE_STREAM: usize = 8 << 10;
 
 /// The answer to a head that takes too long.
 const HEAD_TOO_SLOW: &[u8] =
@@ -435,6 +439,24 @@ impl ClientConnection {
         }
     }
 
+    /// Reads beside an answer without a length. Ready when the client is gone: the library would go on with the answer until a write
+    /// fails. What the client sends waits for the end of the answer.
+    fn poll_gone(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Error> {
+        let before = buf.filled().len();
+        while self.ahead.len() < MOST_BESIDE_STREAM {
+            if let Err(error) = ready!(Pin::new(&mut self.transport).poll_read(cx, buf)) {
+                return Poll::Ready(error);
+            }
+            let came = &buf.filled()[before..];
+            if came.is_empty() {
+                return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+            }
+            self.ahead = [&self.ahead, came].concat().into();
+            buf.set_filled(before);
+        }
+        Poll::Pending
+    }
+
     /// Reads, up to the end of a head, or of the body that came with it if the head says how long the body is.
     fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
@@ -510,7 +532,11 @@ impl AsyncRead for ClientConnection {
         if this.stop.is_none() {
             return Pin::new(&mut this.transport).poll_read(cx, buf);
         }
-        let before = buf.filled().len();
+        if this.exchange.has_streams()
+            && let Poll::Ready(error) = this.poll_gone(cx, buf)
+        {
+            return Poll::Ready(Err(error));
+        }
         let outcome = if this.withholds(cx) {
             return Poll::Pending;
         } else if this.exchange.is_busy() {
@@ -525,11 +551,6 @@ impl AsyncRead for ClientConnection {
             Poll::Pending
         };
         if outcome.is_ready() {
-            let is_end = matches!(outcome, Poll::Ready(Ok(()))) && buf.filled().len() == before;
-            if is_end && this.exchange.has_streams() {
-                // The library would go on with the answer until a write fails.
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
             return outcome;
         }
         // A request that arrived before the stop has been read and is served.
@@ -748,6 +769,47 @@ mod tests {
         fixture.check("", 0);
         drop(running);
         assert_eq!(fixture.wakes(), 0);
+    }
+
+    #[tokio::test]
+    async fn nothing_is_handed_beside_an_answer_without_a_length() {
+        let mut fixture = Fixture::new().await;
+        fixture.send("a\r\n\r\nb").await;
+        fixture.check("a\r\n\r\n", 1);
+        let exchange = Rc::clone(fixture.connection.exchange());
+        exchange.head_complete();
+        let stream = exchange.open_stream();
+        fixture.check("", 0);
+        fixture.send("\r\n\r\nc\r\n\r\n").await;
+        fixture.check("", 0);
+        assert!(exchange.since.get().is_none(), "no head is waited for");
+        drop(stream);
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("b\r\n\r\n", 1);
+        assert_eq!(exchange.head_complete(), 5);
+        fixture.check("c\r\n\r\n", 0);
+        exchange.head_complete();
+        // Little is kept of what comes beside it.
+        let _stream = exchange.open_stream();
+        fixture.client.write_all(&[b'x'; 64 << 10]).await.unwrap();
+        fixture.connection.tcp().readable().await.unwrap();
+        fixture.check("", 0);
+        fixture.check("", 0);
+        let kept = fixture.connection.ahead.len();
+        assert!((1..2 * MOST_BESIDE_STREAM).contains(&kept), "{kept}");
+    }
+
+    #[tokio::test]
+    async fn an_answer_without_a_length_ends_with_its_client() {
+        let mut fixture = Fixture::new().await;
+        let _stream = Rc::clone(fixture.connection.exchange()).open_stream();
+        fixture.send("a\r\n\r\n").await;
+        fixture.check("", 0);
+        drop(fixture.client);
+        let mut bytes = [0; 16];
+        let read =
+            poll_fn(|cx| Pin::new(&mut fixture.connection).poll_read(cx, &mut ReadBuf::new(&mut bytes)));
+        assert_eq!(read.await.unwrap_err().kind(), io::ErrorKind::ConnectionAborted);
     }
 
     #[tokio::test]

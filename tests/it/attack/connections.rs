@@ -21,6 +21,7 @@ use crate::support::store::on_etcd;
 
 const UPGRADE: &str = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
                        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+const EVENTS: &str = "GET /v4/default/admin/events HTTP/1.1\r\nHost: h\r\nAccept: text/event-stream\r\n\r\n";
 const VERSION: &str = "GET /version HTTP/1.1\r\nHost: h\r\n\r\n";
 
 /// Answered requests that the CPU time of blocked connections is compared with.
@@ -102,7 +103,7 @@ fn unread_answers(settings: Settings) {
     let registry = Registry::new(daemon.client(), "default");
     let watch = registry.watch_target(&registry.create_service("watcher", "1.0.0").unwrap());
     let upgrade = format!("GET {watch} HTTP/1.1\r\nHost: h\r\n{UPGRADE}\r\n");
-    let kinds: [(&str, &[u8]); 7] = [
+    let kinds: [(&str, &[u8]); 8] = [
         ("", VERSION.as_bytes()),
         ("", b"GET /nope HTTP/1.0\nConnection: keep-alive\n\n"),
         ("", b"GET /v4/default/registry/health/readiness HTTP/1.1\r\nHost: h\r\n\r\n"),
@@ -110,6 +111,7 @@ fn unread_answers(settings: Settings) {
         ("", b"GET /v4/default/registry/microservices?noCache=1 HTTP/1.1\r\nHost: h\r\n\r\n"),
         ("GET /version HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx", VERSION.as_bytes()),
         (&upgrade, b"\x89\x80\0\0\0\0"),
+        (EVENTS, VERSION.as_bytes()),
     ];
     let mut kept = Vec::new();
     for (begin, request) in kinds {

@@ -89,6 +89,28 @@ async fn a_quiet_stream_outlives_all_limits_of_a_connection() {
     assert!(client.rest().await.is_empty());
 }
 
+/// An empty line behind a request is a part of no head, and what follows it waits.
+#[actix_web::test]
+async fn what_comes_beside_a_stream_waits_for_its_end() {
+    let limit = Duration::from_secs(2);
+    let limits = Settings { head_time: limit, ..settings() };
+    let (fixture, time) = serve_in_still_time(limits).await;
+    let mut client = client(&fixture).await;
+    let (_, pieces) = opened(&fixture, &mut client).await;
+    for beside in ["\r\n", "GET /empty HTTP/1.1\r\nHost: h\r\n\r\nGET /emp"] {
+        client.send(beside).await;
+        time.pass(limit * 2).await;
+        pieces.send("one".into()).unwrap();
+        assert_eq!(client.exactly(8).await, b"3\r\none\r\n");
+    }
+    fixture.state.pieces.lock().unwrap().clear();
+    drop(pieces);
+    assert_eq!(client.exactly(5).await, b"0\r\n\r\n");
+    assert_eq!(client.answer_to("GET").await.status, 200);
+    client.send("ty HTTP/1.1\r\nHost: h\r\n\r\n").await;
+    assert_eq!(client.answer_to("GET").await.status, 200);
+}
+
 #[actix_web::test]
 async fn a_stream_ends_with_its_client() {
     let fixture = serve(settings()).await;
