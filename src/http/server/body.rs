@@ -197,7 +197,7 @@ pub(super) async fn drop_rest(head: &RequestHead, payload: &mut Payload) -> bool
 }
 
 /// The header `Content-Length`. The parser has rejected values that are not numbers.
-fn announced(head: &RequestHead) -> Option<u64> {
+pub(super) fn announced(head: &RequestHead) -> Option<u64> {
     head.headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.trim().parse().ok()
 }
 

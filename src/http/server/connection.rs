@@ -14,8 +14,8 @@
 //!
 //! The library reads although it cannot use the bytes yet. It decodes all requests in its buffer before it answers the first one.
 //! While the buffer is full, the library wakes itself without end (`docs/upstream.md`). So this layer gives the library one head
-//! at a time, with the part of its body that came with it. It gives nothing while a request is being answered, an answer without a
-//! length is being sent, or a write is blocked.
+//! at a time, with the part of its body that came with it, and then the rest of that body. It gives nothing else while a request is
+//! being answered, an answer without a length is being sent, or a write is blocked.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -56,6 +56,9 @@ pub(super) struct IoLimits {
 /// Each limit of a connection from the reserve.
 pub(super) const RESERVE_LIMIT: Duration = Duration::from_secs(2);
 
+/// Stands for the bytes that are left of a chunked body. No other body is so long.
+const CHUNKED: usize = usize::MAX;
+
 /// The state that a connection and the dispatcher share.
 pub(super) struct Exchange {
     /// Requests that are being answered.
@@ -74,8 +77,10 @@ pub(super) struct Exchange {
     is_ending: Cell<bool>,
     /// The connection is over the limit: only requests for the health of the server are served, and the first answer is the last.
     is_reserve: bool,
-    /// The request that is being answered still reads its body.
-    reads_body: Cell<bool>,
+    /// How many bytes of the body of the request that is being answered were not handed yet, or [`CHUNKED`].
+    body_left: Cell<usize>,
+    /// How many bytes of a body were handed together with the last head.
+    body_with_head: Cell<usize>,
     /// Since when the client takes none of what the library writes.
     write_blocked: Cell<Option<Instant>>,
     /// The task of the connection, while this layer gives it nothing to read or no next piece of an answer.
@@ -101,7 +106,8 @@ impl Exchange {
             is_unwritten: Cell::default(),
             is_ending: Cell::default(),
             is_reserve,
-            reads_body: Cell::default(),
+            body_left: Cell::default(),
+            body_with_head: Cell::default(),
             write_blocked: Cell::default(),
             withheld: RefCell::default(),
             is_upgrade: Cell::default(),
@@ -135,8 +141,7 @@ impl Exchange {
         of_connection.or_else(|| request.extensions().get::<Rc<Self>>().cloned())
     }
 
-    /// The head of a request is complete. Returns its size in bytes: 0 if all of it was read while another request was running, as
-    /// the bytes after the end of a body are. [`last_read`](Self::last_read) then says nothing about this head.
+    /// The head of a request is complete. Returns its size in bytes.
     pub(super) fn head_complete(&self) -> usize {
         self.since.set(None);
         self.unclaimed.take()
@@ -148,16 +153,18 @@ impl Exchange {
         RunningRequest(Rc::clone(self))
     }
 
-    /// As [`run`](Self::run), for a request that has a body.
-    pub(super) fn run_with_body(self: &Rc<Self>) -> RunningRequest {
-        self.reads_body.set(true);
+    /// As [`run`](Self::run), for a request that has a body. A chunked body has no `length`.
+    pub(super) fn run_with_body(self: &Rc<Self>, length: Option<u64>) -> RunningRequest {
+        let length = length.and_then(|length| usize::try_from(length).ok());
+        let left = length.map(|length| length.saturating_sub(self.body_with_head.get()));
+        self.body_left.set(left.unwrap_or(CHUNKED));
         self.resume();
         self.run()
     }
 
     /// The request that is being answered reads no more of its body.
     pub(super) fn body_complete(&self) {
-        self.reads_body.set(false);
+        self.body_left.set(0);
     }
 
     /// An answer without a length is being sent until the guard is dropped. Meanwhile the connection is not idle, although the client
@@ -200,7 +207,7 @@ impl Exchange {
 
     /// Whether the library cannot use the next bytes yet.
     fn is_busy(&self) -> bool {
-        self.running.get() > 0 && !self.reads_body.get() || self.has_streams()
+        self.running.get() > 0 && self.body_left.get() == 0 || self.has_streams()
     }
 
     /// Lets the library read again. If a part of the next head was read before, the time for that head starts again, because the
@@ -457,30 +464,43 @@ impl ClientConnection {
         Poll::Pending
     }
 
-    /// Reads, up to the end of a head, or of the body that came with it if the head says how long the body is.
+    /// Reads, up to the end of a head, or of the body that came with it if the head says how long the body is. While a body is read: up
+    /// to its end, or up to an empty line if it is chunked, because it ends with one.
     fn poll_hand(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        if self.ahead.is_empty() {
+        let is_new = self.ahead.is_empty();
+        let came = if is_new {
             ready!(Pin::new(&mut self.transport).poll_read(cx, buf))?;
+            &buf.filled()[before..]
         } else {
-            buf.put_slice(&self.ahead[..self.ahead.len().min(buf.remaining())]);
-        }
-        let came = &buf.filled()[before..];
-        let head_end = self.head_end.find(came);
-        self.head_handed = head_end.is_some();
-        let head = head_end.unwrap_or(came.len());
-        let mut handed = head;
-        // While a request is running, these bytes may be its body.
-        if head < came.len() && self.exchange.running.get() == 0 {
-            handed += announced_body(&came[..head]).min(came.len() - head);
-        }
-        self.ahead = if self.ahead.is_empty() {
-            Bytes::copy_from_slice(&came[handed..])
-        } else {
-            self.ahead.slice(handed..)
+            &self.ahead[..self.ahead.len().min(buf.remaining())]
         };
-        buf.set_filled(before + handed);
-        self.exchange.received(head);
+        let exchange = &self.exchange;
+        let handed = match exchange.body_left.get() {
+            left @ (0 | CHUNKED) => {
+                let head_end = self.head_end.find(came);
+                self.head_handed = head_end.is_some();
+                let head = head_end.unwrap_or(came.len());
+                let mut body = 0;
+                if head < came.len() && left == 0 {
+                    body = announced_body(&came[..head]).min(came.len() - head);
+                }
+                exchange.body_with_head.set(body);
+                exchange.received(head);
+                head + body
+            }
+            left => {
+                let body = left.min(came.len());
+                exchange.body_left.set(left - body);
+                body
+            }
+        };
+        if !is_new {
+            buf.put_slice(&self.ahead.split_to(handed));
+        } else if handed < came.len() {
+            self.ahead = Bytes::copy_from_slice(&came[handed..]);
+            buf.set_filled(before + handed);
+        }
         Poll::Ready(Ok(()))
     }
 
@@ -695,22 +715,35 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_head_that_came_with_the_end_of_a_body_has_no_time_of_its_own() {
+    async fn a_head_behind_a_body_waits_for_its_answer() {
         let mut fixture = Fixture::new().await;
-        let head = "a\r\nContent-Length: 4\r\n\r\n";
-        fixture.send(head).await;
-        fixture.check(head, 0);
         let exchange = Rc::clone(fixture.connection.exchange());
-        assert_eq!(exchange.head_complete(), head.len());
-        let (running, before) = (exchange.run_with_body(), exchange.last_read());
-        fixture.send("bodyb\r\n\r\n").await;
-        fixture.check("bodyb\r\n\r\n", 0);
+        fixture.send("a\r\nContent-Length: 8\r\n\r\nbo").await;
+        fixture.check("a\r\nContent-Length: 8\r\n\r\nbo", 0);
+        exchange.head_complete();
+        let (running, before) = (exchange.run_with_body(Some(8)), exchange.last_read());
+        fixture.send("d").await;
+        fixture.check("d", 0);
+        // An empty line is a part of the body.
+        fixture.send("\r\n\r\nyb\r\n\r\nc").await;
+        fixture.check("\r\n\r\ny", 0);
         drop(running);
-        assert_eq!((exchange.head_complete(), exchange.last_read()), (0, before));
-        fixture.send("c\r\n\r\n").await;
-        fixture.check("c\r\n\r\n", 0);
+        assert_eq!(fixture.wakes(), 1);
+        fixture.check("b\r\n\r\n", 1);
         assert_eq!(exchange.head_complete(), 5);
         assert!(exchange.last_read() > before);
+        // A chunked body ends with an empty line.
+        fixture.check("c", 0);
+        fixture.send("\r\n\r\n1\r\n").await;
+        fixture.check("\r\n\r\n", 1);
+        assert_eq!(exchange.head_complete(), 5);
+        let running = exchange.run_with_body(None);
+        fixture.send("x\r\n0\r\n\r\nd\r\n\r\n").await;
+        fixture.check("1\r\nx\r\n0\r\n\r\n", 1);
+        exchange.body_complete();
+        fixture.check("", 0);
+        drop(running);
+        fixture.check("d\r\n\r\n", 0);
     }
 
     #[tokio::test]
@@ -725,7 +758,7 @@ mod tests {
         fixture.send(&format!("{head}b")).await;
         fixture.check(&format!("{head}b"), 0);
         assert_eq!(fixture.connection.exchange.head_complete(), head.len());
-        let running = fixture.connection.exchange.run_with_body();
+        let running = fixture.connection.exchange.run_with_body(None);
         // What looks like a head in a body announces nothing.
         fixture.send(&format!("{head}d\r\n\r\ne\r\n\r\n")).await;
         fixture.check(head, 1);
@@ -748,7 +781,7 @@ mod tests {
     #[tokio::test]
     async fn nothing_is_handed_while_a_request_is_answered() {
         let mut fixture = Fixture::new().await;
-        let running = fixture.connection.exchange.run_with_body();
+        let running = fixture.connection.exchange.run_with_body(None);
         fixture.send("body").await;
         fixture.check("body", 0);
         fixture.connection.exchange.body_complete();
@@ -760,7 +793,7 @@ mod tests {
         let running = fixture.connection.exchange.run();
         fixture.send("body").await;
         fixture.check("", 0);
-        let next = fixture.connection.exchange.run_with_body();
+        let next = fixture.connection.exchange.run_with_body(None);
         assert_eq!(fixture.wakes(), 1);
         fixture.check("body", 0);
         drop((running, next));

@@ -77,8 +77,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         };
         let has_body = !matches!(payload, Payload::None);
         let head_size = exchange.head_complete();
-        // With HTTP/2, the last read may be that of another request. So it is if the head came with the end of the body before it.
-        let is_of_other = request.version() == Version::HTTP_2 || head_size == 0;
+        // With HTTP/2, the last read may be that of another request.
+        let is_of_other = request.version() == Version::HTTP_2;
         let begin = if is_of_other { Instant::now() } else { exchange.last_read() };
         let mut record = RequestRecord::new(&self.terms, &self.ids, request.head(), has_body, begin);
         if head_size > self.terms.max_head() {
@@ -94,7 +94,9 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
             entered = record.context().enter();
         }
         if has_body {
-            let (this, running) = (Rc::clone(self), exchange.run_with_body());
+            // The library rejects a chunked body that has this header too.
+            let length = body::announced(request.head());
+            let (this, running) = (Rc::clone(self), exchange.run_with_body(length));
             return Either::Right(Box::pin(async move {
                 let _running = running;
                 let context = Some(record.context().clone());

@@ -329,6 +329,34 @@ async fn a_request_behind_a_slow_body_has_a_time_of_its_own() {
     assert!(text.lines().zip(ends).all(|(line, end)| line.ends_with(end)), "{text}");
 }
 
+/// The rest of a body comes in one write with further requests. No answer but the last says that the connection ends.
+#[actix_web::test]
+async fn requests_behind_a_body_in_pieces_wait_for_its_answer() {
+    let (fixture, time) = serve_in_still_time(settings()).await;
+    let chunked = "Transfer-Encoding: chunked\r\n\r\n";
+    for (begin, end) in [
+        ("Content-Length: 8\r\n\r\n\r\nab", "\r\n\r\n"),
+        ("Content-Length: 8\r\n\r\nab", "\r\n\r\nab"),
+        ("Content-Len", "gth: 8\r\n\r\n\r\n\r\nabab"),
+        ("Content-Length: 8\r\n\r", "\n\r\n\r\nabab"),
+        (&format!("{chunked}8\r\nab\r\n"), "\r\nab\r\n0\r\n\r\n"),
+    ] {
+        let mut client = Client::connect(fixture.server.addresses()[0]).await;
+        client.send(format!("POST /store HTTP/1.1\r\nHost: h\r\n{begin}")).await;
+        // The server reads this before it is sent the rest.
+        time.pass(Duration::from_secs(1)).await;
+        let second = "POST /store HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+        let last = "GET /empty HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n";
+        client.send(format!("{end}{second}{last}")).await;
+        for (method, text, connection) in
+            [("POST", "8 bytes", None), ("POST", "3 bytes", None), ("GET", "", Some("close"))]
+        {
+            let answer = client.answer_to(method).await;
+            assert_eq!((&*answer.text(), answer.header("Connection")), (text, connection), "{begin:?}");
+        }
+    }
+}
+
 #[actix_web::test]
 async fn an_offer_of_another_protocol_is_declined() {
     let (_fixture, mut client) = connected().await;
