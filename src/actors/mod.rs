@@ -7,7 +7,7 @@
 //! - Actors share seven handles without sending messages: `beats`, `freshness`, `goodbyes`, `interests`, `pollers`, `contact`,
 //!   and the [`Recorder`](crate::recorder::Recorder).
 //! - Actors that write share code, and no state: `causes`, `deadline`, `leased_key`, `outcome`, `single`, `store_step`, `turns`.
-//!   `cluster` reads the registered nodes from a snapshot.
+//!   Actors that watch share `recovery`. `cluster` reads the registered nodes from a snapshot.
 //! - `dump` is no actor: it shows a snapshot as entries of the store, for handlers, which do not import `store`.
 //! - Messages are sent by [`mailbox::ask`], [`mailbox::ask_if_free`] and [`mailbox::tell`]. `do_send` is banned, because it
 //!   ignores that a mailbox is full.
@@ -34,6 +34,7 @@ mod outcome;
 pub mod peer;
 pub mod pollers;
 pub mod recorder;
+mod recovery;
 pub mod registry;
 pub mod retire;
 pub mod scrub;

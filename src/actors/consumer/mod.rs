@@ -34,6 +34,7 @@ use super::interests::{Interests, NotedBy};
 use super::leased_key::OwnLease;
 use super::mailbox::{Mailbox, Resident, Work, ask_if_free, run_until_end};
 use super::pollers::{DrainedService, Poller, Pollers};
+use super::recovery::next_of_watch;
 use super::single::commit_alone;
 use crate::cache::find::{Wanted, may_see};
 use crate::cache::{ServiceView, Snapshot, SnapshotReader};
@@ -467,6 +468,11 @@ impl ConsumerCore {
         Op::Put { key: node_key(&self.process), value, lease: Some(lease) }
     }
 
+    async fn put_node(&self) -> Result<(), StoreError> {
+        let lease = self.living_lease().await?;
+        self.lease.commit(Txn { then: vec![self.node_put(lease)], ..Txn::default() }).await.map(drop)
+    }
+
     fn newest_interests(&self, lease: LeaseId) -> Option<Op> {
         let filling = self.filling.borrow();
         let (wanted, part) = &*filling;
@@ -493,19 +499,30 @@ async fn spread(core: Rc<ConsumerCore>) {
             if paces.is_multiple_of(PACES_PER_RENEWAL) {
                 core.lease.renew().await;
             }
-            match write_interests(&core).await {
-                Ok(()) => {
-                    if core.writing.is_over() {
-                        log::info!("other nodes are told about consumers again");
-                    }
-                }
-                Err(error) => core.fails(&error),
-            }
+            write_news(&core).await;
         } else {
             core.parts.interests.take_new(usize::MAX);
         }
         paces = paces.wrapping_add(1);
         tokio::time::sleep(PACE).await;
+    }
+}
+
+/// Writes the new interests. After a failure there may be none: then the key of the node shows whether the store takes writes again.
+async fn write_news(core: &ConsumerCore) {
+    let has_failed = core.writing.goes_on();
+    let written = async {
+        if has_failed {
+            core.put_node().await?;
+        }
+        write_interests(core).await
+    };
+    match written.await {
+        Ok(()) if has_failed && core.writing.is_over() => {
+            log::info!("other nodes are told about consumers again");
+        }
+        Ok(()) => {}
+        Err(error) => core.fails(&error),
     }
 }
 
@@ -546,12 +563,7 @@ fn interests_value(wanted: &[Wanted]) -> Vec<u8> {
 async fn learn(core: Rc<ConsumerCore>) {
     loop {
         let ended = match list(&core).await {
-            Ok(revision) => {
-                if core.watching.is_over() {
-                    log::info!("what other nodes write about consumers is seen again");
-                }
-                follow(&core, revision).await
-            }
+            Ok(revision) => follow(&core, revision).await,
             Err(error) => WatchError::Lost(error.to_string()),
         };
         match ended {
@@ -593,7 +605,8 @@ async fn list(core: &ConsumerCore) -> Result<Revision, StoreError> {
 
 async fn follow(core: &ConsumerCore, revision: Revision) -> WatchError {
     let mut batches = core.parts.store.watch(keys::CONSUMERS, revision + 1);
-    while let Some(batch) = batches.next().await {
+    let tell = || log::info!("what other nodes write about consumers is seen again");
+    while let Some(batch) = next_of_watch(&mut batches, &core.watching, tell).await {
         let batch = match batch {
             Ok(batch) => batch,
             Err(error) => return error,

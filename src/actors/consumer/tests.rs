@@ -9,6 +9,7 @@ use crate::actors::interests::InterestLimits;
 use crate::actors::mailbox::{ask, tell};
 use crate::actors::pollers::ProcessKey;
 use crate::actors::tests::{PATIENCE, Stage, eventually, tenant};
+use crate::store::faulty::StoreCall;
 
 /// The parts of a node that shares its store.
 fn core(stage: &Stage, name: &str) -> Rc<ConsumerCore> {
@@ -56,6 +57,38 @@ async fn interests_are_written_when_the_store_is_back() {
     let interests = written.iter().filter(|entry| entry.key.contains("/interests/"));
     let records = interests.map(|entry| decoded::<InterestsRecord>(entry).unwrap().wanted.len());
     assert_eq!(records.collect::<Vec<_>>(), [1]);
+}
+
+/// Nothing is to be written, which must not count as a success.
+#[actix::test]
+async fn others_are_told_again_only_when_the_store_takes_a_write() {
+    let stage = Stage::set().await;
+    let core = core(&stage, "n");
+    core.living_lease().await.unwrap();
+    stage.store.go_away();
+    core.fails(&core.put_node().await.unwrap_err());
+    write_news(&core).await;
+    assert!(core.writing.goes_on());
+    stage.store.come_back();
+    write_news(&core).await;
+    assert!(!core.writing.goes_on());
+}
+
+/// The listing succeeds, and the watch is silent.
+#[actix::test]
+async fn others_are_seen_again_only_when_the_watch_brings_something() {
+    let stage = Stage::set().await;
+    let [core, other] = ["n", "o"].map(|name| core(&stage, name));
+    core.watching.fails("cut");
+    let begun = stage.store.begun(StoreCall::Watch);
+    stage.store.shut(StoreCall::Watch);
+    actix::spawn(learn(Rc::clone(&core)));
+    eventually("the watch begins", || stage.store.begun(StoreCall::Watch) > begun).await;
+    assert!(core.watching.goes_on());
+    stage.store.open(StoreCall::Watch);
+    other.living_lease().await.unwrap();
+    eventually("the other node is seen", || !core.nodes.borrow().is_empty()).await;
+    assert!(!core.watching.goes_on());
 }
 
 #[actix::test]

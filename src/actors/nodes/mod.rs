@@ -30,6 +30,7 @@ use super::hub::HubActor;
 use super::hub::messages::CountWatchers;
 use super::leased_key::LeasedKey;
 use super::mailbox::{Mailbox, Resident, Work, ask, run_until_end, tell};
+use super::recovery::next_of_watch;
 use super::scrub::ScrubActor;
 use super::scrub::messages::CompareNow;
 use super::watch::WatchActor;
@@ -275,11 +276,9 @@ async fn read_summaries(core: Rc<NodesCore>) {
 
 async fn list_and_watch(core: &NodesCore) -> Result<(), String> {
     let revision = list_summaries(core).await.map_err(|error| error.to_string())?;
-    if core.unread.is_over() {
-        log::info!("the summaries of other nodes can be read again");
-    }
     let mut batches = core.parts.store.watch(keys::NODES, revision + 1);
-    while let Some(batch) = batches.next().await {
+    let tell = || log::info!("the summaries of other nodes can be read again");
+    while let Some(batch) = next_of_watch(&mut batches, &core.unread, tell).await {
         for event in batch.map_err(|error| error.to_string())?.events {
             match event {
                 Event::Put(entry) => {
