@@ -95,6 +95,8 @@ fn built(program: Program) -> Command {
 fn write(page: &mut String, command: &Command, path: &str) {
     let _ = writeln!(page, "### {path}\n");
     if let Some(about) = command.get_long_about().or_else(|| command.get_about()) {
+        // The commands end their paragraphs without a full stop.
+        let about = about.to_string().replace("\n\n", ".\n\n");
         let _ = writeln!(page, "{about}.\n");
     }
     let aliases: Vec<&str> = command.get_visible_aliases().collect();

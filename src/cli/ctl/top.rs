@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::client::Call;
 use super::failure::Failure;
+use super::get::node::agrees;
 use super::output::{Column, Format, Listing, Output, Style, column, counts, items, shown};
 use super::session::{Session, queried};
 use crate::clock::Stopwatch;
@@ -22,6 +23,11 @@ const CLEAR: &str = "\u{1b}[2J\u{1b}[H";
 const REQUESTS: &str = "service_center_http_request_total{";
 
 /// Show the nodes, the rate of requests, and the services with the most instances. On a terminal it goes on until Ctrl-C
+///
+/// Of a node: REVISION is the revision of the store that it shows; AGREES and STORE are those of get node; SERVICES and INSTANCES are of all
+/// domains; WATCHERS are websocket sessions that watch; HELD are expired instances that it still shows; ALARMS are active. Of a service:
+/// STATE says how its instances are (noneUp, someDown, allUp or empty); INSTANCES are the numbers by status; REVISION is the revision of the
+/// store at which the service or one of its instances changed last
 #[derive(Args)]
 pub struct Top {
     /// How often the numbers are read
@@ -108,7 +114,8 @@ fn print(
     let columns = vec![
         column("NODE", "/node"),
         column("REVISION", "/revision"),
-        column("AGREES", "/agrees"),
+        agrees(nodes),
+        column("STORE", "/storeContact/state"),
         column("SERVICES", "/services"),
         column("INSTANCES", "/instances"),
         column("WATCHERS", "/watchers"),
@@ -124,7 +131,7 @@ fn print(
         column("ENV", "/environment"),
         column("STATE", "/state"),
         Column("INSTANCES", Box::new(|service| counts(service, "/instances"))),
-        column("CHANGED", "/lastChangeRevision"),
+        column("REVISION", "/lastChangeRevision"),
     ];
     let services = items(page, "/items").to_vec();
     let name = |service: &Value| shown(service, "/serviceName");

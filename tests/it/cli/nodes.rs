@@ -28,6 +28,7 @@ fn the_nodes_of_a_cluster_are_listed_and_diagnosed() {
         "VERSION",
         "REVISION",
         "AGREES",
+        "STORE",
         "SERVICES",
         "INSTANCES",
         "WATCHERS",

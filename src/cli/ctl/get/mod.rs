@@ -6,7 +6,7 @@ mod cluster;
 mod dump;
 mod expiry;
 mod instance;
-mod node;
+pub mod node;
 mod past;
 mod role;
 mod schema;
