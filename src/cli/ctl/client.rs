@@ -27,6 +27,9 @@ const MAX_ANSWER: usize = 512 << 20;
 /// The largest answer to a request that failed.
 const MAX_REFUSAL: usize = 64 << 10;
 
+/// How much of an answer that is not ours is shown.
+const MAX_LINE: usize = 200;
+
 const X_DOMAIN_NAME: HeaderName = HeaderName::from_static("x-domain-name");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
@@ -99,6 +102,7 @@ pub struct Refusal {
     pub status: u16,
     /// The member `errorCode`; 0 if there is none.
     pub code: u32,
+    /// The member `errorMessage`, or the text of an answer that is not ours.
     pub message: String,
     pub detail: String,
     /// What was asked: method and path.
@@ -115,7 +119,10 @@ impl fmt::Display for Refusal {
                     "the node does not know '{request}'; it may run an older version, or have no accounts"
                 )
             }
-            (0, _) => write!(f, "the node answers '{request}' with the status {status}"),
+            (0, _) => {
+                let colon = if message.is_empty() { "" } else { ": " };
+                write!(f, "the node answers '{request}' with the status {status}{colon}{message}")
+            }
             (_, true) => write!(f, "{message} ({code})"),
             (_, false) => write!(f, "{message}: {detail} ({code})"),
         }
@@ -230,7 +237,7 @@ impl Client {
         let status = response.status();
         let most = if status.is_success() { MAX_ANSWER } else { MAX_REFUSAL };
         let body = self.read(response.into_body(), most).await?;
-        if status.is_success() { Ok(body) } else { Err(refused(status.as_u16(), &body, call)) }
+        if status.is_success() { Ok(body) } else { Err(self.refused(status.as_u16(), &body, call)) }
     }
 
     /// Starts a stream of server-sent events. Connecting and the head of the answer are limited, the stream is not.
@@ -261,7 +268,25 @@ impl Client {
         }
         let body = timeout(limit, self.read(response.into_body(), MAX_REFUSAL)).await;
         let body = body.map_err(|_| CallError::NoAnswer("the answer is not complete".to_owned()))??;
-        Err(refused(status.as_u16(), &body, &call))
+        Err(self.refused(status.as_u16(), &body, &call))
+    }
+
+    fn refused(&self, status: u16, body: &[u8], call: &Call) -> CallError {
+        let json: Value = serde_json::from_slice(body).unwrap_or_default();
+        let member = |name: &str| json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (code, mut message) = (member("errorCode").parse().unwrap_or_default(), member("errorMessage"));
+        if code == 0 && message.is_empty() {
+            message = line_of(body);
+            let open = self.open.as_ref().map(|open| &open.address);
+            if let Some(address) = open.filter(|address| status == 400 && !address.is_https) {
+                let https = Address { is_https: true, ..address.clone() };
+                let semicolon = if message.is_empty() { "" } else { "; " };
+                message =
+                    format!("{message}{semicolon}if the port speaks HTTPS, write the address as {https}");
+            }
+        }
+        let request = format!("{} {}", call.method, call.path);
+        CallError::Refused(Refusal { status, code, message, detail: member("detail"), request })
     }
 
     /// Sends on the open connection. `stream`: ask for server-sent events, after the one with this id.
@@ -379,10 +404,17 @@ async fn connect(address: &Address, tls: &Arc<ClientConfig>) -> Result<SendReque
     }
     let name = ServerName::try_from(address.host.clone()).map_err(|error| error.to_string())?;
     let connected = TlsConnector::from(Arc::clone(tls)).connect(name, stream).await;
-    handshake(
-        connected.map_err(|error| format!("{error}; --ca FILE names the CA, --insecure checks nothing"))?,
-    )
-    .await
+    handshake(connected.map_err(|error| not_secured(&error, address))?).await
+}
+
+/// Why there is no TLS, and what helps.
+fn not_secured(error: &std::io::Error, address: &Address) -> String {
+    let cause = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    if matches!(cause, Some(rustls::Error::InvalidMessage(_))) {
+        let http = Address { is_https: false, ..address.clone() };
+        return format!("{error}; if the port speaks plain HTTP, write the address as {http}");
+    }
+    format!("{error}; --ca FILE names the CA, --insecure checks nothing")
 }
 
 async fn handshake(
@@ -407,16 +439,11 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-fn refused(status: u16, body: &[u8], call: &Call) -> CallError {
-    let body: Value = serde_json::from_slice(body).unwrap_or_default();
-    let member = |name: &str| body.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
-    CallError::Refused(Refusal {
-        status,
-        code: member("errorCode").parse().unwrap_or_default(),
-        message: member("errorMessage"),
-        detail: member("detail"),
-        request: format!("{} {}", call.method, call.path),
-    })
+/// The first line of an answer that is plain text. A proxy may answer a page instead, which says nothing in a line.
+fn line_of(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    let line = text.trim_start().lines().next().unwrap_or_default().trim_end().trim_end_matches('.');
+    if line.starts_with(['<', '{']) { String::new() } else { line.chars().take(MAX_LINE).collect() }
 }
 
 /// A stream of server-sent events.
@@ -525,6 +552,22 @@ mod tests {
             let error = Address::parse(text).unwrap_err();
             assert!(!error.contains("secret"), "{error}");
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_not_ours_is_shown_in_a_line() {
+        for (body, expected) in [
+            (
+                "Client sent an HTTP request to an HTTPS server.\n",
+                "Client sent an HTTP request to an HTTPS server",
+            ),
+            ("<html>\n<body>400</body>", ""),
+            ("{}", ""),
+            ("", ""),
+        ] {
+            assert_eq!(line_of(body.as_bytes()), expected);
+        }
+        assert_eq!(line_of(&[b'x'; 1000]).len(), MAX_LINE);
     }
 
     #[test]

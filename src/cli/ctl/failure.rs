@@ -46,7 +46,8 @@ impl From<CallError> for Failure {
                 (429 | 503, _) => OVERLOADED,
                 (401 | 403, _) => DENIED,
                 (400, 400_001) => super::super::EXIT_USAGE,
-                (404, 0) => UNREACHABLE,
+                // Not an answer of the registry: another server, or another protocol.
+                (_, 0) => UNREACHABLE,
                 (400..500, _) => NO,
                 _ => UNREACHABLE,
             },

@@ -4,7 +4,7 @@ use super::client::{Call, CallError};
 use super::failure::Failure;
 use super::session::Session;
 
-/// The node does not answer, or answers with the code 500003.
+/// No node of the registry answers, or it answers with the code 500003.
 const UNAVAILABLE: u8 = 2;
 /// The node answers that it is not healthy.
 const ABNORMAL: u8 = 3;
@@ -22,7 +22,7 @@ pub async fn run(session: &mut Session<'_, '_>) -> Result<(), Failure> {
         Ok(_) => Ok(()),
         Err(error) => {
             let code = match &error {
-                CallError::Refused(refusal) if refusal.code != INTERNAL => ABNORMAL,
+                CallError::Refused(refusal) if !matches!(refusal.code, 0 | INTERNAL) => ABNORMAL,
                 _ => UNAVAILABLE,
             };
             Err(Failure { code, text: error.to_string() })

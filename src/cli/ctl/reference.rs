@@ -40,7 +40,7 @@ const INTRODUCTION: &str = "\
 | 75 | the node rejects the request because of its load; try again later |
 | 77 | the token is missing, has ended, or does not allow it |
 
-`health` has the exit codes of the original: 0 healthy, 2 not reachable or the code 500003, 3 not healthy.
+`health` has the exit codes of the original: 0 healthy, 2 not reachable, the answer of another server or the code 500003, 3 not healthy.
 
 ## Output
 

@@ -83,6 +83,15 @@ fn a_token_comes_from_an_option_a_file_or_the_environment() {
         .fails(64, "keeps no token");
 }
 
+#[test]
+fn a_node_without_tls_is_told_apart_from_one_with_an_unknown_certificate() {
+    let daemon = Daemon::start(Settings::default()).unwrap();
+    let https = url(&daemon).replace("http:", "https:");
+    let refused = User::new().run(&["--addr", &https, "--insecure", "get", "node"]);
+    refused.fails(69, &format!("write the address as {}", url(&daemon)));
+    assert!(!refused.err.contains("--ca"), "{refused:?}");
+}
+
 /// A certificate of a CA that the system does not know.
 #[test]
 fn the_certificate_of_a_node_is_checked() {
@@ -119,6 +128,14 @@ fn the_certificate_of_a_node_is_checked() {
     write("other.cer", &other.cert.pem());
     let other = folder.path().join("other.cer").display().to_string();
     get(&user, &["--ca", &other]).fails(69, "--ca FILE");
+    let plain = addr.replace("https:", "http:");
+    for (command, code) in [(&["get", "node"][..], 69), (&["health"], 2)] {
+        let mut arguments = vec!["--addr", &plain];
+        arguments.extend_from_slice(command);
+        let refused = user.run(&arguments);
+        refused.fails(code, "Client sent an HTTP request to an HTTPS server");
+        refused.fails(code, &format!("write the address as {addr}"));
+    }
     get(&user, &["--ca", "absent.cer"]).fails(64, "absent.cer");
     user.run(&["context", "set", "secure", "--addr", &addr, "--ca", &trust]).ok();
     user.run(&["get", "cluster"]).ok();
