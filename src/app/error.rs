@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::io;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::transfer::TransferError;
 use crate::error::Error;
@@ -27,6 +28,10 @@ pub enum AppError {
     /// An error of etcd that does not go away by waiting.
     #[error("etcd: {0}")]
     Etcd(#[from] ConnectError),
+    #[error(
+        "etcd cannot be reached: no answer within {0:?}; nothing was done, start the command again when etcd answers"
+    )]
+    StoreAway(Duration),
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// `key` is the key of the configuration that names the host.

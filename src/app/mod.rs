@@ -54,6 +54,8 @@ use crate::store::metered::MeteredStore;
 use crate::tls::files::{FileSets, LOOK_EVERY};
 use crate::trouble;
 
+/// How long `export` and `import` wait for etcd: as long as a node waits for its registration.
+const COMMAND_WAITS: Duration = JOIN_LIMIT;
 /// How long this node may take to register itself.
 const JOIN_LIMIT: Duration = Duration::from_secs(30);
 /// How long this node may take to unregister itself, and how long the last heartbeats may take.
@@ -369,7 +371,8 @@ fn transfer(
     work: impl AsyncFnOnce(&Arc<dyn Store>) -> Result<usize, TransferError>,
 ) -> ExitCode {
     let moved = actix::System::new().block_on(async {
-        let store = store::open(&config.registry.kind, &Clock::system(), &FileSets::default()).await?;
+        let (kind, clock, file_sets) = (&config.registry.kind, Clock::system(), FileSets::default());
+        let store = store::open_within(COMMAND_WAITS, kind, &clock, &file_sets).await?;
         let moved = work(&store).await;
         store.close().await;
         moved.map_err(AppError::from)

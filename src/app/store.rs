@@ -39,6 +39,17 @@ pub async fn open(kind: &StoreKind, clock: &Clock, file_sets: &FileSets) -> Resu
     }
 }
 
+/// As [`open`], for a command: it ends if etcd cannot be reached within the limit, because nobody may look at its log.
+pub async fn open_within(
+    limit: Duration,
+    kind: &StoreKind,
+    clock: &Clock,
+    file_sets: &FileSets,
+) -> Result<Arc<dyn Store>, AppError> {
+    let opened = tokio::time::timeout(limit, open(kind, clock, file_sets)).await;
+    opened.unwrap_or(Err(AppError::StoreAway(limit)))
+}
+
 async fn wait_for_etcd(options: EtcdOptions) -> Result<EtcdStore, AppError> {
     let trouble = Trouble::default();
     loop {
@@ -86,5 +97,27 @@ fn tls_options(config: &EtcdTls) -> TlsOptions {
         }),
         server_name: server_name.clone(),
         verification: if *verifies_name { Verification::Full } else { Verification::AuthorityOnly },
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// Nothing listens on port 1.
+    #[tokio::test(start_paused = true)]
+    async fn a_command_does_not_wait_for_etcd_without_end() {
+        let etcd = EtcdConfig {
+            endpoints: vec![EtcdEndpoint::parse("http://127.0.0.1:1").unwrap()],
+            connect_timeout: Duration::from_secs(1),
+            request_timeout: Duration::from_secs(1),
+            sync_interval: None,
+            login: None,
+            tls: None,
+        };
+        let (kind, limit) = (StoreKind::Etcd(etcd), Duration::from_secs(30));
+        let opened = open_within(limit, &kind, &Clock::system(), &FileSets::default()).await;
+        assert!(matches!(opened, Err(AppError::StoreAway(waited)) if waited == limit));
     }
 }
