@@ -12,11 +12,16 @@ use crate::config::logging::printable;
 /// The longest name of a kind has so many characters.
 const KIND_WIDTH: usize = 26;
 
-/// Prints the events that nodes have answered, the oldest first.
-pub fn list(session: &mut Session<'_, '_>, extent: Extent, answers: &Answers) -> Result<(), Failure> {
+/// Prints the events that nodes have answered, the oldest first; with `last`, only so many, the latest.
+pub fn list(
+    session: &mut Session<'_, '_>,
+    extent: Extent,
+    answers: &Answers,
+    last: Option<usize>,
+) -> Result<(), Failure> {
     let output = session.output;
     let mut columns = columns();
-    let items = match extent {
+    let mut items: Vec<Value> = match extent {
         Extent::OneNode => answers.of_nodes.iter().flat_map(|(_, events)| events.clone()).collect(),
         Extent::EachNode => {
             columns.insert(0, column("NODE", "/node"));
@@ -25,6 +30,7 @@ pub fn list(session: &mut Session<'_, '_>, extent: Extent, answers: &Answers) ->
             items
         }
     };
+    items.drain(..items.len().saturating_sub(last.unwrap_or(usize::MAX)));
     if output.is_wide() {
         columns.extend([column("FIRST-SENT", "/told/firstSent"), column("LAST-SENT", "/told/lastSent")]);
     }

@@ -30,7 +30,7 @@ pub struct Events {
     /// Only events of instances with this host name
     #[arg(long, value_name = "NAME")]
     host: Option<String>,
-    /// At most so many events
+    /// Only the latest so many events, of all nodes together
     #[arg(long, value_name = "NUMBER", conflicts_with = "watch")]
     limit: Option<usize>,
     #[arg(long, help = each_node::HELP, conflicts_with = "watch")]
@@ -63,9 +63,15 @@ impl Events {
             return watch.follow(session, &[]).await;
         }
         query.extend([("since", given(&self.since)), ("before", given(&self.before))]);
+        if self.limit.is_some() {
+            query.push(("order", "desc".to_owned()));
+        }
         let extent = Extent::new(self.all_nodes);
-        let answers = each_node::pages(session, extent, "admin/events", &query, self.limit).await?;
-        event_line::list(session, extent, &answers)?;
+        let mut answers = each_node::pages(session, extent, "admin/events", &query, self.limit).await?;
+        if self.limit.is_some() {
+            answers.of_nodes.iter_mut().for_each(|(_, events)| events.reverse());
+        }
+        event_line::list(session, extent, &answers, self.limit)?;
         answers.complete()
     }
 }

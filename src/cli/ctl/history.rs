@@ -48,7 +48,7 @@ impl History {
                 text(&page, "/completeSince")
             ));
         }
-        event_line::list(session, extent, &answers)?;
+        event_line::list(session, extent, &answers, None)?;
         answers.complete()
     }
 }

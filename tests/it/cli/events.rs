@@ -62,7 +62,7 @@ fn the_life_of_an_instance_is_told() {
     assert_eq!(kinds(&["history", &format!("{service}/one")]), life);
     assert_eq!(kinds(&["history", "one"]), life, "also without the service, although it is gone");
     assert_eq!(kinds(&["events", "--kind", "instance", "--service", "orders"]), life);
-    assert_eq!(kinds(&["events", "--instance", "one", "--limit", "1"]), life[..1]);
+    assert_eq!(kinds(&["events", "--instance", "one", "--limit", "2"]), life[1..], "the latest");
     assert!(kinds(&["events", "--since", "1h"]).contains(&"service.registered".to_owned()));
     let json = user.at(&daemon, &["history", "one", "-o", "json"]).json();
     assert_eq!(json[1]["before"]["status"], "UP");

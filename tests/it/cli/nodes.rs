@@ -39,6 +39,8 @@ fn the_nodes_of_a_cluster_are_listed_and_diagnosed() {
     ];
     assert_eq!(table.cells()[0], heading, "{table:?}");
     assert_eq!(table.cells().len(), 3, "{table:?}");
+    let events = user.at(&nodes[0], &["events", "--all-nodes", "--limit", "3", "-o", "json"]).json();
+    assert_eq!(events.as_array().unwrap().len(), 3, "of all nodes together: {events}");
     let one = user.at(&nodes[0], &["diagnose"]);
     assert!(one.ok().is_empty(), "{one:?}");
     let all = user.at(&nodes[0], &["diagnose", "--all-nodes"]);
