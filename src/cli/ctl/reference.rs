@@ -46,7 +46,7 @@ const INTRODUCTION: &str = "\
 
 Data goes to standard output, messages go to standard error. On a terminal a cell of a table has at most 35 characters, and headings are bold
 unless `NO_COLOR` is set. In a pipe nothing is cut and nothing is colored. Control characters and formatting characters of bidirectional text
-are shown escaped.
+are shown escaped. `get service -o wide` shows three endpoints of a service, and `+` with the number of the others; `-o json` has all.
 
 Under the name `scctl`, `get service` and `get instance` have the columns of the original. `service-center ctl` adds a column at the end: the
 numbers of instances by status, and the status of each instance.

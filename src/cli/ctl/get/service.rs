@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::failure::Failure;
 use super::super::names;
-use super::super::output::{Column, Format, Listing, column, counts, items, shown, text};
+use super::super::output::{Column, Format, Listing, column, counts, items, plain, shown, text};
 use super::super::session::Session;
 use super::super::times::ago;
 use super::super::watching::Watch;
@@ -63,7 +63,7 @@ impl GetService {
             columns.insert(0, column("DOMAIN", "/domain"));
         }
         if session.output.is_wide() {
-            columns.push(column("ENDPOINTS", "/endpoints"));
+            columns.push(Column("ENDPOINTS", Box::new(endpoints)));
         }
         columns.push(Column("AGE", Box::new(move |service| ago(&clock, service, "/created"))));
         if !session.is_scctl {
@@ -130,6 +130,18 @@ fn versions(service: &Value) -> String {
     items_of(service).iter().map(|version| text(version, "/version")).collect::<Vec<_>>().join(",")
 }
 
+/// How many endpoints of a service a table shows: each line of it is as long as the longest.
+const ENDPOINTS: usize = 3;
+
+fn endpoints(service: &Value) -> String {
+    let all = items(service, "/endpoints");
+    let mut shown: Vec<String> = all.iter().take(ENDPOINTS).map(plain).collect();
+    if all.len() > ENDPOINTS {
+        shown.push(format!("+{}", all.len() - ENDPOINTS));
+    }
+    shown.join(",")
+}
+
 fn by_id(documents: &[Value]) -> BTreeMap<&str, &Value> {
     documents.iter().map(|document| (text(document, "/serviceId"), document)).collect()
 }
@@ -179,4 +191,17 @@ async fn all_domains(session: &mut Session<'_, '_>) -> Result<Vec<Value>, Failur
         })
     };
     Ok(groups.iter().map(row).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_shows_the_first_endpoints() {
+        let shown = |all: &[&str]| endpoints(&json!({ "endpoints": all }));
+        assert_eq!(shown(&[]), "");
+        assert_eq!(shown(&["a", "b", "c"]), "a,b,c");
+        assert_eq!(shown(&["a", "b", "c", "d", "e"]), "a,b,c,+2");
+    }
 }
