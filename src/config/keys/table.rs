@@ -255,7 +255,7 @@ groups! {
     "Every instance" {
         INSTANCE_TTL = Key::new("registry.instance.ttl", Kind::Integer(0, 9_000_000_000), "0",
             "Above 0: the TTL of every lease in seconds, whatever the health check of the instance says. 0: interval x (times + \
-             1) of the health check.")
+             1) of the health check, after registry.instance.minInterval and registry.instance.minTimes have raised the two.")
             .env("INSTANCE_TTL").shipped(&[""]);
         INSTANCE_MIN_INTERVAL = Key::new("registry.instance.minInterval", Kind::Duration(0, DAY), "5s",
             "The shortest heartbeat interval that an instance may have, so that one client cannot flood the registry.")
