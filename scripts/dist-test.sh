@@ -121,6 +121,11 @@ done
 first=$(unpack node-1)
 second=$(unpack node-2)
 
+step "the links of its pages lead to files of it"
+while IFS=: read -r page link; do
+    [[ -e $(dirname "$page")/$link ]] || fail "$page links to $link"
+done < <(cd "$first" && grep --recursive --only-matching --perl-regexp --include='*.md' '\]\(\K[^)#:]+(?=[)#])' "$PWD")
+
 step "the program needs glibc $lowest_glibc and nothing else"
 needed=$(ldd "$first/service-center" | awk '{ print $1 }' | sed 's,.*/,,' | grep -vE "$libraries" || true)
 [[ -z $needed ]] || fail "it needs $needed"
