@@ -115,7 +115,8 @@
 //! | How large may an answer be, and all of them together? | `http/answer_memory.rs` |
 //! | How is etcd found, and what must its user be allowed? | `store/etcd/nodes.rs`, `store/etcd/rights.rs` |
 //! | What happens when a certificate is renewed? | `tls/files.rs`; when a token of etcd ends: `store/etcd/login.rs` |
-//! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs` |
+//! | What happens when etcd is away? | `store/etcd/nodes.rs`, `actors/contact.rs`, `http/v4/health.rs`; each actor logs what it cannot do meanwhile, once by `trouble.rs` |
+//! | How is etcd watched, and when is a watch lost? | `store/etcd/watch/mod.rs` `follow`; when it counts as working again: `actors/watch/mod.rs` `stands`, `actors/recovery.rs` |
 //! | What becomes of a write that etcd answers late? | `actors.md`, RegistryActor; `actors/registry/instances.rs` `create`, `replace` and `take_back`; `actors/registry/lease_pool.rs` `discard` |
 //! | How is a list answered in pages? | `http/paging.rs` `PageQuery`, `Page` |
 //! | How is a large list built without delaying finds? | `http/slices.rs`: `Walk`, `Pace` |
@@ -136,6 +137,7 @@
 //! | What happens when a login fails? | `actors/account/logins.rs` |
 //! | When does an instance end, and what holds its expiry back? | `actors/watch/state.rs` `end`, `actors/watch/guard.rs` `judge`; who releases it: `http/v4/expiries.rs` |
 //! | What does a key of the configuration do? | `config/keys/table.rs`; `docs/configuration.md` is made from it |
+//! | What do actors share besides messages? | the handles and files that `actors.md` lists |
 //! | In which order does it start and stop? | `app/mod.rs` `run` |
 //! | How does a start read a million instances? | `store/embedded/recovery.rs` `read_frames`; then `actors/watch/mod.rs` `list` and `cache/listing.rs` |
 //! | What happens on SIGHUP? | `app/reload.rs` `Hangups`: code that keeps a file open subscribes |
@@ -145,8 +147,8 @@
 //! | How does a line reach the log? | `config/logging/mod.rs` `line`, then `config/logging/queue.rs` |
 //! | Which request caused a line of the log, and what is in its trace? | `trace/mod.rs` `current`; begun and ended in `http/server/record.rs`, carried by `actors/mailbox.rs` `Work` |
 //! | Where do traces go? | `app/traces.rs` `Traces` |
-//! | What does `service-center ctl` do? | `cli/ctl/mod.rs`: one file a command; where it connects to, and as whom: `cli/ctl/options.rs` `place` |
-//! | What does an import take? | `app/transfer/check.rs` |
+//! | What does `service-center ctl` do? | `cli/ctl/mod.rs`: one file a command; where it connects to, and as whom: `cli/ctl/options.rs` `place`; its exit codes: `cli/ctl/failure.rs` |
+//! | What does an export write, and what does an import take? | `app/transfer/mod.rs` `export`, `app/transfer/check.rs` |
 //! | Who may do what? | `http/access/mod.rs` checks each request, `rbac/permissions.rs` decides; what a token says: `rbac/token.rs` |
 //! | When is an account locked? | `rbac/attempts.rs` |
 //! | What is counted? | `metrics/mod.rs`; requests: `metrics/requests.rs`; what a scrape answers: `http/v4/exposition.rs` |
