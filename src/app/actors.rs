@@ -169,6 +169,7 @@ pub fn start(rules: ActorRules, store: &Arc<dyn Store>, clock: Clock) -> (Actors
         absence: Trouble::default(),
         has_joined: std::cell::Cell::default(),
         is_leaving: std::cell::Cell::default(),
+        turn: tokio::sync::Mutex::default(),
     };
     let peer = Mailbox::start(&writing, &lifelines, || PeerActor::new(peer));
     let retire = RetireCore {

@@ -1,4 +1,5 @@
-//! The record of events with the actors that feed it, on both stores: each kind of event with its cause.
+//! The actors of a node without its server, on both stores: each kind of event is recorded with its cause, and a node that leaves while
+//! it registers leaves nothing.
 
 use std::any::Any;
 use std::cell::{Cell, RefCell};
@@ -17,6 +18,7 @@ use service_center::actors::interests::Interests;
 use service_center::actors::lease::{LeaseActor, LeaseCore};
 use service_center::actors::lifeline::Lifelines;
 use service_center::actors::mailbox::{Mailbox, Work, ask};
+use service_center::actors::peer::messages::{JoinCluster, LeaveCluster};
 use service_center::actors::peer::{NodeIdentity, PeerActor, PeerCore, Registers};
 use service_center::actors::recorder::messages::FlushRecord;
 use service_center::actors::recorder::{RecordFolder, RecorderActor};
@@ -64,6 +66,7 @@ struct Node {
     store: FaultyStore,
     reader: SnapshotReader,
     registry: Mailbox<RegistryActor>,
+    peer: Mailbox<PeerActor>,
     /// The registry of another node on the same store. It tells this record nothing.
     other: Mailbox<RegistryActor>,
     recorder: Mailbox<RecorderActor>,
@@ -163,17 +166,18 @@ impl Node {
                 place: "test".to_owned(),
                 endpoint: "rest://127.0.0.1:1".to_owned(),
                 data_center: None,
-                registers: Registers::Nothing,
+                registers: Registers::Itself,
             },
             registered: RefCell::default(),
             presence: RefCell::default(),
             absence: Trouble::default(),
             has_joined: Cell::default(),
             is_leaving: Cell::default(),
+            turn: tokio::sync::Mutex::default(),
         };
-        Mailbox::start_here(&lifelines, || PeerActor::new(peer));
+        let peer = Mailbox::start_here(&lifelines, || PeerActor::new(peer));
         reader.wait_until_complete().await;
-        Self { store, reader, registry, other, recorder, beats, record, _keep: keep }
+        Self { store, reader, registry, peer, other, recorder, beats, record, _keep: keep }
     }
 
     /// Sends a message as the request with this id of the account `alice`.
@@ -530,4 +534,19 @@ async fn a_folder_that_cannot_be_used_costs_only_the_files() {
             .unwrap()
             .unwrap();
     }
+}
+
+/// The leave comes when the service of the nodes is registered, and the node is not.
+#[actix::test]
+async fn a_node_that_leaves_while_it_registers_leaves_nothing() {
+    let node = Node::embedded().await;
+    let mut joining = Box::pin(ask(&node.peer, JoinCluster, GENEROUS));
+    while node.reader.load().counts(&tenant()).services == 0 {
+        assert!(futures_util::poll!(&mut joining).is_pending());
+        tokio::task::yield_now().await;
+    }
+    ask(&node.peer, LeaveCluster, GENEROUS).await.unwrap();
+    let std::task::Poll::Ready(joined) = futures_util::poll!(joining) else { panic!("it still registers") };
+    joined.unwrap().unwrap();
+    eventually_async(GENEROUS, async || node.reader.load().counts(&tenant()).instances == 0).await;
 }

@@ -112,8 +112,10 @@ pub struct PeerCore {
     pub absence: Trouble,
     /// Set by [`JoinCluster`]. From then on each heartbeat registers the node if it is not registered.
     pub has_joined: Cell<bool>,
-    /// Set by [`LeaveCluster`]. A registration that is under way then undoes itself.
+    /// Set by [`LeaveCluster`].
     pub is_leaving: Cell<bool>,
+    /// The registration, heartbeats and the leave take turns. So the leave undoes a registration that is under way when it comes.
+    pub turn: tokio::sync::Mutex<()>,
 }
 
 impl PeerActor {
@@ -143,9 +145,9 @@ impl Handler<Work<JoinCluster>> for PeerActor {
         let core = Rc::clone(&self.core);
         Box::pin(async move {
             let _place = work.place;
-            let joined = join(&core).await;
+            let _turn = core.turn.lock().await;
             core.has_joined.set(true);
-            joined
+            if core.is_leaving.get() { Ok(()) } else { join(&core).await }
         })
     }
 }
@@ -158,6 +160,7 @@ impl Handler<Work<LeaveCluster>> for PeerActor {
         core.is_leaving.set(true);
         Box::pin(async move {
             let _place = work.place;
+            let _turn = core.turn.lock().await;
             leave(&core).await;
         })
     }
@@ -200,6 +203,7 @@ async fn beat(core: Rc<PeerCore>) {
     let trouble = Trouble::default();
     loop {
         tokio::time::sleep(core.beat_every).await;
+        let _turn = core.turn.lock().await;
         if !core.has_joined.get() || core.is_leaving.get() {
             continue;
         }
@@ -288,9 +292,6 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
     }
     *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
     metrics::NODES_REGISTERED.set(1);
-    if core.is_leaving.get() {
-        leave(core).await;
-    }
     Ok(())
 }
 
@@ -306,12 +307,7 @@ async fn be_present(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
 async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
     // A node that has died counts as using the entry until four of its heartbeats are missing.
     let ttl = i64::try_from((4 * core.beat_every).as_secs()).unwrap_or(i64::MAX);
-    let put = Presence::put(&core.store, stand, &core.identity.place, ttl).await?;
-    if core.is_leaving.get() {
-        // `leave` has already ended the key before this one.
-        return put.end().await;
-    }
-    core.presence.replace(Some(put));
+    core.presence.replace(Some(Presence::put(&core.store, stand, &core.identity.place, ttl).await?));
     Ok(())
 }
 
@@ -319,7 +315,7 @@ async fn put_presence(core: &PeerCore, stand: Stand) -> Result<(), StoreError> {
 async fn keep_presence(core: &PeerCore) {
     let presence = core.presence.borrow().clone();
     let said = match presence {
-        Some(presence) if presence.renew().await || core.is_leaving.get() => return,
+        Some(presence) if presence.renew().await => return,
         Some(presence) => put_presence(core, presence.stand).await,
         None => {
             let service = core.registered.borrow().as_ref().map(|at| at.service.clone());
