@@ -157,9 +157,10 @@ impl ServerTerms {
             }
             None => self.settings.answers.share(facts.load, &body)?,
         };
-        let connection = written_by(head, &facts.exchange);
+        // The request is being answered until the last piece is written.
+        let connection = written_by(head, &facts.exchange).map(|connection| (connection.run(), connection));
         let poll_written = move |cx: &Context<'_>| match &connection {
-            Some(connection) => connection.poll_written(cx),
+            Some((_running, connection)) => connection.poll_written(cx),
             None => Poll::Ready(()),
         };
         Ok(in_pieces(body, space, poll_written))

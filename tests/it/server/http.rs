@@ -357,6 +357,23 @@ async fn requests_behind_a_body_in_pieces_wait_for_its_answer() {
     }
 }
 
+/// The answer is larger than what the system keeps for a client, so the server waits for the client again and again.
+#[actix_web::test]
+async fn requests_behind_a_large_answer_wait_for_its_end() {
+    let (fixture, _time) = serve_in_still_time(settings()).await;
+    let mut client = Client::connect(fixture.server.addresses()[0]).await;
+    let body = "x".repeat(200_000);
+    let second = format!("POST /store HTTP/1.1\r\nHost: h\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let third = "POST /store HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nabc";
+    client.send(format!("GET /bytes/{} HTTP/1.1\r\nHost: h\r\n\r\n{second}{third}", 32 << 20)).await;
+    let answer = client.answer_to("GET").await;
+    assert_eq!((answer.status, answer.text().len()), (200, 32 << 20));
+    for text in ["200000 bytes", "3 bytes"] {
+        let answer = client.answer_to("POST").await;
+        assert_eq!((answer.status, &*answer.text(), answer.header("Connection")), (200, text, None));
+    }
+}
+
 #[actix_web::test]
 async fn an_offer_of_another_protocol_is_declined() {
     let (_fixture, mut client) = connected().await;
