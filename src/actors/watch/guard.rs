@@ -15,8 +15,8 @@
 //!   same events decide alike, unless the interval ends between two events.
 //!
 //! A held expiry passes when the TTL of its instance has passed once more, after 600 s at most. An instance that registers
-//! again is no longer held. An expiry that no rule holds also waits while a heartbeat for the instance is on its way, until the
-//! same time at most, because the heartbeat may write the instance again.
+//! again is no longer held. Any expiry also waits while a heartbeat for the instance is on its way, for 600 s at most, because the
+//! heartbeat may write the instance again: a store that has ended leases may take no writes for longer than a TTL.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub const WINDOW: Duration = Duration::from_secs(2);
 const LEAST_CROWD: usize = 5;
 /// Rule (c) applies to services with at least this many instances.
 const LEAST_OF_SERVICE: usize = 3;
-/// Longest hold, and longest interval.
+/// Longest hold, longest wait for a heartbeat, and longest interval.
 const MAX_HOLD: Duration = Duration::from_secs(600);
 /// Rule (b) adds this to the heartbeat interval.
 const SLACK: Duration = Duration::from_secs(5);
@@ -415,9 +415,8 @@ impl ExpiryGuard {
                     }
                 }
                 None => {
-                    let last = waiting.since + hold_time(waiting.expiry.ttl_seconds);
-                    let again = (now + WINDOW).min(last);
-                    if waiting.rule == HoldRule::Window && again > now && is_awaited(&at) {
+                    let again = (now + WINDOW).min(waiting.since + MAX_HOLD);
+                    if again > now && is_awaited(&at) {
                         self.by_due.insert((again, at.clone()));
                         if let Some(waiting) = self.waiting.get_mut(&at) {
                             waiting.due = again;

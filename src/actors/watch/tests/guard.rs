@@ -95,7 +95,7 @@ fn one_that_registers_again_is_not_held() {
 }
 
 #[test]
-fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_at_most() {
+fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_600_s_at_most() {
     let mut guard = expired(0.2, 100, &[10, 10]);
     let is_first = |of: &InstanceRef| *of == at(0);
     assert_eq!(guard.judge(seconds(102), 100, is_first).pass, [at(1)]);
@@ -103,10 +103,27 @@ fn one_for_which_a_beat_is_on_its_way_waits_until_it_is_settled_and_for_its_ttl_
     assert_eq!(guard.judge(seconds(104), 99, is_first).pass, []);
     assert_eq!(guard.judge(seconds(106), 99, |_| false).pass, [at(0)], "given up");
     let mut guard = expired(0.2, 100, &[5]);
-    for second in [102, 104] {
+    for second in (102..700).step_by(2) {
         assert_eq!(guard.judge(seconds(second), 100, |_| true).pass, [], "{second}");
     }
-    assert_eq!(guard.judge(seconds(105), 100, |_| true).pass, [at(0)]);
+    assert_eq!(guard.judge(seconds(700), 100, |_| true).pass, [at(0)]);
+}
+
+#[test]
+fn so_does_one_that_a_rule_holds() {
+    let mut guard = expired(0.2, 6, &[4; 5]);
+    let awaited = |second, which: fn(&InstanceRef) -> bool| (seconds(second), which);
+    for (now, is_awaited) in [awaited(102, |_| false), awaited(103, |_| true)] {
+        assert_eq!(guard.judge(now, 6, is_awaited).pass, []);
+    }
+    assert_eq!(
+        guard.judge(seconds(104), 6, |of| *of == at(0)).pass.len(),
+        4,
+        "the store takes no writes for so long"
+    );
+    assert!(guard.is_held(&at(0)));
+    assert_eq!(guard.judge(seconds(106), 2, |of| *of == at(0)).pass, []);
+    assert_eq!(guard.judge(seconds(108), 2, |_| false).pass, [at(0)]);
 }
 
 /// A guard in which these instances expire at second 100, each with its TTL.
