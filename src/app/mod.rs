@@ -256,6 +256,7 @@ async fn run_node(
         joined = ask(&actors.peer, JoinCluster, JOIN_LIMIT) => joined,
         signal = stop.wait() => {
             log::info!("{signal} while this node registered itself; stopping");
+            node.set_draining();
             unregister(&actors).await;
             stop_all(servers).await;
             return leave(&actors, &shared, &store).await;

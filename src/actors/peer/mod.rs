@@ -287,11 +287,11 @@ async fn join(core: &PeerCore) -> Result<(), Error> {
         answer_by: None,
     };
     let instance = call(ask(&core.registry, message, LIMIT).await)?;
+    *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
+    metrics::NODES_REGISTERED.set(1);
     if let Some(revision) = instance.revision {
         let _ = tokio::time::timeout(LIMIT, core.reader.wait_for(revision)).await;
     }
-    *core.registered.borrow_mut() = Some(InstanceRef { tenant, service, instance: instance.value });
-    metrics::NODES_REGISTERED.set(1);
     Ok(())
 }
 

@@ -136,8 +136,10 @@ impl Journal {
                 let length = HEADER as u64;
                 let file = create_file(&*self.disk, &segment(self.next), FileKind::Events, contents)
                     .inspect_err(|error| {
-                        // The file may exist, so it counts.
-                        if matches!(error, AppendError::Fatal { .. }) {
+                        // If the file exists, it counts.
+                        if matches!(error, AppendError::Fatal { .. })
+                            && self.disk.length(&segment(self.next)).is_ok()
+                        {
                             self.closed.push((self.next, length));
                         }
                     })?;

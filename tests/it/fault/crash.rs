@@ -326,7 +326,7 @@ fn kill_again_and_again(store: &dyn Backing, rounds: usize, longest_life_ms: u64
     for writer in &writers {
         let (done, late) = (writer.acknowledged, writer.late);
         assert!(
-            done > 0 && done + late >= rounds,
+            late <= rounds / 2 && done + late >= rounds,
             "only {done} writes of a writer were done, {late} were late"
         );
         assert!(late == 0 || store.name() == "etcd", "the embedded store refused {late} writes");
