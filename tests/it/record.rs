@@ -452,7 +452,9 @@ async fn each_kind_of_event_has_its_cause_on_etcd() {
 }
 
 async fn on_folder(folder: &Path) -> Node {
-    let store = EmbeddedStore::open(&folder.join("store"), Options::default(), Clock::system()).unwrap();
+    // A process that another test starts holds a copy of the lock of the store before, until it runs its program.
+    let open = async || EmbeddedStore::open(&folder.join("store"), Options::default(), Clock::system());
+    let store = eventually_async(GENEROUS, open).await;
     let events = RecordFolder { path: folder.join("events"), max_bytes: 1 << 20 };
     let node = Node::start(Arc::new(store), Box::new(()), Some(events)).await;
     node.last().await;
