@@ -162,8 +162,8 @@ impl WatchState {
         self.builder.current().service(&at.tenant, at.service.as_str())
     }
 
-    /// Replaces everything by a complete listing, of which all is shown. An instance that the listing lacks is gone, unless its expiry waits or is held. Nobody
-    /// knows why it is gone, so it is not written again either
+    /// Replaces everything by a complete listing, of which all is shown. An instance that the listing lacks is gone, unless its expiry
+    /// waits or is held. Nobody knows why it is gone, so it is not written again either
     /// ([`LeaseMark::surely_expired`](crate::cache::LeaseMark::surely_expired)). `goodbyes` are the late goodbyes and the releases that
     /// were listed.
     pub fn replace(

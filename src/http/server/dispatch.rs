@@ -78,8 +78,8 @@ impl<S: Send + Sync + 'static> Dispatcher<S> {
         let has_body = !matches!(payload, Payload::None);
         let head_size = exchange.head_complete();
         // With HTTP/2, the last read may be that of another request.
-        let is_of_other = request.version() == Version::HTTP_2;
-        let begin = if is_of_other { Instant::now() } else { exchange.last_read() };
+        let is_http2 = request.version() == Version::HTTP_2;
+        let begin = if is_http2 { Instant::now() } else { exchange.last_read() };
         let mut record = RequestRecord::new(&self.terms, &self.ids, request.head(), has_body, begin);
         if head_size > self.terms.max_head() {
             return Either::Left(ready(too_large_head(&self.terms, request.head(), record)));

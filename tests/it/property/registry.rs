@@ -250,17 +250,20 @@ fn the_embedded_registry_answers_as_the_model_does_also_after_a_restart() {
 #[test]
 fn the_registry_on_etcd_answers_as_the_model_does_and_so_does_a_second_node() {
     for seed in seeds() {
-        // On a busy machine etcd is late now and then. Then the run begins anew.
-        eventually(GENEROUS * 10, || runs_on_etcd(seed));
+        // On a busy machine etcd is late now and then. Then the run begins anew, but not again and again.
+        assert!(
+            (0..5).any(|_| runs_on_etcd(seed).is_ok()),
+            "seed {seed}: the store was late in each of 5 runs"
+        );
     }
 }
 
-fn runs_on_etcd(seed: u64) -> Result<(), &'static str> {
+fn runs_on_etcd(seed: u64) -> Result<(), Late> {
     let etcd = Etcd::start();
     let settings = || on_etcd(Settings::default(), &[etcd.address()]);
     let daemon = Daemon::start(settings()).unwrap();
     let mut run = run(&daemon, seed, Some(&etcd));
-    run.go(Scale::of_this_run().choose(200, 2_000)).map_err(|Late| "etcd was late each time")?;
+    run.go(Scale::of_this_run().choose(200, 2_000))?;
     let second = Daemon::start(settings()).unwrap();
     run.compare_with(&second.client());
     Ok(())
